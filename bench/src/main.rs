@@ -1,0 +1,54 @@
+//! `exostate-bench`: exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work in one process.
+//!
+//! The folders say how it hangs together: `work` makes the inputs once, so that every system gets the same;
+//! `peers` wraps one library a file behind two small traits; `scenarios` drives them and takes the times;
+//! `report` prints. Adding a system is a file in `peers` and two lines in `peers/mod.rs`.
+//!
+//! Ratios between the rows of one run mean something, absolute times only on the machine they came from.
+//! No timing decides whether the program succeeds; a peer that gives a wrong result does.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bench reads the clock and draws seeded random numbers"
+)]
+
+mod allocation;
+mod measure;
+mod options;
+mod peers;
+mod report;
+mod scenarios;
+mod work;
+
+use anyhow::{Result, bail};
+
+use crate::options::{Options, Scenario};
+use crate::report::Report;
+
+/// Runs the scenarios that were asked for, and prints what they found.
+fn main() -> Result<()> {
+    let Some(options) = Options::from_command_line()? else {
+        print!("{}", options::HELP);
+        return Ok(());
+    };
+    let systems = peers::selected(&options.systems)?;
+    let mut report = Report::default();
+    for scenario in options.scenario.parts() {
+        match scenario {
+            Scenario::Board => scenarios::board::run(&options, &systems, &mut report)?,
+            Scenario::Text => scenarios::text::run(&options, &systems, &mut report)?,
+            Scenario::Load => scenarios::load::run(&options, &systems, &mut report)?,
+            Scenario::Memory => scenarios::memory::run(&options, &systems, &mut report)?,
+            Scenario::All => unreachable!("`parts` resolves `all`"),
+        }
+    }
+    report.add_best_layouts(&systems);
+    report.print(options.json)?;
+    if report.failures() > 0 {
+        bail!(
+            "{} measurements failed; the notes say which",
+            report.failures()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Times: samples and their quantiles, and a budget that stops what would take too long.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// The times of many single steps, in microseconds.
+#[derive(Debug, Default)]
+pub struct Samples {
+    micros: Vec<f64>,
+}
+
+impl Samples {
+    /// Runs `step` and keeps how long it took.
+    pub fn time<T>(&mut self, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (result, took) = timed(step)?;
+        self.micros.push(took.as_secs_f64() * 1e6);
+        Ok(result)
+    }
+
+    /// How many steps were timed.
+    pub fn len(&self) -> usize {
+        self.micros.len()
+    }
+
+    /// How long all of them took together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_secs_f64(self.micros.iter().sum::<f64>() / 1e6)
+    }
+
+    /// The median, in microseconds.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The 99th percentile, in microseconds; only with enough samples for it to mean something.
+    pub fn p99(&self) -> Option<f64> {
+        (self.micros.len() >= 100).then(|| self.quantile(0.99))
+    }
+
+    /// The sample below which the share `at` of all lies.
+    fn quantile(&self, at: f64) -> f64 {
+        let mut sorted = self.micros.clone();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().saturating_sub(1);
+        sorted
+            .get((last as f64 * at).round() as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+}
+
+/// Runs `step` and says how long it took.
+pub fn timed<T>(step: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    let result = step()?;
+    Ok((result, start.elapsed()))
+}
+
+/// How far a lane has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Some steps are left.
+    Running,
+    /// All steps ran, in this time.
+    Done(Duration),
+    /// It was stopped; the whole would have taken at least about this long.
+    TooLong(Duration),
+}
+
+/// Many steps whose time counts together, run in slices so that others can have their turn between them.
+#[derive(Debug)]
+pub struct Lane {
+    total: usize,
+    done: usize,
+    limit: Duration,
+    spent: Duration,
+    progress: Progress,
+}
+
+impl Lane {
+    /// Steps 0, 1, … `total` - 1, none of them run yet.
+    pub fn new(total: usize, limit: Duration) -> Self {
+        Self {
+            total,
+            done: 0,
+            limit,
+            spent: Duration::ZERO,
+            progress: Progress::Running,
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Runs the next `steps` steps, or what is left of them.
+    ///
+    /// Stops at the limit, and before it as soon as it is clear that twice the limit would not do: a document that
+    /// grows makes later steps dearer, not cheaper.
+    pub fn advance(
+        &mut self,
+        steps: usize,
+        mut step: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
+        let (before, start) = (self.spent, Instant::now());
+        let end = self.total.min(self.done + steps);
+        while self.done < end && self.progress == Progress::Running {
+            step(self.done)?;
+            self.done += 1;
+            if self.done.is_multiple_of(16) || self.done == end {
+                self.spent = before + start.elapsed();
+                let projected = self.spent.mul_f64(self.total as f64 / self.done as f64);
+                if self.spent > self.limit
+                    || (self.spent > self.limit / 20 && projected > self.limit * 2)
+                {
+                    self.progress = Progress::TooLong(projected);
+                } else if self.done == self.total {
+                    self.progress = Progress::Done(self.spent);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Lane, Progress, Samples};
+
+    #[test]
+    fn quantiles_of_known_samples() {
+        let samples = Samples {
+            micros: (0..=1000).rev().map(f64::from).collect(),
+        };
+        assert_eq!(samples.median(), 500.0);
+        assert_eq!(samples.p99(), Some(990.0));
+        assert_eq!(
+            Samples {
+                micros: vec![1.0; 5]
+            }
+            .p99(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_lane_over_its_limit_stops() -> anyhow::Result<()> {
+        let (mut lane, mut steps) = (Lane::new(1_000_000, Duration::ZERO), 0);
+        lane.advance(1_000, |_| {
+            steps += 1;
+            Ok(())
+        })?;
+        assert!(matches!(lane.progress(), Progress::TooLong(_)));
+        assert_eq!(steps, 16);
+        Ok(())
+    }
+
+    #[test]
+    fn a_lane_runs_every_step_once_whatever_the_slices() -> anyhow::Result<()> {
+        let (mut lane, mut seen) = (Lane::new(100, Duration::from_secs(60)), Vec::new());
+        while lane.progress() == Progress::Running {
+            lane.advance(7, |index| {
+                seen.push(index);
+                Ok(())
+            })?;
+        }
+        assert!(seen.into_iter().eq(0..100));
+        assert!(matches!(lane.progress(), Progress::Done(_)));
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lexopt::prelude::*;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
+
+usage: exostate-bench <board|text|load|memory|all> [options]
+
+  board    one field of one record changes, N records: local and remote, map and list
+  text     a recorded typing session: local, remote one by one, remote in batches of 64
+  load     saved bytes until they can be read
+  memory   what an open document keeps; what holding old views costs
+
+  --n 1000,10000       numbers of records (default 1000,10000,100000)
+  --trace PATH         a recording {startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]},
+                       .json or .json.gz, positions in code points; may be given again (default: a generated one)
+  --systems a,b        only these
+  --quick              little of everything, for CI
+  --json               one JSON line an entry on stdout, the table on stderr
+";
+
+/// Which part of the bench runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// One field of one record.
+    Board,
+    /// A typing session.
+    Text,
+    /// Opening saved bytes.
+    Load,
+    /// Live memory.
+    Memory,
+    /// Every one of them.
+    All,
+}
+
+impl Scenario {
+    /// Reads a scenario's name.
+    fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "board" => Self::Board,
+            "text" => Self::Text,
+            "load" => Self::Load,
+            "memory" => Self::Memory,
+            "all" => Self::All,
+            _ => bail!("unknown scenario {name:?}: choose board, text, load, memory or all"),
+        })
+    }
+
+    /// The scenarios that this one stands for.
+    pub fn parts(self) -> Vec<Self> {
+        match self {
+            Self::All => vec![Self::Board, Self::Text, Self::Load, Self::Memory],
+            one => vec![one],
+        }
+    }
+}
+
+/// What to run, and how much of it.
+#[derive(Debug)]
+pub struct Options {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Numbers of records.
+    pub sizes: Vec<usize>,
+    /// Recordings to replay; without any, one is generated.
+    pub traces: Vec<PathBuf>,
+    /// Names of the systems to run; empty for all.
+    pub systems: Vec<String>,
+    /// Little of everything.
+    pub quick: bool,
+    /// JSON lines instead of the table on stdout.
+    pub json: bool,
+}
+
+impl Options {
+    /// Reads the command line; `None` where the user asked for help.
+    pub fn from_command_line() -> Result<Option<Self>> {
+        let (mut scenario, mut sizes, mut traces, mut systems) =
+            (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut quick, mut json) = (false, false);
+        let mut arguments = lexopt::Parser::from_env();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("quick") => quick = true,
+                Long("json") => json = true,
+                Long("n") => sizes = parse_sizes(&arguments.value()?.string()?)?,
+                Long("trace") => traces.push(PathBuf::from(arguments.value()?)),
+                Long("systems") => {
+                    systems.extend(arguments.value()?.string()?.split(',').map(str::to_owned))
+                }
+                Long("help") | Short('h') => return Ok(None),
+                Value(name) if scenario.is_none() => {
+                    scenario = Some(Scenario::parse(&name.string()?)?)
+                }
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        let Some(scenario) = scenario else {
+            return Ok(None);
+        };
+        if sizes.is_empty() {
+            sizes = if quick {
+                vec![1_000]
+            } else {
+                vec![1_000, 10_000, 100_000]
+            };
+        }
+        Ok(Some(Self {
+            scenario,
+            sizes,
+            traces,
+            systems,
+            quick,
+            json,
+        }))
+    }
+
+    /// How many timed field changes a board takes.
+    pub fn edits(&self) -> usize {
+        if self.quick { 200 } else { 2_000 }
+    }
+
+    /// How long a system's edits of a board may take together before it makes do with fewer.
+    pub fn board_limit(&self) -> Duration {
+        Duration::from_secs(if self.quick { 3 } else { 60 })
+    }
+
+    /// How long one replay of a recording may take before it is left out.
+    pub fn replay_limit(&self) -> Duration {
+        Duration::from_secs(if self.quick { 3 } else { 120 })
+    }
+
+    /// How often something short is repeated, to take the median.
+    pub fn repeats(&self) -> usize {
+        if self.quick { 1 } else { 5 }
+    }
+}
+
+/// Reads `1000,10000`; underscores are allowed.
+fn parse_sizes(list: &str) -> Result<Vec<usize>> {
+    list.split(',')
+        .map(|size| {
+            let size: usize = size
+                .replace('_', "")
+                .parse()
+                .with_context(|| format!("--n: {size:?} is no number"))?;
+            if size == 0 {
+                bail!("--n: a board needs at least one record")
+            } else {
+                Ok(size)
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,206 @@
+//! What stands in `#[state(…)]`: parsed, and allowed at its place. What contradicts what is for [`crate::model`].
+
+use proc_macro2::{Ident, Span};
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token, WherePredicate};
+
+use crate::case::Case;
+
+/// Errors so far, each with its place. All are reported together.
+#[derive(Default)]
+pub struct Errors(Option<syn::Error>);
+
+impl Errors {
+    /// Notes an error.
+    pub fn add(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    /// Notes an error at a place.
+    pub fn at(&mut self, span: Span, message: impl std::fmt::Display) {
+        self.add(syn::Error::new(span, message));
+    }
+
+    /// The result, if there was no error.
+    pub fn finish<T>(self, result: Option<T>) -> syn::Result<T> {
+        match (self.0, result) {
+            (Some(errors), _) => Err(errors),
+            (None, Some(result)) => Ok(result),
+            (None, None) => Err(syn::Error::new(Span::call_site(), "this cannot be a state type")),
+        }
+    }
+}
+
+/// Where an attribute stands.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Target {
+    /// On a struct.
+    Struct,
+    /// On an enum.
+    Enum,
+    /// On a variant.
+    Variant,
+    /// On a field.
+    Field,
+}
+
+/// Every key, and where it may stand.
+const KNOWN: [(&str, &[Target]); 8] = [
+    ("crate", &[Target::Struct, Target::Enum]),
+    ("node", &[Target::Struct, Target::Enum]),
+    ("bound", &[Target::Struct, Target::Enum]),
+    ("rename_all", &[Target::Struct, Target::Enum, Target::Variant]),
+    ("transparent", &[Target::Struct]),
+    ("rename", &[Target::Variant, Target::Field]),
+    ("default", &[Target::Variant, Target::Field]),
+    ("skip", &[Target::Field]),
+];
+
+impl Target {
+    fn with_article(self) -> &'static str {
+        match self {
+            Self::Struct => "a struct",
+            Self::Enum => "an enum",
+            Self::Variant => "a variant",
+            Self::Field => "a field",
+        }
+    }
+}
+
+/// The attributes of one struct, enum, variant or field. Spans are those of the keys.
+#[derive(Default)]
+pub struct Attributes {
+    /// `crate = "path"`
+    pub runtime: Option<syn::Path>,
+    /// `node = Name`
+    pub node: Option<Ident>,
+    /// `bound = "T: State"`
+    pub bound: Option<Punctuated<WherePredicate, Token![,]>>,
+    /// `rename_all = "camelCase"`
+    pub rename_all: Option<Case>,
+    /// `transparent`
+    pub transparent: Option<Span>,
+    /// `rename = "name"`
+    pub rename: Option<LitStr>,
+    /// `default` or `default = expr`
+    pub default: Option<(Span, Option<Expr>)>,
+    /// `skip`
+    pub skip: Option<Span>,
+}
+
+impl Attributes {
+    /// Reads all `#[state(…)]`, and a variant's `#[default]`.
+    pub fn parse(attributes: &[Attribute], target: Target, errors: &mut Errors) -> Self {
+        let mut parsed = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("state")) {
+            let entries = match attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    errors.add(error);
+                    continue;
+                }
+            };
+            for entry in entries {
+                let key = entry.key.to_string();
+                let result = if seen.contains(&key) {
+                    Err(syn::Error::new(entry.key.span(), format!("`{key}` stands here twice")))
+                } else {
+                    seen.push(key);
+                    parsed.set(entry, target)
+                };
+                result.unwrap_or_else(|error| errors.add(error));
+            }
+        }
+        let mark = attributes.iter().find(|attribute| matches!(&attribute.meta, Meta::Path(path) if path.is_ident("default")));
+        if let Some(mark) = mark.filter(|_| target == Target::Variant && parsed.default.is_none()) {
+            parsed.default = mark.path().get_ident().map(|mark| (mark.span(), None));
+        }
+        parsed
+    }
+
+    fn set(&mut self, entry: Entry, target: Target) -> syn::Result<()> {
+        let span = entry.key.span();
+        let key = entry.key.to_string();
+        check_place(&key, target, span)?;
+        match key.as_str() {
+            "crate" => self.runtime = Some(entry.string()?.parse()?),
+            "node" => self.node = Some(entry.ident()?),
+            "bound" => self.bound = Some(entry.string()?.parse_with(Punctuated::parse_terminated)?),
+            "rename_all" => self.rename_all = Some(entry.case()?),
+            "rename" => self.rename = Some(entry.string()?),
+            "default" if target == Target::Field => self.default = Some((span, entry.value)),
+            "default" => self.default = Some((entry.flag()?, None)),
+            "transparent" => self.transparent = Some(entry.flag()?),
+            _ => self.skip = Some(entry.flag()?),
+        }
+        Ok(())
+    }
+}
+
+fn check_place(key: &str, target: Target, span: Span) -> syn::Result<()> {
+    let message = match KNOWN.iter().find(|(known, _)| *known == key) {
+        Some((_, places)) if places.contains(&target) => return Ok(()),
+        Some((_, places)) => {
+            let places: Vec<_> = places.iter().map(|place| place.with_article()).collect();
+            format!("`{key}` belongs on {}, not on {}", places.join(" or "), target.with_article())
+        }
+        None => {
+            let here = KNOWN.iter().filter(|(_, places)| places.contains(&target));
+            let here: Vec<_> = here.map(|(known, _)| format!("`{known}`")).collect();
+            format!("unknown attribute `{key}`; {} can have {}", target.with_article(), here.join(", "))
+        }
+    };
+    Err(syn::Error::new(span, message))
+}
+
+/// `key` or `key = value`.
+struct Entry {
+    key: Ident,
+    value: Option<Expr>,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let key = Ident::parse_any(input)?;
+        let value = match input.parse::<Option<Token![=]>>()? {
+            Some(_) => Some(input.parse()?),
+            None => None,
+        };
+        Ok(Self { key, value })
+    }
+}
+
+impl Entry {
+    fn flag(&self) -> syn::Result<Span> {
+        match self.value {
+            None => Ok(self.key.span()),
+            Some(_) => Err(syn::Error::new(self.key.span(), format!("`{}` takes no value here", self.key))),
+        }
+    }
+
+    fn string(&self) -> syn::Result<LitStr> {
+        match &self.value {
+            Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Ok(text.clone()),
+            _ => Err(syn::Error::new(self.key.span(), format!("write it as `{} = \"…\"`", self.key))),
+        }
+    }
+
+    fn ident(&self) -> syn::Result<Ident> {
+        let ident = match &self.value {
+            Some(Expr::Path(path)) => path.path.get_ident().cloned(),
+            _ => None,
+        };
+        ident.ok_or_else(|| syn::Error::new(self.key.span(), format!("write it as `{} = Name`", self.key)))
+    }
+
+    fn case(&self) -> syn::Result<Case> {
+        let name = self.string()?;
+        Case::named(&name.value()).ok_or_else(|| syn::Error::new(name.span(), format!("unknown case; known are {}", Case::names())))
+    }
+}

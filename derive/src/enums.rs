@@ -1,0 +1,207 @@
+//! `impl State` for enums: a register with the variant's name, and the variant's fields below `<path>/<variant>`.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+
+use crate::model::{Field, Input, Variant};
+use crate::node;
+use crate::structs::{Locals, Parts};
+
+/// An enum. Where no variant has fields, it is a scalar.
+pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStream {
+    let (runtime, locals, place) = (&input.runtime, Locals::new(), &input.place);
+    let has_data = variants.iter().any(Variant::has_data);
+    let (node_type, node, accessor) = match has_data {
+        true => (node::ty(input, &input.node, &quote!(#place)), Some(&input.node), node::of_enum(input, variants)),
+        false => (quote!(#runtime::Node<#place, Self>), None, TokenStream::new()),
+    };
+    let (local, scalar) = (&locals.place, !has_data);
+    let node = match node {
+        Some(node) => quote!(#node(#runtime::Node::new(#local))),
+        None => quote!(#runtime::Node::new(#local)),
+    };
+    let initial = variants.get(default).map(|variant| {
+        let fields = variant.fields.iter().map(|field| {
+            let (member, initial) = (&field.member, field.initial(runtime));
+            quote!(#member: #initial,)
+        });
+        let ident = &variant.ident;
+        quote!(Self::#ident { #(#fields)* })
+    });
+    let parts = Parts {
+        marked: quote!(false),
+        scalar: quote!(#scalar),
+        node_type,
+        node,
+        initial: quote!(#initial),
+        read: read(runtime, &locals, variants),
+        refresh: refresh(runtime, &locals, variants),
+        locate: locate(runtime, &locals, variants),
+        write: write(runtime, &locals, variants),
+        reconcile: reconcile(runtime, &locals, variants),
+    };
+    let implementation = parts.into_impl(input, &locals);
+    quote!(#implementation #accessor)
+}
+
+/// The variant that the register names, with the fields below its segment.
+fn read(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let reader = &locals.reader;
+    let [tag, name] = ["tag", "name"].map(local);
+    let arms = variants.iter().map(|variant| {
+        let (segment, ident) = (&variant.name, &variant.ident);
+        let fields = variant.fields.iter().map(|field| field.read(runtime, locals));
+        let value = quote!(Self::#ident { #(#fields)* });
+        let value = match variant.has_data() {
+            true => quote!(#runtime::Reader::within(#reader, #segment, |#reader| #value)),
+            false => value,
+        };
+        quote!(#segment => ::core::option::Option::Some(#value),)
+    });
+    let names: Vec<_> = variants.iter().map(|variant| variant.name.as_str()).collect();
+    let expected = format!("one of {}", names.join(", "));
+    quote! {
+        let #tag = #runtime::Reader::own(#reader)?;
+        let #name = match #tag {
+            #runtime::Value::Str(#name) => &**#name,
+            _ => "",
+        };
+        match #name {
+            #(#arms)*
+            _ => {
+                #runtime::Reader::violation(#reader, #expected, #tag);
+                ::core::option::Option::None
+            }
+        }
+    }
+}
+
+/// Only the fields of the variant that the register names are of interest; the view may show another where it names none.
+fn refresh(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let Locals { at, cx, .. } = locals;
+    let [variant_name, below, tag, value] = ["variant", "below", "tag", "value"].map(local);
+    let arms = fields_by_path(variants, |field| {
+        let refresh = field.refresh(runtime, locals, &quote!(#value));
+        (value.clone(), refresh)
+    });
+    let arms: Vec<_> = arms.map(|(pattern, variant, name, refresh)| quote!((#pattern, #variant, #name) => #refresh,)).collect();
+    if arms.is_empty() {
+        return TokenStream::new();
+    }
+    quote! {
+        let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else { return };
+        match #runtime::Refresh::register(#cx, #runtime::At::here(#at)) {
+            ::core::option::Option::Some(#runtime::Value::Str(#tag)) if *#tag == *#variant_name => {}
+            _ => return,
+        }
+        let ::core::option::Option::Some((#tag, #at)) = #runtime::At::next(#below) else { return };
+        match (self, #variant_name, #tag) {
+            #(#arms)*
+            _ => {}
+        }
+    }
+}
+
+fn locate(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let at = &locals.at;
+    let [variant_name, below, name, value] = ["variant", "below", "name", "value"].map(local);
+    let arms = fields_by_path(variants, |field| {
+        let locate = quote_spanned!(field.span=> #runtime::State::locate);
+        (value.clone(), quote!(#locate(#value, #at)))
+    });
+    let arms: Vec<_> = arms.map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,)).collect();
+    if arms.is_empty() {
+        return quote!(if #runtime::At::is_end(#at) { ::core::option::Option::Some(self) } else { ::core::option::Option::None });
+    }
+    quote! {
+        let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else {
+            return ::core::option::Option::Some(self);
+        };
+        let (#name, #at) = #runtime::At::next(#below)?;
+        match (self, #variant_name, #name) {
+            #(#arms)*
+            _ => ::core::option::Option::None,
+        }
+    }
+}
+
+/// A variant without fields is not written where the register's absence reads the same.
+fn write(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let Locals { unless, writer, .. } = locals;
+    let arms = variants.iter().map(|variant| {
+        let (ident, segment) = (&variant.ident, &variant.name);
+        let put = quote!(#runtime::Writer::put(#writer, #runtime::Value::str(#segment)));
+        if !variant.has_data() {
+            return quote! {
+                (Self::#ident { .. }, ::core::option::Option::Some(Self::#ident { .. })) => {}
+                (Self::#ident { .. }, _) => #put,
+            };
+        }
+        let (pattern, values) = bind(variant, "value");
+        let fields = live(variant).zip(&values).map(|(field, value)| field.write(runtime, locals, &quote!(#value)));
+        quote! {
+            (#pattern, _) => {
+                #put;
+                #runtime::Writer::at(#writer, #segment, |#writer| { #(#fields)* });
+            }
+        }
+    });
+    quote!(match (self, #unless) { #(#arms)* })
+}
+
+/// The same variant: field by field. Another: the old one's fields go first.
+fn reconcile(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let Locals { new, writer, .. } = locals;
+    let arms = variants.iter().map(|variant| {
+        let (ident, segment) = (&variant.ident, &variant.name);
+        if !variant.has_data() {
+            return quote!((Self::#ident { .. }, Self::#ident { .. }) => {});
+        }
+        let ((old_pattern, old), (new_pattern, new)) = (bind(variant, "old"), bind(variant, "new"));
+        let pairs = live(variant).zip(old.iter().zip(&new));
+        let fields = pairs.map(|(field, (old, new))| field.reconcile(runtime, locals, &quote!(#old), &quote!(#new)));
+        quote! {
+            (#old_pattern, #new_pattern) => {
+                #runtime::Writer::variant(#writer, #segment, |#writer| { #(#fields)* });
+            }
+        }
+    });
+    let switch = (variants.len() > 1).then(|| {
+        quote! {
+            _ => {
+                #runtime::Writer::clear_below(#writer);
+                #runtime::State::write(#new, ::core::option::Option::None, #writer);
+            }
+        }
+    });
+    quote!(match (self, #new) { #(#arms)* #switch })
+}
+
+/// For each field: a pattern that binds it, the names of its variant and itself, and what `make` makes of it.
+fn fields_by_path<'a>(
+    variants: &'a [Variant],
+    make: impl Fn(&Field) -> (Ident, TokenStream) + 'a,
+) -> impl Iterator<Item = (TokenStream, &'a str, &'a str, TokenStream)> {
+    let fields = variants.iter().flat_map(|variant| live(variant).map(move |field| (variant, field)));
+    fields.map(move |(variant, field)| {
+        let (ident, member) = (&variant.ident, &field.member);
+        let (value, made) = make(field);
+        (quote!(Self::#ident { #member: #value, .. }), variant.name.as_str(), field.name.as_str(), made)
+    })
+}
+
+/// A pattern for a variant that binds its fields, and the names it binds.
+fn bind(variant: &Variant, prefix: &str) -> (TokenStream, Vec<Ident>) {
+    let values: Vec<_> = live(variant).enumerate().map(|(at, _)| local(&format_ident!("{prefix}_{at}").to_string())).collect();
+    let (ident, members) = (&variant.ident, live(variant).map(|field| &field.member));
+    (quote!(Self::#ident { #(#members: #values,)* .. }), values)
+}
+
+fn live(variant: &Variant) -> impl Iterator<Item = &Field> {
+    variant.fields.iter().filter(|field| !field.skip)
+}
+
+/// A name that no expression of the user can see.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
+}

@@ -1,0 +1,291 @@
+//! The checked input: everything that the generated code needs, or every error in it.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericParam, Generics, Lit, LitStr, Member, Visibility};
+
+use crate::attributes::{Attributes, Errors, Target};
+use crate::case::Case;
+
+/// A struct or an enum that can be a state type.
+pub struct Input {
+    /// Its name.
+    pub ident: Ident,
+    /// Its visibility, which its accessors share.
+    pub vis: Visibility,
+    /// Its generics, without defaults and with the bounds of the implementation.
+    pub generics: Generics,
+    /// The name of its accessor.
+    pub node: Ident,
+    /// A name for the accessor's type parameter that means nothing else in the input.
+    pub place: Ident,
+    /// The path of the module with everything that the generated code calls.
+    pub runtime: TokenStream,
+    /// What it consists of.
+    pub body: Body,
+}
+
+/// What a state type consists of.
+pub enum Body {
+    /// A struct's fields.
+    Struct(Vec<Field>),
+    /// A struct that stands in the document as one of its fields would.
+    Transparent {
+        /// The field.
+        inner: Box<Field>,
+        /// The others.
+        skipped: Vec<Field>,
+    },
+    /// An enum's variants.
+    Enum {
+        /// All of them; never none.
+        variants: Vec<Variant>,
+        /// Which of them stands where nothing was written.
+        default: usize,
+    },
+}
+
+/// A variant of an enum.
+pub struct Variant {
+    /// Its name in Rust.
+    pub ident: Ident,
+    /// Its doc comments.
+    pub docs: Vec<Attribute>,
+    /// Its name in the document.
+    pub name: String,
+    /// Its fields.
+    pub fields: Vec<Field>,
+    /// Whether it has one unnamed field.
+    pub newtype: bool,
+}
+
+/// A field of a struct or a variant.
+pub struct Field {
+    /// How Rust names it: an identifier or an index.
+    pub member: Member,
+    /// Its visibility, which its accessor shares.
+    pub vis: Visibility,
+    /// Its type, with `Self` written out.
+    pub ty: TokenStream,
+    /// Its doc comments.
+    pub docs: Vec<Attribute>,
+    /// Its name in the document.
+    pub name: String,
+    /// Whether it is kept out of the document.
+    pub skip: bool,
+    /// Its value where nothing was written, if not the one its type says: an expression.
+    pub default: Option<TokenStream>,
+    /// Where it was renamed.
+    pub renamed: Option<Span>,
+    /// Where the field is.
+    pub span: Span,
+}
+
+impl Variant {
+    /// Whether any of its fields is in the document.
+    pub fn has_data(&self) -> bool {
+        self.fields.iter().any(|field| !field.skip)
+    }
+}
+
+impl Input {
+    /// Checks the input of the derive.
+    pub fn check(input: &DeriveInput) -> syn::Result<Self> {
+        let mut errors = Errors::default();
+        let target = if matches!(input.data, Data::Enum(_)) { Target::Enum } else { Target::Struct };
+        let attributes = Attributes::parse(&input.attrs, target, &mut errors);
+        let (_, arguments, _) = input.generics.split_for_impl();
+        let ident = &input.ident;
+        let of = Context { itself: quote!(#ident #arguments), rename_all: attributes.rename_all };
+        let body = match &input.data {
+            Data::Struct(data) => check_struct(&data.fields, &attributes, ident.span(), &of, &mut errors),
+            Data::Enum(data) => check_enum(data, ident.span(), &of, &mut errors),
+            Data::Union(data) => {
+                errors.at(data.union_token.span, "a union cannot be a state type: nothing says which field holds");
+                None
+            }
+        };
+        let runtime = attributes.runtime.as_ref().map_or_else(|| quote!(::exostate::__private), |path| quote!(#path::__private));
+        let generics = check_generics(&input.generics, &attributes, &runtime, &mut errors);
+        let node = attributes.node.unwrap_or_else(|| format_ident!("{}Node", ident.unraw()));
+        let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
+        let place = Ident::new(place, Span::call_site());
+        let (ident, vis) = (ident.clone(), input.vis.clone());
+        errors.finish(body.map(|body| Self { ident, vis, generics, node, place, runtime, body }))
+    }
+}
+
+/// What all fields of one input share.
+struct Context {
+    /// The type itself, for `Self` in the types of its fields.
+    itself: TokenStream,
+    rename_all: Option<Case>,
+}
+
+fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &TokenStream, errors: &mut Errors) -> Generics {
+    let mut checked = generics.clone();
+    for lifetime in generics.lifetimes() {
+        let message = "a state type owns its data: no lifetimes (`String` instead of `&str`, `Arc<T>` instead of `&T`)";
+        errors.at(lifetime.lifetime.span(), message);
+    }
+    for parameter in &mut checked.params {
+        match parameter {
+            GenericParam::Type(parameter) => (parameter.eq_token, parameter.default) = (None, None),
+            GenericParam::Const(parameter) => (parameter.eq_token, parameter.default) = (None, None),
+            GenericParam::Lifetime(_) => {}
+        }
+    }
+    let clause = checked.make_where_clause();
+    match &attributes.bound {
+        Some(bounds) => clause.predicates.extend(bounds.iter().cloned()),
+        None => clause.predicates.extend(generics.type_params().map(|parameter| -> syn::WherePredicate {
+            let ident = &parameter.ident;
+            syn::parse_quote!(#ident: #runtime::State)
+        })),
+    }
+    checked
+}
+
+fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Context, errors: &mut Errors) -> Option<Body> {
+    let named = matches!(fields, Fields::Named(_));
+    let is_newtype = !named && fields.len() == 1;
+    let mut fields = check_fields(fields, of.rename_all, of, errors);
+    let live: Vec<usize> = fields.iter().enumerate().filter(|(_, field)| !field.skip).map(|(at, _)| at).collect();
+    match (attributes.transparent, live.as_slice()) {
+        (Some(_), [one]) | (None, [one]) if attributes.transparent.is_some() || is_newtype => {
+            if let Some(rename) = fields.get(*one).and_then(|field| field.renamed) {
+                errors.at(rename, "the field of a transparent struct has no name in the document");
+            }
+            let inner = Box::new(fields.remove(*one));
+            Some(Body::Transparent { inner, skipped: fields })
+        }
+        (Some(_), _) => {
+            let message = format!("`transparent` needs exactly one field that is not skipped; there are {}", live.len());
+            errors.at(attributes.transparent.unwrap_or(span), message);
+            None
+        }
+        (None, _) => Some(Body::Struct(fields)),
+    }
+}
+
+fn check_enum(data: &syn::DataEnum, span: Span, of: &Context, errors: &mut Errors) -> Option<Body> {
+    if data.variants.is_empty() {
+        errors.at(span, "an enum without variants has no values to keep");
+        return None;
+    }
+    let (mut variants, mut names, mut default) = (Vec::new(), Names::new("variants"), None);
+    for (at, variant) in data.variants.iter().enumerate() {
+        let attributes = Attributes::parse(&variant.attrs, Target::Variant, errors);
+        let plain = variant.ident.unraw().to_string();
+        let name = names.check(&plain, attributes.rename.as_ref(), of.rename_all, variant.ident.span(), errors);
+        match (attributes.default, default) {
+            (Some((second, _)), Some(_)) => errors.at(second, "only one variant can be the default"),
+            (Some(_), None) => default = Some(at),
+            (None, _) => {}
+        }
+        let fields = check_fields(&variant.fields, attributes.rename_all, of, errors);
+        let newtype = fields.len() == 1 && matches!(variant.fields, Fields::Unnamed(_));
+        variants.push(Variant { ident: variant.ident.clone(), docs: docs(&variant.attrs), name, fields, newtype });
+    }
+    if default.is_none() {
+        errors.at(span, "mark the variant that stands where nothing was written: `#[default]`, or `#[state(default)]` if it has fields");
+    }
+    Some(Body::Enum { variants, default: default? })
+}
+
+fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors: &mut Errors) -> Vec<Field> {
+    let mut names = Names::new("fields");
+    let mut checked = Vec::new();
+    for (member, field) in fields.members().zip(fields) {
+        let attributes = Attributes::parse(&field.attrs, Target::Field, errors);
+        let span = field.ident.as_ref().map_or_else(|| field.ty.span(), Ident::span);
+        if attributes.skip.is_some() {
+            if let Some(rename) = &attributes.rename {
+                errors.at(rename.span(), "a field that is skipped has no name in the document");
+            }
+            if let Some((place, Some(_))) = &attributes.default {
+                errors.at(*place, "a field that is skipped is always made by `Default`");
+            }
+        }
+        let (plain, case) = match &member {
+            Member::Named(ident) => (ident.unraw().to_string(), rename_all),
+            Member::Unnamed(index) => (index.index.to_string(), None),
+        };
+        let skip = attributes.skip.is_some();
+        let name = if skip { String::new() } else { names.check(&plain, attributes.rename.as_ref(), case, span, errors) };
+        let ty = replace_self(field.ty.to_token_stream(), &of.itself);
+        let default = attributes.default.map(|(_, value)| default_value(value, &ty));
+        let renamed = attributes.rename.map(|rename| rename.span());
+        checked.push(Field { member, vis: field.vis.clone(), ty, docs: docs(&field.attrs), name, skip, default, renamed, span });
+    }
+    checked
+}
+
+/// A string literal becomes whatever the field is, so that `default = "untitled"` works.
+fn default_value(value: Option<Expr>, ty: &TokenStream) -> TokenStream {
+    match value {
+        None => quote!(<#ty as ::core::default::Default>::default()),
+        Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => quote!(<#ty as ::core::convert::From<_>>::from(#text)),
+        Some(value) => quote!(#value),
+    }
+}
+
+fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
+    attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect()
+}
+
+/// The names in the document so far, of the variants of an enum or of the fields of one struct or variant.
+struct Names {
+    of: &'static str,
+    taken: BTreeMap<String, Span>,
+}
+
+impl Names {
+    fn new(of: &'static str) -> Self {
+        Self { of, taken: BTreeMap::new() }
+    }
+
+    /// The name in the document.
+    fn check(&mut self, plain: &str, rename: Option<&LitStr>, case: Option<Case>, span: Span, errors: &mut Errors) -> String {
+        let name = match (rename, case) {
+            (Some(rename), _) => rename.value(),
+            (None, Some(case)) => case.apply(plain),
+            (None, None) => plain.to_owned(),
+        };
+        let span = rename.map_or(span, LitStr::span);
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+        if name.is_empty() || !name.chars().all(allowed) {
+            errors.at(span, format!("the name {name:?} in the document: only ASCII letters, digits, `_` and `-` (set one with `rename = \"…\"`)"));
+        } else if self.taken.insert(name.clone(), span).is_some() {
+            errors.at(span, format!("two {} have the name {name:?} in the document", self.of));
+        }
+        name
+    }
+}
+
+/// Whether an identifier occurs anywhere.
+fn mentions(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == name,
+        TokenTree::Group(group) => mentions(group.stream(), name),
+        _ => false,
+    })
+}
+
+/// Writes `Self` out: accessors are methods of another type.
+fn replace_self(tokens: TokenStream, itself: &TokenStream) -> TokenStream {
+    let replaced = tokens.into_iter().map(|token| match token {
+        TokenTree::Ident(ident) if ident == "Self" => itself.clone(),
+        TokenTree::Group(group) => {
+            let mut inner = proc_macro2::Group::new(group.delimiter(), replace_self(group.stream(), itself));
+            inner.set_span(group.span());
+            TokenTree::Group(inner).into()
+        }
+        other => other.into(),
+    });
+    replaced.collect()
+}

@@ -1,0 +1,179 @@
+//! Two processes that edit one board over QUIC on loopback: both edit at once, one goes offline, both edit on, it returns.
+//!
+//! `cargo run --release --example peers`
+//!
+//! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as `guest` (which connects
+//! with it), and tells both what to do, a line at a time.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use exostate::{Counter, MovableList, State, Store, Text};
+use exostate_sync::{Documents, Peer, Server};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Board {
+    title: String,
+    notes: Text,
+    cards: MovableList<Card>,
+    votes: Counter,
+}
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Card {
+    text: String,
+    done: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => conduct().await,
+        ["host"] => host().await,
+        ["guest", ticket] => guest(ticket).await,
+        _ => bail!("run it without arguments"),
+    }
+}
+
+/// The process that was started: it starts the other two and tells them what to do.
+async fn conduct() -> Result<()> {
+    let mut host = Process::start(&["host"]).await?;
+    let ticket = host.read().await?;
+    println!("the host serves {ticket}");
+    let mut guest = Process::start(&["guest", &ticket]).await?;
+    println!("the guest is {}", guest.read().await?);
+
+    println!("both edit at once");
+    together(&mut host, &mut guest, "edit online").await?;
+    guest.ask("offline").await?;
+    println!("the guest is offline; both edit on");
+    together(&mut host, &mut guest, "edit offline").await?;
+    guest.ask("online").await?;
+    println!("the guest is back");
+
+    // What is in flight needs a moment; a minute is a guard against a hang, no measure.
+    let views = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let (ours, theirs) = (host.ask("show").await?, guest.ask("show").await?);
+            if ours == theirs {
+                return Ok::<_, anyhow::Error>((ours, theirs));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let (ours, theirs) = views.await.context("the views did not become equal")??;
+    println!("host:  {ours}");
+    println!("guest: {theirs}");
+    ensure!(ours.matches("card").count() == 40, "a card is missing or doubled");
+    println!("both views are equal");
+    guest.stop().await?;
+    host.stop().await
+}
+
+async fn together(host: &mut Process, guest: &mut Process, command: &str) -> Result<()> {
+    tokio::try_join!(host.ask(command), guest.ask(command))?;
+    Ok(())
+}
+
+/// A process that takes commands.
+struct Process {
+    child: Child,
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    async fn start(arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let commands = child.stdin.take().context("no input")?;
+        let answers = BufReader::new(child.stdout.take().context("no output")?).lines();
+        Ok(Self { child, commands, answers })
+    }
+
+    async fn read(&mut self) -> Result<String> {
+        self.answers.next_line().await?.context("the process ended early")
+    }
+
+    async fn ask(&mut self, command: &str) -> Result<String> {
+        self.commands.write_all(format!("{command}\n").as_bytes()).await?;
+        self.read().await
+    }
+
+    async fn stop(mut self) -> Result<()> {
+        drop(self.commands);
+        ensure!(self.child.wait().await?.success(), "a process failed");
+        Ok(())
+    }
+}
+
+async fn host() -> Result<()> {
+    let store = Store::<Board>::new();
+    let documents = Documents::new().with("roadmap", Arc::new(store.clone()))?;
+    let server = Server::bind("127.0.0.1:0".parse()?, documents).await?;
+    println!("{}", server.ticket("roadmap")?);
+    let mut commands = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(command) = commands.next_line().await? {
+        println!("{}", obey(&store, "host", &command).await?);
+    }
+    server.shutdown().await;
+    Ok(())
+}
+
+async fn guest(ticket: &str) -> Result<()> {
+    let store = Store::<Board>::new();
+    let mut peer = Some(connect(&store, ticket).await?);
+    println!("connected");
+    let mut commands = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(command) = commands.next_line().await? {
+        match command.as_str() {
+            "offline" => {
+                if let Some(peer) = peer.take() {
+                    peer.disconnect().await;
+                }
+                println!("ok");
+            }
+            "online" => {
+                peer = Some(connect(&store, ticket).await?);
+                println!("ok");
+            }
+            command => println!("{}", obey(&store, "guest", command).await?),
+        }
+    }
+    if let Some(peer) = peer {
+        peer.disconnect().await;
+    }
+    Ok(())
+}
+
+async fn connect(store: &Store<Board>, ticket: &str) -> Result<Peer> {
+    let peer = Peer::connect(Arc::new(store.clone()), ticket).await?;
+    peer.live().await?;
+    Ok(peer)
+}
+
+/// Does what both kinds of process do.
+async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> {
+    let Some(when) = command.strip_prefix("edit ") else {
+        let view = store.view();
+        let cards: Vec<&str> = view.cards.iter().map(|card| card.text.as_str()).collect();
+        return Ok(format!("{:?}, {} votes, notes {:?}, {cards:?}, digest {}", view.title, view.votes, view.notes, store.digest()));
+    };
+    for number in 0..10 {
+        store.change(|board| {
+            board.title().set(format!("{who} {when} {number}"))?;
+            board.notes().push_str(&format!("{who}{number} "))?;
+            board.votes().add(1)?;
+            let card = board.cards().insert(0, Card { text: format!("{who}'s card {number}, {when}"), done: false })?;
+            board.cards().get(card).done().set(true)
+        })?;
+        // Lets the other one's edits come in between.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok("ok".to_owned())
+}

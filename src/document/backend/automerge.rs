@@ -1,0 +1,613 @@
+//! The automerge backend: 1,024 maps at the root, made by one fixed change, hold the registers by the hash of their path.
+//!
+//! Automerge's work on a map grows with the map, so no map may hold everything. A sequence is a text or list object under its
+//! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
+//! sequence is the one after the other, in the order of their ids: nothing is lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use automerge::marks::{ExpandMark, Mark, MarkSet};
+use automerge::transaction::{CommitOptions, Transactable, Transaction};
+use automerge::{
+    ActorId, Automerge as Doc, Change, ChangeHash, Cursor, LoadOptions, MoveCursor, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Span,
+    TextEncoding, Value as AmValue, legacy,
+};
+
+use super::{AnchorOffset, Backend, BackendError, sealed};
+use crate::document::ReplicaId;
+use crate::document::guard::automerge_chunk;
+use crate::document::limits::Limits;
+use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::rope::Marks;
+use crate::document::value::Value;
+use crate::document::version::Version;
+
+/// How many maps the registers are spread over. A part of the format: see `docs/layout.md`.
+const BUCKETS: usize = 1024;
+const TEXT_PREFIX: &str = "T:";
+const LIST_PREFIX: &str = "L:";
+
+/// State on [automerge](https://docs.rs/automerge).
+pub struct Automerge {
+    doc: Doc,
+    buckets: Vec<ObjId>,
+    bucket_ids: HashMap<OpId, usize>,
+    /// The objects of each sequence, in the order of their ids.
+    sequences: HashMap<Arc<str>, Vec<ObjId>>,
+    sequence_ids: HashMap<OpId, Arc<str>>,
+}
+
+/// An object's id without its position in the actor table: counter and actor.
+type OpId = (u64, Vec<u8>);
+
+/// What one touched object is to us.
+enum Place<'a> {
+    Bucket(usize),
+    Sequence(&'a Arc<str>),
+    Foreign,
+}
+
+impl sealed::Sealed for Automerge {}
+
+fn refused(error: impl std::fmt::Display) -> BackendError {
+    BackendError::Refused(error.to_string())
+}
+
+/// The bucket of a path or name: FNV-1a (32 bit) of its UTF-8 bytes, modulo the number of buckets.
+fn bucket_of(name: &str) -> usize {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash as usize % BUCKETS
+}
+
+fn bucket_name(index: usize) -> String {
+    format!("{index:03x}")
+}
+
+fn op_id(id: &ObjId) -> OpId {
+    match id {
+        ObjId::Root => (0, Vec::new()),
+        ObjId::Id(counter, actor, _) => (*counter, actor.to_bytes().to_vec()),
+    }
+}
+
+/// The one change that every document starts with: the same bytes, so the same hash, everywhere.
+fn genesis() -> Result<Doc, BackendError> {
+    let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(b"exostate".as_slice()));
+    let mut tx = doc.transaction();
+    for index in 0..BUCKETS {
+        tx.put_object(ROOT, bucket_name(index), ObjType::Map).map_err(refused)?;
+    }
+    tx.commit_with(CommitOptions::default().with_time(0));
+    Ok(doc)
+}
+
+impl Automerge {
+    fn wrap(doc: Doc, replica: ReplicaId) -> Result<Self, BackendError> {
+        let doc = doc.with_actor(ActorId::from(replica.get().to_be_bytes().as_slice()));
+        let mut buckets = Vec::with_capacity(BUCKETS);
+        for index in 0..BUCKETS {
+            match doc.get(ROOT, bucket_name(index)).map_err(refused)? {
+                Some((AmValue::Object(ObjType::Map), id)) => buckets.push(id),
+                _ => return Err(BackendError::Layout("its first change is not the fixed one")),
+            }
+        }
+        let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
+        Ok(Self { doc, buckets, bucket_ids, sequences: HashMap::new(), sequence_ids: HashMap::new() })
+    }
+
+    fn bucket(&self, name: &str) -> &ObjId {
+        self.buckets.get(bucket_of(name)).unwrap_or(&ROOT)
+    }
+
+    /// Finds the objects of a sequence anew, after its key was written.
+    fn find_sequence(&mut self, name: &Arc<str>) {
+        let objects: Vec<ObjId> = match self.doc.get_all(self.bucket(name), name.as_ref()) {
+            Ok(values) => values.into_iter().filter(|(value, _)| fits(value, name)).map(|(_, id)| id).collect(),
+            Err(_) => Vec::new(),
+        };
+        for object in &objects {
+            self.sequence_ids.insert(op_id(object), name.clone());
+        }
+        if objects.is_empty() {
+            self.sequences.remove(name);
+        } else {
+            self.sequences.insert(name.clone(), objects);
+        }
+    }
+
+    fn objects(&self, name: &str) -> &[ObjId] {
+        self.sequences.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn place_of(&self, obj: &legacy::ObjectId) -> Place<'_> {
+        let legacy::ObjectId::Id(id) = obj else { return Place::Foreign };
+        let id = (id.counter(), id.actor().to_bytes().to_vec());
+        if let Some(index) = self.bucket_ids.get(&id) {
+            return Place::Bucket(*index);
+        }
+        self.sequence_ids.get(&id).map_or(Place::Foreign, Place::Sequence)
+    }
+
+    /// What the changes name: registers and new sequences by key, edited sequences by object.
+    fn names_in(&self, changes: &[Change]) -> (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>) {
+        let (mut registers, mut made, mut edited) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for change in changes {
+            for op in change.decode().operations {
+                match (self.place_of(&op.obj), &op.key) {
+                    (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
+                        if key.starts_with(TEXT_PREFIX) || key.starts_with(LIST_PREFIX) {
+                            made.insert(Arc::from(key.as_str()));
+                        } else {
+                            registers.insert(key.to_string());
+                        }
+                    }
+                    (Place::Sequence(name), _) => {
+                        edited.insert(name.clone());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        (registers, made, edited)
+    }
+}
+
+impl Backend for Automerge {
+    const NAME: &'static str = "automerge";
+    type Parcel = Change;
+
+    fn empty(replica: ReplicaId) -> Self {
+        match genesis().and_then(|doc| Self::wrap(doc, replica)) {
+            Ok(this) => this,
+            Err(error) => unreachable!("the fixed first change is always valid: {error}"),
+        }
+    }
+
+    fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
+        automerge_chunk::walk(bytes, limits)?;
+        let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
+        let doc = Doc::load_with_options(bytes, options).map_err(refused)?;
+        let mut this = Self::wrap(doc, replica)?;
+        let mut names = Vec::new();
+        for bucket in &this.buckets {
+            for item in this.doc.map_range(bucket, ..) {
+                if item.key.starts_with(TEXT_PREFIX) || item.key.starts_with(LIST_PREFIX) {
+                    names.push(Arc::from(item.key.as_ref()));
+                }
+            }
+        }
+        names.iter().for_each(|name| this.find_sequence(name));
+        Ok(this)
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.doc.save()
+    }
+
+    fn version(&self) -> Version {
+        Version::heads(self.doc.get_heads().iter().map(|head| head.0).collect())
+    }
+
+    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
+        let heads = version.as_heads().ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let known: Vec<ChangeHash> = heads.iter().map(|head| ChangeHash(*head)).filter(|head| self.doc.get_change_meta_by_hash(head).is_some()).collect();
+        if known.is_empty() {
+            return Ok(self.doc.save());
+        }
+        Ok(self.doc.save_after(&known))
+    }
+
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
+        let mut touched = Touched::default();
+        for (key, new) in &ops.registers {
+            let old = self.register(key.as_str());
+            touched.registers.push(RegisterTouch { key: key.0.clone(), old, new: new.clone() });
+        }
+        let made = commit_ops(self, ops)?;
+        let update = self.doc.get_last_local_change().map_or_else(Vec::new, |change| change.raw_bytes().to_vec());
+        made.iter().for_each(|name| self.find_sequence(name));
+        let names: BTreeSet<_> = ops.sequences.iter().map(|op| op.target()).map(|(name, kind)| (kind, name.clone())).collect();
+        touched.sequences = names.into_iter().collect();
+        Ok((touched, update))
+    }
+
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Change>, BackendError> {
+        automerge_chunk::walk(update, limits)?;
+        let mut parcels = Vec::new();
+        for chunk in automerge_chunk::chunks(update) {
+            let (kind, bytes) = chunk?;
+            match kind {
+                automerge_chunk::ChunkKind::Change => parcels.push(Change::from_bytes(bytes.to_vec()).map_err(refused)?),
+                automerge_chunk::ChunkKind::Document => {
+                    let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
+                    parcels.extend(Doc::load_with_options(bytes, options).map_err(refused)?.get_changes(&[]));
+                }
+            }
+        }
+        parcels.retain(|change| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
+        Ok(parcels)
+    }
+
+    fn split_ready(&self, parcels: Vec<Change>) -> (Vec<Change>, Vec<Change>) {
+        let mut here = HashSet::new();
+        let (mut ready, mut waiting) = (Vec::new(), parcels);
+        loop {
+            let before = ready.len();
+            let mut later = Vec::new();
+            for change in waiting {
+                let known = |hash: &ChangeHash| here.contains(hash) || self.doc.get_change_meta_by_hash(hash).is_some();
+                if change.deps().iter().all(known) {
+                    here.insert(change.hash());
+                    ready.push(change);
+                } else {
+                    later.push(change);
+                }
+            }
+            if ready.len() == before {
+                return (ready, later);
+            }
+            waiting = later;
+        }
+    }
+
+    fn bytes(parcel: &Change) -> &[u8] {
+        parcel.raw_bytes()
+    }
+
+    fn import(&mut self, parcels: &[Change]) -> Result<(Touched, bool), BackendError> {
+        let (registers, mut made, mut edited) = self.names_in(parcels);
+        let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
+        self.doc.apply_changes(parcels.iter().cloned()).map_err(refused)?;
+        made.iter().for_each(|name| self.find_sequence(name));
+        if !made.is_empty() {
+            // Sequences made by these very changes can be named as objects only now.
+            edited.extend(self.names_in(parcels).2);
+        }
+        let mut touched = Touched::default();
+        for (key, old) in registers.into_iter().zip(old) {
+            let new = self.register(&key);
+            if old.is_some() || new.is_some() {
+                touched.registers.push(RegisterTouch { key: Arc::from(key), old, new });
+            }
+        }
+        made.append(&mut edited);
+        touched.sequences = made.iter().filter_map(|name| split_name(name)).collect();
+        Ok((touched, !parcels.is_empty()))
+    }
+
+    fn register(&self, path: &str) -> Option<Value> {
+        self.doc.get(self.bucket(path), path).ok().flatten().map(|(value, _)| from_value(&value))
+    }
+
+    fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value)) {
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            for item in self.doc.map_range(bucket, ..) {
+                let key: &str = &item.key;
+                if bucket_of(key) == index && !key.starts_with(TEXT_PREFIX) && !key.starts_with(LIST_PREFIX) {
+                    each(Arc::from(key), from_value(&AmValue::from(item.value)));
+                }
+            }
+        }
+    }
+
+    fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {
+        let filled = self.sequences.iter().filter(|(_, objects)| objects.iter().any(|object| self.doc.length(object) > 0));
+        filled.filter_map(|(name, _)| split_name(name)).collect()
+    }
+
+    fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)> {
+        let mut runs = Vec::new();
+        for object in self.objects(&format!("{TEXT_PREFIX}{name}")) {
+            for span in self.doc.spans(object).into_iter().flatten() {
+                match span {
+                    Span::Text { text, marks } => runs.push((text, marks.and_then(|marks| marks_of(&marks)))),
+                    Span::Block(_) => runs.push(("\u{fffc}".to_owned(), None)),
+                }
+            }
+        }
+        runs
+    }
+
+    fn plain_text(&self, name: &str) -> Option<String> {
+        let mut content = String::new();
+        for object in self.objects(&format!("{TEXT_PREFIX}{name}")) {
+            if !self.doc.marks(object).ok()?.is_empty() {
+                return None;
+            }
+            content.push_str(&self.doc.text(object).ok()?);
+        }
+        Some(content)
+    }
+
+    fn list(&self, name: &str) -> Vec<Value> {
+        let objects = self.objects(&format!("{LIST_PREFIX}{name}"));
+        objects.iter().flat_map(|object| self.doc.list_range(object, ..)).map(|item| from_value(&AmValue::from(item.value))).collect()
+    }
+
+    fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
+        let objects = self.objects(&format!("{TEXT_PREFIX}{name}"));
+        let mut rest = at.chars;
+        for (index, object) in objects.iter().enumerate() {
+            let len = self.doc.length(object);
+            if rest > len || (rest == len && index + 1 < objects.len() && !before) {
+                rest -= len;
+                continue;
+            }
+            let (position, movement) = match (before, rest) {
+                (true, 0) => return Some(anchor_bytes(object, 0, &[])),
+                (true, _) => (rest - 1, MoveCursor::Before),
+                (false, _) if rest == len => return Some(anchor_bytes(object, 1, &[])),
+                (false, _) => (rest, MoveCursor::After),
+            };
+            let cursor = self.doc.get_cursor_moving(object, position, None, movement).ok()?;
+            return Some(anchor_bytes(object, if before { 2 } else { 3 }, &cursor.to_bytes()));
+        }
+        None
+    }
+
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset> {
+        let (kind, rest) = anchor.split_first()?;
+        let (len, rest) = rest.split_first()?;
+        let (object, cursor) = rest.split_at_checked(usize::from(*len))?;
+        let mut base = 0;
+        for candidate in self.objects(&format!("{TEXT_PREFIX}{name}")) {
+            let length = self.doc.length(candidate);
+            if candidate.to_bytes() != object && op_id(candidate) != op_id(&ObjId::try_from(object).ok()?) {
+                base += length;
+                continue;
+            }
+            let offset = match kind {
+                0 => 0,
+                1 => length,
+                _ => {
+                    let cursor = Cursor::try_from(cursor).ok()?;
+                    let position = self.doc.get_cursor_position(candidate, &cursor, None).ok()?;
+                    // A `before` anchor sits behind its character, unless that one is gone and it has moved off the start.
+                    position + usize::from(*kind == 2)
+                }
+            };
+            return Some(AnchorOffset::Chars(base + offset.min(length)));
+        }
+        None
+    }
+}
+
+/// An anchor: how it sticks (0: start, 1: end, 2: behind a character, 3: at a character), its object, its cursor.
+fn anchor_bytes(object: &ObjId, kind: u8, cursor: &[u8]) -> Vec<u8> {
+    let object = object.to_bytes();
+    let mut bytes = vec![kind, u8::try_from(object.len()).unwrap_or(u8::MAX)];
+    bytes.extend(object);
+    bytes.extend(cursor);
+    bytes
+}
+
+fn fits(value: &AmValue<'_>, name: &str) -> bool {
+    match value {
+        AmValue::Object(ObjType::Text) => name.starts_with(TEXT_PREFIX),
+        AmValue::Object(ObjType::List) => name.starts_with(LIST_PREFIX),
+        _ => false,
+    }
+}
+
+fn split_name(name: &str) -> Option<(SequenceKind, Arc<str>)> {
+    let text = name.strip_prefix(TEXT_PREFIX).map(|path| (SequenceKind::Text, Arc::from(path)));
+    text.or_else(|| name.strip_prefix(LIST_PREFIX).map(|path| (SequenceKind::List, Arc::from(path))))
+}
+
+/// Runs a change in one transaction, which rolls back by itself on an error. Says which sequences it made or emptied.
+fn commit_ops(this: &mut Automerge, ops: &Ops) -> Result<BTreeSet<Arc<str>>, BackendError> {
+    let Automerge { doc, buckets, sequences, .. } = this;
+    let mut tx = doc.transaction();
+    for (key, value) in &ops.registers {
+        let bucket = buckets.get(bucket_of(key.as_str())).unwrap_or(&ROOT);
+        match value {
+            Some(value) => tx.put(bucket, key.as_str(), to_scalar(value)).map_err(refused)?,
+            None => tx.delete(bucket, key.as_str()).map_err(refused)?,
+        }
+    }
+    let mut writer = SequenceWriter { tx: &mut tx, buckets, known: sequences, fresh: BTreeMap::new() };
+    for op in &ops.sequences {
+        writer.apply(op)?;
+    }
+    let made = writer.fresh.into_keys().collect();
+    tx.commit_with(CommitOptions::default().with_time(0));
+    Ok(made)
+}
+
+/// Applies edits of sequences in a transaction, making the objects that are missing.
+struct SequenceWriter<'a, 'tx> {
+    tx: &'a mut Transaction<'tx>,
+    buckets: &'a [ObjId],
+    known: &'a HashMap<Arc<str>, Vec<ObjId>>,
+    fresh: BTreeMap<Arc<str>, Vec<ObjId>>,
+}
+
+impl SequenceWriter<'_, '_> {
+    fn apply(&mut self, op: &SequenceOp) -> Result<(), BackendError> {
+        match op {
+            SequenceOp::Text { name, at, delete, insert, marks } => {
+                let objects = self.objects(name, SequenceKind::Text, !insert.is_empty())?;
+                self.splice_text(&objects, (at.chars, delete.chars), insert, marks.as_deref())
+            }
+            SequenceOp::Mark { name, at, len, mark, value } => {
+                let objects = self.objects(name, SequenceKind::Text, false)?;
+                for (object, start, count) in self.pieces(&objects, at.chars, len.chars) {
+                    self.mark(&object, start..start + count, mark, value)?;
+                }
+                Ok(())
+            }
+            SequenceOp::List { name, at, delete, insert } => {
+                let objects = self.objects(name, SequenceKind::List, !insert.is_empty())?;
+                self.splice_list(&objects, (*at, *delete), insert)
+            }
+            SequenceOp::Clear { name, kind } => self.clear(name, *kind),
+        }
+    }
+
+    fn full_name(name: &str, kind: SequenceKind) -> Arc<str> {
+        let prefix = if kind == SequenceKind::Text { TEXT_PREFIX } else { LIST_PREFIX };
+        Arc::from(format!("{prefix}{name}"))
+    }
+
+    fn objects(&mut self, name: &str, kind: SequenceKind, make: bool) -> Result<Vec<ObjId>, BackendError> {
+        let full = Self::full_name(name, kind);
+        if let Some(objects) = self.fresh.get(&full).or_else(|| self.known.get(&full)) {
+            if !objects.is_empty() || !make {
+                return Ok(objects.clone());
+            }
+        }
+        if !make {
+            return Ok(Vec::new());
+        }
+        let object_type = if kind == SequenceKind::Text { ObjType::Text } else { ObjType::List };
+        let bucket = self.buckets.get(bucket_of(&full)).unwrap_or(&ROOT);
+        let object = self.tx.put_object(bucket, full.as_ref(), object_type).map_err(refused)?;
+        self.fresh.insert(full, vec![object.clone()]);
+        Ok(vec![object])
+    }
+
+    /// Cuts a stretch of the whole sequence into stretches of its objects.
+    fn pieces(&self, objects: &[ObjId], at: usize, count: usize) -> Vec<(ObjId, usize, usize)> {
+        let (mut skip, mut left, mut pieces) = (at, count, Vec::new());
+        for object in objects {
+            let len = self.tx.length(object);
+            let here = len.saturating_sub(skip).min(left);
+            if here > 0 {
+                pieces.push((object.clone(), skip, here));
+            }
+            left -= here;
+            skip = skip.saturating_sub(len);
+        }
+        pieces
+    }
+
+    /// The object and the position in it where an insertion at `at` goes: behind the element before it.
+    fn target(&self, objects: &[ObjId], at: usize) -> Result<(ObjId, usize), BackendError> {
+        let mut rest = at;
+        for object in objects {
+            let len = self.tx.length(object);
+            if rest <= len {
+                return Ok((object.clone(), rest));
+            }
+            rest -= len;
+        }
+        Err(BackendError::Misfit { place: "a sequence".to_owned(), reason: format!("position {at} is beyond its end") })
+    }
+
+    fn delete(&mut self, objects: &[ObjId], at: usize, count: usize) -> Result<(), BackendError> {
+        for (object, start, count) in self.pieces(objects, at, count) {
+            let count = isize::try_from(count).map_err(refused)?;
+            if self.tx.object_type(&object).map_err(refused)? == ObjType::Text {
+                self.tx.splice_text(&object, start, count, "").map_err(refused)?;
+            } else {
+                self.tx.splice(&object, start, count, Vec::<ScalarValue>::new()).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn splice_text(&mut self, objects: &[ObjId], (at, delete): (usize, usize), insert: &str, marks: Option<&Marks>) -> Result<(), BackendError> {
+        if let ([object], false) = (objects, marks.is_some() || self.has_marks(objects)) {
+            let delete = isize::try_from(delete).map_err(refused)?;
+            return self.tx.splice_text(object, at, delete, insert).map_err(refused);
+        }
+        self.delete(objects, at, delete)?;
+        if insert.is_empty() {
+            return Ok(());
+        }
+        let (object, start) = self.target(objects, at)?;
+        self.tx.splice_text(&object, start, 0, insert).map_err(refused)?;
+        self.force_marks(&object, start..start + insert.chars().count(), marks)
+    }
+
+    fn has_marks(&self, objects: &[ObjId]) -> bool {
+        objects.iter().any(|object| self.tx.marks(object).is_ok_and(|marks| !marks.is_empty()))
+    }
+
+    /// Gives inserted text exactly these marks, whatever it inherited.
+    fn force_marks(&mut self, object: &ObjId, range: std::ops::Range<usize>, marks: Option<&Marks>) -> Result<(), BackendError> {
+        let inherited = self.tx.get_marks(object, range.start, None).map_err(refused)?;
+        let inherited = marks_of(&inherited).unwrap_or_default();
+        let empty = Marks::new();
+        let wanted = marks.unwrap_or(&empty);
+        for (name, value) in wanted.iter().filter(|(name, value)| inherited.get(*name) != Some(*value)) {
+            self.mark(object, range.clone(), name, value)?;
+        }
+        for name in inherited.keys().filter(|name| !wanted.contains_key(*name)) {
+            self.mark(object, range.clone(), name, &Value::Null)?;
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, object: &ObjId, range: std::ops::Range<usize>, name: &str, value: &Value) -> Result<(), BackendError> {
+        let done = if *value == Value::Null {
+            self.tx.unmark(object, name, range.start, range.end, ExpandMark::After)
+        } else {
+            self.tx.mark(object, Mark::new(name.to_owned(), to_scalar(value), range.start, range.end), ExpandMark::After)
+        };
+        done.map_err(refused)
+    }
+
+    fn splice_list(&mut self, objects: &[ObjId], (at, delete): (usize, usize), insert: &[Value]) -> Result<(), BackendError> {
+        self.delete(objects, at, delete)?;
+        if insert.is_empty() {
+            return Ok(());
+        }
+        let (object, start) = self.target(objects, at)?;
+        self.tx.splice(&object, start, 0, insert.iter().map(to_scalar)).map_err(refused)
+    }
+
+    /// Empties a sequence. What others type into it meanwhile stays.
+    fn clear(&mut self, name: &str, kind: SequenceKind) -> Result<(), BackendError> {
+        let objects = self.objects(name, kind, false)?;
+        for object in &objects {
+            let len = self.tx.length(object);
+            self.delete(std::slice::from_ref(object), 0, len)?;
+        }
+        Ok(())
+    }
+}
+
+fn marks_of(marks: &MarkSet) -> Option<Arc<Marks>> {
+    let marks: Marks = marks
+        .iter()
+        .filter(|(_, value)| !matches!(value, ScalarValue::Null))
+        .map(|(name, value)| (Arc::from(name), from_scalar(value)))
+        .collect();
+    (!marks.is_empty()).then(|| Arc::new(marks))
+}
+
+fn to_scalar(value: &Value) -> ScalarValue {
+    match value {
+        Value::Null | Value::Unknown(_) => ScalarValue::Null,
+        Value::Bool(flag) => ScalarValue::Boolean(*flag),
+        Value::Int(number) => ScalarValue::Int(*number),
+        Value::Float(number) => ScalarValue::F64(*number),
+        Value::Str(text) => ScalarValue::Str(text.as_ref().into()),
+        Value::Bytes(bytes) => ScalarValue::Bytes(bytes.to_vec()),
+    }
+}
+
+fn from_value(value: &AmValue<'_>) -> Value {
+    match value {
+        AmValue::Scalar(scalar) => from_scalar(scalar),
+        AmValue::Object(ObjType::Text) => Value::Unknown("nested text"),
+        AmValue::Object(ObjType::List) => Value::Unknown("nested array"),
+        AmValue::Object(_) => Value::Unknown("nested map"),
+    }
+}
+
+fn from_scalar(scalar: &ScalarValue) -> Value {
+    match scalar {
+        ScalarValue::Null => Value::Null,
+        ScalarValue::Boolean(flag) => Value::Bool(*flag),
+        ScalarValue::Int(number) | ScalarValue::Timestamp(number) => Value::Int(*number),
+        ScalarValue::Uint(number) => i64::try_from(*number).map_or_else(|_| Value::str(number.to_string()), Value::Int),
+        ScalarValue::Counter(counter) => Value::Int(i64::from(counter)),
+        ScalarValue::F64(number) => Value::float(*number),
+        ScalarValue::Str(text) => Value::str(text.as_str()),
+        ScalarValue::Bytes(bytes) => Value::Bytes(Arc::from(bytes.as_slice())),
+        ScalarValue::Unknown { .. } => Value::Unknown("foreign value"),
+    }
+}

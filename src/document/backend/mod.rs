@@ -1,0 +1,105 @@
+//! The neutral interface to one CRDT replica. A backend is one module beside this file and nothing else.
+//!
+//! A document is two things, whatever the backend: **registers** (a flat map from path to scalar, the last writer of a path
+//! wins) and **sequences** (texts and lists, found by path, never created). How a backend holds them is its own
+//! business and is written down in `docs/layout.md`.
+
+mod automerge;
+mod yrs;
+
+pub use self::automerge::Automerge;
+pub use self::yrs::Yrs;
+
+use std::sync::Arc;
+
+use super::guard::GuardError;
+use super::limits::Limits;
+use super::ops::{Ops, SequenceKind, Touched};
+use super::rope::Marks;
+use super::value::Value;
+use super::{ReplicaId, Version};
+
+/// Keeps the set of backends closed, so that its interface can change.
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// What a backend cannot do with bytes that passed the guard.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The bytes do not decode, or contradict what the document holds.
+    #[error("the backend refused the bytes: {0}")]
+    Refused(String),
+    /// The bytes are a document that was not made by exostate.
+    #[error("the document does not have the layout of exostate: {0}")]
+    Layout(&'static str),
+    /// The guard refused the bytes.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// An op cannot be applied: it was staged on a state that the document is not in.
+    #[error("the document does not fit the op on {place}: {reason}")]
+    Misfit {
+        /// The sequence.
+        place: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A bug in the backend: it panicked. The document must be rebuilt.
+    #[error("the backend panicked: {0}")]
+    Panicked(String),
+}
+
+/// One replica of a document. The implementations are [`Yrs`] and [`Automerge`]; others cannot be added from outside.
+pub trait Backend: sealed::Sealed + Send + Sized + 'static {
+    /// The backend's name, which peers compare before they talk.
+    const NAME: &'static str;
+    /// Bytes from elsewhere, checked and taken apart, not yet applied.
+    type Parcel: Send;
+
+    /// An empty document.
+    fn empty(replica: ReplicaId) -> Self;
+    /// Opens bytes that [`Backend::save`] wrote and the guard has passed.
+    fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError>;
+    /// The whole document.
+    fn save(&self) -> Vec<u8>;
+    /// What this replica has seen.
+    fn version(&self) -> Version;
+    /// All that a replica at `version` lacks.
+    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError>;
+    /// Applies a change in one transaction: what it touched, and the update's bytes.
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError>;
+    /// Checks an update in a bounded walk and takes it apart.
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
+    /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
+    fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
+    /// The parcel as an update.
+    fn bytes(parcel: &Self::Parcel) -> &[u8];
+    /// Applies parcels that are ready: what they touched, and whether any of it was new.
+    fn import(&mut self, parcels: &[Self::Parcel]) -> Result<(Touched, bool), BackendError>;
+    /// One register.
+    fn register(&self, path: &str) -> Option<Value>;
+    /// All registers, in no order.
+    fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value));
+    /// All sequences that hold anything, in no order.
+    fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)>;
+    /// A text, in runs of equal marks.
+    fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)>;
+    /// A text without its marks: cheaper; `None` where it has any.
+    fn plain_text(&self, name: &str) -> Option<String>;
+    /// A list.
+    fn list(&self, name: &str) -> Vec<Value>;
+    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after.
+    fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
+    /// Where an anchor's place is now, in the unit that the flag says.
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset>;
+}
+
+/// Where an anchor resolves to, in the backend's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnchorOffset {
+    /// In Unicode scalar values.
+    Chars(usize),
+    /// In UTF-16 code units.
+    Utf16(usize),
+}

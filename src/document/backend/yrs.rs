@@ -1,0 +1,508 @@
+//! The yrs backend: one root map `state` for the registers, one root type a sequence (`T:path`, `L:path`).
+//!
+//! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use yrs::types::map::MapEvent;
+use yrs::types::{Attrs, EntryChange};
+use yrs::updates::decoder::Decode;
+use yrs::updates::encoder::Encode;
+use yrs::{
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Number, Observable,
+    OffsetKind, Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+};
+
+use super::{AnchorOffset, Backend, BackendError, sealed};
+use crate::document::guard::yrs_update::{self, Visitor};
+use crate::document::limits::Limits;
+use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::rope::Marks;
+use crate::document::value::Value;
+use crate::document::version::{DeleteHash, Version};
+use crate::document::ReplicaId;
+
+/// The root map of all registers.
+const REGISTERS: &str = "state";
+const OBSERVER: &str = "exostate";
+const TEXT_PREFIX: &str = "T:";
+const LIST_PREFIX: &str = "L:";
+
+/// State on [yrs](https://docs.rs/yrs), the Rust port of Yjs: the default backend.
+pub struct Yrs {
+    doc: Doc,
+    registers: MapRef,
+    texts: HashMap<Arc<str>, TextRef>,
+    lists: HashMap<Arc<str>, ArrayRef>,
+    changed: Arc<Mutex<Vec<RegisterTouch>>>,
+    /// Hash of the delete set; `None` where it must be counted anew.
+    deleted: Cell<Option<DeleteHash>>,
+}
+
+impl sealed::Sealed for Yrs {}
+
+/// One checked update: its bytes, what it brings and what it needs.
+pub struct Parcel {
+    bytes: Vec<u8>,
+    summary: Summary,
+}
+
+/// What the guard's walk says about an update.
+#[derive(Default)]
+struct Summary {
+    roots: HashSet<String>,
+    /// First clock and end of what each client's section brings.
+    brings: BTreeMap<u64, (u32, u32)>,
+    /// The highest clock of each client that something refers to.
+    needs: BTreeMap<u64, u32>,
+    /// Holds blocks that were deleted before they came, which no transaction counts.
+    carries_deleted: bool,
+}
+
+impl Summary {
+    /// Whether a document with these clocks has all that the update builds on.
+    fn fits(&self, clock: impl Fn(u64) -> u32) -> bool {
+        let gapless = self.brings.iter().all(|(client, (start, _))| clock(*client) >= *start);
+        gapless
+            && self.needs.iter().all(|(client, needed)| {
+                let brought = self.brings.get(client).map_or(0, |(_, end)| *end);
+                clock(*client).max(brought) > *needed
+            })
+    }
+}
+
+impl Visitor for Summary {
+    fn root(&mut self, name: &str) {
+        if !self.roots.contains(name) {
+            self.roots.insert(name.to_owned());
+        }
+    }
+
+    fn block(&mut self, client: u64, clock: u32, len: u32, deleted: bool) {
+        self.carries_deleted |= deleted;
+        let end = clock.saturating_add(len);
+        let span = self.brings.entry(client).or_insert((clock, end));
+        span.0 = span.0.min(clock);
+        span.1 = span.1.max(end);
+    }
+
+    fn skip(&mut self, client: u64, clock: u32, _len: u32) {
+        // A hole: what follows it needs everything before.
+        self.needs(client, clock);
+    }
+
+    fn needs(&mut self, client: u64, clock: u32) {
+        let highest = self.needs.entry(client).or_insert(clock);
+        *highest = (*highest).max(clock);
+    }
+
+    fn deletes(&mut self, client: u64, clock: u32, len: u32) {
+        if len > 0 {
+            self.needs(client, clock.saturating_add(len - 1));
+        }
+    }
+}
+
+impl Yrs {
+    fn text_ref(&mut self, name: &Arc<str>) -> TextRef {
+        if let Some(text) = self.texts.get(name) {
+            return text.clone();
+        }
+        let text = self.doc.get_or_insert_text(format!("{TEXT_PREFIX}{name}"));
+        self.texts.insert(name.clone(), text.clone());
+        text
+    }
+
+    fn list_ref(&mut self, name: &Arc<str>) -> ArrayRef {
+        if let Some(list) = self.lists.get(name) {
+            return list.clone();
+        }
+        let list = self.doc.get_or_insert_array(format!("{LIST_PREFIX}{name}"));
+        self.lists.insert(name.clone(), list.clone());
+        list
+    }
+
+    /// Declares a root that an update touches: undeclared roots emit no events.
+    fn declare(&mut self, root: &str) {
+        if let Some(name) = root.strip_prefix(TEXT_PREFIX) {
+            self.text_ref(&Arc::from(name));
+        } else if let Some(name) = root.strip_prefix(LIST_PREFIX) {
+            self.list_ref(&Arc::from(name));
+        }
+    }
+
+    /// Takes the registers that the last transaction changed.
+    fn take_changed(&self) -> Vec<RegisterTouch> {
+        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Applies an update: the sequences that it changed, and whether it brought anything new.
+    fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<(SequenceKind, Arc<str>)>, bool), BackendError> {
+        let update = Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
+        let mut txn = self.doc.transact_mut();
+        txn.apply_update(update).map_err(|error| BackendError::Refused(error.to_string()))?;
+        txn.commit();
+        let novel = !txn.insert_set().is_empty() || !txn.delete_set().is_empty();
+        Ok((finish(&self.deleted, txn), novel))
+    }
+
+    fn apply_op(&self, txn: &mut TransactionMut<'_>, op: &SequenceOp) -> Result<(), BackendError> {
+        let misfit = |reason: &str| BackendError::Misfit { place: op.target().0.to_string(), reason: reason.to_owned() };
+        let text = |name: &Arc<str>| self.texts.get(name).ok_or_else(|| misfit("the text is not declared"));
+        let list = |name: &Arc<str>| self.lists.get(name).ok_or_else(|| misfit("the list is not declared"));
+        match op {
+            SequenceOp::Text { name, at, delete, insert, marks } => {
+                let text = text(name)?;
+                check_range(text.len(txn), at.utf16, delete.utf16).map_err(|e| misfit(&e))?;
+                edit_text(text, txn, (at.utf16, delete.utf16), insert, marks.as_deref());
+            }
+            SequenceOp::Mark { name, at, len, mark, value } => {
+                let text = text(name)?;
+                check_range(text.len(txn), at.utf16, len.utf16).map_err(|e| misfit(&e))?;
+                text.format(txn, clip(at.utf16), clip(len.utf16), Attrs::from([(mark.clone(), to_any(value))]));
+            }
+            SequenceOp::List { name, at, delete, insert } => {
+                let list = list(name)?;
+                check_range(list.len(txn), *at, *delete).map_err(|e| misfit(&e))?;
+                if *delete > 0 {
+                    list.remove_range(txn, clip(*at), clip(*delete));
+                }
+                if !insert.is_empty() {
+                    list.insert_range(txn, clip(*at), insert.iter().map(to_any));
+                }
+            }
+            SequenceOp::Clear { name, kind: SequenceKind::Text } => {
+                let text = text(name)?;
+                let len = text.len(txn);
+                text.remove_range(txn, 0, len);
+            }
+            SequenceOp::Clear { name, kind: SequenceKind::List } => {
+                let list = list(name)?;
+                let len = list.len(txn);
+                list.remove_range(txn, 0, len);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Backend for Yrs {
+    const NAME: &'static str = "yrs";
+    type Parcel = Parcel;
+
+    fn empty(replica: ReplicaId) -> Self {
+        let mut options = Options::with_client_id(ClientID::new(replica.get()));
+        options.offset_kind = OffsetKind::Utf16;
+        // A clean-up would delete marks during an import: ops that no update carries, so that versions would never agree.
+        options.cleanup_formatting = false;
+        let doc = Doc::with_options(options);
+        let registers = doc.get_or_insert_map(REGISTERS);
+        let changed = Arc::new(Mutex::new(Vec::new()));
+        Self { doc, registers, texts: HashMap::new(), lists: HashMap::new(), changed, deleted: Cell::new(Some(DeleteHash::default())) }.observed()
+    }
+
+    fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
+        let mut summary = Summary::default();
+        yrs_update::walk(bytes, limits, &mut summary)?;
+        let mut this = Self::empty(replica);
+        for root in &summary.roots {
+            this.declare(root);
+        }
+        // Nobody needs the events of a load: everything is read afterwards.
+        this.registers.unobserve(OBSERVER);
+        this.apply_bytes(bytes)?;
+        this.deleted.set(None);
+        Ok(this.observed())
+    }
+
+    fn save(&self) -> Vec<u8> {
+        self.doc.transact().encode_state_as_update_v1(&StateVector::default())
+    }
+
+    fn version(&self) -> Version {
+        let txn = self.doc.transact();
+        let deleted = self.deleted.get().unwrap_or_else(|| hash_of(&txn.snapshot().delete_set));
+        self.deleted.set(Some(deleted));
+        let clocks = txn.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();
+        Version::clocks(clocks, deleted)
+    }
+
+    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
+        let clocks = version.as_clocks().ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let known = clocks.iter().map(|(client, clock)| (ClientID::new(*client), *clock)).collect();
+        Ok(self.doc.transact().encode_diff_v1(&StateVector::new(known)))
+    }
+
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
+        for op in &ops.sequences {
+            match op.target() {
+                (name, SequenceKind::Text) => drop(self.text_ref(name)),
+                (name, SequenceKind::List) => drop(self.list_ref(name)),
+            }
+        }
+        let mut txn = self.doc.transact_mut();
+        for (key, value) in &ops.registers {
+            match value {
+                Some(value) => {
+                    self.registers.insert(&mut txn, key.0.clone(), to_any(value));
+                }
+                None => {
+                    self.registers.remove(&mut txn, key.as_str());
+                }
+            }
+        }
+        for op in &ops.sequences {
+            self.apply_op(&mut txn, op)?;
+        }
+        txn.commit();
+        let update = txn.encode_update_v1();
+        let sequences = finish(&self.deleted, txn);
+        Ok((Touched { registers: self.take_changed(), sequences }, update))
+    }
+
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
+        let mut summary = Summary::default();
+        yrs_update::walk(update, limits, &mut summary)?;
+        Ok(vec![Parcel { bytes: update.to_vec(), summary }])
+    }
+
+    fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
+        let mut here: HashMap<u64, u32> = HashMap::new();
+        let known = self.doc.transact().state_vector();
+        let clock = |here: &HashMap<u64, u32>, client: u64| {
+            here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)))
+        };
+        let (mut ready, mut waiting) = (Vec::new(), parcels);
+        loop {
+            let mut later = Vec::new();
+            let before = ready.len();
+            for parcel in waiting {
+                if !parcel.summary.fits(|client| clock(&here, client)) {
+                    later.push(parcel);
+                    continue;
+                }
+                for (client, (_, end)) in &parcel.summary.brings {
+                    let reached = clock(&here, *client).max(*end);
+                    here.insert(*client, reached);
+                }
+                ready.push(parcel);
+            }
+            if ready.len() == before {
+                return (ready, later);
+            }
+            waiting = later;
+        }
+    }
+
+    fn bytes(parcel: &Parcel) -> &[u8] {
+        &parcel.bytes
+    }
+
+    fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
+        let mut registers = Vec::new();
+        let mut sequences = BTreeSet::new();
+        let mut novel = false;
+        for Parcel { bytes, summary } in parcels {
+            for root in &summary.roots {
+                self.declare(root);
+            }
+            let (touched, new) = self.apply_bytes(bytes)?;
+            novel |= new;
+            sequences.extend(touched);
+            registers.append(&mut self.take_changed());
+            if summary.carries_deleted && new {
+                self.deleted.set(None);
+            }
+        }
+        Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
+    }
+
+    fn register(&self, path: &str) -> Option<Value> {
+        self.registers.get(&self.doc.transact(), path).map(|out| from_out(&out))
+    }
+
+    fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value)) {
+        let txn = self.doc.transact();
+        for (key, value) in self.registers.iter(&txn) {
+            each(Arc::from(key), from_out(&value));
+        }
+    }
+
+    fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {
+        let txn = self.doc.transact();
+        let texts = self.texts.iter().filter(|(_, text)| text.len(&txn) > 0).map(|(name, _)| (SequenceKind::Text, name.clone()));
+        let lists = self.lists.iter().filter(|(_, list)| list.len(&txn) > 0).map(|(name, _)| (SequenceKind::List, name.clone()));
+        texts.chain(lists).collect()
+    }
+
+    fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)> {
+        let Some(text) = self.texts.get(name) else { return Vec::new() };
+        let runs = text.diff(&self.doc.transact(), |_| ());
+        runs.into_iter()
+            .map(|run| {
+                let content = match run.insert {
+                    Out::Any(Any::String(text)) => text.to_string(),
+                    // Something foreign in the text: one character stands for it, as it counts one unit.
+                    _ => "\u{fffc}".to_owned(),
+                };
+                (content, run.attributes.and_then(|attributes| marks_of(&attributes)))
+            })
+            .collect()
+    }
+
+    fn plain_text(&self, name: &str) -> Option<String> {
+        let Some(text) = self.texts.get(name) else { return Some(String::new()) };
+        let txn = self.doc.transact();
+        let content = text.get_string(&txn);
+        // Marks and foreign embeds count towards the length only when they are countable: embeds do, marks do not.
+        (content.encode_utf16().count() == text.len(&txn) as usize).then_some(content)
+    }
+
+    fn list(&self, name: &str) -> Vec<Value> {
+        let Some(list) = self.lists.get(name) else { return Vec::new() };
+        list.iter(&self.doc.transact()).map(|out| from_out(&out)).collect()
+    }
+
+    fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
+        let text = self.text_ref(&Arc::from(name));
+        let assoc = if before { Assoc::Before } else { Assoc::After };
+        let mut txn = self.doc.transact_mut();
+        if at.utf16 > text.len(&txn) as usize {
+            return None;
+        }
+        Some(text.sticky_index(&mut txn, clip(at.utf16), assoc)?.encode_v1())
+    }
+
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset> {
+        let place = StickyIndex::decode_v1(anchor).ok()?;
+        let offset = place.get_offset(&self.doc.transact())?;
+        let expected = format!("{TEXT_PREFIX}{name}");
+        match offset.branch.id() {
+            BranchID::Root(root) if *root == *expected => Some(AnchorOffset::Utf16(offset.index as usize)),
+            _ => None,
+        }
+    }
+}
+
+impl Yrs {
+    /// Watches the registers again after a load.
+    fn observed(self) -> Self {
+        let sink = Arc::clone(&self.changed);
+        self.registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
+        self
+    }
+}
+
+/// Notes which registers a transaction changed.
+fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &MapEvent) {
+    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    for (key, change) in event.keys(txn) {
+        let (old, new) = match change {
+            EntryChange::Inserted(new) => (None, Some(from_out(new))),
+            EntryChange::Updated(old, new) => (Some(from_out(old)), Some(from_out(new))),
+            EntryChange::Removed(old) => (Some(from_out(old)), None),
+        };
+        sink.push(RegisterTouch { key: key.clone(), old, new });
+    }
+}
+
+/// Ends a committed transaction: counts its deletions and names the sequences that it changed.
+fn finish(deleted: &Cell<Option<DeleteHash>>, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
+    if let Some(mut hash) = deleted.get() {
+        hash.merge(hash_of(txn.delete_set()));
+        deleted.set(Some(hash));
+    }
+    let sequences = txn.changed_parent_types().iter().filter_map(|branch| match branch.id() {
+        BranchID::Root(name) => sequence_of(&name),
+        BranchID::Nested(_) => None,
+    });
+    sequences.collect()
+}
+
+fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
+    let text = root.strip_prefix(TEXT_PREFIX).map(|name| (SequenceKind::Text, Arc::from(name)));
+    text.or_else(|| root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name))))
+}
+
+fn hash_of(deleted: &IdSet) -> DeleteHash {
+    let mut hash = DeleteHash::default();
+    for (client, ranges) in deleted.iter() {
+        for range in ranges.iter() {
+            hash.add(client.get(), range.start, range.end);
+        }
+    }
+    hash
+}
+
+fn edit_text(text: &TextRef, txn: &mut TransactionMut<'_>, (at, delete): (usize, usize), insert: &str, marks: Option<&Marks>) {
+    if delete > 0 {
+        text.remove_range(txn, clip(at), clip(delete));
+    }
+    if insert.is_empty() {
+        return;
+    }
+    match marks {
+        None => text.insert(txn, clip(at), insert),
+        Some(marks) => {
+            let attributes = marks.iter().map(|(name, value)| (name.clone(), to_any(value))).collect();
+            text.insert_with_attributes(txn, clip(at), insert, attributes);
+        }
+    }
+}
+
+fn check_range(len: u32, at: usize, count: usize) -> Result<(), String> {
+    match at.checked_add(count) {
+        Some(end) if end <= len as usize => Ok(()),
+        _ => Err(format!("{at}+{count} is beyond its length {len}")),
+    }
+}
+
+/// A checked position as yrs counts it. Positions are checked against a `u32` length first.
+fn clip(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+fn marks_of(attributes: &Attrs) -> Option<Arc<Marks>> {
+    let marks: Marks = attributes
+        .iter()
+        .filter(|(_, value)| !matches!(value, Any::Null | Any::Undefined))
+        .map(|(name, value)| (name.clone(), from_any(value)))
+        .collect();
+    (!marks.is_empty()).then(|| Arc::new(marks))
+}
+
+fn to_any(value: &Value) -> Any {
+    match value {
+        Value::Null | Value::Unknown(_) => Any::Null,
+        Value::Bool(flag) => Any::Bool(*flag),
+        Value::Int(number) => Any::Number(Number::Int(*number)),
+        Value::Float(number) => Any::Number(Number::Float(*number)),
+        Value::Str(text) => Any::String(text.clone()),
+        Value::Bytes(bytes) => Any::Buffer(bytes.clone()),
+    }
+}
+
+fn from_any(any: &Any) -> Value {
+    match any {
+        Any::Null | Any::Undefined => Value::Null,
+        Any::Bool(flag) => Value::Bool(*flag),
+        Any::Number(Number::Int(number)) => Value::Int(*number),
+        Any::Number(Number::Float(number)) => Value::float(*number),
+        Any::String(text) => Value::Str(text.clone()),
+        Any::Buffer(bytes) => Value::Bytes(bytes.clone()),
+        Any::Array(_) => Value::Unknown("list of values"),
+        Any::Map(_) => Value::Unknown("map of values"),
+    }
+}
+
+fn from_out(out: &Out) -> Value {
+    match out {
+        Out::Any(any) => from_any(any),
+        Out::YText(_) => Value::Unknown("nested text"),
+        Out::YArray(_) => Value::Unknown("nested array"),
+        Out::YMap(_) => Value::Unknown("nested map"),
+        _ => Value::Unknown("foreign type"),
+    }
+}

@@ -1,0 +1,214 @@
+//! Keys of registers and names of sequences: paths of escaped segments, joined by `/`.
+//!
+//! The escapes are those of JSON Pointer (RFC 6901: `~` is `~0`, `/` is `~1`) and one more: `@` at the start of a segment is
+//! `~2`, so that what exostate keeps for itself (`@position`, `@place`) never meets a user's key. The empty segment is `~3`,
+//! so that no key ends in a slash.
+
+use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// A path as the document stores it. Ordered segment by segment, so that everything below a path is one range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub Arc<str>);
+
+impl Key {
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Key {
+    fn from(path: &str) -> Self {
+        Self(Arc::from(path))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+/// What can be compared with a key: a borrowed path, with the order of [`Key`].
+pub trait AsKey {
+    /// The path as text.
+    fn path(&self) -> &str;
+}
+
+/// A path to look up among keys.
+#[must_use]
+pub fn lookup<'q>(path: &'q &str) -> &'q (dyn AsKey + 'q) {
+    path
+}
+
+impl AsKey for &str {
+    fn path(&self) -> &str {
+        self
+    }
+}
+
+impl AsKey for Key {
+    fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for dyn AsKey + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.path() == other.path()
+    }
+}
+
+impl Eq for dyn AsKey + '_ {}
+
+impl PartialOrd for dyn AsKey + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn AsKey + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(self.path(), other.path())
+    }
+}
+
+impl<'a> Borrow<dyn AsKey + 'a> for Key {
+    fn borrow(&self) -> &(dyn AsKey + 'a) {
+        self
+    }
+}
+
+/// Compares two paths segment by segment: a path comes directly before everything below it.
+///
+/// O(length of the common prefix).
+#[must_use]
+pub fn compare(left: &str, right: &str) -> Ordering {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    match (left.get(common), right.get(common)) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(b'/'), Some(_)) => Ordering::Less,
+        (Some(_), Some(b'/')) => Ordering::Greater,
+        (Some(a), Some(b)) => a.cmp(b),
+    }
+}
+
+/// Whether `path` is `prefix` itself or lies below it. Everything lies below the empty path.
+#[must_use]
+pub fn is_within(path: &str, prefix: &str) -> bool {
+    match path.strip_prefix(prefix) {
+        Some(rest) => prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    }
+}
+
+/// What follows `prefix` in `path`, without the slash; empty for the path itself.
+#[must_use]
+pub fn below<'a>(path: &'a str, prefix: &str) -> &'a str {
+    let rest = path.get(prefix.len()..).unwrap_or("");
+    if prefix.is_empty() { rest } else { rest.strip_prefix('/').unwrap_or(rest) }
+}
+
+/// The first segment of a path and the rest (empty where there is none).
+#[must_use]
+pub fn split_first(path: &str) -> (&str, &str) {
+    path.split_once('/').unwrap_or((path, ""))
+}
+
+/// A path with one more segment, which is already escaped.
+#[must_use]
+pub fn join(parent: &str, segment: &str) -> String {
+    let mut path = String::with_capacity(parent.len() + 1 + segment.len());
+    path.push_str(parent);
+    if !parent.is_empty() {
+        path.push('/');
+    }
+    path.push_str(segment);
+    path
+}
+
+/// Escapes text into one segment.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if text.is_empty() {
+        return Cow::Borrowed("~3");
+    }
+    if !text.starts_with('@') && !text.contains(['~', '/']) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 4);
+    for (index, character) in text.chars().enumerate() {
+        match character {
+            '~' => escaped.push_str("~0"),
+            '/' => escaped.push_str("~1"),
+            '@' if index == 0 => escaped.push_str("~2"),
+            other => escaped.push(other),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Turns a segment back into text; `None` where the escapes are not those that [`escape`] writes.
+#[must_use]
+pub fn unescape(segment: &str) -> Option<Cow<'_, str>> {
+    if segment == "~3" {
+        return Some(Cow::Borrowed(""));
+    }
+    if segment.is_empty() || segment.starts_with('@') {
+        return None;
+    }
+    if !segment.contains('~') {
+        return Some(Cow::Borrowed(segment));
+    }
+    let mut text = String::with_capacity(segment.len());
+    let mut characters = segment.chars();
+    while let Some(character) = characters.next() {
+        if character != '~' {
+            text.push(character);
+            continue;
+        }
+        match characters.next() {
+            Some('0') => text.push('~'),
+            Some('1') => text.push('/'),
+            Some('2') if text.is_empty() => text.push('@'),
+            _ => return None,
+        }
+    }
+    Some(Cow::Owned(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_below_a_path_is_one_range() {
+        let mut keys = ["a", "a-b", "a/z", "a/b", "a!x", "b", "a/b/c", "ab"].map(Key::from);
+        keys.sort();
+        let sorted: Vec<&str> = keys.iter().map(Key::as_str).collect();
+        assert_eq!(sorted, ["a", "a/b", "a/b/c", "a/z", "a!x", "a-b", "ab", "b"]);
+    }
+
+    #[test]
+    fn escapes_round_trip() {
+        for text in ["", "a", "a/b", "~", "~0", "@position", "x@", "~3", "//", "ä€😀"] {
+            let segment = escape(text).into_owned();
+            assert!(!segment.contains('/') && !segment.starts_with('@') && !segment.is_empty());
+            assert_eq!(unescape(&segment).as_deref(), Some(text));
+        }
+        assert_eq!(unescape("@position"), None);
+        assert_eq!(unescape("~9"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! One CRDT replica behind a neutral interface.
+//!
+//! Promises: bytes from outside are walked by the [`guard`] before a backend sees them; a failed commit or import leaves the
+//! document as it was; what was touched is said exactly, so that nobody has to read everything. Above this layer nobody knows
+//! which backend there is.
+
+pub mod backend;
+pub mod guard;
+pub mod key;
+pub mod limits;
+pub mod ops;
+pub mod replica;
+pub mod rope;
+pub mod source;
+pub mod value;
+pub mod version;
+
+pub use value::Value;
+pub use version::Version;
+
+use std::fmt;
+
+/// The id of one replica: 53 bits, never used by two replicas nor again after a restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplicaId(u64);
+
+impl ReplicaId {
+    /// The largest id: 2^53 − 1, as Yjs keeps ids in a JavaScript number.
+    pub const MAX: u64 = (1 << 53) - 1;
+
+    /// An id from the 53 low bits of a number. Whoever calls this vouches that the id is fresh.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits & Self::MAX)
+    }
+
+    /// The id as a number.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// A hash of a document's content. Equal contents have equal digests; on one backend, equal versions with unequal digests mean
+/// that replicas have diverged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 16]);
+
+impl Digest {
+    pub(crate) fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest as bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}

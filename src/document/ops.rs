@@ -1,0 +1,102 @@
+//! What a change does to a document, and what a change or an import did to it, in neutral words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::key::Key;
+use super::rope::Marks;
+use super::value::Value;
+
+/// Which of the two sequence kinds a name belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SequenceKind {
+    /// Text, with marks.
+    Text,
+    /// A list of whole values.
+    List,
+}
+
+/// A position or a length in a text, in both units that backends count in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Units {
+    /// Unicode scalar values.
+    pub chars: usize,
+    /// UTF-16 code units.
+    pub utf16: usize,
+}
+
+/// One edit of a sequence. Positions count the state after the edits before it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SequenceOp {
+    /// Deletes, then inserts, in a text. The inserted text carries exactly these marks.
+    Text { name: Arc<str>, at: Units, delete: Units, insert: Arc<str>, marks: Option<Arc<Marks>> },
+    /// Sets (or with `Null` clears) a mark over a stretch of text.
+    Mark { name: Arc<str>, at: Units, len: Units, mark: Arc<str>, value: Value },
+    /// Deletes, then inserts, in a list.
+    List { name: Arc<str>, at: usize, delete: usize, insert: Vec<Value> },
+    /// Empties a sequence.
+    Clear { name: Arc<str>, kind: SequenceKind },
+}
+
+impl SequenceOp {
+    /// The path of the sequence, and its kind.
+    #[must_use]
+    pub fn target(&self) -> (&Arc<str>, SequenceKind) {
+        match self {
+            Self::Text { name, .. } | Self::Mark { name, .. } => (name, SequenceKind::Text),
+            Self::List { name, .. } => (name, SequenceKind::List),
+            Self::Clear { name, kind } => (name, *kind),
+        }
+    }
+}
+
+/// All that one change does. Writes to registers have no order among each other: the last one of a key counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ops {
+    /// The new value of each register that is written; `None` removes it.
+    pub registers: BTreeMap<Key, Option<Value>>,
+    /// The edits of sequences, in order.
+    pub sequences: Vec<SequenceOp>,
+}
+
+impl Ops {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty() && self.sequences.is_empty()
+    }
+
+    /// How many ops these are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registers.len() + self.sequences.len()
+    }
+}
+
+/// One register that a commit or an import changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisterTouch {
+    /// Where.
+    pub key: Arc<str>,
+    /// What it held before.
+    pub old: Option<Value>,
+    /// What it holds now.
+    pub new: Option<Value>,
+}
+
+/// Everything that a commit or an import changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Touched {
+    /// The registers, each at most once.
+    pub registers: Vec<RegisterTouch>,
+    /// The sequences, by name, each at most once.
+    pub sequences: Vec<(SequenceKind, Arc<str>)>,
+}
+
+impl Touched {
+    /// Whether nothing changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty() && self.sequences.is_empty()
+    }
+}

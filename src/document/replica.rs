@@ -1,0 +1,444 @@
+//! One replica of a document, with what every backend needs around it: the index of its keys, a mirror of its sequences,
+//! the digest, the updates that wait for others, and the bytes it can be rebuilt from.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use super::backend::{Backend, BackendError};
+use super::key::{self, Key};
+use super::limits::Limits;
+use super::ops::{Ops, SequenceKind, Touched};
+use super::rope::Rope;
+use super::source::Source;
+use super::value::Value;
+use super::{Digest, ReplicaId, Version};
+
+/// A list as it stands in the document.
+pub type List = imbl::Vector<Value>;
+
+/// What an import did.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// What it touched.
+    pub touched: Touched,
+    /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
+    pub applied: Vec<Arc<[u8]>>,
+}
+
+/// Why an import failed. The document is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The bytes were refused.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Too much waits already for an update that is missing.
+    #[error("{updates} updates with {bytes} bytes would wait for a missing one: ask the peer for what is missing first")]
+    TooManyPending {
+        /// How many would wait.
+        updates: usize,
+        /// Their size together.
+        bytes: usize,
+    },
+}
+
+/// One replica of a document.
+pub struct Replica<B: Backend> {
+    id: ReplicaId,
+    backend: B,
+    keys: BTreeSet<Key>,
+    texts: BTreeMap<Key, Rope>,
+    lists: BTreeMap<Key, List>,
+    registers_hash: u128,
+    sequence_hashes: RefCell<SequenceHashes>,
+    pending: Vec<B::Parcel>,
+    journal: Journal,
+    limits: Limits,
+}
+
+/// The sum of the hashes of all sequences, brought up to date when it is asked for.
+#[derive(Default)]
+struct SequenceHashes {
+    sum: u128,
+    each: BTreeMap<(SequenceKind, Arc<str>), u128>,
+    dirty: BTreeSet<(SequenceKind, Arc<str>)>,
+}
+
+/// The bytes that a document can be rebuilt from after a backend panicked: a snapshot and the updates since.
+struct Journal {
+    snapshot: Vec<u8>,
+    updates: Vec<Arc<[u8]>>,
+    updates_bytes: usize,
+}
+
+/// Updates kept beside a small snapshot before a new one is taken.
+const JOURNAL_BYTES_MIN: usize = 256 * 1024;
+
+impl<B: Backend> Replica<B> {
+    /// An empty document.
+    pub fn new(id: ReplicaId, limits: Limits) -> Self {
+        let journal = Journal { snapshot: Vec::new(), updates: Vec::new(), updates_bytes: 0 };
+        Self::around(id, B::empty(id), journal, limits)
+    }
+
+    /// Opens saved bytes under `id`, which must never have been used before. O(document).
+    pub fn open(id: ReplicaId, bytes: &[u8], trusted: &Limits, limits: Limits) -> Result<(Self, Vec<(Key, Value)>), BackendError> {
+        let backend = guarded(|| B::load(id, bytes, trusted))?;
+        let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0 };
+        let mut this = Self::around(id, backend, journal, limits);
+        let entries = guarded(|| Ok(this.read_all()))?;
+        Ok((this, entries))
+    }
+
+    fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits) -> Self {
+        Self {
+            id,
+            backend,
+            keys: BTreeSet::new(),
+            texts: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            registers_hash: 0,
+            sequence_hashes: RefCell::default(),
+            pending: Vec::new(),
+            journal,
+            limits,
+        }
+    }
+
+    /// Reads the whole document: index, mirror and digest are filled, and all registers come back in order.
+    fn read_all(&mut self) -> Vec<(Key, Value)> {
+        let mut entries = Vec::new();
+        self.backend.registers(&mut |key, value| entries.push((Key(key), value)));
+        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        self.registers_hash = entries.iter().fold(0, |sum, (key, value)| sum.wrapping_add(register_hash(&key.0, value)));
+        self.keys = entries.iter().map(|(key, _)| key.clone()).collect();
+        self.texts.clear();
+        self.lists.clear();
+        self.sequence_hashes = RefCell::default();
+        for (kind, name) in self.backend.sequences() {
+            self.reread(kind, &name);
+        }
+        entries
+    }
+
+    /// This replica's id.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// All registers in order, read afresh from the backend, past the index. O(n log n).
+    pub fn fresh(&self) -> Fresh {
+        let mut fresh = Fresh::default();
+        self.backend.registers(&mut |key, value| drop(fresh.registers.insert(Key(key), value)));
+        for (kind, name) in self.backend.sequences() {
+            match kind {
+                SequenceKind::Text => drop(fresh.texts.insert(Key(name.clone()), Rope::from_runs(self.backend.text(&name).into_iter()))),
+                SequenceKind::List => drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into())),
+            }
+        }
+        fresh
+    }
+
+    /// Applies a change. `texts` and `lists` are the staged contents of the sequences that it edits.
+    ///
+    /// On an error the document is rebuilt as it was before.
+    pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Arc<[u8]>, BackendError> {
+        let result = guarded(|| self.backend.commit(ops));
+        let (touched, update) = match result {
+            Ok(done) => done,
+            Err(error) => {
+                self.rebuild()?;
+                return Err(error);
+            }
+        };
+        self.note_registers(&touched);
+        self.sequence_hashes.get_mut().dirty.extend(touched.sequences);
+        self.texts.extend(texts);
+        self.lists.extend(lists);
+        let update: Arc<[u8]> = update.into();
+        self.remember(&update);
+        Ok(update)
+    }
+
+    /// Applies an update from elsewhere, or keeps it until what it builds on has come.
+    pub fn import(&mut self, update: &[u8]) -> Result<Imported, ImportError> {
+        let mut parcels = guarded(|| self.backend.unpack(update, &self.limits))?;
+        let waited = self.pending.len();
+        let mut all = std::mem::take(&mut self.pending);
+        parcels.retain(|parcel| !all.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+        all.append(&mut parcels);
+        let (ready, mut waiting) = self.backend.split_ready(all);
+        let bytes = waiting.iter().map(|parcel| B::bytes(parcel).len()).sum();
+        let overflow = waiting.len() > self.limits.pending_updates_max() || bytes > self.limits.pending_bytes_max();
+        if overflow {
+            let error = ImportError::TooManyPending { updates: waiting.len(), bytes };
+            waiting.truncate(waited);
+            self.pending = waiting;
+            return Err(error);
+        }
+        self.pending = waiting;
+        match guarded(|| self.backend.import(&ready)) {
+            Ok((touched, novel)) => Ok(self.note_import(touched, &ready, novel)),
+            Err(error) => {
+                self.rebuild()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn note_import(&mut self, touched: Touched, parcels: &[B::Parcel], novel: bool) -> Imported {
+        self.note_registers(&touched);
+        for (kind, name) in &touched.sequences {
+            self.reread(*kind, name);
+        }
+        if !novel {
+            return Imported { touched, applied: Vec::new() };
+        }
+        let applied: Vec<Arc<[u8]>> = parcels.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect();
+        applied.iter().for_each(|update| self.remember(update));
+        Imported { touched, applied }
+    }
+
+    /// Brings index and digest up to date with changed registers.
+    fn note_registers(&mut self, touched: &Touched) {
+        for touch in &touched.registers {
+            if let Some(old) = &touch.old {
+                self.registers_hash = self.registers_hash.wrapping_sub(register_hash(&touch.key, old));
+            }
+            if let Some(new) = &touch.new {
+                self.registers_hash = self.registers_hash.wrapping_add(register_hash(&touch.key, new));
+            }
+            match (&touch.old, &touch.new) {
+                (None, Some(_)) => drop(self.keys.insert(Key(touch.key.clone()))),
+                (Some(_), None) => drop(self.keys.remove(key::lookup(&touch.key.as_ref()))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Mirrors a sequence anew. What did not change stays shared with older views.
+    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) {
+        self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
+        match kind {
+            SequenceKind::Text => {
+                let rope = self.texts.entry(Key(name.clone())).or_default();
+                match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
+                    Some(text) => drop(rope.diff_apply(&text)),
+                    None => *rope = Rope::from_runs(self.backend.text(name).into_iter()),
+                }
+            }
+            SequenceKind::List => {
+                let list = self.lists.entry(Key(name.clone())).or_default();
+                update_list(list, &self.backend.list(name));
+            }
+        }
+    }
+
+    fn remember(&mut self, update: &Arc<[u8]>) {
+        self.journal.updates_bytes += update.len();
+        self.journal.updates.push(update.clone());
+        if self.journal.updates_bytes > self.journal.snapshot.len().max(JOURNAL_BYTES_MIN) {
+            self.journal = Journal { snapshot: self.backend.save(), updates: Vec::new(), updates_bytes: 0 };
+        }
+    }
+
+    /// Throws the backend's document away and makes it anew from what was good.
+    fn rebuild(&mut self) -> Result<(), BackendError> {
+        let wide = Limits::trusted();
+        let mut backend = match self.journal.snapshot.is_empty() {
+            true => B::empty(self.id),
+            false => guarded(|| B::load(self.id, &self.journal.snapshot, &wide))?,
+        };
+        let mut parcels = Vec::new();
+        for update in &self.journal.updates {
+            parcels.append(&mut backend.unpack(update, &wide)?);
+        }
+        guarded(|| backend.import(&parcels))?;
+        self.backend = backend;
+        self.read_all();
+        Ok(())
+    }
+
+    /// The whole document as bytes.
+    pub fn save(&self) -> Vec<u8> {
+        self.backend.save()
+    }
+
+    /// What this replica has seen.
+    pub fn version(&self) -> Version {
+        self.backend.version()
+    }
+
+    /// All that a replica at `version` lacks.
+    pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
+        guarded(|| self.backend.update_since(version))
+    }
+
+    /// How many updates wait for a missing one, and their bytes.
+    pub fn pending(&self) -> (usize, usize) {
+        (self.pending.len(), self.pending.iter().map(|parcel| B::bytes(parcel).len()).sum())
+    }
+
+    /// The digest of the content: of every register and sequence, also of those that no struct knows.
+    pub fn digest(&self) -> Digest {
+        let mut hashes = self.sequence_hashes.borrow_mut();
+        for (kind, name) in std::mem::take(&mut hashes.dirty) {
+            let hash = self.sequence_hash(kind, &name);
+            let old = match hash {
+                0 => hashes.each.remove(&(kind, name)),
+                _ => hashes.each.insert((kind, name), hash),
+            };
+            hashes.sum = hashes.sum.wrapping_add(hash).wrapping_sub(old.unwrap_or(0));
+        }
+        let mut hasher = SipHasher24::new();
+        hasher.write_u128(self.registers_hash);
+        hasher.write_u128(hashes.sum);
+        Digest::new(hasher.finish128().as_bytes())
+    }
+
+    /// The hash of one sequence; 0 for an empty one, which is as good as none.
+    fn sequence_hash(&self, kind: SequenceKind, name: &Arc<str>) -> u128 {
+        let mut hasher = SipHasher24::new();
+        name.hash(&mut hasher);
+        match kind {
+            SequenceKind::Text => match self.texts.get(key::lookup(&name.as_ref())).filter(|text| !text.is_empty()) {
+                Some(text) => (0u8, text.digest()).hash(&mut hasher),
+                None => return 0,
+            },
+            SequenceKind::List => match self.lists.get(key::lookup(&name.as_ref())).filter(|list| !list.is_empty()) {
+                Some(list) => {
+                    1u8.hash(&mut hasher);
+                    list.iter().for_each(|value| value.hash_into(&mut hasher));
+                }
+                None => return 0,
+            },
+        }
+        hasher.finish128().as_u128()
+    }
+
+    /// A place in a text that follows it.
+    pub fn anchor(&mut self, name: &str, at: usize, before: bool) -> Option<Vec<u8>> {
+        let empty = Rope::new();
+        let rope = self.texts.get(key::lookup(&name)).unwrap_or(&empty);
+        if at > rope.len_chars() {
+            return None;
+        }
+        let at = super::ops::Units { chars: at, utf16: rope.char_to_utf16(at) };
+        self.backend.anchor(name, at, before)
+    }
+
+    /// Where an anchor's place is now, in Unicode scalar values.
+    pub fn resolve(&self, name: &str, anchor: &[u8]) -> Option<usize> {
+        match self.backend.resolve(name, anchor)? {
+            super::backend::AnchorOffset::Chars(at) => Some(at),
+            super::backend::AnchorOffset::Utf16(at) => Some(self.texts.get(key::lookup(&name)).map_or(0, |rope| rope.utf16_to_char(at))),
+        }
+    }
+}
+
+impl<B: Backend> Source for Replica<B> {
+    fn register(&self, path: &str) -> Option<Value> {
+        self.backend.register(path)
+    }
+
+    fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
+        let within = self.keys.range(Key::from(prefix)..).take_while(|found| key::is_within(found.as_str(), prefix));
+        within.filter_map(|found| Some((found.clone(), self.backend.register(found.as_str())?))).collect()
+    }
+
+    fn text(&self, path: &str) -> Rope {
+        self.texts.get(key::lookup(&path)).cloned().unwrap_or_default()
+    }
+
+    fn list(&self, path: &str) -> List {
+        self.lists.get(key::lookup(&path)).cloned().unwrap_or_default()
+    }
+
+    fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
+        let mut found = Vec::new();
+        for (name, text) in self.texts.range(Key::from(prefix)..).take_while(|(name, _)| key::is_within(name.as_str(), prefix)) {
+            if !text.is_empty() {
+                found.push((SequenceKind::Text, name.clone()));
+            }
+        }
+        for (name, list) in self.lists.range(Key::from(prefix)..).take_while(|(name, _)| key::is_within(name.as_str(), prefix)) {
+            if !list.is_empty() {
+                found.push((SequenceKind::List, name.clone()));
+            }
+        }
+        found
+    }
+}
+
+/// A whole document, read past every index and mirror.
+#[derive(Debug, Default)]
+pub struct Fresh {
+    registers: BTreeMap<Key, Value>,
+    texts: BTreeMap<Key, Rope>,
+    lists: BTreeMap<Key, List>,
+}
+
+impl Fresh {
+    /// All registers in order.
+    pub fn entries(&self) -> Vec<(Key, Value)> {
+        self.registers.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+impl Source for Fresh {
+    fn register(&self, path: &str) -> Option<Value> {
+        self.registers.get(key::lookup(&path)).cloned()
+    }
+
+    fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
+        let within = self.registers.range(Key::from(prefix)..).take_while(|(found, _)| key::is_within(found.as_str(), prefix));
+        within.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    fn text(&self, path: &str) -> Rope {
+        self.texts.get(key::lookup(&path)).cloned().unwrap_or_default()
+    }
+
+    fn list(&self, path: &str) -> List {
+        self.lists.get(key::lookup(&path)).cloned().unwrap_or_default()
+    }
+
+    fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
+        let texts = self.texts.keys().map(|name| (SequenceKind::Text, name.clone()));
+        let lists = self.lists.keys().map(|name| (SequenceKind::List, name.clone()));
+        texts.chain(lists).filter(|(_, name)| key::is_within(name.as_str(), prefix)).collect()
+    }
+}
+
+fn register_hash(key: &str, value: &Value) -> u128 {
+    let mut hasher = SipHasher24::new();
+    key.hash(&mut hasher);
+    value.hash_into(&mut hasher);
+    hasher.finish128().as_u128()
+}
+
+/// Replaces what differs between the common head and the common tail.
+fn update_list(list: &mut List, new: &[Value]) {
+    let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let (old_len, new_len) = (list.len(), new.len());
+    let room = old_len.min(new_len) - head;
+    let tail = (0..room).take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back)).count();
+    let rest = list.split_off(old_len - tail);
+    list.truncate(head);
+    list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
+    list.append(rest);
+}
+
+/// Runs backend code; a panic in it becomes an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(BackendError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())))
+    })
+}

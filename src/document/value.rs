@@ -1,0 +1,102 @@
+//! The neutral scalar that a register, a list element or a mark holds, whatever the backend.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A scalar as it stands in the document.
+///
+/// Numbers are canonical: a float with an integral value within the range of `i64` is an [`Value::Int`],
+/// because Yjs peers do not tell the two apart on the wire. A field of type `f64` therefore reads integers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// Nothing: what an `Option` that was set to `None` writes.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number that is not whole (or outside the range of `i64`, or negative zero).
+    Float(f64),
+    /// Text that is replaced as a whole.
+    Str(Arc<str>),
+    /// Raw bytes.
+    Bytes(Arc<[u8]>),
+    /// Something that this version does not know, with the name of its kind: a foreign nested container, say.
+    Unknown(&'static str),
+}
+
+/// 2^63, the first float above the range of `i64`. Yjs writes `i64::MAX` as this float.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
+
+impl Value {
+    /// The canonical value of a float.
+    #[must_use]
+    pub fn float(number: f64) -> Self {
+        let integral = number.is_finite() && number.fract() == 0.0 && number.abs() <= I64_END;
+        if integral && !(number == 0.0 && number.is_sign_negative()) {
+            // The cast saturates, which maps 2^63 to `i64::MAX`.
+            #[allow(clippy::cast_possible_truncation)]
+            return Self::Int(number as i64);
+        }
+        Self::Float(number)
+    }
+
+    /// A string value.
+    #[must_use]
+    pub fn str(text: impl Into<Arc<str>>) -> Self {
+        Self::Str(text.into())
+    }
+
+    /// How an error message calls this value: its kind, and the value where it is short.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(flag) => flag.to_string(),
+            Self::Int(number) => number.to_string(),
+            Self::Float(number) => number.to_string(),
+            Self::Str(text) if text.chars().count() <= 40 => format!("{text:?}"),
+            Self::Str(text) => {
+                let head: String = text.chars().take(39).collect();
+                format!("{:?} and {} bytes more", head, text.len() - head.len())
+            }
+            Self::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Self::Unknown(kind) => format!("a {kind}"),
+        }
+    }
+
+    /// Feeds kind and content to a hasher: equal for equal values (floats by their bits).
+    pub fn hash_into(&self, hasher: &mut impl Hasher) {
+        match self {
+            Self::Null => 0u8.hash(hasher),
+            Self::Bool(flag) => (1u8, flag).hash(hasher),
+            Self::Int(number) => (2u8, number).hash(hasher),
+            Self::Float(number) => (3u8, canonical_bits(*number)).hash(hasher),
+            Self::Str(text) => (4u8, text).hash(hasher),
+            Self::Bytes(bytes) => (5u8, bytes).hash(hasher),
+            Self::Unknown(kind) => (6u8, kind).hash(hasher),
+        }
+    }
+}
+
+/// The bits of a float, with one representative for all NaNs.
+fn canonical_bits(number: f64) -> u64 {
+    if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Value;
+
+    #[test]
+    fn integral_floats_are_integers() {
+        assert_eq!(Value::float(3.0), Value::Int(3));
+        assert_eq!(Value::float(9_223_372_036_854_775_808.0), Value::Int(i64::MAX));
+        assert_eq!(Value::float(-9_223_372_036_854_775_808.0), Value::Int(i64::MIN));
+        assert!(matches!(Value::float(-0.0), Value::Float(_)));
+        assert!(matches!(Value::float(0.5), Value::Float(_)));
+        assert!(matches!(Value::float(1e300), Value::Float(_)));
+        assert!(matches!(Value::float(f64::NAN), Value::Float(_)));
+    }
+}

@@ -1,0 +1,24 @@
+//! The one error that all others turn into.
+
+use crate::document::backend::BackendError;
+use crate::document::version::VersionError;
+use crate::state::ChangeError;
+use crate::store::ApplyError;
+
+/// Any error of this crate, for callers that do not tell them apart.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A change was not made.
+    #[error("the change was not made: {0}")]
+    Change(#[from] ChangeError),
+    /// An update was not applied.
+    #[error("the update was not applied: {0}")]
+    Apply(#[from] ApplyError),
+    /// A document was not opened, or an update not made.
+    #[error("the document: {0}")]
+    Document(#[from] BackendError),
+    /// Bytes are not a version.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+}

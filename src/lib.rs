@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+
+mod document;
+mod error;
+mod state;
+mod store;
+
+pub use document::backend::{Automerge, Backend, BackendError, Yrs};
+pub use document::guard::GuardError;
+pub use document::limits::Limits;
+pub use document::replica::ImportError;
+pub use document::rope::Marks;
+pub use document::value::Value;
+pub use document::version::{Version, VersionError};
+pub use document::{Digest, ReplicaId};
+pub use error::Error;
+pub use exostate_derive::State;
+pub use uuid::Uuid;
+pub use state::{
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register,
+    Scalar, Set, State, Text, Tree, Violation,
+};
+pub use store::{Applied, ApplyError, Change, LocalUpdates, Options, Origin, Store, Subscription, Update};
+
+/// What the derive names. Not part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::document::value::Value;
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Writer};
+    pub use core::any::Any;
+    pub use core::clone::Clone;
+    pub use core::default::Default;
+    pub use core::ops::Deref;
+    pub use core::option::Option;
+}

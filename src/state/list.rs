@@ -1,0 +1,247 @@
+//! A list of whole values, kept in the backend's own sequence.
+
+use std::any::Any;
+use std::fmt;
+
+use crate::document::value::Value;
+
+use super::scalar::Mismatch;
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, State, Writer};
+
+/// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and does not move.
+///
+/// An edit costs what the backend's sequence costs: O(n) on both. For records, or where elements move, take
+/// [`MovableList`](super::MovableList).
+#[derive(Clone)]
+pub struct List<T> {
+    items: imbl::Vector<T>,
+    /// The document's values, where some of them do not fit `T`: then positions here and there differ.
+    misfits: Option<imbl::Vector<Value>>,
+}
+
+impl<T: Clone> List<T> {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { items: imbl::Vector::new(), misfits: None }
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The element at `index`. O(log n).
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.items.get(index)
+    }
+
+    /// The elements in order.
+    pub fn iter(&self) -> imbl::vector::Iter<'_, T, imbl::shared_ptr::DefaultSharedPtr> {
+        self.items.iter()
+    }
+
+    /// Appends to this copy: to build a value.
+    pub fn push(&mut self, item: T) {
+        self.items.push_back(item);
+    }
+}
+
+impl<T: Clone> Default for List<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Clone + PartialEq> PartialEq for List<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl<T: Clone + fmt::Debug> fmt::Debug for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.items.iter()).finish()
+    }
+}
+
+impl<T: Clone> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self { items: items.into_iter().collect(), misfits: None }
+    }
+}
+
+impl<T: Clone, const N: usize> From<[T; N]> for List<T> {
+    fn from(items: [T; N]) -> Self {
+        items.into_iter().collect()
+    }
+}
+
+impl<'a, T: Clone> IntoIterator for &'a List<T> {
+    type Item = &'a T;
+    type IntoIter = imbl::vector::Iter<'a, T, imbl::shared_ptr::DefaultSharedPtr>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The position in the document of the element at `index`, where elements that do not fit are skipped.
+fn real_index<T: Scalar>(list: &List<T>, index: usize) -> usize {
+    let Some(values) = &list.misfits else { return index };
+    let mut fitting = values.iter().enumerate().filter(|(_, value)| T::from_value(value).is_ok()).map(|(at, _)| at);
+    fitting.nth(index).unwrap_or(values.len())
+}
+
+impl<T: Scalar> State for List<T> {
+    type Node<P: Place> = Node<P, Self>;
+
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let values = reader.list();
+        let mut items = imbl::Vector::new();
+        let mut misfit = None;
+        for value in &values {
+            match T::from_value(value) {
+                Ok(item) => items.push_back(item),
+                Err(Mismatch(expected)) => {
+                    misfit.get_or_insert((expected, value.clone()));
+                }
+            }
+        }
+        if let Some((expected, value)) = &misfit {
+            reader.violation(expected, value);
+        }
+        Some(Self { items, misfits: misfit.is_some().then_some(values) })
+    }
+
+    fn refresh(&mut self, _at: At<'_>, _cx: &mut Refresh<'_>) {}
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        at.is_end().then_some(self as &dyn Any)
+    }
+
+    fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        splice(writer, 0, 0, self.items.iter());
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        // Elements are compared by what is written of them.
+        let bytes = |item: &T| item.to_value().map(|value| format!("{value:?}")).unwrap_or_default();
+        let (old_items, new_items): (Vec<String>, Vec<String>) = (self.items.iter().map(bytes).collect(), new.items.iter().map(bytes).collect());
+        let mut staged = self.clone();
+        super::diff::slices(&old_items, &new_items, |at, delete, insert| {
+            let inserted: Vec<&T> = insert.filter_map(|index| new.items.get(index)).collect();
+            for _ in 0..delete {
+                staged.delete_in(writer, at);
+            }
+            staged.insert_in(writer, at, inserted);
+        });
+    }
+}
+
+impl<T: Scalar> List<T> {
+    fn delete_in(&mut self, writer: &mut Writer<'_, '_>, index: usize) {
+        let real = real_index(self, index);
+        writer.splice_list(real, 1, Vec::new());
+        self.items.remove(index);
+        if let Some(values) = &mut self.misfits {
+            values.remove(real);
+        }
+    }
+
+    fn insert_in(&mut self, writer: &mut Writer<'_, '_>, index: usize, items: Vec<&T>) {
+        let real = real_index(self, index);
+        for (offset, item) in items.into_iter().enumerate() {
+            splice(writer, real + offset, 0, std::iter::once(item));
+            self.items.insert(index + offset, item.clone());
+            if let (Some(values), Ok(value)) = (&mut self.misfits, item.to_value()) {
+                values.insert(real + offset, value);
+            }
+        }
+    }
+}
+
+fn splice<'i, T: Scalar>(writer: &mut Writer<'_, '_>, at: usize, delete: usize, items: impl Iterator<Item = &'i T>) {
+    match items.map(Scalar::to_value).collect::<Result<Vec<Value>, String>>() {
+        Ok(values) if values.is_empty() && delete == 0 => {}
+        Ok(values) => writer.splice_list(at, delete, values),
+        Err(reason) => writer.fail(reason),
+    }
+}
+
+impl<T: Scalar> Node<Edit<'_>, List<T>> {
+    /// Inserts an element before the one at `index`.
+    ///
+    /// # Errors
+    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is gone,
+    /// [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn insert(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
+        let item = item.into();
+        let real = self.real(index..index)?;
+        self.place.write(|writer| splice(writer, real.start, 0, std::iter::once(&item)))
+    }
+
+    /// Appends an element.
+    ///
+    /// # Errors
+    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    pub fn push(&self, item: impl Into<T>) -> Result<(), ChangeError> {
+        let len = self.place.look(|list: &List<T>| list.len())?;
+        self.insert(len, item)
+    }
+
+    /// Replaces the element at `index`: a deletion and an insertion.
+    ///
+    /// # Errors
+    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    pub fn set(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
+        let item = item.into();
+        let real = self.real(index..index + 1)?;
+        self.place.write(|writer| splice(writer, real.start, 1, std::iter::once(&item)))
+    }
+
+    /// Removes the element at `index`.
+    ///
+    /// # Errors
+    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    pub fn remove(&self, index: usize) -> Result<(), ChangeError> {
+        let real = self.real(index..index + 1)?;
+        self.place.write(|writer| writer.splice_list(real.start, 1, Vec::new()))
+    }
+
+    /// Checks a range and turns its start into the document's position.
+    fn real(&self, range: std::ops::Range<usize>) -> Result<std::ops::Range<usize>, ChangeError> {
+        self.place.look(|list: &List<T>| {
+            if range.end > list.len() {
+                let path = self.place.path().to_owned();
+                return Err(ChangeError::OutOfRange { path, start: range.start, end: range.end, len: list.len() });
+            }
+            let start = real_index(list, range.start);
+            Ok(start..start + range.len())
+        })?
+    }
+
+    /// The staged list.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn get(&self) -> Result<List<T>, ChangeError> {
+        self.value()
+    }
+}

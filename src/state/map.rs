@@ -1,0 +1,305 @@
+//! A map of records or values by natural keys.
+
+use std::any::Any;
+use std::borrow::{Borrow, Cow};
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::document::key;
+
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+
+/// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
+///
+/// To use a type of your own, give the text form that `Display` and `FromStr` would.
+pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
+    /// The key as text.
+    fn to_text(&self) -> Cow<'_, str>;
+    /// The key that has this text; `None` where there is none, or where [`MapKey::to_text`] would write it otherwise.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+impl MapKey for String {
+    fn to_text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl MapKey for Arc<str> {
+    fn to_text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self)
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::from(text))
+    }
+}
+
+/// Types whose `Display` and `FromStr` round-trip differ in nothing but their names.
+macro_rules! displayable_keys {
+    ($($type:ty),*) => {$(
+        impl MapKey for $type {
+            fn to_text(&self) -> Cow<'_, str> {
+                Cow::Owned(self.to_string())
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok().filter(|key: &Self| key.to_text() == text)
+            }
+        }
+    )*};
+}
+
+displayable_keys!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, bool, char, Uuid);
+
+/// The segment of a key.
+pub(crate) fn segment_of<K: MapKey>(key: &K) -> String {
+    key::escape(&key.to_text()).into_owned()
+}
+
+/// The key of a segment.
+pub(crate) fn key_of<K: MapKey>(segment: &str) -> Option<K> {
+    K::from_text(&key::unescape(segment)?)
+}
+
+/// Records or values by key, ordered by key. Two replicas that insert one key at once end up with one record, merged field by
+/// field; removing a record wins over edits of its fields.
+///
+/// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
+pub struct Map<K, V>(imbl::OrdMap<K, Arc<V>>);
+
+impl<K: MapKey, V: Clone> Map<K, V> {
+    /// An empty map.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(imbl::OrdMap::new())
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of a key. O(log n).
+    #[must_use]
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).map(AsRef::as_ref)
+    }
+
+    /// Whether the key is there. O(log n).
+    #[must_use]
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.0.contains_key(key)
+    }
+
+    /// The entries, in the order of keys.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.keys()
+    }
+
+    /// The values, in the order of keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().map(AsRef::as_ref)
+    }
+
+    /// Puts an entry into this copy: to build a value.
+    pub fn insert(&mut self, key: K, value: V) {
+        self.0.insert(key, Arc::new(value));
+    }
+
+    /// Removes an entry from this copy: to build a value.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.remove(key).map(|value| V::clone(&value))
+    }
+
+    /// An entry of this copy to edit: to build a value. O(log n).
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get_mut(key).map(Arc::make_mut)
+    }
+}
+
+impl<K, V> Clone for Map<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K: MapKey, V: Clone> Default for Map<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Ord, V: PartialEq> PartialEq for Map<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(other.0.iter()).all(|(a, b)| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1))
+    }
+}
+
+impl<K: Ord + fmt::Debug, V: fmt::Debug> fmt::Debug for Map<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter()).finish()
+    }
+}
+
+impl<K: MapKey, V: Clone> FromIterator<(K, V)> for Map<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        Self(entries.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+    }
+}
+
+impl<K: MapKey, V: State> State for Map<K, V> {
+    type Node<P: Place> = Node<P, Self>;
+
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let mut entries = Vec::new();
+        reader.each_child(|segment, reader| {
+            if let (Some(key), Some(value)) = (key_of::<K>(segment), reader.slot::<V>()) {
+                entries.push((key, Arc::new(value)));
+            }
+        });
+        Some(Self(entries.into_iter().collect()))
+    }
+
+    fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
+        let Some((segment, at)) = at.next() else { return };
+        let Some(key) = key_of::<K>(segment) else { return };
+        if !at.is_end() {
+            if let Some(value) = self.0.get_mut(&key) {
+                Arc::make_mut(value).refresh(at, cx);
+            }
+            return;
+        }
+        match cx.slot::<V>(at) {
+            Some(value) => drop(self.0.insert(key, Arc::new(value))),
+            None => drop(self.0.remove(&key)),
+        }
+    }
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        match at.next() {
+            None => Some(self),
+            Some((segment, rest)) => self.0.get(&key_of::<K>(segment)?)?.locate(rest),
+        }
+    }
+
+    fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        for (key, value) in self.iter() {
+            writer.at(&segment_of(key), |writer| writer.fill(value));
+        }
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        for key in self.keys().filter(|key| !new.contains_key(*key)) {
+            writer.at(&segment_of(key), |writer| writer.clear());
+        }
+        for (key, value) in &new.0 {
+            writer.at(&segment_of(key), |writer| match self.0.get(key) {
+                Some(old) if Arc::ptr_eq(old, value) => {}
+                Some(old) => old.reconcile(value, writer),
+                None => writer.fill(value.as_ref()),
+            });
+        }
+    }
+}
+
+impl<P: Place, K: MapKey, V: State> Node<P, Map<K, V>> {
+    /// The place of one key's value.
+    #[must_use]
+    pub fn get(&self, key: impl Into<K>) -> V::Node<P> {
+        V::node(self.place.child(&segment_of(&key.into())))
+    }
+}
+
+impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
+    /// The place of every value, whatever its key: for watching.
+    #[must_use]
+    pub fn any(&self) -> V::Node<super::Path<S>> {
+        V::node(self.place.child(super::node::ANY))
+    }
+}
+
+impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
+    /// Inserts a record or value. One that is there under this key is replaced whole.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn insert(&self, key: impl Into<K>, value: V) -> Result<(), ChangeError> {
+        self.place.look(|_: &Map<K, V>| ())?;
+        let segment = segment_of(&key.into());
+        self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
+    }
+
+    /// Removes a record with all its fields, also those that this struct does not know. Whether it was there.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn remove(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
+        let key = key.into();
+        let found = self.place.look(|map: &Map<K, V>| map.0.contains_key(&key))?;
+        if found {
+            self.place.write(|writer| writer.at(&segment_of(&key), |writer| writer.clear()))?;
+        }
+        Ok(found)
+    }
+
+    /// Whether the key is there.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn contains_key(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
+        let key = key.into();
+        self.place.look(|map: &Map<K, V>| map.0.contains_key(&key))
+    }
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(|map: &Map<K, V>| map.0.len())
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+}

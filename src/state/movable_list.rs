@@ -1,0 +1,577 @@
+//! An ordered collection whose elements keep their identity when they move.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::document::ReplicaId;
+use crate::document::key;
+use crate::document::value::Value;
+
+use super::map::MapKey;
+use super::position::{self, Position};
+use super::stage::fingerprint;
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+
+/// The name of an element of a [`MovableList`] or a node of a [`Tree`](super::Tree), the same on every replica and for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ElementId {
+    replica: u64,
+    counter: u64,
+}
+
+impl ElementId {
+    pub(crate) fn new(replica: ReplicaId, counter: u64) -> Self {
+        Self { replica: replica.get(), counter }
+    }
+
+    /// The smallest name there can be.
+    pub(crate) const LOWEST: Self = Self { replica: 0, counter: 0 };
+
+    /// A name for an element that is in no document yet.
+    pub(crate) fn detached(counter: u64) -> Self {
+        Self { replica: u64::MAX, counter }
+    }
+
+    /// The name as one path segment: two hexadecimal numbers.
+    pub(crate) fn segment(self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for ElementId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.replica, self.counter)
+    }
+}
+
+/// The text is not an element's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an element's id: {0:?}")]
+pub struct ElementIdError(String);
+
+impl FromStr for ElementId {
+    type Err = ElementIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (replica, counter) = text.split_once('-')?;
+            let id = Self { replica: u64::from_str_radix(replica, 16).ok()?, counter: u64::from_str_radix(counter, 16).ok()? };
+            (id.to_string() == text).then_some(id)
+        };
+        parse().ok_or_else(|| ElementIdError(text.to_owned()))
+    }
+}
+
+impl MapKey for ElementId {
+    fn to_text(&self) -> Cow<'_, str> {
+        Cow::Owned(self.to_string())
+    }
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+/// The register of an element's position.
+const POSITION: &str = "@position";
+
+struct Entry<T> {
+    position: Position,
+    id: ElementId,
+    value: Arc<T>,
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { position: self.position.clone(), id: self.id, value: self.value.clone() }
+    }
+}
+
+impl<T> Entry<T> {
+    fn order(&self) -> (&[u8], ElementId) {
+        (&self.position, self.id)
+    }
+}
+
+/// Records or values in an order that users change. An element keeps its id, its edits and its watchers when it moves.
+///
+/// Concurrent moves of one element compete, one wins whole; removing an element wins over moving and editing it. Reading and
+/// editing cost O(log n); a clone is O(1) and shares what it does not change.
+pub struct MovableList<T> {
+    entries: imbl::Vector<Entry<T>>,
+    positions: imbl::OrdMap<ElementId, Position>,
+    detached: u64,
+}
+
+impl<T: Clone> MovableList<T> {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { entries: imbl::Vector::new(), positions: imbl::OrdMap::new(), detached: 0 }
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The element at `index`. O(log n).
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.entries.get(index).map(|entry| entry.value.as_ref())
+    }
+
+    /// The element with this id. O(log² n).
+    #[must_use]
+    pub fn by_id(&self, id: ElementId) -> Option<&T> {
+        self.get(self.index_of(id)?)
+    }
+
+    /// Where the element with this id stands. O(log² n).
+    #[must_use]
+    pub fn index_of(&self, id: ElementId) -> Option<usize> {
+        let position = self.positions.get(&id)?;
+        self.entries.binary_search_by(|entry| entry.order().cmp(&(position.as_ref(), id))).ok()
+    }
+
+    /// The id of the element at `index`. O(log n).
+    #[must_use]
+    pub fn id_at(&self, index: usize) -> Option<ElementId> {
+        self.entries.get(index).map(|entry| entry.id)
+    }
+
+    /// The elements in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.entries.iter().map(|entry| entry.value.as_ref())
+    }
+
+    /// The elements in order, with their ids.
+    pub fn iter_ids(&self) -> impl DoubleEndedIterator<Item = (ElementId, &T)> {
+        self.entries.iter().map(|entry| (entry.id, entry.value.as_ref()))
+    }
+
+    /// Appends to this copy: to build a value.
+    pub fn push(&mut self, value: T) {
+        self.insert(self.len(), value);
+    }
+
+    /// Inserts into this copy, at the end where `index` is beyond it: to build a value.
+    pub fn insert(&mut self, index: usize, value: T) {
+        let id = ElementId::detached(self.detached);
+        self.detached += 1;
+        // The order of a copy is that of its entries; positions are given when it is written.
+        let position = Position::from([]);
+        self.positions.insert(id, position.clone());
+        self.entries.insert(index.min(self.len()), Entry { position, id, value: Arc::new(value) });
+    }
+
+    /// Removes from this copy: to build a value.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        if index >= self.len() {
+            return None;
+        }
+        let entry = self.entries.remove(index);
+        self.positions.remove(&entry.id);
+        Some(T::clone(&entry.value))
+    }
+
+    /// Moves an element of this copy: to build a value. Whether both places exist.
+    pub fn move_to(&mut self, from: usize, to: usize) -> bool {
+        if from >= self.len() || to >= self.len() {
+            return false;
+        }
+        let entry = self.entries.remove(from);
+        self.entries.insert(to, entry);
+        true
+    }
+
+    /// An element of this copy to edit: to build a value.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.entries.get_mut(index).map(|entry| Arc::make_mut(&mut entry.value))
+    }
+
+    /// Puts an entry of the document in its place.
+    fn place(&mut self, id: ElementId, position: Position, value: Arc<T>) {
+        self.displace(id);
+        let entry = Entry { position: position.clone(), id, value };
+        let index = self.entries.binary_search_by(|other| other.order().cmp(&entry.order())).unwrap_or_else(|index| index);
+        self.entries.insert(index, entry);
+        self.positions.insert(id, position);
+    }
+
+    fn displace(&mut self, id: ElementId) -> Option<Arc<T>> {
+        let index = self.index_of(id)?;
+        self.positions.remove(&id);
+        Some(self.entries.remove(index).value)
+    }
+}
+
+impl<T> Clone for MovableList<T> {
+    fn clone(&self) -> Self {
+        Self { entries: self.entries.clone(), positions: self.positions.clone(), detached: self.detached }
+    }
+}
+
+impl<T: Clone> Default for MovableList<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Lists are equal when their elements are, in order; ids do not count.
+impl<T: PartialEq> PartialEq for MovableList<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Entry<T>, &Entry<T>)| Arc::ptr_eq(&a.value, &b.value) || a.value == b.value;
+        self.entries.len() == other.entries.len() && self.entries.iter().zip(other.entries.iter()).all(same)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for MovableList<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries.iter().map(|entry| &entry.value)).finish()
+    }
+}
+
+/// The element at an index.
+///
+/// # Panics
+/// Beyond the end, as slices do; [`MovableList::get`] does not.
+impl<T: Clone> std::ops::Index<usize> for MovableList<T> {
+    type Output = T;
+
+    fn index(&self, index: usize) -> &T {
+        match self.get(index) {
+            Some(value) => value,
+            None => panic!("index {index} is beyond the length {}", self.len()),
+        }
+    }
+}
+
+impl<T: Clone> FromIterator<T> for MovableList<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut list = Self::new();
+        values.into_iter().for_each(|value| list.push(value));
+        list
+    }
+}
+
+impl<T: Clone, const N: usize> From<[T; N]> for MovableList<T> {
+    fn from(values: [T; N]) -> Self {
+        values.into_iter().collect()
+    }
+}
+
+fn read_position(reader: &mut Reader<'_, '_>) -> Position {
+    reader.within(POSITION, |reader| match reader.own() {
+        Some(value) => position::read(value).unwrap_or_else(|| {
+            reader.violation("a position (bytes)", value);
+            Position::from([])
+        }),
+        None => Position::from([]),
+    })
+}
+
+impl<T: State> State for MovableList<T> {
+    type Node<P: Place> = Node<P, Self>;
+
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let mut entries = Vec::new();
+        reader.each_child(|segment, reader| {
+            if let (Ok(id), Some(value)) = (segment.parse(), reader.slot::<T>()) {
+                entries.push(Entry { position: read_position(reader), id, value: Arc::new(value) });
+            }
+        });
+        entries.sort_by(|a, b| a.order().cmp(&b.order()));
+        let positions = entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
+        Some(Self { entries: entries.into_iter().collect(), positions, detached: 0 })
+    }
+
+    fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
+        let Some((segment, at)) = at.next() else { return };
+        let Ok(id) = segment.parse::<ElementId>() else { return };
+        if at.is_end() {
+            return match cx.slot::<T>(at) {
+                Some(value) => self.place(id, cx.position(&key::join(at.here(), POSITION)), Arc::new(value)),
+                None => drop(self.displace(id)),
+            };
+        }
+        match at.next() {
+            Some((POSITION, rest)) if rest.is_end() => {
+                if let Some(value) = self.displace(id) {
+                    self.place(id, cx.position(rest.here()), value);
+                }
+            }
+            _ => {
+                if let Some(entry) = self.index_of(id).and_then(|index| self.entries.get_mut(index)) {
+                    Arc::make_mut(&mut entry.value).refresh(at, cx);
+                }
+            }
+        }
+    }
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        match at.next() {
+            None => Some(self),
+            Some((segment, rest)) => self.by_id(segment.parse().ok()?)?.locate(rest),
+        }
+    }
+
+    fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        self.arrange(self.entries.iter().map(|entry| (None, entry.value.as_ref())).collect(), writer);
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        let target = self.pair(new);
+        let kept: BTreeSet<ElementId> = target.iter().filter_map(|(old, _)| old.map(|index| self.id_of(index))).collect();
+        for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
+            writer.at(&entry.id.segment(), |writer| writer.clear());
+        }
+        for (old, value) in &target {
+            if let Some(entry) = old.and_then(|index| self.entries.get(index)) {
+                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(value, writer));
+            }
+        }
+        self.arrange(target, writer);
+    }
+}
+
+/// An element of the list that is wanted: where it stood, and what it shall be.
+type Wanted<'a, T> = (Option<usize>, &'a T);
+
+impl<T: State> MovableList<T> {
+    fn id_of(&self, index: usize) -> ElementId {
+        self.id_at(index).unwrap_or(ElementId::detached(0))
+    }
+
+    /// Finds the old element of each new one: by id, else by equal content in order, else by what stands in its stead.
+    fn pair<'a>(&self, new: &'a Self) -> Vec<Wanted<'a, T>> {
+        let mut taken = HashSet::new();
+        let by_id: Vec<Option<usize>> =
+            new.entries.iter().map(|entry| self.index_of(entry.id).filter(|index| taken.insert(*index))).collect();
+        let free_old: Vec<usize> = (0..self.len()).filter(|index| !taken.contains(index)).collect();
+        let free_new: Vec<usize> = (0..new.len()).filter(|index| by_id.get(*index) == Some(&None)).collect();
+        let print = |list: &Self, indices: &[usize]| -> Vec<u128> {
+            indices.iter().filter_map(|index| list.get(*index)).map(fingerprint).collect()
+        };
+        let (old_prints, new_prints) = (print(self, &free_old), print(new, &free_new));
+        let mut pairs = BTreeMap::new();
+        // Where the diff replaces, old and new pair up one by one; where it keeps, they are equal.
+        let (mut from, mut done) = (0, 0);
+        let keep = |pairs: &mut BTreeMap<usize, usize>, from: &mut usize, done: &mut usize, until: usize| {
+            while *done < until {
+                if let (Some(new), Some(old)) = (free_new.get(*done), free_old.get(*from)) {
+                    pairs.insert(*new, *old);
+                }
+                *done += 1;
+                *from += 1;
+            }
+        };
+        super::diff::slices(&old_prints, &new_prints, |_, delete, insert| {
+            keep(&mut pairs, &mut from, &mut done, insert.start);
+            for (offset, index) in insert.clone().enumerate().take(delete) {
+                if let (Some(new), Some(old)) = (free_new.get(index), free_old.get(from + offset)) {
+                    pairs.insert(*new, *old);
+                }
+            }
+            from += delete;
+            done = insert.end;
+        });
+        keep(&mut pairs, &mut from, &mut done, free_new.len());
+        let old_of = |index: usize, by_id: Option<usize>| by_id.or_else(|| pairs.get(&index).copied());
+        new.entries.iter().zip(by_id).enumerate().map(|(index, (entry, by_id))| (old_of(index, by_id), entry.value.as_ref())).collect()
+    }
+
+    /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written.
+    fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
+        let old: Vec<Option<usize>> = target.iter().map(|(old, _)| *old).collect();
+        let stay = longest_run(&old);
+        let fixed = |index: usize| stay.contains(&index).then(|| old.get(index).copied().flatten().and_then(|old| self.entries.get(old))).flatten();
+        let fixed: Vec<Option<&Position>> = (0..target.len()).map(|index| fixed(index).map(|entry| &entry.position)).collect();
+        let replica = writer.core.replica();
+        // Where there is no room between two that stay, all are placed anew.
+        let places = positions(&fixed, replica).or_else(|| positions(&vec![None; target.len()], replica)).unwrap_or_default();
+        for ((old, value), place) in target.into_iter().zip(places) {
+            let stood = old.and_then(|index| self.entries.get(index));
+            let id = stood.map_or_else(|| writer.new_element(), |entry| entry.id);
+            writer.at(&id.segment(), |writer| {
+                if stood.is_none() {
+                    writer.write_slot(value);
+                }
+                if stood.is_none_or(|entry| *entry.position != *place) {
+                    writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place))));
+                }
+            });
+        }
+    }
+}
+
+/// A position for each element: fixed ones stay, the others go between their neighbours.
+fn positions(fixed: &[Option<&Position>], replica: ReplicaId) -> Option<Vec<Vec<u8>>> {
+    let mut next: Vec<Option<&[u8]>> = vec![None; fixed.len()];
+    let mut following = None;
+    for (slot, fixed) in next.iter_mut().zip(fixed).rev() {
+        *slot = following;
+        following = fixed.map(AsRef::as_ref).or(following);
+    }
+    let mut places: Vec<Vec<u8>> = Vec::with_capacity(fixed.len());
+    for (fixed, high) in fixed.iter().zip(next) {
+        let place = match fixed {
+            Some(position) => position.to_vec(),
+            None => position::between(places.last().map(Vec::as_slice), high, replica)?,
+        };
+        places.push(place);
+    }
+    Some(places)
+}
+
+/// The places in `old` of a longest strictly increasing run of its numbers. O(n log n).
+fn longest_run(old: &[Option<usize>]) -> BTreeSet<usize> {
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; old.len()];
+    let number = |index: &usize| old.get(*index).copied().flatten();
+    for (index, value) in old.iter().enumerate() {
+        let Some(value) = value else { continue };
+        let length = ends.partition_point(|end| number(end) < Some(*value));
+        if let Some(slot) = before.get_mut(index) {
+            *slot = length.checked_sub(1).and_then(|last| ends.get(last).copied());
+        }
+        match ends.get_mut(length) {
+            Some(end) => *end = index,
+            None => ends.push(index),
+        }
+    }
+    let mut run = BTreeSet::new();
+    let mut at = ends.last().copied();
+    while let Some(index) = at {
+        run.insert(index);
+        at = before.get(index).copied().flatten();
+    }
+    run
+}
+
+impl<P: Place, T: State> Node<P, MovableList<T>> {
+    /// The place of one element.
+    #[must_use]
+    pub fn get(&self, id: ElementId) -> T::Node<P> {
+        T::node(self.place.child(&id.segment()))
+    }
+}
+
+impl<S, T: State> Node<super::Path<S>, MovableList<T>> {
+    /// The place of every element: for watching.
+    #[must_use]
+    pub fn any(&self) -> T::Node<super::Path<S>> {
+        T::node(self.place.child(super::node::ANY))
+    }
+}
+
+impl<T: State> Node<Edit<'_>, MovableList<T>> {
+    /// Appends an element and says its id.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn push(&self, value: T) -> Result<ElementId, ChangeError> {
+        let len = self.len()?;
+        self.insert(len, value)
+    }
+
+    /// Inserts an element before the one at `index` and says its id.
+    ///
+    /// # Errors
+    /// As [`Node::push`](Node::<Edit, MovableList<T>>::push), and [`ChangeError::OutOfRange`] beyond the end.
+    pub fn insert(&self, index: usize, value: T) -> Result<ElementId, ChangeError> {
+        let list = self.place.look(MovableList::<T>::clone)?;
+        self.check(index, list.len() + 1)?;
+        self.place.write(|writer| {
+            let id = writer.new_element();
+            list.put_at(index, id, writer);
+            writer.at(&id.segment(), |writer| writer.write_slot(&value));
+            id
+        })
+    }
+
+    /// Moves an element to stand at `index` of the list as it is afterwards.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`] beyond the end.
+    pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
+        let mut list = self.place.look(MovableList::<T>::clone)?;
+        self.check(index, list.len())?;
+        if list.displace(id).is_none() {
+            return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
+        }
+        self.place.write(|writer| list.put_at(index, id, writer))
+    }
+
+    /// Removes an element with all its fields, also those that this struct does not know. Whether it was there.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
+        let found = self.place.look(|list: &MovableList<T>| list.positions.contains_key(&id))?;
+        if found {
+            self.place.write(|writer| writer.at(&id.segment(), |writer| writer.clear()))?;
+        }
+        Ok(found)
+    }
+
+    /// How many elements there are.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(MovableList::<T>::len)
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+
+    fn check(&self, index: usize, end: usize) -> Result<(), ChangeError> {
+        if index < end {
+            return Ok(());
+        }
+        Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: index, end: index, len: end - 1 })
+    }
+}
+
+impl<T: State> MovableList<T> {
+    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`.
+    fn put_at(&self, index: usize, id: ElementId, writer: &mut Writer<'_, '_>) {
+        let replica = writer.core.replica();
+        let at = |index: Option<usize>| index.and_then(|index| self.entries.get(index)).map(|entry| entry.position.as_ref());
+        let mut put = |id: ElementId, position: Vec<u8>| {
+            writer.at(&key::join(&id.segment(), POSITION), |writer| writer.put(Value::Bytes(Arc::from(position))));
+        };
+        if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), replica) {
+            return put(id, position);
+        }
+        // Equal neighbours: two replicas chose one position. All are placed anew.
+        let mut ids: Vec<ElementId> = self.entries.iter().map(|entry| entry.id).collect();
+        ids.insert(index.min(ids.len()), id);
+        let places = positions(&vec![None; ids.len()], replica).unwrap_or_default();
+        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place));
+    }
+}

@@ -1,0 +1,216 @@
+//! Typed places: the same accessors name a place for watching and edit it in a change.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::document::key;
+
+use super::stage::{ChangeError, StageAccess};
+use super::{State, Writer};
+
+/// Something that a typed accessor can stand on: a [`Path`] or an [`Edit`].
+pub trait Place: Clone {
+    /// The place below this one. `segment` is escaped.
+    #[must_use]
+    fn child(&self, segment: &str) -> Self;
+
+    /// The place of the fields of an enum's variant: an edit below it makes the enum's register name the variant.
+    #[must_use]
+    fn variant(&self, name: &str) -> Self {
+        self.child(name)
+    }
+}
+
+/// A place in the state `S`, by name. Made by [`State::path`] and the accessors.
+pub struct Path<S> {
+    segments: String,
+    root: PhantomData<fn() -> S>,
+}
+
+/// The segment that stands for every element; no key is escaped to it.
+pub(crate) const ANY: &str = "@any";
+
+impl<S> Path<S> {
+    pub(crate) fn root() -> Self {
+        Self { segments: String::new(), root: PhantomData }
+    }
+
+    /// The path as text: escaped segments joined by `/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.segments
+    }
+}
+
+impl<S> Clone for Path<S> {
+    fn clone(&self) -> Self {
+        Self { segments: self.segments.clone(), root: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for Path<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Path({:?})", self.segments)
+    }
+}
+
+impl<S> Place for Path<S> {
+    fn child(&self, segment: &str) -> Self {
+        Self { segments: key::join(&self.segments, segment), root: PhantomData }
+    }
+}
+
+/// A place in a change that is being staged.
+#[derive(Clone)]
+pub struct Edit<'a> {
+    stage: &'a dyn StageAccess,
+    path: Cow<'a, str>,
+    /// The enum variants on the way here: where the enum's path and the variant's end.
+    variants: Vec<(usize, usize)>,
+}
+
+impl<'a> Edit<'a> {
+    pub(crate) fn root(stage: &'a dyn StageAccess) -> Self {
+        Self { stage, path: Cow::Borrowed(""), variants: Vec::new() }
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Looks at the staged value at this place.
+    pub(crate) fn look<T: 'static, R>(&self, look: impl FnOnce(&T) -> R) -> Result<R, ChangeError> {
+        let mut look = Some(look);
+        let mut found = None;
+        self.stage.look(&self.path, &mut |value: &dyn Any| {
+            if let (Some(value), Some(look)) = (typed(value), look.take()) {
+                found = Some(look(value));
+            }
+        });
+        found.ok_or_else(|| ChangeError::NotFound { path: self.path.to_string() })
+    }
+
+    /// Writes at this place; afterwards the staged view is brought up to date.
+    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
+        let mut write = Some(write);
+        let mut result = None;
+        self.stage.write(&self.path, &mut |writer| {
+            if let Some(write) = write.take() {
+                let before = writer.core.edits();
+                result = Some(write(writer));
+                if writer.core.edits() > before {
+                    self.name_variants(writer);
+                }
+            }
+        })?;
+        result.ok_or_else(|| ChangeError::NotFound { path: self.path.to_string() })
+    }
+
+    /// An enum that was never written shows its default variant; with the first edit inside it, its register must say so.
+    fn name_variants(&self, writer: &mut Writer<'_, '_>) {
+        for &(of, variant) in &self.variants {
+            let (of, variant) = (self.path.get(..of).unwrap_or(""), self.path.get(..variant).unwrap_or(""));
+            writer.core.name_variant(of, key::below(variant, of));
+        }
+    }
+}
+
+/// A located value as the type that its path promises: an option's inside shares the option's path.
+pub(crate) fn typed<T: 'static>(value: &dyn Any) -> Option<&T> {
+    value.downcast_ref::<T>().or_else(|| value.downcast_ref::<Option<T>>()?.as_ref())
+}
+
+impl Place for Edit<'_> {
+    fn child(&self, segment: &str) -> Self {
+        Self { stage: self.stage, path: Cow::Owned(key::join(&self.path, segment)), variants: self.variants.clone() }
+    }
+
+    fn variant(&self, name: &str) -> Self {
+        let mut place = self.child(name);
+        place.variants.push((self.path.len(), place.path.len()));
+        place
+    }
+}
+
+/// The accessor of a `T` at a place.
+///
+/// On a [`Path`] it names the place; in a change it reads and edits it. Structs and enums have accessors of their own,
+/// which add a method per field and dereference to this one.
+pub struct Node<P, T> {
+    pub(crate) place: P,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<P: Clone, T> Clone for Node<P, T> {
+    fn clone(&self) -> Self {
+        Self::new(self.place.clone())
+    }
+}
+
+impl<P, T> fmt::Debug for Node<P, T>
+where
+    P: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({:?})", self.place)
+    }
+}
+
+impl<P, T> Node<P, T> {
+    /// The accessor at `place`.
+    #[must_use]
+    pub fn new(place: P) -> Self {
+        Self { place, of: PhantomData }
+    }
+}
+
+impl<P: Place, T> Node<P, T> {
+    /// The place of a field, for the accessors that the derive writes.
+    #[must_use]
+    pub fn field<U: State>(&self, segment: &str) -> U::Node<P> {
+        U::node(self.place.child(segment))
+    }
+
+    /// The place of a field of an enum's variant, for the accessors that the derive writes.
+    #[must_use]
+    pub fn variant_field<U: State>(&self, variant: &str, segment: &str) -> U::Node<P> {
+        U::node(self.place.variant(variant).child(segment))
+    }
+}
+
+impl<T: State> Node<Edit<'_>, T> {
+    /// The staged value at this place.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where there is nothing (any more): a removed element, another enum variant.
+    pub fn value(&self) -> Result<T, ChangeError> {
+        self.place.look(T::clone)
+    }
+
+    /// Turns the value at this place into `new` with the least ops: fields that are equal are not written.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where there is nothing to change.
+    pub fn reconcile(&self, new: &T) -> Result<(), ChangeError> {
+        let old = self.value()?;
+        self.place.write(|writer| old.reconcile(new, writer))
+    }
+}
+
+/// A typed path into the state `S`: what [`watch`](crate::Store::watch) takes.
+pub trait AsPath<S> {
+    /// The type at the end of the path.
+    type Target: State;
+    /// The path.
+    fn as_path(&self) -> &Path<S>;
+}
+
+impl<S, T: State> AsPath<S> for Node<Path<S>, T> {
+    type Target = T;
+
+    fn as_path(&self) -> &Path<S> {
+        &self.place
+    }
+}

@@ -1,0 +1,95 @@
+//! `Option`: a slot that may be empty.
+
+use std::any::Any;
+
+use crate::document::value::Value;
+
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+
+impl<T: State> State for Option<T> {
+    type Node<P: Place> = Node<P, Self>;
+    const MARKED: bool = false;
+    const SCALAR: bool = T::SCALAR;
+
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        None
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        match reader.own() {
+            None => None,
+            Some(Value::Null) => Some(None),
+            // A value that does not fit leaves the field at its default.
+            Some(_) => T::read(reader).map(Some),
+        }
+    }
+
+    fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
+        if let Some(value) = self {
+            value.refresh(at, cx);
+        }
+    }
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        if at.is_end() { Some(self) } else { self.as_ref()?.locate(at) }
+    }
+
+    fn write(&self, unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        match (self, unless) {
+            (None, Some(None)) => {}
+            (None, _) => writer.put(Value::Null),
+            (Some(value), Some(Some(unless))) if !T::MARKED => value.write(Some(unless), writer),
+            (Some(value), _) => writer.write_slot(value),
+        }
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        match (self, new) {
+            (None, None) => {}
+            (Some(old), Some(new)) => old.reconcile(new, writer),
+            (Some(_), None) => {
+                writer.clear_below();
+                writer.put(Value::Null);
+            }
+            (None, Some(new)) => {
+                writer.clear_below();
+                writer.write_slot(new);
+            }
+        }
+    }
+}
+
+impl<T: State> Node<Edit<'_>, Option<T>> {
+    /// Fills or empties the option, with the least ops.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn set(&self, value: impl Into<Option<T>>) -> Result<(), ChangeError> {
+        let (old, new) = (self.value()?, value.into());
+        self.place.write(|writer| match (&old, &new) {
+            (Some(_), Some(value)) if T::SCALAR => value.write(None, writer),
+            (None, None) => writer.put(Value::Null),
+            _ => old.reconcile(&new, writer),
+        })
+    }
+
+    /// The staged value.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn get(&self) -> Result<Option<T>, ChangeError> {
+        self.value()
+    }
+}
+
+impl<P: Place, T: State> Node<P, Option<T>> {
+    /// The place inside a filled option: its fields, where it holds a struct. There is nothing there while it is empty.
+    #[must_use]
+    pub fn some(&self) -> T::Node<P> {
+        T::node(self.place.clone())
+    }
+}

@@ -1,0 +1,192 @@
+//! Reading: a whole value from a sorted run of registers, or just what was touched.
+
+use std::borrow::Cow;
+
+use crate::document::key::{self, Key};
+use crate::document::replica;
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+
+use super::position::{self, Position};
+use super::violation::Violations;
+use super::{At, State};
+
+/// Reads one value: the registers at and below its path, in order, and the sequences of the document.
+pub struct Reader<'a, 'v> {
+    source: &'a dyn Source,
+    entries: &'a [(Key, Value)],
+    path: Cow<'a, str>,
+    violations: &'v mut Violations,
+}
+
+impl<'a, 'v> Reader<'a, 'v> {
+    pub(crate) fn new(source: &'a dyn Source, entries: &'a [(Key, Value)], path: &'a str, violations: &'v mut Violations) -> Self {
+        Self { source, entries, path: Cow::Borrowed(path), violations }
+    }
+
+    /// The path of the value.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The register at the path itself.
+    #[must_use]
+    pub fn own(&self) -> Option<&'a Value> {
+        let (key, value) = self.entries.first()?;
+        (key.as_str().len() == self.path.len()).then_some(value)
+    }
+
+    /// The text at the path.
+    pub(crate) fn text(&self) -> Rope {
+        self.source.text(&self.path)
+    }
+
+    /// The list at the path.
+    pub(crate) fn list(&self) -> replica::List {
+        self.source.list(&self.path)
+    }
+
+    /// Notes that the register at the path does not fit.
+    pub fn violation(&mut self, expected: &str, found: &Value) {
+        self.violations.add(&self.path, expected, found);
+    }
+
+    /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and the field.
+    pub fn field<T: State>(&mut self, name: &str) -> Option<T> {
+        let entries = self.entries_of(name);
+        if entries.is_empty() && T::SCALAR {
+            return None;
+        }
+        T::read(&mut self.below(entries, name))
+    }
+
+    /// Reads below a segment: the fields of an enum's variant.
+    pub fn within<R>(&mut self, segment: &str, read: impl FnOnce(&mut Reader<'_, '_>) -> R) -> R {
+        let entries = self.entries_of(segment);
+        read(&mut self.below(entries, segment))
+    }
+
+    /// The values below the path by their next segment, in order, each with a reader of its own.
+    pub fn each_child(&mut self, mut each: impl FnMut(&str, &mut Reader<'a, '_>)) {
+        let mut rest = self.entries;
+        if self.own().is_some() {
+            rest = rest.get(1..).unwrap_or(&[]);
+        }
+        while let Some((first, _)) = rest.first() {
+            let segment = first_below(first, &self.path);
+            let count = rest.iter().take_while(|(found, _)| first_below(found, &self.path) == segment).count();
+            let (entries, later) = rest.split_at(count);
+            // What begins with `@` is exostate's own: an element's position, a node's place.
+            if !segment.starts_with('@') {
+                each(segment, &mut self.below(entries, segment));
+            }
+            rest = later;
+        }
+    }
+
+    /// Reads a value that stands in a slot: only where the slot is filled.
+    pub fn slot<T: State>(&mut self) -> Option<T> {
+        if T::MARKED && matches!(self.own(), None | Some(Value::Null)) {
+            return None;
+        }
+        T::read(self)
+    }
+
+    /// The registers at and below one segment.
+    fn entries_of(&self, name: &str) -> &'a [(Key, Value)] {
+        let segment = |(found, _): &(Key, Value)| first_below(found, &self.path).cmp(name);
+        let start = self.entries.partition_point(|entry| segment(entry).is_lt());
+        let rest = self.entries.get(start..).unwrap_or(&[]);
+        rest.get(..rest.partition_point(|entry| segment(entry).is_le())).unwrap_or(&[])
+    }
+
+    fn below(&mut self, entries: &'a [(Key, Value)], segment: &str) -> Reader<'a, '_> {
+        let separator = usize::from(!self.path.is_empty());
+        let path = match entries.first().and_then(|(key, _)| key.as_str().get(..self.path.len() + separator + segment.len())) {
+            Some(path) => Cow::Borrowed(path),
+            None => Cow::Owned(key::join(&self.path, segment)),
+        };
+        Reader { source: self.source, entries, path, violations: self.violations }
+    }
+}
+
+/// The first segment of a key below a path; empty for the path itself.
+fn first_below<'a>(found: &'a Key, path: &str) -> &'a str {
+    key::split_first(key::below(found.as_str(), path)).0
+}
+
+/// Brings a view up to date with what was touched.
+pub struct Refresh<'a> {
+    source: &'a dyn Source,
+    violations: &'a mut Violations,
+    /// The path that was read whole last: what is touched below it needs no second reading.
+    covered: Option<String>,
+}
+
+impl<'a> Refresh<'a> {
+    pub(crate) fn new(source: &'a dyn Source, violations: &'a mut Violations) -> Self {
+        Self { source, violations, covered: None }
+    }
+
+    /// Patches one touched path into the view. Paths come in the order of keys.
+    pub(crate) fn touch<S: State>(&mut self, view: &mut S, path: &str) {
+        if self.covered.as_deref().is_some_and(|covered| key::is_within(path, covered)) {
+            return;
+        }
+        if !path.is_empty() {
+            view.refresh(At::start(path), self);
+        }
+    }
+
+    /// Patches a field: read again where the path ends at it, else refreshed below.
+    pub fn field<T: State>(&mut self, field: &mut T, at: At<'_>, initial: impl FnOnce() -> T) {
+        if !at.is_end() {
+            return field.refresh(at, self);
+        }
+        *field = self.read(at.here(), |reader| T::read(reader), T::SCALAR).unwrap_or_else(initial);
+    }
+
+    /// Reads a slot again: `None` where it is empty now.
+    pub fn slot<T: State>(&mut self, at: At<'_>) -> Option<T> {
+        self.read(at.here(), |reader| reader.slot(), T::SCALAR)
+    }
+
+    /// Reads a whole value again.
+    fn read<T>(&mut self, path: &str, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>, scalar: bool) -> Option<T> {
+        self.violations.forget(path);
+        let entries = match scalar {
+            true => self.source.register(path).map(|value| (Key::from(path), value)).into_iter().collect(),
+            false => {
+                self.covered = Some(path.to_owned());
+                self.source.scan(path)
+            }
+        };
+        read(&mut Reader::new(self.source, &entries, path, self.violations))
+    }
+
+    /// One register of the document.
+    #[must_use]
+    pub fn register(&self, path: &str) -> Option<Value> {
+        self.source.register(path)
+    }
+
+    /// The position at a path; the first of all where there is none.
+    pub(crate) fn position(&mut self, path: &str) -> Position {
+        self.violations.forget(path);
+        let Some(value) = self.source.register(path) else { return Position::from([]) };
+        position::read(&value).unwrap_or_else(|| {
+            self.violations.add(path, "a position (bytes)", &value);
+            Position::from([])
+        })
+    }
+
+    pub(crate) fn violation(&mut self, path: &str, expected: &str, found: &Value) {
+        self.violations.add(path, expected, found);
+    }
+
+    pub(crate) fn forget_violations(&mut self, path: &str) {
+        self.violations.forget(path);
+    }
+}

@@ -1,0 +1,129 @@
+//! Walking through the text: leaf by leaf, and two ropes side by side.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::marks::{self, Marks};
+use super::node::Node;
+
+/// The text of a rope, or of a range of it, piece by piece with the marks of each. Made by [`Rope::chunks`] and
+/// [`Rope::chunks_in`]; a step takes O(1) on average.
+///
+/// [`Rope::chunks`]: super::Rope::chunks
+/// [`Rope::chunks_in`]: super::Rope::chunks_in
+pub struct Chunks<'a> {
+    /// What comes next, the last entry first.
+    pending: Vec<&'a Node>,
+    /// How many chars of the next leaf to leave out.
+    skip: usize,
+    /// How many chars are still to come.
+    left: usize,
+}
+
+impl<'a> Chunks<'a> {
+    /// The chars from `start` to `end`, where `start <= end <= length`.
+    pub(super) fn new(root: Option<&'a Arc<Node>>, start: usize, end: usize) -> Self {
+        let mut chunks = Self { pending: Vec::with_capacity(16), skip: start, left: end - start };
+        let mut next = root;
+        while let Some(node) = next.take() {
+            match &**node {
+                Node::Leaf(_) => chunks.pending.push(node),
+                Node::Branch(branch) if chunks.skip < branch.left.size().chars => {
+                    chunks.pending.push(&branch.right);
+                    next = Some(&branch.left);
+                }
+                Node::Branch(branch) => {
+                    chunks.skip -= branch.left.size().chars;
+                    next = Some(&branch.right);
+                }
+            }
+        }
+        chunks
+    }
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = (&'a str, Option<&'a Arc<Marks>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        loop {
+            match self.pending.pop()? {
+                Node::Branch(branch) => self.pending.extend([&*branch.right, &*branch.left]),
+                Node::Leaf(leaf) => {
+                    let skip = std::mem::take(&mut self.skip);
+                    let taken = self.left.min(leaf.size.chars - skip);
+                    self.left -= taken;
+                    let text = &leaf.text[leaf.byte_of(skip)..leaf.byte_of(skip + taken)];
+                    return Some((text, leaf.marks()));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Chunks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks").field("chars_left", &self.left).finish_non_exhaustive()
+    }
+}
+
+/// What one side of a comparison has to show next.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Tree(&'a Arc<Node>),
+    Text(&'a str, Option<&'a Arc<Marks>>),
+}
+
+/// Whether two trees hold the same text with the same marks. Subtrees that are shared, at the same place, are not
+/// looked into: O(what differs in structure).
+pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
+    let (mut lefts, mut rights) = (vec![Part::Tree(left)], vec![Part::Tree(right)]);
+    loop {
+        let (left, right) = match (lefts.pop(), rights.pop()) {
+            (Some(left), Some(right)) => (left, right),
+            (left, right) => return left.is_none() && right.is_none(),
+        };
+        match (left, right) {
+            (Part::Tree(a), Part::Tree(b)) if Arc::ptr_eq(a, b) => {}
+            (Part::Tree(a), Part::Tree(b)) if a.size().bytes < b.size().bytes => {
+                lefts.push(left);
+                open(&mut rights, b);
+            }
+            (Part::Tree(node), _) => {
+                open(&mut lefts, node);
+                rights.push(right);
+            }
+            (_, Part::Tree(node)) => {
+                lefts.push(left);
+                open(&mut rights, node);
+            }
+            (Part::Text(a, a_marks), Part::Text(b, b_marks)) => {
+                let common = a.len().min(b.len());
+                if a.as_bytes()[..common] != b.as_bytes()[..common] || !marks::same(a_marks, b_marks) {
+                    return false;
+                }
+                rest(&mut lefts, a, common, a_marks);
+                rest(&mut rights, b, common, b_marks);
+            }
+        }
+    }
+}
+
+/// Puts the children of a node in its place, or the text of a leaf.
+fn open<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>) {
+    match &**node {
+        Node::Leaf(leaf) => parts.push(Part::Text(&leaf.text, leaf.marks())),
+        Node::Branch(branch) => parts.extend([Part::Tree(&branch.right), Part::Tree(&branch.left)]),
+    }
+}
+
+/// Puts back what is left of a text whose first `common` bytes were compared. That is never inside a char: these bytes
+/// equal a whole text.
+fn rest<'a>(parts: &mut Vec<Part<'a>>, text: &'a str, common: usize, marks: Option<&'a Arc<Marks>>) {
+    if let Some(rest) = text.get(common..).filter(|rest| !rest.is_empty()) {
+        parts.push(Part::Text(rest, marks));
+    }
+}

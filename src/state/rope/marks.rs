@@ -1,0 +1,79 @@
+//! The marks of a run of text: their canonical form, equality and fingerprint.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::document::Value;
+
+/// What a run of text is marked with: names ("bold", "link") and their values, in the order of the names.
+pub type Marks = BTreeMap<Arc<str>, Value>;
+
+/// The marks of one run. Canonical: never an empty map, never a [`Value::Null`] inside.
+pub(super) type RunMarks = Option<Arc<Marks>>;
+
+/// Brings marks that came from outside into their canonical form; free of charge for those that are.
+pub(super) fn canonical(marks: RunMarks) -> RunMarks {
+    let marks = marks?;
+    if !marks.values().any(|value| matches!(value, Value::Null)) {
+        return (!marks.is_empty()).then_some(marks);
+    }
+    let kept: Marks =
+        marks.iter().filter(|(_, value)| !matches!(value, Value::Null)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    (!kept.is_empty()).then(|| Arc::new(kept))
+}
+
+/// The marks after `name` was set to `value`, or removed where that is [`Value::Null`].
+pub(super) fn with(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -> RunMarks {
+    let mut changed = marks.map(|marks| Marks::clone(marks)).unwrap_or_default();
+    if matches!(value, Value::Null) {
+        changed.remove(name);
+    } else {
+        changed.insert(name.clone(), value.clone());
+    }
+    (!changed.is_empty()).then(|| Arc::new(changed))
+}
+
+/// Whether setting `name` to `value` would leave these marks as they are.
+pub(super) fn already(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -> bool {
+    match marks.and_then(|marks| marks.get(name)) {
+        Some(present) => same_value(present, value),
+        None => matches!(value, Value::Null),
+    }
+}
+
+/// Whether two runs are marked alike.
+pub(super) fn same(left: Option<&Arc<Marks>>, right: Option<&Arc<Marks>>) -> bool {
+    match (left, right) {
+        (None, None) => true,
+        (Some(left), Some(right)) => {
+            Arc::ptr_eq(left, right)
+                || (left.len() == right.len() && left.iter().zip(right.iter()).all(|(a, b)| a.0 == b.0 && same_value(a.1, b.1)))
+        }
+        _ => false,
+    }
+}
+
+/// Equality that agrees with [`Value::hash_into`]: a NaN equals a NaN (a text must equal its own clone),
+/// the two zeros differ.
+fn same_value(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Float(left), Value::Float(right)) => left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan()),
+        _ => left == right,
+    }
+}
+
+/// A fingerprint of the marks in two lanes; zero for none.
+pub(super) fn fingerprint(marks: Option<&Arc<Marks>>) -> [u64; 2] {
+    let Some(marks) = marks else { return [0; 2] };
+    let mut hasher = SipHasher24::new_with_keys(0x6578_6f73_7461_7465, 0x6d61_726b_735f_7631);
+    for (name, value) in marks.iter() {
+        hasher.write(&(name.len() as u64).to_le_bytes());
+        hasher.write(name.as_bytes());
+        value.hash_into(&mut hasher);
+    }
+    let hash = hasher.finish128();
+    [hash.h1, hash.h2]
+}

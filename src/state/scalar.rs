@@ -1,0 +1,314 @@
+//! Scalars: one register each, the last writer wins.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::document::value::Value;
+
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+
+/// What a register should have held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch(pub &'static str);
+
+/// A value that is one register (or one element of a [`List`](super::List)).
+///
+/// Implement it for a type of your own that has a natural neutral value; for any serde type there is
+/// [`Register`](super::Register).
+pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
+    /// The neutral value.
+    ///
+    /// # Errors
+    /// Says why this value cannot be written.
+    fn to_value(&self) -> Result<Value, String>;
+    /// Reads a neutral value.
+    ///
+    /// # Errors
+    /// Names what was expected, as in "a uuid".
+    fn from_value(value: &Value) -> Result<Self, Mismatch>;
+    /// The value of a register that was never written.
+    fn initial() -> Self;
+}
+
+impl<T: Scalar> State for T {
+    type Node<P: Place> = Node<P, T>;
+    const MARKED: bool = false;
+    const SCALAR: bool = true;
+
+    fn node<P: Place>(place: P) -> Node<P, T> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        <T as Scalar>::initial()
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let value = reader.own()?;
+        match T::from_value(value) {
+            Ok(read) => Some(read),
+            Err(Mismatch(expected)) => {
+                reader.violation(expected, value);
+                None
+            }
+        }
+    }
+
+    fn refresh(&mut self, _at: At<'_>, _cx: &mut Refresh<'_>) {}
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        at.is_end().then_some(self as &dyn Any)
+    }
+
+    fn write(&self, unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        if unless == Some(self) {
+            return;
+        }
+        match self.to_value() {
+            Ok(value) => writer.put(value),
+            Err(reason) => writer.fail(reason),
+        }
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        if self != new {
+            new.write(None, writer);
+        }
+    }
+}
+
+impl<T: Scalar> Node<Edit<'_>, T> {
+    /// Writes the value.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn set(&self, value: impl Into<T>) -> Result<(), ChangeError> {
+        self.place.look(|_: &T| ())?;
+        let value = value.into();
+        self.place.write(|writer| value.write(None, writer))
+    }
+
+    /// The staged value.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn get(&self) -> Result<T, ChangeError> {
+        self.value()
+    }
+}
+
+impl Scalar for bool {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::Bool(*self))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Bool(flag) => Ok(*flag),
+            _ => Err(Mismatch("a bool")),
+        }
+    }
+    fn initial() -> Self {
+        false
+    }
+}
+
+/// The integers of up to 64 bits differ in nothing but their names and ranges. One above `i64::MAX` is written as a decimal
+/// string: no backend has room for it as a number, and the string says what it is.
+macro_rules! integer {
+    ($($type:ty, $expected:literal;)*) => {$(
+        impl Scalar for $type {
+            fn to_value(&self) -> Result<Value, String> {
+                Ok(i64::try_from(*self).map_or_else(|_| Value::str(self.to_string()), Value::Int))
+            }
+            fn from_value(value: &Value) -> Result<Self, Mismatch> {
+                let read = match value {
+                    Value::Int(number) => <$type>::try_from(*number).ok(),
+                    Value::Str(digits) => digits.parse().ok().filter(|number| i64::try_from(*number).is_err()),
+                    _ => None,
+                };
+                read.ok_or(Mismatch($expected))
+            }
+            fn initial() -> Self {
+                0
+            }
+        }
+    )*};
+}
+
+integer! {
+    i8, "an integer of 8 bits";
+    i16, "an integer of 16 bits";
+    i32, "an integer of 32 bits";
+    i64, "an integer of 64 bits";
+    u8, "an unsigned integer of 8 bits";
+    u16, "an unsigned integer of 16 bits";
+    u32, "an unsigned integer of 32 bits";
+    u64, "an unsigned integer of 64 bits";
+}
+
+impl Scalar for f64 {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::float(*self))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Float(number) => Ok(*number),
+            // An integer that JavaScript wrote, or a float without a fraction. Beyond 2^53 the nearest float.
+            #[allow(clippy::cast_precision_loss)]
+            Value::Int(number) => Ok(*number as f64),
+            _ => Err(Mismatch("a number")),
+        }
+    }
+    fn initial() -> Self {
+        0.0
+    }
+}
+
+impl Scalar for f32 {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::float(f64::from(*self)))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        // The nearest f32, as JavaScript's Math.fround would do.
+        #[allow(clippy::cast_possible_truncation)]
+        f64::from_value(value).map(|number| number as f32)
+    }
+    fn initial() -> Self {
+        0.0
+    }
+}
+
+impl Scalar for String {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::str(self.as_str()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Str(text) => Ok(text.as_ref().to_owned()),
+            _ => Err(Mismatch("a string")),
+        }
+    }
+    fn initial() -> Self {
+        Self::new()
+    }
+}
+
+impl Scalar for Arc<str> {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::Str(self.clone()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Str(text) => Ok(text.clone()),
+            _ => Err(Mismatch("a string")),
+        }
+    }
+    fn initial() -> Self {
+        Self::from("")
+    }
+}
+
+impl Scalar for char {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::str(self.to_string()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        let Value::Str(text) = value else { return Err(Mismatch("a character")) };
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(character), None) => Ok(character),
+            _ => Err(Mismatch("a character")),
+        }
+    }
+    fn initial() -> Self {
+        '\0'
+    }
+}
+
+/// Bytes that are replaced as a whole.
+impl Scalar for Arc<[u8]> {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::Bytes(self.clone()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Bytes(bytes) => Ok(bytes.clone()),
+            _ => Err(Mismatch("bytes")),
+        }
+    }
+    fn initial() -> Self {
+        Self::from([])
+    }
+}
+
+/// Bytes that are replaced as a whole.
+impl Scalar for Vec<u8> {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::Bytes(Arc::from(self.as_slice())))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Bytes(bytes) => Ok(bytes.to_vec()),
+            _ => Err(Mismatch("bytes")),
+        }
+    }
+    fn initial() -> Self {
+        Self::new()
+    }
+}
+
+impl Scalar for Uuid {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::str(self.to_string()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Str(text) => Self::parse_str(text).map_err(|_| Mismatch("a uuid")),
+            _ => Err(Mismatch("a uuid")),
+        }
+    }
+    fn initial() -> Self {
+        Self::nil()
+    }
+}
+
+/// A point in time, written in RFC 3339.
+#[cfg(feature = "jiff")]
+impl Scalar for jiff::Timestamp {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(Value::str(self.to_string()))
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        match value {
+            Value::Str(text) => text.parse().map_err(|_| Mismatch("a time stamp in RFC 3339")),
+            _ => Err(Mismatch("a time stamp in RFC 3339")),
+        }
+    }
+    fn initial() -> Self {
+        Self::UNIX_EPOCH
+    }
+}
+
+/// A point in time by the clock of the system, in nanoseconds
+/// since 1970.
+impl Scalar for std::time::SystemTime {
+    fn to_value(&self) -> Result<Value, String> {
+        let nanos = match self.duration_since(Self::UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_nanos()),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map(|nanos| -nanos),
+        };
+        nanos.map(Value::Int).map_err(|_| "the time is more than 292 years from 1970".to_owned())
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        const EXPECTED: Mismatch = Mismatch("nanoseconds since 1970");
+        let Value::Int(nanos) = value else { return Err(EXPECTED) };
+        let distance = std::time::Duration::from_nanos(nanos.unsigned_abs());
+        let time = if *nanos < 0 { Self::UNIX_EPOCH.checked_sub(distance) } else { Self::UNIX_EPOCH.checked_add(distance) };
+        time.ok_or(EXPECTED)
+    }
+    fn initial() -> Self {
+        Self::UNIX_EPOCH
+    }
+}

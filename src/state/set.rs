@@ -1,0 +1,191 @@
+//! A set of keys.
+
+use std::any::Any;
+use std::borrow::Borrow;
+use std::fmt;
+
+use crate::document::value::Value;
+
+use super::map::{MapKey, key_of, segment_of};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+
+/// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
+/// the remover had also added it anew; then the two compete).
+pub struct Set<T>(imbl::OrdSet<T>);
+
+impl<T: MapKey> Set<T> {
+    /// An empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(imbl::OrdSet::new())
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether an element is in. O(log n).
+    #[must_use]
+    pub fn contains<Q: Ord + ?Sized>(&self, item: &Q) -> bool
+    where
+        T: Borrow<Q>,
+    {
+        self.0.contains(item)
+    }
+
+    /// The elements, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+
+    /// Adds to this copy: to build a value.
+    pub fn insert(&mut self, item: T) {
+        self.0.insert(item);
+    }
+
+    /// Removes from this copy: to build a value.
+    pub fn remove<Q: Ord + ?Sized>(&mut self, item: &Q)
+    where
+        T: Borrow<Q>,
+    {
+        self.0.remove(item);
+    }
+}
+
+impl<T> Clone for Set<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: MapKey> Default for Set<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Ord> PartialEq for Set<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().eq(other.0.iter())
+    }
+}
+
+impl<T: Ord> Eq for Set<T> {}
+
+impl<T: Ord + fmt::Debug> fmt::Debug for Set<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter()).finish()
+    }
+}
+
+impl<T: MapKey> FromIterator<T> for Set<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
+impl<T: MapKey> State for Set<T> {
+    type Node<P: Place> = Node<P, Self>;
+
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        let mut items = Vec::new();
+        reader.each_child(|segment, reader| {
+            if reader.own().is_some() {
+                items.extend(key_of::<T>(segment));
+            }
+        });
+        Some(items.into_iter().collect())
+    }
+
+    fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
+        let Some((segment, at)) = at.next().filter(|(_, rest)| rest.is_end()) else { return };
+        let Some(item) = key_of::<T>(segment) else { return };
+        match cx.register(at.here()) {
+            Some(_) => drop(self.0.insert(item)),
+            None => drop(self.0.remove(&item)),
+        }
+    }
+
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        match at.next() {
+            None => Some(self),
+            // The presence of one element, as a bool.
+            Some((segment, _)) => self.0.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any),
+        }
+    }
+
+    fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
+        for item in &self.0 {
+            writer.at(&segment_of(item), |writer| writer.put(Value::Bool(true)));
+        }
+    }
+
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        for item in self.0.iter().filter(|item| !new.0.contains(*item)) {
+            writer.at(&segment_of(item), |writer| writer.remove());
+        }
+        for item in new.0.iter().filter(|item| !self.0.contains(*item)) {
+            writer.at(&segment_of(item), |writer| writer.put(Value::Bool(true)));
+        }
+    }
+}
+
+impl<S, T: MapKey> Node<super::Path<S>, Set<T>> {
+    /// The presence of one element, for watching: `true` while it is in.
+    #[must_use]
+    pub fn has(&self, item: impl Into<T>) -> Node<super::Path<S>, bool> {
+        Node::new(self.place.child(&segment_of(&item.into())))
+    }
+}
+
+impl<T: MapKey> Node<Edit<'_>, Set<T>> {
+    /// Adds an element. Whether it is new.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn insert(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
+        let item = item.into();
+        let found = self.place.look(|set: &Set<T>| set.0.contains(&item))?;
+        // Written even where it is in: the element then survives a removal elsewhere that does not know of this addition.
+        self.place.write(|writer| writer.at(&segment_of(&item), |writer| writer.put(Value::Bool(true))))?;
+        Ok(!found)
+    }
+
+    /// Removes an element. Whether it was in.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn remove(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
+        let item = item.into();
+        let found = self.place.look(|set: &Set<T>| set.0.contains(&item))?;
+        if found {
+            self.place.write(|writer| writer.at(&segment_of(&item), |writer| writer.remove()))?;
+        }
+        Ok(found)
+    }
+
+    /// Whether an element is in.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn contains(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
+        let item = item.into();
+        self.place.look(|set: &Set<T>| set.0.contains(&item))
+    }
+}

@@ -1,0 +1,323 @@
+//! A change before it is committed: the ops so far, and the view as it would be.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::document::ReplicaId;
+use crate::document::backend::BackendError;
+use crate::document::key::{self, Key};
+use crate::document::ops::{Ops, SequenceKind, SequenceOp};
+use crate::document::replica::List;
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+
+use super::violation::Violations;
+use super::{At, Edit, ElementId, Refresh, State, Writer};
+
+/// Why an edit in a change cannot be made. Return it from the closure and nothing of the change happens.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There is nothing at this path (any more).
+    #[error("{path}: there is nothing here")]
+    NotFound {
+        /// The path.
+        path: String,
+    },
+    /// A position or range lies beyond the end.
+    #[error("{path}: {start}..{end} is beyond the length {len}")]
+    OutOfRange {
+        /// The path.
+        path: String,
+        /// The start of the range, in elements (texts: Unicode scalar values).
+        start: usize,
+        /// The end of the range.
+        end: usize,
+        /// The length.
+        len: usize,
+    },
+    /// A value that cannot be written.
+    #[error("{path}: {reason}")]
+    Invalid {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The closure refused the change, for a reason of its own: see [`ChangeError::refuse`].
+    #[error("refused: {0}")]
+    Refused(Arc<dyn std::error::Error + Send + Sync>),
+    /// A change inside a change of the same store.
+    #[error("a change cannot be made inside a change of the same store")]
+    Nested,
+    /// The backend failed; the document is as it was.
+    #[error("the backend failed: {0}")]
+    Backend(#[from] BackendError),
+}
+
+impl ChangeError {
+    /// An error to return from a change's closure, so that nothing of the change happens.
+    pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Refused(Arc::from(reason.into()))
+    }
+}
+
+/// The ops of a change and what the sequences that it edits hold. Reads as the document would read after the change.
+pub(crate) struct StageCore<'d> {
+    document: &'d dyn Source,
+    pub(crate) ops: Ops,
+    pub(crate) texts: BTreeMap<Key, Rope>,
+    pub(crate) lists: BTreeMap<Key, List>,
+    replica: ReplicaId,
+    next_element: &'d Cell<u64>,
+    /// The paths that the view must read again.
+    touched: BTreeSet<Key>,
+    /// How many ops were staged so far.
+    edits: u64,
+    /// The first thing that could not be written.
+    failed: Option<ChangeError>,
+}
+
+impl<'d> StageCore<'d> {
+    fn new(document: &'d dyn Source, replica: ReplicaId, next_element: &'d Cell<u64>) -> Self {
+        Self {
+            document,
+            ops: Ops::default(),
+            texts: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            replica,
+            next_element,
+            touched: BTreeSet::new(),
+            edits: 0,
+            failed: None,
+        }
+    }
+
+    pub(crate) fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// How many ops were staged so far: whether a write did anything.
+    pub(crate) fn edits(&self) -> u64 {
+        self.edits
+    }
+
+    fn touch(&mut self, key: &Key) {
+        self.edits += 1;
+        self.touched.insert(key.clone());
+    }
+
+    /// Makes an enum's register name a variant.
+    pub(crate) fn name_variant(&mut self, path: &str, name: &str) {
+        if !matches!(self.register(path), Some(Value::Str(found)) if *found == *name) {
+            self.put(path, Some(Value::str(name)));
+        }
+    }
+
+    pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
+        let key = Key::from(path);
+        self.touch(&key);
+        if value.is_none() && self.document.register(path).is_none() {
+            self.ops.registers.remove(&key);
+        } else {
+            self.ops.registers.insert(key, value);
+        }
+    }
+
+    pub(crate) fn edit_text(&mut self, path: &str, text: Rope, op: SequenceOp) {
+        let key = Key::from(path);
+        self.touch(&key);
+        self.texts.insert(key, text);
+        self.ops.sequences.push(op);
+    }
+
+    pub(crate) fn edit_list(&mut self, path: &str, list: List, op: SequenceOp) {
+        let key = Key::from(path);
+        self.touch(&key);
+        self.lists.insert(key, list);
+        self.ops.sequences.push(op);
+    }
+
+    pub(crate) fn clear_sequence(&mut self, kind: SequenceKind, name: &Arc<str>) {
+        let op = SequenceOp::Clear { name: name.clone(), kind };
+        match kind {
+            SequenceKind::Text => self.edit_text(name, Rope::new(), op),
+            SequenceKind::List => self.edit_list(name, List::new(), op),
+        }
+    }
+
+    pub(crate) fn new_element(&mut self) -> ElementId {
+        let counter = self.next_element.get();
+        self.next_element.set(counter + 1);
+        ElementId::new(self.replica, counter)
+    }
+
+    /// Notes that a value cannot be written; the change fails with it.
+    pub(crate) fn fail(&mut self, error: ChangeError) {
+        self.failed.get_or_insert(error);
+    }
+}
+
+impl Source for StageCore<'_> {
+    fn register(&self, path: &str) -> Option<Value> {
+        match self.ops.registers.get(key::lookup(&path)) {
+            Some(staged) => staged.clone(),
+            None => self.document.register(path),
+        }
+    }
+
+    fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
+        let staged = self.ops.registers.range(Key::from(prefix)..);
+        let staged: Vec<_> = staged.take_while(|(found, _)| key::is_within(found.as_str(), prefix)).collect();
+        let found = self.document.scan(prefix);
+        if staged.is_empty() {
+            return found;
+        }
+        let mut merged: BTreeMap<Key, Value> = found.into_iter().collect();
+        for (key, value) in staged {
+            match value {
+                Some(value) => drop(merged.insert(key.clone(), value.clone())),
+                None => drop(merged.remove(key)),
+            }
+        }
+        merged.into_iter().collect()
+    }
+
+    fn text(&self, path: &str) -> Rope {
+        self.texts.get(key::lookup(&path)).cloned().unwrap_or_else(|| self.document.text(path))
+    }
+
+    fn list(&self, path: &str) -> List {
+        self.lists.get(key::lookup(&path)).cloned().unwrap_or_else(|| self.document.list(path))
+    }
+
+    fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
+        let mut found: BTreeSet<(SequenceKind, Key)> = self.document.sequences(prefix).into_iter().collect();
+        for (name, text) in self.texts.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix)) {
+            let entry = (SequenceKind::Text, name.clone());
+            let _ = if text.is_empty() { found.remove(&entry) } else { found.insert(entry) };
+        }
+        for (name, list) in self.lists.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix)) {
+            let entry = (SequenceKind::List, name.clone());
+            let _ = if list.is_empty() { found.remove(&entry) } else { found.insert(entry) };
+        }
+        found.into_iter().collect()
+    }
+}
+
+/// A hash of what a value writes: equal for values that are written alike.
+pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
+    let next_element = Cell::new(0);
+    let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
+    Writer::new(&mut core, "").write_slot(value);
+    let mut hasher = SipHasher24::new();
+    for (key, value) in &core.ops.registers {
+        key.hash(&mut hasher);
+        value.iter().for_each(|value| value.hash_into(&mut hasher));
+    }
+    for (name, text) in &core.texts {
+        (name, text.digest()).hash(&mut hasher);
+    }
+    for (name, list) in &core.lists {
+        name.hash(&mut hasher);
+        list.iter().for_each(|value| value.hash_into(&mut hasher));
+    }
+    hasher.finish128().as_u128()
+}
+
+/// A document that holds nothing.
+struct Nothing;
+
+impl Source for Nothing {
+    fn register(&self, _path: &str) -> Option<Value> {
+        None
+    }
+    fn scan(&self, _prefix: &str) -> Vec<(Key, Value)> {
+        Vec::new()
+    }
+    fn text(&self, _path: &str) -> Rope {
+        Rope::new()
+    }
+    fn list(&self, _path: &str) -> List {
+        List::new()
+    }
+    fn sequences(&self, _prefix: &str) -> Vec<(SequenceKind, Key)> {
+        Vec::new()
+    }
+}
+
+/// A change of the state `S` while its closure runs.
+pub struct Stage<'d, S> {
+    core: RefCell<StageCore<'d>>,
+    view: RefCell<S>,
+    violations: RefCell<Violations>,
+}
+
+/// What remains of a stage when its closure is done.
+pub(crate) struct Staged<S> {
+    pub(crate) view: S,
+    pub(crate) violations: Violations,
+    pub(crate) ops: Ops,
+    pub(crate) texts: BTreeMap<Key, Rope>,
+    pub(crate) lists: BTreeMap<Key, List>,
+    /// A write that failed half-way: the change must not be committed, even if its closure went on.
+    pub(crate) failed: Option<ChangeError>,
+}
+
+impl<'d, S: State> Stage<'d, S> {
+    pub(crate) fn new(document: &'d dyn Source, view: S, violations: Violations, replica: ReplicaId, next_element: &'d Cell<u64>) -> Self {
+        let core = StageCore::new(document, replica, next_element);
+        Self { core: RefCell::new(core), view: RefCell::new(view), violations: RefCell::new(violations) }
+    }
+
+    /// The accessor of the whole state.
+    pub(crate) fn root(&self) -> S::Node<Edit<'_>> {
+        S::node(Edit::root(self))
+    }
+
+    /// Stages the least ops that turn the state into `new`.
+    pub(crate) fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
+        let old = self.view.borrow().clone();
+        self.write("", &mut |writer| old.reconcile(new, writer))
+    }
+
+    pub(crate) fn finish(self) -> Staged<S> {
+        let core = self.core.into_inner();
+        Staged { view: self.view.into_inner(), violations: self.violations.into_inner(), ops: core.ops, texts: core.texts, lists: core.lists, failed: core.failed }
+    }
+}
+
+/// What an accessor needs of a stage, whatever the state's type.
+pub(crate) trait StageAccess {
+    /// Shows the staged value at a path, if there is one.
+    fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any));
+    /// Writes, and reads what was touched back into the staged view.
+    fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError>;
+}
+
+impl<S: State> StageAccess for Stage<'_, S> {
+    fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any)) {
+        if let Some(value) = self.view.borrow().locate(At::start(path)) {
+            look(value);
+        }
+    }
+
+    fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+        let mut core = self.core.borrow_mut();
+        write(&mut Writer::new(&mut core, path));
+        if let Some(error) = &core.failed {
+            return Err(error.clone());
+        }
+        let touched = std::mem::take(&mut core.touched);
+        let (mut view, mut violations) = (self.view.borrow_mut(), self.violations.borrow_mut());
+        let mut refresh = Refresh::new(&*core, &mut violations);
+        touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Writing values into a staged change.
+
+use crate::document::ops::{SequenceOp, Units};
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+
+use super::stage::StageCore;
+use super::{ElementId, State};
+
+/// Writes at one path of a staged change.
+pub struct Writer<'c, 'd> {
+    pub(crate) core: &'c mut StageCore<'d>,
+    path: String,
+}
+
+impl<'c, 'd> Writer<'c, 'd> {
+    pub(crate) fn new(core: &'c mut StageCore<'d>, path: &str) -> Self {
+        Self { core, path: path.to_owned() }
+    }
+
+    /// The path written at.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Writes the register at the path.
+    pub fn put(&mut self, value: Value) {
+        self.core.put(&self.path, Some(value));
+    }
+
+    /// Removes the register at the path.
+    pub fn remove(&mut self) {
+        self.core.put(&self.path, None);
+    }
+
+    /// Makes the change fail: the value at the path cannot be written.
+    pub fn fail(&mut self, reason: String) {
+        self.core.fail(super::ChangeError::Invalid { path: self.path.clone(), reason });
+    }
+
+    /// Writes below the path. `segment` is escaped.
+    pub fn at<R>(&mut self, segment: &str, write: impl FnOnce(&mut Writer<'_, 'd>) -> R) -> R {
+        let len = self.path.len();
+        if len > 0 {
+            self.path.push('/');
+        }
+        self.path.push_str(segment);
+        let path = std::mem::take(&mut self.path);
+        let mut below = Writer { core: self.core, path };
+        let result = write(&mut below);
+        self.path = below.path;
+        self.path.truncate(len);
+        result
+    }
+
+    /// Writes the fields of an enum's variant; if anything is written, the enum's register names the variant afterwards.
+    pub fn variant(&mut self, name: &str, write: impl FnOnce(&mut Writer<'_, 'd>)) {
+        let before = self.core.edits();
+        self.at(name, write);
+        if self.core.edits() > before {
+            self.core.name_variant(&self.path, name);
+        }
+    }
+
+    /// Writes a field of a value that is new, unless it reads the same anyway.
+    pub fn field<T: State>(&mut self, name: &str, value: &T, initial: &T) {
+        self.at(name, |writer| value.write(Some(initial), writer));
+    }
+
+    /// Writes the least that turns one field's value into another.
+    pub fn reconcile_field<T: State>(&mut self, name: &str, old: &T, new: &T) {
+        self.at(name, |writer| old.reconcile(new, writer));
+    }
+
+    /// Fills a slot: what is still there from an earlier value (a ghost) goes, unless `merge` keeps it.
+    pub fn fill<T: State>(&mut self, value: &T) {
+        self.clear();
+        self.write_slot(value);
+    }
+
+    /// Writes marker and value of a slot.
+    pub(crate) fn write_slot<T: State>(&mut self, value: &T) {
+        if T::MARKED {
+            self.put(Value::Bool(true));
+        }
+        value.write(None, self);
+    }
+
+    /// Removes everything at and below the path, also what no struct knows.
+    pub fn clear(&mut self) {
+        for (key, _) in self.core.scan(&self.path) {
+            self.core.put(key.as_str(), None);
+        }
+        self.clear_sequences();
+    }
+
+    /// Removes everything below the path, but not the register at it.
+    pub fn clear_below(&mut self) {
+        let own = self.path.len();
+        for (key, _) in self.core.scan(&self.path) {
+            if key.as_str().len() > own {
+                self.core.put(key.as_str(), None);
+            }
+        }
+        self.clear_sequences();
+    }
+
+    fn clear_sequences(&mut self) {
+        for (kind, name) in self.core.sequences(&self.path) {
+            self.core.clear_sequence(kind, &name.0);
+        }
+    }
+
+    /// Replaces a stretch of the text at the path.
+    pub(crate) fn splice_text(&mut self, at: usize, delete: usize, insert: &str, marks: Option<std::sync::Arc<crate::document::rope::Marks>>) {
+        let mut rope = self.core.text(&self.path);
+        let op = SequenceOp::Text {
+            name: self.path.as_str().into(),
+            at: units(&rope, 0, at),
+            delete: units(&rope, at, at + delete),
+            insert: insert.into(),
+            marks: marks.clone(),
+        };
+        rope.delete(at..at + delete);
+        rope.insert(at, insert, marks);
+        self.core.edit_text(&self.path, rope, op);
+    }
+
+    /// Sets or clears a mark on a stretch of the text at the path.
+    pub(crate) fn mark_text(&mut self, range: std::ops::Range<usize>, name: &str, value: &Value) {
+        let mut rope = self.core.text(&self.path);
+        let name = std::sync::Arc::from(name);
+        let (at, len) = (units(&rope, 0, range.start), units(&rope, range.start, range.end));
+        rope.mark(range, &name, value);
+        let op = SequenceOp::Mark { name: self.path.as_str().into(), at, len, mark: name, value: value.clone() };
+        self.core.edit_text(&self.path, rope, op);
+    }
+
+    /// The staged text at the path.
+    pub(crate) fn staged_text(&self) -> Rope {
+        self.core.text(&self.path)
+    }
+
+    /// Replaces a stretch of the list at the path.
+    pub(crate) fn splice_list(&mut self, at: usize, delete: usize, insert: Vec<Value>) {
+        let mut list = self.core.list(&self.path);
+        let rest = list.split_off(at.min(list.len()));
+        let deleted = delete.min(rest.len());
+        list.extend(insert.iter().cloned());
+        list.append(rest.skip(deleted));
+        let op = SequenceOp::List { name: self.path.as_str().into(), at, delete: deleted, insert };
+        self.core.edit_list(&self.path, list, op);
+    }
+
+    /// An id for a new element: never used before by this or any other replica.
+    pub(crate) fn new_element(&mut self) -> ElementId {
+        self.core.new_element()
+    }
+}
+
+/// The distance between two positions of a text in both units.
+fn units(rope: &Rope, from: usize, to: usize) -> Units {
+    Units { chars: to - from, utf16: rope.char_to_utf16(to) - rope.char_to_utf16(from) }
+}

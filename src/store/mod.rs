@@ -1,0 +1,361 @@
+//! The store: a document, its typed view, and those who watch it.
+//!
+//! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
+//! watchers. Readers take no lock. Nobody is called while a lock is held.
+
+mod notify;
+mod options;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
+
+pub use notify::{Origin, Subscription, Update};
+pub use options::Options;
+pub use watch::{Change, LocalUpdates};
+
+use crate::document::backend::{Backend, BackendError, Yrs};
+use crate::document::key::Key;
+use crate::document::replica::{ImportError, Imported, Replica};
+use crate::document::value::Value;
+use crate::document::{Digest, ReplicaId, Version};
+use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, Stage, Staged, State, Text, Violation, Violations};
+use notify::{Bus, Notice};
+
+/// A state that many people change at once.
+///
+/// A store is a handle: clones share one document. Reading ([`Store::view`]) takes no lock; writers take turns.
+///
+/// ```
+/// use exostate::{Counter, Map, State, Store};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Poll { question: String, votes: Map<String, Counter> }
+///
+/// let ours = Store::<Poll>::new();
+/// let theirs = Store::<Poll>::new();
+/// ours.change(|poll| {
+///     poll.votes().insert("yes", Counter::new(0))?;
+///     poll.votes().get("yes").add(1)
+/// })?;
+/// theirs.change(|poll| {
+///     poll.votes().insert("yes", Counter::new(0))?;
+///     poll.votes().get("yes").add(2)
+/// })?;
+/// ours.merge(&theirs)?;
+/// assert_eq!(*ours.view().votes.get("yes").unwrap(), 3);
+/// # Ok::<(), exostate::Error>(())
+/// ```
+pub struct Store<S: State, B: Backend = Yrs> {
+    shared: Arc<Shared<S, B>>,
+}
+
+struct Shared<S: State, B: Backend> {
+    view: ArcSwap<S>,
+    core: ReentrantMutex<RefCell<Core<S, B>>>,
+    bus: Bus<S>,
+    options: Options,
+    replica: ReplicaId,
+}
+
+/// The writer's place.
+type Writer<'a, S, B> = ReentrantMutexGuard<'a, RefCell<Core<S, B>>>;
+
+/// What only the writer touches.
+struct Core<S, B: Backend> {
+    replica: Replica<B>,
+    view: Arc<S>,
+    violations: Violations,
+    next_element: Cell<u64>,
+}
+
+/// What [`Store::apply`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applied {
+    /// The document has changed.
+    Changed,
+    /// All of it was known.
+    Known,
+    /// Something that it builds on is missing; it waits for that.
+    Waiting,
+}
+
+/// Why an update was not applied. The store is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The update was refused.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// Called inside a change of the same store, on the same thread.
+    #[error("an update cannot be applied inside a change of the same store")]
+    Nested,
+}
+
+impl<S: State, B: Backend> Clone for Store<S, B> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: State, B: Backend> Default for Store<S, B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for Store<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("backend", &B::NAME).field("replica", &self.replica()).finish_non_exhaustive()
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// A new, empty document under a fresh replica id.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_options(Options::default())
+    }
+
+    /// A new, empty document.
+    #[must_use]
+    pub fn with_options(options: Options) -> Self {
+        let replica = Replica::new(options.fresh_replica(), options.limits().clone());
+        Self::around(replica, &[], options)
+    }
+
+    /// Opens a document that [`Store::save`] wrote, under a fresh replica id. O(document).
+    ///
+    /// # Errors
+    /// The bytes are damaged, or not a document of exostate on this backend.
+    pub fn open(bytes: &[u8]) -> Result<Self, BackendError> {
+        Self::open_with(bytes, Options::default())
+    }
+
+    /// Opens a document with options: limits, the ids under which the same owner wrote before.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
+        let (replica, entries) = Replica::open(options.fresh_replica(), bytes, options.trusted_limits(), options.limits().clone())?;
+        Ok(Self::around(replica, &entries, options))
+    }
+
+    fn around(replica: Replica<B>, entries: &[(Key, Value)], options: Options) -> Self {
+        let mut violations = Violations::default();
+        let read = S::read(&mut Reader::new(&replica, entries, "", &mut violations));
+        let view = Arc::new(read.unwrap_or_else(S::initial));
+        let id = replica.id();
+        let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
+        let shared = Shared {
+            view: ArcSwap::new(view),
+            core: ReentrantMutex::new(RefCell::new(core)),
+            bus: Bus::default(),
+            options,
+            replica: id,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
+    #[must_use]
+    pub fn view(&self) -> Arc<S> {
+        self.shared.view.load_full()
+    }
+
+    /// Changes the state: all of it, or nothing.
+    ///
+    /// The closure edits a staged copy; [`Store::view`] shows the old state meanwhile. When it returns `Ok`, the edits become
+    /// one transaction, watchers are told, and what the closure returned comes back. When it returns `Err` or panics, nothing
+    /// has happened. Other writers and imports wait.
+    ///
+    /// # Errors
+    /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store; [`ChangeError::Backend`] where the
+    /// backend failed, in which case the document is as it was.
+    pub fn change<R>(&self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+        self.stage(|stage| edit(stage.root()))
+    }
+
+    /// Runs a closure on a stage and commits what it staged.
+    fn stage<R>(&self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+        let guard = self.shared.core.lock();
+        if guard.try_borrow_mut().is_err() {
+            return Err(ChangeError::Nested);
+        }
+        let (result, staged) = {
+            let core = guard.borrow();
+            let stage = Stage::new(&core.replica, S::clone(&core.view), core.violations.clone(), core.replica.id(), &core.next_element);
+            let result = edit(&stage)?;
+            (result, stage.finish())
+        };
+        if let Some(error) = staged.failed {
+            return Err(error);
+        }
+        if staged.ops.is_empty() {
+            return Ok(result);
+        }
+        self.commit(guard, staged)?;
+        Ok(result)
+    }
+
+    /// Commits a staged change and tells the watchers, outside the lock.
+    fn commit(&self, guard: Writer<'_, S, B>, staged: Staged<S>) -> Result<(), ChangeError> {
+        let mut core = guard.borrow_mut();
+        let update = core.replica.commit(&staged.ops, staged.texts, staged.lists)?;
+        let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
+        touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
+        core.violations = staged.violations;
+        self.publish(&mut core, staged.view, touched, vec![update], Origin::Local);
+        drop(core);
+        drop(guard);
+        self.shared.bus.deliver();
+        Ok(())
+    }
+
+    /// Applies an update from elsewhere. It is checked against the limits for strangers before the backend sees it; one that
+    /// builds on something missing waits for it.
+    ///
+    /// # Errors
+    /// The bytes are refused, too much waits already, or this was called inside a change. The store is as it was.
+    pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
+        let guard = self.shared.core.lock();
+        let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+        let waiting = core.replica.pending().0;
+        let Imported { touched, applied } = core.replica.import(update)?;
+        if applied.is_empty() {
+            let grown = core.replica.pending().0 > waiting;
+            return Ok(if grown { Applied::Waiting } else { Applied::Known });
+        }
+        let mut paths: Vec<Arc<str>> = touched.registers.into_iter().map(|touch| touch.key).collect();
+        paths.extend(touched.sequences.into_iter().map(|(_, name)| name));
+        let mut view = S::clone(&core.view);
+        {
+            let Core { replica, violations, .. } = &mut *core;
+            paths.sort_by(|a, b| crate::document::key::compare(a, b));
+            paths.dedup();
+            let mut refresh = Refresh::new(replica, violations);
+            paths.iter().for_each(|path| refresh.touch(&mut view, path));
+        }
+        self.publish(&mut core, view, paths, applied, Origin::Remote);
+        drop(core);
+        drop(guard);
+        self.shared.bus.deliver();
+        Ok(Applied::Changed)
+    }
+
+    fn publish(&self, core: &mut Core<S, B>, view: S, touched: Vec<Arc<str>>, updates: Vec<Arc<[u8]>>, origin: Origin) {
+        let new = Arc::new(view);
+        let old = std::mem::replace(&mut core.view, Arc::clone(&new));
+        self.shared.view.store(Arc::clone(&new));
+        self.shared.bus.push(Notice { old, new, touched, updates, origin });
+    }
+
+    /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
+    /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
+    ///
+    /// # Errors
+    /// As [`Store::change`].
+    pub fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
+        self.stage(|stage| stage.reconcile(new))
+    }
+
+    /// What this replica has seen.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.read(|core| core.replica.version())
+    }
+
+    /// All that a replica at `version` lacks, as one update.
+    ///
+    /// # Errors
+    /// The version is one of another backend.
+    pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
+        self.read(|core| core.replica.update_since(version))
+    }
+
+    /// The whole document, to be opened again.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        self.read(|core| core.replica.save())
+    }
+
+    /// The digest of the content, also of what the struct does not know. Costs nothing but for lists and texts that changed.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.read(|core| core.replica.digest())
+    }
+
+    /// What in the document does not fit the struct. Those fields keep their defaults.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.read(|core| core.violations.list())
+    }
+
+    /// How many updates wait for a missing one, and their bytes.
+    #[must_use]
+    pub fn pending(&self) -> (usize, usize) {
+        self.read(|core| core.replica.pending())
+    }
+
+    /// This replica's id.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.shared.replica
+    }
+
+    /// Whether a replica id is this store's own: its id now, or one that the options named as an earlier one.
+    #[must_use]
+    pub fn is_own(&self, id: ReplicaId) -> bool {
+        id == self.shared.replica || self.shared.options.earlier().contains(&id)
+    }
+
+    /// A second document with the same content and history, under a fresh replica id.
+    ///
+    /// # Errors
+    /// The backend cannot open what it saved: a bug in it.
+    pub fn fork(&self) -> Result<Self, BackendError> {
+        Self::open_with(&self.save(), self.shared.options.clone().for_fork(self.shared.replica))
+    }
+
+    /// Takes over all that another store of the same document has and this one lacks.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn merge(&self, other: &Self) -> Result<Applied, crate::Error> {
+        let update = other.update_since(&self.version())?;
+        Ok(self.apply(&update)?)
+    }
+
+    /// Reads the whole document again, past the view and every index: to check that the view equals the document. O(document).
+    #[must_use]
+    pub fn reread(&self) -> S {
+        let fresh = self.read(|core| core.replica.fresh());
+        let entries = fresh.entries();
+        let mut violations = Violations::default();
+        S::read(&mut Reader::new(&fresh, &entries, "", &mut violations)).unwrap_or_else(S::initial)
+    }
+
+    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after.
+    ///
+    /// `None` where there is no such text, or `at` (in Unicode scalar values) lies beyond its end.
+    pub fn anchor(&self, text: &impl AsPath<S, Target = Text>, at: usize, before: bool) -> Option<Anchor> {
+        let path = text.as_path().as_str();
+        let guard = self.shared.core.lock();
+        let mut core = guard.try_borrow_mut().ok()?;
+        core.view.locate(crate::state::At::start(path))?;
+        core.replica.anchor(path, at, before).map(Anchor::from_bytes)
+    }
+
+    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text or document.
+    pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
+        self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&Core<S, B>) -> R) -> R {
+        read(&self.shared.core.lock().borrow())
+    }
+}

@@ -1,0 +1,175 @@
+//! Telling others: in commit order, outside every lock, whatever thread committed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::watch::Watchers;
+
+/// Where a change came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// [`Store::change`](crate::Store::change) and its kin on this store.
+    Local,
+    /// [`Store::apply`](crate::Store::apply).
+    Remote,
+}
+
+/// An update that was just committed or applied.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Update<'a> {
+    /// The bytes, for [`Store::apply`](crate::Store::apply) elsewhere.
+    pub bytes: &'a Arc<[u8]>,
+    /// Whether it was made here.
+    pub origin: Origin,
+}
+
+/// What one commit or import did.
+pub(crate) struct Notice<S> {
+    pub(crate) old: Arc<S>,
+    pub(crate) new: Arc<S>,
+    /// The touched paths, in order.
+    pub(crate) touched: Vec<Arc<str>>,
+    pub(crate) updates: Vec<Arc<[u8]>>,
+    pub(crate) origin: Origin,
+}
+
+type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
+
+/// Those who are told, and what they have not been told yet.
+pub(crate) struct Bus<S> {
+    pub(crate) subscribers: Arc<Mutex<Subscribers<S>>>,
+    queue: Mutex<Queue<S>>,
+}
+
+pub(crate) struct Subscribers<S> {
+    pub(crate) next_id: u64,
+    pub(crate) watchers: Watchers<S>,
+    listeners: BTreeMap<u64, Listener>,
+}
+
+struct Queue<S> {
+    notices: VecDeque<Notice<S>>,
+    delivering: bool,
+}
+
+impl<S> Default for Bus<S> {
+    fn default() -> Self {
+        let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new() };
+        let queue = Queue { notices: VecDeque::new(), delivering: false };
+        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue) }
+    }
+}
+
+impl<S: Send + Sync + 'static> Bus<S> {
+    /// Queues a notice. Called under the writer's lock, so that the order is that of the commits.
+    pub(crate) fn push(&self, notice: Notice<S>) {
+        let subscribers = self.subscribers.lock();
+        if !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty() {
+            drop(subscribers);
+            self.queue.lock().notices.push_back(notice);
+        }
+    }
+
+    /// Delivers what is queued, unless somebody does so already: then that one delivers this too.
+    pub(crate) fn deliver(&self) {
+        let mut queue = self.queue.lock();
+        if std::mem::replace(&mut queue.delivering, true) {
+            return;
+        }
+        drop(queue);
+        let _done = Done(&self.queue);
+        loop {
+            let mut queue = self.queue.lock();
+            let Some(notice) = queue.notices.pop_front() else {
+                queue.delivering = false;
+                return;
+            };
+            drop(queue);
+            self.deliver_one(&notice);
+        }
+    }
+
+    fn deliver_one(&self, notice: &Notice<S>) {
+        let subscribers = self.subscribers.lock();
+        let listeners: Vec<Listener> = subscribers.listeners.values().cloned().collect();
+        let calls = subscribers.watchers.calls(&notice.touched);
+        drop(subscribers);
+        for listener in listeners {
+            notice.updates.iter().for_each(|bytes| listener(Update { bytes, origin: notice.origin }));
+        }
+        for call in calls {
+            (call.watcher)(notice, &call.path, &call.touched);
+        }
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) -> Subscription {
+        let mut subscribers = self.subscribers.lock();
+        let id = subscribers.take_id();
+        subscribers.listeners.insert(id, listener);
+        drop(subscribers);
+        self.subscription(id)
+    }
+
+    pub(crate) fn subscription(&self, id: u64) -> Subscription {
+        let weak: Weak<Mutex<Subscribers<S>>> = Arc::downgrade(&self.subscribers);
+        Subscription { end: Some(Box::new(move || end(&weak, id))) }
+    }
+}
+
+/// Lets the next one deliver, also when a callback panics.
+struct Done<'a, S>(&'a Mutex<Queue<S>>);
+
+impl<S> Drop for Done<'_, S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().delivering = false;
+        }
+    }
+}
+
+impl<S> Subscribers<S> {
+    pub(crate) fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
+    let Some(subscribers) = subscribers.upgrade() else { return };
+    let mut locked = subscribers.lock();
+    // What a callback owns is dropped outside the lock: it may end subscriptions of its own.
+    let dropped = (locked.listeners.remove(&id), locked.watchers.remove(id));
+    drop(locked);
+    drop(dropped);
+}
+
+/// A subscription, which ends when this is dropped.
+#[must_use = "the subscription ends when this is dropped"]
+pub struct Subscription {
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Subscription {
+    /// Keeps the subscription for as long as the store lives.
+    pub fn forever(mut self) {
+        self.end = None;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subscription")
+    }
+}

@@ -1,0 +1,91 @@
+//! How a store is made.
+
+use crate::document::ReplicaId;
+use crate::document::limits::Limits;
+
+/// Options of a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    limits: Limits,
+    trusted: Limits,
+    replica: Option<ReplicaId>,
+    earlier: Vec<ReplicaId>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: Limits::stranger(), trusted: Limits::trusted(), replica: None, earlier: Vec::new() }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The limits for updates from others. Default: [`Limits::stranger`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The limits for saved documents that are opened. Default: [`Limits::trusted`].
+    #[must_use]
+    pub fn with_trusted_limits(mut self, limits: Limits) -> Self {
+        self.trusted = limits;
+        self
+    }
+
+    /// A replica id to use instead of a random one, for simulations. The caller vouches that no replica ever had it: two that share
+    /// an id diverge for ever.
+    #[must_use]
+    pub fn with_replica(mut self, id: ReplicaId) -> Self {
+        self.replica = Some(id);
+        self
+    }
+
+    /// The ids under which the same owner wrote to this document before.
+    #[must_use]
+    pub fn with_earlier(mut self, ids: impl IntoIterator<Item = ReplicaId>) -> Self {
+        self.earlier.extend(ids);
+        self
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn trusted_limits(&self) -> &Limits {
+        &self.trusted
+    }
+
+    pub(crate) fn earlier(&self) -> &[ReplicaId] {
+        &self.earlier
+    }
+
+    /// The options of a fork: never the same id again.
+    pub(crate) fn for_fork(mut self, parent: ReplicaId) -> Self {
+        self.replica = None;
+        self.earlier.push(parent);
+        self
+    }
+
+    /// The id to use: the one that was given, or a random one.
+    pub(crate) fn fresh_replica(&self) -> ReplicaId {
+        self.replica.unwrap_or_else(|| ReplicaId::from_bits(random_bits()))
+    }
+}
+
+/// 64 random bits from the system.
+fn random_bits() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // A system without randomness: a hasher's seed and the time are the best there is.
+        use std::hash::{BuildHasher, Hasher};
+        let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+        hasher.write_u128(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos()));
+        hasher.finish()
+    })
+}

@@ -1,0 +1,239 @@
+//! Watching places of the state.
+//!
+//! Watchers stand in a tree of path segments, so that a touched path finds those whom it concerns in O(its length), however
+//! many there are: those at its ancestors, at the path itself, and (something came, went or was replaced there) below it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::document::backend::Backend;
+use crate::document::key;
+use crate::state::{ANY, AsPath, At, State, typed};
+
+use super::Store;
+use super::notify::{Notice, Origin, Subscription, Update};
+
+/// What happened to a watched place.
+#[derive(Debug)]
+pub struct Change<'a, T> {
+    path: &'a str,
+    old: Option<&'a T>,
+    new: Option<&'a T>,
+    touched: &'a [Arc<str>],
+    origin: Origin,
+}
+
+impl<'a, T> Change<'a, T> {
+    /// The place's path, in the escaped form of `docs/layout.md`: for a watch on any element, that of the element's.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The value before; `None` where there was none.
+    #[must_use]
+    pub fn old(&self) -> Option<&'a T> {
+        self.old
+    }
+
+    /// The value now; `None` where there is none any more.
+    #[must_use]
+    pub fn new(&self) -> Option<&'a T> {
+        self.new
+    }
+
+    /// The paths at or below the place that were touched, relative to it; the empty path is the place itself.
+    pub fn touched(&self) -> impl Iterator<Item = &'a str> {
+        let place = self.path;
+        self.touched.iter().map(move |path| if key::is_within(path, place) { key::below(path, place) } else { "" })
+    }
+
+    /// The keys or element ids below the place that were touched, each once: of a `Map`, `Set`, `MovableList` or `Tree`.
+    #[must_use]
+    pub fn keys<K: crate::MapKey>(&self) -> Vec<K> {
+        let mut segments: Vec<&str> = self.touched().map(|path| key::split_first(path).0).filter(|segment| !segment.is_empty()).collect();
+        segments.dedup();
+        segments.into_iter().filter_map(|segment| K::from_text(&key::unescape(segment)?)).collect()
+    }
+
+    /// Where the change came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Calls `f` after every commit and import that touches a place, until the subscription is dropped.
+    ///
+    /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of a collection is called
+    /// once an element that was touched.
+    ///
+    /// ```
+    /// use exostate::{Map, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug)]
+    /// struct Board { done: Map<String, bool> }
+    ///
+    /// let store = Store::<Board>::new();
+    /// let _watch = store.watch(Board::path().done().any(), |done| {
+    ///     println!("{}: {:?} -> {:?}", done.path(), done.old(), done.new());
+    /// });
+    /// store.change(|board| board.done().insert("tests", true))?;
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    pub fn watch<P: AsPath<S>>(&self, path: P, f: impl Fn(&Change<'_, P::Target>) + Send + Sync + 'static) -> Subscription {
+        let watcher = move |notice: &Notice<S>, place: &str, touched: &[Arc<str>]| {
+            let old = notice.old.locate(At::start(place)).and_then(typed);
+            let new = notice.new.locate(At::start(place)).and_then(typed);
+            if old.is_some() || new.is_some() {
+                f(&Change { path: place, old, new, touched, origin: notice.origin });
+            }
+        };
+        let mut subscribers = self.shared.bus.subscribers.lock();
+        let id = subscribers.take_id();
+        subscribers.watchers.add(id, path.as_path().as_str(), Arc::new(watcher));
+        drop(subscribers);
+        self.shared.bus.subscription(id)
+    }
+
+    /// Calls `f` with the bytes of every update, made here or applied, in commit order, until the subscription is dropped.
+    pub fn on_update(&self, f: impl Fn(Update<'_>) + Send + Sync + 'static) -> Subscription {
+        self.shared.bus.listen(Arc::new(f))
+    }
+
+    /// The updates that are made here from now on, in commit order, for another thread. What is not taken is kept.
+    #[must_use]
+    pub fn local_updates(&self) -> LocalUpdates {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let subscription = self.on_update(move |update| {
+            if update.origin == Origin::Local {
+                // The receiver ends the subscription before it goes.
+                let _ = sender.send(Arc::clone(update.bytes));
+            }
+        });
+        LocalUpdates { receiver, _subscription: subscription }
+    }
+}
+
+/// The updates made on a store: an iterator that waits for the next one.
+#[derive(Debug)]
+pub struct LocalUpdates {
+    receiver: std::sync::mpsc::Receiver<Arc<[u8]>>,
+    _subscription: Subscription,
+}
+
+impl LocalUpdates {
+    /// An update that is there already.
+    #[must_use]
+    pub fn try_next(&self) -> Option<Arc<[u8]>> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Iterator for LocalUpdates {
+    type Item = Arc<[u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.recv().ok()
+    }
+}
+
+pub(crate) type Watcher<S> = Arc<dyn Fn(&Notice<S>, &str, &[Arc<str>]) + Send + Sync>;
+
+/// One call that a notice causes.
+pub(crate) struct Call<S> {
+    pub(crate) watcher: Watcher<S>,
+    pub(crate) path: String,
+    pub(crate) touched: Vec<Arc<str>>,
+}
+
+/// The watchers by path.
+pub(crate) struct Watchers<S> {
+    root: Branch,
+    entries: HashMap<u64, (String, Watcher<S>)>,
+}
+
+#[derive(Default)]
+struct Branch {
+    ids: Vec<u64>,
+    below: HashMap<Box<str>, Branch>,
+}
+
+impl<S> Default for Watchers<S> {
+    fn default() -> Self {
+        Self { root: Branch::default(), entries: HashMap::new() }
+    }
+}
+
+impl<S> Watchers<S> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn add(&mut self, id: u64, path: &str, watcher: Watcher<S>) {
+        let mut branch = &mut self.root;
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            branch = branch.below.entry(segment.into()).or_default();
+        }
+        branch.ids.push(id);
+        self.entries.insert(id, (path.to_owned(), watcher));
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Watcher<S>> {
+        let (path, watcher) = self.entries.remove(&id)?;
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        self.root.remove(&segments, id);
+        Some(watcher)
+    }
+
+    /// The calls that touched paths cause, in the order of subscription, then of paths.
+    pub(crate) fn calls(&self, touched: &[Arc<str>]) -> Vec<Call<S>> {
+        let mut found: BTreeMap<(u64, String), Vec<Arc<str>>> = BTreeMap::new();
+        for path in touched {
+            self.root.find(At::start(path), "", &mut |id, place| {
+                found.entry((id, place.to_owned())).or_default().push(Arc::clone(path));
+            });
+        }
+        let call = |((id, path), touched)| {
+            let (_, watcher) = self.entries.get(&id)?;
+            Some(Call { watcher: Arc::clone(watcher), path, touched })
+        };
+        found.into_iter().filter_map(call).collect()
+    }
+}
+
+impl Branch {
+    /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch stands for.
+    fn find(&self, at: At<'_>, place: &str, found: &mut impl FnMut(u64, &str)) {
+        self.ids.iter().for_each(|id| found(*id, place));
+        let Some((segment, rest)) = at.next() else { return self.find_below(place, found) };
+        for name in [segment, ANY] {
+            if let Some(branch) = self.below.get(name) {
+                branch.find(rest, &key::join(place, segment), found);
+            }
+        }
+    }
+
+    /// The watchers below a touched place.
+    fn find_below(&self, place: &str, found: &mut impl FnMut(u64, &str)) {
+        for (segment, branch) in self.below.iter().filter(|(segment, _)| &***segment != ANY) {
+            let place = key::join(place, segment);
+            branch.ids.iter().for_each(|id| found(*id, &place));
+            branch.find_below(&place, found);
+        }
+    }
+
+    /// Removes an id; whether the branch is empty then.
+    fn remove(&mut self, segments: &[&str], id: u64) -> bool {
+        match segments.split_first() {
+            None => self.ids.retain(|other| *other != id),
+            Some((segment, rest)) => {
+                if self.below.get_mut(*segment).is_some_and(|branch| branch.remove(rest, id)) {
+                    self.below.remove(*segment);
+                }
+            }
+        }
+        self.ids.is_empty() && self.below.is_empty()
+    }
+}

@@ -1,0 +1,54 @@
+//! Keeps replicas of a document level with each other, over any connection that carries frames.
+//!
+//! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and time go in, frames and
+//! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and `Server` drive sessions over a
+//! [`Transport`]: QUIC, or channels in memory. What they keep level is anything that implements [`Replica`].
+//!
+//! ```no_run
+//! # #[cfg(feature = "quic")]
+//! # async fn example(replica: std::sync::Arc<dyn exostate_sync::Replica>) -> Result<(), Box<dyn std::error::Error>> {
+//! use exostate_sync::{Documents, Peer, Server};
+//!
+//! let server = Server::bind("127.0.0.1:0".parse()?, Documents::new().with("roadmap", replica.clone())?).await?;
+//! let ticket = server.ticket("roadmap")?;
+//! println!("share {ticket}"); // exo://127.0.0.1:4433/roadmap#5f3c…
+//!
+//! let peer = Peer::connect(replica, ticket).await?;
+//! peer.live().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Edits never wait for a connection: what a slow one cannot take is dropped from its queue, and what the peer lacks is
+//! computed again from the versions.
+
+mod config;
+mod driver;
+mod frame;
+mod limits;
+mod outbox;
+mod peer;
+mod replica;
+#[cfg(feature = "quic")]
+mod server;
+mod session;
+mod store;
+#[cfg(feature = "quic")]
+mod ticket;
+mod transport;
+
+pub use config::{Config, ConfigError};
+pub use frame::FrameError;
+pub use peer::{LiveError, Peer, Status};
+pub use replica::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+pub use session::{CloseCode, CloseReason, Event, Role, Session};
+pub use transport::memory::{Memory, MemorySink, MemorySource, memory_pair};
+pub use transport::{FrameSink, FrameSource, Transport, TransportError};
+
+#[cfg(feature = "quic")]
+pub use peer::ConnectError;
+#[cfg(feature = "quic")]
+pub use server::{DocumentError, Documents, Server, ServerError};
+#[cfg(feature = "quic")]
+pub use ticket::{Fingerprint, Ticket, TicketError};
+#[cfg(feature = "quic")]
+pub use transport::identity::{Identity, IdentityError};

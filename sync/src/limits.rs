@@ -1,0 +1,53 @@
+//! Every bound on what a peer may send, in one place. [`crate::Config`] may lower or raise those that
+//! an application could want otherwise.
+
+use std::time::Duration;
+
+/// The protocol version that this crate speaks, sent in `Hello`.
+pub(crate) const PROTOCOL_VERSION: u64 = 1;
+/// Bytes of one frame's payload, default.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
+pub(crate) const FRAME_BYTES_MIN: usize = 1024;
+/// Bytes of one update put together from fragments, default.
+pub(crate) const UPDATE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of an update carried by one `Fragment`: small, so that a slow line shows progress.
+pub(crate) const FRAGMENT_BYTES: usize = 64 * 1024;
+/// Bytes of a document's name.
+pub(crate) const DOCUMENT_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a backend's name.
+pub(crate) const BACKEND_NAME_BYTES_MAX: usize = 32;
+/// Bytes of the message in a `Close`.
+pub(crate) const CLOSE_MESSAGE_BYTES_MAX: usize = 512;
+/// Bytes that a LEB128 number may take.
+pub(crate) const VARINT_BYTES_MAX: usize = 10;
+/// Received updates remembered by hash, so that they are not sent back.
+pub(crate) const RECENT_UPDATES_MAX: usize = 256;
+/// Local updates waiting for the connection before they are dropped and computed anew, default.
+pub(crate) const QUEUE_UPDATES_MAX: usize = 256;
+/// Bytes of local updates waiting for the connection, default.
+pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Frames waiting to be sent above which no local update is taken from the queue.
+pub(crate) const TRANSMIT_SOFT_MAX: usize = 16;
+/// Frames waiting to be sent above which nothing more is read. An honest peer never gets there.
+pub(crate) const TRANSMIT_HARD_MAX: usize = 64;
+/// Frames received that are worked off in one go.
+pub(crate) const BATCH_FRAMES_MAX: usize = 32;
+/// A ping is sent after this long without a frame sent, default.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The connection counts as dead after this long without a frame received, default.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What `disconnect` waits for the last updates to leave.
+pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a connecting peer has to say which document it wants.
+#[cfg(feature = "quic")]
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that wait for their handshake on a server.
+#[cfg(feature = "quic")]
+pub(crate) const INCOMING_MAX: usize = 1024;
+/// Streams, so documents, that one connection may have open.
+#[cfg(feature = "quic")]
+pub(crate) const STREAMS_MAX: u32 = 64;
+/// Bytes that a server holds for one connection before the application reads them.
+#[cfg(feature = "quic")]
+pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;

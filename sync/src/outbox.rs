@@ -1,0 +1,117 @@
+//! Between a replica's listener, which must return at once, and a connection, which may be slow: a bounded queue
+//! that forgets everything and remembers only that it did, once it is full.
+
+use crate::config::Config;
+use crate::replica::Origin;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+struct Queue {
+    updates: VecDeque<(Vec<u8>, Origin)>,
+    bytes: usize,
+    lagged: bool,
+}
+
+/// What the connection takes in one go.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) updates: Vec<(Vec<u8>, Origin)>,
+    /// Updates were dropped; those that follow need the versions exchanged first.
+    pub(crate) lagged: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    updates_max: usize,
+    bytes_max: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            updates_max: config.queue_updates_max,
+            bytes_max: config.queue_bytes_max,
+        }
+    }
+
+    /// Never waits for the connection.
+    pub(crate) fn push(&self, update: &[u8], origin: Origin) {
+        let mut queue = self.lock();
+        let full = queue.updates.len() >= self.updates_max
+            || queue.bytes.saturating_add(update.len()) > self.bytes_max;
+        if full {
+            *queue = Queue {
+                lagged: true,
+                ..Queue::default()
+            };
+        } else if !queue.lagged {
+            queue.bytes += update.len();
+            queue.updates.push_back((update.to_vec(), origin));
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Waits until there is something to take. Safe to cancel.
+    pub(crate) async fn filled(&self) {
+        while self.is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let queue = self.lock();
+        queue.updates.is_empty() && !queue.lagged
+    }
+
+    pub(crate) fn take(&self, updates_max: usize) -> Taken {
+        let mut queue = self.lock();
+        let count = queue.updates.len().min(updates_max);
+        let updates: Vec<_> = queue.updates.drain(..count).collect();
+        queue.bytes -= updates
+            .iter()
+            .map(|(update, _)| update.len())
+            .sum::<usize>();
+        Taken {
+            updates,
+            lagged: std::mem::take(&mut queue.lagged),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A panic elsewhere cannot leave the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_forgets_and_says_so() {
+        let config = Config::default().queue_max(2, 100).expect("valid");
+        let outbox = Outbox::new(&config);
+        outbox.push(b"a", Origin::Local);
+        outbox.push(b"b", Origin::Remote);
+        let taken = outbox.take(1);
+        assert_eq!(taken.updates, [(b"a".to_vec(), Origin::Local)]);
+        assert!(!taken.lagged);
+        outbox.push(b"c", Origin::Local);
+        outbox.push(b"d", Origin::Local);
+        outbox.push(b"e", Origin::Local);
+        let taken = outbox.take(9);
+        assert!(taken.updates.is_empty() && taken.lagged);
+        outbox.push(&[0; 101], Origin::Local);
+        assert!(outbox.take(9).lagged);
+        outbox.push(b"f", Origin::Local);
+        assert_eq!(outbox.take(9).updates.len(), 1);
+        assert!(outbox.is_empty());
+    }
+}

@@ -1,0 +1,79 @@
+//! What a session needs of a document. The engine's `Store` implements it; so does any in-memory stand-in.
+
+use std::error::Error;
+
+/// Where an update came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a third origin would be a change of meaning"
+)]
+pub enum Origin {
+    /// Committed on this replica.
+    Local,
+    /// Imported by [`Replica::apply`].
+    Remote,
+}
+
+/// A replica would not take an update, or could not make one. Nothing was applied.
+#[derive(Debug, thiserror::Error)]
+#[error("the replica refused: {0}")]
+pub struct Refusal(#[source] Box<dyn Error + Send + Sync>);
+
+impl Refusal {
+    /// Wraps the replica's own error, which stays reachable through `source()`.
+    ///
+    /// ```
+    /// let refusal = exostate_sync::Refusal::new("bad length at byte 3");
+    /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
+    /// ```
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+/// Called with the bytes of an update and where it came from.
+pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;
+
+/// Ends a listener's registration when it is dropped.
+pub type UpdateGuard = Box<dyn Send + Sync>;
+
+/// One replica of one document, as a session sees it.
+///
+/// Every method may be called from several threads at once. `version`, `update_since` and `apply` may take
+/// milliseconds: the peers call them away from the async runtime.
+pub trait Replica: Send + Sync + 'static {
+    /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each other.
+    fn backend(&self) -> &'static str;
+
+    /// What the replica has seen, encoded. Two replicas that hold the same operations **must** return the same
+    /// bytes, as sessions compare hashes of them; for yrs this is the state vector (sorted) and a hash of the delete set,
+    /// for automerge the sorted heads. Operations that only wait behind a missing one do not count.
+    fn version(&self) -> Vec<u8>;
+
+    /// An update with at least every operation that `version` lacks. `version` comes from the peer and is untrusted.
+    ///
+    /// It must not include less because another thread commits meanwhile: whatever was committed when the call began is in it.
+    fn update_since(&self, version: &[u8]) -> Result<Vec<u8>, Refusal>;
+
+    /// Imports untrusted bytes. It guards itself, never panics, and is idempotent: an update that is already there, or arrives twice, changes nothing.
+    fn apply(&self, update: &[u8]) -> Result<(), Refusal>;
+
+    /// A hash of the canonical content, at constant cost.
+    fn digest(&self) -> [u8; 16];
+
+    /// Calls `listener` with every update, local and imported, in commit order, **after** it is visible to
+    /// `version` and `update_since`, from any thread, until the guard is dropped.
+    ///
+    /// Two duties make an endless exchange between peers impossible and keep relays cheap:
+    ///
+    /// * an import that adds no operation must **not** call the listener;
+    /// * an import should pass on the bytes it was given, unchanged: a session recognises them and does not send them
+    ///   back where they came from. Re-encoded bytes are sent back once, to no effect.
+    ///
+    /// The listener returns at once and never calls the replica.
+    fn on_update(&self, listener: UpdateListener) -> UpdateGuard;
+
+    /// Whether imported operations wait behind one that is missing.
+    fn has_pending(&self) -> bool;
+}

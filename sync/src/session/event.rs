@@ -1,0 +1,140 @@
+//! What a session tells its driver.
+
+use crate::frame::FrameError;
+
+/// Something that the application or the driver may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The peer speaks the same protocol about the same document.
+    Connected,
+    /// Both sides have the same version, and both said so.
+    Live,
+    /// The versions differ again, after [`Event::Live`].
+    Behind,
+    /// An update from the peer was given to the replica.
+    RemoteUpdate {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The versions are equal and the contents are not.
+    Diverged {
+        /// This replica's digest.
+        ours: [u8; 16],
+        /// The peer's.
+        theirs: [u8; 16],
+    },
+    /// The conversation is over; nothing follows.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// This side asked for it.
+    #[error("closed by this side")]
+    Local,
+    /// The peer said so.
+    #[error("closed by the peer ({code:?}): {message}")]
+    Remote {
+        /// The kind of reason.
+        code: CloseCode,
+        /// The peer's words.
+        message: String,
+    },
+    /// Nothing was heard for the idle time-out.
+    #[error("nothing heard from the peer for {after:?}")]
+    TimedOut {
+        /// The time-out.
+        after: std::time::Duration,
+    },
+    /// The peer sent bytes that are no frame, or too many.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(#[from] FrameError),
+    /// The two sides cannot talk to each other.
+    #[error("the {what} differs: `{ours}` here, `{theirs}` there")]
+    Incompatible {
+        /// What differs: `document`, `backend` or `protocol version`.
+        what: &'static str,
+        /// This side's.
+        ours: String,
+        /// The peer's.
+        theirs: String,
+    },
+    /// The replica would not work with what the peer sent.
+    #[error("{message}")]
+    Refused {
+        /// The [`crate::Refusal`] in words.
+        message: String,
+    },
+    /// The transport failed or ended without a word.
+    #[error("the connection was lost: {message}")]
+    Lost {
+        /// The transport's error in words.
+        message: String,
+    },
+}
+
+/// The kind of reason that travels in a `Close` frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseCode {
+    /// The application is done.
+    Done,
+    /// Malformed or oversized frames.
+    Protocol,
+    /// The server has no document of that name.
+    UnknownDocument,
+    /// Another backend, document or protocol version.
+    Incompatible,
+    /// Nothing heard for too long.
+    TimedOut,
+    /// The replica refused an update.
+    Refused,
+    /// A code of a later version.
+    Other(u64),
+}
+
+impl CloseCode {
+    pub(crate) fn to_u64(self) -> u64 {
+        match self {
+            Self::Done => 0,
+            Self::Protocol => 1,
+            Self::UnknownDocument => 2,
+            Self::Incompatible => 3,
+            Self::TimedOut => 4,
+            Self::Refused => 5,
+            Self::Other(code) => code,
+        }
+    }
+
+    pub(crate) fn from_u64(code: u64) -> Self {
+        match code {
+            0 => Self::Done,
+            1 => Self::Protocol,
+            2 => Self::UnknownDocument,
+            3 => Self::Incompatible,
+            4 => Self::TimedOut,
+            5 => Self::Refused,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl CloseReason {
+    /// What to tell the peer, `None` if there is nobody to tell.
+    pub(crate) fn code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Local => Some(CloseCode::Done),
+            Self::Remote { .. } | Self::Lost { .. } => None,
+            Self::TimedOut { .. } => Some(CloseCode::TimedOut),
+            Self::Protocol(_) => Some(CloseCode::Protocol),
+            Self::Incompatible { .. } => Some(CloseCode::Incompatible),
+            Self::Refused { .. } => Some(CloseCode::Refused),
+        }
+    }
+}

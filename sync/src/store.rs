@@ -1,0 +1,39 @@
+//! The engine's store as a replica.
+
+use exostate::{Backend, State, Store, Version};
+
+use crate::replica::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+
+impl<S: State, B: Backend> Replica for Store<S, B> {
+    fn backend(&self) -> &'static str {
+        B::NAME
+    }
+
+    fn version(&self) -> Vec<u8> {
+        Store::version(self).to_bytes()
+    }
+
+    fn update_since(&self, version: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let version = Version::from_bytes(version).map_err(Refusal::new)?;
+        Store::update_since(self, &version).map_err(Refusal::new)
+    }
+
+    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
+        Store::apply(self, update).map(drop).map_err(Refusal::new)
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        Store::digest(self).to_bytes()
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+        Box::new(Store::on_update(self, move |update| {
+            let origin = if update.origin == exostate::Origin::Local { Origin::Local } else { Origin::Remote };
+            listener(update.bytes, origin);
+        }))
+    }
+
+    fn has_pending(&self) -> bool {
+        self.pending().0 > 0
+    }
+}

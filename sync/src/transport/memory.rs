@@ -1,0 +1,59 @@
+//! A connection inside one process, for tests, examples and replicas that live side by side.
+
+use super::{FrameSink, FrameSource, Transport, TransportError};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// One end of a connection in memory.
+#[derive(Debug)]
+#[must_use]
+pub struct Memory {
+    sink: MemorySink,
+    source: MemorySource,
+}
+
+/// Sends to the other end.
+#[derive(Debug)]
+pub struct MemorySink(Option<Sender<Vec<u8>>>);
+
+/// Receives from the other end.
+#[derive(Debug)]
+pub struct MemorySource(Receiver<Vec<u8>>);
+
+/// Two ends that hold up to `frames` frames each way; a full one makes its sender wait. Zero counts as one.
+pub fn memory_pair(frames: usize) -> (Memory, Memory) {
+    let (there, here_receives) = channel(frames.max(1));
+    let (back, there_receives) = channel(frames.max(1));
+    let end = |sender, receiver| Memory {
+        sink: MemorySink(Some(sender)),
+        source: MemorySource(receiver),
+    };
+    (end(there, there_receives), end(back, here_receives))
+}
+
+impl Transport for Memory {
+    type Sink = MemorySink;
+    type Source = MemorySource;
+
+    fn split(self) -> (MemorySink, MemorySource) {
+        (self.sink, self.source)
+    }
+}
+
+impl FrameSink for MemorySink {
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
+        let gone = || TransportError::lost("the other end is gone");
+        let sender = self.0.as_ref().ok_or_else(gone)?;
+        sender.send(frame).await.map_err(|_| gone())
+    }
+
+    async fn finish(&mut self) -> Result<(), TransportError> {
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl FrameSource for MemorySource {
+    async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        Ok(self.0.recv().await)
+    }
+}

@@ -1,0 +1,78 @@
+//! Peers over a connection in memory.
+
+mod support;
+
+use exostate_sync::{CloseReason, Config, LiveError, Peer, Role, Transport, memory_pair};
+use std::sync::Arc;
+use std::time::Duration;
+use support::Mock;
+
+fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(Duration::from_secs(90), body)
+            .await
+            .expect("the test hangs");
+    });
+}
+
+fn pair(left: &Arc<Mock>, right: &Arc<Mock>, config: &Config) -> (Peer, Peer) {
+    let (here, there) = memory_pair(1);
+    let left = Peer::over(left.clone(), "d", here, Role::Initiator, config.clone());
+    let right = Peer::over(right.clone(), "d", there, Role::Responder, config.clone());
+    (left, right)
+}
+
+#[test]
+fn edits_never_wait_and_a_small_queue_loses_nothing() {
+    test(async {
+        let (left, right) = (Mock::new(1), Mock::new(2));
+        let config = Config::default().queue_max(2, 1000).expect("valid");
+        let (peer, other) = pair(&left, &right, &config);
+        peer.live().await.expect("level");
+        (0..250_u8).for_each(|n| drop(left.add(&[n; 50])));
+        (0..250_u8).for_each(|n| drop(right.add(&[n; 50])));
+        // Nothing is decided by this interval: the loop ends with the contents.
+        while left.len() < 500 || right.len() < 500 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(left.content(), right.content());
+        peer.live().await.expect("level");
+        peer.disconnect().await;
+        assert!(matches!(other.closed().await, CloseReason::Remote { .. }));
+    });
+}
+
+#[test]
+fn a_peer_that_does_not_read_holds_nobody_up() {
+    test(async {
+        let left = Mock::new(1);
+        let (here, there) = memory_pair(1);
+        let peer = Peer::over(left.clone(), "d", here, Role::Initiator, Config::default());
+        // The other end exists and never says a word.
+        (0..1000_u32).for_each(|n| drop(left.add(&n.to_le_bytes())));
+        assert_eq!(left.len(), 1000);
+        drop(there.split());
+        assert!(matches!(peer.closed().await, CloseReason::Lost { .. }));
+        assert!(matches!(peer.live().await, Err(LiveError::Closed(_))));
+    });
+}
+
+#[test]
+fn divergence_reaches_the_application() {
+    test(async {
+        let (left, right) = (Mock::new(1), Mock::new(1));
+        left.add(b"one");
+        right.add(b"other");
+        let (peer, _other) = pair(&left, &right, &Config::default());
+        let mut status = peer.status();
+        let diverged = |status: &exostate_sync::Status| {
+            matches!(status, exostate_sync::Status::Diverged { .. })
+        };
+        status.wait_for(diverged).await.expect("told");
+        assert!(matches!(peer.live().await, Err(LiveError::Diverged { .. })));
+    });
+}

@@ -1,0 +1,418 @@
+//! The session alone: a test drives two of them over a pipe, with time passed in.
+
+mod support;
+
+use exostate_sync::{CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateGuard};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::Mock;
+
+type Queue = Arc<Mutex<VecDeque<(Vec<u8>, Origin)>>>;
+
+struct Side {
+    session: Session,
+    replica: Arc<Mock>,
+    queue: Queue,
+    events: Vec<Event>,
+    _guard: UpdateGuard,
+}
+
+impl Side {
+    fn new(replica: &Arc<Mock>, role: Role, document: &str, config: Config) -> Self {
+        let queue = Queue::default();
+        let listener = Arc::clone(&queue);
+        let guard = replica.on_update(Box::new(move |update, origin| {
+            listener
+                .lock()
+                .expect("no panic")
+                .push_back((update.to_vec(), origin));
+        }));
+        let session = Session::new(config, role, replica.backend(), document, Duration::ZERO);
+        let (replica, events) = (Arc::clone(replica), Vec::new());
+        Self {
+            session,
+            replica,
+            queue,
+            events,
+            _guard: guard,
+        }
+    }
+
+    fn work(&mut self) {
+        while let Some((update, origin)) = self.queue.lock().expect("no panic").pop_front() {
+            self.session.handle_update(&update, origin);
+        }
+        self.session.settle(self.replica.as_ref());
+        while let Some(event) = self.session.poll_event() {
+            self.events.push(event);
+        }
+    }
+
+    fn closed(&self) -> Option<&CloseReason> {
+        self.events.iter().find_map(|event| match event {
+            Event::Closed { reason } => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+struct Pair {
+    sides: [Side; 2],
+    now: Duration,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Pair {
+    fn new(left: &Arc<Mock>, right: &Arc<Mock>) -> Self {
+        Self::with(left, right, Config::default())
+    }
+
+    fn with(left: &Arc<Mock>, right: &Arc<Mock>, config: Config) -> Self {
+        let left = Side::new(left, Role::Initiator, "roadmap", config.clone());
+        let right = Side::new(right, Role::Responder, "roadmap", config);
+        Self {
+            sides: [left, right],
+            now: Duration::ZERO,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Moves one frame, true if there was one.
+    fn step(&mut self, lost: bool) -> bool {
+        self.sides.iter_mut().for_each(Side::work);
+        for from in [0, 1] {
+            if let Some(frame) = self.sides[from].session.poll_transmit(self.now) {
+                let to = &mut self.sides[1 - from];
+                if !lost {
+                    to.session
+                        .handle_bytes(self.now, &frame, to.replica.as_ref());
+                }
+                self.frames.push(frame);
+                self.sides.iter_mut().for_each(Side::work);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn run(&mut self) -> &mut Self {
+        while self.step(false) {}
+        self
+    }
+
+    fn pass(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        for side in &mut self.sides {
+            side.session.handle_timeout(self.now, side.replica.as_ref());
+        }
+        self
+    }
+
+    fn is_live(&self) -> bool {
+        self.sides.iter().all(|side| side.session.is_live())
+    }
+
+    fn assert_level(&self) {
+        assert!(self.is_live());
+        assert_eq!(
+            self.sides[0].replica.content(),
+            self.sides[1].replica.content()
+        );
+        assert_eq!(
+            self.sides[0].replica.digest(),
+            self.sides[1].replica.digest()
+        );
+    }
+
+    fn count(&self, kind: u8) -> usize {
+        self.frames.iter().filter(|frame| frame[0] == kind).count()
+    }
+}
+
+fn filled(id: u64, count: u8) -> Arc<Mock> {
+    let replica = Mock::new(id);
+    (0..count).for_each(|payload| drop(replica.add(&[payload])));
+    replica
+}
+
+#[test]
+fn equal_replicas_go_live_without_exchanging_versions() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run().assert_level();
+    assert_eq!(pair.sides[0].events, [Event::Connected, Event::Live]);
+    assert_eq!((pair.count(3), pair.count(4)), (0, 0));
+}
+
+#[test]
+fn replicas_that_edited_apart_converge_with_one_update_each_way() {
+    let mut pair = Pair::new(&filled(1, 5), &filled(2, 7));
+    pair.run().assert_level();
+    assert_eq!(pair.sides[0].replica.len(), 12);
+    assert_eq!((pair.count(3), pair.count(4)), (2, 2));
+}
+
+#[test]
+fn live_edits_travel_once_and_are_not_sent_back() {
+    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    pair.run();
+    let updates = pair.count(4);
+    pair.sides[0].replica.add(b"left");
+    pair.sides[1].replica.add(b"right");
+    pair.run().assert_level();
+    assert_eq!(pair.count(4) - updates, 2);
+    assert!(pair.sides[0].events.contains(&Event::Behind));
+}
+
+#[test]
+fn edits_at_every_frame_arrive() {
+    for at in 0..20 {
+        let mut pair = Pair::new(&filled(1, 2), &filled(2, u8::from(at % 2 == 0)));
+        (0..at).for_each(|_| _ = pair.step(false));
+        pair.sides[0].replica.add(b"left");
+        pair.sides[1].replica.add(b"right");
+        pair.run().assert_level();
+    }
+}
+
+#[test]
+fn the_same_calls_give_the_same_frames() {
+    let run = || {
+        let mut pair = Pair::new(&filled(1, 3), &filled(2, 4));
+        pair.run();
+        pair.sides[1].replica.add(b"more");
+        pair.run();
+        std::mem::take(&mut pair.frames)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
+    let run = |cut: usize| {
+        let config = Config::default().frame_bytes_max(1024).expect("valid");
+        let (left, right) = (filled(1, 3), filled(2, 3));
+        right.add(&[9; 3000]);
+        let mut first = Pair::with(&left, &right, config.clone());
+        let steps = (0..cut).take_while(|at| {
+            if at % 4 == 1 {
+                left.add(b"while connected");
+            }
+            first.step(false) || *at < 8
+        });
+        let steps = steps.count();
+        drop(first);
+        left.add(b"offline");
+        let expected = left.len() + right.content().keys().filter(|id| id.0 == 2).count()
+            - left.content().keys().filter(|id| id.0 == 2).count();
+        let mut second = Pair::with(&left, &right, config);
+        second.run().assert_level();
+        assert_eq!(left.len(), expected, "cut at {cut}");
+        steps == cut
+    };
+    for cut in 0..60 {
+        run(cut);
+    }
+}
+
+#[test]
+fn large_updates_travel_in_fragments_and_are_bounded() {
+    let right = Mock::new(2);
+    right.add(&vec![7; 200_000]);
+    let mut pair = Pair::new(&Mock::new(1), &right);
+    pair.run().assert_level();
+    assert_eq!(pair.count(5), 4);
+
+    let config = Config::default().update_bytes_max(100_000).expect("valid");
+    let mut pair = Pair::with(&Mock::new(1), &right, config);
+    pair.run();
+    let reason = pair.sides[0].closed().expect("refused").to_string();
+    assert!(
+        reason.contains("an update of 200024 bytes is over the limit of 100000"),
+        "{reason}"
+    );
+    assert!(matches!(
+        pair.sides[1].closed(),
+        Some(CloseReason::Remote { .. })
+    ));
+}
+
+#[test]
+fn equal_versions_with_different_contents_are_reported_by_both() {
+    let (left, right) = (Mock::new(1), Mock::new(1));
+    left.add(b"one");
+    right.add(b"other");
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    let (ours, theirs) = (left.digest(), right.digest());
+    assert!(
+        pair.sides[0]
+            .events
+            .contains(&Event::Diverged { ours, theirs })
+    );
+    let (ours, theirs) = (theirs, ours);
+    assert!(
+        pair.sides[1]
+            .events
+            .contains(&Event::Diverged { ours, theirs })
+    );
+    pair.pass(Duration::from_secs(5)).run();
+    let told = |event: &&Event| matches!(event, Event::Diverged { .. });
+    assert_eq!(pair.sides[0].events.iter().filter(told).count(), 1);
+}
+
+#[test]
+fn a_lost_update_is_noticed_by_the_gap_and_asked_for() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"lost");
+    pair.step(true);
+    pair.sides[0].replica.add(b"behind the gap");
+    pair.run().assert_level();
+    assert_eq!(pair.sides[1].replica.len(), 2);
+}
+
+#[test]
+fn dropped_updates_are_computed_anew() {
+    let mut pair = Pair::new(&Mock::new(1), &filled(2, 2));
+    pair.run();
+    (0..9).for_each(|n| drop(pair.sides[0].replica.add(&[n])));
+    pair.sides[0].queue.lock().expect("no panic").clear();
+    let Side {
+        session, replica, ..
+    } = &mut pair.sides[0];
+    session.handle_lagged(replica.as_ref());
+    pair.run().assert_level();
+    assert_eq!(pair.sides[1].replica.len(), 11);
+}
+
+#[test]
+fn silence_is_broken_by_pings_and_ends_in_a_time_out() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    assert_eq!(
+        pair.sides[0].session.poll_timeout(),
+        Some(Duration::from_secs(5))
+    );
+    for _ in 0..20 {
+        pair.pass(Duration::from_secs(5)).run();
+    }
+    assert!(pair.is_live() && pair.count(7) > 0);
+    for _ in 0..6 {
+        assert_eq!(pair.sides[0].closed(), None);
+        pair.pass(Duration::from_secs(5));
+        while pair.step(true) {}
+    }
+    let after = Duration::from_secs(30);
+    assert_eq!(
+        pair.sides[0].closed(),
+        Some(&CloseReason::TimedOut { after })
+    );
+    assert_eq!(pair.sides[0].session.poll_timeout(), None);
+}
+
+#[test]
+fn sides_that_do_not_fit_say_what_differs() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    let replica = Mock::new(2);
+    pair.sides[1] = Side::new(&replica, Role::Responder, "other", Config::default());
+    pair.run();
+    let reason = pair.sides[1].closed().expect("closed").to_string();
+    assert_eq!(
+        reason,
+        "the document differs: `other` here, `roadmap` there"
+    );
+    assert!(pair.sides[0].closed().is_some());
+}
+
+#[test]
+fn close_sends_what_is_queued_and_the_peer_is_told() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"last words");
+    pair.sides[0].work();
+    pair.sides[0].session.close();
+    pair.run();
+    assert_eq!(pair.sides[1].replica.len(), 1);
+    assert_eq!(pair.sides[0].closed(), Some(&CloseReason::Local));
+    assert!(matches!(
+        pair.sides[1].closed(),
+        Some(CloseReason::Remote { .. })
+    ));
+}
+
+#[test]
+fn unknown_frames_are_skipped_and_malformed_ones_say_where() {
+    let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
+    pair.run();
+    let Side {
+        session, replica, ..
+    } = &mut pair.sides[0];
+    session.handle_bytes(Duration::ZERO, &[200, 2, 1, 2], replica.as_ref());
+    pair.run().assert_level();
+    let Side {
+        session, replica, ..
+    } = &mut pair.sides[0];
+    session.handle_bytes(Duration::ZERO, &[2, 3, 1, 2, 3], replica.as_ref());
+    pair.run();
+    let reason = pair.sides[0].closed().expect("closed").to_string();
+    assert!(
+        reason.contains("byte 2 of a frame: expected a hash of 16 bytes"),
+        "{reason}"
+    );
+    assert_eq!(replica_len(&pair), (1, 1));
+}
+
+fn replica_len(pair: &Pair) -> (usize, usize) {
+    (pair.sides[0].replica.len(), pair.sides[1].replica.len())
+}
+
+fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..64);
+    let well_framed = (0..12_u8, bytes()).prop_map(|(kind, payload)| {
+        let length = u8::try_from(payload.len()).expect("under 64");
+        [vec![kind, length], payload].concat()
+    });
+    prop_oneof![bytes(), well_framed]
+}
+
+proptest! {
+    #[test]
+    fn hostile_frames_never_panic(
+        frames in prop::collection::vec(hostile_frame(), 0..24),
+        greeted: bool,
+    ) {
+        // Each on a fresh session, and those that leave it open one after the other.
+        for alone in [true, false] {
+            let mut pair = Pair::new(&filled(1, 2), &filled(2, 2));
+            if greeted {
+                pair.run();
+            }
+            for frame in &frames {
+                let Side { session, replica, .. } = &mut pair.sides[0];
+                session.handle_bytes(Duration::ZERO, frame, replica.as_ref());
+                pair.run();
+                if alone && pair.sides[0].closed().is_some() {
+                    pair = Pair::new(&filled(1, 2), &filled(2, 2));
+                    pair.run();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lost_frames_are_made_up_for_in_time(losses in prop::collection::vec(any::<bool>(), 0..80)) {
+        let mut pair = Pair::new(&filled(1, 3), &filled(2, 3));
+        for (at, lost) in losses.into_iter().enumerate() {
+            if at % 7 == 3 {
+                pair.sides[at % 2].replica.add(b"edit");
+            }
+            pair.step(lost);
+        }
+        for _ in 0..8 {
+            pair.run().pass(Duration::from_secs(5));
+        }
+        pair.run().assert_level();
+    }
+}

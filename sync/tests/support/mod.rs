@@ -1,0 +1,191 @@
+//! A replica in memory: a set of (replica, counter, payload) that only grows, each replica's counters without gaps.
+#![allow(dead_code, reason = "every test file uses a part")]
+
+use exostate_sync::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+type Id = (u64, u64);
+
+#[derive(Default)]
+struct Inner {
+    ops: BTreeMap<Id, Vec<u8>>,
+    pending: BTreeMap<Id, Vec<u8>>,
+    heads: BTreeMap<u64, u64>,
+    listeners: BTreeMap<u64, UpdateListener>,
+}
+
+pub(crate) struct Mock {
+    id: u64,
+    inner: Arc<Mutex<Inner>>,
+    listener_ids: AtomicU64,
+    pub(crate) applied: AtomicU64,
+}
+
+struct Guard(u64, Weak<Mutex<Inner>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(inner) = self.1.upgrade() {
+            inner.lock().expect("no panic").listeners.remove(&self.0);
+        }
+    }
+}
+
+impl Inner {
+    fn integrate(&mut self) {
+        while let Some(id) = self
+            .pending
+            .keys()
+            .copied()
+            .find(|id| self.head(id.0) + 1 >= id.1)
+        {
+            let payload = self.pending.remove(&id).expect("just found");
+            if self.head(id.0) < id.1 {
+                self.heads.insert(id.0, id.1);
+                self.ops.insert(id, payload);
+            }
+        }
+    }
+
+    fn head(&self, replica: u64) -> u64 {
+        self.heads.get(&replica).copied().unwrap_or(0)
+    }
+
+    fn notify(&self, update: &[u8], origin: Origin) {
+        for listener in self.listeners.values() {
+            listener(update, origin);
+        }
+    }
+}
+
+impl Mock {
+    pub(crate) fn new(id: u64) -> Arc<Self> {
+        let (inner, listener_ids, applied) = Default::default();
+        Arc::new(Self {
+            id,
+            inner,
+            listener_ids,
+            applied,
+        })
+    }
+
+    pub(crate) fn add(&self, payload: &[u8]) -> Vec<u8> {
+        let mut inner = self.lock();
+        let id = (self.id, inner.head(self.id) + 1);
+        inner.pending.insert(id, payload.to_vec());
+        inner.integrate();
+        let update = encode([(&id, &payload.to_vec())].into_iter());
+        inner.notify(&update, Origin::Local);
+        update
+    }
+
+    pub(crate) fn content(&self) -> BTreeMap<Id, Vec<u8>> {
+        self.lock().ops.clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().ops.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no panic")
+    }
+}
+
+fn encode<'a>(ops: impl Iterator<Item = (&'a Id, &'a Vec<u8>)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for ((replica, counter), payload) in ops {
+        for number in [*replica, *counter, payload.len() as u64] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+fn number(bytes: &mut &[u8]) -> Result<u64, Refusal> {
+    let (head, rest) = bytes
+        .split_first_chunk()
+        .ok_or_else(|| Refusal::new("a number is cut"))?;
+    *bytes = rest;
+    Ok(u64::from_le_bytes(*head))
+}
+
+impl Replica for Mock {
+    fn backend(&self) -> &'static str {
+        "mock"
+    }
+
+    fn version(&self) -> Vec<u8> {
+        let inner = self.lock();
+        let numbers = inner
+            .heads
+            .iter()
+            .flat_map(|(replica, head)| [*replica, *head]);
+        numbers.flat_map(u64::to_le_bytes).collect()
+    }
+
+    fn update_since(&self, mut version: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut heads = BTreeMap::new();
+        while !version.is_empty() {
+            heads.insert(number(&mut version)?, number(&mut version)?);
+        }
+        let inner = self.lock();
+        let lacks = |id: &Id| heads.get(&id.0).is_none_or(|head| *head < id.1);
+        Ok(encode(inner.ops.iter().filter(|(id, _)| lacks(id))))
+    }
+
+    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
+        self.applied.fetch_add(1, Ordering::Relaxed);
+        let mut ops = Vec::new();
+        let mut rest = update;
+        while !rest.is_empty() {
+            let id = (number(&mut rest)?, number(&mut rest)?);
+            let length = usize::try_from(number(&mut rest)?).map_err(Refusal::new)?;
+            let cut = || Refusal::new("a payload is cut");
+            let (payload, tail) = rest.split_at_checked(length).ok_or_else(cut)?;
+            rest = tail;
+            if id.1 == 0 {
+                return Err(Refusal::new("a counter of zero"));
+            }
+            ops.push((id, payload.to_vec()));
+        }
+        let mut inner = self.lock();
+        let before = (inner.ops.len(), inner.pending.len());
+        for (id, payload) in ops {
+            if inner.head(id.0) < id.1 {
+                inner.pending.insert(id, payload);
+            }
+        }
+        inner.integrate();
+        if before != (inner.ops.len(), inner.pending.len()) {
+            inner.notify(update, Origin::Remote);
+        }
+        Ok(())
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        let mut digest = 0_u128;
+        for ((replica, counter), payload) in &self.lock().ops {
+            let mut hash = u128::from(*replica) << 64 | u128::from(*counter);
+            for byte in payload {
+                hash = (hash ^ u128::from(*byte))
+                    .wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+            }
+            digest ^= hash;
+        }
+        digest.to_le_bytes()
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+        let id = self.listener_ids.fetch_add(1, Ordering::Relaxed);
+        self.lock().listeners.insert(id, listener);
+        Box::new(Guard(id, Arc::downgrade(&self.inner)))
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.lock().pending.is_empty()
+    }
+}

@@ -1,0 +1,68 @@
+//! Promise: replicas that have the same updates, in whatever order and however often, have equal views, digests and versions.
+
+mod support;
+
+use exostate::{Automerge, Backend, Yrs};
+use proptest::prelude::*;
+use support::strategy;
+
+fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
+    let stores = [1, 2, 3].map(support::store::<B>);
+    let updates: Vec<Vec<u8>> = edits
+        .iter()
+        .map(|(at, op)| {
+            let store = &stores[at % 3];
+            let before = store.version();
+            support::apply(store, op);
+            store.update_since(&before).expect("its own version")
+        })
+        .collect();
+    // A fourth replica gets all updates in an arbitrary order, some of them twice, then all of them.
+    let late = support::store::<B>(4);
+    for choice in order.iter().filter(|_| !updates.is_empty()) {
+        late.apply(&updates[usize::from(*choice) % updates.len()]).expect("an honest update");
+    }
+    updates.iter().for_each(|update| drop(late.apply(update).expect("an honest update")));
+    assert_eq!(late.pending(), (0, 0), "something still waits");
+    for store in &stores {
+        for other in &stores {
+            store.merge(other).expect("an honest update");
+        }
+    }
+    for store in &stores {
+        for other in &stores {
+            store.merge(other).expect("an honest update");
+        }
+        store.merge(&late).expect("an honest update");
+    }
+    for store in &stores {
+        assert_eq!(*store.view(), *late.view());
+        assert_eq!(store.digest(), late.digest());
+        assert_eq!(store.version(), late.version());
+        support::check_view(store);
+    }
+    // Opened again it is the same document.
+    let opened = exostate::Store::<support::Everything, B>::open(&late.save()).expect("what was saved");
+    assert_eq!(*opened.view(), *late.view());
+    assert_eq!(opened.digest(), late.digest());
+    assert_eq!(opened.version(), late.version());
+    assert_ne!(opened.replica(), late.replica());
+}
+
+fn case() -> impl Strategy<Value = (Vec<(usize, support::Op)>, Vec<u16>)> {
+    (prop::collection::vec((0..3usize, strategy::op()), 0..24), prop::collection::vec(any::<u16>(), 0..30))
+}
+
+proptest! {
+    #![proptest_config(strategy::config())]
+
+    #[test]
+    fn on_yrs((edits, order) in case()) {
+        run::<Yrs>(&edits, &order);
+    }
+
+    #[test]
+    fn on_automerge((edits, order) in case()) {
+        run::<Automerge>(&edits, &order);
+    }
+}
