@@ -5,7 +5,7 @@
 //! sequence is the one after the other, in the order of their ids: nothing is lost.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use automerge::marks::{ExpandMark, Mark, MarkSet};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
@@ -158,7 +158,8 @@ impl Backend for Automerge {
     type Parcel = Change;
 
     fn empty(replica: ReplicaId) -> Self {
-        match genesis().and_then(|doc| Self::wrap(doc, replica)) {
+        static GENESIS: OnceLock<Result<Doc, BackendError>> = OnceLock::new();
+        match GENESIS.get_or_init(genesis).clone().and_then(|doc| Self::wrap(doc, replica)) {
             Ok(this) => this,
             Err(error) => unreachable!("the fixed first change is always valid: {error}"),
         }

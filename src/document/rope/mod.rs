@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use chunks::Chunks;
-pub use diff::Edit;
+
 pub use marks::Marks;
 
 use self::edit::Insertion;

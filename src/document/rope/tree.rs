@@ -20,17 +20,15 @@ pub(super) fn join(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
 fn lean(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     match (&**left, &**right) {
         (low, Node::Branch(tall)) if tall.height > low.height() + 1 => match &*tall.left {
-            Node::Branch(inner) if inner.height > tall.right.height() => Node::branch(
-                Node::branch(left.clone(), inner.left.clone()),
-                Node::branch(inner.right.clone(), tall.right.clone()),
-            ),
+            Node::Branch(inner) if inner.height > tall.right.height() => {
+                Node::branch(Node::branch(left.clone(), inner.left.clone()), Node::branch(inner.right.clone(), tall.right.clone()))
+            }
             _ => Node::branch(Node::branch(left.clone(), tall.left.clone()), tall.right.clone()),
         },
         (Node::Branch(tall), low) if tall.height > low.height() + 1 => match &*tall.right {
-            Node::Branch(inner) if inner.height > tall.left.height() => Node::branch(
-                Node::branch(tall.left.clone(), inner.left.clone()),
-                Node::branch(inner.right.clone(), right.clone()),
-            ),
+            Node::Branch(inner) if inner.height > tall.left.height() => {
+                Node::branch(Node::branch(tall.left.clone(), inner.left.clone()), Node::branch(inner.right.clone(), right.clone()))
+            }
             _ => Node::branch(tall.left.clone(), Node::branch(tall.right.clone(), right.clone())),
         },
         _ => Node::branch(left.clone(), right.clone()),

@@ -1,0 +1,385 @@
+//! Walks a yrs or Yjs update in encoding v1 and tells a [`Visitor`] what it names.
+//!
+//! An update is a list of clients, each with blocks that follow one another on that client's clock, then a set of deleted ranges.
+//! The walk follows `Update::decode` of yrs 0.28 field by field and refuses what breaks it or what integration cannot bear:
+//! see the comments at each refusal. An update in encoding v2 is refused, as it starts with what reads as an empty v1 update
+//! with more bytes behind it.
+
+use super::{GuardError, Reader, at_most};
+use crate::document::limits::Limits;
+use std::collections::BTreeSet;
+
+/// The largest client id: 53 bits, as Yjs keeps ids in a JavaScript number.
+const CLIENT_MAX: u64 = (1 << 53) - 1;
+/// One past the last clock: yrs subtracts clocks as `i32`.
+const CLOCK_END_MAX: u64 = i32::MAX as u64;
+/// Skips in a row: yrs passes over them recursively when it merges updates that wait. An honest update has one, rarely a few.
+const SKIPS_IN_A_ROW_MAX: u32 = 64;
+
+const HAS_ORIGIN: u8 = 0x80;
+const HAS_RIGHT_ORIGIN: u8 = 0x40;
+const HAS_PARENT_SUB: u8 = 0x20;
+const UNUSED_BIT: u8 = 0x10;
+const KIND: u8 = 0x0f;
+
+const GC: u8 = 0;
+const DELETED: u8 = 1;
+const JSON: u8 = 2;
+const BINARY: u8 = 3;
+const STRING: u8 = 4;
+const EMBED: u8 = 5;
+const FORMAT: u8 = 6;
+const TYPE: u8 = 7;
+const ANY: u8 = 8;
+const DOC: u8 = 9;
+const SKIP: u8 = 10;
+const MOVE: u8 = 11;
+
+/// Is told what an update names, in the order of its bytes. What was told before a refusal counts for nothing.
+pub trait Visitor {
+    /// A root type is the parent of a block.
+    fn root(&mut self, name: &str) {
+        let _ = name;
+    }
+
+    /// A block covers `len` clocks from `clock`. `deleted` when it carries no content any more (collected, or a tombstone).
+    fn block(&mut self, client: u64, clock: u32, len: u32, deleted: bool) {
+        let _ = (client, clock, len, deleted);
+    }
+
+    /// The update has nothing for `len` clocks from `clock`.
+    fn skip(&mut self, client: u64, clock: u32, len: u32) {
+        let _ = (client, clock, len);
+    }
+
+    /// A block refers to the element with this id: its origin, its right origin or its parent.
+    fn needs(&mut self, client: u64, clock: u32) {
+        let _ = (client, clock);
+    }
+
+    /// The update deletes `len` clocks from `clock`.
+    fn deletes(&mut self, client: u64, clock: u32, len: u32) {
+        let _ = (client, clock, len);
+    }
+}
+
+impl Visitor for () {}
+
+/// Walks one whole update.
+///
+/// # Errors
+///
+/// When the bytes are no update in encoding v1, hold what no honest replica writes, or pass a limit.
+pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<(), GuardError> {
+    if bytes.len() > limits.bytes_max() {
+        return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
+    }
+    let mut walk = Walk { reader: Reader::new(bytes, 0), limits, visitor, blocks: 0, values: 0, types: 0 };
+    walk.clients()?;
+    walk.delete_set()?;
+    if walk.reader.is_empty() { Ok(()) } else { walk.reader.malformed("bytes after the update") }
+}
+
+struct Walk<'a> {
+    reader: Reader<'a>,
+    limits: &'a Limits,
+    visitor: &'a mut dyn Visitor,
+    blocks: u64,
+    values: u64,
+    types: u64,
+}
+
+impl Walk<'_> {
+    fn clients(&mut self) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        // A section is a count, a client, a clock and at least one block of two bytes.
+        let count = self.reader.count("clients", 5)?;
+        at_most(at, "clients", count, self.limits.clients_max() as u64)?;
+        let mut last = None;
+        for _ in 0..count {
+            let at = self.reader.at();
+            let client = self.section()?;
+            // Both implementations write the highest client first. In yrs two sections of one client make a list of blocks that
+            // is out of order, on which its search does not end well.
+            if last.is_some_and(|last| client >= last) {
+                return Err(GuardError::Malformed { at, what: "clients that do not descend" });
+            }
+            last = Some(client);
+        }
+        Ok(())
+    }
+
+    fn section(&mut self) -> Result<u64, GuardError> {
+        let at = self.reader.at();
+        let count = self.reader.count("blocks", 2)?;
+        self.blocks = self.blocks.saturating_add(count);
+        at_most(at, "blocks", self.blocks, self.limits.blocks_max() as u64)?;
+        let client = self.client()?;
+        let mut clock = self.clock()?;
+        let (mut skips, mut real) = (0u32, false);
+        for _ in 0..count {
+            let at = self.reader.at();
+            let (info, len) = self.block(client, clock)?;
+            let end = u64::from(clock) + u64::from(len);
+            if end > CLOCK_END_MAX {
+                return Err(GuardError::Malformed { at, what: "a clock that overflows" });
+            }
+            match info {
+                SKIP => {
+                    skips += 1;
+                    at_most(at, "skips in a row", u64::from(skips), u64::from(SKIPS_IN_A_ROW_MAX))?;
+                    self.visitor.skip(client, clock, len);
+                }
+                // An empty string or list: yrs drops it.
+                _ if len == 0 => {}
+                info => {
+                    (skips, real) = (0, true);
+                    self.visitor.block(client, clock, len, matches!(info & KIND, GC | DELETED));
+                }
+            }
+            clock = u32::try_from(end).unwrap_or(u32::MAX);
+        }
+        // yrs steps over clients that have nothing recursively.
+        if real { Ok(client) } else { Err(GuardError::Malformed { at, what: "a client without blocks" }) }
+    }
+
+    /// One block; gives its info byte and its length in clocks.
+    fn block(&mut self, client: u64, clock: u32) -> Result<(u8, u32), GuardError> {
+        let at = self.reader.at();
+        let info = self.reader.byte()?;
+        let len = match info {
+            GC | SKIP => match self.length()? {
+                0 => return Err(GuardError::Malformed { at, what: "a block without length" }),
+                len => len,
+            },
+            info => {
+                let keyed = self.place(info, client, clock)?;
+                self.content(at, info & KIND, keyed)?
+            }
+        };
+        Ok((info, len))
+    }
+
+    /// Where an item stands: beside others, or else in a parent. Says whether it stands under a key, as far as the bytes tell.
+    fn place(&mut self, info: u8, client: u64, clock: u32) -> Result<bool, GuardError> {
+        if info & UNUSED_BIT != 0 {
+            return self.reader.malformed("an unknown flag");
+        }
+        if info & HAS_ORIGIN != 0 {
+            self.id(client, clock)?;
+        }
+        if info & HAS_RIGHT_ORIGIN != 0 {
+            self.id(client, clock)?;
+        }
+        if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0 {
+            return Ok(info & HAS_PARENT_SUB != 0);
+        }
+        match self.reader.byte()? {
+            0 => self.id(client, clock)?,
+            1 => {
+                let name = self.reader.name(self.limits.name_bytes_max())?;
+                self.visitor.root(name);
+            }
+            _ => return self.reader.malformed("an unknown kind of parent"),
+        }
+        if info & HAS_PARENT_SUB != 0 {
+            self.reader.name(self.limits.name_bytes_max())?;
+        }
+        Ok(info & HAS_PARENT_SUB != 0)
+    }
+
+    /// The content of an item; gives its length in clocks.
+    fn content(&mut self, at: usize, kind: u8, keyed: bool) -> Result<u32, GuardError> {
+        match kind {
+            DELETED => match self.length()? {
+                0 => Err(GuardError::Malformed { at, what: "a block without length" }),
+                len => Ok(len),
+            },
+            // yrs reads one string more than it writes, so that all behind it is read askew.
+            JSON => Err(GuardError::Unsupported { at, what: "content as a list of JSON texts" }),
+            BINARY => self.reader.buffer().map(|_| 1),
+            STRING => {
+                let text = self.reader.string()?;
+                let units = text.chars().map(char::len_utf16).sum::<usize>();
+                u32::try_from(units).map_err(|_| GuardError::Malformed { at, what: "a text that is too long" })
+            }
+            EMBED => self.json().map(|()| 1),
+            // A mark belongs to a text's sequence; as the value of a key it has no meaning and no reader.
+            FORMAT if keyed => Err(GuardError::Malformed { at, what: "a mark under a key" }),
+            FORMAT => {
+                self.reader.name(self.limits.name_bytes_max())?;
+                self.json().map(|()| 1)
+            }
+            TYPE => self.type_ref().map(|()| 1),
+            ANY => {
+                let count = self.reader.count("values", 1)?;
+                for _ in 0..count {
+                    self.any(0)?;
+                }
+                u32::try_from(count).map_err(|_| GuardError::Malformed { at, what: "a list that is too long" })
+            }
+            DOC => Err(GuardError::Unsupported { at, what: "a document within a document" }),
+            MOVE => Err(GuardError::Unsupported { at, what: "a moved range" }),
+            _ => Err(GuardError::Malformed { at, what: "an unknown kind of content" }),
+        }
+    }
+
+    fn type_ref(&mut self) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        self.types += 1;
+        at_most(at, "nested types", self.types, self.limits.nested_types_max() as u64)?;
+        match self.reader.byte()? {
+            // Array, map, text, XML fragment, XML text.
+            0 | 1 | 2 | 4 | 6 => Ok(()),
+            // An XML element has its name behind it.
+            3 => self.reader.name(self.limits.name_bytes_max()).map(drop),
+            // Yjs writes a name behind it that yrs does not read.
+            5 => Err(GuardError::Unsupported { at, what: "an XML hook" }),
+            7 => Err(GuardError::Unsupported { at, what: "a weak link" }),
+            9 => Err(GuardError::Unsupported { at, what: "a document within a document" }),
+            _ => Err(GuardError::Malformed { at, what: "an unknown type" }),
+        }
+    }
+
+    fn any(&mut self, depth: usize) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        self.value(at)?;
+        match self.reader.byte()? {
+            // Undefined, null, true, false.
+            127 | 126 | 121 | 120 => Ok(()),
+            125 => self.signed(),
+            124 => self.reader.take(4).map(drop),
+            123 | 122 => self.reader.take(8).map(drop),
+            119 => self.reader.string().map(drop),
+            116 => self.reader.buffer().map(drop),
+            tag @ (118 | 117) => {
+                if depth >= self.limits.nesting_max() {
+                    return Err(GuardError::TooDeep { at, max: self.limits.nesting_max() });
+                }
+                let keyed = tag == 118;
+                let count = self.reader.count("values", if keyed { 2 } else { 1 })?;
+                for _ in 0..count {
+                    if keyed {
+                        self.reader.name(self.limits.name_bytes_max())?;
+                    }
+                    self.any(depth + 1)?;
+                }
+                Ok(())
+            }
+            _ => Err(GuardError::Malformed { at, what: "an unknown kind of value" }),
+        }
+    }
+
+    fn value(&mut self, at: usize) -> Result<(), GuardError> {
+        self.values += 1;
+        at_most(at, "values", self.values, self.limits.values_max() as u64)
+    }
+
+    /// A value as JSON text. Its grammar is left to the decoder; its brackets and commas bound what it can grow to.
+    fn json(&mut self) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+        self.value(at)?;
+        for byte in self.reader.string()?.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                _ if quoted => {}
+                b'[' | b'{' => {
+                    depth += 1;
+                    if depth > self.limits.nesting_max() {
+                        return Err(GuardError::TooDeep { at, max: self.limits.nesting_max() });
+                    }
+                    self.value(at)?;
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b',' => self.value(at)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// lib0's signed number: a sign and six bits, then seven a byte. yrs shifts without a check.
+    fn signed(&mut self) -> Result<(), GuardError> {
+        for _ in 0..9 {
+            if self.reader.byte()? & 0x80 == 0 {
+                return Ok(());
+            }
+        }
+        self.reader.malformed("a number of more than 62 bits")
+    }
+
+    fn client(&mut self) -> Result<u64, GuardError> {
+        let at = self.reader.at();
+        let client = self.reader.uint()?;
+        if client > CLIENT_MAX { Err(GuardError::Malformed { at, what: "a client of more than 53 bits" }) } else { Ok(client) }
+    }
+
+    fn clock(&mut self) -> Result<u32, GuardError> {
+        let at = self.reader.at();
+        let clock = self.reader.uint()?;
+        if clock >= CLOCK_END_MAX {
+            return Err(GuardError::Malformed { at, what: "a clock that overflows" });
+        }
+        u32::try_from(clock).map_err(|_| GuardError::Malformed { at, what: "a clock that overflows" })
+    }
+
+    /// A length in clocks, at most what clocks can reach.
+    fn length(&mut self) -> Result<u32, GuardError> {
+        let at = self.reader.at();
+        u32::try_from(self.reader.uint()?).map_err(|_| GuardError::Malformed { at, what: "a length that overflows" })
+    }
+
+    /// The id of another element, which a block of `client` at `clock` refers to.
+    fn id(&mut self, client: u64, clock: u32) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        let (other, other_clock) = (self.client()?, self.clock()?);
+        // It would wait for itself for ever.
+        if other == client && other_clock >= clock {
+            return Err(GuardError::Malformed { at, what: "a block that refers to itself or a later one" });
+        }
+        self.visitor.needs(other, other_clock);
+        Ok(())
+    }
+
+    fn delete_set(&mut self) -> Result<(), GuardError> {
+        let at = self.reader.at();
+        let count = self.reader.count("clients with deletions", 2)?;
+        at_most(at, "clients with deletions", count, self.limits.clients_max() as u64)?;
+        let (mut seen, mut ranges) = (BTreeSet::new(), 0u64);
+        for _ in 0..count {
+            let at = self.reader.at();
+            let client = self.client()?;
+            // yrs keeps the last of two entries only. Their order differs between implementations.
+            if !seen.insert(client) {
+                return Err(GuardError::Malformed { at, what: "a client twice" });
+            }
+            let at = self.reader.at();
+            let count = self.reader.count("deleted ranges", 2)?;
+            ranges = ranges.saturating_add(count);
+            at_most(at, "deleted ranges", ranges, self.limits.blocks_max() as u64)?;
+            self.ranges(client, count)?;
+        }
+        Ok(())
+    }
+
+    fn ranges(&mut self, client: u64, count: u64) -> Result<(), GuardError> {
+        let mut reached = 0;
+        for _ in 0..count {
+            let at = self.reader.at();
+            let (clock, len) = (self.clock()?, self.length()?);
+            let end = u64::from(clock) + u64::from(len);
+            // yrs takes the ranges for sorted and apart without a look.
+            if len == 0 || end > CLOCK_END_MAX || u64::from(clock) < reached {
+                return Err(GuardError::Malformed { at, what: "a deleted range that is empty, overflows or is out of order" });
+            }
+            reached = end;
+            self.visitor.deletes(client, clock, len);
+        }
+        Ok(())
+    }
+}
+
+
