@@ -76,6 +76,12 @@ impl Text {
         self.0.slice(range)
     }
 
+    /// The character at a position; `None` beyond the end. O(log n).
+    #[must_use]
+    pub fn char_at(&self, at: usize) -> Option<char> {
+        self.0.char_at(at)
+    }
+
     /// The pieces of the text in order, each with its marks.
     pub fn chunks(&self) -> impl Iterator<Item = (&str, Option<&Arc<Marks>>)> {
         self.0.chunks()

@@ -37,6 +37,8 @@ pub struct Yrs {
     texts: HashMap<Arc<str>, TextRef>,
     lists: HashMap<Arc<str>, ArrayRef>,
     changed: Arc<Mutex<Vec<RegisterTouch>>>,
+    /// Whether any text may carry marks: then reading one costs more.
+    marks: bool,
     /// Hash of the delete set; `None` where it must be counted anew.
     deleted: Cell<Option<DeleteHash>>,
 }
@@ -57,6 +59,8 @@ struct Summary {
     brings: BTreeMap<u64, (u32, u32)>,
     /// The highest clock of each client that something refers to.
     needs: BTreeMap<u64, u32>,
+    /// Holds a mark on text.
+    marks: bool,
     /// Holds blocks that were deleted before they came, which no transaction counts.
     carries_deleted: bool,
 }
@@ -86,6 +90,10 @@ impl Visitor for Summary {
         let span = self.brings.entry(client).or_insert((clock, end));
         span.0 = span.0.min(clock);
         span.1 = span.1.max(end);
+    }
+
+    fn mark(&mut self) {
+        self.marks = true;
     }
 
     fn skip(&mut self, client: u64, clock: u32, _len: u32) {
@@ -200,7 +208,7 @@ impl Backend for Yrs {
         let doc = Doc::with_options(options);
         let registers = doc.get_or_insert_map(REGISTERS);
         let changed = Arc::new(Mutex::new(Vec::new()));
-        Self { doc, registers, texts: HashMap::new(), lists: HashMap::new(), changed, deleted: Cell::new(Some(DeleteHash::default())) }.observed()
+        Self { doc, registers, texts: HashMap::new(), lists: HashMap::new(), changed, marks: false, deleted: Cell::new(Some(DeleteHash::default())) }.observed()
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
@@ -213,6 +221,7 @@ impl Backend for Yrs {
         // Nobody needs the events of a load: everything is read afterwards.
         this.registers.unobserve(OBSERVER);
         this.apply_bytes(bytes)?;
+        this.marks = summary.marks;
         this.deleted.set(None);
         Ok(this.observed())
     }
@@ -237,6 +246,7 @@ impl Backend for Yrs {
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
         for op in &ops.sequences {
+            self.marks |= matches!(op, SequenceOp::Mark { .. } | SequenceOp::Text { marks: Some(_), .. });
             match op.target() {
                 (name, SequenceKind::Text) => drop(self.text_ref(name)),
                 (name, SequenceKind::List) => drop(self.list_ref(name)),
@@ -308,6 +318,7 @@ impl Backend for Yrs {
             for root in &summary.roots {
                 self.declare(root);
             }
+            self.marks |= summary.marks;
             let (touched, new) = self.apply_bytes(bytes)?;
             novel |= new;
             sequences.extend(touched);
@@ -353,10 +364,14 @@ impl Backend for Yrs {
     }
 
     fn plain_text(&self, name: &str) -> Option<String> {
+        if self.marks {
+            let runs = self.text(name);
+            return runs.iter().all(|(_, marks)| marks.is_none()).then(|| runs.into_iter().map(|(run, _)| run).collect());
+        }
         let Some(text) = self.texts.get(name) else { return Some(String::new()) };
         let txn = self.doc.transact();
         let content = text.get_string(&txn);
-        // Marks and foreign embeds count towards the length only when they are countable: embeds do, marks do not.
+        // Something foreign in the text counts in its length, but is not in the string.
         (content.encode_utf16().count() == text.len(&txn) as usize).then_some(content)
     }
 

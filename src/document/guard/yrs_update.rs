@@ -47,6 +47,9 @@ pub trait Visitor {
         let _ = (client, clock, len, deleted);
     }
 
+    /// The update holds a mark on text.
+    fn mark(&mut self) {}
+
     /// The update has nothing for `len` clocks from `clock`.
     fn skip(&mut self, client: u64, clock: u32, len: u32) {
         let _ = (client, clock, len);
@@ -207,6 +210,7 @@ impl Walk<'_> {
             // A mark belongs to a text's sequence; as the value of a key it has no meaning and no reader.
             FORMAT if keyed => Err(GuardError::Malformed { at, what: "a mark under a key" }),
             FORMAT => {
+                self.visitor.mark();
                 self.reader.name(self.limits.name_bytes_max())?;
                 self.json().map(|()| 1)
             }

@@ -1,0 +1,28 @@
+//! After every commit and import the view equals a fresh read of the document, on both backends.
+#![no_main]
+
+mod input;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use exostate::{Automerge, Backend, Yrs};
+use libfuzzer_sys::fuzz_target;
+
+fn run<B: Backend>(steps: &[(u8, input::Edit, bool)]) {
+    let stores = [1, 2].map(support::store::<B>);
+    for (at, edit, merge) in steps {
+        let (store, other) = (&stores[usize::from(at % 2)], &stores[usize::from((at + 1) % 2)]);
+        support::apply(store, &edit.op());
+        support::check_view(store);
+        if *merge {
+            other.merge(store).expect("an honest update");
+            support::check_view(other);
+        }
+    }
+}
+
+fuzz_target!(|steps: Vec<(u8, input::Edit, bool)>| {
+    let steps = &steps[..steps.len().min(24)];
+    run::<Yrs>(steps);
+    run::<Automerge>(steps);
+});
