@@ -15,12 +15,12 @@ pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
-pub use uuid::Uuid;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register,
-    Scalar, Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register, Scalar,
+    Set, State, Text, Tree, Violation,
 };
 pub use store::{Applied, ApplyError, Change, LocalUpdates, Options, Origin, Store, Subscription, Update};
+pub use uuid::Uuid;
 
 /// What the derive names. Not part of the interface.
 #[doc(hidden)]

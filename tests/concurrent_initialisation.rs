@@ -28,7 +28,16 @@ fn writes() -> impl Strategy<Value = Writes> {
     let keyed = (prop::collection::vec("[a-c]", 0..4), prop::collection::vec((0..4u8, any::<bool>()), 0..4));
     (registers, sequences, keyed, -9..9i64, prop::collection::vec("[a-z]{1,3}", 0..3)).prop_map(
         |((title, count, theme), (notes, numbers, cards), (tags, flags), votes, items)| Writes {
-            title, count, notes, tags, numbers, votes, cards, theme, flags, items,
+            title,
+            count,
+            notes,
+            tags,
+            numbers,
+            votes,
+            cards,
+            theme,
+            flags,
+            items,
         },
     )
 }

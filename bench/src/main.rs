@@ -7,10 +7,7 @@
 //! Ratios between the rows of one run mean something, absolute times only on the machine they came from.
 //! No timing decides whether the program succeeds; a peer that gives a wrong result does.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a bench reads the clock and draws seeded random numbers"
-)]
+#![allow(clippy::disallowed_methods, reason = "a bench reads the clock and draws seeded random numbers")]
 
 mod allocation;
 mod measure;
@@ -45,10 +42,7 @@ fn main() -> Result<()> {
     report.add_best_layouts(&systems);
     report.print(options.json)?;
     if report.failures() > 0 {
-        bail!(
-            "{} measurements failed; the notes say which",
-            report.failures()
-        );
+        bail!("{} measurements failed; the notes say which", report.failures());
     }
     Ok(())
 }

@@ -43,10 +43,7 @@ impl Samples {
         let mut sorted = self.micros.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().saturating_sub(1);
-        sorted
-            .get((last as f64 * at).round() as usize)
-            .copied()
-            .unwrap_or(f64::NAN)
+        sorted.get((last as f64 * at).round() as usize).copied().unwrap_or(f64::NAN)
     }
 }
 
@@ -81,13 +78,7 @@ pub struct Lane {
 impl Lane {
     /// Steps 0, 1, … `total` - 1, none of them run yet.
     pub fn new(total: usize, limit: Duration) -> Self {
-        Self {
-            total,
-            done: 0,
-            limit,
-            spent: Duration::ZERO,
-            progress: Progress::Running,
-        }
+        Self { total, done: 0, limit, spent: Duration::ZERO, progress: Progress::Running }
     }
 
     /// How far it is.
@@ -99,11 +90,7 @@ impl Lane {
     ///
     /// Stops at the limit, and before it as soon as it is clear that twice the limit would not do: a document that
     /// grows makes later steps dearer, not cheaper.
-    pub fn advance(
-        &mut self,
-        steps: usize,
-        mut step: impl FnMut(usize) -> Result<()>,
-    ) -> Result<()> {
+    pub fn advance(&mut self, steps: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<()> {
         let (before, start) = (self.spent, Instant::now());
         let end = self.total.min(self.done + steps);
         while self.done < end && self.progress == Progress::Running {
@@ -112,9 +99,7 @@ impl Lane {
             if self.done.is_multiple_of(16) || self.done == end {
                 self.spent = before + start.elapsed();
                 let projected = self.spent.mul_f64(self.total as f64 / self.done as f64);
-                if self.spent > self.limit
-                    || (self.spent > self.limit / 20 && projected > self.limit * 2)
-                {
+                if self.spent > self.limit || (self.spent > self.limit / 20 && projected > self.limit * 2) {
                     self.progress = Progress::TooLong(projected);
                 } else if self.done == self.total {
                     self.progress = Progress::Done(self.spent);
@@ -133,18 +118,10 @@ mod tests {
 
     #[test]
     fn quantiles_of_known_samples() {
-        let samples = Samples {
-            micros: (0..=1000).rev().map(f64::from).collect(),
-        };
+        let samples = Samples { micros: (0..=1000).rev().map(f64::from).collect() };
         assert_eq!(samples.median(), 500.0);
         assert_eq!(samples.p99(), Some(990.0));
-        assert_eq!(
-            Samples {
-                micros: vec![1.0; 5]
-            }
-            .p99(),
-            None
-        );
+        assert_eq!(Samples { micros: vec![1.0; 5] }.p99(), None);
     }
 
     #[test]

@@ -82,8 +82,7 @@ pub struct Options {
 impl Options {
     /// Reads the command line; `None` where the user asked for help.
     pub fn from_command_line() -> Result<Option<Self>> {
-        let (mut scenario, mut sizes, mut traces, mut systems) =
-            (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut scenario, mut sizes, mut traces, mut systems) = (None, Vec::new(), Vec::new(), Vec::new());
         let (mut quick, mut json) = (false, false);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
@@ -92,13 +91,9 @@ impl Options {
                 Long("json") => json = true,
                 Long("n") => sizes = parse_sizes(&arguments.value()?.string()?)?,
                 Long("trace") => traces.push(PathBuf::from(arguments.value()?)),
-                Long("systems") => {
-                    systems.extend(arguments.value()?.string()?.split(',').map(str::to_owned))
-                }
+                Long("systems") => systems.extend(arguments.value()?.string()?.split(',').map(str::to_owned)),
                 Long("help") | Short('h') => return Ok(None),
-                Value(name) if scenario.is_none() => {
-                    scenario = Some(Scenario::parse(&name.string()?)?)
-                }
+                Value(name) if scenario.is_none() => scenario = Some(Scenario::parse(&name.string()?)?),
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -106,20 +101,9 @@ impl Options {
             return Ok(None);
         };
         if sizes.is_empty() {
-            sizes = if quick {
-                vec![1_000]
-            } else {
-                vec![1_000, 10_000, 100_000]
-            };
+            sizes = if quick { vec![1_000] } else { vec![1_000, 10_000, 100_000] };
         }
-        Ok(Some(Self {
-            scenario,
-            sizes,
-            traces,
-            systems,
-            quick,
-            json,
-        }))
+        Ok(Some(Self { scenario, sizes, traces, systems, quick, json }))
     }
 
     /// How many timed field changes a board takes.
@@ -147,15 +131,8 @@ impl Options {
 fn parse_sizes(list: &str) -> Result<Vec<usize>> {
     list.split(',')
         .map(|size| {
-            let size: usize = size
-                .replace('_', "")
-                .parse()
-                .with_context(|| format!("--n: {size:?} is no number"))?;
-            if size == 0 {
-                bail!("--n: a board needs at least one record")
-            } else {
-                Ok(size)
-            }
+            let size: usize = size.replace('_', "").parse().with_context(|| format!("--n: {size:?} is no number"))?;
+            if size == 0 { bail!("--n: a board needs at least one record") } else { Ok(size) }
         })
         .collect()
 }

@@ -41,27 +41,13 @@ pub struct Place {
 impl Report {
     /// Adds a figure.
     pub fn add(&mut self, place: Place, metric: &'static str, value: f64, unit: &'static str) {
-        let Place {
-            scenario,
-            n,
-            system,
-        } = place;
-        self.entries.push(Entry {
-            scenario,
-            n,
-            system,
-            metric,
-            value,
-            unit,
-        });
+        let Place { scenario, n, system } = place;
+        self.entries.push(Entry { scenario, n, system, metric, value, unit });
     }
 
     /// Adds a remark to print below the table.
     pub fn note(&mut self, place: Place, remark: impl std::fmt::Display) {
-        self.notes.push(format!(
-            "{} n={} {}: {remark}",
-            place.scenario, place.n, place.system
-        ));
+        self.notes.push(format!("{} n={} {}: {remark}", place.scenario, place.n, place.system));
     }
 
     /// Notes that a system could not do its work; the others go on.
@@ -79,37 +65,24 @@ impl Report {
     ///
     /// The 99th percentile follows the layout whose median won.
     pub fn add_best_layouts(&mut self, systems: &[System]) {
-        let group_of: BTreeMap<&str, &'static str> = systems
-            .iter()
-            .filter_map(|system| Some((system.name, system.layout_of?)))
-            .collect();
+        let group_of: BTreeMap<&str, &'static str> = systems.iter().filter_map(|system| Some((system.name, system.layout_of?))).collect();
         let mut best: BTreeMap<(&str, usize, &str, &str), &Entry> = BTreeMap::new();
         for entry in &self.entries {
             let Some(group) = group_of.get(entry.system) else {
                 continue;
             };
-            let slot = best
-                .entry((entry.scenario, entry.n, group, entry.metric))
-                .or_insert(entry);
+            let slot = best.entry((entry.scenario, entry.n, group, entry.metric)).or_insert(entry);
             if entry.value < slot.value {
                 *slot = entry;
             }
         }
         let mut won = Vec::new();
         for (&(scenario, n, group, metric), &entry) in &best {
-            let deciding = metric
-                .strip_suffix("_p99")
-                .and_then(|median| best.get(&(scenario, n, group, median)));
+            let deciding = metric.strip_suffix("_p99").and_then(|median| best.get(&(scenario, n, group, median)));
             let winner = deciding.map_or(entry.system, |median| median.system);
-            let figure = self
-                .entries
-                .iter()
-                .find(|e| (e.scenario, e.n, e.system, e.metric) == (scenario, n, winner, metric));
+            let figure = self.entries.iter().find(|e| (e.scenario, e.n, e.system, e.metric) == (scenario, n, winner, metric));
             if let (Some(figure), Some(&system)) = (figure, group_of.get(winner)) {
-                won.push(Entry {
-                    system,
-                    ..figure.clone()
-                });
+                won.push(Entry { system, ..figure.clone() });
             }
         }
         self.entries.extend(won);
@@ -133,31 +106,19 @@ impl Report {
     fn table(&self) -> Result<String> {
         let mut text = String::new();
         for (scenario, n) in distinct(self.entries.iter().map(|entry| (entry.scenario, entry.n))) {
-            let block: Vec<&Entry> = self
-                .entries
-                .iter()
-                .filter(|entry| (entry.scenario, entry.n) == (scenario, n))
-                .collect();
+            let block: Vec<&Entry> = self.entries.iter().filter(|entry| (entry.scenario, entry.n) == (scenario, n)).collect();
             let columns = distinct(block.iter().map(|entry| (entry.metric, entry.unit)));
-            let headings: Vec<String> = columns
-                .iter()
-                .map(|(metric, unit)| format!("{metric} [{unit}]"))
-                .collect();
+            let headings: Vec<String> = columns.iter().map(|(metric, unit)| format!("{metric} [{unit}]")).collect();
             write!(text, "\n{:<20}", format!("{scenario} n={n}"))?;
-            headings
-                .iter()
-                .try_for_each(|heading| write!(text, "  {heading:>15}"))?;
+            headings.iter().try_for_each(|heading| write!(text, "  {heading:>15}"))?;
             writeln!(text)?;
             let mut systems = distinct(block.iter().map(|entry| entry.system));
             systems.sort_by_key(|system| (!system.starts_with("exostate"), *system));
             for system in systems {
                 write!(text, "{system:<20}")?;
                 for ((metric, _), heading) in columns.iter().zip(&headings) {
-                    let entry = block
-                        .iter()
-                        .find(|entry| (entry.system, entry.metric) == (system, *metric));
-                    let figure =
-                        entry.map_or_else(|| "-".to_owned(), |entry| readable(entry.value));
+                    let entry = block.iter().find(|entry| (entry.system, entry.metric) == (system, *metric));
+                    let figure = entry.map_or_else(|| "-".to_owned(), |entry| readable(entry.value));
                     write!(text, "  {figure:>width$}", width = heading.len().max(15))?;
                 }
                 writeln!(text)?;
@@ -165,9 +126,7 @@ impl Report {
         }
         if !self.notes.is_empty() {
             writeln!(text, "\nnotes")?;
-            self.notes
-                .iter()
-                .try_for_each(|note| writeln!(text, "  {note}"))?;
+            self.notes.iter().try_for_each(|note| writeln!(text, "  {note}"))?;
         }
         Ok(text)
     }

@@ -259,7 +259,10 @@ impl Names {
         let span = rename.map_or(span, LitStr::span);
         let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
         if name.is_empty() || !name.chars().all(allowed) {
-            errors.at(span, format!("the name {name:?} in the document: only ASCII letters, digits, `_` and `-` (set one with `rename = \"…\"`)"));
+            errors.at(
+                span,
+                format!("the name {name:?} in the document: only ASCII letters, digits, `_` and `-` (set one with `rename = \"…\"`)"),
+            );
         } else if self.taken.insert(name.clone(), span).is_some() {
             errors.at(span, format!("two {} have the name {name:?} in the document", self.of));
         }

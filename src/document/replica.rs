@@ -137,7 +137,7 @@ impl<B: Backend> Replica<B> {
         self.backend.registers(&mut |key, value| drop(fresh.registers.insert(Key(key), value)));
         for (kind, name) in self.backend.sequences() {
             match kind {
-                SequenceKind::Text => drop(fresh.texts.insert(Key(name.clone()), Rope::from_runs(self.backend.text(&name).into_iter()))),
+                SequenceKind::Text => drop(fresh.texts.insert(Key(name.clone()), Rope::from_runs(self.backend.text(&name)))),
                 SequenceKind::List => drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into())),
             }
         }
@@ -229,7 +229,7 @@ impl<B: Backend> Replica<B> {
                 let rope = self.texts.entry(Key(name.clone())).or_default();
                 match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
                     Some(text) => drop(rope.diff_apply(&text)),
-                    None => *rope = Rope::from_runs(self.backend.text(name).into_iter()),
+                    None => *rope = Rope::from_runs(self.backend.text(name)),
                 }
             }
             SequenceKind::List => {

@@ -143,7 +143,8 @@ impl<T: Scalar> State for List<T> {
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         // Elements are compared by what is written of them.
         let bytes = |item: &T| item.to_value().map(|value| format!("{value:?}")).unwrap_or_default();
-        let (old_items, new_items): (Vec<String>, Vec<String>) = (self.items.iter().map(bytes).collect(), new.items.iter().map(bytes).collect());
+        let (old_items, new_items): (Vec<String>, Vec<String>) =
+            (self.items.iter().map(bytes).collect(), new.items.iter().map(bytes).collect());
         let mut staged = self.clone();
         super::diff::slices(&old_items, &new_items, |at, delete, insert| {
             let inserted: Vec<&T> = insert.filter_map(|index| new.items.get(index)).collect();

@@ -28,19 +28,19 @@ pub use counter::Counter;
 pub use list::List;
 pub use map::{Map, MapKey};
 pub use movable_list::{ElementId, MovableList};
+pub(crate) use node::{ANY, typed};
 pub use node::{AsPath, Edit, Node, Path, Place};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
 pub use set::Set;
 pub use stage::ChangeError;
+pub(crate) use stage::{Stage, Staged};
 pub use text::{Anchor, Text};
 pub use tree::Tree;
 pub use violation::Violation;
-pub use writer::Writer;
-pub(crate) use node::{ANY, typed};
-pub(crate) use stage::{Stage, Staged};
 pub(crate) use violation::Violations;
+pub use writer::Writer;
 
 use std::any::Any;
 

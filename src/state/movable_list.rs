@@ -403,7 +403,8 @@ impl<T: State> MovableList<T> {
     fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
         let old: Vec<Option<usize>> = target.iter().map(|(old, _)| *old).collect();
         let stay = longest_run(&old);
-        let fixed = |index: usize| stay.contains(&index).then(|| old.get(index).copied().flatten().and_then(|old| self.entries.get(old))).flatten();
+        let fixed =
+            |index: usize| stay.contains(&index).then(|| old.get(index).copied().flatten().and_then(|old| self.entries.get(old))).flatten();
         let fixed: Vec<Option<&Position>> = (0..target.len()).map(|index| fixed(index).map(|entry| &entry.position)).collect();
         let replica = writer.core.replica();
         // Where there is no room between two that stay, all are placed anew.

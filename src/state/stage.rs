@@ -289,7 +289,14 @@ impl<'d, S: State> Stage<'d, S> {
 
     pub(crate) fn finish(self) -> Staged<S> {
         let core = self.core.into_inner();
-        Staged { view: self.view.into_inner(), violations: self.violations.into_inner(), ops: core.ops, texts: core.texts, lists: core.lists, failed: core.failed }
+        Staged {
+            view: self.view.into_inner(),
+            violations: self.violations.into_inner(),
+            ops: core.ops,
+            texts: core.texts,
+            lists: core.lists,
+            failed: core.failed,
+        }
     }
 }
 

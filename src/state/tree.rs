@@ -247,15 +247,16 @@ impl<T: State> State for Tree<T> {
         let mut tree = Self::new();
         reader.each_child(|segment, reader| {
             let (Ok(id), Some(value)) = (segment.parse::<ElementId>(), reader.slot::<T>()) else { return };
-            let (parent, position) = reader.within(PLACE, |reader| {
-                let own = reader.own()?;
-                let place = parse_place(own);
-                if place.is_none() {
-                    reader.violation(EXPECTED, own);
-                }
-                place
-            })
-            .unwrap_or((None, Position::from([])));
+            let (parent, position) = reader
+                .within(PLACE, |reader| {
+                    let own = reader.own()?;
+                    let place = parse_place(own);
+                    if place.is_none() {
+                        reader.violation(EXPECTED, own);
+                    }
+                    place
+                })
+                .unwrap_or((None, Position::from([])));
             tree.claims.insert((parent, id));
             tree.children.insert((None, position.clone(), id));
             tree.nodes.insert(id, TreeNode { parent, position, shown: None, value: Arc::new(value) });

@@ -114,7 +114,13 @@ impl<'c, 'd> Writer<'c, 'd> {
     }
 
     /// Replaces a stretch of the text at the path.
-    pub(crate) fn splice_text(&mut self, at: usize, delete: usize, insert: &str, marks: Option<std::sync::Arc<crate::document::rope::Marks>>) {
+    pub(crate) fn splice_text(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        marks: Option<std::sync::Arc<crate::document::rope::Marks>>,
+    ) {
         let mut rope = self.core.text(&self.path);
         let op = SequenceOp::Text {
             name: self.path.as_str().into(),

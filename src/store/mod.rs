@@ -151,13 +151,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let view = Arc::new(read.unwrap_or_else(S::initial));
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
-        let shared = Shared {
-            view: ArcSwap::new(view),
-            core: ReentrantMutex::new(RefCell::new(core)),
-            bus: Bus::default(),
-            options,
-            replica: id,
-        };
+        let shared =
+            Shared { view: ArcSwap::new(view), core: ReentrantMutex::new(RefCell::new(core)), bus: Bus::default(), options, replica: id };
         Self { shared: Arc::new(shared) }
     }
 

@@ -38,6 +38,7 @@ impl<'a, T> Change<'a, T> {
 
     /// The value now; `None` where there is none any more.
     #[must_use]
+    #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> Option<&'a T> {
         self.new
     }

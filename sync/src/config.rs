@@ -1,9 +1,6 @@
 //! What an application may choose about a session. Both sides may choose differently.
 
-use crate::limits::{
-    FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX,
-    UPDATE_BYTES_MAX,
-};
+use crate::limits::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, UPDATE_BYTES_MAX};
 use std::time::Duration;
 
 /// A setting that cannot work.
@@ -68,52 +65,31 @@ impl Config {
     /// After how long without a frame sent a ping goes out, and after how long without one received the connection counts as dead.
     pub fn times(self, keep_alive: Duration, idle_timeout: Duration) -> Result<Self, ConfigError> {
         if keep_alive.is_zero() || keep_alive >= idle_timeout {
-            return Err(ConfigError::Times {
-                keep_alive,
-                idle_timeout,
-            });
+            return Err(ConfigError::Times { keep_alive, idle_timeout });
         }
-        Ok(Self {
-            keep_alive,
-            idle_timeout,
-            ..self
-        })
+        Ok(Self { keep_alive, idle_timeout, ..self })
     }
 
     /// Bytes of one frame's payload that are sent and accepted. Larger updates travel in fragments.
     pub fn frame_bytes_max(self, frame_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("a frame's limit", frame_bytes_max, FRAME_BYTES_MIN)?;
-        Ok(Self {
-            frame_bytes_max,
-            ..self
-        })
+        Ok(Self { frame_bytes_max, ..self })
     }
 
     /// Bytes of one update that are accepted, whole or put together from fragments.
     pub fn update_bytes_max(self, update_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("an update's limit", update_bytes_max, FRAME_BYTES_MIN)?;
-        Ok(Self {
-            update_bytes_max,
-            ..self
-        })
+        Ok(Self { update_bytes_max, ..self })
     }
 
     /// How many updates, and bytes of them, wait for a slow connection. Past that they are dropped and what the peer lacks is
     /// computed once it keeps up again: nothing is lost, edits never wait.
     pub fn queue_max(self, updates: usize, bytes: usize) -> Result<Self, ConfigError> {
         at_least("a queue's length", updates, 1)?;
-        Ok(Self {
-            queue_updates_max: updates,
-            queue_bytes_max: bytes,
-            ..self
-        })
+        Ok(Self { queue_updates_max: updates, queue_bytes_max: bytes, ..self })
     }
 }
 
 fn at_least(what: &'static str, value: usize, min: usize) -> Result<(), ConfigError> {
-    if value < min {
-        Err(ConfigError::TooSmall { what, value, min })
-    } else {
-        Ok(())
-    }
+    if value < min { Err(ConfigError::TooSmall { what, value, min }) } else { Ok(()) }
 }

@@ -17,10 +17,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// A frame, or how the connection ended, and its share of the memory for frames.
-type Received = (
-    Result<Option<Vec<u8>>, TransportError>,
-    Option<OwnedSemaphorePermit>,
-);
+type Received = (Result<Option<Vec<u8>>, TransportError>, Option<OwnedSemaphorePermit>);
 
 pub(crate) struct Start {
     pub(crate) config: Config,
@@ -51,14 +48,7 @@ struct Driver {
 
 /// Runs the conversation to its end.
 pub(crate) async fn drive<W: FrameSink, R: FrameSource>(start: Start, sink: W, source: R) {
-    let Start {
-        config,
-        session,
-        replica,
-        status,
-        stop,
-        first,
-    } = start;
+    let Start { config, session, replica, status, stop, first } = start;
     let outbox = Arc::new(Outbox::new(&config));
     let listener = Arc::clone(&outbox);
     // From here on no commit is missed; what came before is in the version that the greeting announces.
@@ -68,23 +58,10 @@ pub(crate) async fn drive<W: FrameSink, R: FrameSource>(start: Start, sink: W, s
     let (frames, writer) = spawn_writer(sink);
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
-    let mut wires = Wires {
-        frames,
-        received,
-        outbox,
-        stop,
-        stopping: None,
-    };
-    let mut driver = Driver {
-        session,
-        replica,
-        status,
-        epoch: Instant::now(),
-        closed: None,
-    };
+    let mut wires = Wires { frames, received, outbox, stop, stopping: None };
+    let mut driver = Driver { session, replica, status, epoch: Instant::now(), closed: None };
     let mut step = Step::default();
-    step.received
-        .extend(first.map(|frame| (Ok(Some(frame)), None)));
+    step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
     while driver.run(step).await {
         if wires.may_stop(&driver.session) {
             driver.session.close();
@@ -111,8 +88,7 @@ struct Wires {
 impl Wires {
     fn may_stop(&self, session: &Session) -> bool {
         let flushed = || session.is_flushed() && self.outbox.is_empty();
-        self.stopping
-            .is_some_and(|end| Instant::now() >= end || flushed())
+        self.stopping.is_some_and(|end| Instant::now() >= end || flushed())
     }
 }
 
@@ -131,13 +107,7 @@ impl Driver {
             return true;
         }
         // The session moves to the pool and back; the one left here is never used.
-        let spare = Session::new(
-            Config::default(),
-            crate::session::Role::Initiator,
-            "",
-            "",
-            now,
-        );
+        let spare = Session::new(Config::default(), crate::session::Role::Initiator, "", "", now);
         let mut session = std::mem::replace(&mut self.session, spare);
         let replica = Arc::clone(&self.replica);
         let done = spawn_blocking(move || {
@@ -157,9 +127,7 @@ impl Driver {
     async fn wait(&mut self, wires: &mut Wires) -> Step {
         let mut step = Step::default();
         let session = &self.session;
-        let wake = session
-            .poll_timeout()
-            .map_or(self.epoch, |at| self.epoch + at);
+        let wake = session.poll_timeout().map_or(self.epoch, |at| self.epoch + at);
         let wake = wires.stopping.map_or(wake, |end| wake.min(end));
         tokio::select! {
             biased;
@@ -267,10 +235,7 @@ fn spawn_writer<W: FrameSink>(mut sink: W) -> (mpsc::Sender<Vec<u8>>, JoinHandle
     (sender, writer)
 }
 
-fn spawn_reader<R: FrameSource>(
-    mut source: R,
-    config: &Config,
-) -> (mpsc::Receiver<Received>, JoinHandle<()>) {
+fn spawn_reader<R: FrameSource>(mut source: R, config: &Config) -> (mpsc::Receiver<Received>, JoinHandle<()>) {
     let (sender, received) = mpsc::channel(BATCH_FRAMES_MAX);
     // All frames that wait take no more memory than the largest single one may.
     let bytes_max = u32::try_from(config.frame_bytes_max).unwrap_or(u32::MAX);
@@ -282,9 +247,7 @@ fn spawn_reader<R: FrameSource>(
                 let _ = sender.send((frame, None)).await;
                 return;
             };
-            let share = u32::try_from(bytes.len())
-                .unwrap_or(u32::MAX)
-                .min(bytes_max);
+            let share = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(bytes_max);
             let share = Arc::clone(&budget).acquire_many_owned(share).await.ok();
             if sender.send((frame, share)).await.is_err() {
                 return;

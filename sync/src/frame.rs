@@ -20,9 +20,7 @@
 //! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a later version can add to both.
 //! Neighbours: `session` decides which frame when; the transports only find where one ends.
 
-use crate::limits::{
-    BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, VARINT_BYTES_MAX,
-};
+use crate::limits::{BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, VARINT_BYTES_MAX};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -96,26 +94,13 @@ pub(crate) struct Hello {
 pub(crate) enum Frame<'a> {
     Hello(Hello),
     Have(Hash),
-    Version {
-        want_yours: bool,
-        version: &'a [u8],
-    },
+    Version { want_yours: bool, version: &'a [u8] },
     Update(&'a [u8]),
-    Fragment {
-        total: u64,
-        offset: u64,
-        part: &'a [u8],
-    },
-    Digest {
-        version: Hash,
-        digest: [u8; 16],
-    },
+    Fragment { total: u64, offset: u64, part: &'a [u8] },
+    Digest { version: Hash, digest: [u8; 16] },
     Ping,
     Pong,
-    Close {
-        code: u64,
-        message: String,
-    },
+    Close { code: u64, message: String },
     Unknown,
 }
 
@@ -132,20 +117,14 @@ impl<'a> Frame<'a> {
         Ok(match kind {
             HELLO => Self::Hello(reader.hello()?),
             HAVE => Self::Have(Hash(reader.array("a hash of 16 bytes")?)),
-            VERSION => Self::Version {
-                want_yours: reader.byte("a version's flags")? & 1 == 1,
-                version: reader.rest(),
-            },
+            VERSION => Self::Version { want_yours: reader.byte("a version's flags")? & 1 == 1, version: reader.rest() },
             UPDATE => Self::Update(reader.rest()),
             FRAGMENT => Self::Fragment {
                 total: reader.varint("an update's total length")?,
                 offset: reader.varint("a fragment's offset")?,
                 part: reader.rest(),
             },
-            DIGEST => Self::Digest {
-                version: Hash(reader.array("a hash of 16 bytes")?),
-                digest: reader.array("a digest of 16 bytes")?,
-            },
+            DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), digest: reader.array("a digest of 16 bytes")? },
             PING => Self::Ping,
             PONG => Self::Pong,
             CLOSE => Self::Close {
@@ -171,20 +150,13 @@ impl<'a> Frame<'a> {
                 payload.extend_from_slice(&hash.0);
                 HAVE
             }
-            Self::Version {
-                want_yours,
-                version,
-            } => {
+            Self::Version { want_yours, version } => {
                 payload.push(u8::from(*want_yours));
                 payload.extend_from_slice(version);
                 VERSION
             }
             Self::Update(update) => return with_header(UPDATE, &[], update),
-            Self::Fragment {
-                total,
-                offset,
-                part,
-            } => {
+            Self::Fragment { total, offset, part } => {
                 put_varint(&mut payload, *total);
                 put_varint(&mut payload, *offset);
                 return with_header(FRAGMENT, &payload, part);
@@ -215,10 +187,7 @@ pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<u
     if stream.is_empty() {
         return Ok(None);
     }
-    let mut reader = Reader {
-        bytes: stream,
-        at: 1,
-    };
+    let mut reader = Reader { bytes: stream, at: 1 };
     let unfinished = |bytes: &[u8]| bytes.iter().all(|byte| byte & 0x80 != 0);
     if stream.len() <= VARINT_BYTES_MAX && unfinished(&stream[1..]) {
         return Ok(None);
@@ -232,11 +201,7 @@ pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<u
 pub(crate) fn check(what: &'static str, bytes: u64, max: usize) -> Result<usize, FrameError> {
     match usize::try_from(bytes) {
         Ok(small) if small <= max => Ok(small),
-        _ => Err(FrameError::TooLarge {
-            what,
-            bytes,
-            bytes_max: max as u64,
-        }),
+        _ => Err(FrameError::TooLarge { what, bytes, bytes_max: max as u64 }),
     }
 }
 
@@ -270,10 +235,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn malformed(&self, expected: &'static str) -> FrameError {
-        FrameError::Malformed {
-            at: self.at,
-            expected,
-        }
+        FrameError::Malformed { at: self.at, expected }
     }
 
     fn byte(&mut self, expected: &'static str) -> Result<u8, FrameError> {
@@ -315,21 +277,14 @@ impl<'a> Reader<'a> {
                 return Ok(number);
             }
         }
-        Err(FrameError::Malformed {
-            at: start,
-            expected: "a number of at most 64 bits",
-        })
+        Err(FrameError::Malformed { at: start, expected: "a number of at most 64 bits" })
     }
 
     fn string(&mut self, what: &'static str, max: usize) -> Result<String, FrameError> {
         let length = check(what, self.varint(what)?, max)?;
         let start = self.at;
         let text = std::str::from_utf8(self.take(length, what)?);
-        text.map(str::to_owned)
-            .map_err(|error| FrameError::Malformed {
-                at: start + error.valid_up_to(),
-                expected: "UTF-8",
-            })
+        text.map(str::to_owned).map_err(|error| FrameError::Malformed { at: start + error.valid_up_to(), expected: "UTF-8" })
     }
 
     fn hello(&mut self) -> Result<Hello, FrameError> {
@@ -361,26 +316,13 @@ mod tests {
                 document: "d".repeat(DOCUMENT_NAME_BYTES_MAX),
             }),
             Frame::Have(Hash([7; 16])),
-            Frame::Version {
-                want_yours: true,
-                version: b"v",
-            },
+            Frame::Version { want_yours: true, version: b"v" },
             Frame::Update(b""),
-            Frame::Fragment {
-                total: 300,
-                offset: 2,
-                part: b"part",
-            },
-            Frame::Digest {
-                version: Hash([1; 16]),
-                digest: [2; 16],
-            },
+            Frame::Fragment { total: 300, offset: 2, part: b"part" },
+            Frame::Digest { version: Hash([1; 16]), digest: [2; 16] },
             Frame::Ping,
             Frame::Pong,
-            Frame::Close {
-                code: 300,
-                message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX),
-            },
+            Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
             Frame::Unknown,
         ]
     }
@@ -403,11 +345,7 @@ mod tests {
         let at = Frame::Update(&update[..MAX]).encode();
         let past = Frame::Update(&update).encode();
         assert!(Frame::decode(&at, MAX).is_ok());
-        let refused = FrameError::TooLarge {
-            what: "a frame",
-            bytes: 4097,
-            bytes_max: 4096,
-        };
+        let refused = FrameError::TooLarge { what: "a frame", bytes: 4097, bytes_max: 4096 };
         assert_eq!(Frame::decode(&past, MAX), Err(refused.clone()));
         // The stream is refused at its header, before anything is stored.
         assert_eq!(frame_length(&past[..3], MAX), Err(refused));
@@ -417,16 +355,11 @@ mod tests {
     #[test]
     fn names_past_their_limit_are_refused() {
         let mut long = all();
-        let Some(Frame::Hello(hello)) = long.first_mut() else {
-            unreachable!()
-        };
+        let Some(Frame::Hello(hello)) = long.first_mut() else { unreachable!() };
         hello.document.push('d');
         let bytes = long[0].encode();
         let error = Frame::decode(&bytes, MAX);
-        assert!(
-            matches!(error, Err(FrameError::TooLarge { bytes: 256, .. })),
-            "{error:?}"
-        );
+        assert!(matches!(error, Err(FrameError::TooLarge { bytes: 256, .. })), "{error:?}");
     }
 
     #[test]
@@ -436,37 +369,18 @@ mod tests {
         let (mut at, mut past) = (bytes.clone(), bytes);
         at.push(1);
         past.push(2);
-        assert!(matches!(
-            frame_length(&at, MAX),
-            Err(FrameError::TooLarge {
-                bytes: u64::MAX,
-                ..
-            })
-        ));
-        assert!(matches!(
-            frame_length(&past, MAX),
-            Err(FrameError::Malformed { at: 1, .. })
-        ));
+        assert!(matches!(frame_length(&at, MAX), Err(FrameError::TooLarge { bytes: u64::MAX, .. })));
+        assert!(matches!(frame_length(&past, MAX), Err(FrameError::Malformed { at: 1, .. })));
         assert_eq!(frame_length(&past[..10], MAX), Ok(None));
         past[10] = 0xff;
-        assert!(matches!(
-            frame_length(&past, MAX),
-            Err(FrameError::Malformed { at: 1, .. })
-        ));
+        assert!(matches!(frame_length(&past, MAX), Err(FrameError::Malformed { at: 1, .. })));
     }
 
     #[test]
     fn text_that_is_not_utf8_says_where() {
-        let mut bytes = Frame::Close {
-            code: 1,
-            message: "abc".into(),
-        }
-        .encode();
+        let mut bytes = Frame::Close { code: 1, message: "abc".into() }.encode();
         bytes[6] = 0xff;
-        let expected = FrameError::Malformed {
-            at: 6,
-            expected: "UTF-8",
-        };
+        let expected = FrameError::Malformed { at: 6, expected: "UTF-8" };
         assert_eq!(Frame::decode(&bytes, MAX), Err(expected));
     }
 }

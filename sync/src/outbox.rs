@@ -32,24 +32,15 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            queue: Mutex::default(),
-            filled: Notify::new(),
-            updates_max: config.queue_updates_max,
-            bytes_max: config.queue_bytes_max,
-        }
+        Self { queue: Mutex::default(), filled: Notify::new(), updates_max: config.queue_updates_max, bytes_max: config.queue_bytes_max }
     }
 
     /// Never waits for the connection.
     pub(crate) fn push(&self, update: &[u8], origin: Origin) {
         let mut queue = self.lock();
-        let full = queue.updates.len() >= self.updates_max
-            || queue.bytes.saturating_add(update.len()) > self.bytes_max;
+        let full = queue.updates.len() >= self.updates_max || queue.bytes.saturating_add(update.len()) > self.bytes_max;
         if full {
-            *queue = Queue {
-                lagged: true,
-                ..Queue::default()
-            };
+            *queue = Queue { lagged: true, ..Queue::default() };
         } else if !queue.lagged {
             queue.bytes += update.len();
             queue.updates.push_back((update.to_vec(), origin));
@@ -74,14 +65,8 @@ impl Outbox {
         let mut queue = self.lock();
         let count = queue.updates.len().min(updates_max);
         let updates: Vec<_> = queue.updates.drain(..count).collect();
-        queue.bytes -= updates
-            .iter()
-            .map(|(update, _)| update.len())
-            .sum::<usize>();
-        Taken {
-            updates,
-            lagged: std::mem::take(&mut queue.lagged),
-        }
+        queue.bytes -= updates.iter().map(|(update, _)| update.len()).sum::<usize>();
+        Taken { updates, lagged: std::mem::take(&mut queue.lagged) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -48,9 +48,7 @@ pub enum LiveError {
     #[error("not level with the peer: {0}")]
     Closed(#[source] CloseReason),
     /// The versions are equal, the contents are not.
-    #[error(
-        "the contents differ although the versions are equal ({ours:02x?} here, {theirs:02x?} there)"
-    )]
+    #[error("the contents differ although the versions are equal ({ours:02x?} here, {theirs:02x?} there)")]
     Diverged {
         /// This replica's digest.
         ours: [u8; 16],
@@ -145,11 +143,7 @@ impl Peer {
 
     /// As [`connect`](Self::connect), with limits and intervals of one's own.
     #[cfg(feature = "quic")]
-    pub async fn connect_with<T>(
-        replica: Arc<dyn Replica>,
-        ticket: T,
-        config: Config,
-    ) -> Result<Self, ConnectError>
+    pub async fn connect_with<T>(replica: Arc<dyn Replica>, ticket: T, config: Config) -> Result<Self, ConnectError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
@@ -159,15 +153,10 @@ impl Peer {
         let document = ticket.document().to_owned();
         let peer = Self::over(replica, &document, transport, Role::Initiator, config);
         let mut status = peer.status();
-        let answered = status
-            .wait_for(|status| *status != Status::Connecting)
-            .await;
+        let answered = status.wait_for(|status| *status != Status::Connecting).await;
         match answered.as_deref() {
             Ok(Status::Closed { reason }) => Err(match reason.clone() {
-                CloseReason::Remote {
-                    code: CloseCode::UnknownDocument,
-                    ..
-                } => ConnectError::UnknownDocument { document },
+                CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => ConnectError::UnknownDocument { document },
                 reason => ConnectError::Closed { document, reason },
             }),
             _ => Ok(peer),
@@ -187,31 +176,15 @@ impl Peer {
     /// peer.live().await?;
     /// # Ok(()) }
     /// ```
-    pub fn over<T: Transport>(
-        replica: Arc<dyn Replica>,
-        document: &str,
-        transport: T,
-        role: Role,
-        config: Config,
-    ) -> Self {
+    pub fn over<T: Transport>(replica: Arc<dyn Replica>, document: &str, transport: T, role: Role, config: Config) -> Self {
         let (status, watching) = watch::channel(Status::Connecting);
         let (stop, stopped) = oneshot::channel();
         let backend = replica.backend();
         let session = Session::new(config.clone(), role, backend, document, Duration::ZERO);
-        let start = Start {
-            config,
-            session,
-            replica,
-            status,
-            stop: stopped,
-            first: None,
-        };
+        let start = Start { config, session, replica, status, stop: stopped, first: None };
         let (sink, source) = transport.split();
         tokio::spawn(drive(start, sink, source));
-        Self {
-            status: watching,
-            stop: Some(stop),
-        }
+        Self { status: watching, stop: Some(stop) }
     }
 
     /// How the connection stands, now and from now on.
@@ -223,15 +196,10 @@ impl Peer {
     /// it is a statement about what both sides last announced.
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
-        let decided = status
-            .wait_for(|status| !matches!(status, Status::Connecting | Status::CatchingUp))
-            .await;
+        let decided = status.wait_for(|status| !matches!(status, Status::Connecting | Status::CatchingUp)).await;
         match decided.as_deref() {
             Ok(Status::Closed { reason }) => Err(LiveError::Closed(reason.clone())),
-            Ok(Status::Diverged { ours, theirs }) => Err(LiveError::Diverged {
-                ours: *ours,
-                theirs: *theirs,
-            }),
+            Ok(Status::Diverged { ours, theirs }) => Err(LiveError::Diverged { ours: *ours, theirs: *theirs }),
             Ok(_) => Ok(()),
             Err(_) => Err(LiveError::Closed(ended())),
         }
@@ -240,9 +208,7 @@ impl Peer {
     /// Waits until the connection is over, and says why.
     pub async fn closed(&self) -> CloseReason {
         let mut status = self.status();
-        let closed = status
-            .wait_for(|status| matches!(status, Status::Closed { .. }))
-            .await;
+        let closed = status.wait_for(|status| matches!(status, Status::Closed { .. })).await;
         match closed.as_deref() {
             Ok(Status::Closed { reason }) => reason.clone(),
             _ => ended(),
@@ -261,7 +227,5 @@ impl Peer {
 
 /// The task went away with its runtime.
 fn ended() -> CloseReason {
-    CloseReason::Lost {
-        message: "the runtime was shut down".to_owned(),
-    }
+    CloseReason::Lost { message: "the runtime was shut down".to_owned() }
 }

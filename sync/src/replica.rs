@@ -4,10 +4,7 @@ use std::error::Error;
 
 /// Where an update came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_enums,
-    reason = "a third origin would be a change of meaning"
-)]
+#[allow(clippy::exhaustive_enums, reason = "a third origin would be a change of meaning")]
 pub enum Origin {
     /// Committed on this replica.
     Local,

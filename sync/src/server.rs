@@ -77,9 +77,7 @@ impl Documents {
     pub fn with(mut self, name: &str, replica: Arc<dyn Replica>) -> Result<Self, DocumentError> {
         check_document(name)?;
         if self.0.insert(name.to_owned(), replica).is_some() {
-            return Err(DocumentError::Twice {
-                document: name.to_owned(),
-            });
+            return Err(DocumentError::Twice { document: name.to_owned() });
         }
         Ok(self)
     }
@@ -115,29 +113,15 @@ impl Server {
     }
 
     /// As [`bind`](Self::bind), with an identity that was kept, and limits and intervals of one's own.
-    #[allow(
-        clippy::unused_async,
-        reason = "it needs a runtime, and the signature should say so"
-    )]
-    pub async fn bind_with(
-        addr: SocketAddr,
-        documents: Documents,
-        identity: Identity,
-        config: Config,
-    ) -> Result<Self, ServerError> {
+    #[allow(clippy::unused_async, reason = "it needs a runtime, and the signature should say so")]
+    pub async fn bind_with(addr: SocketAddr, documents: Documents, identity: Identity, config: Config) -> Result<Self, ServerError> {
         let tls = server_config(&identity, &config).map_err(ServerError::Crypto)?;
         let bind = |source| ServerError::Bind { addr, source };
         let endpoint = Endpoint::server(tls, addr).map_err(bind)?;
         let local_addr = endpoint.local_addr().map_err(bind)?;
         let shared = Arc::new(Shared { documents, config });
         let accepting = tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
-        Ok(Self {
-            endpoint,
-            local_addr,
-            identity,
-            shared,
-            accepting,
-        })
+        Ok(Self { endpoint, local_addr, identity, shared, accepting })
     }
 
     /// The address that it listens on.
@@ -153,9 +137,7 @@ impl Server {
     /// A ticket for one of its documents. A server that listens on every address names the loopback one: see [`Ticket::with_host`].
     pub fn ticket(&self, document: &str) -> Result<Ticket, DocumentError> {
         if !self.shared.documents.0.contains_key(document) {
-            return Err(DocumentError::Unknown {
-                document: document.to_owned(),
-            });
+            return Err(DocumentError::Unknown { document: document.to_owned() });
         }
         let host = match self.local_addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -163,12 +145,7 @@ impl Server {
             ip => ip,
         };
         let (host, port) = (host.to_string(), self.local_addr.port());
-        Ok(Ticket::new(
-            &host,
-            port,
-            document,
-            self.identity.fingerprint(),
-        )?)
+        Ok(Ticket::new(&host, port, document, self.identity.fingerprint())?)
     }
 
     /// Ends every connection, tells the peers, and waits until they know.
@@ -240,24 +217,13 @@ async fn converse(quic: Quic, shared: Arc<Shared>) {
     let session = Session::new(config.clone(), role, backend, &document, Duration::ZERO);
     let (status, _watching) = watch::channel(Status::Connecting);
     let (_stop, stop) = oneshot::channel();
-    let start = Start {
-        config,
-        session,
-        replica,
-        status,
-        stop,
-        first: Some(first),
-    };
+    let start = Start { config, session, replica, status, stop, first: Some(first) };
     drive(start, sink, source).await;
 }
 
 async fn refuse(sink: &mut QuicSink, code: CloseCode, message: &str) {
     let message: String = message.chars().take(CLOSE_MESSAGE_BYTES_MAX / 4).collect();
-    let close = Frame::Close {
-        code: code.to_u64(),
-        message,
-    }
-    .encode();
+    let close = Frame::Close { code: code.to_u64(), message }.encode();
     if sink.send(close).await.is_ok() {
         // Fails only if the peer is gone.
         let _ = sink.finish().await;

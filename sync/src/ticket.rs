@@ -82,19 +82,14 @@ impl FromStr for Fingerprint {
     type Err = TicketError;
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        let wrong = || TicketError::Fingerprint {
-            found: text.to_owned(),
-        };
+        let wrong = || TicketError::Fingerprint { found: text.to_owned() };
         let digits = text.as_bytes();
         if digits.len() != 64 {
             return Err(wrong());
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = (
-                hex(pair[0]).ok_or_else(wrong)?,
-                hex(pair[1]).ok_or_else(wrong)?,
-            );
+            let (high, low) = (hex(pair[0]).ok_or_else(wrong)?, hex(pair[1]).ok_or_else(wrong)?);
             *byte = high << 4 | low;
         }
         Ok(Self(bytes))
@@ -102,9 +97,7 @@ impl FromStr for Fingerprint {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// Where a document is served, and whose certificate to expect there.
@@ -131,26 +124,14 @@ pub struct Ticket {
 
 impl Ticket {
     /// A ticket of these parts.
-    pub fn new(
-        host: &str,
-        port: u16,
-        document: &str,
-        fingerprint: Fingerprint,
-    ) -> Result<Self, TicketError> {
+    pub fn new(host: &str, port: u16, document: &str, fingerprint: Fingerprint) -> Result<Self, TicketError> {
         check_host(host)?;
         check_document(document)?;
         if port == 0 {
-            return Err(TicketError::Port {
-                found: "0".to_owned(),
-            });
+            return Err(TicketError::Port { found: "0".to_owned() });
         }
         let (host, document) = (host.to_owned(), document.to_owned());
-        Ok(Self {
-            host,
-            port,
-            document,
-            fingerprint,
-        })
+        Ok(Self { host, port, document, fingerprint })
     }
 
     /// The host's name or address, without brackets.
@@ -176,10 +157,7 @@ impl Ticket {
     /// The same place and document at another host, such as a server's public name.
     pub fn with_host(self, host: &str) -> Result<Self, TicketError> {
         check_host(host)?;
-        Ok(Self {
-            host: host.to_owned(),
-            ..self
-        })
+        Ok(Self { host: host.to_owned(), ..self })
     }
 }
 
@@ -208,23 +186,16 @@ impl FromStr for Ticket {
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
         let Some(rest) = text.strip_prefix(SCHEME) else {
-            return Err(TicketError::Scheme {
-                found: text.chars().take(SCHEME.len()).collect(),
-            });
+            return Err(TicketError::Scheme { found: text.chars().take(SCHEME.len()).collect() });
         };
         let (rest, fingerprint) = rest.split_once('#').unwrap_or((rest, ""));
         let (place, document) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = match place
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
-        {
+        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, port)) => (host, port.strip_prefix(':').unwrap_or(port)),
             None => place.rsplit_once(':').unwrap_or((place, "")),
         };
         check_host(host)?;
-        let number = port.parse().map_err(|_| TicketError::Port {
-            found: port.to_owned(),
-        })?;
+        let number = port.parse().map_err(|_| TicketError::Port { found: port.to_owned() })?;
         Self::new(host, number, &unescape(document)?, fingerprint.parse()?)
     }
 }
@@ -259,9 +230,7 @@ fn check_host(host: &str) -> Result<(), TicketError> {
     if address || (!host.is_empty() && host.len() <= 253 && host.bytes().all(name)) {
         return Ok(());
     }
-    Err(TicketError::Host {
-        found: host.to_owned(),
-    })
+    Err(TicketError::Host { found: host.to_owned() })
 }
 
 pub(crate) fn check_document(document: &str) -> Result<(), TicketError> {
@@ -272,17 +241,11 @@ pub(crate) fn check_document(document: &str) -> Result<(), TicketError> {
     } else {
         return Ok(());
     };
-    Err(TicketError::Document {
-        found: document.to_owned(),
-        problem,
-    })
+    Err(TicketError::Document { found: document.to_owned(), problem })
 }
 
 fn unescape(text: &str) -> Result<String, TicketError> {
-    let wrong = |problem| TicketError::Document {
-        found: text.to_owned(),
-        problem,
-    };
+    let wrong = |problem| TicketError::Document { found: text.to_owned(), problem };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

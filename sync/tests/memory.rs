@@ -8,14 +8,9 @@ use std::time::Duration;
 use support::Mock;
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
     runtime.expect("a runtime").block_on(async {
-        tokio::time::timeout(Duration::from_secs(90), body)
-            .await
-            .expect("the test hangs");
+        tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs");
     });
 }
 
@@ -69,9 +64,7 @@ fn divergence_reaches_the_application() {
         right.add(b"other");
         let (peer, _other) = pair(&left, &right, &Config::default());
         let mut status = peer.status();
-        let diverged = |status: &exostate_sync::Status| {
-            matches!(status, exostate_sync::Status::Diverged { .. })
-        };
+        let diverged = |status: &exostate_sync::Status| matches!(status, exostate_sync::Status::Diverged { .. });
         status.wait_for(diverged).await.expect("told");
         assert!(matches!(peer.live().await, Err(LiveError::Diverged { .. })));
     });

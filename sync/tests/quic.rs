@@ -3,9 +3,7 @@
 
 mod support;
 
-use exostate_sync::{
-    CloseReason, Config, ConnectError, Documents, Identity, Peer, Replica, Server, Status, Ticket,
-};
+use exostate_sync::{CloseReason, Config, ConnectError, Documents, Identity, Peer, Replica, Server, Status, Ticket};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,15 +15,9 @@ use tokio::sync::Notify;
 const HANG: Duration = Duration::from_secs(90);
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        tokio::time::timeout(HANG, body)
-            .await
-            .expect("the test hangs");
+        tokio::time::timeout(HANG, body).await.expect("the test hangs");
     });
 }
 
@@ -34,17 +26,13 @@ fn loopback() -> SocketAddr {
 }
 
 async fn serve(replica: &Arc<Mock>) -> Server {
-    let documents = Documents::new()
-        .with("roadmap", replica.clone())
-        .expect("valid");
+    let documents = Documents::new().with("roadmap", replica.clone()).expect("valid");
     Server::bind(loopback(), documents).await.expect("a server")
 }
 
 async fn connect(replica: &Arc<Mock>, server: &Server) -> Peer {
     let ticket = server.ticket("roadmap").expect("served");
-    Peer::connect(replica.clone(), ticket)
-        .await
-        .expect("connected")
+    Peer::connect(replica.clone(), ticket).await.expect("connected")
 }
 
 /// Waits until a replica holds `count` ops, however they come.
@@ -161,18 +149,13 @@ fn silent_loss_ends_in_a_time_out_and_a_new_connection_resumes() {
         let ticket = Ticket::new("127.0.0.1", addr.port(), "roadmap", print).expect("valid");
         let times = (Duration::from_millis(500), Duration::from_secs(3));
         let config = Config::default().times(times.0, times.1).expect("valid");
-        let peer = Peer::connect_with(left.clone(), ticket, config)
-            .await
-            .expect("connected");
+        let peer = Peer::connect_with(left.clone(), ticket, config).await.expect("connected");
         peer.live().await.expect("level");
         swallow.store(true, Ordering::SeqCst);
         left.add(b"into the void");
         right.add(b"unheard");
         let reason = peer.closed().await;
-        let silent = matches!(
-            reason,
-            CloseReason::TimedOut { .. } | CloseReason::Lost { .. }
-        );
+        let silent = matches!(reason, CloseReason::TimedOut { .. } | CloseReason::Lost { .. });
         assert!(silent, "{reason}");
         assert_eq!((left.len(), right.len()), (1, 1));
         let peer = connect(&left, &server).await;
@@ -188,9 +171,7 @@ fn another_certificate_is_refused() {
         let other = Identity::generate().expect("an identity").fingerprint();
         let port = server.local_addr().port();
         let ticket = Ticket::new("127.0.0.1", port, "roadmap", other).expect("valid");
-        let error = Peer::connect(Mock::new(1), ticket)
-            .await
-            .expect_err("refused");
+        let error = Peer::connect(Mock::new(1), ticket).await.expect_err("refused");
         let ConnectError::WrongFingerprint { ticket, theirs } = error else {
             panic!("{error:?}");
         };
@@ -204,18 +185,11 @@ fn an_unknown_document_is_named() {
         let server = serve(&Mock::new(2)).await;
         let known = server.ticket("roadmap").expect("served");
         let ticket = known.to_string().replace("roadmap", "raodmap");
-        let error = Peer::connect(Mock::new(1), ticket)
-            .await
-            .expect_err("refused");
-        assert_eq!(
-            error.to_string(),
-            "the server has no document named `raodmap`"
-        );
+        let error = Peer::connect(Mock::new(1), ticket).await.expect_err("refused");
+        assert_eq!(error.to_string(), "the server has no document named `raodmap`");
         let error = server.ticket("raodmap").expect_err("unknown");
         assert_eq!(error.to_string(), "no document named `raodmap`");
-        let error = Peer::connect(Mock::new(1), "exo://host")
-            .await
-            .expect_err("no ticket");
+        let error = Peer::connect(Mock::new(1), "exo://host").await.expect_err("no ticket");
         assert!(matches!(error, ConnectError::Ticket(_)));
     });
 }
@@ -257,12 +231,7 @@ fn the_status_ends_with_the_reason() {
         let peer = connect(&Mock::new(1), &server).await;
         let mut status = peer.status();
         peer.disconnect().await;
-        let closed = Status::Closed {
-            reason: CloseReason::Local,
-        };
-        status
-            .wait_for(|status| *status == closed)
-            .await
-            .expect("told before the end");
+        let closed = Status::Closed { reason: CloseReason::Local };
+        status.wait_for(|status| *status == closed).await.expect("told before the end");
     });
 }

@@ -24,20 +24,11 @@ impl Side {
         let queue = Queue::default();
         let listener = Arc::clone(&queue);
         let guard = replica.on_update(Box::new(move |update, origin| {
-            listener
-                .lock()
-                .expect("no panic")
-                .push_back((update.to_vec(), origin));
+            listener.lock().expect("no panic").push_back((update.to_vec(), origin));
         }));
         let session = Session::new(config, role, replica.backend(), document, Duration::ZERO);
         let (replica, events) = (Arc::clone(replica), Vec::new());
-        Self {
-            session,
-            replica,
-            queue,
-            events,
-            _guard: guard,
-        }
+        Self { session, replica, queue, events, _guard: guard }
     }
 
     fn work(&mut self) {
@@ -72,11 +63,7 @@ impl Pair {
     fn with(left: &Arc<Mock>, right: &Arc<Mock>, config: Config) -> Self {
         let left = Side::new(left, Role::Initiator, "roadmap", config.clone());
         let right = Side::new(right, Role::Responder, "roadmap", config);
-        Self {
-            sides: [left, right],
-            now: Duration::ZERO,
-            frames: Vec::new(),
-        }
+        Self { sides: [left, right], now: Duration::ZERO, frames: Vec::new() }
     }
 
     /// Moves one frame, true if there was one.
@@ -86,8 +73,7 @@ impl Pair {
             if let Some(frame) = self.sides[from].session.poll_transmit(self.now) {
                 let to = &mut self.sides[1 - from];
                 if !lost {
-                    to.session
-                        .handle_bytes(self.now, &frame, to.replica.as_ref());
+                    to.session.handle_bytes(self.now, &frame, to.replica.as_ref());
                 }
                 self.frames.push(frame);
                 self.sides.iter_mut().for_each(Side::work);
@@ -116,14 +102,8 @@ impl Pair {
 
     fn assert_level(&self) {
         assert!(self.is_live());
-        assert_eq!(
-            self.sides[0].replica.content(),
-            self.sides[1].replica.content()
-        );
-        assert_eq!(
-            self.sides[0].replica.digest(),
-            self.sides[1].replica.digest()
-        );
+        assert_eq!(self.sides[0].replica.content(), self.sides[1].replica.content());
+        assert_eq!(self.sides[0].replica.digest(), self.sides[1].replica.digest());
     }
 
     fn count(&self, kind: u8) -> usize {
@@ -204,8 +184,8 @@ fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
         let steps = steps.count();
         drop(first);
         left.add(b"offline");
-        let expected = left.len() + right.content().keys().filter(|id| id.0 == 2).count()
-            - left.content().keys().filter(|id| id.0 == 2).count();
+        let expected =
+            left.len() + right.content().keys().filter(|id| id.0 == 2).count() - left.content().keys().filter(|id| id.0 == 2).count();
         let mut second = Pair::with(&left, &right, config);
         second.run().assert_level();
         assert_eq!(left.len(), expected, "cut at {cut}");
@@ -228,14 +208,8 @@ fn large_updates_travel_in_fragments_and_are_bounded() {
     let mut pair = Pair::with(&Mock::new(1), &right, config);
     pair.run();
     let reason = pair.sides[0].closed().expect("refused").to_string();
-    assert!(
-        reason.contains("an update of 200024 bytes is over the limit of 100000"),
-        "{reason}"
-    );
-    assert!(matches!(
-        pair.sides[1].closed(),
-        Some(CloseReason::Remote { .. })
-    ));
+    assert!(reason.contains("an update of 200024 bytes is over the limit of 100000"), "{reason}");
+    assert!(matches!(pair.sides[1].closed(), Some(CloseReason::Remote { .. })));
 }
 
 #[test]
@@ -246,17 +220,9 @@ fn equal_versions_with_different_contents_are_reported_by_both() {
     let mut pair = Pair::new(&left, &right);
     pair.run();
     let (ours, theirs) = (left.digest(), right.digest());
-    assert!(
-        pair.sides[0]
-            .events
-            .contains(&Event::Diverged { ours, theirs })
-    );
+    assert!(pair.sides[0].events.contains(&Event::Diverged { ours, theirs }));
     let (ours, theirs) = (theirs, ours);
-    assert!(
-        pair.sides[1]
-            .events
-            .contains(&Event::Diverged { ours, theirs })
-    );
+    assert!(pair.sides[1].events.contains(&Event::Diverged { ours, theirs }));
     pair.pass(Duration::from_secs(5)).run();
     let told = |event: &&Event| matches!(event, Event::Diverged { .. });
     assert_eq!(pair.sides[0].events.iter().filter(told).count(), 1);
@@ -279,9 +245,7 @@ fn dropped_updates_are_computed_anew() {
     pair.run();
     (0..9).for_each(|n| drop(pair.sides[0].replica.add(&[n])));
     pair.sides[0].queue.lock().expect("no panic").clear();
-    let Side {
-        session, replica, ..
-    } = &mut pair.sides[0];
+    let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_lagged(replica.as_ref());
     pair.run().assert_level();
     assert_eq!(pair.sides[1].replica.len(), 11);
@@ -291,10 +255,7 @@ fn dropped_updates_are_computed_anew() {
 fn silence_is_broken_by_pings_and_ends_in_a_time_out() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
-    assert_eq!(
-        pair.sides[0].session.poll_timeout(),
-        Some(Duration::from_secs(5))
-    );
+    assert_eq!(pair.sides[0].session.poll_timeout(), Some(Duration::from_secs(5)));
     for _ in 0..20 {
         pair.pass(Duration::from_secs(5)).run();
     }
@@ -305,10 +266,7 @@ fn silence_is_broken_by_pings_and_ends_in_a_time_out() {
         while pair.step(true) {}
     }
     let after = Duration::from_secs(30);
-    assert_eq!(
-        pair.sides[0].closed(),
-        Some(&CloseReason::TimedOut { after })
-    );
+    assert_eq!(pair.sides[0].closed(), Some(&CloseReason::TimedOut { after }));
     assert_eq!(pair.sides[0].session.poll_timeout(), None);
 }
 
@@ -319,10 +277,7 @@ fn sides_that_do_not_fit_say_what_differs() {
     pair.sides[1] = Side::new(&replica, Role::Responder, "other", Config::default());
     pair.run();
     let reason = pair.sides[1].closed().expect("closed").to_string();
-    assert_eq!(
-        reason,
-        "the document differs: `other` here, `roadmap` there"
-    );
+    assert_eq!(reason, "the document differs: `other` here, `roadmap` there");
     assert!(pair.sides[0].closed().is_some());
 }
 
@@ -336,31 +291,21 @@ fn close_sends_what_is_queued_and_the_peer_is_told() {
     pair.run();
     assert_eq!(pair.sides[1].replica.len(), 1);
     assert_eq!(pair.sides[0].closed(), Some(&CloseReason::Local));
-    assert!(matches!(
-        pair.sides[1].closed(),
-        Some(CloseReason::Remote { .. })
-    ));
+    assert!(matches!(pair.sides[1].closed(), Some(CloseReason::Remote { .. })));
 }
 
 #[test]
 fn unknown_frames_are_skipped_and_malformed_ones_say_where() {
     let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
     pair.run();
-    let Side {
-        session, replica, ..
-    } = &mut pair.sides[0];
+    let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(Duration::ZERO, &[200, 2, 1, 2], replica.as_ref());
     pair.run().assert_level();
-    let Side {
-        session, replica, ..
-    } = &mut pair.sides[0];
+    let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(Duration::ZERO, &[2, 3, 1, 2, 3], replica.as_ref());
     pair.run();
     let reason = pair.sides[0].closed().expect("closed").to_string();
-    assert!(
-        reason.contains("byte 2 of a frame: expected a hash of 16 bytes"),
-        "{reason}"
-    );
+    assert!(reason.contains("byte 2 of a frame: expected a hash of 16 bytes"), "{reason}");
     assert_eq!(replica_len(&pair), (1, 1));
 }
 

@@ -131,9 +131,9 @@ fn edit_registers(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Res
         1 => state.count().set([0, -1, i64::MAX, i64::MIN, 1 << 40, i64::from(op.b)][usize::from(op.a) % 6]),
         2 => state.big().set([0, u64::MAX, 1 << 63, (1 << 63) - 1, u64::from(op.b)][usize::from(op.a) % 5]),
         3 => state.ratio().set([0.0, -0.0, 0.5, 1e300, 3.0, -9_223_372_036_854_775_808.0][usize::from(op.a) % 6]),
-        4 => state.flag().set(op.a % 2 == 0),
+        4 => state.flag().set(op.a.is_multiple_of(2)),
         5 => state.data().set(op.text.clone().into_bytes()),
-        6 if op.a % 3 == 0 => state.owner().set(None),
+        6 if op.a.is_multiple_of(3) => state.owner().set(None),
         6 => state.owner().set(Uuid::from_u128(u128::from(op.b))),
         7 => state.when().set(Timestamp::from_second(i64::from(op.b)).ok()),
         _ => state.pair().set((op.text.len() as u8, op.text.clone())),
@@ -160,7 +160,7 @@ fn edit_collections(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> R
         18 if len > 0 => state.numbers().remove(usize::from(op.a) % len),
         19 if len > 0 => state.numbers().set(usize::from(op.a) % len, i64::from(op.b)),
         20 => state.votes().add(i64::from(op.b) - 100),
-        21 if op.b % 3 == 0 => state.scores().remove(i32::from(op.a) % 4 - 2).map(drop),
+        21 if op.b.is_multiple_of(3) => state.scores().remove(i32::from(op.a) % 4 - 2).map(drop),
         21 => state.scores().insert(i32::from(op.a) % 4 - 2, i64::from(op.b)),
         _ => Ok(()),
     }
@@ -170,15 +170,15 @@ fn edit_cards(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
     let cards = state.cards().value()?;
     let ids: Vec<_> = cards.iter_ids().map(|(id, _)| id).collect();
     let Some(id) = pick(&ids, op.a).filter(|_| op.kind % KINDS > 22) else {
-        let card = Card { text: op.text.clone(), done: op.b % 2 == 0, body: Text::from("body"), labels: Set::new() };
+        let card = Card { text: op.text.clone(), done: op.b.is_multiple_of(2), body: Text::from("body"), labels: Set::new() };
         state.names().insert(usize::from(op.a) % (state.names().len()? + 1), op.text.clone())?;
         return state.cards().insert(usize::from(op.b) % (ids.len() + 1), card).map(drop);
     };
     let card = state.cards().get(id);
     match op.kind % KINDS {
         23 => state.cards().move_to(id, usize::from(op.b) % ids.len()),
-        24 if op.b % 3 == 0 => state.cards().remove(id).map(drop),
-        24 => card.done().set(op.b % 2 == 0),
+        24 if op.b.is_multiple_of(3) => state.cards().remove(id).map(drop),
+        24 => card.done().set(op.b.is_multiple_of(2)),
         25 => card.text().set(op.text.as_str()),
         _ => {
             card.labels().insert(op.text.clone())?;
@@ -195,10 +195,10 @@ fn edit_people(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result
         return state.people().insert(key(op), new);
     }
     match op.kind % KINDS {
-        28 if op.b % 2 == 0 => state.people().remove(key(op)).map(drop),
+        28 if op.b.is_multiple_of(2) => state.people().remove(key(op)).map(drop),
         28 => person.age().set(u32::from(op.b)),
         29 => person.bio().push_str(&op.text),
-        30 if op.b % 2 == 0 => person.pets().remove("rex").map(drop),
+        30 if op.b.is_multiple_of(2) => person.pets().remove("rex").map(drop),
         30 => person.pets().insert(op.text.clone(), Pet { kind: "cat".to_owned(), legs: 3 }),
         _ => person.likes().add(1),
     }
@@ -208,15 +208,15 @@ fn edit_tree_and_variants(state: &<Everything as State>::Node<Edit<'_>>, op: &Op
     let tree = state.outline().value()?;
     let ids: Vec<_> = tree.walk().into_iter().map(|(_, id, _)| id).collect();
     match op.kind % KINDS {
-        32 => state.outline().push(pick(&ids, op.a).filter(|_| op.b % 3 > 0), Item { label: op.text.clone() }).map(drop),
+        32 => state.outline().push(pick(&ids, op.a).filter(|_| !op.b.is_multiple_of(3)), Item { label: op.text.clone() }).map(drop),
         33 => {
-            let (Some(id), parent) = (pick(&ids, op.a), pick(&ids, op.b).filter(|_| op.b % 4 > 0)) else { return Ok(()) };
+            let (Some(id), parent) = (pick(&ids, op.a), pick(&ids, op.b).filter(|_| !op.b.is_multiple_of(4))) else { return Ok(()) };
             // Moving a node below itself is refused, and refuses nothing else.
             drop(state.outline().move_to(id, parent, 0));
             Ok(())
         }
         34 => match pick(&ids, op.a) {
-            Some(id) if op.b % 3 == 0 => state.outline().remove(id).map(drop),
+            Some(id) if op.b.is_multiple_of(3) => state.outline().remove(id).map(drop),
             Some(id) => state.outline().get(id).label().set(op.text.as_str()),
             None => Ok(()),
         },
@@ -227,9 +227,9 @@ fn edit_tree_and_variants(state: &<Everything as State>::Node<Edit<'_>>, op: &Op
         }),
         36 => {
             state.settings().theme().set(op.text.as_str())?;
-            state.settings().flags().insert((op.b % 3) as u8, op.a % 2 == 0)
+            state.settings().flags().insert((op.b % 3) as u8, op.a.is_multiple_of(2))
         }
-        _ if op.a % 3 == 0 => state.maybe().set(None),
+        _ if op.a.is_multiple_of(3) => state.maybe().set(None),
         _ => state.maybe().set(Settings { theme: op.text.clone(), size: i32::from(op.b), flags: Map::new() }),
     }
 }

@@ -4,9 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 use automerge::transaction::{Transactable, Transaction};
-use automerge::{
-    ActorId, Automerge, Change as AmChange, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value,
-};
+use automerge::{ActorId, Automerge, Change as AmChange, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
 use crate::work::cards::{Card, Change, Edit};
@@ -15,16 +13,8 @@ use crate::work::recording::Patch;
 /// The layouts of automerge: two for maps, one for lists; the text goes with the list.
 pub fn systems() -> Vec<System> {
     vec![
-        System {
-            layout_of: Some("automerge"),
-            map: Some(Boards::of::<AutomergeBoard<Nested>>()),
-            ..System::named("automerge-nested")
-        },
-        System {
-            layout_of: Some("automerge"),
-            map: Some(Boards::of::<AutomergeBoard<Flat>>()),
-            ..System::named("automerge-flat")
-        },
+        System { layout_of: Some("automerge"), map: Some(Boards::of::<AutomergeBoard<Nested>>()), ..System::named("automerge-nested") },
+        System { layout_of: Some("automerge"), map: Some(Boards::of::<AutomergeBoard<Flat>>()), ..System::named("automerge-flat") },
         System {
             list: Some(Boards::of::<AutomergeBoard<List>>()),
             text: Some(|replica| Ok(Box::new(AutomergeText::new(replica)))),
@@ -40,13 +30,7 @@ trait Layout: Sized + 'static {
     /// Finds the containers of a filled document.
     fn find(doc: &Automerge) -> Result<Self>;
     /// The object that holds a card's fields, and the key of one of them in it.
-    fn place<D: automerge::ReadDoc>(
-        &self,
-        doc: &D,
-        index: usize,
-        id: &str,
-        field: &str,
-    ) -> Result<(ObjId, String)>;
+    fn place<D: automerge::ReadDoc>(&self, doc: &D, index: usize, id: &str, field: &str) -> Result<(ObjId, String)>;
 }
 
 /// A map in the root → card's id → map of its fields.
@@ -66,13 +50,7 @@ impl Layout for Nested {
         Ok(Self(object(doc.get(ROOT, "cards")?)?))
     }
 
-    fn place<D: automerge::ReadDoc>(
-        &self,
-        doc: &D,
-        _index: usize,
-        id: &str,
-        field: &str,
-    ) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(&self, doc: &D, _index: usize, id: &str, field: &str) -> Result<(ObjId, String)> {
         Ok((object(doc.get(&self.0, id)?)?, field.to_owned()))
     }
 }
@@ -86,9 +64,7 @@ struct Flat(Vec<ObjId>);
 impl Flat {
     /// The bucket of a key: FNV-1a of the whole key.
     fn bucket(key: &str) -> usize {
-        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         (hash % BUCKETS) as usize
     }
 
@@ -104,10 +80,7 @@ impl Layout for Flat {
         for card in cards {
             let marker = format!("cards/{}", card.id);
             let fields = fields(card).map(|(field, value)| (format!("{marker}/{field}"), value));
-            for (key, value) in fields
-                .into_iter()
-                .chain([(marker, ScalarValue::Boolean(true))])
-            {
+            for (key, value) in fields.into_iter().chain([(marker, ScalarValue::Boolean(true))]) {
                 keys[Self::bucket(&key)].push((key, value));
             }
         }
@@ -121,19 +94,10 @@ impl Layout for Flat {
     }
 
     fn find(doc: &Automerge) -> Result<Self> {
-        (0..BUCKETS as usize)
-            .map(|bucket| object(doc.get(ROOT, Self::name(bucket))?))
-            .collect::<Result<_>>()
-            .map(Self)
+        (0..BUCKETS as usize).map(|bucket| object(doc.get(ROOT, Self::name(bucket))?)).collect::<Result<_>>().map(Self)
     }
 
-    fn place<D: automerge::ReadDoc>(
-        &self,
-        _doc: &D,
-        _index: usize,
-        id: &str,
-        field: &str,
-    ) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(&self, _doc: &D, _index: usize, id: &str, field: &str) -> Result<(ObjId, String)> {
         let key = format!("cards/{id}/{field}");
         Ok((self.0[Self::bucket(&key)].clone(), key))
     }
@@ -156,25 +120,14 @@ impl Layout for List {
         Ok(Self(object(doc.get(ROOT, "cards")?)?))
     }
 
-    fn place<D: automerge::ReadDoc>(
-        &self,
-        doc: &D,
-        index: usize,
-        _id: &str,
-        field: &str,
-    ) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(&self, doc: &D, index: usize, _id: &str, field: &str) -> Result<(ObjId, String)> {
         Ok((object(doc.get(&self.0, index)?)?, field.to_owned()))
     }
 }
 
 /// The four fields of a card.
 fn fields(card: &Card) -> [(&'static str, ScalarValue); 4] {
-    [
-        ("id", card.id.as_str().into()),
-        ("text", card.text.as_str().into()),
-        ("done", card.done.into()),
-        ("points", card.points.into()),
-    ]
+    [("id", card.id.as_str().into()), ("text", card.text.as_str().into()), ("done", card.done.into()), ("points", card.points.into())]
 }
 
 /// Writes a card's fields into its own map.
@@ -207,16 +160,11 @@ fn document(replica: u8) -> Automerge {
 }
 
 /// Runs one transaction, and returns the bytes of its change.
-fn commit(
-    doc: &mut Automerge,
-    write: impl FnOnce(&mut Transaction) -> Result<()>,
-) -> Result<Vec<u8>> {
+fn commit(doc: &mut Automerge, write: impl FnOnce(&mut Transaction) -> Result<()>) -> Result<Vec<u8>> {
     let mut txn = doc.transaction();
     write(&mut txn)?;
     txn.commit();
-    let change = doc
-        .get_last_local_change()
-        .context("the transaction left no change")?;
+    let change = doc.get_last_local_change().context("the transaction left no change")?;
     Ok(change.raw_bytes().to_vec())
 }
 
@@ -251,18 +199,13 @@ impl<L: Layout> Board for AutomergeBoard<L> {
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        Ok(self
-            .doc
-            .apply_changes([AmChange::from_bytes(update.to_vec())?])?)
+        Ok(self.doc.apply_changes([AmChange::from_bytes(update.to_vec())?])?)
     }
 
     fn card(&self, index: usize, key: &str) -> Result<Card> {
         let field = |name: &str| {
             let (record, place) = self.cards.place(&self.doc, index, key, name)?;
-            let (value, _) = self
-                .doc
-                .get(record, place)?
-                .with_context(|| format!("card {key} has no {name}"))?;
+            let (value, _) = self.doc.get(record, place)?.with_context(|| format!("card {key} has no {name}"))?;
             Ok::<_, anyhow::Error>(value.into_owned())
         };
         let odd = || format!("card {key}: a value of the wrong type");
@@ -287,9 +230,7 @@ struct AutomergeText {
 impl AutomergeText {
     /// An empty document; the writer makes the text.
     fn new(replica: u8) -> Self {
-        Self {
-            doc: document(replica),
-        }
+        Self { doc: document(replica) }
     }
 }
 
@@ -301,30 +242,19 @@ impl TextPeer for AutomergeText {
                 None => txn.put_object(ROOT, "text", ObjType::Text)?,
             };
             for patch in patches {
-                txn.splice_text(
-                    &text,
-                    patch.at,
-                    isize::try_from(patch.delete)?,
-                    &patch.insert,
-                )?;
+                txn.splice_text(&text, patch.at, isize::try_from(patch.delete)?, &patch.insert)?;
             }
             Ok(())
         })
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        Ok(self
-            .doc
-            .apply_changes([AmChange::from_bytes(update.to_vec())?])?)
+        Ok(self.doc.apply_changes([AmChange::from_bytes(update.to_vec())?])?)
     }
 
     fn remote_batch(&mut self, packed: &[Vec<u8>]) -> Result<()> {
-        let changes = packed
-            .iter()
-            .map(|bytes| AmChange::from_bytes(bytes.clone()));
-        Ok(self
-            .doc
-            .apply_changes(changes.collect::<Result<Vec<_>, _>>()?)?)
+        let changes = packed.iter().map(|bytes| AmChange::from_bytes(bytes.clone()));
+        Ok(self.doc.apply_changes(changes.collect::<Result<Vec<_>, _>>()?)?)
     }
 
     fn text(&self) -> Result<String> {

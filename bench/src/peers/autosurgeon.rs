@@ -34,35 +34,15 @@ struct Card {
 
 impl From<&PlainCard> for Card {
     fn from(card: &PlainCard) -> Self {
-        let PlainCard {
-            id,
-            text,
-            done,
-            points,
-        } = card.clone();
-        Self {
-            id,
-            text,
-            done,
-            points,
-        }
+        let PlainCard { id, text, done, points } = card.clone();
+        Self { id, text, done, points }
     }
 }
 
 impl From<&Card> for PlainCard {
     fn from(card: &Card) -> Self {
-        let Card {
-            id,
-            text,
-            done,
-            points,
-        } = card.clone();
-        Self {
-            id,
-            text,
-            done,
-            points,
-        }
+        let Card { id, text, done, points } = card.clone();
+        Self { id, text, done, points }
     }
 }
 
@@ -84,12 +64,7 @@ struct CardMap {
 
 impl State for CardMap {
     fn new(cards: &[PlainCard]) -> Self {
-        Self {
-            cards: cards
-                .iter()
-                .map(|card| (card.id.clone(), card.into()))
-                .collect(),
-        }
+        Self { cards: cards.iter().map(|card| (card.id.clone(), card.into())).collect() }
     }
 
     fn card(&mut self, _index: usize, key: &str) -> Option<&mut Card> {
@@ -109,9 +84,7 @@ struct CardList {
 
 impl State for CardList {
     fn new(cards: &[PlainCard]) -> Self {
-        Self {
-            cards: cards.iter().map(Card::from).collect(),
-        }
+        Self { cards: cards.iter().map(Card::from).collect() }
     }
 
     fn card(&mut self, index: usize, _key: &str) -> Option<&mut Card> {
@@ -135,9 +108,7 @@ fn actor(replica: u8) -> ActorId {
 
 /// The bytes of the last change.
 fn last_change(doc: &mut AutoCommit) -> Result<Vec<u8>> {
-    let change = doc
-        .get_last_local_change()
-        .context("the reconcile left no change")?;
+    let change = doc.get_last_local_change().context("the reconcile left no change")?;
     Ok(change.raw_bytes().to_vec())
 }
 
@@ -164,10 +135,7 @@ impl<S: State> NewBoard for Surgeon<S> {
 
 impl<S: State> Board for Surgeon<S> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
-        let card = self
-            .state
-            .card(edit.index, &edit.key)
-            .with_context(|| format!("no card {}", edit.key))?;
+        let card = self.state.card(edit.index, &edit.key).with_context(|| format!("no card {}", edit.key))?;
         let mut plain = PlainCard::from(&*card);
         edit.change.apply_to(&mut plain);
         *card = Card::from(&plain);
@@ -176,17 +144,13 @@ impl<S: State> Board for Surgeon<S> {
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        self.doc
-            .apply_changes([AmChange::from_bytes(update.to_vec())?])?;
+        self.doc.apply_changes([AmChange::from_bytes(update.to_vec())?])?;
         self.state = hydrate(&self.doc)?;
         Ok(())
     }
 
     fn card(&self, index: usize, key: &str) -> Result<PlainCard> {
-        self.state
-            .read(index, key)
-            .map(PlainCard::from)
-            .with_context(|| format!("no card {key}"))
+        self.state.read(index, key).map(PlainCard::from).with_context(|| format!("no card {key}"))
     }
 
     fn save(&mut self) -> Result<Vec<u8>> {
@@ -213,10 +177,7 @@ impl SurgeonText {
         reconcile(&mut doc, Page::default())?;
         doc.commit_with(automerge::transaction::CommitOptions::default().with_time(0));
         let page = hydrate(&doc)?;
-        Ok(Self {
-            doc: doc.with_actor(actor(replica)),
-            page,
-        })
+        Ok(Self { doc: doc.with_actor(actor(replica)), page })
     }
 }
 
@@ -225,13 +186,8 @@ impl TextPeer for SurgeonText {
     fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>> {
         for patch in patches {
             // Its string takes bytes and its document code points, so that anything else goes astray.
-            ensure!(
-                patch.insert.is_ascii(),
-                "autosurgeon's Text takes ASCII only"
-            );
-            self.page
-                .text
-                .splice(patch.at, isize::try_from(patch.delete)?, &patch.insert);
+            ensure!(patch.insert.is_ascii(), "autosurgeon's Text takes ASCII only");
+            self.page.text.splice(patch.at, isize::try_from(patch.delete)?, &patch.insert);
         }
         reconcile(&mut self.doc, &self.page)?;
         let update = last_change(&mut self.doc)?;
@@ -244,11 +200,8 @@ impl TextPeer for SurgeonText {
     }
 
     fn remote_batch(&mut self, packed: &[Vec<u8>]) -> Result<()> {
-        let changes = packed
-            .iter()
-            .map(|bytes| AmChange::from_bytes(bytes.clone()));
-        self.doc
-            .apply_changes(changes.collect::<Result<Vec<_>, _>>()?)?;
+        let changes = packed.iter().map(|bytes| AmChange::from_bytes(bytes.clone()));
+        self.doc.apply_changes(changes.collect::<Result<Vec<_>, _>>()?)?;
         self.page = hydrate(&self.doc)?;
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use loro::event::{Diff, DiffEvent};
 use loro::{
-    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroMap, LoroMovableList, LoroText, LoroValue,
-    Subscription, ValueOrContainer, VersionVector,
+    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroMap, LoroMovableList, LoroText, LoroValue, Subscription, ValueOrContainer,
+    VersionVector,
 };
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
@@ -129,12 +129,7 @@ impl<C: Cards> NewBoard for LoroBoard<C> {
         }
         doc.commit();
         let sent = doc.oplog_vv();
-        Ok(Self {
-            doc,
-            cards: root,
-            sent,
-            _subscription: None,
-        })
+        Ok(Self { doc, cards: root, sent, _subscription: None })
     }
 
     fn open(saved: &[u8]) -> Result<Self> {
@@ -143,19 +138,13 @@ impl<C: Cards> NewBoard for LoroBoard<C> {
         let cards = C::root(&doc);
         let subscription = doc.subscribe_root(Arc::new(read_event));
         let sent = doc.oplog_vv();
-        Ok(Self {
-            doc,
-            cards,
-            sent,
-            _subscription: Some(subscription),
-        })
+        Ok(Self { doc, cards, sent, _subscription: Some(subscription) })
     }
 }
 
 impl<C: Cards> Board for LoroBoard<C> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
-        self.record(edit.index, &edit.key)?
-            .insert(edit.change.field(), value(&edit.change))?;
+        self.record(edit.index, &edit.key)?.insert(edit.change.field(), value(&edit.change))?;
         export_new(&self.doc, &mut self.sent)
     }
 
@@ -198,12 +187,7 @@ impl LoroTextPeer {
     fn new(replica: u8) -> Result<Self> {
         let doc = document(replica)?;
         let text = doc.get_text("text");
-        Ok(Self {
-            doc,
-            text,
-            sent: VersionVector::default(),
-            ops: vec![0],
-        })
+        Ok(Self { doc, text, sent: VersionVector::default(), ops: vec![0] })
     }
 }
 
@@ -218,21 +202,13 @@ impl TextPeer for LoroTextPeer {
             }
         }
         let update = export_new(&self.doc, &mut self.sent)?;
-        self.ops.push(
-            self.sent
-                .get(&self.doc.peer_id())
-                .copied()
-                .context("the replica has written nothing")?,
-        );
+        self.ops.push(self.sent.get(&self.doc.peer_id()).copied().context("the replica has written nothing")?);
         Ok(update)
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
         let status = self.doc.import(update)?;
-        ensure!(
-            status.pending.is_none(),
-            "an update came before one that it needs"
-        );
+        ensure!(status.pending.is_none(), "an update came before one that it needs");
         Ok(())
     }
 
@@ -244,8 +220,6 @@ impl TextPeer for LoroTextPeer {
     fn pack(&mut self, first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         let (from, to) = (self.ops[first], self.ops[first + updates.len()]);
         let span = IdSpan::new(self.doc.peer_id(), from, to);
-        Ok(vec![
-            self.doc.export(ExportMode::updates_in_range(vec![span]))?,
-        ])
+        Ok(vec![self.doc.export(ExportMode::updates_in_range(vec![span]))?])
     }
 }

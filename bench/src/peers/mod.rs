@@ -17,12 +17,7 @@ use crate::work::recording::Patch;
 
 /// Every system, in the order in which they take turns; what will be compared runs close together.
 fn all() -> Vec<System> {
-    let groups = [
-        yrs::systems(),
-        loro::systems(),
-        automerge::systems(),
-        autosurgeon::systems(),
-    ];
+    let groups = [yrs::systems(), loro::systems(), automerge::systems(), autosurgeon::systems()];
     groups.into_iter().flatten().collect()
 }
 
@@ -93,10 +88,7 @@ pub struct Boards {
 impl Boards {
     /// Boards of this type.
     fn of<B: NewBoard>() -> Self {
-        Self {
-            build: |cards| Ok(Box::new(B::build(cards)?)),
-            open: |saved| Ok(Box::new(B::open(saved)?)),
-        }
+        Self { build: |cards| Ok(Box::new(B::build(cards)?)), open: |saved| Ok(Box::new(B::open(saved)?)) }
     }
 }
 
@@ -122,15 +114,7 @@ pub struct System {
 impl System {
     /// A system of this name that can do nothing yet.
     fn named(name: &'static str) -> Self {
-        Self {
-            name,
-            layout_of: None,
-            edits_max: None,
-            map: None,
-            list: None,
-            open_backend: None,
-            text: None,
-        }
+        Self { name, layout_of: None, edits_max: None, map: None, list: None, open_backend: None, text: None }
     }
 
     /// Whether the user means this system by `name`.
@@ -142,15 +126,9 @@ impl System {
 /// The systems that the user chose by name; all of them for no names.
 pub fn selected(names: &[String]) -> Result<Vec<System>> {
     let mut systems = all();
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| !systems.iter().any(|system| system.answers_to(name)))
-    {
+    if let Some(unknown) = names.iter().find(|name| !systems.iter().any(|system| system.answers_to(name))) {
         let known: Vec<&str> = systems.iter().map(|system| system.name).collect();
-        bail!(
-            "--systems: no system {unknown:?}; there are {}",
-            known.join(", ")
-        );
+        bail!("--systems: no system {unknown:?}; there are {}", known.join(", "));
     }
     systems.retain(|system| names.is_empty() || names.iter().any(|name| system.answers_to(name)));
     Ok(systems)

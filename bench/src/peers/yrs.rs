@@ -10,9 +10,8 @@ use anyhow::{Context, Result, anyhow};
 use yrs::types::{DeepObservable as _, Event, Events};
 use yrs::updates::decoder::Decode as _;
 use yrs::{
-    Any, Array as _, ArrayRef, ClientID, Doc, GetString as _, In, Map as _, MapPrelim, MapRef,
-    OffsetKind, Options, Out, ReadTxn, StateVector, Text as _, TextRef, Transact as _,
-    TransactionMut, Update, merge_updates_v1,
+    Any, Array as _, ArrayRef, ClientID, Doc, GetString as _, In, Map as _, MapPrelim, MapRef, OffsetKind, Options, Out, ReadTxn,
+    StateVector, Text as _, TextRef, Transact as _, TransactionMut, Update, merge_updates_v1,
 };
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
@@ -22,16 +21,8 @@ use crate::work::recording::Patch;
 /// The layouts of yrs: two for maps, one for lists; the text goes with the list.
 pub fn systems() -> Vec<System> {
     vec![
-        System {
-            layout_of: Some("yrs"),
-            map: Some(Boards::of::<YrsBoard<Nested>>()),
-            ..System::named("yrs-nested")
-        },
-        System {
-            layout_of: Some("yrs"),
-            map: Some(Boards::of::<YrsBoard<Flat>>()),
-            ..System::named("yrs-flat")
-        },
+        System { layout_of: Some("yrs"), map: Some(Boards::of::<YrsBoard<Nested>>()), ..System::named("yrs-nested") },
+        System { layout_of: Some("yrs"), map: Some(Boards::of::<YrsBoard<Flat>>()), ..System::named("yrs-flat") },
         System {
             list: Some(Boards::of::<YrsBoard<List>>()),
             text: Some(|replica| Ok(Box::new(YrsText::new(replica)?))),
@@ -87,8 +78,7 @@ impl Layout for Nested {
     }
 
     fn set(&self, txn: &mut TransactionMut, edit: &Edit) -> Result<()> {
-        let card =
-            map(self.0.get(txn, &edit.key)).with_context(|| format!("no card {}", edit.key))?;
+        let card = map(self.0.get(txn, &edit.key)).with_context(|| format!("no card {}", edit.key))?;
         card.insert(txn, edit.change.field(), value(&edit.change));
         Ok(())
     }
@@ -120,11 +110,7 @@ impl Layout for Flat {
     }
 
     fn set(&self, txn: &mut TransactionMut, edit: &Edit) -> Result<()> {
-        self.0.insert(
-            txn,
-            flat_key(&edit.key, edit.change.field()),
-            value(&edit.change),
-        );
+        self.0.insert(txn, flat_key(&edit.key, edit.change.field()), value(&edit.change));
         Ok(())
     }
 
@@ -202,10 +188,7 @@ fn fields(card: &Card) -> [(&'static str, Any); 4] {
 
 /// A card as a map to insert.
 fn record(card: &Card) -> MapPrelim {
-    fields(card)
-        .map(|(field, value)| (field, In::Any(value)))
-        .into_iter()
-        .collect()
+    fields(card).map(|(field, value)| (field, In::Any(value))).into_iter().collect()
 }
 
 /// The new value of a field.
@@ -219,20 +202,12 @@ fn value(change: &Change) -> Any {
 
 /// What was read, if it is a map.
 fn map(out: Option<Out>) -> Option<MapRef> {
-    if let Some(Out::YMap(map)) = out {
-        Some(map)
-    } else {
-        None
-    }
+    if let Some(Out::YMap(map)) = out { Some(map) } else { None }
 }
 
 /// What was read, if it is a plain value.
 fn any(out: Option<Out>) -> Option<Any> {
-    if let Some(Out::Any(any)) = out {
-        Some(any)
-    } else {
-        None
-    }
+    if let Some(Out::Any(any)) = out { Some(any) } else { None }
 }
 
 /// A board in one of the layouts.
@@ -248,11 +223,7 @@ impl<L: Layout> NewBoard for YrsBoard<L> {
         let root = L::root(&doc);
         root.fill(&mut doc.transact_mut(), cards);
         let outbox = observe_updates(&doc)?;
-        Ok(Self {
-            doc,
-            cards: root,
-            outbox,
-        })
+        Ok(Self { doc, cards: root, outbox })
     }
 
     fn open(saved: &[u8]) -> Result<Self> {
@@ -260,11 +231,7 @@ impl<L: Layout> NewBoard for YrsBoard<L> {
         let root = L::root(&doc);
         doc.transact_mut().apply_update(Update::decode_v1(saved)?)?;
         root.observe();
-        Ok(Self {
-            doc,
-            cards: root,
-            outbox: Outbox::default(),
-        })
+        Ok(Self { doc, cards: root, outbox: Outbox::default() })
     }
 }
 
@@ -275,19 +242,13 @@ impl<L: Layout> Board for YrsBoard<L> {
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        self.doc
-            .transact_mut()
-            .apply_update(Update::decode_v1(update)?)?;
+        self.doc.transact_mut().apply_update(Update::decode_v1(update)?)?;
         Ok(())
     }
 
     fn card(&self, index: usize, key: &str) -> Result<Card> {
         let txn = self.doc.transact();
-        let field = |name: &str| {
-            self.cards
-                .field(&txn, index, key, name)
-                .with_context(|| format!("card {key} has no field {name}"))
-        };
+        let field = |name: &str| self.cards.field(&txn, index, key, name).with_context(|| format!("card {key} has no field {name}"));
         let odd = |any: Any| anyhow!("card {key}: unexpected value {any:?}");
         Ok(Card {
             id: field("id")?.cast().map_err(odd)?,
@@ -298,10 +259,7 @@ impl<L: Layout> Board for YrsBoard<L> {
     }
 
     fn save(&mut self) -> Result<Vec<u8>> {
-        Ok(self
-            .doc
-            .transact()
-            .encode_state_as_update_v1(&StateVector::default()))
+        Ok(self.doc.transact().encode_state_as_update_v1(&StateVector::default()))
     }
 }
 
@@ -315,10 +273,7 @@ struct YrsText {
 impl YrsText {
     /// An empty text.
     fn new(replica: u8) -> Result<Self> {
-        let options = Options {
-            offset_kind: OffsetKind::Utf16,
-            ..Options::with_client_id(ClientID::new(u64::from(replica)))
-        };
+        let options = Options { offset_kind: OffsetKind::Utf16, ..Options::with_client_id(ClientID::new(u64::from(replica))) };
         let doc = Doc::with_options(options);
         let text = doc.get_or_insert_text("text");
         let outbox = observe_updates(&doc)?;
@@ -331,8 +286,7 @@ impl TextPeer for YrsText {
         let mut txn = self.doc.transact_mut();
         for patch in patches {
             if patch.delete_utf16 > 0 {
-                self.text
-                    .remove_range(&mut txn, patch.at_utf16, patch.delete_utf16);
+                self.text.remove_range(&mut txn, patch.at_utf16, patch.delete_utf16);
             }
             if !patch.insert.is_empty() {
                 self.text.insert(&mut txn, patch.at_utf16, &patch.insert);
@@ -343,9 +297,7 @@ impl TextPeer for YrsText {
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        self.doc
-            .transact_mut()
-            .apply_update(Update::decode_v1(update)?)?;
+        self.doc.transact_mut().apply_update(Update::decode_v1(update)?)?;
         Ok(())
     }
 

@@ -29,12 +29,7 @@ const CARDS_COMPARED: usize = 100;
 
 /// The names of the figures for a map and for a list.
 const MAP_METRICS: [&str; 4] = ["local", "remote", "local_p99", "remote_p99"];
-const LIST_METRICS: [&str; 4] = [
-    "list_local",
-    "list_remote",
-    "list_local_p99",
-    "list_remote_p99",
-];
+const LIST_METRICS: [&str; 4] = ["list_local", "list_remote", "list_local_p99", "list_remote_p99"];
 
 /// Measures every system at every size, as a map and as a list.
 pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
@@ -64,18 +59,10 @@ fn build_all(options: &Options, systems: &[System], report: &mut Report) -> Vec<
     for &n in &options.sizes {
         let work = Rc::new(BoardWork::new(n, TURNS * WARM_UP + options.edits()));
         for system in systems {
-            let place = Place {
-                scenario: "board",
-                n,
-                system: system.name,
-            };
+            let place = Place { scenario: "board", n, system: system.name };
             for (boards, metrics) in [(system.map, MAP_METRICS), (system.list, LIST_METRICS)] {
                 let Some(boards) = boards else { continue };
-                progress(
-                    "board",
-                    n,
-                    &format!("building {} ({})", system.name, metrics[0]),
-                );
+                progress("board", n, &format!("building {} ({})", system.name, metrics[0]));
                 match Runner::new(boards, &work, place, metrics, system.edits_max) {
                     Ok(runner) => runners.push(runner),
                     Err(error) => report.failed(place, metrics[0], &error),
@@ -101,33 +88,16 @@ struct Runner {
 
 impl Runner {
     /// Builds the writer, and opens the reader from its bytes.
-    fn new(
-        boards: Boards,
-        work: &Rc<BoardWork>,
-        place: Place,
-        metrics: [&'static str; 4],
-        edits_max: Option<usize>,
-    ) -> Result<Self> {
+    fn new(boards: Boards, work: &Rc<BoardWork>, place: Place, metrics: [&'static str; 4], edits_max: Option<usize>) -> Result<Self> {
         let mut writer = (boards.build)(&work.cards)?;
         let reader = (boards.open)(&writer.save()?)?;
         let (local, remote) = (Samples::default(), Samples::default());
-        Ok(Self {
-            place,
-            metrics,
-            edits_max,
-            work: Rc::clone(work),
-            writer,
-            reader,
-            done: 0,
-            local,
-            remote,
-        })
+        Ok(Self { place, metrics, edits_max, work: Rc::clone(work), writer, reader, done: 0, local, remote })
     }
 
     /// Makes the turn's edits on one replica, then brings them to the other.
     fn turn(&mut self, options: &Options) -> Result<()> {
-        let over = self.local.len() >= EDITS_MIN
-            && self.local.sum() + self.remote.sum() > options.board_limit();
+        let over = self.local.len() >= EDITS_MIN && self.local.sum() + self.remote.sum() > options.board_limit();
         let (warm_up, timed) = match self.edits_max {
             _ if over => return Ok(()),
             Some(most) => (0, usize::from(self.local.len() < most)),
@@ -152,29 +122,17 @@ impl Runner {
         let mut updates = Vec::with_capacity(edits.len());
         for index in edits {
             let edit = &self.work.edits[index];
-            updates.push(if index >= first_timed {
-                self.local.time(|| self.writer.local(edit))?
-            } else {
-                self.writer.local(edit)?
-            });
+            updates.push(if index >= first_timed { self.local.time(|| self.writer.local(edit))? } else { self.writer.local(edit)? });
         }
         Ok(updates)
     }
 
     /// The cards that were edited must be on both replicas as the edits leave them.
     fn check(&self) -> Result<()> {
-        for (index, expected) in self
-            .work
-            .cards_after(self.done)
-            .into_iter()
-            .take(CARDS_COMPARED)
-        {
+        for (index, expected) in self.work.cards_after(self.done).into_iter().take(CARDS_COMPARED) {
             for (side, board) in [("local", &self.writer), ("remote", &self.reader)] {
                 let found = board.card(index, &expected.id)?;
-                ensure!(
-                    found == expected,
-                    "{side}: card {index} is {found:?}, expected {expected:?}"
-                );
+                ensure!(found == expected, "{side}: card {index} is {found:?}, expected {expected:?}");
             }
         }
         Ok(())
@@ -185,22 +143,13 @@ impl Runner {
         let [local, remote, local_p99, remote_p99] = self.metrics;
         report.add(self.place, local, self.local.median(), "µs");
         report.add(self.place, remote, self.remote.median(), "µs");
-        for (metric, p99) in [
-            (local_p99, self.local.p99()),
-            (remote_p99, self.remote.p99()),
-        ] {
+        for (metric, p99) in [(local_p99, self.local.p99()), (remote_p99, self.remote.p99())] {
             if let Some(p99) = p99 {
                 report.add(self.place, metric, p99, "µs");
             }
         }
         if self.local.len() < edits {
-            report.note(
-                self.place,
-                format_args!(
-                    "{local}, {remote}: medians over {} edits only",
-                    self.local.len()
-                ),
-            );
+            report.note(self.place, format_args!("{local}, {remote}: medians over {} edits only", self.local.len()));
         }
     }
 }

@@ -18,11 +18,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         let mut saved = Vec::new();
         for system in systems {
             let Some(boards) = system.map else { continue };
-            let place = Place {
-                scenario: "load",
-                n,
-                system: system.name,
-            };
+            let place = Place { scenario: "load", n, system: system.name };
             progress("load", n, &format!("building {}", system.name));
             match Saved::new(boards, system.open_backend, &work, place, report) {
                 Ok(board) => saved.push(board),
@@ -56,25 +52,12 @@ struct Saved {
 
 impl Saved {
     /// Builds a board and saves it.
-    fn new(
-        boards: Boards,
-        open_backend: Option<OpenBackend>,
-        work: &BoardWork,
-        place: Place,
-        report: &mut Report,
-    ) -> Result<Self> {
+    fn new(boards: Boards, open_backend: Option<OpenBackend>, work: &BoardWork, place: Place, report: &mut Report) -> Result<Self> {
         let (mut writer, built) = timed(|| (boards.build)(&work.cards))?;
         let bytes = writer.save()?;
         report.add(place, "build", built.as_secs_f64() * 1e3, "ms");
         report.add(place, "saved", bytes.len() as f64 / 1e6, "MB");
-        Ok(Self {
-            place,
-            boards,
-            open_backend,
-            bytes,
-            open_ms: Vec::new(),
-            backend_ms: Vec::new(),
-        })
+        Ok(Self { place, boards, open_backend, bytes, open_ms: Vec::new(), backend_ms: Vec::new() })
     }
 
     /// Opens it once and reads a card; the backend opens the same bytes after it.
@@ -86,11 +69,7 @@ impl Saved {
             Ok((board, card))
         })?;
         self.open_ms.push(took.as_secs_f64() * 1e3);
-        ensure!(
-            card == work.cards[middle],
-            "the opened card is {card:?}, expected {:?}",
-            work.cards[middle]
-        );
+        ensure!(card == work.cards[middle], "the opened card is {card:?}, expected {:?}", work.cards[middle]);
         drop(board);
         if let Some(open_backend) = self.open_backend {
             let (document, took) = timed(|| open_backend(&self.bytes))?;

@@ -24,15 +24,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         for system in systems {
             progress("memory", n, system.name);
             if let Err(error) = measure(system, &work, n, report) {
-                report.failed(
-                    Place {
-                        scenario: "memory",
-                        n,
-                        system: system.name,
-                    },
-                    "memory",
-                    &error,
-                );
+                report.failed(Place { scenario: "memory", n, system: system.name }, "memory", &error);
             }
         }
     }
@@ -44,11 +36,7 @@ fn measure(system: &System, work: &BoardWork, n: usize, report: &mut Report) -> 
     let Some(boards) = system.map else {
         return Ok(());
     };
-    let place = Place {
-        scenario: "memory",
-        n,
-        system: system.name,
-    };
+    let place = Place { scenario: "memory", n, system: system.name };
     let (built, resident_built) = megabytes_kept(|| (boards.build)(&work.cards));
     let saved = built?.save()?;
     let (opened, resident) = megabytes_kept(|| -> Result<_> {
@@ -64,25 +52,12 @@ fn measure(system: &System, work: &BoardWork, n: usize, report: &mut Report) -> 
         drop(document?);
         report.add(place, "resident_backend", resident_backend, "MB");
     }
-    held_views(
-        board.as_mut(),
-        work,
-        Place {
-            scenario: "view",
-            ..place
-        },
-        report,
-    )
+    held_views(board.as_mut(), work, Place { scenario: "view", ..place }, report)
 }
 
 /// For a system with views: the same number of changes without and with holding the view before each of them.
 /// The difference is what the old views cost; one whole view beside it says whether that is much.
-fn held_views(
-    board: &mut dyn Board,
-    work: &BoardWork,
-    place: Place,
-    report: &mut Report,
-) -> Result<()> {
+fn held_views(board: &mut dyn Board, work: &BoardWork, place: Place, report: &mut Report) -> Result<()> {
     let (Some(fresh), megabytes_one) = megabytes_kept(|| board.fresh_view()) else {
         return Ok(());
     };
@@ -92,12 +67,7 @@ fn held_views(
     changed?;
     let (views, megabytes_holding) = megabytes_kept(|| change_all(board, holding, true));
     report.add(place, "one", megabytes_one, "MB");
-    report.add(
-        place,
-        "held_1000",
-        megabytes_holding - megabytes_plain,
-        "MB",
-    );
+    report.add(place, "held_1000", megabytes_holding - megabytes_plain, "MB");
     report.note(place, format_args!("{} old views were held", views?.len()));
     Ok(())
 }

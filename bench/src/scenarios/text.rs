@@ -24,17 +24,9 @@ const SLICES: usize = 40;
 /// Measures every system on every recording.
 pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
     let recordings = if options.traces.is_empty() {
-        vec![Recording::generated(if options.quick {
-            1_500
-        } else {
-            20_000
-        })?]
+        vec![Recording::generated(if options.quick { 1_500 } else { 20_000 })?]
     } else {
-        options
-            .traces
-            .iter()
-            .map(|path| Recording::read(path))
-            .collect::<Result<_>>()?
+        options.traces.iter().map(|path| Recording::read(path)).collect::<Result<_>>()?
     };
     for recording in &recordings {
         let n = recording.keystrokes.len();
@@ -42,28 +34,11 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         let mut typists = Vec::new();
         for system in systems {
             let Some(new) = system.text else { continue };
-            let place = Place {
-                scenario: "text",
-                n,
-                system: system.name,
-            };
-            typists.push(Typist {
-                place,
-                new,
-                updates: Vec::new(),
-                packed: Vec::new(),
-            });
+            let place = Place { scenario: "text", n, system: system.name };
+            typists.push(Typist { place, new, updates: Vec::new(), packed: Vec::new() });
         }
-        let repeats = if options.quick || n > KEYSTROKES_SHORT {
-            1
-        } else {
-            3
-        };
-        let session = Session {
-            recording,
-            repeats,
-            limit: options.replay_limit(),
-        };
+        let repeats = if options.quick || n > KEYSTROKES_SHORT { 1 } else { 3 };
+        let session = Session { recording, repeats, limit: options.replay_limit() };
         for stage in [Stage::Local, Stage::RemoteBatch64, Stage::RemoteSingle] {
             session.run(stage, &mut typists, report);
         }
@@ -103,13 +78,7 @@ struct Typist {
 
 impl Typist {
     /// Types a keystroke, or takes in an update or a batch of them.
-    fn step(
-        &mut self,
-        peer: &mut dyn TextPeer,
-        stage: Stage,
-        recording: &Recording,
-        index: usize,
-    ) -> Result<()> {
+    fn step(&mut self, peer: &mut dyn TextPeer, stage: Stage, recording: &Recording, index: usize) -> Result<()> {
         match stage {
             Stage::Local => self.updates.push(peer.local(&recording.keystrokes[index])?),
             Stage::RemoteBatch64 => peer.remote_batch(&self.packed[index])?,
@@ -119,21 +88,11 @@ impl Typist {
     }
 
     /// Checks the text, and has the writer pack its updates for the stages that follow.
-    fn finish(
-        &mut self,
-        peer: &mut dyn TextPeer,
-        stage: Stage,
-        recording: &Recording,
-    ) -> Result<()> {
-        ensure!(
-            peer.text()? == recording.end,
-            "the text differs from the recording's end"
-        );
+    fn finish(&mut self, peer: &mut dyn TextPeer, stage: Stage, recording: &Recording) -> Result<()> {
+        ensure!(peer.text()? == recording.end, "the text differs from the recording's end");
         if stage == Stage::Local {
             let batches = self.updates.chunks(BATCH).enumerate();
-            self.packed = batches
-                .map(|(batch, updates)| peer.pack(batch * BATCH, updates))
-                .collect::<Result<_>>()?;
+            self.packed = batches.map(|(batch, updates)| peer.pack(batch * BATCH, updates)).collect::<Result<_>>()?;
         }
         Ok(())
     }
@@ -156,10 +115,7 @@ impl Session<'_> {
         let mut out = vec![false; typists.len()];
         for (typist, out) in typists.iter().zip(&mut out) {
             if stage != Stage::Local && typist.packed.is_empty() {
-                report.note(
-                    typist.place,
-                    format_args!("{}: left out, no updates to replay", stage.metric()),
-                );
+                report.note(typist.place, format_args!("{}: left out, no updates to replay", stage.metric()));
                 *out = true;
             }
         }
@@ -172,12 +128,7 @@ impl Session<'_> {
                     Some(Ok(Progress::TooLong(projected))) => {
                         let (limit, pace) = (self.limit.as_secs(), projected.as_secs());
                         let metric = stage.metric();
-                        report.note(
-                            place,
-                            format_args!(
-                                "{metric}: left out, over {limit} s ({pace} s at its pace)"
-                            ),
-                        );
+                        report.note(place, format_args!("{metric}: left out, over {limit} s ({pace} s at its pace)"));
                         out[index] = true;
                     }
                     Some(Ok(Progress::Running)) | None => {}
@@ -191,23 +142,13 @@ impl Session<'_> {
         for (index, mut times) in times.into_iter().enumerate() {
             times.sort();
             if let Some(median) = times.get(times.len() / 2).filter(|_| !out[index]) {
-                report.add(
-                    typists[index].place,
-                    stage.metric(),
-                    median.as_secs_f64() * 1e3,
-                    "ms",
-                );
+                report.add(typists[index].place, stage.metric(), median.as_secs_f64() * 1e3, "ms");
             }
         }
     }
 
     /// Replays once, in turns; what became of each system, `None` for those that are out.
-    fn replay(
-        &self,
-        stage: Stage,
-        typists: &mut [Typist],
-        out: &[bool],
-    ) -> Vec<Option<Result<Progress>>> {
+    fn replay(&self, stage: Stage, typists: &mut [Typist], out: &[bool]) -> Vec<Option<Result<Progress>>> {
         let total = match stage {
             Stage::RemoteBatch64 => self.recording.keystrokes.len().div_ceil(BATCH),
             Stage::Local | Stage::RemoteSingle => self.recording.keystrokes.len(),
@@ -237,11 +178,7 @@ impl Session<'_> {
                 Err(error) => return Some(Err(error)),
             };
             let done = matches!(lane.progress(), Progress::Done(_));
-            let finished = if done {
-                typist.finish(peer.as_mut(), stage, self.recording)
-            } else {
-                Ok(())
-            };
+            let finished = if done { typist.finish(peer.as_mut(), stage, self.recording) } else { Ok(()) };
             Some(finished.map(|()| lane.progress()))
         };
         typists.iter_mut().zip(lanes).map(finish).collect()

@@ -79,17 +79,8 @@ impl BoardWork {
         while cards.len() < n {
             let id = format!("{:012x}", random.random_range(0..1_u64 << 48));
             if ids.insert(id.clone()) {
-                let (text, done, points) = (
-                    sentence(&mut random),
-                    random.random(),
-                    random.random_range(0..1_000),
-                );
-                cards.push(Card {
-                    id,
-                    text,
-                    done,
-                    points,
-                });
+                let (text, done, points) = (sentence(&mut random), random.random(), random.random_range(0..1_000));
+                cards.push(Card { id, text, done, points });
             }
         }
         let mut now: BTreeMap<usize, Card> = BTreeMap::new();
@@ -99,11 +90,7 @@ impl BoardWork {
                 let card = now.entry(index).or_insert_with(|| cards[index].clone());
                 let change = change_to(card, &mut random);
                 change.apply_to(card);
-                Edit {
-                    index,
-                    key: card.id.clone(),
-                    change,
-                }
+                Edit { index, key: card.id.clone(), change }
             })
             .collect();
         Self { cards, edits }
@@ -113,9 +100,7 @@ impl BoardWork {
     pub fn cards_after(&self, done: usize) -> BTreeMap<usize, Card> {
         let mut touched: BTreeMap<usize, Card> = BTreeMap::new();
         for edit in &self.edits[..done] {
-            let card = touched
-                .entry(edit.index)
-                .or_insert_with(|| self.cards[edit.index].clone());
+            let card = touched.entry(edit.index).or_insert_with(|| self.cards[edit.index].clone());
             edit.change.apply_to(card);
         }
         touched
@@ -138,14 +123,10 @@ fn change_to(card: &Card, random: &mut SmallRng) -> Change {
 
 /// Three to six words.
 fn sentence(random: &mut SmallRng) -> String {
-    const WORDS: [&str; 16] = [
-        "ship", "the", "parser", "before", "review", "of", "a", "slow", "query", "and", "write",
-        "tests", "for", "every", "new", "screen",
-    ];
+    const WORDS: [&str; 16] =
+        ["ship", "the", "parser", "before", "review", "of", "a", "slow", "query", "and", "write", "tests", "for", "every", "new", "screen"];
     let count = random.random_range(3..=6);
-    let words: Vec<&str> = (0..count)
-        .filter_map(|_| WORDS.choose(random).copied())
-        .collect();
+    let words: Vec<&str> = (0..count).filter_map(|_| WORDS.choose(random).copied()).collect();
     words.join(" ")
 }
 
@@ -160,10 +141,7 @@ mod tests {
         assert_eq!(one.cards_after(300), two.cards_after(300));
         for done in 0..300 {
             let index = one.edits[done].index;
-            let before = one
-                .cards_after(done)
-                .remove(&index)
-                .unwrap_or_else(|| one.cards[index].clone());
+            let before = one.cards_after(done).remove(&index).unwrap_or_else(|| one.cards[index].clone());
             assert_ne!(Some(&before), one.cards_after(done + 1).get(&index));
         }
     }

@@ -192,7 +192,8 @@ impl Backend for Automerge {
 
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         let heads = version.as_heads().ok_or(BackendError::Layout("the version is one of another backend"))?;
-        let known: Vec<ChangeHash> = heads.iter().map(|head| ChangeHash(*head)).filter(|head| self.doc.get_change_meta_by_hash(head).is_some()).collect();
+        let known: Vec<ChangeHash> =
+            heads.iter().map(|head| ChangeHash(*head)).filter(|head| self.doc.get_change_meta_by_hash(head).is_some()).collect();
         if known.is_empty() {
             return Ok(self.doc.save());
         }
@@ -453,10 +454,8 @@ impl SequenceWriter<'_, '_> {
 
     fn objects(&mut self, name: &str, kind: SequenceKind, make: bool) -> Result<Vec<ObjId>, BackendError> {
         let full = Self::full_name(name, kind);
-        if let Some(objects) = self.fresh.get(&full).or_else(|| self.known.get(&full)) {
-            if !objects.is_empty() || !make {
-                return Ok(objects.clone());
-            }
+        if let Some(objects) = self.fresh.get(&full).or_else(|| self.known.get(&full)).filter(|objects| !objects.is_empty()) {
+            return Ok(objects.clone());
         }
         if !make {
             return Ok(Vec::new());
@@ -508,7 +507,13 @@ impl SequenceWriter<'_, '_> {
         Ok(())
     }
 
-    fn splice_text(&mut self, objects: &[ObjId], (at, delete): (usize, usize), insert: &str, marks: Option<&Marks>) -> Result<(), BackendError> {
+    fn splice_text(
+        &mut self,
+        objects: &[ObjId],
+        (at, delete): (usize, usize),
+        insert: &str,
+        marks: Option<&Marks>,
+    ) -> Result<(), BackendError> {
         if let ([object], false) = (objects, marks.is_some() || self.has_marks(objects)) {
             let delete = isize::try_from(delete).map_err(refused)?;
             return self.tx.splice_text(object, at, delete, insert).map_err(refused);

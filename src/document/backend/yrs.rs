@@ -11,18 +11,18 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Number, Observable,
-    OffsetKind, Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Number, Observable, OffsetKind,
+    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
 use super::{AnchorOffset, Backend, BackendError, sealed};
+use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Visitor};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::{DeleteHash, Version};
-use crate::document::ReplicaId;
 
 /// The root map of all registers.
 const REGISTERS: &str = "state";
@@ -50,6 +50,9 @@ pub struct Parcel {
     bytes: Vec<u8>,
     summary: Summary,
 }
+
+/// A sequence by kind and path.
+type Sequence = (SequenceKind, Arc<str>);
 
 /// What the guard's walk says about an update.
 #[derive(Default)]
@@ -147,7 +150,7 @@ impl Yrs {
     }
 
     /// Applies an update: the sequences that it changed, and whether it brought anything new.
-    fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<(SequenceKind, Arc<str>)>, bool), BackendError> {
+    fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<Sequence>, bool), BackendError> {
         let update = Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
         let mut txn = self.doc.transact_mut();
         txn.apply_update(update).map_err(|error| BackendError::Refused(error.to_string()))?;
@@ -208,7 +211,16 @@ impl Backend for Yrs {
         let doc = Doc::with_options(options);
         let registers = doc.get_or_insert_map(REGISTERS);
         let changed = Arc::new(Mutex::new(Vec::new()));
-        Self { doc, registers, texts: HashMap::new(), lists: HashMap::new(), changed, marks: false, deleted: Cell::new(Some(DeleteHash::default())) }.observed()
+        Self {
+            doc,
+            registers,
+            texts: HashMap::new(),
+            lists: HashMap::new(),
+            changed,
+            marks: false,
+            deleted: Cell::new(Some(DeleteHash::default())),
+        }
+        .observed()
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
@@ -281,9 +293,7 @@ impl Backend for Yrs {
     fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
-        let clock = |here: &HashMap<u64, u32>, client: u64| {
-            here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)))
-        };
+        let clock = |here: &HashMap<u64, u32>, client: u64| here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)));
         let (mut ready, mut waiting) = (Vec::new(), parcels);
         loop {
             let mut later = Vec::new();
@@ -383,11 +393,11 @@ impl Backend for Yrs {
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
         let text = self.text_ref(&Arc::from(name));
         let assoc = if before { Assoc::Before } else { Assoc::After };
-        let mut txn = self.doc.transact_mut();
+        let txn = self.doc.transact();
         if at.utf16 > text.len(&txn) as usize {
             return None;
         }
-        Some(text.sticky_index(&mut txn, clip(at.utf16), assoc)?.encode_v1())
+        Some(text.sticky_index(&txn, clip(at.utf16), assoc)?.encode_v1())
     }
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset> {

@@ -206,6 +206,9 @@ mod tests {
     #[test]
     fn a_count_is_paid_for_by_the_bytes_left() {
         assert_eq!(Reader::new(&[2, 0, 0, 0, 0], 0).count("things", 2), Ok(2));
-        assert_eq!(Reader::new(&[3, 0, 0, 0, 0], 7).count("things", 2), Err(GuardError::TooMany { at: 7, what: "things", count: 3, max: 2 }));
+        assert_eq!(
+            Reader::new(&[3, 0, 0, 0, 0], 7).count("things", 2),
+            Err(GuardError::TooMany { at: 7, what: "things", count: 3, max: 2 })
+        );
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::diff::Edit;
 use super::node::{LEAF_BYTES_MAX, Node};
-use super::{Edit, Marks, Rope, marks};
+use super::{Marks, Rope, marks};
 use crate::document::Value;
 
 type Model = Vec<(char, Option<Arc<Marks>>)>;

@@ -98,12 +98,7 @@ pub struct Session {
 impl Session {
     /// Starts a conversation about `document`, whose `Hello` is ready to be sent.
     pub fn new(config: Config, role: Role, backend: &str, document: &str, now: Duration) -> Self {
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            flags: 0,
-            backend: backend.to_owned(),
-            document: document.to_owned(),
-        };
+        let hello = Hello { protocol: PROTOCOL_VERSION, flags: 0, backend: backend.to_owned(), document: document.to_owned() };
         let mut outgoing = Outgoing::default();
         outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
         Self {
@@ -199,12 +194,8 @@ impl Session {
         }
         self.sent_at = now;
         if self.phase == Phase::Greeting {
-            let hello = Hello {
-                flags: HELLO_AGAIN,
-                ..self.hello.clone()
-            };
-            self.outgoing
-                .push_latest(Latest::Hello, &Frame::Hello(hello));
+            let hello = Hello { flags: HELLO_AGAIN, ..self.hello.clone() };
+            self.outgoing.push_latest(Latest::Hello, &Frame::Hello(hello));
         } else if self.live || self.heard {
             self.heard = false;
             self.outgoing.push_latest(Latest::Ping, &Frame::Ping);
@@ -221,9 +212,7 @@ impl Session {
 
     /// Says that the transport ended.
     pub fn handle_lost(&mut self, message: &str) {
-        self.shut(CloseReason::Lost {
-            message: message.to_owned(),
-        });
+        self.shut(CloseReason::Lost { message: message.to_owned() });
     }
 
     /// Looks at the replica once after a batch of `handle_*` calls, and announces what changed.
@@ -244,8 +233,7 @@ impl Session {
         let live = level && self.phase == Phase::Streaming && !self.missed;
         if live != self.live {
             self.live = live;
-            self.events
-                .push_back(if live { Event::Live } else { Event::Behind });
+            self.events.push_back(if live { Event::Live } else { Event::Behind });
         }
         if live {
             self.compare_digests(ours, replica);
@@ -296,9 +284,7 @@ impl Session {
     fn exchange(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         self.missed = false;
-        self.phase = Phase::Exchanging {
-            ours: Hash::of(&version),
-        };
+        self.phase = Phase::Exchanging { ours: Hash::of(&version) };
         self.send_version(&version, true);
     }
 
@@ -306,21 +292,11 @@ impl Session {
         let (bytes, max) = (version.len() + 1, self.config.frame_bytes_max);
         if bytes > max {
             let (bytes, bytes_max) = (bytes as u64, max as u64);
-            let error = FrameError::TooLarge {
-                what: "this replica's version",
-                bytes,
-                bytes_max,
-            };
+            let error = FrameError::TooLarge { what: "this replica's version", bytes, bytes_max };
             return self.shut(CloseReason::Protocol(error));
         }
         self.announced = Some(Hash::of(version));
-        self.outgoing.push_latest(
-            Latest::Version,
-            &Frame::Version {
-                want_yours,
-                version,
-            },
-        );
+        self.outgoing.push_latest(Latest::Version, &Frame::Version { want_yours, version });
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
@@ -331,22 +307,15 @@ impl Session {
                 return;
             }
             self.our_digest = Some((ours, digest));
-            let frame = Frame::Digest {
-                version: ours,
-                digest,
-            };
+            let frame = Frame::Digest { version: ours, digest };
             self.outgoing.push_latest(Latest::Digest, &frame);
         }
-        let (Some((_, digest)), Some((version, theirs))) = (self.our_digest, self.their_digest)
-        else {
+        let (Some((_, digest)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
             return;
         };
         if version == ours && theirs != digest && self.divergence_told != Some(ours) {
             self.divergence_told = Some(ours);
-            self.events.push_back(Event::Diverged {
-                ours: digest,
-                theirs,
-            });
+            self.events.push_back(Event::Diverged { ours: digest, theirs });
         }
     }
 }

@@ -30,8 +30,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn push_latest(&mut self, kind: Latest, frame: &Frame<'_>) {
-        self.items
-            .retain(|item| !matches!(item, Item::Latest(other, _) if *other == kind));
+        self.items.retain(|item| !matches!(item, Item::Latest(other, _) if *other == kind));
         self.items.push_back(Item::Latest(kind, frame.encode()));
     }
 
@@ -45,8 +44,7 @@ impl Outgoing {
             end -= 1;
         }
         let message = message[..end].to_owned();
-        self.items
-            .push_back(Item::Once(Frame::Close { code, message }.encode()));
+        self.items.push_back(Item::Once(Frame::Close { code, message }.encode()));
     }
 
     pub(super) fn clear(&mut self) {
@@ -61,18 +59,11 @@ impl Outgoing {
         let part_max = FRAGMENT_BYTES.min(frame_bytes_max / 2);
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
-            Item::Update { update, .. } if update.len() <= part_max => {
-                Some(Frame::Update(&update).encode())
-            }
+            Item::Update { update, .. } if update.len() <= part_max => Some(Frame::Update(&update).encode()),
             Item::Update { update, sent } => {
                 let end = update.len().min(sent + part_max);
                 let (total, offset) = (update.len() as u64, sent as u64);
-                let frame = Frame::Fragment {
-                    total,
-                    offset,
-                    part: &update[sent..end],
-                }
-                .encode();
+                let frame = Frame::Fragment { total, offset, part: &update[sent..end] }.encode();
                 if end < update.len() {
                     self.items.push_front(Item::Update { update, sent: end });
                 }

@@ -36,19 +36,12 @@ impl Session {
                 self.heard = true;
                 self.on_have(theirs, replica);
             }
-            Frame::Version {
-                want_yours,
-                version,
-            } => {
+            Frame::Version { want_yours, version } => {
                 self.heard = true;
                 self.on_version(want_yours, version, replica)?;
             }
             Frame::Update(update) => self.on_update(update, replica)?,
-            Frame::Fragment {
-                total,
-                offset,
-                part,
-            } => {
+            Frame::Fragment { total, offset, part } => {
                 self.on_fragment(total, offset, part, replica)?;
             }
             Frame::Digest { version, digest } => self.their_digest = Some((version, digest)),
@@ -60,11 +53,7 @@ impl Session {
         let ours = &self.hello;
         let same = |what, ours: &str, theirs: &str| {
             let (same, ours, theirs) = (ours == theirs, ours.to_owned(), theirs.to_owned());
-            if same {
-                Ok(())
-            } else {
-                Err(CloseReason::Incompatible { what, ours, theirs })
-            }
+            if same { Ok(()) } else { Err(CloseReason::Incompatible { what, ours, theirs }) }
         };
         let protocols = (ours.protocol.to_string(), theirs.protocol.to_string());
         same("protocol version", &protocols.0, &protocols.1)?;
@@ -77,8 +66,7 @@ impl Session {
             self.announce(ours);
         }
         if theirs.flags & HELLO_AGAIN != 0 {
-            self.outgoing
-                .push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
+            self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         }
         Ok(())
     }
@@ -102,12 +90,7 @@ impl Session {
         }
     }
 
-    fn on_version(
-        &mut self,
-        want_yours: bool,
-        version: &[u8],
-        replica: &dyn Replica,
-    ) -> Result<(), CloseReason> {
+    fn on_version(&mut self, want_yours: bool, version: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
         let theirs = Hash::of(version);
         let our_version = replica.version();
         let ours = Hash::of(&our_version);
@@ -132,37 +115,22 @@ impl Session {
 
     fn on_update(&mut self, update: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
         self.heard = true;
-        check(
-            "an update",
-            update.len() as u64,
-            self.config.update_bytes_max,
-        )?;
+        check("an update", update.len() as u64, self.config.update_bytes_max)?;
         // Before it is applied, as the replica calls its listeners from within.
         if self.recent.len() == RECENT_UPDATES_MAX {
             self.recent.pop_front();
         }
         self.recent.push_back(Hash::of(update));
         replica.apply(update).map_err(refused)?;
-        self.events.push_back(Event::RemoteUpdate {
-            bytes: update.len(),
-        });
+        self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
         Ok(())
     }
 
-    fn on_fragment(
-        &mut self,
-        total: u64,
-        offset: u64,
-        part: &[u8],
-        replica: &dyn Replica,
-    ) -> Result<(), CloseReason> {
+    fn on_fragment(&mut self, total: u64, offset: u64, part: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
         self.heard = true;
         let total = check("an update", total, self.config.update_bytes_max)?;
         if offset == 0 {
-            self.assembly = Some(Assembly {
-                total,
-                bytes: Vec::new(),
-            });
+            self.assembly = Some(Assembly { total, bytes: Vec::new() });
         }
         let Some(mut assembly) = self.assembly.take() else {
             return Ok(());
@@ -174,12 +142,7 @@ impl Session {
         let (bytes, bytes_max) = ((assembly.bytes.len() + part.len()) as u64, total as u64);
         if bytes > bytes_max {
             let what = "a fragmented update";
-            return Err(FrameError::TooLarge {
-                what,
-                bytes,
-                bytes_max,
-            }
-            .into());
+            return Err(FrameError::TooLarge { what, bytes, bytes_max }.into());
         }
         assembly.bytes.extend_from_slice(part);
         if bytes == bytes_max {
@@ -190,12 +153,7 @@ impl Session {
     }
 }
 
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the shape that `map_err` wants"
-)]
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn refused(refusal: crate::replica::Refusal) -> CloseReason {
-    CloseReason::Refused {
-        message: refusal.to_string(),
-    }
+    CloseReason::Refused { message: refusal.to_string() }
 }

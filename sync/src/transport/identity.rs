@@ -26,9 +26,7 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("fingerprint", &self.fingerprint())
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
     }
 }
 
@@ -38,13 +36,8 @@ impl Identity {
         let wrap = |error: rcgen::Error| IdentityError::Certificate(error.into());
         let key = KeyPair::generate().map_err(wrap)?;
         let names = vec![SERVER_NAME.to_owned()];
-        let certificate = CertificateParams::new(names)
-            .and_then(|params| params.self_signed(&key))
-            .map_err(wrap)?;
-        Ok(Self {
-            certificate: certificate.der().to_vec(),
-            key: key.serialize_der(),
-        })
+        let certificate = CertificateParams::new(names).and_then(|params| params.self_signed(&key)).map_err(wrap)?;
+        Ok(Self { certificate: certificate.der().to_vec(), key: key.serialize_der() })
     }
 
     /// What [`certificate_der`](Self::certificate_der) and [`key_der`](Self::key_der) returned. Whether they fit shows when a server starts.

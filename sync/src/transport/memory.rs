@@ -23,10 +23,7 @@ pub struct MemorySource(Receiver<Vec<u8>>);
 pub fn memory_pair(frames: usize) -> (Memory, Memory) {
     let (there, here_receives) = channel(frames.max(1));
     let (back, there_receives) = channel(frames.max(1));
-    let end = |sender, receiver| Memory {
-        sink: MemorySink(Some(sender)),
-        source: MemorySource(receiver),
-    };
+    let end = |sender, receiver| Memory { sink: MemorySink(Some(sender)), source: MemorySource(receiver) };
     (end(there, there_receives), end(back, here_receives))
 }
 

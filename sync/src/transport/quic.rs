@@ -47,10 +47,7 @@ pub(crate) struct QuicSource {
 impl Quic {
     pub(crate) fn accepted(send: SendStream, recv: RecvStream, config: &Config) -> Self {
         let source = QuicSource::new(recv, config);
-        Self {
-            sink: QuicSink { send, owned: None },
-            source,
-        }
+        Self { sink: QuicSink { send, owned: None }, source }
     }
 }
 
@@ -65,10 +62,7 @@ impl Transport for Quic {
 
 impl FrameSink for QuicSink {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
-        self.send
-            .write_all(&frame)
-            .await
-            .map_err(TransportError::lost)
+        self.send.write_all(&frame).await.map_err(TransportError::lost)
     }
 
     async fn finish(&mut self) -> Result<(), TransportError> {
@@ -87,11 +81,7 @@ impl FrameSink for QuicSink {
 
 impl QuicSource {
     fn new(recv: RecvStream, config: &Config) -> Self {
-        Self {
-            recv,
-            buffer: Vec::new(),
-            frame_bytes_max: config.frame_bytes_max,
-        }
+        Self { recv, buffer: Vec::new(), frame_bytes_max: config.frame_bytes_max }
     }
 }
 
@@ -124,56 +114,27 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<Quic, Co
     let seen = Arc::new(OnceLock::new());
     let pinned = client_config(ticket.fingerprint(), Arc::clone(&seen), config);
     endpoint.set_default_client_config(pinned.map_err(ConnectError::Crypto)?);
-    let unreachable = |source: BoxError| ConnectError::Unreachable {
-        host: ticket.host().to_owned(),
-        port: ticket.port(),
-        source,
-    };
-    let connecting = endpoint
-        .connect(address, SERVER_NAME)
-        .map_err(|e| unreachable(e.into()))?;
+    let unreachable = |source: BoxError| ConnectError::Unreachable { host: ticket.host().to_owned(), port: ticket.port(), source };
+    let connecting = endpoint.connect(address, SERVER_NAME).map_err(|e| unreachable(e.into()))?;
     let connection = connecting.await.map_err(|error| match seen.get() {
-        Some(&theirs) if theirs != ticket.fingerprint() => ConnectError::WrongFingerprint {
-            ticket: ticket.fingerprint(),
-            theirs,
-        },
+        Some(&theirs) if theirs != ticket.fingerprint() => ConnectError::WrongFingerprint { ticket: ticket.fingerprint(), theirs },
         _ => unreachable(error.into()),
     })?;
-    let (send, recv) = connection
-        .open_bi()
-        .await
-        .map_err(|e| unreachable(e.into()))?;
+    let (send, recv) = connection.open_bi().await.map_err(|e| unreachable(e.into()))?;
     let source = QuicSource::new(recv, config);
-    Ok(Quic {
-        sink: QuicSink {
-            send,
-            owned: Some((connection, endpoint)),
-        },
-        source,
-    })
+    Ok(Quic { sink: QuicSink { send, owned: Some((connection, endpoint)) }, source })
 }
 
 async fn resolve(ticket: &Ticket) -> Result<SocketAddr, ConnectError> {
-    let wrap = |source| ConnectError::Resolve {
-        host: ticket.host().to_owned(),
-        source,
-    };
+    let wrap = |source| ConnectError::Resolve { host: ticket.host().to_owned(), source };
     let found = tokio::net::lookup_host((ticket.host(), ticket.port())).await;
     let none = || wrap(std::io::ErrorKind::NotFound.into());
     found.map_err(wrap)?.next().ok_or_else(none)
 }
 
-fn client_config(
-    expected: Fingerprint,
-    seen: Arc<OnceLock<Fingerprint>>,
-    config: &Config,
-) -> Result<ClientConfig, BoxError> {
+fn client_config(expected: Fingerprint, seen: Arc<OnceLock<Fingerprint>>, config: &Config) -> Result<ClientConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Pinned {
-        expected,
-        seen,
-        provider: Arc::clone(&provider),
-    };
+    let verifier = Pinned { expected, seen, provider: Arc::clone(&provider) };
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -189,10 +150,7 @@ fn client_config(
 }
 
 /// A server's side, with limits where quinn has none or generous ones, and without 0-RTT.
-pub(crate) fn server_config(
-    identity: &Identity,
-    config: &Config,
-) -> Result<ServerConfig, BoxError> {
+pub(crate) fn server_config(identity: &Identity, config: &Config) -> Result<ServerConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -263,8 +221,6 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -35,12 +35,7 @@ impl Drop for Guard {
 
 impl Inner {
     fn integrate(&mut self) {
-        while let Some(id) = self
-            .pending
-            .keys()
-            .copied()
-            .find(|id| self.head(id.0) + 1 >= id.1)
-        {
+        while let Some(id) = self.pending.keys().copied().find(|id| self.head(id.0) + 1 >= id.1) {
             let payload = self.pending.remove(&id).expect("just found");
             if self.head(id.0) < id.1 {
                 self.heads.insert(id.0, id.1);
@@ -63,12 +58,7 @@ impl Inner {
 impl Mock {
     pub(crate) fn new(id: u64) -> Arc<Self> {
         let (inner, listener_ids, applied) = Default::default();
-        Arc::new(Self {
-            id,
-            inner,
-            listener_ids,
-            applied,
-        })
+        Arc::new(Self { id, inner, listener_ids, applied })
     }
 
     pub(crate) fn add(&self, payload: &[u8]) -> Vec<u8> {
@@ -106,9 +96,7 @@ fn encode<'a>(ops: impl Iterator<Item = (&'a Id, &'a Vec<u8>)>) -> Vec<u8> {
 }
 
 fn number(bytes: &mut &[u8]) -> Result<u64, Refusal> {
-    let (head, rest) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| Refusal::new("a number is cut"))?;
+    let (head, rest) = bytes.split_first_chunk().ok_or_else(|| Refusal::new("a number is cut"))?;
     *bytes = rest;
     Ok(u64::from_le_bytes(*head))
 }
@@ -120,10 +108,7 @@ impl Replica for Mock {
 
     fn version(&self) -> Vec<u8> {
         let inner = self.lock();
-        let numbers = inner
-            .heads
-            .iter()
-            .flat_map(|(replica, head)| [*replica, *head]);
+        let numbers = inner.heads.iter().flat_map(|(replica, head)| [*replica, *head]);
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
@@ -171,8 +156,7 @@ impl Replica for Mock {
         for ((replica, counter), payload) in &self.lock().ops {
             let mut hash = u128::from(*replica) << 64 | u128::from(*counter);
             for byte in payload {
-                hash = (hash ^ u128::from(*byte))
-                    .wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+                hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
             }
             digest ^= hash;
         }

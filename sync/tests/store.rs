@@ -1,0 +1,92 @@
+//! Two stores of the engine, kept level over memory and over QUIC, on both backends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use exostate::{Automerge, Backend, Counter, MovableList, State, Store, Text, Yrs};
+use exostate_sync::{Config, Documents, Peer, Role, Server, memory_pair};
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Board {
+    title: String,
+    notes: Text,
+    cards: MovableList<String>,
+    votes: Counter,
+}
+
+/// A guard against a hang, no measure.
+const HANG: Duration = Duration::from_secs(60);
+
+fn edit<B: Backend>(store: &Store<Board, B>, who: &str, rounds: usize) {
+    for round in 0..rounds {
+        store
+            .change(|board| {
+                board.title().set(format!("{who} {round}"))?;
+                board.notes().push_str(&format!("{who}{round} "))?;
+                board.votes().add(1)?;
+                board.cards().insert(0, format!("{who} {round}")).map(drop)
+            })
+            .expect("it can be written");
+    }
+}
+
+async fn level<B: Backend>(here: &Store<Board, B>, there: &Store<Board, B>) {
+    let waiting = async {
+        while here.version() != there.version() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(HANG, waiting).await.expect("the replicas did not become level");
+    assert_eq!(here.view(), there.view());
+    assert_eq!(here.digest(), there.digest());
+}
+
+async fn over_memory<B: Backend>() {
+    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    edit(&here, "here", 5);
+    edit(&there, "there", 5);
+    let (left, right) = memory_pair(8);
+    let peer = Peer::over(Arc::new(here.clone()), "board", left, Role::Initiator, Config::default());
+    let _other = Peer::over(Arc::new(there.clone()), "board", right, Role::Responder, Config::default());
+    peer.live().await.expect("live");
+    edit(&here, "here again", 5);
+    edit(&there, "there again", 5);
+    level(&here, &there).await;
+    assert_eq!((here.view().votes.value(), here.view().cards.len()), (20, 20));
+}
+
+async fn over_quic<B: Backend>() {
+    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let documents = Documents::new().with("board", Arc::new(here.clone())).expect("a name");
+    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), documents).await.expect("a server");
+    let ticket = server.ticket("board").expect("a ticket");
+    for round in 0..3 {
+        edit(&here, "before", 3);
+        let peer = Peer::connect(Arc::new(there.clone()), ticket.clone()).await.expect("connected");
+        peer.live().await.expect("live");
+        edit(&here, "during", 3);
+        edit(&there, "during", 3);
+        if round < 2 {
+            // Abrupt: what is in flight may be lost, and comes with the next connection.
+            drop(peer);
+            edit(&there, "after", 3);
+        } else {
+            level(&here, &there).await;
+            peer.disconnect().await;
+        }
+    }
+    assert_eq!((here.view().votes.value(), here.view().cards.len()), (33, 33), "nothing is lost or doubled");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_become_level_over_memory() {
+    over_memory::<Yrs>().await;
+    over_memory::<Automerge>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_become_level_over_quic() {
+    over_quic::<Yrs>().await;
+    over_quic::<Automerge>().await;
+}
