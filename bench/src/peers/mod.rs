@@ -5,6 +5,7 @@
 
 mod automerge;
 mod autosurgeon;
+mod exostate;
 mod loro;
 mod yrs;
 
@@ -17,7 +18,7 @@ use crate::work::recording::Patch;
 
 /// Every system, in the order in which they take turns; what will be compared runs close together.
 fn all() -> Vec<System> {
-    let groups = [yrs::systems(), loro::systems(), automerge::systems(), autosurgeon::systems()];
+    let groups = [exostate::systems(), yrs::systems(), loro::systems(), automerge::systems(), autosurgeon::systems()];
     groups.into_iter().flatten().collect()
 }
 

@@ -1,0 +1,218 @@
+//! exostate on both backends: a typed change and its update; an import until the view and a watcher have it.
+
+use std::any::Any;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use exostate::{Applied, Automerge, Backend, Map, MovableList, State, Store, Subscription, Text, Yrs};
+use parking_lot::Mutex;
+
+use super::{Board, Boards, NewBoard, System, TextPeer};
+use crate::work::cards::{Card, Change, Edit};
+use crate::work::recording::Patch;
+
+/// exostate on yrs and on automerge.
+pub fn systems() -> Vec<System> {
+    vec![system::<Yrs>("exostate-yrs"), system::<Automerge>("exostate-automerge")]
+}
+
+fn system<B: Backend>(name: &'static str) -> System {
+    System {
+        map: Some(Boards::of::<StateBoard<MapState, B>>()),
+        list: Some(Boards::of::<StateBoard<ListState, B>>()),
+        text: Some(|_| Ok(Box::new(StateText::<B>::new()))),
+        ..System::named(name)
+    }
+}
+
+/// A card as a state.
+#[derive(State, Clone, Debug, PartialEq)]
+struct Record {
+    id: String,
+    text: String,
+    done: bool,
+    points: i64,
+}
+
+impl From<&Card> for Record {
+    fn from(card: &Card) -> Self {
+        Self { id: card.id.clone(), text: card.text.clone(), done: card.done, points: card.points }
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct MapState {
+    cards: Map<String, Record>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct ListState {
+    cards: MovableList<Record>,
+}
+
+/// A state of cards by key or by index.
+trait Cards: State {
+    fn build(cards: &[Card]) -> Self;
+    fn find(&self, index: usize, key: &str) -> Option<&Record>;
+    fn edit<B: Backend>(store: &Store<Self, B>, edit: &Edit) -> Result<()>;
+    fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription;
+}
+
+fn change(record: &RecordNode<exostate::Edit<'_>>, change: &Change) -> Result<(), exostate::ChangeError> {
+    match change {
+        Change::Text(text) => record.text().set(text.as_str()),
+        Change::Done(done) => record.done().set(*done),
+        Change::Points(points) => record.points().set(*points),
+    }
+}
+
+impl Cards for MapState {
+    fn build(cards: &[Card]) -> Self {
+        Self { cards: cards.iter().map(|card| (card.id.clone(), card.into())).collect() }
+    }
+
+    fn find(&self, _index: usize, key: &str) -> Option<&Record> {
+        self.cards.get(key)
+    }
+
+    fn edit<B: Backend>(store: &Store<Self, B>, edit: &Edit) -> Result<()> {
+        Ok(store.change(|state| change(&state.cards().get(edit.key.as_str()), &edit.change))?)
+    }
+
+    fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription {
+        store.watch(Self::path().cards().any(), |card| drop(black_box(card.new())))
+    }
+}
+
+impl Cards for ListState {
+    fn build(cards: &[Card]) -> Self {
+        Self { cards: cards.iter().map(Record::from).collect() }
+    }
+
+    fn find(&self, index: usize, _key: &str) -> Option<&Record> {
+        self.cards.get(index)
+    }
+
+    fn edit<B: Backend>(store: &Store<Self, B>, edit: &Edit) -> Result<()> {
+        let id = store.view().cards.id_at(edit.index).context("no such card")?;
+        Ok(store.change(|state| change(&state.cards().get(id), &edit.change))?)
+    }
+
+    fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription {
+        store.watch(Self::path().cards().any(), |card| drop(black_box(card.new())))
+    }
+}
+
+/// The update that the last change made.
+type Last = Arc<Mutex<Option<Arc<[u8]>>>>;
+
+/// Keeps the bytes of each update, as a connection would take them.
+fn capture<S: State, B: Backend>(store: &Store<S, B>) -> (Last, Subscription) {
+    let last = Last::default();
+    let sink = Arc::clone(&last);
+    let subscription = store.on_update(move |update| *sink.lock() = Some(Arc::clone(update.bytes)));
+    (last, subscription)
+}
+
+fn take(last: &Last) -> Result<Vec<u8>> {
+    Ok(last.lock().take().context("the change made no update")?.to_vec())
+}
+
+struct StateBoard<S: State, B: Backend> {
+    store: Store<S, B>,
+    last: Last,
+    _subscriptions: [Subscription; 2],
+}
+
+impl<S: Cards, B: Backend> StateBoard<S, B> {
+    fn around(store: Store<S, B>) -> Self {
+        let watch = S::watch(&store);
+        let (last, captured) = capture(&store);
+        Self { store, last, _subscriptions: [watch, captured] }
+    }
+}
+
+impl<S: Cards, B: Backend> NewBoard for StateBoard<S, B> {
+    fn build(cards: &[Card]) -> Result<Self> {
+        let store = Store::new();
+        store.reconcile(&S::build(cards))?;
+        Ok(Self::around(store))
+    }
+
+    fn open(saved: &[u8]) -> Result<Self> {
+        Ok(Self::around(Store::open(saved)?))
+    }
+}
+
+impl<S: Cards, B: Backend> Board for StateBoard<S, B> {
+    fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
+        S::edit(&self.store, edit)?;
+        take(&self.last)
+    }
+
+    fn remote(&mut self, update: &[u8]) -> Result<()> {
+        ensure!(self.store.apply(update)? == Applied::Changed, "the update changed nothing");
+        Ok(())
+    }
+
+    fn card(&self, index: usize, key: &str) -> Result<Card> {
+        let view = self.store.view();
+        let record = view.find(index, key).context("no such card")?;
+        Ok(Card { id: record.id.clone(), text: record.text.clone(), done: record.done, points: record.points })
+    }
+
+    fn save(&mut self) -> Result<Vec<u8>> {
+        Ok(self.store.save())
+    }
+
+    fn view(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(self.store.view()))
+    }
+
+    fn fresh_view(&self) -> Option<Box<dyn Any>> {
+        Some(Box::new(self.store.reread()))
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct TextState {
+    text: Text,
+}
+
+struct StateText<B: Backend> {
+    store: Store<TextState, B>,
+    last: Last,
+    _subscription: Subscription,
+}
+
+impl<B: Backend> StateText<B> {
+    fn new() -> Self {
+        let store = Store::new();
+        let (last, subscription) = capture(&store);
+        Self { store, last, _subscription: subscription }
+    }
+}
+
+impl<B: Backend> TextPeer for StateText<B> {
+    fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>> {
+        self.store
+            .change(|state| patches.iter().try_for_each(|patch| state.text().splice(patch.at..patch.at + patch.delete, &patch.insert)))?;
+        take(&self.last)
+    }
+
+    fn remote(&mut self, update: &[u8]) -> Result<()> {
+        self.store.apply(update)?;
+        black_box(self.store.view().text.len());
+        Ok(())
+    }
+
+    fn text(&self) -> Result<String> {
+        Ok(self.store.view().text.to_string())
+    }
+
+    fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+        // An update of automerge is its changes one after the other.
+        Ok(vec![if B::NAME == Yrs::NAME { yrs::merge_updates_v1(updates)? } else { updates.concat() }])
+    }
+}
