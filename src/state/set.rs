@@ -162,8 +162,13 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     pub fn insert(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
         let item = item.into();
         let found = self.place.look(|set: &Set<T>| set.0.contains(&item))?;
-        // Written even where it is in: the element then survives a removal elsewhere that does not know of this addition.
-        self.place.write(|writer| writer.at(&segment_of(&item), |writer| writer.put(Value::Bool(true))))?;
+        // Written even where it is in, so that it survives a removal elsewhere that does not know of this addition. The value says
+        // nothing, but another one makes an op on every backend.
+        let write = |writer: &mut Writer<'_, '_>| {
+            let flag = writer.own() == Some(Value::Bool(true));
+            writer.put(Value::Bool(!flag));
+        };
+        self.place.write(|writer| writer.at(&segment_of(&item), |writer| write(writer)))?;
         Ok(!found)
     }
 

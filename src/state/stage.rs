@@ -121,9 +121,13 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
+        // Writing what is there already would compete with what others write, on yrs though not on automerge.
+        if self.register(path) == value {
+            return;
+        }
         let key = Key::from(path);
         self.touch(&key);
-        if value.is_none() && self.document.register(path).is_none() {
+        if self.ops.registers.contains_key(&key) && self.document.register(path) == value {
             self.ops.registers.remove(&key);
         } else {
             self.ops.registers.insert(key, value);

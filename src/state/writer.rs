@@ -25,7 +25,12 @@ impl<'c, 'd> Writer<'c, 'd> {
         &self.path
     }
 
-    /// Writes the register at the path.
+    /// The staged register at the path.
+    pub(crate) fn own(&self) -> Option<Value> {
+        self.core.register(&self.path)
+    }
+
+    /// Writes the register at the path, unless it holds this value.
     pub fn put(&mut self, value: Value) {
         self.core.put(&self.path, Some(value));
     }

@@ -1,0 +1,329 @@
+//! The concurrent cases of `docs/merging.md`, one by one, on both backends.
+
+mod support;
+
+use exostate::{Automerge, Backend, Counter, Store, Text, Yrs};
+use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
+
+type Replica<B> = Store<Everything, B>;
+
+/// Two replicas with a common beginning, and what each does before they meet.
+fn meet<B: Backend>(common: impl Fn(&Replica<B>), ours: impl Fn(&Replica<B>), theirs: impl Fn(&Replica<B>)) -> Replica<B> {
+    let here = support::store::<B>(1);
+    common(&here);
+    let there = here.fork().expect("a fork");
+    ours(&here);
+    theirs(&there);
+    here.merge(&there).expect("an honest update");
+    there.merge(&here).expect("an honest update");
+    assert_eq!(here.view(), there.view());
+    assert_eq!(here.digest(), there.digest());
+    assert_eq!(here.version(), there.version());
+    support::check_view(&here);
+    support::check_view(&there);
+    here
+}
+
+/// Runs a case on both backends.
+macro_rules! case {
+    ($name:ident, $common:expr, $ours:expr, $theirs:expr, |$merged:ident| $check:expr) => {
+        #[test]
+        fn $name() {
+            fn run<B: Backend>() {
+                let $merged = meet::<B>(
+                    |store| store.change(|state| ($common)(&state)).expect("it can be written"),
+                    |store| store.change(|state| ($ours)(&state)).expect("it can be written"),
+                    |store| store.change(|state| ($theirs)(&state)).expect("it can be written"),
+                );
+                let $merged = $merged.view();
+                $check
+            }
+            run::<Yrs>();
+            run::<Automerge>();
+        }
+    };
+}
+
+type State<'a> = <Everything as exostate::State>::Node<exostate::Edit<'a>>;
+type Done = Result<(), exostate::ChangeError>;
+
+fn card(text: &str) -> Card {
+    Card { text: text.to_owned(), done: false, body: Text::new(), labels: exostate::Set::new() }
+}
+
+fn person(name: &str) -> Person {
+    Person { name: name.to_owned(), age: 0, likes: Counter::new(0), bio: Text::new(), pets: exostate::Map::new() }
+}
+
+fn nothing(_: &State<'_>) -> Done {
+    Ok(())
+}
+
+fn first_card(state: &State<'_>) -> exostate::ElementId {
+    state.cards().value().expect("the cards").id_at(0).expect("a card")
+}
+
+fn node(state: &State<'_>, label: &str) -> exostate::ElementId {
+    let tree = state.outline().value().expect("the tree");
+    tree.walk().into_iter().find(|(_, _, item)| item.label == label).expect("the node").1
+}
+
+case!(two_values_of_a_register_compete, nothing, |s: &State<'_>| s.title().set("a"), |s: &State<'_>| s.title().set("b"), |view| assert!(
+    view.title == "a" || view.title == "b"
+));
+
+case!(
+    two_fields_of_a_struct_merge,
+    nothing,
+    |s: &State<'_>| s.settings().theme().set("dark"),
+    |s: &State<'_>| s.settings().size().set(7),
+    |view| assert_eq!((view.settings.theme.as_str(), view.settings.size), ("dark", 7))
+);
+
+case!(
+    an_option_filled_twice_is_one_struct,
+    nothing,
+    |s: &State<'_>| s.maybe().set(Settings { theme: "dark".into(), size: 0, flags: exostate::Map::new() }),
+    |s: &State<'_>| s.maybe().set(Settings { theme: String::new(), size: 7, flags: exostate::Map::new() }),
+    |view| assert_eq!(view.maybe.as_ref().map(|found| (found.theme.as_str(), found.size)), Some(("dark", 7)))
+);
+
+case!(
+    an_option_filled_and_emptied_competes,
+    |s: &State<'_>| s.maybe().set(Settings { theme: "old".into(), size: 1, flags: exostate::Map::new() }),
+    |s: &State<'_>| s.maybe().set(None),
+    |s: &State<'_>| s.maybe().some().theme().set("new"),
+    |view| assert!(view.maybe.is_none(), "emptying wins over an edit of the inside")
+);
+
+case!(
+    a_variant_switched_twice_is_one_of_them,
+    nothing,
+    |s: &State<'_>| s.shape().reconcile(&Shape::Circle { radius: 2.0 }),
+    |s: &State<'_>| s.shape().reconcile(&Shape::Label("x".into(), Text::from("y"))),
+    |view| assert!(view.shape == Shape::Circle { radius: 2.0 } || view.shape == Shape::Label("x".into(), Text::from("y")))
+);
+
+case!(
+    a_switch_beside_an_edit_of_the_old_variant,
+    |s: &State<'_>| s.shape().reconcile(&Shape::Circle { radius: 1.0 }),
+    |s: &State<'_>| s.shape().reconcile(&Shape::Nothing),
+    |s: &State<'_>| s.shape().circle().radius().set(5.0),
+    |view| assert!(matches!(view.shape, Shape::Nothing | Shape::Circle { .. }))
+);
+
+case!(
+    two_insertions_into_a_text_both_stay,
+    |s: &State<'_>| s.notes().push_str("<>"),
+    |s: &State<'_>| s.notes().insert(1, "ab"),
+    |s: &State<'_>| s.notes().insert(1, "cd"),
+    |view| assert!(view.notes == "<abcd>" || view.notes == "<cdab>")
+);
+
+case!(
+    typing_within_a_deleted_stretch_stays,
+    |s: &State<'_>| s.notes().push_str("abcdef"),
+    |s: &State<'_>| s.notes().delete(1..5),
+    |s: &State<'_>| s.notes().insert(3, "X"),
+    |view| assert_eq!(view.notes, "aXf")
+);
+
+case!(
+    typing_at_the_end_of_a_mark_is_marked_and_at_its_start_not,
+    |s: &State<'_>| {
+        s.notes().push_str("abc")?;
+        s.notes().mark(1..2, "bold", true)
+    },
+    |s: &State<'_>| s.notes().insert(2, "X"),
+    |s: &State<'_>| s.notes().insert(1, "Y"),
+    |view| {
+        assert_eq!(view.notes, "aYbXc");
+        let marked: Vec<bool> = (0..5).map(|at| view.notes.marks_at(at).is_some()).collect();
+        assert_eq!(marked, [false, false, true, true, false]);
+    }
+);
+
+case!(
+    two_insertions_into_a_list_both_stay,
+    |s: &State<'_>| {
+        s.numbers().push(0)?;
+        s.numbers().push(9)
+    },
+    |s: &State<'_>| s.numbers().insert(1, 1),
+    |s: &State<'_>| s.numbers().insert(1, 2),
+    |view| {
+        let mut found: Vec<i64> = view.numbers.iter().copied().collect();
+        found.sort_unstable();
+        assert_eq!(found, [0, 1, 2, 9]);
+    }
+);
+
+case!(
+    one_element_of_a_list_replaced_twice_stays_twice,
+    |s: &State<'_>| s.numbers().push(0),
+    |s: &State<'_>| s.numbers().set(0, 1),
+    |s: &State<'_>| s.numbers().set(0, 2),
+    |view| {
+        let mut found: Vec<i64> = view.numbers.iter().copied().collect();
+        found.sort_unstable();
+        assert_eq!(found, [1, 2]);
+    }
+);
+
+fn three_cards(state: &State<'_>) -> Done {
+    ["a", "b", "c"].iter().try_for_each(|text| state.cards().push(card(text)).map(drop))
+}
+
+case!(
+    one_element_moved_twice_is_there_once,
+    three_cards,
+    |s: &State<'_>| s.cards().move_to(first_card(s), 1),
+    |s: &State<'_>| s.cards().move_to(first_card(s), 2),
+    |view| {
+        let mut found: Vec<&str> = view.cards.iter().map(|card| card.text.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["a", "b", "c"]);
+    }
+);
+
+case!(
+    removal_wins_over_a_move,
+    three_cards,
+    |s: &State<'_>| s.cards().remove(first_card(s)).map(drop),
+    |s: &State<'_>| s.cards().move_to(first_card(s), 2),
+    |view| assert_eq!(view.cards.iter().map(|card| card.text.as_str()).collect::<Vec<_>>(), ["b", "c"])
+);
+
+case!(
+    removal_wins_over_an_edit_of_an_element,
+    three_cards,
+    |s: &State<'_>| s.cards().remove(first_card(s)).map(drop),
+    |s: &State<'_>| s.cards().get(first_card(s)).body().push_str("x"),
+    |view| assert_eq!(view.cards.len(), 2)
+);
+
+case!(
+    an_edit_and_a_move_of_one_element_merge,
+    three_cards,
+    |s: &State<'_>| s.cards().get(first_card(s)).text().set("A"),
+    |s: &State<'_>| s.cards().move_to(first_card(s), 2),
+    |view| assert_eq!(view.cards.iter().map(|card| card.text.as_str()).collect::<Vec<_>>(), ["b", "c", "A"])
+);
+
+case!(
+    one_key_set_twice_competes,
+    nothing,
+    |s: &State<'_>| s.scores().insert(1, 10),
+    |s: &State<'_>| s.scores().insert(1, 20),
+    |view| assert!(view.scores.len() == 1 && [10, 20].contains(view.scores.get(&1).expect("the key")))
+);
+
+case!(
+    one_key_made_twice_is_one_record,
+    nothing,
+    |s: &State<'_>| {
+        s.people().insert("ada", person("Ada"))?;
+        s.people().get("ada").bio().push_str("x")
+    },
+    |s: &State<'_>| {
+        s.people().insert("ada", person(""))?;
+        s.people().get("ada").age().set(36u32)?;
+        s.people().get("ada").bio().push_str("y")
+    },
+    |view| {
+        let ada = view.people.get("ada").expect("the record");
+        assert_eq!((ada.name.as_str(), ada.age), ("Ada", 36));
+        assert!(ada.bio == "xy" || ada.bio == "yx");
+    }
+);
+
+case!(
+    removal_of_a_record_wins_over_an_edit,
+    |s: &State<'_>| s.people().insert("ada", person("Ada")),
+    |s: &State<'_>| s.people().remove("ada").map(drop),
+    |s: &State<'_>| {
+        s.people().get("ada").age().set(36u32)?;
+        s.people().get("ada").pets().insert("rex", Pet { kind: "dog".into(), legs: 4 })
+    },
+    |view| assert!(view.people.is_empty())
+);
+
+#[test]
+fn an_edit_of_a_removed_record_does_not_come_back_with_the_key() {
+    fn run<B: Backend>() {
+        let merged = meet::<B>(
+            |store| store.change(|state| state.people().insert("ada", person("Ada"))).expect("it can be written"),
+            |store| assert!(store.change(|state| state.people().remove("ada")).expect("it can be removed")),
+            |store| {
+                let edit = store.change(|state| {
+                    state.people().get("ada").age().set(36u32)?;
+                    state.people().get("ada").bio().push_str("ghost")
+                });
+                edit.expect("it can be written");
+            },
+        );
+        assert!(merged.view().people.is_empty());
+        merged.change(|state| state.people().insert("ada", person("Another"))).expect("it can be written");
+        let view = merged.view();
+        let ada = view.people.get("ada").expect("the record");
+        assert_eq!((ada.age, ada.bio.len()), (0, 0), "the edit came back");
+        support::check_view(&merged);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+case!(
+    an_addition_that_the_remover_did_not_see_wins,
+    |s: &State<'_>| s.tags().insert("x").map(drop),
+    |s: &State<'_>| s.tags().remove("x").map(drop),
+    |s: &State<'_>| s.tags().insert("x").map(drop),
+    |view| assert!(view.tags.contains("x"))
+);
+
+case!(
+    an_element_added_twice_is_in_once,
+    nothing,
+    |s: &State<'_>| s.tags().insert("x").map(drop),
+    |s: &State<'_>| s.tags().insert("x").map(drop),
+    |view| assert_eq!(view.tags.len(), 1)
+);
+
+case!(
+    two_additions_to_a_counter_both_count,
+    |s: &State<'_>| s.votes().add(1),
+    |s: &State<'_>| s.votes().add(2),
+    |s: &State<'_>| s.votes().add(-10),
+    |view| assert_eq!(view.votes, -7)
+);
+
+fn two_nodes(state: &State<'_>) -> Done {
+    ["a", "b"].iter().try_for_each(|label| state.outline().push(None, Item { label: (*label).to_owned() }).map(drop))
+}
+
+case!(
+    two_moves_never_make_a_cycle,
+    two_nodes,
+    |s: &State<'_>| s.outline().move_to(node(s, "a"), Some(node(s, "b")), 0),
+    |s: &State<'_>| s.outline().move_to(node(s, "b"), Some(node(s, "a")), 0),
+    |view| {
+        let shape: Vec<(usize, &str)> = view.outline.walk().into_iter().map(|(depth, _, item)| (depth, item.label.as_str())).collect();
+        assert_eq!(shape, [(0, "a"), (1, "b")], "the node with the smaller id is the root");
+    }
+);
+
+case!(
+    a_node_moved_into_a_removed_one_stands_at_the_root,
+    two_nodes,
+    |s: &State<'_>| s.outline().move_to(node(s, "a"), Some(node(s, "b")), 0),
+    |s: &State<'_>| s.outline().remove(node(s, "b")).map(drop),
+    |view| assert_eq!(view.outline.walk().into_iter().map(|(depth, _, item)| (depth, item.label.as_str())).collect::<Vec<_>>(), [(0, "a")])
+);
+
+case!(
+    removal_of_a_node_wins_over_its_move,
+    two_nodes,
+    |s: &State<'_>| s.outline().move_to(node(s, "a"), Some(node(s, "b")), 0),
+    |s: &State<'_>| s.outline().remove(node(s, "a")).map(drop),
+    |view| assert_eq!(view.outline.len(), 1)
+);

@@ -1,0 +1,174 @@
+//! Promise: bytes from strangers are refused or applied, and never harm the store.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use exostate::{ApplyError, Automerge, Backend, GuardError, ImportError, Limits, Options, Store, Yrs};
+use support::Everything;
+
+/// A store with something in it.
+fn store<B: Backend>() -> Store<Everything, B> {
+    let store = support::store::<B>(1);
+    store.change(|state| state.title().set("before")).expect("it can be written");
+    store
+}
+
+/// The bytes are refused by the guard, and the store is unharmed and usable.
+fn refused<B: Backend>(bytes: &[u8]) {
+    let store = store::<B>();
+    let (view, digest, version) = (store.view(), store.digest(), store.version());
+    let started = Instant::now();
+    assert!(store.apply(bytes).is_err(), "a bomb was applied");
+    // A guard against the bomb going off (seconds), far above what the walk takes.
+    assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
+    assert_eq!((store.view(), store.digest(), store.version()), (view, digest, version));
+    assert!(Store::<Everything, B>::open_with(bytes, Options::new().with_trusted_limits(Limits::stranger())).is_err());
+    store.change(|state| state.title().set("after")).expect("the store is usable");
+    support::check_view(&store);
+}
+
+#[test]
+fn nested_values_do_not_overflow_the_stack() {
+    // One client, one block: a list item in the root `L:x` whose value nests 7,000 lists.
+    let mut bytes = vec![1, 1, 5, 0, 8, 1, 3, b'L', b':', b'x', 1];
+    bytes.extend([0x75, 1].repeat(7_000));
+    bytes.extend([0x7e, 0]);
+    refused::<Yrs>(&bytes);
+}
+
+#[test]
+fn a_claimed_count_allocates_nothing() {
+    refused::<Yrs>(&[0xff, 0xff, 0xff, 0x7f, 0x00]);
+}
+
+#[test]
+fn version_2_of_the_encoding_is_refused() {
+    refused::<Yrs>(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_deflate_bomb_is_not_inflated() {
+    // 256 MiB of zeros deflate to 256 KiB.
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    let zeros = vec![0u8; 1 << 20];
+    for _ in 0..256 {
+        std::io::Write::write_all(&mut encoder, &zeros).expect("memory");
+    }
+    let deflated = encoder.finish().expect("memory");
+    let mut bytes = vec![0x85, 0x6f, 0x4a, 0x83, 0, 0, 0, 0, 2];
+    let mut len = deflated.len();
+    while len >= 0x80 {
+        bytes.push((len & 0x7f) as u8 | 0x80);
+        len >>= 7;
+    }
+    bytes.push(len as u8);
+    bytes.extend(deflated);
+    refused::<Automerge>(&bytes);
+}
+
+#[test]
+fn truncated_and_damaged_updates_are_refused_or_wait() {
+    fn run<B: Backend>() {
+        let other = support::store::<B>(2);
+        for kind in 0..support::KINDS {
+            support::apply(&other, &support::Op { kind, a: 3, b: 7, text: "text".to_owned() });
+        }
+        let update = other.update_since(&support::store::<B>(3).version()).expect("an update");
+        let whole = store::<B>();
+        for end in 0..update.len() {
+            let before = (whole.view(), whole.digest());
+            // An update of automerge is a row of changes: cut between two of them it is a shorter update.
+            if whole.apply(&update[..end]).is_err() || B::NAME == Yrs::NAME {
+                assert_eq!((whole.view(), whole.digest()), before, "a truncated update did something");
+            }
+        }
+        for at in 0..update.len() {
+            let damaged = store::<B>();
+            let mut bytes = update.clone();
+            bytes[at] ^= 0x15;
+            let _ = damaged.apply(&bytes);
+            support::check_view(&damaged);
+            damaged.change(|state| state.count().set(1)).expect("the store is usable");
+        }
+        whole.apply(&update).expect("the honest update");
+        assert_eq!(whole.view().numbers, other.view().numbers);
+        support::check_view(&whole);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
+    fn run<B: Backend>() {
+        let limits = Limits::stranger().with_pending_updates_max(16);
+        let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits));
+        let other = support::store::<B>(2);
+        let updates: Vec<Vec<u8>> = (0..40)
+            .map(|count| {
+                let before = other.version();
+                other.change(|state| state.count().set(count)).expect("it can be written");
+                other.update_since(&before).expect("an update")
+            })
+            .collect();
+        let results: Vec<_> = updates.iter().skip(1).map(|update| store.apply(update)).collect();
+        assert!(results.iter().take(16).all(Result::is_ok), "what fits waits");
+        assert!(results.iter().skip(16).all(|result| matches!(result, Err(ApplyError::Import(ImportError::TooManyPending { .. })))));
+        assert_eq!(store.pending().0, 16);
+        // A duplicate of one that waits takes no room.
+        store.apply(&updates[1]).expect("it waits already");
+        // The missing one frees them all.
+        store.apply(&updates[0]).expect("the missing one");
+        assert_eq!((store.pending(), store.view().count), ((0, 0), 16));
+        store.merge(&other).expect("an honest update");
+        assert_eq!(store.view().count, 39);
+        assert_eq!(store.digest(), other.digest());
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    struct Wrong {
+        title: i64,
+        people: exostate::Map<String, WrongPerson>,
+    }
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    struct WrongPerson {
+        owner: String,
+    }
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    struct Right {
+        title: String,
+        people: exostate::Map<String, RightPerson>,
+    }
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    struct RightPerson {
+        owner: Option<exostate::Uuid>,
+    }
+    fn run<B: Backend>() {
+        let wrong = Store::<Wrong, B>::new();
+        wrong
+            .change(|state| {
+                state.title().set(7)?;
+                state.people().insert("3f", WrongPerson { owner: "x".to_owned() })
+            })
+            .expect("it can be written");
+        let right = Store::<Right, B>::open(&wrong.save()).expect("it opens");
+        let found: Vec<String> = right.violations().iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["people/3f/owner: expected a uuid, found \"x\"", "title: expected a string, found 7"]);
+        assert_eq!((right.view().title.as_str(), right.view().people.get("3f")), ("", Some(&RightPerson { owner: None })));
+        // Nothing was lost, and writing the field mends it.
+        assert_eq!(right.digest(), wrong.digest());
+        right.change(|state| state.title().set("fits")).expect("it can be written");
+        assert_eq!(right.violations().len(), 1);
+        wrong.apply(&right.update_since(&wrong.version()).expect("an update")).expect("an honest update");
+        assert_eq!(wrong.violations()[0].to_string(), "title: expected an integer of 64 bits, found \"fits\"");
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+    let _ = |error: GuardError| error.to_string();
+}

@@ -1,0 +1,165 @@
+//! Promise: watchers hear of each commit and import that touches their place, once, in commit order, outside every lock.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use exostate::{Automerge, Backend, Origin, State, Store, Yrs};
+use support::Everything;
+
+fn heard() -> (Arc<Mutex<Vec<String>>>, impl Fn(String) + Clone + Send + Sync) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = log.clone();
+    (log, move |line| sink.lock().expect("no panic").push(line))
+}
+
+fn op(kind: u8, a: u16, b: u16, text: &str) -> support::Op {
+    support::Op { kind, a, b, text: text.to_owned() }
+}
+
+fn one_field<B: Backend>() {
+    let store = support::store::<B>(1);
+    support::apply(&store, &op(22, 0, 1, "first"));
+    support::apply(&store, &op(22, 0, 1, "second"));
+    let id = store.view().cards.id_at(0).expect("a card");
+    let other = store.view().cards.id_at(1).expect("a card");
+    let (log, note) = heard();
+    let watch = store.watch(Everything::path().cards().get(id).done(), move |done| {
+        note(format!("{:?} -> {:?} {:?}", done.old(), done.new(), done.origin()));
+    });
+    store.change(|state| state.cards().get(id).done().set(true)).expect("it can be written");
+    store.change(|state| state.cards().get(other).done().set(true)).expect("it can be written");
+    store.change(|state| state.cards().get(id).text().set("x")).expect("it can be written");
+    let fork = store.fork().expect("a fork");
+    fork.change(|state| state.cards().get(id).done().set(false)).expect("it can be written");
+    store.merge(&fork).expect("an honest update");
+    store.change(|state| state.cards().remove(id)).expect("it can be removed");
+    drop(watch);
+    store.change(|state| state.title().set("x")).expect("it can be written");
+    let log = log.lock().expect("no panic");
+    assert_eq!(*log, ["Some(false) -> Some(true) Local", "Some(true) -> Some(false) Remote", "Some(false) -> None Local"]);
+}
+
+fn collections<B: Backend>() {
+    let store = support::store::<B>(1);
+    let (log, note) = heard();
+    let each = note.clone();
+    let _any = store.watch(Everything::path().people().any().age(), move |age| each(format!("{} {:?}", age.path(), age.new())));
+    let _all = store.watch(Everything::path().people(), move |people| note(format!("keys {:?}", people.keys::<String>())));
+    store
+        .change(|state| {
+            state.people().insert("ada", support::Person { age: 36, ..empty() })?;
+            state.people().insert("bob", empty())
+        })
+        .expect("it can be written");
+    store.change(|state| state.people().get("bob").age().set(5u32)).expect("it can be written");
+    store.change(|state| state.people().remove("ada")).expect("it can be removed");
+    let log = log.lock().expect("no panic");
+    let expected = [
+        "people/ada/age Some(36)",
+        "people/bob/age Some(0)",
+        "keys [\"ada\", \"bob\"]",
+        "people/bob/age Some(5)",
+        "keys [\"bob\"]",
+        "people/ada/age None",
+        "keys [\"ada\"]",
+    ];
+    assert_eq!(*log, expected);
+}
+
+fn empty() -> support::Person {
+    let (likes, bio, pets) = (exostate::Counter::new(0), exostate::Text::new(), exostate::Map::new());
+    support::Person { name: String::new(), age: 0, likes, bio, pets }
+}
+
+#[test]
+fn one_field_of_one_element() {
+    one_field::<Yrs>();
+    one_field::<Automerge>();
+}
+
+#[test]
+fn any_element_and_a_whole_collection() {
+    collections::<Yrs>();
+    collections::<Automerge>();
+}
+
+#[test]
+fn a_watcher_may_use_the_store() {
+    let store = support::store::<Yrs>(1);
+    let inner = store.clone();
+    let (log, note) = heard();
+    let _watch = store.watch(Everything::path().count(), move |count| {
+        let count = *count.new().expect("a count");
+        note(format!("{count}"));
+        if count < 3 {
+            inner.change(|state| state.count().set(count + 1)).expect("a change from a watcher");
+        }
+    });
+    store.change(|state| state.count().set(1)).expect("it can be written");
+    assert_eq!(store.view().count, 3);
+    assert_eq!(*log.lock().expect("no panic"), ["1", "2", "3"]);
+}
+
+#[test]
+fn commits_of_many_threads_are_heard_in_order() {
+    let store = Store::<Everything>::new();
+    let (log, note) = heard();
+    let _watch = store.watch(Everything::path().count(), move |count| {
+        note(format!("{} {}", count.old().expect("a count"), count.new().expect("a count")));
+    });
+    let updates = Arc::new(AtomicUsize::new(0));
+    let counted = updates.clone();
+    let _updates = store.on_update(move |update| {
+        assert_eq!(update.origin, Origin::Local);
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let add = |state: <Everything as State>::Node<exostate::Edit<'_>>| state.count().set(state.count().get()? + 1);
+                    store.change(add).expect("it can be written");
+                }
+            });
+        }
+    });
+    let expected: Vec<String> = (0..200).map(|count| format!("{count} {}", count + 1)).collect();
+    assert_eq!(*log.lock().expect("no panic"), expected);
+    assert_eq!(updates.load(Ordering::Relaxed), 200);
+}
+
+#[test]
+fn a_panicking_watcher_poisons_nothing() {
+    let store = support::store::<Yrs>(1);
+    let watch = store.watch(Everything::path().title(), |_| panic!("a watcher panics"));
+    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.change(|state| state.title().set("a"))));
+    assert!(attempt.is_err());
+    drop(watch);
+    let (log, note) = heard();
+    let _watch = store.watch(Everything::path().title(), move |title| note(format!("{:?}", title.new())));
+    store.change(|state| state.title().set("b")).expect("it can be written");
+    assert_eq!(*log.lock().expect("no panic"), ["Some(\"b\")"]);
+}
+
+#[test]
+fn anchors_follow_the_text_on_both_backends() {
+    fn run<B: Backend>() {
+        let store = support::store::<B>(1);
+        store.change(|state| state.notes().push_str("hello 😀 world")).expect("it can be written");
+        let path = Everything::path().notes();
+        let after = store.anchor(&path, 6, false).expect("an anchor");
+        let before = store.anchor(&path, 5, true).expect("an anchor");
+        let other = store.fork().expect("a fork");
+        other.change(|state| state.notes().insert(0, "ä😀 ")).expect("it can be written");
+        store.merge(&other).expect("an honest update");
+        assert_eq!(store.resolve(&path, &after), Some(9));
+        assert_eq!(store.resolve(&path, &before), Some(8));
+        assert_eq!(other.resolve(&path, &after), Some(9), "an anchor holds on every replica");
+        assert_eq!(store.anchor(&path, 99, false), None);
+        assert_eq!(store.resolve(&path, &exostate::Anchor::from_bytes([1, 2, 3])), None);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
