@@ -1,6 +1,7 @@
 //! A state with every type in it, and arbitrary edits of it: what the property tests and the fuzz targets share.
 #![allow(dead_code)]
 
+#[cfg(test)]
 pub mod strategy;
 
 use exostate::{
