@@ -1,7 +1,7 @@
 //! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in a document.
 //!
-//! Three steps, each in modules of its own: [`attributes`] parses what stands in `#[state(…)]`, [`model`] checks the whole
-//! input and collects every error with its place, and [`structs`], [`enums`] and [`node`] write code that calls exostate's
+//! Three steps, each in modules of its own: `attributes` parses what stands in `#[state(…)]`, `model` checks the whole
+//! input and collects every error with its place, and `structs`, `enums` and `node` write code that calls exostate's
 //! runtime. The code names that runtime by full paths below `::exostate::__private` and decides nothing itself.
 
 mod attributes;
