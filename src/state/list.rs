@@ -201,7 +201,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// Appends an element.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    /// As `insert`.
     pub fn push(&self, item: impl Into<T>) -> Result<(), ChangeError> {
         let len = self.place.look(|list: &List<T>| list.len())?;
         self.insert(len, item)
@@ -210,7 +210,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// Replaces the element at `index`: a deletion and an insertion.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    /// As `insert`.
     pub fn set(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
         let item = item.into();
         let real = self.real(index..index + 1)?;
@@ -220,7 +220,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// Removes the element at `index`.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, List<T>>::insert).
+    /// As `insert`.
     pub fn remove(&self, index: usize) -> Result<(), ChangeError> {
         let real = self.real(index..index + 1)?;
         self.place.write(|writer| writer.splice_list(real.start, 1, Vec::new()))

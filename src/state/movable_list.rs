@@ -497,7 +497,7 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     /// Inserts an element before the one at `index` and says its id.
     ///
     /// # Errors
-    /// As [`Node::push`](Node::<Edit, MovableList<T>>::push), and [`ChangeError::OutOfRange`] beyond the end.
+    /// As `push`, and [`ChangeError::OutOfRange`] beyond the end.
     pub fn insert(&self, index: usize, value: T) -> Result<ElementId, ChangeError> {
         let list = self.place.look(MovableList::<T>::clone)?;
         self.check(index, list.len() + 1)?;

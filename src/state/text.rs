@@ -253,7 +253,7 @@ impl Node<Edit<'_>, Text> {
     /// Deletes a stretch of text.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, Text>::insert).
+    /// As `insert`.
     pub fn delete(&self, range: Range<usize>) -> Result<(), ChangeError> {
         self.splice(range, "")
     }
@@ -261,7 +261,7 @@ impl Node<Edit<'_>, Text> {
     /// Replaces a stretch of text. O(log n) and the backend's own work.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, Text>::insert).
+    /// As `insert`.
     pub fn splice(&self, range: Range<usize>, insert: &str) -> Result<(), ChangeError> {
         let marks = self.place.look(|text: &Text| {
             self.check(&range, text.len())?;
@@ -276,7 +276,7 @@ impl Node<Edit<'_>, Text> {
     /// Marks a stretch of text with a name and a value. Text typed at its end takes the mark on, text typed at its start not.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, Text>::insert); [`ChangeError::Invalid`] where the value cannot be written.
+    /// As `insert`; [`ChangeError::Invalid`] where the value cannot be written.
     pub fn mark(&self, range: Range<usize>, name: &str, value: impl Scalar) -> Result<(), ChangeError> {
         let value = value.to_value().map_err(|reason| ChangeError::Invalid { path: self.place.path().to_owned(), reason })?;
         self.put_mark(range, name, &value)
@@ -285,7 +285,7 @@ impl Node<Edit<'_>, Text> {
     /// Takes a mark off a stretch of text.
     ///
     /// # Errors
-    /// As [`Node::insert`](Node::<Edit, Text>::insert).
+    /// As `insert`.
     pub fn unmark(&self, range: Range<usize>, name: &str) -> Result<(), ChangeError> {
         self.put_mark(range, name, &Value::Null)
     }

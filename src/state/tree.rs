@@ -375,7 +375,7 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// Inserts a node under a parent before its child at `index`, and says its id.
     ///
     /// # Errors
-    /// As [`Node::push`](Node::<Edit, Tree<T>>::push), and [`ChangeError::OutOfRange`] beyond the last child.
+    /// As `push`, and [`ChangeError::OutOfRange`] beyond the last child.
     pub fn insert(&self, parent: Option<ElementId>, index: usize, value: T) -> Result<ElementId, ChangeError> {
         let tree = self.tree_with(parent)?;
         let siblings: Vec<ElementId> = tree.children(parent).collect();
