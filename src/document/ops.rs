@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::key::Key;
+use super::key::{self, Key};
 use super::rope::Marks;
 use super::value::Value;
 
@@ -50,11 +50,20 @@ impl SequenceOp {
     }
 }
 
+/// What a change does to one register.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisterWrite {
+    /// What the document holds before the change.
+    pub old: Option<Value>,
+    /// What it holds afterwards; `None` removes it.
+    pub new: Option<Value>,
+}
+
 /// All that one change does. Writes to registers have no order among each other: the last one of a key counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ops {
-    /// The new value of each register that is written; `None` removes it.
-    pub registers: BTreeMap<Key, Option<Value>>,
+    /// The registers that are written.
+    pub registers: BTreeMap<Key, RegisterWrite>,
     /// The edits of sequences, in order.
     pub sequences: Vec<SequenceOp>,
 }
@@ -87,13 +96,32 @@ pub struct RegisterTouch {
 /// Everything that a commit or an import changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
-    /// The registers, each at most once.
+    /// The registers, each at most once after [`Touched::settle`].
     pub registers: Vec<RegisterTouch>,
     /// The sequences, by name, each at most once.
     pub sequences: Vec<(SequenceKind, Arc<str>)>,
 }
 
 impl Touched {
+    /// Puts the registers in the order of their paths, each once: what it held first and what it holds last.
+    pub fn settle(&mut self) {
+        self.registers.sort_by(|a, b| key::compare(&a.key, &b.key));
+        self.registers.dedup_by(|later, first| {
+            let same = later.key == first.key;
+            if same {
+                first.new = later.new.take();
+            }
+            same
+        });
+    }
+
+    /// What a register holds now, if it is among those that changed. Needs [`Touched::settle`]. O(log n).
+    #[must_use]
+    pub fn register(&self, path: &str) -> Option<Option<Value>> {
+        let found = self.registers.binary_search_by(|touch| key::compare(&touch.key, path)).ok()?;
+        self.registers.get(found).map(|touch| touch.new.clone())
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -77,7 +77,7 @@ struct Journal {
 }
 
 /// Updates kept beside a small snapshot before a new one is taken.
-const JOURNAL_BYTES_MIN: usize = 256 * 1024;
+const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
 
 impl<B: Backend> Replica<B> {
     /// An empty document.
@@ -191,7 +191,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    fn note_import(&mut self, touched: Touched, parcels: &[B::Parcel], novel: bool) -> Imported {
+    fn note_import(&mut self, mut touched: Touched, parcels: &[B::Parcel], novel: bool) -> Imported {
+        touched.settle();
         self.note_registers(&touched);
         for (kind, name) in &touched.sequences {
             self.reread(*kind, name);

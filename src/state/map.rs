@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::document::key;
 
+use super::shared::{Lookup, Shared};
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
@@ -69,7 +70,7 @@ pub(crate) fn key_of<K: MapKey>(segment: &str) -> Option<K> {
 /// field; removing a record wins over edits of its fields.
 ///
 /// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
-pub struct Map<K, V>(imbl::OrdMap<K, Arc<V>>);
+pub struct Map<K, V>(imbl::OrdMap<Shared<K>, Arc<V>>);
 
 impl<K: MapKey, V: Clone> Map<K, V> {
     /// An empty map.
@@ -96,7 +97,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.get(key).map(AsRef::as_ref)
+        self.0.get(&Lookup(key)).map(AsRef::as_ref)
     }
 
     /// Whether the key is there. O(log n).
@@ -105,17 +106,17 @@ impl<K: MapKey, V: Clone> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.contains_key(key)
+        self.0.contains_key(&Lookup(key))
     }
 
     /// The entries, in the order of keys.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.0.iter().map(|(key, value)| (key, value.as_ref()))
+        self.0.iter().map(|(key, value)| (&**key, value.as_ref()))
     }
 
     /// The keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.0.keys()
+        self.0.keys().map(|key| &**key)
     }
 
     /// The values, in the order of keys.
@@ -125,7 +126,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
 
     /// Puts an entry into this copy: to build a value.
     pub fn insert(&mut self, key: K, value: V) {
-        self.0.insert(key, Arc::new(value));
+        self.0.insert(Shared::new(key), Arc::new(value));
     }
 
     /// Removes an entry from this copy: to build a value.
@@ -133,7 +134,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.remove(key).map(|value| V::clone(&value))
+        self.0.remove(&Lookup(key)).map(|value| V::clone(&value))
     }
 
     /// An entry of this copy to edit: to build a value. O(log n).
@@ -141,7 +142,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.get_mut(key).map(Arc::make_mut)
+        self.0.get_mut(&Lookup(key)).map(Arc::make_mut)
     }
 }
 
@@ -171,7 +172,7 @@ impl<K: Ord + fmt::Debug, V: fmt::Debug> fmt::Debug for Map<K, V> {
 
 impl<K: MapKey, V: Clone> FromIterator<(K, V)> for Map<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
-        Self(entries.into_iter().map(|(key, value)| (key, Arc::new(value))).collect())
+        Self(entries.into_iter().map(|(key, value)| (Shared::new(key), Arc::new(value))).collect())
     }
 }
 
@@ -190,7 +191,7 @@ impl<K: MapKey, V: State> State for Map<K, V> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
             if let (Some(key), Some(value)) = (key_of::<K>(segment), reader.slot::<V>()) {
-                entries.push((key, Arc::new(value)));
+                entries.push((Shared::new(key), Arc::new(value)));
             }
         });
         Some(Self(entries.into_iter().collect()))
@@ -200,21 +201,21 @@ impl<K: MapKey, V: State> State for Map<K, V> {
         let Some((segment, at)) = at.next() else { return };
         let Some(key) = key_of::<K>(segment) else { return };
         if !at.is_end() {
-            if let Some(value) = self.0.get_mut(&key) {
+            if let Some(value) = self.0.get_mut(&Lookup(&key)) {
                 Arc::make_mut(value).refresh(at, cx);
             }
             return;
         }
         match cx.slot::<V>(at) {
-            Some(value) => drop(self.0.insert(key, Arc::new(value))),
-            None => drop(self.0.remove(&key)),
+            Some(value) => drop(self.0.insert(Shared::new(key), Arc::new(value))),
+            None => drop(self.0.remove(&Lookup(&key))),
         }
     }
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
             None => Some(self),
-            Some((segment, rest)) => self.0.get(&key_of::<K>(segment)?)?.locate(rest),
+            Some((segment, rest)) => self.0.get(&Lookup(&key_of::<K>(segment)?))?.locate(rest),
         }
     }
 
@@ -229,7 +230,7 @@ impl<K: MapKey, V: State> State for Map<K, V> {
             writer.at(&segment_of(key), |writer| writer.clear());
         }
         for (key, value) in &new.0 {
-            writer.at(&segment_of(key), |writer| match self.0.get(key) {
+            writer.at(&segment_of(&**key), |writer| match self.0.get(key) {
                 Some(old) if Arc::ptr_eq(old, value) => {}
                 Some(old) => old.reconcile(value, writer),
                 None => writer.fill(value.as_ref()),
@@ -271,7 +272,7 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     /// [`ChangeError::NotFound`] where the map is gone.
     pub fn remove(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
         let key = key.into();
-        let found = self.place.look(|map: &Map<K, V>| map.0.contains_key(&key))?;
+        let found = self.place.look(|map: &Map<K, V>| map.contains_key(&key))?;
         if found {
             self.place.write(|writer| writer.at(&segment_of(&key), |writer| writer.clear()))?;
         }
@@ -284,7 +285,7 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     /// [`ChangeError::NotFound`] where the map is gone.
     pub fn contains_key(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
         let key = key.into();
-        self.place.look(|map: &Map<K, V>| map.0.contains_key(&key))
+        self.place.look(|map: &Map<K, V>| map.contains_key(&key))
     }
 
     /// How many entries there are.

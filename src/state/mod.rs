@@ -17,6 +17,7 @@ mod reader;
 mod register;
 mod scalar;
 mod set;
+mod shared;
 mod stage;
 mod text;
 mod tree;

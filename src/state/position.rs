@@ -5,13 +5,23 @@
 //! at one place seldom choose the same position; where they do, the element's id decides, and an insertion between the two
 //! moves the later one.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::document::ReplicaId;
 use crate::document::value::Value;
 
-/// A position in an order.
-pub(crate) type Position = Arc<[u8]>;
+/// A position in an order. Short ones stand in place: searching a list compares many of them.
+#[derive(Clone)]
+pub(crate) enum Position {
+    Short(u8, [u8; SHORT_MAX]),
+    Long(Arc<[u8]>),
+}
+
+/// The longest position that stands in place.
+const SHORT_MAX: usize = 22;
 
 /// How far apart appended positions stand, in units of the first four bytes: room for 8 million on either side.
 const STEP: u32 = 256;
@@ -69,8 +79,70 @@ fn middle(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
 /// A position as it stands in a register.
 pub(crate) fn read(value: &Value) -> Option<Position> {
     match value {
-        Value::Bytes(bytes) => Some(bytes.clone()),
+        Value::Bytes(bytes) => Some(Position::from(bytes.as_ref())),
         _ => None,
+    }
+}
+
+impl From<&[u8]> for Position {
+    fn from(position: &[u8]) -> Self {
+        let mut short = [0; SHORT_MAX];
+        match (short.get_mut(..position.len()), u8::try_from(position.len())) {
+            (Some(slot), Ok(len)) => {
+                slot.copy_from_slice(position);
+                Self::Short(len, short)
+            }
+            _ => Self::Long(Arc::from(position)),
+        }
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Position {
+    fn from(position: [u8; N]) -> Self {
+        Self::from(position.as_slice())
+    }
+}
+
+impl Deref for Position {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.get(..usize::from(*len)).unwrap_or(bytes),
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Position {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Position {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Position {}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

@@ -7,11 +7,12 @@ use std::fmt;
 use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
+use super::shared::{Lookup, Shared};
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
 /// the remover had also added it anew; then the two compete).
-pub struct Set<T>(imbl::OrdSet<T>);
+pub struct Set<T>(imbl::OrdSet<Shared<T>>);
 
 impl<T: MapKey> Set<T> {
     /// An empty set.
@@ -38,17 +39,17 @@ impl<T: MapKey> Set<T> {
     where
         T: Borrow<Q>,
     {
-        self.0.contains(item)
+        self.0.contains(&Lookup(item))
     }
 
     /// The elements, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter()
+        self.0.iter().map(|item| &**item)
     }
 
     /// Adds to this copy: to build a value.
     pub fn insert(&mut self, item: T) {
-        self.0.insert(item);
+        self.0.insert(Shared::new(item));
     }
 
     /// Removes from this copy: to build a value.
@@ -56,7 +57,7 @@ impl<T: MapKey> Set<T> {
     where
         T: Borrow<Q>,
     {
-        self.0.remove(item);
+        self.0.remove(&Lookup(item));
     }
 }
 
@@ -88,7 +89,7 @@ impl<T: Ord + fmt::Debug> fmt::Debug for Set<T> {
 
 impl<T: MapKey> FromIterator<T> for Set<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        Self(items.into_iter().collect())
+        Self(items.into_iter().map(Shared::new).collect())
     }
 }
 
@@ -117,8 +118,8 @@ impl<T: MapKey> State for Set<T> {
         let Some((segment, at)) = at.next().filter(|(_, rest)| rest.is_end()) else { return };
         let Some(item) = key_of::<T>(segment) else { return };
         match cx.register(at.here()) {
-            Some(_) => drop(self.0.insert(item)),
-            None => drop(self.0.remove(&item)),
+            Some(_) => drop(self.0.insert(Shared::new(item))),
+            None => drop(self.0.remove(&Lookup(&item))),
         }
     }
 
@@ -126,22 +127,22 @@ impl<T: MapKey> State for Set<T> {
         match at.next() {
             None => Some(self),
             // The presence of one element, as a bool.
-            Some((segment, _)) => self.0.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any),
+            Some((segment, _)) => self.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any),
         }
     }
 
     fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
         for item in &self.0 {
-            writer.at(&segment_of(item), |writer| writer.put(Value::Bool(true)));
+            writer.at(&segment_of(&**item), |writer| writer.put(Value::Bool(true)));
         }
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         for item in self.0.iter().filter(|item| !new.0.contains(*item)) {
-            writer.at(&segment_of(item), |writer| writer.remove());
+            writer.at(&segment_of(&**item), |writer| writer.remove());
         }
         for item in new.0.iter().filter(|item| !self.0.contains(*item)) {
-            writer.at(&segment_of(item), |writer| writer.put(Value::Bool(true)));
+            writer.at(&segment_of(&**item), |writer| writer.put(Value::Bool(true)));
         }
     }
 }
@@ -161,7 +162,7 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     /// [`ChangeError::NotFound`] where the set is gone.
     pub fn insert(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
         let item = item.into();
-        let found = self.place.look(|set: &Set<T>| set.0.contains(&item))?;
+        let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
         // Written even where it is in, so that it survives a removal elsewhere that does not know of this addition. The value says
         // nothing, but another one makes an op on every backend.
         let write = |writer: &mut Writer<'_, '_>| {
@@ -178,7 +179,7 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     /// [`ChangeError::NotFound`] where the set is gone.
     pub fn remove(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
         let item = item.into();
-        let found = self.place.look(|set: &Set<T>| set.0.contains(&item))?;
+        let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
         if found {
             self.place.write(|writer| writer.at(&segment_of(&item), |writer| writer.remove()))?;
         }
@@ -191,6 +192,6 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     /// [`ChangeError::NotFound`] where the set is gone.
     pub fn contains(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
         let item = item.into();
-        self.place.look(|set: &Set<T>| set.0.contains(&item))
+        self.place.look(|set: &Set<T>| set.contains(&item))
     }
 }

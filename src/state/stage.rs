@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::document::ReplicaId;
 use crate::document::backend::BackendError;
 use crate::document::key::{self, Key};
-use crate::document::ops::{Ops, SequenceKind, SequenceOp};
+use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
@@ -122,15 +122,24 @@ impl<'d> StageCore<'d> {
 
     pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
         // Writing what is there already would compete with what others write, on yrs though not on automerge.
-        if self.register(path) == value {
+        let Some(staged) = self.ops.registers.get_mut(key::lookup(&path)) else {
+            let old = self.document.register(path);
+            if old != value {
+                let key = Key::from(path);
+                self.touch(&key);
+                self.ops.registers.insert(key, RegisterWrite { old, new: value });
+            }
+            return;
+        };
+        if staged.new == value {
             return;
         }
+        let undone = staged.old == value;
+        staged.new = value;
         let key = Key::from(path);
         self.touch(&key);
-        if self.ops.registers.contains_key(&key) && self.document.register(path) == value {
+        if undone {
             self.ops.registers.remove(&key);
-        } else {
-            self.ops.registers.insert(key, value);
         }
     }
 
@@ -171,7 +180,7 @@ impl<'d> StageCore<'d> {
 impl Source for StageCore<'_> {
     fn register(&self, path: &str) -> Option<Value> {
         match self.ops.registers.get(key::lookup(&path)) {
-            Some(staged) => staged.clone(),
+            Some(staged) => staged.new.clone(),
             None => self.document.register(path),
         }
     }
@@ -184,8 +193,8 @@ impl Source for StageCore<'_> {
             return found;
         }
         let mut merged: BTreeMap<Key, Value> = found.into_iter().collect();
-        for (key, value) in staged {
-            match value {
+        for (key, write) in staged {
+            match &write.new {
                 Some(value) => drop(merged.insert(key.clone(), value.clone())),
                 None => drop(merged.remove(key)),
             }
@@ -221,9 +230,9 @@ pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
     Writer::new(&mut core, "").write_slot(value);
     let mut hasher = SipHasher24::new();
-    for (key, value) in &core.ops.registers {
+    for (key, write) in &core.ops.registers {
         key.hash(&mut hasher);
-        value.iter().for_each(|value| value.hash_into(&mut hasher));
+        write.new.iter().for_each(|value| value.hash_into(&mut hasher));
     }
     for (name, text) in &core.texts {
         (name, text.digest()).hash(&mut hasher);

@@ -221,7 +221,7 @@ fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)> {
         [high, low] => Some(digit(high)? * 16 + digit(low)?),
         _ => None,
     });
-    Some((parent, pairs.collect::<Option<Vec<u8>>>()?.into()))
+    Some((parent, pairs.collect::<Option<Vec<u8>>>()?.as_slice().into()))
 }
 
 fn place_value(parent: Option<ElementId>, position: &[u8]) -> Value {
@@ -320,7 +320,10 @@ impl<T: State> State for Tree<T> {
             let stays = old.filter(|old| old.shown == parent && last.get(&parent).is_none_or(|last| **last < *old.position));
             let position = match stays {
                 Some(old) => old.position.clone(),
-                None => position::between(last.get(&parent).map(AsRef::as_ref), None, writer.core.replica()).unwrap_or_default().into(),
+                None => position::between(last.get(&parent).map(AsRef::as_ref), None, writer.core.replica())
+                    .unwrap_or_default()
+                    .as_slice()
+                    .into(),
             };
             writer.at(&written.segment(), |writer| {
                 match old {

@@ -20,6 +20,7 @@ pub use watch::{Change, LocalUpdates};
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
 use crate::document::replica::{ImportError, Imported, Replica};
+use crate::document::source::Touching;
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, Stage, Staged, State, Text, Violation, Violations};
@@ -225,14 +226,15 @@ impl<S: State, B: Backend> Store<S, B> {
             let grown = core.replica.pending().0 > waiting;
             return Ok(if grown { Applied::Waiting } else { Applied::Known });
         }
-        let mut paths: Vec<Arc<str>> = touched.registers.into_iter().map(|touch| touch.key).collect();
-        paths.extend(touched.sequences.into_iter().map(|(_, name)| name));
+        let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
+        paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
         let mut view = S::clone(&core.view);
         {
             let Core { replica, violations, .. } = &mut *core;
             paths.sort_by(|a, b| crate::document::key::compare(a, b));
             paths.dedup();
-            let mut refresh = Refresh::new(replica, violations);
+            let source = Touching { document: replica, touched: &touched };
+            let mut refresh = Refresh::new(&source, violations);
             paths.iter().for_each(|path| refresh.touch(&mut view, path));
         }
         self.publish(&mut core, view, paths, applied, Origin::Remote);

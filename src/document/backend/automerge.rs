@@ -17,8 +17,9 @@ use automerge::{
 use super::{AnchorOffset, Backend, BackendError, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
+use crate::document::key::Key;
 use crate::document::limits::Limits;
-use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::Version;
@@ -201,17 +202,14 @@ impl Backend for Automerge {
     }
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
-        let mut touched = Touched::default();
-        for (key, new) in &ops.registers {
-            let old = self.register(key.as_str());
-            touched.registers.push(RegisterTouch { key: key.0.clone(), old, new: new.clone() });
-        }
         let made = commit_ops(self, ops)?;
         let update = self.doc.get_last_local_change().map_or_else(Vec::new, |change| change.raw_bytes().to_vec());
         made.iter().for_each(|name| self.find_sequence(name));
         let names: BTreeSet<_> = ops.sequences.iter().map(|op| op.target()).map(|(name, kind)| (kind, name.clone())).collect();
-        touched.sequences = names.into_iter().collect();
-        Ok((touched, update))
+        let touch =
+            |(key, write): (&Key, &RegisterWrite)| RegisterTouch { key: key.0.clone(), old: write.old.clone(), new: write.new.clone() };
+        let registers = ops.registers.iter().map(touch).collect();
+        Ok((Touched { registers, sequences: names.into_iter().collect() }, update))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Change>, BackendError> {
@@ -401,9 +399,9 @@ fn split_name(name: &str) -> Option<(SequenceKind, Arc<str>)> {
 fn commit_ops(this: &mut Automerge, ops: &Ops) -> Result<BTreeSet<Arc<str>>, BackendError> {
     let Automerge { doc, buckets, sequences, .. } = this;
     let mut tx = doc.transaction();
-    for (key, value) in &ops.registers {
+    for (key, write) in &ops.registers {
         let bucket = buckets.get(bucket_of(key.as_str())).unwrap_or(&ROOT);
-        match value {
+        match &write.new {
             Some(value) => tx.put(bucket, key.as_str(), to_scalar(value)).map_err(refused)?,
             None => tx.delete(bucket, key.as_str()).map_err(refused)?,
         }

@@ -265,8 +265,8 @@ impl Backend for Yrs {
             }
         }
         let mut txn = self.doc.transact_mut();
-        for (key, value) in &ops.registers {
-            match value {
+        for (key, write) in &ops.registers {
+            match &write.new {
                 Some(value) => {
                     self.registers.insert(&mut txn, key.0.clone(), to_any(value));
                 }
