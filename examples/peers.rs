@@ -6,7 +6,6 @@
 //! with it), and tells both what to do, a line at a time.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -114,7 +113,7 @@ impl Process {
 
 async fn host() -> Result<()> {
     let store = Store::<Board>::new();
-    let documents = Documents::new().with("roadmap", Arc::new(store.clone()))?;
+    let documents = Documents::new().with("roadmap", &store)?;
     let server = Server::bind("127.0.0.1:0".parse()?, documents).await?;
     println!("{}", server.ticket("roadmap")?);
     let mut commands = BufReader::new(tokio::io::stdin()).lines();
@@ -152,7 +151,7 @@ async fn guest(ticket: &str) -> Result<()> {
 }
 
 async fn connect(store: &Store<Board>, ticket: &str) -> Result<Peer> {
-    let peer = Peer::connect(Arc::new(store.clone()), ticket).await?;
+    let peer = Peer::connect(store, ticket).await?;
     peer.live().await?;
     Ok(peer)
 }

@@ -6,7 +6,6 @@
 //! Unicode scalar values.
 
 use std::io::{IsTerminal, Read, Write};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -40,9 +39,9 @@ async fn main() -> Result<()> {
     let typist = Store::<Document>::new();
     typist.change(|document| document.text().push_str(&recording.start_content))?;
     let reader = Store::<Document>::new();
-    let documents = Documents::new().with("text", Arc::new(typist.clone()))?;
+    let documents = Documents::new().with("text", &typist)?;
     let server = Server::bind("127.0.0.1:0".parse()?, documents).await?;
-    let peer = Peer::connect(Arc::new(reader.clone()), server.ticket("text")?).await?;
+    let peer = Peer::connect(&reader, server.ticket("text")?).await?;
     peer.live().await?;
 
     let started = Instant::now();

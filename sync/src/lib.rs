@@ -6,14 +6,16 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]
-//! # async fn example(replica: std::sync::Arc<dyn exostate_sync::Replica>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example<S: exostate::State>(store: exostate::Store<S>, other: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
 //! use exostate_sync::{Documents, Peer, Server};
 //!
-//! let server = Server::bind("127.0.0.1:0".parse()?, Documents::new().with("roadmap", replica.clone())?).await?;
+//! // One process serves a store …
+//! let server = Server::bind("127.0.0.1:0".parse()?, Documents::new().with("roadmap", &store)?).await?;
 //! let ticket = server.ticket("roadmap")?;
 //! println!("share {ticket}"); // exo://127.0.0.1:4433/roadmap#5f3c…
 //!
-//! let peer = Peer::connect(replica, ticket).await?;
+//! // … another one joins it.
+//! let peer = Peer::connect(&other, ticket).await?;
 //! peer.live().await?;
 //! # Ok(()) }
 //! ```
@@ -39,7 +41,7 @@ mod transport;
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};
-pub use replica::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+pub use replica::{IntoReplica, Origin, Refusal, Replica, UpdateGuard, UpdateListener};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use transport::memory::{Memory, MemorySink, MemorySource, memory_pair};
 pub use transport::{FrameSink, FrameSource, Transport, TransportError};

@@ -2,10 +2,9 @@
 
 use crate::config::Config;
 use crate::driver::{Start, drive};
-use crate::replica::Replica;
+use crate::replica::IntoReplica;
 use crate::session::{CloseReason, Role, Session};
 use crate::transport::Transport;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -133,7 +132,7 @@ impl Peer {
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
     #[cfg(feature = "quic")]
-    pub async fn connect<T>(replica: Arc<dyn Replica>, ticket: T) -> Result<Self, ConnectError>
+    pub async fn connect<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, ConnectError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
@@ -143,7 +142,7 @@ impl Peer {
 
     /// As [`connect`](Self::connect), with limits and intervals of one's own.
     #[cfg(feature = "quic")]
-    pub async fn connect_with<T>(replica: Arc<dyn Replica>, ticket: T, config: Config) -> Result<Self, ConnectError>
+    pub async fn connect_with<T>(replica: impl IntoReplica, ticket: T, config: Config) -> Result<Self, ConnectError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
@@ -167,16 +166,17 @@ impl Peer {
     /// [`Role::Initiator`], the other the [`Role::Responder`]. Needs a tokio runtime with time enabled.
     ///
     /// ```
-    /// # async fn example(left: std::sync::Arc<dyn exostate_sync::Replica>, right: std::sync::Arc<dyn exostate_sync::Replica>) -> Result<(), exostate_sync::LiveError> {
+    /// # async fn example<S: exostate::State>(left: exostate::Store<S>, right: exostate::Store<S>) -> Result<(), exostate_sync::LiveError> {
     /// use exostate_sync::{Config, Peer, Role, memory_pair};
     ///
     /// let (here, there) = memory_pair(8);
-    /// let peer = Peer::over(left, "roadmap", here, Role::Initiator, Config::default());
-    /// let _other = Peer::over(right, "roadmap", there, Role::Responder, Config::default());
+    /// let peer = Peer::over(&left, "roadmap", here, Role::Initiator, Config::default());
+    /// let _other = Peer::over(&right, "roadmap", there, Role::Responder, Config::default());
     /// peer.live().await?;
     /// # Ok(()) }
     /// ```
-    pub fn over<T: Transport>(replica: Arc<dyn Replica>, document: &str, transport: T, role: Role, config: Config) -> Self {
+    pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
+        let replica = replica.into_replica();
         let (status, watching) = watch::channel(Status::Connecting);
         let (stop, stopped) = oneshot::channel();
         let backend = replica.backend();

@@ -1,6 +1,7 @@
 //! What a session needs of a document. The engine's `Store` implements it; so does any in-memory stand-in.
 
 use std::error::Error;
+use std::sync::Arc;
 
 /// Where an update came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,4 +74,23 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Whether imported operations wait behind one that is missing.
     fn has_pending(&self) -> bool;
+}
+
+/// What can be taken as a replica: a reference to a store (which stays yours; it is a handle), or anything shared that is a
+/// [`Replica`].
+pub trait IntoReplica {
+    /// The replica.
+    fn into_replica(self) -> Arc<dyn Replica>;
+}
+
+impl IntoReplica for Arc<dyn Replica> {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        self
+    }
+}
+
+impl<T: Replica> IntoReplica for Arc<T> {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        self
+    }
 }

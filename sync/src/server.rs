@@ -5,7 +5,7 @@ use crate::driver::{Start, drive};
 use crate::frame::Frame;
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT, INCOMING_MAX};
 use crate::peer::Status;
-use crate::replica::Replica;
+use crate::replica::{IntoReplica, Replica};
 use crate::session::{CloseCode, Role, Session};
 use crate::ticket::{Ticket, TicketError, check_document};
 use crate::transport::identity::{Identity, IdentityError};
@@ -74,9 +74,9 @@ impl Documents {
     }
 
     /// One more. Its name has 1 to 255 bytes.
-    pub fn with(mut self, name: &str, replica: Arc<dyn Replica>) -> Result<Self, DocumentError> {
+    pub fn with(mut self, name: &str, replica: impl IntoReplica) -> Result<Self, DocumentError> {
         check_document(name)?;
-        if self.0.insert(name.to_owned(), replica).is_some() {
+        if self.0.insert(name.to_owned(), replica.into_replica()).is_some() {
             return Err(DocumentError::Twice { document: name.to_owned() });
         }
         Ok(self)

@@ -1,8 +1,10 @@
 //! The engine's store as a replica.
 
+use std::sync::Arc;
+
 use exostate::{Backend, State, Store, Version};
 
-use crate::replica::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+use crate::replica::{IntoReplica, Origin, Refusal, Replica, UpdateGuard, UpdateListener};
 
 impl<S: State, B: Backend> Replica for Store<S, B> {
     fn backend(&self) -> &'static str {
@@ -35,5 +37,17 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
 
     fn has_pending(&self) -> bool {
         self.pending().0 > 0
+    }
+}
+
+impl<S: State, B: Backend> IntoReplica for &Store<S, B> {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        Arc::new(self.clone())
+    }
+}
+
+impl<S: State, B: Backend> IntoReplica for Store<S, B> {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        Arc::new(self)
     }
 }

@@ -1,6 +1,5 @@
 //! Two stores of the engine, kept level over memory and over QUIC, on both backends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use exostate::{Automerge, Backend, Counter, MovableList, State, Store, Text, Yrs};
@@ -46,8 +45,8 @@ async fn over_memory<B: Backend>() {
     edit(&here, "here", 5);
     edit(&there, "there", 5);
     let (left, right) = memory_pair(8);
-    let peer = Peer::over(Arc::new(here.clone()), "board", left, Role::Initiator, Config::default());
-    let _other = Peer::over(Arc::new(there.clone()), "board", right, Role::Responder, Config::default());
+    let peer = Peer::over(&here, "board", left, Role::Initiator, Config::default());
+    let _other = Peer::over(&there, "board", right, Role::Responder, Config::default());
     peer.live().await.expect("live");
     edit(&here, "here again", 5);
     edit(&there, "there again", 5);
@@ -57,12 +56,12 @@ async fn over_memory<B: Backend>() {
 
 async fn over_quic<B: Backend>() {
     let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
-    let documents = Documents::new().with("board", Arc::new(here.clone())).expect("a name");
+    let documents = Documents::new().with("board", &here).expect("a name");
     let server = Server::bind("127.0.0.1:0".parse().expect("an address"), documents).await.expect("a server");
     let ticket = server.ticket("board").expect("a ticket");
     for round in 0..3 {
         edit(&here, "before", 3);
-        let peer = Peer::connect(Arc::new(there.clone()), ticket.clone()).await.expect("connected");
+        let peer = Peer::connect(&there, ticket.clone()).await.expect("connected");
         peer.live().await.expect("live");
         edit(&here, "during", 3);
         edit(&there, "during", 3);

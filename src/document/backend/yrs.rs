@@ -20,7 +20,7 @@ use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Visitor};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
-use crate::document::rope::Marks;
+use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::{DeleteHash, Version};
 
@@ -382,7 +382,7 @@ impl Backend for Yrs {
         let txn = self.doc.transact();
         let content = text.get_string(&txn);
         // Something foreign in the text counts in its length, but is not in the string.
-        (content.encode_utf16().count() == text.len(&txn) as usize).then_some(content)
+        (utf16_len(&content) == text.len(&txn) as usize).then_some(content)
     }
 
     fn list(&self, name: &str) -> Vec<Value> {

@@ -37,6 +37,12 @@ use self::node::{LEAF_BYTES_AIM, Node};
 use self::tree::Builder;
 use crate::document::Value;
 
+/// The length of a text in UTF-16 code units. O(bytes), some bytes a cycle.
+#[must_use]
+pub fn utf16_len(text: &str) -> usize {
+    Size::of(text).utf16
+}
+
 /// A persistent sequence of marked text. See the module for what it promises.
 ///
 /// Two ropes are equal if their text and their marks are. A map of marks that is empty counts as no marks, and a mark
