@@ -35,6 +35,23 @@ proptest! {
     }
 }
 
+/// Text that reconciling puts behind a marked stretch must not take the mark on.
+fn new_text_is_not_marked<B: Backend>() {
+    let store = support::store::<B>(1);
+    store.change(|state| state.notes().insert(0, "aa").and_then(|()| state.notes().mark(0..2, "bold", true))).expect("a change");
+    let mut wanted = (*store.view()).clone();
+    wanted.notes = exostate::Text::from("ab");
+    store.reconcile(&wanted).expect("any state can be written");
+    assert_eq!(store.view().notes.runs(), wanted.notes.runs());
+    support::check_view(&store);
+}
+
+#[test]
+fn text_is_not_marked_by_its_neighbours() {
+    new_text_is_not_marked::<Yrs>();
+    new_text_is_not_marked::<Automerge>();
+}
+
 #[test]
 fn one_changed_field_is_one_op() {
     let store = support::store::<Yrs>(1);

@@ -5,6 +5,7 @@
 //! which backend there is.
 
 pub mod backend;
+pub mod digest;
 pub mod guard;
 pub mod key;
 pub mod limits;
@@ -15,6 +16,7 @@ pub mod source;
 pub mod value;
 pub mod version;
 
+pub use digest::Digest;
 pub use value::Value;
 pub use version::Version;
 
@@ -44,34 +46,5 @@ impl ReplicaId {
 impl fmt::Display for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}", self.0)
-    }
-}
-
-/// A hash of a document's content. Equal contents have equal digests; on one backend, equal versions with unequal digests mean
-/// that replicas have diverged.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 16]);
-
-impl Digest {
-    pub(crate) fn new(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The digest as bytes.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 16] {
-        self.0
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest({self})")
     }
 }

@@ -3,13 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use siphasher::sip128::{Hasher128, SipHasher24};
-
 use super::backend::{Backend, BackendError};
+use super::digest::Canonical;
 use super::key::{self, Key};
 use super::limits::Limits;
 use super::ops::{Ops, SequenceKind, Touched};
@@ -114,8 +112,10 @@ impl<B: Backend> Replica<B> {
     fn read_all(&mut self) -> Vec<(Key, Value)> {
         let mut entries = Vec::new();
         self.backend.registers(&mut |key, value| entries.push((Key(key), value)));
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        self.registers_hash = entries.iter().fold(0, |sum, (key, value)| sum.wrapping_add(register_hash(&key.0, value)));
+        let entries = key::sort(entries);
+        let mut canonical = Canonical::new();
+        self.registers_hash =
+            entries.iter().fold(0, |sum, (key, value)| sum.wrapping_add(register_hash(&mut canonical, key.as_str(), value)));
         self.keys = entries.iter().map(|(key, _)| key.clone()).collect();
         self.texts.clear();
         self.lists.clear();
@@ -207,12 +207,13 @@ impl<B: Backend> Replica<B> {
 
     /// Brings index and digest up to date with changed registers.
     fn note_registers(&mut self, touched: &Touched) {
+        let mut canonical = Canonical::new();
         for touch in &touched.registers {
             if let Some(old) = &touch.old {
-                self.registers_hash = self.registers_hash.wrapping_sub(register_hash(&touch.key, old));
+                self.registers_hash = self.registers_hash.wrapping_sub(register_hash(&mut canonical, &touch.key, old));
             }
             if let Some(new) = &touch.new {
-                self.registers_hash = self.registers_hash.wrapping_add(register_hash(&touch.key, new));
+                self.registers_hash = self.registers_hash.wrapping_add(register_hash(&mut canonical, &touch.key, new));
             }
             match (&touch.old, &touch.new) {
                 (None, Some(_)) => drop(self.keys.insert(Key(touch.key.clone()))),
@@ -296,30 +297,32 @@ impl<B: Backend> Replica<B> {
             };
             hashes.sum = hashes.sum.wrapping_add(hash).wrapping_sub(old.unwrap_or(0));
         }
-        let mut hasher = SipHasher24::new();
-        hasher.write_u128(self.registers_hash);
-        hasher.write_u128(hashes.sum);
-        Digest::new(hasher.finish128().as_bytes())
+        let mut canonical = Canonical::new();
+        canonical.bytes(0, &self.registers_hash.to_le_bytes());
+        canonical.bytes(1, &hashes.sum.to_le_bytes());
+        Digest::new(canonical.finish().to_le_bytes())
     }
 
     /// The hash of one sequence; 0 for an empty one, which is as good as none.
     fn sequence_hash(&self, kind: SequenceKind, name: &Arc<str>) -> u128 {
-        let mut hasher = SipHasher24::new();
-        name.hash(&mut hasher);
+        let mut canonical = Canonical::new();
         match kind {
             SequenceKind::Text => match self.texts.get(key::lookup(&name.as_ref())).filter(|text| !text.is_empty()) {
-                Some(text) => (0u8, text.digest()).hash(&mut hasher),
+                Some(text) => {
+                    canonical.bytes(0, name.as_bytes());
+                    text.digest().into_iter().for_each(|lane| canonical.number(lane));
+                }
                 None => return 0,
             },
             SequenceKind::List => match self.lists.get(key::lookup(&name.as_ref())).filter(|list| !list.is_empty()) {
                 Some(list) => {
-                    1u8.hash(&mut hasher);
-                    list.iter().for_each(|value| value.hash_into(&mut hasher));
+                    canonical.bytes(1, name.as_bytes());
+                    list.iter().for_each(|value| canonical.value(value));
                 }
                 None => return 0,
             },
         }
-        hasher.finish128().as_u128()
+        canonical.finish()
     }
 
     /// A place in a text that follows it.
@@ -416,11 +419,10 @@ impl Source for Fresh {
     }
 }
 
-fn register_hash(key: &str, value: &Value) -> u128 {
-    let mut hasher = SipHasher24::new();
-    key.hash(&mut hasher);
-    value.hash_into(&mut hasher);
-    hasher.finish128().as_u128()
+fn register_hash(canonical: &mut Canonical, key: &str, value: &Value) -> u128 {
+    canonical.bytes(0, key.as_bytes());
+    canonical.value(value);
+    canonical.finish()
 }
 
 /// Replaces what differs between the common head and the common tail.

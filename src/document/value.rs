@@ -1,6 +1,5 @@
 //! The neutral scalar that a register, a list element or a mark holds, whatever the backend.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 
 /// A scalar as it stands in the document.
@@ -65,32 +64,6 @@ impl Value {
             Self::Unknown(kind) => format!("a {kind}"),
         }
     }
-
-    /// Feeds kind and content to a hasher: equal for equal values (floats by their bits).
-    pub fn hash_into(&self, hasher: &mut impl Hasher) {
-        // Bytes in a fixed order, so that the hash is the same on every machine.
-        match self {
-            Self::Null => hasher.write(&[0]),
-            Self::Bool(flag) => hasher.write(&[1, u8::from(*flag)]),
-            Self::Int(number) => tagged(hasher, 2, &number.to_le_bytes()),
-            Self::Float(number) => tagged(hasher, 3, &canonical_bits(*number).to_le_bytes()),
-            Self::Str(text) => tagged(hasher, 4, text.as_bytes()),
-            Self::Bytes(bytes) => tagged(hasher, 5, bytes),
-            Self::Unknown(kind) => tagged(hasher, 6, kind.as_bytes()),
-        }
-    }
-}
-
-/// Kind, length and content.
-fn tagged(hasher: &mut impl Hasher, kind: u8, content: &[u8]) {
-    hasher.write(&[kind]);
-    hasher.write(&(content.len() as u64).to_le_bytes());
-    hasher.write(content);
-}
-
-/// The bits of a float, with one representative for all NaNs.
-fn canonical_bits(number: f64) -> u64 {
-    if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! What a replica has seen, and the hash of what was deleted.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does not see deletions),
 /// on automerge the heads of the change graph.
@@ -124,10 +123,11 @@ impl DeleteHash {
 }
 
 fn point(client: u64, clock: u32) -> u128 {
-    let mut hasher = SipHasher24::new();
-    hasher.write_u64(client);
-    hasher.write_u32(clock);
-    hasher.finish128().as_u128()
+    let mut bytes = [0; 12];
+    let (head, tail) = bytes.split_at_mut(8);
+    head.copy_from_slice(&client.to_le_bytes());
+    tail.copy_from_slice(&clock.to_le_bytes());
+    xxh3_128(&bytes)
 }
 
 #[cfg(test)]

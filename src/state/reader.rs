@@ -1,6 +1,7 @@
 //! Reading: a whole value from a sorted run of registers, or just what was touched.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use crate::document::key::{self, Key};
 use crate::document::replica;
@@ -76,7 +77,8 @@ impl<'a, 'v> Reader<'a, 'v> {
         }
         while let Some((first, _)) = rest.first() {
             let segment = first_below(first, &self.path);
-            let count = rest.iter().take_while(|(found, _)| first_below(found, &self.path) == segment).count();
+            let same = |found: &Key| segment_order(key::below(found.as_str(), &self.path), segment).is_eq();
+            let count = rest.iter().take_while(|(found, _)| same(found)).count();
             let (entries, later) = rest.split_at(count);
             // What begins with `@` is exostate's own: an element's position, a node's place.
             if !segment.starts_with('@') {
@@ -96,10 +98,10 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     /// The registers at and below one segment.
     fn entries_of(&self, name: &str) -> &'a [(Key, Value)] {
-        let segment = |(found, _): &(Key, Value)| first_below(found, &self.path).cmp(name);
-        let start = self.entries.partition_point(|entry| segment(entry).is_lt());
+        let order = |(found, _): &(Key, Value)| segment_order(key::below(found.as_str(), &self.path), name);
+        let start = self.entries.partition_point(|entry| order(entry).is_lt());
         let rest = self.entries.get(start..).unwrap_or(&[]);
-        rest.get(..rest.partition_point(|entry| segment(entry).is_le())).unwrap_or(&[])
+        rest.get(..rest.partition_point(|entry| order(entry).is_le())).unwrap_or(&[])
     }
 
     fn below(&mut self, entries: &'a [(Key, Value)], segment: &str) -> Reader<'a, '_> {
@@ -115,6 +117,14 @@ impl<'a, 'v> Reader<'a, 'v> {
 /// The first segment of a key below a path; empty for the path itself.
 fn first_below<'a>(found: &'a Key, path: &str) -> &'a str {
     key::split_first(key::below(found.as_str(), path)).0
+}
+
+/// How the first segment of a path compares with a segment, without looking for the segment's end.
+fn segment_order(path: &str, segment: &str) -> Ordering {
+    match path.strip_prefix(segment) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => Ordering::Equal,
+        _ => key::compare(path, segment),
+    }
 }
 
 /// Brings a view up to date with what was touched.

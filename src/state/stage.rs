@@ -3,13 +3,11 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
 use std::sync::Arc;
-
-use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::document::ReplicaId;
 use crate::document::backend::BackendError;
+use crate::document::digest::Canonical;
 use crate::document::key::{self, Key};
 use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp};
 use crate::document::replica::List;
@@ -229,19 +227,20 @@ pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
     let next_element = Cell::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
     Writer::new(&mut core, "").write_slot(value);
-    let mut hasher = SipHasher24::new();
+    let mut canonical = Canonical::new();
     for (key, write) in &core.ops.registers {
-        key.hash(&mut hasher);
-        write.new.iter().for_each(|value| value.hash_into(&mut hasher));
+        canonical.bytes(0, key.as_str().as_bytes());
+        write.new.iter().for_each(|value| canonical.value(value));
     }
     for (name, text) in &core.texts {
-        (name, text.digest()).hash(&mut hasher);
+        canonical.bytes(1, name.as_str().as_bytes());
+        text.digest().into_iter().for_each(|lane| canonical.number(lane));
     }
     for (name, list) in &core.lists {
-        name.hash(&mut hasher);
-        list.iter().for_each(|value| value.hash_into(&mut hasher));
+        canonical.bytes(2, name.as_str().as_bytes());
+        list.iter().for_each(|value| canonical.value(value));
     }
-    hasher.finish128().as_u128()
+    canonical.finish()
 }
 
 /// A document that holds nothing.

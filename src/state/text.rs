@@ -164,7 +164,10 @@ impl fmt::Display for Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.to_string())
+        match self.0.has_marks() {
+            true => f.debug_list().entries(self.0.runs()).finish(),
+            false => write!(f, "{:?}", self.0.to_string()),
+        }
     }
 }
 

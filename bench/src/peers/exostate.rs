@@ -7,18 +7,34 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use exostate::{Applied, Automerge, Backend, Map, MovableList, State, Store, Subscription, Text, Yrs};
 use parking_lot::Mutex;
+use yrs::Transact;
+use yrs::updates::decoder::Decode;
 
-use super::{Board, Boards, NewBoard, System, TextPeer};
+use super::{Board, Boards, NewBoard, OpenBackend, System, TextPeer};
 use crate::work::cards::{Card, Change, Edit};
 use crate::work::recording::Patch;
 
 /// exostate on yrs and on automerge.
 pub fn systems() -> Vec<System> {
-    vec![system::<Yrs>("exostate-yrs"), system::<Automerge>("exostate-automerge")]
+    vec![system::<Yrs>("exostate-yrs", open_yrs), system::<Automerge>("exostate-automerge", open_automerge)]
 }
 
-fn system<B: Backend>(name: &'static str) -> System {
+/// Raw yrs on what exostate saved.
+fn open_yrs(saved: &[u8]) -> Result<Box<dyn Any>> {
+    let doc = yrs::Doc::with_client_id(2);
+    let registers = doc.get_or_insert_map("state");
+    doc.transact_mut().apply_update(yrs::Update::decode_v1(saved)?)?;
+    Ok(Box::new((doc, registers)))
+}
+
+/// Raw automerge on what exostate saved.
+fn open_automerge(saved: &[u8]) -> Result<Box<dyn Any>> {
+    Ok(Box::new(automerge::Automerge::load(saved)?))
+}
+
+fn system<B: Backend>(name: &'static str, open_backend: OpenBackend) -> System {
     System {
+        open_backend: Some(open_backend),
         map: Some(Boards::of::<StateBoard<MapState, B>>()),
         list: Some(Boards::of::<StateBoard<ListState, B>>()),
         text: Some(|_| Ok(Box::new(StateText::<B>::new()))),

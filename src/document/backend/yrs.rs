@@ -167,7 +167,8 @@ impl Yrs {
             SequenceOp::Text { name, at, delete, insert, marks } => {
                 let text = text(name)?;
                 check_range(text.len(txn), at.utf16, delete.utf16).map_err(|e| misfit(&e))?;
-                edit_text(text, txn, (at.utf16, delete.utf16), insert, marks.as_deref());
+                let marks = marks.as_deref().cloned().or_else(|| self.marks.then(Marks::new));
+                edit_text(text, txn, (at.utf16, delete.utf16), insert, marks);
             }
             SequenceOp::Mark { name, at, len, mark, value } => {
                 let text = text(name)?;
@@ -461,7 +462,8 @@ fn hash_of(deleted: &IdSet) -> DeleteHash {
     hash
 }
 
-fn edit_text(text: &TextRef, txn: &mut TransactionMut<'_>, (at, delete): (usize, usize), insert: &str, marks: Option<&Marks>) {
+/// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain insertion inherits what it finds.
+fn edit_text(text: &TextRef, txn: &mut TransactionMut<'_>, (at, delete): (usize, usize), insert: &str, marks: Option<Marks>) {
     if delete > 0 {
         text.remove_range(txn, clip(at), clip(delete));
     }

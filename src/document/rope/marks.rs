@@ -1,12 +1,10 @@
 //! The marks of a run of text: their canonical form, equality and fingerprint.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::sync::Arc;
 
-use siphasher::sip128::{Hasher128, SipHasher24};
-
 use crate::document::Value;
+use crate::document::digest::Canonical;
 
 /// What a run of text is marked with: names ("bold", "link") and their values, in the order of the names.
 pub type Marks = BTreeMap<Arc<str>, Value>;
@@ -56,7 +54,7 @@ pub(super) fn same(left: Option<&Arc<Marks>>, right: Option<&Arc<Marks>>) -> boo
     }
 }
 
-/// Equality that agrees with [`Value::hash_into`]: a NaN equals a NaN (a text must equal its own clone),
+/// Equality that agrees with [`Canonical::value`]: a NaN equals a NaN (a text must equal its own clone),
 /// the two zeros differ.
 fn same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
@@ -68,12 +66,12 @@ fn same_value(left: &Value, right: &Value) -> bool {
 /// A fingerprint of the marks in two lanes; zero for none.
 pub(super) fn fingerprint(marks: Option<&Arc<Marks>>) -> [u64; 2] {
     let Some(marks) = marks else { return [0; 2] };
-    let mut hasher = SipHasher24::new_with_keys(0x6578_6f73_7461_7465, 0x6d61_726b_735f_7631);
+    let mut canonical = Canonical::new();
     for (name, value) in marks.iter() {
-        hasher.write(&(name.len() as u64).to_le_bytes());
-        hasher.write(name.as_bytes());
-        value.hash_into(&mut hasher);
+        canonical.bytes(4, name.as_bytes());
+        canonical.value(value);
     }
-    let hash = hasher.finish128();
-    [hash.h1, hash.h2]
+    let hash = canonical.finish();
+    // The two halves; both casts keep the low bits.
+    [(hash >> 64) as u64, hash as u64]
 }
