@@ -4,7 +4,8 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token, WherePredicate};
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token, WherePredicate, token};
 
 use crate::case::Case;
 
@@ -118,8 +119,13 @@ impl Attributes {
             }
         }
         let mark = attributes.iter().find(|attribute| matches!(&attribute.meta, Meta::Path(path) if path.is_ident("default")));
-        if let Some(mark) = mark.filter(|_| target == Target::Variant && parsed.default.is_none()) {
-            parsed.default = mark.path().get_ident().map(|mark| (mark.span(), None));
+        if let Some(mark) = mark {
+            let span = mark.path().span();
+            match target {
+                Target::Variant => drop(parsed.default.get_or_insert((span, None))),
+                Target::Field => errors.at(span, "`#[default]` marks a variant; on a field write `#[state(default)]`"),
+                Target::Struct | Target::Enum => errors.at(span, "`#[default]` marks a variant"),
+            }
         }
         parsed
     }
@@ -129,13 +135,20 @@ impl Attributes {
         let key = entry.key.to_string();
         check_place(&key, target, span)?;
         match key.as_str() {
-            "crate" => self.runtime = Some(entry.string()?.parse()?),
+            "crate" => self.runtime = Some(entry.parsed("a path, as in `crate = \"crate::engine\"`", |text| text.parse())?),
             "node" => self.node = Some(entry.ident()?),
-            "bound" => self.bound = Some(entry.string()?.parse_with(Punctuated::parse_terminated)?),
+            "bound" => {
+                let what = "bounds, as in `bound = \"T: State, U: Clone\"`";
+                self.bound = Some(entry.parsed(what, |text| text.parse_with(Punctuated::parse_terminated))?);
+            }
             "rename_all" => self.rename_all = Some(entry.case()?),
             "rename" => self.rename = Some(entry.string()?),
             "default" if target == Target::Field => self.default = Some((span, entry.value)),
-            "default" => self.default = Some((entry.flag()?, None)),
+            "default" => {
+                // Set in any case: that there is no default would be another error, and wrong.
+                self.default = Some((span, None));
+                entry.flag()?;
+            }
             "transparent" => self.transparent = Some(entry.flag()?),
             _ => self.skip = Some(entry.flag()?),
         }
@@ -148,7 +161,11 @@ fn check_place(key: &str, target: Target, span: Span) -> syn::Result<()> {
         Some((_, places)) if places.contains(&target) => return Ok(()),
         Some((_, places)) => {
             let places: Vec<_> = places.iter().map(|place| place.with_article()).collect();
-            format!("`{key}` belongs on {}, not on {}", places.join(" or "), target.with_article())
+            let places = match places.as_slice() {
+                [rest @ .., before, last] => [rest, &[format!("{before} or {last}").as_str()]].concat().join(", "),
+                one => one.concat(),
+            };
+            format!("`{key}` belongs on {places}, not on {}", target.with_article())
         }
         None => {
             let here = KNOWN.iter().filter(|(_, places)| places.contains(&target));
@@ -167,13 +184,27 @@ struct Entry {
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        if !input.peek(Ident::peek_any) {
+            return Err(input.error("expected a key, as in `#[state(skip)]` or `#[state(rename = \"…\")]`"));
+        }
         let key = Ident::parse_any(input)?;
+        if input.peek(token::Paren) {
+            return Err(input.error(format!("write it as `{key}` or `{key} = …`")));
+        }
         let value = match input.parse::<Option<Token![=]>>()? {
-            Some(_) => Some(input.parse()?),
+            Some(_) => Some(ungrouped(input.parse()?)),
             None => None,
         };
         Ok(Self { key, value })
     }
+}
+
+/// What a macro passed on as an expression comes in an invisible group.
+fn ungrouped(mut value: Expr) -> Expr {
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    value
 }
 
 impl Entry {
@@ -189,6 +220,12 @@ impl Entry {
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Ok(text.clone()),
             _ => Err(syn::Error::new(self.key.span(), format!("write it as `{} = \"…\"`", self.key))),
         }
+    }
+
+    /// What the string holds. `what` says it in an error.
+    fn parsed<T>(&self, what: &str, parse: impl FnOnce(&LitStr) -> syn::Result<T>) -> syn::Result<T> {
+        let text = self.string()?;
+        parse(&text).map_err(|error| syn::Error::new(text.span(), format!("expected {what} ({error})")))
     }
 
     fn ident(&self) -> syn::Result<Ident> {

@@ -1,11 +1,11 @@
 //! `impl State` for enums: a register with the variant's name, and the variant's fields below `<path>/<variant>`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{format_ident, quote};
 
 use crate::model::{Field, Input, Variant};
 use crate::node;
-use crate::structs::{Locals, Parts};
+use crate::structs::{Locals, Parts, check_defaults};
 
 /// An enum. Where no variant has fields, it is a scalar.
 pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStream {
@@ -41,7 +41,8 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         reconcile: reconcile(runtime, &locals, variants),
     };
     let implementation = parts.into_impl(input, &locals);
-    quote!(#implementation #accessor)
+    let defaults = check_defaults(input, variants.iter().flat_map(|variant| &variant.fields));
+    quote!(#implementation #accessor #defaults)
 }
 
 /// The variant that the register names, with the fields below its segment.
@@ -79,12 +80,13 @@ fn read(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenSt
 /// Only the fields of the variant that the register names are of interest; the view may show another where it names none.
 fn refresh(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, cx, .. } = locals;
-    let [variant_name, below, tag, value] = ["variant", "below", "tag", "value"].map(local);
+    let [variant_name, below, tag] = ["variant", "below", "tag"].map(local);
+    let value = &locals.value;
     let arms = fields_by_path(variants, |field| {
         let refresh = field.refresh(runtime, locals, &quote!(#value));
         (value.clone(), refresh)
     });
-    let arms: Vec<_> = arms.map(|(pattern, variant, name, refresh)| quote!((#pattern, #variant, #name) => #refresh,)).collect();
+    let arms: Vec<_> = arms.map(|(pattern, variant, name, refresh)| quote!((#pattern, #variant, #name) => { #refresh })).collect();
     if arms.is_empty() {
         return TokenStream::new();
     }
@@ -103,12 +105,9 @@ fn refresh(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> Toke
 }
 
 fn locate(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
-    let at = &locals.at;
-    let [variant_name, below, name, value] = ["variant", "below", "name", "value"].map(local);
-    let arms = fields_by_path(variants, |field| {
-        let locate = quote_spanned!(field.span=> #runtime::State::locate);
-        (value.clone(), quote!(#locate(#value, #at)))
-    });
+    let Locals { at, value, .. } = locals;
+    let [variant_name, below, name] = ["variant", "below", "name"].map(local);
+    let arms = fields_by_path(variants, |field| (value.clone(), field.locate(runtime, locals, &quote!(#value))));
     let arms: Vec<_> = arms.map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,)).collect();
     if arms.is_empty() {
         return quote!(if #runtime::At::is_end(#at) { ::core::option::Option::Some(self) } else { ::core::option::Option::None });

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericParam, Generics, Lit, LitStr, Member, Visibility};
 
 use crate::attributes::{Attributes, Errors, Target};
 use crate::case::Case;
+use crate::node::snake_ident;
 
 /// A struct or an enum that can be a state type.
 pub struct Input {
@@ -83,6 +84,10 @@ pub struct Field {
     pub renamed: Option<Span>,
     /// Where the field is.
     pub span: Span,
+    /// Where its type is.
+    pub type_span: Span,
+    /// Where `default` stands.
+    pub default_span: Option<Span>,
 }
 
 impl Variant {
@@ -109,7 +114,10 @@ impl Input {
                 None
             }
         };
-        let runtime = attributes.runtime.as_ref().map_or_else(|| quote!(::exostate::__private), |path| quote!(#path::__private));
+        let runtime = attributes
+            .runtime
+            .as_ref()
+            .map_or_else(|| quote!(::exostate::__private), |path| quote_spanned!(path.span()=> #path::__private));
         let generics = check_generics(&input.generics, &attributes, &runtime, &mut errors);
         let node = attributes.node.unwrap_or_else(|| format_ident!("{}Node", ident.unraw()));
         let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
@@ -191,10 +199,26 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context, errors: &mut Error
         let newtype = fields.len() == 1 && matches!(variant.fields, Fields::Unnamed(_));
         variants.push(Variant { ident: variant.ident.clone(), docs: docs(&variant.attrs), name, fields, newtype });
     }
+    check_accessors(&variants, errors);
     if default.is_none() {
         errors.at(span, "mark the variant that stands where nothing was written: `#[default]`, or `#[state(default)]` if it has fields");
     }
     Some(Body::Enum { variants, default: default? })
+}
+
+/// Variants with fields have accessors in snake case, which must differ too.
+fn check_accessors(variants: &[Variant], errors: &mut Errors) {
+    let mut taken: BTreeMap<String, &Ident> = BTreeMap::new();
+    for variant in variants.iter().filter(|variant| variant.has_data()) {
+        let accessor = snake_ident(&variant.ident).to_string();
+        if let Some(first) = taken.get(&accessor) {
+            let message =
+                format!("the accessor of `{}` would be called `{accessor}`, as that of `{first}`: rename a variant", variant.ident);
+            errors.at(variant.ident.span(), message);
+        } else {
+            taken.insert(accessor, &variant.ident);
+        }
+    }
 }
 
 fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors: &mut Errors) -> Vec<Field> {
@@ -218,9 +242,11 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors:
         let skip = attributes.skip.is_some();
         let name = if skip { String::new() } else { names.check(&plain, attributes.rename.as_ref(), case, span, errors) };
         let ty = replace_self(field.ty.to_token_stream(), &of.itself);
+        let default_span = attributes.default.as_ref().map(|(span, _)| *span);
         let default = attributes.default.map(|(_, value)| default_value(value, &ty));
         let renamed = attributes.rename.map(|rename| rename.span());
-        checked.push(Field { member, vis: field.vis.clone(), ty, docs: docs(&field.attrs), name, skip, default, renamed, span });
+        let (vis, docs, type_span) = (field.vis.clone(), docs(&field.attrs), field.ty.span());
+        checked.push(Field { member, vis, ty, docs, name, skip, default, renamed, span, type_span, default_span });
     }
     checked
 }

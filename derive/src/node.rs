@@ -1,7 +1,7 @@
 //! The accessors: `BoardNode` for a struct, `ShapeNode` and `ShapeNodeCircle` for an enum with fields.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Attribute, GenericParam, Generics, Member, Visibility};
 
@@ -11,9 +11,8 @@ use crate::model::{Field, Input, Variant};
 /// The accessor of a struct, with a method per field.
 pub fn of_struct(input: &Input, fields: &[Field]) -> TokenStream {
     let methods = fields.iter().filter(|field| !field.skip).map(|field| {
-        let name = &field.name;
-        let (runtime, ty) = (&input.runtime, &field.ty);
-        method(input, field, &field.vis, quote_spanned!(field.span=> #runtime::Node::field::<#ty>(&self.0, #name)))
+        let (runtime, name) = (&input.runtime, &field.name);
+        method(input, field, &field.vis, quote!(#runtime::Node::field(&self.0, #name)))
     });
     let docs = format!("The accessor of a [`{}`] at a place: a method per field.", input.ident.unraw());
     let declared = declare(input, &input.node, &docs, methods.collect());
@@ -51,16 +50,9 @@ pub fn ty(input: &Input, node: &Ident, place: &TokenStream) -> TokenStream {
 fn variant_method(input: &Input, variant: &Variant) -> TokenStream {
     let method_name = snake_ident(&variant.ident);
     let docs = docs_or(&variant.docs, format!("Inside the variant `{}`.", variant.ident.unraw()));
-    let (vis, runtime, place) = (&input.vis, &input.runtime, &input.place);
+    let (vis, place) = (&input.vis, &input.place);
     if let ([field], true) = (variant.fields.as_slice(), variant.newtype) {
-        let (ty, body) = (&field.ty, variant_field(input, variant, field));
-        return quote! {
-            #docs
-            #[must_use]
-            #vis fn #method_name(&self) -> <#ty as #runtime::State>::Node<#place> {
-                #body
-            }
-        };
+        return accessor(input, field, (vis, &method_name, docs), &variant_field(input, variant, field));
     }
     let node = variant_node(input, variant);
     let returned = ty(input, &node, &place.to_token_stream());
@@ -73,18 +65,30 @@ fn variant_method(input: &Input, variant: &Variant) -> TokenStream {
     }
 }
 
+/// The place of a variant's field.
 fn variant_field(input: &Input, variant: &Variant, field: &Field) -> TokenStream {
-    let (runtime, ty, variant, name) = (&input.runtime, &field.ty, &variant.name, &field.name);
-    quote_spanned!(field.span=> #runtime::Node::variant_field::<#ty>(&self.0, #variant, #name))
+    let (runtime, variant, name) = (&input.runtime, &variant.name, &field.name);
+    quote!(#runtime::Node::variant_field(&self.0, #variant, #name))
+}
+
+/// The method that gives a field's accessor at a place.
+fn accessor(input: &Input, field: &Field, (vis, name, docs): (&Visibility, &Ident, TokenStream), at: &TokenStream) -> TokenStream {
+    let (state, place) = (field.state(&input.runtime), &input.place);
+    quote! {
+        #docs
+        #[must_use]
+        #vis fn #name(&self) -> #state::Node<#place> {
+            #state::node(#at)
+        }
+    }
 }
 
 fn variant_node(input: &Input, variant: &Variant) -> Ident {
     format_ident!("{}{}", input.node, variant.ident.unraw(), span = variant.ident.span())
 }
 
-/// The method of a field.
-fn method(input: &Input, field: &Field, vis: &Visibility, body: TokenStream) -> TokenStream {
-    let (runtime, place, ty) = (&input.runtime, &input.place, &field.ty);
+/// The method of a field that is at a place.
+fn method(input: &Input, field: &Field, vis: &Visibility, at: TokenStream) -> TokenStream {
     let (name, docs) = match &field.member {
         Member::Named(ident) => (ident.clone(), docs_or(&field.docs, format!("The field `{}`.", ident.unraw()))),
         Member::Unnamed(index) => {
@@ -92,13 +96,7 @@ fn method(input: &Input, field: &Field, vis: &Visibility, body: TokenStream) -> 
             (ident, docs_or(&field.docs, format!("The field `{}`.", index.index)))
         }
     };
-    quote! {
-        #docs
-        #[must_use]
-        #vis fn #name(&self) -> <#ty as #runtime::State>::Node<#place> {
-            #body
-        }
-    }
+    accessor(input, field, (vis, &name, docs), &at)
 }
 
 /// An accessor's type with its methods. It holds the general accessor of the input's type.
@@ -115,15 +113,16 @@ fn declare(input: &Input, node: &Ident, docs: &str, methods: Vec<TokenStream>) -
     let formatter = Ident::new("f", Span::mixed_site());
     quote! {
         #[doc = #docs]
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated, non_camel_case_types)]
         #vis struct #node<#plain>(#runtime::Node<#place, #ident #arguments>) #clause;
 
-        #[allow(dead_code, deprecated)]
+        #[allow(dead_code, deprecated, non_snake_case)]
         impl #placed #itself #clause {
             #(#methods)*
         }
 
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #clone ::core::clone::Clone for #itself #clause {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0))
@@ -131,6 +130,7 @@ fn declare(input: &Input, node: &Ident, docs: &str, methods: Vec<TokenStream>) -
         }
 
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #debug ::core::fmt::Debug for #itself #clause {
             fn fmt(&self, #formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Debug::fmt(&self.0, #formatter)
@@ -149,6 +149,7 @@ fn conversions(input: &Input) -> TokenStream {
     let on_path = ty(input, node, &quote!(#runtime::Path<#place>));
     quote! {
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #plain ::core::ops::Deref for #itself #clause {
             type Target = #runtime::Node<#place, #ident #arguments>;
 
@@ -158,6 +159,7 @@ fn conversions(input: &Input) -> TokenStream {
         }
 
         #[automatically_derived]
+        #[allow(deprecated)]
         impl #plain #runtime::AsPath<#place> for #on_path #clause {
             type Target = #ident #arguments;
 
@@ -180,8 +182,11 @@ fn docs_or(docs: &[Attribute], otherwise: String) -> TokenStream {
 }
 
 /// A variant's name as that of a method: `r#type` for `Type`, `self_` for what cannot be escaped.
-fn snake_ident(ident: &Ident) -> Ident {
+pub fn snake_ident(ident: &Ident) -> Ident {
     let name = Case::Snake.apply(&ident.unraw().to_string());
+    if name.is_empty() {
+        return ident.clone();
+    }
     let plain = syn::parse_str::<Ident>(&name).map(|_| Ident::new(&name, ident.span()));
     plain.unwrap_or_else(|_| match name.as_str() {
         "crate" | "self" | "super" => format_ident!("{name}_", span = ident.span()),

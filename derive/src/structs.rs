@@ -16,6 +16,8 @@ pub struct Locals {
     pub place: Ident,
     /// The value to turn this one into.
     pub new: Ident,
+    /// A field's value.
+    pub value: Ident,
     /// What reads.
     pub reader: Ident,
     /// The value that reads the same.
@@ -33,6 +35,7 @@ impl Locals {
             cx: local("cx"),
             place: local("place"),
             new: local("new"),
+            value: local("value"),
             reader: local("reader"),
             unless: local("unless"),
             writer: local("writer"),
@@ -41,46 +44,70 @@ impl Locals {
 }
 
 impl Field {
+    /// The field's type as a state type.
+    ///
+    /// Every use is written alike and has the span of the type, so that one that is no state type is few errors and not ten.
+    pub fn state(&self, runtime: &TokenStream) -> TokenStream {
+        let ty = &self.ty;
+        quote_spanned!(self.type_span=> <#ty as #runtime::State>)
+    }
+
     /// The field's value where nothing was written.
     pub fn initial(&self, runtime: &TokenStream) -> TokenStream {
         let ty = &self.ty;
         match &self.default {
-            _ if self.skip => quote_spanned!(self.span=> <#ty as ::core::default::Default>::default()),
+            _ if self.skip => quote_spanned!(self.type_span=> <#ty as ::core::default::Default>::default()),
             Some(default) => default.clone(),
-            None => quote_spanned!(self.span=> <#ty as #runtime::State>::initial()),
+            None => {
+                let state = self.state(runtime);
+                quote_spanned!(self.type_span=> #state::initial())
+            }
         }
     }
 
     /// `name: value` as it is read.
     pub fn read(&self, runtime: &TokenStream, locals: &Locals) -> TokenStream {
-        let (member, name, ty, reader) = (&self.member, &self.name, &self.ty, &locals.reader);
+        let (member, name, reader, state) = (&self.member, &self.name, &locals.reader, self.state(runtime));
         let initial = self.initial(runtime);
         if self.skip {
             return quote!(#member: #initial,);
         }
-        let read = quote_spanned!(self.span=> #runtime::Reader::field::<#ty>(#reader, #name));
+        let read = quote_spanned!(self.type_span=> #runtime::Reader::field(#reader, #name, #state::SCALAR, #state::read));
         quote!(#member: ::core::option::Option::unwrap_or_else(#read, || #initial),)
     }
 
     /// Refreshes the field, which stands at `value`.
     pub fn refresh(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (cx, at, initial) = (&locals.cx, &locals.at, self.initial(runtime));
-        let field = quote_spanned!(self.span=> #runtime::Refresh::field);
-        quote!(#field(#cx, #value, #at, || #initial))
+        let (cx, at, initial, state) = (&locals.cx, &locals.at, self.initial(runtime), self.state(runtime));
+        let read = quote_spanned!(self.type_span=> #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read));
+        let refresh = quote_spanned!(self.type_span=> #state::refresh(#value, #at, #cx));
+        quote! {
+            if #runtime::At::is_end(#at) {
+                *#value = ::core::option::Option::unwrap_or_else(#read, || #initial);
+            } else {
+                #refresh;
+            }
+        }
     }
 
     /// Writes the field, which stands at `value`.
     pub fn write(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (writer, name, initial) = (&locals.writer, &self.name, self.initial(runtime));
-        let field = quote_spanned!(self.span=> #runtime::Writer::field);
-        quote!(#field(#writer, #name, #value, &#initial);)
+        let (writer, name, initial, state) = (&locals.writer, &self.name, self.initial(runtime), self.state(runtime));
+        let write = quote_spanned!(self.type_span=> #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer));
+        quote!(#runtime::Writer::at(#writer, #name, |#writer| #write);)
     }
 
     /// Reconciles the field.
     pub fn reconcile(&self, runtime: &TokenStream, locals: &Locals, old: &TokenStream, new: &TokenStream) -> TokenStream {
-        let (writer, name) = (&locals.writer, &self.name);
-        let reconcile = quote_spanned!(self.span=> #runtime::Writer::reconcile_field);
-        quote!(#reconcile(#writer, #name, #old, #new);)
+        let (writer, name, state) = (&locals.writer, &self.name, self.state(runtime));
+        let reconcile = quote_spanned!(self.type_span=> #state::reconcile(#old, #new, #writer));
+        quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
+    }
+
+    /// The value at the rest of a path, where the field stands at `value`.
+    pub fn locate(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
+        let (at, state) = (&locals.at, self.state(runtime));
+        quote_spanned!(self.type_span=> #state::locate(#value, #at))
     }
 }
 
@@ -114,7 +141,7 @@ impl Parts {
         let Input { ident, generics, runtime, place: parameter, .. } = input;
         let (bounds, arguments, clause) = generics.split_for_impl();
         let Self { marked, scalar, node_type, node, initial, read, refresh, locate, write, reconcile } = self;
-        let Locals { at, cx, place, new, reader, unless, writer } = locals;
+        let Locals { at, cx, place, new, reader, unless, writer, .. } = locals;
         quote! {
             #[automatically_derived]
             #[allow(deprecated, unused_variables, clippy::all)]
@@ -155,6 +182,21 @@ impl Parts {
     }
 }
 
+/// Refuses `default` on fields whose type never asks for it: what stands below them says what they are, even if nothing does.
+pub fn check_defaults<'a>(input: &'a Input, fields: impl Iterator<Item = &'a Field> + 'a) -> TokenStream {
+    // A constant item knows no parameters.
+    if !input.generics.params.is_empty() {
+        return TokenStream::new();
+    }
+    let checks = fields.filter(|field| !field.skip).filter_map(|field| {
+        let (span, state) = (field.default_span?, field.state(&input.runtime));
+        let message = "`default` is for scalars, enums and options; leave it out: what structs, texts, counters and collections start \
+                       with is said by their own fields and elements";
+        Some(quote_spanned!(span=> const _: () = ::core::assert!(!#state::MARKED, #message);))
+    });
+    quote!(#(#checks)*)
+}
+
 /// A struct whose fields stand below it.
 pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     let (runtime, locals) = (&input.runtime, Locals::new());
@@ -167,13 +209,19 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     let read = fields.iter().map(|field| field.read(runtime, &locals));
     let refresh = live().map(|field| {
         let (name, member) = (&field.name, &field.member);
-        let refresh = field.refresh(runtime, &locals, &quote!(&mut self.#member));
-        quote!(::core::option::Option::Some((#name, #at)) => #refresh,)
+        let value = &locals.value;
+        let refresh = field.refresh(runtime, &locals, &quote!(#value));
+        quote! {
+            ::core::option::Option::Some((#name, #at)) => {
+                let #value = &mut self.#member;
+                #refresh
+            }
+        }
     });
     let locate = live().map(|field| {
         let (name, member) = (&field.name, &field.member);
-        let locate = quote_spanned!(field.span=> #runtime::State::locate);
-        quote!(::core::option::Option::Some((#name, #at)) => #locate(&self.#member, #at),)
+        let locate = field.locate(runtime, &locals, &quote!(&self.#member));
+        quote!(::core::option::Option::Some((#name, #at)) => #locate,)
     });
     let write = live().map(|field| {
         let member = &field.member;
@@ -203,15 +251,16 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         reconcile: quote!(#(#reconcile)*),
     };
     let (implementation, accessor) = (parts.into_impl(input, &locals), node::of_struct(input, fields));
-    quote!(#implementation #accessor)
+    let defaults = check_defaults(input, fields.iter());
+    quote!(#implementation #accessor #defaults)
 }
 
 /// A struct that stands in the document as one field would.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let (runtime, locals) = (&input.runtime, Locals::new());
-    let Locals { at, cx, place, new, reader, unless, writer } = &locals;
-    let (member, ty, parameter) = (&inner.member, &inner.ty, &input.place);
-    let itself = quote_spanned!(inner.span=> <#ty as #runtime::State>);
+    let Locals { at, cx, place, new, reader, unless, writer, .. } = &locals;
+    let (member, parameter) = (&inner.member, &input.place);
+    let itself = inner.state(runtime);
     let initial = inner.initial(runtime);
     let rest: Vec<_> = skipped.iter().map(|field| field.read(runtime, &locals)).collect();
     let parts = Parts {
@@ -231,5 +280,6 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         write: quote!(#itself::write(&self.#member, ::core::option::Option::map(#unless, |#unless| &#unless.#member), #writer)),
         reconcile: quote!(#itself::reconcile(&self.#member, &#new.#member, #writer)),
     };
-    parts.into_impl(input, &locals)
+    let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
+    quote!(#implementation #defaults)
 }

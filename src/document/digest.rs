@@ -81,7 +81,7 @@ impl Canonical {
 }
 
 /// The bits of a float, with one representative for all NaNs.
-fn canonical_bits(number: f64) -> u64 {
+pub fn canonical_bits(number: f64) -> u64 {
     if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
 }
 

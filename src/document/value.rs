@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::digest::canonical_bits;
+
 /// A scalar as it stands in the document.
+///
+/// Values are equal if they are the same content: NaN equals NaN, unlike the float.
 ///
 /// Numbers are canonical: a float with an integral value within the range of `i64` is an [`Value::Int`],
 /// because Yjs peers do not tell the two apart on the wire. A field of type `f64` therefore reads integers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
     /// Nothing: what an `Option` that was set to `None` writes.
@@ -24,6 +28,23 @@ pub enum Value {
     /// Something that this version does not know, with the name of its kind: a foreign nested container, say.
     Unknown(&'static str),
 }
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(left), Self::Bool(right)) => left == right,
+            (Self::Int(left), Self::Int(right)) => left == right,
+            (Self::Float(left), Self::Float(right)) => canonical_bits(*left) == canonical_bits(*right),
+            (Self::Str(left), Self::Str(right)) => left == right,
+            (Self::Bytes(left), Self::Bytes(right)) => left == right,
+            (Self::Unknown(left), Self::Unknown(right)) => left == right,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
 
 /// 2^63, the first float above the range of `i64`. Yjs writes `i64::MAX` as this float.
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
@@ -69,6 +90,13 @@ impl Value {
 #[cfg(test)]
 mod tests {
     use super::Value;
+
+    #[test]
+    fn values_are_equal_by_content() {
+        assert_eq!(Value::Float(f64::NAN), Value::Float(-f64::NAN));
+        assert_ne!(Value::float(-0.0), Value::float(0.0));
+        assert_ne!(Value::Null, Value::Bool(false));
+    }
 
     #[test]
     fn integral_floats_are_integers() {

@@ -53,7 +53,8 @@ use std::any::Any;
     message = "`{Self}` is not a state type",
     label = "cannot be kept in a document",
     note = "derive it with `#[derive(State)]`; wrap a value that is replaced as a whole in `Register<_>` (any serde type)",
-    note = "instead of `Vec` use `List` or `MovableList`, instead of `HashMap` and `BTreeMap` use `Map`, instead of `HashSet` and `BTreeSet` use `Set`"
+    note = "instead of `Vec` use `List` or `MovableList`, instead of `HashMap` and `BTreeMap` use `Map`, instead of `HashSet` and `BTreeSet` use `Set`, \
+            instead of `usize` use `u64`"
 )]
 pub trait State: Clone + Send + Sync + Sized + 'static {
     /// The typed accessor of this type at a place: methods per field, in a change or in a path.
@@ -75,7 +76,8 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Reads a value; `None` where its own register is missing or does not fit (which is noted as a violation).
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self>;
 
-    /// Reads again what was touched strictly below this value. `at` holds the rest of the path and is never at its end.
+    /// Reads again what was touched strictly below this value. `at` holds the rest of the path, which is at its end only where
+    /// the value is the whole state.
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>);
 
     /// The value at the rest of a path, of the type that the typed path promises.

@@ -169,14 +169,14 @@ impl<P, T> Node<P, T> {
 impl<P: Place, T> Node<P, T> {
     /// The place of a field, for the accessors that the derive writes.
     #[must_use]
-    pub fn field<U: State>(&self, segment: &str) -> U::Node<P> {
-        U::node(self.place.child(segment))
+    pub fn field(&self, segment: &str) -> P {
+        self.place.child(segment)
     }
 
     /// The place of a field of an enum's variant, for the accessors that the derive writes.
     #[must_use]
-    pub fn variant_field<U: State>(&self, variant: &str, segment: &str) -> U::Node<P> {
-        U::node(self.place.variant(variant).child(segment))
+    pub fn variant_field(&self, variant: &str, segment: &str) -> P {
+        self.place.variant(variant).child(segment)
     }
 }
 

@@ -55,12 +55,15 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 
     /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and the field.
-    pub fn field<T: State>(&mut self, name: &str) -> Option<T> {
+    ///
+    /// What the field's type does is an argument, here and in [`Refresh::field`]: with a bound on the type, each call would
+    /// be another error where a field is of a type that is no state type.
+    pub fn field<T>(&mut self, name: &str, scalar: bool, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>) -> Option<T> {
         let entries = self.entries_of(name);
-        if entries.is_empty() && T::SCALAR {
+        if entries.is_empty() && scalar {
             return None;
         }
-        T::read(&mut self.below(entries, name))
+        read(&mut self.below(entries, name))
     }
 
     /// Reads below a segment: the fields of an enum's variant.
@@ -145,17 +148,17 @@ impl<'a> Refresh<'a> {
         if self.covered.as_deref().is_some_and(|covered| key::is_within(path, covered)) {
             return;
         }
-        if !path.is_empty() {
+        if path.is_empty() && !S::MARKED {
+            // The whole state is an enum or a scalar, or an option of something.
+            *view = self.read("", |reader| S::read(reader), S::SCALAR).unwrap_or_else(S::initial);
+        } else {
             view.refresh(At::start(path), self);
         }
     }
 
-    /// Patches a field: read again where the path ends at it, else refreshed below.
-    pub fn field<T: State>(&mut self, field: &mut T, at: At<'_>, initial: impl FnOnce() -> T) {
-        if !at.is_end() {
-            return field.refresh(at, self);
-        }
-        *field = self.read(at.here(), |reader| T::read(reader), T::SCALAR).unwrap_or_else(initial);
+    /// Reads a field at which the path ends again; `None` where it was not written or does not fit.
+    pub fn field<T>(&mut self, at: At<'_>, scalar: bool, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>) -> Option<T> {
+        self.read(at.here(), read, scalar)
     }
 
     /// Reads a slot again: `None` where it is empty now.

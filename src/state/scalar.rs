@@ -17,6 +17,13 @@ pub struct Mismatch(pub &'static str);
 ///
 /// Implement it for a type of your own that has a natural neutral value; for any serde type there is
 /// [`Register`](super::Register).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a scalar",
+    label = "is not one register",
+    note = "a field may be of any state type: a struct or enum with `#[derive(State)]`, a serde type in `Register<_>`, `Map` instead of \
+            `HashMap`, `List` or `MovableList` instead of `Vec`, `u64` instead of `usize`",
+    note = "a `List` holds scalars: use `MovableList` for structs"
+)]
 pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     /// The neutral value.
     ///
@@ -30,6 +37,11 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     fn from_value(value: &Value) -> Result<Self, Mismatch>;
     /// The value of a register that was never written.
     fn initial() -> Self;
+    /// Whether the two are written alike, so that neither need replace the other. It is not always `==`: `-0.0 == 0.0`, and
+    /// NaN is not equal to itself.
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
 }
 
 impl<T: Scalar> State for T {
@@ -63,7 +75,7 @@ impl<T: Scalar> State for T {
     }
 
     fn write(&self, unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
-        if unless == Some(self) {
+        if unless.is_some_and(|unless| self.same(unless)) {
             return;
         }
         match self.to_value() {
@@ -73,7 +85,7 @@ impl<T: Scalar> State for T {
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        if self != new {
+        if !self.same(new) {
             new.write(None, writer);
         }
     }
@@ -164,6 +176,9 @@ impl Scalar for f64 {
     fn initial() -> Self {
         0.0
     }
+    fn same(&self, other: &Self) -> bool {
+        self.to_bits() == other.to_bits() || self.is_nan() && other.is_nan()
+    }
 }
 
 impl Scalar for f32 {
@@ -177,6 +192,9 @@ impl Scalar for f32 {
     }
     fn initial() -> Self {
         0.0
+    }
+    fn same(&self, other: &Self) -> bool {
+        f64::from(*self).same(&f64::from(*other))
     }
 }
 

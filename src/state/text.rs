@@ -186,7 +186,11 @@ impl State for Text {
         Some(Self(reader.text()))
     }
 
-    fn refresh(&mut self, _at: At<'_>, _cx: &mut Refresh<'_>) {}
+    fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
+        if let Some(read) = at.is_end().then(|| cx.field(at, false, Self::read)).flatten() {
+            *self = read;
+        }
+    }
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         at.is_end().then_some(self as &dyn Any)

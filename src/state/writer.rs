@@ -69,16 +69,6 @@ impl<'c, 'd> Writer<'c, 'd> {
         }
     }
 
-    /// Writes a field of a value that is new, unless it reads the same anyway.
-    pub fn field<T: State>(&mut self, name: &str, value: &T, initial: &T) {
-        self.at(name, |writer| value.write(Some(initial), writer));
-    }
-
-    /// Writes the least that turns one field's value into another.
-    pub fn reconcile_field<T: State>(&mut self, name: &str, old: &T, new: &T) {
-        self.at(name, |writer| old.reconcile(new, writer));
-    }
-
     /// Fills a slot: what is still there from an earlier value (a ghost) goes, unless `merge` keeps it.
     pub fn fill<T: State>(&mut self, value: &T) {
         self.clear();

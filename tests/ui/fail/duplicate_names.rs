@@ -1,0 +1,33 @@
+//! Two fields or variants cannot share a name in the document, however they came by it.
+
+#[derive(exostate::State, Clone)]
+struct Renamed {
+    title: String,
+    #[state(rename = "title")]
+    heading: String,
+}
+
+#[derive(exostate::State, Clone)]
+#[state(rename_all = "lowercase")]
+struct Lower {
+    due_day: u32,
+    dueday: u32,
+}
+
+#[derive(exostate::State, Clone)]
+struct Pair(#[state(rename = "1")] u32, u32);
+
+#[derive(exostate::State, Clone)]
+#[state(rename_all = "lowercase")]
+enum Shape {
+    #[default]
+    Nothing,
+    #[state(rename = "nothing")]
+    Circle {
+        radius: f64,
+        #[state(rename = "radius")]
+        diameter: f64,
+    },
+}
+
+fn main() {}

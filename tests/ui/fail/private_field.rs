@@ -1,0 +1,18 @@
+//! An accessor's method is as visible as its field, and a field that is skipped has none.
+
+mod inner {
+    #[derive(exostate::State, Clone)]
+    pub struct Board {
+        pub title: String,
+        secret: String,
+        #[state(skip)]
+        pub cached: u32,
+    }
+}
+
+fn main() {
+    use exostate::State;
+    let _ = inner::Board::path().title();
+    let _ = inner::Board::path().secret();
+    let _ = inner::Board::path().cached();
+}

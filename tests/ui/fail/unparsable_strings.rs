@@ -1,0 +1,15 @@
+//! Strings that are not what their key takes.
+
+#[derive(exostate::State, Clone)]
+#[state(crate = "not a path")]
+struct Board {
+    title: String,
+}
+
+#[derive(exostate::State, Clone)]
+#[state(bound = "T State")]
+struct Boxed<T> {
+    inner: T,
+}
+
+fn main() {}

@@ -1,0 +1,17 @@
+//! Each key where it does not belong.
+
+#[derive(exostate::State, Clone)]
+#[state(rename = "x", default, skip)]
+struct Board {
+    #[state(crate = "exostate", node = Name, bound = "", rename_all = "camelCase", transparent)]
+    title: String,
+}
+
+#[derive(exostate::State, Clone)]
+#[state(transparent)]
+enum Shape {
+    #[state(default, skip)]
+    Nothing,
+}
+
+fn main() {}
