@@ -1,0 +1,17 @@
+//! The smallest structs there are.
+
+#[derive(exostate::State, Clone)]
+struct Unit;
+
+#[derive(exostate::State, Clone)]
+struct Braces {}
+
+#[derive(exostate::State, Clone)]
+struct Parens();
+
+#[test]
+fn smallest() {
+    let _ = exostate::Store::<Unit>::new().view();
+    let _ = exostate::Store::<Braces>::new().view();
+    let _ = exostate::Store::<Parens>::new().view();
+}
