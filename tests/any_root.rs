@@ -6,9 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use exostate::{
-    AsPath, Automerge, Backend, ChangeError, Counter, Edit, List, Map, MovableList, Path, Set, State, Store, Text, Tree, Yrs,
-};
+use exostate::{AsPath, Automerge, Backend, ChangeError, Counter, Edit, List, Map, MovableList, Path, Set, State, Store, Text, Tree, Yrs};
 use support::Shape;
 
 type Change<S> = fn(<S as State>::Node<Edit<'_>>) -> Result<(), ChangeError>;
@@ -44,7 +42,11 @@ fn the_whole_state_may_be_of_any_type() {
         root::<Set<String>, B>(&[|state| state.insert("").map(drop), |state| state.insert("@").map(drop)]);
         root::<MovableList<Text>, B>(&[|state| state.push("x".into()).map(drop), |state| state.insert(0, "y".into()).map(drop)]);
         root::<Tree<Text>, B>(&[|state| state.push(None, "x".into()).map(drop)]);
-        root::<Map<String, Text>, B>(&[|state| state.insert("", "x".into()), |state| state.insert("@", "y".into()), |state| state.get("").push_str("x")]);
+        root::<Map<String, Text>, B>(&[
+            |state| state.insert("", "x".into()),
+            |state| state.insert("@", "y".into()),
+            |state| state.get("").push_str("x"),
+        ]);
         root::<Shape, B>(&[
             |state| state.reconcile(&Shape::Circle { radius: 1.0 }),
             |state| state.reconcile(&Shape::Label("a".into(), "b".into())),

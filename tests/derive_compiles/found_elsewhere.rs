@@ -32,7 +32,9 @@ mod shadows {
     pub enum Shape {
         #[default]
         Nothing,
-        Circle { radius: f64 },
+        Circle {
+            radius: f64,
+        },
     }
 }
 

@@ -271,7 +271,8 @@ impl Document {
 
     /// The segments directly below a path that are not exostate's own.
     fn children(&self, path: &str) -> BTreeSet<String> {
-        let below = self.registers.keys().filter_map(|key| if path.is_empty() { Some(&key[..]) } else { key.strip_prefix(&join(path, "")) });
+        let below =
+            self.registers.keys().filter_map(|key| if path.is_empty() { Some(&key[..]) } else { key.strip_prefix(&join(path, "")) });
         below.filter_map(|rest| rest.split('/').next()).filter(|segment| !segment.starts_with('@')).map(str::to_owned).collect()
     }
 
