@@ -5,6 +5,8 @@
 //! A recording is gzipped JSON: `{startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]}`, positions in
 //! Unicode scalar values.
 
+#![allow(clippy::disallowed_methods, reason = "it times itself")]
+
 use std::io::{IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 

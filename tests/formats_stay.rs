@@ -51,7 +51,8 @@ fn written<B: Backend>() -> Store<Everything, B> {
 
 /// Somebody else's change of it.
 fn later<B: Backend>(store: &Store<Everything, B>) -> Vec<u8> {
-    let other = Store::<Everything, B>::open_with(&store.save(), Options::new().with_replica(ReplicaId::from_bits(0x2b))).expect("it opens");
+    let other =
+        Store::<Everything, B>::open_with(&store.save(), Options::new().with_replica(ReplicaId::from_bits(0x2b))).expect("it opens");
     let change = other.change(|state| {
         state.title().set("new plan")?;
         state.notes().insert(0, "more, ")?;

@@ -7,7 +7,7 @@
 //! Ratios between the rows of one run mean something, absolute times only on the machine they came from.
 //! No timing decides whether the program succeeds; a peer that gives a wrong result does.
 
-#![allow(clippy::disallowed_methods, reason = "a bench reads the clock and draws seeded random numbers")]
+#![allow(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "a bench reads the clock, and peers hand out hash maps")]
 
 mod allocation;
 mod measure;

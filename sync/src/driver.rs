@@ -3,6 +3,8 @@
 //! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose calls into the replica run on
 //! the blocking pool. Everything between them is bounded.
 
+#![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
+
 use crate::config::Config;
 use crate::limits::{BATCH_FRAMES_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX};
 use crate::outbox::{Outbox, Taken};

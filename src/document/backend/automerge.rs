@@ -49,6 +49,9 @@ enum Place<'a> {
     Foreign,
 }
 
+/// A change from elsewhere, taken apart and not yet applied.
+pub struct Parcel(Change);
+
 impl sealed::Sealed for Automerge {}
 
 fn refused(error: impl std::fmt::Display) -> BackendError {
@@ -131,9 +134,9 @@ impl Automerge {
     }
 
     /// What the changes name: registers and new sequences by key, edited sequences by object.
-    fn names_in(&self, changes: &[Change]) -> (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>) {
+    fn names_in(&self, changes: &[Parcel]) -> (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>) {
         let (mut registers, mut made, mut edited) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for change in changes {
+        for Parcel(change) in changes {
             for op in change.decode().operations {
                 match (self.place_of(&op.obj), &op.key) {
                     (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
@@ -156,7 +159,7 @@ impl Automerge {
 
 impl Backend for Automerge {
     const NAME: &'static str = "automerge";
-    type Parcel = Change;
+    type Parcel = Parcel;
 
     fn empty(replica: ReplicaId) -> Self {
         static GENESIS: OnceLock<Result<Doc, BackendError>> = OnceLock::new();
@@ -212,24 +215,24 @@ impl Backend for Automerge {
         Ok((Touched { registers, sequences: names.into_iter().collect() }, update))
     }
 
-    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Change>, BackendError> {
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
         automerge_chunk::walk(update, limits)?;
         let mut parcels = Vec::new();
         for chunk in automerge_chunk::chunks(update) {
             let (kind, bytes) = chunk?;
             match kind {
-                automerge_chunk::ChunkKind::Change => parcels.push(Change::from_bytes(bytes.to_vec()).map_err(refused)?),
+                automerge_chunk::ChunkKind::Change => parcels.push(Parcel(Change::from_bytes(bytes.to_vec()).map_err(refused)?)),
                 automerge_chunk::ChunkKind::Document => {
                     let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
-                    parcels.extend(Doc::load_with_options(bytes, options).map_err(refused)?.get_changes(&[]));
+                    parcels.extend(Doc::load_with_options(bytes, options).map_err(refused)?.get_changes(&[]).into_iter().map(Parcel));
                 }
             }
         }
-        parcels.retain(|change| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
+        parcels.retain(|Parcel(change)| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
         Ok(parcels)
     }
 
-    fn split_ready(&self, parcels: Vec<Change>) -> (Vec<Change>, Vec<Change>) {
+    fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
         let mut here = HashSet::new();
         let (mut ready, mut waiting) = (Vec::new(), parcels);
         loop {
@@ -237,8 +240,8 @@ impl Backend for Automerge {
             let mut later = Vec::new();
             for change in waiting {
                 let known = |hash: &ChangeHash| here.contains(hash) || self.doc.get_change_meta_by_hash(hash).is_some();
-                if change.deps().iter().all(known) {
-                    here.insert(change.hash());
+                if change.0.deps().iter().all(known) {
+                    here.insert(change.0.hash());
                     ready.push(change);
                 } else {
                     later.push(change);
@@ -251,14 +254,14 @@ impl Backend for Automerge {
         }
     }
 
-    fn bytes(parcel: &Change) -> &[u8] {
-        parcel.raw_bytes()
+    fn bytes(parcel: &Parcel) -> &[u8] {
+        parcel.0.raw_bytes()
     }
 
-    fn import(&mut self, parcels: &[Change]) -> Result<(Touched, bool), BackendError> {
+    fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
         let (registers, mut made, mut edited) = self.names_in(parcels);
         let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
-        self.doc.apply_changes(parcels.iter().cloned()).map_err(refused)?;
+        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(refused)?;
         made.iter().for_each(|name| self.find_sequence(name));
         if !made.is_empty() {
             // Sequences made by these very changes can be named as objects only now.

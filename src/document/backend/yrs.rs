@@ -3,7 +3,7 @@
 //! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yrs::types::map::MapEvent;
@@ -57,7 +57,7 @@ type Sequence = (SequenceKind, Arc<str>);
 /// What the guard's walk says about an update.
 #[derive(Default)]
 struct Summary {
-    roots: HashSet<String>,
+    roots: BTreeSet<String>,
     /// First clock and end of what each client's section brings.
     brings: BTreeMap<u64, (u32, u32)>,
     /// The highest clock of each client that something refers to.
@@ -422,6 +422,7 @@ impl Yrs {
 }
 
 /// Notes which registers a transaction changed.
+#[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
 fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &MapEvent) {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
     for (key, change) in event.keys(txn) {
