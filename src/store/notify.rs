@@ -1,6 +1,8 @@
 //! Telling others: in commit order, outside every lock, whatever thread committed.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -37,6 +39,7 @@ pub(crate) struct Notice<S> {
     pub(crate) origin: Origin,
 }
 
+type Panic = Box<dyn Any + Send>;
 type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 
 /// Those who are told, and what they have not been told yet.
@@ -75,35 +78,49 @@ impl<S: Send + Sync + 'static> Bus<S> {
     }
 
     /// Delivers what is queued, unless somebody does so already: then that one delivers this too.
+    ///
+    /// A callback that panics keeps nothing from the others: its panic goes on when all is delivered.
     pub(crate) fn deliver(&self) {
         let mut queue = self.queue.lock();
         if std::mem::replace(&mut queue.delivering, true) {
             return;
         }
         drop(queue);
-        let _done = Done(&self.queue);
+        let mut panicked = None;
         loop {
             let mut queue = self.queue.lock();
             let Some(notice) = queue.notices.pop_front() else {
                 queue.delivering = false;
-                return;
+                break;
             };
             drop(queue);
-            self.deliver_one(&notice);
+            panicked = panicked.or(self.deliver_one(&notice));
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
         }
     }
 
-    fn deliver_one(&self, notice: &Notice<S>) {
+    /// Calls everybody. The first panic comes back.
+    fn deliver_one(&self, notice: &Notice<S>) -> Option<Panic> {
         let subscribers = self.subscribers.lock();
         let listeners: Vec<Listener> = subscribers.listeners.values().cloned().collect();
         let calls = subscribers.watchers.calls(&notice.touched);
         drop(subscribers);
+        let mut panicked = None;
+        let mut guarded = |call: &dyn Fn()| {
+            // What a callback leaves half done is its own; ours is not touched by it.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
+                panicked.get_or_insert(panic);
+            }
+        };
         for listener in listeners {
-            notice.updates.iter().for_each(|bytes| listener(Update { bytes, origin: notice.origin }));
+            notice.updates.iter().for_each(|bytes| guarded(&|| listener(Update { bytes, origin: notice.origin })));
         }
         for call in calls {
-            (call.watcher)(notice, &call.path, &call.touched);
+            guarded(&|| (call.watcher)(notice, &call.path, &call.touched));
         }
+        panicked
     }
 
     pub(crate) fn listen(&self, listener: Listener) -> Subscription {
@@ -117,17 +134,6 @@ impl<S: Send + Sync + 'static> Bus<S> {
     pub(crate) fn subscription(&self, id: u64) -> Subscription {
         let weak: Weak<Mutex<Subscribers<S>>> = Arc::downgrade(&self.subscribers);
         Subscription { end: Some(Box::new(move || end(&weak, id))) }
-    }
-}
-
-/// Lets the next one deliver, also when a callback panics.
-struct Done<'a, S>(&'a Mutex<Queue<S>>);
-
-impl<S> Drop for Done<'_, S> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.lock().delivering = false;
-        }
     }
 }
 
