@@ -1,5 +1,7 @@
 //! What a store promises to those who hold it.
 
+#![allow(clippy::disallowed_methods, reason = "a store is used from many threads")]
+
 mod support;
 
 use std::sync::mpsc;
@@ -29,6 +31,7 @@ on_both_backends! {
     local_updates_are_those_made_here
     errors_name_the_place
     a_digest_covers_what_the_struct_does_not_know
+    stores_in_the_same_hands_exchange_more_than_strangers_may
 }
 
 fn it_goes_from_thread_to_thread<B: Backend>() {
@@ -139,6 +142,13 @@ fn errors_name_the_place<B: Backend>() {
     assert_eq!(error(|state| state.numbers().remove(0)), "numbers: 0..1 is beyond the length 0");
     assert_eq!(error(|state| state.people().get("a/b").age().set(1u32)), "people/a~1b/age: there is nothing here");
     assert_eq!(error(|_| Err(ChangeError::refuse("not today"))), "refused: not today");
+    // Peers would refuse these, now and for ever.
+    let long = error(|state| state.scores().insert(1, 1).and(state.tags().insert("x".repeat(5_000)).map(drop)));
+    assert!(long.ends_with("a path of 5005 bytes is more than the 4096 that others take"), "{long}");
+    let large = error(|state| state.title().set("x".repeat(5 << 20)));
+    assert_eq!(large, "title: a value of 5242880 bytes is more than the 4194304 that others take");
+    assert!(error(|state| state.notes().push_str(&"x".repeat(5 << 20))).starts_with("notes: a value of 5242880 bytes"));
+    assert_eq!(store.version(), support::store::<B>(1).version());
 }
 
 fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
@@ -155,4 +165,14 @@ fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
     older.apply(&store.update_since(&older.version()).expect("an update")).expect("an honest update");
     assert_eq!(older.digest(), store.digest());
     assert_eq!(older.view().title, "a");
+}
+
+fn stores_in_the_same_hands_exchange_more_than_strangers_may<B: Backend>() {
+    let tight = Options::new().with_limits(exostate::Limits::stranger().with_bytes_max(1_000));
+    let (store, large) = (Store::<Everything, B>::with_options(tight), support::store::<B>(2));
+    (0..20).for_each(|_| large.change(|state| state.notes().push_str(&"x".repeat(100))).expect("it can be written"));
+    let update = large.update_since(&store.version()).expect("an update");
+    assert!(matches!(store.apply(&update), Err(ApplyError::Import(_))));
+    assert_eq!(store.merge(&large).expect("it may be large"), Applied::Changed);
+    assert_eq!(store.view(), large.view());
 }

@@ -21,7 +21,7 @@ const STRANGER_NESTING_MAX: usize = 64;
 /// Bytes of one name: a root, a key, an attribute, a message.
 const STRANGER_NAME_BYTES_MAX: usize = 4 << 10;
 /// Automerge operations in one update from a stranger; run-length coding claims them for nothing.
-const STRANGER_OPS_MAX: u64 = 500_000;
+const STRANGER_OPS_MAX: u64 = 150_000;
 /// Bytes that the deflated parts and repeated strings of one update from a stranger may grow to, all together.
 const STRANGER_INFLATED_BYTES_MAX: u64 = 16 << 20;
 /// Updates that wait for a missing one.

@@ -8,6 +8,7 @@ pub mod backend;
 pub mod digest;
 pub mod guard;
 pub mod key;
+pub mod landing;
 pub mod limits;
 pub mod ops;
 pub mod replica;

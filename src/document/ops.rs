@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::key::{self, Key};
+use super::limits::Limits;
 use super::rope::Marks;
 use super::value::Value;
 
@@ -73,6 +74,29 @@ impl Ops {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty() && self.sequences.is_empty()
+    }
+
+    /// The first op that peers with these limits would refuse: where it is, and why.
+    #[must_use]
+    pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
+        let (name_max, bytes_max) = (limits.name_bytes_max(), limits.bytes_max());
+        let names = self.registers.keys().map(Key::as_str).chain(self.sequences.iter().map(|op| &**op.target().0));
+        // A sequence's name has two characters more in the document.
+        let long = names.filter(|name| name.len() + 2 > name_max).map(|name| {
+            let shown: String = name.chars().take(40).collect();
+            (format!("{shown}…"), format!("a path of {} bytes is more than the {name_max} that others take", name.len()))
+        });
+        let large = |(path, bytes): (&str, usize)| {
+            (bytes >= bytes_max)
+                .then(|| (path.to_owned(), format!("a value of {bytes} bytes is more than the {bytes_max} that others take")))
+        };
+        let values = self.registers.iter().filter_map(|(key, write)| Some((key.as_str(), write.new.as_ref()?.size())));
+        let texts = self.sequences.iter().filter_map(|op| match op {
+            SequenceOp::Text { name, insert, .. } => Some((&**name, insert.len())),
+            SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).sum())),
+            _ => None,
+        });
+        long.chain(values.chain(texts).filter_map(large)).next()
     }
 
     /// How many ops these are.

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Backend, BackendError};
+use super::backend::{Backend, BackendError, Offset};
 use super::digest::Canonical;
 use super::key::{self, Key};
+use super::landing;
 use super::limits::Limits;
 use super::ops::{Ops, SequenceKind, Touched};
 use super::rope::Rope;
@@ -19,6 +20,15 @@ use super::{Digest, ReplicaId, Version};
 /// A list as it stands in the document.
 pub type List = imbl::Vector<Value>;
 
+/// Who gives an update: which limits it must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Giver {
+    /// Whoever: tight limits.
+    Stranger,
+    /// A document in the same hands: wide limits.
+    Own,
+}
+
 /// What an import did.
 #[derive(Debug, Default)]
 pub struct Imported {
@@ -26,6 +36,16 @@ pub struct Imported {
     pub touched: Touched,
     /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
     pub applied: Vec<Arc<[u8]>>,
+}
+
+impl Imported {
+    /// Adds what a later import did.
+    fn add(&mut self, mut later: Self) {
+        self.touched.registers.append(&mut later.touched.registers);
+        self.touched.sequences.append(&mut later.touched.sequences);
+        self.touched.settle();
+        self.applied.append(&mut later.applied);
+    }
 }
 
 /// Why an import failed. The document is as it was.
@@ -56,7 +76,14 @@ pub struct Replica<B: Backend> {
     sequence_hashes: RefCell<SequenceHashes>,
     pending: Vec<B::Parcel>,
     journal: Journal,
+    /// A rebuilt document is not what it was.
+    differs: bool,
+    /// The document failed and could not be rebuilt.
+    broken: bool,
+    /// For updates from elsewhere.
     limits: Limits,
+    /// For what was good already.
+    trusted: Limits,
 }
 
 /// The sum of the hashes of all sequences, brought up to date when it is asked for.
@@ -81,19 +108,19 @@ impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, limits: Limits) -> Self {
         let journal = Journal { snapshot: Vec::new(), updates: Vec::new(), updates_bytes: 0 };
-        Self::around(id, B::empty(id), journal, limits)
+        Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
     /// Opens saved bytes under `id`, which must never have been used before. O(document).
     pub fn open(id: ReplicaId, bytes: &[u8], trusted: &Limits, limits: Limits) -> Result<(Self, Vec<(Key, Value)>), BackendError> {
         let backend = guarded(|| B::load(id, bytes, trusted))?;
         let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0 };
-        let mut this = Self::around(id, backend, journal, limits);
+        let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         Ok((this, entries))
     }
 
-    fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits) -> Self {
+    fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits, trusted: Limits) -> Self {
         Self {
             id,
             backend,
@@ -104,7 +131,10 @@ impl<B: Backend> Replica<B> {
             sequence_hashes: RefCell::default(),
             pending: Vec::new(),
             journal,
+            differs: false,
+            broken: false,
             limits,
+            trusted,
         }
     }
 
@@ -137,7 +167,11 @@ impl<B: Backend> Replica<B> {
         self.backend.registers(&mut |key, value| drop(fresh.registers.insert(Key(key), value)));
         for (kind, name) in self.backend.sequences() {
             match kind {
-                SequenceKind::Text => drop(fresh.texts.insert(Key(name.clone()), Rope::from_runs(self.backend.text(&name)))),
+                SequenceKind::Text => {
+                    let plain = self.backend.plain_text(&name).map(|text| Rope::from_runs([(text, None)]));
+                    let text = plain.unwrap_or_else(|| Rope::from_runs(self.backend.text(&name)));
+                    fresh.texts.insert(Key(name.clone()), text);
+                }
                 SequenceKind::List => drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into())),
             }
         }
@@ -148,14 +182,14 @@ impl<B: Backend> Replica<B> {
     ///
     /// On an error the document is rebuilt as it was before.
     pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Arc<[u8]>, BackendError> {
-        let result = guarded(|| self.backend.commit(ops));
-        let (touched, update) = match result {
+        self.check_whole()?;
+        let (touched, update) = match guarded(|| self.backend.commit(ops)) {
             Ok(done) => done,
-            Err(error) => {
-                self.rebuild()?;
-                return Err(error);
-            }
+            Err(error) => return Err(self.rebuild(error)),
         };
+        if let Err(error) = landing::check(&self.backend, ops, &touched, &texts, &lists) {
+            return Err(self.rebuild(error));
+        }
         self.note_registers(&touched);
         self.sequence_hashes.get_mut().dirty.extend(touched.sequences);
         self.texts.extend(texts);
@@ -165,28 +199,57 @@ impl<B: Backend> Replica<B> {
         Ok(update)
     }
 
-    /// Applies an update from elsewhere, or keeps it until what it builds on has come.
-    pub fn import(&mut self, update: &[u8]) -> Result<Imported, ImportError> {
-        let mut parcels = guarded(|| self.backend.unpack(update, &self.limits))?;
-        let waited = self.pending.len();
-        let mut all = std::mem::take(&mut self.pending);
-        parcels.retain(|parcel| !all.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
-        all.append(&mut parcels);
-        let (ready, mut waiting) = self.backend.split_ready(all);
-        let bytes = waiting.iter().map(|parcel| B::bytes(parcel).len()).sum();
-        let overflow = waiting.len() > self.limits.pending_updates_max() || bytes > self.limits.pending_bytes_max();
-        if overflow {
-            let error = ImportError::TooManyPending { updates: waiting.len(), bytes };
-            waiting.truncate(waited);
-            self.pending = waiting;
-            return Err(error);
+    /// Applies an update from elsewhere, or keeps it until what it builds on has come. Then applies what has waited for it.
+    pub fn import(&mut self, update: &[u8], giver: Giver) -> Result<Imported, ImportError> {
+        self.check_whole()?;
+        let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
+        let mut parcels = guarded(|| self.backend.unpack(update, limits))?;
+        parcels.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+        let (ready, waiting) = self.backend.split_ready(parcels);
+        let (updates, bytes) = self.pending();
+        let (updates, bytes) = (updates + waiting.len(), bytes + waiting.iter().map(|parcel| B::bytes(parcel).len()).sum::<usize>());
+        let overflow = updates > self.limits.pending_updates_max() || bytes > self.limits.pending_bytes_max();
+        if overflow && !waiting.is_empty() {
+            return Err(ImportError::TooManyPending { updates, bytes });
         }
-        self.pending = waiting;
-        match guarded(|| self.backend.import(&ready)) {
-            Ok((touched, novel)) => Ok(self.note_import(touched, &ready, novel)),
-            Err(error) => {
-                self.rebuild()?;
-                Err(error.into())
+        let mut imported = self.import_ready(&ready)?;
+        self.pending.extend(waiting);
+        self.import_pending(&mut imported);
+        Ok(imported)
+    }
+
+    /// Applies parcels whose ground is there. On an error the document is rebuilt as it was before.
+    fn import_ready(&mut self, ready: &[B::Parcel]) -> Result<Imported, BackendError> {
+        if ready.is_empty() {
+            return Ok(Imported::default());
+        }
+        guarded(|| self.backend.vet(ready))?;
+        match guarded(|| self.backend.import(ready)) {
+            Ok((touched, novel)) => Ok(self.note_import(touched, ready, novel)),
+            Err(error) => Err(self.rebuild(error)),
+        }
+    }
+
+    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost:
+    /// whoever sent it was told that it waits.
+    fn import_pending(&mut self, imported: &mut Imported) {
+        let mut singly = false;
+        while !self.pending.is_empty() {
+            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(&mut self.pending));
+            self.pending = waiting;
+            if singly && ready.len() > 1 {
+                self.pending.extend(ready.split_off(1));
+            }
+            if ready.is_empty() {
+                return;
+            }
+            match self.import_ready(&ready) {
+                Ok(more) => imported.add(more),
+                Err(_) if ready.len() > 1 => {
+                    singly = true;
+                    self.pending.append(&mut ready);
+                }
+                Err(_) => {}
             }
         }
     }
@@ -245,20 +308,46 @@ impl<B: Backend> Replica<B> {
         self.journal.updates_bytes += update.len();
         self.journal.updates.push(update.clone());
         if self.journal.updates_bytes > self.journal.snapshot.len().max(JOURNAL_BYTES_MIN) {
-            self.journal = Journal { snapshot: self.backend.save(), updates: Vec::new(), updates_bytes: 0 };
+            // What cannot be saved is kept as it is, and tried again with the next update.
+            if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
+                self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0 };
+            }
         }
     }
 
-    /// Throws the backend's document away and makes it anew from what was good.
-    fn rebuild(&mut self) -> Result<(), BackendError> {
-        let wide = Limits::trusted();
+    /// Throws the backend's document away and makes it anew from what was good. The error that made it necessary comes back, or
+    /// that of the rebuilding.
+    fn rebuild(&mut self, because: BackendError) -> BackendError {
+        let before = self.digest();
+        let result = guarded(|| self.replay());
+        self.differs |= before != self.digest();
+        self.broken = result.is_err();
+        result.err().unwrap_or(because)
+    }
+
+    /// Refuses all work on a document that could not be rebuilt.
+    fn check_whole(&self) -> Result<(), BackendError> {
+        if self.broken {
+            return Err(BackendError::Panicked("the document could not be rebuilt: open it again from what was saved".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether a rebuilt document is not what it was, and all must be read again. It says so once. Honest updates give the same
+    /// document whenever they are replayed, but for bugs; ones that contradict themselves need not.
+    pub fn take_differs(&mut self) -> bool {
+        std::mem::take(&mut self.differs)
+    }
+
+    fn replay(&mut self) -> Result<(), BackendError> {
+        let wide = &self.trusted;
         let mut backend = match self.journal.snapshot.is_empty() {
             true => B::empty(self.id),
-            false => guarded(|| B::load(self.id, &self.journal.snapshot, &wide))?,
+            false => guarded(|| B::load(self.id, &self.journal.snapshot, wide))?,
         };
         let mut parcels = Vec::new();
         for update in &self.journal.updates {
-            parcels.append(&mut backend.unpack(update, &wide)?);
+            parcels.append(&mut backend.unpack(update, wide)?);
         }
         guarded(|| backend.import(&parcels))?;
         self.backend = backend;
@@ -333,14 +422,15 @@ impl<B: Backend> Replica<B> {
             return None;
         }
         let at = super::ops::Units { chars: at, utf16: rope.char_to_utf16(at) };
-        self.backend.anchor(name, at, before)
+        guarded(|| Ok(self.backend.anchor(name, at, before))).ok().flatten()
     }
 
     /// Where an anchor's place is now, in Unicode scalar values.
     pub fn resolve(&self, name: &str, anchor: &[u8]) -> Option<usize> {
-        match self.backend.resolve(name, anchor)? {
-            super::backend::AnchorOffset::Chars(at) => Some(at),
-            super::backend::AnchorOffset::Utf16(at) => Some(self.texts.get(key::lookup(&name)).map_or(0, |rope| rope.utf16_to_char(at))),
+        // Anchors come from peers.
+        match guarded(|| Ok(self.backend.resolve(name, anchor))).ok().flatten()? {
+            Offset::Chars(at) => Some(at),
+            Offset::Utf16(at) => Some(self.texts.get(key::lookup(&name)).map_or(0, |rope| rope.utf16_to_char(at))),
         }
     }
 }

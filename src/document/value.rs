@@ -50,6 +50,15 @@ impl Eq for Value {}
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
 impl Value {
+    /// The bytes of its content, roughly.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Str(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 8,
+        }
+    }
+
     /// The canonical value of a float.
     #[must_use]
     pub fn float(number: f64) -> Self {

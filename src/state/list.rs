@@ -217,7 +217,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// As `insert`.
     pub fn set(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
         let item = item.into();
-        let real = self.real(index..index + 1)?;
+        let real = self.real(index..index.saturating_add(1))?;
         self.place.write(|writer| splice(writer, real.start, 1, std::iter::once(&item)))
     }
 
@@ -226,7 +226,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// # Errors
     /// As `insert`.
     pub fn remove(&self, index: usize) -> Result<(), ChangeError> {
-        let real = self.real(index..index + 1)?;
+        let real = self.real(index..index.saturating_add(1))?;
         self.place.write(|writer| writer.splice_list(real.start, 1, Vec::new()))
     }
 

@@ -19,8 +19,8 @@ pub use watch::{Change, LocalUpdates};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
-use crate::document::replica::{ImportError, Imported, Replica};
-use crate::document::source::Touching;
+use crate::document::replica::{Giver, ImportError, Imported, Replica};
+use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, Stage, Staged, State, Text, Violation, Violations};
@@ -95,6 +95,12 @@ pub enum ApplyError {
     /// Called inside a change of the same store, on the same thread.
     #[error("an update cannot be applied inside a change of the same store")]
     Nested,
+}
+
+/// Each path once, in the order of keys.
+fn in_key_order(paths: &mut Vec<Arc<str>>) {
+    paths.sort_by(|a, b| crate::document::key::compare(a, b));
+    paths.dedup();
 }
 
 impl<S: State, B: Backend> Clone for Store<S, B> {
@@ -200,10 +206,25 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Commits a staged change and tells the watchers, outside the lock.
     fn commit(&self, guard: Writer<'_, S, B>, staged: Staged<S>) -> Result<(), ChangeError> {
+        if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
+            return Err(ChangeError::Invalid { path, reason });
+        }
         let mut core = guard.borrow_mut();
-        let update = core.replica.commit(&staged.ops, staged.texts, staged.lists)?;
+        let update = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
+            Ok(update) => update,
+            Err(error) => {
+                if core.replica.take_differs() {
+                    self.show_all(&mut core, Vec::new());
+                }
+                drop(core);
+                drop(guard);
+                self.shared.bus.deliver();
+                return Err(error.into());
+            }
+        };
         let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
+        in_key_order(&mut touched);
         core.violations = staged.violations;
         self.publish(&mut core, staged.view, touched, vec![update], Origin::Local);
         drop(core);
@@ -218,30 +239,61 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are refused, too much waits already, or this was called inside a change. The store is as it was.
     pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
+        self.apply_from(update, Giver::Stranger)
+    }
+
+    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by oneself: from another document
+    /// of one's own, or a server that one trusts as much.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn apply_trusted(&self, update: &[u8]) -> Result<Applied, ApplyError> {
+        self.apply_from(update, Giver::Own)
+    }
+
+    fn apply_from(&self, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
         let guard = self.shared.core.lock();
-        let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+        let result = match guard.try_borrow_mut() {
+            Ok(mut core) => self.import(&mut core, update, giver),
+            Err(_) => return Err(ApplyError::Nested),
+        };
+        drop(guard);
+        self.shared.bus.deliver();
+        result
+    }
+
+    /// Imports an update and brings the view up to date.
+    fn import(&self, core: &mut Core<S, B>, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
         let waiting = core.replica.pending().0;
-        let Imported { touched, applied } = core.replica.import(update)?;
+        let result = core.replica.import(update, giver);
+        if core.replica.take_differs() {
+            let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
+            self.show_all(core, applied);
+            return Ok(result.map(|_| Applied::Changed)?);
+        }
+        let Imported { touched, applied } = result?;
         if applied.is_empty() {
             let grown = core.replica.pending().0 > waiting;
             return Ok(if grown { Applied::Waiting } else { Applied::Known });
         }
         let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
         paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
+        in_key_order(&mut paths);
         let mut view = S::clone(&core.view);
-        {
-            let Core { replica, violations, .. } = &mut *core;
-            paths.sort_by(|a, b| crate::document::key::compare(a, b));
-            paths.dedup();
-            let source = Touching { document: replica, touched: &touched };
-            let mut refresh = Refresh::new(&source, violations);
-            paths.iter().for_each(|path| refresh.touch(&mut view, path));
-        }
-        self.publish(&mut core, view, paths, applied, Origin::Remote);
-        drop(core);
-        drop(guard);
-        self.shared.bus.deliver();
+        let source = Touching { document: &core.replica, touched: &touched };
+        let mut refresh = Refresh::new(&source, &mut core.violations);
+        paths.iter().for_each(|path| refresh.touch(&mut view, path));
+        self.publish(core, view, paths, applied, Origin::Remote);
         Ok(Applied::Changed)
+    }
+
+    /// Reads everything again: a failure left another document than there was before it.
+    fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
+        let mut violations = Violations::default();
+        let entries = core.replica.scan("");
+        let view = S::read(&mut Reader::new(&core.replica, &entries, "", &mut violations)).unwrap_or_else(S::initial);
+        core.violations = violations;
+        self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote);
     }
 
     fn publish(&self, core: &mut Core<S, B>, view: S, touched: Vec<Arc<str>>, updates: Vec<Arc<[u8]>>, origin: Origin) {
@@ -318,13 +370,13 @@ impl<S: State, B: Backend> Store<S, B> {
         Self::open_with(&self.save(), self.shared.options.clone().for_fork(self.shared.replica))
     }
 
-    /// Takes over all that another store of the same document has and this one lacks.
+    /// Takes over all that another store of the same document has and this one lacks, however much it is.
     ///
     /// # Errors
     /// As [`Store::apply`].
     pub fn merge(&self, other: &Self) -> Result<Applied, crate::Error> {
         let update = other.update_since(&self.version())?;
-        Ok(self.apply(&update)?)
+        Ok(self.apply_trusted(&update)?)
     }
 
     /// Reads the whole document again, past the view and every index: to check that the view equals the document. O(document).
@@ -338,7 +390,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after.
     ///
-    /// `None` where there is no such text, or `at` (in Unicode scalar values) lies beyond its end.
+    /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its end, and inside a change of the same
+    /// store, whose text nobody else knows yet.
     pub fn anchor(&self, text: &impl AsPath<S, Target = Text>, at: usize, before: bool) -> Option<Anchor> {
         let path = text.as_path().as_str();
         let guard = self.shared.core.lock();

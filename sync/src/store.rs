@@ -1,5 +1,6 @@
 //! The engine's store as a replica.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use exostate::{Backend, State, Store, Version};
@@ -21,7 +22,9 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        Store::apply(self, update).map(drop).map_err(Refusal::new)
+        // A watcher that panics is called here, when the update is applied: that is not the peer's fault.
+        let applied = catch_unwind(AssertUnwindSafe(|| Store::apply(self, update)));
+        applied.map_or(Ok(()), |applied| applied.map(drop).map_err(Refusal::new))
     }
 
     fn digest(&self) -> [u8; 16] {

@@ -4,7 +4,7 @@
 //! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
 //! sequence is the one after the other, in the order of their ids: nothing is lost.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use automerge::marks::{ExpandMark, Mark, MarkSet};
@@ -14,7 +14,7 @@ use automerge::{
     TextEncoding, Value as AmValue, legacy,
 };
 
-use super::{AnchorOffset, Backend, BackendError, sealed};
+use super::{Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
@@ -75,9 +75,15 @@ fn op_id(id: &ObjId) -> OpId {
     }
 }
 
+/// Who made the first change.
+const GENESIS_ACTOR: &[u8] = b"exostate";
+
+/// The names of registers, and of new and of edited sequences.
+type Names = (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>);
+
 /// The one change that every document starts with: the same bytes, so the same hash, everywhere.
 fn genesis() -> Result<Doc, BackendError> {
-    let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(b"exostate".as_slice()));
+    let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(GENESIS_ACTOR));
     let mut tx = doc.transaction();
     for index in 0..BUCKETS {
         tx.put_object(ROOT, bucket_name(index), ObjType::Map).map_err(refused)?;
@@ -134,10 +140,15 @@ impl Automerge {
     }
 
     /// What the changes name: registers and new sequences by key, edited sequences by object.
-    fn names_in(&self, changes: &[Parcel]) -> (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>) {
-        let (mut registers, mut made, mut edited) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    ///
+    /// Only the first change of all may touch the root: without the buckets there, the document is none of ours.
+    fn names_in(&self, changes: &[Parcel]) -> Result<Names, BackendError> {
+        let (mut registers, mut made, mut edited) = Names::default();
         for Parcel(change) in changes {
             for op in change.decode().operations {
+                if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR {
+                    return Err(BackendError::Refused(format!("change {} touches the root", change.hash())));
+                }
                 match (self.place_of(&op.obj), &op.key) {
                     (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
                         if key.starts_with(TEXT_PREFIX) || key.starts_with(LIST_PREFIX) {
@@ -153,7 +164,19 @@ impl Automerge {
                 }
             }
         }
-        (registers, made, edited)
+        Ok((registers, made, edited))
+    }
+
+    /// Whether automerge gives back the changes that it has just taken. It takes some of which it cannot: then it would save a
+    /// document that it cannot open, as that holds ops from which the changes are made anew.
+    fn gives_back(&self, parcels: &[Parcel]) -> Result<(), BackendError> {
+        for Parcel(change) in parcels {
+            let found = self.doc.get_change_by_hash(&change.hash());
+            if found.is_none_or(|found| found.hash() != change.hash()) {
+                return Err(BackendError::Refused(format!("change {} is not as automerge writes it", change.hash())));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -232,26 +255,48 @@ impl Backend for Automerge {
         Ok(parcels)
     }
 
+    /// Each change waits for as many dependencies as are not here; one that comes frees those that wait for it alone. O(changes).
     fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
-        let mut here = HashSet::new();
-        let (mut ready, mut waiting) = (Vec::new(), parcels);
-        loop {
-            let before = ready.len();
-            let mut later = Vec::new();
-            for change in waiting {
-                let known = |hash: &ChangeHash| here.contains(hash) || self.doc.get_change_meta_by_hash(hash).is_some();
-                if change.0.deps().iter().all(known) {
-                    here.insert(change.0.hash());
-                    ready.push(change);
-                } else {
-                    later.push(change);
+        let mut lacking = vec![0usize; parcels.len()];
+        let mut waiting_for: HashMap<ChangeHash, Vec<usize>> = HashMap::new();
+        for (index, Parcel(change)) in parcels.iter().enumerate() {
+            for hash in change.deps().iter().filter(|hash| self.doc.get_change_meta_by_hash(hash).is_none()) {
+                waiting_for.entry(*hash).or_default().push(index);
+                lacking[index] += 1;
+            }
+        }
+        let mut order: Vec<usize> = (0..parcels.len()).filter(|index| lacking[*index] == 0).collect();
+        let mut next = 0;
+        while let Some(index) = order.get(next).copied() {
+            next += 1;
+            for freed in waiting_for.remove(&parcels[index].0.hash()).unwrap_or_default() {
+                lacking[freed] -= 1;
+                if lacking[freed] == 0 {
+                    order.push(freed);
                 }
             }
-            if ready.len() == before {
-                return (ready, later);
-            }
-            waiting = later;
         }
+        let mut parcels: Vec<Option<Parcel>> = parcels.into_iter().map(Some).collect();
+        let ready = order.into_iter().filter_map(|index| parcels[index].take()).collect();
+        (ready, parcels.into_iter().flatten().collect())
+    }
+
+    /// A saved document says where each change's ops end, and takes it that they begin where those of its dependencies end.
+    fn vet(&self, ready: &[Parcel]) -> Result<(), BackendError> {
+        let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
+        for Parcel(change) in ready {
+            let end = |hash: &ChangeHash| match ends.get(hash) {
+                Some(end) => *end,
+                None => self.doc.get_change_meta_by_hash(hash).map_or(0, |meta| meta.max_op),
+            };
+            let start = change.deps().iter().map(end).max().unwrap_or(0) + 1;
+            if change.start_op().get() != start {
+                let (hash, found) = (change.hash(), change.start_op());
+                return Err(BackendError::Refused(format!("the ops of change {hash} start at {found} instead of {start}")));
+            }
+            ends.insert(change.hash(), change.max_op());
+        }
+        Ok(())
     }
 
     fn bytes(parcel: &Parcel) -> &[u8] {
@@ -259,13 +304,14 @@ impl Backend for Automerge {
     }
 
     fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
-        let (registers, mut made, mut edited) = self.names_in(parcels);
+        let (registers, mut made, mut edited) = self.names_in(parcels)?;
         let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
         self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(refused)?;
+        self.gives_back(parcels)?;
         made.iter().for_each(|name| self.find_sequence(name));
         if !made.is_empty() {
             // Sequences made by these very changes can be named as objects only now.
-            edited.extend(self.names_in(parcels).2);
+            edited.extend(self.names_in(parcels)?.2);
         }
         let mut touched = Touched::default();
         for (key, old) in registers.into_iter().zip(old) {
@@ -328,6 +374,15 @@ impl Backend for Automerge {
         objects.iter().flat_map(|object| self.doc.list_range(object, ..)).map(|item| from_value(&AmValue::from(item.value))).collect()
     }
 
+    fn text_len(&self, name: &str) -> Offset {
+        let objects = self.objects(&format!("{TEXT_PREFIX}{name}"));
+        Offset::Chars(objects.iter().map(|object| self.doc.length(object)).sum())
+    }
+
+    fn list_len(&self, name: &str) -> usize {
+        self.objects(&format!("{LIST_PREFIX}{name}")).iter().map(|object| self.doc.length(object)).sum()
+    }
+
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
         let objects = self.objects(&format!("{TEXT_PREFIX}{name}"));
         let mut rest = at.chars;
@@ -349,7 +404,7 @@ impl Backend for Automerge {
         None
     }
 
-    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset> {
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let (kind, rest) = anchor.split_first()?;
         let (len, rest) = rest.split_first()?;
         let (object, cursor) = rest.split_at_checked(usize::from(*len))?;
@@ -370,7 +425,7 @@ impl Backend for Automerge {
                     position + usize::from(*kind == 2)
                 }
             };
-            return Some(AnchorOffset::Chars(base + offset.min(length)));
+            return Some(Offset::Chars(base + offset.min(length)));
         }
         None
     }

@@ -73,6 +73,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
     fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
+    /// Refuses parcels that are ready and that the document must not take, before any of them is applied.
+    fn vet(&self, ready: &[Self::Parcel]) -> Result<(), BackendError>;
     /// The parcel as an update.
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, and whether any of it was new.
@@ -89,15 +91,19 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn plain_text(&self, name: &str) -> Option<String>;
     /// A list.
     fn list(&self, name: &str) -> Vec<Value>;
+    /// The length of a text.
+    fn text_len(&self, name: &str) -> Offset;
+    /// The length of a list.
+    fn list_len(&self, name: &str) -> usize;
     /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after.
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
     /// Where an anchor's place is now, in the unit that the flag says.
-    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset>;
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;
 }
 
-/// Where an anchor resolves to, in the backend's unit.
+/// A place in a text, in the backend's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnchorOffset {
+pub enum Offset {
     /// In Unicode scalar values.
     Chars(usize),
     /// In UTF-16 code units.

@@ -15,7 +15,7 @@ use yrs::{
     Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{AnchorOffset, Backend, BackendError, sealed};
+use super::{Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Visitor};
 use crate::document::limits::Limits;
@@ -39,6 +39,8 @@ pub struct Yrs {
     changed: Arc<Mutex<Vec<RegisterTouch>>>,
     /// Whether any text may carry marks: then reading one costs more.
     marks: bool,
+    /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
+    surrogates: bool,
     /// Hash of the delete set; `None` where it must be counted anew.
     deleted: Cell<Option<DeleteHash>>,
 }
@@ -60,10 +62,17 @@ struct Summary {
     roots: BTreeSet<String>,
     /// First clock and end of what each client's section brings.
     brings: BTreeMap<u64, (u32, u32)>,
+    /// The end of the last hole in each client's section. The document must have what the hole lacks: yrs would keep the hole, and
+    /// loses count of it when it is filled.
+    holes: BTreeMap<u64, u32>,
     /// The highest clock of each client that something refers to.
     needs: BTreeMap<u64, u32>,
     /// Holds a mark on text.
     marks: bool,
+    /// Holds text with characters that are two UTF-16 code units.
+    surrogates: bool,
+    /// Holds plain values that may be elements of a sequence.
+    values: bool,
     /// Holds blocks that were deleted before they came, which no transaction counts.
     carries_deleted: bool,
 }
@@ -71,7 +80,8 @@ struct Summary {
 impl Summary {
     /// Whether a document with these clocks has all that the update builds on.
     fn fits(&self, clock: impl Fn(u64) -> u32) -> bool {
-        let gapless = self.brings.iter().all(|(client, (start, _))| clock(*client) >= *start);
+        let gapless = self.brings.iter().all(|(client, (start, _))| clock(*client) >= *start)
+            && self.holes.iter().all(|(client, end)| clock(*client) >= *end);
         gapless
             && self.needs.iter().all(|(client, needed)| {
                 let brought = self.brings.get(client).map_or(0, |(_, end)| *end);
@@ -99,9 +109,17 @@ impl Visitor for Summary {
         self.marks = true;
     }
 
-    fn skip(&mut self, client: u64, clock: u32, _len: u32) {
-        // A hole: what follows it needs everything before.
-        self.needs(client, clock);
+    fn surrogates(&mut self) {
+        self.surrogates = true;
+    }
+
+    fn values(&mut self) {
+        self.values = true;
+    }
+
+    fn skip(&mut self, client: u64, clock: u32, len: u32) {
+        let end = self.holes.entry(client).or_insert(0);
+        *end = (*end).max(clock.saturating_add(len));
     }
 
     fn needs(&mut self, client: u64, clock: u32) {
@@ -142,6 +160,24 @@ impl Yrs {
         } else if let Some(name) = root.strip_prefix(LIST_PREFIX) {
             self.list_ref(&Arc::from(name));
         }
+    }
+
+    /// Refuses an update that put text into a list or plain values into a text, which nobody writes: a list with such text cannot
+    /// be read, and values in a text count in its positions but are not shown. In which root an update's content stands only the
+    /// document knows, once it is there.
+    fn refuse_strays(&self, summary: &Summary, kind: SequenceKind, name: &str) -> Result<(), BackendError> {
+        let txn = self.doc.transact();
+        let stray = match kind {
+            SequenceKind::List => summary.surrogates && holds_text(&txn, name),
+            SequenceKind::Text if summary.values => self.texts.get(name).is_some_and(|text| {
+                let len = text.len(&txn) as usize;
+                // What is embedded is not in the string.
+                let whole = || self.text(name).iter().map(|(run, _)| utf16_len(run)).sum::<usize>();
+                utf16_len(&text.get_string(&txn)) != len && whole() != len
+            }),
+            _ => false,
+        };
+        if stray { Err(BackendError::Refused(format!("content of another kind in {name}"))) } else { Ok(()) }
     }
 
     /// Takes the registers that the last transaction changed.
@@ -219,6 +255,7 @@ impl Backend for Yrs {
             lists: HashMap::new(),
             changed,
             marks: false,
+            surrogates: false,
             deleted: Cell::new(Some(DeleteHash::default())),
         }
         .observed()
@@ -235,6 +272,7 @@ impl Backend for Yrs {
         this.registers.unobserve(OBSERVER);
         this.apply_bytes(bytes)?;
         this.marks = summary.marks;
+        this.surrogates = summary.surrogates;
         this.deleted.set(None);
         Ok(this.observed())
     }
@@ -317,6 +355,11 @@ impl Backend for Yrs {
         }
     }
 
+    fn vet(&self, _ready: &[Parcel]) -> Result<(), BackendError> {
+        // What an update says of itself the guard has looked at; what it makes of the document shows when it is applied.
+        Ok(())
+    }
+
     fn bytes(parcel: &Parcel) -> &[u8] {
         &parcel.bytes
     }
@@ -330,7 +373,9 @@ impl Backend for Yrs {
                 self.declare(root);
             }
             self.marks |= summary.marks;
+            self.surrogates |= summary.surrogates;
             let (touched, new) = self.apply_bytes(bytes)?;
+            touched.iter().try_for_each(|(kind, name)| self.refuse_strays(summary, *kind, name))?;
             novel |= new;
             sequences.extend(touched);
             registers.append(&mut self.take_changed());
@@ -388,7 +433,19 @@ impl Backend for Yrs {
 
     fn list(&self, name: &str) -> Vec<Value> {
         let Some(list) = self.lists.get(name) else { return Vec::new() };
-        list.iter(&self.doc.transact()).map(|out| from_out(&out)).collect()
+        let txn = self.doc.transact();
+        if self.surrogates && holds_text(&txn, name) {
+            return vec![Value::Unknown("text in a list")];
+        }
+        list.iter(&txn).map(|out| from_out(&out)).collect()
+    }
+
+    fn text_len(&self, name: &str) -> Offset {
+        Offset::Utf16(self.texts.get(name).map_or(0, |text| text.len(&self.doc.transact()) as usize))
+    }
+
+    fn list_len(&self, name: &str) -> usize {
+        self.lists.get(name).map_or(0, |list| list.len(&self.doc.transact()) as usize)
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
@@ -401,12 +458,12 @@ impl Backend for Yrs {
         Some(text.sticky_index(&txn, clip(at.utf16), assoc)?.encode_v1())
     }
 
-    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<AnchorOffset> {
+    fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let place = StickyIndex::decode_v1(anchor).ok()?;
         let offset = place.get_offset(&self.doc.transact())?;
         let expected = format!("{TEXT_PREFIX}{name}");
         match offset.branch.id() {
-            BranchID::Root(root) if *root == *expected => Some(AnchorOffset::Utf16(offset.index as usize)),
+            BranchID::Root(root) if *root == *expected => Some(Offset::Utf16(offset.index as usize)),
             _ => None,
         }
     }
@@ -419,6 +476,11 @@ impl Yrs {
         self.registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
         self
     }
+}
+
+/// Whether text stands in a list, by hostile hand. Then it must not be read as a list.
+fn holds_text(txn: &impl ReadTxn, name: &str) -> bool {
+    txn.get_text(format!("{LIST_PREFIX}{name}")).is_some_and(|text| !text.get_string(txn).is_empty())
 }
 
 /// Notes which registers a transaction changed.

@@ -52,7 +52,7 @@ pub fn walk(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
     }
     let mut reader = Reader::new(bytes, 0);
-    let mut walk = Walk { limits, inflated: 0, rows: 0, chunks: 0 };
+    let mut walk = Walk { limits, inflated: 0, rows_before: 0, rows: 0, chunks: 0 };
     while !reader.is_empty() {
         walk.chunk(&mut reader)?;
     }
@@ -76,6 +76,9 @@ struct Walk<'a> {
     limits: &'a Limits,
     /// Bytes that came out of deflated parts and repeated strings so far.
     inflated: u64,
+    /// Rows of the chunks before this one: of each its longest column.
+    rows_before: u64,
+    /// Rows of this chunk's longest column so far.
     rows: u64,
     chunks: u64,
 }
@@ -86,6 +89,7 @@ impl Walk<'_> {
         self.chunks += 1;
         at_most(at, "changes", self.chunks, self.limits.ops_max())?;
         let (kind, mut contents) = header(reader)?;
+        self.rows_before = self.rows_before.saturating_add(std::mem::take(&mut self.rows));
         match kind {
             0 => self.document(&mut contents),
             1 => self.change(&mut contents),
@@ -183,7 +187,6 @@ impl Walk<'_> {
             }
             self.check_rows(at, rows)?;
         }
-        self.rows = self.rows.max(rows);
         Ok(())
     }
 
@@ -197,8 +200,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check_rows(&self, at: usize, rows: u64) -> Result<(), GuardError> {
-        at_most(at, "rows", rows, self.limits.ops_max())
+    /// Each row becomes an op in memory, whatever it took in bytes: what counts are all of them together.
+    fn check_rows(&mut self, at: usize, rows: u64) -> Result<(), GuardError> {
+        self.rows = self.rows.max(rows);
+        at_most(at, "rows", self.rows_before.saturating_add(self.rows), self.limits.ops_max())
     }
 
     fn grow(&mut self, bytes: u64) -> Result<(), GuardError> {

@@ -50,6 +50,12 @@ pub trait Visitor {
     /// The update holds a mark on text.
     fn mark(&mut self) {}
 
+    /// The update holds text with characters that are two UTF-16 code units.
+    fn surrogates(&mut self) {}
+
+    /// The update holds plain values that may be elements of a sequence.
+    fn values(&mut self) {}
+
     /// The update has nothing for `len` clocks from `clock`.
     fn skip(&mut self, client: u64, clock: u32, len: u32) {
         let _ = (client, clock, len);
@@ -156,7 +162,12 @@ impl Walk<'_> {
                 len => len,
             },
             info => {
-                let keyed = self.place(info, client, clock)?;
+                // Beside another item the key is that item's, whatever this one says.
+                let beside = info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0;
+                let keyed = self.place(info, client, clock)? && !beside;
+                if matches!(info & KIND, BINARY | ANY) && !keyed {
+                    self.visitor.values();
+                }
                 self.content(at, info & KIND, keyed)?
             }
         };
@@ -203,7 +214,10 @@ impl Walk<'_> {
             BINARY => self.reader.buffer().map(|_| 1),
             STRING => {
                 let text = self.reader.string()?;
-                let units = text.chars().map(char::len_utf16).sum::<usize>();
+                let (units, chars) = text.chars().fold((0, 0), |(units, chars), char| (units + char.len_utf16(), chars + 1));
+                if units != chars {
+                    self.visitor.surrogates();
+                }
                 u32::try_from(units).map_err(|_| GuardError::Malformed { at, what: "a text that is too long" })
             }
             EMBED => self.json().map(|()| 1),
@@ -284,7 +298,8 @@ impl Walk<'_> {
         let at = self.reader.at();
         let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
         self.value(at)?;
-        for byte in self.reader.string()?.bytes() {
+        let text = self.reader.string()?;
+        for byte in text.bytes() {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' if quoted => escaped = true,
@@ -302,7 +317,8 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        // yrs would find that out only when it has half of the update in the document.
+        serde_json::from_str::<serde::de::IgnoredAny>(text).map(drop).map_err(|_| GuardError::Malformed { at, what: "JSON" })
     }
 
     /// lib0's signed number: a sign and six bits, then seven a byte. yrs shifts without a check.

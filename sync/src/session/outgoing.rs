@@ -20,7 +20,7 @@ pub(super) enum Latest {
 enum Item {
     Latest(Latest, Vec<u8>),
     Once(Vec<u8>),
-    Update { update: Vec<u8>, sent: usize },
+    Update { update: Vec<u8>, sent: usize, answer: bool },
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +35,13 @@ impl Outgoing {
     }
 
     pub(super) fn push_update(&mut self, update: Vec<u8>) {
-        self.items.push_back(Item::Update { update, sent: 0 });
+        self.items.push_back(Item::Update { update, sent: 0, answer: false });
+    }
+
+    /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits.
+    pub(super) fn push_answer(&mut self, update: Vec<u8>) {
+        self.items.retain(|item| !matches!(item, Item::Update { sent: 0, answer: true, .. }));
+        self.items.push_back(Item::Update { update, sent: 0, answer: true });
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -60,12 +66,12 @@ impl Outgoing {
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
             Item::Update { update, .. } if update.len() <= part_max => Some(Frame::Update(&update).encode()),
-            Item::Update { update, sent } => {
+            Item::Update { update, sent, answer } => {
                 let end = update.len().min(sent + part_max);
                 let (total, offset) = (update.len() as u64, sent as u64);
                 let frame = Frame::Fragment { total, offset, part: &update[sent..end] }.encode();
                 if end < update.len() {
-                    self.items.push_front(Item::Update { update, sent: end });
+                    self.items.push_front(Item::Update { update, sent: end, answer });
                 }
                 Some(frame)
             }

@@ -106,7 +106,7 @@ impl Session {
             return Ok(());
         }
         let update = replica.update_since(version).map_err(refused)?;
-        self.outgoing.push_update(update);
+        self.outgoing.push_answer(update);
         if want_yours && !asked_already {
             self.send_version(&our_version, false);
         }

@@ -41,6 +41,8 @@ pub(crate) struct QuicSink {
 pub(crate) struct QuicSource {
     recv: RecvStream,
     buffer: Vec<u8>,
+    /// How much of the buffer was given out.
+    taken: usize,
     frame_bytes_max: usize,
 }
 
@@ -81,18 +83,21 @@ impl FrameSink for QuicSink {
 
 impl QuicSource {
     fn new(recv: RecvStream, config: &Config) -> Self {
-        Self { recv, buffer: Vec::new(), frame_bytes_max: config.frame_bytes_max }
+        Self { recv, buffer: Vec::new(), taken: 0, frame_bytes_max: config.frame_bytes_max }
     }
 }
 
 impl FrameSource for QuicSource {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         loop {
-            let length = frame_length(&self.buffer, self.frame_bytes_max)?;
-            if let Some(length) = length.filter(|length| *length <= self.buffer.len()) {
-                let rest = self.buffer.split_off(length);
-                return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
+            let rest = self.buffer.get(self.taken..).unwrap_or(&[]);
+            let length = frame_length(rest, self.frame_bytes_max)?;
+            if let Some(frame) = length.and_then(|length| rest.get(..length)) {
+                self.taken += frame.len();
+                return Ok(Some(frame.to_vec()));
             }
+            // Once a chunk, not once a frame: small frames come by the thousand in one chunk.
+            self.buffer.drain(..std::mem::take(&mut self.taken));
             match self.recv.read_chunk(FRAGMENT_BYTES, true).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
                 Ok(None) if self.buffer.is_empty() => return Ok(None),
