@@ -72,8 +72,35 @@ pub const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 /// An automerge chunk with the right checksum.
 pub fn chunk(kind: u8, contents: &[u8]) -> Vec<u8> {
     let hashed = if kind == 2 { inflate(contents) } else { contents.to_vec() };
-    let hash = Sha256::digest([vec![if kind == 2 { 1 } else { kind }], prefixed(&hashed)].concat());
-    [MAGIC.to_vec(), hash[..4].to_vec(), vec![kind], prefixed(contents)].concat()
+    let checksum = hash(if kind == 2 { 1 } else { kind }, &hashed)[..4].to_vec();
+    [MAGIC.to_vec(), checksum, vec![kind], prefixed(contents)].concat()
+}
+
+/// The hash of an automerge chunk.
+pub fn hash(kind: u8, contents: &[u8]) -> [u8; 32] {
+    Sha256::digest([vec![kind], prefixed(contents)].concat()).into()
+}
+
+/// Contents of an automerge change by replica 40, its first, with these columns of ops.
+pub fn change(ops: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let actor = prefixed(&40u64.to_be_bytes());
+    // No dependencies; first of its replica, first op, no time, no message, no other actors.
+    [vec![0], actor, vec![1, 1, 0, 0, 0], table(ops), data(ops)].concat()
+}
+
+/// Contents of a saved automerge document by replica 40, with these columns of changes and of ops.
+pub fn document(changes: &[(u64, Vec<u8>)], ops: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let actor = prefixed(&40u64.to_be_bytes());
+    [vec![1], actor, vec![0], table(changes), table(ops), data(changes), data(ops)].concat()
+}
+
+fn table(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let entries = columns.iter().flat_map(|(spec, data)| [uint(*spec), uint(data.len() as u64)].concat());
+    uint(columns.len() as u64).into_iter().chain(entries).collect()
+}
+
+fn data(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    columns.iter().flat_map(|(_, data)| data.clone()).collect()
 }
 
 /// Kind and contents of each chunk; deflated changes are inflated.
@@ -102,7 +129,7 @@ pub fn inflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }
