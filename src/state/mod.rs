@@ -7,6 +7,7 @@
 mod at;
 mod counter;
 mod diff;
+mod element_id;
 mod list;
 mod map;
 mod movable_list;
@@ -26,9 +27,10 @@ mod writer;
 
 pub use at::At;
 pub use counter::Counter;
+pub use element_id::ElementId;
 pub use list::List;
 pub use map::{Map, MapKey};
-pub use movable_list::{ElementId, MovableList};
+pub use movable_list::MovableList;
 pub(crate) use node::{ANY, typed};
 pub use node::{AsPath, Edit, Node, Path, Place};
 pub use reader::{Reader, Refresh};

@@ -1,79 +1,17 @@
 //! An ordered collection whose elements keep their identity when they move.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::document::ReplicaId;
 use crate::document::key;
 use crate::document::value::Value;
 
-use super::map::MapKey;
 use super::position::{self, Position};
 use super::stage::fingerprint;
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
-
-/// The name of an element of a [`MovableList`] or a node of a [`Tree`](super::Tree), the same on every replica and for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ElementId {
-    replica: u64,
-    counter: u64,
-}
-
-impl ElementId {
-    pub(crate) fn new(replica: ReplicaId, counter: u64) -> Self {
-        Self { replica: replica.get(), counter }
-    }
-
-    /// The smallest name there can be.
-    pub(crate) const LOWEST: Self = Self { replica: 0, counter: 0 };
-
-    /// A name for an element that is in no document yet.
-    pub(crate) fn detached(counter: u64) -> Self {
-        Self { replica: u64::MAX, counter }
-    }
-
-    /// The name as one path segment: two hexadecimal numbers.
-    pub(crate) fn segment(self) -> String {
-        self.to_string()
-    }
-}
-
-impl fmt::Display for ElementId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}", self.replica, self.counter)
-    }
-}
-
-/// The text is not an element's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an element's id: {0:?}")]
-pub struct ElementIdError(String);
-
-impl FromStr for ElementId {
-    type Err = ElementIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (replica, counter) = text.split_once('-')?;
-            let id = Self { replica: u64::from_str_radix(replica, 16).ok()?, counter: u64::from_str_radix(counter, 16).ok()? };
-            (id.to_string() == text).then_some(id)
-        };
-        parse().ok_or_else(|| ElementIdError(text.to_owned()))
-    }
-}
-
-impl MapKey for ElementId {
-    fn to_text(&self) -> Cow<'_, str> {
-        Cow::Owned(self.to_string())
-    }
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
+use super::{At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
 
 /// The register of an element's position.
 const POSITION: &str = "@position";
