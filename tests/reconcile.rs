@@ -2,9 +2,11 @@
 
 mod support;
 
-use exostate::{Automerge, Backend, Yrs};
+use std::sync::{Arc, Mutex};
+
+use exostate::{Automerge, Backend, ElementId, State, Store, Tree, Yrs};
 use proptest::prelude::*;
-use support::{Op, strategy};
+use support::{Everything, Item, Op, strategy};
 
 fn run<B: Backend>(from: &[Op], to: &[Op]) {
     let (store, other) = (support::store::<B>(1), support::store::<B>(2));
@@ -52,20 +54,201 @@ fn text_is_not_marked_by_its_neighbours() {
     new_text_is_not_marked::<Automerge>();
 }
 
+/// Reconciles, and says which registers and sequences that touched.
+fn touched<B: Backend>(store: &Store<Everything, B>, new: &Everything) -> Vec<String> {
+    let watched = Arc::new(Mutex::new(Vec::new()));
+    let sink = watched.clone();
+    let _watch = store.watch(Everything::path(), move |change| {
+        sink.lock().expect("no panic").extend(change.touched().map(str::to_owned));
+    });
+    store.reconcile(new).expect("it can be written");
+    assert_eq!(*store.view(), *new);
+    support::check_view(store);
+    watched.lock().expect("no panic").drain(..).collect()
+}
+
 #[test]
 fn one_changed_field_is_one_op() {
     let store = support::store::<Yrs>(1);
     for kind in [22, 22, 27, 32, 9] {
         support::apply(&store, &Op { kind, a: 0, b: 1, text: "text".to_owned() });
     }
-    let watched = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let sink = watched.clone();
-    let _watch = store.watch(<support::Everything as exostate::State>::path(), move |change| {
-        sink.lock().expect("no panic").extend(change.touched().map(str::to_owned));
-    });
     let mut new = (*store.view()).clone();
     new.cards.get_mut(1).expect("the second card").done = !new.cards[1].done;
-    store.reconcile(&new).expect("it can be written");
     let id = store.view().cards.id_at(1).expect("the second card");
-    assert_eq!(*watched.lock().expect("no panic"), [format!("cards/{id}/done")]);
+    assert_eq!(touched(&store, &new), [format!("cards/{id}/done")]);
+}
+
+/// The names a, b and c.
+fn names<B: Backend>() -> Store<Everything, B> {
+    let store = support::store::<B>(1);
+    store.change(|state| ["a", "b", "c"].into_iter().try_for_each(|name| state.names().push(name.to_owned()).map(drop))).expect("names");
+    store
+}
+
+fn name_id<B: Backend>(store: &Store<Everything, B>, index: usize) -> ElementId {
+    store.view().names.id_at(index).expect("a name")
+}
+
+fn with_names<B: Backend>(store: &Store<Everything, B>, names: &[&str]) -> Everything {
+    Everything { names: names.iter().map(|name| (*name).to_owned()).collect(), ..(*store.view()).clone() }
+}
+
+#[test]
+fn a_list_built_afresh_keeps_its_elements() {
+    let store = names::<Yrs>();
+    assert_eq!(touched(&store, &with_names(&store, &["a", "b", "c"])), Vec::<String>::new());
+    let second = name_id(&store, 1);
+    assert_eq!(touched(&store, &with_names(&store, &["a", "x", "c"])), [format!("names/{second}")]);
+    assert_eq!(touched(&store, &with_names(&store, &["a", "c"])), [format!("names/{second}"), format!("names/{second}/@position")]);
+}
+
+#[test]
+fn a_new_element_moves_no_other() {
+    let store = names::<Yrs>();
+    for (index, names) in [&["a", "x", "b", "c"][..], &["y", "a", "x", "b", "c"]].into_iter().enumerate() {
+        let touched = touched(&store, &with_names(&store, names));
+        let new = name_id(&store, 1 - index);
+        assert_eq!(touched, [format!("names/{new}"), format!("names/{new}/@position")]);
+    }
+}
+
+#[test]
+fn a_moved_element_is_one_op() {
+    let store = names::<Yrs>();
+    let (first, mut new) = (name_id(&store, 0), (*store.view()).clone());
+    assert!(new.names.move_to(0, 2));
+    assert_eq!(touched(&store, &new), [format!("names/{first}/@position")]);
+}
+
+/// Two replicas choose the same position: something between the two moves one of them and no others.
+#[test]
+fn where_there_is_no_room_one_element_moves() {
+    // Positions end in the 16 low bits of the replica.
+    let (store, other) = (names::<Yrs>(), support::store::<Yrs>(0x1_0001));
+    other.merge(&store).expect("a merge");
+    for (store, name) in [(&store, "d"), (&other, "e")] {
+        store.change(|state| state.names().push(name.to_owned())).expect("a name");
+    }
+    store.merge(&other).expect("a merge");
+    store.change(|state| state.names().push("f".to_owned())).expect("a name");
+    let (moved, mut new) = (name_id(&store, 4), (*store.view()).clone());
+    new.names.insert(4, "x".to_owned());
+    let touched = touched(&store, &new);
+    let added = name_id(&store, 4);
+    assert_eq!(touched, [format!("names/{added}"), format!("names/{added}/@position"), format!("names/{moved}/@position")]);
+}
+
+/// A tree by its labels: each with what stands below it.
+struct Labels(&'static str, &'static [Labels]);
+
+const LABELS: &[Labels] = &[Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+
+fn grow(tree: &mut Tree<Item>, parent: Option<ElementId>, labels: &[Labels]) {
+    for Labels(label, below) in labels {
+        let id = tree.push(parent, Item { label: (*label).to_owned() });
+        grow(tree, Some(id), below);
+    }
+}
+
+fn with_outline<B: Backend>(store: &Store<Everything, B>, labels: &[Labels]) -> Everything {
+    let mut outline = Tree::new();
+    grow(&mut outline, None, labels);
+    Everything { outline, ..(*store.view()).clone() }
+}
+
+fn outline<B: Backend>() -> Store<Everything, B> {
+    let store = support::store::<B>(1);
+    store.reconcile(&with_outline(&store, LABELS)).expect("it can be written");
+    store
+}
+
+fn node<B: Backend>(store: &Store<Everything, B>, label: &str) -> ElementId {
+    store.view().outline.walk().into_iter().find(|(_, _, item)| item.label == label).expect("the node").1
+}
+
+fn node_registers(id: ElementId) -> [String; 3] {
+    ["", "/@place", "/label"].map(|register| format!("outline/{id}{register}"))
+}
+
+#[test]
+fn a_tree_built_afresh_keeps_its_nodes() {
+    let store = outline::<Yrs>();
+    assert_eq!(touched(&store, &with_outline(&store, LABELS)), Vec::<String>::new());
+    // Another label deep below is that label.
+    let labels = [Labels("a", &[Labels("a1", &[]), Labels("x", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+    let second = node(&store, "a2");
+    assert_eq!(touched(&store, &with_outline(&store, &labels)), [format!("outline/{second}/label")]);
+}
+
+#[test]
+fn a_new_node_moves_no_other() {
+    let store = outline::<Yrs>();
+    let first =
+        &[Labels("x", &[]), Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+    let touched_first = touched(&store, &with_outline(&store, first));
+    assert_eq!(touched_first, node_registers(node(&store, "x")));
+    let middle: &[Labels] = &[
+        Labels("x", &[]),
+        Labels("a", &[Labels("a1", &[]), Labels("y", &[]), Labels("a2", &[])]),
+        Labels("b", &[Labels("b1", &[])]),
+        Labels("c", &[]),
+    ];
+    let touched_middle = touched(&store, &with_outline(&store, middle));
+    assert_eq!(touched_middle, node_registers(node(&store, "y")));
+}
+
+#[test]
+fn a_removed_node_touches_no_other() {
+    let store = outline::<Yrs>();
+    let (gone, below) = (node(&store, "b"), node(&store, "b1"));
+    let labels = [Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("c", &[])];
+    assert_eq!(touched(&store, &with_outline(&store, &labels)), [node_registers(gone), node_registers(below)].concat());
+}
+
+/// Of two nodes with one label the one with the same children is the same.
+#[test]
+fn nodes_are_told_apart_by_what_is_below_them() {
+    let store = support::store::<Yrs>(1);
+    let labels = [Labels("same", &[Labels("first", &[])]), Labels("same", &[Labels("second", &[])])];
+    store.reconcile(&with_outline(&store, &labels)).expect("it can be written");
+    let (gone, below) = (node(&store, "same"), node(&store, "first"));
+    let labels = [Labels("same", &[Labels("second", &[])])];
+    assert_eq!(touched(&store, &with_outline(&store, &labels)), [node_registers(gone), node_registers(below)].concat());
+}
+
+#[test]
+fn a_moved_node_is_one_op() {
+    let store = outline::<Yrs>();
+    let old = (*store.view()).clone();
+    let moved = node(&store, "a");
+    for (parent, index) in [(None, 2), (Some(node(&store, "b")), 0), (Some(node(&store, "b")), 1)] {
+        store.change(|state| state.outline().move_to(moved, parent, index)).expect("it can move");
+        let new = (*store.view()).clone();
+        assert_eq!(touched(&store, &old), [format!("outline/{moved}/@place")]);
+        assert_eq!(touched(&store, &new), [format!("outline/{moved}/@place")]);
+    }
+}
+
+/// Concurrent moves close a cycle, whose first node stands at the root by the rule: it stays there when the cycle is taken apart.
+fn a_cycle_is_taken_apart<B: Backend>() {
+    let store = support::store::<B>(1);
+    let labels = [Labels("a", &[]), Labels("b", &[]), Labels("c", &[])];
+    store.reconcile(&with_outline(&store, &labels)).expect("it can be written");
+    let old = (*store.view()).clone();
+    let other = store.fork().expect("a fork");
+    let [a, b, c] = ["a", "b", "c"].map(|label| node(&store, label));
+    store.change(|state| state.outline().move_to(a, Some(c), 0)).expect("it can move");
+    other.change(|state| state.outline().move_to(b, Some(a), 0).and_then(|()| state.outline().move_to(c, Some(b), 0))).expect("they can");
+    store.merge(&other).expect("a merge");
+    assert_eq!(store.view().outline.walk().into_iter().map(|(depth, id, _)| (depth, id)).collect::<Vec<_>>(), [(0, a), (1, b), (2, c)]);
+    let cycle = (*store.view()).clone();
+    assert_eq!(touched(&store, &cycle), Vec::<String>::new());
+    assert_eq!(touched(&store, &old), [a, b, c].map(|id| format!("outline/{id}/@place")));
+}
+
+#[test]
+fn cycles_are_taken_apart() {
+    a_cycle_is_taken_apart::<Yrs>();
+    a_cycle_is_taken_apart::<Automerge>();
 }

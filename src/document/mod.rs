@@ -33,7 +33,7 @@ impl ReplicaId {
 
     /// An id from the 53 low bits of a number. Whoever calls this vouches that the id is fresh.
     #[must_use]
-    pub fn from_bits(bits: u64) -> Self {
+    pub const fn from_bits(bits: u64) -> Self {
         Self(bits & Self::MAX)
     }
 

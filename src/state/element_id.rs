@@ -25,9 +25,23 @@ impl ElementId {
     /// The smallest name there can be.
     pub(crate) const LOWEST: Self = Self { replica: 0, counter: 0 };
 
-    /// A name for an element that is in no document yet.
-    pub(crate) fn detached(counter: u64) -> Self {
-        Self { replica: u64::MAX, counter }
+    /// The next name in order, if there is one.
+    pub(crate) fn next(self) -> Option<Self> {
+        match self.counter.checked_add(1) {
+            Some(counter) => Some(Self { counter, ..self }),
+            None => Some(Self { replica: self.replica.checked_add(1)?, counter: 0 }),
+        }
+    }
+
+    /// A name for an element that is in no document yet: the next that is not taken. A document may hold such names, by malice.
+    pub(crate) fn detached(counter: &mut u64, taken: impl Fn(Self) -> bool) -> Self {
+        loop {
+            let id = Self { replica: u64::MAX, counter: *counter };
+            *counter += 1;
+            if !taken(id) {
+                return id;
+            }
+        }
     }
 
     /// The name as one path segment: two hexadecimal numbers.

@@ -13,6 +13,7 @@ mod map;
 mod movable_list;
 mod node;
 mod option;
+mod order;
 mod position;
 mod reader;
 mod register;

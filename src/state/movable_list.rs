@@ -1,15 +1,15 @@
 //! An ordered collection whose elements keep their identity when they move.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::document::ReplicaId;
 use crate::document::key;
 use crate::document::value::Value;
 
-use super::position::{self, Position};
+use super::order;
+use super::position::{self, COPY, Position};
 use super::stage::fingerprint;
 use super::{At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
 
@@ -105,12 +105,27 @@ impl<T: Clone> MovableList<T> {
 
     /// Inserts into this copy, at the end where `index` is beyond it: to build a value.
     pub fn insert(&mut self, index: usize, value: T) {
-        let id = ElementId::detached(self.detached);
-        self.detached += 1;
-        // The order of a copy is that of its entries; positions are given when it is written.
-        let position = Position::from([]);
+        let id = ElementId::detached(&mut self.detached, |id| self.positions.contains_key(&id));
+        self.insert_entry(index.min(self.len()), id, Arc::new(value));
+    }
+
+    /// Inserts an entry into this copy. Its position is good for this copy only, in which entries are searched by it.
+    fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
+        let at = |index: Option<usize>| Some(self.entries.get(index?)?.position.as_ref());
+        let between = position::between(at(index.checked_sub(1)), at(Some(index)), COPY);
+        let position = Position::from(between.as_deref().unwrap_or_default());
         self.positions.insert(id, position.clone());
-        self.entries.insert(index.min(self.len()), Entry { position, id, value: Arc::new(value) });
+        self.entries.insert(index, Entry { position, id, value });
+        if between.is_none() {
+            self.place_all();
+        }
+    }
+
+    /// Gives all entries of this copy new positions: somewhere there was no room between two. O(n · log n).
+    fn place_all(&mut self) {
+        let places = order::places(&vec![None; self.len()], COPY);
+        self.entries = self.entries.iter().zip(places).map(|(entry, position)| Entry { position, ..entry.clone() }).collect();
+        self.positions = self.entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
     }
 
     /// Removes from this copy: to build a value.
@@ -129,7 +144,7 @@ impl<T: Clone> MovableList<T> {
             return false;
         }
         let entry = self.entries.remove(from);
-        self.entries.insert(to, entry);
+        self.insert_entry(to, entry.id, entry.value);
         true
     }
 
@@ -278,7 +293,7 @@ impl<T: State> State for MovableList<T> {
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         let target = self.pair(new);
-        let kept: BTreeSet<ElementId> = target.iter().filter_map(|(old, _)| old.map(|index| self.id_of(index))).collect();
+        let kept: BTreeSet<ElementId> = target.iter().filter_map(|(old, _)| old.and_then(|index| self.id_at(index))).collect();
         for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
             writer.at(&entry.id.segment(), |writer| writer.clear());
         }
@@ -295,115 +310,42 @@ impl<T: State> State for MovableList<T> {
 type Wanted<'a, T> = (Option<usize>, &'a T);
 
 impl<T: State> MovableList<T> {
-    fn id_of(&self, index: usize) -> ElementId {
-        self.id_at(index).unwrap_or(ElementId::detached(0))
-    }
-
     /// Finds the old element of each new one: by id, else by equal content in order, else by what stands in its stead.
     fn pair<'a>(&self, new: &'a Self) -> Vec<Wanted<'a, T>> {
         let mut taken = HashSet::new();
-        let by_id: Vec<Option<usize>> =
+        let mut old_of: Vec<Option<usize>> =
             new.entries.iter().map(|entry| self.index_of(entry.id).filter(|index| taken.insert(*index))).collect();
         let free_old: Vec<usize> = (0..self.len()).filter(|index| !taken.contains(index)).collect();
-        let free_new: Vec<usize> = (0..new.len()).filter(|index| by_id.get(*index) == Some(&None)).collect();
-        let print = |list: &Self, indices: &[usize]| -> Vec<u128> {
+        let free_new: Vec<usize> = (0..new.len()).filter(|index| old_of.get(*index) == Some(&None)).collect();
+        let prints = |list: &Self, indices: &[usize]| -> Vec<u128> {
             indices.iter().filter_map(|index| list.get(*index)).map(fingerprint).collect()
         };
-        let (old_prints, new_prints) = (print(self, &free_old), print(new, &free_new));
-        let mut pairs = BTreeMap::new();
-        // Where the diff replaces, old and new pair up one by one; where it keeps, they are equal.
-        let (mut from, mut done) = (0, 0);
-        let keep = |pairs: &mut BTreeMap<usize, usize>, from: &mut usize, done: &mut usize, until: usize| {
-            while *done < until {
-                if let (Some(new), Some(old)) = (free_new.get(*done), free_old.get(*from)) {
-                    pairs.insert(*new, *old);
-                }
-                *done += 1;
-                *from += 1;
+        order::pair(&[(prints(self, &free_old), prints(new, &free_new))], &mut |old, new| {
+            if let Some(slot) = free_new.get(new).and_then(|new| old_of.get_mut(*new)) {
+                *slot = free_old.get(old).copied();
             }
-        };
-        super::diff::slices(&old_prints, &new_prints, |_, delete, insert| {
-            keep(&mut pairs, &mut from, &mut done, insert.start);
-            for (offset, index) in insert.clone().enumerate().take(delete) {
-                if let (Some(new), Some(old)) = (free_new.get(index), free_old.get(from + offset)) {
-                    pairs.insert(*new, *old);
-                }
-            }
-            from += delete;
-            done = insert.end;
         });
-        keep(&mut pairs, &mut from, &mut done, free_new.len());
-        let old_of = |index: usize, by_id: Option<usize>| by_id.or_else(|| pairs.get(&index).copied());
-        new.entries.iter().zip(by_id).enumerate().map(|(index, (entry, by_id))| (old_of(index, by_id), entry.value.as_ref())).collect()
+        old_of.into_iter().zip(new.entries.iter().map(|entry| entry.value.as_ref())).collect()
     }
 
     /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written.
     fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
-        let old: Vec<Option<usize>> = target.iter().map(|(old, _)| *old).collect();
-        let stay = longest_run(&old);
-        let fixed =
-            |index: usize| stay.contains(&index).then(|| old.get(index).copied().flatten().and_then(|old| self.entries.get(old))).flatten();
-        let fixed: Vec<Option<&Position>> = (0..target.len()).map(|index| fixed(index).map(|entry| &entry.position)).collect();
-        let replica = writer.core.replica();
-        // Where there is no room between two that stay, all are placed anew.
-        let places = positions(&fixed, replica).or_else(|| positions(&vec![None; target.len()], replica)).unwrap_or_default();
+        let entry = |old: Option<usize>| self.entries.get(old?);
+        let stood: Vec<_> = target.iter().map(|(old, _)| Some(((*old)?, &entry(*old)?.position))).collect();
+        let places = order::places(&stood, writer.core.replica());
         for ((old, value), place) in target.into_iter().zip(places) {
-            let stood = old.and_then(|index| self.entries.get(index));
+            let stood = entry(old);
             let id = stood.map_or_else(|| writer.new_element(), |entry| entry.id);
             writer.at(&id.segment(), |writer| {
                 if stood.is_none() {
                     writer.write_slot(value);
                 }
-                if stood.is_none_or(|entry| *entry.position != *place) {
-                    writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place))));
+                if stood.is_none_or(|entry| entry.position != place) {
+                    writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place.as_ref()))));
                 }
             });
         }
     }
-}
-
-/// A position for each element: fixed ones stay, the others go between their neighbours.
-fn positions(fixed: &[Option<&Position>], replica: ReplicaId) -> Option<Vec<Vec<u8>>> {
-    let mut next: Vec<Option<&[u8]>> = vec![None; fixed.len()];
-    let mut following = None;
-    for (slot, fixed) in next.iter_mut().zip(fixed).rev() {
-        *slot = following;
-        following = fixed.map(AsRef::as_ref).or(following);
-    }
-    let mut places: Vec<Vec<u8>> = Vec::with_capacity(fixed.len());
-    for (fixed, high) in fixed.iter().zip(next) {
-        let place = match fixed {
-            Some(position) => position.to_vec(),
-            None => position::between(places.last().map(Vec::as_slice), high, replica)?,
-        };
-        places.push(place);
-    }
-    Some(places)
-}
-
-/// The places in `old` of a longest strictly increasing run of its numbers. O(n log n).
-fn longest_run(old: &[Option<usize>]) -> BTreeSet<usize> {
-    let mut ends: Vec<usize> = Vec::new();
-    let mut before: Vec<Option<usize>> = vec![None; old.len()];
-    let number = |index: &usize| old.get(*index).copied().flatten();
-    for (index, value) in old.iter().enumerate() {
-        let Some(value) = value else { continue };
-        let length = ends.partition_point(|end| number(end) < Some(*value));
-        if let Some(slot) = before.get_mut(index) {
-            *slot = length.checked_sub(1).and_then(|last| ends.get(last).copied());
-        }
-        match ends.get_mut(length) {
-            Some(end) => *end = index,
-            None => ends.push(index),
-        }
-    }
-    let mut run = BTreeSet::new();
-    let mut at = ends.last().copied();
-    while let Some(index) = at {
-        run.insert(index);
-        at = before.get(index).copied().flatten();
-    }
-    run
 }
 
 impl<P: Place, T: State> Node<P, MovableList<T>> {
@@ -510,7 +452,7 @@ impl<T: State> MovableList<T> {
         // Equal neighbours: two replicas chose one position. All are placed anew.
         let mut ids: Vec<ElementId> = self.entries.iter().map(|entry| entry.id).collect();
         ids.insert(index.min(ids.len()), id);
-        let places = positions(&vec![None; ids.len()], replica).unwrap_or_default();
-        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place));
+        let places = order::places(&vec![None; ids.len()], replica);
+        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place.to_vec()));
     }
 }

@@ -29,6 +29,9 @@ const START: u32 = 1 << 31;
 /// Longer positions than this are not extended: the neighbours are moved apart instead. Honest ones stay far below.
 const LEN_MAX: usize = 512;
 
+/// Who gives positions within a copy of a view. They order that copy and are never written.
+pub(crate) const COPY: ReplicaId = ReplicaId::from_bits(u64::MAX);
+
 /// A position strictly between two neighbours, `None` standing for either end; `None` where there is no room.
 pub(crate) fn between(low: Option<&[u8]>, high: Option<&[u8]>, replica: ReplicaId) -> Option<Vec<u8>> {
     let mut position = match (low, high) {

@@ -136,11 +136,13 @@ pub struct Refresh<'a> {
     violations: &'a mut Violations,
     /// The path that was read whole last: what is touched below it needs no second reading.
     covered: Option<String>,
+    /// How much has been done so far besides reading, for types that rather read anew beyond some amount.
+    steps: usize,
 }
 
 impl<'a> Refresh<'a> {
     pub(crate) fn new(source: &'a dyn Source, violations: &'a mut Violations) -> Self {
-        Self { source, violations, covered: None }
+        Self { source, violations, covered: None, steps: 0 }
     }
 
     /// Patches one touched path into the view. Paths come in the order of keys.
@@ -164,6 +166,20 @@ impl<'a> Refresh<'a> {
     /// Reads a slot again: `None` where it is empty now.
     pub fn slot<T: State>(&mut self, at: At<'_>) -> Option<T> {
         self.read(at.here(), |reader| reader.slot(), T::SCALAR)
+    }
+
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    pub(crate) fn add_steps(&mut self, steps: usize) {
+        self.steps = self.steps.saturating_add(steps);
+    }
+
+    /// Reads a value whole for what is touched below it, which makes all that is touched below it later current too.
+    pub(crate) fn read_anew<T: State>(&mut self, at: At<'_>) -> Option<T> {
+        self.steps = 0;
+        self.read(at.here(), |reader| T::read(reader), T::SCALAR)
     }
 
     /// Reads a whole value again.

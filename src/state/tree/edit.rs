@@ -1,0 +1,136 @@
+//! Editing a tree in a change.
+
+use crate::document::key;
+
+use super::super::position;
+use super::super::{ChangeError, Edit, ElementId, Node, State, Writer};
+use super::{PLACE, Tree, place_value};
+
+/// A place between two siblings; none stands for either end.
+#[derive(Clone, Copy)]
+struct Gap {
+    before: Option<ElementId>,
+    after: Option<ElementId>,
+}
+
+impl<T: State> Node<Edit<'_>, Tree<T>> {
+    /// Appends a node under a parent, or as a root, and says its id.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the parent or the tree is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn push(&self, parent: Option<ElementId>, value: T) -> Result<ElementId, ChangeError> {
+        let tree = self.tree_with(parent)?;
+        let gap = Gap { before: tree.last_child(parent), after: None };
+        self.insert_at(&tree, parent, gap, value)
+    }
+
+    /// Inserts a node under a parent before its child at `index`, and says its id.
+    ///
+    /// # Errors
+    /// As `push`, and [`ChangeError::OutOfRange`] beyond the last child.
+    pub fn insert(&self, parent: Option<ElementId>, index: usize, value: T) -> Result<ElementId, ChangeError> {
+        let tree = self.tree_with(parent)?;
+        let gap = self.gap(&tree, parent, index, None)?;
+        self.insert_at(&tree, parent, gap, value)
+    }
+
+    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they are afterwards.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where node, parent or tree is gone, [`ChangeError::OutOfRange`] beyond the last child,
+    /// [`ChangeError::Invalid`] where the parent is the node itself or lies below it.
+    pub fn move_to(&self, id: ElementId, parent: Option<ElementId>, index: usize) -> Result<(), ChangeError> {
+        let tree = self.tree_with(parent)?;
+        self.tree_with(Some(id))?;
+        if parent.is_some_and(|parent| tree.is_ancestor(id, parent)) {
+            let reason = "a node cannot move below itself".to_owned();
+            return Err(ChangeError::Invalid { path: key::join(self.place.path(), &id.segment()), reason });
+        }
+        let gap = self.gap(&tree, parent, index, Some(id))?;
+        self.place.write(|writer| tree.put_at(parent, gap, id, writer))
+    }
+
+    /// Removes a node and all below it. Whether it was there.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
+        let tree = self.place.look(Tree::<T>::clone)?;
+        if tree.get(id).is_none() {
+            return Ok(false);
+        }
+        let mut gone = vec![id];
+        let mut next = 0;
+        while let Some(node) = gone.get(next).copied() {
+            gone.extend(tree.children(Some(node)));
+            next += 1;
+        }
+        self.place.write(|writer| gone.iter().for_each(|id| writer.at(&id.segment(), |writer| writer.clear())))?;
+        Ok(true)
+    }
+
+    fn tree_with(&self, node: Option<ElementId>) -> Result<Tree<T>, ChangeError> {
+        let tree = self.place.look(Tree::<T>::clone)?;
+        match node {
+            Some(id) if tree.get(id).is_none() => Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) }),
+            _ => Ok(tree),
+        }
+    }
+
+    fn insert_at(&self, tree: &Tree<T>, parent: Option<ElementId>, gap: Gap, value: T) -> Result<ElementId, ChangeError> {
+        self.place.write(|writer| {
+            let id = writer.new_element();
+            tree.put_at(parent, gap, id, writer);
+            writer.at(&id.segment(), |writer| writer.write_slot(&value));
+            id
+        })
+    }
+
+    /// The gap at an index among a parent's children, where one of them is to move.
+    fn gap(&self, tree: &Tree<T>, parent: Option<ElementId>, index: usize, moves: Option<ElementId>) -> Result<Gap, ChangeError> {
+        let siblings = || tree.children(parent).filter(|sibling| Some(*sibling) != moves);
+        let mut after = siblings();
+        let before = index.checked_sub(1).map(|last| after.nth(last));
+        if before == Some(None) {
+            let len = siblings().count();
+            return Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: index, end: index, len });
+        }
+        Ok(Gap { before: before.flatten(), after: after.next() })
+    }
+}
+
+impl<T: State> Tree<T> {
+    /// Whether `id` is `below` or one of its ancestors.
+    fn is_ancestor(&self, id: ElementId, below: ElementId) -> bool {
+        let mut at = Some(below);
+        while let Some(node) = at {
+            if node == id {
+                return true;
+            }
+            at = self.parent(node);
+        }
+        false
+    }
+
+    /// Writes the place of `id`, which itself is no neighbour of the gap.
+    fn put_at(&self, parent: Option<ElementId>, gap: Gap, id: ElementId, writer: &mut Writer<'_, '_>) {
+        let replica = writer.core.replica();
+        let at = |id: Option<ElementId>| Some(self.nodes.get(&id?)?.position.as_ref());
+        let mut put = |id: ElementId, position: &[u8]| {
+            writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(parent, position)));
+        };
+        if let Some(position) = position::between(at(gap.before), at(gap.after), replica) {
+            return put(id, &position);
+        }
+        // Equal neighbours: two replicas chose one position. All siblings are placed anew.
+        let mut ids: Vec<ElementId> = self.children(parent).filter(|sibling| *sibling != id).collect();
+        let index = ids.iter().position(|sibling| Some(*sibling) == gap.after).unwrap_or(ids.len());
+        ids.insert(index, id);
+        let mut last: Option<Vec<u8>> = None;
+        for id in ids {
+            let Some(position) = position::between(last.as_deref(), None, replica) else { return };
+            put(id, &position);
+            last = Some(position);
+        }
+    }
+}
