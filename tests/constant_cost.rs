@@ -75,6 +75,7 @@ struct Big {
     cards: MovableList<Person>,
     tags: Set<Number>,
     outline: Tree<Person>,
+    flat: Tree<Person>,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -128,6 +129,7 @@ fn document<B: Backend>(size: usize) -> Store<Big, B> {
                 big.people().insert(number(index * 2), person(index))?;
                 big.cards().push(person(index))?;
                 big.tags().insert(number(index * 2))?;
+                big.flat().push(None, person(index))?;
             }
             // A tree of some depth: each node has ten children.
             let mut nodes = Vec::<ElementId>::new();
@@ -165,6 +167,7 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
         ("tree field", Box::new(move |big| big.outline().get(node).age().set(number(1 << 40)))),
         ("tree insert", Box::new(move |big| big.outline().push(Some(node), person(7)).map(drop))),
         ("tree move", Box::new(move |big| big.outline().move_to(leaf, None, 0))),
+        ("tree root", Box::new(|big| big.flat().push(None, person(7)).map(drop))),
         ("tree remove", Box::new(move |big| big.outline().remove(leaf).map(drop))),
     ]
 }

@@ -456,3 +456,79 @@ impl<T: State> MovableList<T> {
         ids.into_iter().zip(places).for_each(|(id, place)| put(id, place.to_vec()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::document::ReplicaId;
+
+    /// A list as it is read from a document, with the positions that it holds there.
+    fn read(positions: Vec<Vec<u8>>) -> MovableList<u64> {
+        let mut list = MovableList::new();
+        for (index, position) in positions.iter().enumerate() {
+            list.place(ElementId::new(ReplicaId::from_bits(1), index as u64), position.as_slice().into(), Arc::new(index as u64));
+        }
+        list
+    }
+
+    fn check(list: &MovableList<u64>) {
+        for index in 0..list.len() {
+            let id = list.id_at(index).expect("an element");
+            assert_eq!(list.index_of(id), Some(index));
+            assert_eq!(list.by_id(id), list.get(index));
+        }
+        assert_eq!(list.positions.len(), list.len());
+    }
+
+    proptest! {
+        /// Positions of a document may be equal, or leave no room.
+        #[test]
+        fn a_copy_finds_its_elements_whatever_happens_to_it(
+            positions in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![0, 1, 128, 255]), 0..3), 0..8),
+            edits in prop::collection::vec((0..4u8, 0..12usize, 0..12usize), 0..30),
+        ) {
+            let mut list = read(positions);
+            let mut model: Vec<u64> = list.iter().copied().collect();
+            for (edit, a, b) in edits {
+                let value = 1000 + a as u64;
+                let inside = a < model.len() && b < model.len();
+                match edit {
+                    0 => { list.push(value); model.push(value); }
+                    1 => { list.insert(a, value); model.insert(a.min(model.len()), value); }
+                    2 => {
+                        prop_assert_eq!(list.move_to(a, b), inside);
+                        if inside {
+                            let value = model.remove(a);
+                            model.insert(b, value);
+                        }
+                    }
+                    _ => prop_assert_eq!(list.remove(a), (a < model.len()).then(|| model.remove(a))),
+                }
+                check(&list);
+                prop_assert!(list.iter().eq(&model));
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_element_is_found_on_a_copy_with_new_ones() {
+        let list = read(vec![vec![10], vec![20], vec![30]]);
+        let old: Vec<ElementId> = list.iter_ids().map(|(id, _)| id).collect();
+        let mut copy = list.clone();
+        (0..10).for_each(|value| copy.push(value));
+        copy.insert(0, 7);
+        assert!(copy.move_to(3, 1));
+        assert_eq!(old.iter().map(|id| copy.index_of(*id)).collect::<Vec<_>>(), [Some(2), Some(3), Some(1)]);
+    }
+
+    /// Somebody's document may hold the ids that copies give to new elements.
+    #[test]
+    fn a_new_element_of_a_copy_takes_no_id_that_is_there() {
+        let mut list = MovableList::new();
+        list.place(ElementId::detached(&mut 0, |_| false), Position::from([1]), Arc::new(0));
+        list.push(1);
+        check(&list);
+    }
+}

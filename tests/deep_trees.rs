@@ -1,0 +1,62 @@
+//! Promise: a tree costs what its nodes cost, however deep it is: to write, to hear of, to open and to take apart.
+//!
+//! Work is counted and not timed, by the memory that it allocates.
+
+use exostate::{Automerge, Backend, ElementId, Options, ReplicaId, Store, Tree, Yrs};
+
+type Outline<B> = Store<Tree<String>, B>;
+
+fn store<B: Backend>(id: u64) -> Outline<B> {
+    Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
+}
+
+/// Each node below the one before it.
+fn chain(depth: usize) -> Tree<String> {
+    let mut tree = Tree::new();
+    let mut last: Option<ElementId> = None;
+    (0..depth).for_each(|index| last = Some(tree.push(last, index.to_string())));
+    tree
+}
+
+fn depth(tree: &Tree<String>) -> usize {
+    tree.walk().last().map_or(0, |(depth, _, _)| depth + 1)
+}
+
+/// What each thing allocates that is done with a chain, in bytes.
+fn costs<B: Backend>(size: usize) -> Vec<(&'static str, u64)> {
+    let (here, there) = (store::<B>(1), store::<B>(2));
+    let chain = chain(size);
+    let mut costs = Vec::new();
+    let mut cost = |name, work: &dyn Fn()| costs.push((name, allocation_counter::measure(work).bytes_total));
+    cost("writing it", &|| here.reconcile(&chain).expect("it can be written"));
+    let (saved, version) = (here.save(), here.version());
+    cost("hearing of it", &|| _ = there.apply(&saved).expect("an honest update"));
+    cost("opening it", &|| assert_eq!(depth(&Outline::<B>::open(&saved).expect("an honest document").view()), size));
+    assert_eq!((depth(&here.view()), depth(&there.view())), (size, size));
+    let root = here.view().children(None).next().expect("a root");
+    cost("removing it", &|| _ = here.change(|tree| tree.remove(root)).expect("it can be removed"));
+    let update = here.update_since(&version).expect("an update");
+    cost("hearing of its end", &|| _ = there.apply(&update).expect("an honest update"));
+    assert!(here.view().is_empty() && there.view().is_empty());
+    costs
+}
+
+/// The deep tree is this many times the other one.
+const GROWTH: usize = 8;
+
+/// What climbs the tree for each node would cost 64 times as much.
+fn run<B: Backend>() {
+    for ((name, small), (_, large)) in costs::<B>(500).into_iter().zip(costs::<B>(500 * GROWTH)) {
+        assert!(large <= 2 * GROWTH as u64 * small, "{name} cost {small} bytes in the small tree, {large} in the deep one");
+    }
+}
+
+#[test]
+fn on_yrs() {
+    run::<Yrs>();
+}
+
+#[test]
+fn on_automerge() {
+    run::<Automerge>();
+}
