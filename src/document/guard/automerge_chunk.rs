@@ -95,7 +95,7 @@ impl Walk<'_> {
             1 => self.change(&mut contents),
             2 => {
                 let (start, deflated) = (contents.at(), contents.rest);
-                let inflated = self.inflate(deflated)?;
+                let inflated = self.inflate(start, deflated)?;
                 self.change(&mut Reader::new(&inflated, start))
             }
             3 => Err(GuardError::Unsupported { at, what: "a bundle" }),
@@ -155,7 +155,7 @@ impl Walk<'_> {
     fn column(&mut self, reader: &mut Reader<'_>, spec: u64, len: u64) -> Result<(), GuardError> {
         let start = reader.at();
         let data = reader.take(len)?;
-        let data = if spec & DEFLATED == 0 { Cow::Borrowed(data) } else { Cow::Owned(self.inflate(data)?) };
+        let data = if spec & DEFLATED == 0 { Cow::Borrowed(data) } else { Cow::Owned(self.inflate(start, data)?) };
         let mut column = Reader::new(&data, start);
         match spec & 0x07 {
             // Group counts, actors, unsigned numbers, value metadata.
@@ -179,7 +179,7 @@ impl Walk<'_> {
             } else if count > 0 {
                 rows = rows.saturating_add(count.unsigned_abs());
                 let cost = value(reader)?.saturating_mul(count.unsigned_abs());
-                self.grow(cost)?;
+                self.grow(at, cost)?;
             } else {
                 at_most(at, "rows", count.unsigned_abs(), reader.left() as u64)?;
                 (0..count.unsigned_abs()).try_for_each(|_| value(reader).map(drop))?;
@@ -206,21 +206,21 @@ impl Walk<'_> {
         at_most(at, "rows", self.rows_before.saturating_add(self.rows), self.limits.ops_max())
     }
 
-    fn grow(&mut self, bytes: u64) -> Result<(), GuardError> {
+    fn grow(&mut self, at: usize, bytes: u64) -> Result<(), GuardError> {
         self.inflated = self.inflated.saturating_add(bytes);
         let max = self.limits.inflated_bytes_max();
-        if self.inflated > max { Err(GuardError::Inflated { max }) } else { Ok(()) }
+        if self.inflated > max { Err(GuardError::Inflated { at, max }) } else { Ok(()) }
     }
 
     /// Inflates under what is left of the budget.
-    fn inflate(&mut self, deflated: &[u8]) -> Result<Vec<u8>, GuardError> {
+    fn inflate(&mut self, at: usize, deflated: &[u8]) -> Result<Vec<u8>, GuardError> {
         let left = self.limits.inflated_bytes_max().saturating_sub(self.inflated);
         let mut inflated = Vec::new();
         let mut decoder = flate2::read::DeflateDecoder::new(deflated).take(left.saturating_add(1));
         if decoder.read_to_end(&mut inflated).is_err() {
-            return Err(GuardError::Malformed { at: 0, what: "a deflated part" });
+            return Err(GuardError::Malformed { at, what: "a deflated part" });
         }
-        self.grow(inflated.len() as u64)?;
+        self.grow(at, inflated.len() as u64)?;
         Ok(inflated)
     }
 }

@@ -9,6 +9,8 @@
 //! `catch_unwind`.
 
 pub mod automerge_chunk;
+#[cfg(test)]
+mod walks;
 pub mod yrs_update;
 
 /// Why bytes were refused. `at` is a byte offset into the bytes that were walked; within deflated data it is the offset of the
@@ -73,9 +75,11 @@ pub enum GuardError {
         what: &'static str,
     },
     /// Deflated parts or repeated strings grow beyond the limit.
-    #[error("inflates to more than {max} bytes")]
+    #[error("inflates to more than {max} bytes at byte {at}")]
     #[non_exhaustive]
     Inflated {
+        /// The offset.
+        at: usize,
         /// Bytes allowed.
         max: u64,
     },

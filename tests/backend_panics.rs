@@ -1,0 +1,91 @@
+//! Promise: a panic in a backend poisons nothing. The document is rebuilt from what was good, and all goes on.
+//!
+//! The guard knows an update and not the document that it goes into, so it lets these two through: a mark beside the value of a
+//! key, at which yrs panics, and a change that names an actor whom nobody knows, at which automerge does.
+
+#[path = "support/bytes.rs"]
+mod bytes;
+mod support;
+
+use bytes::{behind, chunk, chunks, hash, prefixed, update};
+use exostate::{ApplyError, Automerge, Backend, BackendError, ImportError, Store, Yrs};
+use support::Everything;
+
+trait Crasher: Backend {
+    /// An update that makes the backend panic, built on the first change of replica 2.
+    fn crasher(first: &[u8]) -> Vec<u8>;
+}
+
+impl Crasher for Yrs {
+    fn crasher(_: &[u8]) -> Vec<u8> {
+        let mark = [prefixed(b"bold"), prefixed(b"true")].concat();
+        update(&[(40, 0, vec![behind(6, (2, 0), &mark)])], &[])
+    }
+}
+
+impl Crasher for Automerge {
+    fn crasher(first: &[u8]) -> Vec<u8> {
+        let (kind, mut contents) = chunks(first).pop().expect("one change");
+        // The dependency becomes the first change itself, the replica another one, the other actor nobody.
+        let hash = hash(kind, &contents);
+        contents[1..33].copy_from_slice(&hash);
+        let replica = contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
+        contents[replica + 7] = 40;
+        // Behind the replica stands its sequence number, then the counter of the first op: one later than the first change's.
+        contents[replica + 9] += 1;
+        let actor = contents.windows(8).position(|part| part == b"exostate").expect("the actor of the first change");
+        contents[actor + 7] = b'f';
+        chunk(kind, &contents)
+    }
+}
+
+fn first_change<B: Backend>(other: &Store<Everything, B>) -> Vec<u8> {
+    let before = support::store::<B>(9).version();
+    other.change(|state| state.title().set("from the other")).expect("it can be written");
+    other.update_since(&before).expect("an update")
+}
+
+fn panicked(result: Result<exostate::Applied, ApplyError>) -> bool {
+    matches!(result, Err(ApplyError::Import(ImportError::Backend(BackendError::Panicked(_)))))
+}
+
+#[test]
+fn after_a_panic_the_store_is_as_it_was_and_goes_on() {
+    fn run<B: Crasher>() {
+        let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+        let first = first_change(&other);
+        for kind in 0..support::KINDS {
+            support::apply(&store, &support::Op { kind, a: 3, b: 7, text: "text".to_owned() });
+        }
+        store.apply(&first).expect("an honest update");
+        let before = (store.view(), store.digest(), store.version());
+        for _ in 0..3 {
+            let result = store.apply(&B::crasher(&first));
+            assert!(panicked(result.clone()), "{result:?}");
+            assert!((store.view(), store.digest(), store.version()) == before);
+        }
+        for kind in 0..support::KINDS {
+            support::apply(&store, &support::Op { kind, a: 4, b: 8, text: "more".to_owned() });
+            support::check_view(&store);
+        }
+        other.merge(&store).expect("an honest update");
+        assert_eq!(other.digest(), store.digest());
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn an_update_that_waited_does_not_take_the_next_with_it() {
+    fn run<B: Crasher>() {
+        let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+        let first = first_change(&other);
+        store.apply(&B::crasher(&first)).expect("it waits for the first change");
+        assert_eq!(store.pending().0, 1);
+        store.apply(&first).expect("an honest update");
+        assert_eq!((store.view().title.as_str(), store.pending().0), ("from the other", 0));
+        support::check_view(&store);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
