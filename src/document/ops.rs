@@ -49,6 +49,21 @@ impl SequenceOp {
             Self::Clear { name, kind } => (name, *kind),
         }
     }
+
+    /// Takes in an edit of the same list that goes on where this one ends: many insertions one behind the other cost as much as one.
+    /// Any other edit comes back.
+    fn absorb(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (Self::List { name, at, delete, insert }, Self::List { name: next_name, at: next_at, delete: more, insert: mut values })
+                if *name == next_name && (more == 0 || insert.is_empty()) && next_at == *at + insert.len() =>
+            {
+                *delete += more;
+                insert.append(&mut values);
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
 }
 
 /// What a change does to one register.
@@ -76,10 +91,21 @@ impl Ops {
         self.registers.is_empty() && self.sequences.is_empty()
     }
 
+    /// Adds an edit of a sequence.
+    pub fn push(&mut self, op: SequenceOp) {
+        let rest = match self.sequences.last_mut() {
+            Some(last) => last.absorb(op),
+            None => Some(op),
+        };
+        self.sequences.extend(rest);
+    }
+
     /// The first op that peers with these limits would refuse: where it is, and why.
     #[must_use]
     pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
-        let (name_max, bytes_max) = (limits.name_bytes_max(), limits.bytes_max());
+        let name_max = limits.name_bytes_max();
+        // An update has more in it than the value.
+        let bytes_max = limits.bytes_max().saturating_sub(2 * name_max).max(1);
         let names = self.registers.keys().map(Key::as_str).chain(self.sequences.iter().map(|op| &**op.target().0));
         // A sequence's name has two characters more in the document.
         let long = names.filter(|name| name.len() + 2 > name_max).map(|name| {
@@ -91,12 +117,11 @@ impl Ops {
                 .then(|| (path.to_owned(), format!("a value of {bytes} bytes is more than the {bytes_max} that others take")))
         };
         let values = self.registers.iter().filter_map(|(key, write)| Some((key.as_str(), write.new.as_ref()?.size())));
-        let texts = self.sequences.iter().filter_map(|op| match op {
-            SequenceOp::Text { name, insert, .. } => Some((&**name, insert.len())),
-            SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).sum())),
+        let elements = self.sequences.iter().filter_map(|op| match op {
+            SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).max()?)),
             _ => None,
         });
-        long.chain(values.chain(texts).filter_map(large)).next()
+        long.chain(values.chain(elements).filter_map(large)).next()
     }
 
     /// How many ops these are.

@@ -180,10 +180,10 @@ impl<B: Backend> Replica<B> {
 
     /// Applies a change. `texts` and `lists` are the staged contents of the sequences that it edits.
     ///
-    /// On an error the document is rebuilt as it was before.
-    pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Arc<[u8]>, BackendError> {
+    /// Its updates come back, as a rule one. On an error the document is rebuilt as it was before.
+    pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Vec<Arc<[u8]>>, BackendError> {
         self.check_whole()?;
-        let (touched, update) = match guarded(|| self.backend.commit(ops)) {
+        let (touched, updates) = match guarded(|| self.backend.commit(ops)) {
             Ok(done) => done,
             Err(error) => return Err(self.rebuild(error)),
         };
@@ -194,9 +194,9 @@ impl<B: Backend> Replica<B> {
         self.sequence_hashes.get_mut().dirty.extend(touched.sequences);
         self.texts.extend(texts);
         self.lists.extend(lists);
-        let update: Arc<[u8]> = update.into();
-        self.remember(&update);
-        Ok(update)
+        let updates: Vec<Arc<[u8]>> = updates.into_iter().map(Arc::from).collect();
+        updates.iter().for_each(|update| self.remember(update));
+        Ok(updates)
     }
 
     /// Applies an update from elsewhere, or keeps it until what it builds on has come. Then applies what has waited for it.
@@ -212,20 +212,31 @@ impl<B: Backend> Replica<B> {
         if overflow && !waiting.is_empty() {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
-        let mut imported = self.import_ready(&ready)?;
+        // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
+        let new_bytes = ready.iter().map(|parcel| B::bytes(parcel).len()).sum::<usize>();
+        let whole = (waiting.is_empty() && update.len() <= new_bytes).then_some(update);
+        let mut imported = self.import_ready(&ready, whole)?;
         self.pending.extend(waiting);
         self.import_pending(&mut imported);
         Ok(imported)
     }
 
-    /// Applies parcels whose ground is there. On an error the document is rebuilt as it was before.
-    fn import_ready(&mut self, ready: &[B::Parcel]) -> Result<Imported, BackendError> {
+    /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an error the document is rebuilt as it
+    /// was before.
+    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&[u8]>) -> Result<Imported, BackendError> {
         if ready.is_empty() {
             return Ok(Imported::default());
         }
         guarded(|| self.backend.vet(ready))?;
         match guarded(|| self.backend.import(ready)) {
-            Ok((touched, novel)) => Ok(self.note_import(touched, ready, novel)),
+            Ok((touched, novel)) => {
+                let applied = match whole {
+                    _ if !novel => Vec::new(),
+                    Some(whole) => vec![Arc::from(whole)],
+                    None => ready.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect(),
+                };
+                Ok(self.note_import(touched, applied))
+            }
             Err(error) => Err(self.rebuild(error)),
         }
     }
@@ -243,7 +254,7 @@ impl<B: Backend> Replica<B> {
             if ready.is_empty() {
                 return;
             }
-            match self.import_ready(&ready) {
+            match self.import_ready(&ready, None) {
                 Ok(more) => imported.add(more),
                 Err(_) if ready.len() > 1 => {
                     singly = true;
@@ -254,16 +265,12 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    fn note_import(&mut self, mut touched: Touched, parcels: &[B::Parcel], novel: bool) -> Imported {
+    fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Imported {
         touched.settle();
         self.note_registers(&touched);
         for (kind, name) in &touched.sequences {
             self.reread(*kind, name);
         }
-        if !novel {
-            return Imported { touched, applied: Vec::new() };
-        }
-        let applied: Vec<Arc<[u8]>> = parcels.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect();
         applied.iter().for_each(|update| self.remember(update));
         Imported { touched, applied }
     }
@@ -368,6 +375,11 @@ impl<B: Backend> Replica<B> {
     /// All that a replica at `version` lacks.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         guarded(|| self.backend.update_since(version))
+    }
+
+    /// The same in pieces that strangers take.
+    pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
+        guarded(|| self.backend.updates_since(version))
     }
 
     /// How many updates wait for a missing one, and their bytes.

@@ -1,11 +1,12 @@
 //! What a replica has seen, and the hash of what was deleted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does not see deletions),
-/// on automerge the heads of the change graph.
+/// on automerge the heads of the change graph and, for replicas that lack some of them, the number of each actor's last change.
 ///
 /// Two replicas at equal versions have seen the same ops. Whether they also hold the same content is for the digest to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Version(Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Clocks { clocks: BTreeMap<u64, u32>, deleted: DeleteHash },
-    Heads(Vec<[u8; 32]>),
+    Heads { heads: Vec<[u8; 32]>, numbers: Numbers },
 }
 
 /// The bytes are not a version.
@@ -30,27 +31,30 @@ impl Version {
         Self(Kind::Clocks { clocks, deleted })
     }
 
-    pub(crate) fn heads(mut heads: Vec<[u8; 32]>) -> Self {
+    pub(crate) fn heads(mut heads: Vec<[u8; 32]>, numbers: Numbers) -> Self {
         heads.sort_unstable();
-        Self(Kind::Heads(heads))
+        Self(Kind::Heads { heads, numbers })
     }
 
     pub(crate) fn as_clocks(&self) -> Option<&BTreeMap<u64, u32>> {
         match &self.0 {
             Kind::Clocks { clocks, .. } => Some(clocks),
-            Kind::Heads(_) => None,
+            Kind::Heads { .. } => None,
         }
     }
 
-    pub(crate) fn as_heads(&self) -> Option<&[[u8; 32]]> {
+    pub(crate) fn as_heads(&self) -> Option<(&[[u8; 32]], &Numbers)> {
         match &self.0 {
-            Kind::Heads(heads) => Some(heads),
+            Kind::Heads { heads, numbers } => Some((heads, numbers)),
             Kind::Clocks { .. } => None,
         }
     }
 
-    /// The version as bytes: a kind (0: clocks, 1: heads), a little-endian `u32` count, then the entries of fixed size
-    /// (client `u64` and clock `u32`, or a 32-byte hash), and for clocks the 16-byte hash of the delete set.
+    /// The version as bytes: a kind (0: clocks, 1: heads), then what belongs to it. All numbers are little-endian; a count is a `u32`.
+    ///
+    /// - Clocks: a count, as many clients (`u64`) each with its clock (`u32`), and the 16-byte hash of the delete set.
+    /// - Heads: a count, as many 32-byte hashes, then a count, and as many actors: a length (`u16`), that many bytes, and the number of
+    ///   the actor's last change (`u64`).
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -64,10 +68,16 @@ impl Version {
                 }
                 bytes.extend(deleted.0.to_le_bytes());
             }
-            Kind::Heads(heads) => {
+            Kind::Heads { heads, numbers } => {
                 bytes.push(1);
                 bytes.extend(u32::try_from(heads.len()).unwrap_or(u32::MAX).to_le_bytes());
                 heads.iter().for_each(|head| bytes.extend(head));
+                bytes.extend(u32::try_from(numbers.len()).unwrap_or(u32::MAX).to_le_bytes());
+                for (actor, last) in numbers {
+                    bytes.extend(u16::try_from(actor.len()).unwrap_or(u16::MAX).to_le_bytes());
+                    bytes.extend(&**actor);
+                    bytes.extend(last.to_le_bytes());
+                }
             }
         }
         bytes
@@ -78,31 +88,58 @@ impl Version {
     /// # Errors
     /// Says where the bytes are not those of a version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VersionError> {
-        let fail = |at, reason| VersionError { at, reason };
-        let (kind, rest) = bytes.split_first().ok_or(fail(0, "it is empty"))?;
-        let (count, rest) = rest.split_first_chunk::<4>().ok_or(fail(1, "the count is cut off"))?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let (entry_len, tail_len) = match kind {
-            0 => (12, 16),
-            1 => (32, 0),
-            _ => return Err(fail(0, "an unknown kind")),
+        let mut reader = Reader { bytes, at: 0 };
+        let version = match reader.array::<1>("it is empty")? {
+            [0] => {
+                let clocks = (0..reader.count()?).map(|_| Ok((reader.number(8)? & ((1 << 53) - 1), reader.number(4)? as u32)));
+                let clocks = clocks.collect::<Result<_, _>>()?;
+                Self::clocks(clocks, DeleteHash(u128::from_le_bytes(reader.array("it is cut off")?)))
+            }
+            [1] => {
+                let heads = (0..reader.count()?).map(|_| reader.array("it is cut off")).collect::<Result<_, _>>()?;
+                let numbers = (0..reader.count()?).map(|_| {
+                    let len = reader.number(2)? as usize;
+                    Ok((Arc::from(reader.take(len, "it is cut off")?), reader.number(8)?))
+                });
+                Self::heads(heads, numbers.collect::<Result<_, _>>()?)
+            }
+            _ => return Err(VersionError { at: 0, reason: "an unknown kind" }),
         };
-        if count.checked_mul(entry_len).and_then(|len| len.checked_add(tail_len)) != Some(rest.len()) {
-            return Err(fail(1, "the count does not fit the length"));
-        }
-        let (entries, tail) = rest.split_at(count * entry_len);
-        if *kind == 1 {
-            let heads = entries.as_chunks::<32>().0.to_vec();
-            return Ok(Self::heads(heads));
-        }
-        let clocks = entries.as_chunks::<12>().0.iter().filter_map(|entry| {
-            let (client, clock) = entry.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*client) & ((1 << 53) - 1), u32::from_le_bytes(clock.try_into().ok()?)))
-        });
-        let deleted = tail.first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-        Ok(Self::clocks(clocks.collect(), DeleteHash(deleted)))
+        if reader.at < bytes.len() { Err(VersionError { at: reader.at, reason: "there is more behind it" }) } else { Ok(version) }
     }
 }
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize, reason: &'static str) -> Result<&'a [u8], VersionError> {
+        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len)).ok_or(VersionError { at: self.at, reason })?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn array<const LEN: usize>(&mut self, reason: &'static str) -> Result<[u8; LEN], VersionError> {
+        let mut array = [0; LEN];
+        array.copy_from_slice(self.take(LEN, reason)?);
+        Ok(array)
+    }
+
+    /// A number of so many bytes, at most 8.
+    fn number(&mut self, len: usize) -> Result<u64, VersionError> {
+        Ok(self.take(len, "it is cut off")?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// How many entries follow. What it claims costs nothing: they are read one by one.
+    fn count(&mut self) -> Result<u64, VersionError> {
+        self.number(4)
+    }
+}
+
+/// The number of each actor's last change.
+pub(crate) type Numbers = BTreeMap<Arc<[u8]>, u64>;
 
 /// A hash of a set of (client, clock) pairs that grows by disjoint ranges and does not depend on how they are cut.
 ///
@@ -147,7 +184,7 @@ mod tests {
     #[test]
     fn versions_round_trip_and_damage_is_named() {
         let clocks = Version::clocks(BTreeMap::from([(1, 2), (9, 4)]), DeleteHash(5));
-        let heads = Version::heads(vec![[3; 32], [1; 32]]);
+        let heads = Version::heads(vec![[3; 32], [1; 32]], BTreeMap::from([(Arc::from([7, 8, 9]), 5)]));
         for version in [clocks, heads] {
             let bytes = version.to_bytes();
             assert_eq!(Version::from_bytes(&bytes).as_ref(), Ok(&version));

@@ -211,6 +211,17 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
         self.insert(len, item)
     }
 
+    /// Appends elements. For many at once this is cheaper than one `push` after the other.
+    ///
+    /// # Errors
+    /// As `insert`.
+    pub fn extend(&self, items: impl IntoIterator<Item = impl Into<T>>) -> Result<(), ChangeError> {
+        let items: Vec<T> = items.into_iter().map(Into::into).collect();
+        let len = self.place.look(|list: &List<T>| list.len())?;
+        let real = self.real(len..len)?;
+        self.place.write(|writer| splice(writer, real.start, 0, items.iter()))
+    }
+
     /// Replaces the element at `index`: a deletion and an insertion.
     ///
     /// # Errors

@@ -145,14 +145,14 @@ impl<'d> StageCore<'d> {
         let key = Key::from(path);
         self.touch(&key);
         self.texts.insert(key, text);
-        self.ops.sequences.push(op);
+        self.ops.push(op);
     }
 
     pub(crate) fn edit_list(&mut self, path: &str, list: List, op: SequenceOp) {
         let key = Key::from(path);
         self.touch(&key);
         self.lists.insert(key, list);
-        self.ops.sequences.push(op);
+        self.ops.push(op);
     }
 
     pub(crate) fn clear_sequence(&mut self, kind: SequenceKind, name: &Arc<str>) {

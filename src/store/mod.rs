@@ -210,8 +210,8 @@ impl<S: State, B: Backend> Store<S, B> {
             return Err(ChangeError::Invalid { path, reason });
         }
         let mut core = guard.borrow_mut();
-        let update = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
-            Ok(update) => update,
+        let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
+            Ok(updates) => updates,
             Err(error) => {
                 if core.replica.take_differs() {
                     self.show_all(&mut core, Vec::new());
@@ -226,7 +226,7 @@ impl<S: State, B: Backend> Store<S, B> {
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
         in_key_order(&mut touched);
         core.violations = staged.violations;
-        self.publish(&mut core, staged.view, touched, vec![update], Origin::Local);
+        self.publish(&mut core, staged.view, touched, updates, Origin::Local);
         drop(core);
         drop(guard);
         self.shared.bus.deliver();
@@ -324,6 +324,18 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The version is one of another backend.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         self.read(|core| core.replica.update_since(version))
+    }
+
+    /// All that a replica at `version` lacks, in pieces that are to be applied in this order. Each is small enough for a peer that
+    /// knows nothing of this one: it passes [`Limits::stranger`](crate::Limits::stranger), however large the whole is.
+    /// Between two pieces that peer shows a state that never was; all of them together are [`Store::update_since`].
+    ///
+    /// One value, and one of automerge's changes that was made elsewhere, cannot be cut.
+    ///
+    /// # Errors
+    /// The version is one of another backend.
+    pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
+        self.read(|core| core.replica.updates_since(version))
     }
 
     /// The whole document, to be opened again.

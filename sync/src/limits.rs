@@ -9,8 +9,8 @@ pub(crate) const PROTOCOL_VERSION: u64 = 1;
 pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
 pub(crate) const FRAME_BYTES_MIN: usize = 1024;
-/// Bytes of one update put together from fragments, default.
-pub(crate) const UPDATE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of one update put together from fragments, default: as many as a store takes from a stranger.
+pub(crate) const UPDATE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of an update carried by one `Fragment`: small, so that a slow line shows progress.
 pub(crate) const FRAGMENT_BYTES: usize = 64 * 1024;
 /// Bytes of a document's name.

@@ -38,7 +38,7 @@ pub type UpdateGuard = Box<dyn Send + Sync>;
 
 /// One replica of one document, as a session sees it.
 ///
-/// Every method may be called from several threads at once. `version`, `update_since` and `apply` may take
+/// Every method may be called from several threads at once. `version`, `updates_since` and `apply` may take
 /// milliseconds: the peers call them away from the async runtime.
 pub trait Replica: Send + Sync + 'static {
     /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each other.
@@ -49,10 +49,11 @@ pub trait Replica: Send + Sync + 'static {
     /// for automerge the sorted heads. Operations that only wait behind a missing one do not count.
     fn version(&self) -> Vec<u8>;
 
-    /// An update with at least every operation that `version` lacks. `version` comes from the peer and is untrusted.
+    /// Updates, to be applied in this order, with at least every operation that `version` lacks, each small enough for
+    /// [`Replica::apply`] of a peer. `version` comes from the peer and is untrusted.
     ///
-    /// It must not include less because another thread commits meanwhile: whatever was committed when the call began is in it.
-    fn update_since(&self, version: &[u8]) -> Result<Vec<u8>, Refusal>;
+    /// They must not include less because another thread commits meanwhile: whatever was committed when the call began is in them.
+    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal>;
 
     /// Imports untrusted bytes. It guards itself, never panics, and is idempotent: an update that is already there, or arrives twice, changes nothing.
     fn apply(&self, update: &[u8]) -> Result<(), Refusal>;
@@ -61,7 +62,7 @@ pub trait Replica: Send + Sync + 'static {
     fn digest(&self) -> [u8; 16];
 
     /// Calls `listener` with every update, local and imported, in commit order, **after** it is visible to
-    /// `version` and `update_since`, from any thread, until the guard is dropped.
+    /// `version` and `updates_since`, from any thread, until the guard is dropped.
     ///
     /// Two duties make an endless exchange between peers impossible and keep relays cheap:
     ///

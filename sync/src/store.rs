@@ -16,9 +16,9 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::version(self).to_bytes()
     }
 
-    fn update_since(&self, version: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
         let version = Version::from_bytes(version).map_err(Refusal::new)?;
-        Store::update_since(self, &version).map_err(Refusal::new)
+        Store::updates_since(self, &version).map_err(Refusal::new)
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {

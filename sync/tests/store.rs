@@ -78,6 +78,33 @@ async fn over_quic<B: Backend>() {
     server.shutdown().await;
 }
 
+/// More than a store takes from a stranger at once, from the side that connects and from the other.
+async fn large_over_memory<B: Backend>() {
+    let fill = |store: &Store<Board, B>| {
+        let line = "x".repeat(1_000);
+        for _ in 0..3 {
+            let done = store.change(|board| (0..2_000).try_for_each(|_| board.cards().push(line.clone()).map(drop)));
+            done.expect("it can be written");
+        }
+    };
+    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    fill(&here);
+    fill(&there);
+    assert!(here.save().len().min(there.save().len()) > 4 << 20 || B::NAME == "automerge");
+    let (left, right) = memory_pair(8);
+    let peer = Peer::over(&here, "board", left, Role::Initiator, Config::default());
+    let _other = Peer::over(&there, "board", right, Role::Responder, Config::default());
+    tokio::time::timeout(HANG, peer.live()).await.expect("in time").expect("live");
+    level(&here, &there).await;
+    assert_eq!(here.view().cards.len(), 12_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_document_becomes_level() {
+    large_over_memory::<Yrs>().await;
+    large_over_memory::<Automerge>().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_become_level_over_memory() {
     over_memory::<Yrs>().await;

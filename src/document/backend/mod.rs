@@ -19,6 +19,9 @@ use super::rope::Marks;
 use super::value::Value;
 use super::{ReplicaId, Version};
 
+/// Bytes of one piece of what a peer lacks: well within what strangers take, and large enough to cost little.
+const PIECE_BYTES_MAX: usize = 1 << 20;
+
 /// Keeps the set of backends closed, so that its interface can change.
 pub(crate) mod sealed {
     pub trait Sealed {}
@@ -67,8 +70,10 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn version(&self) -> Version;
     /// All that a replica at `version` lacks.
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError>;
-    /// Applies a change in one transaction: what it touched, and the update's bytes.
-    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError>;
+    /// The same in pieces, of which each passes the guard's limits for strangers, and each stands on those before it.
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError>;
+    /// Applies a change: what it touched, and its update, as a rule in one piece.
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
     /// Checks an update in a bounded walk and takes it apart.
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.

@@ -20,7 +20,17 @@ pub(super) enum Latest {
 enum Item {
     Latest(Latest, Vec<u8>),
     Once(Vec<u8>),
-    Update { update: Vec<u8>, sent: usize, answer: bool },
+    Updates(Updates),
+}
+
+/// Updates that go out one after the other.
+#[derive(Debug)]
+struct Updates {
+    left: VecDeque<Vec<u8>>,
+    /// Bytes of the first that went out in fragments.
+    sent: usize,
+    /// What the peer lacks, of which nothing went out yet.
+    fresh_answer: bool,
 }
 
 #[derive(Debug, Default)]
@@ -35,13 +45,15 @@ impl Outgoing {
     }
 
     pub(super) fn push_update(&mut self, update: Vec<u8>) {
-        self.items.push_back(Item::Update { update, sent: 0, answer: false });
+        self.items.push_back(Item::Updates(Updates { left: VecDeque::from([update]), sent: 0, fresh_answer: false }));
     }
 
     /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits.
-    pub(super) fn push_answer(&mut self, update: Vec<u8>) {
-        self.items.retain(|item| !matches!(item, Item::Update { sent: 0, answer: true, .. }));
-        self.items.push_back(Item::Update { update, sent: 0, answer: true });
+    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>) {
+        self.items.retain(|item| !matches!(item, Item::Updates(Updates { fresh_answer: true, .. })));
+        if !updates.is_empty() {
+            self.items.push_back(Item::Updates(Updates { left: updates.into(), sent: 0, fresh_answer: true }));
+        }
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -65,16 +77,33 @@ impl Outgoing {
         let part_max = FRAGMENT_BYTES.min(frame_bytes_max / 2);
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
-            Item::Update { update, .. } if update.len() <= part_max => Some(Frame::Update(&update).encode()),
-            Item::Update { update, sent, answer } => {
-                let end = update.len().min(sent + part_max);
-                let (total, offset) = (update.len() as u64, sent as u64);
-                let frame = Frame::Fragment { total, offset, part: &update[sent..end] }.encode();
-                if end < update.len() {
-                    self.items.push_front(Item::Update { update, sent: end, answer });
+            Item::Updates(mut updates) => {
+                let frame = updates.next_frame(part_max);
+                if !updates.left.is_empty() {
+                    self.items.push_front(Item::Updates(updates));
                 }
-                Some(frame)
+                frame
             }
         }
+    }
+}
+
+impl Updates {
+    /// The first update, or the next part of it. `None` where there is none.
+    fn next_frame(&mut self, part_max: usize) -> Option<Vec<u8>> {
+        self.fresh_answer = false;
+        let update = self.left.front()?;
+        if update.len() <= part_max {
+            return Some(Frame::Update(&self.left.pop_front()?).encode());
+        }
+        let end = update.len().min(self.sent + part_max);
+        let (total, offset) = (update.len() as u64, self.sent as u64);
+        let frame = Frame::Fragment { total, offset, part: update.get(self.sent..end)? }.encode();
+        self.sent = end;
+        if end == update.len() {
+            self.sent = 0;
+            self.left.pop_front();
+        }
+        Some(frame)
     }
 }

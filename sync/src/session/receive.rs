@@ -105,8 +105,8 @@ impl Session {
             }
             return Ok(());
         }
-        let update = replica.update_since(version).map_err(refused)?;
-        self.outgoing.push_answer(update);
+        let updates = replica.updates_since(version).map_err(refused)?;
+        self.outgoing.push_answer(updates);
         if want_yours && !asked_already {
             self.send_version(&our_version, false);
         }

@@ -112,14 +112,21 @@ impl Replica for Mock {
         numbers.flat_map(u64::to_le_bytes).collect()
     }
 
-    fn update_since(&self, mut version: &[u8]) -> Result<Vec<u8>, Refusal> {
+    fn updates_since(&self, mut version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
         let mut heads = BTreeMap::new();
         while !version.is_empty() {
             heads.insert(number(&mut version)?, number(&mut version)?);
         }
         let inner = self.lock();
         let lacks = |id: &Id| heads.get(&id.0).is_none_or(|head| *head < id.1);
-        Ok(encode(inner.ops.iter().filter(|(id, _)| lacks(id))))
+        // As large as they may be: so many that a large document takes several.
+        let lacking: Vec<_> = inner.ops.iter().filter(|(id, _)| lacks(id)).collect();
+        let mut bytes = 0;
+        let pieces = lacking.chunk_by(|_, (_, payload)| {
+            bytes += payload.len();
+            bytes % 4_000_000 >= payload.len()
+        });
+        Ok(pieces.map(|piece| encode(piece.iter().copied())).collect())
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {

@@ -5,9 +5,14 @@
 //! see the comments at each refusal. An update in encoding v2 is refused, as it starts with what reads as an empty v1 update
 //! with more bytes behind it.
 
+mod halve;
+
+pub use halve::{Halves, halve};
+
 use super::{GuardError, Reader, at_most};
 use crate::document::limits::Limits;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// The largest client id: 53 bits, as Yjs keeps ids in a JavaScript number.
 const CLIENT_MAX: u64 = (1 << 53) - 1;
@@ -35,6 +40,21 @@ const DOC: u8 = 9;
 const SKIP: u8 = 10;
 const MOVE: u8 = 11;
 
+/// A block of an update: `len` clocks from `clock`.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Whose clock it is on.
+    pub client: u64,
+    /// Its first clock.
+    pub clock: u32,
+    /// How many clocks.
+    pub len: u32,
+    /// It carries no content any more: collected, or a tombstone.
+    pub deleted: bool,
+    /// Where it stands in the update.
+    pub bytes: Range<usize>,
+}
+
 /// Is told what an update names, in the order of its bytes. What was told before a refusal counts for nothing.
 pub trait Visitor {
     /// A root type is the parent of a block.
@@ -42,9 +62,9 @@ pub trait Visitor {
         let _ = name;
     }
 
-    /// A block covers `len` clocks from `clock`. `deleted` when it carries no content any more (collected, or a tombstone).
-    fn block(&mut self, client: u64, clock: u32, len: u32, deleted: bool) {
-        let _ = (client, clock, len, deleted);
+    /// The update holds a block. What it refers to was told before.
+    fn block(&mut self, block: Block) {
+        let _ = block;
     }
 
     /// The update holds a mark on text.
@@ -73,6 +93,20 @@ pub trait Visitor {
 }
 
 impl Visitor for () {}
+
+/// Whether a block with this first byte holds plain values.
+pub fn holds_values(info: u8) -> bool {
+    info & KIND == ANY
+}
+
+/// LEB128, and lib0's `varUint`.
+pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
 
 /// Walks one whole update.
 ///
@@ -143,7 +177,8 @@ impl Walk<'_> {
                 _ if len == 0 => {}
                 info => {
                     (skips, real) = (0, true);
-                    self.visitor.block(client, clock, len, matches!(info & KIND, GC | DELETED));
+                    let deleted = matches!(info & KIND, GC | DELETED);
+                    self.visitor.block(Block { client, clock, len, deleted, bytes: at..self.reader.at() });
                 }
             }
             clock = u32::try_from(end).unwrap_or(u32::MAX);

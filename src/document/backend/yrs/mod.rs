@@ -2,6 +2,9 @@
 //!
 //! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
 
+mod cut;
+mod values;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +14,19 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Number, Observable, OffsetKind,
-    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Observable, OffsetKind, Options,
+    Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
 use super::{Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
-use crate::document::guard::yrs_update::{self, Visitor};
+use crate::document::guard::yrs_update::{self, Block, Visitor};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::{DeleteHash, Version};
+use values::{from_out, marks_of, to_any};
 
 /// The root map of all registers.
 const REGISTERS: &str = "state";
@@ -97,8 +101,9 @@ impl Visitor for Summary {
         }
     }
 
-    fn block(&mut self, client: u64, clock: u32, len: u32, deleted: bool) {
-        self.carries_deleted |= deleted;
+    fn block(&mut self, block: Block) {
+        let Block { client, clock, len, .. } = block;
+        self.carries_deleted |= block.deleted;
         let end = clock.saturating_add(len);
         let span = self.brings.entry(client).or_insert((clock, end));
         span.0 = span.0.min(clock);
@@ -295,7 +300,11 @@ impl Backend for Yrs {
         Ok(self.doc.transact().encode_diff_v1(&StateVector::new(known)))
     }
 
-    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
+        Ok(cut::cut(self.update_since(version)?)?)
+    }
+
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         for op in &ops.sequences {
             self.marks |= matches!(op, SequenceOp::Mark { .. } | SequenceOp::Text { marks: Some(_), .. });
             match op.target() {
@@ -320,7 +329,7 @@ impl Backend for Yrs {
         txn.commit();
         let update = txn.encode_update_v1();
         let sequences = finish(&self.deleted, txn);
-        Ok((Touched { registers: self.take_changed(), sequences }, update))
+        Ok((Touched { registers: self.take_changed(), sequences }, cut::cut(update)?))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
@@ -552,47 +561,4 @@ fn check_range(len: u32, at: usize, count: usize) -> Result<(), String> {
 /// A checked position as yrs counts it. Positions are checked against a `u32` length first.
 fn clip(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
-}
-
-fn marks_of(attributes: &Attrs) -> Option<Arc<Marks>> {
-    let marks: Marks = attributes
-        .iter()
-        .filter(|(_, value)| !matches!(value, Any::Null | Any::Undefined))
-        .map(|(name, value)| (name.clone(), from_any(value)))
-        .collect();
-    (!marks.is_empty()).then(|| Arc::new(marks))
-}
-
-fn to_any(value: &Value) -> Any {
-    match value {
-        Value::Null | Value::Unknown(_) => Any::Null,
-        Value::Bool(flag) => Any::Bool(*flag),
-        Value::Int(number) => Any::Number(Number::Int(*number)),
-        Value::Float(number) => Any::Number(Number::Float(*number)),
-        Value::Str(text) => Any::String(text.clone()),
-        Value::Bytes(bytes) => Any::Buffer(bytes.clone()),
-    }
-}
-
-fn from_any(any: &Any) -> Value {
-    match any {
-        Any::Null | Any::Undefined => Value::Null,
-        Any::Bool(flag) => Value::Bool(*flag),
-        Any::Number(Number::Int(number)) => Value::Int(*number),
-        Any::Number(Number::Float(number)) => Value::float(*number),
-        Any::String(text) => Value::Str(text.clone()),
-        Any::Buffer(bytes) => Value::Bytes(bytes.clone()),
-        Any::Array(_) => Value::Unknown("list of values"),
-        Any::Map(_) => Value::Unknown("map of values"),
-    }
-}
-
-fn from_out(out: &Out) -> Value {
-    match out {
-        Out::Any(any) => from_any(any),
-        Out::YText(_) => Value::Unknown("nested text"),
-        Out::YArray(_) => Value::Unknown("nested array"),
-        Out::YMap(_) => Value::Unknown("nested map"),
-        _ => Value::Unknown("foreign type"),
-    }
 }

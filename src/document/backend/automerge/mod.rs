@@ -4,25 +4,31 @@
 //! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
 //! sequence is the one after the other, in the order of their ids: nothing is lost.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod seen;
+mod values;
+mod write;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use automerge::marks::{ExpandMark, Mark, MarkSet};
-use automerge::transaction::{CommitOptions, Transactable, Transaction};
+use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{
-    ActorId, Automerge as Doc, Change, ChangeHash, Cursor, LoadOptions, MoveCursor, ObjId, ObjType, ROOT, ReadDoc, ScalarValue, Span,
-    TextEncoding, Value as AmValue, legacy,
+    ActorId, Automerge as Doc, Change, ChangeHash, Cursor, LoadOptions, MoveCursor, ObjId, ObjType, ROOT, ReadDoc, Span, TextEncoding,
+    Value as AmValue, legacy,
 };
 
-use super::{Backend, BackendError, Offset, sealed};
+use super::{Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
 use crate::document::limits::Limits;
-use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::Version;
+use seen::Seen;
+use values::{from_value, marks_of};
+use write::Written;
 
 /// How many maps the registers are spread over. A part of the format: see `docs/layout.md`.
 const BUCKETS: usize = 1024;
@@ -37,6 +43,7 @@ pub struct Automerge {
     /// The objects of each sequence, in the order of their ids.
     sequences: HashMap<Arc<str>, Vec<ObjId>>,
     sequence_ids: HashMap<OpId, Arc<str>>,
+    seen: Seen,
 }
 
 /// An object's id without its position in the actor table: counter and actor.
@@ -78,6 +85,9 @@ fn op_id(id: &ObjId) -> OpId {
 /// Who made the first change.
 const GENESIS_ACTOR: &[u8] = b"exostate";
 
+/// So many changes are sent one by one to who has none: a saved document repeats the first change, of some 1,000 ops.
+const FEW_CHANGES: u64 = 64;
+
 /// The names of registers, and of new and of edited sequences.
 type Names = (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>);
 
@@ -103,7 +113,7 @@ impl Automerge {
             }
         }
         let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
-        Ok(Self { doc, buckets, bucket_ids, sequences: HashMap::new(), sequence_ids: HashMap::new() })
+        Ok(Self { doc, buckets, bucket_ids, sequences: HashMap::new(), sequence_ids: HashMap::new(), seen: Seen::default() })
     }
 
     fn bucket(&self, name: &str) -> &ObjId {
@@ -167,6 +177,21 @@ impl Automerge {
         Ok((registers, made, edited))
     }
 
+    /// The newest changes here of those that a replica at this version has.
+    fn known(&self, version: &Version) -> Result<Vec<ChangeHash>, BackendError> {
+        let (heads, numbers) = version.as_heads().ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let heads: Vec<ChangeHash> = heads.iter().map(|head| ChangeHash(*head)).collect();
+        let all_here = !heads.is_empty() && heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some());
+        Ok(if all_here { heads } else { seen::frontier(&self.doc, numbers) })
+    }
+
+    /// Whether who knows this has nothing but the first change of all, and so much is to come that a saved document is shorter than
+    /// the changes one by one.
+    fn is_fresh(&self, known: &[ChangeHash]) -> bool {
+        let first = |hash: &ChangeHash| self.doc.get_change_meta_by_hash(hash).is_some_and(|meta| meta.actor.to_bytes() == GENESIS_ACTOR);
+        known.iter().all(first) && self.doc.stats().num_changes > FEW_CHANGES
+    }
+
     /// Whether automerge gives back the changes that it has just taken. It takes some of which it cannot: then it would save a
     /// document that it cannot open, as that holds ops from which the changes are made anew.
     fn gives_back(&self, parcels: &[Parcel]) -> Result<(), BackendError> {
@@ -214,28 +239,34 @@ impl Backend for Automerge {
     }
 
     fn version(&self) -> Version {
-        Version::heads(self.doc.get_heads().iter().map(|head| head.0).collect())
+        let heads = self.doc.get_heads().iter().map(|head| head.0).collect();
+        Version::heads(heads, self.seen.numbers(&self.doc))
     }
 
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        let heads = version.as_heads().ok_or(BackendError::Layout("the version is one of another backend"))?;
-        let known: Vec<ChangeHash> =
-            heads.iter().map(|head| ChangeHash(*head)).filter(|head| self.doc.get_change_meta_by_hash(head).is_some()).collect();
-        if known.is_empty() {
-            return Ok(self.doc.save());
-        }
-        Ok(self.doc.save_after(&known))
+        let known = self.known(version)?;
+        Ok(if self.is_fresh(&known) { self.doc.save() } else { self.doc.save_after(&known) })
     }
 
-    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<u8>), BackendError> {
-        let made = commit_ops(self, ops)?;
-        let update = self.doc.get_last_local_change().map_or_else(Vec::new, |change| change.raw_bytes().to_vec());
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
+        let known = self.known(version)?;
+        if self.is_fresh(&known) && self.doc.stats().num_ops <= write::PIECE_OPS_MAX as u64 {
+            let whole = self.doc.save();
+            if whole.len() <= PIECE_BYTES_MAX {
+                return Ok(vec![whole]);
+            }
+        }
+        write::cut(&self.doc.save_after(&known))
+    }
+
+    fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
+        let Written { made, changes } = write::write(self, ops)?;
         made.iter().for_each(|name| self.find_sequence(name));
         let names: BTreeSet<_> = ops.sequences.iter().map(|op| op.target()).map(|(name, kind)| (kind, name.clone())).collect();
         let touch =
             |(key, write): (&Key, &RegisterWrite)| RegisterTouch { key: key.0.clone(), old: write.old.clone(), new: write.new.clone() };
         let registers = ops.registers.iter().map(touch).collect();
-        Ok((Touched { registers, sequences: names.into_iter().collect() }, update))
+        Ok((Touched { registers, sequences: names.into_iter().collect() }, changes))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
@@ -308,6 +339,7 @@ impl Backend for Automerge {
         let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
         self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(refused)?;
         self.gives_back(parcels)?;
+        parcels.iter().for_each(|parcel| self.seen.note(&parcel.0));
         made.iter().for_each(|name| self.find_sequence(name));
         if !made.is_empty() {
             // Sequences made by these very changes can be named as objects only now.
@@ -451,225 +483,4 @@ fn fits(value: &AmValue<'_>, name: &str) -> bool {
 fn split_name(name: &str) -> Option<(SequenceKind, Arc<str>)> {
     let text = name.strip_prefix(TEXT_PREFIX).map(|path| (SequenceKind::Text, Arc::from(path)));
     text.or_else(|| name.strip_prefix(LIST_PREFIX).map(|path| (SequenceKind::List, Arc::from(path))))
-}
-
-/// Runs a change in one transaction, which rolls back by itself on an error. Says which sequences it made or emptied.
-fn commit_ops(this: &mut Automerge, ops: &Ops) -> Result<BTreeSet<Arc<str>>, BackendError> {
-    let Automerge { doc, buckets, sequences, .. } = this;
-    let mut tx = doc.transaction();
-    for (key, write) in &ops.registers {
-        let bucket = buckets.get(bucket_of(key.as_str())).unwrap_or(&ROOT);
-        match &write.new {
-            Some(value) => tx.put(bucket, key.as_str(), to_scalar(value)).map_err(refused)?,
-            None => tx.delete(bucket, key.as_str()).map_err(refused)?,
-        }
-    }
-    let mut writer = SequenceWriter { tx: &mut tx, buckets, known: sequences, fresh: BTreeMap::new() };
-    for op in &ops.sequences {
-        writer.apply(op)?;
-    }
-    let made = writer.fresh.into_keys().collect();
-    tx.commit_with(CommitOptions::default().with_time(0));
-    Ok(made)
-}
-
-/// Applies edits of sequences in a transaction, making the objects that are missing.
-struct SequenceWriter<'a, 'tx> {
-    tx: &'a mut Transaction<'tx>,
-    buckets: &'a [ObjId],
-    known: &'a HashMap<Arc<str>, Vec<ObjId>>,
-    fresh: BTreeMap<Arc<str>, Vec<ObjId>>,
-}
-
-impl SequenceWriter<'_, '_> {
-    fn apply(&mut self, op: &SequenceOp) -> Result<(), BackendError> {
-        match op {
-            SequenceOp::Text { name, at, delete, insert, marks } => {
-                let objects = self.objects(name, SequenceKind::Text, !insert.is_empty())?;
-                self.splice_text(&objects, (at.chars, delete.chars), insert, marks.as_deref())
-            }
-            SequenceOp::Mark { name, at, len, mark, value } => {
-                let objects = self.objects(name, SequenceKind::Text, false)?;
-                for (object, start, count) in self.pieces(&objects, at.chars, len.chars) {
-                    self.mark(&object, start..start + count, mark, value)?;
-                }
-                Ok(())
-            }
-            SequenceOp::List { name, at, delete, insert } => {
-                let objects = self.objects(name, SequenceKind::List, !insert.is_empty())?;
-                self.splice_list(&objects, (*at, *delete), insert)
-            }
-            SequenceOp::Clear { name, kind } => self.clear(name, *kind),
-        }
-    }
-
-    fn full_name(name: &str, kind: SequenceKind) -> Arc<str> {
-        let prefix = if kind == SequenceKind::Text { TEXT_PREFIX } else { LIST_PREFIX };
-        Arc::from(format!("{prefix}{name}"))
-    }
-
-    fn objects(&mut self, name: &str, kind: SequenceKind, make: bool) -> Result<Vec<ObjId>, BackendError> {
-        let full = Self::full_name(name, kind);
-        if let Some(objects) = self.fresh.get(&full).or_else(|| self.known.get(&full)).filter(|objects| !objects.is_empty()) {
-            return Ok(objects.clone());
-        }
-        if !make {
-            return Ok(Vec::new());
-        }
-        let object_type = if kind == SequenceKind::Text { ObjType::Text } else { ObjType::List };
-        let bucket = self.buckets.get(bucket_of(&full)).unwrap_or(&ROOT);
-        let object = self.tx.put_object(bucket, full.as_ref(), object_type).map_err(refused)?;
-        self.fresh.insert(full, vec![object.clone()]);
-        Ok(vec![object])
-    }
-
-    /// Cuts a stretch of the whole sequence into stretches of its objects.
-    fn pieces(&self, objects: &[ObjId], at: usize, count: usize) -> Vec<(ObjId, usize, usize)> {
-        let (mut skip, mut left, mut pieces) = (at, count, Vec::new());
-        for object in objects {
-            let len = self.tx.length(object);
-            let here = len.saturating_sub(skip).min(left);
-            if here > 0 {
-                pieces.push((object.clone(), skip, here));
-            }
-            left -= here;
-            skip = skip.saturating_sub(len);
-        }
-        pieces
-    }
-
-    /// The object and the position in it where an insertion at `at` goes: behind the element before it.
-    fn target(&self, objects: &[ObjId], at: usize) -> Result<(ObjId, usize), BackendError> {
-        let mut rest = at;
-        for object in objects {
-            let len = self.tx.length(object);
-            if rest <= len {
-                return Ok((object.clone(), rest));
-            }
-            rest -= len;
-        }
-        Err(BackendError::Misfit { place: "a sequence".to_owned(), reason: format!("position {at} is beyond its end") })
-    }
-
-    fn delete(&mut self, objects: &[ObjId], at: usize, count: usize) -> Result<(), BackendError> {
-        for (object, start, count) in self.pieces(objects, at, count) {
-            let count = isize::try_from(count).map_err(refused)?;
-            if self.tx.object_type(&object).map_err(refused)? == ObjType::Text {
-                self.tx.splice_text(&object, start, count, "").map_err(refused)?;
-            } else {
-                self.tx.splice(&object, start, count, Vec::<ScalarValue>::new()).map_err(refused)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn splice_text(
-        &mut self,
-        objects: &[ObjId],
-        (at, delete): (usize, usize),
-        insert: &str,
-        marks: Option<&Marks>,
-    ) -> Result<(), BackendError> {
-        if let ([object], false) = (objects, marks.is_some() || self.has_marks(objects)) {
-            let delete = isize::try_from(delete).map_err(refused)?;
-            return self.tx.splice_text(object, at, delete, insert).map_err(refused);
-        }
-        self.delete(objects, at, delete)?;
-        if insert.is_empty() {
-            return Ok(());
-        }
-        let (object, start) = self.target(objects, at)?;
-        self.tx.splice_text(&object, start, 0, insert).map_err(refused)?;
-        self.force_marks(&object, start..start + insert.chars().count(), marks)
-    }
-
-    fn has_marks(&self, objects: &[ObjId]) -> bool {
-        objects.iter().any(|object| self.tx.marks(object).is_ok_and(|marks| !marks.is_empty()))
-    }
-
-    /// Gives inserted text exactly these marks, whatever it inherited.
-    fn force_marks(&mut self, object: &ObjId, range: std::ops::Range<usize>, marks: Option<&Marks>) -> Result<(), BackendError> {
-        let inherited = self.tx.get_marks(object, range.start, None).map_err(refused)?;
-        let inherited = marks_of(&inherited).unwrap_or_default();
-        let empty = Marks::new();
-        let wanted = marks.unwrap_or(&empty);
-        for (name, value) in wanted.iter().filter(|(name, value)| inherited.get(*name) != Some(*value)) {
-            self.mark(object, range.clone(), name, value)?;
-        }
-        for name in inherited.keys().filter(|name| !wanted.contains_key(*name)) {
-            self.mark(object, range.clone(), name, &Value::Null)?;
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self, object: &ObjId, range: std::ops::Range<usize>, name: &str, value: &Value) -> Result<(), BackendError> {
-        let done = if *value == Value::Null {
-            self.tx.unmark(object, name, range.start, range.end, ExpandMark::After)
-        } else {
-            self.tx.mark(object, Mark::new(name.to_owned(), to_scalar(value), range.start, range.end), ExpandMark::After)
-        };
-        done.map_err(refused)
-    }
-
-    fn splice_list(&mut self, objects: &[ObjId], (at, delete): (usize, usize), insert: &[Value]) -> Result<(), BackendError> {
-        self.delete(objects, at, delete)?;
-        if insert.is_empty() {
-            return Ok(());
-        }
-        let (object, start) = self.target(objects, at)?;
-        self.tx.splice(&object, start, 0, insert.iter().map(to_scalar)).map_err(refused)
-    }
-
-    /// Empties a sequence. What others type into it meanwhile stays.
-    fn clear(&mut self, name: &str, kind: SequenceKind) -> Result<(), BackendError> {
-        let objects = self.objects(name, kind, false)?;
-        for object in &objects {
-            let len = self.tx.length(object);
-            self.delete(std::slice::from_ref(object), 0, len)?;
-        }
-        Ok(())
-    }
-}
-
-fn marks_of(marks: &MarkSet) -> Option<Arc<Marks>> {
-    let marks: Marks = marks
-        .iter()
-        .filter(|(_, value)| !matches!(value, ScalarValue::Null))
-        .map(|(name, value)| (Arc::from(name), from_scalar(value)))
-        .collect();
-    (!marks.is_empty()).then(|| Arc::new(marks))
-}
-
-fn to_scalar(value: &Value) -> ScalarValue {
-    match value {
-        Value::Null | Value::Unknown(_) => ScalarValue::Null,
-        Value::Bool(flag) => ScalarValue::Boolean(*flag),
-        Value::Int(number) => ScalarValue::Int(*number),
-        Value::Float(number) => ScalarValue::F64(*number),
-        Value::Str(text) => ScalarValue::Str(text.as_ref().into()),
-        Value::Bytes(bytes) => ScalarValue::Bytes(bytes.to_vec()),
-    }
-}
-
-fn from_value(value: &AmValue<'_>) -> Value {
-    match value {
-        AmValue::Scalar(scalar) => from_scalar(scalar),
-        AmValue::Object(ObjType::Text) => Value::Unknown("nested text"),
-        AmValue::Object(ObjType::List) => Value::Unknown("nested array"),
-        AmValue::Object(_) => Value::Unknown("nested map"),
-    }
-}
-
-fn from_scalar(scalar: &ScalarValue) -> Value {
-    match scalar {
-        ScalarValue::Null => Value::Null,
-        ScalarValue::Boolean(flag) => Value::Bool(*flag),
-        ScalarValue::Int(number) | ScalarValue::Timestamp(number) => Value::Int(*number),
-        ScalarValue::Uint(number) => i64::try_from(*number).map_or_else(|_| Value::str(number.to_string()), Value::Int),
-        ScalarValue::Counter(counter) => Value::Int(i64::from(counter)),
-        ScalarValue::F64(number) => Value::float(*number),
-        ScalarValue::Str(text) => Value::str(text.as_str()),
-        ScalarValue::Bytes(bytes) => Value::Bytes(Arc::from(bytes.as_slice())),
-        ScalarValue::Unknown { .. } => Value::Unknown("foreign value"),
-    }
 }
