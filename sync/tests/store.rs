@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use exostate::{Automerge, Backend, Counter, MovableList, State, Store, Text, Yrs};
-use exostate_sync::{Config, Documents, Peer, Role, Server, memory_pair};
+use exostate_sync::{Config, Peer, Role, memory_pair};
+#[cfg(feature = "quic")]
+use exostate_sync::{Documents, Server};
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Board {
@@ -54,6 +56,7 @@ async fn over_memory<B: Backend>() {
     assert_eq!((here.view().votes.value(), here.view().cards.len()), (20, 20));
 }
 
+#[cfg(feature = "quic")]
 async fn over_quic<B: Backend>() {
     let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
     let documents = Documents::new().with("board", &here).expect("a name");
@@ -111,6 +114,7 @@ async fn stores_become_level_over_memory() {
     over_memory::<Automerge>().await;
 }
 
+#[cfg(feature = "quic")]
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_become_level_over_quic() {
     over_quic::<Yrs>().await;
