@@ -111,13 +111,21 @@ impl<B: Backend> Replica<B> {
         Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
-    /// Opens saved bytes under `id`, which must never have been used before. O(document).
-    pub fn open(id: ReplicaId, bytes: &[u8], trusted: &Limits, limits: Limits) -> Result<(Self, Vec<(Key, Value)>), BackendError> {
+    /// Opens saved bytes under `id`, which must never have been used before. `read` is given all registers, in order. O(document).
+    pub fn open<V>(
+        id: ReplicaId,
+        bytes: &[u8],
+        trusted: &Limits,
+        limits: Limits,
+        read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
+    ) -> Result<(Self, V), BackendError> {
         let backend = guarded(|| B::load(id, bytes, trusted))?;
         let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0 };
         let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
-        Ok((this, entries))
+        let view = read(&this, &entries);
+        this.index(entries);
+        Ok((this, view))
     }
 
     fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits, trusted: Limits) -> Self {
@@ -138,22 +146,27 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Reads the whole document: index, mirror and digest are filled, and all registers come back in order.
+    /// Reads the whole document: mirror and digest are filled, and all registers come back in order, to be indexed.
     fn read_all(&mut self) -> Vec<(Key, Value)> {
-        let mut entries = Vec::new();
-        self.backend.registers(&mut |key, value| entries.push((Key(key), value)));
-        let entries = key::sort(entries);
-        let mut canonical = Canonical::new();
-        self.registers_hash =
-            entries.iter().fold(0, |sum, (key, value)| sum.wrapping_add(register_hash(&mut canonical, key.as_str(), value)));
-        self.keys = entries.iter().map(|(key, _)| key.clone()).collect();
+        let (mut entries, mut canonical) = (Vec::new(), Canonical::new());
+        self.registers_hash = 0;
+        let (backend, sum) = (&self.backend, &mut self.registers_hash);
+        backend.registers(&mut |key, value| {
+            *sum = sum.wrapping_add(register_hash(&mut canonical, &key, &value));
+            entries.push((Key(key), value));
+        });
         self.texts.clear();
         self.lists.clear();
         self.sequence_hashes = RefCell::default();
         for (kind, name) in self.backend.sequences() {
             self.reread(kind, &name);
         }
-        entries
+        key::sort(entries)
+    }
+
+    /// Fills the index. The keys are moved into it: with many of them, to copy and drop each costs more than the index itself.
+    fn index(&mut self, entries: Vec<(Key, Value)>) {
+        self.keys = entries.into_iter().map(|(key, _)| key).collect();
     }
 
     /// This replica's id.
@@ -358,7 +371,8 @@ impl<B: Backend> Replica<B> {
         }
         guarded(|| backend.import(&parcels))?;
         self.backend = backend;
-        self.read_all();
+        let entries = self.read_all();
+        self.index(entries);
         Ok(())
     }
 

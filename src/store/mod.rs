@@ -97,6 +97,13 @@ pub enum ApplyError {
     Nested,
 }
 
+/// Reads a whole state from all registers of a document, and says what does not fit.
+fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
+    let mut violations = Violations::default();
+    let view = S::read(&mut Reader::new(document, entries, "", &mut violations)).unwrap_or_else(S::initial);
+    (view, violations)
+}
+
 /// Each path once, in the order of keys.
 fn in_key_order(paths: &mut Vec<Arc<str>>) {
     paths.sort_by(|a, b| crate::document::key::compare(a, b));
@@ -132,7 +139,8 @@ impl<S: State, B: Backend> Store<S, B> {
     #[must_use]
     pub fn with_options(options: Options) -> Self {
         let replica = Replica::new(options.fresh_replica(), options.limits().clone());
-        Self::around(replica, &[], options)
+        let (view, violations) = read_view(&replica, &[]);
+        Self::around(replica, view, violations, options)
     }
 
     /// Opens a document that [`Store::save`] wrote, under a fresh replica id. O(document).
@@ -148,14 +156,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
-        let (replica, entries) = Replica::open(options.fresh_replica(), bytes, options.trusted_limits(), options.limits().clone())?;
-        Ok(Self::around(replica, &entries, options))
+        let (id, trusted, limits) = (options.fresh_replica(), options.trusted_limits(), options.limits().clone());
+        let (replica, (view, violations)) = Replica::open(id, bytes, trusted, limits, |replica, entries| read_view(replica, entries))?;
+        Ok(Self::around(replica, view, violations, options))
     }
 
-    fn around(replica: Replica<B>, entries: &[(Key, Value)], options: Options) -> Self {
-        let mut violations = Violations::default();
-        let read = S::read(&mut Reader::new(&replica, entries, "", &mut violations));
-        let view = Arc::new(read.unwrap_or_else(S::initial));
+    fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
+        let view = Arc::new(view);
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
         let shared =
@@ -289,9 +296,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Reads everything again: a failure left another document than there was before it.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
-        let mut violations = Violations::default();
         let entries = core.replica.scan("");
-        let view = S::read(&mut Reader::new(&core.replica, &entries, "", &mut violations)).unwrap_or_else(S::initial);
+        let (view, violations) = read_view(&core.replica, &entries);
         core.violations = violations;
         self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote);
     }
@@ -395,9 +401,7 @@ impl<S: State, B: Backend> Store<S, B> {
     #[must_use]
     pub fn reread(&self) -> S {
         let fresh = self.read(|core| core.replica.fresh());
-        let entries = fresh.entries();
-        let mut violations = Violations::default();
-        S::read(&mut Reader::new(&fresh, &entries, "", &mut violations)).unwrap_or_else(S::initial)
+        read_view::<S>(&fresh, &fresh.entries()).0
     }
 
     /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after.
