@@ -167,3 +167,68 @@ fn anchors_follow_the_text_on_both_backends() {
     run::<Yrs>();
     run::<Automerge>();
 }
+
+fn any_element_of_what_comes_and_goes<B: Backend>() {
+    let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    ours.change(|state| state.people().insert("ada", empty())).expect("it can be written");
+    theirs.merge(&ours).expect("an honest update");
+    // One adds a pet while the other removes its owner: the pet's registers stay in the document, hidden.
+    let rex = support::Pet { kind: "dog".to_owned(), legs: 4 };
+    theirs.change(|state| state.people().get("ada").pets().insert("rex", rex)).expect("it can be written");
+    ours.change(|state| state.people().remove("ada").map(drop)).expect("it can be removed");
+    let (log, note) = heard();
+    let _watch = theirs.watch(Everything::path().people().any().pets().any().legs(), move |legs| {
+        note(format!("{} {:?} -> {:?}", legs.path(), legs.old(), legs.new()));
+    });
+    theirs.merge(&ours).expect("an honest update");
+    assert!(theirs.view().people.is_empty());
+    assert_eq!(*log.lock().expect("no panic"), ["people/ada/pets/rex/legs Some(4) -> None"]);
+}
+
+#[test]
+fn a_watch_of_any_element_hears_that_all_of_them_went() {
+    any_element_of_what_comes_and_goes::<Yrs>();
+    any_element_of_what_comes_and_goes::<Automerge>();
+}
+
+#[test]
+fn who_subscribes_later_does_not_hear_what_was_before() {
+    let store = support::store::<Yrs>(1);
+    let (log, note) = heard();
+    let (inner, late) = (store.clone(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&late);
+    let _watch = store.watch(Everything::path().count(), move |count| {
+        if count.new() == Some(&1) {
+            // Nobody has been told of the second commit when the other subscribes.
+            inner.change(|state| state.count().set(2)).expect("a change from a watcher");
+            let (note, on_update) = (note.clone(), note.clone());
+            let mut kept = kept.lock().expect("no panic");
+            kept.push(inner.watch(Everything::path().count(), move |count| note(format!("watch {:?}", count.new()))));
+            kept.push(inner.on_update(move |update| on_update(format!("update {:?}", update.origin))));
+            inner.change(|state| state.count().set(3)).expect("a change from a watcher");
+        }
+    });
+    store.change(|state| state.count().set(1)).expect("it can be written");
+    assert_eq!(*log.lock().expect("no panic"), ["update Local", "watch Some(3)"]);
+    late.lock().expect("no panic").clear();
+}
+
+#[test]
+fn once_a_subscription_is_dropped_no_call_starts() {
+    let store = support::store::<Yrs>(1);
+    let (log, note) = heard();
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let held = Arc::clone(&others);
+    let first = note.clone();
+    // The first that is called ends all, also itself, and has been called all the same.
+    let ends = store.watch(Everything::path().count(), move |_| {
+        first("first".to_owned());
+        held.lock().expect("no panic").clear();
+    });
+    let second = note.clone();
+    let watch = store.watch(Everything::path().count(), move |_| second("second".to_owned()));
+    others.lock().expect("no panic").extend([ends, watch]);
+    store.change(|state| state.count().set(1)).expect("it can be written");
+    store.change(|state| state.count().set(2)).expect("it can be written");
+    assert_eq!(*log.lock().expect("no panic"), ["first"]);
+}

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::document::key;
 
 use super::shared::{Lookup, Shared};
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
 ///
@@ -215,6 +215,10 @@ impl<K: MapKey, V: State> State for Map<K, V> {
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
             None => Some(self),
+            Some((ANY, _)) => {
+                at.offer(self.iter().map(|(key, _)| segment_of(key)));
+                None
+            }
             Some((segment, rest)) => self.0.get(&Lookup(&key_of::<K>(segment)?))?.locate(rest),
         }
     }

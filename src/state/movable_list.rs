@@ -11,7 +11,7 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position};
 use super::stage::fingerprint;
-use super::{At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
 
 /// The register of an element's position.
 const POSITION: &str = "@position";
@@ -283,6 +283,10 @@ impl<T: State> State for MovableList<T> {
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
             None => Some(self),
+            Some((ANY, _)) => {
+                at.offer(self.entries.iter().map(|entry| entry.id.segment()));
+                None
+            }
             Some((segment, rest)) => self.by_id(segment.parse().ok()?)?.locate(rest),
         }
     }

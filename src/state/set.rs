@@ -8,7 +8,7 @@ use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
 use super::shared::{Lookup, Shared};
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
 /// the remover had also added it anew; then the two compete).
@@ -126,6 +126,10 @@ impl<T: MapKey> State for Set<T> {
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
             None => Some(self),
+            Some((ANY, _)) => {
+                at.offer(self.iter().map(segment_of));
+                None
+            }
             // The presence of one element, as a bool.
             Some((segment, _)) => self.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any),
         }

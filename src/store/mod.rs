@@ -306,7 +306,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         self.shared.view.store(Arc::clone(&new));
-        self.shared.bus.push(Notice { old, new, touched, updates, origin });
+        self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin });
     }
 
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others

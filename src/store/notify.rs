@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::watch::Watchers;
+use crate::state::State;
 
 /// Where a change came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Update<'a> {
 
 /// What one commit or import did.
 pub(crate) struct Notice<S> {
+    /// Where it stands among the notices and the subscriptions: those that came later do not hear of it.
+    pub(crate) number: u64,
     pub(crate) old: Arc<S>,
     pub(crate) new: Arc<S>,
     /// The touched paths, in order.
@@ -67,11 +70,12 @@ impl<S> Default for Bus<S> {
     }
 }
 
-impl<S: Send + Sync + 'static> Bus<S> {
-    /// Queues a notice. Called under the writer's lock, so that the order is that of the commits.
-    pub(crate) fn push(&self, notice: Notice<S>) {
-        let subscribers = self.subscribers.lock();
+impl<S: State> Bus<S> {
+    /// Queues a notice and gives it its number. Called under the writer's lock, so that the order is that of the commits.
+    pub(crate) fn push(&self, mut notice: Notice<S>) {
+        let mut subscribers = self.subscribers.lock();
         if !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty() {
+            notice.number = subscribers.take_id();
             drop(subscribers);
             self.queue.lock().notices.push_back(notice);
         }
@@ -104,21 +108,26 @@ impl<S: Send + Sync + 'static> Bus<S> {
     /// Calls everybody. The first panic comes back.
     fn deliver_one(&self, notice: &Notice<S>) -> Option<Panic> {
         let subscribers = self.subscribers.lock();
-        let listeners: Vec<Listener> = subscribers.listeners.values().cloned().collect();
-        let calls = subscribers.watchers.calls(&notice.touched);
+        let listeners: Vec<(u64, Listener)> =
+            subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();
+        let calls = subscribers.watchers.calls_of(notice);
         drop(subscribers);
         let mut panicked = None;
-        let mut guarded = |call: &dyn Fn()| {
+        let mut guarded = |id: u64, call: &dyn Fn()| {
+            // One call may end another's subscription.
+            if !self.subscribers.lock().contains(id) {
+                return;
+            }
             // What a callback leaves half done is its own; ours is not touched by it.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
                 panicked.get_or_insert(panic);
             }
         };
-        for listener in listeners {
-            notice.updates.iter().for_each(|bytes| guarded(&|| listener(Update { bytes, origin: notice.origin })));
+        for (id, listener) in listeners {
+            notice.updates.iter().for_each(|bytes| guarded(id, &|| listener(Update { bytes, origin: notice.origin })));
         }
         for call in calls {
-            guarded(&|| (call.watcher)(notice, &call.path, &call.touched));
+            guarded(call.id, &|| (call.watcher)(notice, &call.path, &call.touched));
         }
         panicked
     }
@@ -142,6 +151,10 @@ impl<S> Subscribers<S> {
         self.next_id += 1;
         self.next_id
     }
+
+    fn contains(&self, id: u64) -> bool {
+        self.listeners.contains_key(&id) || self.watchers.contains(id)
+    }
 }
 
 fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
@@ -153,7 +166,7 @@ fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
     drop(dropped);
 }
 
-/// A subscription, which ends when this is dropped.
+/// A subscription, which ends when this is dropped: no call starts any more, one that runs on another thread may still do so.
 #[must_use = "the subscription ends when this is dropped"]
 pub struct Subscription {
     end: Option<Box<dyn FnOnce() + Send + Sync>>,

@@ -3,7 +3,8 @@
 //! Watchers stand in a tree of path segments, so that a touched path finds those whom it concerns in O(its length), however
 //! many there are: those at its ancestors, at the path itself, and (something came, went or was replaced there) below it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::document::backend::Backend;
@@ -68,7 +69,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Calls `f` after every commit and import that touches a place, until the subscription is dropped.
     ///
     /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of a collection is called
-    /// once an element that was touched.
+    /// once an element that was touched. What was committed before is not heard, also where others have yet to be told of it. Once
+    /// the subscription is dropped no call starts; one that runs on another thread may still do so.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -144,6 +146,7 @@ pub(crate) type Watcher<S> = Arc<dyn Fn(&Notice<S>, &str, &[Arc<str>]) + Send + 
 
 /// One call that a notice causes.
 pub(crate) struct Call<S> {
+    pub(crate) id: u64,
     pub(crate) watcher: Watcher<S>,
     pub(crate) path: String,
     pub(crate) touched: Vec<Arc<str>>,
@@ -167,7 +170,28 @@ impl<S> Default for Watchers<S> {
     }
 }
 
+impl<S: State> Watchers<S> {
+    /// The calls that a notice causes.
+    pub(crate) fn calls_of(&self, notice: &Notice<S>) -> Vec<Call<S>> {
+        // A collection's elements, before and now.
+        let elements = |place: &str| {
+            let (path, elements) = (key::join(place, ANY), RefCell::default());
+            for view in [&notice.old, &notice.new] {
+                view.locate(At::asking(&path, &elements));
+            }
+            elements.into_inner().into_iter().collect()
+        };
+        let mut calls = self.calls(&notice.touched, &elements);
+        calls.retain(|call| call.id < notice.number);
+        calls
+    }
+}
+
 impl<S> Watchers<S> {
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        self.entries.contains_key(&id)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -188,17 +212,17 @@ impl<S> Watchers<S> {
         Some(watcher)
     }
 
-    /// The calls that touched paths cause, in the order of subscription, then of paths.
-    pub(crate) fn calls(&self, touched: &[Arc<str>]) -> Vec<Call<S>> {
+    /// The calls that touched paths cause, in the order of subscription, then of paths. `elements` names those of a collection.
+    fn calls(&self, touched: &[Arc<str>], elements: &dyn Fn(&str) -> BTreeSet<String>) -> Vec<Call<S>> {
         let mut found: BTreeMap<(u64, String), Vec<Arc<str>>> = BTreeMap::new();
         for path in touched {
-            self.root.find(At::start(path), "", &mut |id, place| {
+            self.root.find(At::start(path), "", elements, &mut |id, place| {
                 found.entry((id, place.to_owned())).or_default().push(Arc::clone(path));
             });
         }
         let call = |((id, path), touched)| {
             let (_, watcher) = self.entries.get(&id)?;
-            Some(Call { watcher: Arc::clone(watcher), path, touched })
+            Some(Call { id, watcher: Arc::clone(watcher), path, touched })
         };
         found.into_iter().filter_map(call).collect()
     }
@@ -206,22 +230,26 @@ impl<S> Watchers<S> {
 
 impl Branch {
     /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch stands for.
-    fn find(&self, at: At<'_>, place: &str, found: &mut impl FnMut(u64, &str)) {
+    fn find(&self, at: At<'_>, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
         self.ids.iter().for_each(|id| found(*id, place));
-        let Some((segment, rest)) = at.next() else { return self.find_below(place, found) };
+        let Some((segment, rest)) = at.next() else { return self.find_below(place, elements, found) };
         for name in [segment, ANY] {
             if let Some(branch) = self.below.get(name) {
-                branch.find(rest, &key::join(place, segment), found);
+                branch.find(rest, &key::join(place, segment), elements, found);
             }
         }
     }
 
-    /// The watchers below a touched place.
-    fn find_below(&self, place: &str, found: &mut impl FnMut(u64, &str)) {
-        for (segment, branch) in self.below.iter().filter(|(segment, _)| &***segment != ANY) {
-            let place = key::join(place, segment);
-            branch.ids.iter().for_each(|id| found(*id, &place));
-            branch.find_below(&place, found);
+    /// The watchers below a touched place. Those of any element are told of each.
+    #[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
+    fn find_below(&self, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
+        for (name, branch) in &self.below {
+            let segments = if &**name == ANY { elements(place) } else { BTreeSet::from([name.to_string()]) };
+            for segment in segments {
+                let place = key::join(place, &segment);
+                branch.ids.iter().for_each(|id| found(*id, &place));
+                branch.find_below(&place, elements, found);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use crate::document::key;
 use crate::document::value::Value;
 
 use super::position::{self, COPY, Position};
-use super::{At, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, State, Writer};
 
 /// The register of a node's parent and position: `<parent's id, or nothing>:<position in hexadecimal>`.
 const PLACE: &str = "@place";
@@ -252,6 +252,10 @@ impl<T: State> State for Tree<T> {
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         match at.next() {
             None => Some(self),
+            Some((ANY, _)) => {
+                at.offer(self.nodes.keys().map(|id| id.segment()));
+                None
+            }
             Some((segment, rest)) => self.get(segment.parse().ok()?)?.locate(rest),
         }
     }
@@ -287,6 +291,6 @@ impl<S, T: State> Node<super::Path<S>, Tree<T>> {
     /// The place of every node's value: for watching.
     #[must_use]
     pub fn any(&self) -> T::Node<super::Path<S>> {
-        T::node(self.place.child(super::node::ANY))
+        T::node(self.place.child(ANY))
     }
 }
