@@ -10,13 +10,13 @@ use crate::store::ApplyError;
 #[non_exhaustive]
 pub enum Error {
     /// A change was not made.
-    #[error("the change was not made: {0}")]
+    #[error(transparent)]
     Change(#[from] ChangeError),
     /// An update was not applied.
-    #[error("the update was not applied: {0}")]
+    #[error(transparent)]
     Apply(#[from] ApplyError),
     /// A document was not opened, or an update not made.
-    #[error("the document: {0}")]
+    #[error(transparent)]
     Document(#[from] BackendError),
     /// Bytes are not a version.
     #[error(transparent)]

@@ -175,3 +175,18 @@ fn stores_in_the_same_hands_exchange_more_than_strangers_may<B: Backend>() {
     assert_eq!(store.merge(&large).expect("it may be large"), Applied::Changed);
     assert_eq!(store.view(), large.view());
 }
+
+#[test]
+fn an_error_says_each_cause_once() {
+    let store = support::store::<Yrs>(1);
+    let guard = store.apply(&[0xff]).expect_err("no update");
+    let open = Store::<Everything>::open(&[0xff]).expect_err("no document");
+    let refused = store.change(|_| Err::<(), _>(ChangeError::refuse("not today"))).expect_err("refused");
+    for error in [exostate::Error::from(guard), open.into(), refused.into()] {
+        let all: Vec<String> =
+            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).map(ToString::to_string).collect();
+        let repeats = all.windows(2).any(|pair| pair[0].contains(&pair[1]));
+        assert!(!repeats, "{all:?}");
+        assert!(all[0].len() > 10, "what is printed says what is wrong: {all:?}");
+    }
+}

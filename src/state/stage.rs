@@ -55,7 +55,7 @@ pub enum ChangeError {
     #[error("a change cannot be made inside a change of the same store")]
     Nested,
     /// The backend failed; the document is as it was.
-    #[error("the backend failed: {0}")]
+    #[error(transparent)]
     Backend(#[from] BackendError),
 }
 

@@ -45,7 +45,7 @@ pub enum Status {
 pub enum LiveError {
     /// The connection ended first.
     #[error("not level with the peer: {0}")]
-    Closed(#[source] CloseReason),
+    Closed(CloseReason),
     /// The versions are equal, the contents are not.
     #[error("the contents differ although the versions are equal ({ours:02x?} here, {theirs:02x?} there)")]
     Diverged {

@@ -16,10 +16,10 @@ pub enum Origin {
 /// A replica would not take an update, or could not make one. Nothing was applied.
 #[derive(Debug, thiserror::Error)]
 #[error("the replica refused: {0}")]
-pub struct Refusal(#[source] Box<dyn Error + Send + Sync>);
+pub struct Refusal(Box<dyn Error + Send + Sync>);
 
 impl Refusal {
-    /// Wraps the replica's own error, which stays reachable through `source()`.
+    /// Takes over what the replica's own error says.
     ///
     /// ```
     /// let refusal = exostate_sync::Refusal::new("bad length at byte 3");

@@ -54,7 +54,7 @@ pub enum CloseReason {
     },
     /// The peer sent bytes that are no frame, or too many.
     #[error("the peer broke the protocol: {0}")]
-    Protocol(#[from] FrameError),
+    Protocol(FrameError),
     /// The two sides cannot talk to each other.
     #[error("the {what} differs: `{ours}` here, `{theirs}` there")]
     Incompatible {
@@ -122,6 +122,12 @@ impl CloseCode {
             5 => Self::Refused,
             other => Self::Other(other),
         }
+    }
+}
+
+impl From<FrameError> for CloseReason {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error)
     }
 }
 

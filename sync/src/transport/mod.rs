@@ -19,8 +19,8 @@ pub enum TransportError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The connection is gone.
-    #[error("{0}")]
-    Lost(#[source] Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Lost(Box<dyn Error + Send + Sync>),
 }
 
 impl TransportError {
