@@ -6,7 +6,10 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericParam, Generics, Lit, LitStr, Member, Visibility};
+use syn::{
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Lit, LitStr, Member, PathArguments, Type,
+    Visibility,
+};
 
 use crate::attributes::{Attributes, Errors, Target};
 use crate::case::Case;
@@ -240,6 +243,12 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors:
             Member::Unnamed(index) => (index.index.to_string(), None),
         };
         let skip = attributes.skip.is_some();
+        if !skip && inside_option(&field.ty).and_then(inside_option).is_some() {
+            errors.at(
+                field.ty.span(),
+                "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases",
+            );
+        }
         let name = if skip { String::new() } else { names.check(&plain, attributes.rename.as_ref(), case, span, errors) };
         let ty = replace_self(field.ty.to_token_stream(), &of.itself);
         let default_span = attributes.default.as_ref().map(|(span, _)| *span);
@@ -249,6 +258,19 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors:
         checked.push(Field { member, vis, ty, docs, name, skip, default, renamed, span, type_span, default_span });
     }
     checked
+}
+
+/// The `T` of an `Option<T>`, as it is written.
+fn inside_option(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|segment| segment.ident == "Option")?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        }),
+        _ => None,
+    }
 }
 
 /// A string literal becomes whatever the field is, so that `default = "untitled"` works.

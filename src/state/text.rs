@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::rope::{Marks, Rope};
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// Text that many edit at once, with marks (bold, a link, a comment's id) over stretches of it.
 ///
@@ -280,13 +280,18 @@ impl Node<Edit<'_>, Text> {
         self.place.write(|writer| writer.splice_text(range.start, range.end - range.start, insert, marks))
     }
 
-    /// Marks a stretch of text with a name and a value. Text typed at its end takes the mark on, text typed at its start not.
+    /// Marks a stretch of text with a name and a value (`true`, a colour, an address). Text typed at its end takes the mark on, text
+    /// typed at its start not. [`Value::Null`] takes the mark off.
     ///
     /// # Errors
-    /// As `insert`; [`ChangeError::Invalid`] where the value cannot be written.
-    pub fn mark(&self, range: Range<usize>, name: &str, value: impl Scalar) -> Result<(), ChangeError> {
-        let value = value.to_value().map_err(|reason| ChangeError::Invalid { path: self.place.path().to_owned(), reason })?;
-        self.put_mark(range, name, &value)
+    /// As `insert`; [`ChangeError::Invalid`] for [`Value::Unknown`], which cannot be written.
+    pub fn mark(&self, range: Range<usize>, name: &str, value: impl Into<Value>) -> Result<(), ChangeError> {
+        match value.into() {
+            Value::Unknown(kind) => {
+                Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason: format!("a {kind} cannot be written") })
+            }
+            value => self.put_mark(range, name, &value),
+        }
     }
 
     /// Takes a mark off a stretch of text.
