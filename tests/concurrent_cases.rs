@@ -89,11 +89,11 @@ case!(
 );
 
 case!(
-    an_option_filled_and_emptied_competes,
+    emptying_an_option_wins_over_an_edit_of_the_inside,
     |s: &State<'_>| s.maybe().set(Settings { theme: "old".into(), size: 1, flags: exostate::Map::new() }),
     |s: &State<'_>| s.maybe().set(None),
     |s: &State<'_>| s.maybe().some().theme().set("new"),
-    |view| assert!(view.maybe.is_none(), "emptying wins over an edit of the inside")
+    |view| assert_eq!(view.maybe, None)
 );
 
 case!(
@@ -152,9 +152,8 @@ case!(
     |s: &State<'_>| s.numbers().insert(1, 1),
     |s: &State<'_>| s.numbers().insert(1, 2),
     |view| {
-        let mut found: Vec<i64> = view.numbers.iter().copied().collect();
-        found.sort_unstable();
-        assert_eq!(found, [0, 1, 2, 9]);
+        let found: Vec<i64> = view.numbers.iter().copied().collect();
+        assert!(found == [0, 1, 2, 9] || found == [0, 2, 1, 9], "{found:?}");
     }
 );
 
@@ -180,9 +179,8 @@ case!(
     |s: &State<'_>| s.cards().move_to(first_card(s), 1),
     |s: &State<'_>| s.cards().move_to(first_card(s), 2),
     |view| {
-        let mut found: Vec<&str> = view.cards.iter().map(|card| card.text.as_str()).collect();
-        found.sort_unstable();
-        assert_eq!(found, ["a", "b", "c"]);
+        let found: Vec<&str> = view.cards.iter().map(|card| card.text.as_str()).collect();
+        assert!(found == ["b", "a", "c"] || found == ["b", "c", "a"], "{found:?}");
     }
 );
 
@@ -251,23 +249,21 @@ case!(
 #[test]
 fn an_edit_of_a_removed_record_does_not_come_back_with_the_key() {
     fn run<B: Backend>() {
-        let merged = meet::<B>(
-            |store| store.change(|state| state.people().insert("ada", person("Ada"))).expect("it can be written"),
-            |store| assert!(store.change(|state| state.people().remove("ada")).expect("it can be removed")),
-            |store| {
-                let edit = store.change(|state| {
-                    state.people().get("ada").age().set(36u32)?;
-                    state.people().get("ada").bio().push_str("ghost")
-                });
-                edit.expect("it can be written");
-            },
-        );
-        assert!(merged.view().people.is_empty());
-        merged.change(|state| state.people().insert("ada", person("Another"))).expect("it can be written");
-        let view = merged.view();
-        let ada = view.people.get("ada").expect("the record");
-        assert_eq!((ada.age, ada.bio.len()), (0, 0), "the edit came back");
-        support::check_view(&merged);
+        let common = |store: &Replica<B>| store.change(|state| state.people().insert("ada", person("Ada"))).expect("it can be written");
+        let removed = |store: &Replica<B>| assert!(store.change(|state| state.people().remove("ada")).expect("it can be removed"));
+        let edited = |store: &Replica<B>| {
+            let edit = store.change(|state| {
+                state.people().get("ada").age().set(36u32)?;
+                state.people().get("ada").bio().push_str("ghost")
+            });
+            edit.expect("it can be written");
+        };
+        for merged in [meet::<B>(common, removed, edited), meet::<B>(common, edited, removed)] {
+            assert!(merged.view().people.is_empty());
+            merged.change(|state| state.people().insert("ada", person("Another"))).expect("it can be written");
+            assert_eq!(merged.view().people.get("ada"), Some(&person("Another")), "the edit came back");
+            support::check_view(&merged);
+        }
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -525,4 +521,115 @@ case!(
         let one = [(0, "a"), (0, "b"), (1, "x"), (1, "y")];
         assert!(found == one || found == [one[0], one[1], one[3], one[2]], "{found:?}");
     }
+);
+
+case!(
+    a_value_of_a_serde_type_written_again_as_it_was_does_not_compete,
+    |s: &State<'_>| s.pair().set((1, "old".to_owned())),
+    |s: &State<'_>| s.pair().set((1, "old".to_owned())),
+    |s: &State<'_>| s.pair().set((2, "new".to_owned())),
+    |view| assert_eq!(*view.pair, (2, "new".to_owned()))
+);
+
+case!(
+    a_written_variant_switched_twice_is_one_of_both,
+    |s: &State<'_>| s.shape().reconcile(&Shape::Circle { radius: 1.0 }),
+    |s: &State<'_>| s.shape().reconcile(&Shape::Nothing),
+    |s: &State<'_>| s.shape().reconcile(&Shape::Label("x".into(), Text::from("y"))),
+    |view| assert!(view.shape == Shape::Nothing || view.shape == Shape::Label("x".into(), Text::from("y")))
+);
+
+case!(
+    two_switches_to_one_variant_merge_field_by_field,
+    nothing,
+    |s: &State<'_>| s.shape().reconcile(&Shape::Label("x".into(), Text::from("a"))),
+    |s: &State<'_>| s.shape().reconcile(&Shape::Label(String::new(), Text::from("b"))),
+    |view| assert!(view.shape == Shape::Label("x".into(), Text::from("ab")) || view.shape == Shape::Label("x".into(), Text::from("ba")))
+);
+
+#[test]
+fn an_edit_of_a_default_variant_that_nobody_wrote_competes_with_a_switch() {
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    struct Machine {
+        mode: Mode,
+    }
+    #[derive(exostate::State, Clone, Debug, PartialEq)]
+    enum Mode {
+        #[state(default)]
+        Idle {
+            since: i64,
+        },
+        Busy,
+    }
+    fn run<B: Backend>() {
+        let (here, there) = (Store::<Machine, B>::new(), Store::<Machine, B>::new());
+        here.change(|machine| machine.mode().idle().since().set(7)).expect("it can be written");
+        there.change(|machine| machine.mode().reconcile(&Mode::Busy)).expect("it can be written");
+        here.merge(&there).expect("an honest update");
+        there.merge(&here).expect("an honest update");
+        assert_eq!((here.view(), here.digest()), (there.view(), there.digest()));
+        assert!([Mode::Idle { since: 7 }, Mode::Busy].contains(&here.view().mode));
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+case!(
+    another_record_in_place_of_an_old_one_merges_with_an_edit,
+    |s: &State<'_>| s.people().insert("ada", person("Ada")),
+    |s: &State<'_>| s.people().insert("ada", person("Another")),
+    |s: &State<'_>| s.people().get("ada").age().set(36u32),
+    |view| assert_eq!(view.people.get("ada").map(|ada| (ada.name.as_str(), ada.age)), Some(("Another", 36)))
+);
+
+#[test]
+fn an_edit_of_a_record_that_was_made_anew_is_a_field_of_the_new_one() {
+    fn run<B: Backend>() {
+        let common = |store: &Replica<B>| store.change(|state| state.people().insert("ada", person("Ada"))).expect("it can be written");
+        let anew = |store: &Replica<B>| {
+            assert!(store.change(|state| state.people().remove("ada")).expect("it can be removed"));
+            store.change(|state| state.people().insert("ada", person("Another"))).expect("it can be written");
+        };
+        let edited = |store: &Replica<B>| store.change(|state| state.people().get("ada").age().set(36u32)).expect("it can be written");
+        for merged in [meet::<B>(common, anew, edited), meet::<B>(common, edited, anew)] {
+            assert_eq!(merged.view().people.get("ada").map(|ada| (ada.name.as_str(), ada.age)), Some(("Another", 36)));
+        }
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn an_element_that_its_remover_had_added_anew_may_be_out_on_yrs() {
+    fn run<B: Backend>() {
+        let add = |store: &Replica<B>| store.change(|state| state.tags().insert("x").map(drop)).expect("it can be written");
+        let removed = |store: &Replica<B>| {
+            add(store);
+            assert!(store.change(|state| state.tags().remove("x")).expect("it can be removed"));
+        };
+        for merged in [meet::<B>(add, add, removed), meet::<B>(add, removed, add)] {
+            assert!(merged.view().tags.contains("x") || B::NAME == "yrs");
+        }
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+case!(
+    what_one_change_removes_and_makes_anew_as_it_was_does_not_compete,
+    |s: &State<'_>| {
+        s.people().insert("ada", person("Ada"))?;
+        s.scores().insert(1, 10)
+    },
+    |s: &State<'_>| {
+        s.people().remove("ada")?;
+        s.scores().remove(1)?;
+        s.people().insert("ada", person("Ada"))?;
+        s.scores().insert(1, 10)
+    },
+    |s: &State<'_>| {
+        s.people().remove("ada")?;
+        s.scores().remove(1).map(drop)
+    },
+    |view| assert!(view.people.is_empty() && view.scores.is_empty())
 );

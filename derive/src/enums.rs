@@ -31,6 +31,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
     let parts = Parts {
         marked: quote!(false),
         scalar: quote!(#scalar),
+        optional: quote!(false),
         node_type,
         node,
         initial: quote!(#initial),

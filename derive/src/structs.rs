@@ -117,6 +117,8 @@ pub struct Parts {
     pub marked: TokenStream,
     /// Whether there is one register only.
     pub scalar: TokenStream,
+    /// Whether null is one of its values.
+    pub optional: TokenStream,
     /// The accessor's type.
     pub node_type: TokenStream,
     /// The accessor.
@@ -140,7 +142,7 @@ impl Parts {
     pub fn into_impl(self, input: &Input, locals: &Locals) -> TokenStream {
         let Input { ident, generics, runtime, place: parameter, .. } = input;
         let (bounds, arguments, clause) = generics.split_for_impl();
-        let Self { marked, scalar, node_type, node, initial, read, refresh, locate, write, reconcile } = self;
+        let Self { marked, scalar, optional, node_type, node, initial, read, refresh, locate, write, reconcile } = self;
         let Locals { at, cx, place, new, reader, unless, writer, .. } = locals;
         quote! {
             #[automatically_derived]
@@ -149,6 +151,7 @@ impl Parts {
                 type Node<#parameter: #runtime::Place> = #node_type;
                 const MARKED: ::core::primitive::bool = #marked;
                 const SCALAR: ::core::primitive::bool = #scalar;
+                const OPTIONAL: ::core::primitive::bool = #optional;
 
                 fn node<#parameter: #runtime::Place>(#place: #parameter) -> Self::Node<#parameter> {
                     #node
@@ -235,6 +238,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     let parts = Parts {
         marked: quote!(true),
         scalar: quote!(false),
+        optional: quote!(false),
         node_type: node::ty(input, node, &quote!(#parameter)),
         node: quote!(#node(#runtime::Node::new(#place))),
         initial: quote!(Self { #(#initial)* }),
@@ -266,6 +270,7 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
     let parts = Parts {
         marked: quote!(#itself::MARKED),
         scalar: quote!(#itself::SCALAR),
+        optional: quote!(#itself::OPTIONAL),
         node_type: quote!(#itself::Node<#parameter>),
         node: quote!(#itself::node(#place)),
         initial: quote!(Self { #member: #initial, #(#rest)* }),

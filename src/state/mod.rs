@@ -70,6 +70,9 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Whether all there is to read is the one register at the type's own path.
     const SCALAR: bool = false;
 
+    /// Whether a null in the register at the type's own path is one of its values.
+    const OPTIONAL: bool = false;
+
     /// The accessor at `place`.
     fn node<P: Place>(place: P) -> Self::Node<P>;
 

@@ -10,12 +10,14 @@ impl<T: State> State for Option<T> {
     type Node<P: Place> = Node<P, Self>;
     const MARKED: bool = false;
     const SCALAR: bool = T::SCALAR;
+    const OPTIONAL: bool = true;
 
     fn node<P: Place>(place: P) -> Node<P, Self> {
         Node::new(place)
     }
 
     fn initial() -> Self {
+        const { assert!(!T::OPTIONAL, "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases") };
         None
     }
 

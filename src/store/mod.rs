@@ -15,7 +15,7 @@ use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
-pub use watch::{Change, LocalUpdates};
+pub use watch::{LocalUpdates, Patch};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;

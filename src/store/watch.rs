@@ -14,9 +14,9 @@ use crate::state::{ANY, AsPath, At, State, typed};
 use super::Store;
 use super::notify::{Notice, Origin, Subscription, Update};
 
-/// What happened to a watched place.
+/// What a change or an import did to a watched place of the view.
 #[derive(Debug)]
-pub struct Change<'a, T> {
+pub struct Patch<'a, T> {
     path: &'a str,
     old: Option<&'a T>,
     new: Option<&'a T>,
@@ -24,7 +24,7 @@ pub struct Change<'a, T> {
     origin: Origin,
 }
 
-impl<'a, T> Change<'a, T> {
+impl<'a, T> Patch<'a, T> {
     /// The place's path, in the escaped form of `docs/layout.md`: for a watch on any element, that of the element's.
     #[must_use]
     pub fn path(&self) -> &'a str {
@@ -85,12 +85,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store.change(|board| board.done().insert("tests", true))?;
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn watch<P: AsPath<S>>(&self, path: P, f: impl Fn(&Change<'_, P::Target>) + Send + Sync + 'static) -> Subscription {
+    pub fn watch<P: AsPath<S>>(&self, path: P, f: impl Fn(&Patch<'_, P::Target>) + Send + Sync + 'static) -> Subscription {
         let watcher = move |notice: &Notice<S>, place: &str, touched: &[Arc<str>]| {
             let old = notice.old.locate(At::start(place)).and_then(typed);
             let new = notice.new.locate(At::start(place)).and_then(typed);
             if old.is_some() || new.is_some() {
-                f(&Change { path: place, old, new, touched, origin: notice.origin });
+                f(&Patch { path: place, old, new, touched, origin: notice.origin });
             }
         };
         let mut subscribers = self.shared.bus.subscribers.lock();
