@@ -17,11 +17,11 @@ impl<T: State> State for Option<T> {
     }
 
     fn initial() -> Self {
-        const { assert!(!T::OPTIONAL, "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases") };
         None
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
+        const { assert!(!T::OPTIONAL, "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases") };
         match reader.own() {
             None => None,
             Some(Value::Null) => Some(None),
