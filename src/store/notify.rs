@@ -20,7 +20,7 @@ pub enum Origin {
     Remote,
 }
 
-/// An update that was just committed or applied.
+/// An update that was just committed or applied. A change that is too much for one update comes as several, one after the other.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Update<'a> {
