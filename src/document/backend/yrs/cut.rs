@@ -8,35 +8,43 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::document::backend::PIECE_BYTES_MAX;
 use crate::document::guard::GuardError;
-use crate::document::guard::yrs_update::{self, Block, Halves, Visitor, halve, put_uint};
+use crate::document::guard::yrs_update::{self, Block, Visitor, put_uint, split};
 use crate::document::limits::Limits;
 
-/// How much a piece holds.
-struct Sizes {
-    /// Bytes of blocks.
-    bytes_max: usize,
-    /// Blocks, values and deleted ranges.
-    items_max: usize,
-    clients_max: usize,
-    /// An update of so many bytes has too few of anything to be cut: each of them takes a byte.
-    uncut_bytes: usize,
-}
+/// Blocks, and deleted ranges, in a piece.
+const BLOCKS_MAX: usize = 100_000;
+/// Values in a piece, nested ones included.
+const VALUES_MAX: usize = 100_000;
+/// Clients with blocks, and clients with deleted ranges, in a piece.
+const CLIENTS_MAX: usize = 4_000;
+/// The most that a client's section takes beside its blocks or ranges: three numbers.
+const SECTION_BYTES: usize = 10 + 8 + 5;
+/// The most that a deleted range takes: two numbers.
+const RANGE_BYTES: usize = 5 + 5;
 
-const SIZES: Sizes = Sizes { bytes_max: PIECE_BYTES_MAX, items_max: 100_000, clients_max: 4_000, uncut_bytes: 100_000 };
-
-/// Cuts an update of one's own. O(n log n).
+/// Cuts an update of one's own into pieces. What cannot be cut, a single value say, is a piece however large it is. O(n log n).
 pub(super) fn cut(update: Vec<u8>) -> Result<Vec<Vec<u8>>, GuardError> {
-    cut_to(update, &SIZES)
+    let sizes = Limits::trusted().with_bytes_max(PIECE_BYTES_MAX).with_blocks_max(BLOCKS_MAX).with_values_max(VALUES_MAX);
+    cut_to(update, &sizes.with_clients_max(CLIENTS_MAX))
 }
 
-fn cut_to(update: Vec<u8>, sizes: &Sizes) -> Result<Vec<Vec<u8>>, GuardError> {
-    if update.len() <= sizes.uncut_bytes {
+fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {
+    // What is in one's own document has been judged before, maybe by wider limits than the usual ones.
+    let own = Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX);
+    if yrs_update::walk(&update, &sizes.clone().with_nesting_max(usize::MAX), &mut ()).is_ok() {
         return Ok(vec![update]);
     }
-    let block_bytes_max = sizes.bytes_max.min(sizes.items_max) / 2;
-    let mut plan =
-        Plan { update: &update, block_bytes_max, sections: BTreeMap::new(), needs: Vec::new(), deleted: Vec::new(), failed: None };
-    yrs_update::walk(&update, &Limits::trusted(), &mut plan)?;
+    let block_bytes_max = sizes.bytes_max().min(sizes.values_max()) / 2;
+    let mut plan = Plan {
+        update: &update,
+        own: &own,
+        block_bytes_max,
+        sections: BTreeMap::new(),
+        needs: Vec::new(),
+        deleted: Vec::new(),
+        failed: None,
+    };
+    yrs_update::walk(&update, &own, &mut plan)?;
     plan.failed.take().map_or(Ok(()), Err)?;
     let mut cutter = Cutter::new(plan.sections, sizes);
     cutter.run();
@@ -47,20 +55,15 @@ fn cut_to(update: Vec<u8>, sizes: &Sizes) -> Result<Vec<Vec<u8>>, GuardError> {
 struct Ready {
     clock: u32,
     len: u32,
+    values: u64,
     bytes: Vec<u8>,
     needs: Vec<(u64, u32)>,
-}
-
-impl Ready {
-    /// What it counts for: a block, or the values in it.
-    fn items(&self) -> usize {
-        if self.bytes.first().is_some_and(|info| yrs_update::holds_values(*info)) { self.len as usize } else { 1 }
-    }
 }
 
 /// What is in an update.
 struct Plan<'a> {
     update: &'a [u8],
+    own: &'a Limits,
     /// Longer blocks are cut, where they can be.
     block_bytes_max: usize,
     sections: BTreeMap<u64, VecDeque<Ready>>,
@@ -73,14 +76,19 @@ impl Plan<'_> {
     /// Adds a block, in parts where it is too large for a piece.
     fn add(&mut self, block: &Block) -> Result<(), GuardError> {
         let section = self.sections.entry(block.client).or_default();
-        let mut bytes = self.update.get(block.bytes.clone()).unwrap_or_default().to_vec();
-        let (mut clock, mut len, mut needs) = (block.clock, block.len, std::mem::take(&mut self.needs));
-        while bytes.len() > self.block_bytes_max {
-            let Some(Halves { first, second, first_len }) = halve(&bytes, block.client, clock, self.block_bytes_max / 2)? else { break };
-            section.push_back(Ready { clock, len: first_len, bytes: first, needs: std::mem::take(&mut needs) });
-            (bytes, clock, len) = (second, clock + first_len, len - first_len);
+        let bytes = self.update.get(block.bytes.clone()).unwrap_or_default();
+        let mut needs = std::mem::take(&mut self.needs);
+        let large = bytes.len() > self.block_bytes_max;
+        let parts = if large { split(bytes, block.client, block.clock, self.block_bytes_max, self.own)? } else { Vec::new() };
+        if parts.is_empty() {
+            section.push_back(Ready { clock: block.clock, len: block.len, values: block.values, bytes: bytes.to_vec(), needs });
+            return Ok(());
         }
-        section.push_back(Ready { clock, len, bytes, needs });
+        let mut clock = block.clock;
+        for part in parts {
+            section.push_back(Ready { clock, len: part.len, values: part.values, bytes: part.bytes, needs: std::mem::take(&mut needs) });
+            clock += part.len;
+        }
         Ok(())
     }
 }
@@ -103,7 +111,7 @@ impl Visitor for Plan<'_> {
 
 /// Takes blocks from all clients in an order in which each finds what it needs.
 struct Cutter<'a> {
-    sizes: &'a Sizes,
+    sizes: &'a Limits,
     sections: BTreeMap<u64, VecDeque<Ready>>,
     /// Up to which clock each client's blocks are in pieces.
     reached: BTreeMap<u64, u32>,
@@ -116,7 +124,7 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(sections: BTreeMap<u64, VecDeque<Ready>>, sizes: &'a Sizes) -> Self {
+    fn new(sections: BTreeMap<u64, VecDeque<Ready>>, sizes: &'a Limits) -> Self {
         let reached = sections.iter().filter_map(|(client, blocks)| Some((*client, blocks.front()?.clock))).collect();
         let queue = sections.keys().copied().collect();
         Self { sizes, sections, reached, queue, waiting: BTreeMap::new(), piece: Piece::default(), pieces: Vec::new() }
@@ -141,7 +149,7 @@ impl<'a> Cutter<'a> {
             self.end_piece();
         }
         let reached = block.clock + block.len;
-        self.piece.add(client, block);
+        self.piece.add(client, &block);
         self.reached.insert(client, reached);
         while let Some(entry) = self.waiting.range((client, 0)..(client, reached)).next().map(|(need, _)| *need) {
             self.queue.extend(self.waiting.remove(&entry).unwrap_or_default());
@@ -149,24 +157,22 @@ impl<'a> Cutter<'a> {
     }
 
     fn end_piece(&mut self) {
-        if self.piece.items > 0 {
+        if self.piece.bytes > 0 {
             self.pieces.push(std::mem::take(&mut self.piece).encode());
         }
     }
 
     /// The pieces, with what is deleted in the last ones.
     fn finish(mut self, deleted: &[(u64, u32, u32)]) -> Vec<Vec<u8>> {
-        // Blocks that need each other in a circle, which no replica makes: the receiver is to judge.
+        // Blocks that need each other in a circle, or what nobody has, which no replica makes: the receiver is to judge.
         for (client, blocks) in std::mem::take(&mut self.sections) {
-            blocks.into_iter().for_each(|block| self.piece.add(client, block));
+            blocks.into_iter().for_each(|block| self.put(client, block));
         }
         for (client, clock, len) in deleted {
-            let clients = self.piece.deleted.len() + usize::from(!self.piece.deleted.contains_key(client));
-            if self.piece.items >= self.sizes.items_max || clients > self.sizes.clients_max {
+            if !self.piece.has_room_for_range(*client, self.sizes) {
                 self.end_piece();
             }
-            self.piece.deleted.entry(*client).or_default().push((*clock, *len));
-            self.piece.items += 1;
+            self.piece.delete(*client, *clock, *len);
         }
         self.end_piece();
         self.pieces
@@ -176,35 +182,71 @@ impl<'a> Cutter<'a> {
 /// A part of an update.
 #[derive(Default)]
 struct Piece {
-    /// Of each client, highest first: its first clock, how many blocks, and their bytes.
-    sections: BTreeMap<Reverse<u64>, (u32, u64, Vec<u8>)>,
+    /// Highest client first.
+    sections: BTreeMap<Reverse<u64>, Section>,
     deleted: BTreeMap<u64, Vec<(u32, u32)>>,
-    items: usize,
+    blocks: usize,
+    values: u64,
+    ranges: usize,
+    /// At most so many bytes will it have.
     bytes: usize,
 }
 
+/// The blocks of one client in a piece, which follow one another.
+struct Section {
+    start: u32,
+    end: u32,
+    blocks: u64,
+    bytes: Vec<u8>,
+}
+
 impl Piece {
-    fn has_room(&self, client: u64, block: &Ready, sizes: &Sizes) -> bool {
-        let clients = self.sections.len() + usize::from(!self.sections.contains_key(&Reverse(client)));
-        clients <= sizes.clients_max && self.items + block.items() <= sizes.items_max && self.bytes + block.bytes.len() <= sizes.bytes_max
+    fn has_room(&self, client: u64, block: &Ready, sizes: &Limits) -> bool {
+        let section = self.sections.get(&Reverse(client));
+        self.sections.len() + usize::from(section.is_none()) <= sizes.clients_max()
+            && section.is_none_or(|section| section.end == block.clock)
+            && self.blocks < sizes.blocks_max()
+            && self.values + block.values <= sizes.values_max() as u64
+            && self.bytes + block.bytes.len() + SECTION_BYTES <= sizes.bytes_max()
     }
 
-    fn add(&mut self, client: u64, block: Ready) {
-        let (_, count, bytes) = self.sections.entry(Reverse(client)).or_insert_with(|| (block.clock, 0, Vec::new()));
-        *count += 1;
-        bytes.extend_from_slice(&block.bytes);
-        self.items += block.items();
+    fn add(&mut self, client: u64, block: &Ready) {
+        let section = self.sections.entry(Reverse(client)).or_insert_with(|| {
+            self.bytes += SECTION_BYTES;
+            Section { start: block.clock, end: block.clock, blocks: 0, bytes: Vec::new() }
+        });
+        section.end = block.clock + block.len;
+        section.blocks += 1;
+        section.bytes.extend_from_slice(&block.bytes);
+        self.blocks += 1;
+        self.values += block.values;
         self.bytes += block.bytes.len();
     }
 
+    fn has_room_for_range(&self, client: u64, sizes: &Limits) -> bool {
+        self.deleted.len() + usize::from(!self.deleted.contains_key(&client)) <= sizes.clients_max()
+            && self.ranges < sizes.blocks_max()
+            && self.bytes + RANGE_BYTES + SECTION_BYTES <= sizes.bytes_max()
+    }
+
+    fn delete(&mut self, client: u64, clock: u32, len: u32) {
+        let ranges = self.deleted.entry(client).or_insert_with(|| {
+            self.bytes += SECTION_BYTES;
+            Vec::new()
+        });
+        ranges.push((clock, len));
+        self.ranges += 1;
+        self.bytes += RANGE_BYTES;
+    }
+
     fn encode(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes + 64);
+        let mut bytes = Vec::with_capacity(self.bytes + 10);
         put_uint(&mut bytes, self.sections.len() as u64);
-        for (Reverse(client), (clock, count, blocks)) in self.sections {
-            put_uint(&mut bytes, count);
+        for (Reverse(client), section) in self.sections {
+            put_uint(&mut bytes, section.blocks);
             put_uint(&mut bytes, client);
-            put_uint(&mut bytes, u64::from(clock));
-            bytes.extend_from_slice(&blocks);
+            put_uint(&mut bytes, u64::from(section.start));
+            bytes.extend_from_slice(&section.bytes);
         }
         put_uint(&mut bytes, self.deleted.len() as u64);
         for (client, ranges) in self.deleted {
@@ -223,11 +265,13 @@ impl Piece {
 mod tests {
     use proptest::prelude::*;
     use yrs::updates::decoder::Decode;
-    use yrs::{Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
+    use yrs::{Any, Array, Doc, GetString, Map, ReadTxn, StateVector, Text, Transact, Update};
 
     use super::*;
 
-    const TINY: Sizes = Sizes { bytes_max: 60, items_max: 8, clients_max: 2, uncut_bytes: 0 };
+    fn tiny() -> Limits {
+        Limits::trusted().with_bytes_max(90).with_clients_max(2).with_blocks_max(8).with_values_max(8)
+    }
 
     fn doc(client: u64) -> Doc {
         let options = yrs::Options { offset_kind: yrs::OffsetKind::Utf16, ..yrs::Options::with_client_id(yrs::ClientID::new(client)) };
@@ -285,14 +329,119 @@ mod tests {
             }
             for behind in [&early, &mut fresh] {
                 let update = docs[0].transact().encode_diff_v1(&behind.transact().state_vector());
-                for piece in cut_to(update, &TINY).expect("an update") {
-                    yrs_update::walk(&piece, &Limits::stranger().with_clients_max(2).with_blocks_max(8).with_values_max(8), &mut ())
-                        .expect("a piece within its size");
+                for piece in cut_to(update, &tiny()).expect("an update") {
+                    yrs_update::walk(&piece, &tiny().with_bytes_max(130), &mut ()).expect("a piece within its size");
                     apply(behind, &piece);
                     prop_assert!(!behind.transact().has_missing_updates());
                 }
                 prop_assert_eq!(content(behind), content(&docs[0]));
             }
         }
+    }
+
+    /// Whether the pieces of what this document holds pass limits, and make the same document.
+    fn arrives(from: &Doc, limits: &Limits) {
+        let whole = from.transact().encode_state_as_update_v1(&StateVector::default());
+        let fresh = doc(77);
+        for piece in cut(whole).expect("an update") {
+            yrs_update::walk(&piece, limits, &mut ()).expect("others take it");
+            apply(&fresh, &piece);
+            assert!(!fresh.transact().has_missing_updates());
+        }
+        assert!(content(&fresh) == content(from));
+    }
+
+    fn insert(doc: &Doc, key: &str, value: impl Into<Any>) {
+        let mut txn = doc.transact_mut();
+        let map = txn.get_map("state").expect("there");
+        map.insert(&mut txn, key, value.into());
+    }
+
+    #[test]
+    fn what_is_within_values_counts() {
+        let nulls = || Any::Array(vec![Any::Null; 300_000].into());
+        let keyed = doc(1);
+        ["a", "b", "c"].iter().for_each(|key| insert(&keyed, key, nulls()));
+        arrives(&keyed, &Limits::stranger());
+        let listed = doc(1);
+        listed.get_or_insert_array("L:l").insert_range(&mut listed.transact_mut(), 0, [nulls(), nulls(), nulls()]);
+        arrives(&listed, &Limits::stranger());
+        let marked = doc(1);
+        let text = marked.get_or_insert_text("T:t");
+        text.push(&mut marked.transact_mut(), "abc");
+        for at in 0..3 {
+            let marks = [(format!("mark {at}").into(), nulls())].into_iter().collect();
+            text.format(&mut marked.transact_mut(), at, 1, marks);
+        }
+        arrives(&marked, &Limits::stranger());
+    }
+
+    #[test]
+    fn what_is_deleted_finds_no_room_beside_a_large_value() {
+        let from = doc(1);
+        let text = from.get_or_insert_text("T:t");
+        text.push(&mut from.transact_mut(), &"ab".repeat(3_000));
+        (0..3_000).for_each(|at| text.remove_range(&mut from.transact_mut(), at, 1));
+        insert(&from, "large", "x".repeat(4_186_000));
+        arrives(&from, &Limits::stranger());
+    }
+
+    #[test]
+    fn a_large_value_among_small_ones_stands_alone() {
+        let from = doc(1);
+        let mut values = vec![Any::Bool(false); 24_990];
+        values.extend([Any::from("x".repeat(4_186_000)), Any::Bool(false)]);
+        from.get_or_insert_array("L:l").insert_range(&mut from.transact_mut(), 0, values);
+        arrives(&from, &Limits::stranger());
+    }
+
+    #[test]
+    fn deletions_of_many_clients_come_in_several_pieces() {
+        let mut update = vec![0];
+        put_uint(&mut update, 20_000);
+        for client in 0..20_000 {
+            put_uint(&mut update, client);
+            update.extend([1, 3, 1]);
+        }
+        let pieces = cut(update).expect("an update");
+        assert_eq!(pieces.len(), 5);
+        pieces.iter().for_each(|piece| yrs_update::walk(piece, &Limits::stranger(), &mut ()).expect("others take it"));
+    }
+
+    #[test]
+    fn values_as_deep_as_limits_can_allow_are_cut() {
+        let from = doc(1);
+        insert(&from, "deep", (0..250).fold(Any::Null, |within, _| Any::Array(vec![within].into())));
+        from.get_or_insert_text("T:t").push(&mut from.transact_mut(), &"ä".repeat(1_000_000));
+        arrives(&from, &Limits::stranger().with_nesting_max(256));
+    }
+
+    /// The clocks that an update has blocks for.
+    #[derive(Default)]
+    struct Clocks(std::collections::BTreeSet<(u64, u32)>);
+
+    impl Visitor for Clocks {
+        fn block(&mut self, block: Block) {
+            self.0.extend((block.clock..block.clock + block.len).map(|clock| (block.client, clock)));
+        }
+    }
+
+    #[test]
+    fn behind_a_gap_each_block_keeps_its_id() {
+        let from = doc(1);
+        let updates: Vec<_> = (0..4)
+            .map(|_| {
+                let mut txn = from.transact_mut();
+                txn.get_text("T:t").expect("there").insert(&mut txn, 0, "a text that is cut in two or more parts, each with a clock");
+                txn.encode_update_v1()
+            })
+            .collect();
+        let gapped = yrs::merge_updates_v1([&updates[0], &updates[3]]).expect("updates");
+        let (mut whole, mut parts) = (Clocks::default(), Clocks::default());
+        yrs_update::walk(&gapped, &Limits::trusted(), &mut whole).expect("an update");
+        let pieces = cut_to(gapped, &tiny()).expect("an update");
+        pieces.iter().for_each(|piece| yrs_update::walk(piece, &Limits::trusted(), &mut parts).expect("a piece"));
+        assert!(pieces.len() > 1);
+        assert_eq!(parts.0, whole.0);
     }
 }

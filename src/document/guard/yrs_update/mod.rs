@@ -5,9 +5,9 @@
 //! see the comments at each refusal. An update in encoding v2 is refused, as it starts with what reads as an empty v1 update
 //! with more bytes behind it.
 
-mod halve;
+mod split;
 
-pub use halve::{Halves, halve};
+pub use split::split;
 
 use super::{GuardError, Reader, at_most};
 use crate::document::limits::Limits;
@@ -51,6 +51,8 @@ pub struct Block {
     pub len: u32,
     /// It carries no content any more: collected, or a tombstone.
     pub deleted: bool,
+    /// The values in it, nested ones included.
+    pub values: u64,
     /// Where it stands in the update.
     pub bytes: Range<usize>,
 }
@@ -93,11 +95,6 @@ pub trait Visitor {
 }
 
 impl Visitor for () {}
-
-/// Whether a block with this first byte holds plain values.
-pub fn holds_values(info: u8) -> bool {
-    info & KIND == ANY
-}
 
 /// LEB128, and lib0's `varUint`.
 pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -161,7 +158,7 @@ impl Walk<'_> {
         let mut clock = self.clock()?;
         let (mut skips, mut real) = (0u32, false);
         for _ in 0..count {
-            let at = self.reader.at();
+            let (at, values) = (self.reader.at(), self.values);
             let (info, len) = self.block(client, clock)?;
             let end = u64::from(clock) + u64::from(len);
             if end > CLOCK_END_MAX {
@@ -178,7 +175,8 @@ impl Walk<'_> {
                 info => {
                     (skips, real) = (0, true);
                     let deleted = matches!(info & KIND, GC | DELETED);
-                    self.visitor.block(Block { client, clock, len, deleted, bytes: at..self.reader.at() });
+                    let (values, bytes) = (self.values - values, at..self.reader.at());
+                    self.visitor.block(Block { client, clock, len, deleted, values, bytes });
                 }
             }
             clock = u32::try_from(end).unwrap_or(u32::MAX);
