@@ -39,6 +39,9 @@ pub enum SequenceOp {
     Clear { name: Arc<str>, kind: SequenceKind },
 }
 
+/// What a character can become in JSON, in which yrs writes the values of marks.
+const ESCAPED_BYTES_MAX: usize = 6;
+
 impl SequenceOp {
     /// The path of the sequence, and its kind.
     #[must_use]
@@ -47,6 +50,14 @@ impl SequenceOp {
             Self::Text { name, .. } | Self::Mark { name, .. } => (name, SequenceKind::Text),
             Self::List { name, .. } => (name, SequenceKind::List),
             Self::Clear { name, kind } => (name, *kind),
+        }
+    }
+
+    /// The text, the name and the value, where this is a mark.
+    fn mark(&self) -> Option<(&str, &str, &Value)> {
+        match self {
+            Self::Mark { name, mark, value, .. } => Some((name, mark, value)),
+            _ => None,
         }
     }
 
@@ -121,7 +132,15 @@ impl Ops {
             SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).max()?)),
             _ => None,
         });
-        long.chain(values.chain(elements).filter_map(large)).next()
+        let marks = || self.sequences.iter().filter_map(SequenceOp::mark);
+        let long_mark = marks().filter(|(_, mark, _)| mark.len() > name_max).map(|(name, mark, _)| {
+            (name.to_owned(), format!("a mark's name of {} bytes is more than the {name_max} that others take", mark.len()))
+        });
+        let mark_max = bytes_max / ESCAPED_BYTES_MAX;
+        let large_mark = marks().filter(|(_, _, value)| value.size() > mark_max).map(|(name, _, value)| {
+            (name.to_owned(), format!("a mark of {} bytes is more than the {mark_max} that others take", value.size()))
+        });
+        long.chain(values.chain(elements).filter_map(large)).chain(long_mark).chain(large_mark).next()
     }
 
     /// How many ops these are.

@@ -101,6 +101,17 @@ impl Value {
         }
     }
 
+    /// Why this cannot be what a mark on text says, or else nothing. yrs writes marks as JSON, in which bytes become a list of numbers
+    /// and some floats nothing at all.
+    pub(crate) fn mark_misfit(&self) -> Option<String> {
+        match self {
+            Self::Unknown(kind) => Some(format!("a {kind} cannot be written")),
+            Self::Bytes(_) => Some("a mark cannot hold bytes".to_owned()),
+            Self::Float(number) if !number.is_finite() => Some(format!("a mark cannot hold {number}")),
+            _ => None,
+        }
+    }
+
     /// The canonical value of a float.
     #[must_use]
     pub fn float(number: f64) -> Self {

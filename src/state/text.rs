@@ -199,7 +199,7 @@ impl State for Text {
     fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
         let mut at = 0;
         for (run, marks) in self.0.runs() {
-            writer.splice_text(at, 0, &run, marks);
+            writer.splice_text(at, 0, &run, marks.map(writable));
             at += run.chars().count();
         }
     }
@@ -215,6 +215,15 @@ impl State for Text {
     }
 }
 
+/// Those marks that can be written on other text: not such as other software made with values that exostate does not know.
+fn writable(marks: Arc<Marks>) -> Arc<Marks> {
+    if marks.values().all(|value| value.mark_misfit().is_none()) {
+        return marks;
+    }
+    let known = marks.iter().filter(|(_, value)| value.mark_misfit().is_none());
+    Arc::new(known.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
 /// Sets the marks of the staged text to those of `new`, whose characters are equal by now.
 fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
     let mut start = 0;
@@ -227,7 +236,7 @@ fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
             let staged = writer.staged_text();
             let found = staged.marks_at(at).cloned().unwrap_or_default();
             let stretch = (at..end).take_while(|at| staged.marks_at(*at).map_or(&empty, |marks| marks) == &*found).count().max(1);
-            for (name, value) in wanted.iter().filter(|(name, value)| found.get(*name) != Some(*value)) {
+            for (name, value) in wanted.iter().filter(|(name, value)| found.get(*name) != Some(*value) && value.mark_misfit().is_none()) {
                 writer.mark_text(at..at + stretch, name, value);
             }
             for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
@@ -272,7 +281,7 @@ impl Node<Edit<'_>, Text> {
     pub fn splice(&self, range: Range<usize>, insert: &str) -> Result<(), ChangeError> {
         let marks = self.place.look(|text: &Text| {
             self.check(&range, text.len())?;
-            Ok::<_, ChangeError>(range.start.checked_sub(1).and_then(|before| text.marks_at(before).cloned()))
+            Ok::<_, ChangeError>(range.start.checked_sub(1).and_then(|before| text.marks_at(before).cloned()).map(writable))
         })??;
         if range.is_empty() && insert.is_empty() {
             return Ok(());
@@ -284,13 +293,16 @@ impl Node<Edit<'_>, Text> {
     /// typed at its start not. [`Value::Null`] takes the mark off.
     ///
     /// # Errors
-    /// As `insert`; [`ChangeError::Invalid`] for [`Value::Unknown`], which cannot be written.
+    /// As `insert`; [`ChangeError::Invalid`] for bytes, infinity, NaN and [`Value::Unknown`], which a mark cannot hold.
     pub fn mark(&self, range: Range<usize>, name: &str, value: impl Into<Value>) -> Result<(), ChangeError> {
-        match value.into() {
-            Value::Unknown(kind) => {
-                Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason: format!("a {kind} cannot be written") })
-            }
-            value => self.put_mark(range, name, &value),
+        let value = match value.into() {
+            // In JSON negative zero is zero.
+            Value::Float(number) => Value::float(number + 0.0),
+            value => value,
+        };
+        match value.mark_misfit() {
+            Some(reason) => Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason }),
+            None => self.put_mark(range, name, &value),
         }
     }
 

@@ -1,0 +1,110 @@
+//! Promise: what a mark on text says is the same at every replica, and what could not be is refused where it is made.
+
+mod support;
+
+use exostate::{Automerge, Backend, Limits, Store, Text, Value, Yrs};
+use proptest::prelude::*;
+use support::Everything;
+
+fn marked<B: Backend>(value: &Value) -> Store<Everything, B> {
+    let store = support::store::<B>(1);
+    store.change(|state| state.notes().push_str("marked and not")).expect("it can be written");
+    store.change(|state| state.notes().mark(0..6, "kind", value.clone())).expect("it can be marked");
+    store
+}
+
+fn mark_at(text: &Text, at: usize) -> Option<Value> {
+    text.marks_at(at).and_then(|marks| marks.get("kind").cloned())
+}
+
+fn arrives<B: Backend>(value: &Value) -> Result<(), TestCaseError> {
+    let (here, there) = (marked::<B>(value), support::store::<B>(2));
+    for update in here.updates_since(&there.version()).expect("its own backend") {
+        there.apply(&update).expect("an update");
+    }
+    let opened = Store::<Everything, B>::open(&here.save()).expect("its own bytes");
+    for store in [&here, &there, &opened] {
+        prop_assert_eq!(mark_at(&store.view().notes, 3), Some(value.clone()));
+        prop_assert_eq!(mark_at(&store.view().notes, 6), None);
+        prop_assert_eq!(store.digest(), here.digest());
+    }
+    Ok(())
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(|float| Value::from(float + 0.0)),
+        "\\PC{0,20}".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_mark_says_the_same_everywhere(value in values()) {
+        arrives::<Yrs>(&value)?;
+        arrives::<Automerge>(&value)?;
+    }
+}
+
+#[test]
+fn a_float_that_is_whole_is_an_integer() {
+    for (given, kept) in [(Value::Float(-0.0), 0), (Value::Float(3.0), 3)] {
+        assert_eq!(mark_at(&marked::<Yrs>(&given).view().notes, 0), Some(Value::from(kept)));
+        assert_eq!(mark_at(&marked::<Automerge>(&given).view().notes, 0), Some(Value::from(kept)));
+    }
+}
+
+fn refused<B: Backend>() {
+    let store = support::store::<B>(1);
+    store.change(|state| state.notes().push_str("text")).expect("it can be written");
+    let reason = |name: &str, value: Value| {
+        store.change(|state| state.notes().mark(0..4, name, value)).expect_err("no replica could take it").to_string()
+    };
+    assert_eq!(reason("m", Value::Bytes([1, 2].as_slice().into())), "notes: a mark cannot hold bytes");
+    assert_eq!(reason("m", Value::from(f64::NAN)), "notes: a mark cannot hold NaN");
+    assert_eq!(reason("m", Value::from(f64::INFINITY)), "notes: a mark cannot hold inf");
+    let most = (Limits::stranger().bytes_max() - 2 * Limits::stranger().name_bytes_max()) / 6;
+    assert_eq!(
+        reason("m", Value::from("\u{1}".repeat(most + 1))),
+        format!("notes: a mark of {} bytes is more than the {most} that others take", most + 1)
+    );
+    assert_eq!(reason(&"n".repeat(4_097), true.into()), "notes: a mark's name of 4097 bytes is more than the 4096 that others take");
+    assert_eq!(mark_at(&store.view().notes, 0), None);
+    store.change(|state| state.notes().mark(0..4, "kind", "\u{1}".repeat(most))).expect("it is just not too large");
+    let there = support::store::<B>(2);
+    for update in store.updates_since(&there.version()).expect("its own backend") {
+        there.apply(&update).expect("an update that strangers take");
+    }
+    assert_eq!(there.digest(), store.digest());
+}
+
+#[test]
+fn what_a_mark_cannot_say_is_refused() {
+    refused::<Yrs>();
+    refused::<Automerge>();
+}
+
+/// Other software marks text with maps: text typed behind it is marked by none, at home as elsewhere.
+#[test]
+fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
+    use yrs::{Any, ReadTxn, Text as _, Transact};
+    let foreign = yrs::Doc::with_client_id(7);
+    let text = foreign.get_or_insert_text("T:notes");
+    let address = Any::Map(std::sync::Arc::new([("href".to_owned(), Any::from("example"))].into()));
+    text.insert_with_attributes(&mut foreign.transact_mut(), 0, "link", [("kind".into(), address)].into());
+    let update = foreign.transact().encode_diff_v1(&yrs::StateVector::default());
+    let (here, there) = (support::store::<Yrs>(1), support::store::<Yrs>(2));
+    here.apply(&update).expect("an update");
+    here.change(|state| state.notes().push_str(" and more")).expect("it can be written");
+    there.merge(&here).expect("an update");
+    let view = here.view();
+    assert!(matches!(mark_at(&view.notes, 0), Some(Value::Unknown(_))));
+    assert_eq!(mark_at(&view.notes, 4), None);
+    assert_eq!((there.digest(), there.view()), (here.digest(), here.view()));
+    let copy = support::store::<Yrs>(3);
+    copy.reconcile(&view).expect("what is known of it can be written");
+    assert_eq!(copy.view().notes.to_string(), "link and more");
+    assert_eq!(mark_at(&copy.view().notes, 0), None);
+}
