@@ -108,3 +108,58 @@ fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
     assert_eq!(copy.view().notes.to_string(), "link and more");
     assert_eq!(mark_at(&copy.view().notes, 0), None);
 }
+
+/// What other software marked, copied to where nothing is, to where another mark is, and to where it is already.
+#[test]
+fn marks_that_cannot_be_written_are_left_out_of_copies() {
+    use automerge::ReadDoc;
+    use automerge::marks::{ExpandMark, Mark};
+    use automerge::transaction::Transactable;
+    let here = support::store::<Automerge>(1);
+    here.change(|state| state.notes().push_str("link")).expect("it can be written");
+    let mut foreign = automerge::AutoCommit::load(&here.save()).expect("a document");
+    let buckets: Vec<_> = foreign.keys(automerge::ROOT).filter_map(|key| foreign.get(automerge::ROOT, key).expect("a document")).collect();
+    let text = buckets.iter().find_map(|(_, bucket)| foreign.get(bucket, "T:notes").expect("a map"));
+    let (_, text) = text.expect("the text");
+    for (name, value) in [("bytes", automerge::ScalarValue::Bytes(vec![1])), ("zero", automerge::ScalarValue::F64(-0.0))] {
+        foreign.mark(&text, Mark::new(name.to_owned(), value, 0, 4), ExpandMark::After).expect("it can be marked");
+    }
+    here.apply(&foreign.save()).expect("an update");
+    let view = here.view();
+    let names = |text: &Text| text.marks_at(0).map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(names(&view.notes), Some(vec!["bytes".to_owned(), "zero".to_owned()]));
+    let copy = support::store::<Yrs>(2);
+    for prepare in [false, true] {
+        if prepare {
+            copy.change(|state| state.notes().mark(0..4, "bytes", true)).expect("it can be marked");
+        }
+        copy.reconcile(&view).expect("what can be written is");
+        assert_eq!(copy.view().notes.marks_at(0).map(|marks| (**marks).clone()), Some([("zero".into(), Value::from(0))].into()));
+        assert_eq!(Store::<Everything, Yrs>::open(&copy.save()).expect("its own bytes").digest(), copy.digest());
+    }
+    here.reconcile(&view).expect("nothing to do");
+    assert_eq!(names(&here.view().notes), names(&view.notes));
+}
+
+/// Each mark fits, all together do not.
+#[test]
+fn many_large_marks_reach_strangers() {
+    fn reaches<B: Backend>() {
+        let store = support::store::<B>(1);
+        let large = |at: u32| -> String {
+            (0..600_000u32).map(|byte| char::from(b'0' + (byte.wrapping_mul(2_654_435_761 + at) >> 20) as u8 % 64)).collect()
+        };
+        let change = store.change(|state| {
+            state.notes().push_str("abcdefghijkl")?;
+            (0..12).try_for_each(|at| state.notes().mark(at..at + 1, "m", large(at as u32)))
+        });
+        change.expect("each is small enough");
+        let there = support::store::<B>(2);
+        for update in store.updates_since(&there.version()).expect("its own backend") {
+            there.apply(&update).expect("an update that strangers take");
+        }
+        assert_eq!(there.digest(), store.digest());
+    }
+    reaches::<Yrs>();
+    reaches::<Automerge>();
+}

@@ -53,11 +53,12 @@ impl SequenceOp {
         }
     }
 
-    /// The text, the name and the value, where this is a mark.
-    fn mark(&self) -> Option<(&str, &str, &Value)> {
+    /// The marks that it writes: the text, their names and values.
+    fn marks(&self) -> Vec<(&str, &str, &Value)> {
         match self {
-            Self::Mark { name, mark, value, .. } => Some((name, mark, value)),
-            _ => None,
+            Self::Mark { name, mark, value, .. } => vec![(name, mark, value)],
+            Self::Text { name, marks: Some(marks), .. } => marks.iter().map(|(mark, value)| (&**name, &**mark, value)).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -132,7 +133,7 @@ impl Ops {
             SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).max()?)),
             _ => None,
         });
-        let marks = || self.sequences.iter().filter_map(SequenceOp::mark);
+        let marks = || self.sequences.iter().flat_map(SequenceOp::marks);
         let long_mark = marks().filter(|(_, mark, _)| mark.len() > name_max).map(|(name, mark, _)| {
             (name.to_owned(), format!("a mark's name of {} bytes is more than the {name_max} that others take", mark.len()))
         });

@@ -101,14 +101,15 @@ impl Value {
         }
     }
 
-    /// Why this cannot be what a mark on text says, or else nothing. yrs writes marks as JSON, in which bytes become a list of numbers
-    /// and some floats nothing at all.
-    pub(crate) fn mark_misfit(&self) -> Option<String> {
+    /// This as what a mark on text says, or why it cannot be. yrs writes marks as JSON, in which bytes become a list of numbers, some
+    /// floats nothing at all, and negative zero is zero.
+    pub(crate) fn as_mark(&self) -> Result<Self, String> {
         match self {
-            Self::Unknown(kind) => Some(format!("a {kind} cannot be written")),
-            Self::Bytes(_) => Some("a mark cannot hold bytes".to_owned()),
-            Self::Float(number) if !number.is_finite() => Some(format!("a mark cannot hold {number}")),
-            _ => None,
+            Self::Unknown(kind) => Err(format!("a {kind} cannot be written")),
+            Self::Bytes(_) => Err("a mark cannot hold bytes".to_owned()),
+            Self::Float(number) if !number.is_finite() => Err(format!("a mark cannot hold {number}")),
+            Self::Float(number) => Ok(Self::float(number + 0.0)),
+            value => Ok(value.clone()),
         }
     }
 

@@ -215,13 +215,12 @@ impl State for Text {
     }
 }
 
-/// Those marks that can be written on other text: not such as other software made with values that exostate does not know.
+/// Those marks that can be written on other text, as they are written there. Other software may have made some that cannot.
 fn writable(marks: Arc<Marks>) -> Arc<Marks> {
-    if marks.values().all(|value| value.mark_misfit().is_none()) {
+    if marks.values().all(|value| value.as_mark().as_ref() == Ok(value)) {
         return marks;
     }
-    let known = marks.iter().filter(|(_, value)| value.mark_misfit().is_none());
-    Arc::new(known.map(|(name, value)| (name.clone(), value.clone())).collect())
+    Arc::new(marks.iter().filter_map(|(name, value)| Some((name.clone(), value.as_mark().ok()?))).collect())
 }
 
 /// Sets the marks of the staged text to those of `new`, whose characters are equal by now.
@@ -230,16 +229,19 @@ fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
     let empty = Marks::new();
     for (run, wanted) in new.runs() {
         let end = start + run.chars().count();
-        let wanted = wanted.as_deref().unwrap_or(&empty);
+        let wanted = wanted.unwrap_or_default();
+        let written = writable(Arc::clone(&wanted));
         let mut at = start;
         while at < end {
             let staged = writer.staged_text();
             let found = staged.marks_at(at).cloned().unwrap_or_default();
             let stretch = (at..end).take_while(|at| staged.marks_at(*at).map_or(&empty, |marks| marks) == &*found).count().max(1);
-            for (name, value) in wanted.iter().filter(|(name, value)| found.get(*name) != Some(*value) && value.mark_misfit().is_none()) {
+            for (name, value) in written.iter().filter(|(name, value)| found.get(*name) != Some(*value)) {
                 writer.mark_text(at..at + stretch, name, value);
             }
-            for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
+            // What cannot be written stays where it is already.
+            let stays = |name: &Arc<str>, value: &Value| written.contains_key(name) || wanted.get(name) == Some(value);
+            for (name, _) in found.iter().filter(|(name, value)| !stays(name, value)) {
                 writer.mark_text(at..at + stretch, name, &Value::Null);
             }
             at += stretch;
@@ -295,14 +297,9 @@ impl Node<Edit<'_>, Text> {
     /// # Errors
     /// As `insert`; [`ChangeError::Invalid`] for bytes, infinity, NaN and [`Value::Unknown`], which a mark cannot hold.
     pub fn mark(&self, range: Range<usize>, name: &str, value: impl Into<Value>) -> Result<(), ChangeError> {
-        let value = match value.into() {
-            // In JSON negative zero is zero.
-            Value::Float(number) => Value::float(number + 0.0),
-            value => value,
-        };
-        match value.mark_misfit() {
-            Some(reason) => Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason }),
-            None => self.put_mark(range, name, &value),
+        match value.into().as_mark() {
+            Ok(value) => self.put_mark(range, name, &value),
+            Err(reason) => Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason }),
         }
     }
 

@@ -62,6 +62,11 @@ fn weight(value: Option<&Value>) -> usize {
     1 + value.map_or(0, Value::size) / BYTES_PER_OP
 }
 
+/// What a mark counts for, in ops: its beginning and its end.
+fn mark_weight(name: &str, value: &Value) -> usize {
+    2 + name.len() / BYTES_PER_OP + weight(Some(value))
+}
+
 /// Cuts a row of things that count for so many ops into stretches that each fit a change, or hold one thing.
 fn groups(weights: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let (mut groups, mut room): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
@@ -103,6 +108,9 @@ fn write_change(
 /// One edit as edits of which each fits a change, with the ops that each takes.
 fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, SequenceOp>)> {
     let values = |insert: &[Value]| insert.iter().map(|value| weight(Some(value))).sum::<usize>();
+    let marked = |marks: &Option<Arc<Marks>>| {
+        marks.as_deref().map_or(0, |marks| marks.iter().map(|(name, value)| mark_weight(name, value)).sum::<usize>())
+    };
     match op {
         SequenceOp::Text { name, at, delete, insert, marks } if delete.chars + insert.len() > OPS_PER_CHANGE => {
             let edit = |at: usize, delete: usize, insert: &str| {
@@ -116,7 +124,7 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
                 let end = rest.char_indices().nth(count).map_or(rest.len(), |(end, _)| end);
                 let (part, later) = rest.split_at(end);
                 rest = later;
-                (count, edit(at.chars + from, 0, part))
+                (count + marked(marks), edit(at.chars + from, 0, part))
             });
             deletions.chain(insertions).collect()
         }
@@ -146,9 +154,9 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
             let deletions = parts(len.saturating_sub(OPS_PER_CHANGE)).map(|(_, count)| (count, Cow::Owned(edit(count))));
             deletions.chain([(len.min(OPS_PER_CHANGE), Cow::Borrowed(op))]).collect()
         }
-        SequenceOp::Text { delete, insert, .. } => vec![(delete.chars + insert.len(), Cow::Borrowed(op))],
+        SequenceOp::Text { delete, insert, marks, .. } => vec![(delete.chars + insert.len() + marked(marks), Cow::Borrowed(op))],
         SequenceOp::List { delete, insert, .. } => vec![(delete + values(insert), Cow::Borrowed(op))],
-        SequenceOp::Mark { .. } => vec![(2, Cow::Borrowed(op))],
+        SequenceOp::Mark { mark, value, .. } => vec![(mark_weight(mark, value), Cow::Borrowed(op))],
     }
 }
 
