@@ -19,7 +19,7 @@ pub use state::{
     Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register, Scalar,
     Set, State, Text, Tree, Violation,
 };
-pub use store::{Applied, ApplyError, LocalUpdates, Options, Origin, Patch, Store, Subscription, Update};
+pub use store::{Applied, ApplyError, Competed, LocalUpdates, Options, Origin, Patch, Repair, Store, Subscription, Update};
 pub use uuid::Uuid;
 
 /// What the derive names. Not part of the interface.

@@ -26,6 +26,11 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
         late.apply(update).expect("an honest update");
     }
     assert_eq!(late.pending(), (0, 0), "something still waits");
+    // A fifth gets all of them at once.
+    let whole = support::store::<B>(5);
+    whole.apply_all(&updates).expect("honest updates");
+    assert_eq!((whole.view(), whole.digest(), whole.version()), (late.view(), late.digest(), late.version()));
+    support::check_view(&whole);
     for store in &stores {
         for other in &stores {
             store.merge(other).expect("an honest update");

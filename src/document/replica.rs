@@ -104,6 +104,9 @@ struct Journal {
 /// Updates kept beside a small snapshot before a new one is taken.
 const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
 
+/// Registers that an import may touch before it is asked whether a whole read of the document is cheaper.
+const WHOLE_READ_MIN: usize = 4_096;
+
 impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, limits: Limits) -> Self {
@@ -212,23 +215,36 @@ impl<B: Backend> Replica<B> {
         Ok(updates)
     }
 
-    /// Applies an update from elsewhere, or keeps it until what it builds on has come. Then applies what has waited for it.
+    /// Applies an update from elsewhere: see [`Replica::import_all`].
     pub fn import(&mut self, update: &[u8], giver: Giver) -> Result<Imported, ImportError> {
+        self.import_all(&[update], giver)
+    }
+
+    /// Applies updates from elsewhere, as if they were one. What builds on something missing is kept until that has come; what had
+    /// waited for these is applied after them.
+    pub fn import_all(&mut self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Imported, ImportError> {
         self.check_whole()?;
         let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
-        let mut parcels = guarded(|| self.backend.unpack(update, limits))?;
-        parcels.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+        let (mut parcels, mut whole) = (Vec::new(), Vec::new());
+        for update in updates {
+            let mut unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits))?;
+            unpacked.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+            // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
+            if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
+                whole.push(update.as_ref());
+            }
+            parcels.append(&mut unpacked);
+        }
+        let before = parcels.len();
         let (ready, waiting) = self.backend.split_ready(parcels);
+        let all_new = ready.len() == before && whole.len() == updates.len();
         let (updates, bytes) = self.pending();
         let (updates, bytes) = (updates + waiting.len(), bytes + waiting.iter().map(|parcel| B::bytes(parcel).len()).sum::<usize>());
         let overflow = updates > self.limits.pending_updates_max() || bytes > self.limits.pending_bytes_max();
         if overflow && !waiting.is_empty() {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
-        // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
-        let new_bytes = ready.iter().map(|parcel| B::bytes(parcel).len()).sum::<usize>();
-        let whole = (waiting.is_empty() && update.len() <= new_bytes).then_some(update);
-        let mut imported = self.import_ready(&ready, whole)?;
+        let mut imported = self.import_ready(&ready, all_new.then_some(&whole))?;
         self.pending.extend(waiting);
         self.import_pending(&mut imported);
         Ok(imported)
@@ -236,7 +252,7 @@ impl<B: Backend> Replica<B> {
 
     /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an error the document is rebuilt as it
     /// was before.
-    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&[u8]>) -> Result<Imported, BackendError> {
+    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&Vec<&[u8]>>) -> Result<Imported, BackendError> {
         if ready.is_empty() {
             return Ok(Imported::default());
         }
@@ -245,7 +261,7 @@ impl<B: Backend> Replica<B> {
             Ok((touched, novel)) => {
                 let applied = match whole {
                     _ if !novel => Vec::new(),
-                    Some(whole) => vec![Arc::from(whole)],
+                    Some(whole) => whole.iter().map(|update| Arc::from(*update)).collect(),
                     None => ready.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect(),
                 };
                 Ok(self.note_import(touched, applied))
@@ -399,6 +415,16 @@ impl<B: Backend> Replica<B> {
     /// How many updates wait for a missing one, and their bytes.
     pub fn pending(&self) -> (usize, usize) {
         (self.pending.len(), self.pending.iter().map(|parcel| B::bytes(parcel).len()).sum())
+    }
+
+    /// The updates that wait for a missing one.
+    pub fn pending_updates(&self) -> Vec<Vec<u8>> {
+        self.pending.iter().map(|parcel| B::bytes(parcel).to_vec()).collect()
+    }
+
+    /// Whether so much was touched that reading everything again is cheaper than going to each place.
+    pub fn mostly(&self, touched: &Touched) -> bool {
+        touched.registers.len() > WHOLE_READ_MIN.max(self.keys.len() / 4)
     }
 
     /// The digest of the content: of every register and sequence, also of those that no struct knows.

@@ -6,7 +6,7 @@
 
 mod at;
 mod counter;
-mod diff;
+pub(crate) mod diff;
 mod element_id;
 mod list;
 mod map;

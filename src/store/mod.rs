@@ -5,6 +5,7 @@
 
 mod notify;
 mod options;
+mod repair;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -15,6 +16,7 @@ use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
+pub use repair::{Competed, Repair};
 pub use watch::{LocalUpdates, Patch};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
@@ -59,7 +61,17 @@ struct Shared<S: State, B: Backend> {
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
     options: Options,
-    replica: ReplicaId,
+    /// This store's replica ids: those that it gave up, and last the one that it has.
+    ids: ArcSwap<Vec<ReplicaId>>,
+}
+
+impl<S: State, B: Backend> Shared<S, B> {
+    /// Gives the replica id up for another one.
+    fn take_id(&self, id: ReplicaId) {
+        let mut ids = Vec::clone(&self.ids.load());
+        ids.push(id);
+        self.ids.store(Arc::new(ids));
+    }
 }
 
 /// The writer's place.
@@ -165,9 +177,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let view = Arc::new(view);
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
-        let shared =
-            Shared { view: ArcSwap::new(view), core: ReentrantMutex::new(RefCell::new(core)), bus: Bus::default(), options, replica: id };
-        Self { shared: Arc::new(shared) }
+        let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
+        Self { shared: Arc::new(Shared { view: ArcSwap::new(view), core, bus: Bus::default(), options, ids }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -258,10 +269,24 @@ impl<S: State, B: Backend> Store<S, B> {
         self.apply_from(update, Giver::Own)
     }
 
+    /// Applies several updates as [`Store::apply`] does, as if they were one: the view changes once, and watchers hear once. What came
+    /// in while other work was done costs less so, on automerge much less.
+    ///
+    /// # Errors
+    /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good ones can be.
+    pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
+        self.locked(|core| self.import(core, updates, Giver::Stranger))
+    }
+
     fn apply_from(&self, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
+        self.locked(|core| self.import(core, &[update], giver))
+    }
+
+    /// Works in the writer's place, then tells the watchers, outside the lock.
+    fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
         let guard = self.shared.core.lock();
         let result = match guard.try_borrow_mut() {
-            Ok(mut core) => self.import(&mut core, update, giver),
+            Ok(mut core) => work(&mut core),
             Err(_) => return Err(ApplyError::Nested),
         };
         drop(guard);
@@ -269,10 +294,10 @@ impl<S: State, B: Backend> Store<S, B> {
         result
     }
 
-    /// Imports an update and brings the view up to date.
-    fn import(&self, core: &mut Core<S, B>, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
+    /// Imports updates and brings the view up to date.
+    fn import(&self, core: &mut Core<S, B>, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Applied, ApplyError> {
         let waiting = core.replica.pending().0;
-        let result = core.replica.import(update, giver);
+        let result = core.replica.import_all(updates, giver);
         if core.replica.take_differs() {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
@@ -282,6 +307,10 @@ impl<S: State, B: Backend> Store<S, B> {
         if applied.is_empty() {
             let grown = core.replica.pending().0 > waiting;
             return Ok(if grown { Applied::Waiting } else { Applied::Known });
+        }
+        if core.replica.mostly(&touched) {
+            self.show_all(core, applied);
+            return Ok(Applied::Changed);
         }
         let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
         paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
@@ -294,7 +323,7 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(Applied::Changed)
     }
 
-    /// Reads everything again: a failure left another document than there was before it.
+    /// Reads everything again: a failure left another document than there was before it, or most of it has changed.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
         let entries = core.replica.scan("");
         let (view, violations) = read_view(&core.replica, &entries);
@@ -368,16 +397,16 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.pending())
     }
 
-    /// This replica's id.
+    /// This replica's id. It stays the same but for [`Store::repair`].
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
-        self.shared.replica
+        self.shared.ids.load().last().copied().unwrap_or_else(|| ReplicaId::from_bits(0))
     }
 
-    /// Whether a replica id is this store's own: its id now, or one that the options named as an earlier one.
+    /// Whether a replica id is this store's own: its id now, one that it gave up, or one that the options named as an earlier one.
     #[must_use]
     pub fn is_own(&self, id: ReplicaId) -> bool {
-        id == self.shared.replica || self.shared.options.earlier().contains(&id)
+        self.shared.ids.load().contains(&id) || self.shared.options.earlier().contains(&id)
     }
 
     /// A second document with the same content and history, under a fresh replica id.
@@ -385,7 +414,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The backend cannot open what it saved: a bug in it.
     pub fn fork(&self) -> Result<Self, BackendError> {
-        Self::open_with(&self.save(), self.shared.options.clone().for_fork(self.shared.replica))
+        Self::open_with(&self.save(), self.shared.options.clone().for_fork(&self.shared.ids.load()))
     }
 
     /// Takes over all that another store of the same document has and this one lacks, however much it is.

@@ -18,6 +18,8 @@ pub enum Origin {
     Local,
     /// [`Store::apply`](crate::Store::apply).
     Remote,
+    /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds what was put back.
+    Repair,
 }
 
 /// An update that was just committed or applied. A change that is too much for one update comes as several, one after the other.

@@ -67,10 +67,24 @@ impl Options {
     }
 
     /// The options of a fork: never the same id again.
-    pub(crate) fn for_fork(mut self, parent: ReplicaId) -> Self {
+    pub(crate) fn for_fork(mut self, parents: &[ReplicaId]) -> Self {
         self.replica = None;
-        self.earlier.push(parent);
+        self.earlier.extend(parents);
         self
+    }
+
+    /// The id after this one, for a store that has to take another: a random one, but for simulations, where it follows from the first.
+    pub(crate) fn next_replica(&self, now: ReplicaId) -> ReplicaId {
+        let bits = match self.replica {
+            // SplitMix64 (Steele, Lea, Flood, 2014): ids that a simulation counts up do not meet those that follow from them.
+            Some(_) => {
+                let mixed = now.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
+            }
+            None => random_bits(),
+        };
+        ReplicaId::from_bits(bits)
     }
 
     /// The id to use: the one that was given, or a random one.

@@ -105,12 +105,12 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.bus.listen(Arc::new(f))
     }
 
-    /// The updates that are made here from now on, in commit order, for another thread. What is not taken is kept.
+    /// The updates that are made here from now on, by changes and repairs, in commit order, for another thread. What is not taken is kept.
     #[must_use]
     pub fn local_updates(&self) -> LocalUpdates {
         let (sender, receiver) = std::sync::mpsc::channel();
         let subscription = self.on_update(move |update| {
-            if update.origin == Origin::Local {
+            if update.origin != Origin::Remote {
                 // The receiver ends the subscription before it goes.
                 let _ = sender.send(Arc::clone(update.bytes));
             }

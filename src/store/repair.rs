@@ -1,0 +1,253 @@
+//! What to do when two replicas have seen the same ops and hold different contents: one replica id was used twice, or a bug.
+//! Exchanging everything heals nothing, as each side takes the other's ops for ones that it has.
+//!
+//! So one side sets its document aside, takes the other's, and puts back what was only in its own, as fresh ops under a fresh
+//! replica id. Nothing that anybody sees goes: what only one side has stays, texts and lists keep what either side inserted. Only
+//! registers that hold two values have to lose one; what competed is told.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Applied, ApplyError, Origin, Store, read_view};
+use crate::document::backend::{Backend, BackendError};
+use crate::document::digest::Canonical;
+use crate::document::key::Key;
+use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
+use crate::document::replica::{Giver, List, Replica};
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+use crate::state::{State, diff};
+
+/// A place where two diverged documents held different contents.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Competed {
+    /// A register with two values.
+    Register {
+        /// Where, as [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md) writes paths.
+        path: String,
+        /// The value that stays: this store's.
+        kept: Value,
+        /// The value of the other document.
+        lost: Value,
+    },
+    /// A text: it now has what either side had inserted.
+    Text {
+        /// Where.
+        path: String,
+        /// What this store had.
+        ours: String,
+        /// What the other document had.
+        theirs: String,
+    },
+    /// A list: it now has the elements of either side.
+    List {
+        /// Where.
+        path: String,
+        /// What this store had.
+        ours: Vec<Value>,
+        /// What the other document had.
+        theirs: Vec<Value>,
+    },
+}
+
+/// Another replica's document, being put together beside a store's own, to take its place: see [`Store::repair`].
+#[must_use = "nothing happens before `finish`"]
+pub struct Repair<S: State, B: Backend> {
+    store: Store<S, B>,
+    theirs: Replica<B>,
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for Repair<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repair").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Begins to replace this store's document by that of a replica that has the same [version](Store::version) and another
+    /// [digest](Store::digest): the two would stay different for ever. The sessions of `exostate-sync` do this by themselves.
+    ///
+    /// ```
+    /// use exostate::{Options, ReplicaId, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String, author: String }
+    ///
+    /// // A backup that went on under the old id: the same ops, other contents.
+    /// let id = || Options::new().with_replica(ReplicaId::from_bits(7));
+    /// let (ours, theirs) = (Store::<Note>::with_options(id()), Store::<Note>::with_options(id()));
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// theirs.change(|note| note.author().set("Ada"))?;
+    /// ours.merge(&theirs)?;
+    /// assert_ne!(ours.view(), theirs.view());
+    ///
+    /// let mut repair = ours.repair();
+    /// for update in theirs.updates_since(&Store::<Note>::new().version())? {
+    ///     repair.apply(&update)?;
+    /// }
+    /// assert!(repair.finish()?.is_empty());
+    /// theirs.merge(&ours)?;
+    /// assert_eq!((ours.view().title.as_str(), ours.view().author.as_str()), ("plan", "Ada"));
+    /// assert_eq!(ours.view(), theirs.view());
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    pub fn repair(&self) -> Repair<S, B> {
+        let limits = self.shared.options.limits().clone();
+        let theirs = Replica::new(self.shared.options.next_replica(self.replica()), limits);
+        Repair { store: self.clone(), theirs }
+    }
+}
+
+impl<S: State, B: Backend> Repair<S, B> {
+    /// Takes a piece of the other document, as [`Store::updates_since`] an empty version gives them there.
+    ///
+    /// # Errors
+    /// As [`Store::apply`]; the store itself is not touched yet.
+    pub fn apply(&mut self, update: &[u8]) -> Result<Applied, ApplyError> {
+        let waiting = self.theirs.pending().0;
+        let imported = self.theirs.import(update, Giver::Stranger)?;
+        Ok(match imported.applied.is_empty() {
+            false => Applied::Changed,
+            true if self.theirs.pending().0 > waiting => Applied::Waiting,
+            true => Applied::Known,
+        })
+    }
+
+    /// Puts the other document in the place of the store's own, and what was only in that on top, as a change of a fresh
+    /// replica id ([`Store::replica`] is another one afterwards). What competed comes back. O(document).
+    ///
+    /// # Errors
+    /// The backend failed, or this was called inside a change. The store is as it was.
+    pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
+        let Self { store, mut theirs } = self;
+        let guard = store.shared.core.lock();
+        let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+        // What the store has from others and the other document lacks stays what it is: written as fresh ops, a text would come
+        // twice. Ops that contradict those of the other document are refused here, and their contents put back below.
+        for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
+            let _ = theirs.import(&update, Giver::Own);
+        }
+        for update in core.replica.pending_updates() {
+            let _ = theirs.import(&update, Giver::Own);
+        }
+        let difference = Difference::between(&core.replica, &theirs);
+        let updates = match difference.ops.is_empty() {
+            true => Vec::new(),
+            false => theirs.commit(&difference.ops, difference.texts, difference.lists).map_err(backend)?,
+        };
+        let entries = theirs.scan("");
+        let (view, violations) = read_view(&theirs, &entries);
+        store.shared.take_id(theirs.id());
+        core.replica = theirs;
+        core.violations = violations;
+        store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair);
+        drop(core);
+        drop(guard);
+        store.shared.bus.deliver();
+        Ok(difference.competed)
+    }
+}
+
+fn backend(error: BackendError) -> ApplyError {
+    ApplyError::Import(error.into())
+}
+
+/// What has to be written into one document so that it also has what is in another.
+#[derive(Default)]
+struct Difference {
+    ops: Ops,
+    texts: BTreeMap<Key, Rope>,
+    lists: BTreeMap<Key, List>,
+    competed: Vec<Competed>,
+}
+
+impl Difference {
+    fn between(ours: &dyn Source, theirs: &dyn Source) -> Self {
+        let mut this = Self::default();
+        for (key, value) in ours.scan("") {
+            this.register(key, value, theirs);
+        }
+        for (kind, key) in ours.sequences("") {
+            match kind {
+                SequenceKind::Text => this.text(key, ours, theirs),
+                SequenceKind::List => this.list(key, ours, theirs),
+            }
+        }
+        this
+    }
+
+    fn register(&mut self, key: Key, kept: Value, theirs: &dyn Source) {
+        let old = theirs.register(key.as_str());
+        if old.as_ref() == Some(&kept) {
+            return;
+        }
+        if let Some(lost) = &old {
+            self.competed.push(Competed::Register { path: key.as_str().to_owned(), kept: kept.clone(), lost: lost.clone() });
+        }
+        self.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
+    }
+
+    /// Inserts what only our text has where it stands there; what only theirs has stays.
+    fn text(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
+        let (ours, mut merged) = (ours.text(key.as_str()), theirs.text(key.as_str()));
+        let (ours_text, theirs_text) = (ours.to_string(), merged.to_string());
+        if ours_text == theirs_text {
+            return;
+        }
+        let chars = |text: &str| text.chars().collect::<Vec<char>>();
+        for (mut at, range) in insertions(&chars(&theirs_text), &chars(&ours_text)) {
+            for (run, marks) in ours.chunks_in(range).map(|(run, marks)| (run.to_owned(), marks.cloned())).collect::<Vec<_>>() {
+                let units = Units { chars: at, utf16: merged.char_to_utf16(at) };
+                merged.insert(at, &run, marks.clone());
+                at += run.chars().count();
+                let (name, insert) = (Arc::clone(&key.0), Arc::from(run));
+                self.ops.push(SequenceOp::Text { name, at: units, delete: Units::default(), insert, marks });
+            }
+        }
+        if !theirs_text.is_empty() {
+            self.competed.push(Competed::Text { path: key.as_str().to_owned(), ours: ours_text, theirs: theirs_text });
+        }
+        self.texts.insert(key, merged);
+    }
+
+    fn list(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
+        let (ours, mut merged) = (ours.list(key.as_str()), theirs.list(key.as_str()));
+        if ours == merged {
+            return;
+        }
+        let (ours, theirs): (Vec<Value>, Vec<Value>) = (ours.into_iter().collect(), merged.iter().cloned().collect());
+        let prints = |list: &[Value]| list.iter().map(fingerprint).collect::<Vec<u128>>();
+        for (at, range) in insertions(&prints(&theirs), &prints(&ours)) {
+            let insert = ours.get(range).unwrap_or(&[]).to_vec();
+            let rest = merged.split_off(at.min(merged.len()));
+            merged.extend(insert.iter().cloned());
+            merged.append(rest);
+            self.ops.push(SequenceOp::List { name: Arc::clone(&key.0), at, delete: 0, insert });
+        }
+        if !theirs.is_empty() {
+            self.competed.push(Competed::List { path: key.as_str().to_owned(), ours, theirs });
+        }
+        self.lists.insert(key, merged);
+    }
+}
+
+/// The stretches of `ours` that `theirs` lacks, and where they go in `theirs`, counting the stretches before. Nothing of `theirs` goes.
+fn insertions<T: Eq + std::hash::Hash + Ord>(theirs: &[T], ours: &[T]) -> Vec<(usize, Range<usize>)> {
+    let (mut kept, mut found) = (0, Vec::new());
+    diff::slices(theirs, ours, |at, delete, inserted| {
+        kept += delete;
+        if !inserted.is_empty() {
+            found.push((at + kept, inserted));
+        }
+    });
+    found
+}
+
+fn fingerprint(value: &Value) -> u128 {
+    let mut canonical = Canonical::new();
+    canonical.value(value);
+    canonical.finish()
+}

@@ -1,0 +1,163 @@
+//! Two replicas that used one id are the same by their versions and different by their contents. `Store::repair` makes them equal
+//! again, and nothing that either of them shows is gone.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use exostate::{Automerge, Backend, Competed, Origin, State, Store, Value, Yrs};
+use proptest::prelude::*;
+use support::{Everything, Op, strategy};
+
+/// What a replica that has nothing is sent.
+fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
+    store.updates_since(&Store::<S, B>::new().version()).expect("its own backend")
+}
+
+fn repair<S: State, B: Backend>(store: &Store<S, B>, from: &Store<S, B>) -> Vec<Competed> {
+    let mut repair = store.repair();
+    for update in all(from) {
+        repair.apply(&update).expect("an honest update");
+    }
+    repair.finish().expect("it can be repaired")
+}
+
+fn is_within<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
+    let mut rest = whole.iter();
+    part.iter().all(|wanted| rest.any(|found| found == wanted))
+}
+
+fn keeps(new: &Everything, old: &Everything) {
+    let chars = |text: &exostate::Text| text.to_string().chars().collect::<Vec<char>>();
+    assert!(is_within(&chars(&old.notes), &chars(&new.notes)), "{:?} is not within {:?}", old.notes, new.notes);
+    let numbers = |state: &Everything| state.numbers.iter().copied().collect::<Vec<i64>>();
+    assert!(is_within(&numbers(old), &numbers(new)), "{:?} is not within {:?}", old.numbers, new.numbers);
+    assert!(old.people.keys().all(|key| new.people.contains_key(key)));
+    assert!(old.scores.keys().all(|key| new.scores.contains_key(key)));
+    assert!(old.tags.iter().all(|tag| new.tags.contains(tag)));
+    assert!(old.cards.iter_ids().all(|(id, _)| new.cards.by_id(id).is_some()));
+}
+
+fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
+    let origin = support::store::<B>(1);
+    common.iter().for_each(|op| support::apply(&origin, op));
+    // Both go on under id 7: a restored backup, a copied file.
+    let [left, right] = [(); 2].map(|()| {
+        let store = support::store::<B>(7);
+        store.merge(&origin).expect("an honest update");
+        store
+    });
+    ours.iter().for_each(|op| support::apply(&left, op));
+    theirs.iter().for_each(|op| support::apply(&right, op));
+    // What they exchange heals nothing; on automerge it is refused.
+    let _ = (left.merge(&right), right.merge(&left));
+    let before = [left.view(), right.view()];
+    let was = left.replica();
+    let competed = repair(&left, &right);
+    before.iter().for_each(|view| keeps(&left.view(), view));
+    assert_ne!(left.replica(), was);
+    assert!(left.is_own(was) && left.is_own(left.replica()));
+    right.merge(&left).expect("what the repair put back fits");
+    assert_eq!(*left.view(), *right.view());
+    assert_eq!(left.digest(), right.digest());
+    assert_eq!(left.version(), right.version());
+    support::check_view(&left);
+    if ours.is_empty() && theirs.is_empty() {
+        assert!(competed.is_empty(), "{competed:?}");
+    }
+    // It goes on as if nothing had been.
+    later.iter().for_each(|op| support::apply(&left, op));
+    right.merge(&left).expect("an honest update");
+    assert_eq!(*left.view(), *right.view());
+    let opened = Store::<Everything, B>::open(&left.save()).expect("what was saved");
+    assert_eq!(*opened.view(), *left.view());
+}
+
+proptest! {
+    #![proptest_config(strategy::config())]
+
+    #[test]
+    fn on_yrs(common in strategy::ops(6), ours in strategy::ops(8), theirs in strategy::ops(8), later in strategy::ops(4)) {
+        run::<Yrs>(&common, &ours, &theirs, &later);
+    }
+
+    #[test]
+    fn on_automerge(common in strategy::ops(6), ours in strategy::ops(8), theirs in strategy::ops(8), later in strategy::ops(4)) {
+        run::<Automerge>(&common, &ours, &theirs, &later);
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Page {
+    title: String,
+    author: String,
+    text: exostate::Text,
+}
+
+fn pages<B: Backend>() -> [Store<Page, B>; 2] {
+    ["left", "right"].map(|name| {
+        let store = Store::<Page, B>::with_options(exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(9)));
+        let written = store.change(|page| {
+            page.title().set(name)?;
+            page.text().push_str(name)
+        });
+        written.expect("it can be written");
+        store
+    })
+}
+
+fn tells<B: Backend>() {
+    let [left, right] = pages::<B>();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    let _listening = left.on_update(move |update| listener.lock().expect("no panic").push((update.origin, update.bytes.to_vec())));
+    let competed = repair(&left, &right);
+    let text = |text: &str| Value::str(text);
+    assert_eq!(
+        competed,
+        [
+            Competed::Register { path: "title".into(), kept: text("left"), lost: text("right") },
+            Competed::Text { path: "text".into(), ours: "left".into(), theirs: "right".into() },
+        ]
+    );
+    assert_eq!(left.view().title, "left");
+    let heard = heard.lock().expect("no panic");
+    assert!(matches!(&heard[..], [(Origin::Repair, bytes)] if right.apply(bytes) == Ok(exostate::Applied::Changed)));
+    assert_eq!(left.view(), right.view());
+}
+
+#[test]
+fn what_competed_is_told_and_the_update_goes_out() {
+    tells::<Yrs>();
+    tells::<Automerge>();
+}
+
+#[test]
+fn a_repair_inside_a_change_is_refused_and_an_unfinished_one_changes_nothing() {
+    let [left, right] = pages::<Yrs>();
+    let before = (left.view(), left.digest());
+    let mut unfinished = left.repair();
+    unfinished.apply(&all(&right)[0]).expect("an honest update");
+    assert!(unfinished.apply(b"nonsense").is_err());
+    drop(unfinished);
+    let nested = left.change(|_| {
+        assert!(matches!(left.repair().finish(), Err(exostate::ApplyError::Nested)));
+        Ok(())
+    });
+    assert_eq!(nested.map_err(|error| error.to_string()), Ok(()));
+    assert_eq!((left.view(), left.digest()), before);
+}
+
+#[test]
+fn updates_behind_the_other_document_stay_what_they_are() {
+    // A third replica typed something that only the left one has heard of: the right one gets it from the third later.
+    let [left, right] = pages::<Yrs>();
+    let third = Store::<Page>::new();
+    third.change(|page| page.text().push_str(" third ")).expect("it can be written");
+    left.merge(&third).expect("an honest update");
+    repair(&left, &right);
+    right.merge(&left).expect("an honest update");
+    right.merge(&third).expect("an honest update");
+    assert_eq!(left.view(), right.view());
+    assert_eq!(right.view().text.to_string().matches("third").count(), 1, "{:?}", right.view().text);
+}
