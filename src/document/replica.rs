@@ -422,6 +422,11 @@ impl<B: Backend> Replica<B> {
         self.pending.iter().map(|parcel| B::bytes(parcel).to_vec()).collect()
     }
 
+    /// Forgets the updates that wait for a missing one.
+    pub fn forget_pending(&mut self) {
+        self.pending.clear();
+    }
+
     /// Whether so much was touched that reading everything again is cheaper than going to each place.
     pub fn mostly(&self, touched: &Touched) -> bool {
         touched.registers.len() > WHOLE_READ_MIN.max(self.keys.len() / 4)

@@ -397,6 +397,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.pending())
     }
 
+    /// Forgets the updates that wait for a missing one, which may never come. [`Store::version`] never counted them, so whoever is asked
+    /// for what this store lacks gives them again.
+    pub fn forget_pending(&self) {
+        let guard = self.shared.core.lock();
+        if let Ok(mut core) = guard.try_borrow_mut() {
+            core.replica.forget_pending();
+        }
+    }
+
     /// This replica's id. It stays the same but for [`Store::repair`].
     #[must_use]
     pub fn replica(&self) -> ReplicaId {

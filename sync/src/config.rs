@@ -1,6 +1,9 @@
 //! What an application may choose about a session. Both sides may choose differently.
 
-use crate::limits::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, UPDATE_BYTES_MAX};
+use crate::frame::flag;
+use crate::limits::{
+    COMPRESS_OVER_BYTES, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, UPDATE_BYTES_MAX,
+};
 use std::time::Duration;
 
 /// A setting that cannot work.
@@ -46,6 +49,10 @@ pub struct Config {
     pub(crate) update_bytes_max: usize,
     pub(crate) queue_updates_max: usize,
     pub(crate) queue_bytes_max: usize,
+    pub(crate) compress_over: Option<usize>,
+    pub(crate) takes_updates: bool,
+    pub(crate) sends_updates: bool,
+    pub(crate) yields: bool,
 }
 
 impl Default for Config {
@@ -57,6 +64,10 @@ impl Default for Config {
             update_bytes_max: UPDATE_BYTES_MAX,
             queue_updates_max: QUEUE_UPDATES_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
+            compress_over: Some(COMPRESS_OVER_BYTES),
+            takes_updates: true,
+            sends_updates: true,
+            yields: true,
         }
     }
 }
@@ -87,6 +98,35 @@ impl Config {
     pub fn queue_max(self, updates: usize, bytes: usize) -> Result<Self, ConfigError> {
         at_least("a queue's length", updates, 1)?;
         Ok(Self { queue_updates_max: updates, queue_bytes_max: bytes, ..self })
+    }
+
+    /// Updates over so many bytes are compressed where that makes them shorter; `None` compresses nothing. Default: 512.
+    pub fn compress_over(self, compress_over: Option<usize>) -> Self {
+        Self { compress_over, ..self }
+    }
+
+    /// Lets peers read, and refuses every update of theirs. They are told, so that an honest one sends none.
+    pub fn read_only(self) -> Self {
+        Self { takes_updates: false, ..self }
+    }
+
+    /// Only reads: what is edited here stays here.
+    pub fn only_reads(self) -> Self {
+        Self { sends_updates: false, ..self }
+    }
+
+    /// Never takes over a peer's document when the contents diverge: the peer has to. For the one that all others go by.
+    pub fn never_yields(self) -> Self {
+        Self { yields: false, ..self }
+    }
+
+    /// What the `Hello` says of it.
+    pub(crate) fn flags(&self) -> u64 {
+        let when = |set: bool, flag: u64| if set { flag } else { 0 };
+        flag::READS_DEFLATE
+            | when(!self.takes_updates, flag::TAKES_NONE)
+            | when(!self.sends_updates, flag::SENDS_NONE)
+            | when(!self.yields, flag::NEVER_YIELDS)
     }
 }
 

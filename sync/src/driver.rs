@@ -6,15 +6,15 @@
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
 
 use crate::config::Config;
-use crate::limits::{BATCH_FRAMES_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX};
+use crate::limits::{BATCH_FRAMES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX};
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
-use crate::replica::Replica;
+use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Session};
 use crate::transport::{FrameSink, FrameSource, TransportError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -25,11 +25,46 @@ pub(crate) struct Start {
     pub(crate) config: Config,
     pub(crate) session: Session,
     pub(crate) replica: Arc<dyn Replica>,
-    pub(crate) status: watch::Sender<Status>,
+    pub(crate) reports: Reports,
+    /// Updates of the replica since the session began.
+    pub(crate) outbox: Listening,
     /// Answers, or disappears, when the connection should be ended.
     pub(crate) stop: oneshot::Receiver<()>,
     /// A frame that was read already, to learn which document is wanted.
     pub(crate) first: Option<Vec<u8>>,
+}
+
+/// A queue that a replica fills, until it is dropped.
+pub(crate) struct Listening {
+    pub(crate) outbox: Arc<Outbox>,
+    _guard: UpdateGuard,
+}
+
+impl Listening {
+    /// Begin before the session does: what is committed in between is in both then, which does no harm.
+    pub(crate) fn to(replica: &dyn Replica, config: &Config) -> Self {
+        let outbox = Arc::new(Outbox::new(config));
+        let listener = Arc::clone(&outbox);
+        let guard = replica.on_update(Box::new(move |update, origin| listener.push(update, origin)));
+        Self { outbox, _guard: guard }
+    }
+}
+
+/// Where the driver tells how things stand.
+#[derive(Clone)]
+pub(crate) struct Reports {
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// Local updates that the peer has said to have.
+    pub(crate) acknowledged: watch::Sender<u64>,
+}
+
+impl Reports {
+    pub(crate) fn new() -> Self {
+        let (status, events, acknowledged) =
+            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(EVENTS_MAX), watch::Sender::new(0));
+        Self { status, events, acknowledged }
+    }
 }
 
 /// Work for the blocking pool.
@@ -39,42 +74,48 @@ struct Step {
     taken: Taken,
 }
 
+impl Step {
+    fn is_empty(&self) -> bool {
+        self.received.is_empty() && self.taken.updates.is_empty() && !self.taken.lagged
+    }
+}
+
 struct Driver {
-    /// A spare one while a step runs, and after one that panicked.
-    session: Session,
     replica: Arc<dyn Replica>,
-    status: watch::Sender<Status>,
+    reports: Reports,
     epoch: Instant,
     closed: Option<CloseReason>,
 }
 
 /// Runs the conversation to its end.
 pub(crate) async fn drive<W: FrameSink, R: FrameSource>(start: Start, sink: W, source: R) {
-    let Start { config, session, replica, status, stop, first } = start;
-    let outbox = Arc::new(Outbox::new(&config));
-    let listener = Arc::clone(&outbox);
-    // From here on no commit is missed; what came before is in the version that the greeting announces.
-    let _guard = replica.on_update(Box::new(move |update, origin| {
-        listener.push(update, origin);
-    }));
+    let Start { config, mut session, replica, reports, outbox, stop, first } = start;
     let (frames, writer) = spawn_writer(sink);
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
-    let mut wires = Wires { frames, received, outbox, stop, stopping: None };
-    let mut driver = Driver { session, replica, status, epoch: Instant::now(), closed: None };
+    let mut wires = Wires { frames, received, outbox: Arc::clone(&outbox.outbox), stop, stopping: None };
+    let mut driver = Driver { replica, reports, epoch: Instant::now(), closed: None };
     let mut step = Step::default();
     step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
-    while driver.run(step).await {
-        if wires.may_stop(&driver.session) {
-            driver.session.close();
-            driver.report();
+    loop {
+        session = match driver.run(session, step).await {
+            Some(session) => session,
+            None => {
+                let reason = CloseReason::Lost { message: "the replica panicked".to_owned() };
+                driver.reports.status.send_replace(Status::Closed { reason });
+                return;
+            }
+        };
+        if wires.may_stop(&session) {
+            session.close();
+            driver.report(&mut session);
         }
-        if driver.session.is_closed() {
+        if session.is_closed() {
             break;
         }
-        step = driver.wait(&mut wires).await;
+        step = driver.wait(&mut session, &mut wires).await;
     }
-    driver.flush(wires.frames, writer).await;
+    driver.flush(session, wires.frames, writer).await;
 }
 
 /// All that the loop waits for.
@@ -99,36 +140,25 @@ impl Driver {
         self.epoch.elapsed()
     }
 
-    /// Works off a batch where blocking is allowed. False: the replica panicked, and the session is gone with it.
-    async fn run(&mut self, step: Step) -> bool {
+    /// Works off a batch where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
+    async fn run(&mut self, mut session: Session, step: Step) -> Option<Session> {
         let now = self.now();
-        let due = self.session.poll_timeout().is_some_and(|at| now >= at);
-        let Taken { updates, lagged } = &step.taken;
-        if !due && step.received.is_empty() && updates.is_empty() && !lagged {
-            self.report();
-            return true;
+        let due = session.poll_timeout().is_some_and(|at| now >= at);
+        if due || !step.is_empty() {
+            let replica = Arc::clone(&self.replica);
+            let done = spawn_blocking(move || {
+                work(&mut session, step, now, replica.as_ref());
+                session
+            });
+            session = done.await.ok()?;
         }
-        // The session moves to the pool and back; the one left here is never used.
-        let spare = Session::new(Config::default(), crate::session::Role::Initiator, "", "", now);
-        let mut session = std::mem::replace(&mut self.session, spare);
-        let replica = Arc::clone(&self.replica);
-        let done = spawn_blocking(move || {
-            work(&mut session, step, now, replica.as_ref());
-            session
-        });
-        if let Ok(session) = done.await {
-            self.session = session;
-            self.report();
-            return true;
-        }
-        self.lose("the replica panicked");
-        false
+        self.report(&mut session);
+        Some(session)
     }
 
     /// Waits for the next thing to happen.
-    async fn wait(&mut self, wires: &mut Wires) -> Step {
+    async fn wait(&mut self, session: &mut Session, wires: &mut Wires) -> Step {
         let mut step = Step::default();
-        let session = &self.session;
         let wake = session.poll_timeout().map_or(self.epoch, |at| self.epoch + at);
         let wake = wires.stopping.map_or(wake, |end| wake.min(end));
         tokio::select! {
@@ -136,21 +166,21 @@ impl Driver {
             permit = wires.frames.reserve(), if session.has_transmit() => match permit {
                 Ok(permit) => {
                     let now = self.now();
-                    if let Some(frame) = self.session.poll_transmit(now) {
+                    if let Some(frame) = session.poll_transmit(now) {
                         permit.send(frame);
                     }
                 }
                 // The reader knows better why, if it is a matter of the whole connection.
                 Err(_) => match timeout_at(Instant::now() + FLUSH_TIMEOUT, wires.received.recv()).await {
                     Ok(Some(last)) => step.received.push(last),
-                    Ok(None) | Err(_) => self.lose("it takes no more frames"),
+                    Ok(None) | Err(_) => self.lose(session, "it takes no more frames"),
                 },
             },
             count = wires.received.recv_many(&mut step.received, BATCH_FRAMES_MAX),
                 if session.wants_bytes() =>
             {
                 if count == 0 {
-                    self.lose("it brings no more frames");
+                    self.lose(session, "it brings no more frames");
                 }
             }
             () = wires.outbox.filled(), if session.wants_updates() => {
@@ -164,33 +194,43 @@ impl Driver {
         step
     }
 
-    fn lose(&mut self, message: &str) {
-        self.session.handle_lost(message);
-        self.report();
+    fn lose(&mut self, session: &mut Session, message: &str) {
+        session.handle_lost(message);
+        self.report(session);
     }
 
-    fn report(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            let status = match event {
-                Event::Connected | Event::Behind => Status::CatchingUp,
-                Event::Live => Status::Live,
-                Event::Diverged { ours, theirs } => Status::Diverged { ours, theirs },
+    fn report(&mut self, session: &mut Session) {
+        while let Some(event) = session.poll_event() {
+            let status = match &event {
+                Event::Connected { .. } | Event::Behind => Some(Status::CatchingUp { received: 0, total: 0 }),
+                Event::Progress { received, total } => Some(Status::CatchingUp { received: *received, total: *total }),
+                Event::Live => Some(Status::Live),
+                Event::Diverged { ours, theirs } => Some(Status::Diverged { ours: *ours, theirs: *theirs }),
                 // Told once everything is sent, by `flush`.
                 Event::Closed { reason } => {
-                    self.closed = Some(reason);
+                    self.closed = Some(reason.clone());
                     continue;
                 }
-                Event::RemoteUpdate { .. } => continue,
+                Event::Acknowledged { updates } => {
+                    self.reports.acknowledged.send_replace(*updates);
+                    None
+                }
+                Event::RepairFailed { message } => Some(Status::Unrepaired { message: message.clone() }),
+                Event::RemoteUpdate { .. } | Event::Repaired { .. } => None,
             };
-            self.status.send_replace(status);
+            if let Some(status) = status {
+                self.reports.status.send_replace(status);
+            }
+            // Fails where nobody listens.
+            let _ = self.reports.events.send(event);
         }
     }
 
     /// Sends what is left, and says that it is over.
-    async fn flush(mut self, frames: mpsc::Sender<Vec<u8>>, mut writer: JoinHandle<()>) {
+    async fn flush(self, mut session: Session, frames: mpsc::Sender<Vec<u8>>, mut writer: JoinHandle<()>) {
         let end = Instant::now() + FLUSH_TIMEOUT;
         let now = self.now();
-        while let Some(frame) = self.session.poll_transmit(now) {
+        while let Some(frame) = session.poll_transmit(now) {
             if !matches!(timeout_at(end, frames.send(frame)).await, Ok(Ok(()))) {
                 break;
             }
@@ -200,7 +240,8 @@ impl Driver {
             writer.abort();
         }
         let reason = self.closed.unwrap_or(CloseReason::Local);
-        self.status.send_replace(Status::Closed { reason });
+        let _ = self.reports.events.send(Event::Closed { reason: reason.clone() });
+        self.reports.status.send_replace(Status::Closed { reason });
     }
 }
 
@@ -214,7 +255,7 @@ fn work(session: &mut Session, step: Step, now: Duration, replica: &dyn Replica)
         }
     }
     if step.taken.lagged {
-        session.handle_lagged(replica);
+        session.handle_lagged(step.taken.forgotten, replica);
     }
     for (update, origin) in &step.taken.updates {
         session.handle_update(update, *origin);

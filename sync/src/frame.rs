@@ -1,22 +1,28 @@
 //! The frames of a conversation, and the bytes they are made of.
 //!
 //! ```text
-//! frame     = type: u8, length: varint, payload: length bytes
+//! frame     = type: u8, length: varint, checksum: 4 bytes, payload: length bytes
 //! varint    = LEB128, unsigned, at most 10 bytes
 //! string    = length: varint, UTF-8 bytes
 //! hash      = the first 16 bytes of SHA-256
+//! checksum  = CRC-32 (ISO 3309) of the type and the payload, little-endian
 //!
-//! 01 Hello     "exo\0", protocol: varint, flags: varint (bit 0: say yours again), backend: string, document: string
+//! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string, document: string,
+//!              replica: 8 bytes, hash of the sender's version
 //! 02 Have      hash of the sender's version
-//! 03 Version   flags: u8 (bit 0: send me yours too), the version: the rest
-//! 04 Update    the rest
-//! 05 Fragment  total: varint, offset: varint, a part of an update: the rest
+//! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
+//! 04 Update    number: varint, body: the rest
+//! 05 Fragment  number: varint, total: varint, offset: varint, a part of a body: the rest
 //! 06 Digest    hash of the version, digest: 16 bytes
 //! 07 Ping      nothing
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
+//! 0a Ack       number: varint
+//! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint
+//! 0c Conflict  digest: 16 bytes
 //! ```
 //!
+//! What they mean, and what is in a body, is in `docs/protocol.md`.
 //! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a later version can add to both.
 //! Neighbours: `session` decides which frame when; the transports only find where one ends.
 
@@ -24,6 +30,8 @@ use crate::limits::{BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NA
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
+/// TLS and QUIC let nothing pass that was changed on its way. Plain WebSockets and the programs in between do.
+const CHECKSUM_BYTES: usize = 4;
 const MAGIC: &[u8; 4] = b"exo\0";
 const HELLO: u8 = 1;
 const HAVE: u8 = 2;
@@ -34,9 +42,23 @@ const DIGEST: u8 = 6;
 const PING: u8 = 7;
 const PONG: u8 = 8;
 const CLOSE: u8 = 9;
+const ACK: u8 = 10;
+const ANSWER: u8 = 11;
+const CONFLICT: u8 = 12;
 
-/// Flag of a `Hello`: yours did not arrive, say it again.
-pub(crate) const HELLO_AGAIN: u64 = 1;
+/// Flags of a `Hello`. Unknown ones are ignored.
+pub(crate) mod flag {
+    /// Yours did not arrive, say it again.
+    pub(crate) const AGAIN: u64 = 1;
+    /// I read compressed bodies.
+    pub(crate) const READS_DEFLATE: u64 = 2;
+    /// I take no updates: you may only read.
+    pub(crate) const TAKES_NONE: u64 = 4;
+    /// I send no updates: I only read.
+    pub(crate) const SENDS_NONE: u64 = 8;
+    /// When our contents diverge, it is not me who gives way.
+    pub(crate) const NEVER_YIELDS: u64 = 16;
+}
 
 /// The bytes of a frame are not what the protocol says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,43 +105,87 @@ impl fmt::Debug for Hash {
 /// What one side says first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
-    pub(crate) protocol: u64,
-    /// [`HELLO_AGAIN`]; unknown ones are ignored.
+    /// The newest and the oldest protocol version that it speaks.
+    pub(crate) newest: u64,
+    pub(crate) oldest: u64,
+    /// See [`flag`].
     pub(crate) flags: u64,
     pub(crate) backend: String,
     pub(crate) document: String,
+    pub(crate) replica: u64,
+    pub(crate) version: Hash,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Hello(Hello),
     Have(Hash),
-    Version { want_yours: bool, version: &'a [u8] },
-    Update(&'a [u8]),
-    Fragment { total: u64, offset: u64, part: &'a [u8] },
-    Digest { version: Hash, digest: [u8; 16] },
+    /// To repair: send everything, marked as such.
+    Version {
+        want_yours: bool,
+        repair: bool,
+        version: &'a [u8],
+    },
+    /// Updates are numbered from 1 in each direction.
+    Update {
+        number: u64,
+        body: &'a [u8],
+    },
+    Fragment {
+        number: u64,
+        total: u64,
+        offset: u64,
+        part: &'a [u8],
+    },
+    Digest {
+        version: Hash,
+        digest: [u8; 16],
+    },
     Ping,
     Pong,
-    Close { code: u64, message: String },
+    Close {
+        code: u64,
+        message: String,
+    },
+    /// Everything up to this number has been applied.
+    Ack(u64),
+    /// What is lacking begins with this number; nothing before it is still to come.
+    Answer {
+        repair: bool,
+        first: u64,
+        updates: u64,
+        bytes: u64,
+    },
+    /// Your ops contradict mine.
+    Conflict([u8; 16]),
     Unknown,
 }
 
 impl<'a> Frame<'a> {
     /// Reads exactly one frame that fills `bytes`.
     pub(crate) fn decode(bytes: &'a [u8], payload_max: usize) -> Result<Self, FrameError> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader::new(bytes);
         let kind = reader.byte("a frame's type")?;
         let length = reader.varint("a frame's length")?;
         check("a frame", length, payload_max)?;
+        let sum_at = reader.at;
+        let sum = u32::from_le_bytes(reader.array("a checksum of 4 bytes")?);
         if length != (bytes.len() - reader.at) as u64 {
             return Err(reader.malformed("as many bytes as the frame's length says"));
+        }
+        if sum != checksum(kind, &[&bytes[reader.at..]]) {
+            return Err(FrameError::Malformed { at: sum_at, expected: "the checksum of what follows: it was changed on its way" });
         }
         Ok(match kind {
             HELLO => Self::Hello(reader.hello()?),
             HAVE => Self::Have(Hash(reader.array("a hash of 16 bytes")?)),
-            VERSION => Self::Version { want_yours: reader.byte("a version's flags")? & 1 == 1, version: reader.rest() },
-            UPDATE => Self::Update(reader.rest()),
+            VERSION => {
+                let flags = reader.byte("a version's flags")?;
+                Self::Version { want_yours: flags & 1 != 0, repair: flags & 2 != 0, version: reader.rest() }
+            }
+            UPDATE => Self::Update { number: reader.varint("an update's number")?, body: reader.rest() },
             FRAGMENT => Self::Fragment {
+                number: reader.varint("an update's number")?,
                 total: reader.varint("an update's total length")?,
                 offset: reader.varint("a fragment's offset")?,
                 part: reader.rest(),
@@ -131,6 +197,14 @@ impl<'a> Frame<'a> {
                 code: reader.varint("a closing code")?,
                 message: reader.string("a closing message", CLOSE_MESSAGE_BYTES_MAX)?,
             },
+            ACK => Self::Ack(reader.varint("an update's number")?),
+            ANSWER => Self::Answer {
+                repair: reader.byte("an answer's flags")? & 1 != 0,
+                first: reader.varint("an update's number")?,
+                updates: reader.varint("a number of updates")?,
+                bytes: reader.varint("a number of bytes")?,
+            },
+            CONFLICT => Self::Conflict(reader.array("a digest of 16 bytes")?),
             _ => Self::Unknown,
         })
     }
@@ -140,23 +214,30 @@ impl<'a> Frame<'a> {
         let kind = match self {
             Self::Hello(hello) => {
                 payload.extend_from_slice(MAGIC);
-                put_varint(&mut payload, hello.protocol);
+                put_varint(&mut payload, hello.newest);
+                put_varint(&mut payload, hello.oldest);
                 put_varint(&mut payload, hello.flags);
                 put_string(&mut payload, &hello.backend);
                 put_string(&mut payload, &hello.document);
+                payload.extend_from_slice(&hello.replica.to_le_bytes());
+                payload.extend_from_slice(&hello.version.0);
                 HELLO
             }
             Self::Have(hash) => {
                 payload.extend_from_slice(&hash.0);
                 HAVE
             }
-            Self::Version { want_yours, version } => {
-                payload.push(u8::from(*want_yours));
+            Self::Version { want_yours, repair, version } => {
+                payload.push(u8::from(*want_yours) | u8::from(*repair) << 1);
                 payload.extend_from_slice(version);
                 VERSION
             }
-            Self::Update(update) => return with_header(UPDATE, &[], update),
-            Self::Fragment { total, offset, part } => {
+            Self::Update { number, body } => {
+                put_varint(&mut payload, *number);
+                return with_header(UPDATE, &payload, body);
+            }
+            Self::Fragment { number, total, offset, part } => {
+                put_varint(&mut payload, *number);
                 put_varint(&mut payload, *total);
                 put_varint(&mut payload, *offset);
                 return with_header(FRAGMENT, &payload, part);
@@ -172,6 +253,19 @@ impl<'a> Frame<'a> {
                 put_varint(&mut payload, *code);
                 put_string(&mut payload, message);
                 CLOSE
+            }
+            Self::Ack(number) => {
+                put_varint(&mut payload, *number);
+                ACK
+            }
+            Self::Answer { repair, first, updates, bytes } => {
+                payload.push(u8::from(*repair));
+                [*first, *updates, *bytes].into_iter().for_each(|number| put_varint(&mut payload, number));
+                ANSWER
+            }
+            Self::Conflict(digest) => {
+                payload.extend_from_slice(digest);
+                CONFLICT
             }
             // A type that no version defines: the receiver skips it.
             Self::Unknown => u8::MAX,
@@ -194,7 +288,7 @@ pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<u
     }
     let length = reader.varint("a frame's length")?;
     let length = check("a frame", length, payload_max)?;
-    Ok(Some(reader.at + length))
+    Ok(Some(reader.at + CHECKSUM_BYTES + length))
 }
 
 /// Refuses a length over its limit, and hands it back as a `usize` otherwise.
@@ -205,17 +299,25 @@ pub(crate) fn check(what: &'static str, bytes: u64, max: usize) -> Result<usize,
     }
 }
 
+fn checksum(kind: u8, payload: &[&[u8]]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&[kind]);
+    payload.iter().for_each(|part| sum.update(part));
+    sum.finalize()
+}
+
 fn with_header(kind: u8, head: &[u8], tail: &[u8]) -> Vec<u8> {
     let length = head.len() + tail.len();
-    let mut frame = Vec::with_capacity(1 + VARINT_BYTES_MAX + length);
+    let mut frame = Vec::with_capacity(1 + VARINT_BYTES_MAX + CHECKSUM_BYTES + length);
     frame.push(kind);
     put_varint(&mut frame, length as u64);
+    frame.extend_from_slice(&checksum(kind, &[head, tail]).to_le_bytes());
     frame.extend_from_slice(head);
     frame.extend_from_slice(tail);
     frame
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -228,17 +330,21 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn malformed(&self, expected: &'static str) -> FrameError {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(crate) fn malformed(&self, expected: &'static str) -> FrameError {
         FrameError::Malformed { at: self.at, expected }
     }
 
-    fn byte(&mut self, expected: &'static str) -> Result<u8, FrameError> {
+    pub(crate) fn byte(&mut self, expected: &'static str) -> Result<u8, FrameError> {
         let byte = *self.bytes.get(self.at).ok_or(self.malformed(expected))?;
         self.at += 1;
         Ok(byte)
@@ -251,19 +357,19 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array(&mut self, expected: &'static str) -> Result<[u8; 16], FrameError> {
-        let mut array = [0; 16];
-        array.copy_from_slice(self.take(16, expected)?);
+    fn array<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], FrameError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N, expected)?);
         Ok(array)
     }
 
-    fn rest(&mut self) -> &'a [u8] {
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
         let rest = &self.bytes[self.at..];
         self.at = self.bytes.len();
         rest
     }
 
-    fn varint(&mut self, expected: &'static str) -> Result<u64, FrameError> {
+    pub(crate) fn varint(&mut self, expected: &'static str) -> Result<u64, FrameError> {
         let start = self.at;
         let mut number = 0_u64;
         for index in 0..VARINT_BYTES_MAX {
@@ -293,10 +399,13 @@ impl<'a> Reader<'a> {
             return Err(self.malformed("the magic bytes `exo\\0`"));
         }
         Ok(Hello {
-            protocol: self.varint("a protocol version")?,
+            newest: self.varint("a protocol version")?,
+            oldest: self.varint("a protocol version")?,
             flags: self.varint("flags")?,
             backend: self.string("a backend's name", BACKEND_NAME_BYTES_MAX)?,
             document: self.string("a document's name", DOCUMENT_NAME_BYTES_MAX)?,
+            replica: u64::from_le_bytes(self.array("a replica id of 8 bytes")?),
+            version: Hash(self.array("a hash of 16 bytes")?),
         })
     }
 }
@@ -310,19 +419,26 @@ mod tests {
     fn all() -> Vec<Frame<'static>> {
         vec![
             Frame::Hello(Hello {
-                protocol: u64::MAX,
-                flags: 0,
+                newest: u64::MAX,
+                oldest: 1,
+                flags: flag::AGAIN,
                 backend: "b".repeat(BACKEND_NAME_BYTES_MAX),
                 document: "d".repeat(DOCUMENT_NAME_BYTES_MAX),
+                replica: 1 << 52,
+                version: Hash([3; 16]),
             }),
             Frame::Have(Hash([7; 16])),
-            Frame::Version { want_yours: true, version: b"v" },
-            Frame::Update(b""),
-            Frame::Fragment { total: 300, offset: 2, part: b"part" },
+            Frame::Version { want_yours: true, repair: false, version: b"v" },
+            Frame::Version { want_yours: false, repair: true, version: b"" },
+            Frame::Update { number: 1, body: b"" },
+            Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
             Frame::Digest { version: Hash([1; 16]), digest: [2; 16] },
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
+            Frame::Ack(u64::MAX),
+            Frame::Answer { repair: true, first: 1, updates: 2, bytes: 300 },
+            Frame::Conflict([4; 16]),
             Frame::Unknown,
         ]
     }
@@ -342,8 +458,8 @@ mod tests {
     #[test]
     fn a_frame_at_the_limit_passes_and_one_past_it_is_refused() {
         let update = vec![0; MAX + 1];
-        let at = Frame::Update(&update[..MAX]).encode();
-        let past = Frame::Update(&update).encode();
+        let at = Frame::Update { number: 1, body: &update[..MAX - 1] }.encode();
+        let past = Frame::Update { number: 1, body: &update[..MAX] }.encode();
         assert!(Frame::decode(&at, MAX).is_ok());
         let refused = FrameError::TooLarge { what: "a frame", bytes: 4097, bytes_max: 4096 };
         assert_eq!(Frame::decode(&past, MAX), Err(refused.clone()));
@@ -378,9 +494,18 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf8_says_where() {
-        let mut bytes = Frame::Close { code: 1, message: "abc".into() }.encode();
-        bytes[6] = 0xff;
-        let expected = FrameError::Malformed { at: 6, expected: "UTF-8" };
+        let bytes = with_header(CLOSE, &[1, 3, b'a', b'b', 0xff], &[]);
+        let expected = FrameError::Malformed { at: 10, expected: "UTF-8" };
         assert_eq!(Frame::decode(&bytes, MAX), Err(expected));
+    }
+
+    #[test]
+    fn a_changed_bit_is_noticed() {
+        let frame = Frame::Update { number: 7, body: b"some bytes" }.encode();
+        for bit in 0..frame.len() * 8 {
+            let mut changed = frame.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::decode(&changed, MAX).is_err(), "bit {bit}");
+        }
     }
 }

@@ -23,6 +23,7 @@
 //! Edits never wait for a connection: what a slow one cannot take is dropped from its queue, and what the peer lacks is
 //! computed again from the versions.
 
+mod body;
 mod config;
 mod driver;
 mod frame;
@@ -41,7 +42,7 @@ mod transport;
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};
-pub use replica::{IntoReplica, Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use transport::memory::{Memory, MemorySink, MemorySource, memory_pair};
 pub use transport::{FrameSink, FrameSource, Transport, TransportError};

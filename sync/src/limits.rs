@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-/// The protocol version that this crate speaks, sent in `Hello`.
-pub(crate) const PROTOCOL_VERSION: u64 = 1;
+/// The protocol versions that this crate speaks, sent in `Hello`.
+pub(crate) const PROTOCOL_NEWEST: u64 = 1;
+pub(crate) const PROTOCOL_OLDEST: u64 = 1;
 /// Bytes of one frame's payload, default.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
@@ -21,8 +22,20 @@ pub(crate) const BACKEND_NAME_BYTES_MAX: usize = 32;
 pub(crate) const CLOSE_MESSAGE_BYTES_MAX: usize = 512;
 /// Bytes that a LEB128 number may take.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
+/// Updates shorter than this are not compressed, default.
+pub(crate) const COMPRESS_OVER_BYTES: usize = 512;
+/// Updates, and bytes of them, that may be on their way without being acknowledged.
+pub(crate) const IN_FLIGHT_UPDATES_MAX: usize = 4096;
+pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Numbers of updates remembered that came beyond a gap.
+pub(crate) const AHEAD_MAX: usize = 1024;
+/// Updates, and bytes of them, that came and are applied in one go.
+pub(crate) const INBOX_UPDATES_MAX: usize = 1024;
+pub(crate) const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How often a session makes its replica equal to a peer whose contents differ.
+pub(crate) const REPAIRS_MAX: u32 = 3;
 /// Received updates remembered by hash, so that they are not sent back.
-pub(crate) const RECENT_UPDATES_MAX: usize = 256;
+pub(crate) const RECENT_UPDATES_MAX: usize = 2048;
 /// Local updates waiting for the connection before they are dropped and computed anew, default.
 pub(crate) const QUEUE_UPDATES_MAX: usize = 256;
 /// Bytes of local updates waiting for the connection, default.
@@ -31,6 +44,8 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const TRANSMIT_SOFT_MAX: usize = 16;
 /// Frames waiting to be sent above which nothing more is read. An honest peer never gets there.
 pub(crate) const TRANSMIT_HARD_MAX: usize = 64;
+/// Events kept for a listener that is slow to take them.
+pub(crate) const EVENTS_MAX: usize = 256;
 /// Frames received that are worked off in one go.
 pub(crate) const BATCH_FRAMES_MAX: usize = 32;
 /// A ping is sent after this long without a frame sent, default.

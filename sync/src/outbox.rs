@@ -12,6 +12,10 @@ struct Queue {
     updates: VecDeque<(Vec<u8>, Origin)>,
     bytes: usize,
     lagged: bool,
+    /// Local updates among those that were forgotten.
+    forgotten: u64,
+    /// Local updates that ever came.
+    pushed: u64,
 }
 
 /// What the connection takes in one go.
@@ -20,6 +24,8 @@ pub(crate) struct Taken {
     pub(crate) updates: Vec<(Vec<u8>, Origin)>,
     /// Updates were dropped; those that follow need the versions exchanged first.
     pub(crate) lagged: bool,
+    /// How many of the dropped ones were local.
+    pub(crate) forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -38,12 +44,18 @@ impl Outbox {
     /// Never waits for the connection.
     pub(crate) fn push(&self, update: &[u8], origin: Origin) {
         let mut queue = self.lock();
+        let local = u64::from(origin == Origin::Local);
+        queue.pushed += local;
         let full = queue.updates.len() >= self.updates_max || queue.bytes.saturating_add(update.len()) > self.bytes_max;
         if full {
-            *queue = Queue { lagged: true, ..Queue::default() };
+            let waited = queue.updates.iter().filter(|(_, origin)| *origin == Origin::Local).count() as u64;
+            let forgotten = queue.forgotten + waited + local;
+            *queue = Queue { lagged: true, forgotten, pushed: queue.pushed, ..Queue::default() };
         } else if !queue.lagged {
             queue.bytes += update.len();
             queue.updates.push_back((update.to_vec(), origin));
+        } else {
+            queue.forgotten += local;
         }
         drop(queue);
         self.filled.notify_one();
@@ -66,7 +78,12 @@ impl Outbox {
         let count = queue.updates.len().min(updates_max);
         let updates: Vec<_> = queue.updates.drain(..count).collect();
         queue.bytes -= updates.iter().map(|(update, _)| update.len()).sum::<usize>();
-        Taken { updates, lagged: std::mem::take(&mut queue.lagged) }
+        Taken { updates, lagged: std::mem::take(&mut queue.lagged), forgotten: std::mem::take(&mut queue.forgotten) }
+    }
+
+    /// How many local updates ever came.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.lock().pushed
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -93,6 +110,8 @@ mod tests {
         outbox.push(b"e", Origin::Local);
         let taken = outbox.take(9);
         assert!(taken.updates.is_empty() && taken.lagged);
+        // One of those before it was taken, one was not this replica's own.
+        assert_eq!((taken.forgotten, outbox.pushed()), (3, 4));
         outbox.push(&[0; 101], Origin::Local);
         assert!(outbox.take(9).lagged);
         outbox.push(b"f", Origin::Local);

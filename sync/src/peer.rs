@@ -1,12 +1,14 @@
 //! A replica's connection to one other replica.
 
 use crate::config::Config;
-use crate::driver::{Start, drive};
+use crate::driver::{Listening, Reports, Start, drive};
+use crate::outbox::Outbox;
 use crate::replica::IntoReplica;
-use crate::session::{CloseReason, Role, Session};
+use crate::session::{CloseReason, Event, Role, Session};
 use crate::transport::Transport;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 #[cfg(feature = "quic")]
 use crate::session::CloseCode;
@@ -22,15 +24,26 @@ pub enum Status {
     /// The peer has not answered yet.
     Connecting,
     /// The two replicas differ, or may.
-    CatchingUp,
+    CatchingUp {
+        /// Bytes that have come of what this replica lacked.
+        received: u64,
+        /// Bytes of that in all; 0 while it is not known.
+        total: u64,
+    },
     /// Both have the same version, and said so.
     Live,
-    /// Both have the same version and different contents. Please report it: it means that a replica id was used twice, or a bug.
+    /// Both have the same version and different contents: a replica id was used twice, or there is a bug. One of the two is about to
+    /// take over the other's document; see [`Event::Repaired`].
     Diverged {
         /// This replica's digest.
         ours: [u8; 16],
         /// The peer's.
         theirs: [u8; 16],
+    },
+    /// The same, and nothing is being done about it.
+    Unrepaired {
+        /// Why not.
+        message: String,
     },
     /// It is over; nothing follows.
     Closed {
@@ -46,13 +59,11 @@ pub enum LiveError {
     /// The connection ended first.
     #[error("not level with the peer: {0}")]
     Closed(CloseReason),
-    /// The versions are equal, the contents are not.
-    #[error("the contents differ although the versions are equal ({ours:02x?} here, {theirs:02x?} there)")]
-    Diverged {
-        /// This replica's digest.
-        ours: [u8; 16],
-        /// The peer's.
-        theirs: [u8; 16],
+    /// The versions are equal, the contents are not, and it cannot be helped.
+    #[error("the contents differ although the versions are equal: {message}")]
+    Unrepaired {
+        /// Why it cannot.
+        message: String,
     },
 }
 
@@ -123,6 +134,9 @@ pub enum ConnectError {
 #[must_use = "dropping a peer ends its connection"]
 pub struct Peer {
     status: watch::Receiver<Status>,
+    events: broadcast::Sender<Event>,
+    acknowledged: watch::Receiver<u64>,
+    outbox: Arc<Outbox>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -177,14 +191,21 @@ impl Peer {
     /// ```
     pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
         let replica = replica.into_replica();
-        let (status, watching) = watch::channel(Status::Connecting);
         let (stop, stopped) = oneshot::channel();
-        let backend = replica.backend();
-        let session = Session::new(config.clone(), role, backend, document, Duration::ZERO);
-        let start = Start { config, session, replica, status, stop: stopped, first: None };
+        let reports = Reports::new();
+        let outbox = Listening::to(replica.as_ref(), &config);
+        let peer = Self {
+            status: reports.status.subscribe(),
+            events: reports.events.clone(),
+            acknowledged: reports.acknowledged.subscribe(),
+            outbox: Arc::clone(&outbox.outbox),
+            stop: Some(stop),
+        };
+        let session = Session::new(config.clone(), role, document, replica.as_ref(), Duration::ZERO);
+        let start = Start { config, session, replica, reports, outbox, stop: stopped, first: None };
         let (sink, source) = transport.split();
         tokio::spawn(drive(start, sink, source));
-        Self { status: watching, stop: Some(stop) }
+        peer
     }
 
     /// How the connection stands, now and from now on.
@@ -192,14 +213,34 @@ impl Peer {
         self.status.clone()
     }
 
+    /// What happens from now on. A receiver that is slow to take events misses the oldest ones.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Waits until the peer has said to have every change that was made here before the call, while this connection lasts.
+    ///
+    /// # Errors
+    /// The connection ended first. What it did not take is sent by the next one.
+    pub async fn flush(&self) -> Result<(), LiveError> {
+        let wanted = self.outbox.pushed();
+        let mut acknowledged = self.acknowledged.clone();
+        let done = async { acknowledged.wait_for(|updates| *updates >= wanted).await.is_ok() };
+        tokio::select! {
+            biased;
+            true = done => Ok(()),
+            reason = self.closed() => Err(LiveError::Closed(reason)),
+        }
+    }
+
     /// Waits until both replicas are level. An edit made before the call may be in flight still when the two were level before it:
     /// it is a statement about what both sides last announced.
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
-        let decided = status.wait_for(|status| !matches!(status, Status::Connecting | Status::CatchingUp)).await;
+        let decided = status.wait_for(|status| matches!(status, Status::Live | Status::Unrepaired { .. } | Status::Closed { .. })).await;
         match decided.as_deref() {
             Ok(Status::Closed { reason }) => Err(LiveError::Closed(reason.clone())),
-            Ok(Status::Diverged { ours, theirs }) => Err(LiveError::Diverged { ours: *ours, theirs: *theirs }),
+            Ok(Status::Unrepaired { message }) => Err(LiveError::Unrepaired { message: message.clone() }),
             Ok(_) => Ok(()),
             Err(_) => Err(LiveError::Closed(ended())),
         }

@@ -15,8 +15,11 @@ pub enum Origin {
 
 /// A replica would not take an update, or could not make one. Nothing was applied.
 #[derive(Debug, thiserror::Error)]
-#[error("the replica refused: {0}")]
-pub struct Refusal(Box<dyn Error + Send + Sync>);
+#[error("the replica refused: {cause}")]
+pub struct Refusal {
+    cause: Box<dyn Error + Send + Sync>,
+    contradiction: bool,
+}
 
 impl Refusal {
     /// Takes over what the replica's own error says.
@@ -26,7 +29,17 @@ impl Refusal {
     /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
     /// ```
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(cause.into())
+        Self { cause: cause.into(), contradiction: false }
+    }
+
+    /// The same, where the ops contradict those that the replica has: an id and a number with two contents. Sessions can mend that.
+    pub fn contradiction(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: cause.into(), contradiction: true }
+    }
+
+    /// Whether it is a contradiction.
+    pub fn is_contradiction(&self) -> bool {
+        self.contradiction
     }
 }
 
@@ -36,6 +49,15 @@ pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;
 /// Ends a listener's registration when it is dropped.
 pub type UpdateGuard = Box<dyn Send + Sync>;
 
+/// A peer's document, being put together to take the place of the replica's own: see [`exostate::Store::repair`].
+pub trait Repair: Send {
+    /// Takes a piece of it, as [`Replica::updates_since`] gave them there. The bytes are untrusted.
+    fn apply(&mut self, update: &[u8]) -> Result<(), Refusal>;
+
+    /// Takes it over, puts back what only the replica's own had, and says what competed. Listeners get what was put back, as local updates.
+    fn finish(self: Box<Self>) -> Result<Vec<exostate::Competed>, Refusal>;
+}
+
 /// One replica of one document, as a session sees it.
 ///
 /// Every method may be called from several threads at once. `version`, `updates_since` and `apply` may take
@@ -44,19 +66,35 @@ pub trait Replica: Send + Sync + 'static {
     /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each other.
     fn backend(&self) -> &'static str;
 
+    /// The replica's id, which no other has. It may change once, when a [`Repair`] is finished.
+    fn replica(&self) -> u64;
+
     /// What the replica has seen, encoded. Two replicas that hold the same operations **must** return the same
     /// bytes, as sessions compare hashes of them; for yrs this is the state vector (sorted) and a hash of the delete set,
     /// for automerge the sorted heads. Operations that only wait behind a missing one do not count.
     fn version(&self) -> Vec<u8>;
 
     /// Updates, to be applied in this order, with at least every operation that `version` lacks, each small enough for
-    /// [`Replica::apply`] of a peer. `version` comes from the peer and is untrusted.
+    /// [`Replica::apply`] of a peer. `version` comes from the peer and is untrusted; an empty one is that of a replica without any.
     ///
     /// They must not include less because another thread commits meanwhile: whatever was committed when the call began is in them.
     fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal>;
 
     /// Imports untrusted bytes. It guards itself, never panics, and is idempotent: an update that is already there, or arrives twice, changes nothing.
     fn apply(&self, update: &[u8]) -> Result<(), Refusal>;
+
+    /// Imports several updates as if they were one: all, or on an error none. Left out, they are applied one by one.
+    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        updates.iter().try_for_each(|update| self.apply(update))
+    }
+
+    /// Begins to take over a peer's document. `None`, as where it is left out: this replica cannot, and a divergence stays.
+    fn repair(&self) -> Option<Box<dyn Repair>> {
+        None
+    }
+
+    /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing.
+    fn forget_pending(&self) {}
 
     /// A hash of the canonical content, at constant cost.
     fn digest(&self) -> [u8; 16];

@@ -1,10 +1,9 @@
 //! Serves documents over QUIC. A document's connections all hang on one replica, so that what one peer sends reaches the others.
 
 use crate::config::Config;
-use crate::driver::{Start, drive};
+use crate::driver::{Listening, Reports, Start, drive};
 use crate::frame::Frame;
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT, INCOMING_MAX};
-use crate::peer::Status;
 use crate::replica::{IntoReplica, Replica};
 use crate::session::{CloseCode, Role, Session};
 use crate::ticket::{Ticket, TicketError, check_document};
@@ -16,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -212,12 +211,10 @@ async fn converse(quic: Quic, shared: Arc<Shared>) {
         return refuse(&mut sink, CloseCode::UnknownDocument, &message).await;
     };
     let (replica, config) = (Arc::clone(replica), shared.config.clone());
-    let backend = replica.backend();
-    let role = Role::Responder;
-    let session = Session::new(config.clone(), role, backend, &document, Duration::ZERO);
-    let (status, _watching) = watch::channel(Status::Connecting);
+    let outbox = Listening::to(replica.as_ref(), &config);
+    let session = Session::new(config.clone(), Role::Responder, &document, replica.as_ref(), Duration::ZERO);
     let (_stop, stop) = oneshot::channel();
-    let start = Start { config, session, replica, status, stop, first: Some(first) };
+    let start = Start { config, session, replica, reports: Reports::new(), outbox, stop, first: Some(first) };
     drive(start, sink, source).await;
 }
 

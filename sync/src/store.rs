@@ -3,13 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use exostate::{Backend, State, Store, Version};
+use exostate::{ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version};
 
-use crate::replica::{IntoReplica, Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+use crate::replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
 
 impl<S: State, B: Backend> Replica for Store<S, B> {
     fn backend(&self) -> &'static str {
         B::NAME
+    }
+
+    fn replica(&self) -> u64 {
+        Store::replica(self).get()
     }
 
     fn version(&self) -> Vec<u8> {
@@ -17,14 +21,27 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     }
 
     fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
-        let version = Version::from_bytes(version).map_err(Refusal::new)?;
+        let version = match version.is_empty() {
+            true => Store::<S, B>::new().version(),
+            false => Version::from_bytes(version).map_err(Refusal::new)?,
+        };
         Store::updates_since(self, &version).map_err(Refusal::new)
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        // A watcher that panics is called here, when the update is applied: that is not the peer's fault.
-        let applied = catch_unwind(AssertUnwindSafe(|| Store::apply(self, update)));
-        applied.map_or(Ok(()), |applied| applied.map(drop).map_err(Refusal::new))
+        without_watchers(|| Store::apply(self, update).map(drop))
+    }
+
+    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        without_watchers(|| Store::apply_all(self, updates).map(drop))
+    }
+
+    fn repair(&self) -> Option<Box<dyn Repair>> {
+        Some(Box::new(Store::repair(self)))
+    }
+
+    fn forget_pending(&self) {
+        Store::forget_pending(self);
     }
 
     fn digest(&self) -> [u8; 16] {
@@ -33,13 +50,37 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
 
     fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
         Box::new(Store::on_update(self, move |update| {
-            let origin = if update.origin == exostate::Origin::Local { Origin::Local } else { Origin::Remote };
+            let origin = if update.origin == exostate::Origin::Remote { Origin::Remote } else { Origin::Local };
             listener(update.bytes, origin);
         }))
     }
 
     fn has_pending(&self) -> bool {
         self.pending().0 > 0
+    }
+}
+
+impl<S: State, B: Backend> Repair for exostate::Repair<S, B> {
+    fn apply(&mut self, update: &[u8]) -> Result<(), Refusal> {
+        exostate::Repair::apply(self, update).map(drop).map_err(refusal)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Competed>, Refusal> {
+        let mut competed = Vec::new();
+        without_watchers(|| exostate::Repair::finish(*self).map(|found| competed = found))?;
+        Ok(competed)
+    }
+}
+
+/// A watcher that panics is called here, when an update is applied: that is not the peer's fault.
+fn without_watchers(work: impl FnOnce() -> Result<(), ApplyError>) -> Result<(), Refusal> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(())).map_err(refusal)
+}
+
+fn refusal(error: ApplyError) -> Refusal {
+    match error {
+        ApplyError::Import(ImportError::Backend(BackendError::Contradicted(_))) => Refusal::contradiction(error),
+        error => Refusal::new(error),
     }
 }
 

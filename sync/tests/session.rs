@@ -26,7 +26,7 @@ impl Side {
         let guard = replica.on_update(Box::new(move |update, origin| {
             listener.lock().expect("no panic").push_back((update.to_vec(), origin));
         }));
-        let session = Session::new(config, role, replica.backend(), document, Duration::ZERO);
+        let session = Session::new(config, role, document, replica.as_ref(), Duration::ZERO);
         let (replica, events) = (Arc::clone(replica), Vec::new());
         Self { session, replica, queue, events, _guard: guard }
     }
@@ -121,7 +121,7 @@ fn filled(id: u64, count: u8) -> Arc<Mock> {
 fn equal_replicas_go_live_without_exchanging_versions() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run().assert_level();
-    assert_eq!(pair.sides[0].events, [Event::Connected, Event::Live]);
+    assert_eq!(pair.sides[0].events, [Event::Connected { replica: 2 }, Event::Live]);
     assert_eq!((pair.count(3), pair.count(4)), (0, 0));
 }
 
@@ -199,7 +199,9 @@ fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
 #[test]
 fn large_updates_travel_in_fragments_and_are_bounded() {
     let right = Mock::new(2);
-    right.add(&vec![7; 200_000]);
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..200_000).map(|_| random.u8(..)).collect();
+    right.add(&noise);
     let mut pair = Pair::new(&Mock::new(1), &right);
     pair.run().assert_level();
     assert_eq!(pair.count(5), 4);
@@ -208,15 +210,16 @@ fn large_updates_travel_in_fragments_and_are_bounded() {
     let mut pair = Pair::with(&Mock::new(1), &right, config);
     pair.run();
     let reason = pair.sides[0].closed().expect("refused").to_string();
-    assert!(reason.contains("an update of 200024 bytes is over the limit of 100000"), "{reason}");
+    assert!(reason.contains("an update of 200025 bytes is over the limit"), "{reason}");
     assert!(matches!(pair.sides[1].closed(), Some(CloseReason::Remote { .. })));
 }
 
 #[test]
 fn equal_versions_with_different_contents_are_reported_by_both() {
-    let (left, right) = (Mock::new(1), Mock::new(1));
-    left.add(b"one");
-    right.add(b"other");
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    // Two ops of one id and number.
+    left.apply(&Mock::new(7).add(b"one")).expect("fits");
+    right.apply(&Mock::new(7).add(b"other")).expect("fits");
     let mut pair = Pair::new(&left, &right);
     pair.run();
     let (ours, theirs) = (left.digest(), right.digest());
@@ -246,7 +249,7 @@ fn dropped_updates_are_computed_anew() {
     (0..9).for_each(|n| drop(pair.sides[0].replica.add(&[n])));
     pair.sides[0].queue.lock().expect("no panic").clear();
     let Side { session, replica, .. } = &mut pair.sides[0];
-    session.handle_lagged(replica.as_ref());
+    session.handle_lagged(9, replica.as_ref());
     pair.run().assert_level();
     assert_eq!(pair.sides[1].replica.len(), 11);
 }
@@ -299,13 +302,13 @@ fn unknown_frames_are_skipped_and_malformed_ones_say_where() {
     let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
     pair.run();
     let Side { session, replica, .. } = &mut pair.sides[0];
-    session.handle_bytes(Duration::ZERO, &[200, 2, 1, 2], replica.as_ref());
+    session.handle_bytes(Duration::ZERO, &support::framed(200, &[1, 2]), replica.as_ref());
     pair.run().assert_level();
     let Side { session, replica, .. } = &mut pair.sides[0];
-    session.handle_bytes(Duration::ZERO, &[2, 3, 1, 2, 3], replica.as_ref());
+    session.handle_bytes(Duration::ZERO, &support::framed(2, &[1, 2, 3]), replica.as_ref());
     pair.run();
     let reason = pair.sides[0].closed().expect("closed").to_string();
-    assert!(reason.contains("byte 2 of a frame: expected a hash of 16 bytes"), "{reason}");
+    assert!(reason.contains("byte 6 of a frame: expected a hash of 16 bytes"), "{reason}");
     assert_eq!(replica_len(&pair), (1, 1));
 }
 
@@ -315,10 +318,7 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
 
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
-    let well_framed = (0..12_u8, bytes()).prop_map(|(kind, payload)| {
-        let length = u8::try_from(payload.len()).expect("under 64");
-        [vec![kind, length], payload].concat()
-    });
+    let well_framed = (0..15_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));
     prop_oneof![bytes(), well_framed]
 }
 

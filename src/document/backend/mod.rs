@@ -34,6 +34,10 @@ pub enum BackendError {
     /// The bytes do not decode, or contradict what the document holds.
     #[error("the backend refused the bytes: {0}")]
     Refused(String),
+    /// An op has the id and the number of one that the document has, and is another: the replica id was used twice. See
+    /// [`Store::repair`](crate::Store::repair). On yrs such an op cannot be told from one that is known; digests find it.
+    #[error("an op contradicts one that the document has: {0}")]
+    Contradicted(String),
     /// The bytes are a document that was not made by exostate.
     #[error("the document does not have the layout of exostate: {0}")]
     Layout(&'static str),

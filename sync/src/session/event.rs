@@ -3,11 +3,14 @@
 use crate::frame::FrameError;
 
 /// Something that the application or the driver may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// The peer speaks the same protocol about the same document.
-    Connected,
+    Connected {
+        /// The peer's replica id.
+        replica: u64,
+    },
     /// Both sides have the same version, and both said so.
     Live,
     /// The versions differ again, after [`Event::Live`].
@@ -17,12 +20,35 @@ pub enum Event {
         /// Its length.
         bytes: usize,
     },
-    /// The versions are equal and the contents are not.
+    /// A part of what this replica lacks has come.
+    Progress {
+        /// Bytes that have come.
+        received: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The peer has these local updates: the first so many of those handed over.
+    Acknowledged {
+        /// How many.
+        updates: u64,
+    },
+    /// The versions are equal and the contents are not, or the ops contradict each other: a replica id was used twice, or there is a
+    /// bug. One side is going to make itself equal to the other.
     Diverged {
         /// This replica's digest.
         ours: [u8; 16],
         /// The peer's.
         theirs: [u8; 16],
+    },
+    /// This replica took over the peer's document, and put back on top what only its own had.
+    Repaired {
+        /// Where both had something, and what became of it.
+        competed: Vec<exostate::Competed>,
+    },
+    /// The two sides stay different: none gave way, or this replica could not take over the peer's document.
+    RepairFailed {
+        /// Why.
+        message: String,
     },
     /// The conversation is over; nothing follows.
     Closed {
@@ -52,6 +78,21 @@ pub enum CloseReason {
         /// The time-out.
         after: std::time::Duration,
     },
+    /// The peer gave signs of life, but no acknowledgement and nothing of what it had announced.
+    #[error("the peer is stuck: nothing of what it owes came for {after:?}")]
+    Stalled {
+        /// For how long.
+        after: std::time::Duration,
+    },
+    /// The peer has the same replica id: a copy of this one's bytes went on under its id.
+    #[error("the peer has the same replica id, {replica:x}: open a copy under a fresh one")]
+    SameReplica {
+        /// The id.
+        replica: u64,
+    },
+    /// The peer sent an update though this side takes none.
+    #[error("the document is read-only here")]
+    ReadOnly,
     /// The peer sent bytes that are no frame, or too many.
     #[error("the peer broke the protocol: {0}")]
     Protocol(FrameError),
@@ -95,6 +136,12 @@ pub enum CloseCode {
     TimedOut,
     /// The replica refused an update.
     Refused,
+    /// Both sides have the same replica id.
+    SameReplica,
+    /// The side takes no updates.
+    ReadOnly,
+    /// The side closes down, or has too much to do: come again later.
+    Unavailable,
     /// A code of a later version.
     Other(u64),
 }
@@ -108,6 +155,9 @@ impl CloseCode {
             Self::Incompatible => 3,
             Self::TimedOut => 4,
             Self::Refused => 5,
+            Self::SameReplica => 6,
+            Self::ReadOnly => 7,
+            Self::Unavailable => 8,
             Self::Other(code) => code,
         }
     }
@@ -120,6 +170,9 @@ impl CloseCode {
             3 => Self::Incompatible,
             4 => Self::TimedOut,
             5 => Self::Refused,
+            6 => Self::SameReplica,
+            7 => Self::ReadOnly,
+            8 => Self::Unavailable,
             other => Self::Other(other),
         }
     }
@@ -137,7 +190,9 @@ impl CloseReason {
         match self {
             Self::Local => Some(CloseCode::Done),
             Self::Remote { .. } | Self::Lost { .. } => None,
-            Self::TimedOut { .. } => Some(CloseCode::TimedOut),
+            Self::TimedOut { .. } | Self::Stalled { .. } => Some(CloseCode::TimedOut),
+            Self::SameReplica { .. } => Some(CloseCode::SameReplica),
+            Self::ReadOnly => Some(CloseCode::ReadOnly),
             Self::Protocol(_) => Some(CloseCode::Protocol),
             Self::Incompatible { .. } => Some(CloseCode::Incompatible),
             Self::Refused { .. } => Some(CloseCode::Refused),

@@ -1,26 +1,34 @@
 //! One document's conversation with one peer, as a state machine without IO, clock or chance.
 //!
 //! It promises: whatever arrives, in whatever order, however often, nothing panics and nothing that a replica holds is
-//! lost; two sides whose frames get through end with equal versions. A dropped connection is resumed by a new session.
+//! lost; two sides whose frames get through end with equal versions and equal contents. A dropped connection is resumed by a new
+//! session.
 //!
-//! How it works: both sides say `Hello` and then the hash of their version. If the hashes are equal, updates stream
-//! at once. If not, the side that connected sends its whole version; the other answers with an update that holds
-//! what it lacks and with its own version, and gets an update back. Local updates are held while versions travel, as the
-//! answer contains them, and stream afterwards. After every batch each side announces the hash of its new version; once both
-//! announced the same, the session is live and the digests of the contents are compared.
-//! What gets lost all the same (a gap, a silent peer) is asked for again with the whole version.
+//! How it works, in short (the long form, with the bytes, is `docs/protocol.md`): both sides say `Hello` with the hash of their
+//! version. If the hashes are equal, updates stream at once. If not, the side that connected sends its whole version; the other
+//! answers with updates that hold what it lacks and with its own version, and gets updates back. Local updates are held while
+//! versions travel, as the answer contains them, and stream afterwards, numbered and acknowledged. After every batch each side
+//! announces the hash of its new version; once both announced the same, the session is live and the digests of the contents are
+//! compared. Where these differ, one side makes itself equal to the other. What gets lost all the same (a gap, a silent peer)
+//! is asked for again with the whole version.
 
+mod delivery;
 mod event;
+mod exchange;
 mod outgoing;
 mod receive;
+mod repair;
 
 pub use event::{CloseCode, CloseReason, Event};
 
 use crate::config::Config;
-use crate::frame::{Frame, FrameError, HELLO_AGAIN, Hash, Hello};
-use crate::limits::{PROTOCOL_VERSION, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
+use crate::frame::{Frame, Hash, Hello, flag};
+use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
 use crate::replica::{Origin, Replica};
-use outgoing::{Latest, Outgoing};
+use delivery::{Received, Sent};
+use outgoing::{Latest, Leaving, Outgoing};
+use receive::{Assembly, Inbox};
+use repair::Repairing;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -34,11 +42,13 @@ pub enum Role {
     Responder,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The peer's `Hello` is awaited.
-    Greeting,
-    /// Our hash is announced, the peer's is awaited or differs.
+    /// The peer's `Hello` is awaited; ours announced this version.
+    Greeting {
+        ours: Hash,
+    },
+    /// The versions differ, and the peer asks first.
     Comparing {
         ours: Hash,
     },
@@ -51,19 +61,13 @@ enum Phase {
     Closed,
 }
 
-#[derive(Debug)]
-struct Assembly {
-    total: usize,
-    bytes: Vec<u8>,
-}
-
 /// The conversation of two replicas about one document.
 ///
 /// A driver repeats, in this order:
 ///
 /// 1. any number of [`handle_bytes`](Self::handle_bytes), [`handle_update`](Self::handle_update),
 ///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and [`close`](Self::close);
-/// 2. [`settle`](Self::settle) once;
+/// 2. [`settle`](Self::settle) once: what came is applied here, in one go;
 /// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames;
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
 /// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the replica, that time.
@@ -75,52 +79,92 @@ pub struct Session {
     config: Config,
     role: Role,
     hello: Hello,
+    /// What the peer's `Hello` said of itself.
+    their_flags: u64,
     phase: Phase,
     /// Updates were held back that no version sent so far contains.
     missed: bool,
     live: bool,
     theirs: Option<Hash>,
     announced: Option<Hash>,
-    gap_asked: Option<Hash>,
+    /// When what a gap showed to be missing was asked for last, and at which version of ours.
+    gap_asked: Option<(Duration, Hash)>,
+    /// Our version and theirs when something seemed to be lost last.
+    asked_at: Option<(Hash, Hash)>,
     our_digest: Option<(Hash, [u8; 16])>,
     their_digest: Option<(Hash, [u8; 16])>,
     divergence_told: Option<Hash>,
     recent: VecDeque<Hash>,
     assembly: Option<Assembly>,
+    inbox: Inbox,
+    received: Received,
+    /// Updates of the answer that is on its way, and bytes: to come, and in all.
+    answer: receive::Answer,
     outgoing: Outgoing,
+    sent: Sent,
+    /// Local updates handed over, and how many of the first of them the peer is known to have.
+    handed: u64,
+    acknowledged: u64,
+    repair: Repairing,
     events: VecDeque<Event>,
+    now: Duration,
     received_at: Duration,
     sent_at: Duration,
+    /// When something that was waited for came last.
+    progress_at: Duration,
     /// Something other than a sign of life came since the last ping.
     heard: bool,
+    /// Something waited at the last ping although all was level.
+    orphans: bool,
 }
 
 impl Session {
     /// Starts a conversation about `document`, whose `Hello` is ready to be sent.
-    pub fn new(config: Config, role: Role, backend: &str, document: &str, now: Duration) -> Self {
-        let hello = Hello { protocol: PROTOCOL_VERSION, flags: 0, backend: backend.to_owned(), document: document.to_owned() };
+    pub fn new(config: Config, role: Role, document: &str, replica: &dyn Replica, now: Duration) -> Self {
+        let version = Hash::of(&replica.version());
+        let hello = Hello {
+            newest: PROTOCOL_NEWEST,
+            oldest: PROTOCOL_OLDEST,
+            flags: config.flags(),
+            backend: replica.backend().to_owned(),
+            document: document.to_owned(),
+            replica: replica.replica(),
+            version,
+        };
         let mut outgoing = Outgoing::default();
         outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
         Self {
             config,
             role,
             hello,
-            phase: Phase::Greeting,
+            their_flags: 0,
+            phase: Phase::Greeting { ours: version },
             missed: false,
             live: false,
             theirs: None,
-            announced: None,
+            announced: Some(version),
             gap_asked: None,
+            asked_at: None,
             our_digest: None,
             their_digest: None,
             divergence_told: None,
             recent: VecDeque::new(),
             assembly: None,
+            inbox: Inbox::default(),
+            received: Received::default(),
+            answer: receive::Answer::default(),
             outgoing,
+            sent: Sent::default(),
+            handed: 0,
+            acknowledged: 0,
+            repair: Repairing::default(),
             events: VecDeque::new(),
+            now,
             received_at: now,
             sent_at: now,
+            progress_at: now,
             heard: false,
+            orphans: false,
         }
     }
 
@@ -129,7 +173,7 @@ impl Session {
         &self.hello.document
     }
 
-    /// Whether both sides last announced the same version.
+    /// Whether both sides are level: they last announced the same version, or, where one of them only reads, the reader has all.
     pub fn is_live(&self) -> bool {
         self.live
     }
@@ -144,15 +188,24 @@ impl Session {
         self.outgoing.len() > 0
     }
 
-    /// Whether every update handed over has been polled for sending.
+    /// How many local updates were handed over, those included that [`handle_lagged`](Self::handle_lagged) counted.
+    pub fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// How many of these, counted from the first, the peer has said to have.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Whether the peer is known to have every update handed over, or will never take any.
     pub fn is_flushed(&self) -> bool {
-        let sending = self.phase == Phase::Streaming && !self.missed;
-        (sending || self.is_closed()) && self.outgoing.len() == 0
+        self.is_closed() || self.acknowledged == self.handed || self.is_mute() && !self.is_greeting()
     }
 
     /// Whether a driver should take local updates now; if not, it lets them wait in its bounded queue.
     pub fn wants_updates(&self) -> bool {
-        self.outgoing.len() < TRANSMIT_SOFT_MAX
+        self.outgoing.len() < TRANSMIT_SOFT_MAX && self.sent.has_room()
     }
 
     /// Whether a driver should read frames now. An honest peer never makes this false.
@@ -162,20 +215,23 @@ impl Session {
 
     /// Takes an update that the replica committed, its own or an imported one. Those that came from this peer are recognised and dropped.
     pub fn handle_update(&mut self, update: &[u8], origin: Origin) {
+        self.handed += u64::from(origin == Origin::Local);
         match self.phase {
-            // The version that is announced after the greeting contains it.
-            Phase::Greeting | Phase::Closed => {}
+            Phase::Closed => {}
+            _ if self.is_mute() && !self.is_greeting() => {}
             _ if origin == Origin::Remote && self.recent.contains(&Hash::of(update)) => {}
-            Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
-            Phase::Streaming => self.outgoing.push_update(update.to_vec()),
+            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
+            Phase::Streaming => self.outgoing.push_update(update.to_vec(), self.handed),
         }
     }
 
-    /// Says that updates of the replica were dropped on their way here: the versions are exchanged again.
-    pub fn handle_lagged(&mut self, replica: &dyn Replica) {
+    /// Says that updates of the replica were dropped on their way here, `local` of them its own: the versions are exchanged again.
+    pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
+        self.handed += local;
         match self.phase {
-            Phase::Greeting | Phase::Closed => {}
-            Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
+            Phase::Closed => {}
+            _ if self.is_mute() && !self.is_greeting() => {}
+            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
             Phase::Streaming => self.exchange(replica),
         }
     }
@@ -185,24 +241,43 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if now >= self.received_at + self.config.idle_timeout {
-            let after = self.config.idle_timeout;
+        self.now = now;
+        let after = self.config.idle_timeout;
+        if now >= self.received_at + after {
             return self.shut(CloseReason::TimedOut { after });
+        }
+        if !self.waits() {
+            self.progress_at = now;
+        } else if now >= self.progress_at + after + self.config.keep_alive {
+            return self.shut(CloseReason::Stalled { after: now - self.progress_at });
         }
         if now < self.sent_at + self.config.keep_alive {
             return;
         }
         self.sent_at = now;
-        if self.phase == Phase::Greeting {
-            let hello = Hello { flags: HELLO_AGAIN, ..self.hello.clone() };
+        if self.is_greeting() {
+            let hello = Hello { flags: self.hello.flags | flag::AGAIN, ..self.hello.clone() };
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(hello));
         } else if self.live || self.heard {
             self.heard = false;
             self.outgoing.push_latest(Latest::Ping, &Frame::Ping);
+            self.drop_orphans(replica);
         } else {
-            self.gap_asked = None;
-            self.exchange(replica);
+            self.ask_again(replica);
         }
+    }
+
+    /// Forgets what still waits a while after everything is level: what it stands on was lost with a replica that crashed.
+    fn drop_orphans(&mut self, replica: &dyn Replica) {
+        let waits = self.live && replica.has_pending();
+        if std::mem::replace(&mut self.orphans, waits) && waits {
+            replica.forget_pending();
+        }
+    }
+
+    /// Whether the peer owes something: an acknowledgement, or the rest of an answer.
+    fn waits(&self) -> bool {
+        !self.sent.is_empty() || self.answer.is_coming() || matches!(self.phase, Phase::Exchanging { .. })
     }
 
     /// Ends the conversation; what is queued is sent first.
@@ -215,34 +290,26 @@ impl Session {
         self.shut(CloseReason::Lost { message: message.to_owned() });
     }
 
-    /// Looks at the replica once after a batch of `handle_*` calls, and announces what changed.
+    /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces what changed.
     pub fn settle(&mut self, replica: &dyn Replica) {
-        if matches!(self.phase, Phase::Greeting | Phase::Closed) {
+        if let Err(reason) = self.import(replica) {
+            self.shut(reason);
+        }
+        if self.is_greeting() || self.is_closed() {
             return;
         }
-        let version = replica.version();
-        let ours = Hash::of(&version);
-        if self.announced != Some(ours) {
-            self.announce(ours);
+        if let Some(number) = self.received.take_ack() {
+            self.outgoing.push_latest(Latest::Ack, &Frame::Ack(number));
         }
-        let level = self.theirs == Some(ours);
-        if !level && self.gap_asked != Some(ours) && replica.has_pending() {
-            self.gap_asked = Some(ours);
-            self.send_version(&version, false);
-        }
-        let live = level && self.phase == Phase::Streaming && !self.missed;
-        if live != self.live {
-            self.live = live;
-            self.events.push_back(if live { Event::Live } else { Event::Behind });
-        }
-        if live {
-            self.compare_digests(ours, replica);
-        }
+        self.compare(replica);
     }
 
     /// The next frame to send.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Vec<u8>> {
-        let frame = self.outgoing.pop(self.config.frame_bytes_max)?;
+        let reads = self.their_flags & flag::READS_DEFLATE != 0;
+        let compress_over = reads.then_some(self.config.compress_over).flatten();
+        let leaving = Leaving { frame_bytes_max: self.config.frame_bytes_max, compress_over };
+        let frame = self.outgoing.pop(leaving, &mut self.sent)?;
         self.sent_at = now;
         Some(frame)
     }
@@ -272,50 +339,22 @@ impl Session {
         self.phase = Phase::Closed;
         self.live = false;
         self.assembly = None;
+        self.inbox = Inbox::default();
+        self.repair = Repairing::default();
         self.events.push_back(Event::Closed { reason });
     }
 
-    fn announce(&mut self, ours: Hash) {
-        self.announced = Some(ours);
-        self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
+    fn is_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting { .. })
     }
 
-    /// Sends our version and waits for the peer's, so that each side can send what the other lacks.
-    fn exchange(&mut self, replica: &dyn Replica) {
-        let version = replica.version();
-        self.missed = false;
-        self.phase = Phase::Exchanging { ours: Hash::of(&version) };
-        self.send_version(&version, true);
+    /// Whether nothing is sent to the peer: this side only reads, or the peer takes nothing.
+    fn is_mute(&self) -> bool {
+        !self.config.sends_updates || self.their_flags & flag::TAKES_NONE != 0
     }
 
-    fn send_version(&mut self, version: &[u8], want_yours: bool) {
-        let (bytes, max) = (version.len() + 1, self.config.frame_bytes_max);
-        if bytes > max {
-            let (bytes, bytes_max) = (bytes as u64, max as u64);
-            let error = FrameError::TooLarge { what: "this replica's version", bytes, bytes_max };
-            return self.shut(CloseReason::Protocol(error));
-        }
-        self.announced = Some(Hash::of(version));
-        self.outgoing.push_latest(Latest::Version, &Frame::Version { want_yours, version });
-    }
-
-    fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
-        if self.our_digest.is_none_or(|(version, _)| version != ours) {
-            let digest = replica.digest();
-            // A commit in between would pair a digest with another version's hash; it brings its own `settle`.
-            if Hash::of(&replica.version()) != ours {
-                return;
-            }
-            self.our_digest = Some((ours, digest));
-            let frame = Frame::Digest { version: ours, digest };
-            self.outgoing.push_latest(Latest::Digest, &frame);
-        }
-        let (Some((_, digest)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
-            return;
-        };
-        if version == ours && theirs != digest && self.divergence_told != Some(ours) {
-            self.divergence_told = Some(ours);
-            self.events.push_back(Event::Diverged { ours: digest, theirs });
-        }
+    /// Whether nothing comes from the peer.
+    fn is_deaf(&self) -> bool {
+        !self.config.takes_updates || self.their_flags & flag::SENDS_NONE != 0
     }
 }

@@ -1,6 +1,8 @@
 //! Frames waiting to be sent. Those that say how things stand replace an older one of their kind, so the queue of an
-//! honest conversation stays short; large updates are cut into fragments only as they leave.
+//! honest conversation stays short; updates are compressed, numbered and cut into fragments only as they leave.
 
+use super::delivery::Sent;
+use crate::body;
 use crate::frame::Frame;
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use std::collections::VecDeque;
@@ -12,6 +14,8 @@ pub(super) enum Latest {
     Have,
     Version,
     Digest,
+    Conflict,
+    Ack,
     Ping,
     Pong,
 }
@@ -26,11 +30,28 @@ enum Item {
 /// Updates that go out one after the other.
 #[derive(Debug)]
 struct Updates {
+    kind: Kind,
     left: VecDeque<Vec<u8>>,
-    /// Bytes of the first that went out in fragments.
-    sent: usize,
-    /// What the peer lacks, of which nothing went out yet.
-    fresh_answer: bool,
+    /// The body of the first one, and how much of it went out in fragments.
+    begun: Option<(Vec<u8>, usize)>,
+    covers: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Committed while the conversation was going on.
+    Live,
+    /// What the peer lacks, or all there is; still to be announced.
+    Fresh { repair: bool },
+    /// The same, announced.
+    Announced,
+}
+
+/// How frames leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    pub(super) frame_bytes_max: usize,
+    pub(super) compress_over: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -44,16 +65,21 @@ impl Outgoing {
         self.items.push_back(Item::Latest(kind, frame.encode()));
     }
 
-    pub(super) fn push_update(&mut self, update: Vec<u8>) {
-        self.items.push_back(Item::Updates(Updates { left: VecDeque::from([update]), sent: 0, fresh_answer: false }));
+    /// An update that covers local ones up to a number.
+    pub(super) fn push_update(&mut self, update: Vec<u8>, covers: u64) {
+        self.items.push_back(Item::Updates(Updates { kind: Kind::Live, left: VecDeque::from([update]), begun: None, covers }));
     }
 
-    /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits.
-    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>) {
-        self.items.retain(|item| !matches!(item, Item::Updates(Updates { fresh_answer: true, .. })));
-        if !updates.is_empty() {
-            self.items.push_back(Item::Updates(Updates { left: updates.into(), sent: 0, fresh_answer: true }));
-        }
+    /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits, and what
+    /// waits of single updates is contained in it.
+    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>, repair: bool, covers: u64) {
+        let contained = |item: &Item| match item {
+            Item::Updates(Updates { kind: Kind::Fresh { repair: other }, .. }) => *other == repair,
+            Item::Updates(Updates { kind: Kind::Live, begun: None, .. }) => !repair,
+            _ => false,
+        };
+        self.items.retain(|item| !contained(item));
+        self.items.push_back(Item::Updates(Updates { kind: Kind::Fresh { repair }, left: updates.into(), begun: None, covers }));
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -73,12 +99,16 @@ impl Outgoing {
         self.items.len()
     }
 
-    pub(super) fn pop(&mut self, frame_bytes_max: usize) -> Option<Vec<u8>> {
-        let part_max = FRAGMENT_BYTES.min(frame_bytes_max / 2);
+    /// Whether no update waits.
+    pub(super) fn has_updates(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Updates(_)))
+    }
+
+    pub(super) fn pop(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
             Item::Updates(mut updates) => {
-                let frame = updates.next_frame(part_max);
+                let frame = updates.next_frame(leaving, sent);
                 if !updates.left.is_empty() {
                     self.items.push_front(Item::Updates(updates));
                 }
@@ -89,21 +119,33 @@ impl Outgoing {
 }
 
 impl Updates {
-    /// The first update, or the next part of it. `None` where there is none.
-    fn next_frame(&mut self, part_max: usize) -> Option<Vec<u8>> {
-        self.fresh_answer = false;
-        let update = self.left.front()?;
-        if update.len() <= part_max {
-            return Some(Frame::Update(&self.left.pop_front()?).encode());
+    /// The announcement, or the first update, or the next part of it. `None` where there is none.
+    fn next_frame(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
+        let number = sent.next();
+        if let Kind::Fresh { repair } = self.kind {
+            self.kind = Kind::Announced;
+            let bytes = self.left.iter().map(|update| update.len() as u64).sum();
+            return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes }.encode());
         }
-        let end = update.len().min(self.sent + part_max);
-        let (total, offset) = (update.len() as u64, self.sent as u64);
-        let frame = Frame::Fragment { total, offset, part: update.get(self.sent..end)? }.encode();
-        self.sent = end;
-        if end == update.len() {
-            self.sent = 0;
-            self.left.pop_front();
+        let part_max = FRAGMENT_BYTES.min(leaving.frame_bytes_max / 2);
+        let (body, offset) = match self.begun.take() {
+            Some(begun) => begun,
+            None => (body::pack(self.left.front()?, leaving.compress_over), 0),
+        };
+        let end = body.len().min(offset + part_max);
+        let part = body.get(offset..end)?;
+        let whole = offset == 0 && end == body.len();
+        let (total, from) = (body.len() as u64, offset as u64);
+        let frame =
+            if whole { Frame::Update { number, body: part } } else { Frame::Fragment { number, total, offset: from, part } }.encode();
+        if end < body.len() {
+            self.begun = Some((body, end));
+            return Some(frame);
         }
+        self.left.pop_front();
+        // An answer covers what it covers once all of it is there.
+        let covers = if self.left.is_empty() { self.covers } else { 0 };
+        sent.note(body.len(), covers);
         Some(frame)
     }
 }

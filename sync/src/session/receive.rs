@@ -1,17 +1,56 @@
 //! What a session does with a frame from the peer.
 
-use super::{Assembly, CloseCode, CloseReason, Event, Latest, Phase, Role, Session};
-use crate::frame::{Frame, FrameError, HELLO_AGAIN, Hash, Hello, check};
-use crate::limits::RECENT_UPDATES_MAX;
+use super::exchange::refused;
+use super::{CloseCode, CloseReason, Event, Latest, Session};
+use crate::body;
+use crate::frame::{Frame, FrameError, Hash, check};
+use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, RECENT_UPDATES_MAX, VARINT_BYTES_MAX};
 use crate::replica::Replica;
 use std::time::Duration;
 
+/// An update that comes in fragments.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    number: u64,
+    total: usize,
+    bytes: Vec<u8>,
+}
+
+/// Updates that came and are not applied yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    updates: Vec<(u64, Vec<u8>)>,
+    bytes: usize,
+}
+
+/// What the peer said that it would send, as this side lacked it.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    first: u64,
+    updates: u64,
+    bytes: u64,
+    updates_come: u64,
+    bytes_come: u64,
+}
+
+impl Answer {
+    pub(super) fn is_coming(&self) -> bool {
+        self.updates_come < self.updates
+    }
+
+    fn holds(&self, number: u64) -> bool {
+        number >= self.first && number - self.first < self.updates
+    }
+}
+
 impl Session {
     /// Takes one frame from the peer. Bytes that are no frame end the conversation with a reason that says where.
+    /// Updates are applied by the next [`settle`](Self::settle).
     pub fn handle_bytes(&mut self, now: Duration, frame: &[u8], replica: &dyn Replica) {
         if self.is_closed() {
             return;
         }
+        self.now = now;
         self.received_at = now;
         let handled = Frame::decode(frame, self.config.frame_bytes_max)
             .map_err(CloseReason::Protocol)
@@ -25,117 +64,125 @@ impl Session {
         match frame {
             Frame::Hello(hello) => return self.on_hello(&hello, replica),
             Frame::Close { code, message } => {
+                // What came before it counts.
+                self.import(replica)?;
                 let code = CloseCode::from_u64(code);
                 return Err(CloseReason::Remote { code, message });
             }
             Frame::Ping => self.outgoing.push_latest(Latest::Pong, &Frame::Pong),
             Frame::Pong | Frame::Unknown => {}
             // Out of order: what it says is learned again once the greeting is through.
-            _ if self.phase == Phase::Greeting => {}
-            Frame::Have(theirs) => {
+            _ if self.is_greeting() => {}
+            frame => {
                 self.heard = true;
+                return self.handle_content(frame, replica);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_content(&mut self, frame: Frame<'_>, replica: &dyn Replica) -> Result<(), CloseReason> {
+        match frame {
+            Frame::Have(theirs) => {
+                self.import(replica)?;
                 self.on_have(theirs, replica);
             }
-            Frame::Version { want_yours, version } => {
-                self.heard = true;
-                self.on_version(want_yours, version, replica)?;
+            Frame::Version { want_yours, repair, version } => {
+                self.import(replica)?;
+                self.progress_at = self.now;
+                self.on_version(want_yours, repair, version, replica)?;
             }
-            Frame::Update(update) => self.on_update(update, replica)?,
-            Frame::Fragment { total, offset, part } => {
-                self.on_fragment(total, offset, part, replica)?;
-            }
+            Frame::Update { number, body } => self.on_body(number, body, replica)?,
+            Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
             Frame::Digest { version, digest } => self.their_digest = Some((version, digest)),
+            Frame::Ack(number) => self.on_ack(number),
+            Frame::Answer { repair, first, updates, bytes } => {
+                self.import(replica)?;
+                self.progress_at = self.now;
+                self.received.begin_at(first);
+                match repair {
+                    true => self.on_repair_answer(first, updates, replica),
+                    false => self.answer = Answer { first, updates, bytes, ..Answer::default() },
+                }
+            }
+            Frame::Conflict(digest) => {
+                self.import(replica)?;
+                self.on_conflict(digest, replica)?;
+            }
+            Frame::Hello(_) | Frame::Close { .. } | Frame::Ping | Frame::Pong | Frame::Unknown => {}
         }
         Ok(())
     }
 
-    fn on_hello(&mut self, theirs: &Hello, replica: &dyn Replica) -> Result<(), CloseReason> {
-        let ours = &self.hello;
-        let same = |what, ours: &str, theirs: &str| {
-            let (same, ours, theirs) = (ours == theirs, ours.to_owned(), theirs.to_owned());
-            if same { Ok(()) } else { Err(CloseReason::Incompatible { what, ours, theirs }) }
-        };
-        let protocols = (ours.protocol.to_string(), theirs.protocol.to_string());
-        same("protocol version", &protocols.0, &protocols.1)?;
-        same("document", &ours.document, &theirs.document)?;
-        same("backend", &ours.backend, &theirs.backend)?;
-        if self.phase == Phase::Greeting {
-            let ours = Hash::of(&replica.version());
-            self.phase = Phase::Comparing { ours };
-            self.events.push_back(Event::Connected);
-            self.announce(ours);
+    fn on_body(&mut self, number: u64, body: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+        if !self.config.takes_updates {
+            return Err(CloseReason::ReadOnly);
         }
-        if theirs.flags & HELLO_AGAIN != 0 {
-            self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
-        }
-        Ok(())
-    }
-
-    fn on_have(&mut self, theirs: Hash, replica: &dyn Replica) {
-        self.theirs = Some(theirs);
-        match self.phase {
-            Phase::Comparing { ours } | Phase::Exchanging { ours } if ours == theirs => {
-                self.stream(replica);
-            }
-            Phase::Comparing { .. } if self.role == Role::Initiator => self.exchange(replica),
-            _ => {}
-        }
-    }
-
-    /// The peer has the version that we announced last: from there on updates are enough, unless some were held back since.
-    fn stream(&mut self, replica: &dyn Replica) {
-        self.phase = Phase::Streaming;
-        if self.missed {
-            self.exchange(replica);
-        }
-    }
-
-    fn on_version(&mut self, want_yours: bool, version: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
-        let theirs = Hash::of(version);
-        let our_version = replica.version();
-        let ours = Hash::of(&our_version);
-        let asked_already = matches!(self.phase, Phase::Exchanging { .. });
-        self.theirs = Some(theirs);
-        // What is committed up to here is in the update below, so nothing held back is missed.
-        self.phase = Phase::Streaming;
-        self.missed = false;
-        if ours == theirs {
-            if want_yours {
-                self.announce(ours);
-            }
+        if self.received.is_known(number) {
             return Ok(());
         }
-        let updates = replica.updates_since(version).map_err(refused)?;
-        self.outgoing.push_answer(updates);
-        if want_yours && !asked_already {
-            self.send_version(&our_version, false);
+        let update = body::unpack(body, self.config.update_bytes_max)?.into_owned();
+        self.progress_at = self.now;
+        if self.answer.is_coming() && self.answer.holds(number) {
+            self.answer.updates_come += 1;
+            self.answer.bytes_come += update.len() as u64;
+            let (received, total) = (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
+            self.events.push_back(Event::Progress { received, total });
+        }
+        if self.take_for_repair(number, &update, replica)? {
+            self.received.note(number);
+            return Ok(());
+        }
+        self.inbox.bytes += update.len();
+        self.inbox.updates.push((number, update));
+        if self.inbox.updates.len() >= INBOX_UPDATES_MAX || self.inbox.bytes >= INBOX_BYTES_MAX {
+            self.import(replica)?;
         }
         Ok(())
     }
 
-    fn on_update(&mut self, update: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
-        self.heard = true;
-        check("an update", update.len() as u64, self.config.update_bytes_max)?;
-        // Before it is applied, as the replica calls its listeners from within.
-        if self.recent.len() == RECENT_UPDATES_MAX {
-            self.recent.pop_front();
+    /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones count and the bad one is named.
+    pub(super) fn import(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
+        let Inbox { updates, .. } = std::mem::take(&mut self.inbox);
+        if updates.is_empty() || self.is_closed() {
+            return Ok(());
         }
-        self.recent.push_back(Hash::of(update));
-        replica.apply(update).map_err(refused)?;
-        self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
+        // Before they are applied, as the replica calls its listeners from within.
+        for (_, update) in &updates {
+            if self.recent.len() == RECENT_UPDATES_MAX {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(Hash::of(update));
+        }
+        let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
+        let together = all.len() > 1 && replica.apply_all(&all).is_ok();
+        for (number, update) in &updates {
+            if let Err(refusal) = if together { Ok(()) } else { replica.apply(update) } {
+                if !refusal.is_contradiction() {
+                    return Err(refused(refusal));
+                }
+                self.contradicted(replica)?;
+            }
+            self.received.note(*number);
+            self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
+        }
         Ok(())
     }
 
-    fn on_fragment(&mut self, total: u64, offset: u64, part: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
-        self.heard = true;
-        let total = check("an update", total, self.config.update_bytes_max)?;
+    fn on_fragment(&mut self, number: u64, total: u64, offset: u64, part: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+        // What is packed is never longer than the update, but for its header.
+        let total = check("an update", total, self.config.update_bytes_max.saturating_add(1 + VARINT_BYTES_MAX))?;
+        if !self.config.takes_updates {
+            return Err(CloseReason::ReadOnly);
+        }
+        self.progress_at = self.now;
         if offset == 0 {
-            self.assembly = Some(Assembly { total, bytes: Vec::new() });
+            self.assembly = Some(Assembly { number, total, bytes: Vec::new() });
         }
         let Some(mut assembly) = self.assembly.take() else {
             return Ok(());
         };
-        if assembly.total != total || assembly.bytes.len() as u64 != offset {
+        if assembly.number != number || assembly.total != total || assembly.bytes.len() as u64 != offset {
             // A fragment was lost; the whole is asked for again in time.
             return Ok(());
         }
@@ -146,14 +193,9 @@ impl Session {
         }
         assembly.bytes.extend_from_slice(part);
         if bytes == bytes_max {
-            return self.on_update(&assembly.bytes, replica);
+            return self.on_body(number, &assembly.bytes, replica);
         }
         self.assembly = Some(assembly);
         Ok(())
     }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
-fn refused(refusal: crate::replica::Refusal) -> CloseReason {
-    CloseReason::Refused { message: refusal.to_string() }
 }

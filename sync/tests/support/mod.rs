@@ -8,6 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 type Id = (u64, u64);
 
+/// A frame of fewer than 128 bytes, as `docs/protocol.md` describes it.
+pub(crate) fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let sum = crc32fast::hash(&[&[kind], payload].concat());
+    let length = u8::try_from(payload.len()).expect("short");
+    [&[kind, length][..], &sum.to_le_bytes(), payload].concat()
+}
+
 #[derive(Default)]
 struct Inner {
     ops: BTreeMap<Id, Vec<u8>>,
@@ -106,6 +113,10 @@ impl Replica for Mock {
         "mock"
     }
 
+    fn replica(&self) -> u64 {
+        self.id
+    }
+
     fn version(&self) -> Vec<u8> {
         let inner = self.lock();
         let numbers = inner.heads.iter().flat_map(|(replica, head)| [*replica, *head]);
@@ -156,6 +167,10 @@ impl Replica for Mock {
             inner.notify(update, Origin::Remote);
         }
         Ok(())
+    }
+
+    fn forget_pending(&self) {
+        self.lock().pending.clear();
     }
 
     fn digest(&self) -> [u8; 16] {

@@ -337,7 +337,10 @@ impl Backend for Automerge {
     fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
         let (registers, mut made, mut edited) = self.names_in(parcels)?;
         let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
-        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(refused)?;
+        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| match error {
+            automerge::AutomergeError::DuplicateSeqNumber(..) => BackendError::Contradicted(error.to_string()),
+            error => refused(error),
+        })?;
         self.gives_back(parcels)?;
         parcels.iter().for_each(|parcel| self.seen.note(&parcel.0));
         made.iter().for_each(|name| self.find_sequence(name));

@@ -1,0 +1,113 @@
+//! What is in an update's frame: the update as it is, or compressed where that is shorter. DEFLATE, because browsers
+//! bring it along (`DecompressionStream`), and because a stream of it cannot refer to anything outside of itself.
+
+use std::borrow::Cow;
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+
+use crate::frame::{FrameError, Reader, check, put_varint};
+use crate::limits::VARINT_BYTES_MAX;
+
+const PLAIN: u8 = 0;
+const DEFLATED: u8 = 1;
+
+/// An update as a body. `over` is the size from which on it is worth a try to compress it, `None` where the peer reads no such bodies.
+pub(crate) fn pack(update: &[u8], over: Option<usize>) -> Vec<u8> {
+    if over.is_some_and(|over| update.len() > over)
+        && let Some(packed) = deflate(update)
+        && packed.len() <= update.len()
+    {
+        return packed;
+    }
+    let mut body = Vec::with_capacity(1 + update.len());
+    body.push(PLAIN);
+    body.extend_from_slice(update);
+    body
+}
+
+fn deflate(update: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::with_capacity(VARINT_BYTES_MAX + update.len() / 2);
+    body.push(DEFLATED);
+    put_varint(&mut body, update.len() as u64);
+    // The fastest level: updates are small and lines fast, and a higher one gains a tenth.
+    let mut encoder = DeflateEncoder::new(body, Compression::fast());
+    encoder.write_all(update).ok()?;
+    encoder.finish().ok()
+}
+
+/// The update of a body. Inflates no more than `bytes_max`, whatever the body says.
+pub(crate) fn unpack(body: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, FrameError> {
+    let mut reader = Reader::new(body);
+    match reader.byte("a body's encoding")? {
+        PLAIN => {
+            let update = reader.rest();
+            check("an update", update.len() as u64, bytes_max)?;
+            Ok(Cow::Borrowed(update))
+        }
+        DEFLATED => {
+            let length = check("an update", reader.varint("an update's length")?, bytes_max)?;
+            let wrong = reader.malformed("an update, compressed, of the length that was said");
+            // What is allocated beforehand is no more than a hostile sender pays for in full.
+            let mut update = Vec::with_capacity(length.min(4 * body.len()));
+            let inflated = DeflateDecoder::new(reader.rest()).take(length as u64 + 1).read_to_end(&mut update);
+            if inflated.is_err() || update.len() != length {
+                return Err(wrong);
+            }
+            Ok(Cow::Owned(update))
+        }
+        _ => Err(FrameError::Malformed { at: 0, expected: "an encoding of bodies that this version knows" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 100_000;
+
+    #[test]
+    fn bodies_read_back_and_only_what_shrinks_is_compressed() {
+        let text = b"the same again ".repeat(500);
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = (0..5000).map(|_| random.u8(..)).collect();
+        for (update, over, encoding) in [
+            (&text, Some(512), DEFLATED),
+            (&text, None, PLAIN),
+            (&text, Some(MAX), PLAIN),
+            (&noise, Some(512), PLAIN),
+            (&Vec::new(), Some(0), PLAIN),
+        ] {
+            let body = pack(update, over);
+            assert_eq!(body[0], encoding);
+            assert_eq!(unpack(&body, MAX).as_deref(), Ok(&update[..]));
+        }
+        assert!(pack(&text, Some(512)).len() < text.len() / 20);
+    }
+
+    #[test]
+    fn a_body_inflates_to_what_it_says_and_no_further() {
+        let bomb = pack(&vec![0; 10_000_000], Some(0));
+        assert!(matches!(unpack(&bomb, MAX), Err(FrameError::TooLarge { bytes: 10_000_000, .. })));
+        // One that lies about its length.
+        let mut liar = vec![DEFLATED];
+        put_varint(&mut liar, 5);
+        liar.extend_from_slice(&bomb[5..]);
+        assert_eq!(bomb[1..5], [0x80, 0xad, 0xe2, 0x04]);
+        assert!(matches!(unpack(&liar, MAX), Err(FrameError::Malformed { at: 2, .. })));
+        for cut in 0..bomb.len().min(60) {
+            assert!(unpack(&bomb[..cut], usize::MAX).is_err());
+        }
+        assert!(matches!(unpack(&[7], MAX), Err(FrameError::Malformed { at: 0, .. })));
+    }
+
+    #[test]
+    fn an_update_at_the_limit_passes_and_one_past_it_is_refused() {
+        for over in [None, Some(0)] {
+            assert!(unpack(&pack(&[0; 100], over), 100).is_ok());
+            assert!(matches!(unpack(&pack(&[0; 101], over), 100), Err(FrameError::TooLarge { bytes: 101, .. })));
+        }
+    }
+}

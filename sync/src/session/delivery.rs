@@ -1,0 +1,157 @@
+//! The numbers of updates: what was sent and not acknowledged yet, and what has come so far.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX};
+
+/// Updates on their way to the peer.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// The number of the last update that went out.
+    last: u64,
+    in_flight: VecDeque<Flight>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    bytes: usize,
+    /// With this update the peer has all of the replica's local updates up to here; see `Session::acknowledged`.
+    covers: u64,
+}
+
+impl Sent {
+    /// The number for the next update.
+    pub(super) fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Notes that the update of that number went out whole.
+    pub(super) fn note(&mut self, bytes: usize, covers: u64) {
+        self.last += 1;
+        self.bytes += bytes;
+        self.in_flight.push_back(Flight { number: self.last, bytes, covers });
+    }
+
+    /// The peer has everything up to a number: what that covers. A number that was never sent counts as the last one.
+    pub(super) fn acknowledge(&mut self, number: u64) -> Option<u64> {
+        let mut covered = None;
+        while let Some(flight) = self.in_flight.front().filter(|flight| flight.number <= number) {
+            self.bytes -= flight.bytes;
+            covered = covered.max(Some(flight.covers));
+            self.in_flight.pop_front();
+        }
+        covered
+    }
+
+    /// Whether everything is acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    /// Whether more should be sent before something is acknowledged.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_UPDATES_MAX && self.bytes < IN_FLIGHT_BYTES_MAX
+    }
+}
+
+/// Updates that came from the peer.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// Everything up to here has come, or will not come any more.
+    through: u64,
+    /// What came beyond a gap.
+    ahead: BTreeSet<u64>,
+    acknowledged: u64,
+}
+
+impl Received {
+    /// Whether an update has come before.
+    pub(super) fn is_known(&self, number: u64) -> bool {
+        number <= self.through || self.ahead.contains(&number)
+    }
+
+    /// Notes an update that is applied.
+    pub(super) fn note(&mut self, number: u64) {
+        self.ahead.insert(number);
+        // Beyond that the peer is not honest, or a connection loses so much that an exchange of versions is due anyway.
+        if self.ahead.len() > AHEAD_MAX {
+            self.ahead.pop_last();
+        }
+        self.close_up();
+    }
+
+    /// Nothing before this number is still to come.
+    pub(super) fn begin_at(&mut self, first: u64) {
+        self.through = self.through.max(first.saturating_sub(1));
+        self.close_up();
+    }
+
+    fn close_up(&mut self) {
+        while let Some(first) = self.ahead.first().copied().filter(|first| first.saturating_sub(1) <= self.through) {
+            self.ahead.pop_first();
+            self.through = self.through.max(first);
+        }
+    }
+
+    /// Whether something is missing before what has come.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// The number to acknowledge, if it has grown since it was asked for last.
+    pub(super) fn take_ack(&mut self) -> Option<u64> {
+        (self.through > self.acknowledged).then(|| {
+            self.acknowledged = self.through;
+            self.through
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_close_up_in_any_order() {
+        let mut received = Received::default();
+        for number in [2, 4, 1, 5] {
+            received.note(number);
+        }
+        assert!(received.has_gap() && received.is_known(4) && !received.is_known(3));
+        assert_eq!((received.take_ack(), received.take_ack()), (Some(2), None));
+        received.note(3);
+        assert_eq!((received.take_ack(), received.has_gap()), (Some(5), false));
+        received.begin_at(9);
+        received.note(9);
+        assert_eq!(received.take_ack(), Some(9));
+        received.begin_at(3);
+        received.note(u64::MAX);
+        assert!(received.has_gap());
+        received.begin_at(u64::MAX);
+        assert_eq!(received.take_ack(), Some(u64::MAX));
+    }
+
+    #[test]
+    fn what_comes_ahead_is_bounded() {
+        let mut received = Received::default();
+        (0..10 * AHEAD_MAX as u64).for_each(|number| received.note(2 * number + 2));
+        assert_eq!(received.ahead.len(), AHEAD_MAX);
+    }
+
+    #[test]
+    fn acknowledgements_cover_what_was_sent_and_nothing_else() {
+        let mut sent = Sent::default();
+        assert_eq!(sent.acknowledge(7), None);
+        sent.note(10, 1);
+        sent.note(10, 4);
+        sent.note(10, 4);
+        assert_eq!((sent.acknowledge(0), sent.acknowledge(1), sent.acknowledge(1)), (None, Some(1), None));
+        assert!(!sent.is_empty());
+        assert_eq!((sent.acknowledge(u64::MAX), sent.next()), (Some(4), 4));
+        assert!(sent.is_empty() && sent.has_room());
+        sent.note(IN_FLIGHT_BYTES_MAX, 5);
+        assert!(!sent.has_room());
+    }
+}

@@ -1,0 +1,220 @@
+//! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
+
+use super::{CloseReason, Event, Latest, Phase, Role, Session};
+use crate::frame::{Frame, FrameError, Hash, Hello, flag};
+use crate::replica::Replica;
+
+impl Session {
+    pub(super) fn on_hello(&mut self, theirs: &Hello, replica: &dyn Replica) -> Result<(), CloseReason> {
+        let ours = &self.hello;
+        let differs = |what, ours: String, theirs: String| Err(CloseReason::Incompatible { what, ours, theirs });
+        if ours.newest < theirs.oldest || theirs.newest < ours.oldest {
+            let span = |hello: &Hello| format!("{} to {}", hello.oldest, hello.newest);
+            return differs("protocol version", span(ours), span(theirs));
+        }
+        if ours.document != theirs.document {
+            return differs("document", ours.document.clone(), theirs.document.clone());
+        }
+        if ours.backend != theirs.backend {
+            return differs("backend", ours.backend.clone(), theirs.backend.clone());
+        }
+        if replica.replica() == theirs.replica {
+            return Err(CloseReason::SameReplica { replica: theirs.replica });
+        }
+        self.their_flags = theirs.flags & !flag::AGAIN;
+        if let Phase::Greeting { ours } = self.phase {
+            self.phase = Phase::Comparing { ours };
+            self.events.push_back(Event::Connected { replica: theirs.replica });
+            self.on_have(theirs.version, replica);
+        }
+        if theirs.flags & flag::AGAIN != 0 {
+            // With the version as it is now; whoever missed the first one knows no other.
+            self.hello.version = Hash::of(&replica.version());
+            self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_have(&mut self, theirs: Hash, replica: &dyn Replica) {
+        self.theirs = Some(theirs);
+        match self.phase {
+            Phase::Comparing { ours } | Phase::Exchanging { ours } if ours == theirs => {
+                self.stream(replica);
+            }
+            Phase::Comparing { .. } if self.role == Role::Initiator => self.exchange(replica),
+            _ => {}
+        }
+    }
+
+    /// The peer has the version that we announced last: from there on updates are enough, unless some were held back since.
+    fn stream(&mut self, replica: &dyn Replica) {
+        self.phase = Phase::Streaming;
+        if self.missed {
+            self.exchange(replica);
+        }
+    }
+
+    pub(super) fn on_version(&mut self, want_yours: bool, repair: bool, version: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+        if repair {
+            return self.answer_repair(replica);
+        }
+        let theirs = Hash::of(version);
+        let our_version = replica.version();
+        let ours = Hash::of(&our_version);
+        let asked_already = matches!(self.phase, Phase::Exchanging { .. });
+        self.theirs = Some(theirs);
+        // What is committed up to here is in the answer below, so nothing held back is missed.
+        self.phase = Phase::Streaming;
+        self.missed = false;
+        let mute = self.is_mute();
+        let updates = if ours == theirs || mute { Vec::new() } else { replica.updates_since(version).map_err(refused)? };
+        // An empty one too: it says that nothing is missing before it.
+        self.outgoing.push_answer(updates, false, self.handed);
+        if want_yours && (ours == theirs || asked_already) {
+            self.announce(ours);
+        } else if want_yours {
+            self.send_version(&our_version, false);
+        }
+        Ok(())
+    }
+
+    /// Sends our version and waits for the peer's, so that each side can send what the other lacks.
+    pub(super) fn exchange(&mut self, replica: &dyn Replica) {
+        let version = replica.version();
+        self.missed = false;
+        self.phase = Phase::Exchanging { ours: Hash::of(&version) };
+        self.send_version(&version, true);
+    }
+
+    pub(super) fn send_version(&mut self, version: &[u8], want_yours: bool) {
+        let (bytes, max) = (version.len() + 1, self.config.frame_bytes_max);
+        if bytes > max {
+            let (bytes, bytes_max) = (bytes as u64, max as u64);
+            let error = FrameError::TooLarge { what: "this replica's version", bytes, bytes_max };
+            return self.shut(CloseReason::Protocol(error));
+        }
+        self.announced = Some(Hash::of(version));
+        self.outgoing.push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
+    }
+
+    fn announce(&mut self, ours: Hash) {
+        self.announced = Some(ours);
+        self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
+    }
+
+    /// Announces a version that has changed, asks for what is missing, and finds out whether the two sides are level.
+    pub(super) fn compare(&mut self, replica: &dyn Replica) {
+        let version = replica.version();
+        let ours = Hash::of(&version);
+        if self.announced != Some(ours) {
+            self.announce(ours);
+        }
+        let level = self.theirs == Some(ours);
+        if !level {
+            self.mind_the_gap(&version, replica);
+        }
+        if self.is_closed() {
+            return;
+        }
+        let settled = self.phase == Phase::Streaming && !self.missed;
+        if level && settled {
+            self.sent.acknowledge(u64::MAX);
+            self.acknowledge(self.handed);
+        }
+        // Where one side only reads, it can have ops that the other never gets: then what counts is that the reader has everything.
+        let reads_all = self.is_mute() && !self.answer.is_coming() && !self.received.has_gap();
+        let read_all = self.is_deaf() && self.sent.is_empty() && !self.outgoing.has_updates();
+        self.set_live(settled && (level || reads_all || read_all));
+        if level && settled {
+            self.compare_digests(ours, replica);
+        }
+    }
+
+    fn set_live(&mut self, live: bool) {
+        if live != self.live {
+            self.live = live;
+            self.events.push_back(if live { Event::Live } else { Event::Behind });
+        }
+    }
+
+    pub(super) fn on_ack(&mut self, number: u64) {
+        if let Some(covers) = self.sent.acknowledge(number) {
+            self.progress_at = self.now;
+            self.acknowledge(covers);
+        }
+    }
+
+    /// The peer has the first local updates up to here.
+    fn acknowledge(&mut self, covers: u64) {
+        if covers > self.acknowledged {
+            self.acknowledged = covers;
+            self.events.push_back(Event::Acknowledged { updates: covers });
+        }
+    }
+
+    /// Asks for what a gap shows to be missing, but not at every frame while it stays the same: another order is no loss.
+    fn mind_the_gap(&mut self, version: &[u8], replica: &dyn Replica) {
+        if !self.received.has_gap() && !replica.has_pending() {
+            return;
+        }
+        let ours = Hash::of(version);
+        if self.gap_asked.is_some_and(|(at, asked)| asked == ours && self.now < at + self.config.keep_alive) {
+            return;
+        }
+        self.gap_asked = Some((self.now, ours));
+        let in_vain = self.asks_in_vain();
+        self.send_version(version, false);
+        self.contradicted_if(in_vain, replica);
+    }
+
+    /// Whether the same was asked before and nothing has changed since.
+    fn asks_in_vain(&mut self) -> bool {
+        let stands = self.announced.zip(self.theirs);
+        stands.is_some() && std::mem::replace(&mut self.asked_at, stands) == stands
+    }
+
+    /// What is lacking is not given: each side takes ops of the other for ones that it has.
+    fn contradicted_if(&mut self, in_vain: bool, replica: &dyn Replica) {
+        if !in_vain {
+            return;
+        }
+        // What waits would wait for ever; what is not in vain comes again.
+        replica.forget_pending();
+        if let Err(reason) = self.contradicted(replica) {
+            self.shut(reason);
+        }
+    }
+
+    /// Nothing was heard although the two sides differ: something must have been lost.
+    pub(super) fn ask_again(&mut self, replica: &dyn Replica) {
+        let in_vain = self.asks_in_vain();
+        self.exchange(replica);
+        self.repair_again();
+        self.contradicted_if(in_vain, replica);
+    }
+
+    fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
+        if self.our_digest.is_none_or(|(version, _)| version != ours) {
+            let digest = replica.digest();
+            // A commit in between would pair a digest with another version's hash; it brings its own `settle`.
+            if Hash::of(&replica.version()) != ours {
+                return;
+            }
+            self.our_digest = Some((ours, digest));
+            let frame = Frame::Digest { version: ours, digest };
+            self.outgoing.push_latest(Latest::Digest, &frame);
+        }
+        let (Some((_, digest)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
+            return;
+        };
+        if version == ours && theirs != digest && self.divergence_told != Some(ours) {
+            self.divergence_told = Some(ours);
+            self.diverged(digest, theirs, replica);
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+pub(super) fn refused(refusal: crate::replica::Refusal) -> CloseReason {
+    CloseReason::Refused { message: refusal.to_string() }
+}

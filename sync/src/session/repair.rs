@@ -1,0 +1,155 @@
+//! What happens when two sides have the same version and different contents, or ops that contradict each other: an id was used
+//! twice, or there is a bug. Both know by the same rule who gives way. That side asks for everything, puts it together beside
+//! its own document, and takes it over, with its own difference on top as new ops ([`exostate::Store::repair`]).
+
+use super::exchange::refused;
+use super::{CloseReason, Event, Latest, Role, Session};
+use crate::frame::{Frame, flag};
+use crate::limits::REPAIRS_MAX;
+use crate::replica::{Repair, Replica};
+use std::fmt;
+use std::ops::Range;
+
+/// Where the mending of a divergence stands.
+#[derive(Default)]
+pub(super) struct Repairing {
+    /// How many were begun.
+    begun: u32,
+    /// The peer's document as far as it has come.
+    theirs: Option<Box<dyn Repair>>,
+    /// The numbers of the updates that it comes in, `None` before the answer, and how many are still to come.
+    numbers: Option<Range<u64>>,
+    left: u64,
+    /// How often the peer's ops contradicted ours.
+    conflicts: u32,
+    /// Our digest, said and not yet answered, when ops contradicted each other.
+    conflict: Option<[u8; 16]>,
+}
+
+impl fmt::Debug for Repairing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repairing").field("begun", &self.begun).field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// The contents differ although the versions do not, or cannot become equal. One side gives way: the one with the smaller digest.
+    pub(super) fn diverged(&mut self, ours: [u8; 16], theirs: [u8; 16], replica: &dyn Replica) {
+        self.events.push_back(Event::Diverged { ours, theirs });
+        let (we_cannot, they_cannot) = self.who_cannot();
+        if we_cannot && they_cannot {
+            return self.fail_repair("neither side can give way");
+        }
+        let tie = self.role == Role::Initiator;
+        let yields = !we_cannot && (they_cannot || ours < theirs || ours == theirs && tie);
+        if !yields {
+            // What waits may stand on ops that the other side is about to give up.
+            return replica.forget_pending();
+        }
+        if self.repair.begun == REPAIRS_MAX {
+            return self.fail_repair("the contents differ again after every repair");
+        }
+        let Some(repair) = replica.repair() else { return self.fail_repair("this replica cannot take over another document") };
+        self.repair.begun += 1;
+        self.repair.theirs = Some(repair);
+        self.repair.numbers = None;
+        self.ask_for_everything();
+    }
+
+    /// Whether this side cannot give way, and whether the other one cannot. Both know the same of each other.
+    fn who_cannot(&self) -> (bool, bool) {
+        let never = |flags: u64| flags & flag::NEVER_YIELDS != 0;
+        // From one who sends nothing there is nothing to be had.
+        (never(self.hello.flags) || self.is_deaf(), never(self.their_flags) || self.is_mute())
+    }
+
+    fn fail_repair(&mut self, why: &str) {
+        self.events.push_back(Event::RepairFailed { message: why.to_owned() });
+    }
+
+    fn ask_for_everything(&mut self) {
+        let frame = Frame::Version { want_yours: false, repair: true, version: &[] };
+        self.outgoing.push_latest(Latest::Version, &frame);
+    }
+
+    /// A part of the peer's document may have been lost: it is asked for anew.
+    pub(super) fn repair_again(&mut self) {
+        if self.repair.theirs.is_some() {
+            self.repair.numbers = None;
+            self.ask_for_everything();
+        }
+    }
+
+    pub(super) fn answer_repair(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
+        if self.is_mute() {
+            return Ok(());
+        }
+        let everything = replica.updates_since(&[]).map_err(refused)?;
+        self.outgoing.push_answer(everything, true, 0);
+        Ok(())
+    }
+
+    pub(super) fn on_repair_answer(&mut self, first: u64, updates: u64, replica: &dyn Replica) {
+        if self.repair.theirs.is_some() {
+            self.repair.numbers = Some(first..first.saturating_add(updates));
+            self.repair.left = updates;
+            self.finish_repair_if_whole(replica);
+        }
+    }
+
+    /// Takes an update that is a part of the peer's document, for the one that is being put together. False for any other.
+    pub(super) fn take_for_repair(&mut self, number: u64, update: &[u8], replica: &dyn Replica) -> Result<bool, CloseReason> {
+        let Some(repair) = self.repair.theirs.as_mut() else { return Ok(false) };
+        if !self.repair.numbers.as_ref().is_some_and(|numbers| numbers.contains(&number)) {
+            return Ok(false);
+        }
+        repair.apply(update).map_err(refused)?;
+        self.repair.left = self.repair.left.saturating_sub(1);
+        self.finish_repair_if_whole(replica);
+        Ok(true)
+    }
+
+    fn finish_repair_if_whole(&mut self, replica: &dyn Replica) {
+        if self.repair.left > 0 || self.repair.numbers.take().is_none() {
+            return;
+        }
+        let Some(repair) = self.repair.theirs.take() else { return };
+        self.events.push_back(match repair.finish() {
+            Ok(competed) => Event::Repaired { competed },
+            Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
+        });
+        // The ops before it are not those that the digests told of.
+        (self.our_digest, self.their_digest, self.divergence_told) = (None, None, None);
+        self.exchange(replica);
+    }
+
+    /// Our replica says that the peer's ops contradict its own.
+    pub(super) fn contradicted(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
+        if self.repair.theirs.is_some() {
+            return Ok(());
+        }
+        if let Some(ours) = self.repair.conflict {
+            // The peer was about to finish a repair, or the frame was lost.
+            self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
+            return Ok(());
+        }
+        self.repair.conflicts += 1;
+        if self.repair.conflicts > REPAIRS_MAX {
+            let message = format!("its ops contradict those of this replica, also after {REPAIRS_MAX} repairs");
+            return Err(CloseReason::Refused { message });
+        }
+        let ours = replica.digest();
+        self.repair.conflict = Some(ours);
+        self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
+        Ok(())
+    }
+
+    /// The peer's replica says so. Each side says its digest once, so both judge by the same two.
+    pub(super) fn on_conflict(&mut self, theirs: [u8; 16], replica: &dyn Replica) -> Result<(), CloseReason> {
+        self.contradicted(replica)?;
+        if let Some(ours) = self.repair.conflict.take() {
+            self.diverged(ours, theirs, replica);
+        }
+        Ok(())
+    }
+}

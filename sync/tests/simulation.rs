@@ -1,0 +1,119 @@
+//! Replicas on a simulated network with a simulated clock, all of it driven by one seed: edits of every kind, partitions, delay,
+//! loss, doubling, another order, changed bytes, restarts, crashes, ids used twice, on both backends. Afterwards all are equal, and
+//! nothing that was acknowledged is gone.
+//!
+//! A failing seed prints itself and the least plan that still fails. From the environment:
+//!
+//! * `EXOSTATE_SIM_SEED=7` runs that one seed;
+//! * `EXOSTATE_SIM_SEEDS=2000` runs so many, from `EXOSTATE_SIM_FIRST` on (default 0);
+//! * `EXOSTATE_SIM_SECONDS=3600` stops to begin new ones after that time;
+//! * `EXOSTATE_SIM_STEPS=300` makes each so long;
+//! * `EXOSTATE_SIM_TRACE=1` prints what the sessions tell.
+
+#![allow(clippy::disallowed_methods, reason = "the test may look at the clock to know when to stop; what is simulated may not")]
+
+#[path = "simulation/network.rs"]
+mod network;
+#[path = "simulation/plan.rs"]
+mod plan;
+#[path = "simulation/world.rs"]
+mod world;
+
+use exostate::{Automerge, Yrs};
+use plan::Plan;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use world::World;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// How many repairs it took, or what went wrong.
+fn run(plan: &Plan) -> Result<usize, String> {
+    let run = || if plan.automerge { World::<Automerge>::run(plan) } else { World::<Yrs>::run(plan) };
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    })
+}
+
+/// How many shorter plans are tried.
+const TRIES_MAX: usize = 400;
+
+/// Leaves steps out as long as it still fails: halves, then quarters, and so on.
+fn shrink(mut plan: Plan) -> Plan {
+    let mut tries = 0;
+    let mut size = plan.steps.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < plan.steps.len() && tries < TRIES_MAX {
+            tries += 1;
+            let mut shorter = plan.clone();
+            shorter.steps.drain(at..(at + size).min(plan.steps.len()));
+            match run(&shorter) {
+                Err(_) => plan = shorter,
+                Ok(_) => at += size,
+            }
+        }
+        size /= 2;
+    }
+    plan
+}
+
+fn fail(plan: Plan, why: &str) -> ! {
+    let seed = plan.seed;
+    eprintln!("{why}; making the plan shorter");
+    std::panic::set_hook(Box::new(|_| {}));
+    let shrunk = shrink(plan);
+    let why = run(&shrunk).err().unwrap_or_default();
+    let _ = std::panic::take_hook();
+    panic!("{why}\n{shrunk}run it alone with EXOSTATE_SIM_SEED={seed}");
+}
+
+#[test]
+fn replicas_are_equal_after_every_storm() {
+    let steps = setting("EXOSTATE_SIM_STEPS").unwrap_or(300) as usize;
+    if let Some(seed) = setting("EXOSTATE_SIM_SEED") {
+        let plan = Plan::of(seed, steps);
+        return if let Err(why) = run(&plan) {
+            fail(plan, &why)
+        };
+    }
+    let first = setting("EXOSTATE_SIM_FIRST").unwrap_or(0);
+    let seeds = setting("EXOSTATE_SIM_SEEDS").unwrap_or(64);
+    let time = setting("EXOSTATE_SIM_SECONDS").map(Duration::from_secs);
+    let (next, repairs, begun) = (AtomicU64::new(first), AtomicUsize::new(0), Instant::now());
+    let failed = std::sync::Mutex::new(None);
+    let work = || {
+        while time.is_none_or(|time| begun.elapsed() < time) && failed.lock().expect("no panic").is_none() {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= first + seeds {
+                return;
+            }
+            let plan = Plan::of(seed, steps);
+            match run(&plan) {
+                Ok(count) => drop(repairs.fetch_add(count, Ordering::SeqCst)),
+                Err(why) => {
+                    eprintln!("seed {seed} fails: {why}");
+                    *failed.lock().expect("no panic") = Some((plan, why));
+                }
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    if let Some((plan, why)) = failed.into_inner().expect("no panic") {
+        fail(plan, &why);
+    }
+    let ran = next.into_inner().min(first + seeds) - first;
+    println!("{ran} seeds from {first} on, of {steps} steps, {} repairs, {:?}", repairs.into_inner(), begun.elapsed());
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    for seed in [1, 2] {
+        assert_eq!(Plan::of(seed, 50).steps, Plan::of(seed, 50).steps);
+    }
+}

@@ -1,0 +1,171 @@
+//! A connection between two replicas: a session at each end, and frames on their way between them.
+
+use super::plan::Step;
+use exostate_sync::{CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateGuard};
+use fastrand::Rng;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+type Queue = Arc<Mutex<VecDeque<(Vec<u8>, Origin)>>>;
+
+/// One end: a session, and the updates of its replica that it has not taken yet.
+pub(crate) struct End {
+    session: Session,
+    replica: Arc<dyn Replica>,
+    queue: Queue,
+    _guard: UpdateGuard,
+    /// The number of local updates of the replica before this session began.
+    pub(crate) base: u64,
+    /// The replica id at the other end.
+    peer: Option<u64>,
+    pub(crate) closed: Option<CloseReason>,
+    pub(crate) repairs: usize,
+}
+
+impl End {
+    fn new(replica: Arc<dyn Replica>, role: Role, base: u64, now: Duration) -> Self {
+        let queue = Queue::default();
+        let listener = Arc::clone(&queue);
+        let guard = replica.on_update(Box::new(move |update, origin| {
+            listener.lock().expect("no panic").push_back((update.to_vec(), origin));
+        }));
+        let session = Session::new(Config::default(), role, "simulated", replica.as_ref(), now);
+        Self { session, replica, queue, _guard: guard, base, peer: None, closed: None, repairs: 0 }
+    }
+
+    /// How many of the replica's local updates the other end is known to have.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.base + self.session.acknowledged()
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.session.is_live() && self.session.is_flushed() && !self.session.has_transmit()
+    }
+
+    fn work(&mut self, now: Duration) {
+        while self.session.wants_updates()
+            && let Some((update, origin)) = self.queue.lock().expect("no panic").pop_front()
+        {
+            self.session.handle_update(&update, origin);
+        }
+        self.session.handle_timeout(now, self.replica.as_ref());
+        self.session.settle(self.replica.as_ref());
+        while let Some(event) = self.session.poll_event() {
+            if tracing() {
+                eprintln!("{now:>10.1?} {:>3} with {:?}: {event:?}", self.replica.replica(), self.peer);
+            }
+            match event {
+                Event::Connected { replica } => self.peer = Some(replica),
+                Event::Closed { reason } => self.closed = Some(reason),
+                Event::Repaired { .. } => self.repairs += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn tracing() -> bool {
+    std::env::var_os("EXOSTATE_SIM_TRACE").is_some()
+}
+
+/// How frames fare.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Weather {
+    loss: u16,
+    doubling: u16,
+    change: u16,
+    delay_ms: u64,
+}
+
+impl Weather {
+    pub(crate) fn of(step: Step) -> Self {
+        match step {
+            Step::Weather { loss, doubling, change, delay_ms } => Self { loss, doubling, change, delay_ms },
+            _ => Self::default(),
+        }
+    }
+}
+
+struct Flying {
+    due: Duration,
+    /// The end that it goes to.
+    to: usize,
+    frame: Vec<u8>,
+}
+
+/// Two ends and what is between them.
+pub(crate) struct Line {
+    pub(crate) ends: [End; 2],
+    flying: Vec<Flying>,
+    woken: Duration,
+}
+
+impl Line {
+    pub(crate) fn new(replicas: [Arc<dyn Replica>; 2], bases: [u64; 2], now: Duration) -> Self {
+        let [caller, called] = replicas;
+        let ends = [End::new(caller, Role::Initiator, bases[0], now), End::new(called, Role::Responder, bases[1], now)];
+        Self { ends, flying: Vec::new(), woken: now }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ends.iter().any(|end| end.closed.is_some())
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.flying.is_empty() && self.ends.iter().all(End::is_quiet)
+    }
+
+    /// When something is to be done next.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        let timeouts = self.ends.iter().filter_map(|end| end.session.poll_timeout());
+        timeouts.chain(self.flying.iter().map(|flying| flying.due)).min()
+    }
+
+    /// Delivers what is due and sends what is ready.
+    pub(crate) fn work(&mut self, now: Duration, weather: Weather, rng: &mut Rng) {
+        self.woken = now;
+        // Stable: what is due at the same time keeps its order.
+        self.flying.sort_by_key(|flying| flying.due);
+        let due = self.flying.partition_point(|flying| flying.due <= now);
+        for Flying { to, frame, .. } in self.flying.drain(..due) {
+            let end = &mut self.ends[to];
+            end.session.handle_bytes(now, &frame, end.replica.as_ref());
+        }
+        for from in [0, 1] {
+            self.ends[from].work(now);
+            while let Some(frame) = self.ends[from].session.poll_transmit(now) {
+                self.send(1 - from, frame, now, weather, rng);
+            }
+        }
+    }
+
+    fn send(&mut self, to: usize, mut frame: Vec<u8>, now: Duration, weather: Weather, rng: &mut Rng) {
+        let mut happens = |times: u16| rng.u16(..1000) < times;
+        if happens(weather.loss) {
+            return;
+        }
+        if tracing() {
+            let from = &self.ends[1 - to];
+            eprintln!(
+                "{now:>10.1?} {:>3} sends {:?} a frame of type {} with {} bytes",
+                from.replica.replica(),
+                from.peer,
+                frame[0],
+                frame.len()
+            );
+        }
+        let copies = 1 + usize::from(happens(weather.doubling));
+        if happens(weather.change) && !frame.is_empty() {
+            let at = rng.usize(..frame.len());
+            match rng.bool() {
+                true => frame[at] ^= 1 << rng.u8(..8),
+                false => frame.truncate(at),
+            }
+        }
+        for _ in 0..copies {
+            let due = now + Duration::from_millis(rng.u64(..=weather.delay_ms));
+            self.flying.push(Flying { due, to, frame: frame.clone() });
+        }
+    }
+}

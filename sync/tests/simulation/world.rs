@@ -1,0 +1,344 @@
+//! Replicas, what they edit, and what has to hold in the end.
+
+use super::network::{Line, Weather};
+use super::plan::{Plan, Step};
+use exostate::{Backend, Counter, List, Map, MovableList, Options, Origin, ReplicaId, Set, State, Store, Subscription, Text, Tree};
+use exostate_sync::{IntoReplica, Replica};
+use fastrand::Rng;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+#[derive(State, Clone, Debug, PartialEq)]
+pub(crate) struct Board {
+    title: String,
+    notes: Text,
+    votes: Counter,
+    tags: List<String>,
+    cards: MovableList<Card>,
+    people: Map<String, Card>,
+    outline: Tree<String>,
+    /// One element an edit, never removed: what was acknowledged has to be in it.
+    log: Set<String>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Card {
+    text: String,
+    done: bool,
+    body: Text,
+}
+
+/// How long a connection waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(700);
+/// How long it may take after the last fault until all is level.
+const HEALING: Duration = Duration::from_secs(600);
+
+struct Node<B: Backend> {
+    store: Store<Board, B>,
+    /// What a crash leaves: the bytes saved last, and what came from others since.
+    saved: Vec<u8>,
+    imported: Arc<Mutex<Vec<Vec<u8>>>>,
+    _journal: Subscription,
+    /// Local updates so far, and the log entry of each.
+    updates: Arc<AtomicU64>,
+    entries: Vec<(u64, String)>,
+}
+
+impl<B: Backend> Node<B> {
+    fn new(store: Store<Board, B>) -> Self {
+        let imported = Arc::new(Mutex::new(Vec::new()));
+        let updates = Arc::new(AtomicU64::new(0));
+        let (journal, count) = (Arc::clone(&imported), Arc::clone(&updates));
+        let listening = store.on_update(move |update| match update.origin {
+            Origin::Remote => journal.lock().expect("no panic").push(update.bytes.to_vec()),
+            _ => drop(count.fetch_add(1, Ordering::SeqCst)),
+        });
+        let saved = store.save();
+        Self { store, saved, imported, _journal: listening, updates, entries: Vec::new() }
+    }
+
+    fn save(&mut self) {
+        self.saved = self.store.save();
+        // What waits behind a missing update is not in a saved document.
+        if self.store.pending().0 == 0 {
+            self.imported.lock().expect("no panic").clear();
+        }
+    }
+
+    fn replica(&self) -> Arc<dyn Replica> {
+        (&self.store).into_replica()
+    }
+}
+
+enum Wire {
+    Up(Box<Line>),
+    Down { until: Duration },
+    Cut,
+}
+
+pub(crate) struct World<B: Backend> {
+    nodes: Vec<Node<B>>,
+    wires: Vec<((usize, usize), Wire)>,
+    weather: Weather,
+    now: Duration,
+    rng: Rng,
+    last_id: u64,
+    edits: u64,
+    acknowledged: BTreeSet<String>,
+    /// Whether ids were used twice, and repairs may be needed.
+    copied: bool,
+    pub(crate) repairs: usize,
+}
+
+impl<B: Backend> World<B> {
+    pub(crate) fn run(plan: &Plan) -> usize {
+        let mut world = Self::new(plan);
+        plan.steps.iter().for_each(|step| world.step(*step));
+        world.heal();
+        world.check();
+        world.repairs
+    }
+
+    fn new(plan: &Plan) -> Self {
+        let rng = Rng::with_seed(plan.seed ^ 0x5151);
+        let (wires, now) = (plan.links.iter().map(|link| (*link, Wire::Down { until: Duration::ZERO })).collect(), Duration::ZERO);
+        let (nodes, acknowledged, weather) = (Vec::new(), BTreeSet::new(), Weather::default());
+        let mut this = Self { nodes, wires, weather, now, rng, last_id: 0, edits: 0, acknowledged, copied: false, repairs: 0 };
+        for _ in 0..plan.nodes {
+            let store = Store::with_options(this.fresh_id());
+            this.nodes.push(Node::new(store));
+        }
+        this
+    }
+
+    fn fresh_id(&mut self) -> Options {
+        self.last_id += 1;
+        Options::new().with_replica(ReplicaId::from_bits(self.last_id))
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Edit { node, choice } => self.edit(node, choice),
+            Step::Pass { ms } => self.pass(Duration::from_millis(ms)),
+            Step::Cut { link } => {
+                self.hang_up(link);
+                self.wires[link].1 = Wire::Cut;
+            }
+            Step::Heal { link } => {
+                if matches!(self.wires[link].1, Wire::Cut) {
+                    self.wires[link].1 = Wire::Down { until: self.now };
+                }
+            }
+            Step::Weather { .. } => self.weather = Weather::of(step),
+            Step::Save { node } => self.nodes[node].save(),
+            Step::Restart { node } => self.restart(node),
+            Step::Crash { node } => {
+                let options = self.fresh_id();
+                self.reopen(node, options);
+            }
+            Step::UseTwice { of, node } => {
+                self.copied = true;
+                self.nodes[node].save();
+                let options = Options::new().with_replica(self.nodes[of].store.replica());
+                self.reopen(node, options);
+            }
+        }
+    }
+
+    /// An edit of one of many kinds, and an entry in the log.
+    fn edit(&mut self, node: usize, choice: u64) {
+        self.edits += 1;
+        let entry = format!("{node}:{}", self.edits);
+        let node = &mut self.nodes[node];
+        let mut rng = Rng::with_seed(choice);
+        let view = node.store.view();
+        let written = node.store.change(|board| {
+            board.log().insert(entry.clone())?;
+            let pick = |rng: &mut Rng, len: usize| rng.usize(..=len);
+            match rng.u8(..12) {
+                0 => board.title().set(&entry),
+                1 => board.votes().add(i64::from(rng.i8(..))),
+                2..4 => board.notes().insert(pick(&mut rng, view.notes.len()), &entry),
+                4 if !view.notes.is_empty() => {
+                    let start = rng.usize(..view.notes.len());
+                    board.notes().delete(start..(start + rng.usize(..5)).min(view.notes.len()))
+                }
+                5 => board.tags().insert(pick(&mut rng, view.tags.len()), entry.clone()),
+                6 if !view.cards.is_empty() => {
+                    let id = view.cards.id_at(rng.usize(..view.cards.len())).expect("within");
+                    match rng.u8(..4) {
+                        0 => board.cards().remove(id).map(drop),
+                        1 => board.cards().move_to(id, rng.usize(..view.cards.len())),
+                        2 => board.cards().get(id).text().set(&entry),
+                        _ => board.cards().get(id).body().push_str(&entry),
+                    }
+                }
+                7 => {
+                    let key = rng.u8(..4).to_string();
+                    match rng.u8(..3) {
+                        0 => board.people().remove(key).map(drop),
+                        _ => board.people().insert(key, Card { text: entry.clone(), done: rng.bool(), body: Text::from("-") }),
+                    }
+                }
+                8 => {
+                    let ids: Vec<_> = view.outline.walk().into_iter().map(|(_, id, _)| id).collect();
+                    let parent = rng.choice(&ids).copied();
+                    match rng.choice(&ids).copied() {
+                        Some(id) if rng.bool() && Some(id) != parent => board.outline().move_to(id, parent, 0).or(Ok(())),
+                        _ => board.outline().insert(parent, 0, entry.clone()).map(drop),
+                    }
+                }
+                _ => board
+                    .cards()
+                    .insert(pick(&mut rng, view.cards.len()), Card { text: entry.clone(), done: false, body: Text::new() })
+                    .map(drop),
+            }
+        });
+        written.expect("it can be written");
+        node.entries.push((node.updates.load(Ordering::SeqCst), entry));
+    }
+
+    /// Lets time pass: everything that is due in it happens, in order.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.work();
+            let next = self.wires.iter().filter_map(|(_, wire)| match wire {
+                Wire::Up(line) => line.next(),
+                Wire::Down { until } => Some(*until),
+                Wire::Cut => None,
+            });
+            // A time-out that is due was just worked off: the clock moves on in any case.
+            let next = next.min().unwrap_or(end).max(self.now + Duration::from_millis(1));
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+        }
+    }
+
+    fn work(&mut self) {
+        for link in 0..self.wires.len() {
+            let (ends, wire) = &mut self.wires[link];
+            match wire {
+                Wire::Up(line) => {
+                    line.work(self.now, self.weather, &mut self.rng);
+                    self.take_acknowledgements(link);
+                }
+                Wire::Down { until } if *until <= self.now => {
+                    let sides = [ends.0, ends.1].map(|node| &self.nodes[node]);
+                    let replicas = sides.map(Node::replica);
+                    let bases = sides.map(|node| node.updates.load(Ordering::SeqCst));
+                    *wire = Wire::Up(Box::new(Line::new(replicas, bases, self.now)));
+                }
+                Wire::Down { .. } | Wire::Cut => {}
+            }
+            if matches!(&self.wires[link].1, Wire::Up(line) if line.is_closed()) {
+                self.hang_up(link);
+            }
+        }
+    }
+
+    /// What one neighbour has said to have must never be lost again.
+    fn take_acknowledgements(&mut self, link: usize) {
+        let ((caller, called), Wire::Up(line)) = &self.wires[link] else { return };
+        for (end, node) in line.ends.iter().zip([caller, called]) {
+            let acknowledged = end.acknowledged();
+            let entries = self.nodes[*node].entries.iter().filter(|(number, _)| *number > end.base && *number <= acknowledged);
+            self.acknowledged.extend(entries.map(|(_, entry)| entry.clone()));
+        }
+    }
+
+    fn hang_up(&mut self, link: usize) {
+        self.take_acknowledgements(link);
+        if let Wire::Up(line) = &self.wires[link].1 {
+            self.repairs += line.ends.iter().map(|end| end.repairs).sum::<usize>();
+        }
+        self.wires[link].1 = Wire::Down { until: self.now + RETRY };
+    }
+
+    fn hang_up_all(&mut self, node: usize) {
+        for link in 0..self.wires.len() {
+            let ((caller, called), wire) = &self.wires[link];
+            if (*caller == node || *called == node) && matches!(wire, Wire::Up(_)) {
+                self.hang_up(link);
+            }
+        }
+    }
+
+    /// Stops a replica, and opens what was kept of it.
+    fn reopen(&mut self, node: usize, options: Options) {
+        self.hang_up_all(node);
+        let old = &self.nodes[node];
+        let store = Store::open_with(&old.saved, options).expect("what was saved");
+        let imported = std::mem::take(&mut *old.imported.lock().expect("no panic"));
+        for update in &imported {
+            // After an id was used twice, not all of it need fit.
+            let applied = store.apply(update);
+            assert!(applied.is_ok() || self.copied, "{applied:?}");
+        }
+        let waits = store.pending().0 > 0;
+        self.nodes[node] = Node::new(store);
+        if waits {
+            *self.nodes[node].imported.lock().expect("no panic") = imported;
+        }
+    }
+
+    fn restart(&mut self, node: usize) {
+        self.nodes[node].save();
+        let options = self.fresh_id();
+        self.reopen(node, options);
+    }
+
+    /// Ends all faults, and waits until all is level.
+    fn heal(&mut self) {
+        self.weather = Weather::default();
+        if self.copied {
+            // The two may not talk to each other while they have the same id. One of them notices, and is opened anew.
+            (0..self.nodes.len()).for_each(|node| self.restart(node));
+        }
+        for (_, wire) in &mut self.wires {
+            if matches!(wire, Wire::Cut) {
+                *wire = Wire::Down { until: self.now };
+            }
+        }
+        let end = self.now + HEALING;
+        while self.now < end {
+            self.pass(Duration::from_secs(1));
+            let level = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
+            let level = level && self.nodes.iter().all(|node| node.store.pending() == (0, 0));
+            if level && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
+                return;
+            }
+        }
+        let digests: Vec<_> = self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
+        panic!("not level {HEALING:?} after the last fault: {digests:?}");
+    }
+
+    fn check(&mut self) {
+        (0..self.wires.len()).for_each(|link| self.take_acknowledgements(link));
+        self.repairs += self
+            .wires
+            .iter()
+            .map(|(_, wire)| if let Wire::Up(line) = wire { line.ends.iter().map(|end| end.repairs).sum() } else { 0 })
+            .sum::<usize>();
+        let first = &self.nodes[0].store;
+        for node in &self.nodes {
+            let store = &node.store;
+            assert_eq!(*store.view(), *first.view());
+            assert_eq!(store.version(), first.version());
+            assert_eq!(store.reread(), *store.view(), "the view is not the document");
+            assert_eq!(store.pending(), (0, 0), "something waits for ever");
+        }
+        if self.copied && B::NAME == "yrs" {
+            // Yjs names what is deleted by id and clock: under an id that was used twice, a deletion of the one may hit what the other wrote.
+            return;
+        }
+        let view = first.view();
+        let lost: Vec<&String> = self.acknowledged.iter().filter(|entry| !view.log.contains(entry.as_str())).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    }
+}
