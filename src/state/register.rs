@@ -52,6 +52,7 @@ impl<T: fmt::Debug> fmt::Debug for Register<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T> Scalar for Register<T>
 where
     T: Serialize + DeserializeOwned + Clone + PartialEq + Default + Send + Sync + 'static,

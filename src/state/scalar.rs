@@ -111,6 +111,7 @@ impl<T: Scalar> Node<Edit<'_>, T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for bool {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::Bool(*self))
@@ -130,6 +131,7 @@ impl Scalar for bool {
 /// string: no backend has room for it as a number, and the string says what it is.
 macro_rules! integer {
     ($($type:ty, $expected:literal;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Scalar for $type {
             fn to_value(&self) -> Result<Value, String> {
                 Ok(i64::try_from(*self).map_or_else(|_| Value::str(self.to_string()), Value::Int))
@@ -160,6 +162,7 @@ integer! {
     u64, "an unsigned integer of 64 bits";
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for f64 {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::float(*self))
@@ -181,6 +184,7 @@ impl Scalar for f64 {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for f32 {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::float(f64::from(*self)))
@@ -198,6 +202,7 @@ impl Scalar for f32 {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for String {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::str(self.as_str()))
@@ -213,6 +218,7 @@ impl Scalar for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for Arc<str> {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::Str(self.clone()))
@@ -228,6 +234,7 @@ impl Scalar for Arc<str> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for char {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::str(self.to_string()))
@@ -246,6 +253,7 @@ impl Scalar for char {
 }
 
 /// Bytes that are replaced as a whole.
+#[diagnostic::do_not_recommend]
 impl Scalar for Arc<[u8]> {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::Bytes(self.clone()))
@@ -262,6 +270,7 @@ impl Scalar for Arc<[u8]> {
 }
 
 /// Bytes that are replaced as a whole.
+#[diagnostic::do_not_recommend]
 impl Scalar for Vec<u8> {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::Bytes(Arc::from(self.as_slice())))
@@ -277,6 +286,7 @@ impl Scalar for Vec<u8> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Scalar for Uuid {
     fn to_value(&self) -> Result<Value, String> {
         Ok(Value::str(self.to_string()))
@@ -293,6 +303,7 @@ impl Scalar for Uuid {
 }
 
 /// A point in time, written in RFC 3339.
+#[diagnostic::do_not_recommend]
 #[cfg(feature = "jiff")]
 impl Scalar for jiff::Timestamp {
     fn to_value(&self) -> Result<Value, String> {
@@ -311,6 +322,7 @@ impl Scalar for jiff::Timestamp {
 
 /// A point in time by the clock of the system, in nanoseconds
 /// since 1970.
+#[diagnostic::do_not_recommend]
 impl Scalar for std::time::SystemTime {
     fn to_value(&self) -> Result<Value, String> {
         let nanos = match self.duration_since(Self::UNIX_EPOCH) {

@@ -2,7 +2,8 @@
 
 use crate::frame::flag;
 use crate::limits::{
-    COMPRESS_OVER_BYTES, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, UPDATE_BYTES_MAX,
+    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX,
+    RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
 };
 use std::time::Duration;
 
@@ -17,6 +18,14 @@ pub enum ConfigError {
         keep_alive: Duration,
         /// The time-out asked for.
         idle_timeout: Duration,
+    },
+    /// The first wait has to be longer than nothing and no longer than the longest.
+    #[error("a first wait of {least:?} does not fit a longest one of {most:?}")]
+    Reconnect {
+        /// The first wait asked for.
+        least: Duration,
+        /// The longest.
+        most: Duration,
     },
     /// A size is under its minimum.
     #[error("{what} of {value} is under the minimum of {min}")]
@@ -53,6 +62,8 @@ pub struct Config {
     pub(crate) takes_updates: bool,
     pub(crate) sends_updates: bool,
     pub(crate) yields: bool,
+    pub(crate) reconnect: Option<(Duration, Duration)>,
+    pub(crate) connections_max: usize,
 }
 
 impl Default for Config {
@@ -68,6 +79,8 @@ impl Default for Config {
             takes_updates: true,
             sends_updates: true,
             yields: true,
+            reconnect: Some((RECONNECT_LEAST, RECONNECT_MOST)),
+            connections_max: CONNECTIONS_MAX,
         }
     }
 }
@@ -118,6 +131,26 @@ impl Config {
     /// Never takes over a peer's document when the contents diverge: the peer has to. For the one that all others go by.
     pub fn never_yields(self) -> Self {
         Self { yields: false, ..self }
+    }
+
+    /// How long a peer waits before it connects again: at first at most `least`, then twice as long after every attempt in vain, at most
+    /// `most`; between half of that and all of it by chance, so that not all peers come at once. Default: 250 ms and 30 s.
+    pub fn reconnect(self, least: Duration, most: Duration) -> Result<Self, ConfigError> {
+        if least.is_zero() || least > most {
+            return Err(ConfigError::Reconnect { least, most });
+        }
+        Ok(Self { reconnect: Some((least, most)), ..self })
+    }
+
+    /// A lost connection stays lost.
+    pub fn without_reconnecting(self) -> Self {
+        Self { reconnect: None, ..self }
+    }
+
+    /// How many connections a server has at most; further ones are refused. Default: 4,096.
+    pub fn connections_max(self, connections_max: usize) -> Result<Self, ConfigError> {
+        at_least("a server's connections", connections_max, 1)?;
+        Ok(Self { connections_max, ..self })
     }
 
     /// What the `Hello` says of it.

@@ -10,11 +10,11 @@ use crate::limits::{BATCH_FRAMES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_M
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
 use crate::replica::{Replica, UpdateGuard};
-use crate::session::{CloseReason, Event, Session};
-use crate::transport::{FrameSink, FrameSource, TransportError};
+use crate::session::{CloseReason, Event, Role, Session};
+use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -23,15 +23,35 @@ type Received = (Result<Option<Vec<u8>>, TransportError>, Option<OwnedSemaphoreP
 
 pub(crate) struct Start {
     pub(crate) config: Config,
-    pub(crate) session: Session,
+    pub(crate) role: Role,
+    pub(crate) document: String,
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) reports: Reports,
-    /// Updates of the replica since the session began.
-    pub(crate) outbox: Listening,
-    /// Answers, or disappears, when the connection should be ended.
-    pub(crate) stop: oneshot::Receiver<()>,
+    /// Updates of the replica.
+    pub(crate) outbox: Arc<Listening>,
+    /// Says when the connection should be ended, and why; so does its end.
+    pub(crate) stop: Stop,
     /// A frame that was read already, to learn which document is wanted.
     pub(crate) first: Option<Vec<u8>>,
+}
+
+/// When a conversation should end, and why.
+pub(crate) type Stop = watch::Receiver<Option<CloseReason>>;
+
+/// Waits until the end is asked for.
+pub(crate) async fn stopped(stop: &mut Stop) -> CloseReason {
+    match stop.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(reason)) => reason.clone(),
+        // Whoever could have asked is gone.
+        Ok(None) | Err(_) => CloseReason::Local,
+    }
+}
+
+/// How a conversation ended.
+pub(crate) struct Ended {
+    pub(crate) reason: CloseReason,
+    /// The two sides were level at some time.
+    pub(crate) lived: bool,
 }
 
 /// A queue that a replica fills, until it is dropped.
@@ -40,13 +60,18 @@ pub(crate) struct Listening {
     _guard: UpdateGuard,
 }
 
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.outbox.fmt(f)
+    }
+}
+
 impl Listening {
-    /// Begin before the session does: what is committed in between is in both then, which does no harm.
-    pub(crate) fn to(replica: &dyn Replica, config: &Config) -> Self {
+    pub(crate) fn to(replica: &dyn Replica, config: &Config) -> Arc<Self> {
         let outbox = Arc::new(Outbox::new(config));
         let listener = Arc::clone(&outbox);
         let guard = replica.on_update(Box::new(move |update, origin| listener.push(update, origin)));
-        Self { outbox, _guard: guard }
+        Arc::new(Self { outbox, _guard: guard })
     }
 }
 
@@ -55,14 +80,14 @@ impl Listening {
 pub(crate) struct Reports {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) events: broadcast::Sender<Event>,
-    /// Local updates that the peer has said to have.
-    pub(crate) acknowledged: watch::Sender<u64>,
+    /// Local updates that the peer has said to have, with all that was there before; `None` until it has said so.
+    pub(crate) acknowledged: watch::Sender<Option<u64>>,
 }
 
 impl Reports {
     pub(crate) fn new() -> Self {
         let (status, events, acknowledged) =
-            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(EVENTS_MAX), watch::Sender::new(0));
+            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(EVENTS_MAX), watch::Sender::new(None));
         Self { status, events, acknowledged }
     }
 }
@@ -84,38 +109,32 @@ struct Driver {
     replica: Arc<dyn Replica>,
     reports: Reports,
     epoch: Instant,
+    /// Local updates before this conversation.
+    before: u64,
+    lived: bool,
     closed: Option<CloseReason>,
 }
 
-/// Runs the conversation to its end.
-pub(crate) async fn drive<W: FrameSink, R: FrameSource>(start: Start, sink: W, source: R) {
-    let Start { config, mut session, replica, reports, outbox, stop, first } = start;
+/// Runs a conversation to its end.
+pub(crate) async fn drive<T: Transport>(start: Start, transport: T) -> Ended {
+    let Start { config, role, document, replica, reports, outbox, stop, first } = start;
+    // What is committed between this and the session's beginning is in both, which does no harm.
+    let before = outbox.outbox.begin();
+    let (sink, source) = transport.split();
     let (frames, writer) = spawn_writer(sink);
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
     let mut wires = Wires { frames, received, outbox: Arc::clone(&outbox.outbox), stop, stopping: None };
-    let mut driver = Driver { replica, reports, epoch: Instant::now(), closed: None };
-    let mut step = Step::default();
-    step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
-    loop {
-        session = match driver.run(session, step).await {
-            Some(session) => session,
-            None => {
-                let reason = CloseReason::Lost { message: "the replica panicked".to_owned() };
-                driver.reports.status.send_replace(Status::Closed { reason });
-                return;
-            }
-        };
-        if wires.may_stop(&session) {
-            session.close();
-            driver.report(&mut session);
-        }
-        if session.is_closed() {
-            break;
-        }
-        step = driver.wait(&mut session, &mut wires).await;
-    }
-    driver.flush(session, wires.frames, writer).await;
+    let mut driver = Driver { replica, reports, epoch: Instant::now(), before, lived: false, closed: None };
+    let ended = driver.converse(config, role, document, first, &mut wires).await;
+    outbox.outbox.end();
+    let reason = match ended {
+        Some(session) => driver.flush(session, wires.frames, writer).await,
+        None => CloseReason::Refused { message: "the replica panicked".to_owned() },
+    };
+    // Fails where nobody listens.
+    let _ = driver.reports.events.send(Event::Closed { reason: reason.clone() });
+    Ended { reason, lived: driver.lived }
 }
 
 /// All that the loop waits for.
@@ -123,21 +142,49 @@ struct Wires {
     frames: mpsc::Sender<Vec<u8>>,
     received: mpsc::Receiver<Received>,
     outbox: Arc<Outbox>,
-    stop: oneshot::Receiver<()>,
-    /// Until when what is queued may still leave, once the end was asked for.
-    stopping: Option<Instant>,
+    stop: Stop,
+    /// Why the end was asked for, and until when what is queued may still leave.
+    stopping: Option<(CloseReason, Instant)>,
 }
 
 impl Wires {
-    fn may_stop(&self, session: &Session) -> bool {
+    /// Why to end it now, if it is time.
+    fn may_stop(&self, session: &Session) -> Option<CloseReason> {
         let flushed = || session.is_flushed() && self.outbox.is_empty();
-        self.stopping.is_some_and(|end| Instant::now() >= end || flushed())
+        self.stopping.as_ref().filter(|(_, end)| Instant::now() >= *end || flushed()).map(|(reason, _)| reason.clone())
     }
 }
 
 impl Driver {
     fn now(&self) -> Duration {
         self.epoch.elapsed()
+    }
+
+    /// The conversation until it is closed. `None`: the replica panicked, and the session is gone with it.
+    async fn converse(
+        &mut self,
+        config: Config,
+        role: Role,
+        document: String,
+        first: Option<Vec<u8>>,
+        wires: &mut Wires,
+    ) -> Option<Session> {
+        let replica = Arc::clone(&self.replica);
+        let begin = move || Session::new(config, role, &document, replica.as_ref(), Duration::ZERO);
+        let mut session = spawn_blocking(begin).await.ok()?;
+        let mut step = Step::default();
+        step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
+        loop {
+            session = self.run(session, step).await?;
+            if let Some(reason) = wires.may_stop(&session) {
+                session.shut(reason);
+                self.report(&mut session);
+            }
+            if session.is_closed() {
+                return Some(session);
+            }
+            step = self.wait(&mut session, wires).await;
+        }
     }
 
     /// Works off a batch where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
@@ -160,7 +207,7 @@ impl Driver {
     async fn wait(&mut self, session: &mut Session, wires: &mut Wires) -> Step {
         let mut step = Step::default();
         let wake = session.poll_timeout().map_or(self.epoch, |at| self.epoch + at);
-        let wake = wires.stopping.map_or(wake, |end| wake.min(end));
+        let wake = wires.stopping.as_ref().map_or(wake, |(_, end)| wake.min(*end));
         tokio::select! {
             biased;
             permit = wires.frames.reserve(), if session.has_transmit() => match permit {
@@ -186,8 +233,8 @@ impl Driver {
             () = wires.outbox.filled(), if session.wants_updates() => {
                 step.taken = wires.outbox.take(TRANSMIT_SOFT_MAX);
             }
-            _ = &mut wires.stop, if wires.stopping.is_none() => {
-                wires.stopping = Some(Instant::now() + FLUSH_TIMEOUT);
+            reason = stopped(&mut wires.stop), if wires.stopping.is_none() => {
+                wires.stopping = Some((reason, Instant::now() + FLUSH_TIMEOUT));
             }
             () = sleep_until(wake) => {}
         }
@@ -204,7 +251,10 @@ impl Driver {
             let status = match &event {
                 Event::Connected { .. } | Event::Behind => Some(Status::CatchingUp { received: 0, total: 0 }),
                 Event::Progress { received, total } => Some(Status::CatchingUp { received: *received, total: *total }),
-                Event::Live => Some(Status::Live),
+                Event::Live => {
+                    self.lived = true;
+                    Some(Status::Live)
+                }
                 Event::Diverged { ours, theirs } => Some(Status::Diverged { ours: *ours, theirs: *theirs }),
                 // Told once everything is sent, by `flush`.
                 Event::Closed { reason } => {
@@ -212,7 +262,7 @@ impl Driver {
                     continue;
                 }
                 Event::Acknowledged { updates } => {
-                    self.reports.acknowledged.send_replace(*updates);
+                    self.reports.acknowledged.send_replace(Some(self.before + updates));
                     None
                 }
                 Event::RepairFailed { message } => Some(Status::Unrepaired { message: message.clone() }),
@@ -226,8 +276,8 @@ impl Driver {
         }
     }
 
-    /// Sends what is left, and says that it is over.
-    async fn flush(self, mut session: Session, frames: mpsc::Sender<Vec<u8>>, mut writer: JoinHandle<()>) {
+    /// Sends what is left.
+    async fn flush(&mut self, mut session: Session, frames: mpsc::Sender<Vec<u8>>, mut writer: JoinHandle<()>) -> CloseReason {
         let end = Instant::now() + FLUSH_TIMEOUT;
         let now = self.now();
         while let Some(frame) = session.poll_transmit(now) {
@@ -239,9 +289,7 @@ impl Driver {
         if timeout_at(end, &mut writer).await.is_err() {
             writer.abort();
         }
-        let reason = self.closed.unwrap_or(CloseReason::Local);
-        let _ = self.reports.events.send(Event::Closed { reason: reason.clone() });
-        self.reports.status.send_replace(Status::Closed { reason });
+        self.closed.take().unwrap_or(CloseReason::Local)
     }
 }
 

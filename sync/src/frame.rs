@@ -18,7 +18,8 @@
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
 //! 0a Ack       number: varint
-//! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint
+//! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
+//!              answerer's: hash
 //! 0c Conflict  digest: 16 bytes
 //! ```
 //!
@@ -96,6 +97,13 @@ impl Hash {
     }
 }
 
+/// The versions that an answer was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Between {
+    pub(crate) asker: Hash,
+    pub(crate) answerer: Hash,
+}
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -155,6 +163,7 @@ pub(crate) enum Frame<'a> {
         first: u64,
         updates: u64,
         bytes: u64,
+        between: Between,
     },
     /// Your ops contradict mine.
     Conflict([u8; 16]),
@@ -203,6 +212,10 @@ impl<'a> Frame<'a> {
                 first: reader.varint("an update's number")?,
                 updates: reader.varint("a number of updates")?,
                 bytes: reader.varint("a number of bytes")?,
+                between: Between {
+                    asker: Hash(reader.array("the asker's version")?),
+                    answerer: Hash(reader.array("the answerer's version")?),
+                },
             },
             CONFLICT => Self::Conflict(reader.array("a digest of 16 bytes")?),
             _ => Self::Unknown,
@@ -258,9 +271,11 @@ impl<'a> Frame<'a> {
                 put_varint(&mut payload, *number);
                 ACK
             }
-            Self::Answer { repair, first, updates, bytes } => {
+            Self::Answer { repair, first, updates, bytes, between } => {
                 payload.push(u8::from(*repair));
                 [*first, *updates, *bytes].into_iter().for_each(|number| put_varint(&mut payload, number));
+                payload.extend_from_slice(&between.asker.0);
+                payload.extend_from_slice(&between.answerer.0);
                 ANSWER
             }
             Self::Conflict(digest) => {
@@ -338,6 +353,11 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     pub(crate) fn malformed(&self, expected: &'static str) -> FrameError {
@@ -437,7 +457,13 @@ mod tests {
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
             Frame::Ack(u64::MAX),
-            Frame::Answer { repair: true, first: 1, updates: 2, bytes: 300 },
+            Frame::Answer {
+                repair: true,
+                first: 1,
+                updates: 2,
+                bytes: 300,
+                between: Between { asker: Hash([5; 16]), answerer: Hash([6; 16]) },
+            },
             Frame::Conflict([4; 16]),
             Frame::Unknown,
         ]

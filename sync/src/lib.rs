@@ -1,8 +1,8 @@
 //! Keeps replicas of a document level with each other, over any connection that carries frames.
 //!
 //! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and time go in, frames and
-//! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and `Server` drive sessions over a
-//! [`Transport`]: QUIC, or channels in memory. What they keep level is anything that implements [`Replica`].
+//! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and [`Server`] drive sessions over a
+//! [`Transport`]: QUIC, WebSocket, or channels in memory. What they keep level is anything that implements [`Replica`].
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]
@@ -24,34 +24,31 @@
 //! computed again from the versions.
 
 mod body;
+mod client;
 mod config;
 mod driver;
 mod frame;
+mod keep;
 mod limits;
 mod outbox;
 mod peer;
 mod replica;
-#[cfg(feature = "quic")]
 mod server;
 mod session;
 mod store;
-#[cfg(feature = "quic")]
 mod ticket;
 mod transport;
 
+pub use client::{Client, ConnectError};
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};
 pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+pub use server::{DocumentError, Documents, Server, ServerBuilder, ServerError};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
-pub use transport::memory::{Memory, MemorySink, MemorySource, memory_pair};
-pub use transport::{FrameSink, FrameSource, Transport, TransportError};
+pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};
+pub use transport::memory::{Memory, MemoryConnection, MemorySink, MemorySource, memory_connections, memory_pair};
+pub use transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
 
-#[cfg(feature = "quic")]
-pub use peer::ConnectError;
-#[cfg(feature = "quic")]
-pub use server::{DocumentError, Documents, Server, ServerError};
-#[cfg(feature = "quic")]
-pub use ticket::{Fingerprint, Ticket, TicketError};
-#[cfg(feature = "quic")]
+#[cfg(feature = "tls")]
 pub use transport::identity::{Identity, IdentityError};

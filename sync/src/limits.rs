@@ -6,8 +6,8 @@ use std::time::Duration;
 /// The protocol versions that this crate speaks, sent in `Hello`.
 pub(crate) const PROTOCOL_NEWEST: u64 = 1;
 pub(crate) const PROTOCOL_OLDEST: u64 = 1;
-/// Bytes of one frame's payload, default.
-pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of one frame's payload, default: a version of 170,000 replicas.
+pub(crate) const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
 pub(crate) const FRAME_BYTES_MIN: usize = 1024;
 /// Bytes of one update put together from fragments, default: as many as a store takes from a stranger.
@@ -54,15 +54,21 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What `disconnect` waits for the last updates to leave.
 pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait before connecting again, at first and at most, default.
+pub(crate) const RECONNECT_LEAST: Duration = Duration::from_millis(250);
+pub(crate) const RECONNECT_MOST: Duration = Duration::from_secs(30);
+/// Connections that a server has at most, default.
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
+/// What a server may take to answer a connection attempt.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connecting peer has to say which document it wants.
-#[cfg(feature = "quic")]
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.
-#[cfg(feature = "quic")]
+#[cfg(feature = "tls")]
 pub(crate) const INCOMING_MAX: usize = 1024;
 /// Streams, so documents, that one connection may have open.
-#[cfg(feature = "quic")]
+#[cfg(feature = "tls")]
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.
-#[cfg(feature = "quic")]
+#[cfg(feature = "tls")]
 pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;

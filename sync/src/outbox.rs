@@ -1,5 +1,5 @@
 //! Between a replica's listener, which must return at once, and a connection, which may be slow: a bounded queue
-//! that forgets everything and remembers only that it did, once it is full.
+//! that forgets everything and remembers only that it did, once it is full. Between conversations it only counts.
 
 use crate::config::Config;
 use crate::replica::Origin;
@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// A conversation goes on.
+    open: bool,
     updates: VecDeque<(Vec<u8>, Origin)>,
     bytes: usize,
     lagged: bool,
@@ -41,16 +43,32 @@ impl Outbox {
         Self { queue: Mutex::default(), filled: Notify::new(), updates_max: config.queue_updates_max, bytes_max: config.queue_bytes_max }
     }
 
+    /// A conversation begins: gives how many local updates came before, which it learns of from the replica's version.
+    pub(crate) fn begin(&self) -> u64 {
+        let mut queue = self.lock();
+        *queue = Queue { open: true, pushed: queue.pushed, ..Queue::default() };
+        queue.pushed
+    }
+
+    /// The conversation is over.
+    pub(crate) fn end(&self) {
+        let mut queue = self.lock();
+        *queue = Queue { pushed: queue.pushed, ..Queue::default() };
+    }
+
     /// Never waits for the connection.
     pub(crate) fn push(&self, update: &[u8], origin: Origin) {
         let mut queue = self.lock();
         let local = u64::from(origin == Origin::Local);
         queue.pushed += local;
+        if !queue.open {
+            return;
+        }
         let full = queue.updates.len() >= self.updates_max || queue.bytes.saturating_add(update.len()) > self.bytes_max;
         if full {
             let waited = queue.updates.iter().filter(|(_, origin)| *origin == Origin::Local).count() as u64;
             let forgotten = queue.forgotten + waited + local;
-            *queue = Queue { lagged: true, forgotten, pushed: queue.pushed, ..Queue::default() };
+            *queue = Queue { open: true, lagged: true, forgotten, pushed: queue.pushed, ..Queue::default() };
         } else if !queue.lagged {
             queue.bytes += update.len();
             queue.updates.push_back((update.to_vec(), origin));
@@ -100,6 +118,8 @@ mod tests {
     fn a_full_queue_forgets_and_says_so() {
         let config = Config::default().queue_max(2, 100).expect("valid");
         let outbox = Outbox::new(&config);
+        outbox.push(b"before", Origin::Local);
+        assert_eq!((outbox.is_empty(), outbox.begin()), (true, 1));
         outbox.push(b"a", Origin::Local);
         outbox.push(b"b", Origin::Remote);
         let taken = outbox.take(1);
@@ -111,11 +131,15 @@ mod tests {
         let taken = outbox.take(9);
         assert!(taken.updates.is_empty() && taken.lagged);
         // One of those before it was taken, one was not this replica's own.
-        assert_eq!((taken.forgotten, outbox.pushed()), (3, 4));
+        assert_eq!((taken.forgotten, outbox.pushed()), (3, 5));
         outbox.push(&[0; 101], Origin::Local);
         assert!(outbox.take(9).lagged);
         outbox.push(b"f", Origin::Local);
         assert_eq!(outbox.take(9).updates.len(), 1);
         assert!(outbox.is_empty());
+        outbox.push(b"g", Origin::Local);
+        outbox.end();
+        outbox.push(b"h", Origin::Local);
+        assert_eq!((outbox.is_empty(), outbox.begin()), (true, 9));
     }
 }

@@ -1,21 +1,15 @@
-//! A replica's connection to one other replica.
+//! A replica's connection to one other replica, as an application sees it.
 
+use crate::client::{Client, ConnectError};
 use crate::config::Config;
-use crate::driver::{Listening, Reports, Start, drive};
-use crate::outbox::Outbox;
-use crate::replica::IntoReplica;
-use crate::session::{CloseReason, Event, Role, Session};
+use crate::driver::{Listening, Reports, Start, Stop, drive};
+use crate::replica::{IntoReplica, Replica};
+use crate::session::{CloseReason, Event, Role};
+use crate::ticket::{Ticket, TicketError};
 use crate::transport::Transport;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, oneshot, watch};
-
-#[cfg(feature = "quic")]
-use crate::session::CloseCode;
-#[cfg(feature = "quic")]
-use crate::ticket::{Fingerprint, Ticket, TicketError};
-#[cfg(feature = "quic")]
-use crate::transport::quic;
+use tokio::sync::{broadcast, watch};
 
 /// How a connection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +17,13 @@ use crate::transport::quic;
 pub enum Status {
     /// The peer has not answered yet.
     Connecting,
+    /// There is no connection now. Edits go on, and are sent once there is one.
+    Offline {
+        /// Why.
+        why: String,
+        /// After which time the next attempt is made.
+        retry_in: Duration,
+    },
     /// The two replicas differ, or may.
     CatchingUp {
         /// Bytes that have come of what this replica lacked.
@@ -67,116 +68,70 @@ pub enum LiveError {
     },
 }
 
-/// No connection came about.
-#[cfg(feature = "quic")]
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The string is no ticket.
-    #[error("the ticket is wrong")]
-    Ticket(#[from] TicketError),
-    /// The host's address cannot be found.
-    #[error("no address found for `{host}`")]
-    Resolve {
-        /// The ticket's host.
-        host: String,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No socket can be opened here.
-    #[error("no socket to connect from")]
-    Socket(#[source] std::io::Error),
-    /// This side's cryptography cannot be set up.
-    #[error("the encryption cannot be set up")]
-    Crypto(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The server is another one than the ticket's.
-    #[error("the server's certificate has the fingerprint {theirs}, the ticket says {ticket}")]
-    WrongFingerprint {
-        /// The ticket's fingerprint.
-        ticket: Fingerprint,
-        /// That of the certificate.
-        theirs: Fingerprint,
-    },
-    /// The server cannot be reached, or refuses the connection.
-    #[error("no connection to {host}:{port}")]
-    Unreachable {
-        /// The ticket's host.
-        host: String,
-        /// The ticket's port.
-        port: u16,
-        /// What the transport says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The server has no such document.
-    #[error("the server has no document named `{document}`")]
-    UnknownDocument {
-        /// The ticket's document.
-        document: String,
-    },
-    /// The conversation ended at its start.
-    #[error("the peer was reached, but the conversation about `{document}` did not begin")]
-    Closed {
-        /// The ticket's document.
-        document: String,
-        /// Why.
-        #[source]
-        reason: CloseReason,
-    },
-}
-
-/// A replica's connection to one other replica, kept by tasks in the background.
+/// A replica's connection to one other replica, kept by tasks in the background. A replica may have any number of peers.
+///
+/// A connection to a server that is lost is opened again, after a while that grows with every attempt in vain (see
+/// [`Config::reconnect`]); edits made meanwhile are sent then. [`status`](Self::status) tells how things stand.
 ///
 /// Dropping it ends the connection after what is queued has left, without waiting for that; [`disconnect`](Self::disconnect) waits.
-/// A connection that is lost is not opened again by itself: connect anew with the same replica, and it goes on where it was.
 #[derive(Debug)]
 #[must_use = "dropping a peer ends its connection"]
 pub struct Peer {
     status: watch::Receiver<Status>,
     events: broadcast::Sender<Event>,
-    acknowledged: watch::Receiver<u64>,
-    outbox: Arc<Outbox>,
-    stop: Option<oneshot::Sender<()>>,
+    acknowledged: watch::Receiver<Option<u64>>,
+    outbox: Arc<Listening>,
+    stop: watch::Sender<Option<CloseReason>>,
+}
+
+/// A peer's other end, for the task behind it.
+pub(crate) struct Handles {
+    pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) reports: Reports,
+    pub(crate) outbox: Arc<Listening>,
+    pub(crate) stop: Stop,
 }
 
 impl Peer {
-    /// Connects to the document that a ticket names, and returns once the peer has answered.
+    pub(crate) fn new(replica: Arc<dyn Replica>, config: &Config) -> (Self, Handles) {
+        let (stop, stopped) = watch::channel(None);
+        let reports = Reports::new();
+        let outbox = Listening::to(replica.as_ref(), config);
+        let peer = Self {
+            status: reports.status.subscribe(),
+            events: reports.events.clone(),
+            acknowledged: reports.acknowledged.subscribe(),
+            outbox: Arc::clone(&outbox),
+            stop,
+        };
+        (peer, Handles { replica, reports, outbox, stop: stopped })
+    }
+
+    /// Connects to the document that a ticket names, and returns once the server has answered; see [`Client::connect`].
     ///
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
-    #[cfg(feature = "quic")]
     pub async fn connect<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, ConnectError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
     {
-        Self::connect_with(replica, ticket, Config::default()).await
+        Client::default().connect(replica, ticket).await
     }
 
-    /// As [`connect`](Self::connect), with limits and intervals of one's own.
-    #[cfg(feature = "quic")]
-    pub async fn connect_with<T>(replica: impl IntoReplica, ticket: T, config: Config) -> Result<Self, ConnectError>
+    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline; see [`Client::join`].
+    ///
+    /// # Errors
+    /// The string is no ticket.
+    pub fn join<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, TicketError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
     {
-        let ticket = ticket.try_into().map_err(TicketError::from)?;
-        let transport = quic::connect(&ticket, &config).await?;
-        let document = ticket.document().to_owned();
-        let peer = Self::over(replica, &document, transport, Role::Initiator, config);
-        let mut status = peer.status();
-        let answered = status.wait_for(|status| *status != Status::Connecting).await;
-        match answered.as_deref() {
-            Ok(Status::Closed { reason }) => Err(match reason.clone() {
-                CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => ConnectError::UnknownDocument { document },
-                reason => ConnectError::Closed { document, reason },
-            }),
-            _ => Ok(peer),
-        }
+        Client::default().join(replica, ticket)
     }
 
-    /// Talks about `document` over a connection that exists already. One side has to be the
+    /// Talks about `document` over a connection that exists already, as long as that lasts. One side has to be the
     /// [`Role::Initiator`], the other the [`Role::Responder`]. Needs a tokio runtime with time enabled.
     ///
     /// ```
@@ -190,21 +145,14 @@ impl Peer {
     /// # Ok(()) }
     /// ```
     pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
-        let replica = replica.into_replica();
-        let (stop, stopped) = oneshot::channel();
-        let reports = Reports::new();
-        let outbox = Listening::to(replica.as_ref(), &config);
-        let peer = Self {
-            status: reports.status.subscribe(),
-            events: reports.events.clone(),
-            acknowledged: reports.acknowledged.subscribe(),
-            outbox: Arc::clone(&outbox.outbox),
-            stop: Some(stop),
-        };
-        let session = Session::new(config.clone(), role, document, replica.as_ref(), Duration::ZERO);
-        let start = Start { config, session, replica, reports, outbox, stop: stopped, first: None };
-        let (sink, source) = transport.split();
-        tokio::spawn(drive(start, sink, source));
+        let (peer, handles) = Self::new(replica.into_replica(), &config);
+        let Handles { replica, reports, outbox, stop } = handles;
+        let (status, document) = (reports.status.clone(), document.to_owned());
+        let start = Start { config, role, document, replica, reports, outbox, stop, first: None };
+        tokio::spawn(async move {
+            let reason = drive(start, transport).await.reason;
+            status.send_replace(Status::Closed { reason });
+        });
         peer
     }
 
@@ -218,14 +166,14 @@ impl Peer {
         self.events.subscribe()
     }
 
-    /// Waits until the peer has said to have every change that was made here before the call, while this connection lasts.
+    /// Waits until the peer has said to have every change that was made here before the call, however often it has to connect for that.
     ///
     /// # Errors
-    /// The connection ended first. What it did not take is sent by the next one.
+    /// It is over. What the peer did not take is sent by the next one.
     pub async fn flush(&self) -> Result<(), LiveError> {
-        let wanted = self.outbox.pushed();
+        let wanted = self.outbox.outbox.pushed();
         let mut acknowledged = self.acknowledged.clone();
-        let done = async { acknowledged.wait_for(|updates| *updates >= wanted).await.is_ok() };
+        let done = async { acknowledged.wait_for(|updates| *updates >= Some(wanted)).await.is_ok() };
         tokio::select! {
             biased;
             true = done => Ok(()),
@@ -256,12 +204,9 @@ impl Peer {
         }
     }
 
-    /// Sends what is queued (for at most five seconds), ends the connection and waits until the peer knows.
-    pub async fn disconnect(mut self) -> CloseReason {
-        if let Some(stop) = self.stop.take() {
-            // Nobody listens any more if it is over already.
-            let _ = stop.send(());
-        }
+    /// Sends what the peer lacks (for at most five seconds), ends the connection and waits until the peer knows.
+    pub async fn disconnect(self) -> CloseReason {
+        self.stop.send_replace(Some(CloseReason::Local));
         self.closed().await
     }
 }

@@ -1,23 +1,25 @@
-//! Serves documents over QUIC. A document's connections all hang on one replica, so that what one peer sends reaches the others.
+//! Serves documents. A document's connections all hang on one replica, so that what one peer sends reaches the others.
 
 use crate::config::Config;
-use crate::driver::{Listening, Reports, Start, drive};
+use crate::driver::{Listening, Reports, Start, drive, stopped};
 use crate::frame::Frame;
-use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT, INCOMING_MAX};
+use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT};
 use crate::replica::{IntoReplica, Replica};
-use crate::session::{CloseCode, Role, Session};
-use crate::ticket::{Ticket, TicketError, check_document};
-use crate::transport::identity::{Identity, IdentityError};
-use crate::transport::quic::{Quic, QuicSink, server_config};
-use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
-use quinn::{Endpoint, Incoming, VarInt};
+use crate::session::{CloseCode, CloseReason, Role};
+use crate::ticket::{Scheme, Ticket, TicketError, check_document};
+#[cfg(feature = "tls")]
+use crate::transport::identity::Identity;
+use crate::transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+mod listen;
+
+pub use listen::{ServerBuilder, ServerError};
 
 /// A document that cannot be served or named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,27 +40,12 @@ pub enum DocumentError {
     /// The name, or the host, fits in no ticket.
     #[error(transparent)]
     Ticket(#[from] TicketError),
-}
-
-/// The server did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {addr}")]
-    Bind {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
+    /// The server does not listen, or not for that.
+    #[error("the server does not listen{}", scheme.map(|scheme| format!(" for `{scheme}://`")).unwrap_or_default())]
+    NotListening {
+        /// What it was asked for, if for something.
+        scheme: Option<Scheme>,
     },
-    /// No certificate.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The identity's parts do not fit, or a time-out is too long for QUIC.
-    #[error("the encryption cannot be set up")]
-    Crypto(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The documents of a server, by name.
@@ -73,6 +60,9 @@ impl Documents {
     }
 
     /// One more. Its name has 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// The name is none, or there is one of that name.
     pub fn with(mut self, name: &str, replica: impl IntoReplica) -> Result<Self, DocumentError> {
         check_document(name)?;
         if self.0.insert(name.to_owned(), replica.into_replica()).is_some() {
@@ -88,112 +78,170 @@ impl std::fmt::Debug for Documents {
     }
 }
 
+/// What all connections of a server share.
 #[derive(Debug)]
 struct Shared {
     documents: Documents,
     config: Config,
+    /// Says when all should end, and why. Whoever listens has not ended yet.
+    stop: watch::Sender<Option<CloseReason>>,
+    connections: Arc<Semaphore>,
 }
 
-/// Serves documents until it is dropped, which ends its connections abruptly, or [shut down](Self::shutdown).
+/// Serves documents until it is [shut down](Self::shutdown), or dropped, which does the same without waiting.
+///
+/// ```no_run
+/// # #[cfg(all(feature = "quic", feature = "websocket"))]
+/// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// use exostate_sync::{Documents, Scheme, Server};
+///
+/// let documents = Documents::new().with("roadmap", &store)?;
+/// let server = Server::builder(documents).quic("[::]:4433".parse()?).websocket("[::]:8080".parse()?).bind().await?;
+/// println!("{} or {}", server.ticket("roadmap")?, server.ticket_over(Scheme::WebSocket, "roadmap")?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a server ends it"]
 pub struct Server {
-    endpoint: Endpoint,
-    local_addr: SocketAddr,
-    identity: Identity,
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+    listeners: Vec<listen::Listener>,
+    #[cfg(feature = "tls")]
+    identity: Identity,
 }
 
 impl Server {
-    /// Listens on a UDP address (port 0: any free one) with a new identity.
+    /// Says where a server of these documents listens, and how.
+    pub fn builder(documents: Documents) -> ServerBuilder {
+        ServerBuilder::new(documents)
+    }
+
+    /// Listens for QUIC on a UDP address (port 0: any free one) with a new identity.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the identity cannot be made.
+    #[cfg(feature = "quic")]
     pub async fn bind(addr: SocketAddr, documents: Documents) -> Result<Self, ServerError> {
-        Self::bind_with(addr, documents, Identity::generate()?, Config::default()).await
+        Self::builder(documents).quic(addr).bind().await
     }
 
-    /// As [`bind`](Self::bind), with an identity that was kept, and limits and intervals of one's own.
-    #[allow(clippy::unused_async, reason = "it needs a runtime, and the signature should say so")]
-    pub async fn bind_with(addr: SocketAddr, documents: Documents, identity: Identity, config: Config) -> Result<Self, ServerError> {
-        let tls = server_config(&identity, &config).map_err(ServerError::Crypto)?;
-        let bind = |source| ServerError::Bind { addr, source };
-        let endpoint = Endpoint::server(tls, addr).map_err(bind)?;
-        let local_addr = endpoint.local_addr().map_err(bind)?;
-        let shared = Arc::new(Shared { documents, config });
-        let accepting = tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
-        Ok(Self { endpoint, local_addr, identity, shared, accepting })
-    }
-
-    /// The address that it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    /// The address that it listens on for this scheme.
+    pub fn local_addr(&self, scheme: Scheme) -> Option<SocketAddr> {
+        self.listeners.iter().find(|listener| listener.scheme == scheme).map(|listener| listener.addr)
     }
 
     /// Its key and certificate.
+    #[cfg(feature = "tls")]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// A ticket for one of its documents. A server that listens on every address names the loopback one: see [`Ticket::with_host`].
+    /// A ticket for one of its documents, over what it was told first to listen for. A server that listens on every address names the
+    /// loopback one: see [`Ticket::with_host`].
+    ///
+    /// # Errors
+    /// There is no such document, or the server does not listen.
     pub fn ticket(&self, document: &str) -> Result<Ticket, DocumentError> {
+        self.ticket_at(self.listeners.first(), None, document)
+    }
+
+    /// As [`ticket`](Self::ticket), over this transport.
+    ///
+    /// # Errors
+    /// There is no such document, or the server does not listen for that.
+    pub fn ticket_over(&self, scheme: Scheme, document: &str) -> Result<Ticket, DocumentError> {
+        self.ticket_at(self.listeners.iter().find(|listener| listener.scheme == scheme), Some(scheme), document)
+    }
+
+    fn ticket_at(&self, listener: Option<&listen::Listener>, scheme: Option<Scheme>, document: &str) -> Result<Ticket, DocumentError> {
+        let listener = listener.ok_or(DocumentError::NotListening { scheme })?;
         if !self.shared.documents.0.contains_key(document) {
             return Err(DocumentError::Unknown { document: document.to_owned() });
         }
-        let host = match self.local_addr.ip() {
+        let host = match listener.addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        let (host, port) = (host.to_string(), self.local_addr.port());
-        Ok(Ticket::new(&host, port, document, self.identity.fingerprint())?)
+        Ok(Ticket::new(listener.scheme, &host.to_string(), listener.addr.port(), document, listener.fingerprint)?)
     }
 
-    /// Ends every connection, tells the peers, and waits until they know.
+    /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the server may have is dropped.
+    pub fn serve<C: Connection>(&self, connection: C) {
+        self.shared.serve(connection);
+    }
+
+    /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes down, and waits until they know.
     pub async fn shutdown(self) {
-        self.accepting.abort();
-        self.endpoint.close(VarInt::from_u32(0), b"shutting down");
-        self.endpoint.wait_idle().await;
+        self.end();
+        self.shared.stop.closed().await;
+        #[cfg(feature = "quic")]
+        for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
+            // The last packets may have to be sent again; then the address is free.
+            endpoint.wait_idle().await;
+        }
+    }
+
+    fn end(&self) {
+        self.listeners.iter().for_each(|listener| listener.accepting.abort());
+        self.shared.stop.send_replace(Some(CloseReason::Unavailable));
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.endpoint.close(VarInt::from_u32(0), b"gone");
+        self.end();
     }
 }
 
-async fn accept(endpoint: Endpoint, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Some(incoming) = endpoint.accept().await {
-        while connections.try_join_next().is_some() {}
-        // Under load an address has to prove itself before it costs anything.
-        if connections.len() >= INCOMING_MAX / 2 && !incoming.remote_address_validated() {
-            // An error gives the attempt back, which is refused by dropping it.
-            let _ = incoming.retry();
-            continue;
+impl Shared {
+    fn new(documents: Documents, config: Config) -> Arc<Self> {
+        let connections = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { documents, config, stop: watch::Sender::new(None), connections })
+    }
+
+    /// A place for one more connection, if there is one.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().ok()
+    }
+
+    fn serve<C: Connection>(self: &Arc<Self>, connection: C) {
+        if let Some(place) = self.place() {
+            tokio::spawn(serve(connection, Arc::clone(self), place));
         }
-        connections.spawn(serve(incoming, Arc::clone(&shared)));
     }
 }
 
-async fn serve(incoming: Incoming, shared: Arc<Shared>) {
-    let Ok(connection) = incoming.await else {
-        return;
-    };
+/// Serves what a peer opens on its connection. One that opens nothing for a while is closed.
+async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+    let mut stop = shared.stop.subscribe();
     let mut streams = JoinSet::new();
-    while let Ok((send, recv)) = connection.accept_bi().await {
-        while streams.try_join_next().is_some() {}
-        let quic = Quic::accepted(send, recv, &shared.config);
-        streams.spawn(converse(quic, Arc::clone(&shared)));
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped(&mut stop) => break,
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            accepted = connection.accept() => match accepted {
+                Some(transport) => drop(streams.spawn(converse(transport, Arc::clone(&shared)))),
+                None => break,
+            },
+            () = sleep(HELLO_TIMEOUT), if streams.is_empty() => break,
+        }
     }
     // Lets the sessions find out by themselves, so that what has arrived is still applied.
     while streams.join_next().await.is_some() {}
+    connection.close().await;
 }
 
-/// Learns which document a stream is about, and serves it.
-async fn converse(quic: Quic, shared: Arc<Shared>) {
-    let (mut sink, mut source) = quic.split();
-    let first = match timeout(HELLO_TIMEOUT, source.recv()).await {
+/// Learns which document a transport is about, and serves it.
+async fn converse<T: Transport>(transport: T, shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let (mut sink, mut source) = transport.split();
+    let first = tokio::select! {
+        biased;
+        _ = stopped(&mut stop) => return refuse(&mut sink, CloseCode::Unavailable, "the server closes down").await,
+        first = timeout(HELLO_TIMEOUT, source.recv()) => first,
+    };
+    let first = match first {
         Ok(Ok(Some(first))) => first,
         Ok(Err(TransportError::Frame(error))) => {
             return refuse(&mut sink, CloseCode::Protocol, &error.to_string()).await;
@@ -212,17 +260,32 @@ async fn converse(quic: Quic, shared: Arc<Shared>) {
     };
     let (replica, config) = (Arc::clone(replica), shared.config.clone());
     let outbox = Listening::to(replica.as_ref(), &config);
-    let session = Session::new(config.clone(), Role::Responder, &document, replica.as_ref(), Duration::ZERO);
-    let (_stop, stop) = oneshot::channel();
-    let start = Start { config, session, replica, reports: Reports::new(), outbox, stop, first: Some(first) };
-    drive(start, sink, source).await;
+    let reports = Reports::new();
+    let start = Start { config, role: Role::Responder, document, replica, reports, outbox, stop, first: Some(first) };
+    drive(start, Halves(sink, source)).await;
 }
 
-async fn refuse(sink: &mut QuicSink, code: CloseCode, message: &str) {
+/// A transport that was taken apart, together again.
+struct Halves<W, R>(W, R);
+
+impl<W: FrameSink, R: FrameSource> Transport for Halves<W, R> {
+    type Sink = W;
+    type Source = R;
+
+    fn split(self) -> (W, R) {
+        (self.0, self.1)
+    }
+}
+
+async fn refuse(sink: &mut impl FrameSink, code: CloseCode, message: &str) {
     let message: String = message.chars().take(CLOSE_MESSAGE_BYTES_MAX / 4).collect();
     let close = Frame::Close { code: code.to_u64(), message }.encode();
-    if sink.send(close).await.is_ok() {
-        // Fails only if the peer is gone.
-        let _ = sink.finish().await;
-    }
+    let refusing = async {
+        if sink.send(close).await.is_ok() {
+            // Fails only if the peer is gone.
+            let _ = sink.finish().await;
+        }
+    };
+    // A peer that takes nothing is left.
+    let _ = timeout(HELLO_TIMEOUT, refusing).await;
 }

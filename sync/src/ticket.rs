@@ -1,18 +1,60 @@
-//! What one hands to another person so that they can connect: `exo://host:port/document#fingerprint`.
+//! What one hands to another person so that they can connect: `exo://host:port/document#fingerprint`, or another scheme for another
+//! transport.
 
 use crate::limits::DOCUMENT_NAME_BYTES_MAX;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-const SCHEME: &str = "exo://";
+/// How to get to a server: the transport, and with it the start of a [`Ticket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `exo`: QUIC, to a server that is known by its certificate's fingerprint.
+    Quic,
+    /// `ws`: WebSocket without encryption.
+    WebSocket,
+    /// `wss`: WebSocket over TLS, to a server with a fingerprint or, without one, with a certificate that the web trusts.
+    WebSocketTls,
+    /// `https`: WebTransport over HTTP/3, to a server with a fingerprint or with a certificate that the web trusts.
+    WebTransport,
+}
+
+impl Scheme {
+    const ALL: [Self; 4] = [Self::Quic, Self::WebSocket, Self::WebSocketTls, Self::WebTransport];
+
+    /// As it stands in a ticket, without `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quic => "exo",
+            Self::WebSocket => "ws",
+            Self::WebSocketTls => "wss",
+            Self::WebTransport => "https",
+        }
+    }
+
+    /// The port that need not be said.
+    fn default_port(self) -> Option<u16> {
+        match self {
+            Self::Quic => None,
+            Self::WebSocket => Some(80),
+            Self::WebSocketTls | Self::WebTransport => Some(443),
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// Which part of a ticket is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// It does not start with `exo://`.
-    #[error("a ticket starts with `exo://`, not with `{found}`")]
+    /// It starts with none of the schemes.
+    #[error("a ticket starts with `exo://`, `ws://`, `wss://` or `https://`, not with `{found}`")]
     Scheme {
         /// How it starts.
         found: String,
@@ -43,6 +85,9 @@ pub enum TicketError {
         /// What is in its place.
         found: String,
     },
+    /// There is a fingerprint, and no certificate that could have one.
+    #[error("a `ws://` ticket has no fingerprint: without encryption there is no certificate")]
+    Unencrypted,
 }
 
 impl From<std::convert::Infallible> for TicketError {
@@ -102,6 +147,17 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// Where a document is served, and whose certificate to expect there.
 ///
+/// | ticket | transport | the server is |
+/// |---|---|---|
+/// | `exo://host:port/document#fingerprint` | QUIC | the one with the certificate of that SHA-256 |
+/// | `ws://host:port/document` | WebSocket | whoever answers: for loopback and trusted networks |
+/// | `wss://host:port/document#fingerprint` | WebSocket over TLS | the one with that certificate |
+/// | `wss://host:port/document` | WebSocket over TLS | the one whose certificate the web trusts for the host |
+/// | `https://host:port/document#fingerprint` | WebTransport | the one with that certificate |
+/// | `https://host:port/document` | WebTransport | the one whose certificate the web trusts for the host |
+///
+/// Where the scheme has a usual port (80, 443), `:port` may be left out.
+///
 /// ```
 /// use exostate_sync::{Ticket, TicketError};
 ///
@@ -116,22 +172,36 @@ fn hex(digit: u8) -> Option<u8> {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
+    scheme: Scheme,
     host: String,
     port: u16,
     document: String,
-    fingerprint: Fingerprint,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl Ticket {
     /// A ticket of these parts.
-    pub fn new(host: &str, port: u16, document: &str, fingerprint: Fingerprint) -> Result<Self, TicketError> {
+    ///
+    /// # Errors
+    /// The host or the document is none, the port is 0, or the scheme needs a fingerprint or cannot have one.
+    pub fn new(scheme: Scheme, host: &str, port: u16, document: &str, fingerprint: Option<Fingerprint>) -> Result<Self, TicketError> {
         check_host(host)?;
         check_document(document)?;
         if port == 0 {
             return Err(TicketError::Port { found: "0".to_owned() });
         }
+        match (scheme, fingerprint) {
+            (Scheme::Quic, None) => return Err(TicketError::Fingerprint { found: String::new() }),
+            (Scheme::WebSocket, Some(_)) => return Err(TicketError::Unencrypted),
+            _ => {}
+        }
         let (host, document) = (host.to_owned(), document.to_owned());
-        Ok(Self { host, port, document, fingerprint })
+        Ok(Self { scheme, host, port, document, fingerprint })
+    }
+
+    /// How to get there.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The host's name or address, without brackets.
@@ -139,7 +209,7 @@ impl Ticket {
         &self.host
     }
 
-    /// The UDP port.
+    /// The port: of UDP for QUIC and WebTransport, else of TCP.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -149,8 +219,9 @@ impl Ticket {
         &self.document
     }
 
-    /// The fingerprint that the server's certificate must have.
-    pub fn fingerprint(&self) -> Fingerprint {
+    /// The fingerprint that the server's certificate must have; `None` where any that the web trusts for the host will do, or where
+    /// there is none.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
     }
 
@@ -163,11 +234,11 @@ impl Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, .. } = self;
+        let Self { scheme, host, port, .. } = self;
         if host.contains(':') {
-            write!(f, "{SCHEME}[{host}]:{port}/")?;
+            write!(f, "{scheme}://[{host}]:{port}/")?;
         } else {
-            write!(f, "{SCHEME}{host}:{port}/")?;
+            write!(f, "{scheme}://{host}:{port}/")?;
         }
         for byte in self.document.bytes() {
             match byte {
@@ -177,7 +248,10 @@ impl fmt::Display for Ticket {
                 _ => write!(f, "%{byte:02X}")?,
             }
         }
-        write!(f, "#{}", self.fingerprint)
+        match self.fingerprint {
+            Some(fingerprint) => write!(f, "#{fingerprint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -185,18 +259,24 @@ impl FromStr for Ticket {
     type Err = TicketError;
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        let Some(rest) = text.strip_prefix(SCHEME) else {
-            return Err(TicketError::Scheme { found: text.chars().take(SCHEME.len()).collect() });
-        };
-        let (rest, fingerprint) = rest.split_once('#').unwrap_or((rest, ""));
+        let wrong = || TicketError::Scheme { found: text.chars().take("https://".len()).collect() };
+        let (found, rest) = text.split_once("://").ok_or_else(wrong)?;
+        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == found).ok_or_else(wrong)?;
+        let (rest, fingerprint) = rest.split_once('#').map_or((rest, None), |(rest, fingerprint)| (rest, Some(fingerprint)));
         let (place, document) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':').unwrap_or(port)),
-            None => place.rsplit_once(':').unwrap_or((place, "")),
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
+            None => place.rsplit_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
         };
         check_host(host)?;
-        let number = port.parse().map_err(|_| TicketError::Port { found: port.to_owned() })?;
-        Self::new(host, number, &unescape(document)?, fingerprint.parse()?)
+        let wrong = || TicketError::Port { found: port.unwrap_or_default().to_owned() };
+        let number = match port {
+            Some(port) => port.parse().map_err(|_| wrong())?,
+            None => scheme.default_port().ok_or_else(wrong)?,
+        };
+        let fingerprint = fingerprint.map(str::parse).transpose()?;
+        Self::new(scheme, host, number, &unescape(document)?, fingerprint)
     }
 }
 
@@ -278,7 +358,8 @@ mod tests {
     #[test]
     fn errors_name_the_part_that_is_wrong() {
         let print = "ab".repeat(32);
-        assert!(error("http://h:1/d").contains("exo://"));
+        assert!(error("http://h:1/d").contains("`exo://`"));
+        assert!(error("exo:h:1/d").contains("not with `exo:h:1/`"));
         assert_eq!(error(&format!("exo://:1/d#{print}")), "`` is no host");
         assert_eq!(error(&format!("exo://h o:1/d#{print}")), "`h o` is no host");
         assert_eq!(error(&format!("exo://h/d#{print}")), "`` is no port");
@@ -290,6 +371,8 @@ mod tests {
         assert!(format!("exo://h:1/{at}#{print}").parse::<Ticket>().is_ok());
         assert!(error(&format!("exo://h:1/{past}#{print}")).contains("longer"));
         assert!(error("exo://h:1/d").contains("fingerprint ``"));
+        assert!(error("wss://h:1/d#").contains("fingerprint ``"));
+        assert!(error(&format!("ws://h:1/d#{print}")).contains("no certificate"));
         assert!(error("exo://h:1/d#+f").contains("fingerprint `+f`"));
     }
 
@@ -297,8 +380,19 @@ mod tests {
     fn any_document_name_survives() {
         let print = Fingerprint::of(b"certificate");
         for document in ["a/b", "ä #%?", "%41", "line\nbreak"] {
-            let ticket = Ticket::new("host.example", 4433, document, print).expect("valid");
-            assert_eq!(ticket.to_string().parse(), Ok(ticket));
+            for (scheme, print) in [(Scheme::Quic, Some(print)), (Scheme::WebSocket, None), (Scheme::WebSocketTls, None)] {
+                let ticket = Ticket::new(scheme, "host.example", 4433, document, print).expect("valid");
+                assert_eq!(ticket.to_string().parse(), Ok(ticket));
+            }
         }
+    }
+
+    #[test]
+    fn usual_ports_need_not_be_said() {
+        let port = |text: &str| text.parse::<Ticket>().map(|ticket| (ticket.scheme(), ticket.port()));
+        assert_eq!(port("ws://h/d"), Ok((Scheme::WebSocket, 80)));
+        assert_eq!(port("wss://[::1]/d"), Ok((Scheme::WebSocketTls, 443)));
+        assert_eq!(port("https://h/d"), Ok((Scheme::WebTransport, 443)));
+        assert_eq!(port("https://h:/d"), Err(TicketError::Port { found: String::new() }));
     }
 }

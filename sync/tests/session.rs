@@ -121,7 +121,7 @@ fn filled(id: u64, count: u8) -> Arc<Mock> {
 fn equal_replicas_go_live_without_exchanging_versions() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run().assert_level();
-    assert_eq!(pair.sides[0].events, [Event::Connected { replica: 2 }, Event::Live]);
+    assert_eq!(pair.sides[0].events, [Event::Connected { replica: 2 }, Event::Acknowledged { updates: 0 }, Event::Live]);
     assert_eq!((pair.count(3), pair.count(4)), (0, 0));
 }
 

@@ -35,7 +35,8 @@ pub enum BackendError {
     #[error("the backend refused the bytes: {0}")]
     Refused(String),
     /// An op has the id and the number of one that the document has, and is another: the replica id was used twice. See
-    /// [`Store::repair`](crate::Store::repair). On yrs such an op cannot be told from one that is known; digests find it.
+    /// [`Store::repair`](crate::Store::repair). On yrs such an op cannot be told from one that is known, unless what follows it lands in a
+    /// place of another kind; digests find it.
     #[error("an op contradicts one that the document has: {0}")]
     Contradicted(String),
     /// The bytes are a document that was not made by exostate.

@@ -27,7 +27,7 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
-    /// The peer has these local updates: the first so many of those handed over.
+    /// The peer has what the replica held when the session began, and these local updates: the first so many of those handed over.
     Acknowledged {
         /// How many.
         updates: u64,
@@ -64,6 +64,9 @@ pub enum CloseReason {
     /// This side asked for it.
     #[error("closed by this side")]
     Local,
+    /// This side closes down, and the peer may come again.
+    #[error("this side closes down for now")]
+    Unavailable,
     /// The peer said so.
     #[error("closed by the peer ({code:?}): {message}")]
     Remote {
@@ -185,10 +188,27 @@ impl From<FrameError> for CloseReason {
 }
 
 impl CloseReason {
+    /// Whether another conversation would end alike.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Local | Self::SameReplica { .. } | Self::ReadOnly | Self::Incompatible { .. } | Self::Refused { .. } => true,
+            Self::Unavailable | Self::TimedOut { .. } | Self::Stalled { .. } | Self::Protocol(_) | Self::Lost { .. } => false,
+            Self::Remote { code, .. } => match code {
+                CloseCode::UnknownDocument
+                | CloseCode::Incompatible
+                | CloseCode::Refused
+                | CloseCode::SameReplica
+                | CloseCode::ReadOnly => true,
+                CloseCode::Done | CloseCode::Protocol | CloseCode::TimedOut | CloseCode::Unavailable | CloseCode::Other(_) => false,
+            },
+        }
+    }
+
     /// What to tell the peer, `None` if there is nobody to tell.
     pub(crate) fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Local => Some(CloseCode::Done),
+            Self::Unavailable => Some(CloseCode::Unavailable),
             Self::Remote { .. } | Self::Lost { .. } => None,
             Self::TimedOut { .. } | Self::Stalled { .. } => Some(CloseCode::TimedOut),
             Self::SameReplica { .. } => Some(CloseCode::SameReplica),

@@ -1,7 +1,7 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
 
 use super::{CloseReason, Event, Latest, Phase, Role, Session};
-use crate::frame::{Frame, FrameError, Hash, Hello, flag};
+use crate::frame::{Between, Frame, FrameError, Hash, Hello, flag};
 use crate::replica::Replica;
 
 impl Session {
@@ -69,7 +69,9 @@ impl Session {
         let mute = self.is_mute();
         let updates = if ours == theirs || mute { Vec::new() } else { replica.updates_since(version).map_err(refused)? };
         // An empty one too: it says that nothing is missing before it.
-        self.outgoing.push_answer(updates, false, self.handed);
+        let between = Between { asker: theirs, answerer: ours };
+        self.answered = Some(between);
+        self.outgoing.push_answer(updates, false, between, self.handed);
         if want_yours && (ours == theirs || asked_already) {
             self.announce(ours);
         } else if want_yours {
@@ -93,7 +95,11 @@ impl Session {
             let error = FrameError::TooLarge { what: "this replica's version", bytes, bytes_max };
             return self.shut(CloseReason::Protocol(error));
         }
-        self.announced = Some(Hash::of(version));
+        let ours = Hash::of(version);
+        self.announced = Some(ours);
+        let has_ours = self.sent.is_empty() && !self.outgoing.has_updates();
+        let answered = self.answered.filter(|between| has_ours && between.answerer == ours && self.theirs == Some(between.asker));
+        self.asked = answered.map(|between| Between { asker: ours, answerer: between.asker });
         self.outgoing.push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
     }
 
@@ -110,6 +116,7 @@ impl Session {
             self.announce(ours);
         }
         let level = self.theirs == Some(ours);
+        self.find_contradiction(ours, replica);
         if !level {
             self.mind_the_gap(&version, replica);
         }
@@ -144,10 +151,10 @@ impl Session {
         }
     }
 
-    /// The peer has the first local updates up to here.
+    /// The peer has what there was before, and the first local updates up to here.
     fn acknowledge(&mut self, covers: u64) {
-        if covers > self.acknowledged {
-            self.acknowledged = covers;
+        if self.acknowledged < Some(covers) {
+            self.acknowledged = Some(covers);
             self.events.push_back(Event::Acknowledged { updates: covers });
         }
     }
@@ -158,24 +165,22 @@ impl Session {
             return;
         }
         let ours = Hash::of(version);
-        if self.gap_asked.is_some_and(|(at, asked)| asked == ours && self.now < at + self.config.keep_alive) {
+        let again = self.gap_asked.filter(|(_, asked)| *asked == ours);
+        if again.is_some_and(|(at, _)| self.now < at + self.config.keep_alive) {
             return;
         }
         self.gap_asked = Some((self.now, ours));
-        let in_vain = self.asks_in_vain();
-        self.send_version(version, false);
-        self.contradicted_if(in_vain, replica);
+        match again {
+            // More must be wrong than a lost update.
+            Some(_) => self.exchange(replica),
+            None => self.send_version(version, false),
+        }
     }
 
-    /// Whether the same was asked before and nothing has changed since.
-    fn asks_in_vain(&mut self) -> bool {
-        let stands = self.announced.zip(self.theirs);
-        stands.is_some() && std::mem::replace(&mut self.asked_at, stands) == stands
-    }
-
-    /// What is lacking is not given: each side takes ops of the other for ones that it has.
-    fn contradicted_if(&mut self, in_vain: bool, replica: &dyn Replica) {
-        if !in_vain {
+    /// Each side has got all that the other says it lacks, and still they differ: each takes ops of the other for ones that it has.
+    fn find_contradiction(&mut self, ours: Hash, replica: &dyn Replica) {
+        let Some(between) = self.answer.take_whole() else { return };
+        if self.asked != Some(between) || between.asker != ours || between.answerer == ours {
             return;
         }
         // What waits would wait for ever; what is not in vain comes again.
@@ -187,10 +192,8 @@ impl Session {
 
     /// Nothing was heard although the two sides differ: something must have been lost.
     pub(super) fn ask_again(&mut self, replica: &dyn Replica) {
-        let in_vain = self.asks_in_vain();
         self.exchange(replica);
         self.repair_again();
-        self.contradicted_if(in_vain, replica);
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {

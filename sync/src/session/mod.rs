@@ -22,7 +22,7 @@ mod repair;
 pub use event::{CloseCode, CloseReason, Event};
 
 use crate::config::Config;
-use crate::frame::{Frame, Hash, Hello, flag};
+use crate::frame::{Between, Frame, Hash, Hello, flag};
 use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
 use crate::replica::{Origin, Replica};
 use delivery::{Received, Sent};
@@ -89,8 +89,10 @@ pub struct Session {
     announced: Option<Hash>,
     /// When what a gap showed to be missing was asked for last, and at which version of ours.
     gap_asked: Option<(Duration, Hash)>,
-    /// Our version and theirs when something seemed to be lost last.
-    asked_at: Option<(Hash, Hash)>,
+    /// What our last answer was made from.
+    answered: Option<Between>,
+    /// What an answer would be made from that changes nothing: asked for when the peer had all of ours already.
+    asked: Option<Between>,
     our_digest: Option<(Hash, [u8; 16])>,
     their_digest: Option<(Hash, [u8; 16])>,
     divergence_told: Option<Hash>,
@@ -104,7 +106,7 @@ pub struct Session {
     sent: Sent,
     /// Local updates handed over, and how many of the first of them the peer is known to have.
     handed: u64,
-    acknowledged: u64,
+    acknowledged: Option<u64>,
     repair: Repairing,
     events: VecDeque<Event>,
     now: Duration,
@@ -144,7 +146,8 @@ impl Session {
             theirs: None,
             announced: Some(version),
             gap_asked: None,
-            asked_at: None,
+            answered: None,
+            asked: None,
             our_digest: None,
             their_digest: None,
             divergence_told: None,
@@ -156,7 +159,7 @@ impl Session {
             outgoing,
             sent: Sent::default(),
             handed: 0,
-            acknowledged: 0,
+            acknowledged: None,
             repair: Repairing::default(),
             events: VecDeque::new(),
             now,
@@ -193,14 +196,16 @@ impl Session {
         self.handed
     }
 
-    /// How many of these, counted from the first, the peer has said to have.
-    pub fn acknowledged(&self) -> u64 {
+    /// How many of these, counted from the first, the peer has said to have; `None` as long as it may lack what the replica held when
+    /// the session began.
+    pub fn acknowledged(&self) -> Option<u64> {
         self.acknowledged
     }
 
-    /// Whether the peer is known to have every update handed over, or will never take any.
+    /// Whether the peer is known to have all that the replica held when the session began and every update handed over, or will never
+    /// take any.
     pub fn is_flushed(&self) -> bool {
-        self.is_closed() || self.acknowledged == self.handed || self.is_mute() && !self.is_greeting()
+        self.is_closed() || self.acknowledged == Some(self.handed) || self.is_mute() && !self.is_greeting()
     }
 
     /// Whether a driver should take local updates now; if not, it lets them wait in its bounded queue.
@@ -280,6 +285,11 @@ impl Session {
         !self.sent.is_empty() || self.answer.is_coming() || matches!(self.phase, Phase::Exchanging { .. })
     }
 
+    /// Ends the conversation, as this side closes down: a peer comes again later. What is queued is sent first.
+    pub fn close_for_now(&mut self) {
+        self.shut(CloseReason::Unavailable);
+    }
+
     /// Ends the conversation; what is queued is sent first.
     pub fn close(&mut self) {
         self.shut(CloseReason::Local);
@@ -330,7 +340,7 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        if reason != CloseReason::Local {
+        if !matches!(reason, CloseReason::Local | CloseReason::Unavailable) {
             self.outgoing.clear();
         }
         if let Some(code) = reason.code() {

@@ -3,7 +3,7 @@
 
 use super::delivery::Sent;
 use crate::body;
-use crate::frame::Frame;
+use crate::frame::{Between, Frame};
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use std::collections::VecDeque;
 
@@ -42,7 +42,7 @@ enum Kind {
     /// Committed while the conversation was going on.
     Live,
     /// What the peer lacks, or all there is; still to be announced.
-    Fresh { repair: bool },
+    Fresh { repair: bool, between: Between },
     /// The same, announced.
     Announced,
 }
@@ -72,14 +72,15 @@ impl Outgoing {
 
     /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits, and what
     /// waits of single updates is contained in it.
-    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>, repair: bool, covers: u64) {
+    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>, repair: bool, between: Between, covers: u64) {
         let contained = |item: &Item| match item {
-            Item::Updates(Updates { kind: Kind::Fresh { repair: other }, .. }) => *other == repair,
+            Item::Updates(Updates { kind: Kind::Fresh { repair: other, .. }, .. }) => *other == repair,
             Item::Updates(Updates { kind: Kind::Live, begun: None, .. }) => !repair,
             _ => false,
         };
         self.items.retain(|item| !contained(item));
-        self.items.push_back(Item::Updates(Updates { kind: Kind::Fresh { repair }, left: updates.into(), begun: None, covers }));
+        let kind = Kind::Fresh { repair, between };
+        self.items.push_back(Item::Updates(Updates { kind, left: updates.into(), begun: None, covers }));
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -122,10 +123,10 @@ impl Updates {
     /// The announcement, or the first update, or the next part of it. `None` where there is none.
     fn next_frame(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         let number = sent.next();
-        if let Kind::Fresh { repair } = self.kind {
+        if let Kind::Fresh { repair, between } = self.kind {
             self.kind = Kind::Announced;
             let bytes = self.left.iter().map(|update| update.len() as u64).sum();
-            return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes }.encode());
+            return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes, between }.encode());
         }
         let part_max = FRAGMENT_BYTES.min(leaving.frame_bytes_max / 2);
         let (body, offset) = match self.begun.take() {

@@ -3,7 +3,7 @@
 use super::exchange::refused;
 use super::{CloseCode, CloseReason, Event, Latest, Session};
 use crate::body;
-use crate::frame::{Frame, FrameError, Hash, check};
+use crate::frame::{Between, Frame, FrameError, Hash, check};
 use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, RECENT_UPDATES_MAX, VARINT_BYTES_MAX};
 use crate::replica::Replica;
 use std::time::Duration;
@@ -31,11 +31,18 @@ pub(super) struct Answer {
     bytes: u64,
     updates_come: u64,
     bytes_come: u64,
+    /// What it was made from; taken once it is judged.
+    between: Option<Between>,
 }
 
 impl Answer {
     pub(super) fn is_coming(&self) -> bool {
         self.updates_come < self.updates
+    }
+
+    /// What it was made from, once, when all of it has come.
+    pub(super) fn take_whole(&mut self) -> Option<Between> {
+        if self.is_coming() { None } else { self.between.take() }
     }
 
     fn holds(&self, number: u64) -> bool {
@@ -96,13 +103,13 @@ impl Session {
             Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
             Frame::Digest { version, digest } => self.their_digest = Some((version, digest)),
             Frame::Ack(number) => self.on_ack(number),
-            Frame::Answer { repair, first, updates, bytes } => {
+            Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
                 self.progress_at = self.now;
                 self.received.begin_at(first);
                 match repair {
                     true => self.on_repair_answer(first, updates, replica),
-                    false => self.answer = Answer { first, updates, bytes, ..Answer::default() },
+                    false => self.answer = Answer { first, updates, bytes, between: Some(between), ..Answer::default() },
                 }
             }
             Frame::Conflict(digest) => {

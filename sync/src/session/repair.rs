@@ -4,7 +4,7 @@
 
 use super::exchange::refused;
 use super::{CloseReason, Event, Latest, Role, Session};
-use crate::frame::{Frame, flag};
+use crate::frame::{Between, Frame, Hash, flag};
 use crate::limits::REPAIRS_MAX;
 use crate::replica::{Repair, Replica};
 use std::fmt;
@@ -85,7 +85,8 @@ impl Session {
             return Ok(());
         }
         let everything = replica.updates_since(&[]).map_err(refused)?;
-        self.outgoing.push_answer(everything, true, 0);
+        let nothing = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
+        self.outgoing.push_answer(everything, true, nothing, 0);
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! A connection inside one process, for tests, examples and replicas that live side by side.
 
-use super::{FrameSink, FrameSource, Transport, TransportError};
+use super::{Connection, FrameSink, FrameSource, Transport, TransportError};
+use std::sync::Arc;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Mutex, watch};
 
 /// One end of a connection in memory.
 #[derive(Debug)]
@@ -52,5 +54,52 @@ impl FrameSink for MemorySink {
 impl FrameSource for MemorySource {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         Ok(self.0.recv().await)
+    }
+}
+
+/// One end of a connection in memory that carries any number of documents.
+#[derive(Clone, Debug)]
+pub struct MemoryConnection {
+    open: Sender<Memory>,
+    accept: Arc<Mutex<Receiver<Memory>>>,
+    closed: Arc<watch::Sender<bool>>,
+    frames: usize,
+}
+
+/// Two ends of a connection, each of whose transports holds up to `frames` frames each way.
+pub fn memory_connections(frames: usize) -> (MemoryConnection, MemoryConnection) {
+    let (open, there_accepts) = channel(1);
+    let (back, here_accepts) = channel(1);
+    let closed = Arc::new(watch::Sender::new(false));
+    let end = |open, accept| MemoryConnection { open, accept: Arc::new(Mutex::new(accept)), closed: Arc::clone(&closed), frames };
+    (end(open, here_accepts), end(back, there_accepts))
+}
+
+impl Connection for MemoryConnection {
+    type Transport = Memory;
+
+    async fn open(&self) -> Result<Memory, TransportError> {
+        let gone = || TransportError::lost("the other end is gone");
+        let (here, there) = memory_pair(self.frames);
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Err(gone()),
+            sent = self.open.send(there) => sent.map(|()| here).map_err(|_| gone()),
+        }
+    }
+
+    async fn accept(&self) -> Option<Memory> {
+        let mut closed = self.closed.subscribe();
+        let mut accept = self.accept.lock().await;
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => None,
+            accepted = accept.recv() => accepted,
+        }
+    }
+
+    async fn close(self) {
+        self.closed.send_replace(true);
     }
 }

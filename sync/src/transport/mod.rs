@@ -1,11 +1,16 @@
 //! Connections that carry whole frames, in order. The traits are open: anything that can send and receive byte strings is a transport.
 
+pub(crate) mod link;
 pub(crate) mod memory;
 
-#[cfg(feature = "quic")]
+#[cfg(feature = "tls")]
 pub(crate) mod identity;
 #[cfg(feature = "quic")]
 pub(crate) mod quic;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
 
 use crate::frame::FrameError;
 use std::error::Error;
@@ -54,4 +59,19 @@ pub trait Transport: Send + 'static {
 
     /// Takes it apart. Dropping both halves ends the connection without a word.
     fn split(self) -> (Self::Sink, Self::Source);
+}
+
+/// A connection to one peer that carries any number of documents, each in a [`Transport`] of its own. Clones are the same connection.
+pub trait Connection: Clone + Send + Sync + 'static {
+    /// What one document gets.
+    type Transport: Transport;
+
+    /// Opens a transport. The peer learns of it with the first frame.
+    fn open(&self) -> impl Future<Output = Result<Self::Transport, TransportError>> + Send;
+
+    /// The next transport that the peer opened, `None` once the connection is over.
+    fn accept(&self) -> impl Future<Output = Option<Self::Transport>> + Send;
+
+    /// Ends the connection, and waits until that is said. What is open on it may end abruptly: finish it first.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }

@@ -34,9 +34,9 @@ impl End {
         Self { session, replica, queue, _guard: guard, base, peer: None, closed: None, repairs: 0 }
     }
 
-    /// How many of the replica's local updates the other end is known to have.
+    /// How many of the replica's local updates the other end is known to have, those before this connection included.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.base + self.session.acknowledged()
+        self.session.acknowledged().map_or(0, |updates| self.base + updates)
     }
 
     pub(crate) fn is_quiet(&self) -> bool {

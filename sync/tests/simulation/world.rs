@@ -247,7 +247,7 @@ impl<B: Backend> World<B> {
         let ((caller, called), Wire::Up(line)) = &self.wires[link] else { return };
         for (end, node) in line.ends.iter().zip([caller, called]) {
             let acknowledged = end.acknowledged();
-            let entries = self.nodes[*node].entries.iter().filter(|(number, _)| *number > end.base && *number <= acknowledged);
+            let entries = self.nodes[*node].entries.iter().filter(|(number, _)| *number <= acknowledged);
             self.acknowledged.extend(entries.map(|(_, entry)| entry.clone()));
         }
     }

@@ -167,8 +167,9 @@ impl Yrs {
         }
     }
 
-    /// Refuses an update that put text into a list or plain values into a text, which nobody writes: a list with such text cannot
-    /// be read, and values in a text count in its positions but are not shown. In which root an update's content stands only the
+    /// Refuses an update that put text into a list or plain values into a text: a list with such text cannot be read, and values in a
+    /// text count in its positions but are not shown. Nobody writes that, but it comes about where an id was used twice, and an item
+    /// stands beside another one than where it was made. In which root an update's content stands only the
     /// document knows, once it is there.
     fn refuse_strays(&self, summary: &Summary, kind: SequenceKind, name: &str) -> Result<(), BackendError> {
         let txn = self.doc.transact();
@@ -182,7 +183,7 @@ impl Yrs {
             }),
             _ => false,
         };
-        if stray { Err(BackendError::Refused(format!("content of another kind in {name}"))) } else { Ok(()) }
+        if stray { Err(BackendError::Contradicted(format!("content of another kind in {name}"))) } else { Ok(()) }
     }
 
     /// Takes the registers that the last transaction changed.

@@ -1,0 +1,243 @@
+//! Connections to servers, found by ticket and shared by the documents on them.
+
+use crate::config::Config;
+use crate::keep::{Kept, keep};
+use crate::limits::CONNECT_TIMEOUT;
+use crate::peer::{Peer, Status};
+use crate::replica::IntoReplica;
+use crate::session::{CloseCode, CloseReason};
+use crate::ticket::{Fingerprint, Scheme, Ticket, TicketError};
+use crate::transport::link::{Joined, Link};
+use std::collections::HashMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, Weak};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// No connection came about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The string is no ticket.
+    #[error("the ticket is wrong")]
+    Ticket(#[from] TicketError),
+    /// The crate was built without the feature for this transport.
+    #[error("`{scheme}://` needs exostate-sync's feature `{feature}`")]
+    NotBuilt {
+        /// The ticket's scheme.
+        scheme: Scheme,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// The host's address cannot be found.
+    #[error("no address found for `{host}`")]
+    Resolve {
+        /// The ticket's host.
+        host: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No socket can be opened here.
+    #[error("no socket to connect from")]
+    Socket(#[source] std::io::Error),
+    /// This side's cryptography cannot be set up.
+    #[error("the encryption cannot be set up")]
+    Crypto(#[source] Box<dyn Error + Send + Sync>),
+    /// The server is another one than the ticket's.
+    #[error("the server's certificate has the fingerprint {theirs}, the ticket says {ticket}")]
+    WrongFingerprint {
+        /// The ticket's fingerprint.
+        ticket: Fingerprint,
+        /// That of the certificate.
+        theirs: Fingerprint,
+    },
+    /// The server cannot be reached, or refuses the connection.
+    #[error("no connection to {host}:{port}")]
+    Unreachable {
+        /// The ticket's host.
+        host: String,
+        /// The ticket's port.
+        port: u16,
+        /// What the transport says.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The server has no such document.
+    #[error("the server has no document named `{document}`")]
+    UnknownDocument {
+        /// The ticket's document.
+        document: String,
+    },
+    /// The conversation ended at its start.
+    #[error("the peer was reached, but the conversation about `{document}` did not begin")]
+    Closed {
+        /// The ticket's document.
+        document: String,
+        /// Why.
+        #[source]
+        reason: CloseReason,
+    },
+}
+
+impl ConnectError {
+    pub(crate) fn unreachable(ticket: &Ticket, source: Box<dyn Error + Send + Sync>) -> Self {
+        Self::Unreachable { host: ticket.host().to_owned(), port: ticket.port(), source }
+    }
+
+    /// The handshake failed, maybe because of the certificate that was seen.
+    #[cfg(feature = "tls")]
+    pub(crate) fn unproved(ticket: &Ticket, seen: &crate::transport::tls::Seen, source: Box<dyn Error + Send + Sync>) -> Self {
+        match (ticket.fingerprint(), seen.get()) {
+            (Some(ticket), Some(&theirs)) if ticket != theirs => Self::WrongFingerprint { ticket, theirs },
+            _ => Self::unreachable(ticket, source),
+        }
+    }
+
+    /// Whether another attempt would fail alike.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Ticket(_) | Self::NotBuilt { .. } | Self::Crypto(_) | Self::WrongFingerprint { .. } | Self::UnknownDocument { .. } => {
+                true
+            }
+            Self::Resolve { .. } | Self::Socket(_) | Self::Unreachable { .. } => false,
+            Self::Closed { reason, .. } => reason.is_final(),
+        }
+    }
+
+    fn ended(document: String, reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => Self::UnknownDocument { document },
+            reason => Self::Closed { document, reason },
+        }
+    }
+}
+
+/// Connects replicas to servers. Documents of one server share a connection; it ends with the last of them.
+///
+/// A client is a handle: clones share their connections.
+///
+/// ```no_run
+/// # async fn example<S: exostate::State>(roadmap: exostate::Store<S>, minutes: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// use exostate_sync::{Client, Config};
+///
+/// let client = Client::new(Config::default());
+/// let roadmap = client.connect(&roadmap, "exo://host:4433/roadmap#5f3c…").await?;
+/// let minutes = client.connect(&minutes, "exo://host:4433/minutes#5f3c…").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Client {
+    config: Config,
+    links: Arc<std::sync::Mutex<HashMap<Place, Slot>>>,
+}
+
+/// What makes a server another one.
+type Place = (Scheme, String, u16, Option<Fingerprint>);
+
+/// One connection, or none yet, or none any more.
+type Slot = Arc<Mutex<Weak<Link>>>;
+
+impl Client {
+    /// Without connections yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Connects to the document that a ticket names, and returns once the server has answered. From there on the connection is kept:
+    /// when it is lost, it is opened again.
+    ///
+    /// # Errors
+    /// One variant for each part that can be wrong; see [`ConnectError`].
+    pub async fn connect<T>(&self, replica: impl IntoReplica, ticket: T) -> Result<Peer, ConnectError>
+    where
+        T: TryInto<Ticket>,
+        TicketError: From<T::Error>,
+    {
+        let ticket = ticket.try_into().map_err(TicketError::from)?;
+        let document = ticket.document().to_owned();
+        let first = self.open(&ticket).await?;
+        let peer = self.keep(replica, ticket, Some(first));
+        let mut status = peer.status();
+        let answered = status.wait_for(|status| *status != Status::Connecting).await;
+        match answered.as_deref() {
+            Ok(Status::Closed { reason }) => Err(ConnectError::ended(document, reason.clone())),
+            Ok(Status::Offline { why, .. }) => Err(ConnectError::ended(document, CloseReason::Lost { message: why.clone() })),
+            _ => Ok(peer),
+        }
+    }
+
+    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The string is no ticket.
+    pub fn join<T>(&self, replica: impl IntoReplica, ticket: T) -> Result<Peer, TicketError>
+    where
+        T: TryInto<Ticket>,
+        TicketError: From<T::Error>,
+    {
+        Ok(self.keep(replica, ticket.try_into().map_err(TicketError::from)?, None))
+    }
+
+    fn keep(&self, replica: impl IntoReplica, ticket: Ticket, first: Option<Joined>) -> Peer {
+        let (peer, handles) = Peer::new(replica.into_replica(), &self.config);
+        tokio::spawn(keep(Kept { client: self.clone(), config: self.config.clone(), ticket, handles }, first));
+        peer
+    }
+
+    /// A transport for the ticket's document, on the connection that there is, or on a new one.
+    pub(crate) async fn open(&self, ticket: &Ticket) -> Result<Joined, ConnectError> {
+        let slot = self.slot(ticket);
+        let mut link = slot.lock().await;
+        if let Some(joined) = reuse(&link).await {
+            return Ok(joined);
+        }
+        let patience = CONNECT_TIMEOUT.min(self.config.idle_timeout);
+        let opening = timeout(patience, open_link(ticket, &self.config)).await;
+        let silent = |_| ConnectError::unreachable(ticket, format!("no answer for {patience:?}").into());
+        let opened = Arc::new(opening.map_err(silent)??);
+        *link = Arc::downgrade(&opened);
+        opened.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))
+    }
+
+    fn slot(&self, ticket: &Ticket) -> Slot {
+        let place = (ticket.scheme(), ticket.host().to_owned(), ticket.port(), ticket.fingerprint());
+        // A panic elsewhere cannot leave the map half changed.
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|link| link.strong_count() > 0));
+        Arc::clone(links.entry(place).or_default())
+    }
+}
+
+/// Another transport on a connection that is open still.
+async fn reuse(link: &Weak<Link>) -> Option<Joined> {
+    link.upgrade()?.open().await.ok()
+}
+
+async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {
+    #[cfg(not(feature = "tls"))]
+    let _ = config;
+    let not_built = |feature| Err(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
+    match ticket.scheme() {
+        #[cfg(feature = "quic")]
+        Scheme::Quic => crate::transport::quic::connect(ticket, config).await.map(Link::Quic),
+        #[cfg(not(feature = "quic"))]
+        Scheme::Quic => not_built("quic"),
+        #[cfg(feature = "websocket")]
+        Scheme::WebSocket | Scheme::WebSocketTls => crate::transport::websocket::connect(ticket, config).await.map(Link::WebSocket),
+        #[cfg(not(feature = "websocket"))]
+        Scheme::WebSocket | Scheme::WebSocketTls => not_built("websocket"),
+        Scheme::WebTransport => not_built("webtransport"),
+    }
+}
+
+/// The address of a ticket's host.
+#[cfg(feature = "tls")]
+pub(crate) async fn resolve(ticket: &Ticket) -> Result<SocketAddr, ConnectError> {
+    let wrap = |source| ConnectError::Resolve { host: ticket.host().to_owned(), source };
+    let found = tokio::net::lookup_host((ticket.host(), ticket.port())).await;
+    let none = || wrap(std::io::ErrorKind::NotFound.into());
+    found.map_err(wrap)?.next().ok_or_else(none)
+}

@@ -1,0 +1,121 @@
+//! Keeps a replica connected to a server: connects, converses, and after a while tries again.
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::driver::{Start, drive, stopped};
+use crate::peer::{Handles, Status};
+use crate::session::{CloseReason, Role};
+use crate::ticket::Ticket;
+use crate::transport::link::Joined;
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A connection to be kept.
+pub(crate) struct Kept {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) ticket: Ticket,
+    pub(crate) handles: Handles,
+}
+
+/// Until it is stopped, or an end comes that would come again.
+pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
+    let mut attempts = 0;
+    let reason = loop {
+        let (why, last) = match kept.once(first.take(), &mut attempts).await {
+            Ok(reason) => (reason.to_string(), reason.is_final().then_some(reason)),
+            Err(Failure { why, last: false }) => (why, None),
+            Err(Failure { why, last: true }) => (why.clone(), Some(CloseReason::Lost { message: why })),
+        };
+        if let Some(reason) = last {
+            break reason;
+        }
+        let Some(retry_in) = kept.config.retry_in(attempts, fastrand::f64) else {
+            break CloseReason::Lost { message: why };
+        };
+        attempts += 1;
+        kept.handles.reports.status.send_replace(Status::Offline { why, retry_in });
+        tokio::select! {
+            biased;
+            reason = stopped(&mut kept.handles.stop) => break reason,
+            () = sleep(retry_in) => {}
+        }
+        kept.handles.reports.status.send_replace(Status::Connecting);
+    };
+    kept.handles.reports.status.send_replace(Status::Closed { reason });
+}
+
+/// No connection came about.
+struct Failure {
+    why: String,
+    /// Nor will one.
+    last: bool,
+}
+
+impl Kept {
+    /// One connection and what was said on it.
+    async fn once(&mut self, first: Option<Joined>, attempts: &mut u32) -> Result<CloseReason, Failure> {
+        let joined = match first {
+            Some(joined) => joined,
+            None => tokio::select! {
+                biased;
+                reason = stopped(&mut self.handles.stop) => return Ok(reason),
+                opened = self.client.open(&self.ticket) => {
+                    opened.map_err(|error| Failure { why: with_causes(&error), last: error.is_final() })?
+                }
+            },
+        };
+        let start = Start {
+            config: self.config.clone(),
+            role: Role::Initiator,
+            document: self.ticket.document().to_owned(),
+            replica: self.handles.replica.clone(),
+            reports: self.handles.reports.clone(),
+            outbox: self.handles.outbox.clone(),
+            stop: self.handles.stop.clone(),
+            first: None,
+        };
+        let ended = drive(start, joined).await;
+        if ended.lived {
+            *attempts = 0;
+        }
+        Ok(ended.reason)
+    }
+}
+
+/// An error and what it stems from.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Config {
+    /// How long to wait before another attempt, after so many in vain: exponential back-off with jitter ("Exponential Backoff And
+    /// Jitter", AWS Architecture Blog, 2015; "equal jitter"). `None`: never. `chance` is between 0 and 1.
+    fn retry_in(&self, attempts: u32, chance: impl FnOnce() -> f64) -> Option<Duration> {
+        let (least, most) = self.reconnect?;
+        let longest = least.saturating_mul(2_u32.saturating_pow(attempts)).min(most);
+        Some(longest.mul_f64(0.5 + chance() / 2.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_limit_and_no_two_are_alike() {
+        let config = Config::default();
+        let seconds = |attempts, chance: f64| config.retry_in(attempts, || chance).map(|wait| wait.as_secs_f64());
+        assert_eq!((seconds(0, 0.0), seconds(0, 1.0)), (Some(0.125), Some(0.25)));
+        assert_eq!(seconds(3, 1.0), Some(2.0));
+        assert_eq!((seconds(7, 1.0), seconds(u32::MAX, 0.0)), (Some(30.0), Some(15.0)));
+        assert_eq!(config.without_reconnecting().retry_in(0, || 0.5), None);
+    }
+}

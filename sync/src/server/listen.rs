@@ -1,0 +1,214 @@
+//! Where a server listens.
+
+use super::{Documents, Server, Shared};
+use crate::config::Config;
+#[cfg(feature = "tls")]
+use crate::limits::HELLO_TIMEOUT;
+use crate::ticket::{Fingerprint, Scheme};
+#[cfg(feature = "tls")]
+use crate::transport::identity::{Identity, IdentityError};
+use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+#[cfg(feature = "tls")]
+use tokio::task::JoinSet;
+#[cfg(feature = "tls")]
+use tokio::time::timeout;
+
+/// The server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No certificate.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The identity's parts do not fit, or a time-out is too long for QUIC.
+    #[error("the encryption cannot be set up")]
+    Crypto(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Where a server will listen, and how. Port 0 is any free one.
+#[derive(Debug)]
+#[must_use]
+pub struct ServerBuilder {
+    documents: Documents,
+    config: Config,
+    listen: Vec<(Scheme, SocketAddr)>,
+    #[cfg(feature = "tls")]
+    identity: Option<Identity>,
+}
+
+/// One address.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) scheme: Scheme,
+    pub(super) addr: SocketAddr,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) accepting: JoinHandle<()>,
+    #[cfg(feature = "quic")]
+    pub(super) endpoint: Option<quinn::Endpoint>,
+}
+
+impl ServerBuilder {
+    pub(super) fn new(documents: Documents) -> Self {
+        Self {
+            documents,
+            config: Config::default(),
+            listen: Vec::new(),
+            #[cfg(feature = "tls")]
+            identity: None,
+        }
+    }
+
+    /// Limits and intervals of one's own.
+    pub fn config(self, config: Config) -> Self {
+        Self { config, ..self }
+    }
+
+    /// An identity that was kept, instead of a new one.
+    #[cfg(feature = "tls")]
+    pub fn identity(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
+    }
+
+    /// Listens for QUIC on a UDP address.
+    #[cfg(feature = "quic")]
+    pub fn quic(self, addr: SocketAddr) -> Self {
+        self.listen(Scheme::Quic, addr)
+    }
+
+    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network.
+    #[cfg(feature = "websocket")]
+    pub fn websocket(self, addr: SocketAddr) -> Self {
+        self.listen(Scheme::WebSocket, addr)
+    }
+
+    /// Listens for WebSocket over TLS on a TCP address.
+    #[cfg(feature = "websocket")]
+    pub fn websocket_tls(self, addr: SocketAddr) -> Self {
+        self.listen(Scheme::WebSocketTls, addr)
+    }
+
+    #[cfg(feature = "tls")]
+    fn listen(mut self, scheme: Scheme, addr: SocketAddr) -> Self {
+        self.listen.push((scheme, addr));
+        self
+    }
+
+    /// Starts the server. Without an address it serves what it is handed: [`Server::serve`].
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the identity cannot be made or used.
+    #[allow(clippy::unused_async, reason = "it needs a runtime, and listens for TCP where that is built in")]
+    pub async fn bind(self) -> Result<Server, ServerError> {
+        let shared = Shared::new(self.documents, self.config);
+        #[cfg(feature = "tls")]
+        let identity = self.identity.map_or_else(Identity::generate, Ok)?;
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut, reason = "there is nothing to listen for"))]
+        let mut server = Server {
+            shared,
+            listeners: Vec::new(),
+            #[cfg(feature = "tls")]
+            identity,
+        };
+        #[cfg(feature = "tls")]
+        for (scheme, addr) in self.listen {
+            let listener = server.listen(scheme, addr).await?;
+            server.listeners.push(listener);
+        }
+        Ok(server)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Server {
+    async fn listen(&self, scheme: Scheme, addr: SocketAddr) -> Result<Listener, ServerError> {
+        let bind = |source| ServerError::Bind { addr, source };
+        let shared = Arc::clone(&self.shared);
+        match scheme {
+            #[cfg(feature = "quic")]
+            Scheme::Quic => {
+                let tls = crate::transport::quic::server_config(&self.identity, &shared.config).map_err(ServerError::Crypto)?;
+                let endpoint = quinn::Endpoint::server(tls, addr).map_err(bind)?;
+                let addr = endpoint.local_addr().map_err(bind)?;
+                let accepting = tokio::spawn(accept_quic(endpoint.clone(), shared));
+                Ok(Listener { scheme, addr, fingerprint: Some(self.identity.fingerprint()), accepting, endpoint: Some(endpoint) })
+            }
+            #[cfg(feature = "websocket")]
+            Scheme::WebSocket | Scheme::WebSocketTls => {
+                let identity = (scheme == Scheme::WebSocketTls).then_some(&self.identity);
+                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone());
+                let acceptor = acceptor.map_err(ServerError::Crypto)?;
+                let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
+                let addr = tcp.local_addr().map_err(bind)?;
+                let accepting = tokio::spawn(accept_tcp(tcp, acceptor, shared));
+                Ok(Listener {
+                    scheme,
+                    addr,
+                    fingerprint: identity.map(Identity::fingerprint),
+                    accepting,
+                    #[cfg(feature = "quic")]
+                    endpoint: None,
+                })
+            }
+            _ => Err(bind(std::io::ErrorKind::Unsupported.into())),
+        }
+    }
+}
+
+#[cfg(feature = "quic")]
+async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
+    let mut handshakes = JoinSet::new();
+    while let Some(incoming) = endpoint.accept().await {
+        while handshakes.try_join_next().is_some() {}
+        // Under load an address has to prove itself before it costs anything.
+        if handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !incoming.remote_address_validated() {
+            // An error gives the attempt back, which is refused by dropping it.
+            let _ = incoming.retry();
+            continue;
+        }
+        let Some(place) = shared.place() else {
+            incoming.refuse();
+            continue;
+        };
+        let shared = Arc::clone(&shared);
+        handshakes.spawn(async move {
+            if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
+                let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
+                tokio::spawn(super::serve(quic, shared, place));
+            }
+        });
+    }
+}
+
+#[cfg(feature = "websocket")]
+async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, shared: Arc<Shared>) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = tcp.accept().await;
+        while handshakes.try_join_next().is_some() {}
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, as a rule: it passes.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let Some(place) = shared.place() else { continue };
+        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
+        handshakes.spawn(async move {
+            if let Ok(Ok(socket)) = timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
+                tokio::spawn(super::serve(socket, shared, place));
+            }
+        });
+    }
+}

@@ -1,0 +1,136 @@
+//! A client's connection over whichever transport its ticket names, shared by the documents on it.
+
+use super::{Connection, FrameSink, FrameSource, Transport, TransportError};
+use std::sync::Arc;
+
+#[cfg(feature = "quic")]
+use super::quic::{Quic, QuicSink, QuicSource};
+#[cfg(feature = "websocket")]
+use super::websocket::{ChannelSink, ChannelSource, WebSocket};
+
+/// A connection to a server. It ends with the last of what was opened on it.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each server")]
+pub(crate) enum Link {
+    #[cfg(feature = "quic")]
+    Quic(Quic),
+    #[cfg(feature = "websocket")]
+    WebSocket(WebSocket),
+    /// Without transports there is no connection.
+    #[allow(dead_code, reason = "named where there is no other")]
+    None(std::convert::Infallible),
+}
+
+/// One document on a [`Link`].
+pub(crate) struct Joined {
+    sink: Sink,
+    source: Source,
+    link: Arc<Link>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "there is one for each document")]
+enum Sink {
+    #[cfg(feature = "quic")]
+    Quic(QuicSink),
+    #[cfg(feature = "websocket")]
+    WebSocket(ChannelSink),
+    #[allow(dead_code, reason = "named where there is no other")]
+    None(std::convert::Infallible),
+}
+
+#[allow(clippy::large_enum_variant, reason = "there is one for each document")]
+enum Source {
+    #[cfg(feature = "quic")]
+    Quic(QuicSource),
+    #[cfg(feature = "websocket")]
+    WebSocket(ChannelSource),
+    #[allow(dead_code, reason = "named where there is no other")]
+    None(std::convert::Infallible),
+}
+
+/// The sending half of a [`Joined`].
+pub(crate) struct JoinedSink {
+    sink: Sink,
+    link: Option<Arc<Link>>,
+}
+
+/// The receiving half of a [`Joined`].
+pub(crate) struct JoinedSource(Source);
+
+impl Link {
+    /// Opens a document's transport.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Joined, TransportError> {
+        let (sink, source) = match &**self {
+            #[cfg(feature = "quic")]
+            Self::Quic(quic) => {
+                let (sink, source) = quic.open().await?.split();
+                (Sink::Quic(sink), Source::Quic(source))
+            }
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(socket) => {
+                let (sink, source) = socket.open().await?.split();
+                (Sink::WebSocket(sink), Source::WebSocket(source))
+            }
+            Self::None(never) => match *never {},
+        };
+        Ok(Joined { sink, source, link: Arc::clone(self) })
+    }
+
+    async fn close(self) {
+        match self {
+            #[cfg(feature = "quic")]
+            Self::Quic(quic) => quic.close().await,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket(socket) => socket.close().await,
+            Self::None(never) => match never {},
+        }
+    }
+}
+
+impl Transport for Joined {
+    type Sink = JoinedSink;
+    type Source = JoinedSource;
+
+    fn split(self) -> (JoinedSink, JoinedSource) {
+        (JoinedSink { sink: self.sink, link: Some(self.link) }, JoinedSource(self.source))
+    }
+}
+
+impl FrameSink for JoinedSink {
+    async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
+        match &mut self.sink {
+            #[cfg(feature = "quic")]
+            Sink::Quic(sink) => sink.send(frame).await,
+            #[cfg(feature = "websocket")]
+            Sink::WebSocket(sink) => sink.send(frame).await,
+            Sink::None(never) => match *never {},
+        }
+    }
+
+    async fn finish(&mut self) -> Result<(), TransportError> {
+        let finished = match &mut self.sink {
+            #[cfg(feature = "quic")]
+            Sink::Quic(sink) => sink.finish().await,
+            #[cfg(feature = "websocket")]
+            Sink::WebSocket(sink) => sink.finish().await,
+            Sink::None(never) => match *never {},
+        };
+        // The last one closes the door.
+        if let Some(link) = self.link.take().and_then(Arc::into_inner) {
+            link.close().await;
+        }
+        finished
+    }
+}
+
+impl FrameSource for JoinedSource {
+    async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
+        match &mut self.0 {
+            #[cfg(feature = "quic")]
+            Source::Quic(source) => source.recv().await,
+            #[cfg(feature = "websocket")]
+            Source::WebSocket(source) => source.recv().await,
+            Source::None(never) => match *never {},
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What holds over every transport: the same tests run over each of them, on loopback. Nothing is decided by time; the one time-out
+//! only ends a test that hangs.
+
+mod support;
+
+#[cfg(feature = "tls")]
+#[path = "transports/network.rs"]
+mod network;
+
+use exostate_sync::{
+    Client, CloseCode, CloseReason, Config, Connection, Documents, MemoryConnection, Peer, Replica, Role, Scheme, Server, Status,
+    memory_connections,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use support::Mock;
+use tokio::sync::Notify;
+
+const HANG: Duration = Duration::from_secs(90);
+
+fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(HANG, body).await.expect("the test hangs");
+    });
+}
+
+#[cfg(feature = "tls")]
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("valid")
+}
+
+/// How the tests of one module get from a peer to a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Over {
+    Memory,
+    #[cfg(feature = "tls")]
+    Network(Scheme),
+}
+
+/// A server, and peers that connect to it, all from one place.
+struct Net {
+    over: Over,
+    server: Server,
+    client: Client,
+    memory: MemoryConnection,
+}
+
+impl Net {
+    async fn with(over: Over, documents: Documents, config: Config) -> Self {
+        let builder = Server::builder(documents).config(config.clone());
+        let server = match over {
+            Over::Memory => builder.bind().await,
+            #[cfg(feature = "quic")]
+            Over::Network(Scheme::Quic) => builder.quic(loopback()).bind().await,
+            #[cfg(feature = "websocket")]
+            Over::Network(Scheme::WebSocket) => builder.websocket(loopback()).bind().await,
+            #[cfg(feature = "websocket")]
+            Over::Network(Scheme::WebSocketTls) => builder.websocket_tls(loopback()).bind().await,
+            #[cfg(feature = "tls")]
+            Over::Network(scheme) => panic!("no server for {scheme}"),
+        };
+        let server = server.expect("a server");
+        let (memory, there) = memory_connections(8);
+        if over == Over::Memory {
+            server.serve(there);
+        }
+        Self { over, server, client: Client::new(config), memory }
+    }
+
+    async fn of(over: Over, replica: &Arc<Mock>) -> Self {
+        let documents = Documents::new().with("roadmap", replica.clone()).expect("valid");
+        Self::with(over, documents, Config::default()).await
+    }
+
+    async fn join(&self, replica: &Arc<Mock>, document: &str) -> Peer {
+        match self.over {
+            Over::Memory => {
+                let transport = self.memory.open().await.expect("open");
+                Peer::over(replica.clone(), document, transport, Role::Initiator, Config::default())
+            }
+            #[cfg(feature = "tls")]
+            Over::Network(_) => {
+                let known = self.server.ticket("roadmap").expect("served").to_string();
+                let ticket = known.replace("/roadmap", &format!("/{document}"));
+                self.client.join(replica.clone(), ticket).expect("a ticket")
+            }
+        }
+    }
+
+    async fn connect(&self, replica: &Arc<Mock>) -> Peer {
+        self.join(replica, "roadmap").await
+    }
+}
+
+/// Waits until a replica holds `count` ops, however they come.
+async fn holds(replica: &Arc<Mock>, count: usize) {
+    let changed = Arc::new(Notify::new());
+    let listener = Arc::clone(&changed);
+    let _guard = replica.on_update(Box::new(move |_, _| listener.notify_one()));
+    while replica.len() < count {
+        changed.notified().await;
+    }
+    assert_eq!(replica.len(), count);
+}
+
+async fn two_replicas_edit_at_once_and_converge(over: Over) {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    left.add(b"before");
+    let net = Net::of(over, &right).await;
+    let peer = net.connect(&left).await;
+    let editor = |replica: Arc<Mock>| {
+        tokio::task::spawn_blocking(move || {
+            (0..200_u8).for_each(|n| drop(replica.add(&[n; 100])));
+        })
+    };
+    let (one, two) = (editor(left.clone()), editor(right.clone()));
+    one.await.expect("no panic");
+    two.await.expect("no panic");
+    tokio::join!(holds(&left, 401), holds(&right, 401));
+    assert_eq!(left.content(), right.content());
+    peer.live().await.expect("level");
+    assert_eq!(peer.disconnect().await, CloseReason::Local);
+    net.server.shutdown().await;
+}
+
+async fn a_large_document_crosses_in_fragments(over: Over) {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    (0..20).for_each(|n| drop(right.add(&vec![n; 1_000_000])));
+    (0..5).for_each(|n| drop(left.add(&vec![n; 1_000_000])));
+    let net = Net::of(over, &right).await;
+    let peer = net.connect(&left).await;
+    tokio::join!(holds(&left, 25), holds(&right, 25));
+    peer.live().await.expect("level");
+    assert_eq!(left.content(), right.content());
+}
+
+async fn an_edit_right_before_a_disconnect_arrives(over: Over) {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let net = Net::of(over, &right).await;
+    let peer = net.connect(&left).await;
+    peer.live().await.expect("level");
+    left.add(b"last words");
+    peer.disconnect().await;
+    assert_eq!(right.len(), 1, "said to have it, and has it");
+}
+
+async fn what_was_there_before_arrives_however_soon_one_leaves(over: Over) {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    (0..10).for_each(|n| drop(left.add(&vec![n; 100_000])));
+    let net = Net::of(over, &right).await;
+    let peer = net.connect(&left).await;
+    peer.flush().await.expect("acknowledged");
+    assert_eq!(right.len(), 10);
+    left.add(b"one more");
+    peer.flush().await.expect("acknowledged");
+    assert_eq!(right.len(), 11);
+}
+
+async fn an_unknown_document_is_named(over: Over) {
+    let net = Net::of(over, &Mock::new(2)).await;
+    let peer = net.join(&Mock::new(1), "raodmap").await;
+    let CloseReason::Remote { code, message } = peer.closed().await else { panic!("it is known") };
+    assert_eq!((code, message.as_str()), (CloseCode::UnknownDocument, "no document named `raodmap`"));
+}
+
+async fn three_replicas_meet_through_one_server(over: Over) {
+    let hub = Mock::new(9);
+    let net = Net::of(over, &hub).await;
+    let replicas = [Mock::new(1), Mock::new(2), Mock::new(3)];
+    replicas[2].add(b"brought along");
+    let mut peers = Vec::new();
+    for replica in &replicas {
+        peers.push(net.connect(replica).await);
+    }
+    for n in 0..20_u8 {
+        for replica in &replicas {
+            replica.add(&[n]);
+        }
+    }
+    for replica in replicas.iter().chain([&hub]) {
+        holds(replica, 61).await;
+    }
+    for peer in &peers {
+        peer.live().await.expect("level");
+    }
+    replicas.iter().for_each(|replica| assert_eq!(replica.content(), hub.content()));
+    // Quiet once level: what came is not sent around for ever. Closing says so by ending in order.
+    for peer in peers {
+        assert_eq!(peer.disconnect().await, CloseReason::Local);
+    }
+}
+
+async fn the_status_ends_with_the_reason(over: Over) {
+    let net = Net::of(over, &Mock::new(2)).await;
+    let peer = net.connect(&Mock::new(1)).await;
+    let mut status = peer.status();
+    peer.disconnect().await;
+    let closed = Status::Closed { reason: CloseReason::Local };
+    status.wait_for(|status| *status == closed).await.expect("told before the end");
+}
+
+/// The server takes one connection only.
+async fn many_documents_share_one_connection(over: Over) {
+    let names: Vec<String> = (0..20).map(|n| if n == 0 { "roadmap".to_owned() } else { format!("d{n}") }).collect();
+    let theirs: Vec<_> = (0..20).map(|n| Mock::new(100 + n)).collect();
+    let documents =
+        names.iter().zip(&theirs).fold(Documents::new(), |all, (name, replica)| all.with(name, replica.clone()).expect("valid"));
+    let net = Net::with(over, documents, Config::default().connections_max(1).expect("valid")).await;
+    let ours: Vec<_> = (0..20).map(|n| Mock::new(200 + n)).collect();
+    let mut peers = Vec::new();
+    for (name, replica) in names.iter().zip(&ours) {
+        replica.add(name.as_bytes());
+        peers.push(net.join(replica, name).await);
+    }
+    for ((peer, ours), theirs) in peers.iter().zip(&ours).zip(&theirs) {
+        theirs.add(&[7; 100_000]);
+        peer.flush().await.expect("acknowledged");
+        tokio::join!(holds(ours, 2), holds(theirs, 2));
+        assert_eq!(ours.content(), theirs.content());
+    }
+    // The others go on when one has left.
+    assert_eq!(peers.swap_remove(3).disconnect().await, CloseReason::Local);
+    ours[4].add(b"still here");
+    holds(&theirs[4], 3).await;
+}
+
+async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let net = Net::of(over, &right).await;
+    let peer = net.connect(&left).await;
+    peer.live().await.expect("level");
+    right.add(b"last words");
+    net.server.shutdown().await;
+    assert_eq!(left.len(), 1);
+    let mut status = peer.status();
+    let over = |status: &Status| match status {
+        Status::Offline { why, .. } => why.contains("closes down"),
+        Status::Closed { reason } => matches!(reason, CloseReason::Remote { code: CloseCode::Unavailable, .. }),
+        _ => false,
+    };
+    status.wait_for(over).await.expect("told");
+}
+
+/// Names the tests once, for all transports.
+macro_rules! conformance {
+    ($($test:ident)*) => {
+        mod memory { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Memory)); })* }
+        #[cfg(feature = "quic")]
+        mod quic { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::Quic))); })* }
+        #[cfg(feature = "websocket")]
+        mod websocket { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocket))); })* }
+        #[cfg(feature = "websocket")]
+        mod websocket_tls {
+            $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocketTls))); })*
+        }
+    };
+}
+
+conformance! {
+    two_replicas_edit_at_once_and_converge
+    a_large_document_crosses_in_fragments
+    an_edit_right_before_a_disconnect_arrives
+    what_was_there_before_arrives_however_soon_one_leaves
+    an_unknown_document_is_named
+    three_replicas_meet_through_one_server
+    the_status_ends_with_the_reason
+    many_documents_share_one_connection
+    a_server_that_shuts_down_says_so_and_loses_nothing
+}

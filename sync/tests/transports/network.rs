@@ -1,0 +1,309 @@
+//! What holds over every transport that goes over a network: names, certificates, lost connections.
+
+use super::{holds, loopback, test};
+use crate::support::Mock;
+use exostate_sync::{
+    Client, CloseReason, Config, ConnectError, Documents, Identity, Peer, Scheme, Server, ServerError, Status, Ticket, TicketError,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::Notify;
+
+/// Those that are built in.
+fn schemes() -> Vec<Scheme> {
+    let mut schemes = Vec::new();
+    if cfg!(feature = "quic") {
+        schemes.push(Scheme::Quic);
+    }
+    if cfg!(feature = "websocket") {
+        schemes.extend([Scheme::WebSocket, Scheme::WebSocketTls]);
+    }
+    schemes
+}
+
+fn copy(identity: &Identity) -> Identity {
+    Identity::from_der(identity.certificate_der().to_vec(), identity.key_der().to_vec())
+}
+
+async fn try_serve(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identity: Identity) -> Result<Server, ServerError> {
+    let documents = Documents::new().with("roadmap", replica.clone()).expect("valid");
+    let builder = Server::builder(documents).identity(identity);
+    match scheme {
+        #[cfg(feature = "quic")]
+        Scheme::Quic => builder.quic(addr).bind().await,
+        #[cfg(feature = "websocket")]
+        Scheme::WebSocket => builder.websocket(addr).bind().await,
+        #[cfg(feature = "websocket")]
+        Scheme::WebSocketTls => builder.websocket_tls(addr).bind().await,
+        scheme => panic!("no server for {scheme}"),
+    }
+}
+
+async fn serve(scheme: Scheme, replica: &Arc<Mock>) -> Server {
+    try_serve(scheme, replica, loopback(), Identity::generate().expect("an identity")).await.expect("a server")
+}
+
+/// A server where one was before: the system may take a moment to give the address back.
+async fn serve_again(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identity: &Identity) -> Server {
+    loop {
+        match try_serve(scheme, replica, addr, copy(identity)).await {
+            Ok(server) => return server,
+            Err(ServerError::Bind { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Comes again soon.
+fn eager() -> Client {
+    eager_with(Config::default())
+}
+
+fn eager_with(config: Config) -> Client {
+    Client::new(config.reconnect(Duration::from_millis(10), Duration::from_millis(50)).expect("valid"))
+}
+
+async fn is_offline(peer: &Peer) {
+    let mut status = peer.status();
+    status.wait_for(|status| matches!(status, Status::Offline { .. })).await.expect("told");
+}
+
+#[test]
+fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
+    test(async {
+        for scheme in schemes() {
+            let (left, right) = (Mock::new(1), Mock::new(2));
+            right.add(b"first");
+            let server = serve(scheme, &right).await;
+            let (addr, identity) = (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let peer = eager().connect(left.clone(), server.ticket("roadmap").expect("served")).await.expect("connected");
+            peer.live().await.expect("level");
+            let mut server = Some(server);
+            for round in 0..3 {
+                match server.take() {
+                    Some(server) if round == 1 => drop(server),
+                    Some(server) => server.shutdown().await,
+                    None => {}
+                }
+                is_offline(&peer).await;
+                left.add(b"offline");
+                right.add(b"also offline");
+                server = Some(serve_again(scheme, &right, addr, &identity).await);
+                peer.flush().await.expect("acknowledged");
+                tokio::join!(holds(&left, 3 + 2 * round), holds(&right, 3 + 2 * round));
+                peer.live().await.expect("level");
+            }
+        }
+    });
+}
+
+#[test]
+fn who_begins_offline_is_connected_once_there_is_a_server() {
+    test(async {
+        for scheme in schemes() {
+            let (left, right) = (Mock::new(1), Mock::new(2));
+            left.add(b"offline");
+            let server = serve(scheme, &right).await;
+            let (addr, identity) = (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let ticket = server.ticket("roadmap").expect("served");
+            server.shutdown().await;
+            // Who does not answer within the idle time-out is not there.
+            let config = Config::default().times(Duration::from_millis(300), Duration::from_secs(1)).expect("valid");
+            let peer = eager_with(config).join(left.clone(), ticket).expect("a ticket");
+            is_offline(&peer).await;
+            let _server = serve_again(scheme, &right, addr, &identity).await;
+            peer.flush().await.expect("acknowledged");
+            assert_eq!(right.len(), 1);
+        }
+    });
+}
+
+#[test]
+fn who_is_offline_can_be_stopped() {
+    test(async {
+        let ticket = Ticket::new(Scheme::Quic, "127.0.0.1", 9, "roadmap", Some(Identity::generate().expect("one").fingerprint()));
+        let peer = Peer::join(Mock::new(1), ticket.expect("valid")).expect("a ticket");
+        assert_eq!(peer.disconnect().await, CloseReason::Local);
+    });
+}
+
+/// Forwards the bytes of TCP connections, until they are cut.
+#[cfg(feature = "websocket")]
+async fn wire(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
+    let front = TcpListener::bind(loopback()).await.expect("a socket");
+    let addr = front.local_addr().expect("bound");
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = front.accept().await.expect("a connection");
+            let mut server = TcpStream::connect(server).await.expect("connected");
+            let cut = Arc::clone(&cut);
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    () = cut.notified() => {}
+                }
+            });
+        }
+    });
+    addr
+}
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_connection_that_is_cut_is_opened_again() {
+    test(async {
+        for scheme in [Scheme::WebSocket, Scheme::WebSocketTls] {
+            let (left, right) = (Mock::new(1), Mock::new(2));
+            let server = serve(scheme, &right).await;
+            let cut = Arc::new(Notify::new());
+            let addr = wire(server.local_addr(scheme).expect("it listens"), Arc::clone(&cut)).await;
+            let print = server.ticket("roadmap").expect("served").fingerprint();
+            let ticket = Ticket::new(scheme, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
+            let peer = eager().connect(left.clone(), ticket).await.expect("connected");
+            for round in 1..=5 {
+                left.add(&[1; 1_000_000]);
+                right.add(&[2; 1_000_000]);
+                cut.notify_one();
+                peer.flush().await.expect("acknowledged");
+                tokio::join!(holds(&left, 2 * round), holds(&right, 2 * round));
+            }
+            peer.live().await.expect("level");
+        }
+    });
+}
+
+/// Forwards datagrams until it is told to swallow them.
+#[cfg(feature = "quic")]
+async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
+    let front = UdpSocket::bind(loopback()).await.expect("a socket");
+    let back = UdpSocket::bind(loopback()).await.expect("a socket");
+    let addr = front.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut out, mut home) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut client = None;
+        loop {
+            let (datagram, to, socket) = tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut out) => {
+                    client = Some(from);
+                    (&out[..length], Some(server), &back)
+                }
+                Ok((length, _)) = back.recv_from(&mut home) => (&home[..length], client, &front),
+                else => return,
+            };
+            if let (Some(to), false) = (to, swallow.load(Ordering::SeqCst)) {
+                let _ = socket.send_to(datagram, to).await;
+            }
+        }
+    });
+    addr
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn silent_loss_is_noticed_and_a_new_connection_resumes() {
+    test(async {
+        let (left, right) = (Mock::new(1), Mock::new(2));
+        let server = serve(Scheme::Quic, &right).await;
+        let swallow = Arc::new(AtomicBool::new(false));
+        let addr = relay(server.local_addr(Scheme::Quic).expect("it listens"), Arc::clone(&swallow)).await;
+        let print = server.ticket("roadmap").expect("served").fingerprint();
+        let ticket = Ticket::new(Scheme::Quic, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
+        let config = Config::default().times(Duration::from_millis(500), Duration::from_secs(3)).expect("valid");
+        let peer = eager_with(config).connect(left.clone(), ticket).await.expect("connected");
+        peer.live().await.expect("level");
+        swallow.store(true, Ordering::SeqCst);
+        left.add(b"into the void");
+        right.add(b"unheard");
+        is_offline(&peer).await;
+        assert_eq!((left.len(), right.len()), (1, 1));
+        swallow.store(false, Ordering::SeqCst);
+        tokio::join!(holds(&left, 2), holds(&right, 2));
+        peer.live().await.expect("level");
+    });
+}
+
+#[test]
+fn another_certificate_is_refused() {
+    test(async {
+        for scheme in schemes().into_iter().filter(|scheme| *scheme != Scheme::WebSocket) {
+            let server = serve(scheme, &Mock::new(2)).await;
+            let other = Identity::generate().expect("an identity").fingerprint();
+            let port = server.local_addr(scheme).expect("it listens").port();
+            let ticket = Ticket::new(scheme, "127.0.0.1", port, "roadmap", Some(other)).expect("valid");
+            let error = Peer::connect(Mock::new(1), ticket.clone()).await.expect_err("refused");
+            let ConnectError::WrongFingerprint { ticket: expected, theirs } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!((expected, theirs), (other, server.identity().fingerprint()));
+            // It is no use to try again.
+            let peer = eager().join(Mock::new(1), ticket).expect("a ticket");
+            assert!(peer.closed().await.to_string().contains("fingerprint"));
+        }
+    });
+}
+
+/// Without a fingerprint the server has to have a certificate that the web trusts.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_certificate_that_nobody_signed_is_refused() {
+    test(async {
+        let server = serve(Scheme::WebSocketTls, &Mock::new(2)).await;
+        let port = server.local_addr(Scheme::WebSocketTls).expect("it listens").port();
+        let ticket = Ticket::new(Scheme::WebSocketTls, "localhost", port, "roadmap", None).expect("valid");
+        let error = Peer::connect(Mock::new(1), ticket).await.expect_err("refused");
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_ticket_is_said() {
+    test(async {
+        for scheme in schemes() {
+            let server = serve(scheme, &Mock::new(2)).await;
+            let known = server.ticket("roadmap").expect("served");
+            let ticket = known.to_string().replace("roadmap", "raodmap");
+            let error = Peer::connect(Mock::new(1), ticket).await.expect_err("refused");
+            assert_eq!(error.to_string(), "the server has no document named `raodmap`");
+            let error = server.ticket("raodmap").expect_err("unknown");
+            assert_eq!(error.to_string(), "no document named `raodmap`");
+            let error = server.ticket_over(Scheme::WebTransport, "roadmap").expect_err("it does not");
+            assert_eq!(error.to_string(), "the server does not listen for `https://`");
+        }
+        let error = Peer::connect(Mock::new(1), "exo://host").await.expect_err("no ticket");
+        assert!(matches!(error, ConnectError::Ticket(_)));
+        assert!(matches!(Peer::join(Mock::new(1), "host"), Err(TicketError::Scheme { .. })));
+    });
+}
+
+/// What is no WebSocket, or not ours, costs the others nothing.
+#[cfg(feature = "websocket")]
+#[test]
+fn a_server_takes_no_notice_of_strangers() {
+    test(async {
+        let (left, right) = (Mock::new(1), Mock::new(2));
+        let server = serve(Scheme::WebSocket, &right).await;
+        let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
+        let garbage: [&[u8]; 4] = [
+            b"",
+            &[0xff; 10_000],
+            b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        ];
+        let mut streams = Vec::new();
+        for bytes in garbage {
+            let mut stream = TcpStream::connect(addr).await.expect("connected");
+            // Refused early, as a rule.
+            let _ = stream.write_all(bytes).await;
+            streams.push(stream);
+        }
+        let peer = Peer::connect(left.clone(), server.ticket("roadmap").expect("served")).await.expect("connected");
+        left.add(b"undisturbed");
+        peer.flush().await.expect("acknowledged");
+        assert_eq!(right.len(), 1);
+    });
+}
