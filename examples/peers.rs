@@ -1,6 +1,6 @@
-//! Two processes that edit one board over QUIC on loopback: both edit at once, one goes offline, both edit on, it returns.
+//! Two processes that edit one board over a network on loopback: both edit at once, one goes offline, both edit on, it returns.
 //!
-//! `cargo run --release --example peers`
+//! `cargo run --release --example peers`, or with another transport than QUIC `… peers -- --over websocket`
 //!
 //! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as `guest` (which connects
 //! with it), and tells both what to do, a line at a time.
@@ -32,16 +32,17 @@ struct Card {
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => conduct().await,
-        ["host"] => host().await,
+        [] => conduct("quic").await,
+        ["--over", transport] => conduct(transport).await,
+        ["host", transport] => host(transport).await,
         ["guest", ticket] => guest(ticket).await,
-        _ => bail!("run it without arguments"),
+        _ => bail!("run it without arguments, or with --over quic, websocket or websocket-tls"),
     }
 }
 
 /// The process that was started: it starts the other two and tells them what to do.
-async fn conduct() -> Result<()> {
-    let mut host = Process::start(&["host"]).await?;
+async fn conduct(transport: &str) -> Result<()> {
+    let mut host = Process::start(&["host", transport]).await?;
     let ticket = host.read().await?;
     println!("the host serves {ticket}");
     let mut guest = Process::start(&["guest", &ticket]).await?;
@@ -111,10 +112,17 @@ impl Process {
     }
 }
 
-async fn host() -> Result<()> {
+async fn host(transport: &str) -> Result<()> {
     let store = Store::<Board>::new();
-    let documents = Documents::new().with("roadmap", &store)?;
-    let server = Server::bind("127.0.0.1:0".parse()?, documents).await?;
+    let server = Server::builder(Documents::new().with("roadmap", &store)?);
+    let addr = "127.0.0.1:0".parse()?;
+    let server = match transport {
+        "quic" => server.quic(addr),
+        "websocket" => server.websocket(addr),
+        "websocket-tls" => server.websocket_tls(addr),
+        other => bail!("no transport {other}"),
+    };
+    let server = server.bind().await?;
     println!("{}", server.ticket("roadmap")?);
     let mut commands = BufReader::new(tokio::io::stdin()).lines();
     while let Some(command) = commands.next_line().await? {

@@ -10,7 +10,6 @@ use crate::ticket::{Fingerprint, Scheme, Ticket, TicketError};
 use crate::transport::link::{Joined, Link};
 use std::collections::HashMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, Weak};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -87,7 +86,6 @@ impl ConnectError {
     }
 
     /// The handshake failed, maybe because of the certificate that was seen.
-    #[cfg(feature = "tls")]
     pub(crate) fn unproved(ticket: &Ticket, seen: &crate::transport::tls::Seen, source: Box<dyn Error + Send + Sync>) -> Self {
         match (ticket.fingerprint(), seen.get()) {
             (Some(ticket), Some(&theirs)) if ticket != theirs => Self::WrongFingerprint { ticket, theirs },
@@ -217,8 +215,6 @@ async fn reuse(link: &Weak<Link>) -> Option<Joined> {
 }
 
 async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {
-    #[cfg(not(feature = "tls"))]
-    let _ = config;
     let not_built = |feature| Err(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
     match ticket.scheme() {
         #[cfg(feature = "quic")]
@@ -234,8 +230,7 @@ async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectErro
 }
 
 /// The address of a ticket's host.
-#[cfg(feature = "tls")]
-pub(crate) async fn resolve(ticket: &Ticket) -> Result<SocketAddr, ConnectError> {
+pub(crate) async fn resolve(ticket: &Ticket) -> Result<std::net::SocketAddr, ConnectError> {
     let wrap = |source| ConnectError::Resolve { host: ticket.host().to_owned(), source };
     let found = tokio::net::lookup_host((ticket.host(), ticket.port())).await;
     let none = || wrap(std::io::ErrorKind::NotFound.into());

@@ -64,11 +64,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connecting peer has to say which document it wants.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.
-#[cfg(feature = "tls")]
 pub(crate) const INCOMING_MAX: usize = 1024;
 /// Streams, so documents, that one connection may have open.
-#[cfg(feature = "tls")]
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.
-#[cfg(feature = "tls")]
 pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;

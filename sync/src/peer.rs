@@ -1,10 +1,12 @@
 //! A replica's connection to one other replica, as an application sees it.
 
+#[cfg(feature = "tls")]
 use crate::client::{Client, ConnectError};
 use crate::config::Config;
 use crate::driver::{Listening, Reports, Start, Stop, drive};
 use crate::replica::{IntoReplica, Replica};
 use crate::session::{CloseReason, Event, Role};
+#[cfg(feature = "tls")]
 use crate::ticket::{Ticket, TicketError};
 use crate::transport::Transport;
 use std::sync::Arc;
@@ -111,6 +113,7 @@ impl Peer {
     ///
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
+    #[cfg(feature = "tls")]
     pub async fn connect<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, ConnectError>
     where
         T: TryInto<Ticket>,
@@ -123,6 +126,7 @@ impl Peer {
     ///
     /// # Errors
     /// The string is no ticket.
+    #[cfg(feature = "tls")]
     pub fn join<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, TicketError>
     where
         T: TryInto<Ticket>,

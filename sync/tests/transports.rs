@@ -1,9 +1,9 @@
 //! What holds over every transport: the same tests run over each of them, on loopback. Nothing is decided by time; the one time-out
 //! only ends a test that hangs.
+#![cfg(all(feature = "quic", feature = "websocket"))]
 
 mod support;
 
-#[cfg(feature = "tls")]
 #[path = "transports/network.rs"]
 mod network;
 
@@ -26,7 +26,6 @@ fn test(body: impl Future<Output = ()>) {
     });
 }
 
-#[cfg(feature = "tls")]
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().expect("valid")
 }
@@ -35,7 +34,6 @@ fn loopback() -> SocketAddr {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Over {
     Memory,
-    #[cfg(feature = "tls")]
     Network(Scheme),
 }
 
@@ -52,13 +50,9 @@ impl Net {
         let builder = Server::builder(documents).config(config.clone());
         let server = match over {
             Over::Memory => builder.bind().await,
-            #[cfg(feature = "quic")]
             Over::Network(Scheme::Quic) => builder.quic(loopback()).bind().await,
-            #[cfg(feature = "websocket")]
             Over::Network(Scheme::WebSocket) => builder.websocket(loopback()).bind().await,
-            #[cfg(feature = "websocket")]
             Over::Network(Scheme::WebSocketTls) => builder.websocket_tls(loopback()).bind().await,
-            #[cfg(feature = "tls")]
             Over::Network(scheme) => panic!("no server for {scheme}"),
         };
         let server = server.expect("a server");
@@ -80,7 +74,6 @@ impl Net {
                 let transport = self.memory.open().await.expect("open");
                 Peer::over(replica.clone(), document, transport, Role::Initiator, Config::default())
             }
-            #[cfg(feature = "tls")]
             Over::Network(_) => {
                 let known = self.server.ticket("roadmap").expect("served").to_string();
                 let ticket = known.replace("/roadmap", &format!("/{document}"));
@@ -247,11 +240,8 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
 macro_rules! conformance {
     ($($test:ident)*) => {
         mod memory { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Memory)); })* }
-        #[cfg(feature = "quic")]
         mod quic { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::Quic))); })* }
-        #[cfg(feature = "websocket")]
         mod websocket { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocket))); })* }
-        #[cfg(feature = "websocket")]
         mod websocket_tls {
             $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocketTls))); })*
         }

@@ -2,18 +2,13 @@
 
 use super::{Documents, Server, Shared};
 use crate::config::Config;
-#[cfg(feature = "tls")]
 use crate::limits::HELLO_TIMEOUT;
 use crate::ticket::{Fingerprint, Scheme};
 #[cfg(feature = "tls")]
 use crate::transport::identity::{Identity, IdentityError};
 use std::net::SocketAddr;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
-use tokio::task::JoinHandle;
-#[cfg(feature = "tls")]
-use tokio::task::JoinSet;
-#[cfg(feature = "tls")]
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// The server did not start.
@@ -115,7 +110,7 @@ impl ServerBuilder {
         let shared = Shared::new(self.documents, self.config);
         #[cfg(feature = "tls")]
         let identity = self.identity.map_or_else(Identity::generate, Ok)?;
-        #[cfg_attr(not(feature = "tls"), allow(unused_mut, reason = "there is nothing to listen for"))]
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
         let mut server = Server {
             shared,
             listeners: Vec::new(),

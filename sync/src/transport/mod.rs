@@ -1,10 +1,11 @@
 //! Connections that carry whole frames, in order. The traits are open: anything that can send and receive byte strings is a transport.
 
-pub(crate) mod link;
 pub(crate) mod memory;
 
 #[cfg(feature = "tls")]
 pub(crate) mod identity;
+#[cfg(feature = "tls")]
+pub(crate) mod link;
 #[cfg(feature = "quic")]
 pub(crate) mod quic;
 #[cfg(feature = "tls")]

@@ -13,17 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
-/// Those that are built in.
-fn schemes() -> Vec<Scheme> {
-    let mut schemes = Vec::new();
-    if cfg!(feature = "quic") {
-        schemes.push(Scheme::Quic);
-    }
-    if cfg!(feature = "websocket") {
-        schemes.extend([Scheme::WebSocket, Scheme::WebSocketTls]);
-    }
-    schemes
-}
+const SCHEMES: [Scheme; 3] = [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls];
 
 fn copy(identity: &Identity) -> Identity {
     Identity::from_der(identity.certificate_der().to_vec(), identity.key_der().to_vec())
@@ -33,11 +23,8 @@ async fn try_serve(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identi
     let documents = Documents::new().with("roadmap", replica.clone()).expect("valid");
     let builder = Server::builder(documents).identity(identity);
     match scheme {
-        #[cfg(feature = "quic")]
         Scheme::Quic => builder.quic(addr).bind().await,
-        #[cfg(feature = "websocket")]
         Scheme::WebSocket => builder.websocket(addr).bind().await,
-        #[cfg(feature = "websocket")]
         Scheme::WebSocketTls => builder.websocket_tls(addr).bind().await,
         scheme => panic!("no server for {scheme}"),
     }
@@ -75,7 +62,7 @@ async fn is_offline(peer: &Peer) {
 #[test]
 fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
     test(async {
-        for scheme in schemes() {
+        for scheme in SCHEMES {
             let (left, right) = (Mock::new(1), Mock::new(2));
             right.add(b"first");
             let server = serve(scheme, &right).await;
@@ -104,7 +91,7 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
 #[test]
 fn who_begins_offline_is_connected_once_there_is_a_server() {
     test(async {
-        for scheme in schemes() {
+        for scheme in SCHEMES {
             let (left, right) = (Mock::new(1), Mock::new(2));
             left.add(b"offline");
             let server = serve(scheme, &right).await;
@@ -132,7 +119,6 @@ fn who_is_offline_can_be_stopped() {
 }
 
 /// Forwards the bytes of TCP connections, until they are cut.
-#[cfg(feature = "websocket")]
 async fn wire(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
     let front = TcpListener::bind(loopback()).await.expect("a socket");
     let addr = front.local_addr().expect("bound");
@@ -152,7 +138,6 @@ async fn wire(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
     addr
 }
 
-#[cfg(feature = "websocket")]
 #[test]
 fn a_connection_that_is_cut_is_opened_again() {
     test(async {
@@ -177,7 +162,6 @@ fn a_connection_that_is_cut_is_opened_again() {
 }
 
 /// Forwards datagrams until it is told to swallow them.
-#[cfg(feature = "quic")]
 async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
     let front = UdpSocket::bind(loopback()).await.expect("a socket");
     let back = UdpSocket::bind(loopback()).await.expect("a socket");
@@ -202,7 +186,6 @@ async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
     addr
 }
 
-#[cfg(feature = "quic")]
 #[test]
 fn silent_loss_is_noticed_and_a_new_connection_resumes() {
     test(async {
@@ -229,7 +212,7 @@ fn silent_loss_is_noticed_and_a_new_connection_resumes() {
 #[test]
 fn another_certificate_is_refused() {
     test(async {
-        for scheme in schemes().into_iter().filter(|scheme| *scheme != Scheme::WebSocket) {
+        for scheme in SCHEMES.into_iter().filter(|scheme| *scheme != Scheme::WebSocket) {
             let server = serve(scheme, &Mock::new(2)).await;
             let other = Identity::generate().expect("an identity").fingerprint();
             let port = server.local_addr(scheme).expect("it listens").port();
@@ -247,7 +230,6 @@ fn another_certificate_is_refused() {
 }
 
 /// Without a fingerprint the server has to have a certificate that the web trusts.
-#[cfg(feature = "websocket")]
 #[test]
 fn a_certificate_that_nobody_signed_is_refused() {
     test(async {
@@ -262,7 +244,7 @@ fn a_certificate_that_nobody_signed_is_refused() {
 #[test]
 fn what_is_wrong_with_a_ticket_is_said() {
     test(async {
-        for scheme in schemes() {
+        for scheme in SCHEMES {
             let server = serve(scheme, &Mock::new(2)).await;
             let known = server.ticket("roadmap").expect("served");
             let ticket = known.to_string().replace("roadmap", "raodmap");
@@ -280,7 +262,6 @@ fn what_is_wrong_with_a_ticket_is_said() {
 }
 
 /// What is no WebSocket, or not ours, costs the others nothing.
-#[cfg(feature = "websocket")]
 #[test]
 fn a_server_takes_no_notice_of_strangers() {
     test(async {
