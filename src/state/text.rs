@@ -19,7 +19,7 @@ pub struct Text(Rope);
 
 /// A place in a text that follows the text as it changes: a cursor, the end of a selection.
 ///
-/// Made by [`Store::anchor`](crate::Store::anchor). Its bytes may be sent to any replica of the document.
+/// Made by [`Store::anchor`](crate::Store::anchor). Its bytes, or itself by serde, may be sent to any replica of the document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "StickyIndex")]
 #[doc(alias = "Cursor")]
@@ -36,6 +36,28 @@ impl Anchor {
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
+    }
+}
+
+/// As hexadecimal digits, whatever the format.
+impl serde::Serialize for Anchor {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        serializer.serialize_str(&digits)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Anchor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        let pairs = digits.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.contains('+'))?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        pairs
+            .collect::<Option<Vec<u8>>>()
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("expected an even number of hexadecimal digits"))
     }
 }
 

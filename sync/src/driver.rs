@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::limits::{BATCH_FRAMES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX};
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
+use crate::presence::Participants;
 use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Role, Session};
 use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
@@ -26,6 +27,7 @@ pub(crate) struct Start {
     pub(crate) role: Role,
     pub(crate) document: String,
     pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) participants: Arc<Participants>,
     pub(crate) reports: Reports,
     /// Updates of the replica.
     pub(crate) outbox: Arc<Listening>,
@@ -117,16 +119,19 @@ struct Driver {
 
 /// Runs a conversation to its end.
 pub(crate) async fn drive<T: Transport>(start: Start, transport: T) -> Ended {
-    let Start { config, role, document, replica, reports, outbox, stop, first } = start;
+    let Start { config, role, document, replica, participants, reports, outbox, stop, first } = start;
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
     let (sink, source) = transport.split();
     let (frames, writer) = spawn_writer(sink);
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
-    let mut wires = Wires { frames, received, outbox: Arc::clone(&outbox.outbox), stop, stopping: None };
+    let presence = participants.subscribe();
+    let mut wires = Wires { frames, received, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
     let mut driver = Driver { replica, reports, epoch: Instant::now(), before, lived: false, closed: None };
-    let ended = driver.converse(config, role, document, first, &mut wires).await;
+    let here = Arc::clone(&driver.replica);
+    let begin = move || Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
+    let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
@@ -142,6 +147,7 @@ struct Wires {
     frames: mpsc::Sender<Vec<u8>>,
     received: mpsc::Receiver<Received>,
     outbox: Arc<Outbox>,
+    presence: watch::Receiver<u64>,
     stop: Stop,
     /// Why the end was asked for, and until when what is queued may still leave.
     stopping: Option<(CloseReason, Instant)>,
@@ -163,14 +169,10 @@ impl Driver {
     /// The conversation until it is closed. `None`: the replica panicked, and the session is gone with it.
     async fn converse(
         &mut self,
-        config: Config,
-        role: Role,
-        document: String,
+        begin: impl FnOnce() -> Session + Send + 'static,
         first: Option<Vec<u8>>,
         wires: &mut Wires,
     ) -> Option<Session> {
-        let replica = Arc::clone(&self.replica);
-        let begin = move || Session::new(config, role, &document, replica.as_ref(), Duration::ZERO);
         let mut session = spawn_blocking(begin).await.ok()?;
         let mut step = Step::default();
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
@@ -190,6 +192,7 @@ impl Driver {
     /// Works off a batch where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
     async fn run(&mut self, mut session: Session, step: Step) -> Option<Session> {
         let now = self.now();
+        session.show(now);
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
             let replica = Arc::clone(&self.replica);
@@ -230,6 +233,8 @@ impl Driver {
                     self.lose(session, "it brings no more frames");
                 }
             }
+            // Ends only with the participants, which this side holds.
+            Ok(()) = wires.presence.changed() => {}
             () = wires.outbox.filled(), if session.wants_updates() => {
                 step.taken = wires.outbox.take(TRANSMIT_SOFT_MAX);
             }

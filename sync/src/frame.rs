@@ -21,6 +21,8 @@
 //! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
 //!              answerer's: hash
 //! 0c Conflict  digest: 16 bytes
+//! 0d Presence  any number of: participant: varint (0: the sender), clock: varint, state as JSON: string (empty: it has left)
+//! 0e Who       nothing
 //! ```
 //!
 //! What they mean, and what is in a body, is in `docs/protocol.md`.
@@ -46,6 +48,8 @@ const CLOSE: u8 = 9;
 const ACK: u8 = 10;
 const ANSWER: u8 = 11;
 const CONFLICT: u8 = 12;
+const PRESENCE: u8 = 13;
+const WHO: u8 = 14;
 
 /// Flags of a `Hello`. Unknown ones are ignored.
 pub(crate) mod flag {
@@ -167,6 +171,10 @@ pub(crate) enum Frame<'a> {
     },
     /// Your ops contradict mine.
     Conflict([u8; 16]),
+    /// Who is present, by what has changed; see [`crate::presence::decode`].
+    Presence(&'a [u8]),
+    /// Who is there?
+    Who,
     Unknown,
 }
 
@@ -218,6 +226,8 @@ impl<'a> Frame<'a> {
                 },
             },
             CONFLICT => Self::Conflict(reader.array("a digest of 16 bytes")?),
+            PRESENCE => Self::Presence(reader.rest()),
+            WHO => Self::Who,
             _ => Self::Unknown,
         })
     }
@@ -282,6 +292,11 @@ impl<'a> Frame<'a> {
                 payload.extend_from_slice(digest);
                 CONFLICT
             }
+            Self::Presence(news) => {
+                payload.extend_from_slice(news);
+                PRESENCE
+            }
+            Self::Who => WHO,
             // A type that no version defines: the receiver skips it.
             Self::Unknown => u8::MAX,
         };
@@ -406,7 +421,7 @@ impl<'a> Reader<'a> {
         Err(FrameError::Malformed { at: start, expected: "a number of at most 64 bits" })
     }
 
-    fn string(&mut self, what: &'static str, max: usize) -> Result<String, FrameError> {
+    pub(crate) fn string(&mut self, what: &'static str, max: usize) -> Result<String, FrameError> {
         let length = check(what, self.varint(what)?, max)?;
         let start = self.at;
         let text = std::str::from_utf8(self.take(length, what)?);
@@ -465,6 +480,8 @@ mod tests {
                 between: Between { asker: Hash([5; 16]), answerer: Hash([6; 16]) },
             },
             Frame::Conflict([4; 16]),
+            Frame::Presence(b"\x01\x02\x00"),
+            Frame::Who,
             Frame::Unknown,
         ]
     }

@@ -8,6 +8,7 @@ use crate::session::{CloseReason, Role};
 use crate::ticket::Ticket;
 use crate::transport::link::Joined;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -70,7 +71,8 @@ impl Kept {
             config: self.config.clone(),
             role: Role::Initiator,
             document: self.ticket.document().to_owned(),
-            replica: self.handles.replica.clone(),
+            replica: Arc::new(self.handles.room.clone()),
+            participants: self.handles.room.shared(),
             reports: self.handles.reports.clone(),
             outbox: self.handles.outbox.clone(),
             stop: self.handles.stop.clone(),

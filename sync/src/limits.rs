@@ -69,3 +69,16 @@ pub(crate) const INCOMING_MAX: usize = 1024;
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.
 pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Participants that one connection may introduce to a document.
+pub(crate) const PARTICIPANTS_MAX: usize = 4096;
+/// Participants remembered after they have left.
+pub(crate) const DEPARTED_MAX: usize = 1024;
+/// Bytes of one participant's state, as JSON.
+pub(crate) const STATE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of states in one frame, or one state.
+pub(crate) const PRESENCE_BYTES: usize = 16 * 1024;
+/// How often a peer is told of changed states at most.
+pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_millis(30);
+/// How often a participant says that it is still there, and after how long without it counts as gone: as in y-protocols.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(crate) const ABSENT_AFTER: Duration = Duration::from_secs(30);

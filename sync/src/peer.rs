@@ -4,11 +4,14 @@
 use crate::client::{Client, ConnectError};
 use crate::config::Config;
 use crate::driver::{Listening, Reports, Start, Stop, drive};
+use crate::presence::{Presence, Room};
 use crate::replica::{IntoReplica, Replica};
 use crate::session::{CloseReason, Event, Role};
 #[cfg(feature = "tls")]
 use crate::ticket::{Ticket, TicketError};
 use crate::transport::Transport;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -83,12 +86,13 @@ pub struct Peer {
     events: broadcast::Sender<Event>,
     acknowledged: watch::Receiver<Option<u64>>,
     outbox: Arc<Listening>,
+    room: Room,
     stop: watch::Sender<Option<CloseReason>>,
 }
 
 /// A peer's other end, for the task behind it.
 pub(crate) struct Handles {
-    pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) room: Room,
     pub(crate) reports: Reports,
     pub(crate) outbox: Arc<Listening>,
     pub(crate) stop: Stop,
@@ -99,14 +103,16 @@ impl Peer {
         let (stop, stopped) = watch::channel(None);
         let reports = Reports::new();
         let outbox = Listening::to(replica.as_ref(), config);
+        let room = Room::of(replica);
         let peer = Self {
             status: reports.status.subscribe(),
             events: reports.events.clone(),
             acknowledged: reports.acknowledged.subscribe(),
             outbox: Arc::clone(&outbox),
+            room: room.clone(),
             stop,
         };
-        (peer, Handles { replica, reports, outbox, stop: stopped })
+        (peer, Handles { room, reports, outbox, stop: stopped })
     }
 
     /// Connects to the document that a ticket names, and returns once the server has answered; see [`Client::connect`].
@@ -150,14 +156,20 @@ impl Peer {
     /// ```
     pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
-        let Handles { replica, reports, outbox, stop } = handles;
+        let Handles { room, reports, outbox, stop } = handles;
+        let participants = room.shared();
         let (status, document) = (reports.status.clone(), document.to_owned());
-        let start = Start { config, role, document, replica, reports, outbox, stop, first: None };
+        let start = Start { config, role, document, replica: Arc::new(room), participants, reports, outbox, stop, first: None };
         tokio::spawn(async move {
             let reason = drive(start, transport).await.reason;
             status.send_replace(Status::Closed { reason });
         });
         peer
+    }
+
+    /// What this replica shows of itself to the others, and what they show. Peers of one [`Room`] share it.
+    pub fn presence<P: Serialize + DeserializeOwned>(&self) -> Presence<P> {
+        self.room.presence()
     }
 
     /// How the connection stands, now and from now on.

@@ -113,6 +113,11 @@ pub trait Replica: Send + Sync + 'static {
 
     /// Whether imported operations wait behind one that is missing.
     fn has_pending(&self) -> bool;
+
+    /// Who is present at the document, where peers and servers of this replica are to share that: see [`Room`](crate::Room).
+    fn participants(&self) -> Option<Arc<crate::Participants>> {
+        None
+    }
 }
 
 /// What can be taken as a replica: a reference to a store (which stays yours; it is a handle), or anything shared that is a

@@ -4,12 +4,15 @@ use crate::config::Config;
 use crate::driver::{Listening, Reports, Start, drive, stopped};
 use crate::frame::Frame;
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT};
-use crate::replica::{IntoReplica, Replica};
+use crate::presence::{Presence, Room};
+use crate::replica::IntoReplica;
 use crate::session::{CloseCode, CloseReason, Role};
 use crate::ticket::{Scheme, Ticket, TicketError, check_document};
 #[cfg(feature = "tls")]
 use crate::transport::identity::Identity;
 use crate::transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -51,7 +54,7 @@ pub enum DocumentError {
 /// The documents of a server, by name.
 #[derive(Clone, Default)]
 #[must_use]
-pub struct Documents(BTreeMap<String, Arc<dyn Replica>>);
+pub struct Documents(BTreeMap<String, Room>);
 
 impl Documents {
     /// None yet.
@@ -65,7 +68,7 @@ impl Documents {
     /// The name is none, or there is one of that name.
     pub fn with(mut self, name: &str, replica: impl IntoReplica) -> Result<Self, DocumentError> {
         check_document(name)?;
-        if self.0.insert(name.to_owned(), replica.into_replica()).is_some() {
+        if self.0.insert(name.to_owned(), Room::new(replica)).is_some() {
             return Err(DocumentError::Twice { document: name.to_owned() });
         }
         Ok(self)
@@ -165,6 +168,15 @@ impl Server {
         Ok(Ticket::new(listener.scheme, &host.to_string(), listener.addr.port(), document, listener.fingerprint)?)
     }
 
+    /// What the server shows of itself at a document, and who is there.
+    ///
+    /// # Errors
+    /// There is no such document.
+    pub fn presence<P: Serialize + DeserializeOwned>(&self, document: &str) -> Result<Presence<P>, DocumentError> {
+        let room = self.shared.documents.0.get(document);
+        room.map(Room::presence).ok_or_else(|| DocumentError::Unknown { document: document.to_owned() })
+    }
+
     /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the server may have is dropped.
     pub fn serve<C: Connection>(&self, connection: C) {
         self.shared.serve(connection);
@@ -254,14 +266,14 @@ async fn converse<T: Transport>(transport: T, shared: Arc<Shared>) {
         Ok(_) => return refuse(&mut sink, CloseCode::Protocol, "no hello came first").await,
         Err(error) => return refuse(&mut sink, CloseCode::Protocol, &error.to_string()).await,
     };
-    let Some(replica) = shared.documents.0.get(&document) else {
+    let Some(room) = shared.documents.0.get(&document) else {
         let message = DocumentError::Unknown { document }.to_string();
         return refuse(&mut sink, CloseCode::UnknownDocument, &message).await;
     };
-    let (replica, config) = (Arc::clone(replica), shared.config.clone());
-    let outbox = Listening::to(replica.as_ref(), &config);
-    let reports = Reports::new();
-    let start = Start { config, role: Role::Responder, document, replica, reports, outbox, stop, first: Some(first) };
+    let (participants, config) = (room.shared(), shared.config.clone());
+    let outbox = Listening::to(room, &config);
+    let (replica, reports) = (Arc::new(room.clone()), Reports::new());
+    let start = Start { config, role: Role::Responder, document, replica, participants, reports, outbox, stop, first: Some(first) };
     drive(start, Halves(sink, source)).await;
 }
 

@@ -18,6 +18,7 @@ mod exchange;
 mod outgoing;
 mod receive;
 mod repair;
+mod showing;
 
 pub use event::{CloseCode, CloseReason, Event};
 
@@ -29,6 +30,7 @@ use delivery::{Received, Sent};
 use outgoing::{Latest, Leaving, Outgoing};
 use receive::{Assembly, Inbox};
 use repair::Repairing;
+use showing::Showing;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -108,6 +110,9 @@ pub struct Session {
     handed: u64,
     acknowledged: Option<u64>,
     repair: Repairing,
+    /// The peer's replica id, once it has said so.
+    peer: u64,
+    showing: Option<Showing>,
     events: VecDeque<Event>,
     now: Duration,
     received_at: Duration,
@@ -161,6 +166,8 @@ impl Session {
             handed: 0,
             acknowledged: None,
             repair: Repairing::default(),
+            peer: 0,
+            showing: None,
             events: VecDeque::new(),
             now,
             received_at: now,
@@ -247,6 +254,7 @@ impl Session {
             return;
         }
         self.now = now;
+        self.mind_presence(now);
         let after = self.config.idle_timeout;
         if now >= self.received_at + after {
             return self.shut(CloseReason::TimedOut { after });
@@ -312,6 +320,7 @@ impl Session {
             self.outgoing.push_latest(Latest::Ack, &Frame::Ack(number));
         }
         self.compare(replica);
+        self.show(self.now);
     }
 
     /// The next frame to send.
@@ -333,7 +342,8 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let alive = self.sent_at + self.config.keep_alive;
         let idle = self.received_at + self.config.idle_timeout;
-        (!self.is_closed()).then(|| alive.min(idle))
+        let shown = self.presence_due().unwrap_or(idle);
+        (!self.is_closed()).then(|| alive.min(idle).min(shown))
     }
 
     pub(crate) fn shut(&mut self, reason: CloseReason) {
@@ -351,6 +361,7 @@ impl Session {
         self.assembly = None;
         self.inbox = Inbox::default();
         self.repair = Repairing::default();
+        self.showing = None;
         self.events.push_back(Event::Closed { reason });
     }
 

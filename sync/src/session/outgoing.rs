@@ -18,6 +18,8 @@ pub(super) enum Latest {
     Ack,
     Ping,
     Pong,
+    Presence,
+    Who,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,11 @@ impl Outgoing {
 
     pub(super) fn clear(&mut self) {
         self.items.clear();
+    }
+
+    /// Whether a frame of that kind waits.
+    pub(super) fn holds(&self, kind: Latest) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Latest(other, _) if *other == kind))
     }
 
     pub(super) fn len(&self) -> usize {

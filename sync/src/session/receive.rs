@@ -80,6 +80,8 @@ impl Session {
             Frame::Pong | Frame::Unknown => {}
             // Out of order: what it says is learned again once the greeting is through.
             _ if self.is_greeting() => {}
+            // No sign that what is lacking comes.
+            frame @ (Frame::Presence(_) | Frame::Who) => return self.handle_content(frame, replica),
             frame => {
                 self.heard = true;
                 return self.handle_content(frame, replica);
@@ -112,6 +114,8 @@ impl Session {
                     false => self.answer = Answer { first, updates, bytes, between: Some(between), ..Answer::default() },
                 }
             }
+            Frame::Presence(news) => self.on_presence(news)?,
+            Frame::Who => self.on_who(),
             Frame::Conflict(digest) => {
                 self.import(replica)?;
                 self.on_conflict(digest, replica)?;

@@ -1,0 +1,119 @@
+//! One document's replica and those who are present at it, for several peers and servers at once.
+
+use super::{Participants, Presence};
+use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+
+/// A replica and those who are present at its document.
+///
+/// A [`Peer`](crate::Peer), and each document of a [`Server`](crate::Server), has a presence of its own. Whoever has several of them for one
+/// store (a mesh of peers without a server, say) gives them a room instead of the store: then they share one, and who is present at one is
+/// present at all. A clone is a handle to the same.
+///
+/// ```no_run
+/// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// use exostate_sync::{Documents, Peer, Room, Server};
+///
+/// let room = Room::new(&store);
+/// let server = Server::bind("[::]:0".parse()?, Documents::new().with("roadmap", &room)?).await?;
+/// let peer = Peer::join(&room, "exo://other:4433/roadmap#5f3c…")?;
+/// room.presence::<String>().set(&"Ada".to_owned())?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Room {
+    replica: Arc<dyn Replica>,
+    participants: Arc<Participants>,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("replica", &self.replica.replica()).finish_non_exhaustive()
+    }
+}
+
+impl Room {
+    /// Nobody is there yet, unless the replica is a room already.
+    pub fn new(replica: impl IntoReplica) -> Self {
+        Self::of(replica.into_replica())
+    }
+
+    pub(crate) fn of(replica: Arc<dyn Replica>) -> Self {
+        let participants = replica.participants().unwrap_or_default();
+        Self { replica, participants }
+    }
+
+    /// What this replica shows, and who else is there.
+    pub fn presence<P: Serialize + DeserializeOwned>(&self) -> Presence<P> {
+        Presence::new(Arc::clone(&self.participants), Arc::clone(&self.replica))
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Participants> {
+        Arc::clone(&self.participants)
+    }
+}
+
+impl Replica for Room {
+    fn backend(&self) -> &'static str {
+        self.replica.backend()
+    }
+
+    fn replica(&self) -> u64 {
+        self.replica.replica()
+    }
+
+    fn version(&self) -> Vec<u8> {
+        self.replica.version()
+    }
+
+    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.replica.updates_since(version)
+    }
+
+    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
+        self.replica.apply(update)
+    }
+
+    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        self.replica.apply_all(updates)
+    }
+
+    fn repair(&self) -> Option<Box<dyn Repair>> {
+        self.replica.repair()
+    }
+
+    fn forget_pending(&self) {
+        self.replica.forget_pending();
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        self.replica.digest()
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+        self.replica.on_update(listener)
+    }
+
+    fn has_pending(&self) -> bool {
+        self.replica.has_pending()
+    }
+
+    fn participants(&self) -> Option<Arc<Participants>> {
+        Some(self.shared())
+    }
+}
+
+impl IntoReplica for Room {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        Arc::new(self)
+    }
+}
+
+impl IntoReplica for &Room {
+    fn into_replica(self) -> Arc<dyn Replica> {
+        Arc::new(self.clone())
+    }
+}

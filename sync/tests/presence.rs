@@ -1,0 +1,354 @@
+//! Presence over sessions without IO, on a clock of the test's own, and over peers and servers in memory.
+
+mod support;
+
+use exostate::State as _;
+use exostate_sync::{
+    Config, Connection, Documents, Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, memory_connections,
+    memory_pair,
+};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use support::{Mock, framed};
+
+const TICK: Duration = Duration::from_millis(100);
+
+fn shown(room: &Room) -> BTreeMap<u64, u32> {
+    room.presence::<u32>().others().into_iter().map(|Participant { id, state, .. }| (id, state)).collect()
+}
+
+/// A session of one room with the other end of its line.
+struct End {
+    session: Session,
+    room: Room,
+    presences: usize,
+}
+
+/// Two sessions and the frames between them.
+struct Line {
+    ends: [End; 2],
+}
+
+impl Line {
+    fn new(caller: &Room, called: &Room, now: Duration) -> Self {
+        let end = |room: &Room, role| {
+            let session = Session::new(Config::default(), role, "d", room, now);
+            let participants = room.participants().expect("a room has some");
+            End { session: session.with_participants(participants), room: room.clone(), presences: 0 }
+        };
+        Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
+    }
+
+    /// Moves what there is to move, but for frames that are lost.
+    fn run(&mut self, now: Duration, mut lost: impl FnMut() -> bool) {
+        loop {
+            let mut moved = false;
+            for from in [0, 1] {
+                let end = &mut self.ends[from];
+                end.session.handle_timeout(now, &end.room);
+                end.session.settle(&end.room);
+                while end.session.poll_event().is_some() {}
+                while let Some(frame) = self.ends[from].session.poll_transmit(now) {
+                    self.ends[from].presences += usize::from(frame[0] == 13);
+                    let to = &mut self.ends[1 - from];
+                    if !lost() {
+                        to.session.handle_bytes(now, &frame, &to.room);
+                    }
+                    moved = true;
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.ends.iter().any(|end| end.session.is_closed())
+    }
+}
+
+fn room(id: u64) -> Room {
+    Room::new(Mock::new(id))
+}
+
+#[test]
+fn what_one_shows_the_other_sees_and_the_newest_counts() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::new(&left, &right, Duration::ZERO);
+    let mine: Presence<u32> = left.presence();
+    for value in 0..1_000 {
+        mine.set(&value).expect("short");
+        line.run(TICK * value / 100, || false);
+    }
+    line.run(TICK * 12, || false);
+    assert_eq!(shown(&right), [(1, 999)].into());
+    assert!(shown(&left).is_empty());
+    assert!(line.ends[0].presences <= 1_000 / 30 + 2, "{} frames in a second", line.ends[0].presences);
+    mine.leave();
+    line.run(TICK * 20, || false);
+    assert!(shown(&right).is_empty());
+}
+
+#[test]
+fn who_is_there_stays_and_who_falls_silent_goes() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::new(&left, &right, Duration::ZERO);
+    left.presence::<u32>().set(&7).expect("short");
+    for second in 0..600 {
+        line.run(Duration::from_secs(second), || false);
+        assert_eq!(shown(&right).len(), 1, "after {second} s");
+    }
+    // From here on only signs of life come through, and none of them is about presence.
+    let silent = Duration::from_secs(600);
+    for second in 0..40 {
+        let now = silent + Duration::from_secs(second);
+        let end = &mut line.ends[1];
+        end.session.handle_bytes(now, &framed(8, b""), &end.room);
+        end.session.handle_timeout(now, &end.room);
+        // The last sign of life came in the 15 s before.
+        match second {
+            0..14 => assert_eq!(shown(&right).len(), 1, "after {second} s"),
+            14..30 => {}
+            _ => assert!(shown(&right).is_empty(), "after {second} s"),
+        }
+    }
+}
+
+#[test]
+fn who_has_gone_without_a_word_is_gone_with_the_connection() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::new(&left, &right, Duration::ZERO);
+    left.presence::<u32>().set(&7).expect("short");
+    line.run(TICK, || false);
+    assert_eq!(shown(&right).len(), 1);
+    drop(line);
+    assert!(shown(&right).is_empty());
+}
+
+/// A server between an honest client and one that makes things up.
+#[test]
+fn nobody_speaks_for_another() {
+    let (server, honest) = (room(9), room(1));
+    let mut line = Line::new(&honest, &server, Duration::ZERO);
+    honest.presence::<u32>().set(&7).expect("short");
+    line.run(TICK, || false);
+    let liar = room(2);
+    let mut second = Line::new(&liar, &server, TICK);
+    second.run(TICK, || false);
+    let (now, victim) = (TICK * 2, &mut second.ends[1]);
+    // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself; someone new; the liar itself.
+    for news in [&b"\x01\x7f\x03666"[..], b"\x01\x7f\x00", b"\x09\x7f\x00", b"\x05\x01\x015", b"\x00\x01\x012"] {
+        victim.session.handle_bytes(now, &framed(13, news), &victim.room);
+    }
+    assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 5)].into());
+    // Who comes itself is believed more than whoever told of it.
+    let five = room(5);
+    let mut third = Line::new(&five, &server, now);
+    five.presence::<u32>().set(&55).expect("short");
+    third.run(TICK * 3, || false);
+    assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 55)].into());
+    let victim = &mut second.ends[1];
+    victim.session.handle_bytes(TICK * 4, &framed(13, b"\x05\x7f\x00"), &victim.room);
+    assert_eq!(shown(&server).len(), 3);
+    // What the liar brought goes with it.
+    drop(second);
+    assert_eq!(shown(&server), [(1, 7), (5, 55)].into());
+}
+
+#[test]
+fn no_connection_introduces_more_than_so_many() {
+    let (server, flood) = (room(9), room(1));
+    let mut line = Line::new(&flood, &server, Duration::ZERO);
+    line.run(TICK, || false);
+    let end = &mut line.ends[1];
+    for id in 0..10_000_u64 {
+        let mut news = Vec::new();
+        for byte in [(id & 0x7f) as u8 | 0x80, (id >> 7) as u8 | 0x80, 1, 1, 1, b'0'] {
+            news.push(byte);
+        }
+        end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
+    }
+    assert!(!line.is_closed());
+    assert_eq!(shown(&server).len(), 4_096);
+    drop(line);
+    assert!(shown(&server).is_empty());
+}
+
+#[test]
+fn a_state_that_is_too_long_is_refused() {
+    let here = room(1);
+    let long = "x".repeat(5_000);
+    assert!(matches!(here.presence().set(&long), Err(PresenceError::TooLarge { bytes: 5_002, bytes_max: 4_096 })));
+    assert!(matches!(here.presence().set(&BTreeMap::from([(vec![1], 1)])), Err(PresenceError::Json(_))));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(usize, u32),
+    Leave(usize),
+    Cut(usize),
+    Pass(u8),
+    Lose(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0usize..5, 0u32..9).prop_map(|(node, value)| Step::Set(node, value)),
+        1 => (0usize..5).prop_map(Step::Leave),
+        1 => (0usize..7).prop_map(Step::Cut),
+        4 => (1u8..200).prop_map(Step::Pass),
+        1 => any::<bool>().prop_map(Step::Lose),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
+    /// Five replicas, connected in rounds and in lines, whose connections break and lose frames: two heartbeats after the last fault
+    /// everyone sees just those who are there, as they are.
+    #[test]
+    fn all_see_the_same_in_the_end(steps in steps(), wired in prop::collection::btree_set((0usize..5, 0usize..5), 0..4)) {
+        let rooms: Vec<Room> = (1..=5).map(room).collect();
+        let mut wires: BTreeSet<(usize, usize)> = (0..4).map(|node| (node, node + 1)).collect();
+        wires.extend(wired.into_iter().filter(|(a, b)| a < b));
+        let wires: Vec<_> = wires.into_iter().collect();
+        let mut now = Duration::ZERO;
+        let mut lines: Vec<_> = wires.iter().map(|(a, b)| Line::new(&rooms[*a], &rooms[*b], now)).collect();
+        let mut truth: BTreeMap<u64, u32> = BTreeMap::new();
+        let (mut losing, mut chance) = (false, fastrand::Rng::with_seed(7));
+        for step in steps {
+            match step {
+                Step::Set(node, value) => {
+                    rooms[node].presence().set(&value).expect("short");
+                    truth.insert(node as u64 + 1, value);
+                }
+                Step::Leave(node) => {
+                    rooms[node].presence::<u32>().leave();
+                    truth.remove(&(node as u64 + 1));
+                }
+                Step::Cut(line) => {
+                    let line = line % wires.len();
+                    let (a, b) = wires[line];
+                    lines[line] = Line::new(&rooms[a], &rooms[b], now);
+                }
+                Step::Pass(ticks) => {
+                    for _ in 0..ticks {
+                        now += TICK;
+                        for (line, (a, b)) in lines.iter_mut().zip(&wires) {
+                            line.run(now, || losing && chance.bool());
+                            if line.is_closed() {
+                                *line = Line::new(&rooms[*a], &rooms[*b], now);
+                            }
+                        }
+                    }
+                }
+                Step::Lose(lose) => losing = lose,
+            }
+        }
+        for _ in 0..620 {
+            now += TICK;
+            for (line, (a, b)) in lines.iter_mut().zip(&wires) {
+                line.run(now, || false);
+                // Stalled, after so much loss: a peer connects again.
+                if line.is_closed() {
+                    *line = Line::new(&rooms[*a], &rooms[*b], now);
+                }
+            }
+        }
+        for (node, room) in rooms.iter().enumerate() {
+            let mut others = truth.clone();
+            others.remove(&(node as u64 + 1));
+            prop_assert_eq!(shown(room), others, "at {}", node + 1);
+        }
+    }
+}
+
+fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    runtime.expect("a runtime").block_on(async {
+        tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs");
+    });
+}
+
+#[test]
+fn changes_are_told_one_by_one_through_a_server() {
+    test(async {
+        let server = Server::builder(Documents::new().with("d", Mock::new(9)).expect("valid")).bind().await.expect("a server");
+        let mut peers = Vec::new();
+        for id in [1, 2] {
+            let (here, there) = memory_connections(8);
+            server.serve(there);
+            peers.push(Peer::over(Mock::new(id), "d", here.open().await.expect("open"), Role::Initiator, Config::default()));
+        }
+        let (ada, bob) = (peers[0].presence::<String>(), peers[1].presence::<String>());
+        let mut changes = bob.watch();
+        ada.set(&"Ada".to_owned()).expect("short");
+        let came = changes.next().await.expect("told");
+        assert_eq!((came.id, came.state.as_deref(), came.joined), (1, Some("Ada"), true));
+        ada.set(&"Ada L.".to_owned()).expect("short");
+        let changed = changes.next().await.expect("told");
+        assert_eq!((changed.id, changed.state.as_deref(), changed.joined), (1, Some("Ada L."), false));
+        server.presence::<String>("d").expect("served").set(&"the server".to_owned()).expect("short");
+        let came = changes.next().await.expect("told");
+        assert_eq!((came.id, came.joined), (9, true));
+        // What is no string is not shown to who expects strings.
+        peers[0].presence::<u32>().set(&7).expect("short");
+        let gone = changes.next().await.expect("told");
+        assert_eq!((gone.id, gone.state), (1, None));
+        ada.set(&"Ada".to_owned()).expect("short");
+        changes.next().await.expect("told");
+        peers.swap_remove(0).disconnect().await;
+        let left = changes.next().await.expect("told");
+        assert_eq!((left.id, left.state), (1, None));
+        assert_eq!(bob.others().len(), 1);
+    });
+}
+
+#[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+struct Page {
+    notes: exostate::Text,
+}
+
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug, PartialEq)]
+struct Cursor {
+    name: String,
+    at: exostate::Anchor,
+}
+
+/// Shown once, and where it belongs whatever is typed before it.
+async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
+    let (ours, theirs) = (exostate::Store::<Page, B>::new(), exostate::Store::<Page, B>::new());
+    let (here, there) = memory_pair(8);
+    let peer = Peer::over(&ours, "d", here, Role::Initiator, Config::default());
+    let other = Peer::over(&theirs, "d", there, Role::Responder, Config::default());
+    ours.change(|page| page.notes().push_str("hello world")).expect("it can be written");
+    peer.flush().await.expect("acknowledged");
+    let at = ours.anchor(&Page::path().notes(), 6, false).expect("there");
+    let mut changes = other.presence::<Cursor>().watch();
+    peer.presence().set(&Cursor { name: "Ada".to_owned(), at }).expect("short");
+    let cursor = changes.next().await.and_then(|change| change.state).expect("shown");
+    assert_eq!(theirs.resolve(&Page::path().notes(), &cursor.at), Some(6));
+    theirs.change(|page| page.notes().insert(0, "oh, ")).expect("it can be written");
+    assert_eq!(theirs.resolve(&Page::path().notes(), &cursor.at), Some(10));
+}
+
+#[test]
+fn cursors_follow_what_others_type() {
+    test(async {
+        a_cursor_follows_what_others_type::<exostate::Yrs>().await;
+        a_cursor_follows_what_others_type::<exostate::Automerge>().await;
+    });
+}
+
+#[test]
+fn a_watch_ends_with_what_it_watches() {
+    test(async {
+        let (here, _there) = memory_pair(8);
+        let peer = Peer::over(Mock::new(1), "d", here, Role::Initiator, Config::default());
+        let mut changes = peer.presence::<u32>().watch();
+        peer.disconnect().await;
+        assert_eq!(changes.next().await, None);
+    });
+}
