@@ -146,6 +146,15 @@ impl<K: MapKey, V: Clone> Map<K, V> {
     }
 }
 
+impl<'a, K: MapKey, V: Clone> IntoIterator for &'a Map<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Box<dyn DoubleEndedIterator<Item = (&'a K, &'a V)> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl<K, V> Clone for Map<K, V> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

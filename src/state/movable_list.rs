@@ -169,6 +169,15 @@ impl<T: Clone> MovableList<T> {
     }
 }
 
+impl<'a, T: Clone> IntoIterator for &'a MovableList<T> {
+    type Item = &'a T;
+    type IntoIter = Box<dyn DoubleEndedIterator<Item = &'a T> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl<T> Clone for MovableList<T> {
     fn clone(&self) -> Self {
         Self { entries: self.entries.clone(), positions: self.positions.clone(), detached: self.detached }

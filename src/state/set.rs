@@ -61,6 +61,15 @@ impl<T: MapKey> Set<T> {
     }
 }
 
+impl<'a, T: MapKey> IntoIterator for &'a Set<T> {
+    type Item = &'a T;
+    type IntoIter = Box<dyn Iterator<Item = &'a T> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl<T> Clone for Set<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
