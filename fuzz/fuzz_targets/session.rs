@@ -43,7 +43,7 @@ impl<B: Backend> Side<B> {
                 sink.lock().expect("no panic").push(update.to_vec());
             }
         }));
-        let session = Session::new(Config::default(), role, B::NAME, "fuzz", Duration::ZERO);
+        let session = Session::new(Config::default(), role, "fuzz", &store, Duration::ZERO).with_participants(Arc::default());
         Self { store, session, updates, _listener: listener, last: Vec::new() }
     }
 
