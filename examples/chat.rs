@@ -81,7 +81,7 @@ impl Person {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let server = Server::builder(Documents::new().with("chat", &Store::<Chat>::new())?).bind().await?;
+    let server = Server::builder(Documents::new().with("chat", Store::<Chat>::new())?).bind().await?;
     let mut ada = Person::enter("Ada", &server).await?;
     let bob = Person::enter("Bob", &server).await?;
     ada.see(Some(("Bob", false))).await?;

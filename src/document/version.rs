@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::guard::yrs_update::put_uint;
+
 /// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does not see deletions),
 /// on automerge the heads of the change graph and, for replicas that lack some of them, the number of each actor's last change.
 ///
@@ -105,7 +107,35 @@ impl Version {
             }
             _ => return Err(VersionError { at: 0, reason: "an unknown kind" }),
         };
-        if reader.at < bytes.len() { Err(VersionError { at: reader.at, reason: "there is more behind it" }) } else { Ok(version) }
+        reader.end(version)
+    }
+
+    /// Reads the state vector of a Yjs client (`Y.encodeStateVector`): a version of [`Yrs`](crate::Yrs) that has seen no deletion.
+    ///
+    /// # Errors
+    /// Says where the bytes are not those of a state vector.
+    pub fn from_state_vector(bytes: &[u8]) -> Result<Self, VersionError> {
+        let mut reader = Reader { bytes, at: 0 };
+        let count = reader.varint()?;
+        let mut clocks = BTreeMap::new();
+        for _ in 0..count {
+            let (client, clock) = (reader.varint()? & ((1 << 53) - 1), reader.varint()?);
+            clocks.insert(client, u32::try_from(clock).unwrap_or(u32::MAX));
+        }
+        reader.end(Self::clocks(clocks, DeleteHash::default()))
+    }
+
+    /// The state vector as Yjs has it; `None` on another backend than [`Yrs`](crate::Yrs).
+    #[must_use]
+    pub fn to_state_vector(&self) -> Option<Vec<u8>> {
+        let clocks = self.as_clocks()?;
+        let mut bytes = Vec::new();
+        put_uint(&mut bytes, clocks.len() as u64);
+        for (client, clock) in clocks {
+            put_uint(&mut bytes, *client);
+            put_uint(&mut bytes, u64::from(*clock));
+        }
+        Some(bytes)
     }
 }
 
@@ -115,6 +145,24 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn end(&self, version: Version) -> Result<Version, VersionError> {
+        if self.at < self.bytes.len() { Err(VersionError { at: self.at, reason: "there is more behind it" }) } else { Ok(version) }
+    }
+
+    /// LEB128, as lib0 has it.
+    fn varint(&mut self) -> Result<u64, VersionError> {
+        let at = self.at;
+        let mut number = 0;
+        for shift in (0..63).step_by(7) {
+            let [byte] = self.array("it is cut off")?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(VersionError { at, reason: "a number that is too long" })
+    }
+
     fn take(&mut self, len: usize, reason: &'static str) -> Result<&'a [u8], VersionError> {
         let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len)).ok_or(VersionError { at: self.at, reason })?;
         self.at += len;
@@ -192,5 +240,21 @@ mod tests {
                 assert!(Version::from_bytes(&bytes[..end]).is_err());
             }
         }
+    }
+
+    #[test]
+    fn state_vectors_are_those_of_yjs() {
+        use yrs::updates::encoder::Encode;
+        let vector = yrs::StateVector::new([(yrs::ClientID::new(300), 70_000), (yrs::ClientID::new(1), 2)].into_iter().collect());
+        let version = Version::from_state_vector(&vector.encode_v1()).expect("a state vector");
+        assert_eq!(version.as_clocks(), Some(&BTreeMap::from([(1, 2), (300, 70_000)])));
+        let bytes = version.to_state_vector().expect("of yrs");
+        assert_eq!(Version::from_state_vector(&bytes).as_ref(), Ok(&version));
+        for end in 0..bytes.len() {
+            assert!(Version::from_state_vector(&bytes[..end]).is_err());
+        }
+        assert!(Version::from_state_vector(&[bytes, vec![0]].concat()).is_err());
+        assert!(Version::from_state_vector(&[255; 20]).is_err());
+        assert_eq!(Version::heads(Vec::new(), BTreeMap::new()).to_state_vector(), None);
     }
 }

@@ -385,7 +385,7 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], FrameError> {
+    pub(crate) fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], FrameError> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..count).ok_or(self.malformed(expected))?;
         self.at += count;

@@ -44,6 +44,8 @@ mod session;
 mod store;
 mod ticket;
 mod transport;
+#[cfg(feature = "websocket")]
+mod yjs;
 
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;

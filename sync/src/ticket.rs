@@ -324,7 +324,7 @@ pub(crate) fn check_document(document: &str) -> Result<(), TicketError> {
     Err(TicketError::Document { found: document.to_owned(), problem })
 }
 
-fn unescape(text: &str) -> Result<String, TicketError> {
+pub(crate) fn unescape(text: &str) -> Result<String, TicketError> {
     let wrong = |problem| TicketError::Document { found: text.to_owned(), problem };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

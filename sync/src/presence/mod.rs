@@ -3,11 +3,13 @@
 mod news;
 mod participants;
 mod room;
+mod showing;
 
 pub(crate) use news::{decode, encode};
 pub use participants::Participants;
-pub(crate) use participants::{Json, Link};
+pub(crate) use participants::{Json, News};
 pub use room::Room;
+pub(crate) use showing::Showing;
 
 use crate::limits::STATE_BYTES_MAX;
 use crate::replica::Replica;

@@ -136,8 +136,8 @@ impl Participants {
         self.tell(inner);
     }
 
-    /// Takes news from a link whose peer is the participant `direct`. Gives whether they were taken, and so are a sign of life.
-    pub(crate) fn receive(&self, link: &Link, direct: u64, news: News) -> bool {
+    /// Takes news from a link whose peer is the participant `direct`, if it is one. Gives whether they were taken, and so are a sign of life.
+    pub(crate) fn receive(&self, link: &Link, direct: Option<u64>, news: News) -> bool {
         let mut inner = self.lock();
         if inner.own == Some(news.id) {
             // Someone thinks that we have left, or have not heard the latest.
@@ -246,11 +246,12 @@ impl Inner {
         present.max(departed).map_or(1, |clock| clock.saturating_add(1))
     }
 
-    fn accepts(&self, link: u64, direct: u64, news: &News) -> bool {
+    fn accepts(&self, link: u64, direct: Option<u64>, news: &News) -> bool {
         if let Some(entry) = self.present.get(&news.id) {
-            let owner = entry.link == Some(link) || news.id == direct;
+            let direct = direct == Some(news.id);
+            let owner = entry.link == Some(link) || direct;
             // Whoever is on the line itself knows better than who told of it, whatever that one said.
-            let newer = news.clock > entry.clock || entry.link != Some(link) && news.id == direct;
+            let newer = news.clock > entry.clock || entry.link != Some(link) && direct;
             return owner && (newer || news.state.is_none() && news.clock == entry.clock);
         }
         if news.state.is_none() {

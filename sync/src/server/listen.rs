@@ -3,11 +3,15 @@
 use super::{Documents, Server, Shared};
 use crate::config::Config;
 use crate::limits::HELLO_TIMEOUT;
+use crate::replica::Replica;
 use crate::ticket::{Fingerprint, Scheme};
 #[cfg(feature = "tls")]
 use crate::transport::identity::{Identity, IdentityError};
+#[cfg(feature = "websocket")]
+use crate::transport::websocket::Accepted;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -40,6 +44,7 @@ pub struct ServerBuilder {
     documents: Documents,
     config: Config,
     listen: Vec<(Scheme, SocketAddr)>,
+    yjs: bool,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
 }
@@ -61,6 +66,7 @@ impl ServerBuilder {
             documents,
             config: Config::default(),
             listen: Vec::new(),
+            yjs: false,
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -95,6 +101,13 @@ impl ServerBuilder {
         self.listen(Scheme::WebSocketTls, addr)
     }
 
+    /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a document's name as its room. It takes
+    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`.
+    #[cfg(feature = "websocket")]
+    pub fn yjs(self) -> Self {
+        Self { yjs: true, ..self }
+    }
+
     #[cfg(feature = "tls")]
     fn listen(mut self, scheme: Scheme, addr: SocketAddr) -> Self {
         self.listen.push((scheme, addr));
@@ -119,7 +132,7 @@ impl ServerBuilder {
         };
         #[cfg(feature = "tls")]
         for (scheme, addr) in self.listen {
-            let listener = server.listen(scheme, addr).await?;
+            let listener = server.listen(scheme, addr, self.yjs).await?;
             server.listeners.push(listener);
         }
         Ok(server)
@@ -128,7 +141,7 @@ impl ServerBuilder {
 
 #[cfg(feature = "tls")]
 impl Server {
-    async fn listen(&self, scheme: Scheme, addr: SocketAddr) -> Result<Listener, ServerError> {
+    async fn listen(&self, scheme: Scheme, addr: SocketAddr, yjs: bool) -> Result<Listener, ServerError> {
         let bind = |source| ServerError::Bind { addr, source };
         let shared = Arc::clone(&self.shared);
         match scheme {
@@ -143,7 +156,9 @@ impl Server {
             #[cfg(feature = "websocket")]
             Scheme::WebSocket | Scheme::WebSocketTls => {
                 let identity = (scheme == Scheme::WebSocketTls).then_some(&self.identity);
-                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone());
+                let open = shared.documents.0.iter().filter(|(_, room)| yjs && room.backend() == crate::yjs::BACKEND);
+                let open = open.map(|(name, _)| name.clone()).collect();
+                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), open);
                 let acceptor = acceptor.map_err(ServerError::Crypto)?;
                 let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
                 let addr = tcp.local_addr().map_err(bind)?;
@@ -188,6 +203,14 @@ async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
 }
 
 #[cfg(feature = "websocket")]
+async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+    let stop = shared.stop.subscribe();
+    if let Some(room) = shared.documents.0.get(&document) {
+        crate::yjs::converse(socket, room, shared.config.clone(), stop).await;
+    }
+}
+
+#[cfg(feature = "websocket")]
 async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
     loop {
@@ -201,8 +224,11 @@ async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::we
         let Some(place) = shared.place() else { continue };
         let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         handshakes.spawn(async move {
-            if let Ok(Ok(socket)) = timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
-                tokio::spawn(super::serve(socket, shared, place));
+            match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(Accepted::Peer(socket))) => drop(tokio::spawn(super::serve(socket, shared, place))),
+                Ok(Ok(Accepted::Yjs(socket, document))) => drop(tokio::spawn(serve_yjs(socket, document, shared, place))),
+                // No WebSocket, or too slow to become one.
+                Ok(Err(_)) | Err(_) => {}
             }
         });
     }

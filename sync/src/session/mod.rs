@@ -25,12 +25,12 @@ pub use event::{CloseCode, CloseReason, Event};
 use crate::config::Config;
 use crate::frame::{Between, Frame, Hash, Hello, flag};
 use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
+use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
 use delivery::{Received, Sent};
 use outgoing::{Latest, Leaving, Outgoing};
 use receive::{Assembly, Inbox};
 use repair::Repairing;
-use showing::Showing;
 use std::collections::VecDeque;
 use std::time::Duration;
 

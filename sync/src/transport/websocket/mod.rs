@@ -10,14 +10,16 @@ use crate::client::{ConnectError, resolve};
 use crate::config::Config;
 use crate::limits::VARINT_BYTES_MAX;
 use crate::session::Role;
-use crate::ticket::{Scheme, Ticket};
+use crate::ticket::{Scheme, Ticket, unescape};
+use crate::yjs::Socket;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -67,45 +69,83 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 pub(crate) struct Acceptor {
     tls: Option<TlsAcceptor>,
     config: Config,
+    /// The documents that Yjs clients may join.
+    yjs: Arc<BTreeSet<String>>,
+}
+
+/// Who has come.
+pub(crate) enum Accepted {
+    /// One of ours.
+    Peer(WebSocket),
+    /// A Yjs client, to this document.
+    Yjs(Box<dyn Socket>, String),
 }
 
 impl Acceptor {
     /// With an identity it speaks TLS.
-    pub(crate) fn new(identity: Option<&Identity>, config: Config) -> Result<Self, BoxError> {
+    pub(crate) fn new(identity: Option<&Identity>, config: Config, yjs: BTreeSet<String>) -> Result<Self, BoxError> {
         let tls = identity.map(|identity| tls::server_config(identity, ALPN)).transpose()?;
-        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config })
+        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, yjs: Arc::new(yjs) })
     }
 
     /// Shakes hands.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<WebSocket, BoxError> {
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Accepted, BoxError> {
         stream.set_nodelay(true)?;
         match &self.tls {
-            Some(tls) => welcome(tls.accept(stream).await?, &self.config).await,
-            None => welcome(stream, &self.config).await,
+            Some(tls) => self.welcome(tls.accept(stream).await?).await,
+            None => self.welcome(stream).await,
+        }
+    }
+
+    async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: T) -> Result<Accepted, BoxError> {
+        let document = OnceLock::new();
+        let agree = Agreement { yjs: &self.yjs, document: &document };
+        let socket = accept_hdr_async_with_config(stream, agree, Some(limits(&self.config)));
+        let socket = socket.await?;
+        Ok(match document.into_inner() {
+            Some(document) => Accepted::Yjs(Box::new(socket), document),
+            None => Accepted::Peer(WebSocket::new(socket, Role::Responder)),
+        })
+    }
+}
+
+/// Takes the subprotocol, or a Yjs client, which offers none and names its document in the path.
+struct Agreement<'a> {
+    yjs: &'a BTreeSet<String>,
+    document: &'a OnceLock<String>,
+}
+
+impl Callback for Agreement<'_> {
+    fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+        let refuse = |status, why: String| {
+            let mut refusal = ErrorResponse::new(Some(why));
+            *refusal.status_mut() = status;
+            refusal
+        };
+        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
+        if offered.contains(&SUBPROTOCOL) {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            return Ok(response);
+        }
+        if !offered.is_empty() || self.yjs.is_empty() {
+            return Err(refuse(StatusCode::BAD_REQUEST, format!("this server speaks {SUBPROTOCOL}")));
+        }
+        let path = request.uri().path();
+        match unescape(path.strip_prefix('/').unwrap_or(path)) {
+            Ok(name) if self.yjs.contains(&name) => {
+                // Set once, as there is one request.
+                let _ = self.document.set(name);
+                Ok(response)
+            }
+            _ => Err(refuse(StatusCode::NOT_FOUND, "no such document".to_owned())),
         }
     }
 }
 
-async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: T, config: &Config) -> Result<WebSocket, BoxError> {
-    let socket = accept_hdr_async_with_config(stream, agree, Some(limits(config))).await?;
-    Ok(WebSocket::new(socket, Role::Responder))
-}
-
-/// Takes the subprotocol, and nothing else.
-#[allow(clippy::result_large_err, reason = "the shape that the handshake wants")]
-fn agree(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-    let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    if offered.flat_map(|value| value.split(',')).any(|protocol| protocol.trim() == SUBPROTOCOL) {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        return Ok(response);
-    }
-    let mut refusal = ErrorResponse::new(Some(format!("this server speaks {SUBPROTOCOL}")));
-    *refusal.status_mut() = StatusCode::BAD_REQUEST;
-    Err(refusal)
-}
-
 fn limits(config: &Config) -> WebSocketConfig {
-    let message_bytes_max = config.frame_bytes_max + VARINT_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
+    // A Yjs client does not cut what it sends.
+    let message_bytes_max = config.frame_bytes_max.max(config.update_bytes_max) + VARINT_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
     WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)

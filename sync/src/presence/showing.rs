@@ -1,0 +1,99 @@
+//! One connection's part in presence: what its peer was told and when, and whom it spoke of.
+
+use super::participants::{Link, News, Participants};
+use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a connection stands with those who are present. Once it is dropped, those who came by it are gone.
+///
+/// Time is a `Duration` since a moment that the connection chooses.
+#[derive(Debug)]
+pub(crate) struct Showing {
+    participants: Arc<Participants>,
+    link: Link,
+    /// When the peer last gave a sign of life of each.
+    heard: BTreeMap<u64, Duration>,
+    /// Nothing is told before.
+    next_at: Duration,
+    renewed_at: Duration,
+}
+
+impl Drop for Showing {
+    fn drop(&mut self) {
+        self.participants.unlink(&self.link);
+    }
+}
+
+impl Showing {
+    pub(crate) fn new(participants: Arc<Participants>, now: Duration) -> Self {
+        let link = participants.link();
+        Self { participants, link, heard: BTreeMap::new(), next_at: now, renewed_at: now }
+    }
+
+    /// Takes what the peer tells, which is itself the participant `direct`.
+    pub(crate) fn take(&mut self, news: Vec<News>, direct: Option<u64>, now: Duration) {
+        for news in news {
+            let (id, leaves) = (news.id, news.state.is_none());
+            match self.participants.receive(&self.link, direct, news) {
+                true if leaves => drop(self.heard.remove(&id)),
+                true => drop(self.heard.insert(id, now)),
+                false => {}
+            }
+        }
+    }
+
+    /// The peer asks who is there.
+    pub(crate) fn tell_all(&mut self) {
+        self.participants.tell_all(&mut self.link);
+    }
+
+    /// Whether the peer should be asked who is there, as another connection was lost.
+    pub(crate) fn take_call(&mut self) -> bool {
+        self.participants.take_call(&mut self.link)
+    }
+
+    /// What the peer has not been told, if it is time.
+    pub(crate) fn take_news(&mut self, now: Duration) -> Vec<News> {
+        if now < self.next_at || !self.has_news() {
+            return Vec::new();
+        }
+        let news = self.participants.take_news(&mut self.link, PRESENCE_BYTES);
+        if !news.is_empty() {
+            self.next_at = now + PRESENCE_INTERVAL;
+        }
+        news
+    }
+
+    /// This replica's own participant.
+    pub(crate) fn own(&self) -> Option<u64> {
+        self.participants.own()
+    }
+
+    /// Says that this replica is still there, and forgets those of whom the peer has said nothing for long.
+    pub(crate) fn mind(&mut self, now: Duration) {
+        if now >= self.renewed_at + HEARTBEAT {
+            self.renewed_at = now;
+            self.participants.renew();
+        }
+        let (participants, link) = (&self.participants, &self.link);
+        self.heard.retain(|id, heard| {
+            let there = now < *heard + ABSENT_AFTER;
+            if !there {
+                participants.expire(link, *id);
+            }
+            there
+        });
+    }
+
+    /// When there is something to do; to tell only if the peer can be told now.
+    pub(crate) fn due(&self, can_tell: bool) -> Duration {
+        let renewed = self.renewed_at + HEARTBEAT;
+        if can_tell && self.has_news() { self.next_at.min(renewed) } else { renewed }
+    }
+
+    fn has_news(&self) -> bool {
+        self.participants.has_news(&self.link)
+    }
+}

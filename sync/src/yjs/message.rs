@@ -1,0 +1,144 @@
+//! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as bytes.
+
+use crate::frame::{FrameError, Reader, put_varint};
+use crate::limits::STATE_BYTES_MAX;
+use crate::presence::News;
+
+const SYNC: u64 = 0;
+const AWARENESS: u64 = 1;
+const QUERY_AWARENESS: u64 = 3;
+
+const STEP_1: u64 = 0;
+const STEP_2: u64 = 1;
+const UPDATE: u64 = 2;
+
+/// One message.
+#[derive(Debug, PartialEq)]
+pub(super) enum Message<'a> {
+    /// A state vector: what do I lack?
+    Step1(&'a [u8]),
+    /// The last of what the other side lacked.
+    Step2(&'a [u8]),
+    Update(&'a [u8]),
+    Awareness(Vec<News>),
+    QueryAwareness,
+    /// One of another kind.
+    Unknown,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let mut reader = Reader::new(bytes);
+        Ok(match reader.varint("a message's type")? {
+            SYNC => match reader.varint("a sync message's type")? {
+                STEP_1 => Self::Step1(buffer(&mut reader)?),
+                STEP_2 => Self::Step2(buffer(&mut reader)?),
+                UPDATE => Self::Update(buffer(&mut reader)?),
+                _ => Self::Unknown,
+            },
+            AWARENESS => Self::Awareness(awareness(buffer(&mut reader)?)?),
+            QUERY_AWARENESS => Self::QueryAwareness,
+            _ => Self::Unknown,
+        })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut put = |head: &[u64], content: &[u8]| {
+            head.iter().for_each(|number| put_varint(&mut bytes, *number));
+            put_varint(&mut bytes, content.len() as u64);
+            bytes.extend_from_slice(content);
+        };
+        match self {
+            Self::Step1(vector) => put(&[SYNC, STEP_1], vector),
+            Self::Step2(update) => put(&[SYNC, STEP_2], update),
+            Self::Update(update) => put(&[SYNC, UPDATE], update),
+            Self::Awareness(news) => {
+                let mut content = Vec::new();
+                put_varint(&mut content, news.len() as u64);
+                for News { id, clock, state } in news {
+                    put_varint(&mut content, *id);
+                    put_varint(&mut content, *clock);
+                    let state = state.as_deref().unwrap_or(GONE);
+                    put_varint(&mut content, state.len() as u64);
+                    content.extend_from_slice(state.as_bytes());
+                }
+                put(&[AWARENESS], &content);
+            }
+            Self::QueryAwareness => put_varint(&mut bytes, QUERY_AWARENESS),
+            Self::Unknown => {}
+        }
+        bytes
+    }
+}
+
+/// The state of who has left.
+const GONE: &str = "null";
+
+fn buffer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], FrameError> {
+    let expected = "as many bytes as were announced";
+    let length = reader.varint(expected)?;
+    reader.take(usize::try_from(length).unwrap_or(usize::MAX), expected)
+}
+
+/// States that are too long to pass on are left out.
+fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
+    let mut reader = Reader::new(bytes);
+    let mut news = Vec::new();
+    for _ in 0..reader.varint("a number of clients")? {
+        let id = reader.varint("a client")?;
+        let clock = reader.varint("a client's clock")?;
+        let at = reader.at();
+        let state = std::str::from_utf8(buffer(&mut reader)?).map_err(|_| FrameError::Malformed { at, expected: "UTF-8" })?;
+        if serde_json::from_str::<serde::de::IgnoredAny>(state).is_err() {
+            return Err(FrameError::Malformed { at, expected: "JSON" });
+        }
+        if state.len() <= STATE_BYTES_MAX {
+            news.push(News { id, clock, state: (state != GONE).then(|| state.into()) });
+        }
+    }
+    Ok(news)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yrs::sync::{Message as Theirs, SyncMessage};
+    use yrs::updates::decoder::Decode;
+    use yrs::updates::encoder::Encode;
+
+    #[test]
+    fn messages_are_those_of_other_implementations() {
+        let update = b"bytes of an update".to_vec();
+        let theirs = [
+            Theirs::Sync(SyncMessage::SyncStep2(update.clone())).encode_v1(),
+            Theirs::Sync(SyncMessage::Update(update.clone())).encode_v1(),
+            Theirs::AwarenessQuery.encode_v1(),
+        ];
+        let ours = [Message::Step2(&update), Message::Update(&update), Message::QueryAwareness];
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            assert_eq!(Message::decode(theirs).as_ref(), Ok(ours));
+            assert_eq!(&ours.encode(), theirs);
+        }
+    }
+
+    #[test]
+    fn awareness_is_that_of_other_implementations() {
+        let news = vec![News { id: 300, clock: 7, state: Some(r#"{"name":"Ä"}"#.into()) }, News { id: 2, clock: 1, state: None }];
+        let bytes = Message::Awareness(news).encode();
+        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&bytes) else { panic!("no awareness") };
+        assert_eq!(update.clients.len(), 2);
+        assert_eq!(Theirs::Awareness(update).encode_v1().len(), bytes.len());
+        assert_eq!(Message::decode(&bytes).map(|message| message.encode()), Ok(bytes.clone()));
+        assert!((1..bytes.len()).all(|end| Message::decode(&bytes[..end]).is_err()));
+    }
+
+    #[test]
+    fn what_is_malformed_is_named_and_what_is_unknown_is_passed_over() {
+        assert_eq!(Message::decode(&[9, 1, 2]), Ok(Message::Unknown));
+        assert_eq!(Message::decode(&[0, 7]), Ok(Message::Unknown));
+        assert!(Message::decode(&[]).is_err());
+        assert!(Message::decode(&[0, 1, 200, 1, 5]).is_err());
+        assert!(matches!(Message::decode(&[1, 5, 1, 1, 1, 1, b'{']), Err(FrameError::Malformed { expected: "JSON", .. })));
+    }
+}

@@ -1,0 +1,411 @@
+//! Yjs clients on a server's WebSocket port: a client made here, message by message, and the real packages in Node.
+//!
+//! The tests with Node are ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`, then
+//! `cargo test --test yjs -- --include-ignored`.
+#![cfg(feature = "websocket")]
+
+use exostate::{Automerge, Counter, List, State, Store, Text};
+use exostate_sync::{Config, Documents, Peer, Presence, Scheme, Server};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message as Socket;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use yrs::sync::{AwarenessUpdate, Message, SyncMessage};
+use yrs::updates::decoder::Decode;
+use yrs::updates::encoder::Encode;
+use yrs::{Doc, GetString, Map, ReadTxn, Text as _, Transact, Update};
+
+const HANG: Duration = Duration::from_secs(90);
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Page {
+    title: String,
+    notes: Text,
+    tags: List<String>,
+    votes: Counter,
+}
+
+async fn serve(store: &Store<Page>, config: Config) -> Server {
+    let documents = Documents::new().with("a page", store).expect("valid").with("other", Store::<Page, Automerge>::new()).expect("valid");
+    let addr = "127.0.0.1:0".parse().expect("valid");
+    Server::builder(documents).config(config).websocket(addr).yjs().bind().await.expect("a server")
+}
+
+fn url(server: &Server) -> String {
+    format!("ws://{}", server.local_addr(Scheme::WebSocket).expect("it listens"))
+}
+
+/// A Yjs client, as far as it takes one.
+struct Client {
+    socket: WebSocketStream<TcpStream>,
+    doc: Doc,
+    /// What others show.
+    shown: std::collections::BTreeMap<u64, Option<Value>>,
+    is_synced: bool,
+}
+
+impl Client {
+    async fn connect(server: &Server, path: &str, doc: Doc) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+        let stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens")).await.expect("connected");
+        let (socket, _) = tokio_tungstenite::client_async(format!("{}/{path}", url(server)), stream).await?;
+        let mut client = Self { socket, doc, shown: Default::default(), is_synced: false };
+        let vector = client.doc.transact().state_vector();
+        client.send(Message::Sync(SyncMessage::SyncStep1(vector))).await;
+        Ok(client)
+    }
+
+    async fn send(&mut self, message: Message) {
+        self.socket.send(Socket::Binary(message.encode_v1().into())).await.expect("sent");
+    }
+
+    /// Takes one message; the reason once it is over.
+    async fn take(&mut self) -> Result<(), (CloseCode, String)> {
+        let message = match self.socket.next().await {
+            Some(Ok(Socket::Binary(bytes))) => Message::decode_v1(&bytes).expect("a message"),
+            Some(Ok(Socket::Close(Some(frame)))) => return Err((frame.code, frame.reason.to_string())),
+            Some(Ok(_)) => return Ok(()),
+            other => panic!("{other:?}"),
+        };
+        let apply = |update: &[u8]| {
+            let update = Update::decode_v1(update).expect("an update");
+            self.doc.transact_mut().apply_update(update).expect("it fits");
+        };
+        match message {
+            Message::Sync(SyncMessage::SyncStep1(vector)) => {
+                let update = self.doc.transact().encode_state_as_update_v1(&vector);
+                self.send(Message::Sync(SyncMessage::SyncStep2(update))).await;
+            }
+            Message::Sync(SyncMessage::SyncStep2(update)) => {
+                apply(&update);
+                self.is_synced = true;
+            }
+            Message::Sync(SyncMessage::Update(update)) => apply(&update),
+            Message::Awareness(update) => {
+                self.shown.extend(update.clients.into_iter().map(|(client, entry)| {
+                    let state = serde_json::from_str(&entry.json).expect("JSON");
+                    (client.get(), Some(state).filter(|state: &Value| !state.is_null()))
+                }));
+            }
+            // Another client has gone, and this one is asked who it knows of: it shows nothing.
+            Message::AwarenessQuery => {}
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    }
+
+    async fn until(&mut self, mut done: impl FnMut(&Self) -> bool) {
+        while !done(self) {
+            self.take().await.expect("it goes on");
+        }
+    }
+
+    async fn edit(&mut self, edit: impl FnOnce(&mut yrs::TransactionMut<'_>)) {
+        let update = {
+            let mut txn = self.doc.transact_mut();
+            edit(&mut txn);
+            txn.encode_update_v1()
+        };
+        self.send(Message::Sync(SyncMessage::Update(update))).await;
+    }
+
+    fn notes(&self) -> String {
+        let text = self.doc.get_or_insert_text("T:notes");
+        text.get_string(&self.doc.transact())
+    }
+
+    async fn show(&mut self, client: u64, clock: u32, state: &str) {
+        let entry = yrs::sync::awareness::AwarenessUpdateEntry { clock, json: state.into() };
+        let update = AwarenessUpdate { clients: [(yrs::ClientID::new(client), entry)].into_iter().collect() };
+        self.send(Message::Awareness(update)).await;
+    }
+}
+
+fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(HANG, body).await.expect("the test hangs");
+    });
+}
+
+/// Waits until a store's view is as wanted.
+async fn shows(store: &Store<Page>, mut wanted: impl FnMut(&Page) -> bool) {
+    while !wanted(&store.view()) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+fn both_sides_get_what_the_other_had_and_what_it_does_then() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("from Rust. ")).expect("it can be written");
+        let server = serve(&store, Config::default()).await;
+        let doc = Doc::with_client_id(7);
+        {
+            let (map, mut txn) = (doc.get_or_insert_map("state"), doc.transact_mut());
+            map.insert(&mut txn, "title", "a Yjs title");
+        }
+        let mut client = Client::connect(&server, "a%20page?token=1", doc).await.expect("connected");
+        client.until(|client| client.is_synced && client.notes() == "from Rust. ").await;
+        shows(&store, |page| page.title == "a Yjs title").await;
+        store.change(|page| page.notes().push_str("And more. ")).expect("it can be written");
+        client.until(|client| client.notes() == "from Rust. And more. ").await;
+        let text = client.doc.get_or_insert_text("T:notes");
+        client.edit(|txn| text.push(txn, "From Yjs.")).await;
+        shows(&store, |page| page.notes == "from Rust. And more. From Yjs.").await;
+    });
+}
+
+#[test]
+fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
+    test(async {
+        let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+        let server = serve(&store, Config::default()).await;
+        let ticket = server.ticket("a page").expect("served");
+        let peer = Peer::connect(&other, ticket).await.expect("connected");
+        let mut one = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut two = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        one.until(|client| client.is_synced).await;
+        two.until(|client| client.is_synced).await;
+        let text = one.doc.get_or_insert_text("T:notes");
+        one.edit(|txn| text.push(txn, "one")).await;
+        two.until(|client| client.notes() == "one").await;
+        shows(&other, |page| page.notes == "one").await;
+        other.change(|page| page.notes().push_str(", two")).expect("it can be written");
+        peer.flush().await.expect("acknowledged");
+        // The next that one hears of the document is the other's edit.
+        one.until(|client| client.notes() == "one, two").await;
+        two.until(|client| client.notes() == "one, two").await;
+    });
+}
+
+#[test]
+fn awareness_is_presence_and_a_client_owns_what_it_brought() {
+    test(async {
+        let store = Store::<Page>::new();
+        let server = serve(&store, Config::default()).await;
+        let presence: Presence<Value> = server.presence("a page").expect("served");
+        let mut changes = presence.watch();
+        let mut one = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut two = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        one.show(7, 1, r#"{"name":"one"}"#).await;
+        let came = changes.next().await.expect("told");
+        assert_eq!((came.id, came.state, came.joined), (7, Some(json!({"name": "one"})), true));
+        two.until(|client| client.shown.get(&7) == Some(&Some(json!({"name": "one"})))).await;
+        presence.set(&json!("the server")).expect("short");
+        one.until(|client| client.shown.values().any(|state| *state == Some(json!("the server")))).await;
+        // Another cannot speak for it.
+        two.show(7, 99, "null").await;
+        two.show(8, 1, r#"{"name":"two"}"#).await;
+        let came = changes.next().await.expect("told");
+        assert_eq!(came.id, 8);
+        assert_eq!(presence.others().len(), 2);
+        drop(one);
+        let left = changes.next().await.expect("told");
+        assert_eq!((left.id, left.state), (7, None));
+        two.until(|client| client.shown.get(&7) == Some(&None)).await;
+        two.send(Message::AwarenessQuery).await;
+    });
+}
+
+#[test]
+fn what_is_not_there_or_not_for_yjs_is_refused() {
+    test(async {
+        let server = serve(&Store::<Page>::new(), Config::default()).await;
+        for path in ["", "nothing", "other"] {
+            let refused = Client::connect(&server, path, Doc::new()).await.err().expect("refused");
+            assert!(refused.to_string().contains("404"), "{refused}");
+        }
+    });
+}
+
+#[test]
+fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
+    test(async {
+        let store = Store::<Page>::new();
+        let server = serve(&store, Config::default()).await;
+        let broken: [&[u8]; 4] = [&[0, 2, 200, 1, 5], &[0, 2, 3, 9, 9, 9], &[1, 5, 1, 1, 1, 1, b'{'], &[255; 12]];
+        for bytes in broken {
+            let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+            client.socket.send(Socket::Binary(bytes.to_vec().into())).await.expect("sent");
+            let end = loop {
+                if let Err(end) = client.take().await {
+                    break end;
+                }
+            };
+            assert_eq!(end.0, CloseCode::Policy, "{end:?}");
+            assert!(!end.1.is_empty());
+        }
+        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let text = client.doc.get_or_insert_text("T:notes");
+        client.edit(|txn| text.push(txn, "unharmed")).await;
+        shows(&store, |page| page.notes == "unharmed").await;
+    });
+}
+
+#[test]
+fn a_read_only_document_can_be_read() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("read me")).expect("it can be written");
+        let server = serve(&store, Config::default().read_only()).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        client.until(|client| client.notes() == "read me").await;
+        let text = client.doc.get_or_insert_text("T:notes");
+        client.edit(|txn| text.push(txn, "!")).await;
+        let end = loop {
+            if let Err(end) = client.take().await {
+                break end;
+            }
+        };
+        assert_eq!(end, (CloseCode::Policy, "the document is read-only".to_owned()));
+        assert_eq!(store.view().notes.to_string(), "read me");
+    });
+}
+
+#[test]
+fn what_is_large_comes_in_pieces_and_a_shutdown_is_said() {
+    test(async {
+        let store = Store::<Page>::new();
+        let long = "x".repeat(3 << 20);
+        store.change(|page| page.notes().push_str(&long)).expect("it can be written");
+        let server = serve(&store, Config::default()).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        client.until(|client| client.is_synced).await;
+        assert_eq!(client.notes().len(), long.len());
+        let told = tokio::spawn(async move {
+            loop {
+                if let Err(end) = client.take().await {
+                    return end.0;
+                }
+            }
+        });
+        server.shutdown().await;
+        assert_eq!(told.await.expect("no panic"), CloseCode::Restart);
+    });
+}
+
+/// A process with an unmodified provider of y-websocket.
+struct Node {
+    _child: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Node {
+    async fn start(server: &Server, client: u64) -> Self {
+        let provider = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/yjs/build/provider.js");
+        let mut command = Command::new("node");
+        command.arg(provider).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("Node, and `npm ci && npm run build` in sync/tests/yjs");
+        let requests = child.stdin.take().expect("piped");
+        let answers = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut node = Self { _child: child, requests, answers };
+        node.ask(json!({"op": "connect", "url": url(server), "room": "a page", "client": client})).await;
+        node
+    }
+
+    async fn ask(&mut self, request: Value) -> Value {
+        self.requests.write_all(format!("{request}\n").as_bytes()).await.expect("it runs");
+        let answer = self.answers.next_line().await.expect("it runs").expect("an answer");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert!(answer.get("error").is_none(), "{request}: {answer}");
+        answer
+    }
+
+    async fn synced(&mut self) {
+        self.ask(json!({"op": "synced", "timeout_ms": 60_000})).await;
+    }
+
+    async fn sees(&mut self, part: &str) {
+        self.ask(json!({"op": "wait", "text": "T:notes", "contains": part, "timeout_ms": 60_000})).await;
+    }
+}
+
+#[test]
+#[ignore = "needs Node and its packages"]
+fn a_provider_in_node_edits_together_with_a_store() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("Rust was first. ")).expect("it can be written");
+        let server = serve(&store, Config::default()).await;
+        let (mut one, mut two) = (Node::start(&server, 7).await, Node::start(&server, 8).await);
+        one.synced().await;
+        two.synced().await;
+        one.sees("Rust was first. ").await;
+        // Text, map and array, from Node to Rust and to the other one.
+        one.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "Node too. "})).await;
+        one.ask(json!({"op": "set", "key": "title", "value": "set in Node"})).await;
+        one.ask(json!({"op": "push", "name": "L:tags", "value": "red"})).await;
+        shows(&store, |page| page.notes == "Node too. Rust was first. " && page.title == "set in Node" && page.tags.iter().eq(["red"]))
+            .await;
+        two.sees("Node too. ").await;
+        // From Rust to Node.
+        store
+            .change(|page| {
+                page.title().set("set in Rust")?;
+                page.tags().push("blue")?;
+                page.notes().push_str("The end.")
+            })
+            .expect("it can be written");
+        for node in [&mut one, &mut two] {
+            node.sees("The end.").await;
+            node.ask(json!({"op": "wait_register", "key": "title", "value": "set in Rust", "timeout_ms": 60_000})).await;
+        }
+        // Offline and back, with edits on both sides.
+        one.ask(json!({"op": "disconnect"})).await;
+        one.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "(offline) "})).await;
+        store.change(|page| page.notes().push_str(" And on.")).expect("it can be written");
+        one.ask(json!({"op": "reconnect"})).await;
+        one.synced().await;
+        one.sees("And on.").await;
+        two.sees("(offline) ").await;
+        shows(&store, |page| page.notes == "(offline) Node too. Rust was first. The end. And on.").await;
+        let (left, right) = (one.ask(json!({"op": "json"})).await, two.ask(json!({"op": "json"})).await);
+        assert_eq!(left, right);
+        // A server that goes and comes back.
+        let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
+        server.shutdown().await;
+        two.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "[without a server] "})).await;
+        let documents = Documents::new().with("a page", &store).expect("valid");
+        let _server = Server::builder(documents).websocket(addr).yjs().bind().await.expect("a server");
+        shows(&store, |page| page.notes.to_string().starts_with("[without a server] ")).await;
+    });
+}
+
+#[test]
+#[ignore = "needs Node and its packages"]
+fn awareness_goes_both_ways_with_a_provider_in_node() {
+    test(async {
+        let store = Store::<Page>::new();
+        let server = serve(&store, Config::default()).await;
+        let presence: Presence<Value> = server.presence("a page").expect("served");
+        let mut changes = presence.watch();
+        presence.set(&json!({"name": "Rust"})).expect("short");
+        let mut node = Node::start(&server, 7).await;
+        node.synced().await;
+        node.ask(json!({"op": "wait_awareness", "count": 1, "timeout_ms": 60_000})).await;
+        let others = node.ask(json!({"op": "awareness"})).await;
+        let states: Vec<&Value> = others["clients"].as_object().expect("clients").values().collect();
+        assert_eq!(states, [&json!({"name": "Rust"})]);
+        node.ask(json!({"op": "awareness_set", "state": {"name": "Node", "cursor": 3}})).await;
+        let named = loop {
+            let change = changes.next().await.expect("told");
+            assert_eq!(change.id, 7);
+            // Before it is named, its state is empty.
+            if change.state.as_ref().is_some_and(|state| state.get("name").is_some()) {
+                break change;
+            }
+        };
+        assert_eq!(named.state, Some(json!({"name": "Node", "cursor": 3})));
+        node.ask(json!({"op": "close"})).await;
+        assert_eq!(changes.next().await.expect("told").state, None);
+        assert!(presence.others().is_empty());
+    });
+}
