@@ -27,7 +27,7 @@ use tokio::sync::watch;
 pub enum PresenceError {
     /// It does not become JSON.
     #[error("the state cannot be written as JSON")]
-    Json(#[from] serde_json::Error),
+    Json(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is too long.
     #[error("a state of {bytes} bytes as JSON is more than {bytes_max}")]
     TooLarge {
@@ -118,7 +118,7 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
     /// # Errors
     /// It does not become JSON of at most 4 KiB.
     pub fn set(&self, state: &P) -> Result<(), PresenceError> {
-        let state = serde_json::to_string(state)?;
+        let state = serde_json::to_string(state).map_err(|error| PresenceError::Json(error.into()))?;
         if state.len() > STATE_BYTES_MAX {
             return Err(PresenceError::TooLarge { bytes: state.len(), bytes_max: STATE_BYTES_MAX });
         }

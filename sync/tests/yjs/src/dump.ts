@@ -7,6 +7,8 @@ import { runs } from "./texts.js";
 
 /** Numbers as their value, in the form that does not tell whether they came as an integer, a float or a big integer. */
 function numberText(value: number): string {
+  // yrs sends the largest i64 as the float above it.
+  if (value === 2 ** 63) return (2n ** 63n - 1n).toString();
   const isExact = Number.isInteger(value) && value >= -(2 ** 63) && value < 2 ** 63;
   return isExact ? BigInt(value).toString() : String(value);
 }

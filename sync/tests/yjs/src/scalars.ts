@@ -5,16 +5,18 @@ import type { Scalar } from "./schema.js";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
+const I64_MAX = 2n ** 63n - 1n;
+
 export const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array;
 export const hex = (value: Uint8Array): string => Buffer.from(value).toString("hex");
 
 /** Yjs hands out integers as numbers or as big integers, as the sender wrote them; only the number counts. */
 export function integer(value: unknown): bigint | undefined {
   if (typeof value === "bigint") return value;
+  // yrs sends the largest i64 as the float above it.
+  if (value === 2 ** 63) return I64_MAX;
   return typeof value === "number" && Number.isInteger(value) ? BigInt(value) : undefined;
 }
-
-const I64_MAX = 2n ** 63n - 1n;
 
 /** Numbers above i64::MAX stand as a string of their digits. */
 function bigDigits(value: unknown): bigint | undefined {
