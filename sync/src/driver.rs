@@ -213,6 +213,10 @@ impl Driver {
         let wake = wires.stopping.as_ref().map_or(wake, |(_, end)| wake.min(*end));
         tokio::select! {
             biased;
+            // First, so that no flood keeps it from being heard.
+            reason = stopped(&mut wires.stop), if wires.stopping.is_none() => {
+                wires.stopping = Some((reason, Instant::now() + FLUSH_TIMEOUT));
+            }
             permit = wires.frames.reserve(), if session.has_transmit() => match permit {
                 Ok(permit) => {
                     let now = self.now();
@@ -235,13 +239,12 @@ impl Driver {
             }
             // Ends only with the participants, which this side holds.
             Ok(()) = wires.presence.changed() => {}
-            () = wires.outbox.filled(), if session.wants_updates() => {
-                step.taken = wires.outbox.take(TRANSMIT_SOFT_MAX);
-            }
-            reason = stopped(&mut wires.stop), if wires.stopping.is_none() => {
-                wires.stopping = Some((reason, Instant::now() + FLUSH_TIMEOUT));
-            }
+            () = wires.outbox.filled(), if session.wants_updates() => {}
             () = sleep_until(wake) => {}
+        }
+        // What comes without a pause does not hold up what goes.
+        if step.taken.updates.is_empty() && session.wants_updates() {
+            step.taken = wires.outbox.take(TRANSMIT_SOFT_MAX);
         }
         step
     }

@@ -139,18 +139,25 @@ fn nobody_speaks_for_another() {
     second.run(TICK, || false);
     let (now, victim) = (TICK * 2, &mut second.ends[1]);
     // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself; someone new; the liar itself.
-    for news in [&b"\x01\x7f\x03666"[..], b"\x01\x7f\x00", b"\x09\x7f\x00", b"\x05\x01\x015", b"\x00\x01\x012"] {
+    for news in [&b"\x01\x7f\x03666"[..], b"\x01\x7f\x00", b"\x09\x7f\x00", b"\x05\x60\x015", b"\x00\x01\x012"] {
         victim.session.handle_bytes(now, &framed(13, news), &victim.room);
     }
     assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 5)].into());
-    // Who comes itself is believed more than whoever told of it.
+    // Who comes itself is believed more than whoever told of it, here and at those who were told.
+    line.run(TICK * 3, || false);
+    assert_eq!(shown(&honest), [(2, 2), (5, 5)].into());
     let five = room(5);
     let mut third = Line::new(&five, &server, now);
     five.presence::<u32>().set(&55).expect("short");
-    third.run(TICK * 3, || false);
+    for tick in 4..9 {
+        third.run(TICK * tick, || false);
+        line.run(TICK * tick, || false);
+    }
     assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 55)].into());
+    assert_eq!(shown(&honest), [(2, 2), (5, 55)].into());
+    let now = TICK * 10;
     let victim = &mut second.ends[1];
-    victim.session.handle_bytes(TICK * 4, &framed(13, b"\x05\x7f\x00"), &victim.room);
+    victim.session.handle_bytes(now, &framed(13, b"\x05\x7f\x00"), &victim.room);
     assert_eq!(shown(&server).len(), 3);
     // What the liar brought goes with it.
     drop(second);

@@ -2,7 +2,7 @@
 
 use super::participants::News;
 use crate::frame::{FrameError, Reader, put_varint};
-use crate::limits::STATE_BYTES_MAX;
+use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
 
 /// The news, one after the other. `own` is written as 0: the receiver knows who says so.
 pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
@@ -22,6 +22,9 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
     let mut reader = Reader::new(bytes);
     let mut news = Vec::new();
     while reader.at() < bytes.len() {
+        if news.len() == PARTICIPANTS_MAX {
+            return Err(FrameError::Malformed { at: reader.at(), expected: "no more participants than a connection may have" });
+        }
         let id = reader.varint("a participant")?;
         let clock = reader.varint("a participant's clock")?;
         let at = reader.at();

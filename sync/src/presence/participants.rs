@@ -45,6 +45,8 @@ struct Inner {
     present: BTreeMap<u64, Entry>,
     /// The same by their last changes.
     order: BTreeMap<u64, u64>,
+    /// How many belong to each link.
+    counts: BTreeMap<u64, usize>,
     /// Those who left last, oldest first.
     departed: VecDeque<Departed>,
     /// The number of the last departure that is not remembered any more.
@@ -139,10 +141,17 @@ impl Participants {
     /// Takes news from a link whose peer is the participant `direct`, if it is one. Gives whether they were taken, and so are a sign of life.
     pub(crate) fn receive(&self, link: &Link, direct: Option<u64>, news: News) -> bool {
         let mut inner = self.lock();
+        if news.clock > CLOCK_MAX {
+            return false;
+        }
         if inner.own == Some(news.id) {
-            // Someone thinks that we have left, or have not heard the latest.
-            drop(inner);
-            self.renew();
+            // Someone thinks that we have left, or have not heard the latest, or someone else spoke for us.
+            let state = inner.present.get(&news.id).map(|entry| entry.state.clone());
+            if let Some(state) = state {
+                let clock = inner.clock_after(news.id).max(news.clock + 1);
+                inner.put(news.id, clock, state, None);
+                self.tell(inner);
+            }
             return false;
         }
         if !inner.accepts(link.number, direct, &news) {
@@ -235,6 +244,8 @@ impl Participants {
     }
 }
 
+/// No honest clock gets there: a tick every 30 ms for a thousand years.
+const CLOCK_MAX: u64 = 1 << 40;
 /// What news take beside the state, at most.
 const NEWS_BYTES: usize = 10 + 10 + 3;
 
@@ -257,7 +268,7 @@ impl Inner {
         if news.state.is_none() {
             return false;
         }
-        let own = self.present.values().filter(|entry| entry.link == Some(link)).count();
+        let own = self.counts.get(&link).copied().unwrap_or(0);
         let departed = self.departed.iter().rev().find(|departed| departed.id == news.id);
         // What comes late by the same link is no return.
         let returns = departed.is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
@@ -268,13 +279,28 @@ impl Inner {
         self.serial += 1;
         self.departed.retain(|departed| departed.id != id);
         self.order.insert(self.serial, id);
-        let before = self.present.insert(id, Entry { clock, state, serial: self.serial, link });
-        before.map(|entry| self.order.remove(&entry.serial));
+        if let Some(link) = link {
+            *self.counts.entry(link).or_default() += 1;
+        }
+        if let Some(before) = self.present.insert(id, Entry { clock, state, serial: self.serial, link }) {
+            self.forget(&before);
+        }
+    }
+
+    /// An entry is there no more.
+    fn forget(&mut self, entry: &Entry) {
+        self.order.remove(&entry.serial);
+        if let Some((link, count)) = entry.link.and_then(|link| Some((link, self.counts.get_mut(&link)?))) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&link);
+            }
+        }
     }
 
     fn remove(&mut self, id: u64, clock: u64) {
         let Some(entry) = self.present.remove(&id) else { return };
-        self.order.remove(&entry.serial);
+        self.forget(&entry);
         self.serial += 1;
         if self.departed.len() == DEPARTED_MAX {
             self.forgotten = self.departed.pop_front().map_or(0, |departed| departed.serial);

@@ -1,7 +1,7 @@
 //! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as bytes.
 
 use crate::frame::{FrameError, Reader, put_varint};
-use crate::limits::STATE_BYTES_MAX;
+use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
 use crate::presence::News;
 
 const SYNC: u64 = 0;
@@ -85,7 +85,12 @@ fn buffer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], FrameError> {
 fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
     let mut reader = Reader::new(bytes);
     let mut news = Vec::new();
-    for _ in 0..reader.varint("a number of clients")? {
+    let at = reader.at();
+    let count = reader.varint("a number of clients")?;
+    if count > PARTICIPANTS_MAX as u64 {
+        return Err(FrameError::Malformed { at, expected: "no more clients than a connection may have" });
+    }
+    for _ in 0..count {
         let id = reader.varint("a client")?;
         let clock = reader.varint("a client's clock")?;
         let at = reader.at();
