@@ -161,3 +161,12 @@ fn updates_behind_the_other_document_stay_what_they_are() {
     assert_eq!(left.view(), right.view());
     assert_eq!(right.view().text.to_string().matches("third").count(), 1, "{:?}", right.view().text);
 }
+
+/// On yrs what one replica typed into a text can land in another text at a replica with the same id, which does not count it.
+#[test]
+fn a_text_that_lands_elsewhere() {
+    let op = |kind, a, b, text: &str| Op { kind, a, b, text: text.to_owned() };
+    let ours = [op(9, 0, 0, "aaaa"), op(22, 0, 17630, "a"), op(13, 15, 457, ""), op(9, 0, 0, "x/y~@")];
+    let theirs = [op(22, 0, 0, ""), op(0, 0, 0, ""), op(22, 0, 0, "")];
+    run::<Yrs>(&[], &ours, &theirs, &[]);
+}

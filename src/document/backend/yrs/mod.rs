@@ -416,7 +416,12 @@ impl Backend for Yrs {
 
     fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)> {
         let Some(text) = self.texts.get(name) else { return Vec::new() };
-        let runs = text.diff(&self.doc.transact(), |_| ());
+        let txn = self.doc.transact();
+        // Under an id that was used twice items can land in a text that does not count them: without length it is not there.
+        if text.len(&txn) == 0 {
+            return Vec::new();
+        }
+        let runs = text.diff(&txn, |_| ());
         runs.into_iter()
             .map(|run| {
                 let content = match run.insert {
@@ -444,6 +449,10 @@ impl Backend for Yrs {
     fn list(&self, name: &str) -> Vec<Value> {
         let Some(list) = self.lists.get(name) else { return Vec::new() };
         let txn = self.doc.transact();
+        // As for texts.
+        if list.len(&txn) == 0 {
+            return Vec::new();
+        }
         if self.surrogates && holds_text(&txn, name) {
             return vec![Value::Unknown("text in a list")];
         }
