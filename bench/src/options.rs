@@ -10,12 +10,16 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|text|load|memory|all> [options]
+usage: exostate-bench <board|text|load|memory|latency|throughput|catch_up|presence|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
   text     a recorded typing session: local, remote one by one, remote in batches of 64
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
+  latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
+  throughput  small updates a second from store to store, one document and 100
+  catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are level
+  presence    1,000 participants that show something new 20 times a second
 
   --n 1000,10000       numbers of records (default 1000,10000,100000)
   --trace PATH         a recording {startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]},
@@ -36,6 +40,14 @@ pub enum Scenario {
     Load,
     /// Live memory.
     Memory,
+    /// From an edit to a watcher elsewhere.
+    Latency,
+    /// Updates a second.
+    Throughput,
+    /// Until a replica is level.
+    CatchUp,
+    /// Who is there.
+    Presence,
     /// Every one of them.
     All,
 }
@@ -48,15 +60,22 @@ impl Scenario {
             "text" => Self::Text,
             "load" => Self::Load,
             "memory" => Self::Memory,
+            "latency" => Self::Latency,
+            "throughput" => Self::Throughput,
+            "catch_up" => Self::CatchUp,
+            "presence" => Self::Presence,
             "all" => Self::All,
-            _ => bail!("unknown scenario {name:?}: choose board, text, load, memory or all"),
+            _ => bail!("unknown scenario {name:?}: choose board, text, load, memory, latency, throughput, catch_up, presence or all"),
         })
     }
 
     /// The scenarios that this one stands for.
     pub fn parts(self) -> Vec<Self> {
         match self {
-            Self::All => vec![Self::Board, Self::Text, Self::Load, Self::Memory],
+            Self::All => {
+                let network = [Self::Latency, Self::Throughput, Self::CatchUp, Self::Presence];
+                [Self::Board, Self::Text, Self::Load, Self::Memory].into_iter().chain(network).collect()
+            }
             one => vec![one],
         }
     }

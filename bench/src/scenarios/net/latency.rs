@@ -1,0 +1,99 @@
+//! From an edit on one store to a watcher on another.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use exostate::{State, Store};
+use exostate_sync::Documents;
+
+use super::{Page, Wire, join, quinn, runtime, serve};
+use crate::measure::Samples;
+use crate::options::Options;
+use crate::report::{Place, Report};
+use crate::scenarios::progress;
+
+/// Edits a second.
+const RATES: [usize; 2] = [100, 1_000];
+
+/// Measures every transport, and a bare stream, at every rate.
+pub fn run(options: &Options, report: &mut Report) -> Result<()> {
+    for rate in RATES {
+        let edits = if options.quick { 100 } else { (rate * 10).max(2_000) };
+        for wire in Wire::ALL {
+            let place = Place { scenario: "latency", n: rate, system: wire.system() };
+            progress("latency", rate, wire.system());
+            match through(wire, rate, edits) {
+                Ok(samples) => add(report, place, &samples),
+                Err(error) => report.failed(place, "edits", &error),
+            }
+        }
+        let place = Place { scenario: "latency", n: rate, system: "quinn" };
+        progress("latency", rate, "quinn");
+        match quinn::one_way(rate, edits, UPDATE_BYTES) {
+            Ok(samples) => add(report, place, &samples),
+            Err(error) => report.failed(place, "messages", &error),
+        }
+    }
+    Ok(())
+}
+
+/// What the update of such an edit takes, with its frame.
+const UPDATE_BYTES: usize = 64;
+
+fn add(report: &mut Report, place: Place, samples: &Samples) {
+    report.add(place, "p50", samples.median(), "µs");
+    if let Some(p99) = samples.p99() {
+        report.add(place, "p99", p99, "µs");
+    }
+}
+
+/// Edits one store at a steady rate; a watcher on the other notes when it sees each.
+fn through(wire: Wire, rate: usize, edits: usize) -> Result<Samples> {
+    let runtime = runtime()?;
+    let (here, there) = (Store::<Page>::new(), Store::<Page>::new());
+    let _kept = runtime.block_on(async {
+        let server = serve(wire, Documents::new().with("page", &here)?).await?;
+        let peer = join(wire, &server, &there, "page").await?;
+        peer.live().await?;
+        anyhow::Ok((server, peer))
+    })?;
+    let (seen, sightings) = mpsc::channel();
+    let _watch = there.watch(Page::path().number(), move |change| {
+        if let Some(number) = change.new() {
+            // Fails only when nobody counts any more.
+            let _ = seen.send((*number, Instant::now()));
+        }
+    });
+    let mut begun = Vec::with_capacity(edits);
+    pace(rate, edits, |number| {
+        begun.push(Instant::now());
+        here.change(|page| page.number().set(number as i64 + 1))?;
+        Ok(())
+    })?;
+    collect(&begun, &sightings)
+}
+
+/// Calls `step` at a steady rate.
+pub fn pace(rate: usize, count: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    for number in 0..count {
+        let due = start + Duration::from_secs_f64(number as f64 / rate as f64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        step(number)?;
+    }
+    Ok(())
+}
+
+/// What was seen, and with it all before it, against when it began.
+pub fn collect(begun: &[Instant], sightings: &mpsc::Receiver<(i64, Instant)>) -> Result<Samples> {
+    let (mut samples, mut next) = (Samples::default(), 0);
+    while next < begun.len() {
+        let (number, at) = sightings.recv_timeout(Duration::from_secs(30)).context("an edit did not arrive")?;
+        while next < begun.len() && (next as i64) < number {
+            samples.add(at.saturating_duration_since(begun[next]));
+            next += 1;
+        }
+    }
+    Ok(samples)
+}
