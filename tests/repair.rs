@@ -15,6 +15,7 @@ fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
 }
 
 fn repair<S: State, B: Backend>(store: &Store<S, B>, from: &Store<S, B>) -> Vec<Competed> {
+    from.verify().expect("its own bytes can be read");
     let mut repair = store.repair();
     for update in all(from) {
         repair.apply(&update).expect("an honest update");
@@ -162,11 +163,42 @@ fn updates_behind_the_other_document_stay_what_they_are() {
     assert_eq!(right.view().text.to_string().matches("third").count(), 1, "{:?}", right.view().text);
 }
 
+fn op(kind: u8, a: u16, b: u16, text: &str) -> Op {
+    Op { kind, a, b, text: text.to_owned() }
+}
+
 /// On yrs what one replica typed into a text can land in another text at a replica with the same id, which does not count it.
 #[test]
 fn a_text_that_lands_elsewhere() {
-    let op = |kind, a, b, text: &str| Op { kind, a, b, text: text.to_owned() };
     let ours = [op(9, 0, 0, "aaaa"), op(22, 0, 17630, "a"), op(13, 15, 457, ""), op(9, 0, 0, "x/y~@")];
     let theirs = [op(22, 0, 0, ""), op(0, 0, 0, ""), op(22, 0, 0, "")];
     run::<Yrs>(&[], &ours, &theirs, &[]);
+}
+
+/// The rest of a text lands in a list, where it could be read in two ways.
+#[test]
+fn a_text_that_lands_in_a_list() {
+    let theirs = [op(32, 0, 0, ""), op(37, 1663, 1, "a"), op(17, 0, 0, "")];
+    run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[op(9, 0, 0, "ä€😀")]);
+}
+
+/// Text was typed between two ops of which one is a register here.
+#[test]
+fn a_text_between_a_text_and_a_register() {
+    let ours = [op(9, 0, 0, "ä€😀"), op(13, 4, 836, ""), op(27, 0, 1, "a"), op(9, 32, 0, "aaa")];
+    run::<Yrs>(&[], &ours, &[op(27, 0, 0, "a"), op(32, 0, 0, "a"), op(9, 0, 0, "x/y~@")], &[]);
+}
+
+/// Text was typed between two marks that stand the other way round here: where it goes depends on the order in which it comes.
+#[test]
+fn a_text_between_neighbours_that_changed_places() {
+    let ours = [op(22, 0, 0, ""), op(9, 53617, 0, "a"), op(9, 25859, 0, "aaa")];
+    run::<Yrs>(&[op(9, 0, 0, "x/y~@")], &ours, &[op(13, 1632, 1, ""), op(22, 0, 0, "")], &[]);
+}
+
+/// On yrs a later write of one register lands in another, which says that a record exists.
+#[test]
+fn a_value_that_lands_on_the_mark_of_a_record() {
+    let theirs = [op(6, 7432, 0, ""), op(22, 0, 0, ""), op(6, 7011, 0, "")];
+    run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[]);
 }

@@ -44,7 +44,8 @@ fn stray_register<'a>(ops: &'a Ops, touched: &'a Touched) -> Option<&'a str> {
     ops.registers.keys().find(untouched).map(Key::as_str)
 }
 
-fn fits(text: &Rope, len: Offset) -> bool {
+/// Whether a text as it was read has the length that the backend counts.
+pub fn fits(text: &Rope, len: Offset) -> bool {
     match len {
         Offset::Chars(chars) => text.len_chars() == chars,
         Offset::Utf16(units) => text.len_utf16() == units,

@@ -264,7 +264,7 @@ impl<B: Backend> Replica<B> {
                     Some(whole) => whole.iter().map(|update| Arc::from(*update)).collect(),
                     None => ready.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect(),
                 };
-                Ok(self.note_import(touched, applied))
+                self.note_import(touched, applied).map_err(|error| self.rebuild(error))
             }
             Err(error) => Err(self.rebuild(error)),
         }
@@ -294,14 +294,27 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Imported {
+    fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
         touched.settle();
-        self.note_registers(&touched);
         for (kind, name) in &touched.sequences {
             self.reread(*kind, name);
+            self.check_count(*kind, name)?;
         }
+        self.note_registers(&touched);
         applied.iter().for_each(|update| self.remember(update));
-        Imported { touched, applied }
+        Ok(Imported { touched, applied })
+    }
+
+    /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could be relied on. It comes about on yrs
+    /// where an id was used twice, as items then stand beside others than those where they were made.
+    fn check_count(&self, kind: SequenceKind, name: &Arc<str>) -> Result<(), BackendError> {
+        let path = name.as_ref();
+        let key = key::lookup(&path);
+        let fits = match kind {
+            SequenceKind::Text => self.texts.get(key).is_none_or(|text| landing::fits(text, self.backend.text_len(name))),
+            SequenceKind::List => self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name)),
+        };
+        if fits { Ok(()) } else { Err(BackendError::Contradicted(format!("{name} does not have the length that it counts"))) }
     }
 
     /// Brings index and digest up to date with changed registers.

@@ -28,9 +28,9 @@ pub enum Competed {
     Register {
         /// Where, as [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md) writes paths.
         path: String,
-        /// The value that stays: this store's.
+        /// The value that stays: this store's, unless the other one says that a record exists and this one says nothing of it.
         kept: Value,
-        /// The value of the other document.
+        /// The value of the other document, as a rule.
         lost: Value,
     },
     /// A text: it now has what either side had inserted.
@@ -53,6 +53,9 @@ pub enum Competed {
     },
 }
 
+/// How often a document that its own bytes do not give again is taken from them before a repair gives up.
+const ROUNDS_MAX: u32 = 3;
+
 /// Another replica's document, being put together beside a store's own, to take its place: see [`Store::repair`].
 #[must_use = "nothing happens before `finish`"]
 pub struct Repair<S: State, B: Backend> {
@@ -68,7 +71,8 @@ impl<S: State, B: Backend> std::fmt::Debug for Repair<S, B> {
 
 impl<S: State, B: Backend> Store<S, B> {
     /// Begins to replace this store's document by that of a replica that has the same [version](Store::version) and another
-    /// [digest](Store::digest): the two would stay different for ever. The sessions of `exostate-sync` do this by themselves.
+    /// [digest](Store::digest): the two would stay different for ever. The sessions of `exostate-sync` do this by themselves, after the
+    /// other replica has [verified](Store::verify) its document.
     ///
     /// ```
     /// use exostate::{Options, ReplicaId, State, Store};
@@ -98,6 +102,35 @@ impl<S: State, B: Backend> Store<S, B> {
         let limits = self.shared.options.limits().clone();
         let theirs = Replica::new(self.shared.options.next_replica(self.replica()), limits);
         Repair { store: self.clone(), theirs }
+    }
+
+    /// Makes sure that the document's own bytes give what the store shows. They always do, unless a replica id was used twice: then
+    /// they are taken over, as by [`Store::repair`], with the difference on top. Before another replica takes the document over,
+    /// this should be called, or the two may come to differ again. What competed comes back. O(document).
+    ///
+    /// # Errors
+    /// As [`Repair::finish`].
+    pub fn verify(&self) -> Result<Vec<Competed>, ApplyError> {
+        let (reopened, digest) = {
+            let guard = self.shared.core.lock();
+            let Ok(core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+            (self.reopened(&core.replica).map_err(backend)?, core.replica.digest())
+        };
+        if reopened.digest() == digest {
+            return Ok(Vec::new());
+        }
+        Repair { store: self.clone(), theirs: reopened }.finish()
+    }
+
+    /// A document as its own bytes give it, under a fresh id.
+    fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
+        let options = &self.shared.options;
+        let id = options.next_replica(replica.id());
+        let (mut reopened, ()) = Replica::open(id, &replica.save(), options.trusted_limits(), options.limits().clone(), |_, _| ())?;
+        for update in replica.pending_updates() {
+            let _ = reopened.import(&update, Giver::Own);
+        }
+        Ok(reopened)
     }
 }
 
@@ -133,11 +166,23 @@ impl<S: State, B: Backend> Repair<S, B> {
         for update in core.replica.pending_updates() {
             let _ = theirs.import(&update, Giver::Own);
         }
-        let difference = Difference::between(&core.replica, &theirs);
-        let updates = match difference.ops.is_empty() {
-            true => Vec::new(),
-            false => theirs.commit(&difference.ops, difference.texts, difference.lists).map_err(backend)?,
-        };
+        let (mut updates, mut competed) = (Vec::new(), Vec::new());
+        for round in 0.. {
+            let difference = Difference::between(&core.replica, &theirs);
+            if !difference.ops.is_empty() {
+                updates.append(&mut theirs.commit(&difference.ops, difference.texts, difference.lists).map_err(backend)?);
+            }
+            competed.extend(difference.competed);
+            // Ops of an id that was used twice can make a document that its own bytes do not give again.
+            let reopened = store.reopened(&theirs).map_err(backend)?;
+            if reopened.digest() == theirs.digest() {
+                break;
+            }
+            if round == ROUNDS_MAX {
+                return Err(backend(BackendError::Contradicted("the document's own bytes show something else".to_owned())));
+            }
+            theirs = reopened;
+        }
         let entries = theirs.scan("");
         let (view, violations) = read_view(&theirs, &entries);
         store.shared.take_id(theirs.id());
@@ -147,7 +192,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         drop(core);
         drop(guard);
         store.shared.bus.deliver();
-        Ok(difference.competed)
+        Ok(competed)
     }
 }
 
@@ -184,8 +229,15 @@ impl Difference {
         if old.as_ref() == Some(&kept) {
             return;
         }
-        if let Some(lost) = &old {
-            self.competed.push(Competed::Register { path: key.as_str().to_owned(), kept: kept.clone(), lost: lost.clone() });
+        let path = || key.as_str().to_owned();
+        match &old {
+            // What says that a record exists stays, whatever has landed on it: the record would be gone.
+            Some(Value::Bool(true)) if !matches!(kept, Value::Bool(_)) => {
+                self.competed.push(Competed::Register { path: path(), kept: Value::Bool(true), lost: kept });
+                return;
+            }
+            Some(lost) => self.competed.push(Competed::Register { path: path(), kept: kept.clone(), lost: lost.clone() }),
+            None => {}
         }
         self.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
     }

@@ -93,6 +93,12 @@ pub trait Replica: Send + Sync + 'static {
         None
     }
 
+    /// Makes sure that the document's own operations give what it shows, before a peer takes them over: see [`exostate::Store::verify`].
+    /// What competed comes back.
+    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+        Ok(Vec::new())
+    }
+
     /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing.
     fn forget_pending(&self) {}
 

@@ -40,6 +40,12 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Some(Box::new(Store::repair(self)))
     }
 
+    fn verify(&self) -> Result<Vec<Competed>, Refusal> {
+        let mut competed = Vec::new();
+        without_watchers(|| Store::verify(self).map(|found| competed = found))?;
+        Ok(competed)
+    }
+
     fn forget_pending(&self) {
         Store::forget_pending(self);
     }

@@ -84,7 +84,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
     fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
     /// Refuses parcels that are ready and that the document must not take, before any of them is applied.
-    fn vet(&self, ready: &[Self::Parcel]) -> Result<(), BackendError>;
+    fn vet(&mut self, ready: &[Self::Parcel]) -> Result<(), BackendError>;
     /// The parcel as an update.
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, and whether any of it was new.

@@ -84,6 +84,11 @@ impl Session {
         if self.is_mute() {
             return Ok(());
         }
+        match replica.verify() {
+            Ok(competed) if competed.is_empty() => {}
+            Ok(competed) => self.events.push_back(Event::Repaired { competed }),
+            Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
+        }
         let everything = replica.updates_since(&[]).map_err(refused)?;
         let nothing = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
         self.outgoing.push_answer(everything, true, nothing, 0);

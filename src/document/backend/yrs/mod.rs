@@ -3,6 +3,7 @@
 //! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
 
 mod cut;
+mod places;
 mod values;
 
 use std::cell::Cell;
@@ -20,17 +21,20 @@ use yrs::{
 
 use super::{Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
-use crate::document::guard::yrs_update::{self, Block, Visitor};
+use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::{DeleteHash, Version};
+use places::Places;
 use values::{from_out, marks_of, to_any};
 
 /// The root map of all registers.
 const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
+/// Bytes of this replica's own updates of which it is not noted at once where their ops stand.
+const UNPLACED_BYTES_MAX: usize = 64 * 1024;
 const TEXT_PREFIX: &str = "T:";
 const LIST_PREFIX: &str = "L:";
 
@@ -47,6 +51,11 @@ pub struct Yrs {
     surrogates: bool,
     /// Hash of the delete set; `None` where it must be counted anew.
     deleted: Cell<Option<DeleteHash>>,
+    /// In which root each op stands, up to what is in `unplaced`.
+    places: Places,
+    /// Updates made here since.
+    unplaced: Vec<Vec<u8>>,
+    unplaced_bytes: usize,
 }
 
 impl sealed::Sealed for Yrs {}
@@ -75,10 +84,14 @@ struct Summary {
     marks: bool,
     /// Holds text with characters that are two UTF-16 code units.
     surrogates: bool,
-    /// Holds plain values that may be elements of a sequence.
-    values: bool,
     /// Holds blocks that were deleted before they came, which no transaction counts.
     carries_deleted: bool,
+    /// The root that was named last, and whether it is that of the next block.
+    root: Option<Arc<str>>,
+    in_root: bool,
+    blocks: Vec<places::Block>,
+    /// Where all blocks stand, instead of what each says of itself: for a whole document.
+    places: Option<Places>,
 }
 
 impl Summary {
@@ -96,6 +109,11 @@ impl Summary {
 
 impl Visitor for Summary {
     fn root(&mut self, name: &str) {
+        self.in_root = true;
+        if self.root.as_ref().is_some_and(|root| **root == *name) {
+            return;
+        }
+        self.root = Some(Arc::from(name));
         if !self.roots.contains(name) {
             self.roots.insert(name.to_owned());
         }
@@ -103,7 +121,12 @@ impl Visitor for Summary {
 
     fn block(&mut self, block: Block) {
         let Block { client, clock, len, .. } = block;
-        self.carries_deleted |= block.deleted;
+        let placed = places::Block::new(&block, self.root.clone().filter(|_| std::mem::take(&mut self.in_root)));
+        match &mut self.places {
+            Some(places) => places.add(&placed, None),
+            None => self.blocks.push(placed),
+        }
+        self.carries_deleted |= block.content == Content::Gone;
         let end = clock.saturating_add(len);
         let span = self.brings.entry(client).or_insert((clock, end));
         span.0 = span.0.min(clock);
@@ -116,10 +139,6 @@ impl Visitor for Summary {
 
     fn surrogates(&mut self) {
         self.surrogates = true;
-    }
-
-    fn values(&mut self) {
-        self.values = true;
     }
 
     fn skip(&mut self, client: u64, clock: u32, len: u32) {
@@ -167,28 +186,36 @@ impl Yrs {
         }
     }
 
-    /// Refuses an update that put text into a list or plain values into a text: a list with such text cannot be read, and values in a
-    /// text count in its positions but are not shown. Nobody writes that, but it comes about where an id was used twice, and an item
-    /// stands beside another one than where it was made. In which root an update's content stands only the
-    /// document knows, once it is there.
-    fn refuse_strays(&self, summary: &Summary, kind: SequenceKind, name: &str) -> Result<(), BackendError> {
-        let txn = self.doc.transact();
-        let stray = match kind {
-            SequenceKind::List => summary.surrogates && holds_text(&txn, name),
-            SequenceKind::Text if summary.values => self.texts.get(name).is_some_and(|text| {
-                let len = text.len(&txn) as usize;
-                // What is embedded is not in the string.
-                let whole = || self.text(name).iter().map(|(run, _)| utf16_len(run)).sum::<usize>();
-                utf16_len(&text.get_string(&txn)) != len && whole() != len
-            }),
-            _ => false,
-        };
-        if stray { Err(BackendError::Contradicted(format!("content of another kind in {name}"))) } else { Ok(()) }
-    }
-
     /// Takes the registers that the last transaction changed.
     fn take_changed(&self) -> Vec<RegisterTouch> {
         std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of where the ops of this replica's own updates stand.
+    fn place(&mut self) -> Result<(), BackendError> {
+        self.unplaced_bytes = 0;
+        for update in std::mem::take(&mut self.unplaced) {
+            let mut summary = Summary { places: Some(std::mem::take(&mut self.places)), ..Summary::default() };
+            let walked = yrs_update::walk(&update, &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX), &mut summary);
+            self.places = summary.places.take().unwrap_or_default();
+            walked?;
+        }
+        Ok(())
+    }
+
+    /// What an update brings beyond blocks of which the document has the beginning; `None` where there are none. yrs would cut such a
+    /// block itself, but keeps the place that the update gives it, even where its beginning stands elsewhere, as it can under an id that
+    /// was used twice.
+    fn rest_of(&self, bytes: &[u8], summary: &Summary) -> Result<Option<Vec<u8>>, BackendError> {
+        let known = self.doc.transact().state_vector();
+        let clock = |client: u64| known.get(&ClientID::new(client));
+        let overlaps = |(client, (start, end)): (&u64, &(u32, u32))| (*start + 1..*end).contains(&clock(*client));
+        if !summary.brings.iter().any(overlaps) {
+            return Ok(None);
+        }
+        let known = summary.brings.keys().map(|client| (ClientID::new(*client), clock(*client))).collect();
+        let rest = yrs::diff_updates_v1(bytes, &StateVector::new(known).encode_v1());
+        rest.map(Some).map_err(|error| BackendError::Refused(error.to_string()))
     }
 
     /// Applies an update: the sequences that it changed, and whether it brought anything new.
@@ -263,14 +290,18 @@ impl Backend for Yrs {
             marks: false,
             surrogates: false,
             deleted: Cell::new(Some(DeleteHash::default())),
+            places: Places::default(),
+            unplaced: Vec::new(),
+            unplaced_bytes: 0,
         }
         .observed()
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
-        let mut summary = Summary::default();
+        let mut summary = Summary { places: Some(Places::default()), ..Summary::default() };
         yrs_update::walk(bytes, limits, &mut summary)?;
         let mut this = Self::empty(replica);
+        this.places = summary.places.take().unwrap_or_default();
         for root in &summary.roots {
             this.declare(root);
         }
@@ -330,7 +361,15 @@ impl Backend for Yrs {
         txn.commit();
         let update = txn.encode_update_v1();
         let sequences = finish(&self.deleted, txn);
-        Ok((Touched { registers: self.take_changed(), sequences }, cut::cut(update)?))
+        let updates = cut::cut(update)?;
+        for update in &updates {
+            self.unplaced_bytes += update.len();
+            self.unplaced.push(update.clone());
+        }
+        if self.unplaced_bytes > UNPLACED_BYTES_MAX {
+            self.place()?;
+        }
+        Ok((Touched { registers: self.take_changed(), sequences }, updates))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
@@ -365,8 +404,15 @@ impl Backend for Yrs {
         }
     }
 
-    fn vet(&self, _ready: &[Parcel]) -> Result<(), BackendError> {
-        // What an update says of itself the guard has looked at; what it makes of the document shows when it is applied.
+    fn vet(&mut self, ready: &[Parcel]) -> Result<(), BackendError> {
+        self.place()?;
+        let mut news = Places::default();
+        for Parcel { summary, .. } in ready {
+            summary.blocks.iter().for_each(|block| news.add(block, Some(&self.places)));
+            if let Some((client, clock)) = news.stray(&summary.blocks, &self.places) {
+                return Err(BackendError::Contradicted(format!("op {clock} of replica {client:x} does not stand where it was made")));
+            }
+        }
         Ok(())
     }
 
@@ -384,8 +430,11 @@ impl Backend for Yrs {
             }
             self.marks |= summary.marks;
             self.surrogates |= summary.surrogates;
-            let (touched, new) = self.apply_bytes(bytes)?;
-            touched.iter().try_for_each(|(kind, name)| self.refuse_strays(summary, *kind, name))?;
+            let (touched, new) = match self.rest_of(bytes, summary)? {
+                Some(rest) => self.apply_bytes(&rest)?,
+                None => self.apply_bytes(bytes)?,
+            };
+            summary.blocks.iter().for_each(|block| self.places.add(block, None));
             novel |= new;
             sequences.extend(touched);
             registers.append(&mut self.take_changed());
@@ -417,10 +466,6 @@ impl Backend for Yrs {
     fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)> {
         let Some(text) = self.texts.get(name) else { return Vec::new() };
         let txn = self.doc.transact();
-        // Under an id that was used twice items can land in a text that does not count them: without length it is not there.
-        if text.len(&txn) == 0 {
-            return Vec::new();
-        }
         let runs = text.diff(&txn, |_| ());
         runs.into_iter()
             .map(|run| {
@@ -449,10 +494,6 @@ impl Backend for Yrs {
     fn list(&self, name: &str) -> Vec<Value> {
         let Some(list) = self.lists.get(name) else { return Vec::new() };
         let txn = self.doc.transact();
-        // As for texts.
-        if list.len(&txn) == 0 {
-            return Vec::new();
-        }
         if self.surrogates && holds_text(&txn, name) {
             return vec![Value::Unknown("text in a list")];
         }

@@ -49,12 +49,43 @@ pub struct Block {
     pub clock: u32,
     /// How many clocks.
     pub len: u32,
-    /// It carries no content any more: collected, or a tombstone.
-    pub deleted: bool,
+    /// What it holds.
+    pub content: Content,
+    /// The op that it was made behind, by client and clock.
+    pub origin: Option<(u64, u32)>,
+    /// The op that it was made before.
+    pub right_origin: Option<(u64, u32)>,
     /// The values in it, nested ones included.
     pub values: u64,
     /// Where it stands in the update.
     pub bytes: Range<usize>,
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing any more: collected, or a tombstone.
+    Gone,
+    /// Text.
+    Text,
+    /// A mark on text.
+    Mark,
+    /// Plain values.
+    Values,
+    /// Something embedded, or a shared type.
+    Other,
+}
+
+impl Content {
+    fn of(info: u8) -> Self {
+        match info & KIND {
+            GC | DELETED => Self::Gone,
+            STRING => Self::Text,
+            FORMAT => Self::Mark,
+            BINARY | ANY => Self::Values,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Is told what an update names, in the order of its bytes. What was told before a refusal counts for nothing.
@@ -74,9 +105,6 @@ pub trait Visitor {
 
     /// The update holds text with characters that are two UTF-16 code units.
     fn surrogates(&mut self) {}
-
-    /// The update holds plain values that may be elements of a sequence.
-    fn values(&mut self) {}
 
     /// The update has nothing for `len` clocks from `clock`.
     fn skip(&mut self, client: u64, clock: u32, len: u32) {
@@ -114,7 +142,7 @@ pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<
     if bytes.len() > limits.bytes_max() {
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
     }
-    let mut walk = Walk { reader: Reader::new(bytes, 0), limits, visitor, blocks: 0, values: 0, types: 0 };
+    let mut walk = Walk { reader: Reader::new(bytes, 0), limits, visitor, origins: [None; 2], blocks: 0, values: 0, types: 0 };
     walk.clients()?;
     walk.delete_set()?;
     if walk.reader.is_empty() { Ok(()) } else { walk.reader.malformed("bytes after the update") }
@@ -124,6 +152,8 @@ struct Walk<'a> {
     reader: Reader<'a>,
     limits: &'a Limits,
     visitor: &'a mut dyn Visitor,
+    /// Origin and right origin of the block that is being read.
+    origins: [Option<(u64, u32)>; 2],
     blocks: u64,
     values: u64,
     types: u64,
@@ -174,9 +204,10 @@ impl Walk<'_> {
                 _ if len == 0 => {}
                 info => {
                     (skips, real) = (0, true);
-                    let deleted = matches!(info & KIND, GC | DELETED);
+                    let content = Content::of(info);
                     let (values, bytes) = (self.values - values, at..self.reader.at());
-                    self.visitor.block(Block { client, clock, len, deleted, values, bytes });
+                    let [origin, right_origin] = self.origins;
+                    self.visitor.block(Block { client, clock, len, content, origin, right_origin, values, bytes });
                 }
             }
             clock = u32::try_from(end).unwrap_or(u32::MAX);
@@ -189,6 +220,7 @@ impl Walk<'_> {
     fn block(&mut self, client: u64, clock: u32) -> Result<(u8, u32), GuardError> {
         let at = self.reader.at();
         let info = self.reader.byte()?;
+        self.origins = [None; 2];
         let len = match info {
             GC | SKIP => match self.length()? {
                 0 => return Err(GuardError::Malformed { at, what: "a block without length" }),
@@ -198,9 +230,6 @@ impl Walk<'_> {
                 // Beside another item the key is that item's, whatever this one says.
                 let beside = info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0;
                 let keyed = self.place(info, client, clock)? && !beside;
-                if matches!(info & KIND, BINARY | ANY) && !keyed {
-                    self.visitor.values();
-                }
                 self.content(at, info & KIND, keyed)?
             }
         };
@@ -213,16 +242,16 @@ impl Walk<'_> {
             return self.reader.malformed("an unknown flag");
         }
         if info & HAS_ORIGIN != 0 {
-            self.id(client, clock)?;
+            self.origins[0] = Some(self.id(client, clock)?);
         }
         if info & HAS_RIGHT_ORIGIN != 0 {
-            self.id(client, clock)?;
+            self.origins[1] = Some(self.id(client, clock)?);
         }
         if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0 {
             return Ok(info & HAS_PARENT_SUB != 0);
         }
         match self.reader.byte()? {
-            0 => self.id(client, clock)?,
+            0 => drop(self.id(client, clock)?),
             1 => {
                 let name = self.reader.name(self.limits.name_bytes_max())?;
                 self.visitor.root(name);
@@ -386,7 +415,7 @@ impl Walk<'_> {
     }
 
     /// The id of another element, which a block of `client` at `clock` refers to.
-    fn id(&mut self, client: u64, clock: u32) -> Result<(), GuardError> {
+    fn id(&mut self, client: u64, clock: u32) -> Result<(u64, u32), GuardError> {
         let at = self.reader.at();
         let (other, other_clock) = (self.client()?, self.clock()?);
         // It would wait for itself for ever.
@@ -394,7 +423,7 @@ impl Walk<'_> {
             return Err(GuardError::Malformed { at, what: "a block that refers to itself or a later one" });
         }
         self.visitor.needs(other, other_clock);
-        Ok(())
+        Ok((other, other_clock))
     }
 
     fn delete_set(&mut self) -> Result<(), GuardError> {

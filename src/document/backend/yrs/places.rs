@@ -1,0 +1,173 @@
+//! In which root each op of a document stands.
+//!
+//! An item of an update says between which two ops it was made, and yrs takes its root from one of them. Where one id was used twice
+//! these two may stand in different roots here. Such an item would be counted in one root and read in another, and where it comes to
+//! stand would depend on the order of integration: a document that its own bytes do not give again. Or both stand in a root that is
+//! not for its content: text among registers. Such items are refused.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{LIST_PREFIX, REGISTERS, TEXT_PREFIX};
+use crate::document::guard::yrs_update::{self, Content};
+
+/// An op, by client and clock.
+type Id = (u64, u32);
+
+/// Steps from one op to the one beside it before their root counts as unknown.
+const STEPS_MAX: usize = 1_000;
+
+/// Where the ops of a document, or of an update, stand.
+#[derive(Default)]
+pub struct Places {
+    roots: HashMap<Arc<str>, Root>,
+    /// The root asked for last: mostly it is the next one too.
+    last_root: Option<(Arc<str>, Root)>,
+    clients: HashMap<u64, Clocks>,
+}
+
+#[derive(Default)]
+struct Clocks {
+    /// Each from its clock to the next one's; sorted.
+    runs: Vec<(u32, Place)>,
+    end: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Collected, or within another value.
+    Unknown,
+    Root(Root),
+    /// Where this op stands.
+    Beside(Id),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Root {
+    number: u32,
+    holds: Holds,
+}
+
+/// What a root is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Text,
+    Values,
+    /// It is none of ours.
+    Anything,
+}
+
+impl Holds {
+    fn of(root: &str) -> Self {
+        match root {
+            REGISTERS => Self::Values,
+            name if name.starts_with(LIST_PREFIX) => Self::Values,
+            name if name.starts_with(TEXT_PREFIX) => Self::Text,
+            _ => Self::Anything,
+        }
+    }
+
+    fn fits(self, content: Content) -> bool {
+        match content {
+            Content::Text | Content::Mark => self != Self::Values,
+            Content::Values => self != Self::Text,
+            Content::Gone | Content::Other => true,
+        }
+    }
+}
+
+/// A block, and where it says that it stands.
+pub struct Block {
+    client: u64,
+    clock: u32,
+    end: u32,
+    content: Content,
+    root: Option<Arc<str>>,
+    origin: Option<Id>,
+    right_origin: Option<Id>,
+}
+
+impl Block {
+    /// Of a block that the guard has seen, in this root if that was named.
+    pub fn new(block: &yrs_update::Block, root: Option<Arc<str>>) -> Self {
+        let (client, clock, end) = (block.client, block.clock, block.clock.saturating_add(block.len));
+        Self { client, clock, end, content: block.content, root, origin: block.origin, right_origin: block.right_origin }
+    }
+
+    /// What is left of it, and between what, where the first ops up to `known` are there.
+    fn rest(&self, known: u32) -> Option<(u32, Option<Id>, Option<Id>)> {
+        match () {
+            () if self.end <= known => None,
+            () if self.clock < known => Some((known, Some((self.client, known - 1)), self.right_origin)),
+            () => Some((self.clock, self.origin, self.right_origin)),
+        }
+    }
+}
+
+impl Places {
+    /// Adds what a block brings beyond what `base` and this hold. O(log n).
+    pub fn add(&mut self, block: &Block, base: Option<&Self>) {
+        let known = self.end(block.client).max(base.map_or(0, |base| base.end(block.client)));
+        let Some((clock, origin, right_origin)) = block.rest(known) else { return };
+        let place = match (&block.root, origin.or(right_origin)) {
+            (_, Some(id)) => self.find(id, base),
+            (Some(root), None) => self.root(root, base),
+            (None, None) => Place::Unknown,
+        };
+        let clocks = self.clients.entry(block.client).or_default();
+        if clocks.end != clock || clocks.runs.last().is_none_or(|(_, last)| *last != place) {
+            clocks.runs.push((clock, place));
+        }
+        clocks.end = block.end;
+    }
+
+    /// The first of these blocks that stands in two roots, or in one that is not for its content, when all have been added to this,
+    /// which stands on `base`.
+    pub fn stray(&self, blocks: &[Block], base: &Self) -> Option<Id> {
+        let strays = |block: &&Block| {
+            let Some((clock, origin, right)) = block.rest(base.end(block.client)) else { return false };
+            let Place::Root(here) = self.find((block.client, clock), Some(base)) else { return false };
+            let right = origin.and(right).map(|right| self.find(right, Some(base)));
+            matches!(right, Some(Place::Root(there)) if there != here) || !here.holds.fits(block.content)
+        };
+        blocks.iter().find(strays).map(|block| (block.client, block.clock))
+    }
+
+    fn end(&self, client: u64) -> u32 {
+        self.clients.get(&client).map_or(0, |clocks| clocks.end)
+    }
+
+    /// A root, whose number is the same here and in `base`.
+    fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Place {
+        if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name)) {
+            return Place::Root(*root);
+        }
+        let known = base.and_then(|base| base.roots.get(name)).or_else(|| self.roots.get(name)).copied();
+        let root = known.unwrap_or_else(|| {
+            let number = self.roots.len() + base.map_or(0, |base| base.roots.len());
+            Root { number: number as u32, holds: Holds::of(name) }
+        });
+        if known.is_none() {
+            self.roots.insert(Arc::clone(name), root);
+        }
+        self.last_root = Some((Arc::clone(name), root));
+        Place::Root(root)
+    }
+
+    /// Where an op stands, as far as is known.
+    fn find(&self, id: Id, base: Option<&Self>) -> Place {
+        let mut place = Place::Beside(id);
+        for _ in 0..STEPS_MAX {
+            let Place::Beside((client, clock)) = place else { return place };
+            let Some(next) = base.and_then(|base| base.at(client, clock)).or_else(|| self.at(client, clock)) else { return place };
+            place = next;
+        }
+        Place::Unknown
+    }
+
+    fn at(&self, client: u64, clock: u32) -> Option<Place> {
+        let clocks = self.clients.get(&client).filter(|clocks| clock < clocks.end)?;
+        let after = clocks.runs.partition_point(|(start, _)| *start <= clock);
+        clocks.runs.get(after.checked_sub(1)?).map(|(_, place)| *place)
+    }
+}
