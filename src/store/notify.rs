@@ -18,7 +18,8 @@ pub enum Origin {
     Local,
     /// [`Store::apply`](crate::Store::apply).
     Remote,
-    /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds what was put back.
+    /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds what was put back. Whoever keeps
+    /// updates on disk needs the whole document anew, [`Store::save`](crate::Store::save).
     Repair,
 }
 

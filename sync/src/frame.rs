@@ -17,7 +17,7 @@
 //! 07 Ping      nothing
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
-//! 0a Ack       number: varint
+//! 0a Ack       flags: u8 (1: what came is kept), number: varint
 //! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
 //!              answerer's: hash
 //! 0c Conflict  digest: 16 bytes
@@ -159,8 +159,11 @@ pub(crate) enum Frame<'a> {
         code: u64,
         message: String,
     },
-    /// Everything up to this number has been applied.
-    Ack(u64),
+    /// Everything up to this number has come; whether it is applied and here to stay.
+    Ack {
+        number: u64,
+        kept: bool,
+    },
     /// What is lacking begins with this number; nothing before it is still to come.
     Answer {
         repair: bool,
@@ -214,7 +217,10 @@ impl<'a> Frame<'a> {
                 code: reader.varint("a closing code")?,
                 message: reader.string("a closing message", CLOSE_MESSAGE_BYTES_MAX)?,
             },
-            ACK => Self::Ack(reader.varint("an update's number")?),
+            ACK => {
+                let kept = reader.byte("an acknowledgement's flags")? & 1 != 0;
+                Self::Ack { number: reader.varint("an update's number")?, kept }
+            }
             ANSWER => Self::Answer {
                 repair: reader.byte("an answer's flags")? & 1 != 0,
                 first: reader.varint("an update's number")?,
@@ -277,7 +283,8 @@ impl<'a> Frame<'a> {
                 put_string(&mut payload, message);
                 CLOSE
             }
-            Self::Ack(number) => {
+            Self::Ack { number, kept } => {
+                payload.push(u8::from(*kept));
                 put_varint(&mut payload, *number);
                 ACK
             }
@@ -471,7 +478,8 @@ mod tests {
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
-            Frame::Ack(u64::MAX),
+            Frame::Ack { number: u64::MAX, kept: true },
+            Frame::Ack { number: 0, kept: false },
             Frame::Answer {
                 repair: true,
                 first: 1,

@@ -40,7 +40,8 @@ pub enum Event {
         /// The peer's.
         theirs: [u8; 16],
     },
-    /// This replica took over the peer's document, and put back on top what only its own had.
+    /// This replica took over the peer's document, and put back on top what only its own had. Updates kept on disk until now do not
+    /// give the document any more: it has to be saved as a whole.
     Repaired {
         /// Where both had something, and what became of it.
         competed: Vec<exostate::Competed>,

@@ -126,6 +126,7 @@ impl Session {
         }
         let settled = self.phase == Phase::Streaming && !self.missed;
         if level && settled {
+            self.repair.astray = false;
             self.sent.acknowledge(u64::MAX);
             self.acknowledge(self.handed);
         }
@@ -145,10 +146,12 @@ impl Session {
         }
     }
 
-    pub(super) fn on_ack(&mut self, number: u64) {
+    pub(super) fn on_ack(&mut self, number: u64, kept: bool) {
         if let Some(covers) = self.sent.acknowledge(number) {
             self.progress_at = self.now;
-            self.acknowledge(covers);
+            if kept {
+                self.acknowledge(covers);
+            }
         }
     }
 

@@ -317,7 +317,9 @@ impl Session {
             return;
         }
         if let Some(number) = self.received.take_ack() {
-            self.outgoing.push_latest(Latest::Ack, &Frame::Ack(number));
+            // What was refused, or waits, may be forgotten before the sides are level.
+            let kept = !self.repair.astray && !replica.has_pending();
+            self.outgoing.push_latest(Latest::Ack, &Frame::Ack { number, kept });
         }
         self.compare(replica);
         self.show(self.now);

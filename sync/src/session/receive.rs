@@ -104,7 +104,7 @@ impl Session {
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
             Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
             Frame::Digest { version, digest } => self.their_digest = Some((version, digest)),
-            Frame::Ack(number) => self.on_ack(number),
+            Frame::Ack { number, kept } => self.on_ack(number, kept),
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
                 self.progress_at = self.now;

@@ -22,6 +22,8 @@ pub(super) struct Repairing {
     left: u64,
     /// How often the peer's ops contradicted ours.
     conflicts: u32,
+    /// The contents differed, or ops were refused, and the sides have not been level since.
+    pub(super) astray: bool,
     /// Our digest, said and not yet answered, when ops contradicted each other.
     conflict: Option<[u8; 16]>,
 }
@@ -36,6 +38,7 @@ impl Session {
     /// The contents differ although the versions do not, or cannot become equal. One side gives way: the one with the smaller digest.
     pub(super) fn diverged(&mut self, ours: [u8; 16], theirs: [u8; 16], replica: &dyn Replica) {
         self.events.push_back(Event::Diverged { ours, theirs });
+        self.repair.astray = true;
         let (we_cannot, they_cannot) = self.who_cannot();
         if we_cannot && they_cannot {
             return self.fail_repair("neither side can give way");
@@ -131,6 +134,7 @@ impl Session {
 
     /// Our replica says that the peer's ops contradict its own.
     pub(super) fn contradicted(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
+        self.repair.astray = true;
         if self.repair.theirs.is_some() {
             return Ok(());
         }

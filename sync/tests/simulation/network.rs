@@ -108,6 +108,11 @@ impl Line {
         Self { ends, flying: Vec::new(), woken: now }
     }
 
+    /// How often each end took over the other's document.
+    pub(crate) fn repairs(&self) -> [usize; 2] {
+        [self.ends[0].repairs, self.ends[1].repairs]
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.ends.iter().any(|end| end.closed.is_some())
     }

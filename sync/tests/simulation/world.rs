@@ -225,7 +225,15 @@ impl<B: Backend> World<B> {
             let (ends, wire) = &mut self.wires[link];
             match wire {
                 Wire::Up(line) => {
+                    let before = line.repairs();
                     line.work(self.now, self.weather, &mut self.rng);
+                    let repaired = line.repairs();
+                    for (end, node) in [ends.0, ends.1].into_iter().enumerate() {
+                        // The document is another one: what was kept of the old one is not enough.
+                        if repaired[end] > before[end] {
+                            self.nodes[node].save();
+                        }
+                    }
                     self.take_acknowledgements(link);
                 }
                 Wire::Down { until } if *until <= self.now => {
@@ -255,7 +263,7 @@ impl<B: Backend> World<B> {
     fn hang_up(&mut self, link: usize) {
         self.take_acknowledgements(link);
         if let Wire::Up(line) = &self.wires[link].1 {
-            self.repairs += line.ends.iter().map(|end| end.repairs).sum::<usize>();
+            self.repairs += line.repairs().iter().sum::<usize>();
         }
         self.wires[link].1 = Wire::Down { until: self.now + RETRY };
     }
@@ -323,7 +331,7 @@ impl<B: Backend> World<B> {
         self.repairs += self
             .wires
             .iter()
-            .map(|(_, wire)| if let Wire::Up(line) = wire { line.ends.iter().map(|end| end.repairs).sum() } else { 0 })
+            .map(|(_, wire)| if let Wire::Up(line) = wire { line.repairs().iter().sum() } else { 0 })
             .sum::<usize>();
         let first = &self.nodes[0].store;
         for node in &self.nodes {
