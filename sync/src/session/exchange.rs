@@ -197,7 +197,6 @@ impl Session {
     /// Nothing was heard although the two sides differ: something must have been lost.
     pub(super) fn ask_again(&mut self, replica: &dyn Replica) {
         self.exchange(replica);
-        self.repair_again();
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {

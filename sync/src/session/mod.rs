@@ -317,11 +317,12 @@ impl Session {
             return;
         }
         if let Some(number) = self.received.take_ack() {
-            // What was refused, or waits, may be forgotten before the sides are level.
-            let kept = !self.repair.astray && !replica.has_pending();
+            // What was refused, or waits, may be forgotten before the sides are level; what an answer skips is in it.
+            let kept = !self.repair.astray && !self.answer.is_coming() && !replica.has_pending();
             self.outgoing.push_latest(Latest::Ack, &Frame::Ack { number, kept });
         }
         self.compare(replica);
+        self.mind_the_repair();
         self.show(self.now);
     }
 

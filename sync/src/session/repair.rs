@@ -9,6 +9,7 @@ use crate::limits::REPAIRS_MAX;
 use crate::replica::{Repair, Replica};
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Where the mending of a divergence stands.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub(super) struct Repairing {
     /// The numbers of the updates that it comes in, `None` before the answer, and how many are still to come.
     numbers: Option<Range<u64>>,
     left: u64,
+    /// When it was asked for, or a part of it came.
+    progress_at: Duration,
     /// How often the peer's ops contradicted ours.
     conflicts: u32,
     /// The contents differed, or ops were refused, and the sides have not been level since.
@@ -71,13 +74,14 @@ impl Session {
     }
 
     fn ask_for_everything(&mut self) {
+        self.repair.progress_at = self.now;
         let frame = Frame::Version { want_yours: false, repair: true, version: &[] };
         self.outgoing.push_latest(Latest::Version, &frame);
     }
 
-    /// A part of the peer's document may have been lost: it is asked for anew.
-    pub(super) fn repair_again(&mut self) {
-        if self.repair.theirs.is_some() {
+    /// Asks for the peer's document anew if no part of it has come for a while, whatever else comes.
+    pub(super) fn mind_the_repair(&mut self) {
+        if self.repair.theirs.is_some() && self.now >= self.repair.progress_at + self.config.keep_alive {
             self.repair.numbers = None;
             self.ask_for_everything();
         }
@@ -113,6 +117,7 @@ impl Session {
             return Ok(false);
         }
         repair.apply(update).map_err(refused)?;
+        self.repair.progress_at = self.now;
         self.repair.left = self.repair.left.saturating_sub(1);
         self.finish_repair_if_whole(replica);
         Ok(true)
