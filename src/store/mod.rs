@@ -10,6 +10,7 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
@@ -63,6 +64,7 @@ struct Shared<S: State, B: Backend> {
     options: Options,
     /// This store's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
+    lineage: AtomicU64,
 }
 
 impl<S: State, B: Backend> Shared<S, B> {
@@ -178,7 +180,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        Self { shared: Arc::new(Shared { view: ArcSwap::new(view), core, bus: Bus::default(), options, ids }) }
+        Self { shared: Arc::new(Shared { view: ArcSwap::new(view), core, bus: Bus::default(), options, ids, lineage: AtomicU64::new(0) }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Applied, ApplyError, Origin, Store, read_view};
 use crate::document::backend::{Backend, BackendError};
@@ -120,6 +121,19 @@ impl<S: State, B: Backend> Store<S, B> {
             return Ok(Vec::new());
         }
         Repair { store: self.clone(), theirs: reopened }.finish()
+    }
+
+    /// Which of several diverged documents this store follows: 0 as long as it has met no other, see [`Store::follow`].
+    #[must_use]
+    pub fn lineage(&self) -> u64 {
+        self.shared.lineage.load(Ordering::Relaxed)
+    }
+
+    /// Notes that this store's document won over a diverged one, or was taken over from one that did. Where many replicas have come to
+    /// differ and meet in pairs, the one of the lower lineage gives way: as lineages only rise, one document spreads, and none comes
+    /// back that was given up. A lower lineage than the store has changes nothing.
+    pub fn follow(&self, lineage: u64) {
+        self.shared.lineage.fetch_max(lineage, Ordering::Relaxed);
     }
 
     /// A document as its own bytes give it, under a fresh id.

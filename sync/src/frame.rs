@@ -13,14 +13,14 @@
 //! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
 //! 04 Update    number: varint, body: the rest
 //! 05 Fragment  number: varint, total: varint, offset: varint, a part of a body: the rest
-//! 06 Digest    hash of the version, digest: 16 bytes
+//! 06 Digest    hash of the version, claim: 24 bytes
 //! 07 Ping      nothing
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
 //! 0a Ack       flags: u8 (1: what came is kept), number: varint
 //! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
 //!              answerer's: hash
-//! 0c Conflict  digest: 16 bytes
+//! 0c Conflict  claim: 24 bytes
 //! 0d Presence  any number of: participant: varint (0: the sender), clock: varint, state as JSON: string (empty: it has left)
 //! 0e Who       nothing
 //! ```
@@ -108,6 +108,24 @@ pub(crate) struct Between {
     pub(crate) answerer: Hash,
 }
 
+/// What a side has to say for its contents when two differ: the lower one gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    pub(crate) lineage: u64,
+    pub(crate) digest: [u8; 16],
+}
+
+impl Claim {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+        Ok(Self { lineage: u64::from_be_bytes(reader.array("a lineage of 8 bytes")?), digest: reader.array("a digest of 16 bytes")? })
+    }
+
+    fn write(&self, payload: &mut Vec<u8>) {
+        payload.extend(self.lineage.to_be_bytes());
+        payload.extend(self.digest);
+    }
+}
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -151,7 +169,7 @@ pub(crate) enum Frame<'a> {
     },
     Digest {
         version: Hash,
-        digest: [u8; 16],
+        claim: Claim,
     },
     Ping,
     Pong,
@@ -173,7 +191,7 @@ pub(crate) enum Frame<'a> {
         between: Between,
     },
     /// Your ops contradict mine.
-    Conflict([u8; 16]),
+    Conflict(Claim),
     /// Who is present, by what has changed; see [`crate::presence::decode`].
     Presence(&'a [u8]),
     /// Who is there?
@@ -210,7 +228,7 @@ impl<'a> Frame<'a> {
                 offset: reader.varint("a fragment's offset")?,
                 part: reader.rest(),
             },
-            DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), digest: reader.array("a digest of 16 bytes")? },
+            DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), claim: Claim::read(&mut reader)? },
             PING => Self::Ping,
             PONG => Self::Pong,
             CLOSE => Self::Close {
@@ -231,7 +249,7 @@ impl<'a> Frame<'a> {
                     answerer: Hash(reader.array("the answerer's version")?),
                 },
             },
-            CONFLICT => Self::Conflict(reader.array("a digest of 16 bytes")?),
+            CONFLICT => Self::Conflict(Claim::read(&mut reader)?),
             PRESENCE => Self::Presence(reader.rest()),
             WHO => Self::Who,
             _ => Self::Unknown,
@@ -271,9 +289,9 @@ impl<'a> Frame<'a> {
                 put_varint(&mut payload, *offset);
                 return with_header(FRAGMENT, &payload, part);
             }
-            Self::Digest { version, digest } => {
+            Self::Digest { version, claim } => {
                 payload.extend_from_slice(&version.0);
-                payload.extend_from_slice(digest);
+                claim.write(&mut payload);
                 DIGEST
             }
             Self::Ping => PING,
@@ -295,8 +313,8 @@ impl<'a> Frame<'a> {
                 payload.extend_from_slice(&between.answerer.0);
                 ANSWER
             }
-            Self::Conflict(digest) => {
-                payload.extend_from_slice(digest);
+            Self::Conflict(claim) => {
+                claim.write(&mut payload);
                 CONFLICT
             }
             Self::Presence(news) => {
@@ -474,7 +492,7 @@ mod tests {
             Frame::Version { want_yours: false, repair: true, version: b"" },
             Frame::Update { number: 1, body: b"" },
             Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
-            Frame::Digest { version: Hash([1; 16]), digest: [2; 16] },
+            Frame::Digest { version: Hash([1; 16]), claim: Claim { lineage: u64::MAX, digest: [2; 16] } },
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
@@ -487,7 +505,7 @@ mod tests {
                 bytes: 300,
                 between: Between { asker: Hash([5; 16]), answerer: Hash([6; 16]) },
             },
-            Frame::Conflict([4; 16]),
+            Frame::Conflict(Claim { lineage: 3, digest: [4; 16] }),
             Frame::Presence(b"\x01\x02\x00"),
             Frame::Who,
             Frame::Unknown,

@@ -99,6 +99,16 @@ pub trait Replica: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Which of several diverged documents this replica follows; see [`exostate::Store::lineage`].
+    fn lineage(&self) -> u64 {
+        0
+    }
+
+    /// Notes that it follows this one from now on, or a higher one.
+    fn follow(&self, lineage: u64) {
+        let _ = lineage;
+    }
+
     /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing.
     fn forget_pending(&self) {}
 

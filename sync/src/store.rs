@@ -46,6 +46,14 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Ok(competed)
     }
 
+    fn lineage(&self) -> u64 {
+        Store::lineage(self)
+    }
+
+    fn follow(&self, lineage: u64) {
+        Store::follow(self, lineage);
+    }
+
     fn forget_pending(&self) {
         Store::forget_pending(self);
     }

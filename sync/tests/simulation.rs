@@ -82,7 +82,7 @@ fn replicas_are_equal_after_every_storm() {
         };
     }
     let first = setting("EXOSTATE_SIM_FIRST").unwrap_or(0);
-    let seeds = setting("EXOSTATE_SIM_SEEDS").unwrap_or(64);
+    let seeds = setting("EXOSTATE_SIM_SEEDS").unwrap_or(32);
     let time = setting("EXOSTATE_SIM_SECONDS").map(Duration::from_secs);
     let (next, repairs, begun) = (AtomicU64::new(first), AtomicUsize::new(0), Instant::now());
     let failed = std::sync::Mutex::new(None);

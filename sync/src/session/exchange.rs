@@ -1,7 +1,7 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
 
 use super::{CloseReason, Event, Latest, Phase, Role, Session};
-use crate::frame::{Between, Frame, FrameError, Hash, Hello, flag};
+use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
 use crate::replica::Replica;
 
 impl Session {
@@ -201,23 +201,27 @@ impl Session {
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
         if self.our_digest.is_none_or(|(version, _)| version != ours) {
-            let digest = replica.digest();
+            let claim = claim_of(replica);
             // A commit in between would pair a digest with another version's hash; it brings its own `settle`.
             if Hash::of(&replica.version()) != ours {
                 return;
             }
-            self.our_digest = Some((ours, digest));
-            let frame = Frame::Digest { version: ours, digest };
+            self.our_digest = Some((ours, claim));
+            let frame = Frame::Digest { version: ours, claim };
             self.outgoing.push_latest(Latest::Digest, &frame);
         }
-        let (Some((_, digest)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
+        let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
             return;
         };
-        if version == ours && theirs != digest && self.divergence_told != Some(ours) {
+        if version == ours && theirs.digest != claim.digest && self.divergence_told != Some(ours) {
             self.divergence_told = Some(ours);
-            self.diverged(digest, theirs, replica);
+            self.diverged(claim, theirs, replica);
         }
     }
+}
+
+pub(super) fn claim_of(replica: &dyn Replica) -> Claim {
+    Claim { lineage: replica.lineage(), digest: replica.digest() }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]

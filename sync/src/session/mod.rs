@@ -23,7 +23,7 @@ mod showing;
 pub use event::{CloseCode, CloseReason, Event};
 
 use crate::config::Config;
-use crate::frame::{Between, Frame, Hash, Hello, flag};
+use crate::frame::{Between, Claim, Frame, Hash, Hello, flag};
 use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
@@ -95,8 +95,8 @@ pub struct Session {
     answered: Option<Between>,
     /// What an answer would be made from that changes nothing: asked for when the peer had all of ours already.
     asked: Option<Between>,
-    our_digest: Option<(Hash, [u8; 16])>,
-    their_digest: Option<(Hash, [u8; 16])>,
+    our_digest: Option<(Hash, Claim)>,
+    their_digest: Option<(Hash, Claim)>,
     divergence_told: Option<Hash>,
     recent: VecDeque<Hash>,
     assembly: Option<Assembly>,

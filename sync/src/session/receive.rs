@@ -103,7 +103,7 @@ impl Session {
             }
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
             Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
-            Frame::Digest { version, digest } => self.their_digest = Some((version, digest)),
+            Frame::Digest { version, claim } => self.their_digest = Some((version, claim)),
             Frame::Ack { number, kept } => self.on_ack(number, kept),
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
@@ -116,9 +116,9 @@ impl Session {
             }
             Frame::Presence(news) => self.on_presence(news)?,
             Frame::Who => self.on_who(),
-            Frame::Conflict(digest) => {
+            Frame::Conflict(claim) => {
                 self.import(replica)?;
-                self.on_conflict(digest, replica)?;
+                self.on_conflict(claim, replica)?;
             }
             Frame::Hello(_) | Frame::Close { .. } | Frame::Ping | Frame::Pong | Frame::Unknown => {}
         }

@@ -2,9 +2,9 @@
 //! twice, or there is a bug. Both know by the same rule who gives way. That side asks for everything, puts it together beside
 //! its own document, and takes it over, with its own difference on top as new ops ([`exostate::Store::repair`]).
 
-use super::exchange::refused;
+use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
-use crate::frame::{Between, Frame, Hash, flag};
+use crate::frame::{Between, Claim, Frame, Hash, flag};
 use crate::limits::REPAIRS_MAX;
 use crate::replica::{Repair, Replica};
 use std::fmt;
@@ -27,8 +27,10 @@ pub(super) struct Repairing {
     conflicts: u32,
     /// The contents differed, or ops were refused, and the sides have not been level since.
     pub(super) astray: bool,
-    /// Our digest, said and not yet answered, when ops contradicted each other.
-    conflict: Option<[u8; 16]>,
+    /// Our claim, said and not yet answered, when ops contradicted each other.
+    conflict: Option<Claim>,
+    /// What the replica follows when the repair is done.
+    lineage: u64,
 }
 
 impl fmt::Debug for Repairing {
@@ -38,9 +40,9 @@ impl fmt::Debug for Repairing {
 }
 
 impl Session {
-    /// The contents differ although the versions do not, or cannot become equal. One side gives way: the one with the smaller digest.
-    pub(super) fn diverged(&mut self, ours: [u8; 16], theirs: [u8; 16], replica: &dyn Replica) {
-        self.events.push_back(Event::Diverged { ours, theirs });
+    /// The contents differ although the versions do not, or cannot become equal. One side gives way: the one with the smaller claim.
+    pub(super) fn diverged(&mut self, ours: Claim, theirs: Claim, replica: &dyn Replica) {
+        self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
         self.repair.astray = true;
         let (we_cannot, they_cannot) = self.who_cannot();
         if we_cannot && they_cannot {
@@ -48,7 +50,9 @@ impl Session {
         }
         let tie = self.role == Role::Initiator;
         let yields = !we_cannot && (they_cannot || ours < theirs || ours == theirs && tie);
+        let lineage = lineage_after(ours, theirs, yields);
         if !yields {
+            replica.follow(lineage);
             // What waits may stand on ops that the other side is about to give up.
             return replica.forget_pending();
         }
@@ -57,6 +61,7 @@ impl Session {
         }
         let Some(repair) = replica.repair() else { return self.fail_repair("this replica cannot take over another document") };
         self.repair.begun += 1;
+        self.repair.lineage = lineage;
         self.repair.theirs = Some(repair);
         self.repair.numbers = None;
         self.ask_for_everything();
@@ -129,7 +134,10 @@ impl Session {
         }
         let Some(repair) = self.repair.theirs.take() else { return };
         self.events.push_back(match repair.finish() {
-            Ok(competed) => Event::Repaired { competed },
+            Ok(competed) => {
+                replica.follow(self.repair.lineage);
+                Event::Repaired { competed }
+            }
             Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
         });
         // The ops before it are not those that the digests told of.
@@ -153,18 +161,29 @@ impl Session {
             let message = format!("its ops contradict those of this replica, also after {REPAIRS_MAX} repairs");
             return Err(CloseReason::Refused { message });
         }
-        let ours = replica.digest();
+        let ours = claim_of(replica);
         self.repair.conflict = Some(ours);
         self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
         Ok(())
     }
 
     /// The peer's replica says so. Each side says its digest once, so both judge by the same two.
-    pub(super) fn on_conflict(&mut self, theirs: [u8; 16], replica: &dyn Replica) -> Result<(), CloseReason> {
+    pub(super) fn on_conflict(&mut self, theirs: Claim, replica: &dyn Replica) -> Result<(), CloseReason> {
         self.contradicted(replica)?;
         if let Some(ours) = self.repair.conflict.take() {
             self.diverged(ours, theirs, replica);
         }
         Ok(())
     }
+}
+
+/// What both sides follow when one has given way: the lineage of the other, if it is higher, and otherwise one that is.
+fn lineage_after(ours: Claim, theirs: Claim, yields: bool) -> u64 {
+    let (winner, loser) = if yields { (theirs, ours) } else { (ours, theirs) };
+    if winner.lineage > loser.lineage {
+        return winner.lineage;
+    }
+    // By chance, so that two pairs who settle this at the same time do not both come to the same one.
+    let chance = winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1)
 }

@@ -328,11 +328,8 @@ impl<B: Backend> World<B> {
 
     fn check(&mut self) {
         (0..self.wires.len()).for_each(|link| self.take_acknowledgements(link));
-        self.repairs += self
-            .wires
-            .iter()
-            .map(|(_, wire)| if let Wire::Up(line) = wire { line.repairs().iter().sum() } else { 0 })
-            .sum::<usize>();
+        self.repairs +=
+            self.wires.iter().map(|(_, wire)| if let Wire::Up(line) = wire { line.repairs().iter().sum() } else { 0 }).sum::<usize>();
         let first = &self.nodes[0].store;
         for node in &self.nodes {
             let store = &node.store;

@@ -196,7 +196,8 @@ impl Yrs {
         self.unplaced_bytes = 0;
         for update in std::mem::take(&mut self.unplaced) {
             let mut summary = Summary { places: Some(std::mem::take(&mut self.places)), ..Summary::default() };
-            let walked = yrs_update::walk(&update, &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX), &mut summary);
+            let walked =
+                yrs_update::walk(&update, &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX), &mut summary);
             self.places = summary.places.take().unwrap_or_default();
             walked?;
         }

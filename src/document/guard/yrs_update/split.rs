@@ -20,7 +20,8 @@ pub struct Part {
 /// Each part stands behind the last element of the one before it, as yrs itself would say it.
 pub fn split(block: &[u8], client: u64, clock: u32, bytes_max: usize, limits: &Limits) -> Result<Vec<Part>, GuardError> {
     let mut visitor = ();
-    let mut walk = Walk { reader: Reader::new(block, 0), limits, visitor: &mut visitor, origins: [None; 2], blocks: 0, values: 0, types: 0 };
+    let mut walk =
+        Walk { reader: Reader::new(block, 0), limits, visitor: &mut visitor, origins: [None; 2], blocks: 0, values: 0, types: 0 };
     let info = walk.reader.byte()?;
     if !matches!(info & KIND, STRING | ANY) || info & HAS_PARENT_SUB != 0 {
         return Ok(Vec::new());
