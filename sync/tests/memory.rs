@@ -64,14 +64,14 @@ fn divergence_reaches_the_application() {
         left.apply(&Mock::new(7).add(b"one")).expect("fits");
         right.apply(&Mock::new(7).add(b"other")).expect("fits");
         let (peer, other) = pair(&left, &right, &Config::default());
-        let mut status = peer.status();
-        let diverged = |status: &Status| matches!(status, Status::Diverged { .. } | Status::Unrepaired { .. });
-        status.wait_for(diverged).await.expect("told");
         // One of the two would have to take over the other's document, and this kind of replica cannot.
+        let unrepaired = |status: &Status| matches!(status, Status::Unrepaired { .. });
+        let (mut ours, mut theirs) = (peer.status(), other.status());
         let told = tokio::select! {
-            told = peer.live() => told,
-            told = other.live() => told,
+            told = ours.wait_for(unrepaired) => told.is_ok().then_some(&peer),
+            told = theirs.wait_for(unrepaired) => told.is_ok().then_some(&other),
         };
+        let told = told.expect("told").live().await;
         assert!(matches!(told, Err(LiveError::Unrepaired { .. })), "{told:?}");
     });
 }
