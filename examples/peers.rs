@@ -36,7 +36,7 @@ async fn main() -> Result<()> {
         ["--over", transport] => conduct(transport).await,
         ["host", transport] => host(transport).await,
         ["guest", ticket] => guest(ticket).await,
-        _ => bail!("run it without arguments, or with --over quic, websocket or websocket-tls"),
+        _ => bail!("run it without arguments, or with --over quic, websocket, websocket-tls or webtransport"),
     }
 }
 
@@ -120,6 +120,7 @@ async fn host(transport: &str) -> Result<()> {
         "quic" => server.quic(addr),
         "websocket" => server.websocket(addr),
         "websocket-tls" => server.websocket_tls(addr),
+        "webtransport" => server.webtransport(addr),
         other => bail!("no transport {other}"),
     };
     let server = server.bind().await?;

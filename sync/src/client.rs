@@ -215,7 +215,8 @@ async fn reuse(link: &Weak<Link>) -> Option<Joined> {
 }
 
 async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {
-    let not_built = |feature| Err(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
+    #[allow(unused_variables, reason = "with every transport built in there is none to name")]
+    let not_built = |feature| Err::<Link, _>(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
     match ticket.scheme() {
         #[cfg(feature = "quic")]
         Scheme::Quic => crate::transport::quic::connect(ticket, config).await.map(Link::Quic),
@@ -225,6 +226,9 @@ async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectErro
         Scheme::WebSocket | Scheme::WebSocketTls => crate::transport::websocket::connect(ticket, config).await.map(Link::WebSocket),
         #[cfg(not(feature = "websocket"))]
         Scheme::WebSocket | Scheme::WebSocketTls => not_built("websocket"),
+        #[cfg(feature = "webtransport")]
+        Scheme::WebTransport => crate::transport::webtransport::connect(ticket, config).await.map(Link::WebTransport),
+        #[cfg(not(feature = "webtransport"))]
         Scheme::WebTransport => not_built("webtransport"),
     }
 }

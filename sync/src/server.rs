@@ -138,6 +138,14 @@ impl Server {
         &self.identity
     }
 
+    /// SHA-256 of the certificate that it shows to WebTransport clients now, and of the one that it will show next: what a browser's
+    /// `serverCertificateHashes` takes. Good for six days at least, then they should be asked for again. Nothing where it does not listen for that.
+    #[cfg(feature = "webtransport")]
+    pub fn certificate_hashes(&self) -> Vec<crate::ticket::Fingerprint> {
+        let rotations = self.listeners.iter().filter_map(|listener| listener.rotation.as_ref());
+        rotations.flat_map(|rotation| rotation.hashes()).collect()
+    }
+
     /// A ticket for one of its documents, over what it was told first to listen for. A server that listens on every address names the
     /// loopback one: see [`Ticket::with_host`].
     ///
@@ -189,6 +197,10 @@ impl Server {
         #[cfg(feature = "quic")]
         for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
             // The last packets may have to be sent again; then the address is free.
+            endpoint.wait_idle().await;
+        }
+        #[cfg(feature = "webtransport")]
+        for endpoint in self.listeners.iter().filter_map(|listener| listener.sessions.as_ref()) {
             endpoint.wait_idle().await;
         }
     }

@@ -1,6 +1,6 @@
 //! What holds over every transport: the same tests run over each of them, on loopback. Nothing is decided by time; the one time-out
 //! only ends a test that hangs.
-#![cfg(all(feature = "quic", feature = "websocket"))]
+#![cfg(all(feature = "quic", feature = "websocket", feature = "webtransport"))]
 
 mod support;
 
@@ -53,6 +53,7 @@ impl Net {
             Over::Network(Scheme::Quic) => builder.quic(loopback()).bind().await,
             Over::Network(Scheme::WebSocket) => builder.websocket(loopback()).bind().await,
             Over::Network(Scheme::WebSocketTls) => builder.websocket_tls(loopback()).bind().await,
+            Over::Network(Scheme::WebTransport) => builder.webtransport(loopback()).bind().await,
             Over::Network(scheme) => panic!("no server for {scheme}"),
         };
         let server = server.expect("a server");
@@ -244,6 +245,9 @@ macro_rules! conformance {
         mod websocket { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocket))); })* }
         mod websocket_tls {
             $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocketTls))); })*
+        }
+        mod webtransport {
+            $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebTransport))); })*
         }
     };
 }

@@ -49,15 +49,27 @@ pub struct ServerBuilder {
     identity: Option<Identity>,
 }
 
+#[cfg(feature = "webtransport")]
+type WebTransportEndpoint = Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
+
 /// One address.
-#[derive(Debug)]
 pub(super) struct Listener {
     pub(super) scheme: Scheme,
     pub(super) addr: SocketAddr,
     pub(super) fingerprint: Option<Fingerprint>,
     pub(super) accepting: JoinHandle<()>,
+    #[cfg(feature = "webtransport")]
+    pub(super) rotation: Option<Arc<crate::transport::rotation::Rotation>>,
+    #[cfg(feature = "webtransport")]
+    pub(super) sessions: Option<WebTransportEndpoint>,
     #[cfg(feature = "quic")]
     pub(super) endpoint: Option<quinn::Endpoint>,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listener").field("scheme", &self.scheme).field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl ServerBuilder {
@@ -99,6 +111,13 @@ impl ServerBuilder {
     #[cfg(feature = "websocket")]
     pub fn websocket_tls(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebSocketTls, addr)
+    }
+
+    /// Listens for WebTransport on a UDP address, for browsers too. It shows certificates of its own that are valid for days, as browsers
+    /// demand ([`Server::certificate_hashes`]), signed by the identity, by which tickets know the server.
+    #[cfg(feature = "webtransport")]
+    pub fn webtransport(self, addr: SocketAddr) -> Self {
+        self.listen(Scheme::WebTransport, addr)
     }
 
     /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a document's name as its room. It takes
@@ -151,7 +170,27 @@ impl Server {
                 let endpoint = quinn::Endpoint::server(tls, addr).map_err(bind)?;
                 let addr = endpoint.local_addr().map_err(bind)?;
                 let accepting = tokio::spawn(accept_quic(endpoint.clone(), shared));
-                Ok(Listener { scheme, addr, fingerprint: Some(self.identity.fingerprint()), accepting, endpoint: Some(endpoint) })
+                Ok(Listener {
+                    scheme,
+                    addr,
+                    fingerprint: Some(self.identity.fingerprint()),
+                    accepting,
+                    #[cfg(feature = "webtransport")]
+                    rotation: None,
+                    #[cfg(feature = "webtransport")]
+                    sessions: None,
+                    endpoint: Some(endpoint),
+                })
+            }
+            #[cfg(feature = "webtransport")]
+            Scheme::WebTransport => {
+                let rotation = Arc::new(crate::transport::rotation::Rotation::new(&self.identity)?);
+                let listening = crate::transport::webtransport::listen(addr, Arc::clone(&rotation), &shared.config);
+                let endpoint = Arc::new(listening.map_err(ServerError::Crypto)?.start().map_err(bind)?);
+                let addr = endpoint.local_addr().map_err(bind)?;
+                let accepting = tokio::spawn(accept_webtransport(Arc::clone(&endpoint), shared));
+                let fingerprint = Some(self.identity.fingerprint());
+                Ok(Listener { scheme, addr, fingerprint, accepting, rotation: Some(rotation), sessions: Some(endpoint), endpoint: None })
             }
             #[cfg(feature = "websocket")]
             Scheme::WebSocket | Scheme::WebSocketTls => {
@@ -168,10 +207,15 @@ impl Server {
                     addr,
                     fingerprint: identity.map(Identity::fingerprint),
                     accepting,
+                    #[cfg(feature = "webtransport")]
+                    rotation: None,
+                    #[cfg(feature = "webtransport")]
+                    sessions: None,
                     #[cfg(feature = "quic")]
                     endpoint: None,
                 })
             }
+            #[cfg(not(all(feature = "quic", feature = "websocket", feature = "webtransport")))]
             _ => Err(bind(std::io::ErrorKind::Unsupported.into())),
         }
     }
@@ -197,6 +241,30 @@ async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
             if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
                 let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
                 tokio::spawn(super::serve(quic, shared, place));
+            }
+        });
+    }
+}
+
+#[cfg(feature = "webtransport")]
+async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let incoming = endpoint.accept().await;
+        while handshakes.try_join_next().is_some() {}
+        if handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !incoming.remote_address_validated() {
+            incoming.retry();
+            continue;
+        }
+        let Some(place) = shared.place() else {
+            incoming.refuse();
+            continue;
+        };
+        let shared = Arc::clone(&shared);
+        handshakes.spawn(async move {
+            let accepting = crate::transport::webtransport::WebTransport::accepted(incoming, shared.config.frame_bytes_max);
+            if let Ok(Ok(session)) = timeout(HELLO_TIMEOUT, accepting).await {
+                tokio::spawn(super::serve(session, shared, place));
             }
         });
     }

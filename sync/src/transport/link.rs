@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::quic::{Quic, QuicSink, QuicSource};
 #[cfg(feature = "websocket")]
 use super::websocket::{ChannelSink, ChannelSource, WebSocket};
+#[cfg(feature = "webtransport")]
+use super::webtransport::WebTransport;
 
 /// A connection to a server. It ends with the last of what was opened on it.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) enum Link {
     Quic(Quic),
     #[cfg(feature = "websocket")]
     WebSocket(WebSocket),
+    #[cfg(feature = "webtransport")]
+    WebTransport(WebTransport),
     /// Without transports there is no connection.
     #[allow(dead_code, reason = "named where there is no other")]
     None(std::convert::Infallible),
@@ -37,6 +41,8 @@ enum Sink {
     Quic(QuicSink),
     #[cfg(feature = "websocket")]
     WebSocket(ChannelSink),
+    #[cfg(feature = "webtransport")]
+    WebTransport(QuicSink<wtransport::SendStream>),
     #[allow(dead_code, reason = "named where there is no other")]
     None(std::convert::Infallible),
 }
@@ -47,6 +53,8 @@ enum Source {
     Quic(QuicSource),
     #[cfg(feature = "websocket")]
     WebSocket(ChannelSource),
+    #[cfg(feature = "webtransport")]
+    WebTransport(QuicSource<wtransport::RecvStream>),
     #[allow(dead_code, reason = "named where there is no other")]
     None(std::convert::Infallible),
 }
@@ -74,6 +82,11 @@ impl Link {
                 let (sink, source) = socket.open().await?.split();
                 (Sink::WebSocket(sink), Source::WebSocket(source))
             }
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(session) => {
+                let (sink, source) = session.open().await?.split();
+                (Sink::WebTransport(sink), Source::WebTransport(source))
+            }
             Self::None(never) => match *never {},
         };
         Ok(Joined { sink, source, link: Arc::clone(self) })
@@ -85,6 +98,8 @@ impl Link {
             Self::Quic(quic) => quic.close().await,
             #[cfg(feature = "websocket")]
             Self::WebSocket(socket) => socket.close().await,
+            #[cfg(feature = "webtransport")]
+            Self::WebTransport(session) => session.close().await,
             Self::None(never) => match never {},
         }
     }
@@ -106,6 +121,8 @@ impl FrameSink for JoinedSink {
             Sink::Quic(sink) => sink.send(frame).await,
             #[cfg(feature = "websocket")]
             Sink::WebSocket(sink) => sink.send(frame).await,
+            #[cfg(feature = "webtransport")]
+            Sink::WebTransport(sink) => sink.send(frame).await,
             Sink::None(never) => match *never {},
         }
     }
@@ -116,6 +133,8 @@ impl FrameSink for JoinedSink {
             Sink::Quic(sink) => sink.finish().await,
             #[cfg(feature = "websocket")]
             Sink::WebSocket(sink) => sink.finish().await,
+            #[cfg(feature = "webtransport")]
+            Sink::WebTransport(sink) => sink.finish().await,
             Sink::None(never) => match *never {},
         };
         // The last one closes the door.
@@ -133,6 +152,8 @@ impl FrameSource for JoinedSource {
             Source::Quic(source) => source.recv().await,
             #[cfg(feature = "websocket")]
             Source::WebSocket(source) => source.recv().await,
+            #[cfg(feature = "webtransport")]
+            Source::WebTransport(source) => source.recv().await,
             Source::None(never) => match *never {},
         }
     }

@@ -8,10 +8,14 @@ pub(crate) mod identity;
 pub(crate) mod link;
 #[cfg(feature = "quic")]
 pub(crate) mod quic;
+#[cfg(feature = "webtransport")]
+pub(crate) mod rotation;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
+#[cfg(feature = "webtransport")]
+pub(crate) mod webtransport;
 
 use crate::frame::FrameError;
 use std::error::Error;

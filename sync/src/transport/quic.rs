@@ -28,19 +28,19 @@ pub(crate) struct Quic {
     frame_bytes_max: usize,
 }
 
-/// One document's stream.
+/// One document's stream, by itself or within a WebTransport session.
 #[derive(Debug)]
-pub(crate) struct QuicStream {
-    sink: QuicSink,
-    source: QuicSource,
+pub(crate) struct QuicStream<S = SendStream, R = RecvStream> {
+    pub(super) sink: QuicSink<S>,
+    pub(super) source: QuicSource<R>,
 }
 
 #[derive(Debug)]
-pub(crate) struct QuicSink(SendStream);
+pub(crate) struct QuicSink<S = SendStream>(pub(super) S);
 
 #[derive(Debug)]
-pub(crate) struct QuicSource {
-    recv: RecvStream,
+pub(crate) struct QuicSource<R = RecvStream> {
+    recv: R,
     buffer: Vec<u8>,
     /// How much of the buffer was given out.
     taken: usize,
@@ -53,8 +53,35 @@ impl Quic {
     }
 
     fn stream(&self, (send, recv): (SendStream, RecvStream)) -> QuicStream {
-        let source = QuicSource { recv, buffer: Vec::new(), taken: 0, frame_bytes_max: self.frame_bytes_max };
-        QuicStream { sink: QuicSink(send), source }
+        QuicStream { sink: QuicSink(send), source: QuicSource::new(recv, self.frame_bytes_max) }
+    }
+}
+
+/// What sends on a QUIC stream.
+pub(crate) trait Sends: Send + 'static {
+    fn stream(&mut self) -> &mut SendStream;
+}
+
+/// What receives on one.
+pub(crate) trait Receives: Send + 'static {
+    fn stream(&mut self) -> &mut RecvStream;
+}
+
+impl Sends for SendStream {
+    fn stream(&mut self) -> &mut SendStream {
+        self
+    }
+}
+
+impl Receives for RecvStream {
+    fn stream(&mut self) -> &mut RecvStream {
+        self
+    }
+}
+
+impl<R> QuicSource<R> {
+    pub(super) fn new(recv: R, frame_bytes_max: usize) -> Self {
+        Self { recv, buffer: Vec::new(), taken: 0, frame_bytes_max }
     }
 }
 
@@ -77,31 +104,31 @@ impl Connection for Quic {
     }
 }
 
-impl Transport for QuicStream {
-    type Sink = QuicSink;
-    type Source = QuicSource;
+impl<S: Sends, R: Receives> Transport for QuicStream<S, R> {
+    type Sink = QuicSink<S>;
+    type Source = QuicSource<R>;
 
-    fn split(self) -> (QuicSink, QuicSource) {
+    fn split(self) -> (QuicSink<S>, QuicSource<R>) {
         (self.sink, self.source)
     }
 }
 
-impl FrameSink for QuicSink {
+impl<S: Sends> FrameSink for QuicSink<S> {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
-        self.0.write_all(&frame).await.map_err(TransportError::lost)
+        self.0.stream().write_all(&frame).await.map_err(TransportError::lost)
     }
 
     async fn finish(&mut self) -> Result<(), TransportError> {
-        let finished = self.0.finish().map_err(TransportError::lost);
+        let finished = self.0.stream().finish().map_err(TransportError::lost);
         if finished.is_ok() {
             // Resolves when the peer has everything, or is gone, or wants no more: all the same here.
-            let _ = self.0.stopped().await;
+            let _ = self.0.stream().stopped().await;
         }
         finished
     }
 }
 
-impl FrameSource for QuicSource {
+impl<R: Receives> FrameSource for QuicSource<R> {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         loop {
             let rest = self.buffer.get(self.taken..).unwrap_or(&[]);
@@ -112,7 +139,7 @@ impl FrameSource for QuicSource {
             }
             // Once a chunk, not once a frame: small frames come by the thousand in one chunk.
             self.buffer.drain(..std::mem::take(&mut self.taken));
-            match self.recv.read_chunk(FRAGMENT_BYTES, true).await {
+            match self.recv.stream().read_chunk(FRAGMENT_BYTES, true).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
                 Ok(None) if self.buffer.is_empty() => return Ok(None),
                 Ok(None) => return Err(TransportError::lost("it ended within a frame")),
@@ -157,7 +184,7 @@ pub(crate) fn server_config(identity: &Identity, config: &Config) -> Result<Serv
     Ok(server)
 }
 
-fn transport_config(config: &Config) -> Result<TransportConfig, BoxError> {
+pub(super) fn transport_config(config: &Config) -> Result<TransportConfig, BoxError> {
     let mut transport = TransportConfig::default();
     transport
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))

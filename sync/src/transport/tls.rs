@@ -2,6 +2,7 @@
 
 use super::identity::{Identity, SERVER_NAME};
 use crate::ticket::{Fingerprint, Ticket};
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
@@ -46,7 +47,19 @@ pub(crate) fn server_config(identity: &Identity, alpn: &[u8]) -> Result<ServerCo
     Ok(tls)
 }
 
-/// Trusts the one certificate whose fingerprint is in the ticket. That the server holds its key is still proved by the handshake.
+/// The same, with certificates that are valid for days only.
+#[cfg(feature = "webtransport")]
+pub(crate) fn rotating_server_config(rotation: Arc<super::rotation::Rotation>, alpn: &[u8]) -> Result<ServerConfig, BoxError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let mut tls = builder.with_no_client_auth().with_cert_resolver(rotation);
+    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.max_early_data_size = 0;
+    Ok(tls)
+}
+
+/// Trusts the one certificate whose fingerprint is in the ticket, and those that it has signed. That the server holds the key is still
+/// proved by the handshake.
 #[derive(Debug)]
 struct Pinned {
     expected: Fingerprint,
@@ -58,11 +71,19 @@ impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(issuer) = intermediates.iter().find(|issuer| Fingerprint::of(issuer) == self.expected) {
+            let mut roots = RootCertStore::empty();
+            roots.add(issuer.clone().into_owned())?;
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider)).build();
+            let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+            let name = ServerName::try_from(SERVER_NAME).map_err(|error| rustls::Error::General(error.to_string()))?;
+            return verifier.verify_server_cert(end_entity, &[], &name, ocsp_response, now);
+        }
         let theirs = *self.seen.get_or_init(|| Fingerprint::of(end_entity));
         if theirs == self.expected {
             return Ok(ServerCertVerified::assertion());

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
-const SCHEMES: [Scheme; 3] = [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls];
+const SCHEMES: [Scheme; 4] = [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls, Scheme::WebTransport];
 
 fn copy(identity: &Identity) -> Identity {
     Identity::from_der(identity.certificate_der().to_vec(), identity.key_der().to_vec())
@@ -26,6 +26,7 @@ async fn try_serve(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identi
         Scheme::Quic => builder.quic(addr).bind().await,
         Scheme::WebSocket => builder.websocket(addr).bind().await,
         Scheme::WebSocketTls => builder.websocket_tls(addr).bind().await,
+        Scheme::WebTransport => builder.webtransport(addr).bind().await,
         scheme => panic!("no server for {scheme}"),
     }
 }
@@ -221,11 +222,31 @@ fn another_certificate_is_refused() {
             let ConnectError::WrongFingerprint { ticket: expected, theirs } = error else {
                 panic!("{error:?}");
             };
-            assert_eq!((expected, theirs), (other, server.identity().fingerprint()));
+            // To WebTransport clients it shows certificates that last for days, and says itself which.
+            let shown = if scheme == Scheme::WebTransport { server.certificate_hashes() } else { vec![server.identity().fingerprint()] };
+            assert!(expected == other && theirs == shown[0], "{theirs:?} is not of {shown:?}");
             // It is no use to try again.
             let peer = eager().join(Mock::new(1), ticket).expect("a ticket");
             assert!(peer.closed().await.to_string().contains("fingerprint"));
         }
+    });
+}
+
+/// A browser takes the hashes of certificates, of which it is shown the first. A ticket may have such a hash too.
+#[test]
+fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
+    test(async {
+        let (left, right) = (Mock::new(1), Mock::new(2));
+        right.add(b"op");
+        let server = serve(Scheme::WebTransport, &right).await;
+        let port = server.local_addr(Scheme::WebTransport).expect("it listens").port();
+        let hashes = server.certificate_hashes();
+        assert!(hashes.len() == 2 && hashes[0] != hashes[1] && !hashes.contains(&server.identity().fingerprint()));
+        let ticket = |hash| Ticket::new(Scheme::WebTransport, "127.0.0.1", port, "roadmap", Some(hash)).expect("valid");
+        let _peer = Peer::connect(left.clone(), ticket(hashes[0])).await.expect("connected");
+        holds(&left, 1).await;
+        let error = Peer::connect(Mock::new(3), ticket(hashes[1])).await.expect_err("not shown yet");
+        assert!(matches!(error, ConnectError::WrongFingerprint { .. }), "{error:?}");
     });
 }
 
@@ -252,8 +273,9 @@ fn what_is_wrong_with_a_ticket_is_said() {
             assert_eq!(error.to_string(), "the server has no document named `raodmap`");
             let error = server.ticket("raodmap").expect_err("unknown");
             assert_eq!(error.to_string(), "no document named `raodmap`");
-            let error = server.ticket_over(Scheme::WebTransport, "roadmap").expect_err("it does not");
-            assert_eq!(error.to_string(), "the server does not listen for `https://`");
+            let another = if scheme == Scheme::Quic { Scheme::WebTransport } else { Scheme::Quic };
+            let error = server.ticket_over(another, "roadmap").expect_err("it does not");
+            assert_eq!(error.to_string(), format!("the server does not listen for `{another}://`"));
         }
         let error = Peer::connect(Mock::new(1), "exo://host").await.expect_err("no ticket");
         assert!(matches!(error, ConnectError::Ticket(_)));

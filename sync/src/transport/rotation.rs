@@ -1,0 +1,123 @@
+//! Certificates as browsers demand them of a WebTransport server that they know by a hash: an ECDSA key, at most two weeks valid. So
+//! there is always a new one, signed by the server's identity, and browsers are told the hash of the next one too
+//! (<https://www.w3.org/TR/webtransport/#custom-certificate-requirements>).
+#![allow(clippy::disallowed_methods, reason = "certificates are valid by the wall clock")]
+
+use super::identity::{Identity, IdentityError, SERVER_NAME};
+use crate::ticket::Fingerprint;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Clocks of clients may be behind by so much.
+const SKEW: Duration = DAY;
+/// How long one is shown, before the next is.
+const SHOWN: Duration = Duration::from_secs(6 * 24 * 60 * 60);
+/// How long it is valid from then on, for those who know its hash, and servers that were asleep.
+const VALID: Duration = Duration::from_secs(13 * 24 * 60 * 60);
+
+/// The certificate that is shown, and the one after it.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    issuer: Issuer<'static, KeyPair>,
+    identity: CertificateDer<'static>,
+    shown: Mutex<[Short; 2]>,
+}
+
+/// A certificate, shown from a time on.
+#[derive(Clone, Debug)]
+struct Short {
+    key: Arc<CertifiedKey>,
+    fingerprint: Fingerprint,
+    from: SystemTime,
+}
+
+impl Rotation {
+    pub(crate) fn new(identity: &Identity) -> Result<Self, IdentityError> {
+        Self::at(identity, SystemTime::now())
+    }
+
+    fn at(identity: &Identity, now: SystemTime) -> Result<Self, IdentityError> {
+        let key = KeyPair::try_from(identity.key_der()).map_err(wrap)?;
+        let issuer = Issuer::new(CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(wrap)?, key);
+        let identity = CertificateDer::from(identity.certificate_der().to_vec());
+        let shown = Mutex::new([short(&issuer, &identity, now)?, short(&issuer, &identity, now + SHOWN)?]);
+        Ok(Self { issuer, identity, shown })
+    }
+
+    /// The hashes of the certificate that is shown now, and of the next one.
+    pub(crate) fn hashes(&self) -> [Fingerprint; 2] {
+        self.turned(SystemTime::now()).map(|short| short.fingerprint)
+    }
+
+    /// The two, after the next one has taken its place if it is time for that.
+    fn turned(&self, now: SystemTime) -> [Short; 2] {
+        // A panic elsewhere cannot leave them half changed.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= shown[1].from {
+            // After a long sleep the next one is over too.
+            let asleep = now >= shown[1].from + SHOWN;
+            let first = if asleep { short(&self.issuer, &self.identity, now).ok() } else { Some(shown[1].clone()) };
+            let second = first.as_ref().and_then(|first| short(&self.issuer, &self.identity, first.from + SHOWN).ok());
+            // One that cannot be made now can be made at the next connection.
+            if let (Some(first), Some(second)) = (first, second) {
+                *shown = [first, second];
+            }
+        }
+        shown.clone()
+    }
+}
+
+impl ResolvesServerCert for Rotation {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let [now, _] = self.turned(SystemTime::now());
+        Some(now.key)
+    }
+}
+
+/// A new key with a certificate for it that is shown from this time on.
+fn short(issuer: &Issuer<'static, KeyPair>, identity: &CertificateDer<'static>, from: SystemTime) -> Result<Short, IdentityError> {
+    let key = KeyPair::generate().map_err(wrap)?;
+    let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(wrap)?;
+    (params.not_before, params.not_after) = ((from - SKEW).into(), (from + VALID).into());
+    let certificate = params.signed_by(&key, issuer).map_err(wrap)?.der().clone();
+    let fingerprint = Fingerprint::of(&certificate);
+    let secret = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let signing = rustls::crypto::ring::sign::any_supported_type(&secret).map_err(|error| IdentityError::Certificate(error.into()))?;
+    let key = Arc::new(CertifiedKey::new(vec![certificate, identity.clone()], signing));
+    Ok(Short { key, fingerprint, from })
+}
+
+fn wrap(error: rcgen::Error) -> IdentityError {
+    IdentityError::Certificate(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_one_comes_when_it_was_announced() {
+        let now = SystemTime::now();
+        let rotation = Rotation::at(&Identity::generate().expect("a key"), now).expect("certificates");
+        let at = |time| rotation.turned(time).map(|short| short.fingerprint);
+        let [first, second] = at(now);
+        assert_eq!(at(now + SHOWN - DAY), [first, second]);
+        let [now_second, third] = at(now + SHOWN);
+        assert!(now_second == second && third != second && third != first);
+        // A server that slept shows one that is valid.
+        let [late, _] = rotation.turned(now + 10 * SHOWN);
+        assert!(late.fingerprint != third && late.from == now + 10 * SHOWN);
+    }
+
+    #[test]
+    fn none_is_valid_for_more_than_two_weeks() {
+        assert!(SKEW + VALID <= 14 * DAY);
+        // Whoever asks for the hashes right before the next one is shown has more than a week to use them.
+        assert!(2 * SHOWN < VALID);
+    }
+}

@@ -1,0 +1,149 @@
+//! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream a document, with the frames of QUIC.
+
+use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, transport_config};
+use super::rotation::Rotation;
+use super::{Connection, TransportError, tls};
+use crate::client::{ConnectError, resolve};
+use crate::config::Config;
+use crate::limits::INCOMING_MAX;
+use crate::ticket::Ticket;
+use quinn::VarInt;
+use std::error::Error;
+use std::future::{Future, ready};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use wtransport::config::{DnsLookupFuture, DnsResolver};
+use wtransport::endpoint::endpoint_side;
+use wtransport::endpoint::{IncomingSession, SessionRequest};
+use wtransport::{ClientConfig, Endpoint, RecvStream, SendStream, ServerConfig};
+
+/// HTTP/3 in TLS.
+const ALPN: &[u8] = b"h3";
+/// HTTP/3's own streams: control, and two for QPACK; with room for reserved ones.
+const CONTROL_STREAMS_MAX: u32 = 8;
+/// Bytes of datagrams that wait. None is expected beyond what HTTP/3 itself sends.
+const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Stream = QuicStream<SendStream, RecvStream>;
+
+impl Sends for SendStream {
+    fn stream(&mut self) -> &mut quinn::SendStream {
+        self.quic_stream_mut()
+    }
+}
+
+impl Receives for RecvStream {
+    fn stream(&mut self) -> &mut quinn::RecvStream {
+        self.quic_stream_mut()
+    }
+}
+
+/// A session with one peer.
+#[derive(Clone)]
+pub(crate) struct WebTransport {
+    connection: Arc<wtransport::Connection>,
+    /// A client's own, which ends with the connection.
+    endpoint: Option<Arc<Endpoint<endpoint_side::Client>>>,
+    frame_bytes_max: usize,
+}
+
+impl std::fmt::Debug for WebTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebTransport").field("peer", &self.connection.remote_address()).finish_non_exhaustive()
+    }
+}
+
+impl WebTransport {
+    /// Does the handshake of a session that a client asked for.
+    pub(crate) async fn accepted(incoming: IncomingSession, frame_bytes_max: usize) -> Result<Self, wtransport::error::ConnectionError> {
+        let request: SessionRequest = incoming.await?;
+        let connection = Arc::new(request.accept().await?);
+        Ok(Self { connection, endpoint: None, frame_bytes_max })
+    }
+
+    fn stream(&self, (send, recv): (SendStream, RecvStream)) -> Stream {
+        QuicStream { sink: QuicSink(send), source: QuicSource::new(recv, self.frame_bytes_max) }
+    }
+}
+
+impl Connection for WebTransport {
+    type Transport = Stream;
+
+    async fn open(&self) -> Result<Stream, TransportError> {
+        let opening = self.connection.open_bi().await.map_err(TransportError::lost)?;
+        opening.await.map(|streams| self.stream(streams)).map_err(TransportError::lost)
+    }
+
+    async fn accept(&self) -> Option<Stream> {
+        self.connection.accept_bi().await.ok().map(|streams| self.stream(streams))
+    }
+
+    async fn close(self) {
+        self.connection.close(wtransport::VarInt::from_u32(0), b"done");
+        if let Some(endpoint) = self.endpoint {
+            endpoint.wait_idle().await;
+        }
+    }
+}
+
+/// Listens on a UDP address.
+pub(crate) fn listen(addr: SocketAddr, rotation: Arc<Rotation>, config: &Config) -> Result<Listening, BoxError> {
+    let mut transport = transport_config(config)?;
+    for_http(&mut transport);
+    let tls = tls::rotating_server_config(rotation, ALPN)?;
+    let mut server = ServerConfig::builder().with_bind_address(addr).with_custom_tls_and_transport(tls, transport).build();
+    server.quic_config_mut().max_incoming(INCOMING_MAX);
+    Ok(Listening(server))
+}
+
+/// A server's configuration, before it has an address.
+pub(crate) struct Listening(ServerConfig);
+
+impl Listening {
+    pub(crate) fn start(self) -> std::io::Result<Endpoint<endpoint_side::Server>> {
+        Endpoint::server(self.0)
+    }
+}
+
+/// Opens a session.
+pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<WebTransport, ConnectError> {
+    let address = resolve(ticket).await?;
+    let local: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let seen = Arc::new(OnceLock::new());
+    let tls = tls::client_config(ticket, Arc::clone(&seen), ALPN).map_err(ConnectError::Crypto)?;
+    let mut transport = transport_config(config).map_err(ConnectError::Crypto)?;
+    for_http(&mut transport);
+    // The client opens documents' streams; a server has no reason to.
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    let builder = ClientConfig::builder().with_bind_address(local).with_custom_tls_and_transport(tls, transport);
+    let endpoint = Endpoint::client(builder.dns_resolver(Known(address)).build()).map_err(ConnectError::Socket)?;
+    let host = if ticket.host().contains(':') { format!("[{}]", ticket.host()) } else { ticket.host().to_owned() };
+    let connecting = endpoint.connect(format!("https://{host}:{}/", ticket.port())).await;
+    let connection = Arc::new(connecting.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?);
+    Ok(WebTransport { connection, endpoint: Some(Arc::new(endpoint)), frame_bytes_max: config.frame_bytes_max })
+}
+
+/// Lets HTTP/3 have its streams. A session's own request takes one more than the documents do.
+fn for_http(transport: &mut quinn::TransportConfig) {
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(crate::limits::STREAMS_MAX + 1))
+        .max_concurrent_uni_streams(VarInt::from_u32(CONTROL_STREAMS_MAX))
+        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX));
+}
+
+/// The address that was found already.
+#[derive(Debug)]
+struct Known(SocketAddr);
+
+impl DnsResolver for Known {
+    fn resolve(&self, _host: &str) -> Pin<Box<dyn DnsLookupFuture>> {
+        let found: std::io::Result<Option<SocketAddr>> = Ok(Some(self.0));
+        let found: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(ready(found));
+        Box::pin(found)
+    }
+}
