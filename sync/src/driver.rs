@@ -1,7 +1,7 @@
 //! Drives a session over a connection: the only place where it meets a clock and tasks.
 //!
-//! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose calls into the replica run on
-//! the blocking pool. Everything between them is bounded.
+//! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose calls into the replica run
+//! where they may block. Everything between them is bounded.
 
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
 
@@ -13,10 +13,13 @@ use crate::presence::Participants;
 use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Role, Session};
 use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// A frame, or how the connection ended, and its share of the memory for frames.
@@ -173,7 +176,7 @@ impl Driver {
         first: Option<Vec<u8>>,
         wires: &mut Wires,
     ) -> Option<Session> {
-        let mut session = spawn_blocking(begin).await.ok()?;
+        let mut session = aside(begin).await?;
         let mut step = Step::default();
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
         loop {
@@ -196,11 +199,11 @@ impl Driver {
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
             let replica = Arc::clone(&self.replica);
-            let done = spawn_blocking(move || {
+            session = aside(move || {
                 work(&mut session, step, now, replica.as_ref());
                 session
-            });
-            session = done.await.ok()?;
+            })
+            .await?;
         }
         self.report(&mut session);
         Some(session)
@@ -299,6 +302,33 @@ impl Driver {
         }
         self.closed.take().unwrap_or(CloseReason::Local)
     }
+}
+
+/// How many steps are being worked off by threads of runtimes.
+static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
+
+struct Turn(usize);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        IN_PLACE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs what may block where nobody else is held up. `None`: it panicked.
+///
+/// A thread of the blocking pool has to wake up first, which takes longer than most steps do. So one of a runtime of several threads goes on
+/// with it and leaves its other tasks to another, unless enough do so already: then there is work for all, and whoever waits for a turn
+/// finds more to work off in one go.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let runtime = Handle::current();
+    if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+        let turn = Turn(IN_PLACE.fetch_add(1, Ordering::Relaxed));
+        if turn.0 < runtime.metrics().num_workers() {
+            return block_in_place(|| catch_unwind(AssertUnwindSafe(work)).ok());
+        }
+    }
+    spawn_blocking(work).await.ok()
 }
 
 fn work(session: &mut Session, step: Step, now: Duration, replica: &dyn Replica) {
