@@ -85,6 +85,18 @@ impl Replica for Room {
         self.replica.repair()
     }
 
+    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+        self.replica.verify()
+    }
+
+    fn lineage(&self) -> u64 {
+        self.replica.lineage()
+    }
+
+    fn follow(&self, lineage: u64) {
+        self.replica.follow(lineage);
+    }
+
     fn forget_pending(&self) {
         self.replica.forget_pending();
     }
@@ -115,5 +127,26 @@ impl IntoReplica for Room {
 impl IntoReplica for &Room {
     fn into_replica(self) -> Arc<dyn Replica> {
         Arc::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+    struct Page {
+        number: i64,
+    }
+
+    #[test]
+    fn a_room_follows_the_lineage_of_its_store() -> Result<(), Refusal> {
+        let store = exostate::Store::<Page>::new();
+        let room = Room::new(&store);
+        store.follow(3);
+        assert_eq!(room.lineage(), 3);
+        room.follow(5);
+        assert_eq!(store.lineage(), 5);
+        room.verify().map(drop)
     }
 }
