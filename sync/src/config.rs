@@ -2,8 +2,8 @@
 
 use crate::frame::flag;
 use crate::limits::{
-    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX,
-    RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
+    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE,
+    QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
 };
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ pub struct Config {
     pub(crate) yields: bool,
     pub(crate) reconnect: Option<(Duration, Duration)>,
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
 }
 
 impl Default for Config {
@@ -81,6 +82,7 @@ impl Default for Config {
             yields: true,
             reconnect: Some((RECONNECT_LEAST, RECONNECT_MOST)),
             connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
         }
     }
 }
@@ -151,6 +153,14 @@ impl Config {
     pub fn connections_max(self, connections_max: usize) -> Result<Self, ConfigError> {
         at_least("a server's connections", connections_max, 1)?;
         Ok(Self { connections_max, ..self })
+    }
+
+    /// How many connections a server has at most with one address (an IPv4 address, or a network of 64 bits of IPv6), and how many new
+    /// ones from it in a minute; further ones are refused. Default: 1,024. Connections over WebSocket without encryption are not counted
+    /// so, as they come by a proxy, which has to count them itself.
+    pub fn connections_per_address_max(self, connections_per_address_max: usize) -> Result<Self, ConfigError> {
+        at_least("an address's connections", connections_per_address_max, 1)?;
+        Ok(Self { connections_per_address_max, ..self })
     }
 
     /// What the `Hello` says of it.

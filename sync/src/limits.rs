@@ -59,6 +59,8 @@ pub(crate) const RECONNECT_LEAST: Duration = Duration::from_millis(250);
 pub(crate) const RECONNECT_MOST: Duration = Duration::from_secs(30);
 /// Connections that a server has at most, default.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
+/// Connections that a server has at most with one address, and new ones from it in a minute, default.
+pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1024;
 /// What a server may take to answer a connection attempt.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connecting peer has to say which document it wants.

@@ -16,13 +16,15 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 mod listen;
+mod places;
 
 pub use listen::{ServerBuilder, ServerError};
+use places::{Place, Places};
 
 /// A document that cannot be served or named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +90,7 @@ struct Shared {
     config: Config,
     /// Says when all should end, and why. Whoever listens has not ended yet.
     stop: watch::Sender<Option<CloseReason>>,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// Serves documents until it is [shut down](Self::shutdown), or dropped, which does the same without waiting.
@@ -219,24 +221,26 @@ impl Drop for Server {
 
 impl Shared {
     fn new(documents: Documents, config: Config) -> Arc<Self> {
-        let connections = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { documents, config, stop: watch::Sender::new(None), connections })
+        let places = Places::new(config.connections_max, config.connections_per_address_max);
+        Arc::new(Self { documents, config, stop: watch::Sender::new(None), places })
     }
 
-    /// A place for one more connection, if there is one.
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.connections).try_acquire_owned().ok()
+    /// A place for one more connection from this address, if there is one.
+    #[cfg(feature = "tls")]
+    #[allow(clippy::disallowed_methods, reason = "who accepts connections reads the clock, so that the places need none")]
+    fn place_from(&self, from: SocketAddr, proved: bool) -> Option<Place> {
+        self.places.take_from(from.ip(), proved, std::time::Instant::now())
     }
 
     fn serve<C: Connection>(self: &Arc<Self>, connection: C) {
-        if let Some(place) = self.place() {
+        if let Some(place) = self.places.take() {
             tokio::spawn(serve(connection, Arc::clone(self), place));
         }
     }
 }
 
 /// Serves what a peer opens on its connection. One that opens nothing for a while is closed.
-async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place) {
     let mut stop = shared.stop.subscribe();
     let mut streams = JoinSet::new();
     loop {

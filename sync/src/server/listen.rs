@@ -1,6 +1,6 @@
 //! Where a server listens.
 
-use super::{Documents, Server, Shared};
+use super::{Documents, Place, Server, Shared};
 use crate::config::Config;
 use crate::limits::HELLO_TIMEOUT;
 use crate::replica::Replica;
@@ -11,7 +11,6 @@ use crate::transport::identity::{Identity, IdentityError};
 use crate::transport::websocket::Accepted;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -201,7 +200,7 @@ impl Server {
                 let acceptor = acceptor.map_err(ServerError::Crypto)?;
                 let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
                 let addr = tcp.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept_tcp(tcp, acceptor, shared));
+                let accepting = tokio::spawn(accept_tcp(tcp, acceptor, identity.is_some(), shared));
                 Ok(Listener {
                     scheme,
                     addr,
@@ -226,14 +225,17 @@ async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
         while handshakes.try_join_next().is_some() {}
+        let proved = incoming.remote_address_validated();
         // Under load an address has to prove itself before it costs anything.
-        if handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !incoming.remote_address_validated() {
-            // An error gives the attempt back, which is refused by dropping it.
-            let _ = incoming.retry();
-            continue;
-        }
-        let Some(place) = shared.place() else {
-            incoming.refuse();
+        let busy = handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
+        let place = if busy { None } else { shared.place_from(incoming.remote_address(), proved) };
+        let Some(place) = place else {
+            if proved {
+                incoming.refuse();
+            } else {
+                // An error gives the attempt back, which is refused by dropping it.
+                let _ = incoming.retry();
+            }
             continue;
         };
         let shared = Arc::clone(&shared);
@@ -252,12 +254,15 @@ async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>
     loop {
         let incoming = endpoint.accept().await;
         while handshakes.try_join_next().is_some() {}
-        if handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !incoming.remote_address_validated() {
-            incoming.retry();
-            continue;
-        }
-        let Some(place) = shared.place() else {
-            incoming.refuse();
+        let proved = incoming.remote_address_validated();
+        let busy = handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
+        let place = if busy { None } else { shared.place_from(incoming.remote_address(), proved) };
+        let Some(place) = place else {
+            if proved {
+                incoming.refuse()
+            } else {
+                incoming.retry()
+            }
             continue;
         };
         let shared = Arc::clone(&shared);
@@ -271,7 +276,7 @@ async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>
 }
 
 #[cfg(feature = "websocket")]
-async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: OwnedSemaphorePermit) {
+async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: Place) {
     let stop = shared.stop.subscribe();
     if let Some(room) = shared.documents.0.get(&document) {
         crate::yjs::converse(socket, room, shared.config.clone(), stop).await;
@@ -279,17 +284,19 @@ async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared
 }
 
 #[cfg(feature = "websocket")]
-async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, shared: Arc<Shared>) {
+async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, encrypted: bool, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
     loop {
         let accepted = tcp.accept().await;
         while handshakes.try_join_next().is_some() {}
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             // Out of file descriptors, as a rule: it passes.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let Some(place) = shared.place() else { continue };
+        // Without encryption it stands behind a proxy, and all come from the same address.
+        let place = if encrypted { shared.place_from(from, true) } else { shared.places.take() };
+        let Some(place) = place else { continue };
         let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         handshakes.spawn(async move {
             match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {

@@ -1,0 +1,162 @@
+//! How many connections a server takes: in all, from one address at a time, and from one address in a minute.
+//!
+//! New ones in a minute are counted by the generic cell rate algorithm (ITU-T I.371), which keeps one moment for each address.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Within it an address may come anew as often as it may be connected at once.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses remembered that have no connection, only a recent past.
+const REMEMBERED_MAX: usize = 65_536;
+
+/// The places of a server.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    each_max: usize,
+    sources: Mutex<BTreeMap<IpAddr, Source>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    open: usize,
+    /// When it would be back at nothing if it came no more.
+    settled_at: Instant,
+}
+
+/// A place, free again once this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _one: OwnedSemaphorePermit,
+    source: Option<(Arc<Places>, IpAddr)>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((places, source)) = self.source.take() {
+            places.leave(source);
+        }
+    }
+}
+
+impl Places {
+    pub(super) fn new(connections_max: usize, each_max: usize) -> Arc<Self> {
+        let all = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { all, each_max, sources: Mutex::default() })
+    }
+
+    /// A place for a connection that comes from nowhere in particular.
+    pub(super) fn take(&self) -> Option<Place> {
+        Some(Place { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, source: None })
+    }
+
+    /// A place for one from this address. One that has not `proved` that it is there gets at most half of what the address may have, so
+    /// that those who only write an address on their packets cannot lock out who is really there.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(super) fn take_from(self: &Arc<Self>, from: IpAddr, proved: bool, now: Instant) -> Option<Place> {
+        let source = network(from);
+        let mut place = self.take()?;
+        let part = if proved { 1 } else { 2 };
+        let most = (self.each_max / part).max(1);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.len() >= self.all.available_permits().saturating_add(REMEMBERED_MAX) {
+            sources.retain(|_, source| source.open > 0);
+        }
+        let known = sources.entry(source).or_insert(Source { open: 0, settled_at: now });
+        let step = WINDOW / u32::try_from(self.each_max).unwrap_or(u32::MAX);
+        let settled_at = known.settled_at.max(now) + step;
+        if known.open >= most || settled_at.duration_since(now) > (WINDOW / part as u32).max(step) {
+            return None;
+        }
+        (known.open, known.settled_at) = (known.open + 1, settled_at);
+        place.source = Some((Arc::clone(self), source));
+        Some(place)
+    }
+
+    fn leave(&self, source: IpAddr) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sources.get_mut(&source) {
+            known.open -= 1;
+        }
+    }
+}
+
+/// What belongs to one customer as a rule: an IPv4 address, or 64 bits of an IPv6 one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+
+    #[allow(clippy::disallowed_methods, reason = "some moment, from which all others are counted")]
+    fn some_moment() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn an_address_has_so_many_and_leaves_the_rest_to_others() {
+        let (places, now) = (Places::new(100, 4), some_moment());
+        let held: Vec<_> = (0..10).filter_map(|_| places.take_from(ONE, true, now)).collect();
+        assert_eq!(held.len(), 4);
+        assert!(places.take_from(OTHER, true, now).is_some());
+        drop(held);
+        assert!(places.take_from(ONE, true, now).is_none(), "it came four times in this minute");
+        assert!(places.take_from(ONE, true, now + WINDOW / 4).is_some(), "a quarter of the minute is one more");
+        assert!(places.take_from(ONE, true, now + WINDOW / 4).is_none());
+    }
+
+    #[test]
+    fn all_together_have_so_many() {
+        let (places, now) = (Places::new(3, 2), some_moment());
+        let held: Vec<_> = [ONE, ONE, OTHER, OTHER].iter().filter_map(|from| places.take_from(*from, true, now)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(places.take().is_none());
+        drop(held);
+        assert!(places.take().is_some());
+    }
+
+    #[test]
+    fn packets_with_a_false_address_lock_nobody_out() {
+        let (places, now) = (Places::new(100, 4), some_moment());
+        let false_ones: Vec<_> = (0..10).filter_map(|_| places.take_from(ONE, false, now)).collect();
+        assert_eq!(false_ones.len(), 2);
+        assert!(places.take_from(ONE, true, now).is_some());
+        let (one, now) = (Places::new(100, 1), now);
+        assert!(one.take_from(ONE, false, now).is_some(), "a limit of one is one, proved or not");
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one() {
+        let (places, now) = (Places::new(100, 1), some_moment());
+        let address = |last: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(last)));
+        let _held = places.take_from(address(1), true, now).expect("a place");
+        assert!(places.take_from(address(u64::MAX), true, now).is_none());
+        let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
+        let _held = places.take_from(ONE, true, now).expect("a place");
+        assert!(places.take_from(mapped.into(), true, now).is_none(), "the same address, as IPv6 writes it");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (places, now) = (Places::new(10, 2), some_moment());
+        let _held = places.take_from(ONE, true, now).expect("a place");
+        for address in 0..200_000_u32 {
+            drop(places.take_from(IpAddr::V4(address.into()), true, now));
+        }
+        let sources = places.sources.lock().expect("the sources");
+        assert!(sources.len() <= REMEMBERED_MAX + 10 && sources[&ONE].open == 1);
+    }
+}
