@@ -12,6 +12,7 @@ use crate::peer::Status;
 use crate::presence::Participants;
 use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Role, Session};
+use crate::transport::datagrams::Datagrams;
 use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -121,19 +122,27 @@ struct Driver {
 }
 
 /// Runs a conversation to its end.
-pub(crate) async fn drive<T: Transport>(start: Start, transport: T) -> Ended {
+pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended {
     let Start { config, role, document, replica, participants, reports, outbox, stop, first } = start;
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
+    let datagrams = transport.datagrams();
+    let channel = datagrams.as_ref().map(Datagrams::channel);
     let (sink, source) = transport.split();
     let (frames, writer) = spawn_writer(sink);
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
-    let mut wires = Wires { frames, received, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
+    let mut wires = Wires { frames, received, datagrams, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
     let mut driver = Driver { replica, reports, epoch: Instant::now(), before, lived: false, closed: None };
     let here = Arc::clone(&driver.replica);
-    let begin = move || Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
+    let begin = move || {
+        let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
+        match channel {
+            Some(channel) => session.with_datagrams(channel),
+            None => session,
+        }
+    };
     let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
     let reason = match ended {
@@ -149,6 +158,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, transport: T) -> Ended {
 struct Wires {
     frames: mpsc::Sender<Vec<u8>>,
     received: mpsc::Receiver<Received>,
+    datagrams: Option<Datagrams>,
     outbox: Arc<Outbox>,
     presence: watch::Receiver<u64>,
     stop: Stop,
@@ -157,11 +167,30 @@ struct Wires {
 }
 
 impl Wires {
+    fn send_datagrams(&self, session: &mut Session) {
+        let Some(datagrams) = &self.datagrams else { return };
+        while let Some(datagram) = session.poll_datagram() {
+            datagrams.sender().send(datagram);
+        }
+    }
+
     /// Why to end it now, if it is time.
     fn may_stop(&self, session: &Session) -> Option<CloseReason> {
         let flushed = || session.is_flushed() && self.outbox.is_empty();
         self.stopping.as_ref().filter(|(_, end)| Instant::now() >= *end || flushed()).map(|(reason, _)| reason.clone())
     }
+}
+
+/// The next datagrams, where there are any.
+async fn next_datagrams(datagrams: &mut Option<Datagrams>) -> Vec<Vec<u8>> {
+    let mut next = Vec::new();
+    if let Some(wire) = datagrams.as_mut() {
+        if wire.recv_many(&mut next, BATCH_FRAMES_MAX).await > 0 {
+            return next;
+        }
+        *datagrams = None;
+    }
+    std::future::pending().await
 }
 
 impl Driver {
@@ -181,6 +210,7 @@ impl Driver {
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
         loop {
             session = self.run(session, step).await?;
+            wires.send_datagrams(&mut session);
             if let Some(reason) = wires.may_stop(&session) {
                 session.shut(reason);
                 self.report(&mut session);
@@ -240,8 +270,12 @@ impl Driver {
                     self.lose(session, "it brings no more frames");
                 }
             }
+            datagrams = next_datagrams(&mut wires.datagrams) => {
+                let now = self.now();
+                datagrams.iter().for_each(|datagram| session.handle_datagram(now, datagram));
+            }
             // Ends only with the participants, which this side holds.
-            Ok(()) = wires.presence.changed() => {}
+            Ok(()) = wires.presence.changed(), if session.awaits_news() => {}
             () = wires.outbox.filled(), if session.wants_updates() => {}
             () = sleep_until(wake) => {}
         }

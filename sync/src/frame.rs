@@ -23,6 +23,7 @@
 //! 0c Conflict  claim: 24 bytes
 //! 0d Presence  any number of: participant: varint (0: the sender), clock: varint, state as JSON: string (empty: it has left)
 //! 0e Who       nothing
+//! 0f Datagrams channel: varint
 //! ```
 //!
 //! What they mean, and what is in a body, is in `docs/protocol.md`.
@@ -50,6 +51,7 @@ const ANSWER: u8 = 11;
 const CONFLICT: u8 = 12;
 const PRESENCE: u8 = 13;
 const WHO: u8 = 14;
+const DATAGRAMS: u8 = 15;
 
 /// Flags of a `Hello`. Unknown ones are ignored.
 pub(crate) mod flag {
@@ -196,6 +198,10 @@ pub(crate) enum Frame<'a> {
     Presence(&'a [u8]),
     /// Who is there?
     Who,
+    /// Presence may come in datagrams that begin with this number.
+    Datagrams {
+        channel: u64,
+    },
     Unknown,
 }
 
@@ -252,6 +258,7 @@ impl<'a> Frame<'a> {
             CONFLICT => Self::Conflict(Claim::read(&mut reader)?),
             PRESENCE => Self::Presence(reader.rest()),
             WHO => Self::Who,
+            DATAGRAMS => Self::Datagrams { channel: reader.varint("a channel")? },
             _ => Self::Unknown,
         })
     }
@@ -322,6 +329,10 @@ impl<'a> Frame<'a> {
                 PRESENCE
             }
             Self::Who => WHO,
+            Self::Datagrams { channel } => {
+                put_varint(&mut payload, *channel);
+                DATAGRAMS
+            }
             // A type that no version defines: the receiver skips it.
             Self::Unknown => u8::MAX,
         };

@@ -55,6 +55,7 @@ pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, Up
 pub use server::{DocumentError, Documents, Server, ServerBuilder, ServerError};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};
+pub use transport::datagrams::{DatagramSender, Datagrams};
 pub use transport::memory::{Memory, MemoryConnection, MemorySink, MemorySource, memory_connections, memory_pair};
 pub use transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
 

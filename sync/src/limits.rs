@@ -78,9 +78,19 @@ pub(crate) const DEPARTED_MAX: usize = 1024;
 /// Bytes of one participant's state, as JSON.
 pub(crate) const STATE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of states in one frame, or one state.
-pub(crate) const PRESENCE_BYTES: usize = 16 * 1024;
-/// How often a peer is told of changed states at most.
+pub(crate) const PRESENCE_BYTES: usize = 64 * 1024;
+/// Bytes of a datagram, its number included: what QUIC's smallest packet of 1,200 bytes has room for, within a WebTransport session too.
+pub(crate) const DATAGRAM_BYTES: usize = 1_100;
+/// Datagrams, and bytes of them, that wait on their way to a document.
+#[cfg(feature = "quic")]
+pub(crate) const DATAGRAMS_WAITING_MAX: usize = 128;
+#[cfg(feature = "quic")]
+pub(crate) const DATAGRAMS_WAITING_BYTES_MAX: usize = 256 * 1024;
+/// How long a change of a state lasts at least before it is told again by the reliable way; at most twice as long.
+pub(crate) const PRESENCE_LASTS: Duration = Duration::from_millis(500);
+/// How often a peer is told of changed states at most, and how seldom it gets where there are more of them than can be told.
 pub(crate) const PRESENCE_INTERVAL: Duration = Duration::from_millis(30);
+pub(crate) const PRESENCE_INTERVAL_MAX: Duration = Duration::from_secs(2);
 /// How often a participant says that it is still there, and after how long without it counts as gone: as in y-protocols.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) const ABSENT_AFTER: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use crate::presence::{Presence, Room};
 use crate::replica::IntoReplica;
 use crate::session::{CloseCode, CloseReason, Role};
 use crate::ticket::{Scheme, Ticket, TicketError, check_document};
+use crate::transport::datagrams::Datagrams;
 #[cfg(feature = "tls")]
 use crate::transport::identity::Identity;
 use crate::transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
@@ -261,8 +262,9 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place)
 }
 
 /// Learns which document a transport is about, and serves it.
-async fn converse<T: Transport>(transport: T, shared: Arc<Shared>) {
+async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>) {
     let mut stop = shared.stop.subscribe();
+    let datagrams = transport.datagrams();
     let (mut sink, mut source) = transport.split();
     let first = tokio::select! {
         biased;
@@ -290,18 +292,26 @@ async fn converse<T: Transport>(transport: T, shared: Arc<Shared>) {
     let outbox = Listening::to(room, &config);
     let (replica, reports) = (Arc::new(room.clone()), Reports::new());
     let start = Start { config, role: Role::Responder, document, replica, participants, reports, outbox, stop, first: Some(first) };
-    drive(start, Halves(sink, source)).await;
+    drive(start, Halves { sink, source, datagrams }).await;
 }
 
 /// A transport that was taken apart, together again.
-struct Halves<W, R>(W, R);
+struct Halves<W, R> {
+    sink: W,
+    source: R,
+    datagrams: Option<Datagrams>,
+}
 
 impl<W: FrameSink, R: FrameSource> Transport for Halves<W, R> {
     type Sink = W;
     type Source = R;
 
+    fn datagrams(&mut self) -> Option<Datagrams> {
+        self.datagrams.take()
+    }
+
     fn split(self) -> (W, R) {
-        (self.0, self.1)
+        (self.sink, self.source)
     }
 }
 

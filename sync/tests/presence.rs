@@ -4,13 +4,16 @@ mod support;
 
 use exostate::State as _;
 use exostate_sync::{
-    Config, Connection, Documents, Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, memory_connections,
-    memory_pair,
+    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, Memory, MemorySink, MemorySource,
+    Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections, memory_pair,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{Mock, framed};
+use tokio::sync::mpsc;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -23,6 +26,7 @@ struct End {
     session: Session,
     room: Room,
     presences: usize,
+    datagrams: usize,
 }
 
 /// Two sessions and the frames between them.
@@ -35,12 +39,19 @@ impl Line {
         let end = |room: &Room, role| {
             let session = Session::new(Config::default(), role, "d", room, now);
             let participants = room.participants().expect("a room has some");
-            End { session: session.with_participants(participants), room: room.clone(), presences: 0 }
+            End { session: session.with_participants(participants), room: room.clone(), presences: 0, datagrams: 0 }
         };
         Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
     }
 
-    /// Moves what there is to move, but for frames that are lost.
+    /// The same over a connection that has datagrams.
+    fn with_datagrams(caller: &Room, called: &Room, now: Duration) -> Self {
+        let Self { ends: [caller, called] } = Self::new(caller, called, now);
+        let with = |end: End, channel| End { session: end.session.with_datagrams(channel), ..end };
+        Self { ends: [with(caller, 5), with(called, 7)] }
+    }
+
+    /// Moves what there is to move, but for frames and datagrams that are lost.
     fn run(&mut self, now: Duration, mut lost: impl FnMut() -> bool) {
         loop {
             let mut moved = false;
@@ -54,6 +65,17 @@ impl Line {
                     let to = &mut self.ends[1 - from];
                     if !lost() {
                         to.session.handle_bytes(now, &frame, &to.room);
+                    }
+                    moved = true;
+                }
+                // Each begins with the number that the other end has named; the last comes first, and twice.
+                let datagrams: Vec<_> = std::iter::from_fn(|| self.ends[from].session.poll_datagram()).collect();
+                self.ends[from].datagrams += datagrams.len();
+                for datagram in datagrams.iter().rev().flat_map(|datagram| [datagram; 2]) {
+                    assert!(datagram.len() <= 1_100 && datagram[0] == [7, 5][from]);
+                    let to = &mut self.ends[1 - from];
+                    if !lost() {
+                        to.session.handle_datagram(now, &datagram[1..]);
                     }
                     moved = true;
                 }
@@ -89,6 +111,73 @@ fn what_one_shows_the_other_sees_and_the_newest_counts() {
     mine.leave();
     line.run(TICK * 20, || false);
     assert!(shown(&right).is_empty());
+}
+
+#[test]
+fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
+    line.run(Duration::ZERO, || false);
+    let mine: Presence<u32> = left.presence();
+    for value in 0..100 {
+        mine.set(&value).expect("short");
+        // In time: who comes late is told less often.
+        (0..10).for_each(|part| line.run(TICK * value + TICK / 10 * part, || false));
+        assert_eq!(shown(&right), [(1, value)].into());
+    }
+    assert_eq!((line.ends[0].presences, line.ends[0].datagrams), (0, 100), "nothing lasted, so nothing went the reliable way");
+    mine.set(&100).expect("short");
+    let end = &mut line.ends[0];
+    let now = TICK * 100;
+    end.session.handle_timeout(now, &end.room);
+    end.session.settle(&end.room);
+    assert!(end.session.poll_datagram().is_some(), "and gone");
+    for tick in 0..=10 {
+        line.run(now + TICK * tick, || false);
+    }
+    assert_eq!(shown(&right), [(1, 100)].into());
+    assert_eq!(line.ends[0].presences, 1);
+    // All is told: nothing wakes anybody before the next sign of life.
+    let due = line.ends[0].session.poll_timeout().expect("it goes on");
+    assert!(due > now + TICK * 20, "{due:?}");
+}
+
+#[test]
+fn what_fits_no_datagram_goes_the_reliable_way() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
+    line.run(Duration::ZERO, || false);
+    left.presence().set(&"x".repeat(2_000)).expect("not too long");
+    line.run(TICK, || false);
+    assert_eq!((line.ends[0].presences, line.ends[0].datagrams), (1, 0));
+    assert_eq!(right.presence::<String>().others().len(), 1);
+    // Many that fit make several datagrams.
+    let hall = room(3);
+    let guests: Vec<_> = (10..110).map(room).collect();
+    let mut doors: Vec<_> = guests.iter().map(|guest| Line::new(guest, &hall, TICK)).collect();
+    for (guest, door) in guests.iter().zip(&mut doors) {
+        guest.presence().set(&7_u32).expect("short");
+        door.run(TICK, || false);
+    }
+    let mut line = Line::with_datagrams(&hall, &right, TICK);
+    line.run(TICK, || false);
+    line.run(TICK * 2, || false);
+    assert_eq!(right.presence::<u32>().others().len(), 100);
+}
+
+#[test]
+fn a_malformed_datagram_ends_it_with_the_place() {
+    let (left, right) = (room(1), room(2));
+    let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
+    // Before the greeting nobody can have sent one: it counts for nothing.
+    line.ends[1].session.handle_datagram(Duration::ZERO, b"\x05");
+    line.run(TICK, || false);
+    assert!(!line.is_closed());
+    let session = &mut line.ends[1].session;
+    while session.poll_event().is_some() {}
+    session.handle_datagram(TICK, b"\x05\x01\x04nu");
+    let closed = session.poll_event();
+    assert!(matches!(&closed, Some(Event::Closed { reason: CloseReason::Protocol(FrameError::Malformed { at: 3, .. }) })), "{closed:?}");
 }
 
 #[test]
@@ -216,13 +305,18 @@ proptest! {
     /// Five replicas, connected in rounds and in lines, whose connections break and lose frames: two heartbeats after the last fault
     /// everyone sees just those who are there, as they are.
     #[test]
-    fn all_see_the_same_in_the_end(steps in steps(), wired in prop::collection::btree_set((0usize..5, 0usize..5), 0..4)) {
+    fn all_see_the_same_in_the_end(
+        steps in steps(),
+        wired in prop::collection::btree_set((0usize..5, 0usize..5), 0..4),
+        with_datagrams in any::<bool>(),
+    ) {
+        let line = if with_datagrams { Line::with_datagrams } else { Line::new };
         let rooms: Vec<Room> = (1..=5).map(room).collect();
         let mut wires: BTreeSet<(usize, usize)> = (0..4).map(|node| (node, node + 1)).collect();
         wires.extend(wired.into_iter().filter(|(a, b)| a < b));
         let wires: Vec<_> = wires.into_iter().collect();
         let mut now = Duration::ZERO;
-        let mut lines: Vec<_> = wires.iter().map(|(a, b)| Line::new(&rooms[*a], &rooms[*b], now)).collect();
+        let mut lines: Vec<_> = wires.iter().map(|(a, b)| line(&rooms[*a], &rooms[*b], now)).collect();
         let mut truth: BTreeMap<u64, u32> = BTreeMap::new();
         let (mut losing, mut chance) = (false, fastrand::Rng::with_seed(7));
         for step in steps {
@@ -235,18 +329,18 @@ proptest! {
                     rooms[node].presence::<u32>().leave();
                     truth.remove(&(node as u64 + 1));
                 }
-                Step::Cut(line) => {
-                    let line = line % wires.len();
-                    let (a, b) = wires[line];
-                    lines[line] = Line::new(&rooms[a], &rooms[b], now);
+                Step::Cut(cut) => {
+                    let cut = cut % wires.len();
+                    let (a, b) = wires[cut];
+                    lines[cut] = line(&rooms[a], &rooms[b], now);
                 }
                 Step::Pass(ticks) => {
                     for _ in 0..ticks {
                         now += TICK;
-                        for (line, (a, b)) in lines.iter_mut().zip(&wires) {
-                            line.run(now, || losing && chance.bool());
-                            if line.is_closed() {
-                                *line = Line::new(&rooms[*a], &rooms[*b], now);
+                        for (between, (a, b)) in lines.iter_mut().zip(&wires) {
+                            between.run(now, || losing && chance.bool());
+                            if between.is_closed() {
+                                *between = line(&rooms[*a], &rooms[*b], now);
                             }
                         }
                     }
@@ -256,11 +350,11 @@ proptest! {
         }
         for _ in 0..620 {
             now += TICK;
-            for (line, (a, b)) in lines.iter_mut().zip(&wires) {
-                line.run(now, || false);
+            for (between, (a, b)) in lines.iter_mut().zip(&wires) {
+                between.run(now, || false);
                 // Stalled, after so much loss: a peer connects again.
-                if line.is_closed() {
-                    *line = Line::new(&rooms[*a], &rooms[*b], now);
+                if between.is_closed() {
+                    *between = line(&rooms[*a], &rooms[*b], now);
                 }
             }
         }
@@ -310,6 +404,62 @@ fn changes_are_told_one_by_one_through_a_server() {
         let left = changes.next().await.expect("told");
         assert_eq!((left.id, left.state), (1, None));
         assert_eq!(bob.others().len(), 1);
+    });
+}
+
+/// A connection in memory with datagrams of its own, of which every second is lost.
+struct WithDatagrams {
+    memory: Memory,
+    datagrams: Option<Datagrams>,
+}
+
+struct Lossy {
+    to: mpsc::Sender<Vec<u8>>,
+    sent: Arc<AtomicUsize>,
+}
+
+impl DatagramSender for Lossy {
+    fn send(&self, datagram: Vec<u8>) {
+        if self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            // Its number takes one byte here. Full or gone: lost.
+            let _ = self.to.try_send(datagram[1..].to_vec());
+        }
+    }
+}
+
+impl Transport for WithDatagrams {
+    type Sink = MemorySink;
+    type Source = MemorySource;
+
+    fn datagrams(&mut self) -> Option<Datagrams> {
+        self.datagrams.take()
+    }
+
+    fn split(self) -> (MemorySink, MemorySource) {
+        self.memory.split()
+    }
+}
+
+#[test]
+fn peers_send_datagrams_where_the_transport_has_them() {
+    test(async {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let (here, there) = memory_pair(8);
+        let ((to_there, from_here), (to_here, from_there)) = (mpsc::channel(8), mpsc::channel(8));
+        let over = |memory, to, received| {
+            let datagrams = Datagrams::new(1, Arc::new(Lossy { to, sent: Arc::clone(&sent) }), received);
+            WithDatagrams { memory, datagrams: Some(datagrams) }
+        };
+        let peer = Peer::over(Mock::new(1), "d", over(here, to_there, from_there), Role::Initiator, Config::default());
+        let other = Peer::over(Mock::new(2), "d", over(there, to_here, from_here), Role::Responder, Config::default());
+        peer.live().await.expect("level");
+        let (mine, mut changes) = (peer.presence(), other.presence::<u32>().watch());
+        for value in 0..50 {
+            mine.set(&value).expect("short");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        while changes.next().await.expect("she is there").state != Some(49) {}
+        assert!(sent.load(Ordering::Relaxed) > 0);
     });
 }
 

@@ -237,6 +237,32 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     status.wait_for(over).await.expect("told");
 }
 
+/// Many who move all the time, in two documents of one connection: everyone sees the last of everyone, as soon as it lasts.
+async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
+    let documents = ["one", "two"].into_iter().try_fold(Documents::new(), |all, name| all.with(name, Mock::new(name.len() as u64)));
+    let net = Net::with(over, documents.expect("valid").with("roadmap", Mock::new(9)).expect("valid"), Config::default()).await;
+    let mut peers = Vec::new();
+    for id in 10..20_u64 {
+        let document = if id % 2 == 0 { "one" } else { "two" };
+        peers.push((id, net.join(&Mock::new(id), document).await));
+    }
+    for round in 0..20 {
+        for (id, peer) in &peers {
+            peer.presence().set(&(*id, round)).expect("short");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (own, peer) in &peers {
+        let presence = peer.presence::<(u64, u32)>();
+        let mut changes = presence.watch();
+        let fellows = || peers.iter().map(|(id, _)| *id).filter(|id| id != own && id % 2 == own % 2);
+        // The one time-out is that of a test that hangs.
+        while !fellows().eq(presence.others().iter().filter(|other| other.state == (other.id, 19)).map(|other| other.id)) {
+            changes.next().await.expect("they are all there");
+        }
+    }
+}
+
 /// Names the tests once, for all transports.
 macro_rules! conformance {
     ($($test:ident)*) => {
@@ -262,4 +288,5 @@ conformance! {
     the_status_ends_with_the_reason
     many_documents_share_one_connection
     a_server_that_shuts_down_says_so_and_loses_nothing
+    who_is_present_is_seen_by_all_who_read_the_same
 }

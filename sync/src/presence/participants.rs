@@ -35,9 +35,19 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u64,
-    /// Up to which change the peer was told, and which calls for everything were heard.
+    /// Up to which change the peer was told, and up to which surely. What comes between, up to `lasting`, was told longer ago.
     told: u64,
+    sure: u64,
+    lasting: u64,
+    /// Which calls for everything were heard.
     called: u64,
+}
+
+impl Link {
+    /// Whether nothing was told that may be lost.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.sure == self.told
+    }
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +132,7 @@ impl Participants {
     pub(crate) fn link(&self) -> Link {
         let mut inner = self.lock();
         inner.links += 1;
-        Link { number: inner.links, told: 0, called: inner.calls }
+        Link { number: inner.links, told: 0, sure: 0, lasting: 0, called: inner.calls }
     }
 
     /// A session is over: who came by it is gone, unless another link knows better; its own are asked.
@@ -175,23 +185,28 @@ impl Participants {
         }
     }
 
-    /// What the link's peer has not been told yet, oldest change first, at most so many bytes of states (or one).
-    pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
+    /// What the link's peer has not been told yet, oldest change first, at most so many bytes of states (or one). It is told surely, or
+    /// in a way that is `lossy`.
+    pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize, lossy: bool) -> Vec<News> {
         let inner = self.lock();
-        let mut news = inner.since(link.told);
-        // The peer knows what it said itself.
-        news.retain(|(_, from, _)| *from != Some(link.number));
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        for (serial, _, news) in news {
-            bytes += news.state.as_ref().map_or(0, |state| state.len()) + NEWS_BYTES;
-            if bytes > bytes_max && !taken.is_empty() {
-                return taken;
-            }
-            link.told = serial;
-            taken.push(news);
+        let (news, told) = inner.piece(link.number, link.told, inner.serial, bytes_max);
+        link.told = told;
+        if !lossy {
+            (link.sure, link.lasting) = (told, told);
         }
-        link.told = inner.serial;
-        taken
+        news
+    }
+
+    /// What the link's peer was told in a lossy way before this was called the last time, and what still is so. Who changes all the time
+    /// is never among it.
+    pub(crate) fn take_lasting(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
+        let inner = self.lock();
+        let (news, sure) = inner.piece(link.number, link.sure, link.lasting, bytes_max);
+        if sure == link.lasting {
+            link.lasting = link.told;
+        }
+        link.sure = sure;
+        news
     }
 
     /// Whether there is something to tell the link's peer.
@@ -201,7 +216,7 @@ impl Participants {
 
     /// The peer asks who is there.
     pub(crate) fn tell_all(&self, link: &mut Link) {
-        link.told = 0;
+        (link.told, link.sure, link.lasting) = (0, 0, 0);
     }
 
     /// Whether this link should ask who is there, as another one was lost.
@@ -214,7 +229,8 @@ impl Participants {
     /// remembered who have left.
     pub(crate) fn since(&self, serial: u64) -> (Vec<News>, u64, bool) {
         let inner = self.lock();
-        (inner.since(serial).into_iter().map(|(_, _, news)| news).collect(), inner.serial, serial >= inner.forgotten)
+        let news = inner.between(serial, inner.serial).into_iter().map(|(_, _, news)| news).collect();
+        (news, inner.serial, serial >= inner.forgotten)
     }
 
     /// Everyone who is there, by id.
@@ -308,13 +324,35 @@ impl Inner {
         self.departed.push_back(Departed { id, clock: clock.max(entry.clock), serial: self.serial, link: entry.link });
     }
 
-    /// What changed after a change: its number, whose it was, and what. O(k log n) for k changes.
-    fn since(&self, serial: u64) -> Vec<(u64, Option<u64>, News)> {
-        let changed = self.order.range((Bound::Excluded(serial), Bound::Unbounded)).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
+    /// The oldest of what changed between two changes and is worth telling a link, at most so many bytes of states (or one), and up to
+    /// which change that is.
+    fn piece(&self, link: u64, after: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
+        let mut news = self.between(after, until);
+        // The peer knows what it said itself.
+        news.retain(|(_, from, _)| *from != Some(link));
+        let (mut taken, mut last, mut bytes) = (Vec::new(), after, 0);
+        for (serial, _, news) in news {
+            bytes += news.state.as_ref().map_or(0, |state| state.len()) + NEWS_BYTES;
+            if bytes > bytes_max && !taken.is_empty() {
+                return (taken, last);
+            }
+            last = serial;
+            taken.push(news);
+        }
+        (taken, until)
+    }
+
+    /// What changed after one change and up to another: its number, whose it was, and what. O(k log n) for k changes.
+    fn between(&self, after: u64, until: u64) -> Vec<(u64, Option<u64>, News)> {
+        if after >= until {
+            return Vec::new();
+        }
+        let range = (Bound::Excluded(after), Bound::Included(until));
+        let changed = self.order.range(range).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
         let present =
             changed.map(|(id, entry)| (entry.serial, entry.link, News { id: *id, clock: entry.clock, state: Some(entry.state.clone()) }));
-        let first = self.departed.partition_point(|departed| departed.serial <= serial);
-        let departed = self.departed.range(first..);
+        let index = |serial: u64| self.departed.partition_point(|departed| departed.serial <= serial);
+        let departed = self.departed.range(index(after)..index(until));
         let departed =
             departed.map(|departed| (departed.serial, departed.link, News { id: departed.id, clock: departed.clock, state: None }));
         let mut all: Vec<_> = present.chain(departed).collect();

@@ -1,7 +1,7 @@
 //! One connection's part in presence: what its peer was told and when, and whom it spoke of.
 
 use super::participants::{Link, News, Participants};
-use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL};
+use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,14 @@ pub(crate) struct Showing {
     link: Link,
     /// When the peer last gave a sign of life of each.
     heard: BTreeMap<u64, Duration>,
-    /// Nothing is told before.
+    /// The peer was told lately: it is told nothing before `next_at`, however much changes.
+    rests: bool,
     next_at: Duration,
+    /// How long it rests after it was told.
+    interval: Duration,
     renewed_at: Duration,
+    /// When to look again for what was told in datagrams only, and has lasted.
+    lasting_at: Duration,
 }
 
 impl Drop for Showing {
@@ -29,7 +34,16 @@ impl Drop for Showing {
 impl Showing {
     pub(crate) fn new(participants: Arc<Participants>, now: Duration) -> Self {
         let link = participants.link();
-        Self { participants, link, heard: BTreeMap::new(), next_at: now, renewed_at: now }
+        Self {
+            participants,
+            link,
+            heard: BTreeMap::new(),
+            rests: false,
+            next_at: now,
+            interval: PRESENCE_INTERVAL,
+            renewed_at: now,
+            lasting_at: now,
+        }
     }
 
     /// Takes what the peer tells, which is itself the participant `direct`.
@@ -54,16 +68,41 @@ impl Showing {
         self.participants.take_call(&mut self.link)
     }
 
-    /// What the peer has not been told, if it is time.
-    pub(crate) fn take_news(&mut self, now: Duration) -> Vec<News> {
-        if now < self.next_at || !self.has_news() {
+    /// What the peer has not been told, if it is time; surely, or `lossy`.
+    pub(crate) fn take_news(&mut self, now: Duration, lossy: bool) -> Vec<News> {
+        if self.rests && now < self.next_at {
             return Vec::new();
         }
-        let news = self.participants.take_news(&mut self.link, PRESENCE_BYTES);
+        if std::mem::take(&mut self.rests) {
+            self.adapt(now - self.next_at);
+        }
+        let news = self.participants.take_news(&mut self.link, PRESENCE_BYTES, lossy);
         if !news.is_empty() {
-            self.next_at = now + PRESENCE_INTERVAL;
+            (self.rests, self.next_at) = (true, now + self.interval);
         }
         news
+    }
+
+    /// What the peer may not have heard, if it is time.
+    pub(crate) fn take_lasting(&mut self, now: Duration) -> Vec<News> {
+        if now < self.lasting_at {
+            return Vec::new();
+        }
+        self.lasting_at = now + PRESENCE_LASTS;
+        self.participants.take_lasting(&mut self.link, PRESENCE_BYTES)
+    }
+
+    /// Who comes back late has too much to do, and rests longer; who is in time, shorter. Nobody misses anything but what was shown in
+    /// between.
+    fn adapt(&mut self, late: Duration) {
+        let longer = late > self.interval / 2;
+        let interval = if longer { self.interval * 2 } else { self.interval * 3 / 4 };
+        self.interval = interval.clamp(PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX);
+    }
+
+    /// Whether something new is worth waking up for, or waits until this one has rested.
+    pub(crate) fn awaits_news(&self) -> bool {
+        !self.rests
     }
 
     /// This replica's own participant.
@@ -88,9 +127,11 @@ impl Showing {
     }
 
     /// When there is something to do; to tell only if the peer can be told now.
-    pub(crate) fn due(&self, can_tell: bool) -> Duration {
-        let renewed = self.renewed_at + HEARTBEAT;
-        if can_tell && self.has_news() { self.next_at.min(renewed) } else { renewed }
+    pub(crate) fn due(&self, can_tell: bool, lossy: bool) -> Duration {
+        let when = |wanted: bool, at: Duration| if can_tell && wanted { at } else { Duration::MAX };
+        let news = when(self.rests || self.has_news(), self.next_at);
+        let lasting = when(lossy && !self.link.is_sure(), self.lasting_at);
+        news.min(lasting).min(self.renewed_at + HEARTBEAT)
     }
 
     fn has_news(&self) -> bool {

@@ -26,6 +26,7 @@ impl Session {
             self.phase = Phase::Comparing { ours };
             self.peer = theirs.replica;
             self.events.push_back(Event::Connected { replica: theirs.replica });
+            self.offer_datagrams();
             self.on_have(theirs.version, replica);
         }
         if theirs.flags & flag::AGAIN != 0 {

@@ -12,6 +12,7 @@
 //! compared. Where these differ, one side makes itself equal to the other. What gets lost all the same (a gap, a silent peer)
 //! is asked for again with the whole version.
 
+mod datagrams;
 mod delivery;
 mod event;
 mod exchange;
@@ -67,10 +68,11 @@ enum Phase {
 ///
 /// A driver repeats, in this order:
 ///
-/// 1. any number of [`handle_bytes`](Self::handle_bytes), [`handle_update`](Self::handle_update),
+/// 1. any number of [`handle_bytes`](Self::handle_bytes), [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
 ///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and [`close`](Self::close);
 /// 2. [`settle`](Self::settle) once: what came is applied here, in one go;
-/// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames;
+/// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames, and
+///    [`poll_datagram`](Self::poll_datagram) where it has datagrams;
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
 /// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the replica, that time.
 ///
@@ -113,6 +115,7 @@ pub struct Session {
     /// The peer's replica id, once it has said so.
     peer: u64,
     showing: Option<Showing>,
+    datagrams: Option<datagrams::Datagrams>,
     events: VecDeque<Event>,
     now: Duration,
     received_at: Duration,
@@ -168,6 +171,7 @@ impl Session {
             repair: Repairing::default(),
             peer: 0,
             showing: None,
+            datagrams: None,
             events: VecDeque::new(),
             now,
             received_at: now,
@@ -365,6 +369,7 @@ impl Session {
         self.inbox = Inbox::default();
         self.repair = Repairing::default();
         self.showing = None;
+        self.datagrams = None;
         self.events.push_back(Event::Closed { reason });
     }
 

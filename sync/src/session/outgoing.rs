@@ -20,6 +20,7 @@ pub(super) enum Latest {
     Pong,
     Presence,
     Who,
+    Datagrams,
 }
 
 #[derive(Debug)]

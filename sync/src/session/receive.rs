@@ -81,7 +81,7 @@ impl Session {
             // Out of order: what it says is learned again once the greeting is through.
             _ if self.is_greeting() => {}
             // No sign that what is lacking comes.
-            frame @ (Frame::Presence(_) | Frame::Who) => return self.handle_content(frame, replica),
+            frame @ (Frame::Presence(_) | Frame::Who | Frame::Datagrams { .. }) => return self.handle_content(frame, replica),
             frame => {
                 self.heard = true;
                 return self.handle_content(frame, replica);
@@ -116,6 +116,7 @@ impl Session {
             }
             Frame::Presence(news) => self.on_presence(news)?,
             Frame::Who => self.on_who(),
+            Frame::Datagrams { channel } => self.on_datagrams(channel),
             Frame::Conflict(claim) => {
                 self.import(replica)?;
                 self.on_conflict(claim, replica)?;

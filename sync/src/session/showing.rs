@@ -3,7 +3,7 @@
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
 use crate::frame::Frame;
-use crate::presence::{Participants, Showing, decode, encode};
+use crate::presence::{News, Participants, Showing, decode, encode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +17,14 @@ impl Session {
     }
 
     pub(super) fn on_presence(&mut self, news: &[u8]) -> Result<(), CloseReason> {
-        let news = decode(news, self.peer)?;
+        self.take_presence(decode(news, self.peer)?);
+        Ok(())
+    }
+
+    pub(super) fn take_presence(&mut self, news: Vec<News>) {
         if let Some(showing) = self.showing.as_mut() {
             showing.take(news, Some(self.peer), self.now);
         }
-        Ok(())
     }
 
     pub(super) fn on_who(&mut self) {
@@ -32,14 +35,17 @@ impl Session {
 
     /// Queues what the peer has not been told, if it is time. Needs no replica, and never waits.
     pub(crate) fn show(&mut self, now: Duration) {
-        let silent = !self.can_show();
+        let (silent, lossy) = (!self.can_show(), self.has_datagrams());
         let Some(showing) = self.showing.as_mut().filter(|_| !silent) else { return };
         if showing.take_call() {
             self.outgoing.push_latest(Latest::Who, &Frame::Who);
         }
-        let news = showing.take_news(now);
-        if !news.is_empty() {
-            self.outgoing.push_latest(Latest::Presence, &Frame::Presence(&encode(&news, showing.own())));
+        let (own, news) = (showing.own(), showing.take_news(now, lossy));
+        let lasting = if lossy { showing.take_lasting(now) } else { Vec::new() };
+        let mut reliable = if lossy { self.push_datagrams(news, own) } else { news };
+        reliable.extend(lasting);
+        if !reliable.is_empty() {
+            self.outgoing.push_latest(Latest::Presence, &Frame::Presence(&encode(&reliable, own)));
         }
     }
 
@@ -51,7 +57,12 @@ impl Session {
 
     /// When there is something to tell, or to renew.
     pub(super) fn presence_due(&self) -> Option<Duration> {
-        self.showing.as_ref().map(|showing| showing.due(self.can_show()))
+        self.showing.as_ref().map(|showing| showing.due(self.can_show(), self.has_datagrams()))
+    }
+
+    /// Whether a change of who is present is worth waking up for; if not, the next time-out comes soon enough.
+    pub(crate) fn awaits_news(&self) -> bool {
+        self.can_show() && self.showing.as_ref().is_some_and(Showing::awaits_news)
     }
 
     fn can_show(&self) -> bool {

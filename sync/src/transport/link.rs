@@ -3,6 +3,7 @@
 // With no transport built in nothing below can be reached.
 #![cfg_attr(not(any(feature = "quic", feature = "websocket")), allow(unreachable_code))]
 
+use super::datagrams::Datagrams;
 use super::{Connection, FrameSink, FrameSource, Transport, TransportError};
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub(crate) enum Link {
 pub(crate) struct Joined {
     sink: Sink,
     source: Source,
+    datagrams: Option<Datagrams>,
     link: Arc<Link>,
 }
 
@@ -71,25 +73,29 @@ pub(crate) struct JoinedSource(Source);
 impl Link {
     /// Opens a document's transport.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Joined, TransportError> {
-        let (sink, source) = match &**self {
+        let (sink, source, datagrams) = match &**self {
             #[cfg(feature = "quic")]
             Self::Quic(quic) => {
-                let (sink, source) = quic.open().await?.split();
-                (Sink::Quic(sink), Source::Quic(source))
+                let mut stream = quic.open().await?;
+                let datagrams = stream.datagrams();
+                let (sink, source) = stream.split();
+                (Sink::Quic(sink), Source::Quic(source), datagrams)
             }
             #[cfg(feature = "websocket")]
             Self::WebSocket(socket) => {
                 let (sink, source) = socket.open().await?.split();
-                (Sink::WebSocket(sink), Source::WebSocket(source))
+                (Sink::WebSocket(sink), Source::WebSocket(source), None)
             }
             #[cfg(feature = "webtransport")]
             Self::WebTransport(session) => {
-                let (sink, source) = session.open().await?.split();
-                (Sink::WebTransport(sink), Source::WebTransport(source))
+                let mut stream = session.open().await?;
+                let datagrams = stream.datagrams();
+                let (sink, source) = stream.split();
+                (Sink::WebTransport(sink), Source::WebTransport(source), datagrams)
             }
             Self::None(never) => match *never {},
         };
-        Ok(Joined { sink, source, link: Arc::clone(self) })
+        Ok(Joined { sink, source, datagrams, link: Arc::clone(self) })
     }
 
     async fn close(self) {
@@ -108,6 +114,10 @@ impl Link {
 impl Transport for Joined {
     type Sink = JoinedSink;
     type Source = JoinedSource;
+
+    fn datagrams(&mut self) -> Option<Datagrams> {
+        self.datagrams.take()
+    }
 
     fn split(self) -> (JoinedSink, JoinedSource) {
         (JoinedSink { sink: self.sink, link: Some(self.link) }, JoinedSource(self.source))

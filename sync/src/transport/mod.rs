@@ -1,5 +1,6 @@
 //! Connections that carry whole frames, in order. The traits are open: anything that can send and receive byte strings is a transport.
 
+pub(crate) mod datagrams;
 pub(crate) mod memory;
 
 #[cfg(feature = "tls")]
@@ -18,6 +19,7 @@ pub(crate) mod websocket;
 pub(crate) mod webtransport;
 
 use crate::frame::FrameError;
+use datagrams::Datagrams;
 use std::error::Error;
 use std::future::Future;
 
@@ -61,6 +63,11 @@ pub trait Transport: Send + 'static {
     type Sink: FrameSink;
     /// The receiving half.
     type Source: FrameSource;
+
+    /// Its share of the connection's datagrams, where it has any. Asked for once, before it is taken apart.
+    fn datagrams(&mut self) -> Option<Datagrams> {
+        None
+    }
 
     /// Takes it apart. Dropping both halves ends the connection without a word.
     fn split(self) -> (Self::Sink, Self::Source);

@@ -1,11 +1,12 @@
 //! QUIC: one connection a peer, one bidirectional stream a document, the server known by its certificate's fingerprint.
 
+use super::datagrams::{Carrier, Channels, Datagrams};
 use super::identity::{Identity, SERVER_NAME};
 use super::{Connection, FrameSink, FrameSource, Transport, TransportError, tls};
 use crate::client::{ConnectError, resolve};
 use crate::config::Config;
 use crate::frame::frame_length;
-use crate::limits::{FRAGMENT_BYTES, INCOMING_MAX, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
+use crate::limits::{DATAGRAMS_WAITING_BYTES_MAX, FRAGMENT_BYTES, INCOMING_MAX, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
 use crate::ticket::Ticket;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream};
@@ -23,6 +24,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Debug)]
 pub(crate) struct Quic {
     connection: quinn::Connection,
+    channels: Arc<Channels<quinn::Connection>>,
     /// A client's own, which ends with the connection.
     endpoint: Option<Endpoint>,
     frame_bytes_max: usize,
@@ -33,6 +35,7 @@ pub(crate) struct Quic {
 pub(crate) struct QuicStream<S = SendStream, R = RecvStream> {
     pub(super) sink: QuicSink<S>,
     pub(super) source: QuicSource<R>,
+    pub(super) datagrams: Option<Datagrams>,
 }
 
 #[derive(Debug)]
@@ -49,11 +52,32 @@ pub(crate) struct QuicSource<R = RecvStream> {
 
 impl Quic {
     pub(crate) fn accepted(connection: quinn::Connection, config: &Config) -> Self {
-        Self { connection, endpoint: None, frame_bytes_max: config.frame_bytes_max }
+        Self::new(connection, None, config)
+    }
+
+    fn new(connection: quinn::Connection, endpoint: Option<Endpoint>, config: &Config) -> Self {
+        let channels = Channels::new(connection.clone());
+        Self { connection, channels, endpoint, frame_bytes_max: config.frame_bytes_max }
     }
 
     fn stream(&self, (send, recv): (SendStream, RecvStream)) -> QuicStream {
-        QuicStream { sink: QuicSink(send), source: QuicSource::new(recv, self.frame_bytes_max) }
+        let source = QuicSource::new(recv, self.frame_bytes_max);
+        QuicStream { sink: QuicSink(send), source, datagrams: self.channels.open() }
+    }
+}
+
+impl Carrier for quinn::Connection {
+    async fn read(&self) -> Option<Vec<u8>> {
+        self.read_datagram().await.ok().map(Into::into)
+    }
+
+    fn bytes_max(&self) -> Option<usize> {
+        self.max_datagram_size()
+    }
+
+    fn send(&self, datagram: Vec<u8>) {
+        // Fails where the connection is over, or has shrunk: it is one of those that are lost.
+        let _ = self.send_datagram(datagram.into());
     }
 }
 
@@ -107,6 +131,10 @@ impl Connection for Quic {
 impl<S: Sends, R: Receives> Transport for QuicStream<S, R> {
     type Sink = QuicSink<S>;
     type Source = QuicSource<R>;
+
+    fn datagrams(&mut self) -> Option<Datagrams> {
+        self.datagrams.take()
+    }
 
     fn split(self) -> (QuicSink<S>, QuicSource<R>) {
         (self.sink, self.source)
@@ -162,7 +190,7 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<Quic, Co
     let unreachable = |source: BoxError| ConnectError::unreachable(ticket, source);
     let connecting = endpoint.connect(address, SERVER_NAME).map_err(|e| unreachable(e.into()))?;
     let connection = connecting.await.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
-    Ok(Quic { connection, endpoint: Some(endpoint), frame_bytes_max: config.frame_bytes_max })
+    Ok(Quic::new(connection, Some(endpoint), config))
 }
 
 fn client_config(ticket: &Ticket, seen: tls::Seen, config: &Config) -> Result<ClientConfig, BoxError> {
@@ -191,6 +219,8 @@ pub(super) fn transport_config(config: &Config) -> Result<TransportConfig, BoxEr
         .stream_receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(Some(DATAGRAMS_WAITING_BYTES_MAX))
+        .datagram_send_buffer_size(DATAGRAMS_WAITING_BYTES_MAX)
         .max_idle_timeout(Some(IdleTimeout::try_from(config.idle_timeout)?))
         .keep_alive_interval(Some(config.keep_alive));
     Ok(transport)

@@ -1,5 +1,6 @@
 //! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream a document, with the frames of QUIC.
 
+use super::datagrams::{Carrier, Channels};
 use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, transport_config};
 use super::rotation::Rotation;
 use super::{Connection, TransportError, tls};
@@ -22,8 +23,6 @@ use wtransport::{ClientConfig, Endpoint, RecvStream, SendStream, ServerConfig};
 const ALPN: &[u8] = b"h3";
 /// HTTP/3's own streams: control, and two for QPACK; with room for reserved ones.
 const CONTROL_STREAMS_MAX: u32 = 8;
-/// Bytes of datagrams that wait. None is expected beyond what HTTP/3 itself sends.
-const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Stream = QuicStream<SendStream, RecvStream>;
@@ -44,6 +43,7 @@ impl Receives for RecvStream {
 #[derive(Clone)]
 pub(crate) struct WebTransport {
     connection: Arc<wtransport::Connection>,
+    channels: Arc<Channels<Arc<wtransport::Connection>>>,
     /// A client's own, which ends with the connection.
     endpoint: Option<Arc<Endpoint<endpoint_side::Client>>>,
     frame_bytes_max: usize,
@@ -59,12 +59,33 @@ impl WebTransport {
     /// Does the handshake of a session that a client asked for.
     pub(crate) async fn accepted(incoming: IncomingSession, frame_bytes_max: usize) -> Result<Self, wtransport::error::ConnectionError> {
         let request: SessionRequest = incoming.await?;
-        let connection = Arc::new(request.accept().await?);
-        Ok(Self { connection, endpoint: None, frame_bytes_max })
+        Ok(Self::new(request.accept().await?, None, frame_bytes_max))
+    }
+
+    fn new(connection: wtransport::Connection, endpoint: Option<Endpoint<endpoint_side::Client>>, frame_bytes_max: usize) -> Self {
+        let connection = Arc::new(connection);
+        let channels = Channels::new(Arc::clone(&connection));
+        Self { connection, channels, endpoint: endpoint.map(Arc::new), frame_bytes_max }
     }
 
     fn stream(&self, (send, recv): (SendStream, RecvStream)) -> Stream {
-        QuicStream { sink: QuicSink(send), source: QuicSource::new(recv, self.frame_bytes_max) }
+        let source = QuicSource::new(recv, self.frame_bytes_max);
+        QuicStream { sink: QuicSink(send), source, datagrams: self.channels.open() }
+    }
+}
+
+impl Carrier for Arc<wtransport::Connection> {
+    async fn read(&self) -> Option<Vec<u8>> {
+        self.receive_datagram().await.ok().map(|datagram| datagram.payload().into())
+    }
+
+    fn bytes_max(&self) -> Option<usize> {
+        // A session's number takes at most 8 bytes of it.
+        self.quic_connection().max_datagram_size().map(|bytes_max| bytes_max.saturating_sub(8))
+    }
+
+    fn send(&self, datagram: Vec<u8>) {
+        let _ = self.send_datagram(datagram);
     }
 }
 
@@ -124,16 +145,15 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<WebTrans
     let endpoint = Endpoint::client(builder.dns_resolver(Known(address)).build()).map_err(ConnectError::Socket)?;
     let host = if ticket.host().contains(':') { format!("[{}]", ticket.host()) } else { ticket.host().to_owned() };
     let connecting = endpoint.connect(format!("https://{host}:{}/", ticket.port())).await;
-    let connection = Arc::new(connecting.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?);
-    Ok(WebTransport { connection, endpoint: Some(Arc::new(endpoint)), frame_bytes_max: config.frame_bytes_max })
+    let connection = connecting.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
+    Ok(WebTransport::new(connection, Some(endpoint), config.frame_bytes_max))
 }
 
 /// Lets HTTP/3 have its streams. A session's own request takes one more than the documents do.
 fn for_http(transport: &mut quinn::TransportConfig) {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(crate::limits::STREAMS_MAX + 1))
-        .max_concurrent_uni_streams(VarInt::from_u32(CONTROL_STREAMS_MAX))
-        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX));
+        .max_concurrent_uni_streams(VarInt::from_u32(CONTROL_STREAMS_MAX));
 }
 
 /// The address that was found already.

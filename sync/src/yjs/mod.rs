@@ -84,7 +84,7 @@ pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Confi
         if let Err(end) = turn {
             break end;
         }
-        let wake = client.showing.due(true).min(client.told_at + HEARTBEAT);
+        let wake = client.showing.due(true, false).min(client.told_at + HEARTBEAT);
         turn = tokio::select! {
             biased;
             _ = stopped(&mut stop) => Err(End { code: CloseCode::Restart, why: "the server closes down".to_owned() }),
@@ -217,7 +217,7 @@ impl Client {
         if self.showing.take_call() {
             self.send(&[Message::QueryAwareness]).await?;
         }
-        let news = self.showing.take_news(now);
+        let news = self.showing.take_news(now, false);
         if news.is_empty() && now < self.told_at + HEARTBEAT {
             return Ok(());
         }
