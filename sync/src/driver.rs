@@ -56,6 +56,8 @@ pub(crate) async fn stopped(stop: &mut Stop) -> CloseReason {
 /// How a conversation ended.
 pub(crate) struct Ended {
     pub(crate) reason: CloseReason,
+    /// The peer's replica id, once it has said so.
+    pub(crate) peer: Option<u64>,
     /// The two sides were level at some time.
     pub(crate) lived: bool,
 }
@@ -117,6 +119,7 @@ struct Driver {
     epoch: Instant,
     /// Local updates before this conversation.
     before: u64,
+    peer: Option<u64>,
     lived: bool,
     closed: Option<CloseReason>,
 }
@@ -134,7 +137,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
     let mut wires = Wires { frames, received, datagrams, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
-    let mut driver = Driver { replica, reports, epoch: Instant::now(), before, lived: false, closed: None };
+    let mut driver = Driver { replica, reports, epoch: Instant::now(), before, peer: None, lived: false, closed: None };
     let here = Arc::clone(&driver.replica);
     let begin = move || {
         let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
@@ -151,7 +154,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     };
     // Fails where nobody listens.
     let _ = driver.reports.events.send(Event::Closed { reason: reason.clone() });
-    Ended { reason, lived: driver.lived }
+    Ended { reason, peer: driver.peer, lived: driver.lived }
 }
 
 /// All that the loop waits for.
@@ -293,6 +296,9 @@ impl Driver {
 
     fn report(&mut self, session: &mut Session) {
         while let Some(event) = session.poll_event() {
+            if let Event::Connected { replica } = event {
+                self.peer = Some(replica);
+            }
             let status = match &event {
                 Event::Connected { .. } | Event::Behind => Some(Status::CatchingUp { received: 0, total: 0 }),
                 Event::Progress { received, total } => Some(Status::CatchingUp { received: *received, total: *total }),

@@ -52,7 +52,7 @@ pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};
 pub use presence::{Participant, Participants, Presence, PresenceChange, PresenceError, PresenceWatch, Room};
 pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
-pub use server::{DocumentError, Documents, Server, ServerBuilder, ServerError};
+pub use server::{Departure, DocumentError, Documents, Server, ServerBuilder, ServerError};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};
 pub use transport::datagrams::{DatagramSender, Datagrams};

@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::driver::{Listening, Reports, Start, drive, stopped};
-use crate::frame::Frame;
-use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, HELLO_TIMEOUT};
+use crate::frame::{Frame, FrameError};
+use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, EVENTS_MAX, HELLO_TIMEOUT};
 use crate::presence::{Presence, Room};
 use crate::replica::IntoReplica;
 use crate::session::{CloseCode, CloseReason, Role};
@@ -17,13 +17,17 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+mod departure;
 mod listen;
 mod places;
 
+pub use departure::Departure;
+use departure::Report;
 pub use listen::{ServerBuilder, ServerError};
 use places::{Place, Places};
 
@@ -92,6 +96,7 @@ struct Shared {
     /// Says when all should end, and why. Whoever listens has not ended yet.
     stop: watch::Sender<Option<CloseReason>>,
     places: Arc<Places>,
+    departures: broadcast::Sender<Departure>,
 }
 
 /// Serves documents until it is [shut down](Self::shutdown), or dropped, which does the same without waiting.
@@ -188,6 +193,12 @@ impl Server {
         room.map(Room::presence).ok_or_else(|| DocumentError::Unknown { document: document.to_owned() })
     }
 
+    /// Tells of every conversation that ends from now on, why, and who it was with: to log who breaks the protocol or sends what is refused. Who is slow
+    /// to listen misses all but the last 256.
+    pub fn departures(&self) -> broadcast::Receiver<Departure> {
+        self.shared.departures.subscribe()
+    }
+
     /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the server may have is dropped.
     pub fn serve<C: Connection>(&self, connection: C) {
         self.shared.serve(connection);
@@ -223,7 +234,8 @@ impl Drop for Server {
 impl Shared {
     fn new(documents: Documents, config: Config) -> Arc<Self> {
         let places = Places::new(config.connections_max, config.connections_per_address_max);
-        Arc::new(Self { documents, config, stop: watch::Sender::new(None), places })
+        let departures = broadcast::Sender::new(EVENTS_MAX);
+        Arc::new(Self { documents, config, stop: watch::Sender::new(None), places, departures })
     }
 
     /// A place for one more connection from this address, if there is one.
@@ -235,13 +247,13 @@ impl Shared {
 
     fn serve<C: Connection>(self: &Arc<Self>, connection: C) {
         if let Some(place) = self.places.take() {
-            tokio::spawn(serve(connection, Arc::clone(self), place));
+            tokio::spawn(serve(connection, Arc::clone(self), place, None));
         }
     }
 }
 
 /// Serves what a peer opens on its connection. One that opens nothing for a while is closed.
-async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place) {
+async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place, address: Option<SocketAddr>) {
     let mut stop = shared.stop.subscribe();
     let mut streams = JoinSet::new();
     loop {
@@ -250,7 +262,10 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place)
             _ = stopped(&mut stop) => break,
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
             accepted = connection.accept() => match accepted {
-                Some(transport) => drop(streams.spawn(converse(transport, Arc::clone(&shared)))),
+                Some(transport) => {
+                    let report = Report { to: shared.departures.clone(), address };
+                    streams.spawn(converse(transport, Arc::clone(&shared), report));
+                }
                 None => break,
             },
             () = sleep(HELLO_TIMEOUT), if streams.is_empty() => break,
@@ -262,38 +277,52 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place)
 }
 
 /// Learns which document a transport is about, and serves it.
-async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>) {
+async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: Report) {
     let mut stop = shared.stop.subscribe();
     let datagrams = transport.datagrams();
     let (mut sink, mut source) = transport.split();
-    let first = tokio::select! {
+    let asked = tokio::select! {
         biased;
-        _ = stopped(&mut stop) => return refuse(&mut sink, CloseCode::Unavailable, "the server closes down").await,
-        first = timeout(HELLO_TIMEOUT, source.recv()) => first,
+        _ = stopped(&mut stop) => Err(CloseReason::Unavailable),
+        first = timeout(HELLO_TIMEOUT, source.recv()) => asked_for(first, &shared.config),
     };
-    let first = match first {
-        Ok(Ok(Some(first))) => first,
-        Ok(Err(TransportError::Frame(error))) => {
-            return refuse(&mut sink, CloseCode::Protocol, &error.to_string()).await;
+    let (first, document) = match asked {
+        Ok(asked) => asked,
+        Err(reason) => {
+            refuse(&mut sink, reason.code(), &reason.to_string()).await;
+            return report.tell(None, None, reason);
         }
-        Ok(_) => return,
-        Err(_) => return refuse(&mut sink, CloseCode::TimedOut, "no hello came").await,
-    };
-    let document = match Frame::decode(&first, shared.config.frame_bytes_max) {
-        Ok(Frame::Hello(hello)) => hello.document,
-        Ok(_) => return refuse(&mut sink, CloseCode::Protocol, "no hello came first").await,
-        Err(error) => return refuse(&mut sink, CloseCode::Protocol, &error.to_string()).await,
     };
     let Some(room) = shared.documents.0.get(&document) else {
-        let message = DocumentError::Unknown { document }.to_string();
-        return refuse(&mut sink, CloseCode::UnknownDocument, &message).await;
+        let message = DocumentError::Unknown { document: document.clone() }.to_string();
+        refuse(&mut sink, Some(CloseCode::UnknownDocument), &message).await;
+        return report.tell(Some(document), None, CloseReason::Refused { message });
     };
     let (participants, config) = (room.shared(), shared.config.clone());
     let outbox = Listening::to(room, &config);
-    let (replica, reports) = (Arc::new(room.clone()), Reports::new());
+    let (replica, reports, name) = (Arc::new(room.clone()), Reports::new(), document.clone());
     let start = Start { config, role: Role::Responder, document, replica, participants, reports, outbox, stop, first: Some(first) };
-    drive(start, Halves { sink, source, datagrams }).await;
+    let ended = drive(start, Halves { sink, source, datagrams }).await;
+    report.tell(Some(name), ended.peer, ended.reason);
 }
+
+/// The first frame, and the document that it asks for.
+fn asked_for(first: Result<FirstFrame, Elapsed>, config: &Config) -> Result<(Vec<u8>, String), CloseReason> {
+    let lost = |message: &str| CloseReason::Lost { message: message.to_owned() };
+    let first = match first {
+        Ok(Ok(Some(first))) => first,
+        Ok(Ok(None)) => return Err(lost("it ended without a hello")),
+        Ok(Err(TransportError::Frame(error))) => return Err(CloseReason::Protocol(error)),
+        Ok(Err(error)) => return Err(lost(&error.to_string())),
+        Err(_) => return Err(CloseReason::TimedOut { after: HELLO_TIMEOUT }),
+    };
+    match Frame::decode(&first, config.frame_bytes_max)? {
+        Frame::Hello(hello) => Ok((first, hello.document)),
+        _ => Err(CloseReason::Protocol(FrameError::Malformed { at: 0, expected: "a hello" })),
+    }
+}
+
+type FirstFrame = Result<Option<Vec<u8>>, TransportError>;
 
 /// A transport that was taken apart, together again.
 struct Halves<W, R> {
@@ -315,7 +344,9 @@ impl<W: FrameSink, R: FrameSource> Transport for Halves<W, R> {
     }
 }
 
-async fn refuse(sink: &mut impl FrameSink, code: CloseCode, message: &str) {
+/// Says why, if there is somebody to tell.
+async fn refuse(sink: &mut impl FrameSink, code: Option<CloseCode>, message: &str) {
+    let Some(code) = code else { return };
     let message: String = message.chars().take(CLOSE_MESSAGE_BYTES_MAX / 4).collect();
     let close = Frame::Close { code: code.to_u64(), message }.encode();
     let refusing = async {

@@ -1,6 +1,6 @@
 //! Where a server listens.
 
-use super::{Documents, Place, Server, Shared};
+use super::{Documents, Place, Report, Server, Shared};
 use crate::config::Config;
 use crate::limits::HELLO_TIMEOUT;
 use crate::replica::Replica;
@@ -239,10 +239,11 @@ async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
             continue;
         };
         let shared = Arc::clone(&shared);
+        let from = Some(incoming.remote_address());
         handshakes.spawn(async move {
             if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
                 let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
-                tokio::spawn(super::serve(quic, shared, place));
+                tokio::spawn(super::serve(quic, shared, place, from));
             }
         });
     }
@@ -266,20 +267,22 @@ async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>
             continue;
         };
         let shared = Arc::clone(&shared);
+        let from = Some(incoming.remote_address());
         handshakes.spawn(async move {
             let accepting = crate::transport::webtransport::WebTransport::accepted(incoming, shared.config.frame_bytes_max);
             if let Ok(Ok(session)) = timeout(HELLO_TIMEOUT, accepting).await {
-                tokio::spawn(super::serve(session, shared, place));
+                tokio::spawn(super::serve(session, shared, place, from));
             }
         });
     }
 }
 
 #[cfg(feature = "websocket")]
-async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: Place) {
+async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: Place, report: Report) {
     let stop = shared.stop.subscribe();
     if let Some(room) = shared.documents.0.get(&document) {
-        crate::yjs::converse(socket, room, shared.config.clone(), stop).await;
+        let reason = crate::yjs::converse(socket, room, shared.config.clone(), stop).await;
+        report.tell(Some(document), None, reason);
     }
 }
 
@@ -300,8 +303,11 @@ async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::we
         let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         handshakes.spawn(async move {
             match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(Accepted::Peer(socket))) => drop(tokio::spawn(super::serve(socket, shared, place))),
-                Ok(Ok(Accepted::Yjs(socket, document))) => drop(tokio::spawn(serve_yjs(socket, document, shared, place))),
+                Ok(Ok(Accepted::Peer(socket))) => drop(tokio::spawn(super::serve(socket, shared, place, Some(from)))),
+                Ok(Ok(Accepted::Yjs(socket, document))) => {
+                    let report = Report { to: shared.departures.clone(), address: Some(from) };
+                    tokio::spawn(serve_yjs(socket, document, shared, place, report));
+                }
                 // No WebSocket, or too slow to become one.
                 Ok(Err(_)) | Err(_) => {}
             }

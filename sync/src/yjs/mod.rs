@@ -13,6 +13,7 @@ use crate::frame::Hash;
 use crate::limits::{BATCH_FRAMES_MAX, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::{Room, Showing};
 use crate::replica::Replica;
+use crate::session::CloseReason;
 use exostate::Version;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use message::Message;
@@ -47,6 +48,15 @@ impl End {
         Self { code: CloseCode::Policy, why: why.to_string() }
     }
 
+    fn reason(&self) -> CloseReason {
+        let message = self.why.clone();
+        match self.code {
+            CloseCode::Normal => CloseReason::Lost { message: "the client has gone".to_owned() },
+            CloseCode::Restart => CloseReason::Unavailable,
+            _ => CloseReason::Refused { message },
+        }
+    }
+
     fn gone() -> Self {
         Self { code: CloseCode::Normal, why: String::new() }
     }
@@ -65,7 +75,7 @@ struct Client {
 }
 
 /// Serves a room to a client until one of them ends it.
-pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, mut stop: Stop) {
+pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, mut stop: Stop) -> CloseReason {
     let listening = Listening::to(room, &config);
     listening.outbox.begin();
     let mut changed = room.shared().subscribe();
@@ -90,17 +100,19 @@ pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Confi
             _ = stopped(&mut stop) => Err(End { code: CloseCode::Restart, why: "the server closes down".to_owned() }),
             message = client.socket.next() => client.take(message).await,
             () = listening.outbox.filled() => client.pass_on().await,
-            Ok(()) = changed.changed() => Ok(()),
+            Ok(()) = changed.changed(), if client.showing.awaits_news() => Ok(()),
             () = sleep_until(client.epoch + wake) => Ok(()),
         };
         if turn.is_ok() {
             turn = client.show().await;
         }
     };
+    let reason = end.reason();
     let why = end.why.chars().take(CLOSE_REASON_CHARS_MAX).collect::<String>();
     let frame = CloseFrame { code: end.code, reason: why.into() };
     // Fails where the client is gone.
     let _ = timeout(client.config.idle_timeout, client.socket.send(SocketMessage::Close(Some(frame)))).await;
+    reason
 }
 
 /// A WebSocket's Close has room for 123 bytes.

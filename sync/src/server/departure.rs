@@ -1,0 +1,62 @@
+//! Who left a server, and why: what its operator wants to know of those who misbehave.
+
+use crate::session::CloseReason;
+use std::net::SocketAddr;
+use tokio::sync::broadcast;
+
+/// The end of a conversation with a server: [`Server::departures`](super::Server::departures).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Departure {
+    /// Where the peer was, if the connection came over a network; a proxy's address, where there is one between.
+    pub address: Option<SocketAddr>,
+    /// The document that it asked for, if it got so far; it may be none of the server's.
+    pub document: Option<String>,
+    /// Its replica id, if it got so far.
+    pub replica: Option<u64>,
+    /// Why it left, or had to.
+    pub reason: CloseReason,
+}
+
+impl std::fmt::Display for Departure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.replica {
+            Some(replica) => write!(f, "replica {replica:x}")?,
+            None => f.write_str("a peer")?,
+        }
+        if let Some(address) = self.address {
+            write!(f, " at {address}")?;
+        }
+        if let Some(document) = &self.document {
+            write!(f, ", document {document:?}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// One conversation's report, made once it is over.
+pub(super) struct Report {
+    pub(super) to: broadcast::Sender<Departure>,
+    pub(super) address: Option<SocketAddr>,
+}
+
+impl Report {
+    pub(super) fn tell(self, document: Option<String>, replica: Option<u64>, reason: CloseReason) {
+        // Fails where nobody listens.
+        let _ = self.to.send(Departure { address: self.address, document, replica, reason });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_what_is_known() {
+        let mut departure = Departure { address: None, document: None, replica: None, reason: CloseReason::ReadOnly };
+        assert_eq!(departure.to_string(), "a peer: the document is read-only here");
+        departure.address = Some(([192, 0, 2, 1], 4433).into());
+        (departure.document, departure.replica) = (Some("a\nb".to_owned()), Some(0xcafe));
+        assert_eq!(departure.to_string(), "replica cafe at 192.0.2.1:4433, document \"a\\nb\": the document is read-only here");
+    }
+}
