@@ -163,6 +163,49 @@ fn updates_behind_the_other_document_stay_what_they_are() {
     assert_eq!(right.view().text.to_string().matches("third").count(), 1, "{:?}", right.view().text);
 }
 
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Poll {
+    title: String,
+    votes: exostate::Counter,
+    mine: String,
+}
+
+/// A third replica goes on while two that have one id differ: the one that gives way has only heard of its first change.
+fn later_wins<B: Backend>() {
+    let third = Store::<Poll, B>::new();
+    let vote = |title: &str| {
+        third.change(|poll| {
+            poll.title().set(title)?;
+            poll.votes().add(1)
+        })
+    };
+    vote("first").expect("it can be written");
+    let [left, right] = [("left", "ours"), ("right", "theirs")].map(|(mine, title)| {
+        let store = Store::<Poll, B>::with_options(exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(7)));
+        store.merge(&third).expect("an honest update");
+        store.change(|poll| poll.mine().set(mine)).expect("it can be written");
+        if title == "ours" {
+            store.change(|poll| poll.votes().add(10)).expect("it can be written");
+        }
+        store
+    });
+    vote("second").expect("it can be written");
+    right.merge(&third).expect("an honest update");
+    let competed = repair(&left, &right);
+    assert_eq!((left.view().title.as_str(), left.view().votes.value()), ("second", 12), "{competed:?}");
+    // What was written twice under one op competes as ever.
+    assert_eq!(left.view().mine, "left");
+    assert!(matches!(&competed[..], [Competed::Register { path, .. }] if path == "mine"), "{competed:?}");
+    right.merge(&left).expect("an honest update");
+    assert_eq!(left.view(), right.view());
+}
+
+#[test]
+fn what_a_third_replica_has_written_later_stays() {
+    later_wins::<Yrs>();
+    later_wins::<Automerge>();
+}
+
 fn op(kind: u8, a: u16, b: u16, text: &str) -> Op {
     Op { kind, a, b, text: text.to_owned() }
 }

@@ -425,6 +425,11 @@ impl<B: Backend> Replica<B> {
         guarded(|| self.backend.updates_since(version))
     }
 
+    /// The registers that hold a value of which another document has no op, neither as it is nor written over. O(document).
+    pub fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
+        self.backend.unseen_registers(&by.backend)
+    }
+
     /// How many updates wait for a missing one, and their bytes.
     pub fn pending(&self) -> (usize, usize) {
         (self.pending.len(), self.pending.iter().map(|parcel| B::bytes(parcel).len()).sum())

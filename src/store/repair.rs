@@ -3,9 +3,10 @@
 //!
 //! So one side sets its document aside, takes the other's, and puts back what was only in its own, as fresh ops under a fresh
 //! replica id. Nothing that anybody sees goes: what only one side has stays, texts and lists keep what either side inserted. Only
-//! registers that hold two values have to lose one; what competed is told.
+//! registers that hold two values have to lose one; what competed is told. A value that the other side has seen and written over is not
+//! one of two: it is the earlier one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,8 @@ const ROUNDS_MAX: u32 = 3;
 pub struct Repair<S: State, B: Backend> {
     store: Store<S, B>,
     theirs: Replica<B>,
+    /// It is the store's own document, as its bytes give it.
+    own: bool,
 }
 
 impl<S: State, B: Backend> std::fmt::Debug for Repair<S, B> {
@@ -102,7 +105,7 @@ impl<S: State, B: Backend> Store<S, B> {
     pub fn repair(&self) -> Repair<S, B> {
         let limits = self.shared.options.limits().clone();
         let theirs = Replica::new(self.shared.options.next_replica(self.replica()), limits);
-        Repair { store: self.clone(), theirs }
+        Repair { store: self.clone(), theirs, own: false }
     }
 
     /// Makes sure that the document's own bytes give what the store shows. They always do, unless a replica id was used twice: then
@@ -120,7 +123,7 @@ impl<S: State, B: Backend> Store<S, B> {
         if reopened.digest() == digest {
             return Ok(Vec::new());
         }
-        Repair { store: self.clone(), theirs: reopened }.finish()
+        Repair { store: self.clone(), theirs: reopened, own: true }.finish()
     }
 
     /// Which of several diverged documents this store follows: 0 as long as it has met no other, see [`Store::follow`].
@@ -169,7 +172,7 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// # Errors
     /// The backend failed, or this was called inside a change. The store is as it was.
     pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
-        let Self { store, mut theirs } = self;
+        let Self { store, mut theirs, own } = self;
         let guard = store.shared.core.lock();
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
         // What the store has from others and the other document lacks stays what it is: written as fresh ops, a text would come
@@ -181,8 +184,10 @@ impl<S: State, B: Backend> Repair<S, B> {
             let _ = theirs.import(&update, Giver::Own);
         }
         let (mut updates, mut competed) = (Vec::new(), Vec::new());
+        // What the other side has seen and written over does not compete: its value is the later one.
+        let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
         for round in 0.. {
-            let difference = Difference::between(&core.replica, &theirs);
+            let difference = Difference::between(&core.replica, &theirs, unseen.as_ref());
             if !difference.ops.is_empty() {
                 updates.append(&mut theirs.commit(&difference.ops, difference.texts, difference.lists).map_err(backend)?);
             }
@@ -224,10 +229,12 @@ struct Difference {
 }
 
 impl Difference {
-    fn between(ours: &dyn Source, theirs: &dyn Source) -> Self {
+    /// Registers that both have compete only where ours is `unseen`, if that is known.
+    fn between(ours: &dyn Source, theirs: &dyn Source, unseen: Option<&BTreeSet<Arc<str>>>) -> Self {
         let mut this = Self::default();
         for (key, value) in ours.scan("") {
-            this.register(key, value, theirs);
+            let seen = unseen.is_some_and(|unseen| !unseen.contains(key.as_str()));
+            this.register(key, value, theirs, seen);
         }
         for (kind, key) in ours.sequences("") {
             match kind {
@@ -238,9 +245,9 @@ impl Difference {
         this
     }
 
-    fn register(&mut self, key: Key, kept: Value, theirs: &dyn Source) {
+    fn register(&mut self, key: Key, kept: Value, theirs: &dyn Source, seen: bool) {
         let old = theirs.register(key.as_str());
-        if old.as_ref() == Some(&kept) {
+        if old.as_ref() == Some(&kept) || seen && old.is_some() {
             return;
         }
         let path = || key.as_str().to_owned();

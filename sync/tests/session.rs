@@ -318,7 +318,7 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
 
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
-    let well_framed = (0..15_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));
+    let well_framed = (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));
     prop_oneof![bytes(), well_framed]
 }
 

@@ -10,6 +10,7 @@ mod yrs;
 pub use self::automerge::Automerge;
 pub use self::yrs::Yrs;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::guard::GuardError;
@@ -93,6 +94,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn register(&self, path: &str) -> Option<Value>;
     /// All registers, in no order.
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value));
+    /// The registers that hold a value of which another document has no op, neither as it is nor written over. O(document).
+    fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>>;
     /// All sequences that hold anything, in no order.
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)>;
     /// A text, in runs of equal marks.

@@ -8,11 +8,21 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 type Id = (u64, u64);
 
-/// A frame of fewer than 128 bytes, as `docs/protocol.md` describes it.
+/// A number, as `docs/protocol.md` writes it.
+pub(crate) fn varint(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+    bytes
+}
+
+/// A frame, as `docs/protocol.md` describes it.
 pub(crate) fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
     let sum = crc32fast::hash(&[&[kind], payload].concat());
-    let length = u8::try_from(payload.len()).expect("short");
-    [&[kind, length][..], &sum.to_le_bytes(), payload].concat()
+    [&[kind][..], &varint(payload.len() as u64), &sum.to_le_bytes(), payload].concat()
 }
 
 #[derive(Default)]

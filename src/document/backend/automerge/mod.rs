@@ -375,6 +375,19 @@ impl Backend for Automerge {
         }
     }
 
+    fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
+        let mut unseen = BTreeSet::new();
+        for bucket in &self.buckets {
+            for item in self.doc.map_range(bucket, ..) {
+                let change = self.doc.hash_for_opid(&item.id());
+                if change.is_none_or(|hash| by.doc.get_change_by_hash(&hash).is_none()) {
+                    unseen.insert(Arc::from(&*item.key));
+                }
+            }
+        }
+        unseen
+    }
+
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {
         let filled = self.sequences.iter().filter(|(_, objects)| objects.iter().any(|object| self.doc.length(object) > 0));
         filled.filter_map(|(name, _)| split_name(name)).collect()

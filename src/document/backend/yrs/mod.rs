@@ -4,6 +4,7 @@
 
 mod cut;
 mod places;
+mod seen;
 mod values;
 
 use std::cell::Cell;
@@ -455,6 +456,15 @@ impl Backend for Yrs {
         for (key, value) in self.registers.iter(&txn) {
             each(Arc::from(key), from_out(&value));
         }
+    }
+
+    fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
+        // Fails where a document is larger than any may be: then all of it counts.
+        seen::unseen(&self.save(), &by.save()).unwrap_or_else(|_| {
+            let mut all = BTreeSet::new();
+            self.registers(&mut |key, _| all.extend([key]));
+            all
+        })
     }
 
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {

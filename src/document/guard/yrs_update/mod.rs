@@ -95,6 +95,11 @@ pub trait Visitor {
         let _ = name;
     }
 
+    /// The block stands under a key of its parent.
+    fn key(&mut self, name: &str) {
+        let _ = name;
+    }
+
     /// The update holds a block. What it refers to was told before.
     fn block(&mut self, block: Block) {
         let _ = block;
@@ -259,7 +264,8 @@ impl Walk<'_> {
             _ => return self.reader.malformed("an unknown kind of parent"),
         }
         if info & HAS_PARENT_SUB != 0 {
-            self.reader.name(self.limits.name_bytes_max())?;
+            let name = self.reader.name(self.limits.name_bytes_max())?;
+            self.visitor.key(name);
         }
         Ok(info & HAS_PARENT_SUB != 0)
     }

@@ -1,0 +1,196 @@
+//! Which values another document has seen: those whose ops it has too, whether it shows them or has written over them.
+//!
+//! The clocks alone do not tell where one id was used twice: then two documents have other ops under one clock. So an op counts as the
+//! same if it was made at the same place; what has been written over keeps its place, but not its value.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::REGISTERS;
+use crate::document::guard::GuardError;
+use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
+use crate::document::limits::Limits;
+
+/// An op, by client and clock.
+type Id = (u64, u32);
+
+/// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a value of which another one has no op. O(ops).
+pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardError> {
+    let (ours, theirs) = (Items::of(ours)?, Items::of(theirs)?);
+    let held = ours.all().filter(|(_, item)| item.value.is_some() && item.len == 1);
+    Ok(held.filter(|(id, _)| !theirs.has_seen(&ours, *id)).filter_map(|(id, _)| ours.key(id)).collect())
+}
+
+/// Where the ops of a document were made.
+struct Items<'a> {
+    bytes: &'a [u8],
+    /// Each client's, by clock.
+    clients: HashMap<u64, Vec<(u32, Item)>>,
+    root: Option<bool>,
+    key: Option<Arc<str>>,
+}
+
+struct Item {
+    len: u32,
+    origin: Option<Id>,
+    right_origin: Option<Id>,
+    /// The key, of the first op of a register.
+    key: Option<Arc<str>>,
+    /// The bytes of one that holds a value.
+    value: Option<std::ops::Range<usize>>,
+}
+
+impl Visitor for Items<'_> {
+    fn root(&mut self, name: &str) {
+        self.root = Some(name == REGISTERS);
+    }
+
+    fn key(&mut self, name: &str) {
+        self.key = Some(Arc::from(name));
+    }
+
+    fn block(&mut self, block: Block) {
+        let (root, key) = (self.root.take(), self.key.take());
+        let placed = root.is_some() || block.origin.is_some() || block.right_origin.is_some();
+        // What was collected says nothing of where it was.
+        if placed {
+            let value = (block.content == Content::Values).then_some(block.bytes);
+            let key = key.filter(|_| root == Some(true));
+            let item = Item { len: block.len, origin: block.origin, right_origin: block.right_origin, key, value };
+            self.clients.entry(block.client).or_default().push((block.clock, item));
+        }
+    }
+}
+
+impl<'a> Items<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, GuardError> {
+        let mut items = Self { bytes, clients: HashMap::new(), root: None, key: None };
+        yrs_update::walk(bytes, &Limits::trusted(), &mut items)?;
+        Ok(items)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Id, &Item)> {
+        let mut clients: Vec<_> = self.clients.iter().collect();
+        clients.sort_unstable_by_key(|(client, _)| **client);
+        clients.into_iter().flat_map(|(client, items)| items.iter().map(move |(clock, item)| ((*client, *clock), item)))
+    }
+
+    /// The block that an op is in, and its first clock.
+    fn at(&self, (client, clock): Id) -> Option<(u32, &Item)> {
+        let items = self.clients.get(&client)?;
+        let (start, item) = items.get(items.partition_point(|(start, _)| *start <= clock).checked_sub(1)?)?;
+        (clock - start < item.len).then_some((*start, item))
+    }
+
+    /// Which register an op wrote.
+    fn key(&self, mut id: Id) -> Option<Arc<str>> {
+        // Every step goes to an op that was there before, unless the bytes are no document's.
+        for _ in 0..self.clients.values().map(Vec::len).sum::<usize>() + 1 {
+            let (_, item) = self.at(id)?;
+            match (&item.key, item.origin.or(item.right_origin)) {
+                (Some(key), None) => return Some(Arc::clone(key)),
+                (_, next) => id = next?,
+            }
+        }
+        None
+    }
+
+    /// Whether an op that holds a value in another document is here too.
+    fn has_seen(&self, other: &Self, id: Id) -> bool {
+        let (Some((start, here)), Some((_, there))) = (self.at(id), other.at(id)) else { return false };
+        if let Some(value) = &here.value {
+            return there.value.as_ref().map(|value| &other.bytes[value.clone()]) == Some(&self.bytes[value.clone()]);
+        }
+        // Ops of one client that were written over one after the other are one block.
+        let origin = if start == id.1 { here.origin } else { Some((id.0, id.1 - 1)) };
+        origin == there.origin && here.right_origin == there.right_origin && (origin.is_some() || here.key == there.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::document::ReplicaId;
+    use crate::document::backend::{Backend, Yrs};
+    use crate::document::key::Key;
+    use crate::document::ops::{Ops, RegisterWrite};
+    use crate::document::value::Value;
+
+    fn doc(id: u64) -> Yrs {
+        Yrs::empty(ReplicaId::from_bits(id))
+    }
+
+    fn write(doc: &mut Yrs, key: u8, value: i64) {
+        let key = Key(Arc::from(format!("k{key}")));
+        let old = doc.register(key.as_str());
+        let mut ops = Ops::default();
+        ops.registers.insert(key, RegisterWrite { old, new: Some(Value::Int(value)) });
+        doc.commit(&ops).expect("it can be written");
+    }
+
+    fn give(from: &Yrs, to: &mut Yrs) {
+        let update = from.update_since(&to.version()).expect("a version");
+        let parcels = to.unpack(&update, &Limits::trusted()).expect("an update");
+        to.import(&parcels).expect("it fits");
+    }
+
+    fn unseen_of(ours: &Yrs, theirs: &Yrs) -> Vec<String> {
+        unseen(&ours.save(), &theirs.save()).expect("documents").iter().map(|key| key.to_string()).collect()
+    }
+
+    #[test]
+    fn what_was_written_over_was_seen() {
+        let (mut ours, mut theirs) = (doc(1), doc(2));
+        (0..3).for_each(|value| write(&mut ours, 1, value));
+        write(&mut ours, 2, 7);
+        assert_eq!(unseen_of(&ours, &theirs), ["k1", "k2"]);
+        give(&ours, &mut theirs);
+        assert!(unseen_of(&ours, &theirs).is_empty());
+        (0..3).for_each(|value| write(&mut theirs, 1, 10 + value));
+        assert!(unseen_of(&ours, &theirs).is_empty());
+        assert_eq!(unseen_of(&theirs, &ours), ["k1"]);
+    }
+
+    #[test]
+    fn another_op_under_the_same_clock_is_not_the_same() {
+        let (mut ours, mut theirs) = (doc(1), doc(1));
+        write(&mut ours, 1, 1);
+        write(&mut theirs, 2, 2);
+        write(&mut theirs, 2, 3);
+        assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
+        let (mut ours, mut theirs) = (doc(1), doc(1));
+        write(&mut ours, 1, 1);
+        write(&mut theirs, 1, 2);
+        assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
+    }
+
+    proptest! {
+        /// Of honest replicas: what one shows and another has not seen is what the version of that one lacks.
+        #[test]
+        fn it_agrees_with_the_versions(steps in prop::collection::vec((0usize..3, 0u8..4, any::<bool>(), 0usize..3), 0..40)) {
+            let mut docs = [doc(1), doc(2), doc(3)];
+            let mut known: [BTreeSet<i64>; 3] = Default::default();
+            for (number, (at, key, writes, other)) in steps.into_iter().enumerate() {
+                if writes {
+                    write(&mut docs[at], key, number as i64);
+                    known[at].insert(number as i64);
+                } else if at != other {
+                    let from = docs[at].save();
+                    let parcels = docs[other].unpack(&from, &Limits::trusted()).expect("a document");
+                    docs[other].import(&parcels).expect("it fits");
+                    let more = known[at].clone();
+                    known[other].extend(more);
+                }
+            }
+            for (ours, theirs) in [(0, 1), (1, 2), (2, 0)] {
+                let lacking = (0u8..4).map(|key| format!("k{key}")).filter(|key| match docs[ours].register(key) {
+                    Some(Value::Int(number)) => !known[theirs].contains(&number),
+                    _ => false,
+                });
+                prop_assert_eq!(unseen_of(&docs[ours], &docs[theirs]), lacking.collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Peers that break the rules: each is named with the reason, and the honest ones stay equal, with all that they wrote.
+
+mod support;
+
+#[path = "support/scene.rs"]
+mod scene;
+
+use exostate::{Automerge, Backend, Options, ReplicaId, Store, Yrs};
+use exostate_sync::{
+    CloseReason, Config, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica, Role, Status, UpdateGuard, UpdateListener,
+};
+use scene::{Board, STRANGER, Scene, connect, test, until_closed};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{framed, varint};
+
+/// What is no frame, or no update, or far too much.
+#[test]
+fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
+    test(async {
+        let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
+        let zeros = vec![0; 512 * 1024 * 1024];
+        let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut deflated, &zeros).expect("memory is enough");
+        drop(zeros);
+        // Half a gigabyte that says to be a little.
+        let bomb = [vec![1, 1], varint(1_000), deflated.finish().expect("memory is enough")].concat();
+        let many_clients = [varint(u64::from(u32::MAX)), vec![0; 100]].concat();
+        let cases: [(&str, u8, Vec<u8>); 8] = [
+            ("no frame", 2, vec![1, 2, 3]),
+            ("a version that is none", 3, vec![1, 0xff, 0xff, 0xff]),
+            ("an update that is none", 4, [&[1, 0][..], &many_clients].concat()),
+            ("an update without a body", 4, vec![1]),
+            ("an update compressed to far less", 4, bomb),
+            ("an update that says to be huge", 4, [vec![1, 1], varint(1 << 40), vec![0; 20]].concat()),
+            ("a fragment of something huge", 5, [vec![1], varint(u64::MAX), vec![0; 20]].concat()),
+            ("presence that is no JSON", 13, vec![5, 1, 3, b'{', b'{', b'{']),
+        ];
+        for (what, kind, payload) in cases {
+            let (mut sink, mut source) = scene.stranger().await;
+            sink.send(framed(kind, &payload)).await.expect("the server listens");
+            assert!(until_closed(&mut source).await.is_some(), "{what}: nothing was said");
+            let reason = scene.departure().await;
+            assert!(matches!(reason, CloseReason::Protocol(_) | CloseReason::Refused { .. }), "{what}: {reason}");
+            scene.go_on().await;
+        }
+        let (mut sink, mut source) = scene.stranger().await;
+        let mut broken = framed(7, b"");
+        broken[3] ^= 1;
+        sink.send(broken).await.expect("the server listens");
+        assert!(until_closed(&mut source).await.is_some());
+        let reason = scene.departure().await;
+        assert!(reason.to_string().contains("it was changed on its way"), "{reason}");
+        scene.go_on().await;
+    });
+}
+
+fn impatient() -> Config {
+    Config::default().times(Duration::from_millis(50), Duration::from_millis(300)).expect("valid")
+}
+
+#[test]
+fn who_promises_and_does_not_deliver_is_stuck() {
+    test(async {
+        let mut scene = Scene::<Yrs>::new(impatient(), |builder| builder).await;
+        let (mut sink, _source) = scene.stranger().await;
+        // Ten updates are announced, one half of a fragmented one comes, and then nothing but signs of life.
+        let answer = [&[0][..], &[1, 10], &varint(1_000), &[7; 32]].concat();
+        sink.send(framed(11, &answer)).await.expect("the server listens");
+        sink.send(framed(5, &[&[1][..], &varint(100), &[0], &[0; 50]].concat())).await.expect("the server listens");
+        let pinging = async {
+            while sink.send(framed(7, b"")).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let reason = tokio::select! {
+            reason = scene.departure() => reason,
+            () = pinging => unreachable!(),
+        };
+        assert!(matches!(reason, CloseReason::Stalled { .. }), "{reason}");
+        scene.go_on().await;
+    });
+}
+
+/// How a replica lies about its version.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    /// It is that of a document that nobody else has: more than is ever given.
+    More,
+    /// It has nothing, whatever it is given.
+    Nothing,
+    /// It is another one each time.
+    Another,
+    /// It is that of somebody who has everything that the liar knows of, and its contents are others.
+    Digest,
+}
+
+/// A store that lies.
+struct Liar<B: Backend> {
+    store: Store<Board, B>,
+    other: Store<Board, B>,
+    lie: Lie,
+}
+
+impl<B: Backend> Replica for Liar<B> {
+    fn backend(&self) -> &'static str {
+        B::NAME
+    }
+
+    fn replica(&self) -> u64 {
+        STRANGER
+    }
+
+    fn version(&self) -> Vec<u8> {
+        match self.lie {
+            Lie::More => self.other.version().to_bytes(),
+            Lie::Nothing => Store::<Board, B>::new().version().to_bytes(),
+            Lie::Another => {
+                self.other.change(|board| board.votes().add(1)).expect("it can be written");
+                self.other.version().to_bytes()
+            }
+            Lie::Digest => self.store.version().to_bytes(),
+        }
+    }
+
+    fn updates_since(&self, _: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
+        Replica::apply(&self.store, update)
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        if matches!(self.lie, Lie::Digest) { [0xff; 16] } else { self.store.digest().to_bytes() }
+    }
+
+    fn lineage(&self) -> u64 {
+        // Its contents are to be those that all others take over.
+        if matches!(self.lie, Lie::Digest) { u64::MAX } else { 0 }
+    }
+
+    fn repair(&self) -> Option<Box<dyn Repair>> {
+        None
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+        Replica::on_update(&self.store, Box::new(move |update, _| listener(update, Origin::Remote)))
+    }
+
+    fn has_pending(&self) -> bool {
+        false
+    }
+}
+
+async fn who_lies_about_its_version<B: Backend>() {
+    for lie in [Lie::More, Lie::Nothing, Lie::Another, Lie::Digest] {
+        let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
+        let liar: Liar<B> = Liar { store: Store::new(), other: Store::new(), lie };
+        liar.other.change(|board| board.notes().push_str("never seen")).expect("it can be written");
+        let peer = Peer::over(Arc::new(liar), "d", connect(&scene.server).await, Role::Initiator, impatient());
+        for _ in 0..20 {
+            scene.go_on().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let told = format!("{:?}", peer.status().borrow().clone());
+        peer.disconnect().await;
+        let reason = scene.departure().await;
+        assert!(!scene.stores[0].view().notes.to_string().contains("never"), "{lie:?}: {told}, {reason}");
+        scene.go_on().await;
+    }
+}
+
+#[test]
+fn who_lies_about_its_version_harms_nobody_on_yrs() {
+    test(who_lies_about_its_version::<Yrs>());
+}
+
+#[test]
+fn who_lies_about_its_version_harms_nobody_on_automerge() {
+    test(who_lies_about_its_version::<Automerge>());
+}
+
+/// Somebody writes under the id of an honest peer, other things than that one wrote, while that one goes on.
+async fn who_writes_under_anothers_id<B: Backend>() {
+    let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
+    let victim = scene.stores[1].replica();
+    let options = Options::new().with_replica(ReplicaId::from_bits(victim.get()));
+    let thief = Store::<Board, B>::with_options(options);
+    for text in ["all ", "your ", "words"] {
+        thief.change(|board| board.notes().push_str(text)).expect("it can be written");
+    }
+    let peer = Peer::over(&thief, "d", connect(&scene.server).await, Role::Initiator, impatient());
+    let mut status = peer.status();
+    for round in 0..5 {
+        scene.go_on().await;
+        // Fails once it is refused for good.
+        let _ = thief.change(|board| board.notes().push_str(&format!("({round})")));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.go_on().await;
+    // Who yields becomes somebody else, and what it shows is what all show.
+    let levelled = async {
+        while thief.digest() != scene.stores[0].digest() {
+            let over = matches!(&*status.borrow_and_update(), Status::Closed { .. } | Status::Unrepaired { .. });
+            if over {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_ne!(thief.replica(), victim);
+    };
+    levelled.await;
+    peer.disconnect().await;
+    scene.go_on().await;
+}
+
+#[test]
+fn who_writes_under_anothers_id_is_made_somebody_else_on_yrs() {
+    test(who_writes_under_anothers_id::<Yrs>());
+}
+
+#[test]
+fn who_writes_under_anothers_id_is_made_somebody_else_on_automerge() {
+    test(who_writes_under_anothers_id::<Automerge>());
+}
+
+#[test]
+fn who_says_nothing_or_no_hello_is_named_by_address_alone() {
+    test(async {
+        let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
+        let (mut sink, mut source) = exostate_sync::Transport::split(connect(&scene.server).await);
+        sink.send(framed(7, b"")).await.expect("the server listens");
+        assert!(until_closed(&mut source).await.is_some());
+        let departure = scene.departures.recv().await.expect("told");
+        assert_eq!((departure.replica, departure.document, departure.address), (None, None, None));
+        assert!(departure.reason.to_string().contains("expected a hello"), "{}", departure.reason);
+        assert!(matches!(source.recv().await, Ok(None)));
+    });
+}
