@@ -1,4 +1,5 @@
 //! A server with two honest peers, and a place for one who is not.
+#![allow(dead_code, reason = "every test file uses a part")]
 
 use exostate::{Backend, Counter, State, Store, Text};
 use exostate_sync::{

@@ -1,0 +1,158 @@
+//! Floods: more connections, frames and datagrams than anybody needs. The honest ones go on, and the server's memory comes back to what it was.
+//!
+//! The tests count what the whole process has allocated, so one runs after the other.
+#![cfg(all(feature = "quic", feature = "websocket"))]
+
+mod support;
+
+#[path = "support/scene.rs"]
+mod scene;
+
+use exostate::{Store, Yrs};
+use exostate_sync::{Client, CloseReason, Config, FrameSink, Peer, Scheme};
+use scene::{Board, Scene, test};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use support::{framed, varint};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+const MIB: isize = 1024 * 1024;
+
+fn live_bytes() -> isize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated.cast_signed() - stats.bytes_deallocated.cast_signed()
+}
+
+/// How much more is allocated now than before, once what ends has ended.
+async fn grown(before: isize, most: isize) -> isize {
+    for _ in 0..500 {
+        if live_bytes() - before <= most {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    live_bytes() - before
+}
+
+fn alone(body: impl Future<Output = ()>) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    test(body);
+}
+
+fn with_few_from_one_address() -> Config {
+    Config::default().connections_per_address_max(100).expect("valid")
+}
+
+#[test]
+fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
+    alone(async {
+        let addr = "127.0.0.1:0".parse().expect("valid");
+        let mut scene = Scene::<Yrs>::new(with_few_from_one_address(), |builder| builder.websocket_tls(addr)).await;
+        let server = scene.server.local_addr(Scheme::WebSocketTls).expect("it listens");
+        let (before, mut most, mut held) = (live_bytes(), 0, VecDeque::new());
+        for number in 0..10_000 {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind("127.0.0.2:0".parse().expect("valid")).expect("all of 127/8 is here");
+            held.push_back(socket.connect(server).await.expect("the system accepts"));
+            if held.len() > 500 {
+                held.pop_front();
+            }
+            if number % 2_000 == 1_000 {
+                scene.go_on().await;
+                most = most.max(live_bytes() - before);
+                // Somebody else from another address has a place at once.
+                let store = Store::<Board>::new();
+                let ticket = scene.server.ticket_over(Scheme::WebSocketTls, "d").expect("served");
+                let peer = Peer::connect(&store, ticket).await.expect("a place");
+                peer.live().await.expect("level");
+                assert_eq!(store.view(), scene.stores[0].view());
+                peer.disconnect().await;
+            }
+        }
+        assert!(most < 16 * MIB, "{most} bytes more while they came");
+        drop(held);
+        scene.go_on().await;
+        let grown = grown(before, MIB).await;
+        assert!(grown < MIB, "{grown} bytes are left");
+    });
+}
+
+#[test]
+fn a_thousand_attempts_over_quic_past_the_limit_are_refused() {
+    alone(async {
+        let addr = "127.0.0.1:0".parse().expect("valid");
+        let mut scene =
+            Scene::<Yrs>::new(Config::default().connections_per_address_max(20).expect("valid"), |builder| builder.quic(addr)).await;
+        let ticket = scene.server.ticket("d").expect("served");
+        let before = live_bytes();
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        for _ in 0..50 {
+            let mut attempts = tokio::task::JoinSet::new();
+            for _ in 0..20 {
+                let ticket = ticket.clone();
+                attempts.spawn(async move {
+                    let client = Client::new(Config::default().without_reconnecting());
+                    client.connect(&Store::<Board>::new(), ticket).await
+                });
+            }
+            while let Some(attempt) = attempts.join_next().await {
+                match attempt.expect("no panic") {
+                    Ok(peer) => taken.push(peer),
+                    Err(_) => refused += 1,
+                }
+            }
+            scene.go_on().await;
+        }
+        assert!(taken.len() <= 40, "{} were let in", taken.len());
+        assert!(refused >= 960, "{refused} were refused");
+        for peer in taken {
+            peer.disconnect().await;
+        }
+        scene.go_on().await;
+        let grown = grown(before, 2 * MIB).await;
+        assert!(grown < 2 * MIB, "{grown} bytes are left");
+    });
+}
+
+#[test]
+fn who_sends_without_end_and_reads_nothing_is_left() {
+    alone(async {
+        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(500)).expect("valid");
+        let mut scene = Scene::<Yrs>::new(config, |builder| builder).await;
+        let before = live_bytes();
+        let version = [vec![1], Store::<Board>::new().version().to_bytes()].concat();
+        let presence = [vec![5], varint(1), varint(2), b"42".to_vec()].concat();
+        // What the server answers, what it need not, what it has to keep, and what it has never heard of.
+        let floods = [framed(7, b""), framed(3, &version), framed(14, b""), framed(13, &presence), framed(200, &[0; 100_000])];
+        for flood in floods {
+            let (mut sink, source) = scene.stranger().await;
+            let mut sent = 0;
+            // Until the server takes no more, or ends it.
+            while sent < 20_000 && matches!(timeout(Duration::from_secs(2), sink.send(flood.clone())).await, Ok(Ok(()))) {
+                sent += 1;
+            }
+            let most = live_bytes() - before;
+            assert!(most < 24 * MIB, "{most} bytes more with frames of type {}", flood[0]);
+            scene.go_on().await;
+            drop((sink, source));
+            let reason = scene.departure().await;
+            let expected = matches!(
+                reason,
+                CloseReason::Lost { .. } | CloseReason::TimedOut { .. } | CloseReason::Stalled { .. } | CloseReason::Protocol(_)
+            );
+            assert!(expected || matches!(reason, CloseReason::Refused { .. }), "{reason}");
+        }
+        scene.go_on().await;
+        let grown = grown(before, MIB).await;
+        assert!(grown < MIB, "{grown} bytes are left");
+    });
+}

@@ -1,0 +1,68 @@
+//! What it costs to come back with nothing missing: one round trip and less than 1 KiB each way, however large the document is and
+//! however many replicas ever wrote to it.
+
+use exostate::{Automerge, Backend, Counter, State, Store, Yrs};
+use exostate_sync::{Config, Role, Session};
+use std::time::Duration;
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Board {
+    title: String,
+    votes: Counter,
+}
+
+/// A document that so many replicas have written to, twice.
+fn written_by<B: Backend>(writers: usize) -> (Store<Board, B>, Store<Board, B>) {
+    let [one, other] = [(); 2].map(|()| Store::<Board, B>::new());
+    for number in 0..writers {
+        let writer = Store::<Board, B>::new();
+        writer.merge(&one).expect("an honest update");
+        writer.change(|board| board.votes().add(1).and_then(|()| board.title().set(format!("{number}")))).expect("it can be written");
+        one.merge(&writer).expect("an honest update");
+    }
+    other.merge(&one).expect("an honest update");
+    (one, other)
+}
+
+/// How many bytes go each way, and in how many flights, until both are live and have nothing more to say.
+fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([usize; 2], usize) {
+    let now = Duration::ZERO;
+    let session = |store: &Store<Board, B>, role| Session::new(Config::default(), role, "board", store, now);
+    let mut sides = [(session(one, Role::Initiator), one), (session(other, Role::Responder), other)];
+    let (mut bytes, mut flights) = ([0; 2], 0);
+    loop {
+        // Both speak at once; what they say arrives together.
+        let said = sides.each_mut().map(|(session, _)| std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>());
+        if said.iter().all(Vec::is_empty) {
+            assert!(sides.iter().all(|(session, _)| session.is_live()));
+            return (bytes, flights);
+        }
+        flights += 1;
+        for (from, frames) in said.iter().enumerate() {
+            bytes[from] += frames.iter().map(Vec::len).sum::<usize>();
+            let (session, store) = &mut sides[1 - from];
+            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *store));
+            session.settle(*store);
+        }
+    }
+}
+
+fn costs_little<B: Backend>(writers: usize) {
+    let (one, other) = written_by::<B>(writers);
+    let (bytes, flights) = come_back(&one, &other);
+    // Hello, and the digest that follows from it: there and back.
+    assert!(flights <= 2, "{flights} flights");
+    assert!(bytes.iter().all(|bytes| *bytes < 1024), "{bytes:?} bytes with {writers} writers");
+    let (few, fellow) = written_by::<B>(1);
+    assert_eq!(bytes, come_back(&few, &fellow).0, "it does not depend on how many wrote");
+}
+
+#[test]
+fn coming_back_costs_little_on_yrs() {
+    costs_little::<Yrs>(200);
+}
+
+#[test]
+fn coming_back_costs_little_on_automerge() {
+    costs_little::<Automerge>(100);
+}
