@@ -24,6 +24,9 @@ use crate::report::Report;
 
 /// Runs the scenarios that were asked for, and prints what they found.
 fn main() -> Result<()> {
+    if scenarios::net::connections::run_as_clients()? {
+        return Ok(());
+    }
     let Some(options) = Options::from_command_line()? else {
         print!("{}", options::HELP);
         return Ok(());
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
             Scenario::Throughput => scenarios::net::throughput::run(&options, &mut report)?,
             Scenario::CatchUp => scenarios::net::catch_up::run(&options, &mut report)?,
             Scenario::Presence => scenarios::net::presence::run(&options, &mut report)?,
+            Scenario::Connections => scenarios::net::connections::run(&options, &mut report)?,
             Scenario::All => unreachable!("`parts` resolves `all`"),
         }
     }

@@ -10,7 +10,7 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|text|load|memory|latency|throughput|catch_up|presence|all> [options]
+usage: exostate-bench <board|text|load|memory|latency|throughput|catch_up|presence|connections|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
   text     a recorded typing session: local, remote one by one, remote in batches of 64
@@ -20,6 +20,9 @@ usage: exostate-bench <board|text|load|memory|latency|throughput|catch_up|presen
   throughput  small updates a second from store to store, one document and 100
   catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are level
   presence    1,000 participants that show something new 20 times a second
+  connections what 1,000 that rest keep, what one that comes back sends, and the time of others while 10,000 come
+
+  latency, throughput and presence also run y-websocket in Node, if its packages are there: npm ci --prefix bench/node
 
   --n 1000,10000       numbers of records (default 1000,10000,100000)
   --trace PATH         a recording {startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]},
@@ -48,6 +51,8 @@ pub enum Scenario {
     CatchUp,
     /// Who is there.
     Presence,
+    /// What connections cost.
+    Connections,
     /// Every one of them.
     All,
 }
@@ -64,8 +69,11 @@ impl Scenario {
             "throughput" => Self::Throughput,
             "catch_up" => Self::CatchUp,
             "presence" => Self::Presence,
+            "connections" => Self::Connections,
             "all" => Self::All,
-            _ => bail!("unknown scenario {name:?}: choose board, text, load, memory, latency, throughput, catch_up, presence or all"),
+            _ => bail!(
+                "unknown scenario {name:?}: choose board, text, load, memory, latency, throughput, catch_up, presence, connections or all"
+            ),
         })
     }
 
@@ -73,7 +81,7 @@ impl Scenario {
     pub fn parts(self) -> Vec<Self> {
         match self {
             Self::All => {
-                let network = [Self::Latency, Self::Throughput, Self::CatchUp, Self::Presence];
+                let network = [Self::Latency, Self::Throughput, Self::CatchUp, Self::Presence, Self::Connections];
                 [Self::Board, Self::Text, Self::Load, Self::Memory].into_iter().chain(network).collect()
             }
             one => vec![one],

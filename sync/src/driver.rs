@@ -94,9 +94,17 @@ pub(crate) struct Reports {
 
 impl Reports {
     pub(crate) fn new() -> Self {
-        let (status, events, acknowledged) =
-            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(EVENTS_MAX), watch::Sender::new(None));
-        Self { status, events, acknowledged }
+        Self::keeping(EVENTS_MAX)
+    }
+
+    /// Where nobody listens: what is kept for listeners takes its memory from the beginning.
+    pub(crate) fn to_nobody() -> Self {
+        Self::keeping(1)
+    }
+
+    fn keeping(events_max: usize) -> Self {
+        let (status, events) = (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
+        Self { status, events, acknowledged: watch::Sender::new(None) }
     }
 }
 

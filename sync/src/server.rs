@@ -300,7 +300,7 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: R
     };
     let (participants, config) = (room.shared(), shared.config.clone());
     let outbox = Listening::to(room, &config);
-    let (replica, reports, name) = (Arc::new(room.clone()), Reports::new(), document.clone());
+    let (replica, reports, name) = (Arc::new(room.clone()), Reports::to_nobody(), document.clone());
     let start = Start { config, role: Role::Responder, document, replica, participants, reports, outbox, stop, first: Some(first) };
     let ended = drive(start, Halves { sink, source, datagrams }).await;
     report.tell(Some(name), ended.peer, ended.reason);

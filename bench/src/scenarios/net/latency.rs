@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use exostate::{State, Store};
-use exostate_sync::Documents;
+use exostate_sync::{Documents, Server};
 
-use super::{Page, Wire, join, quinn, runtime, serve};
+use super::{Page, Wire, join, quinn, runtime, serve, y_websocket};
 use crate::measure::Samples;
 use crate::options::Options;
 use crate::report::{Place, Report};
@@ -23,7 +23,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         for wire in Wire::ALL {
             let place = Place { scenario: "latency", n: rate, system: wire.system() };
             progress("latency", rate, wire.system());
-            match through(wire, rate, edits) {
+            match through(wire, rate, edits, |_| Ok(())) {
                 Ok(samples) => add(report, place, &samples),
                 Err(error) => report.failed(place, "edits", &error),
             }
@@ -34,6 +34,10 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             Ok(samples) => add(report, place, &samples),
             Err(error) => report.failed(place, "messages", &error),
         }
+        y_websocket::row(report, "latency", rate, |report, place| {
+            add(report, place, &y_websocket::latency(rate, edits)?);
+            Ok(())
+        });
     }
     Ok(())
 }
@@ -48,11 +52,11 @@ fn add(report: &mut Report, place: Place, samples: &Samples) {
     }
 }
 
-/// Edits one store at a steady rate; a watcher on the other notes when it sees each.
-fn through(wire: Wire, rate: usize, edits: usize) -> Result<Samples> {
+/// Edits one store at a steady rate; a watcher on the other notes when it sees each. What `meanwhile` gives lasts as long.
+pub fn through<T>(wire: Wire, rate: usize, edits: usize, meanwhile: impl FnOnce(&Server) -> Result<T>) -> Result<Samples> {
     let runtime = runtime()?;
     let (here, there) = (Store::<Page>::new(), Store::<Page>::new());
-    let _kept = runtime.block_on(async {
+    let (server, _peer) = runtime.block_on(async {
         let server = serve(wire, Documents::new().with("page", &here)?).await?;
         let peer = join(wire, &server, &there, "page").await?;
         peer.live().await?;
@@ -65,6 +69,7 @@ fn through(wire: Wire, rate: usize, edits: usize) -> Result<Samples> {
             let _ = seen.send((*number, Instant::now()));
         }
     });
+    let _meanwhile = meanwhile(&server)?;
     let mut begun = Vec::with_capacity(edits);
     pace(rate, edits, |number| {
         begun.push(Instant::now());

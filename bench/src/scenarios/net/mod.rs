@@ -1,10 +1,12 @@
 //! What a network costs: two stores, or many, on loopback in one process, beside what a bare QUIC stream takes for the same bytes.
 
 pub mod catch_up;
+pub mod connections;
 pub mod latency;
 pub mod presence;
 mod quinn;
 pub mod throughput;
+mod y_websocket;
 
 use anyhow::Result;
 use exostate::{State, Store};

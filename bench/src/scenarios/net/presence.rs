@@ -1,20 +1,20 @@
 //! Many participants that show something new all the time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use exostate::Store;
-use exostate_sync::{Documents, Presence};
+use exostate_sync::{Documents, Presence, Status};
 
-use super::{Page, Wire, join, runtime, serve};
+use super::{Page, Wire, join, runtime, serve, y_websocket};
 use crate::options::Options;
 use crate::report::{Place, Report};
 use crate::scenarios::progress;
 
 /// States that each participant shows in a second.
 const RATE: u32 = 20;
-/// Who watches all the others.
-const WATCHERS: usize = 2;
 
 /// Measures participants that come over one server, each by a connection of its own.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
@@ -28,48 +28,53 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             Err(error) => report.failed(place, "showing", &error),
         }
     }
+    let seconds = if options.quick { 1 } else { 10 };
+    y_websocket::row(report, "presence", participants, |report, place| {
+        report.add(place, "deliveries_per_second", y_websocket::presence(participants, seconds)?, "1/s");
+        Ok(())
+    });
     Ok(())
 }
 
-/// How many changes the watchers were told of in a second, together.
+/// How many changes all participants were told of in a second, together.
 fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let server = serve(wire, Documents::new().with("page", Store::<Page>::new())?).await?;
-        let (mut peers, mut told) = (Vec::new(), Vec::new());
-        for _ in 0..WATCHERS {
+        let mut peers = Vec::new();
+        for _ in 0..participants {
             let peer = join(wire, &server, &Store::new(), "page").await?;
-            let mut changes = peer.presence::<u64>().watch();
-            told.push(tokio::spawn(async move {
-                let mut count = 0_u64;
-                let end = tokio::time::Instant::now() + time + Duration::from_secs(1);
-                while let Ok(Some(_)) = tokio::time::timeout_at(end, changes.next()).await {
-                    count += 1;
-                }
-                count
-            }));
+            peer.live().await?;
             peers.push(peer);
         }
-        for number in 0..participants {
-            let peer = join(wire, &server, &Store::new(), "page").await?;
-            let presence: Presence<u64> = peer.presence();
-            let offset = Duration::from_secs(1) / RATE * number as u32 / participants as u32;
+        let (start, told) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        for (number, peer) in peers.iter().enumerate() {
+            let (presence, told) = (peer.presence::<u64>(), Arc::clone(&told));
+            let mut changes = presence.watch();
             tokio::spawn(async move {
-                let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + offset, Duration::from_secs(1) / RATE);
-                for state in 0_u64.. {
-                    ticks.tick().await;
-                    if presence.set(&state).is_err() {
-                        return;
-                    }
+                while changes.next().await.is_some() {
+                    told.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            peers.push(peer);
+            tokio::spawn(show(presence, Duration::from_secs(1) / RATE * number as u32 / participants as u32));
         }
-        let start = Instant::now();
-        let mut count = 0;
-        for told in told {
-            count += told.await.context("a watcher panicked")?;
-        }
-        Ok(count as f64 / start.elapsed().as_secs_f64())
+        tokio::time::sleep(time).await;
+        let rate = told.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+        let connected = peers.iter().filter(|peer| matches!(*peer.status().borrow(), Status::Live)).count();
+        ensure!(connected == participants, "only {connected} are still connected");
+        Ok(rate)
     })
+}
+
+/// Shows something new at a steady rate.
+async fn show(presence: Presence<u64>, offset: Duration) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + offset, Duration::from_secs(1) / RATE);
+    // Who is late does not catch up: the newest value is what counts.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    for state in 0_u64.. {
+        ticks.tick().await;
+        if presence.set(&state).is_err() {
+            return;
+        }
+    }
 }

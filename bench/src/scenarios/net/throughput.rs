@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use exostate::Store;
 use exostate_sync::{Documents, Peer, Server};
 
-use super::{Page, Wire, join, runtime, serve};
+use super::{Page, Wire, join, runtime, serve, y_websocket};
 use crate::options::Options;
 use crate::report::{Place, Report};
 use crate::scenarios::progress;
@@ -26,6 +26,10 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
                 Err(error) => report.failed(place, "edits", &error),
             }
         }
+        y_websocket::row(report, "throughput", documents, |report, place| {
+            report.add(place, "updates_per_second", y_websocket::throughput(documents, edits / documents)?, "1/s");
+            Ok(())
+        });
     }
     Ok(())
 }

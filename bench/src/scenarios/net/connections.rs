@@ -1,0 +1,175 @@
+//! What connections cost a server: memory while they rest, bytes when they come back, and the others' time when thousands come at once.
+//!
+//! The clients are another process, so that only the server's memory is counted.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use exostate::Store;
+use exostate_sync::{Client, Config, Documents, Peer, Role, Scheme, Server, Session};
+use tokio::task::JoinSet;
+
+use super::{Page, Wire, latency, runtime, serve};
+use crate::allocation::megabytes_kept;
+use crate::options::Options;
+use crate::report::{Place, Report};
+use crate::scenarios::progress;
+
+/// Edits a second while others flood the server.
+const RATE: usize = 1_000;
+/// Attempts of a flood that are under way at once.
+const AT_ONCE: usize = 64;
+/// Replicas that wrote to the document to which one comes back.
+const WRITERS: usize = 200;
+
+/// Measures what rests, what comes back, and a flood.
+pub fn run(options: &Options, report: &mut Report) -> Result<()> {
+    let (resting, flood) = if options.quick { (20, 200) } else { (1_000, 10_000) };
+    for (wire, scheme) in [(Wire::Quic, Scheme::Quic), (Wire::WebSocket, Scheme::WebSocket)] {
+        let place = Place { scenario: "connections", n: resting, system: wire.system() };
+        progress("connections", resting, wire.system());
+        match idle(wire, scheme, resting) {
+            Ok(bytes) => report.add(place, "idle_bytes", bytes, "B"),
+            Err(error) => report.failed(place, "resting", &error),
+        }
+    }
+    let place = Place { scenario: "connections", n: WRITERS, system: Wire::Memory.system() };
+    report.add(place, "reconnect_bytes", come_back(WRITERS)? as f64, "B");
+    let place = Place { scenario: "connections", n: flood, system: Wire::Quic.system() };
+    progress("connections", flood, Wire::Quic.system());
+    let edits = if options.quick { 200 } else { 10_000 };
+    for (metric, flood) in [("p99", None), ("p99_flooded", Some(flood))] {
+        let samples = latency::through(Wire::Quic, RATE, edits, |server| {
+            flood.map(|attempts| Clients::start("flood", server, Scheme::Quic, attempts)).transpose()
+        });
+        match samples {
+            Ok(samples) => report.add(place, metric, samples.p99().unwrap_or(f64::NAN), "µs"),
+            Err(error) => report.failed(place, "edits", &error),
+        }
+    }
+    Ok(())
+}
+
+/// What the server keeps for each connection that is level and silent.
+fn idle(wire: Wire, scheme: Scheme, connections: usize) -> Result<f64> {
+    let runtime = runtime()?;
+    let server = runtime.block_on(async { serve(wire, Documents::new().with("page", Store::<Page>::new())?).await })?;
+    let (clients, megabytes) = megabytes_kept(|| {
+        let mut clients = Clients::start("rest", &server, scheme, connections)?;
+        clients.wait()?;
+        anyhow::Ok(clients)
+    });
+    drop(clients?);
+    Ok(megabytes * 1e6 / connections as f64)
+}
+
+/// The larger number of bytes that go one way when a replica comes back with nothing missing.
+fn come_back(writers: usize) -> Result<usize> {
+    let one = Store::<Page>::new();
+    for number in 0..writers {
+        let writer = one.fork()?;
+        writer.change(|page| page.number().set(number as i64))?;
+        one.merge(&writer)?;
+    }
+    let (other, now) = (one.fork()?, Duration::ZERO);
+    let session = |store: &Store<Page>, role| Session::new(Config::default(), role, "page", store, now);
+    let mut sides = [(session(&one, Role::Initiator), &one), (session(&other, Role::Responder), &other)];
+    let mut bytes = [0; 2];
+    loop {
+        let said = sides.each_mut().map(|(session, _)| std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>());
+        if said.iter().all(Vec::is_empty) {
+            ensure!(sides.iter().all(|(session, _)| session.is_live()), "they are not level");
+            return Ok(bytes[0].max(bytes[1]));
+        }
+        for (from, frames) in said.iter().enumerate() {
+            bytes[from] += frames.iter().map(Vec::len).sum::<usize>();
+            let (session, store) = &mut sides[1 - from];
+            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *store));
+            session.settle(*store);
+        }
+    }
+}
+
+/// A process of clients, which ends with this.
+struct Clients {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        // Fails where it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// By this first argument a process knows that it is one of clients.
+const ARGUMENT: &str = "--clients";
+
+impl Clients {
+    fn start(what: &str, server: &Server, scheme: Scheme, count: usize) -> Result<Self> {
+        let ticket = server.ticket_over(scheme, "page")?.to_string();
+        // An attacker has a machine of its own: it does not get the time of this one.
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(std::env::current_exe()?);
+        command.args([ARGUMENT, what, &ticket, &count.to_string()]).stdout(Stdio::piped());
+        let mut child = command.spawn().context("`nice` cannot be started")?;
+        let stdout = child.stdout.take().context("it says nothing")?;
+        Ok(Self { child, said: BufReader::new(stdout) })
+    }
+
+    /// Waits until it says that all is as it should be.
+    fn wait(&mut self) -> Result<()> {
+        let mut line = String::new();
+        self.said.read_line(&mut line)?;
+        ensure!(line == "ready\n", "the clients did not come");
+        Ok(())
+    }
+}
+
+/// Does the work of such a process, if this is one.
+pub fn run_as_clients() -> Result<bool> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [argument, what, ticket, count] = &arguments[..] else { return Ok(false) };
+    if argument != ARGUMENT {
+        return Ok(false);
+    }
+    let (count, runtime) = (count.parse()?, runtime()?);
+    runtime.block_on(async { if what == "rest" { rest(ticket, count).await } else { flood(ticket, count).await } })?;
+    Ok(true)
+}
+
+/// So many connections that are level and silent.
+async fn rest(ticket: &str, count: usize) -> Result<()> {
+    let mut peers = Vec::new();
+    for _ in 0..count {
+        let peer = Peer::connect(&Store::<Page>::new(), ticket).await?;
+        peer.live().await?;
+        peers.push(peer);
+    }
+    println!("ready");
+    std::future::pending().await
+}
+
+/// Connects so many times, and takes no notice of what comes of it.
+async fn flood(ticket: &str, count: usize) -> Result<()> {
+    let mut attempts = JoinSet::new();
+    for _ in 0..count {
+        if attempts.len() == AT_ONCE {
+            attempts.join_next().await;
+        }
+        let ticket = ticket.to_owned();
+        attempts.spawn(async move {
+            let client = Client::new(Config::default().without_reconnecting());
+            if let Ok(peer) = client.connect(&Store::<Page>::new(), ticket).await {
+                peer.disconnect().await;
+            }
+        });
+    }
+    attempts.join_all().await;
+    println!("ready");
+    std::future::pending().await
+}

@@ -1,0 +1,144 @@
+//! The same work through y-websocket: its server in one Node process, its provider in another (`bench/node`).
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::measure::Samples;
+use crate::report::{Place, Report};
+use crate::scenarios::progress;
+
+/// The system's name in the report.
+pub const SYSTEM: &str = "y-websocket";
+
+/// A guard against a hang, no measure.
+const HANG: Duration = Duration::from_secs(120);
+
+/// Adds what `measure` finds, or notes why there is nothing: Node and its packages are not for everybody.
+pub fn row(report: &mut Report, scenario: &'static str, n: usize, measure: impl FnOnce(&mut Report, Place) -> Result<()>) {
+    let place = Place { scenario, n, system: SYSTEM };
+    if !folder().join("node_modules").is_dir() {
+        return report.note(place, "left out: npm ci --prefix bench/node");
+    }
+    progress(scenario, n, SYSTEM);
+    if let Err(error) = measure(report, place) {
+        report.failed(place, "the Node processes", &error);
+    }
+}
+
+/// Updates a second, from the first edit until the server has the last of every document.
+pub fn throughput(documents: usize, edits: usize) -> Result<f64> {
+    let server = Server::start(documents, edits)?;
+    let client = server.client("throughput", [documents, edits])?;
+    let begun = client.line::<Begun>()?.begun;
+    let took = server.node.line::<Done>()?.done - begun.first().context("the client did not begin")?;
+    Ok((documents * edits) as f64 / (took / 1e6))
+}
+
+/// From an edit in one process until the server's document shows it, or a later one.
+pub fn latency(rate: usize, edits: usize) -> Result<Samples> {
+    let server = Server::start(1, edits)?;
+    let client = server.client("latency", [rate, edits])?;
+    let (begun, seen) = (client.line::<Begun>()?.begun, server.node.line::<Done>()?.seen);
+    let (mut samples, mut next) = (Samples::default(), 0);
+    for (edit, at) in seen {
+        for begun in begun.get(next..edit).unwrap_or_default() {
+            samples.add(Duration::from_secs_f64((at - begun).max(0.0) / 1e6));
+        }
+        next = next.max(edit);
+    }
+    Ok(samples)
+}
+
+/// How many changes all participants were told of in a second, together.
+pub fn presence(participants: usize, seconds: u64) -> Result<f64> {
+    let server = Server::start(1, 0)?;
+    let client = server.client("presence", [participants, usize::try_from(seconds)?])?;
+    Ok(client.line::<Rate>()?.rate)
+}
+
+#[derive(Deserialize)]
+struct Port {
+    port: u16,
+}
+
+/// Times are microseconds of a clock that both processes share.
+#[derive(Deserialize)]
+struct Begun {
+    begun: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Done {
+    done: f64,
+    seen: Vec<(usize, f64)>,
+}
+
+#[derive(Deserialize)]
+struct Rate {
+    rate: f64,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
+}
+
+/// A Node process, which ends with this.
+struct Node {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Fails where it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Node {
+    fn start(script: &str, arguments: &[String]) -> Result<Self> {
+        let mut command = Command::new("node");
+        command.arg(folder().join(script)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("`node` cannot be started")?;
+        let stdout = child.stdout.take().context("the process says nothing")?;
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        Ok(Self { child, lines })
+    }
+
+    /// What it tells next, but for what its packages print.
+    fn line<T: DeserializeOwned>(&self) -> Result<T> {
+        loop {
+            let line = self.lines.recv_timeout(HANG).context("it has nothing more to say")?;
+            if line.starts_with('{') {
+                return Ok(serde_json::from_str(&line)?);
+            }
+        }
+    }
+}
+
+struct Server {
+    node: Node,
+    url: String,
+}
+
+impl Server {
+    fn start(documents: usize, last: usize) -> Result<Self> {
+        let node = Node::start("server.mjs", &[documents.to_string(), last.to_string()])?;
+        let port = node.line::<Port>()?.port;
+        Ok(Self { node, url: format!("ws://127.0.0.1:{port}") })
+    }
+
+    fn client(&self, what: &str, numbers: [usize; 2]) -> Result<Node> {
+        let [first, second] = numbers.map(|number| number.to_string());
+        Node::start("client.mjs", &[what.to_owned(), self.url.clone(), first, second])
+    }
+}
