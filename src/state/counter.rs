@@ -43,6 +43,11 @@ impl Counter {
     }
 }
 
+/// Whether a segment is what a replica writes its part under. Whatever else stands there is nobody's part.
+fn is_replica(segment: &str) -> bool {
+    u64::from_str_radix(segment, 16).is_ok_and(|id| format!("{id:x}") == segment)
+}
+
 impl From<i64> for Counter {
     fn from(value: i64) -> Self {
         Self::new(value)
@@ -90,7 +95,7 @@ impl State for Counter {
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut counter = Self::default();
-        reader.each_child(|segment, reader| match reader.own() {
+        reader.each_child(|segment, reader| match reader.own().filter(|_| is_replica(segment)) {
             Some(Value::Int(part)) => counter.set_part(segment, Some(*part)),
             Some(other) => reader.violation(EXPECTED, other),
             None => {}
@@ -99,7 +104,7 @@ impl State for Counter {
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        let Some((segment, at)) = at.next().filter(|(_, rest)| rest.is_end()) else { return };
+        let Some((segment, at)) = at.next().filter(|(segment, rest)| rest.is_end() && is_replica(segment)) else { return };
         cx.forget_violations(at.here());
         let part = match cx.register(at.here()) {
             Some(Value::Int(part)) => Some(part),

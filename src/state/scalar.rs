@@ -293,7 +293,8 @@ impl Scalar for Uuid {
     }
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         match value {
-            Value::Str(text) => Self::parse_str(text).map_err(|_| Mismatch("a uuid")),
+            // Hyphenated: of the ways to write one the layout has this.
+            Value::Str(text) if text.len() == 36 => Self::parse_str(text).map_err(|_| Mismatch("a uuid")),
             _ => Err(Mismatch("a uuid")),
         }
     }

@@ -408,6 +408,68 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "trace {seed}: the digests");
 }
 
+/// A register that somebody wrote by hand: at a path that means something, or nearly, and of any kind.
+fn misfit(rng: &mut Rng) -> (String, yrs::Any) {
+    let id = rng.choice(["1-1", "1-2", "a-0", "01-1", "1-", "x"]).unwrap_or_default();
+    let path = match rng.u8(0..9) {
+        0 | 1 => rng.choice(["flag", "count", "big", "ratio", "title", "data", "owner", "shape", "notes"]).unwrap_or_default().to_owned(),
+        2 => format!("shape/{}", rng.choice(["Circle/0", "Box/width", "Box/label", "Star/0"]).unwrap_or_default()),
+        3 => format!("votes/{}", rng.choice(["1", "a", "0a", "A", "fffffffffffffffff"]).unwrap_or_default()),
+        4 => format!("seen/{}", rng.choice(["a", "~3", "~2x", "~", "@x"]).unwrap_or_default()),
+        5 => format!("board/{}", rng.choice(["a", "a/done", "~0", "~0/points", "b/text"]).unwrap_or_default()),
+        6 => format!("cards/{id}{}", rng.choice(["", "/@position", "/text"]).unwrap_or_default()),
+        _ => format!("outline/{id}{}", rng.choice(["", "/@place", "/name"]).unwrap_or_default()),
+    };
+    let words = ["x", "Box", "Circle", ":80", "1-1:80", "1-2:8", "a-0:AB", "1-1", "x:80", "18446744073709551615", "9223372036854775807"];
+    let uuid = "0E9A3C4C-7E2D-4F3B-9C3D-2B1A0C9D8E7F";
+    let value = match rng.u8(0..9) {
+        0 => yrs::Any::Null,
+        1 => rng.bool().into(),
+        2 => rng.i64(..).into(),
+        3 => i64::MAX.into(),
+        4 => rng.choice([0.5, f64::NAN, -3.0, 1e300]).unwrap_or_default().into(),
+        5 => vec![rng.u8(..), 7].into(),
+        6 => uuid.replace(if rng.bool() { "-" } else { "+" }, "").into(),
+        _ => rng.choice(words).unwrap_or_default().into(),
+    };
+    (path, value)
+}
+
+/// What does not fit, or only in part, means the same to the reader made from `docs/layout.md`.
+#[test]
+#[ignore = "needs Node and its packages"]
+fn what_does_not_fit_is_read_alike() {
+    use yrs::types::ToJson as _;
+    use yrs::{Array as _, Map as _, ReadTxn as _, Transact as _};
+    let mut engine = Engine::start();
+    for seed in 0..500 {
+        let (mut rng, doc) = (Rng::with_seed(seed), yrs::Doc::new());
+        let (state, tags) = (doc.get_or_insert_map("state"), doc.get_or_insert_array("L:tags"));
+        let piecemeal = Store::<Everything>::new();
+        for _ in 0..rng.u8(1..40) {
+            let before = doc.transact().state_vector();
+            let (path, value) = misfit(&mut rng);
+            match rng.u8(0..10) {
+                0 => drop(tags.push_back(&mut doc.transact_mut(), value)),
+                1 => drop(state.remove(&mut doc.transact_mut(), &path)),
+                _ => drop(state.insert(&mut doc.transact_mut(), path, value)),
+            }
+            piecemeal.apply(&doc.transact().encode_state_as_update_v1(&before)).expect("an update");
+        }
+        let update = doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+        let store = Store::<Everything>::new();
+        store.apply(&update).expect("it fits no type, but every document");
+        let shown = |store: &Store<Everything>| canonical(view_json(&store.view()));
+        assert_eq!(shown(&piecemeal), shown(&store), "seed {seed}: what came one by one is shown as what came at once");
+        let name = format!("misfits {seed}");
+        engine.ask(json!({"op": "new", "doc": name, "client": 9}));
+        engine.ask(json!({"op": "apply", "doc": name, "update": BASE64.encode(&update)}));
+        let read = engine.ask(json!({"op": "view", "doc": name}))["view"].take();
+        assert_eq!(shown(&store), canonical(read), "seed {seed}: {:?}", state.to_json(&doc.transact()));
+        engine.ask(json!({"op": "free", "doc": name}));
+    }
+}
+
 #[test]
 #[ignore = "needs Node and its packages"]
 fn both_engines_end_with_the_same_document() {

@@ -1,9 +1,9 @@
 // A reader of exostate's layout (docs/layout.md), for documents of Yjs.
 
 import type * as Y from "yjs";
-import { compareIds, compareKeys, escape, isId, isKey, isReplica, join, unescape } from "./paths.js";
-import { defaultJson, integer, isBytes, type Json, scalarJson } from "./scalars.js";
-import { elementId, type Key, type Scalar, type Schema, type Variant } from "./schema.js";
+import { compareIds, compareKeys, escape, fitsInteger, isId, isKey, isReplica, join, unescape } from "./paths.js";
+import { defaultJson, I64_MAX, integer, isBytes, type Json, scalarJson } from "./scalars.js";
+import { elementId, int, type Key, type Scalar, type Schema, type Variant } from "./schema.js";
 import { textJson } from "./texts.js";
 
 export interface Element {
@@ -18,13 +18,22 @@ export interface Node extends Element {
 
 const byPosition = (a: Element, b: Element): number => Buffer.compare(a.position, b.position) || compareIds(a.id, b.id);
 
-/** `<parent's id or nothing>:<position in hexadecimal>`; what cannot be read is nothing. */
+/** `<parent's id or nothing>:<position in hexadecimal>`; what cannot be read as a whole is nothing. */
 export function readPlace(value: unknown): { parent: string | null; position: Uint8Array } {
-  const [, parent = "", position = ""] = (typeof value === "string" && /^([^:]*):(.*)$/s.exec(value)) || [];
-  return {
-    parent: isId(parent) ? parent : null,
-    position: /^(?:[0-9a-f]{2})*$/.test(position) ? Buffer.from(position, "hex") : new Uint8Array(),
-  };
+  const [, parent = "", position = ""] = (typeof value === "string" && /^([^:]*):((?:[0-9a-f]{2})*)$/i.exec(value)) || [];
+  if (parent !== "" && !isId(parent)) return { parent: null, position: new Uint8Array() };
+  return { parent: parent === "" ? null : parent, position: Buffer.from(position, "hex") };
+}
+
+/** Whether the register of a value fits its type; what is no single register always does. */
+function fits(schema: Schema, value: unknown): boolean {
+  switch (schema.kind) {
+    case "option": return value === null || fits(schema.inner, value);
+    case "enum": return typeof value === "string" && Object.hasOwn(schema.variants, value);
+    case "bool": case "float": case "string": case "bytes": case "uuid": case "int": case "uint":
+      return scalarJson(schema, value) !== undefined;
+    default: return value !== null;
+  }
 }
 
 /** Puts the smallest node of each cycle of parents at the root. */
@@ -76,10 +85,10 @@ export class Reader {
     return texts.filter((text): text is string => text !== undefined && isKey(key, text)).sort((a, b) => compareKeys(key, a, b));
   }
 
-  /** Whether the marker of the slot is there; null is one only where the slot holds an option. */
+  /** Whether the marker of the slot is there, and fits. */
   private isFilled(path: string, inner: Schema): boolean {
     const marker = this.get(path);
-    return marker !== undefined && (marker !== null || inner.kind === "option");
+    return marker !== undefined && fits(inner, marker);
   }
 
   /** The keys of the filled slots below `path`. */
@@ -123,7 +132,7 @@ export class Reader {
     switch (schema.kind) {
       case "option": {
         const marker = this.get(path);
-        return marker === undefined || marker === null ? null : this.read(path, schema.inner);
+        return marker === undefined || marker === null || !fits(schema.inner, marker) ? null : this.read(path, schema.inner);
       }
       case "struct": return this.readVariant(path, schema.fields);
       case "enum": {
@@ -151,17 +160,18 @@ export class Reader {
     return Object.fromEntries(Object.entries(fields).map(([name, inner]) => [name, this.read(join(path, name), inner)]));
   }
 
-  /** Elements that do not fit are defaults and not left out: positions in the list stay what they are. */
+  /** Elements that do not fit are left out. */
   private readList(path: string, inner: Scalar): Json {
-    return this.doc.getArray(`L:${path}`).map((value) => scalarJson(inner, value) ?? defaultJson(inner));
+    return this.doc.getArray(`L:${path}`).map((value) => scalarJson(inner, value)).filter((value) => value !== undefined);
   }
 
   private readCounter(path: string): Json {
     let sum = 0n;
     for (const replica of this.segments.get(path) ?? []) {
-      if (isReplica(replica)) sum += integer(this.get(join(path, replica))) ?? 0n;
+      const part = isReplica(replica) ? integer(this.get(join(path, replica))) : undefined;
+      if (part !== undefined && fitsInteger(int(), part)) sum += part;
     }
-    return sum.toString();
+    return (sum > I64_MAX ? I64_MAX : sum < -I64_MAX - 1n ? -I64_MAX - 1n : sum).toString();
   }
 
   private readTree(path: string, inner: Schema, families: Map<string | null, Node[]>, parent: string | null): Json {

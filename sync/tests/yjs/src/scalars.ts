@@ -5,7 +5,7 @@ import type { Scalar } from "./schema.js";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
-const I64_MAX = 2n ** 63n - 1n;
+export const I64_MAX = 2n ** 63n - 1n;
 
 export const isBytes = (value: unknown): value is Uint8Array => value instanceof Uint8Array;
 export const hex = (value: Uint8Array): string => Buffer.from(value).toString("hex");
@@ -36,7 +36,10 @@ export function scalarJson(type: Scalar, value: unknown): Json | undefined {
   switch (type.kind) {
     case "bool": return typeof value === "boolean" ? value : undefined;
     case "string": return typeof value === "string" ? value : undefined;
-    case "uuid": return typeof value === "string" && isUuid(value) ? value : undefined;
+    case "uuid": {
+      const id = typeof value === "string" ? value.toLowerCase() : "";
+      return isUuid(id) ? id : undefined;
+    }
     case "bytes": return isBytes(value) ? hex(value) : undefined;
     case "float": return typeof value === "number" || typeof value === "bigint" ? floatJson(Number(value)) : undefined;
     case "int":

@@ -147,7 +147,8 @@ test("trees: siblings in order, lost parents, unreadable places", () => {
   assert.equal(shape(places({ "1-0": ":80", "1-1": "1-0:80", "1-2": "1-0:7f", "1-3": ":40", "1-4": "1-2:" })), "1-3 1-0(1-2(1-4) 1-1)");
   assert.equal(shape(places({ "1-0": ":80", "1-1": "7-7:90", "1-2": "1-1:80" })), "1-0 1-1(1-2)");
   assert.equal(shape(places({ "1-0": ":80", "1-1": 5, "1-2": "", "1-3": "1-0", "1-4": "1-0:8", "1-5": "1-0:zz" })),
-    "1-1 1-2 1-3 1-0(1-4 1-5)");
+    "1-1 1-2 1-3 1-4 1-5 1-0");
+  assert.equal(shape(places({ "1-0": ":80", "1-1": "1-0:AB", "1-2": "1-0:0f", "1-3": "01-0:80" })), "1-3 1-0(1-2 1-1)");
 });
 
 test("trees: of each cycle the smallest id stands at the root, ids as numbers", () => {
@@ -157,10 +158,25 @@ test("trees: of each cycle the smallest id stands at the root, ids as numbers", 
     "2-0(2-1(3-0)) 1-0(1-1)");
 });
 
-test("lists of scalars keep the places of elements that do not fit", () => {
+test("slots and options leave out what does not fit", () => {
+  const wrong = { "x/a": "a", "x/b": null, "x/c": 3 };
+  reads(s.map(s.string, s.int()), wrong, [["c", "3"]]);
+  reads(s.map(s.string, s.option(s.int())), wrong, [["b", null], ["c", "3"]]);
+  reads(s.map(s.string, s.enum_({ a: null, d: null }, "d")), wrong, [["a", { a: null }]]);
+  reads(s.map(s.string, s.struct({})), wrong, [["a", {}], ["c", {}]]);
+  reads(s.option(s.int()), { x: "a" }, null);
+  reads(s.option(s.enum_({ a: null }, "a")), { x: "b" }, null);
+});
+
+test("a counter ends where 64 bits do", () => {
+  reads(s.counter, { "x/1": 2n ** 63n - 1n, "x/2": 5, "x/3": "7", "x/0a": 100, "x/z": 100 }, "9223372036854775807");
+  reads(s.counter, { "x/1": 2n ** 63n - 1n, "x/2": 5, "x/4": -10 }, "9223372036854775802");
+});
+
+test("lists of scalars leave out elements that do not fit", () => {
   const doc = docOf({});
   doc.getArray("L:x").push(["a", 5, "b"]);
-  assert.deepEqual(readState(doc, s.struct({ x: s.list(s.string) })), { x: ["a", "", "b"] });
+  assert.deepEqual(readState(doc, s.struct({ x: s.list(s.string) })), { x: ["a", "b"] });
 });
 
 test("texts and marks are over code points, and found though nobody declared them", () => {
