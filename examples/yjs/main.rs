@@ -3,12 +3,13 @@
 //! `npm ci --prefix examples/yjs`, once, then `cargo run --release --example yjs`
 
 use std::path::Path;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use exostate::{List, State, Store, Text};
-use exostate_sync::{Documents, Scheme, Server};
+use exostate_sync::{Documents, Presence, Scheme, Server};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 
@@ -66,6 +67,28 @@ fn edit_in_node(url: &str, room: &str) -> Result<Child> {
 
 async fn together(store: &Store<Page>, server: &Server, node: Child) -> Result<()> {
     let presence = server.presence::<Writer>("page")?;
+    let mut output = pin!(node.wait_with_output());
+    // Where Node ends before it has edited, nobody would come any more.
+    let output = tokio::select! {
+        biased;
+        edited = edit(store, &presence) => {
+            edited?;
+            output.await?
+        }
+        ended = &mut output => ended?,
+    };
+    ensure!(output.status.success(), "the Node side failed ({}); if it lacks packages: npm ci --prefix examples/yjs", output.status);
+    let theirs: Shown = serde_json::from_slice(&output.stdout).context("the Node side said something else than what it shows")?;
+    let view = store.view();
+    let ours = Shown { title: view.title.clone(), notes: view.notes.to_string(), tags: view.tags.iter().cloned().collect() };
+    println!("{}\n{}{}", ours.title, ours.notes, ours.tags.join(", "));
+    ensure!(ours == theirs, "the two sides differ: {ours:?} and {theirs:?}");
+    println!("both sides show the same page");
+    Ok(())
+}
+
+/// What this side does: it shows itself, waits for what Node types, and answers.
+async fn edit(store: &Store<Page>, presence: &Presence<Writer>) -> Result<()> {
     let mut others = presence.watch();
     presence.set(&Writer { name: "Rita, in Rust".to_owned() })?;
     let came = others.next().await.and_then(|change| change.state).context("nobody came")?;
@@ -85,14 +108,5 @@ async fn together(store: &Store<Page>, server: &Server, node: Child) -> Result<(
         page.notes().push_str("- bread\n")?;
         page.tags().push("bakery")
     })?;
-
-    let output = node.wait_with_output().await?;
-    ensure!(output.status.success(), "the Node side failed: {}", output.status);
-    let theirs: Shown = serde_json::from_slice(&output.stdout).context("the Node side said something else than what it shows")?;
-    let view = store.view();
-    let ours = Shown { title: view.title.clone(), notes: view.notes.to_string(), tags: view.tags.iter().cloned().collect() };
-    println!("{}\n{}{}", ours.title, ours.notes, ours.tags.join(", "));
-    ensure!(ours == theirs, "the two sides differ: {ours:?} and {theirs:?}");
-    println!("both sides show the same page");
     Ok(())
 }
