@@ -340,6 +340,13 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin });
     }
 
+    /// Whether somebody is changing the store or importing into it now, on another thread: then whoever else would waits. A moment later
+    /// it may be otherwise; for those who have something better to do than to wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.shared.core.try_lock().is_none()
+    }
+
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
     /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
     ///

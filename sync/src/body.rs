@@ -28,6 +28,11 @@ pub(crate) fn pack(update: &[u8], over: Option<usize>) -> Vec<u8> {
     body
 }
 
+/// Whether a body is as long as the update in it.
+pub(crate) fn is_plain(body: &[u8]) -> bool {
+    body.first() == Some(&PLAIN)
+}
+
 fn deflate(update: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::with_capacity(VARINT_BYTES_MAX + update.len() / 2);
     body.push(DEFLATED);

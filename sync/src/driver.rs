@@ -6,21 +6,20 @@
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
 
 use crate::config::Config;
-use crate::limits::{BATCH_FRAMES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX};
+use crate::frame;
+use crate::limits::{BATCH_FRAMES_MAX, BRIEF_BYTES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX, WRITER_FRAMES_MAX};
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
 use crate::presence::Participants;
 use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Role, Session};
+use crate::steps::{Pace, aside, here};
 use crate::transport::datagrams::Datagrams;
 use crate::transport::{FrameSink, FrameSource, Transport, TransportError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
-use tokio::task::{JoinHandle, block_in_place, spawn_blocking};
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// A frame, or how the connection ended, and its share of the memory for frames.
@@ -108,16 +107,25 @@ impl Reports {
     }
 }
 
-/// Work for the blocking pool.
+/// Work that needs the replica.
 #[derive(Default)]
 struct Step {
     received: Vec<Received>,
     taken: Taken,
+    /// Updates were taken, and handed over already.
+    settles: bool,
 }
 
 impl Step {
     fn is_empty(&self) -> bool {
-        self.received.is_empty() && self.taken.updates.is_empty() && !self.taken.lagged
+        self.received.is_empty() && !self.taken.lagged && !self.settles
+    }
+
+    /// Whether it asks for nothing that takes long, as far as can be seen from outside.
+    fn is_brief(&self) -> bool {
+        let frames = || self.received.iter().map(|(frame, _)| frame.as_ref().ok().and_then(Option::as_deref));
+        let bytes: usize = frames().flatten().map(<[u8]>::len).sum();
+        !self.taken.lagged && bytes <= BRIEF_BYTES_MAX && frames().all(|frame| frame.is_some_and(frame::is_brief))
     }
 }
 
@@ -125,6 +133,7 @@ struct Driver {
     replica: Arc<dyn Replica>,
     reports: Reports,
     epoch: Instant,
+    pace: Pace,
     /// Local updates before this conversation.
     before: u64,
     peer: Option<u64>,
@@ -145,7 +154,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
     let mut wires = Wires { frames, received, datagrams, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
-    let mut driver = Driver { replica, reports, epoch: Instant::now(), before, peer: None, lived: false, closed: None };
+    let mut driver = Driver { replica, reports, epoch: Instant::now(), pace: Pace::new(), before, peer: None, lived: false, closed: None };
     let here = Arc::clone(&driver.replica);
     let begin = move || {
         let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
@@ -178,6 +187,19 @@ struct Wires {
 }
 
 impl Wires {
+    /// Hands the writer as many frames as it takes without waiting: some small ones, or one large one. Whether there were any.
+    fn send_frames(&self, session: &mut Session, now: Duration) -> bool {
+        let mut bytes = 0;
+        while session.has_transmit() && bytes <= BRIEF_BYTES_MAX {
+            let Ok(permit) = self.frames.try_reserve() else { break };
+            if let Some(frame) = session.poll_transmit(now) {
+                bytes += frame.len();
+                permit.send(frame);
+            }
+        }
+        bytes > 0
+    }
+
     fn send_datagrams(&self, session: &mut Session) {
         let Some(datagrams) = &self.datagrams else { return };
         while let Some(datagram) = session.poll_datagram() {
@@ -220,7 +242,7 @@ impl Driver {
         let mut step = Step::default();
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
         loop {
-            session = self.run(session, step).await?;
+            session = self.run(session, step, wires).await?;
             wires.send_datagrams(&mut session);
             if let Some(reason) = wires.may_stop(&session) {
                 session.shut(reason);
@@ -233,19 +255,32 @@ impl Driver {
         }
     }
 
-    /// Works off a batch where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
-    async fn run(&mut self, mut session: Session, step: Step) -> Option<Session> {
+    /// Works off a batch: what needs the replica where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
+    async fn run(&mut self, mut session: Session, mut step: Step, wires: &mut Wires) -> Option<Session> {
         let now = self.now();
         session.show(now);
+        if !step.taken.updates.is_empty() {
+            step.taken.updates.drain(..).for_each(|(update, origin)| session.handle_update(&update, origin));
+            step.settles = true;
+        }
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
+            let brief = self.pace.is_brief() && step.is_brief() && session.is_streaming() && !self.replica.is_busy();
+            // What is ready does not wait for what takes longer. After a brief step all goes together.
+            if !brief && wires.send_frames(&mut session, now) {
+                yield_now().await;
+            }
             let replica = Arc::clone(&self.replica);
-            session = aside(move || {
+            let step = move || {
+                let begun = Instant::now();
                 work(&mut session, step, now, replica.as_ref());
-                session
-            })
-            .await?;
+                (session, begun.elapsed())
+            };
+            let took;
+            (session, took) = if brief { here(step) } else { aside(step).await }?;
+            self.pace.note(took);
         }
+        wires.send_frames(&mut session, now);
         self.report(&mut session);
         Some(session)
     }
@@ -352,33 +387,6 @@ impl Driver {
     }
 }
 
-/// How many steps are being worked off by threads of runtimes.
-static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
-
-struct Turn(usize);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        IN_PLACE.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Runs what may block where nobody else is held up. `None`: it panicked.
-///
-/// A thread of the blocking pool has to wake up first, which takes longer than most steps do. So one of a runtime of several threads goes on
-/// with it and leaves its other tasks to another, unless enough do so already: then there is work for all, and whoever waits for a turn
-/// finds more to work off in one go.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let runtime = Handle::current();
-    if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
-        let turn = Turn(IN_PLACE.fetch_add(1, Ordering::Relaxed));
-        if turn.0 < runtime.metrics().num_workers() {
-            return block_in_place(|| catch_unwind(AssertUnwindSafe(work)).ok());
-        }
-    }
-    spawn_blocking(work).await.ok()
-}
-
 fn work(session: &mut Session, step: Step, now: Duration, replica: &dyn Replica) {
     for (received, _share) in step.received {
         match received {
@@ -391,18 +399,16 @@ fn work(session: &mut Session, step: Step, now: Duration, replica: &dyn Replica)
     if step.taken.lagged {
         session.handle_lagged(step.taken.forgotten, replica);
     }
-    for (update, origin) in &step.taken.updates {
-        session.handle_update(update, *origin);
-    }
     session.handle_timeout(now, replica);
     session.settle(replica);
 }
 
 fn spawn_writer<W: FrameSink>(mut sink: W) -> (mpsc::Sender<Vec<u8>>, JoinHandle<()>) {
-    let (sender, mut frames) = mpsc::channel::<Vec<u8>>(1);
+    let (sender, mut waiting) = mpsc::channel::<Vec<u8>>(WRITER_FRAMES_MAX);
     let writer = tokio::spawn(async move {
-        while let Some(frame) = frames.recv().await {
-            if sink.send(frame).await.is_err() {
+        let mut frames = Vec::new();
+        while waiting.recv_many(&mut frames, WRITER_FRAMES_MAX).await > 0 {
+            if sink.send_all(std::mem::take(&mut frames)).await.is_err() {
                 return;
             }
         }

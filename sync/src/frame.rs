@@ -205,6 +205,25 @@ pub(crate) enum Frame<'a> {
     Unknown,
 }
 
+/// Whether a frame is one of those that come all the time and are quickly seen to: neither a question that takes a long answer, nor an update
+/// that is larger than it looks.
+pub(crate) fn is_brief(frame: &[u8]) -> bool {
+    match frame.first() {
+        Some(&UPDATE) => body_of(frame).is_ok_and(crate::body::is_plain),
+        Some(kind) => [HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind),
+        None => false,
+    }
+}
+
+/// The body in an update's frame, which is not checked.
+fn body_of(frame: &[u8]) -> Result<&[u8], FrameError> {
+    let mut reader = Reader { bytes: frame, at: 1 };
+    reader.varint("a frame's length")?;
+    reader.take(CHECKSUM_BYTES, "a checksum of 4 bytes")?;
+    reader.varint("an update's number")?;
+    Ok(reader.rest())
+}
+
 impl<'a> Frame<'a> {
     /// Reads exactly one frame that fills `bytes`.
     pub(crate) fn decode(bytes: &'a [u8], payload_max: usize) -> Result<Self, FrameError> {

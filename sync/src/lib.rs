@@ -41,6 +41,7 @@ mod presence;
 mod replica;
 mod server;
 mod session;
+mod steps;
 mod store;
 mod ticket;
 mod transport;

@@ -44,10 +44,19 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const TRANSMIT_SOFT_MAX: usize = 16;
 /// Frames waiting to be sent above which nothing more is read. An honest peer never gets there.
 pub(crate) const TRANSMIT_HARD_MAX: usize = 64;
+/// Frames that wait for a transport, beside those that it is sending.
+pub(crate) const WRITER_FRAMES_MAX: usize = 8;
 /// Events kept for a listener that is slow to take them.
 pub(crate) const EVENTS_MAX: usize = 256;
 /// Frames received that are worked off in one go.
 pub(crate) const BATCH_FRAMES_MAX: usize = 32;
+/// A step of a conversation that takes no longer is worked off on the runtime's thread, once so many in a row were: more of them where one
+/// was expected to be brief and was not.
+pub(crate) const BRIEF: Duration = Duration::from_micros(200);
+pub(crate) const BRIEF_STEPS: u32 = 16;
+pub(crate) const LONG_STEPS_REMEMBERED: u32 = 256;
+/// Bytes of frames received that may make a brief step.
+pub(crate) const BRIEF_BYTES_MAX: usize = 4 * 1024;
 /// A ping is sent after this long without a frame sent, default.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The connection counts as dead after this long without a frame received, default.

@@ -127,6 +127,12 @@ pub trait Replica: Send + Sync + 'static {
     /// The listener returns at once and never calls the replica.
     fn on_update(&self, listener: UpdateListener) -> UpdateGuard;
 
+    /// Whether a call might have to wait now until somebody else is done with the replica. As long as it does, and where this is left
+    /// out, the peers make all their calls away from the async runtime; else brief ones on its threads, listeners and watchers included.
+    fn is_busy(&self) -> bool {
+        true
+    }
+
     /// Whether imported operations wait behind one that is missing.
     fn has_pending(&self) -> bool;
 

@@ -69,6 +69,10 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         }))
     }
 
+    fn is_busy(&self) -> bool {
+        Store::is_busy(self)
+    }
+
     fn has_pending(&self) -> bool {
         self.pending().0 > 0
     }

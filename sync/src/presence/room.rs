@@ -109,6 +109,10 @@ impl Replica for Room {
         self.replica.on_update(listener)
     }
 
+    fn is_busy(&self) -> bool {
+        self.replica.is_busy()
+    }
+
     fn has_pending(&self) -> bool {
         self.replica.has_pending()
     }

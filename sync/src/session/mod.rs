@@ -229,6 +229,11 @@ impl Session {
         self.outgoing.len() < TRANSMIT_HARD_MAX
     }
 
+    /// Whether updates go to and fro as they come, and nothing larger is under way.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.phase == Phase::Streaming && !self.answer.is_coming() && !self.repair.is_under_way()
+    }
+
     /// Takes an update that the replica committed, its own or an imported one. Those that came from this peer are recognised and dropped.
     pub fn handle_update(&mut self, update: &[u8], origin: Origin) {
         self.handed += u64::from(origin == Origin::Local);

@@ -33,6 +33,13 @@ pub(super) struct Repairing {
     lineage: u64,
 }
 
+impl Repairing {
+    /// Whether the peer's document is awaited, or coming.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.theirs.is_some()
+    }
+}
+
 impl fmt::Debug for Repairing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Repairing").field("begun", &self.begun).field("left", &self.left).finish_non_exhaustive()

@@ -137,6 +137,18 @@ impl FrameSink for JoinedSink {
         }
     }
 
+    async fn send_all(&mut self, frames: Vec<Vec<u8>>) -> Result<(), TransportError> {
+        match &mut self.sink {
+            #[cfg(feature = "quic")]
+            Sink::Quic(sink) => sink.send_all(frames).await,
+            #[cfg(feature = "websocket")]
+            Sink::WebSocket(sink) => sink.send_all(frames).await,
+            #[cfg(feature = "webtransport")]
+            Sink::WebTransport(sink) => sink.send_all(frames).await,
+            Sink::None(never) => match *never {},
+        }
+    }
+
     async fn finish(&mut self) -> Result<(), TransportError> {
         let finished = match &mut self.sink {
             #[cfg(feature = "quic")]

@@ -47,6 +47,16 @@ pub trait FrameSink: Send + 'static {
     /// Sends one frame; waits while the connection is full.
     fn send(&mut self, frame: Vec<u8>) -> impl Future<Output = Result<(), TransportError>> + Send;
 
+    /// Sends several, in this order. Left out, they go one by one; together they may need fewer packets.
+    fn send_all(&mut self, frames: Vec<Vec<u8>>) -> impl Future<Output = Result<(), TransportError>> + Send {
+        async move {
+            for frame in frames {
+                self.send(frame).await?;
+            }
+            Ok(())
+        }
+    }
+
     /// Ends the sending side, and waits until the peer has everything or is gone.
     fn finish(&mut self) -> impl Future<Output = Result<(), TransportError>> + Send;
 }

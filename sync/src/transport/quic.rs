@@ -146,6 +146,10 @@ impl<S: Sends> FrameSink for QuicSink<S> {
         self.0.stream().write_all(&frame).await.map_err(TransportError::lost)
     }
 
+    async fn send_all(&mut self, frames: Vec<Vec<u8>>) -> Result<(), TransportError> {
+        self.send(frames.concat()).await
+    }
+
     async fn finish(&mut self) -> Result<(), TransportError> {
         let finished = self.0.stream().finish().map_err(TransportError::lost);
         if finished.is_ok() {
