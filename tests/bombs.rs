@@ -179,3 +179,57 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
         chunk(1, &[vec![1], missing, change(&[]).split_off(1)].concat())
     }));
 }
+
+/// One op each by so many replicas, whose ids are multiples of `step`.
+fn by_many(from: u64, count: u64, step: u64) -> Vec<u8> {
+    let gone = |id: u64| (id * step, 0, vec![vec![0, 1]]);
+    update(&(from..from + count).rev().map(gone).collect::<Vec<_>>(), &[])
+}
+
+#[test]
+fn ids_that_collide_are_not_taken() {
+    // In one update, and one after the other.
+    refused::<Yrs>(&by_many(1, 1_000, 1 << 18));
+    let store = support::store::<Yrs>(1);
+    let taken = (1..1_000).take_while(|id| store.apply(&by_many(*id, 1, 1 << 18)).is_ok()).count();
+    assert_eq!(taken, 64);
+    assert!(store.apply(&by_many(1, 8_000, 1)).is_ok(), "others are as welcome as before");
+    support::check_view(&store);
+}
+
+#[test]
+fn a_version_of_colliding_ids_is_answered_in_no_time() {
+    let store = support::store::<Yrs>(1);
+    store.change(|state| state.title().set("here")).expect("it can be written");
+    let clocks = (1..170_000u64).flat_map(|id| [(id << 18).to_le_bytes().to_vec(), 1u32.to_le_bytes().to_vec()].concat());
+    let bytes: Vec<u8> = [vec![0], 169_999u32.to_le_bytes().to_vec()].concat().into_iter().chain(clocks).chain([0; 16]).collect();
+    let version = exostate::Version::from_bytes(&bytes).expect("a version");
+    bounded(|| store.updates_since(&version).map_or(Ok(()), Err));
+}
+
+/// As many replicas write as fit in the version, and one more.
+fn takes_so_many<B: Backend>(bytes_each: usize) {
+    let limits = || Limits::stranger().with_version_bytes_max(5 * bytes_each);
+    let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits()));
+    let mut title = String::new();
+    for number in 0..5 {
+        let writer = Store::<Everything, B>::open(&store.save()).expect("a document");
+        title = format!("by {number}");
+        writer.change(|state| state.title().set(title.as_str())).expect("it can be written");
+        store.apply(&writer.update_since(&store.version()).expect("a version")).expect("there is room");
+    }
+    let late = Store::<Everything, B>::open(&store.save()).expect("a document");
+    late.change(|state| state.title().set("too late")).expect("it can be written");
+    let refusal = store.apply(&late.update_since(&store.version()).expect("a version")).expect_err("it is one too many");
+    assert!(refusal.to_string().contains("the version would be too long"), "{refusal}");
+    assert_eq!(store.view().title, title);
+    store.apply_trusted(&late.update_since(&store.version()).expect("a version")).expect("one's own is not refused");
+    assert_eq!(store.view().title, "too late");
+}
+
+#[test]
+fn a_version_grows_to_its_limit() {
+    takes_so_many::<Yrs>(8 + 4);
+    // Whoever made the first change counts too.
+    takes_so_many::<Automerge>(6 * (2 + 8 + 8) / 5 + 1);
+}

@@ -28,6 +28,9 @@ const STRANGER_INFLATED_BYTES_MAX: u64 = 16 << 20;
 const STRANGER_PENDING_UPDATES_MAX: usize = 1_024;
 /// Bytes of updates that wait for a missing one.
 const STRANGER_PENDING_BYTES_MAX: usize = 4 << 20;
+/// Bytes that a document's version may take once a stranger's update is in it. It grows with every replica that ever wrote, by 12 bytes on
+/// yrs and 18 on automerge, and replicas that meet send it in one frame of at most 2 MiB.
+const STRANGER_VERSION_BYTES_MAX: usize = 1_900_000;
 
 /// Bytes of one saved document.
 const TRUSTED_BYTES_MAX: usize = 1 << 30;
@@ -60,6 +63,7 @@ pub struct Limits {
     inflated_bytes_max: u64,
     pending_updates_max: usize,
     pending_bytes_max: usize,
+    version_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -83,6 +87,7 @@ impl Limits {
             inflated_bytes_max: STRANGER_INFLATED_BYTES_MAX,
             pending_updates_max: STRANGER_PENDING_UPDATES_MAX,
             pending_bytes_max: STRANGER_PENDING_BYTES_MAX,
+            version_bytes_max: STRANGER_VERSION_BYTES_MAX,
         }
     }
 
@@ -100,6 +105,7 @@ impl Limits {
             inflated_bytes_max: TRUSTED_INFLATED_BYTES_MAX,
             pending_updates_max: TRUSTED_PENDING_UPDATES_MAX,
             pending_bytes_max: TRUSTED_PENDING_BYTES_MAX,
+            version_bytes_max: usize::MAX,
         }
     }
 
@@ -223,6 +229,18 @@ impl Limits {
     /// Sets the bytes of updates that wait for a missing one.
     pub fn with_pending_bytes_max(self, pending_bytes_max: usize) -> Self {
         Self { pending_bytes_max, ..self }
+    }
+
+    /// Bytes that the document's version may take with what an update brings. What was opened or merged as one's own counts, but is not
+    /// refused.
+    #[must_use]
+    pub fn version_bytes_max(&self) -> usize {
+        self.version_bytes_max
+    }
+
+    /// Sets the bytes that the document's version may take with what an update brings.
+    pub fn with_version_bytes_max(self, version_bytes_max: usize) -> Self {
+        Self { version_bytes_max, ..self }
     }
 }
 

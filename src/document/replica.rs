@@ -244,7 +244,8 @@ impl<B: Backend> Replica<B> {
         if overflow && !waiting.is_empty() {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
-        let mut imported = self.import_ready(&ready, all_new.then_some(&whole))?;
+        let limits = limits.clone();
+        let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
         self.pending.extend(waiting);
         self.import_pending(&mut imported);
         Ok(imported)
@@ -252,11 +253,11 @@ impl<B: Backend> Replica<B> {
 
     /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an error the document is rebuilt as it
     /// was before.
-    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&Vec<&[u8]>>) -> Result<Imported, BackendError> {
+    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&Vec<&[u8]>>, limits: &Limits) -> Result<Imported, BackendError> {
         if ready.is_empty() {
             return Ok(Imported::default());
         }
-        guarded(|| self.backend.vet(ready))?;
+        guarded(|| self.backend.vet(ready, limits))?;
         match guarded(|| self.backend.import(ready)) {
             Ok((touched, novel)) => {
                 let applied = match whole {
@@ -273,7 +274,7 @@ impl<B: Backend> Replica<B> {
     /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost:
     /// whoever sent it was told that it waits.
     fn import_pending(&mut self, imported: &mut Imported) {
-        let mut singly = false;
+        let (limits, mut singly) = (self.limits.clone(), false);
         while !self.pending.is_empty() {
             let (mut ready, waiting) = self.backend.split_ready(std::mem::take(&mut self.pending));
             self.pending = waiting;
@@ -283,7 +284,7 @@ impl<B: Backend> Replica<B> {
             if ready.is_empty() {
                 return;
             }
-            match self.import_ready(&ready, None) {
+            match self.import_ready(&ready, None, &limits) {
                 Ok(more) => imported.add(more),
                 Err(_) if ready.len() > 1 => {
                     singly = true;

@@ -54,6 +54,15 @@ pub enum BackendError {
         /// What does not fit.
         reason: String,
     },
+    /// So many replicas would have written to the document that their list, the version, gets too long; or so many have ids that are
+    /// alike that it can only be on purpose.
+    #[error("with the replica {replica:x} too many would have written to the document: {reason}")]
+    TooManyReplicas {
+        /// One that is new.
+        replica: u64,
+        /// What is too much.
+        reason: &'static str,
+    },
     /// A bug in the backend: it panicked. The document must be rebuilt.
     #[error("the backend panicked: {0}")]
     Panicked(String),
@@ -85,7 +94,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
     fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
     /// Refuses parcels that are ready and that the document must not take, before any of them is applied.
-    fn vet(&mut self, ready: &[Self::Parcel]) -> Result<(), BackendError>;
+    fn vet(&mut self, ready: &[Self::Parcel], limits: &Limits) -> Result<(), BackendError>;
     /// The parcel as an update.
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, and whether any of it was new.

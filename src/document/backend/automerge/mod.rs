@@ -313,7 +313,8 @@ impl Backend for Automerge {
     }
 
     /// A saved document says where each change's ops end, and takes it that they begin where those of its dependencies end.
-    fn vet(&mut self, ready: &[Parcel]) -> Result<(), BackendError> {
+    fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
+        self.seen.welcome(&self.doc, ready.iter().map(|parcel| &parcel.0), limits)?;
         let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
         for Parcel(change) in ready {
             let end = |hash: &ChangeHash| match ends.get(hash) {

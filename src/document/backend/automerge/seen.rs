@@ -7,16 +7,38 @@ use std::sync::Arc;
 
 use automerge::{Automerge as Doc, Change, ChangeHash};
 
+use crate::document::backend::BackendError;
+use crate::document::limits::Limits;
 use crate::document::version::Numbers;
 
 /// Counts them when they are first asked for, and keeps them up to date from then on.
 #[derive(Default)]
 pub(super) struct Seen(RefCell<Option<Numbers>>);
 
+/// What an actor takes in a version, beside its id.
+const ACTOR_BYTES: usize = 2 + 8;
+
 impl Seen {
     /// The numbers of the document. The first time O(changes), then O(actors).
     pub(super) fn numbers(&self, doc: &Doc) -> Numbers {
         self.0.borrow_mut().get_or_insert_with(|| count(doc)).clone()
+    }
+
+    /// Refuses changes of actors that are new, where the version would get too long with them. O(changes · log actors), if they are new
+    /// O(actors).
+    pub(super) fn welcome<'a>(&self, doc: &Doc, changes: impl Iterator<Item = &'a Change>, limits: &Limits) -> Result<(), BackendError> {
+        let mut numbers = self.0.borrow_mut();
+        let numbers = numbers.get_or_insert_with(|| count(doc));
+        let new: BTreeSet<&[u8]> =
+            changes.map(|change| change.actor_id().to_bytes()).filter(|actor| !numbers.contains_key(*actor)).collect();
+        let Some(actor) = new.last() else { return Ok(()) };
+        let bytes = |actor: &[u8]| actor.len() + ACTOR_BYTES;
+        let known: usize = numbers.keys().map(|actor| bytes(actor)).sum();
+        if known.saturating_add(new.iter().map(|actor| bytes(actor)).sum()) <= limits.version_bytes_max() {
+            return Ok(());
+        }
+        let replica = actor.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte));
+        Err(BackendError::TooManyReplicas { replica, reason: "the version would be too long" })
     }
 
     /// Notes a change that is in the document now.

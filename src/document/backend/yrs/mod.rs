@@ -302,6 +302,7 @@ impl Backend for Yrs {
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
         let mut summary = Summary { places: Some(Places::default()), ..Summary::default() };
         yrs_update::walk(bytes, limits, &mut summary)?;
+        Places::default().welcome(summary.brings.keys().copied(), limits)?;
         let mut this = Self::empty(replica);
         this.places = summary.places.take().unwrap_or_default();
         for root in &summary.roots {
@@ -330,8 +331,11 @@ impl Backend for Yrs {
 
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         let clocks = version.as_clocks().ok_or(BackendError::Layout("the version is one of another backend"))?;
-        let known = clocks.iter().map(|(client, clock)| (ClientID::new(*client), *clock)).collect();
-        Ok(self.doc.transact().encode_diff_v1(&StateVector::new(known)))
+        let txn = self.doc.transact();
+        // Of those alone that have written here: the version may come from a stranger, and yrs's table takes ids for their own hashes.
+        let here = txn.state_vector();
+        let known = here.iter().filter_map(|(client, _)| Some((*client, *clocks.get(&client.get())?))).collect();
+        Ok(txn.encode_diff_v1(&StateVector::new(known)))
     }
 
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
@@ -406,8 +410,9 @@ impl Backend for Yrs {
         }
     }
 
-    fn vet(&mut self, ready: &[Parcel]) -> Result<(), BackendError> {
+    fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
         self.place()?;
+        self.places.welcome(ready.iter().flat_map(|parcel| parcel.summary.brings.keys().copied()), limits)?;
         let mut news = Places::default();
         for Parcel { summary, .. } in ready {
             summary.blocks.iter().for_each(|block| news.add(block, Some(&self.places)));

@@ -5,11 +5,13 @@
 //! stand would depend on the order of integration: a document that its own bytes do not give again. Or both stand in a root that is
 //! not for its content: text among registers. Such items are refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{LIST_PREFIX, REGISTERS, TEXT_PREFIX};
+use crate::document::backend::BackendError;
 use crate::document::guard::yrs_update::{self, Content};
+use crate::document::limits::Limits;
 
 /// An op, by client and clock.
 type Id = (u64, u32);
@@ -24,7 +26,14 @@ pub struct Places {
     /// The root asked for last: mostly it is the next one too.
     last_root: Option<(Arc<str>, Root)>,
     clients: HashMap<u64, Clocks>,
+    /// How many clients have ids that end in the same 16 bits.
+    alike: HashMap<u16, usize>,
 }
+
+/// Clients of a document whose ids may end in the same 16 bits. Ids are random: of a hundred thousand it is a dozen.
+const ALIKE_MAX: usize = 64;
+/// What a client takes in a version.
+const CLIENT_BYTES: usize = 8 + 4;
 
 #[derive(Default)]
 struct Clocks {
@@ -76,6 +85,10 @@ impl Holds {
     }
 }
 
+fn ending(client: u64) -> u16 {
+    (client & u64::from(u16::MAX)) as u16
+}
+
 /// A block, and where it says that it stands.
 pub struct Block {
     client: u64,
@@ -114,7 +127,10 @@ impl Places {
             (Some(root), None) => self.root(root, base),
             (None, None) => Place::Unknown,
         };
-        let clocks = self.clients.entry(block.client).or_default();
+        let clocks = self.clients.entry(block.client).or_insert_with(|| {
+            *self.alike.entry(ending(block.client)).or_default() += 1;
+            Clocks::default()
+        });
         if clocks.end != clock || clocks.runs.last().is_none_or(|(_, last)| *last != place) {
             clocks.runs.push((clock, place));
         }
@@ -131,6 +147,25 @@ impl Places {
             matches!(right, Some(Place::Root(there)) if there != here) || !here.holds.fits(block.content)
         };
         blocks.iter().find(strays).map(|block| (block.client, block.clock))
+    }
+
+    /// Refuses clients that are new, where they would be too many, or too many with ids that are alike: yrs's tables take an id for its own
+    /// hash, and each access would go through all of these.
+    pub fn welcome(&self, clients: impl Iterator<Item = u64>, limits: &Limits) -> Result<(), BackendError> {
+        let new: BTreeSet<u64> = clients.filter(|client| !self.clients.contains_key(client)).collect();
+        let Some(&replica) = new.last() else { return Ok(()) };
+        if (self.clients.len() + new.len()).saturating_mul(CLIENT_BYTES) > limits.version_bytes_max() {
+            return Err(BackendError::TooManyReplicas { replica, reason: "the version would be too long" });
+        }
+        let mut alike: BTreeMap<u16, usize> = BTreeMap::new();
+        for replica in new {
+            let count = alike.entry(ending(replica)).or_insert_with_key(|ending| self.alike.get(ending).copied().unwrap_or(0));
+            *count += 1;
+            if *count > ALIKE_MAX {
+                return Err(BackendError::TooManyReplicas { replica, reason: "so many ids are not alike by chance" });
+            }
+        }
+        Ok(())
     }
 
     fn end(&self, client: u64) -> u32 {
