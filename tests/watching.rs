@@ -2,8 +2,9 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use exostate::{Automerge, Backend, Origin, State, Store, Yrs};
 use support::Everything;
@@ -231,4 +232,76 @@ fn once_a_subscription_is_dropped_no_call_starts() {
     store.change(|state| state.count().set(1)).expect("it can be written");
     store.change(|state| state.count().set(2)).expect("it can be written");
     assert_eq!(*log.lock().expect("no panic"), ["first"]);
+}
+
+/// Updates of another replica, each with the number that it sets.
+fn updates(count: i64) -> Vec<Arc<[u8]>> {
+    let other = support::store::<Yrs>(2);
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let made = Arc::clone(&kept);
+    let _listener = other.on_update(move |update| made.lock().expect("no panic").push(Arc::clone(update.bytes)));
+    (1..=count).for_each(|number| other.change(|state| state.count().set(number)).expect("it can be written"));
+    let made = kept.lock().expect("no panic");
+    made.clone()
+}
+
+#[test]
+fn imports_wait_for_callbacks_that_take_their_time() {
+    let store = support::store::<Yrs>(1);
+    let (release, held) = mpsc::channel::<()>();
+    let (entered, enters) = mpsc::channel();
+    let held = Mutex::new(held);
+    // The first call takes until it is let go.
+    let _watch = store.watch(Everything::path().count(), move |_| {
+        entered.send(()).expect("the test waits");
+        let _ = held.lock().expect("no panic").recv();
+    });
+    let (done, updates) = (AtomicUsize::new(1), updates(200));
+    std::thread::scope(|scope| {
+        scope.spawn(|| store.apply(&updates[0]).expect("an honest update"));
+        enters.recv().expect("it is called");
+        scope.spawn(|| {
+            for update in &updates[1..] {
+                store.apply(update).expect("an honest update");
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        while done.load(Ordering::SeqCst) < 64 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let done_while_held = done.load(Ordering::SeqCst);
+        drop(release);
+        assert!(done_while_held < 70, "{done_while_held} imports did not wait");
+    });
+    assert_eq!((done.load(Ordering::SeqCst), store.view().count), (200, 200));
+    assert_eq!(enters.try_iter().count(), 199, "it was called once for each");
+}
+
+#[test]
+fn nobody_is_kept_telling_others_what_comes_in_without_end() {
+    let store = support::store::<Yrs>(1);
+    let _watch = store.watch(Everything::path().count(), |_| std::thread::sleep(Duration::from_millis(1)));
+    let (ended, end) = mpsc::channel();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for update in updates(5_000) {
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                store.apply(&update).expect("an honest update");
+            }
+        });
+        scope.spawn(|| {
+            while store.view().count < 100 {
+                std::thread::yield_now();
+            }
+            store.change(|state| state.votes().add(1)).expect("it can be written");
+            ended.send(store.view().count).expect("the test waits");
+        });
+        let count = end.recv_timeout(Duration::from_secs(60)).expect("the change returns");
+        stop.store(true, Ordering::SeqCst);
+        assert!(count < 5_000, "it returned when all was in");
+    });
 }

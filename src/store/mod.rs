@@ -292,7 +292,7 @@ impl<S: State, B: Backend> Store<S, B> {
             Err(_) => return Err(ApplyError::Nested),
         };
         drop(guard);
-        self.shared.bus.deliver();
+        self.shared.bus.deliver_in_turn();
         result
     }
 
@@ -340,11 +340,11 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin });
     }
 
-    /// Whether somebody is changing the store or importing into it now, on another thread: then whoever else would waits. A moment later
-    /// it may be otherwise; for those who have something better to do than to wait.
+    /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes
+    /// or imports may have to wait. A moment later it may be otherwise; for those who have something better to do than to wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.shared.core.try_lock().is_none()
+        self.shared.core.try_lock().is_none() || self.shared.bus.is_delivering()
     }
 
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others

@@ -4,8 +4,10 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
+use std::thread::{ThreadId, current};
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::watch::Watchers;
 use crate::state::State;
@@ -52,6 +54,8 @@ type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 pub(crate) struct Bus<S> {
     pub(crate) subscribers: Arc<Mutex<Subscribers<S>>>,
     queue: Mutex<Queue<S>>,
+    /// Told when somebody else may deliver, and when few notices are left.
+    turn: Condvar,
 }
 
 pub(crate) struct Subscribers<S> {
@@ -62,14 +66,22 @@ pub(crate) struct Subscribers<S> {
 
 struct Queue<S> {
     notices: VecDeque<Notice<S>>,
-    delivering: bool,
+    /// Who delivers now.
+    delivering: Option<ThreadId>,
+    /// How many imports wait until they may deliver, or until fewer notices are left.
+    waiting: usize,
 }
+
+/// Notices that may wait while an import goes on as if there were none.
+const NOTICES_MAX: usize = 64;
+/// How long an import waits at most. It is in vain where a callback waits for that very import.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl<S> Default for Bus<S> {
     fn default() -> Self {
         let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new() };
-        let queue = Queue { notices: VecDeque::new(), delivering: false };
-        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue) }
+        let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
+        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), turn: Condvar::new() }
     }
 }
 
@@ -88,21 +100,45 @@ impl<S: State> Bus<S> {
     ///
     /// A callback that panics keeps nothing from the others: its panic goes on when all is delivered.
     pub(crate) fn deliver(&self) {
+        self.deliver_all(self.queue.lock());
+    }
+
+    /// The same for an import, which waits its turn where much is queued: what comes from others must not grow without end where
+    /// callbacks take their time, nor keep one thread delivering for ever.
+    pub(crate) fn deliver_in_turn(&self) {
         let mut queue = self.queue.lock();
-        if std::mem::replace(&mut queue.delivering, true) {
-            return;
+        let elsewhere = |queue: &Queue<S>| queue.delivering.is_some_and(|thread| thread != current().id());
+        if elsewhere(&queue) && queue.notices.len() > NOTICES_MAX {
+            queue.waiting += 1;
+            let too_many = |queue: &mut Queue<S>| elsewhere(queue) && queue.notices.len() > NOTICES_MAX;
+            self.turn.wait_while_for(&mut queue, too_many, TURN_MAX);
+            queue.waiting -= 1;
         }
-        drop(queue);
+        self.deliver_all(queue);
+    }
+
+    /// Whether somebody delivers now.
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.queue.lock().delivering.is_some()
+    }
+
+    fn deliver_all<'a>(&'a self, mut queue: MutexGuard<'a, Queue<S>>) {
+        let Some(own) = queue.notices.back().map(|notice| notice.number).filter(|_| queue.delivering.is_none()) else { return };
+        queue.delivering = Some(current().id());
         let mut panicked = None;
         loop {
-            let mut queue = self.queue.lock();
-            let Some(notice) = queue.notices.pop_front() else {
-                queue.delivering = false;
-                break;
-            };
+            let handed_over = queue.waiting > 0 && queue.notices.front().is_some_and(|notice| notice.number > own);
+            let Some(notice) = (if handed_over { None } else { queue.notices.pop_front() }) else { break };
+            if queue.waiting > 0 && queue.notices.len() == NOTICES_MAX {
+                self.turn.notify_all();
+            }
             drop(queue);
             panicked = panicked.or(self.deliver_one(&notice));
+            queue = self.queue.lock();
         }
+        queue.delivering = None;
+        drop(queue);
+        self.turn.notify_one();
         if let Some(panic) = panicked {
             resume_unwind(panic);
         }

@@ -72,6 +72,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// once an element that was touched. What was committed before is not heard, also where others have yet to be told of it. Once
     /// the subscription is dropped no call starts; one that runs on another thread may still do so.
     ///
+    /// `f` is called by whichever thread commits or imports, a thread of an async runtime too where a peer's edits come in, so it should
+    /// return soon and leave what takes long to others. While calls lag behind, imports wait; changes made here do not.
+    ///
     /// ```
     /// use exostate::{Map, State, Store};
     ///
