@@ -1,6 +1,8 @@
 //! One replica of a document, with what every backend needs around it: the index of its keys, a mirror of its sequences,
 //! the digest, the updates that wait for others, and the bytes it can be rebuilt from.
 
+mod parts;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,6 +82,8 @@ pub struct Replica<B: Backend> {
     differs: bool,
     /// The document failed and could not be rebuilt.
     broken: bool,
+    /// Parts were imported whose registers are not in the index and the digest yet; see [`Replica::import_part`].
+    unread: bool,
     /// For updates from elsewhere.
     limits: Limits,
     /// For what was good already.
@@ -144,6 +148,7 @@ impl<B: Backend> Replica<B> {
             journal,
             differs: false,
             broken: false,
+            unread: false,
             limits,
             trusted,
         }
@@ -151,6 +156,17 @@ impl<B: Backend> Replica<B> {
 
     /// Reads the whole document: mirror and digest are filled, and all registers come back in order, to be indexed.
     fn read_all(&mut self) -> Vec<(Key, Value)> {
+        self.texts.clear();
+        self.lists.clear();
+        self.sequence_hashes = RefCell::default();
+        for (kind, name) in self.backend.sequences() {
+            self.reread(kind, &name);
+        }
+        self.read_registers()
+    }
+
+    /// Reads all registers, and their part of the digest.
+    fn read_registers(&mut self) -> Vec<(Key, Value)> {
         let (mut entries, mut canonical) = (Vec::new(), Canonical::new());
         self.registers_hash = 0;
         let (backend, sum) = (&self.backend, &mut self.registers_hash);
@@ -158,12 +174,6 @@ impl<B: Backend> Replica<B> {
             *sum = sum.wrapping_add(register_hash(&mut canonical, &key, &value));
             entries.push((Key(key), value));
         });
-        self.texts.clear();
-        self.lists.clear();
-        self.sequence_hashes = RefCell::default();
-        for (kind, name) in self.backend.sequences() {
-            self.reread(kind, &name);
-        }
         key::sort(entries)
     }
 
@@ -258,7 +268,7 @@ impl<B: Backend> Replica<B> {
             return Ok(Imported::default());
         }
         guarded(|| self.backend.vet(ready, limits))?;
-        match guarded(|| self.backend.import(ready)) {
+        match guarded(|| self.backend.import(ready, !self.unread)) {
             Ok((touched, novel)) => {
                 let applied = match whole {
                     _ if !novel => Vec::new(),
@@ -357,7 +367,8 @@ impl<B: Backend> Replica<B> {
     fn remember(&mut self, update: &Arc<[u8]>) {
         self.journal.updates_bytes += update.len();
         self.journal.updates.push(update.clone());
-        if self.journal.updates_bytes > self.journal.snapshot.len().max(JOURNAL_BYTES_MIN) {
+        // Of parts that come one after the other one snapshot is enough, once all are there.
+        if !self.unread && self.journal.updates_bytes > self.journal.snapshot.len().max(JOURNAL_BYTES_MIN) {
             // What cannot be saved is kept as it is, and tried again with the next update.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
                 self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0 };
@@ -368,9 +379,9 @@ impl<B: Backend> Replica<B> {
     /// Throws the backend's document away and makes it anew from what was good. The error that made it necessary comes back, or
     /// that of the rebuilding.
     fn rebuild(&mut self, because: BackendError) -> BackendError {
-        let before = self.digest();
+        let before = (!self.unread).then(|| self.digest());
         let result = guarded(|| self.replay());
-        self.differs |= before != self.digest();
+        self.differs |= before != Some(self.digest());
         self.broken = result.is_err();
         result.err().unwrap_or(because)
     }
@@ -399,10 +410,11 @@ impl<B: Backend> Replica<B> {
         for update in &self.journal.updates {
             parcels.append(&mut backend.unpack(update, wide)?);
         }
-        guarded(|| backend.import(&parcels))?;
+        guarded(|| backend.import(&parcels, false))?;
         self.backend = backend;
         let entries = self.read_all();
         self.index(entries);
+        self.unread = false;
         Ok(())
     }
 

@@ -205,8 +205,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Runs a closure on a stage and commits what it staged.
     fn stage<R>(&self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         let guard = self.shared.core.lock();
-        if guard.try_borrow_mut().is_err() {
-            return Err(ChangeError::Nested);
+        match guard.try_borrow_mut() {
+            Ok(mut core) => self.show(&mut core),
+            Err(_) => return Err(ChangeError::Nested),
         }
         let (result, staged) = {
             let core = guard.borrow();
@@ -277,11 +278,53 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good ones can be.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.locked(|core| self.import(core, updates, Giver::Stranger))
+        self.locked(|core| self.import(core, updates, Giver::Stranger, false))
+    }
+
+    /// Applies updates that are parts of something larger, the rest of which is to follow, as [`Store::apply_all`] does. A store that holds
+    /// nothing yet need not show them before all is there: it does so with the next thing that is done with it, and costs less; at the
+    /// latest [`Store::show_parts`] does. What is asked of the version, of updates and of what waits counts them at once.
+    ///
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// theirs.change(|note| note.title().set("plan"))?;
+    /// for update in theirs.updates_since(&ours.version())? {
+    ///     ours.apply_part(&[update])?;
+    /// }
+    /// ours.show_parts();
+    /// assert_eq!(ours.view(), theirs.view());
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::apply_all`].
+    pub fn apply_part(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
+        self.locked(|core| {
+            let part = core.replica.takes_parts();
+            self.import(core, updates, Giver::Stranger, part)
+        })
+    }
+
+    /// Shows what [`Store::apply_part`] has brought and nothing has shown yet.
+    pub fn show_parts(&self) {
+        // Inside a change all is shown: it began with that.
+        let waits = self.shared.core.lock().try_borrow().is_ok_and(|core| core.replica.has_parts());
+        if waits {
+            let shown = self.locked(|core| {
+                self.show(core);
+                Ok(Applied::Changed)
+            });
+            drop(shown);
+        }
     }
 
     fn apply_from(&self, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
-        self.locked(|core| self.import(core, &[update], giver))
+        self.locked(|core| self.import(core, &[update], giver, false))
     }
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
@@ -296,10 +339,21 @@ impl<S: State, B: Backend> Store<S, B> {
         result
     }
 
-    /// Imports updates and brings the view up to date.
-    fn import(&self, core: &mut Core<S, B>, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Applied, ApplyError> {
+    /// Brings the view up to date with parts that were imported, if there are any.
+    fn show(&self, core: &mut Core<S, B>) {
+        if let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) {
+            core.violations = violations;
+            self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote);
+        }
+    }
+
+    /// Imports updates and brings the view up to date, which stays as it is if they are only a `part`.
+    fn import(&self, core: &mut Core<S, B>, updates: &[impl AsRef<[u8]>], giver: Giver, part: bool) -> Result<Applied, ApplyError> {
+        if !part {
+            self.show(core);
+        }
         let waiting = core.replica.pending().0;
-        let result = core.replica.import_all(updates, giver);
+        let result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
         if core.replica.take_differs() {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
@@ -309,6 +363,11 @@ impl<S: State, B: Backend> Store<S, B> {
         if applied.is_empty() {
             let grown = core.replica.pending().0 > waiting;
             return Ok(if grown { Applied::Waiting } else { Applied::Known });
+        }
+        if part {
+            let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
+            self.shared.bus.push(Notice { number: 0, old, new, touched: Vec::new(), updates: applied, origin: Origin::Remote });
+            return Ok(Applied::Changed);
         }
         if core.replica.mostly(&touched) {
             self.show_all(core, applied);
@@ -359,7 +418,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// What this replica has seen.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.read(|core| core.replica.version())
+        self.peek(|core| core.replica.version())
     }
 
     /// All that a replica at `version` lacks, as one update.
@@ -367,7 +426,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The version is one of another backend.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        self.read(|core| core.replica.update_since(version))
+        self.peek(|core| core.replica.update_since(version))
     }
 
     /// All that a replica at `version` lacks, in pieces that are to be applied in this order. Each is small enough for a peer that
@@ -379,13 +438,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The version is one of another backend.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
-        self.read(|core| core.replica.updates_since(version))
+        self.peek(|core| core.replica.updates_since(version))
     }
 
     /// The whole document, to be opened again.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        self.read(|core| core.replica.save())
+        self.peek(|core| core.replica.save())
     }
 
     /// The digest of the content, also of what the struct does not know. Costs nothing but for lists and texts that changed.
@@ -403,7 +462,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// How many updates wait for a missing one, and their bytes.
     #[must_use]
     pub fn pending(&self) -> (usize, usize) {
-        self.read(|core| core.replica.pending())
+        self.peek(|core| core.replica.pending())
     }
 
     /// Forgets the updates that wait for a missing one, which may never come. [`Store::version`] never counted them, so whoever is asked
@@ -457,6 +516,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store, whose text nobody else knows yet.
     pub fn anchor(&self, text: &impl AsPath<S, Target = Text>, at: usize, before: bool) -> Option<Anchor> {
         let path = text.as_path().as_str();
+        self.show_parts();
         let guard = self.shared.core.lock();
         let mut core = guard.try_borrow_mut().ok()?;
         core.view.locate(crate::state::At::start(path))?;
@@ -468,7 +528,14 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }
 
+    /// Reads what is shown, once all is.
     fn read<R>(&self, read: impl FnOnce(&Core<S, B>) -> R) -> R {
+        self.show_parts();
+        self.peek(read)
+    }
+
+    /// Reads what the document has, whether it is shown or not.
+    fn peek<R>(&self, read: impl FnOnce(&Core<S, B>) -> R) -> R {
         read(&self.shared.core.lock().borrow())
     }
 }

@@ -117,7 +117,8 @@ impl<S: State, B: Backend> Store<S, B> {
     pub fn verify(&self) -> Result<Vec<Competed>, ApplyError> {
         let (reopened, digest) = {
             let guard = self.shared.core.lock();
-            let Ok(core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+            let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+            self.show(&mut core);
             (self.reopened(&core.replica).map_err(backend)?, core.replica.digest())
         };
         if reopened.digest() == digest {
@@ -175,6 +176,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         let Self { store, mut theirs, own } = self;
         let guard = store.shared.core.lock();
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
+        store.show(&mut core);
         // What the store has from others and the other document lacks stays what it is: written as fresh ops, a text would come
         // twice. Ops that contradict those of the other document are refused here, and their contents put back below.
         for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {

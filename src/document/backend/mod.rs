@@ -97,8 +97,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn vet(&mut self, ready: &[Self::Parcel], limits: &Limits) -> Result<(), BackendError>;
     /// The parcel as an update.
     fn bytes(parcel: &Self::Parcel) -> &[u8];
-    /// Applies parcels that are ready: what they touched, and whether any of it was new.
-    fn import(&mut self, parcels: &[Self::Parcel]) -> Result<(Touched, bool), BackendError>;
+    /// Applies parcels that are ready: what they touched, `registers` only where they are wanted, and whether any of it was new.
+    fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
     /// One register.
     fn register(&self, path: &str) -> Option<Value>;
     /// All registers, in no order.

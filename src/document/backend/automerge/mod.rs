@@ -335,9 +335,12 @@ impl Backend for Automerge {
         parcel.0.raw_bytes()
     }
 
-    fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
-        let (registers, mut made, mut edited) = self.names_in(parcels)?;
-        let old: Vec<Option<Value>> = registers.iter().map(|key| self.register(key)).collect();
+    fn import(&mut self, parcels: &[Parcel], registers: bool) -> Result<(Touched, bool), BackendError> {
+        let (mut named, mut made, mut edited) = self.names_in(parcels)?;
+        if !registers {
+            named.clear();
+        }
+        let old: Vec<Option<Value>> = named.iter().map(|key| self.register(key)).collect();
         self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| match error {
             automerge::AutomergeError::DuplicateSeqNumber(..) => BackendError::Contradicted(error.to_string()),
             error => refused(error),
@@ -350,7 +353,7 @@ impl Backend for Automerge {
             edited.extend(self.names_in(parcels)?.2);
         }
         let mut touched = Touched::default();
-        for (key, old) in registers.into_iter().zip(old) {
+        for (key, old) in named.into_iter().zip(old) {
             let new = self.register(&key);
             if old.is_some() || new.is_some() {
                 touched.registers.push(RegisterTouch { key: Arc::from(key), old, new });

@@ -427,29 +427,14 @@ impl Backend for Yrs {
         &parcel.bytes
     }
 
-    fn import(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
-        let mut registers = Vec::new();
-        let mut sequences = BTreeSet::new();
-        let mut novel = false;
-        for Parcel { bytes, summary } in parcels {
-            for root in &summary.roots {
-                self.declare(root);
-            }
-            self.marks |= summary.marks;
-            self.surrogates |= summary.surrogates;
-            let (touched, new) = match self.rest_of(bytes, summary)? {
-                Some(rest) => self.apply_bytes(&rest)?,
-                None => self.apply_bytes(bytes)?,
-            };
-            summary.blocks.iter().for_each(|block| self.places.add(block, None));
-            novel |= new;
-            sequences.extend(touched);
-            registers.append(&mut self.take_changed());
-            if summary.carries_deleted && new {
-                self.deleted.set(None);
-            }
+    fn import(&mut self, parcels: &[Parcel], registers: bool) -> Result<(Touched, bool), BackendError> {
+        if registers {
+            return self.apply_parcels(parcels);
         }
-        Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
+        self.registers.unobserve(OBSERVER);
+        let applied = self.apply_parcels(parcels);
+        self.observe();
+        applied
     }
 
     fn register(&self, path: &str) -> Option<Value> {
@@ -546,11 +531,41 @@ impl Backend for Yrs {
 }
 
 impl Yrs {
-    /// Watches the registers again after a load.
-    fn observed(self) -> Self {
+    /// Watches the registers.
+    fn observe(&self) {
         let sink = Arc::clone(&self.changed);
         self.registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
+    }
+
+    /// The same for one that was just made or loaded.
+    fn observed(self) -> Self {
+        self.observe();
         self
+    }
+
+    fn apply_parcels(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
+        let mut registers = Vec::new();
+        let mut sequences = BTreeSet::new();
+        let mut novel = false;
+        for Parcel { bytes, summary } in parcels {
+            for root in &summary.roots {
+                self.declare(root);
+            }
+            self.marks |= summary.marks;
+            self.surrogates |= summary.surrogates;
+            let (touched, new) = match self.rest_of(bytes, summary)? {
+                Some(rest) => self.apply_bytes(&rest)?,
+                None => self.apply_bytes(bytes)?,
+            };
+            summary.blocks.iter().for_each(|block| self.places.add(block, None));
+            novel |= new;
+            sequences.extend(touched);
+            registers.append(&mut self.take_changed());
+            if summary.carries_deleted && new {
+                self.deleted.set(None);
+            }
+        }
+        Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
     }
 }
 

@@ -133,7 +133,7 @@ mod tests {
     fn give(from: &Yrs, to: &mut Yrs) {
         let update = from.update_since(&to.version()).expect("a version");
         let parcels = to.unpack(&update, &Limits::trusted()).expect("an update");
-        to.import(&parcels).expect("it fits");
+        to.import(&parcels, true).expect("it fits");
     }
 
     fn unseen_of(ours: &Yrs, theirs: &Yrs) -> Vec<String> {
@@ -179,7 +179,7 @@ mod tests {
                 } else if at != other {
                     let from = docs[at].save();
                     let parcels = docs[other].unpack(&from, &Limits::trusted()).expect("a document");
-                    docs[other].import(&parcels).expect("it fits");
+                    docs[other].import(&parcels, true).expect("it fits");
                     let more = known[at].clone();
                     known[other].extend(more);
                 }
