@@ -165,6 +165,9 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     };
     let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
+    // Of an answer that was cut short.
+    let shows = Arc::clone(&driver.replica);
+    aside(move || shows.show_parts()).await;
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
         None => CloseReason::Refused { message: "the replica panicked".to_owned() },

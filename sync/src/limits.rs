@@ -76,6 +76,14 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.
 pub(crate) const INCOMING_MAX: usize = 1024;
+/// Those of them that come from one address.
+#[cfg(feature = "quic")]
+pub(crate) const WAITING_PER_ADDRESS_MAX: usize = 64;
+/// Handshakes that a listener begins in a second, after so many at once.
+#[cfg(feature = "quic")]
+pub(crate) const HANDSHAKES_PER_SECOND: u64 = 100;
+#[cfg(feature = "quic")]
+pub(crate) const HANDSHAKES_AT_ONCE: u32 = 32;
 /// Streams, so documents, that one connection may have open.
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.

@@ -88,6 +88,15 @@ pub trait Replica: Send + Sync + 'static {
         updates.iter().try_for_each(|update| self.apply(update))
     }
 
+    /// Imports updates, as [`apply_all`](Self::apply_all) does, that are parts of something larger, the rest of which is to follow: they
+    /// need not be shown before [`show_parts`](Self::show_parts) is called, or [`apply_all`](Self::apply_all). Left out, they are no different.
+    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        self.apply_all(updates)
+    }
+
+    /// Shows what [`apply_part`](Self::apply_part) has brought: the rest does not come, or has come.
+    fn show_parts(&self) {}
+
     /// Begins to take over a peer's document. `None`, as where it is left out: this replica cannot, and a divergence stays.
     fn repair(&self) -> Option<Box<dyn Repair>> {
         None

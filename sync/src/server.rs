@@ -24,6 +24,8 @@ use tokio::time::{sleep, timeout};
 
 mod departure;
 mod listen;
+#[cfg(feature = "quic")]
+mod lobby;
 mod places;
 
 pub use departure::Departure;

@@ -36,6 +36,18 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         without_watchers(|| Store::apply_all(self, updates).map(drop))
     }
 
+    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        without_watchers(|| Store::apply_part(self, updates).map(drop))
+    }
+
+    fn show_parts(&self) {
+        // As above: a watcher that panics is nobody's fault here.
+        let _ = without_watchers(|| {
+            Store::show_parts(self);
+            Ok(())
+        });
+    }
+
     fn repair(&self) -> Option<Box<dyn Repair>> {
         Some(Box::new(Store::repair(self)))
     }

@@ -81,6 +81,14 @@ impl Replica for Room {
         self.replica.apply_all(updates)
     }
 
+    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
+        self.replica.apply_part(updates)
+    }
+
+    fn show_parts(&self) {
+        self.replica.show_parts();
+    }
+
     fn repair(&self) -> Option<Box<dyn Repair>> {
         self.replica.repair()
     }

@@ -1,5 +1,7 @@
 //! Where a server listens.
 
+#[cfg(feature = "quic")]
+use super::lobby::Lobby;
 use super::{Documents, Place, Report, Server, Shared};
 use crate::config::Config;
 use crate::limits::HELLO_TIMEOUT;
@@ -11,7 +13,11 @@ use crate::transport::identity::{Identity, IdentityError};
 use crate::transport::websocket::Accepted;
 use std::net::SocketAddr;
 use std::sync::Arc;
+#[cfg(feature = "quic")]
+use std::time::Instant;
 use tokio::task::{JoinHandle, JoinSet};
+#[cfg(feature = "quic")]
+use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 /// The server did not start.
@@ -220,32 +226,52 @@ impl Server {
     }
 }
 
+/// One whose handshake is to begin, and its place.
 #[cfg(feature = "quic")]
+type Waiting<T> = (T, Place);
+
+#[cfg(feature = "quic")]
+#[allow(clippy::disallowed_methods, reason = "who accepts connections reads the clock, so that the lobby needs none")]
 async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
-    while let Some(incoming) = endpoint.accept().await {
-        while handshakes.try_join_next().is_some() {}
-        let proved = incoming.remote_address_validated();
-        // Under load an address has to prove itself before it costs anything.
-        let busy = handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
-        let place = if busy { None } else { shared.place_from(incoming.remote_address(), proved) };
-        let Some(place) = place else {
-            if proved {
-                incoming.refuse();
-            } else {
-                // An error gives the attempt back, which is refused by dropping it.
-                let _ = incoming.retry();
+    let mut lobby: Lobby<Waiting<quinn::Incoming>> = Lobby::new(Instant::now());
+    loop {
+        let due = lobby.due();
+        let incoming = tokio::select! {
+            biased;
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                if let Some((incoming, place)) = lobby.leave(Instant::now()) {
+                    handshakes.spawn(greet_quic(incoming, place, Arc::clone(&shared)));
+                }
+                continue;
             }
-            continue;
+            incoming = endpoint.accept() => incoming,
         };
-        let shared = Arc::clone(&shared);
-        let from = Some(incoming.remote_address());
-        handshakes.spawn(async move {
-            if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
-                let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
-                tokio::spawn(super::serve(quic, shared, place, from));
-            }
-        });
+        while handshakes.try_join_next().is_some() {}
+        let Some(incoming) = incoming else { return };
+        let (from, proved) = (incoming.remote_address(), incoming.remote_address_validated());
+        // Under load an address has to prove itself before it costs anything.
+        let busy = handshakes.len() + lobby.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
+        let place = if busy { None } else { shared.place_from(from, proved) };
+        let refused = match place {
+            Some(place) => lobby.enter(from.ip(), (incoming, place)).err().map(|(incoming, _)| incoming),
+            None => Some(incoming),
+        };
+        match refused {
+            Some(incoming) if proved => incoming.refuse(),
+            // An error gives the attempt back, which is refused by dropping it.
+            Some(incoming) => drop(incoming.retry()),
+            None => {}
+        }
+    }
+}
+
+#[cfg(feature = "quic")]
+async fn greet_quic(incoming: quinn::Incoming, place: Place, shared: Arc<Shared>) {
+    let from = Some(incoming.remote_address());
+    if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
+        let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
+        tokio::spawn(super::serve(quic, shared, place, from));
     }
 }
 

@@ -167,7 +167,10 @@ impl Session {
             self.recent.push_back(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let together = all.len() > 1 && replica.apply_all(&all).is_ok();
+        let together = match self.answer.is_coming() {
+            true => replica.apply_part(&all).is_ok(),
+            false => all.len() > 1 && replica.apply_all(&all).is_ok(),
+        };
         for (number, update) in &updates {
             if let Err(refusal) = if together { Ok(()) } else { replica.apply(update) } {
                 if !refusal.is_contradiction() {

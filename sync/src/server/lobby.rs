@@ -1,0 +1,122 @@
+//! Who waits to be let in. A handshake costs a server more than anything else that a stranger can ask for, so they are begun at a
+//! steady pace that leaves time for those who are in; and those who wait are taken in turn by address, so that a crowd from one address
+//! keeps nobody else waiting.
+
+use super::places::network;
+use crate::limits::{HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND, INCOMING_MAX, WAITING_PER_ADDRESS_MAX};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Between two handshakes, once there have been several.
+const STEP: Duration = Duration::from_micros(1_000_000 / HANDSHAKES_PER_SECOND);
+
+/// Those who wait at one listener.
+pub(super) struct Lobby<T> {
+    waiting: BTreeMap<IpAddr, VecDeque<T>>,
+    /// The addresses in `waiting`, next one first.
+    turns: VecDeque<IpAddr>,
+    len: usize,
+    /// When as many could be let in at once as at the beginning (generic cell rate algorithm, ITU-T I.371).
+    settled_at: Instant,
+}
+
+impl<T> Lobby<T> {
+    /// Nobody waits yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0, settled_at: now }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Lets one more wait. Where there is no room it comes back.
+    pub(super) fn enter(&mut self, from: IpAddr, who: T) -> Result<(), T> {
+        let from = network(from);
+        let queue = self.waiting.entry(from).or_default();
+        if self.len >= INCOMING_MAX || queue.len() >= WAITING_PER_ADDRESS_MAX {
+            return Err(who);
+        }
+        if queue.is_empty() {
+            self.turns.push_back(from);
+        }
+        queue.push_back(who);
+        self.len += 1;
+        Ok(())
+    }
+
+    /// When the next one may go in; `None` where nobody waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let ahead = STEP * HANDSHAKES_AT_ONCE;
+        (self.len > 0).then(|| self.settled_at.checked_sub(ahead).unwrap_or(self.settled_at))
+    }
+
+    /// The next one, which is due.
+    pub(super) fn leave(&mut self, now: Instant) -> Option<T> {
+        let from = self.turns.pop_front()?;
+        let queue = self.waiting.get_mut(&from)?;
+        let who = queue.pop_front()?;
+        if queue.is_empty() {
+            self.waiting.remove(&from);
+        } else {
+            self.turns.push_back(from);
+        }
+        self.len -= 1;
+        self.settled_at = self.settled_at.max(now) + STEP;
+        Some(who)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "some moment, from which all others are counted")]
+    fn some_moment() -> Instant {
+        Instant::now() + Duration::from_secs(3_600)
+    }
+
+    #[test]
+    fn a_crowd_from_one_address_keeps_nobody_else_waiting() {
+        let now = some_moment();
+        let mut lobby = Lobby::new(now);
+        let taken = (0..2 * WAITING_PER_ADDRESS_MAX).filter(|number| lobby.enter(address(1), *number).is_ok()).count();
+        assert_eq!((taken, lobby.len()), (WAITING_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX));
+        assert_eq!(lobby.enter(address(2), 1_000), Ok(()));
+        assert_eq!(lobby.enter(address(2), 1_001), Ok(()));
+        let order: Vec<_> = std::iter::from_fn(|| lobby.leave(now)).collect();
+        assert_eq!(order[..5], [0, 1_000, 1, 1_001, 2]);
+        assert_eq!((order.len(), lobby.len(), lobby.due()), (WAITING_PER_ADDRESS_MAX + 2, 0, None));
+        assert!(lobby.waiting.is_empty() && lobby.turns.is_empty());
+    }
+
+    #[test]
+    fn some_go_in_at_once_and_the_others_at_a_steady_pace() {
+        let begin = some_moment();
+        let (mut lobby, mut now, mut at_once) = (Lobby::new(begin), begin, 0);
+        for number in 0..400_u32 {
+            assert_eq!(lobby.enter(address(number.to_le_bytes()[0]), number), Ok(()));
+        }
+        while let Some(due) = lobby.due() {
+            at_once += u32::from(due <= begin);
+            now = now.max(due);
+            assert!(lobby.leave(now).is_some());
+        }
+        assert_eq!(at_once, HANDSHAKES_AT_ONCE + 1);
+        assert_eq!(now - begin, STEP * (399 - HANDSHAKES_AT_ONCE));
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let mut lobby = Lobby::new(some_moment());
+        let taken = (0..=255).flat_map(|last| [last; 10]).filter(|last| lobby.enter(address(*last), ()).is_ok()).count();
+        assert_eq!(taken, INCOMING_MAX);
+    }
+}
