@@ -61,7 +61,7 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let uri: Uri = format!("{}://{host}:{}/", ticket.scheme(), ticket.port()).parse()?;
     let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
     let (socket, _) = client_async_with_config(request, stream, Some(limits(config))).await?;
-    Ok(WebSocket::new(socket, Role::Initiator))
+    Ok(WebSocket::new(socket, Role::Initiator, config.idle_timeout))
 }
 
 /// What a server does with a TCP connection.
@@ -104,7 +104,7 @@ impl Acceptor {
         let socket = socket.await?;
         Ok(match document.into_inner() {
             Some(document) => Accepted::Yjs(Box::new(socket), document),
-            None => Accepted::Peer(WebSocket::new(socket, Role::Responder)),
+            None => Accepted::Peer(WebSocket::new(socket, Role::Responder, self.config.idle_timeout)),
         })
     }
 }
