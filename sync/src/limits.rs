@@ -72,6 +72,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4096;
 pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1024;
 /// What a server may take to answer a connection attempt.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a connection that is open already may take until another document has its stream there; then a new connection is opened for it.
+pub(crate) const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a connecting peer has to say which document it wants.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.

@@ -283,6 +283,50 @@ fn what_is_wrong_with_a_ticket_is_said() {
     });
 }
 
+/// It takes connections, and no streams on them.
+fn server_without_streams(identity: &Identity) -> quinn::Endpoint {
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(identity.key_der().to_vec().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let certificates = vec![identity.certificate_der().to_vec().into()];
+    let tls = versions.expect("a version").with_no_client_auth().with_single_cert(certificates, key);
+    let mut tls = tls.expect("a certificate");
+    tls.alpn_protocols = vec![b"exostate/1".to_vec()];
+    let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("TLS 1.3");
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_concurrent_bidi_streams(0_u32.into());
+    config.transport_config(Arc::new(transport));
+    quinn::Endpoint::server(config, loopback()).expect("a socket")
+}
+
+#[test]
+fn who_lets_no_document_in_is_given_up() {
+    test(async {
+        let identity = Identity::generate().expect("an identity");
+        let server = server_without_streams(&identity);
+        let port = server.local_addr().expect("bound").port();
+        let mut taken = Vec::new();
+        let accepting = async {
+            while let Some(incoming) = server.accept().await {
+                taken.push(incoming.await);
+            }
+        };
+        let config = Config::default().times(Duration::from_millis(200), Duration::from_secs(1)).expect("valid");
+        let client = Client::new(config.without_reconnecting());
+        let ticket = |name| Ticket::new(Scheme::Quic, "127.0.0.1", port, name, Some(identity.fingerprint())).expect("valid");
+        // The second does not wait for the first either.
+        let connecting = async { tokio::join!(client.connect(Mock::new(1), ticket("one")), client.connect(Mock::new(2), ticket("two"))) };
+        let errors = tokio::select! {
+            (one, two) = connecting => [one, two],
+            () = accepting => panic!("it accepts for ever"),
+        };
+        for error in errors {
+            assert!(matches!(error, Err(ConnectError::Unreachable { .. })), "{error:?}");
+        }
+    });
+}
+
 /// What is no WebSocket, or not ours, costs the others nothing.
 #[test]
 fn a_server_takes_no_notice_of_strangers() {
