@@ -8,6 +8,10 @@ pub(crate) const PROTOCOL_NEWEST: u64 = 1;
 pub(crate) const PROTOCOL_OLDEST: u64 = 1;
 /// Bytes of one frame's payload, default: a version of 170,000 replicas.
 pub(crate) const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of one replica in a version on the backend `yrs`: its id and its clock (`docs/layout.md`). What a Yjs client says to have may name no
+/// more clients than fit in a frame so.
+#[cfg(feature = "websocket")]
+pub(crate) const VERSION_REPLICA_BYTES: usize = 8 + 4;
 /// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
 pub(crate) const FRAME_BYTES_MIN: usize = 1024;
 /// Bytes of one update put together from fragments, default: as many as a store takes from a stranger.
