@@ -114,7 +114,8 @@ impl ServerBuilder {
         self.listen(Scheme::Quic, addr)
     }
 
-    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network.
+    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network. Web pages need
+    /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn websocket(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebSocket, addr)
@@ -126,7 +127,7 @@ impl ServerBuilder {
         self.listen(Scheme::WebSocketTls, addr)
     }
 
-    /// Listens for WebTransport on a UDP address, for browsers too. It shows certificates of its own that are valid for days, as browsers
+    /// Listens for WebTransport on a UDP address, for browsers too: see [`allow_origin`](Self::allow_origin). It shows certificates of its own that are valid for days, as browsers
     /// demand ([`Server::certificate_hashes`]), signed by the identity, by which tickets know the server.
     #[cfg(feature = "webtransport")]
     pub fn webtransport(self, addr: SocketAddr) -> Self {
@@ -134,7 +135,8 @@ impl ServerBuilder {
     }
 
     /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a document's name as its room. It takes
-    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`.
+    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`. Those in web pages need
+    /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn yjs(mut self) -> Self {
         self.guests.yjs = true;

@@ -343,7 +343,7 @@ async fn ask(server: &Server, path: &str, headers: &str) -> String {
 #[test]
 fn web_pages_are_let_in_only_from_origins_that_are_allowed() {
     test(async {
-        let documents = Documents::new().with("page", &exostate::Store::<Page>::new()).expect("valid");
+        let documents = Documents::new().with("page", exostate::Store::<Page>::new()).expect("valid");
         let builder = Server::builder(documents).websocket(loopback()).yjs().allow_origin("https://app.example").expect("an origin");
         let server = builder.bind().await.expect("a server");
         let ours = "Sec-WebSocket-Protocol: exostate.1\r\n";
