@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::keep::{Kept, keep};
-use crate::limits::CONNECT_TIMEOUT;
+use crate::limits::{CONNECT_TIMEOUT, STREAM_TIMEOUT, STREAMS_MAX};
 use crate::peer::{Peer, Status};
 use crate::replica::IntoReplica;
 use crate::session::{CloseCode, CloseReason};
@@ -112,7 +112,8 @@ impl ConnectError {
     }
 }
 
-/// Connects replicas to servers. Documents of one server share a connection; it ends with the last of them.
+/// Connects replicas to servers. Documents of one server share a connection, which ends with the last of them; where there are more than
+/// one connection has room for, they share as few as it takes.
 ///
 /// A client is a handle: clones share their connections.
 ///
@@ -135,8 +136,8 @@ pub struct Client {
 /// What makes a server another one.
 type Place = (Scheme, String, u16, Option<Fingerprint>);
 
-/// One connection, or none yet, or none any more.
-type Slot = Arc<Mutex<Weak<Link>>>;
+/// The connections to one server, the newest last. Who holds the lock opens something on one of them, or another one.
+type Slot = Arc<Mutex<Vec<Weak<Link>>>>;
 
 impl Client {
     /// Without connections yet.
@@ -185,33 +186,58 @@ impl Client {
         peer
     }
 
-    /// A transport for the ticket's document, on the connection that there is, or on a new one.
+    /// A transport for the ticket's document, on a connection that there is, or on a new one. Who has to wait for others that want the
+    /// same waits no longer than for the server itself.
     pub(crate) async fn open(&self, ticket: &Ticket) -> Result<Joined, ConnectError> {
+        let patience = CONNECT_TIMEOUT.min(self.config.idle_timeout);
         let slot = self.slot(ticket);
-        let mut link = slot.lock().await;
-        if let Some(joined) = reuse(&link).await {
+        let opening = timeout(patience, self.open_in(&slot, ticket)).await;
+        opening.unwrap_or_else(|_| Err(ConnectError::unreachable(ticket, format!("no answer for {patience:?}").into())))
+    }
+
+    async fn open_in(&self, slot: &Slot, ticket: &Ticket) -> Result<Joined, ConnectError> {
+        let mut links = slot.lock().await;
+        if let Some(joined) = reuse(&mut links).await {
             return Ok(joined);
         }
-        let patience = CONNECT_TIMEOUT.min(self.config.idle_timeout);
-        let opening = timeout(patience, open_link(ticket, &self.config)).await;
-        let silent = |_| ConnectError::unreachable(ticket, format!("no answer for {patience:?}").into());
-        let opened = Arc::new(opening.map_err(silent)??);
-        *link = Arc::downgrade(&opened);
-        opened.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))
+        let link = Arc::new(open_link(ticket, &self.config).await?);
+        let joined = link.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))?;
+        // Only now, so that none is kept on which nothing can be opened.
+        links.push(Arc::downgrade(&link));
+        Ok(joined)
     }
 
     fn slot(&self, ticket: &Ticket) -> Slot {
         let place = (ticket.scheme(), ticket.host().to_owned(), ticket.port(), ticket.fingerprint());
         // A panic elsewhere cannot leave the map half changed.
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|link| link.strong_count() > 0));
+        links.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|links| links.iter().any(is_open)));
         Arc::clone(links.entry(place).or_default())
     }
 }
 
-/// Another transport on a connection that is open still.
-async fn reuse(link: &Weak<Link>) -> Option<Joined> {
-    link.upgrade()?.open().await.ok()
+fn is_open(link: &Weak<Link>) -> bool {
+    link.strong_count() > 0
+}
+
+/// Another transport on a connection that is open still and has room for it. One that has room by our count, and gives none, is gone or
+/// as good as gone: what is open on it goes on, and nothing else is tried there.
+async fn reuse(links: &mut Vec<Weak<Link>>) -> Option<Joined> {
+    links.retain(is_open);
+    let mut at = 0;
+    while let Some(link) = links.get(at) {
+        // Each document holds its connection.
+        let is_full = link.strong_count() >= STREAMS_MAX as usize;
+        match link.upgrade() {
+            Some(_) if is_full => at += 1,
+            Some(link) => match timeout(STREAM_TIMEOUT, link.open()).await {
+                Ok(Ok(joined)) => return Some(joined),
+                Ok(Err(_)) | Err(_) => drop(links.remove(at)),
+            },
+            None => drop(links.remove(at)),
+        }
+    }
+    None
 }
 
 async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {

@@ -27,6 +27,12 @@ pub enum ConfigError {
         /// The longest.
         most: Duration,
     },
+    /// What should be allowed is no origin.
+    #[error("`{origin}` is no origin as a browser writes it, `https://app.example` or `http://localhost:5173`")]
+    Origin {
+        /// What was given.
+        origin: String,
+    },
     /// A size is under its minimum.
     #[error("{what} of {value} is under the minimum of {min}")]
     TooSmall {

@@ -8,6 +8,10 @@ pub(crate) const PROTOCOL_NEWEST: u64 = 1;
 pub(crate) const PROTOCOL_OLDEST: u64 = 1;
 /// Bytes of one frame's payload, default: a version of 170,000 replicas.
 pub(crate) const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of one replica in a version on the backend `yrs`: its id and its clock (`docs/layout.md`). What a Yjs client says to have may name no
+/// more clients than fit in a frame so.
+#[cfg(feature = "websocket")]
+pub(crate) const VERSION_REPLICA_BYTES: usize = 8 + 4;
 /// The least that a frame's limit may be set to: a `Hello` with the longest names fits.
 pub(crate) const FRAME_BYTES_MIN: usize = 1024;
 /// Bytes of one update put together from fragments, default: as many as a store takes from a stranger.
@@ -72,6 +76,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4096;
 pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1024;
 /// What a server may take to answer a connection attempt.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a connection that is open already may take until another document has its stream there; then a new connection is opened for it.
+pub(crate) const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a connecting peer has to say which document it wants.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.

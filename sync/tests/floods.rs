@@ -9,16 +9,20 @@ mod support;
 mod scene;
 
 use exostate::{Store, Yrs};
-use exostate_sync::{Client, CloseReason, Config, FrameSink, Peer, Scheme};
-use scene::{Board, Scene, test};
+use exostate_sync::{Client, CloseReason, Config, Documents, FrameSink, Peer, Scheme, Server};
+use futures_util::SinkExt;
+use scene::{Board, Scene, hello, test};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use support::{framed, varint};
-use tokio::net::TcpSocket;
+use support::{Mock, framed, varint};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -154,5 +158,66 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
         scene.go_on().await;
         let grown = grown(before, MIB).await;
         assert!(grown < MIB, "{grown} bytes are left");
+    });
+}
+
+/// A WebSocket that asks for a large document, and then reads nothing.
+async fn who_does_not_read(server: &Server) -> WebSocketStream<TcpStream> {
+    let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
+    let stream = TcpStream::connect(addr).await.expect("connected");
+    let request = ClientRequestBuilder::new(format!("ws://{addr}/").parse().expect("valid")).with_sub_protocol("exostate.1");
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("let in");
+    for frame in [vec![], hello("mock", 0), framed(3, &[0])] {
+        socket.send(on(1, &frame)).await.expect("sent");
+    }
+    socket
+}
+
+fn on(channel: u64, frame: &[u8]) -> Message {
+    Message::Binary([varint(channel), frame.to_vec()].concat().into())
+}
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+#[test]
+fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
+    alone(async {
+        let replica = Mock::new(1);
+        // More than the system takes for somebody who reads nothing.
+        (0..16).for_each(|_| drop(replica.add(&[7; 1_000_000])));
+        let documents = Documents::new().with("d", replica).expect("valid");
+        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(500)).expect("valid");
+        let config = config.connections_max(1).expect("valid");
+        let server = Server::builder(documents).config(config).websocket("127.0.0.1:0".parse().expect("valid"));
+        let server = server.bind().await.expect("a server");
+        let (bytes, tasks_before) = (live_bytes(), tasks());
+        for _ in 0..2 {
+            // There is one place, which the one before has left.
+            let mut socket = who_does_not_read(&server).await;
+            let mut most = 0;
+            for channel in 2..20_000 {
+                // Opened, and ended.
+                let flood = async {
+                    socket.feed(on(channel, &[])).await?;
+                    socket.send(on(channel, &[])).await
+                };
+                most = most.max(tasks());
+                // Until the server takes no more, or ends it.
+                if !matches!(timeout(Duration::from_secs(2), flood).await, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            assert!(most < tasks_before + 400, "{most} tasks, {tasks_before} before");
+            while tasks() > tasks_before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let grown = grown(bytes, MIB).await;
+            assert!(grown < MIB, "{grown} bytes are left");
+            drop(socket);
+        }
+        let _socket = who_does_not_read(&server).await;
+        server.shutdown().await;
     });
 }

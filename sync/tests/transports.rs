@@ -220,6 +220,35 @@ async fn many_documents_share_one_connection(over: Over) {
     holds(&theirs[4], 3).await;
 }
 
+/// As many as two connections have room for, and some.
+async fn more_documents_than_a_connection_has_room_for(over: Over) {
+    let name = |number: u64| if number == 0 { "roadmap".to_owned() } else { format!("d{number}") };
+    let all: Vec<_> = (0..130).map(|number| (name(number), Mock::new(1_000 + number), Mock::new(2_000 + number))).collect();
+    let documents = all.iter().fold(Documents::new(), |all, (name, theirs, _)| all.with(name, theirs.clone()).expect("valid"));
+    let net = Net::with(over, documents, Config::default().connections_max(3).expect("valid")).await;
+    let mut peers = Vec::new();
+    for (name, _, ours) in &all {
+        ours.add(name.as_bytes());
+        peers.push(net.join(ours, name).await);
+    }
+    for (peer, (_, theirs, ours)) in peers.iter().zip(&all) {
+        peer.flush().await.expect("acknowledged");
+        theirs.add(b"and back");
+        tokio::join!(holds(ours, 2), holds(theirs, 2));
+    }
+    // Where some have left there is room for others.
+    for peer in peers.drain(..40) {
+        assert_eq!(peer.disconnect().await, CloseReason::Local);
+    }
+    for (name, theirs, ours) in &all[..40] {
+        ours.add(b"again");
+        let peer = net.join(ours, name).await;
+        peer.flush().await.expect("acknowledged");
+        assert_eq!(theirs.len(), 3);
+        peers.push(peer);
+    }
+}
+
 async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     let (left, right) = (Mock::new(1), Mock::new(2));
     let net = Net::of(over, &right).await;
@@ -287,6 +316,7 @@ conformance! {
     three_replicas_meet_through_one_server
     the_status_ends_with_the_reason
     many_documents_share_one_connection
+    more_documents_than_a_connection_has_room_for
     a_server_that_shuts_down_says_so_and_loses_nothing
     who_is_present_is_seen_by_all_who_read_the_same
 }

@@ -291,6 +291,72 @@ fn what_is_large_comes_in_pieces_and_a_shutdown_is_said() {
     });
 }
 
+#[test]
+fn who_only_reads_tells_a_client_nothing() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("for nobody else")).expect("it can be written");
+        let server = serve(&store, Config::default().only_reads()).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        client.until(|client| client.is_synced).await;
+        let text = client.doc.get_or_insert_text("T:notes");
+        client.edit(|txn| text.push(txn, "read")).await;
+        shows(&store, |page| page.notes.to_string().contains("read")).await;
+        store.change(|page| page.notes().push_str(", and this")).expect("it can be written");
+        client.show(7, 1, "1").await;
+        // Another answer, after all that.
+        client.is_synced = false;
+        client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
+        client.until(|client| client.is_synced).await;
+        assert_eq!(client.notes(), "read");
+    });
+}
+
+#[test]
+fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
+    test(async {
+        let server = serve(&Store::<Page>::new(), Config::default()).await;
+        let mut departures = server.departures();
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        // One client after the other, each with a clock of 1: more than a version in a frame of 2 MiB has room for.
+        let number = |number: u64| {
+            let mut bytes = Vec::new();
+            yrs::encoding::varint::VarInt::write(&number, &mut bytes);
+            bytes
+        };
+        let clients = (0..200_000).flat_map(|client| [number(client), number(1)].concat());
+        let vector: Vec<u8> = number(200_000).into_iter().chain(clients).collect();
+        let message = [number(0), number(0), number(vector.len() as u64), vector].concat();
+        client.socket.send(Socket::Binary(message.into())).await.expect("sent");
+        let end = loop {
+            if let Err(end) = client.take().await {
+                break end;
+            }
+        };
+        assert_eq!(end.0, CloseCode::Policy, "{end:?}");
+        let departure = departures.recv().await.expect("told").to_string();
+        assert!(departure.ends_with("a state vector names 200000 clients, more than 174762"), "{departure}");
+    });
+}
+
+#[test]
+fn who_reads_nothing_does_not_hold_up_a_shutdown() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str(&"x".repeat(3 << 20))).expect("it can be written");
+        // The idle time-out is longer than this test may take.
+        let config = Config::default().times(Duration::from_secs(5), HANG * 2).expect("valid");
+        let server = serve(&store, config).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        for _ in 0..32 {
+            client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
+        }
+        // It has begun to answer.
+        client.until(|client| client.is_synced).await;
+        server.shutdown().await;
+    });
+}
+
 /// A process with an unmodified provider of y-websocket.
 struct Node {
     _child: Child,

@@ -1,6 +1,6 @@
 //! Who left a server, and why: what its operator wants to know of those who misbehave.
 
-use crate::session::CloseReason;
+use crate::session::{CloseReason, OneLine};
 use std::net::SocketAddr;
 use tokio::sync::broadcast;
 
@@ -30,7 +30,8 @@ impl std::fmt::Display for Departure {
         if let Some(document) = &self.document {
             write!(f, ", document {document:?}")?;
         }
-        write!(f, ": {}", self.reason)
+        // A name that the peer asked for, or a part of what it said, may be in any of them.
+        write!(f, ": {}", OneLine(&self.reason.to_string()))
     }
 }
 
@@ -58,5 +59,20 @@ mod tests {
         departure.address = Some(([192, 0, 2, 1], 4433).into());
         (departure.document, departure.replica) = (Some("a\nb".to_owned()), Some(0xcafe));
         assert_eq!(departure.to_string(), "replica cafe at 192.0.2.1:4433, document \"a\\nb\": the document is read-only here");
+    }
+
+    #[test]
+    fn what_a_peer_says_makes_no_line_of_its_own() {
+        let message = "bye\r\n2026-01-01 replica cafe left\u{1b}[2K\u{2028}\u{202e}".to_owned();
+        let escaped = "bye\\r\\n2026-01-01 replica cafe left\\u{1b}[2K\\u{2028}\\u{202e}";
+        let remote = CloseReason::Remote { code: crate::session::CloseCode::Done, message: message.clone() };
+        let refused = CloseReason::Refused { message: message.clone() };
+        let (ours, theirs) = ("d".to_owned(), message.clone());
+        let differs = CloseReason::Incompatible { what: "document", ours, theirs };
+        assert!(remote.to_string().ends_with(escaped), "{remote}");
+        for reason in [remote, refused, differs, CloseReason::Lost { message }] {
+            let line = Departure { address: None, document: None, replica: None, reason }.to_string();
+            assert!(line.contains(escaped) && !line.contains(char::is_control), "{line}");
+        }
     }
 }

@@ -4,11 +4,15 @@
 use super::lobby::Lobby;
 use super::{Documents, Place, Report, Server, Shared};
 use crate::config::Config;
+#[cfg(any(feature = "websocket", feature = "webtransport"))]
+use crate::config::ConfigError;
 use crate::limits::HELLO_TIMEOUT;
 use crate::replica::Replica;
 use crate::ticket::{Fingerprint, Scheme};
 #[cfg(feature = "tls")]
 use crate::transport::identity::{Identity, IdentityError};
+#[cfg(any(feature = "websocket", feature = "webtransport"))]
+use crate::transport::origins::Origins;
 #[cfg(feature = "websocket")]
 use crate::transport::websocket::Accepted;
 use std::net::SocketAddr;
@@ -49,9 +53,19 @@ pub struct ServerBuilder {
     documents: Documents,
     config: Config,
     listen: Vec<(Scheme, SocketAddr)>,
-    yjs: bool,
+    guests: Guests,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
+}
+
+/// Whom the addresses are for.
+#[derive(Clone, Debug, Default)]
+struct Guests {
+    /// Yjs clients, too.
+    yjs: bool,
+    /// Web pages of these origins.
+    #[cfg(any(feature = "websocket", feature = "webtransport"))]
+    origins: Origins,
 }
 
 #[cfg(feature = "webtransport")]
@@ -83,7 +97,7 @@ impl ServerBuilder {
             documents,
             config: Config::default(),
             listen: Vec::new(),
-            yjs: false,
+            guests: Guests::default(),
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -106,7 +120,8 @@ impl ServerBuilder {
         self.listen(Scheme::Quic, addr)
     }
 
-    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network.
+    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network. Web pages need
+    /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn websocket(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebSocket, addr)
@@ -118,7 +133,7 @@ impl ServerBuilder {
         self.listen(Scheme::WebSocketTls, addr)
     }
 
-    /// Listens for WebTransport on a UDP address, for browsers too. It shows certificates of its own that are valid for days, as browsers
+    /// Listens for WebTransport on a UDP address, for browsers too: see [`allow_origin`](Self::allow_origin). It shows certificates of its own that are valid for days, as browsers
     /// demand ([`Server::certificate_hashes`]), signed by the identity, by which tickets know the server.
     #[cfg(feature = "webtransport")]
     pub fn webtransport(self, addr: SocketAddr) -> Self {
@@ -126,10 +141,43 @@ impl ServerBuilder {
     }
 
     /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a document's name as its room. It takes
-    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`.
+    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`. Those in web pages need
+    /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
-    pub fn yjs(self) -> Self {
-        Self { yjs: true, ..self }
+    pub fn yjs(mut self) -> Self {
+        self.guests.yjs = true;
+        self
+    }
+
+    /// Lets pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport: `https://app.example`, or
+    /// `http://localhost:5173`, as a browser writes it, without a path or a port that the scheme implies. May be called several times.
+    ///
+    /// A browser opens such connections for every page that the user visits, to every server that it can reach: also to one on the user's
+    /// own machine or network. So pages of other origins are refused (403), those of the server's own host among them. What is no
+    /// browser names no origin, and is let in.
+    ///
+    /// ```
+    /// # #[cfg(feature = "websocket")]
+    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// use exostate_sync::Server;
+    ///
+    /// let _server = Server::builder(documents).websocket("127.0.0.1:8080".parse()?).allow_origin("https://app.example")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// It is no origin.
+    #[cfg(any(feature = "websocket", feature = "webtransport"))]
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.guests.origins = self.guests.origins.with(origin)?;
+        Ok(self)
+    }
+
+    /// Lets pages of every origin connect: for what the whole web may read and write, or where a proxy in front looks at origins.
+    #[cfg(any(feature = "websocket", feature = "webtransport"))]
+    pub fn allow_any_origin(mut self) -> Self {
+        self.guests.origins = Origins::Any;
+        self
     }
 
     #[cfg(feature = "tls")]
@@ -156,7 +204,7 @@ impl ServerBuilder {
         };
         #[cfg(feature = "tls")]
         for (scheme, addr) in self.listen {
-            let listener = server.listen(scheme, addr, self.yjs).await?;
+            let listener = server.listen(scheme, addr, &self.guests).await?;
             server.listeners.push(listener);
         }
         Ok(server)
@@ -165,7 +213,7 @@ impl ServerBuilder {
 
 #[cfg(feature = "tls")]
 impl Server {
-    async fn listen(&self, scheme: Scheme, addr: SocketAddr, yjs: bool) -> Result<Listener, ServerError> {
+    async fn listen(&self, scheme: Scheme, addr: SocketAddr, guests: &Guests) -> Result<Listener, ServerError> {
         let bind = |source| ServerError::Bind { addr, source };
         let shared = Arc::clone(&self.shared);
         match scheme {
@@ -193,16 +241,16 @@ impl Server {
                 let listening = crate::transport::webtransport::listen(addr, Arc::clone(&rotation), &shared.config);
                 let endpoint = Arc::new(listening.map_err(ServerError::Crypto)?.start().map_err(bind)?);
                 let addr = endpoint.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept_webtransport(Arc::clone(&endpoint), shared));
+                let accepting = tokio::spawn(accept_webtransport(Arc::clone(&endpoint), guests.origins.clone().into(), shared));
                 let fingerprint = Some(self.identity.fingerprint());
                 Ok(Listener { scheme, addr, fingerprint, accepting, rotation: Some(rotation), sessions: Some(endpoint), endpoint: None })
             }
             #[cfg(feature = "websocket")]
             Scheme::WebSocket | Scheme::WebSocketTls => {
                 let identity = (scheme == Scheme::WebSocketTls).then_some(&self.identity);
-                let open = shared.documents.0.iter().filter(|(_, room)| yjs && room.backend() == crate::yjs::BACKEND);
+                let open = shared.documents.0.iter().filter(|(_, room)| guests.yjs && room.backend() == crate::yjs::BACKEND);
                 let open = open.map(|(name, _)| name.clone()).collect();
-                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), open);
+                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), open, guests.origins.clone());
                 let acceptor = acceptor.map_err(ServerError::Crypto)?;
                 let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
                 let addr = tcp.local_addr().map_err(bind)?;
@@ -276,7 +324,7 @@ async fn greet_quic(incoming: quinn::Incoming, place: Place, shared: Arc<Shared>
 }
 
 #[cfg(feature = "webtransport")]
-async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>) {
+async fn accept_webtransport(endpoint: WebTransportEndpoint, origins: Arc<Origins>, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
     loop {
         let incoming = endpoint.accept().await;
@@ -292,11 +340,11 @@ async fn accept_webtransport(endpoint: WebTransportEndpoint, shared: Arc<Shared>
             }
             continue;
         };
-        let shared = Arc::clone(&shared);
+        let (shared, origins) = (Arc::clone(&shared), Arc::clone(&origins));
         let from = Some(incoming.remote_address());
         handshakes.spawn(async move {
-            let accepting = crate::transport::webtransport::WebTransport::accepted(incoming, shared.config.frame_bytes_max);
-            if let Ok(Ok(session)) = timeout(HELLO_TIMEOUT, accepting).await {
+            let accepting = crate::transport::webtransport::WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
+            if let Ok(Ok(Some(session))) = timeout(HELLO_TIMEOUT, accepting).await {
                 tokio::spawn(super::serve(session, shared, place, from));
             }
         });

@@ -69,7 +69,7 @@ pub enum CloseReason {
     #[error("this side closes down for now")]
     Unavailable,
     /// The peer said so.
-    #[error("closed by the peer ({code:?}): {message}")]
+    #[error("closed by the peer ({code:?}): {}", OneLine(message))]
     Remote {
         /// The kind of reason.
         code: CloseCode,
@@ -179,6 +179,19 @@ impl CloseCode {
             8 => Self::Unavailable,
             other => Self::Other(other),
         }
+    }
+}
+
+/// Words that somebody else chose, on one line: what would begin another, or change how it shows, is written as in Rust source.
+pub(crate) struct OneLine<'a>(pub(crate) &'a str);
+
+impl std::fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Line separators, and what turns the direction of writing.
+        let shows_otherwise = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() || shows_otherwise(c) { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
     }
 }
 

@@ -21,6 +21,7 @@ mod receive;
 mod repair;
 mod showing;
 
+pub(crate) use event::OneLine;
 pub use event::{CloseCode, CloseReason, Event};
 
 use crate::config::Config;

@@ -225,9 +225,10 @@ mod tests {
             let rotation = Arc::new(Rotation::new(&identity).expect("certificates"));
             let endpoint = webtransport::listen(loopback(), rotation, &config).expect("valid").start().expect("an address");
             let ticket = ticket(Scheme::WebTransport, endpoint.local_addr().expect("bound"), &identity);
-            let accept = async { WebTransport::accepted(endpoint.accept().await, config.frame_bytes_max).await.expect("a session") };
+            let origins = crate::transport::origins::Origins::default();
+            let accept = async { WebTransport::accepted(endpoint.accept().await, &origins, config.frame_bytes_max).await };
             let (here, there) = tokio::join!(webtransport::connect(&ticket, &config), accept);
-            they_arrive_where_they_belong(here.expect("connected"), there).await;
+            they_arrive_where_they_belong(here.expect("connected"), there.expect("a session").expect("no web page")).await;
         });
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod memory;
 pub(crate) mod identity;
 #[cfg(feature = "tls")]
 pub(crate) mod link;
+#[cfg(any(feature = "websocket", feature = "webtransport"))]
+pub(crate) mod origins;
 #[cfg(feature = "quic")]
 pub(crate) mod quic;
 #[cfg(feature = "webtransport")]

@@ -1,6 +1,7 @@
 //! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream a document, with the frames of QUIC.
 
 use super::datagrams::{Carrier, Channels};
+use super::origins::Origins;
 use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, transport_config};
 use super::rotation::Rotation;
 use super::{Connection, TransportError, tls};
@@ -56,10 +57,18 @@ impl std::fmt::Debug for WebTransport {
 }
 
 impl WebTransport {
-    /// Does the handshake of a session that a client asked for.
-    pub(crate) async fn accepted(incoming: IncomingSession, frame_bytes_max: usize) -> Result<Self, wtransport::error::ConnectionError> {
+    /// Does the handshake of a session that a client asked for. `None`: it is a page of another origin than these.
+    pub(crate) async fn accepted(
+        incoming: IncomingSession,
+        origins: &Origins,
+        frame_bytes_max: usize,
+    ) -> Result<Option<Self>, wtransport::error::ConnectionError> {
         let request: SessionRequest = incoming.await?;
-        Ok(Self::new(request.accept().await?, None, frame_bytes_max))
+        if !origins.allow(request.origin().map(str::as_bytes)) {
+            request.forbidden().await;
+            return Ok(None);
+        }
+        Ok(Some(Self::new(request.accept().await?, None, frame_bytes_max)))
     }
 
     fn new(connection: wtransport::Connection, endpoint: Option<Endpoint<endpoint_side::Client>>, frame_bytes_max: usize) -> Self {

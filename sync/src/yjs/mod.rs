@@ -9,8 +9,8 @@ mod message;
 
 use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
-use crate::frame::Hash;
-use crate::limits::{BATCH_FRAMES_MAX, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX};
+use crate::frame::{Hash, Reader};
+use crate::limits::{BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES};
 use crate::presence::{Room, Showing};
 use crate::replica::Replica;
 use crate::session::CloseReason;
@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message as SocketMessage};
@@ -60,6 +60,10 @@ impl End {
     fn gone() -> Self {
         Self { code: CloseCode::Normal, why: String::new() }
     }
+
+    fn shutdown() -> Self {
+        Self { code: CloseCode::Restart, why: "the server closes down".to_owned() }
+    }
 }
 
 struct Client {
@@ -75,44 +79,39 @@ struct Client {
 }
 
 /// Serves a room to a client until one of them ends it.
-pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, mut stop: Stop) -> CloseReason {
+pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, stop: Stop) -> CloseReason {
     let listening = Listening::to(room, &config);
     listening.outbox.begin();
-    let mut changed = room.shared().subscribe();
     let mut client = Client {
         socket,
         replica: Arc::new(room.clone()),
         config,
-        listening: Arc::clone(&listening),
+        listening,
         showing: Showing::new(room.shared(), Duration::ZERO),
         recent: VecDeque::new(),
         epoch: Instant::now(),
         told_at: Duration::ZERO,
     };
-    let mut turn = client.greet().await;
-    let end = loop {
-        if let Err(end) = turn {
-            break end;
-        }
-        let wake = client.showing.due(true, false).min(client.told_at + HEARTBEAT);
-        turn = tokio::select! {
-            biased;
-            _ = stopped(&mut stop) => Err(End { code: CloseCode::Restart, why: "the server closes down".to_owned() }),
-            message = client.socket.next() => client.take(message).await,
-            () = listening.outbox.filled() => client.pass_on().await,
-            Ok(()) = changed.changed(), if client.showing.awaits_news() => Ok(()),
-            () = sleep_until(client.epoch + wake) => Ok(()),
-        };
-        if turn.is_ok() {
-            turn = client.show().await;
-        }
+    let end = tokio::select! {
+        biased;
+        end = client.converse(room, stop.clone()) => end,
+        end = overdue(stop.clone()) => end,
     };
     let reason = end.reason();
     let why = end.why.chars().take(CLOSE_REASON_CHARS_MAX).collect::<String>();
     let frame = CloseFrame { code: end.code, reason: why.into() };
     // Fails where the client is gone.
-    let _ = timeout(client.config.idle_timeout, client.socket.send(SocketMessage::Close(Some(frame)))).await;
+    let _ = timeout(client.config.idle_timeout.min(FLUSH_TIMEOUT), client.socket.send(SocketMessage::Close(Some(frame)))).await;
+    // A shutdown waits for whoever holds it, so until this was said.
+    drop(stop);
     reason
+}
+
+/// Waits until a shutdown waits no longer for what is being done. What the client has not got by then it asks the next server for.
+async fn overdue(mut stop: Stop) -> End {
+    stopped(&mut stop).await;
+    sleep(FLUSH_TIMEOUT).await;
+    End::shutdown()
 }
 
 /// A WebSocket's Close has room for 123 bytes.
@@ -121,6 +120,30 @@ const CLOSE_REASON_CHARS_MAX: usize = 30;
 impl Client {
     fn now(&self) -> Duration {
         self.epoch.elapsed()
+    }
+
+    /// Until one of the two ends it, or until a shutdown if nothing is being done.
+    async fn converse(&mut self, room: &Room, mut stop: Stop) -> End {
+        let listening = Arc::clone(&self.listening);
+        let mut changed = room.shared().subscribe();
+        let mut turn = self.greet().await;
+        loop {
+            if let Err(end) = turn {
+                return end;
+            }
+            let wake = self.showing.due(true, false).min(self.told_at + HEARTBEAT);
+            turn = tokio::select! {
+                biased;
+                _ = stopped(&mut stop) => Err(End::shutdown()),
+                message = self.socket.next() => self.take(message).await,
+                () = listening.outbox.filled() => self.pass_on().await,
+                Ok(()) = changed.changed(), if self.showing.awaits_news() => Ok(()),
+                () = sleep_until(self.epoch + wake) => Ok(()),
+            };
+            if turn.is_ok() {
+                turn = self.show().await;
+            }
+        }
     }
 
     /// Asks for what this side lacks.
@@ -172,8 +195,16 @@ impl Client {
         }
     }
 
-    /// Sends what the client lacks. The last of it says that it has all.
+    /// Sends what the client lacks, if it is to have it. The last of it says that it has all.
     async fn answer(&mut self, vector: &[u8]) -> Result<(), End> {
+        let clients = Reader::new(vector).varint("a number of clients").map_err(End::policy)?;
+        let most = self.config.frame_bytes_max / VERSION_REPLICA_BYTES;
+        if clients > most as u64 {
+            return Err(End::policy(format!("a state vector names {clients} clients, more than {most}")));
+        }
+        if !self.config.sends_updates {
+            return self.send(&[Message::Step2(NOTHING)]).await;
+        }
         let version = Version::from_state_vector(vector).map_err(End::policy)?.to_bytes();
         let replica = Arc::clone(&self.replica);
         let updates = blocking(move || replica.updates_since(&version)).await?.map_err(End::policy)?;

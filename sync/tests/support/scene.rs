@@ -86,7 +86,7 @@ impl<B: Backend> Scene<B> {
     /// A stranger who has said hello, with a version of its own.
     pub(crate) async fn stranger(&self) -> (MemorySink, MemorySource) {
         let (mut sink, source) = connect(&self.server).await.split();
-        sink.send(hello(B::NAME)).await.expect("the server listens");
+        sink.send(hello(B::NAME, 2)).await.expect("the server listens");
         (sink, source)
     }
 }
@@ -98,9 +98,10 @@ pub(crate) async fn connect(server: &Server) -> exostate_sync::Memory {
     here.open().await.expect("open")
 }
 
-fn hello(backend: &str) -> Vec<u8> {
+/// With these flags.
+pub(crate) fn hello(backend: &str, flags: u8) -> Vec<u8> {
     let string = |text: &str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
-    let parts = [b"exo\0".to_vec(), vec![1, 1, 2], string(backend), string("d"), STRANGER.to_le_bytes().to_vec(), vec![7; 16]];
+    let parts = [b"exo\0".to_vec(), vec![1, 1, flags], string(backend), string("d"), STRANGER.to_le_bytes().to_vec(), vec![7; 16]];
     framed(1, &parts.concat())
 }
 

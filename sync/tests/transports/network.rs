@@ -3,13 +3,14 @@
 use super::{holds, loopback, test};
 use crate::support::Mock;
 use exostate_sync::{
-    Client, CloseReason, Config, ConnectError, Documents, Identity, Peer, Scheme, Server, ServerError, Status, Ticket, TicketError,
+    Client, CloseReason, Config, ConfigError, ConnectError, Documents, Identity, Peer, Scheme, Server, ServerError, Status, Ticket,
+    TicketError,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
@@ -280,6 +281,116 @@ fn what_is_wrong_with_a_ticket_is_said() {
         let error = Peer::connect(Mock::new(1), "exo://host").await.expect_err("no ticket");
         assert!(matches!(error, ConnectError::Ticket(_)));
         assert!(matches!(Peer::join(Mock::new(1), "host"), Err(TicketError::Scheme { .. })));
+    });
+}
+
+/// It takes connections, and no streams on them.
+fn server_without_streams(identity: &Identity) -> quinn::Endpoint {
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(identity.key_der().to_vec().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let certificates = vec![identity.certificate_der().to_vec().into()];
+    let tls = versions.expect("a version").with_no_client_auth().with_single_cert(certificates, key);
+    let mut tls = tls.expect("a certificate");
+    tls.alpn_protocols = vec![b"exostate/1".to_vec()];
+    let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("TLS 1.3");
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_concurrent_bidi_streams(0_u32.into());
+    config.transport_config(Arc::new(transport));
+    quinn::Endpoint::server(config, loopback()).expect("a socket")
+}
+
+#[test]
+fn who_lets_no_document_in_is_given_up() {
+    test(async {
+        let identity = Identity::generate().expect("an identity");
+        let server = server_without_streams(&identity);
+        let port = server.local_addr().expect("bound").port();
+        let mut taken = Vec::new();
+        let accepting = async {
+            while let Some(incoming) = server.accept().await {
+                taken.push(incoming.await);
+            }
+        };
+        let config = Config::default().times(Duration::from_millis(200), Duration::from_secs(1)).expect("valid");
+        let client = Client::new(config.without_reconnecting());
+        let ticket = |name| Ticket::new(Scheme::Quic, "127.0.0.1", port, name, Some(identity.fingerprint())).expect("valid");
+        // The second does not wait for the first either.
+        let connecting = async { tokio::join!(client.connect(Mock::new(1), ticket("one")), client.connect(Mock::new(2), ticket("two"))) };
+        let errors = tokio::select! {
+            (one, two) = connecting => [one, two],
+            () = accepting => panic!("it accepts for ever"),
+        };
+        for error in errors {
+            assert!(matches!(error, Err(ConnectError::Unreachable { .. })), "{error:?}");
+        }
+    });
+}
+
+async fn ask(server: &Server, path: &str, headers: &str) -> String {
+    let mut stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens")).await.expect("connected");
+    let request = format!(
+        "GET /{path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.expect("an answer");
+    line.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn web_pages_are_let_in_only_from_origins_that_are_allowed() {
+    test(async {
+        let documents = Documents::new().with("page", exostate::Store::<Page>::new()).expect("valid");
+        let builder = Server::builder(documents).websocket(loopback()).yjs().allow_origin("https://app.example").expect("an origin");
+        let server = builder.bind().await.expect("a server");
+        let ours = "Sec-WebSocket-Protocol: exostate.1\r\n";
+        for (path, protocol) in [("", ours), ("page", "")] {
+            let with = |origin: &str| format!("{protocol}Origin: {origin}\r\n");
+            assert_eq!(ask(&server, path, protocol).await, "101");
+            assert_eq!(ask(&server, path, &with("https://app.example")).await, "101");
+            let host = with("http://h");
+            let both = with("https://app.example") + "Origin: https://evil.example\r\n";
+            for other in [with("https://evil.example"), with("null"), with("https://app.example.evil.example"), host, both] {
+                assert_eq!(ask(&server, path, &other).await, "403", "{other}");
+            }
+        }
+        let documents = || Documents::new().with("page", Mock::new(1)).expect("valid");
+        let server = Server::builder(documents()).websocket(loopback()).allow_any_origin().bind().await.expect("a server");
+        assert_eq!(ask(&server, "", &format!("{ours}Origin: null\r\n")).await, "101");
+        let error = Server::builder(documents()).allow_origin("app.example").expect_err("no origin");
+        assert!(matches!(error, ConfigError::Origin { .. }), "{error}");
+    });
+}
+
+#[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+struct Page {
+    title: String,
+}
+
+#[test]
+fn web_pages_are_let_in_over_webtransport_alike() {
+    test(async {
+        let documents = Documents::new().with("roadmap", Mock::new(1)).expect("valid");
+        let builder = Server::builder(documents).webtransport(loopback()).allow_origin("https://app.example").expect("an origin");
+        let server = builder.bind().await.expect("a server");
+        let port = server.local_addr(Scheme::WebTransport).expect("it listens").port();
+        let hashes = server.certificate_hashes().into_iter().map(|hash| wtransport::tls::Sha256Digest::new(*hash.as_bytes()));
+        let config = wtransport::ClientConfig::builder().with_bind_default().with_server_certificate_hashes(hashes).build();
+        let endpoint = wtransport::Endpoint::client(config).expect("a socket");
+        let come = async |origin: Option<&str>| {
+            let options = wtransport::endpoint::ConnectOptions::builder(format!("https://127.0.0.1:{port}/"));
+            let options = origin.into_iter().fold(options, |options, origin| options.add_header("origin", origin));
+            endpoint.connect(options.build()).await
+        };
+        come(None).await.expect("let in");
+        come(Some("https://app.example")).await.expect("let in");
+        for other in ["https://evil.example", "null"] {
+            let refused = come(Some(other)).await.expect_err("refused");
+            assert!(matches!(refused, wtransport::error::ConnectingError::SessionRejected), "{refused:?}");
+        }
     });
 }
 

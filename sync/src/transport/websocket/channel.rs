@@ -3,21 +3,26 @@
 //! A binary message is the number of a channel (LEB128) and one frame. Without a frame it opens the channel, if the number is higher
 //! than all before and comes from the side that connected, or else ends the channel in that direction. Frames for a channel that is
 //! not open are passed over.
+//!
+//! Nothing here waits for ever for a peer that does not read: what it takes nothing of for the idle time-out is lost. A channel counts
+//! until both sides have let go of it, so a peer that opens and ends them without reading soon has no more.
 
 use super::super::{Connection, FrameSink, FrameSource, Transport, TransportError};
 use crate::frame::{self, put_varint};
-use crate::limits::{RECEIVE_WINDOW_BYTES, STREAMS_MAX};
+use crate::limits::{FLUSH_TIMEOUT, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
 use crate::session::Role;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message};
 
-/// Messages that wait to be written. They are small: a fragment, or a version.
+/// Frames that wait to be written. They are small: a fragment, or a version.
 const OUTGOING_MAX: usize = 4;
 /// What a message that waits takes beside its bytes.
 const MESSAGE_BYTES: u32 = 128;
@@ -25,11 +30,23 @@ const MESSAGE_BYTES: u32 = 128;
 /// A WebSocket to one peer.
 #[derive(Clone, Debug)]
 pub(crate) struct WebSocket {
-    outgoing: mpsc::Sender<Message>,
+    outgoing: Outgoing,
     channels: Arc<Channels>,
     accepted: Arc<tokio::sync::Mutex<mpsc::Receiver<Channel>>>,
-    /// The number of the newest channel. Who holds the lock says that it is open, so that the peer learns of all in their order.
-    newest: Arc<tokio::sync::Mutex<u64>>,
+    writer: AbortHandle,
+}
+
+/// The way to the writer. It has no bound of its own: frames need room, and whatever else waits is bounded by the channels.
+type Outgoing = mpsc::UnboundedSender<Said>;
+
+/// What waits to be written.
+#[derive(Debug)]
+struct Said {
+    message: Message,
+    /// The channel that it ends in our direction.
+    ends: Option<u64>,
+    /// A frame's part of the room for those that wait.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// One document's channel.
@@ -42,7 +59,8 @@ pub(crate) struct Channel {
 #[derive(Debug)]
 pub(crate) struct ChannelSink {
     number: u64,
-    outgoing: mpsc::Sender<Message>,
+    outgoing: Outgoing,
+    channels: Arc<Channels>,
     /// Resolves when the peer has ended its direction, or the connection is gone.
     ended: oneshot::Receiver<()>,
     finished: bool,
@@ -58,37 +76,53 @@ pub(crate) struct ChannelSource {
 type Received = (Bytes, usize, OwnedSemaphorePermit);
 
 /// The open channels by their numbers.
-#[derive(Debug, Default)]
-struct Channels(Mutex<State>);
+#[derive(Debug)]
+struct Channels {
+    state: Mutex<State>,
+    /// For the frames that wait to be written; closed once the connection is gone.
+    room: Arc<Semaphore>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     open: BTreeMap<u64, Open>,
+    /// The number of the newest channel that this side opened.
+    newest: u64,
     /// Why the connection is gone.
     lost: Option<String>,
 }
 
 #[derive(Debug)]
 struct Open {
+    /// The peer's direction, until it ends that.
+    theirs: Option<Theirs>,
+    /// Our direction is open, or its end waits to be written.
+    ours: bool,
+}
+
+#[derive(Debug)]
+struct Theirs {
     frames: mpsc::UnboundedSender<Received>,
     _ended: oneshot::Sender<()>,
 }
 
 impl WebSocket {
-    pub(crate) fn new<T>(socket: WebSocketStream<T>, side: Role) -> Self
+    /// The peer has `patience` to take what waits for it.
+    pub(crate) fn new<T>(socket: WebSocketStream<T>, side: Role, patience: Duration) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (sink, stream) = socket.split();
-        let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, said) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(STREAMS_MAX as usize);
-        let channels = Arc::new(Channels::default());
+        let channels = Arc::new(Channels { state: Mutex::default(), room: Arc::new(Semaphore::new(OUTGOING_MAX)) });
         let accepts = (side == Role::Responder).then_some(accepts);
         let budget = Arc::new(Semaphore::new(RECEIVE_WINDOW_BYTES as usize));
         let reader = Reader { outgoing: outgoing.downgrade(), channels: Arc::clone(&channels), accepts, newest: 0, budget };
-        let writer = tokio::spawn(write(sink, messages));
-        tokio::spawn(reader.run(stream, writer));
-        Self { outgoing, channels, accepted: Arc::new(tokio::sync::Mutex::new(accepted)), newest: Arc::default() }
+        let writing = tokio::spawn(write(sink, said, Arc::clone(&channels), patience));
+        let writer = writing.abort_handle();
+        tokio::spawn(reader.run(stream, writing));
+        Self { outgoing, channels, accepted: Arc::new(tokio::sync::Mutex::new(accepted)), writer }
     }
 }
 
@@ -96,11 +130,7 @@ impl Connection for WebSocket {
     type Transport = Channel;
 
     async fn open(&self) -> Result<Channel, TransportError> {
-        let mut newest = self.newest.lock().await;
-        *newest += 1;
-        let channel = self.channels.open(*newest, self.outgoing.clone())?;
-        channel.sink.put(&[]).await?;
-        Ok(channel)
+        self.channels.open_next(&self.outgoing)
     }
 
     async fn accept(&self) -> Option<Channel> {
@@ -108,9 +138,15 @@ impl Connection for WebSocket {
     }
 
     async fn close(self) {
-        // The writer says Close, and both tasks end.
-        if self.outgoing.send(Message::Close(None)).await.is_ok() {
-            self.outgoing.closed().await;
+        let closing = async {
+            // The writer says Close, and both tasks end.
+            if self.outgoing.send(Said { message: Message::Close(None), ends: None, room: None }).is_ok() {
+                self.outgoing.closed().await;
+            }
+        };
+        if timeout(FLUSH_TIMEOUT, closing).await.is_err() {
+            // A peer that takes nothing does not learn why it is left. The reader ends with the writer.
+            self.writer.abort();
         }
     }
 }
@@ -125,20 +161,25 @@ impl Transport for Channel {
 }
 
 impl ChannelSink {
-    async fn put(&self, frame: &[u8]) -> Result<(), TransportError> {
-        let message = message(self.number, frame);
-        self.outgoing.send(message).await.map_err(|_| TransportError::lost("the connection is gone"))
+    /// Ends our direction, once. It takes no room, so that it has not to wait: who drops a channel cannot.
+    fn end(&mut self) -> Result<(), TransportError> {
+        if std::mem::replace(&mut self.finished, true) {
+            return Ok(());
+        }
+        let said = Said { message: message(self.number, &[]), ends: Some(self.number), room: None };
+        self.outgoing.send(said).map_err(|_| gone())
     }
 }
 
 impl FrameSink for ChannelSink {
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), TransportError> {
-        self.put(&frame).await
+        let message = message(self.number, &frame);
+        let room = Arc::clone(&self.channels.room).acquire_owned().await.map_err(|_| gone())?;
+        self.outgoing.send(Said { message, ends: None, room: Some(room) }).map_err(|_| gone())
     }
 
     async fn finish(&mut self) -> Result<(), TransportError> {
-        self.finished = true;
-        self.put(&[]).await?;
+        self.end()?;
         // Fails, as it should, when the channel is forgotten.
         let _ = (&mut self.ended).await;
         Ok(())
@@ -148,13 +189,8 @@ impl FrameSink for ChannelSink {
 impl Drop for ChannelSink {
     /// Whoever drops it without a word has the channel ended all the same.
     fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        let (outgoing, message) = (self.outgoing.clone(), message(self.number, &[]));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { outgoing.send(message).await });
-        }
+        // Fails where the connection is gone, and all channels with it.
+        let _ = self.end();
     }
 }
 
@@ -171,34 +207,68 @@ impl FrameSource for ChannelSource {
 }
 
 impl Channels {
-    fn open(self: &Arc<Self>, number: u64, outgoing: mpsc::Sender<Message>) -> Result<Channel, TransportError> {
-        let (frames, received) = mpsc::unbounded_channel();
-        let (end, ended) = oneshot::channel();
+    /// Opens one for this side, and says so. What says so takes no room: there are no more of it than channels.
+    fn open_next(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Channel, TransportError> {
         let mut state = self.lock();
+        let number = state.newest + 1;
+        let channel = self.add(&mut state, number, outgoing)?;
+        state.newest = number;
+        // Before another is opened, as the peer is to learn of all in their order.
+        outgoing.send(Said { message: message(number, &[]), ends: None, room: None }).map_err(|_| gone())?;
+        Ok(channel)
+    }
+
+    /// Opens one that the peer has opened.
+    fn open(self: &Arc<Self>, number: u64, outgoing: &Outgoing) -> Result<Channel, TransportError> {
+        self.add(&mut self.lock(), number, outgoing)
+    }
+
+    fn add(self: &Arc<Self>, state: &mut State, number: u64, outgoing: &Outgoing) -> Result<Channel, TransportError> {
         if let Some(why) = &state.lost {
             return Err(TransportError::lost(why.clone()));
         }
         if state.open.len() >= STREAMS_MAX as usize {
             return Err(TransportError::lost(format!("more than {STREAMS_MAX} documents on one connection")));
         }
-        state.open.insert(number, Open { frames, _ended: end });
-        let sink = ChannelSink { number, outgoing, ended, finished: false };
+        let (frames, received) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        state.open.insert(number, Open { theirs: Some(Theirs { frames, _ended: end }), ours: true });
+        let sink = ChannelSink { number, outgoing: outgoing.clone(), channels: Arc::clone(self), ended, finished: false };
         Ok(Channel { sink, source: ChannelSource { frames: received, channels: Arc::clone(self) } })
     }
 
     /// Gives a frame to its channel, if that is open.
     fn give(&self, number: u64, frame: Received) -> bool {
-        self.lock().open.get(&number).is_some_and(|open| open.frames.send(frame).is_ok())
+        let state = self.lock();
+        let theirs = state.open.get(&number).and_then(|open| open.theirs.as_ref());
+        theirs.is_some_and(|theirs| theirs.frames.send(frame).is_ok())
     }
 
-    fn end(&self, number: u64) {
-        self.lock().open.remove(&number);
+    /// The peer has ended its direction.
+    fn end_theirs(&self, number: u64) {
+        self.end(number, |open| open.theirs = None);
+    }
+
+    /// Our end is on its way.
+    fn end_ours(&self, number: u64) {
+        self.end(number, |open| open.ours = false);
+    }
+
+    /// A channel is forgotten, and may be followed by another, once both directions have ended.
+    fn end(&self, number: u64, end: impl FnOnce(&mut Open)) {
+        let mut state = self.lock();
+        let Some(open) = state.open.get_mut(&number) else { return };
+        end(open);
+        if open.theirs.is_none() && !open.ours {
+            state.open.remove(&number);
+        }
     }
 
     fn lose(&self, why: String) {
         let mut state = self.lock();
         state.lost = Some(why);
         state.open.clear();
+        self.room.close();
     }
 
     fn lost(&self) -> Option<String> {
@@ -207,8 +277,12 @@ impl Channels {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere cannot leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn gone() -> TransportError {
+    TransportError::lost("the connection is gone")
 }
 
 fn message(number: u64, frame: &[u8]) -> Message {
@@ -218,24 +292,41 @@ fn message(number: u64, frame: &[u8]) -> Message {
     Message::Binary(bytes.into())
 }
 
-/// Writes what there is, and flushes when there is nothing more. Ends with the last handle, or when the connection does.
-async fn write<S: Sink<Message, Error = SocketError> + Unpin>(mut sink: S, mut messages: mpsc::Receiver<Message>) {
-    while let Some(message) = messages.recv().await {
-        let closes = matches!(message, Message::Close(_));
-        let mut fed = sink.feed(message).await;
-        while let (Ok(()), Ok(next)) = (&fed, messages.try_recv()) {
-            fed = sink.feed(next).await;
+/// Writes what there is, and flushes when there is nothing more. Ends with the last handle, after a Close, or when the connection does:
+/// then it says why.
+async fn write<S>(mut sink: S, mut said: mpsc::UnboundedReceiver<Said>, channels: Arc<Channels>, patience: Duration) -> Result<(), String>
+where
+    S: Sink<Message, Error = SocketError> + Unpin,
+{
+    let mut closes = false;
+    while !closes {
+        let Some(first) = said.recv().await else { break };
+        let mut next = Some(first);
+        while let Some(Said { message, ends, room }) = next {
+            closes |= matches!(message, Message::Close(_));
+            if let Some(number) = ends {
+                // Before the peer can know, so that it may open another as soon as it does.
+                channels.end_ours(number);
+            }
+            within(patience, sink.feed(message)).await?;
+            drop(room);
+            next = if closes { None } else { said.try_recv().ok() };
         }
-        if fed.is_err() || sink.flush().await.is_err() || closes {
-            break;
-        }
+        within(patience, sink.flush()).await?;
     }
-    // Fails where the connection is gone.
-    let _ = sink.close().await;
+    within(FLUSH_TIMEOUT, sink.close()).await
+}
+
+/// Bounds what waits for the peer to take something.
+async fn within(patience: Duration, writing: impl Future<Output = Result<(), SocketError>>) -> Result<(), String> {
+    match timeout(patience, writing).await {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("the peer took nothing for {patience:?}")),
+    }
 }
 
 struct Reader {
-    outgoing: mpsc::WeakSender<Message>,
+    outgoing: mpsc::WeakUnboundedSender<Said>,
     channels: Arc<Channels>,
     /// Where the channels go that the peer opens.
     accepts: Option<mpsc::Sender<Channel>>,
@@ -245,30 +336,42 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run<S>(mut self, mut stream: S, mut writer: JoinHandle<()>)
+    async fn run<S>(self, stream: S, mut writer: JoinHandle<Result<(), String>>)
     where
         S: Stream<Item = Result<Message, SocketError>> + Unpin,
     {
-        let why = loop {
-            let message = tokio::select! {
-                biased;
-                _ = &mut writer => break "the connection was closed on this side".to_owned(),
-                message = stream.next() => message,
-            };
-            match message {
+        let channels = Arc::clone(&self.channels);
+        // Also while there is no room for what comes: nobody may take what has come before the writer has given up.
+        let why = tokio::select! {
+            biased;
+            written = &mut writer => match written {
+                Ok(Err(why)) => why,
+                Ok(Ok(())) | Err(_) => "the connection was closed on this side".to_owned(),
+            },
+            why = self.read(stream) => why,
+        };
+        channels.lose(why);
+        writer.abort();
+    }
+
+    /// Until the connection is over: why it is.
+    async fn read<S>(mut self, mut stream: S) -> String
+    where
+        S: Stream<Item = Result<Message, SocketError>> + Unpin,
+    {
+        loop {
+            match stream.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
                     if let Err(why) = self.take(bytes).await {
-                        break why.to_owned();
+                        return why.to_owned();
                     }
                 }
-                Some(Ok(Message::Text(_))) => break "the peer sent text".to_owned(),
-                Some(Ok(Message::Close(_))) | None => break "the peer closed the connection".to_owned(),
+                Some(Ok(Message::Text(_))) => return "the peer sent text".to_owned(),
+                Some(Ok(Message::Close(_))) | None => return "the peer closed the connection".to_owned(),
                 Some(Ok(_)) => {}
-                Some(Err(error)) => break error.to_string(),
+                Some(Err(error)) => return error.to_string(),
             }
-        };
-        self.channels.lose(why);
-        writer.abort();
+        }
     }
 
     async fn take(&mut self, message: Bytes) -> Result<(), &'static str> {
@@ -280,7 +383,7 @@ impl Reader {
                 self.newest = number;
                 self.accept(number);
             } else {
-                self.channels.end(number);
+                self.channels.end_theirs(number);
             }
             return Ok(());
         }
@@ -293,10 +396,81 @@ impl Reader {
     /// Opens a channel for the peer. Where there are too many already, it learns so by getting no answer but an end.
     fn accept(&self, number: u64) {
         let Some(outgoing) = self.outgoing.upgrade() else { return };
-        match self.channels.open(number, outgoing.clone()) {
+        if let Ok(channel) = self.channels.open(number, &outgoing) {
             // Dropping a channel that nobody takes ends it.
-            Ok(channel) => drop(self.accepts.as_ref().map(|accepts| accepts.try_send(channel))),
-            Err(_) => drop(outgoing.try_send(message(number, &[]))),
+            drop(self.accepts.as_ref().map(|accepts| accepts.try_send(channel)));
+        } else if let Ok(room) = Arc::clone(&self.channels.room).try_acquire_owned() {
+            // Where there is no room either, the peer has asked for too much, and does not listen.
+            drop(outgoing.send(Said { message: message(number, &[]), ends: None, room: Some(room) }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio::io::DuplexStream;
+    use tokio_tungstenite::tungstenite::protocol::Role as Side;
+
+    const HANG: Duration = Duration::from_secs(60);
+
+    /// A connection whose other end reads nothing, and has taken all that it takes.
+    async fn stuck(patience: Duration) -> (WebSocket, Channel, DuplexStream) {
+        let (here, there) = tokio::io::duplex(1024);
+        let socket = WebSocketStream::from_raw_socket(here, Side::Client, None).await;
+        let socket = WebSocket::new(socket, Role::Initiator, patience);
+        let mut channel = socket.open().await.expect("open");
+        while let Ok(sent) = timeout(Duration::from_millis(100), channel.sink.send(vec![0; 10_000])).await {
+            if sent.is_err() {
+                break;
+            }
+        }
+        (socket, channel, there)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_lost() {
+        let (socket, mut channel, _there) = stuck(Duration::from_millis(50)).await;
+        let end = timeout(HANG, channel.source.recv()).await.expect("it ends").expect_err("lost");
+        assert_eq!(end.to_string(), "the peer took nothing for 50ms");
+        assert!(channel.sink.send(vec![1]).await.is_err() && socket.open().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn opening_ending_and_closing_wait_for_nobody() {
+        let (socket, first, _there) = stuck(HANG * 2).await;
+        let open = || socket.open().now_or_never().expect("it does not wait");
+        let others: Vec<_> = (1..STREAMS_MAX).map(|_| open().expect("there is room")).collect();
+        assert!(open().is_err(), "as many as there may be");
+        drop((first, others));
+        // Their ends wait, so they count still.
+        assert!(open().is_err());
+        timeout(HANG, socket.close()).await.expect("it is left");
+    }
+
+    #[tokio::test]
+    async fn a_channel_counts_until_both_sides_have_let_go_of_it() {
+        let (here, there) = tokio::io::duplex(1024);
+        let client = WebSocket::new(WebSocketStream::from_raw_socket(here, Side::Client, None).await, Role::Initiator, HANG);
+        let server = WebSocket::new(WebSocketStream::from_raw_socket(there, Side::Server, None).await, Role::Responder, HANG);
+        let mut held = Vec::new();
+        for _ in 0..STREAMS_MAX {
+            let (mut sink, source) = client.open().await.expect("there is room").split();
+            sink.end().expect("it is there");
+            held.push((sink, source, server.accept().await.expect("opened").split()));
+        }
+        for (_, _, (_, theirs)) in &mut held {
+            assert!(theirs.recv().await.expect("no error").is_none(), "the client has ended it");
+        }
+        assert_eq!(server.channels.lock().open.len(), STREAMS_MAX as usize);
+        assert!(client.open().await.is_err());
+        // Once the server has ended one, too, there is room for another.
+        let (mut sink, source, theirs) = held.pop().expect("many");
+        drop(theirs);
+        sink.finish().await.expect("ended");
+        drop((sink, source));
+        let _other = client.open().await.expect("there is room");
+        server.accept().await.expect("opened");
     }
 }

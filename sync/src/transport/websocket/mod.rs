@@ -5,6 +5,7 @@ mod channel;
 pub(crate) use channel::{ChannelSink, ChannelSource, WebSocket};
 
 use super::identity::Identity;
+use super::origins::Origins;
 use super::tls;
 use crate::client::{ConnectError, resolve};
 use crate::config::Config;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
@@ -61,7 +62,7 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let uri: Uri = format!("{}://{host}:{}/", ticket.scheme(), ticket.port()).parse()?;
     let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
     let (socket, _) = client_async_with_config(request, stream, Some(limits(config))).await?;
-    Ok(WebSocket::new(socket, Role::Initiator))
+    Ok(WebSocket::new(socket, Role::Initiator, config.idle_timeout))
 }
 
 /// What a server does with a TCP connection.
@@ -71,6 +72,7 @@ pub(crate) struct Acceptor {
     config: Config,
     /// The documents that Yjs clients may join.
     yjs: Arc<BTreeSet<String>>,
+    origins: Arc<Origins>,
 }
 
 /// Who has come.
@@ -83,9 +85,9 @@ pub(crate) enum Accepted {
 
 impl Acceptor {
     /// With an identity it speaks TLS.
-    pub(crate) fn new(identity: Option<&Identity>, config: Config, yjs: BTreeSet<String>) -> Result<Self, BoxError> {
+    pub(crate) fn new(identity: Option<&Identity>, config: Config, yjs: BTreeSet<String>, origins: Origins) -> Result<Self, BoxError> {
         let tls = identity.map(|identity| tls::server_config(identity, ALPN)).transpose()?;
-        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, yjs: Arc::new(yjs) })
+        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, yjs: Arc::new(yjs), origins: Arc::new(origins) })
     }
 
     /// Shakes hands.
@@ -99,19 +101,20 @@ impl Acceptor {
 
     async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: T) -> Result<Accepted, BoxError> {
         let document = OnceLock::new();
-        let agree = Agreement { yjs: &self.yjs, document: &document };
+        let agree = Agreement { yjs: &self.yjs, origins: &self.origins, document: &document };
         let socket = accept_hdr_async_with_config(stream, agree, Some(limits(&self.config)));
         let socket = socket.await?;
         Ok(match document.into_inner() {
             Some(document) => Accepted::Yjs(Box::new(socket), document),
-            None => Accepted::Peer(WebSocket::new(socket, Role::Responder)),
+            None => Accepted::Peer(WebSocket::new(socket, Role::Responder, self.config.idle_timeout)),
         })
     }
 }
 
-/// Takes the subprotocol, or a Yjs client, which offers none and names its document in the path.
+/// Takes the subprotocol, or a Yjs client, which offers none and names its document in the path; from web pages only if theirs may.
 struct Agreement<'a> {
     yjs: &'a BTreeSet<String>,
+    origins: &'a Origins,
     document: &'a OnceLock<String>,
 }
 
@@ -122,6 +125,9 @@ impl Callback for Agreement<'_> {
             *refusal.status_mut() = status;
             refusal
         };
+        if !self.origins.allow(request.headers().get_all(ORIGIN).iter().map(HeaderValue::as_bytes)) {
+            return Err(refuse(StatusCode::FORBIDDEN, "pages of this origin are not let in".to_owned()));
+        }
         let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
         let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
         if offered.contains(&SUBPROTOCOL) {
