@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+#[cfg(feature = "quic")]
+mod accept;
 mod departure;
 mod listen;
 #[cfg(feature = "quic")]

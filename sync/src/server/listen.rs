@@ -1,7 +1,7 @@
 //! Where a server listens.
 
 #[cfg(feature = "quic")]
-use super::lobby::Lobby;
+use super::accept;
 use super::{Documents, Place, Report, Server, Shared};
 use crate::config::Config;
 #[cfg(any(feature = "websocket", feature = "webtransport"))]
@@ -17,11 +17,7 @@ use crate::transport::origins::Origins;
 use crate::transport::websocket::Accepted;
 use std::net::SocketAddr;
 use std::sync::Arc;
-#[cfg(feature = "quic")]
-use std::time::Instant;
 use tokio::task::{JoinHandle, JoinSet};
-#[cfg(feature = "quic")]
-use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 /// The server did not start.
@@ -69,7 +65,7 @@ struct Guests {
 }
 
 #[cfg(feature = "webtransport")]
-type WebTransportEndpoint = Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
+pub(super) type WebTransportEndpoint = Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
 
 /// One address.
 pub(super) struct Listener {
@@ -222,7 +218,7 @@ impl Server {
                 let tls = crate::transport::quic::server_config(&self.identity, &shared.config).map_err(ServerError::Crypto)?;
                 let endpoint = quinn::Endpoint::server(tls, addr).map_err(bind)?;
                 let addr = endpoint.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept_quic(endpoint.clone(), shared));
+                let accepting = tokio::spawn(accept::quic(endpoint.clone(), shared));
                 Ok(Listener {
                     scheme,
                     addr,
@@ -241,7 +237,7 @@ impl Server {
                 let listening = crate::transport::webtransport::listen(addr, Arc::clone(&rotation), &shared.config);
                 let endpoint = Arc::new(listening.map_err(ServerError::Crypto)?.start().map_err(bind)?);
                 let addr = endpoint.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept_webtransport(Arc::clone(&endpoint), guests.origins.clone().into(), shared));
+                let accepting = tokio::spawn(accept::webtransport(Arc::clone(&endpoint), guests.origins.clone().into(), shared));
                 let fingerprint = Some(self.identity.fingerprint());
                 Ok(Listener { scheme, addr, fingerprint, accepting, rotation: Some(rotation), sessions: Some(endpoint), endpoint: None })
             }
@@ -271,83 +267,6 @@ impl Server {
             #[cfg(not(all(feature = "quic", feature = "websocket", feature = "webtransport")))]
             _ => Err(bind(std::io::ErrorKind::Unsupported.into())),
         }
-    }
-}
-
-/// One whose handshake is to begin, and its place.
-#[cfg(feature = "quic")]
-type Waiting<T> = (T, Place);
-
-#[cfg(feature = "quic")]
-#[allow(clippy::disallowed_methods, reason = "who accepts connections reads the clock, so that the lobby needs none")]
-async fn accept_quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
-    let mut handshakes = JoinSet::new();
-    let mut lobby: Lobby<Waiting<quinn::Incoming>> = Lobby::new(Instant::now());
-    loop {
-        let due = lobby.due();
-        let incoming = tokio::select! {
-            biased;
-            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                if let Some((incoming, place)) = lobby.leave(Instant::now()) {
-                    handshakes.spawn(greet_quic(incoming, place, Arc::clone(&shared)));
-                }
-                continue;
-            }
-            incoming = endpoint.accept() => incoming,
-        };
-        while handshakes.try_join_next().is_some() {}
-        let Some(incoming) = incoming else { return };
-        let (from, proved) = (incoming.remote_address(), incoming.remote_address_validated());
-        // Under load an address has to prove itself before it costs anything.
-        let busy = handshakes.len() + lobby.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
-        let place = if busy { None } else { shared.place_from(from, proved) };
-        let refused = match place {
-            Some(place) => lobby.enter(from.ip(), (incoming, place)).err().map(|(incoming, _)| incoming),
-            None => Some(incoming),
-        };
-        match refused {
-            Some(incoming) if proved => incoming.refuse(),
-            // An error gives the attempt back, which is refused by dropping it.
-            Some(incoming) => drop(incoming.retry()),
-            None => {}
-        }
-    }
-}
-
-#[cfg(feature = "quic")]
-async fn greet_quic(incoming: quinn::Incoming, place: Place, shared: Arc<Shared>) {
-    let from = Some(incoming.remote_address());
-    if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
-        let quic = crate::transport::quic::Quic::accepted(connection, &shared.config);
-        tokio::spawn(super::serve(quic, shared, place, from));
-    }
-}
-
-#[cfg(feature = "webtransport")]
-async fn accept_webtransport(endpoint: WebTransportEndpoint, origins: Arc<Origins>, shared: Arc<Shared>) {
-    let mut handshakes = JoinSet::new();
-    loop {
-        let incoming = endpoint.accept().await;
-        while handshakes.try_join_next().is_some() {}
-        let proved = incoming.remote_address_validated();
-        let busy = handshakes.len() >= crate::limits::INCOMING_MAX / 2 && !proved;
-        let place = if busy { None } else { shared.place_from(incoming.remote_address(), proved) };
-        let Some(place) = place else {
-            if proved {
-                incoming.refuse()
-            } else {
-                incoming.retry()
-            }
-            continue;
-        };
-        let (shared, origins) = (Arc::clone(&shared), Arc::clone(&origins));
-        let from = Some(incoming.remote_address());
-        handshakes.spawn(async move {
-            let accepting = crate::transport::webtransport::WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
-            if let Ok(Ok(Some(session))) = timeout(HELLO_TIMEOUT, accepting).await {
-                tokio::spawn(super::serve(session, shared, place, from));
-            }
-        });
     }
 }
 
