@@ -48,9 +48,12 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
             Between::Nothing => {}
             Between::Change => [&store, &plain].iter().for_each(|store| store.change(|state| state.votes().add(1)).expect("written")),
             Between::Digest => assert_eq!(store.digest(), plain.digest()),
-            Between::Whole => drop(store.apply(update)),
+            Between::Whole => [&store, &plain].iter().for_each(|store| drop(store.apply(update).expect("an honest update"))),
             Between::Show => store.show_parts(),
             Between::Garbage => assert!(store.apply_part(&[&update[..update.len() / 2]]).is_err()),
+        }
+        if !matches!(between, Between::Nothing | Between::Garbage) {
+            assert_eq!(store.view(), plain.view(), "all is shown after {between:?}");
         }
         store.apply_part(&[update]).expect("an honest update");
         plain.apply(update).expect("an honest update");
