@@ -247,12 +247,15 @@ impl<'a> Frame<'a> {
                 Self::Version { want_yours: flags & 1 != 0, repair: flags & 2 != 0, version: reader.rest() }
             }
             UPDATE => Self::Update { number: reader.varint("an update's number")?, body: reader.rest() },
-            FRAGMENT => Self::Fragment {
-                number: reader.varint("an update's number")?,
-                total: reader.varint("an update's total length")?,
-                offset: reader.varint("a fragment's offset")?,
-                part: reader.rest(),
-            },
+            FRAGMENT => {
+                let number = reader.varint("an update's number")?;
+                let total = reader.varint("an update's total length")?;
+                let offset = reader.varint("a fragment's offset")?;
+                if reader.at == bytes.len() {
+                    return Err(reader.malformed("a part of an update"));
+                }
+                Self::Fragment { number, total, offset, part: reader.rest() }
+            }
             DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), claim: Claim::read(&mut reader)? },
             PING => Self::Ping,
             PONG => Self::Pong,

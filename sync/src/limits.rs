@@ -42,6 +42,10 @@ pub(crate) const QUEUE_UPDATES_MAX: usize = 256;
 pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Frames waiting to be sent above which no local update is taken from the queue.
 pub(crate) const TRANSMIT_SOFT_MAX: usize = 16;
+/// Bytes of local updates waiting to be sent above which no more are taken from the queue; one update may go beyond.
+pub(crate) const TRANSMIT_SOFT_BYTES_MAX: usize = 1024 * 1024;
+/// Updates over so many bytes are compressed and hashed where it may block, and not as they leave.
+pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 /// Frames waiting to be sent above which nothing more is read. An honest peer never gets there.
 pub(crate) const TRANSMIT_HARD_MAX: usize = 64;
 /// Frames that wait for a transport, beside those that it is sending.

@@ -156,3 +156,28 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
         assert!(grown < MIB, "{grown} bytes are left");
     });
 }
+
+#[test]
+fn what_waits_for_many_who_do_not_read_is_there_once() {
+    alone(async {
+        let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
+        let mut strangers = Vec::new();
+        for _ in 0..10 {
+            let (mut sink, source) = scene.stranger().await;
+            let version = [vec![0], scene.stores[0].version().to_bytes()].concat();
+            sink.send(framed(3, &version)).await.expect("the server listens");
+            strangers.push((sink, source));
+        }
+        scene.go_on().await;
+        let before = live_bytes();
+        for number in 0..24 {
+            let title = number.to_string().repeat(500_000);
+            scene.stores[0].change(|board| board.title().set(title)).expect("it can be written");
+            scene.go_on().await;
+        }
+        let most = live_bytes() - before;
+        assert!(most < 48 * MIB, "{most} bytes more");
+        drop(strangers);
+        scene.go_on().await;
+    });
+}

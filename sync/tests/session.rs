@@ -316,6 +316,133 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
     (pair.sides[0].replica.len(), pair.sides[1].replica.len())
 }
 
+/// What a raw peer says to a side, which then has its turn.
+fn say(pair: &mut Pair, kind: u8, payload: &[u8]) {
+    let now = pair.now;
+    let Side { session, replica, .. } = &mut pair.sides[0];
+    session.handle_bytes(now, &support::framed(kind, payload), replica.as_ref());
+    pair.sides[0].work();
+}
+
+/// An `Answer` that announces so many updates, from a number on.
+fn answer(first: u64, updates: u64) -> Vec<u8> {
+    [&[0][..], &support::varint(first), &support::varint(updates), &[0], &[7; 32]].concat()
+}
+
+fn fragment(number: u64, total: u64, offset: u64, part: &[u8]) -> Vec<u8> {
+    [&support::varint(number)[..], &support::varint(total), &support::varint(offset), part].concat()
+}
+
+/// Lets time pass until the side is stuck with its peer, or for two minutes.
+fn until_stuck(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<Duration> {
+    let begun = pair.now;
+    while pair.now < begun + Duration::from_secs(120) {
+        pair.pass(Duration::from_secs(5));
+        meanwhile(pair);
+        pair.sides[0].work();
+        if let Some(reason) = pair.sides[0].closed() {
+            assert!(matches!(reason, CloseReason::Stalled { .. }), "{reason}");
+            return Some(pair.now - begun);
+        }
+    }
+    None
+}
+
+#[test]
+fn updates_that_wait_are_counted_by_their_bytes() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    let mut taken = 0;
+    while pair.sides[0].session.wants_updates() {
+        taken += 1;
+        pair.sides[0].replica.add(&[taken; 300_000]);
+        pair.sides[0].work();
+    }
+    assert_eq!(taken, 4);
+    pair.run().assert_level();
+    assert!(pair.sides[0].session.wants_updates());
+}
+
+#[test]
+fn what_was_not_asked_for_pays_for_no_acknowledgement() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"never acknowledged");
+    let after = until_stuck(&mut pair, |pair| {
+        // All that leaves is read.
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        say(pair, 3, &[0]);
+        say(pair, 11, &answer(1, 0));
+        say(pair, 10, &[1, 0]);
+        say(pair, 5, &fragment(1, 100, 0, &[1; 10]));
+    });
+    assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
+}
+
+#[test]
+fn who_does_not_read_is_stuck_whatever_it_says() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"never read");
+    let after = until_stuck(&mut pair, |pair| say(pair, 2, &[9; 16]));
+    assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
+}
+
+#[test]
+fn an_answer_that_only_begins_again_is_stuck_and_one_that_grows_is_not() {
+    for grows in [false, true] {
+        let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+        pair.run();
+        say(&mut pair, 2, &[9; 16]);
+        say(&mut pair, 11, &answer(1, 10));
+        let mut offset = 0;
+        let after = until_stuck(&mut pair, |pair| {
+            let now = pair.now;
+            while pair.sides[0].session.poll_transmit(now).is_some() {}
+            say(pair, 5, &fragment(1, 100_000, offset, &[1; 10]));
+            offset += if grows { 10 } else { 0 };
+        });
+        assert_eq!(after.is_none(), grows, "{after:?}");
+    }
+}
+
+#[test]
+fn an_update_that_is_never_whole_is_not_kept() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    say(&mut pair, 5, &fragment(1, 100_000, 0, &[1; 10]));
+    let after = until_stuck(&mut pair, |pair| {
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        say(pair, 7, b"");
+        // Neither nothing nor what does not fit makes it grow.
+        say(pair, 10, &[1, 0]);
+    });
+    assert_eq!(after, Some(Duration::from_secs(30)));
+
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    say(&mut pair, 5, &fragment(1, 100_000, 0, b""));
+    let reason = pair.sides[0].closed().expect("closed").to_string();
+    assert!(reason.contains("expected a part of an update"), "{reason}");
+}
+
+#[test]
+fn a_large_update_leaves_once_it_is_packed() {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    let update = left.add(&[1; 100_000]);
+    let session = &mut pair.sides[0].session;
+    session.handle_update(&update, Origin::Local);
+    assert!(!session.has_transmit() && session.poll_transmit(Duration::ZERO).is_none());
+    assert_eq!(session.poll_timeout(), Some(Duration::ZERO), "it is worked on at once");
+    pair.run().assert_level();
+    // The peer had it from here, and does not send it back.
+    assert_eq!(pair.frames.iter().filter(|frame| frame[0] == 4).count(), 2, "as it was handed over twice");
+}
+
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
     let well_framed = (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));

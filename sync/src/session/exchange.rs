@@ -1,6 +1,6 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
 
-use super::{CloseReason, Event, Latest, Phase, Role, Session};
+use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
 use crate::replica::Replica;
 
@@ -128,6 +128,8 @@ impl Session {
         let settled = self.phase == Phase::Streaming && !self.missed;
         if level && settled {
             self.repair.astray = false;
+            // What was lost of it has come by another way.
+            self.answer.end();
             self.sent.acknowledge(u64::MAX);
             self.acknowledge(self.handed);
         }
@@ -149,7 +151,7 @@ impl Session {
 
     pub(super) fn on_ack(&mut self, number: u64, kept: bool) {
         if let Some(covers) = self.sent.acknowledge(number) {
-            self.progress_at = self.now;
+            self.owed.pay(Debt::Ack, self.now);
             if kept {
                 self.acknowledge(covers);
             }
