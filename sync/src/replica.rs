@@ -19,6 +19,7 @@ pub enum Origin {
 pub struct Refusal {
     cause: Box<dyn Error + Send + Sync>,
     contradiction: bool,
+    for_now: bool,
 }
 
 impl Refusal {
@@ -29,12 +30,22 @@ impl Refusal {
     /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
     /// ```
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: false }
+        Self { cause: cause.into(), contradiction: false, for_now: false }
     }
 
     /// The same, where the ops contradict those that the replica has: an id and a number with two contents. Sessions can mend that.
     pub fn contradiction(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: true }
+        Self { contradiction: true, ..Self::new(cause) }
+    }
+
+    /// The same, where the update may be taken another time: too much of others waits now. The peer may come again.
+    pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { for_now: true, ..Self::new(cause) }
+    }
+
+    /// Whether it may be otherwise another time.
+    pub fn is_for_now(&self) -> bool {
+        self.for_now
     }
 
     /// Whether it is a contradiction.
@@ -86,6 +97,13 @@ pub trait Replica: Send + Sync + 'static {
     /// Imports several updates as if they were one: all, or on an error none. Left out, they are applied one by one.
     fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
         updates.iter().try_for_each(|update| self.apply(update))
+    }
+
+    /// The same as [`apply_all`](Self::apply_all), and says whether any of these updates waits behind a missing one, or may: others may have
+    /// brought it before. Left out, they may whenever anything waits, whoever brought that.
+    fn import(&self, updates: &[&[u8]]) -> Result<bool, Refusal> {
+        self.apply_all(updates)?;
+        Ok(self.has_pending())
     }
 
     /// Begins to take over a peer's document. `None`, as where it is left out: this replica cannot, and a divergence stays.

@@ -443,6 +443,100 @@ fn a_large_update_leaves_once_it_is_packed() {
     assert_eq!(pair.frames.iter().filter(|frame| frame[0] == 4).count(), 2, "as it was handed over twice");
 }
 
+/// The second of two updates, of which the first never comes.
+fn orphan(id: u64) -> Vec<u8> {
+    let lost = Mock::new(id);
+    lost.add(b"lost");
+    lost.add(b"behind it")
+}
+
+#[test]
+fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    // As a third peer would bring it, again and again.
+    for payload in 0..5 {
+        right.apply(&orphan(99)).expect("it waits");
+        // This replica passes on what waits; a store does not.
+        pair.sides[1].queue.lock().expect("no panic").clear();
+        left.add(&[payload]);
+        pair.run();
+    }
+    assert!(right.has_pending());
+    assert_eq!(pair.count(3), 0, "versions were exchanged");
+    let kept = pair.frames.iter().filter(|frame| frame[0] == 10).all(|frame| frame[6] == 1);
+    assert!(kept, "acknowledgements came with a doubt");
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(5));
+}
+
+#[test]
+fn what_a_peer_brought_and_waits_is_not_acknowledged_as_kept() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    // Another has brought it before.
+    let update = orphan(99);
+    pair.sides[0].replica.apply(&update).expect("it waits");
+    let now = pair.now;
+    say(&mut pair, 4, &[&[1, 0][..], &update].concat());
+    let frames: Vec<_> = std::iter::from_fn(|| pair.sides[0].session.poll_transmit(now)).collect();
+    assert!(frames.iter().any(|frame| frame[0] == 10 && frame[6] == 0), "{frames:?}");
+}
+
+#[test]
+fn answers_are_worked_out_as_often_as_they_are_read_and_no_more_than_so_many_in_a_time() {
+    let given = |pair: &Pair| pair.sides[0].replica.given.load(std::sync::atomic::Ordering::Relaxed);
+    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    pair.run();
+    let before = given(&pair);
+    (0..100).for_each(|_| say(&mut pair, 3, &[0]));
+    assert_eq!(given(&pair) - before, 1, "nothing was read");
+
+    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    pair.run();
+    let before = given(&pair);
+    for _ in 0..100 {
+        say(&mut pair, 3, &[0]);
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+    }
+    assert!((10..=16).contains(&(given(&pair) - before)), "{}", given(&pair) - before);
+    let before = given(&pair);
+    let due = pair.sides[0].session.poll_timeout().expect("open");
+    assert!(due < Duration::from_secs(1), "{due:?}");
+    pair.pass(due).sides[0].work();
+    assert_eq!(given(&pair) - before, 1, "the last one is answered in time");
+}
+
+#[test]
+fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
+    let count = |pair: &Pair| {
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+        let replica = &pair.sides[0].replica;
+        (load(&replica.given), load(&replica.verified))
+    };
+    let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
+    pair.run();
+    let before = count(&pair);
+    (0..32).for_each(|_| say(&mut pair, 3, &[2]));
+    assert_eq!(count(&pair), before, "nothing is to be repaired");
+
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    left.apply(&Mock::new(7).add(b"one")).expect("fits");
+    right.apply(&Mock::new(7).add(b"other")).expect("fits");
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    let (given, verified) = count(&pair);
+    for round in 1..4 {
+        (0..32).for_each(|_| say(&mut pair, 3, &[2]));
+        assert_eq!(count(&pair), (given + round, verified + 1));
+        // What was asked meanwhile counts as one, and is answered when it is time: here at the first of the next.
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        pair.now += Duration::from_secs(5);
+    }
+}
+
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
     let well_framed = (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));

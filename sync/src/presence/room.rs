@@ -81,6 +81,10 @@ impl Replica for Room {
         self.replica.apply_all(updates)
     }
 
+    fn import(&self, updates: &[&[u8]]) -> Result<bool, Refusal> {
+        self.replica.import(updates)
+    }
+
     fn repair(&self) -> Option<Box<dyn Repair>> {
         self.replica.repair()
     }

@@ -12,6 +12,7 @@
 //! compared. Where these differ, one side makes itself equal to the other. What gets lost all the same (a gap, a silent peer)
 //! is asked for again with the whole version.
 
+mod allowance;
 mod datagrams;
 mod delivery;
 mod event;
@@ -30,6 +31,7 @@ use crate::frame::{Between, Claim, Frame, Hash, Hello, flag};
 use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
+use allowance::Allowance;
 use delivery::{Received, Sent};
 use outgoing::{Latest, Leaving, Outgoing};
 use owed::{DEBTS, Debt, Owed};
@@ -97,6 +99,9 @@ pub struct Session {
     announced: Option<Hash>,
     /// When what a gap showed to be missing was asked for last, and at which version of ours.
     gap_asked: Option<(Duration, Hash)>,
+    /// A version of the peer's that is not answered yet, as an answer is on its way or there were many of late.
+    due: Option<exchange::Due>,
+    answers: Allowance,
     /// What our last answer was made from.
     answered: Option<Between>,
     /// What an answer would be made from that changes nothing: asked for when the peer had all of ours already.
@@ -129,6 +134,8 @@ pub struct Session {
     owed: Owed,
     /// Something other than a sign of life came since the last ping.
     heard: bool,
+    /// Something that came from this peer waits, or may, for an op that has not come. What others brought is no matter of this peer.
+    waiting: bool,
     /// Something waited at the last ping although all was level.
     orphans: bool,
 }
@@ -146,6 +153,7 @@ impl Session {
             replica: replica.replica(),
             version,
         };
+        let answers = Allowance::new(config.keep_alive, now);
         let mut outgoing = Outgoing::default();
         outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
         Self {
@@ -159,6 +167,8 @@ impl Session {
             theirs: None,
             announced: Some(version),
             gap_asked: None,
+            due: None,
+            answers,
             answered: None,
             asked: None,
             our_digest: None,
@@ -184,6 +194,7 @@ impl Session {
             sent_at: now,
             owed: Owed::new(now),
             heard: false,
+            waiting: false,
             orphans: false,
         }
     }
@@ -238,7 +249,7 @@ impl Session {
 
     /// Whether updates go to and fro as they come, and nothing larger is under way.
     pub(crate) fn is_streaming(&self) -> bool {
-        let large = !self.held.is_empty() || self.awaits_packing();
+        let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some();
         self.phase == Phase::Streaming && !self.answer.is_coming() && !self.repair.is_under_way() && !large
     }
 
@@ -335,11 +346,17 @@ impl Session {
         }
     }
 
+    /// Whether something that came from this peer waits for an op that has not come.
+    fn still_waits(&mut self, replica: &dyn Replica) -> bool {
+        self.waiting = self.waiting && replica.has_pending();
+        self.waiting
+    }
+
     fn owes(&self, debt: Debt) -> bool {
         match debt {
             Debt::Reading => self.outgoing.len() > 0,
             Debt::Ack => !self.sent.is_empty(),
-            Debt::Version => matches!(self.phase, Phase::Exchanging { .. }),
+            Debt::Version => matches!(self.phase, Phase::Exchanging { .. }) && self.due.is_none(),
             Debt::Answer => self.answer.is_coming(),
         }
     }
@@ -362,7 +379,7 @@ impl Session {
     /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces what changed.
     pub fn settle(&mut self, replica: &dyn Replica) {
         self.pass_on_held();
-        if let Err(reason) = self.import(replica) {
+        if let Err(reason) = self.import(replica).and_then(|()| self.answer_what_is_due(replica)) {
             self.shut(reason);
         }
         if self.is_greeting() || self.is_closed() {
@@ -370,10 +387,13 @@ impl Session {
         }
         if let Some(number) = self.received.take_ack() {
             // What was refused, or waits, may be forgotten before the sides are level; what an answer skips is in it.
-            let kept = !self.repair.astray && !self.answer.is_coming() && !replica.has_pending();
+            let kept = !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
             self.outgoing.push_latest(Latest::Ack, &Frame::Ack { number, kept });
         }
         self.compare(replica);
+        if let Err(reason) = self.answer_repair(replica) {
+            self.shut(reason);
+        }
         self.mind_the_repair();
         self.show(self.now);
         self.outgoing.pack(self.leaving());
@@ -412,7 +432,8 @@ impl Session {
         let shown = self.presence_due().unwrap_or(idle);
         // What is next to leave is worked on at once.
         let work = if self.awaits_packing() { self.now } else { idle };
-        (!self.is_closed()).then(|| alive.min(idle).min(shown).min(work))
+        let answer = self.answer_due().into_iter().chain(self.repair_due()).min().unwrap_or(idle);
+        (!self.is_closed()).then(|| alive.min(idle).min(shown).min(work).min(answer))
     }
 
     pub(crate) fn shut(&mut self, reason: CloseReason) {
@@ -428,6 +449,7 @@ impl Session {
         }
         self.phase = Phase::Closed;
         self.live = false;
+        self.due = None;
         self.assembly = None;
         self.inbox = Inbox::default();
         self.repair = Repairing::default();

@@ -49,7 +49,7 @@ enum Kind {
     /// What the peer lacks, or all there is; still to be announced.
     Fresh { repair: bool, between: Between },
     /// The same, announced.
-    Announced,
+    Announced { repair: bool },
 }
 
 /// How frames leave.
@@ -87,6 +87,17 @@ impl Outgoing {
         let kind = Kind::Fresh { repair, between };
         let left = updates.iter().map(|update| Shared::new(update)).collect();
         self.items.push_back(Item::Updates(Updates { kind, left, begun: None, covers }));
+    }
+
+    /// Whether an answer of that kind waits, or has not left whole.
+    pub(super) fn has_answer(&self, to_repair: bool) -> bool {
+        self.items.iter().any(|item| match item {
+            Item::Updates(updates) => match updates.kind {
+                Kind::Live => false,
+                Kind::Fresh { repair, .. } | Kind::Announced { repair } => repair == to_repair,
+            },
+            _ => false,
+        })
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -166,7 +177,7 @@ impl Updates {
     fn next_frame(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         let number = sent.next();
         if let Kind::Fresh { repair, between } = self.kind {
-            self.kind = Kind::Announced;
+            self.kind = Kind::Announced { repair };
             let bytes = self.left.iter().map(|update| update.len() as u64).sum();
             return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes, between }.encode());
         }

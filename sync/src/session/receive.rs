@@ -135,7 +135,7 @@ impl Session {
                 // A part of it was lost, and it is in the answer.
                 self.assembly.take_if(|assembly| assembly.number < first);
                 match repair {
-                    true => self.on_repair_answer(first, updates, replica),
+                    true => self.on_repair_answer(first, updates)?,
                     false => {
                         if !self.answer.is_coming() {
                             self.owed.pay(Debt::Answer, self.now);
@@ -200,13 +200,12 @@ impl Session {
             self.recent.push_back(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let together = all.len() > 1 && replica.apply_all(&all).is_ok();
+        let together = if all.len() > 1 { replica.import(&all).ok() } else { None };
         for (number, update) in &updates {
-            if let Err(refusal) = if together { Ok(()) } else { replica.apply(update) } {
-                if !refusal.is_contradiction() {
-                    return Err(refused(refusal));
-                }
-                self.contradicted(replica)?;
+            match together.map_or_else(|| replica.import(&[update]), Ok) {
+                Ok(waits) => self.waiting |= waits,
+                Err(refusal) if !refusal.is_contradiction() => return Err(refused(refusal)),
+                Err(_) => self.contradicted(replica)?,
             }
             self.received.note(*number);
             self.events.push_back(Event::RemoteUpdate { bytes: update.len() });

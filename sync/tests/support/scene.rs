@@ -98,7 +98,7 @@ pub(crate) async fn connect(server: &Server) -> exostate_sync::Memory {
     here.open().await.expect("open")
 }
 
-fn hello(backend: &str) -> Vec<u8> {
+pub(crate) fn hello(backend: &str) -> Vec<u8> {
     let string = |text: &str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
     let parts = [b"exo\0".to_vec(), vec![1, 1, 2], string(backend), string("d"), STRANGER.to_le_bytes().to_vec(), vec![7; 16]];
     framed(1, &parts.concat())
