@@ -169,13 +169,13 @@ fn what_waits_for_many_who_do_not_read_is_there_once() {
             strangers.push((sink, source));
         }
         scene.go_on().await;
-        let before = live_bytes();
-        for number in 0..24 {
-            let title = number.to_string().repeat(500_000);
+        let (before, mut most) = (live_bytes(), 0);
+        for letter in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+            let title = letter.repeat(1_000_000);
             scene.stores[0].change(|board| board.title().set(title)).expect("it can be written");
             scene.go_on().await;
+            most = most.max(live_bytes() - before);
         }
-        let most = live_bytes() - before;
         assert!(most < 48 * MIB, "{most} bytes more");
         drop(strangers);
         scene.go_on().await;
