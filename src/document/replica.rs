@@ -38,6 +38,8 @@ pub struct Imported {
     pub touched: Touched,
     /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
     pub applied: Vec<Arc<[u8]>>,
+    /// Whether a part of these updates waits, or may. Others may have brought it before.
+    pub waits: bool,
 }
 
 impl Imported {
@@ -235,10 +237,12 @@ impl<B: Backend> Replica<B> {
     pub fn import_all(&mut self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Imported, ImportError> {
         self.check_whole()?;
         let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
-        let (mut parcels, mut whole) = (Vec::new(), Vec::new());
+        let (mut parcels, mut whole, mut waits) = (Vec::new(), Vec::new(), false);
         for update in updates {
             let mut unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits))?;
+            let count = unpacked.len();
             unpacked.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+            waits |= unpacked.len() < count;
             // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
             if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
                 whole.push(update.as_ref());
@@ -256,8 +260,10 @@ impl<B: Backend> Replica<B> {
         }
         let limits = limits.clone();
         let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
+        waits |= !waiting.is_empty();
         self.pending.extend(waiting);
         self.import_pending(&mut imported);
+        imported.waits = waits && !self.pending.is_empty();
         Ok(imported)
     }
 
@@ -313,7 +319,7 @@ impl<B: Backend> Replica<B> {
         }
         self.note_registers(&touched);
         applied.iter().for_each(|update| self.remember(update));
-        Ok(Imported { touched, applied })
+        Ok(Imported { touched, applied, waits: false })
     }
 
     /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could be relied on. It comes about on yrs

@@ -97,6 +97,8 @@ pub enum Applied {
     Known,
     /// Something that it builds on is missing; it waits for that.
     Waiting,
+    /// The document has changed, and a part of it waits.
+    Partly,
 }
 
 /// Why an update was not applied. The store is as it was.
@@ -352,26 +354,25 @@ impl<S: State, B: Backend> Store<S, B> {
         if !part {
             self.show(core);
         }
-        let waiting = core.replica.pending().0;
         let result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        let changed = if result.as_ref().is_ok_and(|imported| imported.waits) { Applied::Partly } else { Applied::Changed };
         if core.replica.take_differs() {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
-            return Ok(result.map(|_| Applied::Changed)?);
+            return Ok(result.map(|_| changed)?);
         }
-        let Imported { touched, applied } = result?;
+        let Imported { touched, applied, waits } = result?;
         if applied.is_empty() {
-            let grown = core.replica.pending().0 > waiting;
-            return Ok(if grown { Applied::Waiting } else { Applied::Known });
+            return Ok(if waits { Applied::Waiting } else { Applied::Known });
         }
         if part {
             let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
             self.shared.bus.push(Notice { number: 0, old, new, touched: Vec::new(), updates: applied, origin: Origin::Remote });
-            return Ok(Applied::Changed);
+            return Ok(changed);
         }
         if core.replica.mostly(&touched) {
             self.show_all(core, applied);
-            return Ok(Applied::Changed);
+            return Ok(changed);
         }
         let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
         paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
@@ -381,7 +382,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let mut refresh = Refresh::new(&source, &mut core.violations);
         paths.iter().for_each(|path| refresh.touch(&mut view, path));
         self.publish(core, view, paths, applied, Origin::Remote);
-        Ok(Applied::Changed)
+        Ok(changed)
     }
 
     /// Reads everything again: a failure left another document than there was before it, or most of it has changed.

@@ -3,29 +3,71 @@
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
+use std::sync::{Arc, OnceLock};
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::frame::{FrameError, Reader, check, put_varint};
-use crate::limits::VARINT_BYTES_MAX;
+use crate::frame::{FrameError, Hash, Reader, check, put_varint};
+use crate::limits::{LARGE_BYTES, VARINT_BYTES_MAX};
 
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 
-/// An update as a body. `over` is the size from which on it is worth a try to compress it, `None` where the peer reads no such bodies.
-pub(crate) fn pack(update: &[u8], over: Option<usize>) -> Vec<u8> {
-    if over.is_some_and(|over| update.len() > over)
-        && let Some(packed) = deflate(update)
-        && packed.len() <= update.len()
-    {
-        return packed;
+/// An update on its way to any number of peers: they hold it together, and what it takes work to know of it is worked out once for all.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The body that is not compressed.
+    plain: Vec<u8>,
+    /// The one that is, where it is shorter.
+    deflated: OnceLock<Option<Vec<u8>>>,
+    hash: OnceLock<Hash>,
+}
+
+impl Shared {
+    pub(crate) fn new(update: &[u8]) -> Arc<Self> {
+        let mut plain = Vec::with_capacity(1 + update.len());
+        plain.push(PLAIN);
+        plain.extend_from_slice(update);
+        Arc::new(Self { plain, deflated: OnceLock::new(), hash: OnceLock::new() })
     }
-    let mut body = Vec::with_capacity(1 + update.len());
-    body.push(PLAIN);
-    body.extend_from_slice(update);
-    body
+
+    pub(crate) fn update(&self) -> &[u8] {
+        &self.plain[1..]
+    }
+
+    /// How long the update is.
+    pub(crate) fn len(&self) -> usize {
+        self.plain.len() - 1
+    }
+
+    pub(crate) fn hash(&self) -> Hash {
+        *self.hash.get_or_init(|| Hash::of(self.update()))
+    }
+
+    /// Whether work on all of its bytes is for where it may block.
+    pub(crate) fn is_large(&self) -> bool {
+        self.len() > LARGE_BYTES
+    }
+
+    /// Whether [`body`](Self::body) is there at once.
+    pub(crate) fn is_packed(&self, over: Option<usize>) -> bool {
+        !self.is_large() || !self.is_worth_a_try(over) || self.deflated.get().is_some()
+    }
+
+    /// The update as a body. `over` is the size from which on it is worth a try to compress it, `None` where the peer reads no such bodies.
+    pub(crate) fn body(&self, over: Option<usize>) -> &[u8] {
+        if !self.is_worth_a_try(over) {
+            return &self.plain;
+        }
+        let deflated = self.deflated.get_or_init(|| deflate(self.update()).filter(|packed| packed.len() <= self.len()));
+        deflated.as_ref().unwrap_or(&self.plain)
+    }
+
+    fn is_worth_a_try(&self, over: Option<usize>) -> bool {
+        over.is_some_and(|over| self.len() > over)
+    }
 }
 
 /// Whether a body is as long as the update in it.
@@ -72,6 +114,20 @@ mod tests {
     use super::*;
 
     const MAX: usize = 100_000;
+
+    fn pack(update: &[u8], over: Option<usize>) -> Vec<u8> {
+        Shared::new(update).body(over).to_vec()
+    }
+
+    #[test]
+    fn what_is_large_is_packed_once_and_known_to_be() {
+        let shared = Shared::new(&[7; LARGE_BYTES + 1]);
+        assert!(shared.is_large() && shared.is_packed(None) && !shared.is_packed(Some(512)));
+        let body = shared.body(Some(512)).as_ptr();
+        assert!(shared.is_packed(Some(512)));
+        assert_eq!((shared.body(Some(512)).as_ptr(), shared.hash()), (body, Hash::of(&[7; LARGE_BYTES + 1])));
+        assert!(Shared::new(&[7; LARGE_BYTES]).is_packed(Some(512)), "what is not large is packed as it leaves");
+    }
 
     #[test]
     fn bodies_read_back_and_only_what_shrinks_is_compressed() {

@@ -263,7 +263,7 @@ impl Driver {
         let now = self.now();
         session.show(now);
         if !step.taken.updates.is_empty() {
-            step.taken.updates.drain(..).for_each(|(update, origin)| session.handle_update(&update, origin));
+            step.taken.updates.drain(..).for_each(|(update, origin)| session.take_update(update, origin));
             step.settles = true;
         }
         let due = session.poll_timeout().is_some_and(|at| now >= at);

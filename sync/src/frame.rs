@@ -30,7 +30,7 @@
 //! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a later version can add to both.
 //! Neighbours: `session` decides which frame when; the transports only find where one ends.
 
-use crate::limits::{BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, VARINT_BYTES_MAX};
+use crate::limits::{BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX, VARINT_BYTES_MAX};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -119,7 +119,12 @@ pub(crate) struct Claim {
 
 impl Claim {
     fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
-        Ok(Self { lineage: u64::from_be_bytes(reader.array("a lineage of 8 bytes")?), digest: reader.array("a digest of 16 bytes")? })
+        let at = reader.at;
+        let lineage = u64::from_be_bytes(reader.array("a lineage of 8 bytes")?);
+        if lineage > LINEAGE_MAX {
+            return Err(FrameError::Malformed { at, expected: "a lineage of at most 63 bits" });
+        }
+        Ok(Self { lineage, digest: reader.array("a digest of 16 bytes")? })
     }
 
     fn write(&self, payload: &mut Vec<u8>) {
@@ -247,12 +252,15 @@ impl<'a> Frame<'a> {
                 Self::Version { want_yours: flags & 1 != 0, repair: flags & 2 != 0, version: reader.rest() }
             }
             UPDATE => Self::Update { number: reader.varint("an update's number")?, body: reader.rest() },
-            FRAGMENT => Self::Fragment {
-                number: reader.varint("an update's number")?,
-                total: reader.varint("an update's total length")?,
-                offset: reader.varint("a fragment's offset")?,
-                part: reader.rest(),
-            },
+            FRAGMENT => {
+                let number = reader.varint("an update's number")?;
+                let total = reader.varint("an update's total length")?;
+                let offset = reader.varint("a fragment's offset")?;
+                if reader.at == bytes.len() {
+                    return Err(reader.malformed("a part of an update"));
+                }
+                Self::Fragment { number, total, offset, part: reader.rest() }
+            }
             DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), claim: Claim::read(&mut reader)? },
             PING => Self::Ping,
             PONG => Self::Pong,
@@ -522,7 +530,7 @@ mod tests {
             Frame::Version { want_yours: false, repair: true, version: b"" },
             Frame::Update { number: 1, body: b"" },
             Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
-            Frame::Digest { version: Hash([1; 16]), claim: Claim { lineage: u64::MAX, digest: [2; 16] } },
+            Frame::Digest { version: Hash([1; 16]), claim: Claim { lineage: LINEAGE_MAX, digest: [2; 16] } },
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
@@ -589,6 +597,13 @@ mod tests {
         assert_eq!(frame_length(&past[..10], MAX), Ok(None));
         past[10] = 0xff;
         assert!(matches!(frame_length(&past, MAX), Err(FrameError::Malformed { at: 1, .. })));
+    }
+
+    #[test]
+    fn a_lineage_past_the_limit_is_refused() {
+        let past = Frame::Conflict(Claim { lineage: LINEAGE_MAX + 1, digest: [0; 16] }).encode();
+        let expected = FrameError::Malformed { at: 6, expected: "a lineage of at most 63 bits" };
+        assert_eq!(Frame::decode(&past, MAX), Err(expected));
     }
 
     #[test]

@@ -36,8 +36,14 @@ pub(crate) const AHEAD_MAX: usize = 1024;
 /// Updates, and bytes of them, that came and are applied in one go.
 pub(crate) const INBOX_UPDATES_MAX: usize = 1024;
 pub(crate) const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Answers to a peer's version that a session works out at once, and how many more it may in each keep-alive interval; those beyond wait.
+pub(crate) const ANSWERS_AT_ONCE: u32 = 16;
+pub(crate) const ANSWERS_PER_KEEP_ALIVE: u32 = 8;
 /// How often a session makes its replica equal to a peer whose contents differ.
 pub(crate) const REPAIRS_MAX: u32 = 3;
+/// The highest lineage that a claim may have, and that a settled divergence leads to. Each one raises it by 32 bits, so no honest one gets
+/// there.
+pub(crate) const LINEAGE_MAX: u64 = u64::MAX / 2;
 /// Received updates remembered by hash, so that they are not sent back.
 pub(crate) const RECENT_UPDATES_MAX: usize = 2048;
 /// Local updates waiting for the connection before they are dropped and computed anew, default.
@@ -46,6 +52,10 @@ pub(crate) const QUEUE_UPDATES_MAX: usize = 256;
 pub(crate) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Frames waiting to be sent above which no local update is taken from the queue.
 pub(crate) const TRANSMIT_SOFT_MAX: usize = 16;
+/// Bytes of local updates waiting to be sent above which no more are taken from the queue; one update may go beyond.
+pub(crate) const TRANSMIT_SOFT_BYTES_MAX: usize = 1024 * 1024;
+/// Updates over so many bytes are compressed and hashed where it may block, and not as they leave.
+pub(crate) const LARGE_BYTES: usize = 16 * 1024;
 /// Frames waiting to be sent above which nothing more is read. An honest peer never gets there.
 pub(crate) const TRANSMIT_HARD_MAX: usize = 64;
 /// Frames that wait for a transport, beside those that it is sending.

@@ -1,17 +1,20 @@
 //! Between a replica's listener, which must return at once, and a connection, which may be slow: a bounded queue
 //! that forgets everything and remembers only that it did, once it is full. Between conversations it only counts.
 
+use crate::body::Shared;
 use crate::config::Config;
+use crate::limits::TRANSMIT_SOFT_BYTES_MAX;
 use crate::replica::Origin;
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 struct Queue {
     /// A conversation goes on.
     open: bool,
-    updates: VecDeque<(Vec<u8>, Origin)>,
+    updates: VecDeque<(Arc<Shared>, Origin)>,
     bytes: usize,
     lagged: bool,
     /// Local updates among those that were forgotten.
@@ -23,7 +26,7 @@ struct Queue {
 /// What the connection takes in one go.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    pub(crate) updates: Vec<(Vec<u8>, Origin)>,
+    pub(crate) updates: Vec<(Arc<Shared>, Origin)>,
     /// Updates were dropped; those that follow need the versions exchanged first.
     pub(crate) lagged: bool,
     /// How many of the dropped ones were local.
@@ -71,7 +74,7 @@ impl Outbox {
             *queue = Queue { open: true, lagged: true, forgotten, pushed: queue.pushed, ..Queue::default() };
         } else if !queue.lagged {
             queue.bytes += update.len();
-            queue.updates.push_back((update.to_vec(), origin));
+            queue.updates.push_back((share(update), origin));
         } else {
             queue.forgotten += local;
         }
@@ -91,9 +94,16 @@ impl Outbox {
         queue.updates.is_empty() && !queue.lagged
     }
 
+    /// The oldest of what waits: one at least, and no more than that where it is large.
     pub(crate) fn take(&self, updates_max: usize) -> Taken {
         let mut queue = self.lock();
-        let count = queue.updates.len().min(updates_max);
+        let mut bytes = 0;
+        let within = |(update, _): &&(Arc<Shared>, Origin)| {
+            let first = bytes == 0;
+            bytes += update.len();
+            first || bytes <= TRANSMIT_SOFT_BYTES_MAX
+        };
+        let count = queue.updates.iter().take(updates_max).take_while(within).count();
         let updates: Vec<_> = queue.updates.drain(..count).collect();
         queue.bytes -= updates.iter().map(|(update, _)| update.len()).sum::<usize>();
         Taken { updates, lagged: std::mem::take(&mut queue.lagged), forgotten: std::mem::take(&mut queue.forgotten) }
@@ -110,9 +120,43 @@ impl Outbox {
     }
 }
 
+thread_local! {
+    /// What was copied last on this thread.
+    static LAST: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
+}
+
+/// A copy of an update for all connections together: a replica calls its listeners one after the other, each with the same bytes. To
+/// compare them takes no longer than to copy them would.
+fn share(update: &[u8]) -> Arc<Shared> {
+    let shared = LAST.try_with(|last| {
+        let mut last = last.try_borrow_mut().ok()?;
+        let shared = last.upgrade().filter(|shared| shared.update() == update).unwrap_or_else(|| Shared::new(update));
+        *last = Arc::downgrade(&shared);
+        Some(shared)
+    });
+    // Fails where the thread is ending.
+    shared.ok().flatten().unwrap_or_else(|| Shared::new(update))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_share_an_update_and_take_no_more_than_a_session_keeps() {
+        let config = Config::default();
+        let boxes = [Outbox::new(&config), Outbox::new(&config)];
+        boxes.iter().for_each(|outbox| _ = outbox.begin());
+        let large = vec![1; TRANSMIT_SOFT_BYTES_MAX / 2 + 1];
+        for update in [&large[..], b"small", &large, &large] {
+            boxes.iter().for_each(|outbox| outbox.push(update, Origin::Local));
+        }
+        for count in [2, 1, 1, 0] {
+            let [ours, theirs] = [&boxes[0], &boxes[1]].map(|outbox| outbox.take(16).updates);
+            assert_eq!(ours.len(), count);
+            assert!(ours.iter().zip(&theirs).all(|((ours, _), (theirs, _))| Arc::ptr_eq(ours, theirs)));
+        }
+    }
 
     #[test]
     fn a_full_queue_forgets_and_says_so() {
@@ -123,7 +167,7 @@ mod tests {
         outbox.push(b"a", Origin::Local);
         outbox.push(b"b", Origin::Remote);
         let taken = outbox.take(1);
-        assert_eq!(taken.updates, [(b"a".to_vec(), Origin::Local)]);
+        assert!(matches!(&taken.updates[..], [(update, Origin::Local)] if update.update() == b"a"));
         assert!(!taken.lagged);
         outbox.push(b"c", Origin::Local);
         outbox.push(b"d", Origin::Local);

@@ -19,6 +19,7 @@ pub enum Origin {
 pub struct Refusal {
     cause: Box<dyn Error + Send + Sync>,
     contradiction: bool,
+    for_now: bool,
 }
 
 impl Refusal {
@@ -29,12 +30,22 @@ impl Refusal {
     /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
     /// ```
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: false }
+        Self { cause: cause.into(), contradiction: false, for_now: false }
     }
 
     /// The same, where the ops contradict those that the replica has: an id and a number with two contents. Sessions can mend that.
     pub fn contradiction(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: true }
+        Self { contradiction: true, ..Self::new(cause) }
+    }
+
+    /// The same, where the update may be taken another time: too much of others waits now. The peer may come again.
+    pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { for_now: true, ..Self::new(cause) }
+    }
+
+    /// Whether it may be otherwise another time.
+    pub fn is_for_now(&self) -> bool {
+        self.for_now
     }
 
     /// Whether it is a contradiction.
@@ -88,13 +99,16 @@ pub trait Replica: Send + Sync + 'static {
         updates.iter().try_for_each(|update| self.apply(update))
     }
 
-    /// Imports updates, as [`apply_all`](Self::apply_all) does, that are parts of something larger, the rest of which is to follow: they
-    /// need not be shown before [`show_parts`](Self::show_parts) is called, or [`apply_all`](Self::apply_all). Left out, they are no different.
-    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        self.apply_all(updates)
+    /// The same as [`apply_all`](Self::apply_all), and says whether any of these updates waits behind a missing one, or may: others may have
+    /// brought it before. Left out, they may whenever anything waits, whoever brought that. Where they are only a `part` of something
+    /// larger, the rest of which is to follow, they need not be shown before that, or before [`show_parts`](Self::show_parts).
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
+        let _ = part;
+        self.apply_all(updates)?;
+        Ok(self.has_pending())
     }
 
-    /// Shows what [`apply_part`](Self::apply_part) has brought: the rest does not come, or has come.
+    /// Shows what was imported as a part: the rest has come, or does not come.
     fn show_parts(&self) {}
 
     /// Begins to take over a peer's document. `None`, as where it is left out: this replica cannot, and a divergence stays.

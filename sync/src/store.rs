@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use exostate::{ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version};
+use exostate::{Applied, ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version};
 
 use crate::replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
 
@@ -36,12 +36,18 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         without_watchers(|| Store::apply_all(self, updates).map(drop))
     }
 
-    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        without_watchers(|| Store::apply_part(self, updates).map(drop))
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
+        // Where a watcher panics it is not known any more.
+        let mut applied = Applied::Waiting;
+        without_watchers(|| {
+            let imported = if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) };
+            imported.map(|what| applied = what)
+        })?;
+        Ok(matches!(applied, Applied::Waiting | Applied::Partly) && self.pending().0 > 0)
     }
 
     fn show_parts(&self) {
-        // As above: a watcher that panics is nobody's fault here.
+        // A watcher that panics is nobody's fault here either.
         let _ = without_watchers(|| {
             Store::show_parts(self);
             Ok(())
@@ -110,6 +116,7 @@ fn without_watchers(work: impl FnOnce() -> Result<(), ApplyError>) -> Result<(),
 fn refusal(error: ApplyError) -> Refusal {
     match error {
         ApplyError::Import(ImportError::Backend(BackendError::Contradicted(_))) => Refusal::contradiction(error),
+        ApplyError::Import(ImportError::TooManyPending { .. }) => Refusal::for_now(error),
         error => Refusal::new(error),
     }
 }

@@ -221,3 +221,28 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
         server.shutdown().await;
     });
 }
+
+#[test]
+fn what_waits_for_many_who_do_not_read_is_there_once() {
+    alone(async {
+        let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
+        let mut strangers = Vec::new();
+        for _ in 0..10 {
+            let (mut sink, source) = scene.stranger().await;
+            let version = [vec![0], scene.stores[0].version().to_bytes()].concat();
+            sink.send(framed(3, &version)).await.expect("the server listens");
+            strangers.push((sink, source));
+        }
+        scene.go_on().await;
+        let (before, mut most) = (live_bytes(), 0);
+        for letter in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+            let title = letter.repeat(1_000_000);
+            scene.stores[0].change(|board| board.title().set(title)).expect("it can be written");
+            scene.go_on().await;
+            most = most.max(live_bytes() - before);
+        }
+        assert!(most < 48 * MIB, "{most} bytes more");
+        drop(strangers);
+        scene.go_on().await;
+    });
+}

@@ -5,11 +5,12 @@ mod support;
 #[path = "support/scene.rs"]
 mod scene;
 
-use exostate::{Automerge, Backend, Options, ReplicaId, Store, Yrs};
+use exostate::{Automerge, Backend, Limits, Options, ReplicaId, Store, Yrs};
 use exostate_sync::{
-    CloseReason, Config, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica, Role, Status, UpdateGuard, UpdateListener,
+    CloseReason, Config, Documents, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica, Role, Server, Status, Transport,
+    UpdateGuard, UpdateListener,
 };
-use scene::{Board, STRANGER, Scene, connect, test, until_closed};
+use scene::{Board, STRANGER, Scene, connect, hello, test, until_closed};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{framed, varint};
@@ -230,12 +231,67 @@ fn who_writes_under_anothers_id_is_made_somebody_else_on_automerge() {
 fn who_says_nothing_or_no_hello_is_named_by_address_alone() {
     test(async {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
-        let (mut sink, mut source) = exostate_sync::Transport::split(connect(&scene.server).await);
+        let (mut sink, mut source) = connect(&scene.server).await.split();
         sink.send(framed(7, b"")).await.expect("the server listens");
         assert!(until_closed(&mut source).await.is_some());
         let departure = scene.departures.recv().await.expect("told");
         assert_eq!((departure.replica, departure.document, departure.address), (None, None, None));
         assert!(departure.reason.to_string().contains("expected a hello"), "{}", departure.reason);
         assert!(matches!(source.recv().await, Ok(None)));
+    });
+}
+
+/// An update that stands on one that nobody has.
+fn orphan() -> Vec<u8> {
+    let store = Store::<Board>::new();
+    store.change(|board| board.notes().push_str("lost")).expect("it can be written");
+    let version = store.version();
+    store.change(|board| board.notes().push_str(" and behind it")).expect("it can be written");
+    store.update_since(&version).expect("its own version")
+}
+
+#[test]
+fn who_may_only_read_changes_nothing_by_a_conflict() {
+    test(async {
+        let store = Store::<Board>::new();
+        store.apply(&orphan()).expect("it waits");
+        let documents = Documents::new().with("d", &store).expect("valid");
+        let server = Server::builder(documents).config(Config::default().read_only()).bind().await.expect("a server");
+        let (mut sink, mut source) = connect(&server).await.split();
+        sink.send(hello("yrs", 2)).await.expect("the server listens");
+        let claim = [&[0x7f; 8][..], &[0; 16]].concat();
+        sink.send(framed(12, &claim)).await.expect("the server listens");
+        // It says its own claim, by which the reader can mend itself.
+        while let Ok(Some(frame)) = source.recv().await
+            && frame[0] != 12
+        {}
+        sink.send(framed(7, b"")).await.expect("the server listens");
+        while let Ok(Some(frame)) = source.recv().await
+            && frame[0] != 8
+        {}
+        assert_eq!((store.lineage(), store.pending().0), (0, 1));
+        let past = [&[0xff; 8][..], &[0; 16]].concat();
+        sink.send(framed(12, &past)).await.expect("the server listens");
+        let close = until_closed(&mut source).await.expect("it says why");
+        assert!(String::from_utf8_lossy(&close).contains("a lineage of at most 63 bits"));
+    });
+}
+
+#[test]
+fn who_is_refused_because_of_others_may_come_again() {
+    test(async {
+        let options = Options::new().with_limits(Limits::stranger().with_pending_updates_max(1));
+        let store = Store::<Board>::with_options(options);
+        store.apply(&orphan()).expect("it waits");
+        let server = Server::builder(Documents::new().with("d", &store).expect("valid")).bind().await.expect("a server");
+        let mut departures = server.departures();
+        let (mut sink, mut source) = connect(&server).await.split();
+        sink.send(hello("yrs", 2)).await.expect("the server listens");
+        sink.send(framed(4, &[&[1, 0][..], &orphan()].concat())).await.expect("the server listens");
+        let close = until_closed(&mut source).await.expect("it says why");
+        assert_eq!(close[6], 8, "unavailable, come again later");
+        let reason = departures.recv().await.expect("told").reason;
+        assert!(matches!(reason, CloseReason::NotNow { .. }), "{reason}");
+        assert!(reason.to_string().contains("would wait"), "{reason}");
     });
 }

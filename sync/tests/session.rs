@@ -316,6 +316,227 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
     (pair.sides[0].replica.len(), pair.sides[1].replica.len())
 }
 
+/// What a raw peer says to a side, which then has its turn.
+fn say(pair: &mut Pair, kind: u8, payload: &[u8]) {
+    let now = pair.now;
+    let Side { session, replica, .. } = &mut pair.sides[0];
+    session.handle_bytes(now, &support::framed(kind, payload), replica.as_ref());
+    pair.sides[0].work();
+}
+
+/// An `Answer` that announces so many updates, from a number on.
+fn answer(first: u64, updates: u64) -> Vec<u8> {
+    [&[0][..], &support::varint(first), &support::varint(updates), &[0], &[7; 32]].concat()
+}
+
+fn fragment(number: u64, total: u64, offset: u64, part: &[u8]) -> Vec<u8> {
+    [&support::varint(number)[..], &support::varint(total), &support::varint(offset), part].concat()
+}
+
+/// Lets time pass until the side is stuck with its peer, or for two minutes.
+fn until_stuck(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<Duration> {
+    let begun = pair.now;
+    while pair.now < begun + Duration::from_secs(120) {
+        pair.pass(Duration::from_secs(5));
+        meanwhile(pair);
+        pair.sides[0].work();
+        if let Some(reason) = pair.sides[0].closed() {
+            assert!(matches!(reason, CloseReason::Stalled { .. }), "{reason}");
+            return Some(pair.now - begun);
+        }
+    }
+    None
+}
+
+#[test]
+fn updates_that_wait_are_counted_by_their_bytes() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    let mut taken = 0;
+    while pair.sides[0].session.wants_updates() {
+        taken += 1;
+        pair.sides[0].replica.add(&[taken; 300_000]);
+        pair.sides[0].work();
+    }
+    assert_eq!(taken, 4);
+    pair.run().assert_level();
+    assert!(pair.sides[0].session.wants_updates());
+}
+
+#[test]
+fn what_was_not_asked_for_pays_for_no_acknowledgement() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"never acknowledged");
+    let after = until_stuck(&mut pair, |pair| {
+        // All that leaves is read.
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        say(pair, 3, &[0]);
+        say(pair, 11, &answer(1, 0));
+        say(pair, 10, &[1, 0]);
+        say(pair, 5, &fragment(1, 100, 0, &[1; 10]));
+    });
+    assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
+}
+
+#[test]
+fn who_does_not_read_is_stuck_whatever_it_says() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"never read");
+    let after = until_stuck(&mut pair, |pair| say(pair, 2, &[9; 16]));
+    assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
+}
+
+#[test]
+fn an_answer_that_only_begins_again_is_stuck_and_one_that_grows_is_not() {
+    for grows in [false, true] {
+        let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+        pair.run();
+        say(&mut pair, 2, &[9; 16]);
+        say(&mut pair, 11, &answer(1, 10));
+        let mut offset = 0;
+        let after = until_stuck(&mut pair, |pair| {
+            let now = pair.now;
+            while pair.sides[0].session.poll_transmit(now).is_some() {}
+            say(pair, 5, &fragment(1, 100_000, offset, &[1; 10]));
+            offset += if grows { 10 } else { 0 };
+        });
+        assert_eq!(after.is_none(), grows, "{after:?}");
+    }
+}
+
+#[test]
+fn an_update_that_is_never_whole_is_not_kept() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    say(&mut pair, 5, &fragment(1, 100_000, 0, &[1; 10]));
+    let after = until_stuck(&mut pair, |pair| {
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        say(pair, 7, b"");
+        // Neither nothing nor what does not fit makes it grow.
+        say(pair, 10, &[1, 0]);
+    });
+    assert_eq!(after, Some(Duration::from_secs(30)));
+
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    say(&mut pair, 5, &fragment(1, 100_000, 0, b""));
+    let reason = pair.sides[0].closed().expect("closed").to_string();
+    assert!(reason.contains("expected a part of an update"), "{reason}");
+}
+
+#[test]
+fn a_large_update_leaves_once_it_is_packed() {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    let update = left.add(&[1; 100_000]);
+    let session = &mut pair.sides[0].session;
+    session.handle_update(&update, Origin::Local);
+    assert!(!session.has_transmit() && session.poll_transmit(Duration::ZERO).is_none());
+    assert_eq!(session.poll_timeout(), Some(Duration::ZERO), "it is worked on at once");
+    pair.run().assert_level();
+    // The peer had it from here, and does not send it back.
+    assert_eq!(pair.frames.iter().filter(|frame| frame[0] == 4).count(), 2, "as it was handed over twice");
+}
+
+/// The second of two updates, of which the first never comes.
+fn orphan(id: u64) -> Vec<u8> {
+    let lost = Mock::new(id);
+    lost.add(b"lost");
+    lost.add(b"behind it")
+}
+
+#[test]
+fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    // As a third peer would bring it, again and again.
+    for payload in 0..5 {
+        right.apply(&orphan(99)).expect("it waits");
+        // This replica passes on what waits; a store does not.
+        pair.sides[1].queue.lock().expect("no panic").clear();
+        left.add(&[payload]);
+        pair.run();
+    }
+    assert!(right.has_pending());
+    assert_eq!(pair.count(3), 0, "versions were exchanged");
+    let kept = pair.frames.iter().filter(|frame| frame[0] == 10).all(|frame| frame[6] == 1);
+    assert!(kept, "acknowledgements came with a doubt");
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(5));
+}
+
+#[test]
+fn what_a_peer_brought_and_waits_is_not_acknowledged_as_kept() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    // Another has brought it before.
+    let update = orphan(99);
+    pair.sides[0].replica.apply(&update).expect("it waits");
+    let now = pair.now;
+    say(&mut pair, 4, &[&[1, 0][..], &update].concat());
+    let frames: Vec<_> = std::iter::from_fn(|| pair.sides[0].session.poll_transmit(now)).collect();
+    assert!(frames.iter().any(|frame| frame[0] == 10 && frame[6] == 0), "{frames:?}");
+}
+
+#[test]
+fn answers_are_worked_out_as_often_as_they_are_read_and_no_more_than_so_many_in_a_time() {
+    let given = |pair: &Pair| pair.sides[0].replica.given.load(std::sync::atomic::Ordering::Relaxed);
+    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    pair.run();
+    let before = given(&pair);
+    (0..100).for_each(|_| say(&mut pair, 3, &[0]));
+    assert_eq!(given(&pair) - before, 1, "nothing was read");
+
+    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    pair.run();
+    let before = given(&pair);
+    for _ in 0..100 {
+        say(&mut pair, 3, &[0]);
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+    }
+    assert!((10..=16).contains(&(given(&pair) - before)), "{}", given(&pair) - before);
+    let before = given(&pair);
+    let due = pair.sides[0].session.poll_timeout().expect("open");
+    assert!(due < Duration::from_secs(1), "{due:?}");
+    pair.pass(due).sides[0].work();
+    assert_eq!(given(&pair) - before, 1, "the last one is answered in time");
+}
+
+#[test]
+fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
+    let count = |pair: &Pair| {
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+        let replica = &pair.sides[0].replica;
+        (load(&replica.given), load(&replica.verified))
+    };
+    let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
+    pair.run();
+    let before = count(&pair);
+    (0..32).for_each(|_| say(&mut pair, 3, &[2]));
+    assert_eq!(count(&pair), before, "nothing is to be repaired");
+
+    let (left, right) = (Mock::new(1), Mock::new(2));
+    left.apply(&Mock::new(7).add(b"one")).expect("fits");
+    right.apply(&Mock::new(7).add(b"other")).expect("fits");
+    let mut pair = Pair::new(&left, &right);
+    pair.run();
+    let (given, verified) = count(&pair);
+    for round in 1..4 {
+        (0..32).for_each(|_| say(&mut pair, 3, &[2]));
+        assert_eq!(count(&pair), (given + round, verified + 1));
+        // What was asked meanwhile counts as one, and is answered when it is time: here at the first of the next.
+        let now = pair.now;
+        while pair.sides[0].session.poll_transmit(now).is_some() {}
+        pair.now += Duration::from_secs(5);
+    }
+}
+
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
     let well_framed = (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));

@@ -81,8 +81,8 @@ impl Replica for Room {
         self.replica.apply_all(updates)
     }
 
-    fn apply_part(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        self.replica.apply_part(updates)
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
+        self.replica.import(updates, part)
     }
 
     fn show_parts(&self) {

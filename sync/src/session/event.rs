@@ -116,6 +116,12 @@ pub enum CloseReason {
         /// The [`crate::Refusal`] in words.
         message: String,
     },
+    /// The replica would not work with what the peer sent, and that need not be the peer's doing: it may come again later.
+    #[error("not now: {message}")]
+    NotNow {
+        /// Why, in words.
+        message: String,
+    },
     /// The transport failed or ended without a word.
     #[error("the connection was lost: {message}")]
     Lost {
@@ -206,7 +212,12 @@ impl CloseReason {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Local | Self::SameReplica { .. } | Self::ReadOnly | Self::Incompatible { .. } | Self::Refused { .. } => true,
-            Self::Unavailable | Self::TimedOut { .. } | Self::Stalled { .. } | Self::Protocol(_) | Self::Lost { .. } => false,
+            Self::Unavailable
+            | Self::NotNow { .. }
+            | Self::TimedOut { .. }
+            | Self::Stalled { .. }
+            | Self::Protocol(_)
+            | Self::Lost { .. } => false,
             Self::Remote { code, .. } => match code {
                 CloseCode::UnknownDocument
                 | CloseCode::Incompatible
@@ -222,7 +233,7 @@ impl CloseReason {
     pub(crate) fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Local => Some(CloseCode::Done),
-            Self::Unavailable => Some(CloseCode::Unavailable),
+            Self::Unavailable | Self::NotNow { .. } => Some(CloseCode::Unavailable),
             Self::Remote { .. } | Self::Lost { .. } => None,
             Self::TimedOut { .. } | Self::Stalled { .. } => Some(CloseCode::TimedOut),
             Self::SameReplica { .. } => Some(CloseCode::SameReplica),

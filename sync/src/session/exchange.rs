@@ -1,8 +1,17 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
 
-use super::{CloseReason, Event, Latest, Phase, Role, Session};
+use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
+use crate::limits::LINEAGE_MAX;
 use crate::replica::Replica;
+use std::time::Duration;
+
+/// A version of the peer's that waits for an answer.
+#[derive(Debug)]
+pub(super) struct Due {
+    want_yours: bool,
+    version: Vec<u8>,
+}
 
 impl Session {
     pub(super) fn on_hello(&mut self, theirs: &Hello, replica: &dyn Replica) -> Result<(), CloseReason> {
@@ -58,18 +67,41 @@ impl Session {
 
     pub(super) fn on_version(&mut self, want_yours: bool, repair: bool, version: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
         if repair {
-            return self.answer_repair(replica);
+            self.repair.wanted = true;
+            return Ok(());
         }
+        self.theirs = Some(Hash::of(version));
+        let before = self.due.take();
+        let waits = before.is_some();
+        let want_yours = want_yours || before.is_some_and(|due| due.want_yours);
+        self.due = Some(Due { want_yours, version: version.to_vec() });
+        if waits { Ok(()) } else { self.answer_what_is_due(replica) }
+    }
+
+    /// When a version should be answered that could not be at once; `None` while that waits for an answer to leave.
+    pub(super) fn answer_due(&self) -> Option<Duration> {
+        (self.due.is_some() && !self.outgoing.has_answer(false)).then(|| self.answers.due())
+    }
+
+    /// Answers the version that the peer said last. As long as an answer is on its way, or there were many of late, it is as if the version
+    /// were still to come: so there is never more than one copy of the document for a peer that asks and does not read, and the work for
+    /// it is bounded.
+    pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
+        let Some(due) = self.due.take() else { return Ok(()) };
+        let Due { want_yours, ref version } = due;
         let theirs = Hash::of(version);
         let our_version = replica.version();
         let ours = Hash::of(&our_version);
+        let costs = ours != theirs && !self.is_mute();
+        if costs && (self.outgoing.has_answer(false) || !self.answers.take(self.now)) {
+            self.due = Some(due);
+            return Ok(());
+        }
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
-        self.theirs = Some(theirs);
         // What is committed up to here is in the answer below, so nothing held back is missed.
         self.phase = Phase::Streaming;
         self.missed = false;
-        let mute = self.is_mute();
-        let updates = if ours == theirs || mute { Vec::new() } else { replica.updates_since(version).map_err(refused)? };
+        let updates = if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
         // An empty one too: it says that nothing is missing before it.
         let between = Between { asker: theirs, answerer: ours };
         self.answered = Some(between);
@@ -128,6 +160,9 @@ impl Session {
         let settled = self.phase == Phase::Streaming && !self.missed;
         if level && settled {
             self.repair.astray = false;
+            // What was lost of it has come by another way.
+            self.answer.end();
+            self.waiting = false;
             self.sent.acknowledge(u64::MAX);
             self.acknowledge(self.handed);
         }
@@ -149,7 +184,7 @@ impl Session {
 
     pub(super) fn on_ack(&mut self, number: u64, kept: bool) {
         if let Some(covers) = self.sent.acknowledge(number) {
-            self.progress_at = self.now;
+            self.owed.pay(Debt::Ack, self.now);
             if kept {
                 self.acknowledge(covers);
             }
@@ -166,7 +201,7 @@ impl Session {
 
     /// Asks for what a gap shows to be missing, but not at every frame while it stays the same: another order is no loss.
     fn mind_the_gap(&mut self, version: &[u8], replica: &dyn Replica) {
-        if !self.received.has_gap() && !replica.has_pending() {
+        if !self.still_waits(replica) && !self.received.has_gap() {
             return;
         }
         let ours = Hash::of(version);
@@ -189,7 +224,7 @@ impl Session {
             return;
         }
         // What waits would wait for ever; what is not in vain comes again.
-        replica.forget_pending();
+        self.forget_what_waits(replica);
         if let Err(reason) = self.contradicted(replica) {
             self.shut(reason);
         }
@@ -214,6 +249,9 @@ impl Session {
         let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
             return;
         };
+        if version == ours && theirs.digest == claim.digest {
+            self.repair.mended();
+        }
         if version == ours && theirs.digest != claim.digest && self.divergence_told != Some(ours) {
             self.divergence_told = Some(ours);
             self.diverged(claim, theirs, replica);
@@ -222,10 +260,11 @@ impl Session {
 }
 
 pub(super) fn claim_of(replica: &dyn Replica) -> Claim {
-    Claim { lineage: replica.lineage(), digest: replica.digest() }
+    Claim { lineage: replica.lineage().min(LINEAGE_MAX), digest: replica.digest() }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 pub(super) fn refused(refusal: crate::replica::Refusal) -> CloseReason {
-    CloseReason::Refused { message: refusal.to_string() }
+    let message = refusal.to_string();
+    if refusal.is_for_now() { CloseReason::NotNow { message } } else { CloseReason::Refused { message } }
 }

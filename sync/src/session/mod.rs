@@ -12,11 +12,13 @@
 //! compared. Where these differ, one side makes itself equal to the other. What gets lost all the same (a gap, a silent peer)
 //! is asked for again with the whole version.
 
+mod allowance;
 mod datagrams;
 mod delivery;
 mod event;
 mod exchange;
 mod outgoing;
+mod owed;
 mod receive;
 mod repair;
 mod showing;
@@ -24,16 +26,20 @@ mod showing;
 pub(crate) use event::OneLine;
 pub use event::{CloseCode, CloseReason, Event};
 
+use crate::body::Shared;
 use crate::config::Config;
 use crate::frame::{Between, Claim, Frame, Hash, Hello, flag};
-use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_MAX};
+use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
+use allowance::Allowance;
 use delivery::{Received, Sent};
 use outgoing::{Latest, Leaving, Outgoing};
+use owed::{DEBTS, Debt, Owed};
 use receive::{Assembly, Inbox};
 use repair::Repairing;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which side of the connection this is.
@@ -94,6 +100,9 @@ pub struct Session {
     announced: Option<Hash>,
     /// When what a gap showed to be missing was asked for last, and at which version of ours.
     gap_asked: Option<(Duration, Hash)>,
+    /// A version of the peer's that is not answered yet, as an answer is on its way or there were many of late.
+    due: Option<exchange::Due>,
+    answers: Allowance,
     /// What our last answer was made from.
     answered: Option<Between>,
     /// What an answer would be made from that changes nothing: asked for when the peer had all of ours already.
@@ -108,6 +117,8 @@ pub struct Session {
     /// Updates of the answer that is on its way, and bytes: to come, and in all.
     answer: receive::Answer,
     outgoing: Outgoing,
+    /// Updates handed over that are not looked at before it may take a while.
+    held: VecDeque<(Arc<Shared>, Origin)>,
     sent: Sent,
     /// Local updates handed over, and how many of the first of them the peer is known to have.
     handed: u64,
@@ -121,10 +132,11 @@ pub struct Session {
     now: Duration,
     received_at: Duration,
     sent_at: Duration,
-    /// When something that was waited for came last.
-    progress_at: Duration,
+    owed: Owed,
     /// Something other than a sign of life came since the last ping.
     heard: bool,
+    /// Something that came from this peer waits, or may, for an op that has not come. What others brought is no matter of this peer.
+    waiting: bool,
     /// Something waited at the last ping although all was level.
     orphans: bool,
 }
@@ -142,6 +154,7 @@ impl Session {
             replica: replica.replica(),
             version,
         };
+        let answers = Allowance::new(config.keep_alive, now);
         let mut outgoing = Outgoing::default();
         outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
         Self {
@@ -155,6 +168,8 @@ impl Session {
             theirs: None,
             announced: Some(version),
             gap_asked: None,
+            due: None,
+            answers,
             answered: None,
             asked: None,
             our_digest: None,
@@ -166,6 +181,7 @@ impl Session {
             received: Received::default(),
             answer: receive::Answer::default(),
             outgoing,
+            held: VecDeque::new(),
             sent: Sent::default(),
             handed: 0,
             acknowledged: None,
@@ -177,8 +193,9 @@ impl Session {
             now,
             received_at: now,
             sent_at: now,
-            progress_at: now,
+            owed: Owed::new(now),
             heard: false,
+            waiting: false,
             orphans: false,
         }
     }
@@ -200,7 +217,7 @@ impl Session {
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has a frame.
     pub fn has_transmit(&self) -> bool {
-        self.outgoing.len() > 0
+        self.outgoing.len() > 0 && (self.is_closed() || !self.awaits_packing())
     }
 
     /// How many local updates were handed over, those included that [`handle_lagged`](Self::handle_lagged) counted.
@@ -222,7 +239,8 @@ impl Session {
 
     /// Whether a driver should take local updates now; if not, it lets them wait in its bounded queue.
     pub fn wants_updates(&self) -> bool {
-        self.outgoing.len() < TRANSMIT_SOFT_MAX && self.sent.has_room()
+        let room = self.outgoing.len() < TRANSMIT_SOFT_MAX && self.outgoing.update_bytes() < TRANSMIT_SOFT_BYTES_MAX;
+        room && self.sent.has_room()
     }
 
     /// Whether a driver should read frames now. An honest peer never makes this false.
@@ -232,23 +250,46 @@ impl Session {
 
     /// Whether updates go to and fro as they come, and nothing larger is under way.
     pub(crate) fn is_streaming(&self) -> bool {
-        self.phase == Phase::Streaming && !self.answer.is_coming() && !self.repair.is_under_way()
+        let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some();
+        self.phase == Phase::Streaming && !self.answer.is_coming() && !self.repair.is_under_way() && !large
     }
 
     /// Takes an update that the replica committed, its own or an imported one. Those that came from this peer are recognised and dropped.
     pub fn handle_update(&mut self, update: &[u8], origin: Origin) {
+        self.take_update(Shared::new(update), origin);
+    }
+
+    /// The same, for an update that other sessions may hold too.
+    pub(crate) fn take_update(&mut self, update: Arc<Shared>, origin: Origin) {
+        // To recognise a large one takes a while. Those behind it wait, so that all stay in their order.
+        if !self.held.is_empty() || origin == Origin::Remote && update.is_large() {
+            self.held.push_back((update, origin));
+        } else {
+            self.pass_on(update, origin);
+        }
+    }
+
+    fn pass_on(&mut self, update: Arc<Shared>, origin: Origin) {
         self.handed += u64::from(origin == Origin::Local);
         match self.phase {
             Phase::Closed => {}
             _ if self.is_mute() && !self.is_greeting() => {}
-            _ if origin == Origin::Remote && self.recent.contains(&Hash::of(update)) => {}
+            _ if origin == Origin::Remote && self.recent.contains(&update.hash()) => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
-            Phase::Streaming => self.outgoing.push_update(update.to_vec(), self.handed),
+            Phase::Streaming => self.outgoing.push_update(update, self.handed),
+        }
+    }
+
+    /// What was handed over comes before whatever happens next.
+    fn pass_on_held(&mut self) {
+        while let Some((update, origin)) = self.held.pop_front() {
+            self.pass_on(update, origin);
         }
     }
 
     /// Says that updates of the replica were dropped on their way here, `local` of them its own: the versions are exchanged again.
     pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
+        self.pass_on_held();
         self.handed += local;
         match self.phase {
             Phase::Closed => {}
@@ -264,15 +305,23 @@ impl Session {
             return;
         }
         self.now = now;
+        self.pass_on_held();
         self.mind_presence(now);
         let after = self.config.idle_timeout;
         if now >= self.received_at + after {
             return self.shut(CloseReason::TimedOut { after });
         }
-        if !self.waits() {
-            self.progress_at = now;
-        } else if now >= self.progress_at + after + self.config.keep_alive {
-            return self.shut(CloseReason::Stalled { after: now - self.progress_at });
+        for debt in DEBTS {
+            if !self.owes(debt) {
+                self.owed.pay(debt, now);
+            }
+        }
+        if now >= self.owed.since() + after + self.config.keep_alive {
+            return self.shut(CloseReason::Stalled { after: now - self.owed.since() });
+        }
+        // A peer without loss sends the rest at once, and one with loss is asked anew long before.
+        if self.assembly.as_ref().is_some_and(|assembly| now >= assembly.due(after)) {
+            return self.shut(CloseReason::Stalled { after });
         }
         if now < self.sent_at + self.config.keep_alive {
             return;
@@ -298,9 +347,19 @@ impl Session {
         }
     }
 
-    /// Whether the peer owes something: an acknowledgement, or the rest of an answer.
-    fn waits(&self) -> bool {
-        !self.sent.is_empty() || self.answer.is_coming() || matches!(self.phase, Phase::Exchanging { .. })
+    /// Whether something that came from this peer waits for an op that has not come.
+    fn still_waits(&mut self, replica: &dyn Replica) -> bool {
+        self.waiting = self.waiting && replica.has_pending();
+        self.waiting
+    }
+
+    fn owes(&self, debt: Debt) -> bool {
+        match debt {
+            Debt::Reading => self.outgoing.len() > 0,
+            Debt::Ack => !self.sent.is_empty(),
+            Debt::Version => matches!(self.phase, Phase::Exchanging { .. }) && self.due.is_none(),
+            Debt::Answer => self.answer.is_coming(),
+        }
     }
 
     /// Ends the conversation, as this side closes down: a peer comes again later. What is queued is sent first.
@@ -320,7 +379,8 @@ impl Session {
 
     /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces what changed.
     pub fn settle(&mut self, replica: &dyn Replica) {
-        if let Err(reason) = self.import(replica) {
+        self.pass_on_held();
+        if let Err(reason) = self.import(replica).and_then(|()| self.answer_what_is_due(replica)) {
             self.shut(reason);
         }
         if self.is_greeting() || self.is_closed() {
@@ -328,22 +388,37 @@ impl Session {
         }
         if let Some(number) = self.received.take_ack() {
             // What was refused, or waits, may be forgotten before the sides are level; what an answer skips is in it.
-            let kept = !self.repair.astray && !self.answer.is_coming() && !replica.has_pending();
+            let kept = !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
             self.outgoing.push_latest(Latest::Ack, &Frame::Ack { number, kept });
         }
         self.compare(replica);
+        if let Err(reason) = self.answer_repair(replica) {
+            self.shut(reason);
+        }
         self.mind_the_repair();
         self.show(self.now);
+        self.outgoing.pack(self.leaving());
     }
 
-    /// The next frame to send.
+    /// The next frame to send. One with a large update waits for [`settle`](Self::settle), unless the conversation is over.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Vec<u8>> {
+        if !self.has_transmit() {
+            return None;
+        }
+        let frame = self.outgoing.pop(self.leaving(), &mut self.sent)?;
+        self.sent_at = now;
+        self.owed.pay(Debt::Reading, now);
+        Some(frame)
+    }
+
+    fn leaving(&self) -> Leaving {
         let reads = self.their_flags & flag::READS_DEFLATE != 0;
         let compress_over = reads.then_some(self.config.compress_over).flatten();
-        let leaving = Leaving { frame_bytes_max: self.config.frame_bytes_max, compress_over };
-        let frame = self.outgoing.pop(leaving, &mut self.sent)?;
-        self.sent_at = now;
-        Some(frame)
+        Leaving { frame_bytes_max: self.config.frame_bytes_max, compress_over }
+    }
+
+    fn awaits_packing(&self) -> bool {
+        self.outgoing.awaits_packing(self.leaving())
     }
 
     /// The next event, oldest first.
@@ -356,13 +431,17 @@ impl Session {
         let alive = self.sent_at + self.config.keep_alive;
         let idle = self.received_at + self.config.idle_timeout;
         let shown = self.presence_due().unwrap_or(idle);
-        (!self.is_closed()).then(|| alive.min(idle).min(shown))
+        // What is next to leave is worked on at once.
+        let work = if self.awaits_packing() { self.now } else { idle };
+        let answer = self.answer_due().into_iter().chain(self.repair_due()).min().unwrap_or(idle);
+        (!self.is_closed()).then(|| alive.min(idle).min(shown).min(work).min(answer))
     }
 
     pub(crate) fn shut(&mut self, reason: CloseReason) {
         if self.is_closed() {
             return;
         }
+        self.pass_on_held();
         if !matches!(reason, CloseReason::Local | CloseReason::Unavailable) {
             self.outgoing.clear();
         }
@@ -371,6 +450,7 @@ impl Session {
         }
         self.phase = Phase::Closed;
         self.live = false;
+        self.due = None;
         self.assembly = None;
         self.inbox = Inbox::default();
         self.repair = Repairing::default();

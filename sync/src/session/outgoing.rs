@@ -1,11 +1,13 @@
 //! Frames waiting to be sent. Those that say how things stand replace an older one of their kind, so the queue of an
-//! honest conversation stays short; updates are compressed, numbered and cut into fragments only as they leave.
+//! honest conversation stays short; updates are numbered and cut into fragments only as they leave. Small ones are compressed then too;
+//! large ones by [`Outgoing::pack`], as that takes a while.
 
 use super::delivery::Sent;
-use crate::body;
+use crate::body::Shared;
 use crate::frame::{Between, Frame};
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Kinds of frames of which only the newest matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +36,9 @@ enum Item {
 #[derive(Debug)]
 struct Updates {
     kind: Kind,
-    left: VecDeque<Vec<u8>>,
-    /// The body of the first one, and how much of it went out in fragments.
-    begun: Option<(Vec<u8>, usize)>,
+    left: VecDeque<Arc<Shared>>,
+    /// How the first one is compressed, and how much of its body went out in fragments.
+    begun: Option<(Option<usize>, usize)>,
     covers: u64,
 }
 
@@ -47,7 +49,7 @@ enum Kind {
     /// What the peer lacks, or all there is; still to be announced.
     Fresh { repair: bool, between: Between },
     /// The same, announced.
-    Announced,
+    Announced { repair: bool },
 }
 
 /// How frames leave.
@@ -69,7 +71,7 @@ impl Outgoing {
     }
 
     /// An update that covers local ones up to a number.
-    pub(super) fn push_update(&mut self, update: Vec<u8>, covers: u64) {
+    pub(super) fn push_update(&mut self, update: Arc<Shared>, covers: u64) {
         self.items.push_back(Item::Updates(Updates { kind: Kind::Live, left: VecDeque::from([update]), begun: None, covers }));
     }
 
@@ -83,7 +85,19 @@ impl Outgoing {
         };
         self.items.retain(|item| !contained(item));
         let kind = Kind::Fresh { repair, between };
-        self.items.push_back(Item::Updates(Updates { kind, left: updates.into(), begun: None, covers }));
+        let left = updates.iter().map(|update| Shared::new(update)).collect();
+        self.items.push_back(Item::Updates(Updates { kind, left, begun: None, covers }));
+    }
+
+    /// Whether an answer of that kind waits, or has not left whole.
+    pub(super) fn has_answer(&self, to_repair: bool) -> bool {
+        self.items.iter().any(|item| match item {
+            Item::Updates(updates) => match updates.kind {
+                Kind::Live => false,
+                Kind::Fresh { repair, .. } | Kind::Announced { repair } => repair == to_repair,
+            },
+            _ => false,
+        })
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
@@ -113,6 +127,31 @@ impl Outgoing {
         self.items.iter().any(|item| matches!(item, Item::Updates(_)))
     }
 
+    /// Bytes of local updates that wait: not those of an answer, of which there is one.
+    pub(super) fn update_bytes(&self) -> usize {
+        let live = self.items.iter().filter_map(|item| match item {
+            Item::Updates(updates) if updates.kind == Kind::Live => Some(updates),
+            _ => None,
+        });
+        live.flat_map(|updates| &updates.left).map(|update| update.len()).sum()
+    }
+
+    /// Whether the next frame has to wait for [`pack`](Self::pack).
+    pub(super) fn awaits_packing(&self, leaving: Leaving) -> bool {
+        match self.items.front() {
+            Some(Item::Updates(updates)) => !updates.is_packed(leaving),
+            _ => false,
+        }
+    }
+
+    /// Compresses large updates that are next in line: one that can leave then, and one ahead.
+    pub(super) fn pack(&self, leaving: Leaving) {
+        let updates = self.items.iter().filter_map(|item| if let Item::Updates(updates) = item { Some(updates) } else { None });
+        let next = updates.flat_map(|updates| &updates.left).take(2);
+        next.filter(|update| update.is_large()).for_each(|update| _ = update.body(leaving.compress_over));
+    }
+
+    /// The next frame. A large update has to be packed before.
     pub(super) fn pop(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
@@ -128,19 +167,24 @@ impl Outgoing {
 }
 
 impl Updates {
+    /// Whether its next frame needs no work that takes long.
+    fn is_packed(&self, leaving: Leaving) -> bool {
+        let announced = !matches!(self.kind, Kind::Fresh { .. });
+        !announced || self.begun.is_some() || self.left.front().is_none_or(|update| update.is_packed(leaving.compress_over))
+    }
+
     /// The announcement, or the first update, or the next part of it. `None` where there is none.
     fn next_frame(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         let number = sent.next();
         if let Kind::Fresh { repair, between } = self.kind {
-            self.kind = Kind::Announced;
+            self.kind = Kind::Announced { repair };
             let bytes = self.left.iter().map(|update| update.len() as u64).sum();
             return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes, between }.encode());
         }
         let part_max = FRAGMENT_BYTES.min(leaving.frame_bytes_max / 2);
-        let (body, offset) = match self.begun.take() {
-            Some(begun) => begun,
-            None => (body::pack(self.left.front()?, leaving.compress_over), 0),
-        };
+        let (compress_over, offset) = self.begun.take().unwrap_or((leaving.compress_over, 0));
+        let update = Arc::clone(self.left.front()?);
+        let body = update.body(compress_over);
         let end = body.len().min(offset + part_max);
         let part = body.get(offset..end)?;
         let whole = offset == 0 && end == body.len();
@@ -148,7 +192,7 @@ impl Updates {
         let frame =
             if whole { Frame::Update { number, body: part } } else { Frame::Fragment { number, total, offset: from, part } }.encode();
         if end < body.len() {
-            self.begun = Some((body, end));
+            self.begun = Some((compress_over, end));
             return Some(frame);
         }
         self.left.pop_front();

@@ -1,7 +1,7 @@
 //! What a session does with a frame from the peer.
 
 use super::exchange::refused;
-use super::{CloseCode, CloseReason, Event, Latest, Session};
+use super::{CloseCode, CloseReason, Debt, Event, Latest, Session};
 use crate::body;
 use crate::frame::{Between, Frame, FrameError, Hash, check};
 use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, RECENT_UPDATES_MAX, VARINT_BYTES_MAX};
@@ -14,6 +14,14 @@ pub(super) struct Assembly {
     number: u64,
     total: usize,
     bytes: Vec<u8>,
+    grown_at: Duration,
+}
+
+impl Assembly {
+    /// When it should have grown again.
+    pub(super) fn due(&self, idle_timeout: Duration) -> Duration {
+        self.grown_at + idle_timeout
+    }
 }
 
 /// Updates that came and are not applied yet.
@@ -33,6 +41,8 @@ pub(super) struct Answer {
     bytes_come: u64,
     /// What it was made from; taken once it is judged.
     between: Option<Between>,
+    /// The last update of any answer of which a part came, and how many bytes of it.
+    furthest: (u64, usize),
 }
 
 impl Answer {
@@ -48,6 +58,20 @@ impl Answer {
     fn holds(&self, number: u64) -> bool {
         number >= self.first && number - self.first < self.updates
     }
+
+    /// Nothing of it is wanted any more.
+    pub(super) fn end(&mut self) {
+        *self = Self { furthest: self.furthest, ..Self::default() };
+    }
+
+    /// Notes so many bytes of an update; whether that is a part of it that had not come before.
+    fn grows(&mut self, number: u64, bytes: usize) -> bool {
+        let further = self.is_coming() && self.holds(number) && bytes > 0 && (number, bytes) > self.furthest;
+        if further {
+            self.furthest = (number, bytes);
+        }
+        further
+    }
 }
 
 impl Session {
@@ -59,6 +83,7 @@ impl Session {
         }
         self.now = now;
         self.received_at = now;
+        self.pass_on_held();
         let handled = Frame::decode(frame, self.config.frame_bytes_max)
             .map_err(CloseReason::Protocol)
             .and_then(|frame| self.handle_frame(frame, replica));
@@ -98,7 +123,6 @@ impl Session {
             }
             Frame::Version { want_yours, repair, version } => {
                 self.import(replica)?;
-                self.progress_at = self.now;
                 self.on_version(want_yours, repair, version, replica)?;
             }
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
@@ -107,11 +131,18 @@ impl Session {
             Frame::Ack { number, kept } => self.on_ack(number, kept),
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
-                self.progress_at = self.now;
                 self.received.begin_at(first);
+                // A part of it was lost, and it is in the answer.
+                self.assembly.take_if(|assembly| assembly.number < first);
                 match repair {
-                    true => self.on_repair_answer(first, updates, replica),
-                    false => self.answer = Answer { first, updates, bytes, between: Some(between), ..Answer::default() },
+                    true => self.on_repair_answer(first, updates)?,
+                    false => {
+                        if !self.answer.is_coming() {
+                            self.owed.pay(Debt::Answer, self.now);
+                        }
+                        let (between, furthest) = (Some(between), self.answer.furthest);
+                        self.answer = Answer { first, updates, bytes, between, furthest, ..Answer::default() };
+                    }
                 }
             }
             Frame::Presence(news) => self.on_presence(news)?,
@@ -134,7 +165,9 @@ impl Session {
             return Ok(());
         }
         let update = body::unpack(body, self.config.update_bytes_max)?.into_owned();
-        self.progress_at = self.now;
+        if !update.is_empty() && self.answer.grows(number, usize::MAX) {
+            self.owed.pay(Debt::Answer, self.now);
+        }
         if self.answer.is_coming() && self.answer.holds(number) {
             self.answer.updates_come += 1;
             self.answer.bytes_come += update.len() as u64;
@@ -167,16 +200,13 @@ impl Session {
             self.recent.push_back(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let together = match self.answer.is_coming() {
-            true => replica.apply_part(&all).is_ok(),
-            false => all.len() > 1 && replica.apply_all(&all).is_ok(),
-        };
+        let part = self.answer.is_coming();
+        let together = if all.len() > 1 { replica.import(&all, part).ok() } else { None };
         for (number, update) in &updates {
-            if let Err(refusal) = if together { Ok(()) } else { replica.apply(update) } {
-                if !refusal.is_contradiction() {
-                    return Err(refused(refusal));
-                }
-                self.contradicted(replica)?;
+            match together.map_or_else(|| replica.import(&[update], part), Ok) {
+                Ok(waits) => self.waiting |= waits,
+                Err(refusal) if !refusal.is_contradiction() => return Err(refused(refusal)),
+                Err(_) => self.contradicted(replica)?,
             }
             self.received.note(*number);
             self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
@@ -190,9 +220,11 @@ impl Session {
         if !self.config.takes_updates {
             return Err(CloseReason::ReadOnly);
         }
-        self.progress_at = self.now;
+        if self.received.is_known(number) {
+            return Ok(());
+        }
         if offset == 0 {
-            self.assembly = Some(Assembly { number, total, bytes: Vec::new() });
+            self.assembly = Some(Assembly { number, total, bytes: Vec::new(), grown_at: self.now });
         }
         let Some(mut assembly) = self.assembly.take() else {
             return Ok(());
@@ -207,8 +239,12 @@ impl Session {
             return Err(FrameError::TooLarge { what, bytes, bytes_max }.into());
         }
         assembly.bytes.extend_from_slice(part);
+        assembly.grown_at = self.now;
         if bytes == bytes_max {
             return self.on_body(number, &assembly.bytes, replica);
+        }
+        if self.answer.grows(number, assembly.bytes.len()) {
+            self.owed.pay(Debt::Answer, self.now);
         }
         self.assembly = Some(assembly);
         Ok(())

@@ -5,7 +5,7 @@
 use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
 use crate::frame::{Between, Claim, Frame, Hash, flag};
-use crate::limits::REPAIRS_MAX;
+use crate::limits::{LINEAGE_MAX, REPAIRS_MAX};
 use crate::replica::{Repair, Replica};
 use std::fmt;
 use std::ops::Range;
@@ -31,9 +31,26 @@ pub(super) struct Repairing {
     conflict: Option<Claim>,
     /// What the replica follows when the repair is done.
     lineage: u64,
+    /// The peer asks for our document, to take it over.
+    pub(super) wanted: bool,
+    /// The contents differ, or either side's ops contradict the other's, as far as this side knows; and whether our document was verified since.
+    known: bool,
+    verified: bool,
+    /// When our document was sent last.
+    answered_at: Option<Duration>,
 }
 
 impl Repairing {
+    /// There is something to mend.
+    fn learn(&mut self) {
+        (self.known, self.verified) = (true, false);
+    }
+
+    /// There is nothing to mend any more.
+    pub(super) fn mended(&mut self) {
+        self.known = false;
+    }
+
     /// Whether the peer's document is awaited, or coming.
     pub(super) fn is_under_way(&self) -> bool {
         self.theirs.is_some()
@@ -51,6 +68,7 @@ impl Session {
     pub(super) fn diverged(&mut self, ours: Claim, theirs: Claim, replica: &dyn Replica) {
         self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
         self.repair.astray = true;
+        self.repair.learn();
         let (we_cannot, they_cannot) = self.who_cannot();
         if we_cannot && they_cannot {
             return self.fail_repair("neither side can give way");
@@ -59,9 +77,13 @@ impl Session {
         let yields = !we_cannot && (they_cannot || ours < theirs || ours == theirs && tie);
         let lineage = lineage_after(ours, theirs, yields);
         if !yields {
-            replica.follow(lineage);
-            // What waits may stand on ops that the other side is about to give up.
-            return replica.forget_pending();
+            // Where nothing comes in from the peer, its document and what it says of it are its own affair.
+            if !self.is_deaf() {
+                replica.follow(lineage);
+                // What waits may stand on ops that the other side is about to give up.
+                self.forget_what_waits(replica);
+            }
+            return;
         }
         if self.repair.begun == REPAIRS_MAX {
             return self.fail_repair("the contents differ again after every repair");
@@ -81,6 +103,14 @@ impl Session {
         (never(self.hello.flags) || self.is_deaf(), never(self.their_flags) || self.is_mute())
     }
 
+    /// Forgets what waits, if any of it came from this peer: other sessions ask for theirs again.
+    pub(super) fn forget_what_waits(&mut self, replica: &dyn Replica) {
+        if self.still_waits(replica) {
+            replica.forget_pending();
+        }
+        self.waiting = false;
+    }
+
     fn fail_repair(&mut self, why: &str) {
         self.events.push_back(Event::RepairFailed { message: why.to_owned() });
     }
@@ -95,18 +125,42 @@ impl Session {
     pub(super) fn mind_the_repair(&mut self) {
         if self.repair.theirs.is_some() && self.now >= self.repair.progress_at + self.config.keep_alive {
             self.repair.numbers = None;
+            if let Some((version, claim)) = self.our_digest {
+                // The peer answers only if it knows that the two differ.
+                self.outgoing.push_latest(Latest::Digest, &Frame::Digest { version, claim });
+            }
             self.ask_for_everything();
         }
     }
 
+    /// Whether this side has found out, or was told, that the two sides differ.
+    fn knows_of_divergence(&self) -> bool {
+        let differ = match (self.our_digest, self.their_digest) {
+            (Some((version, ours)), Some((other, theirs))) => version == other && ours.digest != theirs.digest,
+            _ => false,
+        };
+        self.repair.known || differ
+    }
+
+    /// When our document should be sent to a peer that takes it over.
+    pub(super) fn repair_due(&self) -> Option<Duration> {
+        let may = self.repair.wanted && self.knows_of_divergence() && !self.is_mute() && !self.outgoing.has_answer(true);
+        may.then(|| self.repair.answered_at.map_or(self.now, |at| at + self.config.keep_alive))
+    }
+
+    /// Sends our document to a peer that asked for it, if there is something to mend. To make it is dear, so once in a keep-alive interval,
+    /// which is how often a peer asks for one that was lost. One who asks for it without a reason waits for one.
     pub(super) fn answer_repair(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        if self.is_mute() {
+        if self.is_closed() || self.repair_due().is_none_or(|at| self.now < at) {
             return Ok(());
         }
-        match replica.verify() {
-            Ok(competed) if competed.is_empty() => {}
-            Ok(competed) => self.events.push_back(Event::Repaired { competed }),
-            Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
+        (self.repair.wanted, self.repair.answered_at) = (false, Some(self.now));
+        if !std::mem::replace(&mut self.repair.verified, true) {
+            match replica.verify() {
+                Ok(competed) if competed.is_empty() => {}
+                Ok(competed) => self.events.push_back(Event::Repaired { competed }),
+                Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
+            }
         }
         let everything = replica.updates_since(&[]).map_err(refused)?;
         let nothing = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
@@ -114,12 +168,17 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn on_repair_answer(&mut self, first: u64, updates: u64, replica: &dyn Replica) {
+    pub(super) fn on_repair_answer(&mut self, first: u64, updates: u64) -> Result<(), CloseReason> {
         if self.repair.theirs.is_some() {
+            // One without any ops has none that differ from ours: to take it over would be work for nothing.
+            if updates == 0 {
+                let message = "its document, which differs from this one, is empty".to_owned();
+                return Err(CloseReason::NotNow { message });
+            }
             self.repair.numbers = Some(first..first.saturating_add(updates));
             self.repair.left = updates;
-            self.finish_repair_if_whole(replica);
         }
+        Ok(())
     }
 
     /// Takes an update that is a part of the peer's document, for the one that is being put together. False for any other.
@@ -166,8 +225,10 @@ impl Session {
         self.repair.conflicts += 1;
         if self.repair.conflicts > REPAIRS_MAX {
             let message = format!("its ops contradict those of this replica, also after {REPAIRS_MAX} repairs");
-            return Err(CloseReason::Refused { message });
+            // Somebody else's ops may be to blame, which a repair with another peer gets rid of.
+            return Err(CloseReason::NotNow { message });
         }
+        self.repair.learn();
         let ours = claim_of(replica);
         self.repair.conflict = Some(ours);
         self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
@@ -192,5 +253,5 @@ fn lineage_after(ours: Claim, theirs: Claim, yields: bool) -> u64 {
     }
     // By chance, so that two pairs who settle this at the same time do not both come to the same one.
     let chance = winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
-    (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1)
+    (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1).min(LINEAGE_MAX)
 }

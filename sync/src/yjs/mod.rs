@@ -249,8 +249,8 @@ impl Client {
         if !self.config.sends_updates {
             return Ok(());
         }
-        let updates: Vec<_> = taken.updates.into_iter().filter(|(update, _)| !self.recent.contains(&Hash::of(update))).collect();
-        self.send(&updates.iter().map(|(update, _)| Message::Update(update)).collect::<Vec<_>>()).await
+        let updates: Vec<_> = taken.updates.into_iter().filter(|(update, _)| !self.recent.contains(&update.hash())).collect();
+        self.send(&updates.iter().map(|(update, _)| Message::Update(update.update())).collect::<Vec<_>>()).await
     }
 
     /// Tells who is there, and at least every now and then something: a provider that hears nothing for 30 s connects anew.

@@ -38,6 +38,9 @@ pub(crate) struct Mock {
     inner: Arc<Mutex<Inner>>,
     listener_ids: AtomicU64,
     pub(crate) applied: AtomicU64,
+    /// How often it said what somebody lacks, and was made to verify itself.
+    pub(crate) given: AtomicU64,
+    pub(crate) verified: AtomicU64,
 }
 
 struct Guard(u64, Weak<Mutex<Inner>>);
@@ -74,8 +77,8 @@ impl Inner {
 
 impl Mock {
     pub(crate) fn new(id: u64) -> Arc<Self> {
-        let (inner, listener_ids, applied) = Default::default();
-        Arc::new(Self { id, inner, listener_ids, applied })
+        let (inner, listener_ids, applied, given, verified) = Default::default();
+        Arc::new(Self { id, inner, listener_ids, applied, given, verified })
     }
 
     pub(crate) fn add(&self, payload: &[u8]) -> Vec<u8> {
@@ -112,6 +115,22 @@ fn encode<'a>(ops: impl Iterator<Item = (&'a Id, &'a Vec<u8>)>) -> Vec<u8> {
     bytes
 }
 
+fn decode(mut rest: &[u8]) -> Result<Vec<(Id, Vec<u8>)>, Refusal> {
+    let mut ops = Vec::new();
+    while !rest.is_empty() {
+        let id = (number(&mut rest)?, number(&mut rest)?);
+        let length = usize::try_from(number(&mut rest)?).map_err(Refusal::new)?;
+        let cut = || Refusal::new("a payload is cut");
+        let (payload, tail) = rest.split_at_checked(length).ok_or_else(cut)?;
+        rest = tail;
+        if id.1 == 0 {
+            return Err(Refusal::new("a counter of zero"));
+        }
+        ops.push((id, payload.to_vec()));
+    }
+    Ok(ops)
+}
+
 fn number(bytes: &mut &[u8]) -> Result<u64, Refusal> {
     let (head, rest) = bytes.split_first_chunk().ok_or_else(|| Refusal::new("a number is cut"))?;
     *bytes = rest;
@@ -134,6 +153,7 @@ impl Replica for Mock {
     }
 
     fn updates_since(&self, mut version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.given.fetch_add(1, Ordering::Relaxed);
         let mut heads = BTreeMap::new();
         while !version.is_empty() {
             heads.insert(number(&mut version)?, number(&mut version)?);
@@ -150,21 +170,21 @@ impl Replica for Mock {
         Ok(pieces.map(|piece| encode(piece.iter().copied())).collect())
     }
 
+    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        Ok(Vec::new())
+    }
+
+    fn import(&self, updates: &[&[u8]], _part: bool) -> Result<bool, Refusal> {
+        self.apply_all(updates)?;
+        let inner = self.lock();
+        let waits = |(id, _): &(Id, Vec<u8>)| inner.pending.contains_key(id);
+        Ok(updates.iter().filter_map(|update| decode(update).ok()).any(|ops| ops.iter().any(waits)))
+    }
+
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
         self.applied.fetch_add(1, Ordering::Relaxed);
-        let mut ops = Vec::new();
-        let mut rest = update;
-        while !rest.is_empty() {
-            let id = (number(&mut rest)?, number(&mut rest)?);
-            let length = usize::try_from(number(&mut rest)?).map_err(Refusal::new)?;
-            let cut = || Refusal::new("a payload is cut");
-            let (payload, tail) = rest.split_at_checked(length).ok_or_else(cut)?;
-            rest = tail;
-            if id.1 == 0 {
-                return Err(Refusal::new("a counter of zero"));
-            }
-            ops.push((id, payload.to_vec()));
-        }
+        let ops = decode(update)?;
         let mut inner = self.lock();
         let before = (inner.ops.len(), inner.pending.len());
         for (id, payload) in ops {

@@ -1,0 +1,53 @@
+//! How often a peer may ask for what takes long to work out. Whoever asks more often waits; nothing that was asked for is forgotten.
+
+use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_KEEP_ALIVE};
+use std::time::Duration;
+
+/// Some at once, and one more every so often.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    left: u32,
+    /// When `left` was last counted.
+    at: Duration,
+    every: Duration,
+}
+
+impl Allowance {
+    pub(super) fn new(keep_alive: Duration, now: Duration) -> Self {
+        Self { left: ANSWERS_AT_ONCE, at: now, every: keep_alive / ANSWERS_PER_KEEP_ALIVE }
+    }
+
+    /// Takes one. False where none is left now.
+    pub(super) fn take(&mut self, now: Duration) -> bool {
+        while self.left < ANSWERS_AT_ONCE && now >= self.at + self.every {
+            self.left += 1;
+            self.at += self.every;
+        }
+        if self.left == ANSWERS_AT_ONCE {
+            self.at = now;
+        }
+        let some = self.left > 0;
+        self.left -= u32::from(some);
+        some
+    }
+
+    /// When one is left again.
+    pub(super) fn due(&self) -> Duration {
+        if self.left > 0 { self.at } else { self.at + self.every }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_are_given_at_once_and_then_one_at_a_time() {
+        let mut allowance = Allowance::new(Duration::from_secs(8), Duration::ZERO);
+        let mut taken = |at: Duration| (0..100).filter(|_| allowance.take(at)).count();
+        let every = Duration::from_secs(8) / ANSWERS_PER_KEEP_ALIVE;
+        assert_eq!((taken(Duration::ZERO), taken(every / 2), taken(every)), (ANSWERS_AT_ONCE as usize, 0, 1));
+        assert_eq!((taken(every * 4), taken(every * 1000)), (3, ANSWERS_AT_ONCE as usize));
+        assert_eq!(allowance.due(), every * 1001);
+    }
+}
