@@ -4,7 +4,7 @@
 //! higher clock takes the place of one with a lower, and no state means that the participant has left. What is added: a participant
 //! belongs to the link that introduced it, and news of it from another link count for nothing, until that link is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -57,8 +57,10 @@ struct Inner {
     order: BTreeMap<u64, u64>,
     /// How many belong to each link.
     counts: BTreeMap<u64, usize>,
-    /// Those who left last, oldest first.
-    departed: VecDeque<Departed>,
+    /// Those who left last, by when; nobody is among them twice, or is there as well.
+    departed: BTreeMap<u64, Departed>,
+    /// When each of them left.
+    left: BTreeMap<u64, u64>,
     /// The number of the last departure that is not remembered any more.
     forgotten: u64,
     /// The number of the last change.
@@ -84,8 +86,28 @@ struct Entry {
 struct Departed {
     id: u64,
     clock: u64,
-    serial: u64,
     link: Option<u64>,
+}
+
+/// One change that a link's peer may have to be told of.
+#[derive(Clone, Copy, Debug)]
+struct Change<'a> {
+    serial: u64,
+    /// Whose it is.
+    link: Option<u64>,
+    id: u64,
+    clock: u64,
+    state: Option<&'a Json>,
+}
+
+impl Change<'_> {
+    fn news(&self) -> News {
+        News { id: self.id, clock: self.clock, state: self.state.cloned() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.state.map_or(0, |state| state.len()) + NEWS_BYTES
+    }
 }
 
 impl Default for Participants {
@@ -189,7 +211,7 @@ impl Participants {
     /// in a way that is `lossy`.
     pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize, lossy: bool) -> Vec<News> {
         let inner = self.lock();
-        let (news, told) = inner.piece(link.number, link.told, inner.serial, bytes_max);
+        let (news, told) = piece(inner.changes(link.told, inner.serial), link.number, inner.serial, bytes_max);
         link.told = told;
         if !lossy {
             (link.sure, link.lasting) = (told, told);
@@ -201,7 +223,7 @@ impl Participants {
     /// is never among it.
     pub(crate) fn take_lasting(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
         let inner = self.lock();
-        let (news, sure) = inner.piece(link.number, link.sure, link.lasting, bytes_max);
+        let (news, sure) = piece(inner.changes(link.sure, link.lasting), link.number, link.lasting, bytes_max);
         if sure == link.lasting {
             link.lasting = link.told;
         }
@@ -229,7 +251,7 @@ impl Participants {
     /// remembered who have left.
     pub(crate) fn since(&self, serial: u64) -> (Vec<News>, u64, bool) {
         let inner = self.lock();
-        let news = inner.between(serial, inner.serial).into_iter().map(|(_, _, news)| news).collect();
+        let news = inner.changes(serial, inner.serial).map(|change| change.news()).collect();
         (news, inner.serial, serial >= inner.forgotten)
     }
 
@@ -269,8 +291,12 @@ impl Inner {
     /// A clock that counts for more than all that is known of a participant.
     fn clock_after(&self, id: u64) -> u64 {
         let present = self.present.get(&id).map(|entry| entry.clock);
-        let departed = self.departed.iter().filter(|departed| departed.id == id).map(|departed| departed.clock).max();
+        let departed = self.departed(id).map(|departed| departed.clock);
         present.max(departed).map_or(1, |clock| clock.saturating_add(1))
+    }
+
+    fn departed(&self, id: u64) -> Option<&Departed> {
+        self.departed.get(self.left.get(&id)?)
     }
 
     fn accepts(&self, link: u64, direct: Option<u64>, news: &News) -> bool {
@@ -285,15 +311,16 @@ impl Inner {
             return false;
         }
         let own = self.counts.get(&link).copied().unwrap_or(0);
-        let departed = self.departed.iter().rev().find(|departed| departed.id == news.id);
         // What comes late by the same link is no return.
-        let returns = departed.is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
+        let returns = self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
         own < PARTICIPANTS_MAX && returns
     }
 
     fn put(&mut self, id: u64, clock: u64, state: Json, link: Option<u64>) {
         self.serial += 1;
-        self.departed.retain(|departed| departed.id != id);
+        if let Some(left) = self.left.remove(&id) {
+            self.departed.remove(&left);
+        }
         self.order.insert(self.serial, id);
         if let Some(link) = link {
             *self.counts.entry(link).or_default() += 1;
@@ -318,45 +345,94 @@ impl Inner {
         let Some(entry) = self.present.remove(&id) else { return };
         self.forget(&entry);
         self.serial += 1;
-        if self.departed.len() == DEPARTED_MAX {
-            self.forgotten = self.departed.pop_front().map_or(0, |departed| departed.serial);
+        if self.departed.len() == DEPARTED_MAX
+            && let Some((serial, oldest)) = self.departed.pop_first()
+        {
+            self.forgotten = serial;
+            self.left.remove(&oldest.id);
         }
-        self.departed.push_back(Departed { id, clock: clock.max(entry.clock), serial: self.serial, link: entry.link });
+        self.left.insert(id, self.serial);
+        self.departed.insert(self.serial, Departed { id, clock: clock.max(entry.clock), link: entry.link });
     }
 
-    /// The oldest of what changed between two changes and is worth telling a link, at most so many bytes of states (or one), and up to
-    /// which change that is.
-    fn piece(&self, link: u64, after: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
-        let mut news = self.between(after, until);
-        // The peer knows what it said itself.
-        news.retain(|(_, from, _)| *from != Some(link));
-        let (mut taken, mut last, mut bytes) = (Vec::new(), after, 0);
-        for (serial, _, news) in news {
-            bytes += news.state.as_ref().map_or(0, |state| state.len()) + NEWS_BYTES;
-            if bytes > bytes_max && !taken.is_empty() {
-                return (taken, last);
-            }
-            last = serial;
-            taken.push(news);
-        }
-        (taken, until)
-    }
-
-    /// What changed after one change and up to another: its number, whose it was, and what. O(k log n) for k changes.
-    fn between(&self, after: u64, until: u64) -> Vec<(u64, Option<u64>, News)> {
-        if after >= until {
-            return Vec::new();
-        }
-        let range = (Bound::Excluded(after), Bound::Included(until));
+    /// What changed after one change and up to another, oldest first, looked for only as far as it is asked for: O(log n) each.
+    fn changes(&self, after: u64, until: u64) -> impl Iterator<Item = Change<'_>> {
+        let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
         let changed = self.order.range(range).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
-        let present =
-            changed.map(|(id, entry)| (entry.serial, entry.link, News { id: *id, clock: entry.clock, state: Some(entry.state.clone()) }));
-        let index = |serial: u64| self.departed.partition_point(|departed| departed.serial <= serial);
-        let departed = self.departed.range(index(after)..index(until));
-        let departed =
-            departed.map(|departed| (departed.serial, departed.link, News { id: departed.id, clock: departed.clock, state: None }));
-        let mut all: Vec<_> = present.chain(departed).collect();
-        all.sort_unstable_by_key(|(serial, _, _)| *serial);
-        all
+        let mut present = changed
+            .map(|(id, entry)| Change { serial: entry.serial, link: entry.link, id: *id, clock: entry.clock, state: Some(&entry.state) })
+            .peekable();
+        let mut departed = self
+            .departed
+            .range(range)
+            .map(|(serial, gone)| Change { serial: *serial, link: gone.link, id: gone.id, clock: gone.clock, state: None })
+            .peekable();
+        std::iter::from_fn(move || match (present.peek(), departed.peek()) {
+            (Some(there), Some(gone)) if gone.serial < there.serial => departed.next(),
+            (None, _) => departed.next(),
+            (Some(_), _) => present.next(),
+        })
+    }
+}
+
+/// The oldest of some changes up to `until` that are worth telling a link, at most so many bytes of states (or one), and up to which change
+/// that is. Looks at one more than it takes, and at those that it passes over.
+fn piece<'a>(changes: impl Iterator<Item = Change<'a>>, link: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    // The peer knows what it said itself.
+    for change in changes.filter(|change| change.link != Some(link)) {
+        bytes += change.bytes();
+        if bytes > bytes_max && !taken.is_empty() {
+            // What was passed over before this one is behind as well.
+            return (taken, change.serial - 1);
+        }
+        taken.push(change.news());
+    }
+    (taken, until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(id: u64, clock: u64, state: &str) -> News {
+        News { id, clock, state: Some(state.into()) }
+    }
+
+    #[test]
+    fn a_piece_looks_at_no_more_than_it_takes() {
+        let state: Json = "0".repeat(100).into();
+        let looked = std::cell::Cell::new(0);
+        let changes = (1..100_000).map(|serial| {
+            looked.set(looked.get() + 1);
+            Change { serial, link: Some(2), id: serial, clock: 1, state: Some(&state) }
+        });
+        let (news, told) = piece(changes, 1, 100_000, 10 * (100 + NEWS_BYTES));
+        assert_eq!((news.len(), told, looked.get()), (10, 10, 11));
+    }
+
+    #[test]
+    fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
+        let participants = Participants::default();
+        let (from, mut to) = (participants.link(), participants.link());
+        for id in 1..=50 {
+            assert!(participants.receive(&from, None, shows(id, 1, "0")));
+        }
+        // Some leave, some change.
+        for id in 1..=50 {
+            let news = if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
+            assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, None, news));
+        }
+        let (mut told, mut last) = (Vec::new(), 0);
+        while participants.has_news(&to) {
+            told.extend(participants.take_news(&mut to, 3 * (NEWS_BYTES + 1), false));
+            assert!(to.told > last, "it goes on");
+            last = to.told;
+        }
+        let (all, ..) = participants.since(0);
+        assert_eq!((told.len(), &told), (50, &all));
+        let twos: Vec<u64> = told[25..].iter().map(|news| news.id).collect();
+        assert_eq!(twos, (1..=25).map(|half| 2 * half).collect::<Vec<_>>());
+        assert_eq!(told.iter().filter(|news| news.state.is_none()).count(), 8);
     }
 }
