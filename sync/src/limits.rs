@@ -80,8 +80,11 @@ pub(crate) const INCOMING_MAX: usize = 1024;
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.
 pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Participants that one connection may introduce to a document.
+/// Participants that a document has in all, those that one message may name, and those that the side that was connected to may introduce,
+/// default.
 pub(crate) const PARTICIPANTS_MAX: usize = 4096;
+/// Participants that the side that connected may introduce to a document, default: itself, and a few behind it.
+pub(crate) const PARTICIPANTS_OF_CALLER_MAX: usize = 64;
 /// Participants remembered after they have left.
 pub(crate) const DEPARTED_MAX: usize = 1024;
 /// Bytes of one participant's state, as JSON.

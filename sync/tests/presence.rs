@@ -36,8 +36,12 @@ struct Line {
 
 impl Line {
     fn new(caller: &Room, called: &Room, now: Duration) -> Self {
+        Self::with(&Config::default(), caller, called, now)
+    }
+
+    fn with(config: &Config, caller: &Room, called: &Room, now: Duration) -> Self {
         let end = |room: &Room, role| {
-            let session = Session::new(Config::default(), role, "d", room, now);
+            let session = Session::new(config.clone(), role, "d", room, now);
             let participants = room.participants().expect("a room has some");
             End { session: session.with_participants(participants), room: room.clone(), presences: 0, datagrams: 0 }
         };
@@ -159,7 +163,7 @@ fn what_fits_no_datagram_goes_the_reliable_way() {
         guest.presence().set(&7_u32).expect("short");
         door.run(TICK, || false);
     }
-    let mut line = Line::with_datagrams(&hall, &right, TICK);
+    let mut line = Line::with_datagrams(&right, &hall, TICK);
     line.run(TICK, || false);
     line.run(TICK * 2, || false);
     assert_eq!(right.presence::<u32>().others().len(), 100);
@@ -253,12 +257,12 @@ fn nobody_speaks_for_another() {
     assert_eq!(shown(&server), [(1, 7), (5, 55)].into());
 }
 
-#[test]
-fn no_connection_introduces_more_than_so_many() {
-    let (server, flood) = (room(9), room(1));
-    let mut line = Line::new(&flood, &server, Duration::ZERO);
+/// Names 10,000 to the side that was connected to, or to the other one.
+fn introduced(config: &Config, to: usize) -> usize {
+    let rooms = [room(1), room(9)];
+    let mut line = Line::with(config, &rooms[0], &rooms[1], Duration::ZERO);
     line.run(TICK, || false);
-    let end = &mut line.ends[1];
+    let end = &mut line.ends[to];
     for id in 0..10_000_u64 {
         let mut news = Vec::new();
         for byte in [(id & 0x7f) as u8 | 0x80, (id >> 7) as u8 | 0x80, 1, 1, 1, b'0'] {
@@ -267,9 +271,46 @@ fn no_connection_introduces_more_than_so_many() {
         end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
     }
     assert!(!line.is_closed());
-    assert_eq!(shown(&server).len(), 4_096);
+    let introduced = shown(&rooms[to]).len();
     drop(line);
-    assert!(shown(&server).is_empty());
+    assert!(shown(&rooms[to]).is_empty());
+    introduced
+}
+
+#[test]
+fn no_connection_introduces_more_than_so_many() {
+    let default = Config::default();
+    assert_eq!(introduced(&default, 1), 64, "who connects, and a few behind it");
+    assert_eq!(introduced(&default, 0), 4_096, "a server, which tells of everybody");
+    let set = |most| Config::default().participants_max(most).expect("valid");
+    assert_eq!((introduced(&set(100), 1), introduced(&set(100), 0)), (100, 100));
+    assert_eq!(introduced(&set(20_000), 1), 4_096, "a document has no more in all");
+    assert!(Config::default().participants_max(0).is_err());
+}
+
+#[test]
+fn one_that_names_thousands_hides_nobody_who_comes_later() {
+    let (server, reader, flood) = (room(9), room(1), room(2));
+    let relay = Config::default().participants_max(4_096).expect("valid");
+    let mut lines = [Line::new(&reader, &server, Duration::ZERO), Line::with(&relay, &flood, &server, Duration::ZERO)];
+    lines.iter_mut().for_each(|line| line.run(TICK, || false));
+    let end = &mut lines[1].ends[1];
+    let news: Vec<u8> = (0..4_096_u64).flat_map(|id| [&support::varint(1_000 + id)[..], b"\x01\x010"].concat()).collect();
+    end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
+    for tick in 2..40 {
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!((shown(&server).len(), shown(&reader).len()), (4_096, 4_096));
+    let late = room(3);
+    let mut line = Line::new(&late, &server, TICK * 40);
+    late.presence::<u32>().set(&7).expect("short");
+    reader.presence::<u32>().set(&8).expect("short");
+    for tick in 40..50 {
+        line.run(TICK * tick, || false);
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!((shown(&server).get(&3), shown(&reader).get(&3)), (Some(&7), Some(&7)));
+    assert_eq!((shown(&server).get(&1), shown(&late).get(&1)), (Some(&8), Some(&8)));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! higher clock takes the place of one with a lower, and no state means that the participant has left. What is added: a participant
 //! belongs to the link that introduced it, and news of it from another link count for nothing, until that link is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u64,
+    /// How many its peer may introduce.
+    participants_max: usize,
     /// Up to which change the peer was told, and up to which surely. What comes between, up to `lasting`, was told longer ago.
     told: u64,
     sure: u64,
@@ -55,8 +57,10 @@ struct Inner {
     present: BTreeMap<u64, Entry>,
     /// The same by their last changes.
     order: BTreeMap<u64, u64>,
-    /// How many belong to each link.
-    counts: BTreeMap<u64, usize>,
+    /// Who belongs to each link that has any, by when they came by it.
+    members: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// How many belong to each of these, and which it is: the one that has the most is last.
+    sizes: BTreeSet<(usize, u64)>,
     /// Those who left last, by when; nobody is among them twice, or is there as well.
     departed: BTreeMap<u64, Departed>,
     /// When each of them left.
@@ -80,6 +84,8 @@ struct Entry {
     serial: u64,
     /// Which link it belongs to; `None`: this replica.
     link: Option<u64>,
+    /// The change by which it came to belong there.
+    came: u64,
 }
 
 #[derive(Debug)]
@@ -150,22 +156,19 @@ impl Participants {
         }
     }
 
-    /// A session begins.
-    pub(crate) fn link(&self) -> Link {
+    /// A session begins, whose peer may introduce so many.
+    pub(crate) fn link(&self, participants_max: usize) -> Link {
         let mut inner = self.lock();
         inner.links += 1;
-        Link { number: inner.links, told: 0, sure: 0, lasting: 0, called: inner.calls }
+        Link { number: inner.links, participants_max, told: 0, sure: 0, lasting: 0, called: inner.calls }
     }
 
     /// A session is over: who came by it is gone, unless another link knows better; its own are asked.
     pub(crate) fn unlink(&self, link: &Link) {
         let mut inner = self.lock();
-        let gone: Vec<_> =
-            inner.present.iter().filter(|(_, entry)| entry.link == Some(link.number)).map(|(id, entry)| (*id, entry.clock)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        gone.into_iter().for_each(|(id, clock)| inner.remove(id, clock));
+        let Some(gone) = inner.members.get(&link.number) else { return };
+        let gone: Vec<_> = gone.values().copied().collect();
+        gone.into_iter().for_each(|id| inner.remove(id, 0));
         inner.calls += 1;
         self.tell(inner);
     }
@@ -186,7 +189,7 @@ impl Participants {
             }
             return false;
         }
-        if !inner.accepts(link.number, direct, &news) {
+        if !inner.accepts(link, direct, &news) || !inner.make_room(news.id, link.number) {
             return false;
         }
         match news.state {
@@ -299,7 +302,8 @@ impl Inner {
         self.departed.get(self.left.get(&id)?)
     }
 
-    fn accepts(&self, link: u64, direct: Option<u64>, news: &News) -> bool {
+    fn accepts(&self, link: &Link, direct: Option<u64>, news: &News) -> bool {
+        let Link { number: link, participants_max, .. } = *link;
         if let Some(entry) = self.present.get(&news.id) {
             let direct = direct == Some(news.id);
             let owner = entry.link == Some(link) || direct;
@@ -310,10 +314,31 @@ impl Inner {
         if news.state.is_none() {
             return false;
         }
-        let own = self.counts.get(&link).copied().unwrap_or(0);
         // What comes late by the same link is no return.
         let returns = self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
-        own < PARTICIPANTS_MAX && returns
+        self.size(link) < participants_max && returns
+    }
+
+    /// How many belong to a link.
+    fn size(&self, link: u64) -> usize {
+        self.members.get(&link).map_or(0, BTreeMap::len)
+    }
+
+    /// Makes sure that there is room for a participant of a link, and says whether there is: where there are as many as there may be, this
+    /// replica's own aside, the last that came by the link with the most goes, if that link has no fewer afterwards. So nobody fills the room
+    /// for those who come later, and no two take turns.
+    fn make_room(&mut self, id: u64, link: u64) -> bool {
+        let own = self.own.is_some_and(|own| self.present.contains_key(&own));
+        if self.present.len() - usize::from(own) < PARTICIPANTS_MAX || self.present.contains_key(&id) {
+            return true;
+        }
+        let Some(&(most, largest)) = self.sizes.last() else { return false };
+        if self.size(link) + 1 >= most {
+            return false;
+        }
+        let newest = self.members.get(&largest).and_then(|members| members.last_key_value()).map(|(_, id)| *id);
+        newest.into_iter().for_each(|id| self.remove(id, 0));
+        newest.is_some()
     }
 
     fn put(&mut self, id: u64, clock: u64, state: Json, link: Option<u64>) {
@@ -322,22 +347,36 @@ impl Inner {
             self.departed.remove(&left);
         }
         self.order.insert(self.serial, id);
+        let before = self.present.remove(&id);
+        before.iter().for_each(|before| self.forget(before));
+        let came = before.filter(|before| before.link == link).map_or(self.serial, |before| before.came);
         if let Some(link) = link {
-            *self.counts.entry(link).or_default() += 1;
+            self.count(link, |members| {
+                members.insert(came, id);
+            });
         }
-        if let Some(before) = self.present.insert(id, Entry { clock, state, serial: self.serial, link }) {
-            self.forget(&before);
-        }
+        self.present.insert(id, Entry { clock, state, serial: self.serial, link, came });
     }
 
     /// An entry is there no more.
     fn forget(&mut self, entry: &Entry) {
         self.order.remove(&entry.serial);
-        if let Some((link, count)) = entry.link.and_then(|link| Some((link, self.counts.get_mut(&link)?))) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&link);
-            }
+        if let Some(link) = entry.link {
+            self.count(link, |members| {
+                members.remove(&entry.came);
+            });
+        }
+    }
+
+    /// Changes who belongs to a link.
+    fn count(&mut self, link: u64, change: impl FnOnce(&mut BTreeMap<u64, u64>)) {
+        let members = self.members.entry(link).or_default();
+        self.sizes.remove(&(members.len(), link));
+        change(members);
+        if members.is_empty() {
+            self.members.remove(&link);
+        } else {
+            self.sizes.insert((members.len(), link));
         }
     }
 
@@ -414,7 +453,7 @@ mod tests {
     #[test]
     fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
         let participants = Participants::default();
-        let (from, mut to) = (participants.link(), participants.link());
+        let (from, mut to) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
         for id in 1..=50 {
             assert!(participants.receive(&from, None, shows(id, 1, "0")));
         }
@@ -434,5 +473,35 @@ mod tests {
         let twos: Vec<u64> = told[25..].iter().map(|news| news.id).collect();
         assert_eq!(twos, (1..=25).map(|half| 2 * half).collect::<Vec<_>>());
         assert_eq!(told.iter().filter(|news| news.state.is_none()).count(), 8);
+    }
+
+    #[test]
+    fn a_full_room_has_room_for_those_who_come_later_at_the_cost_of_who_brought_most() {
+        let participants = Participants::default();
+        let (few, many) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let ids = |range: std::ops::Range<u64>, link: &Link| {
+            range.filter(|id| participants.receive(link, None, shows(*id, 1, "0"))).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(1..3, &few).len(), 2);
+        assert_eq!(ids(10_000..20_000, &many).len(), PARTICIPANTS_MAX - 2, "of all together");
+        let late = participants.link(PARTICIPANTS_MAX);
+        assert_eq!(ids(100..101, &late), [100]);
+        let last = 10_000 + PARTICIPANTS_MAX as u64 - 3;
+        let there = participants.present();
+        assert_eq!(there.len(), PARTICIPANTS_MAX);
+        assert!(there.contains_key(&1) && !there.contains_key(&last) && there.contains_key(&(last - 1)), "the newest of the most");
+        assert!(ids(20_000..30_000, &many).is_empty(), "the most takes no place");
+        // This replica's own has a place as well, and keeps it.
+        participants.set(7, "1".into());
+        assert_eq!(participants.present().len(), PARTICIPANTS_MAX + 1);
+        // Up to where both have the same, and no further to and fro.
+        assert_eq!(ids(200_000..300_000, &late).len(), PARTICIPANTS_MAX / 2 - 2);
+        assert!(ids(400_000..400_010, &many).is_empty() && ids(500_000..500_010, &late).is_empty());
+        let there = participants.present();
+        assert!([1, 2, 7, 100].iter().all(|id| there.contains_key(id)) && there.len() == PARTICIPANTS_MAX + 1);
+        // With the links their participants go, and with them all that was kept of who has how many.
+        [few, many, late].iter().for_each(|link| participants.unlink(link));
+        let inner = participants.lock();
+        assert_eq!((inner.present.len(), inner.members.len(), inner.sizes.len(), inner.order.len()), (1, 0, 0, 1));
     }
 }

@@ -32,8 +32,9 @@ impl Drop for Showing {
 }
 
 impl Showing {
-    pub(crate) fn new(participants: Arc<Participants>, now: Duration) -> Self {
-        let link = participants.link();
+    /// With a peer that may introduce so many participants.
+    pub(crate) fn new(participants: Arc<Participants>, participants_max: usize, now: Duration) -> Self {
+        let link = participants.link(participants_max);
         Self {
             participants,
             link,

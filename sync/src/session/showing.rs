@@ -12,7 +12,7 @@ impl Session {
     /// document on one replica share them.
     #[must_use]
     pub fn with_participants(mut self, participants: Arc<Participants>) -> Self {
-        self.showing = Some(Showing::new(participants, self.now));
+        self.showing = Some(Showing::new(participants, self.config.participants_of(self.role), self.now));
         self
     }
 

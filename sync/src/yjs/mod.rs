@@ -13,7 +13,7 @@ use crate::frame::Hash;
 use crate::limits::{BATCH_FRAMES_MAX, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::{Room, Showing};
 use crate::replica::Replica;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, Role};
 use exostate::Version;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use message::Message;
@@ -77,6 +77,7 @@ struct Client {
 /// Serves a room to a client until one of them ends it.
 pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, mut stop: Stop) -> CloseReason {
     let listening = Listening::to(room, &config);
+    let participants_max = config.participants_of(Role::Responder);
     listening.outbox.begin();
     let mut changed = room.shared().subscribe();
     let mut client = Client {
@@ -84,7 +85,7 @@ pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Confi
         replica: Arc::new(room.clone()),
         config,
         listening: Arc::clone(&listening),
-        showing: Showing::new(room.shared(), Duration::ZERO),
+        showing: Showing::new(room.shared(), participants_max, Duration::ZERO),
         recent: VecDeque::new(),
         epoch: Instant::now(),
         told_at: Duration::ZERO,
