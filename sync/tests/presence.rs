@@ -4,8 +4,9 @@ mod support;
 
 use exostate::State as _;
 use exostate_sync::{
-    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, Memory, MemorySink, MemorySource,
-    Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections, memory_pair,
+    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, FrameSource as _, Memory, MemorySink,
+    MemorySource, Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections,
+    memory_pair,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -255,6 +256,71 @@ fn nobody_speaks_for_another() {
     // What the liar brought goes with it.
     drop(second);
     assert_eq!(shown(&server), [(1, 7), (5, 55)].into());
+}
+
+/// A server, a reader of it, and peers that come and go, each of which says to be participant 1.
+#[test]
+fn a_thief_is_refused_and_who_comes_back_is_known() {
+    let (server, reader, owner) = (room(9), room(2), room(1));
+    let with_key = |room: &Room, byte, now| {
+        let Line { ends: [caller, called] } = Line::new(room, &server, now);
+        Line { ends: [End { session: caller.session.with_key([byte; 16]), ..caller }, called] }
+    };
+    let mut reads = Line::new(&reader, &server, Duration::ZERO);
+    let mut first = with_key(&owner, 1, Duration::ZERO);
+    owner.presence::<u32>().set(&7).expect("short");
+    for tick in 0..3 {
+        first.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+    }
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 7)].into(), [(1, 7)].into()));
+    // Neither another key nor none will do, whatever the clock.
+    for (tick, byte) in [(3, 2), (4, 0)] {
+        let thief = room(1);
+        (0..100).for_each(|_| thief.presence::<u32>().set(&666).expect("short"));
+        let mut steals = with_key(&thief, byte, TICK * tick);
+        steals.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+        assert_eq!((shown(&server), shown(&reader)), ([(1, 7)].into(), [(1, 7)].into()));
+        thief.presence::<u32>().leave();
+        steals.run(TICK * tick + TICK / 2, || false);
+        drop(steals);
+        assert_eq!(shown(&server), [(1, 7)].into());
+    }
+    // The owner's line is dead, which nobody knows yet; it comes again, at once with the same clock.
+    let mut second = with_key(&owner, 1, TICK * 5);
+    second.run(TICK * 5, || false);
+    owner.presence::<u32>().set(&8).expect("short");
+    for tick in 6..8 {
+        second.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+    }
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+    // The end of the dead one takes nothing with it.
+    drop(first);
+    reads.run(TICK * 8, || false);
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+    // Once nobody is there, whoever comes first.
+    drop(second);
+    let mut third = with_key(&owner, 3, TICK * 9);
+    owner.presence::<u32>().set(&9).expect("short");
+    third.run(TICK * 9, || false);
+    assert_eq!(shown(&server), [(1, 9)].into());
+}
+
+#[test]
+fn every_peer_has_a_key_of_its_own() {
+    test(async {
+        let mut keys = BTreeSet::new();
+        for _ in 0..2 {
+            let (here, there) = memory_pair(8);
+            let _peer = Peer::over(Mock::new(1), "d", here, Role::Initiator, Config::default());
+            let (_sink, mut source) = there.split();
+            let hello = source.recv().await.expect("open").expect("a hello");
+            keys.insert(hello[hello.len() - 16..].to_vec());
+        }
+        assert!(keys.len() == 2 && !keys.contains(&vec![0; 16]));
+    });
 }
 
 /// Names 10,000 to the side that was connected to, or to the other one.

@@ -7,7 +7,7 @@ mod showing;
 
 pub(crate) use news::{decode, encode};
 pub use participants::Participants;
-pub(crate) use participants::{Json, News};
+pub(crate) use participants::{Json, News, Speaker};
 pub use room::Room;
 pub(crate) use showing::Showing;
 

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
+use crate::frame::Key;
 use crate::limits::{DEPARTED_MAX, PARTICIPANTS_MAX};
 
 /// Everyone who is present at one document.
@@ -29,6 +30,47 @@ pub(crate) struct News {
     pub(crate) clock: u64,
     /// `None`: it has left.
     pub(crate) state: Option<Json>,
+}
+
+/// Who tells news.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speaker {
+    /// A replica, which says to be this participant, and what it is known by.
+    Replica { id: u64, key: Key },
+    /// A Yjs client, which does not say which participant it is.
+    Client,
+}
+
+/// How it is known of a participant that it belongs to a link.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// The link's peer told of it.
+    Told,
+    /// It is the link's peer, which is known by this.
+    Itself(Key),
+    /// The link's peer is a Yjs client, whom nobody else can prove to be.
+    Client,
+}
+
+impl Speaker {
+    fn holds(&self, participant: u64) -> Held {
+        match self {
+            Self::Replica { id, key } if *id == participant => Held::Itself(*key),
+            Self::Replica { .. } => Held::Told,
+            Self::Client => Held::Client,
+        }
+    }
+
+    /// Whether news of a participant that belongs to another link count. Ids are no secret, so one that claims to be somebody who is there
+    /// has to prove it; whoever is on the line itself still knows better than who told of it, whatever that one said.
+    fn takes_over(&self, news: &News, entry: &Entry) -> bool {
+        match (self.holds(news.id), entry.held) {
+            (Held::Itself(_), Held::Told) => true,
+            // The connection before this one has not ended yet, and may still bring something late.
+            (Held::Itself(theirs), Held::Itself(known)) => theirs.proves(&known) && news.clock >= entry.clock,
+            _ => false,
+        }
+    }
 }
 
 /// One session's place among those that share the participants.
@@ -86,6 +128,7 @@ struct Entry {
     link: Option<u64>,
     /// The change by which it came to belong there.
     came: u64,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -173,8 +216,8 @@ impl Participants {
         self.tell(inner);
     }
 
-    /// Takes news from a link whose peer is the participant `direct`, if it is one. Gives whether they were taken, and so are a sign of life.
-    pub(crate) fn receive(&self, link: &Link, direct: Option<u64>, news: News) -> bool {
+    /// Takes news from a link's peer. Gives whether they were taken, and so are a sign of life.
+    pub(crate) fn receive(&self, link: &Link, speaker: Speaker, news: News) -> bool {
         let mut inner = self.lock();
         if news.clock > CLOCK_MAX {
             return false;
@@ -189,11 +232,11 @@ impl Participants {
             }
             return false;
         }
-        if !inner.accepts(link, direct, &news) || !inner.make_room(news.id, link.number) {
+        if !inner.accepts(link, speaker, &news) || !inner.make_room(news.id, link.number) {
             return false;
         }
         match news.state {
-            Some(state) => inner.put(news.id, news.clock, state, Some(link.number)),
+            Some(state) => inner.put(news.id, news.clock, state, Some((link.number, speaker.holds(news.id)))),
             None => inner.remove(news.id, news.clock),
         }
         self.tell(inner);
@@ -302,14 +345,13 @@ impl Inner {
         self.departed.get(self.left.get(&id)?)
     }
 
-    fn accepts(&self, link: &Link, direct: Option<u64>, news: &News) -> bool {
+    fn accepts(&self, link: &Link, speaker: Speaker, news: &News) -> bool {
         let Link { number: link, participants_max, .. } = *link;
         if let Some(entry) = self.present.get(&news.id) {
-            let direct = direct == Some(news.id);
-            let owner = entry.link == Some(link) || direct;
-            // Whoever is on the line itself knows better than who told of it, whatever that one said.
-            let newer = news.clock > entry.clock || entry.link != Some(link) && direct;
-            return owner && (newer || news.state.is_none() && news.clock == entry.clock);
+            if entry.link != Some(link) {
+                return speaker.takes_over(news, entry);
+            }
+            return news.clock > entry.clock || news.state.is_none() && news.clock == entry.clock;
         }
         if news.state.is_none() {
             return false;
@@ -341,12 +383,14 @@ impl Inner {
         newest.is_some()
     }
 
-    fn put(&mut self, id: u64, clock: u64, state: Json, link: Option<u64>) {
+    fn put(&mut self, id: u64, clock: u64, state: Json, from: Option<(u64, Held)>) {
         self.serial += 1;
         if let Some(left) = self.left.remove(&id) {
             self.departed.remove(&left);
         }
         self.order.insert(self.serial, id);
+        // Of its own a replica is told by nobody.
+        let (link, held) = from.map_or((None, Held::Told), |(link, held)| (Some(link), held));
         let before = self.present.remove(&id);
         before.iter().for_each(|before| self.forget(before));
         let came = before.filter(|before| before.link == link).map_or(self.serial, |before| before.came);
@@ -355,7 +399,7 @@ impl Inner {
                 members.insert(came, id);
             });
         }
-        self.present.insert(id, Entry { clock, state, serial: self.serial, link, came });
+        self.present.insert(id, Entry { clock, state, serial: self.serial, link, came, held });
     }
 
     /// An entry is there no more.
@@ -434,6 +478,8 @@ fn piece<'a>(changes: impl Iterator<Item = Change<'a>>, link: u64, until: u64, b
 mod tests {
     use super::*;
 
+    const RELAY: Speaker = Speaker::Replica { id: 9, key: Key([0; 16]) };
+
     fn shows(id: u64, clock: u64, state: &str) -> News {
         News { id, clock, state: Some(state.into()) }
     }
@@ -455,12 +501,12 @@ mod tests {
         let participants = Participants::default();
         let (from, mut to) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
         for id in 1..=50 {
-            assert!(participants.receive(&from, None, shows(id, 1, "0")));
+            assert!(participants.receive(&from, RELAY, shows(id, 1, "0")));
         }
         // Some leave, some change.
         for id in 1..=50 {
             let news = if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
-            assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, None, news));
+            assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, RELAY, news));
         }
         let (mut told, mut last) = (Vec::new(), 0);
         while participants.has_news(&to) {
@@ -480,7 +526,7 @@ mod tests {
         let participants = Participants::default();
         let (few, many) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
         let ids = |range: std::ops::Range<u64>, link: &Link| {
-            range.filter(|id| participants.receive(link, None, shows(*id, 1, "0"))).collect::<Vec<_>>()
+            range.filter(|id| participants.receive(link, RELAY, shows(*id, 1, "0"))).collect::<Vec<_>>()
         };
         assert_eq!(ids(1..3, &few).len(), 2);
         assert_eq!(ids(10_000..20_000, &many).len(), PARTICIPANTS_MAX - 2, "of all together");
@@ -503,5 +549,36 @@ mod tests {
         [few, many, late].iter().for_each(|link| participants.unlink(link));
         let inner = participants.lock();
         assert_eq!((inner.present.len(), inner.members.len(), inner.sizes.len(), inner.order.len()), (1, 0, 0, 1));
+    }
+
+    #[test]
+    fn nobody_becomes_somebody_who_is_there_without_the_key() {
+        let key = |byte| Key([byte; 16]);
+        let itself = |key| Speaker::Replica { id: 1, key };
+        // Who is there, who claims to be the same with a higher clock, and whether it may.
+        let cases = [
+            (itself(key(1)), itself(key(2)), false),
+            (itself(key(1)), itself(key(0)), false),
+            (itself(key(1)), itself(key(1)), true),
+            (itself(key(1)), RELAY, false),
+            (itself(key(1)), Speaker::Client, false),
+            (itself(key(0)), itself(key(0)), false),
+            (RELAY, itself(key(0)), true),
+            (RELAY, RELAY, false),
+            (Speaker::Client, itself(key(1)), false),
+            (Speaker::Client, Speaker::Client, false),
+        ];
+        for (there, claims, may) in cases {
+            let participants = Participants::default();
+            let (first, second) = (participants.link(9), participants.link(9));
+            assert!(participants.receive(&first, there, shows(1, 5, "\"first\"")));
+            assert_eq!(participants.receive(&second, claims, shows(1, 9, "\"second\"")), may, "{there:?} {claims:?}");
+            assert!(may || !participants.receive(&second, claims, News { id: 1, clock: 9, state: None }));
+            let state = participants.present().get(&1).map(|state| state.to_string());
+            assert_eq!(state.as_deref(), Some(if may { "\"second\"" } else { "\"first\"" }));
+            // Once nobody holds it, whoever comes.
+            participants.unlink(if may { &second } else { &first });
+            assert!(participants.receive(&second, claims, shows(1, 10, "0")) || may);
+        }
     }
 }

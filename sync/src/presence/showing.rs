@@ -1,6 +1,6 @@
 //! One connection's part in presence: what its peer was told and when, and whom it spoke of.
 
-use super::participants::{Link, News, Participants};
+use super::participants::{Link, News, Participants, Speaker};
 use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,11 +47,11 @@ impl Showing {
         }
     }
 
-    /// Takes what the peer tells, which is itself the participant `direct`.
-    pub(crate) fn take(&mut self, news: Vec<News>, direct: Option<u64>, now: Duration) {
+    /// Takes what the peer tells.
+    pub(crate) fn take(&mut self, news: Vec<News>, speaker: Speaker, now: Duration) {
         for news in news {
             let (id, leaves) = (news.id, news.state.is_none());
-            match self.participants.receive(&self.link, direct, news) {
+            match self.participants.receive(&self.link, speaker, news) {
                 true if leaves => drop(self.heard.remove(&id)),
                 true => drop(self.heard.insert(id, now)),
                 false => {}
@@ -104,6 +104,12 @@ impl Showing {
     /// Whether something new is worth waking up for, or waits until this one has rested.
     pub(crate) fn awaits_news(&self) -> bool {
         !self.rests
+    }
+
+    /// Whether the peer was told everything.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn has_told(&self) -> bool {
+        !self.has_news()
     }
 
     /// This replica's own participant.

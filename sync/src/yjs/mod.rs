@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
 use crate::frame::Hash;
 use crate::limits::{BATCH_FRAMES_MAX, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX};
-use crate::presence::{Room, Showing};
+use crate::presence::{Room, Showing, Speaker};
 use crate::replica::Replica;
 use crate::session::{CloseReason, Role};
 use exostate::Version;
@@ -162,7 +162,7 @@ impl Client {
             }
             Message::Awareness(news) => {
                 let now = self.now();
-                self.showing.take(news, None, now);
+                self.showing.take(news, Speaker::Client, now);
                 Ok(())
             }
             Message::QueryAwareness => {
@@ -227,15 +227,16 @@ impl Client {
     async fn show(&mut self) -> Result<(), End> {
         let now = self.now();
         self.showing.mind(now);
-        if self.showing.take_call() {
+        let news = self.showing.take_news(now, false);
+        if !news.is_empty() || now >= self.told_at + HEARTBEAT {
+            self.told_at = now;
+            self.send(&[Message::Awareness(news)]).await?;
+        }
+        // Once it knows who has gone: it tells of everybody it knows, and would bring them back as its own.
+        if self.showing.has_told() && self.showing.take_call() {
             self.send(&[Message::QueryAwareness]).await?;
         }
-        let news = self.showing.take_news(now, false);
-        if news.is_empty() && now < self.told_at + HEARTBEAT {
-            return Ok(());
-        }
-        self.told_at = now;
-        self.send(&[Message::Awareness(news)]).await
+        Ok(())
     }
 
     async fn send(&mut self, messages: &[Message<'_>]) -> Result<(), End> {
