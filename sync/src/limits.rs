@@ -85,6 +85,11 @@ pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 pub(crate) const PARTICIPANTS_MAX: usize = 4096;
 /// Participants that the side that connected may introduce to a document, default: itself, and a few behind it.
 pub(crate) const PARTICIPANTS_OF_CALLER_MAX: usize = 64;
+/// The highest clock of a participant's state, as some Yjs clients read no more than 32 bits: a tick every 30 ms for four years.
+pub(crate) const CLOCK_MAX: u64 = u32::MAX as u64;
+/// How far what is heard of this replica itself may be ahead of its own clock to be believed: nobody honest has heard what it has not said,
+/// unless that was so lately that it has forgotten.
+pub(crate) const CLOCK_AHEAD_MAX: u64 = 1024;
 /// Participants remembered after they have left.
 pub(crate) const DEPARTED_MAX: usize = 1024;
 /// Bytes of one participant's state, as JSON.

@@ -309,6 +309,36 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
 }
 
 #[test]
+fn no_clock_that_is_made_up_mutes_anybody() {
+    let (server, reader, victim, liar) = (room(9), room(2), room(1), room(3));
+    let mut reads = Line::new(&reader, &server, Duration::ZERO);
+    let mut lies = Line::new(&liar, &server, Duration::ZERO);
+    lies.run(Duration::ZERO, || false);
+    // Before the victim is there the liar names it with the highest clock; and the victim itself is told so again and again.
+    let news = [b"\x01", &support::varint(u32::MAX.into())[..], b"\x03666"].concat();
+    let end = &mut lies.ends[1];
+    end.session.handle_bytes(Duration::ZERO, &framed(13, &news), &end.room);
+    reads.run(TICK, || false);
+    assert_eq!(shown(&reader), [(1, 666)].into());
+    let mut line = Line::new(&victim, &server, TICK);
+    victim.presence::<u32>().set(&7).expect("short");
+    for tick in 1..500 {
+        let now = TICK * tick;
+        let end = &mut line.ends[0];
+        end.session.handle_bytes(now, &framed(13, &news), &end.room);
+        line.run(now, || false);
+        lies.run(now, || false);
+        reads.run(now, || false);
+        assert_eq!(shown(&server).get(&1), Some(&7), "who is on the line knows better");
+    }
+    assert_eq!(shown(&reader), [(1, 7)].into(), "after a while everybody knows");
+    victim.presence::<u32>().set(&8).expect("short");
+    line.run(TICK * 501, || false);
+    reads.run(TICK * 501, || false);
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+}
+
+#[test]
 fn every_peer_has_a_key_of_its_own() {
     test(async {
         let mut keys = BTreeSet::new();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::frame::Key;
-use crate::limits::{DEPARTED_MAX, PARTICIPANTS_MAX};
+use crate::limits::{CLOCK_AHEAD_MAX, CLOCK_MAX, DEPARTED_MAX, PARTICIPANTS_MAX};
 
 /// Everyone who is present at one document.
 #[derive(Debug)]
@@ -117,6 +117,9 @@ struct Inner {
     calls: u64,
     /// This replica's own id, once it has taken part.
     own: Option<u64>,
+    /// Its clock, which never goes back, and whether others have made it go forth by more than one since it said something by itself.
+    own_clock: u64,
+    leapt: bool,
 }
 
 #[derive(Debug)]
@@ -136,6 +139,8 @@ struct Departed {
     id: u64,
     clock: u64,
     link: Option<u64>,
+    /// So long that nothing it said before is still on its way.
+    long_ago: bool,
 }
 
 /// One change that a link's peer may have to be told of.
@@ -170,10 +175,13 @@ impl Participants {
     pub(crate) fn set(&self, id: u64, state: Json) {
         let mut inner = self.lock();
         if let Some(before) = inner.own.replace(id).filter(|before| *before != id) {
-            let clock = inner.clock_after(before);
+            let clock = inner.tick(0);
             inner.remove(before, clock);
         }
-        let clock = inner.clock_after(id);
+        // Where somebody told of it before it took part, it goes on from there.
+        let known = inner.known(id);
+        inner.leapt = false;
+        let clock = inner.tick(known);
         inner.put(id, clock, state, None);
         self.tell(inner);
     }
@@ -182,7 +190,7 @@ impl Participants {
     pub(crate) fn leave(&self) {
         let mut inner = self.lock();
         if let Some(own) = inner.own {
-            let clock = inner.clock_after(own);
+            let clock = inner.tick(0);
             inner.remove(own, clock);
             self.tell(inner);
         }
@@ -193,7 +201,8 @@ impl Participants {
         let mut inner = self.lock();
         let state = inner.own.and_then(|own| Some((own, inner.present.get(&own)?.state.clone())));
         if let Some((own, state)) = state {
-            let clock = inner.clock_after(own);
+            inner.leapt = false;
+            let clock = inner.tick(0);
             inner.put(own, clock, state, None);
             self.tell(inner);
         }
@@ -225,8 +234,8 @@ impl Participants {
         if inner.own == Some(news.id) {
             // Someone thinks that we have left, or have not heard the latest, or someone else spoke for us.
             let state = inner.present.get(&news.id).map(|entry| entry.state.clone());
-            if let Some(state) = state {
-                let clock = inner.clock_after(news.id).max(news.clock + 1);
+            if let Some(state) = state.filter(|_| inner.believes(news.clock)) {
+                let clock = inner.tick(news.clock);
                 inner.put(news.id, clock, state, None);
                 self.tell(inner);
             }
@@ -243,12 +252,19 @@ impl Participants {
         true
     }
 
-    /// Nothing was heard of a participant for too long by the link that it belongs to.
+    /// Nothing was heard of a participant for too long by the link that it belongs to, or did: it has left, and may come back with a lower
+    /// clock. So nobody is kept away for longer by a high one that somebody made up.
     pub(crate) fn expire(&self, link: &Link, id: u64) {
         let mut inner = self.lock();
         let expired = inner.present.get(&id).filter(|entry| entry.link == Some(link.number)).map(|entry| entry.clock);
         if let Some(clock) = expired {
             inner.remove(id, clock);
+        }
+        let left = inner.left.get(&id).copied();
+        if let Some(departed) = left.and_then(|left| inner.departed.get_mut(&left)).filter(|departed| departed.link == Some(link.number)) {
+            departed.long_ago = true;
+        }
+        if expired.is_some() {
             self.tell(inner);
         }
     }
@@ -328,17 +344,28 @@ impl Participants {
     }
 }
 
-/// No honest clock gets there: a tick every 30 ms for a thousand years.
-const CLOCK_MAX: u64 = 1 << 40;
 /// What news take beside the state, at most.
 const NEWS_BYTES: usize = 10 + 10 + 3;
 
 impl Inner {
-    /// A clock that counts for more than all that is known of a participant.
-    fn clock_after(&self, id: u64) -> u64 {
+    /// Whether a clock that was heard of this replica itself is one that it may have said. What is far ahead, or ahead all the time, is made
+    /// up, and would use up all clocks that there are.
+    fn believes(&self, heard: u64) -> bool {
+        heard <= self.own_clock || heard <= self.own_clock + CLOCK_AHEAD_MAX && !self.leapt
+    }
+
+    /// The next clock of this replica's own: higher than what was heard of it, if that is to be believed.
+    fn tick(&mut self, heard: u64) -> u64 {
+        let ahead = heard > self.own_clock && self.believes(heard);
+        self.leapt |= ahead;
+        self.own_clock = (if ahead { heard } else { self.own_clock } + 1).min(CLOCK_MAX);
+        self.own_clock
+    }
+
+    /// The highest clock that is known of a participant.
+    fn known(&self, id: u64) -> u64 {
         let present = self.present.get(&id).map(|entry| entry.clock);
-        let departed = self.departed(id).map(|departed| departed.clock);
-        present.max(departed).map_or(1, |clock| clock.saturating_add(1))
+        present.max(self.departed(id).map(|departed| departed.clock)).unwrap_or(0)
     }
 
     fn departed(&self, id: u64) -> Option<&Departed> {
@@ -357,7 +384,8 @@ impl Inner {
             return false;
         }
         // What comes late by the same link is no return.
-        let returns = self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
+        let returns =
+            self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link) || departed.long_ago);
         self.size(link) < participants_max && returns
     }
 
@@ -435,7 +463,7 @@ impl Inner {
             self.left.remove(&oldest.id);
         }
         self.left.insert(id, self.serial);
-        self.departed.insert(self.serial, Departed { id, clock: clock.max(entry.clock), link: entry.link });
+        self.departed.insert(self.serial, Departed { id, clock: clock.max(entry.clock), link: entry.link, long_ago: false });
     }
 
     /// What changed after one change and up to another, oldest first, looked for only as far as it is asked for: O(log n) each.
@@ -580,5 +608,35 @@ mod tests {
             participants.unlink(if may { &second } else { &first });
             assert!(participants.receive(&second, claims, shows(1, 10, "0")) || may);
         }
+    }
+
+    #[test]
+    fn news_of_oneself_raise_the_clock_by_a_small_step_only() {
+        let participants = Participants::default();
+        let link = participants.link(9);
+        let own = || participants.lock().own_clock;
+        // Before it takes part somebody tells of it, and afterwards.
+        assert!(participants.receive(&link, RELAY, shows(7, CLOCK_MAX, "0")));
+        participants.set(7, "1".into());
+        assert_eq!(own(), 1);
+        for ahead in [CLOCK_AHEAD_MAX + 1, 1 << 20, CLOCK_MAX - 1] {
+            assert!(!participants.receive(&link, RELAY, News { id: 7, clock: own() + ahead, state: None }));
+            assert_eq!(own(), 1, "{ahead}");
+        }
+        assert!(!participants.receive(&link, RELAY, News { id: 7, clock: 1 + CLOCK_AHEAD_MAX, state: None }));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "what it may have said is answered");
+        assert!(!participants.receive(&link, RELAY, shows(7, own() + 1, "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "not again and again");
+        assert!(!participants.receive(&link, RELAY, shows(7, own(), "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 3, "it has not heard the latest");
+        participants.renew();
+        assert!(!participants.receive(&link, RELAY, shows(7, own() + 1, "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 6);
+        assert_eq!(participants.present().get(&7).map(|state| &**state), Some("1"));
+        participants.lock().own_clock = CLOCK_MAX - 1;
+        (0..3).for_each(|_| participants.set(7, "2".into()));
+        assert!(!participants.receive(&link, RELAY, News { id: 7, clock: CLOCK_MAX, state: None }));
+        assert_eq!(own(), CLOCK_MAX);
+        assert!(!participants.receive(&link, RELAY, shows(8, CLOCK_MAX + 1, "0")), "nobody's goes further");
     }
 }

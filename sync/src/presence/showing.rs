@@ -1,7 +1,9 @@
 //! One connection's part in presence: what its peer was told and when, and whom it spoke of.
 
 use super::participants::{Link, News, Participants, Speaker};
-use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS};
+use crate::limits::{
+    ABSENT_AFTER, DEPARTED_MAX, HEARTBEAT, PARTICIPANTS_MAX, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use std::time::Duration;
 pub(crate) struct Showing {
     participants: Arc<Participants>,
     link: Link,
-    /// When the peer last gave a sign of life of each.
+    /// When the peer last gave a sign of life of each, or said that it has left.
     heard: BTreeMap<u64, Duration>,
+    /// When the peer may again say something of this replica itself that is answered.
+    answers_at: Duration,
     /// The peer was told lately: it is told nothing before `next_at`, however much changes.
     rests: bool,
     next_at: Duration,
@@ -24,6 +28,9 @@ pub(crate) struct Showing {
     /// When to look again for what was told in datagrams only, and has lasted.
     lasting_at: Duration,
 }
+
+/// Those who are there, and those who have left and are remembered.
+const HEARD_MAX: usize = PARTICIPANTS_MAX + DEPARTED_MAX;
 
 impl Drop for Showing {
     fn drop(&mut self) {
@@ -39,6 +46,7 @@ impl Showing {
             participants,
             link,
             heard: BTreeMap::new(),
+            answers_at: now,
             rests: false,
             next_at: now,
             interval: PRESENCE_INTERVAL,
@@ -49,10 +57,18 @@ impl Showing {
 
     /// Takes what the peer tells.
     pub(crate) fn take(&mut self, news: Vec<News>, speaker: Speaker, now: Duration) {
+        let own = self.own();
         for news in news {
             let (id, leaves) = (news.id, news.state.is_none());
+            if Some(id) == own {
+                // Each answer costs a clock and goes to everybody; the next sign of life is one as well.
+                if now < self.answers_at {
+                    continue;
+                }
+                self.answers_at = now + PRESENCE_INTERVAL;
+            }
             match self.participants.receive(&self.link, speaker, news) {
-                true if leaves => drop(self.heard.remove(&id)),
+                true if leaves && self.heard.len() >= HEARD_MAX => drop(self.heard.remove(&id)),
                 true => drop(self.heard.insert(id, now)),
                 false => {}
             }
@@ -117,7 +133,7 @@ impl Showing {
         self.participants.own()
     }
 
-    /// Says that this replica is still there, and forgets those of whom the peer has said nothing for long.
+    /// Says that this replica is still there, and takes those for gone of whom the peer has said nothing for long.
     pub(crate) fn mind(&mut self, now: Duration) {
         if now >= self.renewed_at + HEARTBEAT {
             self.renewed_at = now;
