@@ -5,6 +5,8 @@ mod participants;
 mod room;
 mod showing;
 
+#[cfg(feature = "websocket")]
+pub(crate) use news::who_and_when;
 pub(crate) use news::{decode, encode};
 pub use participants::Participants;
 pub(crate) use participants::{Json, News, Speaker};

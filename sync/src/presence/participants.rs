@@ -228,7 +228,7 @@ impl Participants {
     /// Takes news from a link's peer. Gives whether they were taken, and so are a sign of life.
     pub(crate) fn receive(&self, link: &Link, speaker: Speaker, news: News) -> bool {
         let mut inner = self.lock();
-        if news.clock > CLOCK_MAX {
+        if !news.fits() {
             return false;
         }
         if inner.own == Some(news.id) {
