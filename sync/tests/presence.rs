@@ -27,6 +27,7 @@ struct End {
     session: Session,
     room: Room,
     presences: usize,
+    calls: usize,
     datagrams: usize,
 }
 
@@ -44,7 +45,7 @@ impl Line {
         let end = |room: &Room, role| {
             let session = Session::new(config.clone(), role, "d", room, now);
             let participants = room.participants().expect("a room has some");
-            End { session: session.with_participants(participants), room: room.clone(), presences: 0, datagrams: 0 }
+            End { session: session.with_participants(participants), room: room.clone(), presences: 0, calls: 0, datagrams: 0 }
         };
         Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
     }
@@ -67,6 +68,7 @@ impl Line {
                 while end.session.poll_event().is_some() {}
                 while let Some(frame) = self.ends[from].session.poll_transmit(now) {
                     self.ends[from].presences += usize::from(frame[0] == 13);
+                    self.ends[from].calls += usize::from(frame[0] == 14);
                     let to = &mut self.ends[1 - from];
                     if !lost() {
                         to.session.handle_bytes(now, &frame, &to.room);
@@ -336,6 +338,31 @@ fn no_clock_that_is_made_up_mutes_anybody() {
     line.run(TICK * 501, || false);
     reads.run(TICK * 501, || false);
     assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+}
+
+#[test]
+fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
+    let (server, honest, other) = (room(9), room(1), room(2));
+    let mut lines = [Line::new(&honest, &server, Duration::ZERO), Line::new(&other, &server, Duration::ZERO)];
+    honest.presence::<u32>().set(&7).expect("short");
+    for tick in 0..100 {
+        let short = room(100 + u64::from(tick));
+        short.presence::<u32>().set(&0).expect("short");
+        Line::new(&short, &server, TICK * tick).run(TICK * tick, || false);
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    // Ten seconds: at once, and then every two.
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [5, 5]);
+    // The last one is not lost: it is due, and nothing else wakes the session for it.
+    let end = &lines[0].ends[1];
+    assert_eq!(end.session.poll_timeout(), Some(TICK * 100));
+    lines.iter_mut().for_each(|line| line.run(TICK * 100, || false));
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [6, 6]);
+    for tick in 101..140 {
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [6, 6], "nobody was lost since");
+    assert_eq!(shown(&other), [(1, 7)].into());
 }
 
 #[test]

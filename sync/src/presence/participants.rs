@@ -303,10 +303,14 @@ impl Participants {
         (link.told, link.sure, link.lasting) = (0, 0, 0);
     }
 
-    /// Whether this link should ask who is there, as another one was lost.
-    pub(crate) fn take_call(&self, link: &mut Link) -> bool {
-        let calls = self.lock().calls;
-        std::mem::replace(&mut link.called, calls) != calls
+    /// Whether this link should ask who is there, as another one was lost since it did so.
+    pub(crate) fn is_called(&self, link: &Link) -> bool {
+        self.lock().calls != link.called
+    }
+
+    /// The link asks, for all that were lost so far.
+    pub(crate) fn take_call(&self, link: &mut Link) {
+        link.called = self.lock().calls;
     }
 
     /// Everything that changed after a change, the number of the last one, and whether that is really everything: only so many are

@@ -22,6 +22,8 @@ pub(crate) struct Showing {
     /// The peer was told lately: it is told nothing before `next_at`, however much changes.
     rests: bool,
     next_at: Duration,
+    /// When the peer may be asked again who is there.
+    asks_at: Duration,
     /// How long it rests after it was told.
     interval: Duration,
     renewed_at: Duration,
@@ -49,6 +51,7 @@ impl Showing {
             answers_at: now,
             rests: false,
             next_at: now,
+            asks_at: now,
             interval: PRESENCE_INTERVAL,
             renewed_at: now,
             lasting_at: now,
@@ -80,9 +83,15 @@ impl Showing {
         self.participants.tell_all(&mut self.link);
     }
 
-    /// Whether the peer should be asked who is there, as another connection was lost.
-    pub(crate) fn take_call(&mut self) -> bool {
-        self.participants.take_call(&mut self.link)
+    /// Whether the peer should be asked who is there, as another connection was lost, and it is time. Once is enough for all that were lost
+    /// meanwhile: what is answered is everything, and connections may come and go all the time.
+    pub(crate) fn take_call(&mut self, now: Duration) -> bool {
+        let asks = now >= self.asks_at && self.participants.is_called(&self.link);
+        if asks {
+            self.asks_at = now + PRESENCE_INTERVAL_MAX;
+            self.participants.take_call(&mut self.link);
+        }
+        asks
     }
 
     /// What the peer has not been told, if it is time; surely, or `lossy`.
@@ -154,7 +163,8 @@ impl Showing {
         let when = |wanted: bool, at: Duration| if can_tell && wanted { at } else { Duration::MAX };
         let news = when(self.rests || self.has_news(), self.next_at);
         let lasting = when(lossy && !self.link.is_sure(), self.lasting_at);
-        news.min(lasting).min(self.renewed_at + HEARTBEAT)
+        let call = when(self.participants.is_called(&self.link), self.asks_at);
+        news.min(lasting).min(call).min(self.renewed_at + HEARTBEAT)
     }
 
     fn has_news(&self) -> bool {

@@ -47,7 +47,7 @@ impl Session {
     pub(crate) fn show(&mut self, now: Duration) {
         let (silent, lossy) = (!self.can_show(), self.has_datagrams());
         let Some(showing) = self.showing.as_mut().filter(|_| !silent) else { return };
-        if showing.take_call() {
+        if showing.take_call(now) {
             self.outgoing.push_latest(Latest::Who, &Frame::Who);
         }
         let (own, news) = (showing.own(), showing.take_news(now, lossy));

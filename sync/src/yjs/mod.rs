@@ -233,7 +233,7 @@ impl Client {
             self.send(&[Message::Awareness(news)]).await?;
         }
         // Once it knows who has gone: it tells of everybody it knows, and would bring them back as its own.
-        if self.showing.has_told() && self.showing.take_call() {
+        if self.showing.has_told() && self.showing.take_call(now) {
             self.send(&[Message::QueryAwareness]).await?;
         }
         Ok(())
