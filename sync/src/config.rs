@@ -3,8 +3,9 @@
 use crate::frame::flag;
 use crate::limits::{
     COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE,
-    QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
+    PARTICIPANTS_MAX, PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
 };
+use crate::session::Role;
 use std::time::Duration;
 
 /// A setting that cannot work.
@@ -71,6 +72,7 @@ pub struct Config {
     pub(crate) reconnect: Option<(Duration, Duration)>,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
+    pub(crate) participants_max: Option<usize>,
 }
 
 impl Default for Config {
@@ -89,6 +91,7 @@ impl Default for Config {
             reconnect: Some((RECONNECT_LEAST, RECONNECT_MOST)),
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            participants_max: None,
         }
     }
 }
@@ -167,6 +170,23 @@ impl Config {
     pub fn connections_per_address_max(self, connections_per_address_max: usize) -> Result<Self, ConfigError> {
         at_least("an address's connections", connections_per_address_max, 1)?;
         Ok(Self { connections_per_address_max, ..self })
+    }
+
+    /// How many participants a peer may introduce to a document: itself, and those whom it tells of. Default: 64 where the peer connected to
+    /// this side, and 4,096 where this side connected to it, as a server tells of everybody. A server to which other servers connect, with
+    /// clients of theirs behind them, wants more. A document has 4,096 participants in all, whatever is set here: where there are as many,
+    /// one who comes by a connection with few takes the place of one who came by the connection with the most.
+    pub fn participants_max(self, participants_max: usize) -> Result<Self, ConfigError> {
+        at_least("a peer's participants", participants_max, 1)?;
+        Ok(Self { participants_max: Some(participants_max), ..self })
+    }
+
+    /// How many participants the peer may introduce to this side, in its role.
+    pub(crate) fn participants_of(&self, role: Role) -> usize {
+        self.participants_max.unwrap_or(match role {
+            Role::Initiator => PARTICIPANTS_MAX,
+            Role::Responder => PARTICIPANTS_OF_CALLER_MAX,
+        })
     }
 
     /// What the `Hello` says of it.

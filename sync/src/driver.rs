@@ -28,6 +28,8 @@ type Received = (Result<Option<Vec<u8>>, TransportError>, Option<OwnedSemaphoreP
 pub(crate) struct Start {
     pub(crate) config: Config,
     pub(crate) role: Role,
+    /// What the peer knows this side by; see [`Session::with_key`].
+    pub(crate) key: [u8; 16],
     pub(crate) document: String,
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) participants: Arc<Participants>,
@@ -38,6 +40,12 @@ pub(crate) struct Start {
     pub(crate) stop: Stop,
     /// A frame that was read already, to learn which document is wanted.
     pub(crate) first: Option<Vec<u8>>,
+}
+
+/// A secret for a peer to know this side by; none where the system has no randomness, as one that can be guessed is worse.
+pub(crate) fn fresh_key() -> [u8; 16] {
+    let mut key = [0; 16];
+    if getrandom::fill(&mut key).is_ok() { key } else { [0; 16] }
 }
 
 /// When a conversation should end, and why.
@@ -143,7 +151,7 @@ struct Driver {
 
 /// Runs a conversation to its end.
 pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended {
-    let Start { config, role, document, replica, participants, reports, outbox, stop, first } = start;
+    let Start { config, role, key, document, replica, participants, reports, outbox, stop, first } = start;
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
     let datagrams = transport.datagrams();
@@ -157,7 +165,8 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let mut driver = Driver { replica, reports, epoch: Instant::now(), pace: Pace::new(), before, peer: None, lived: false, closed: None };
     let here = Arc::clone(&driver.replica);
     let begin = move || {
-        let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO).with_participants(participants);
+        let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO);
+        let session = session.with_key(key).with_participants(participants);
         match channel {
             Some(channel) => session.with_datagrams(channel),
             None => session,

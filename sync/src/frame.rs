@@ -8,7 +8,7 @@
 //! checksum  = CRC-32 (ISO 3309) of the type and the payload, little-endian
 //!
 //! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string, document: string,
-//!              replica: 8 bytes, hash of the sender's version
+//!              replica: 8 bytes, hash of the sender's version, key: 16 bytes (zero or missing: none)
 //! 02 Have      hash of the sender's version
 //! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
 //! 04 Update    number: varint, body: the rest
@@ -139,6 +139,25 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// A secret by which a peer is known when it comes again. It is told to that side only, and shown nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Key(pub(crate) [u8; 16]);
+
+impl Key {
+    /// Whether whoever has the one is whoever has the other. Nobody is known by none.
+    pub(crate) fn proves(&self, other: &Self) -> bool {
+        // All of it, so that how long it takes says nothing.
+        let differs = self.0.iter().zip(&other.0).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
+        *self != Self::default() && differs == 0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
 /// What one side says first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -151,6 +170,7 @@ pub(crate) struct Hello {
     pub(crate) document: String,
     pub(crate) replica: u64,
     pub(crate) version: Hash,
+    pub(crate) key: Key,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,6 +322,7 @@ impl<'a> Frame<'a> {
                 put_string(&mut payload, &hello.document);
                 payload.extend_from_slice(&hello.replica.to_le_bytes());
                 payload.extend_from_slice(&hello.version.0);
+                payload.extend_from_slice(&hello.key.0);
                 HELLO
             }
             Self::Have(hash) => {
@@ -504,7 +525,13 @@ impl<'a> Reader<'a> {
             document: self.string("a document's name", DOCUMENT_NAME_BYTES_MAX)?,
             replica: u64::from_le_bytes(self.array("a replica id of 8 bytes")?),
             version: Hash(self.array("a hash of 16 bytes")?),
+            key: self.key()?,
         })
+    }
+
+    /// Peers from before there were keys have none.
+    fn key(&mut self) -> Result<Key, FrameError> {
+        if self.at == self.bytes.len() { Ok(Key::default()) } else { self.array("a key of 16 bytes").map(Key) }
     }
 }
 
@@ -524,6 +551,7 @@ mod tests {
                 document: "d".repeat(DOCUMENT_NAME_BYTES_MAX),
                 replica: 1 << 52,
                 version: Hash([3; 16]),
+                key: Key([9; 16]),
             }),
             Frame::Have(Hash([7; 16])),
             Frame::Version { want_yours: true, repair: false, version: b"v" },
@@ -604,6 +632,20 @@ mod tests {
         let past = Frame::Conflict(Claim { lineage: LINEAGE_MAX + 1, digest: [0; 16] }).encode();
         let expected = FrameError::Malformed { at: 6, expected: "a lineage of at most 63 bits" };
         assert_eq!(Frame::decode(&past, MAX), Err(expected));
+    }
+
+    #[test]
+    fn a_hello_without_a_key_is_one_and_no_key_is_shown_or_proves_anything() {
+        let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
+        let none = Hello { key: Key::default(), ..hello.clone() };
+        let (with, without) = (Frame::Hello(hello.clone()).encode(), Frame::Hello(none.clone()).encode());
+        let payload =
+            |frame: &[u8], less: usize| frame[frame.len() - (4 + 10 + 1 + 1 + 33 + 2 + 255 + 8 + 16 + 16)..frame.len() - less].to_vec();
+        assert_eq!(Frame::decode(&with_header(HELLO, &payload(&without, 16), &[]), MAX), Ok(Frame::Hello(none.clone())));
+        assert!(Frame::decode(&with_header(HELLO, &payload(&with, 1), &[]), MAX).is_err());
+        assert!(Frame::decode(&with_header(HELLO, &payload(&with, 0), b"and more"), MAX).is_ok());
+        assert!(format!("{hello:?}").contains("key: Key(..)"));
+        assert!(hello.key.proves(&hello.key) && !hello.key.proves(&none.key) && !none.key.proves(&none.key));
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Kept {
         let start = Start {
             config: self.config.clone(),
             role: Role::Initiator,
+            key: self.handles.key,
             document: self.ticket.document().to_owned(),
             replica: Arc::new(self.handles.room.clone()),
             participants: self.handles.room.shared(),

@@ -104,8 +104,18 @@ pub(crate) const HANDSHAKES_AT_ONCE: u32 = 32;
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.
 pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Participants that one connection may introduce to a document.
+/// Participants that a document has in all, those that one message may name, and those that the side that was connected to may introduce,
+/// default.
 pub(crate) const PARTICIPANTS_MAX: usize = 4096;
+/// Participants that the side that connected may introduce to a document, default: itself, and a few behind it.
+pub(crate) const PARTICIPANTS_OF_CALLER_MAX: usize = 64;
+/// The highest id of a participant: a replica's has 53 bits, and JavaScript reads no more.
+pub(crate) const PARTICIPANT_ID_MAX: u64 = (1 << 53) - 1;
+/// The highest clock of a participant's state, as some Yjs clients read no more than 32 bits: a tick every 30 ms for four years.
+pub(crate) const CLOCK_MAX: u64 = u32::MAX as u64;
+/// How far what is heard of this replica itself may be ahead of its own clock to be believed: nobody honest has heard what it has not said,
+/// unless that was so lately that it has forgotten.
+pub(crate) const CLOCK_AHEAD_MAX: u64 = 1024;
 /// Participants remembered after they have left.
 pub(crate) const DEPARTED_MAX: usize = 1024;
 /// Bytes of one participant's state, as JSON.

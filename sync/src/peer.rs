@@ -3,7 +3,7 @@
 #[cfg(feature = "tls")]
 use crate::client::{Client, ConnectError};
 use crate::config::Config;
-use crate::driver::{Listening, Reports, Start, Stop, drive};
+use crate::driver::{Listening, Reports, Start, Stop, drive, fresh_key};
 use crate::presence::{Presence, Room};
 use crate::replica::{IntoReplica, Replica};
 use crate::session::{CloseReason, Event, Role};
@@ -96,6 +96,8 @@ pub(crate) struct Handles {
     pub(crate) reports: Reports,
     pub(crate) outbox: Arc<Listening>,
     pub(crate) stop: Stop,
+    /// What the one server knows this peer by, however often it comes again.
+    pub(crate) key: [u8; 16],
 }
 
 impl Peer {
@@ -112,7 +114,7 @@ impl Peer {
             room: room.clone(),
             stop,
         };
-        (peer, Handles { room, reports, outbox, stop: stopped })
+        (peer, Handles { room, reports, outbox, stop: stopped, key: fresh_key() })
     }
 
     /// Connects to the document that a ticket names, and returns once the server has answered; see [`Client::connect`].
@@ -156,10 +158,10 @@ impl Peer {
     /// ```
     pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
-        let Handles { room, reports, outbox, stop } = handles;
+        let Handles { room, reports, outbox, stop, key } = handles;
         let participants = room.shared();
         let (status, document) = (reports.status.clone(), document.to_owned());
-        let start = Start { config, role, document, replica: Arc::new(room), participants, reports, outbox, stop, first: None };
+        let start = Start { config, role, key, document, replica: Arc::new(room), participants, reports, outbox, stop, first: None };
         tokio::spawn(async move {
             let reason = drive(start, transport).await.reason;
             status.send_replace(Status::Closed { reason });

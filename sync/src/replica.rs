@@ -77,7 +77,8 @@ pub trait Replica: Send + Sync + 'static {
     /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each other.
     fn backend(&self) -> &'static str;
 
-    /// The replica's id, which no other has. It may change once, when a [`Repair`] is finished.
+    /// The replica's id, which no other has. It may change once, when a [`Repair`] is finished. One of more than 53 bits, which no store has, is
+    /// shown to nobody as a participant.
     fn replica(&self) -> u64;
 
     /// What the replica has seen, encoded. Two replicas that hold the same operations **must** return the same

@@ -4,8 +4,9 @@ mod support;
 
 use exostate::State as _;
 use exostate_sync::{
-    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, Memory, MemorySink, MemorySource,
-    Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections, memory_pair,
+    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, FrameSource as _, Memory, MemorySink,
+    MemorySource, Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections,
+    memory_pair,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ struct End {
     session: Session,
     room: Room,
     presences: usize,
+    calls: usize,
     datagrams: usize,
 }
 
@@ -36,10 +38,14 @@ struct Line {
 
 impl Line {
     fn new(caller: &Room, called: &Room, now: Duration) -> Self {
+        Self::with(&Config::default(), caller, called, now)
+    }
+
+    fn with(config: &Config, caller: &Room, called: &Room, now: Duration) -> Self {
         let end = |room: &Room, role| {
-            let session = Session::new(Config::default(), role, "d", room, now);
+            let session = Session::new(config.clone(), role, "d", room, now);
             let participants = room.participants().expect("a room has some");
-            End { session: session.with_participants(participants), room: room.clone(), presences: 0, datagrams: 0 }
+            End { session: session.with_participants(participants), room: room.clone(), presences: 0, calls: 0, datagrams: 0 }
         };
         Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
     }
@@ -62,6 +68,7 @@ impl Line {
                 while end.session.poll_event().is_some() {}
                 while let Some(frame) = self.ends[from].session.poll_transmit(now) {
                     self.ends[from].presences += usize::from(frame[0] == 13);
+                    self.ends[from].calls += usize::from(frame[0] == 14);
                     let to = &mut self.ends[1 - from];
                     if !lost() {
                         to.session.handle_bytes(now, &frame, &to.room);
@@ -159,7 +166,7 @@ fn what_fits_no_datagram_goes_the_reliable_way() {
         guest.presence().set(&7_u32).expect("short");
         door.run(TICK, || false);
     }
-    let mut line = Line::with_datagrams(&hall, &right, TICK);
+    let mut line = Line::with_datagrams(&right, &hall, TICK);
     line.run(TICK, || false);
     line.run(TICK * 2, || false);
     assert_eq!(right.presence::<u32>().others().len(), 100);
@@ -253,12 +260,132 @@ fn nobody_speaks_for_another() {
     assert_eq!(shown(&server), [(1, 7), (5, 55)].into());
 }
 
+/// A server, a reader of it, and peers that come and go, each of which says to be participant 1.
 #[test]
-fn no_connection_introduces_more_than_so_many() {
-    let (server, flood) = (room(9), room(1));
-    let mut line = Line::new(&flood, &server, Duration::ZERO);
+fn a_thief_is_refused_and_who_comes_back_is_known() {
+    let (server, reader, owner) = (room(9), room(2), room(1));
+    let with_key = |room: &Room, byte, now| {
+        let Line { ends: [caller, called] } = Line::new(room, &server, now);
+        Line { ends: [End { session: caller.session.with_key([byte; 16]), ..caller }, called] }
+    };
+    let mut reads = Line::new(&reader, &server, Duration::ZERO);
+    let mut first = with_key(&owner, 1, Duration::ZERO);
+    owner.presence::<u32>().set(&7).expect("short");
+    for tick in 0..3 {
+        first.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+    }
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 7)].into(), [(1, 7)].into()));
+    // Neither another key nor none will do, whatever the clock.
+    for (tick, byte) in [(3, 2), (4, 0)] {
+        let thief = room(1);
+        (0..100).for_each(|_| thief.presence::<u32>().set(&666).expect("short"));
+        let mut steals = with_key(&thief, byte, TICK * tick);
+        steals.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+        assert_eq!((shown(&server), shown(&reader)), ([(1, 7)].into(), [(1, 7)].into()));
+        thief.presence::<u32>().leave();
+        steals.run(TICK * tick + TICK / 2, || false);
+        drop(steals);
+        assert_eq!(shown(&server), [(1, 7)].into());
+    }
+    // The owner's line is dead, which nobody knows yet; it comes again, at once with the same clock.
+    let mut second = with_key(&owner, 1, TICK * 5);
+    second.run(TICK * 5, || false);
+    owner.presence::<u32>().set(&8).expect("short");
+    for tick in 6..8 {
+        second.run(TICK * tick, || false);
+        reads.run(TICK * tick, || false);
+    }
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+    // The end of the dead one takes nothing with it.
+    drop(first);
+    reads.run(TICK * 8, || false);
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+    // Once nobody is there, whoever comes first.
+    drop(second);
+    let mut third = with_key(&owner, 3, TICK * 9);
+    owner.presence::<u32>().set(&9).expect("short");
+    third.run(TICK * 9, || false);
+    assert_eq!(shown(&server), [(1, 9)].into());
+}
+
+#[test]
+fn no_clock_that_is_made_up_mutes_anybody() {
+    let (server, reader, victim, liar) = (room(9), room(2), room(1), room(3));
+    let mut reads = Line::new(&reader, &server, Duration::ZERO);
+    let mut lies = Line::new(&liar, &server, Duration::ZERO);
+    lies.run(Duration::ZERO, || false);
+    // Before the victim is there the liar names it with the highest clock; and the victim itself is told so again and again.
+    let news = [b"\x01", &support::varint(u32::MAX.into())[..], b"\x03666"].concat();
+    let end = &mut lies.ends[1];
+    end.session.handle_bytes(Duration::ZERO, &framed(13, &news), &end.room);
+    reads.run(TICK, || false);
+    assert_eq!(shown(&reader), [(1, 666)].into());
+    let mut line = Line::new(&victim, &server, TICK);
+    victim.presence::<u32>().set(&7).expect("short");
+    for tick in 1..500 {
+        let now = TICK * tick;
+        let end = &mut line.ends[0];
+        end.session.handle_bytes(now, &framed(13, &news), &end.room);
+        line.run(now, || false);
+        lies.run(now, || false);
+        reads.run(now, || false);
+        assert_eq!(shown(&server).get(&1), Some(&7), "who is on the line knows better");
+    }
+    assert_eq!(shown(&reader), [(1, 7)].into(), "after a while everybody knows");
+    victim.presence::<u32>().set(&8).expect("short");
+    line.run(TICK * 501, || false);
+    reads.run(TICK * 501, || false);
+    assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
+}
+
+#[test]
+fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
+    let (server, honest, other) = (room(9), room(1), room(2));
+    let mut lines = [Line::new(&honest, &server, Duration::ZERO), Line::new(&other, &server, Duration::ZERO)];
+    honest.presence::<u32>().set(&7).expect("short");
+    for tick in 0..100 {
+        let short = room(100 + u64::from(tick));
+        short.presence::<u32>().set(&0).expect("short");
+        Line::new(&short, &server, TICK * tick).run(TICK * tick, || false);
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    // Ten seconds: at once, and then every two.
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [5, 5]);
+    // The last one is not lost: it is due, and nothing else wakes the session for it.
+    let end = &lines[0].ends[1];
+    assert_eq!(end.session.poll_timeout(), Some(TICK * 100));
+    lines.iter_mut().for_each(|line| line.run(TICK * 100, || false));
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [6, 6]);
+    for tick in 101..140 {
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [6, 6], "nobody was lost since");
+    assert_eq!(shown(&other), [(1, 7)].into());
+}
+
+#[test]
+fn every_peer_has_a_key_of_its_own() {
+    test(async {
+        let mut keys = BTreeSet::new();
+        for _ in 0..2 {
+            let (here, there) = memory_pair(8);
+            let _peer = Peer::over(Mock::new(1), "d", here, Role::Initiator, Config::default());
+            let (_sink, mut source) = there.split();
+            let hello = source.recv().await.expect("open").expect("a hello");
+            keys.insert(hello[hello.len() - 16..].to_vec());
+        }
+        assert!(keys.len() == 2 && !keys.contains(&vec![0; 16]));
+    });
+}
+
+/// Names 10,000 to the side that was connected to, or to the other one.
+fn introduced(config: &Config, to: usize) -> usize {
+    let rooms = [room(1), room(9)];
+    let mut line = Line::with(config, &rooms[0], &rooms[1], Duration::ZERO);
     line.run(TICK, || false);
-    let end = &mut line.ends[1];
+    let end = &mut line.ends[to];
     for id in 0..10_000_u64 {
         let mut news = Vec::new();
         for byte in [(id & 0x7f) as u8 | 0x80, (id >> 7) as u8 | 0x80, 1, 1, 1, b'0'] {
@@ -267,9 +394,46 @@ fn no_connection_introduces_more_than_so_many() {
         end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
     }
     assert!(!line.is_closed());
-    assert_eq!(shown(&server).len(), 4_096);
+    let introduced = shown(&rooms[to]).len();
     drop(line);
-    assert!(shown(&server).is_empty());
+    assert!(shown(&rooms[to]).is_empty());
+    introduced
+}
+
+#[test]
+fn no_connection_introduces_more_than_so_many() {
+    let default = Config::default();
+    assert_eq!(introduced(&default, 1), 64, "who connects, and a few behind it");
+    assert_eq!(introduced(&default, 0), 4_096, "a server, which tells of everybody");
+    let set = |most| Config::default().participants_max(most).expect("valid");
+    assert_eq!((introduced(&set(100), 1), introduced(&set(100), 0)), (100, 100));
+    assert_eq!(introduced(&set(20_000), 1), 4_096, "a document has no more in all");
+    assert!(Config::default().participants_max(0).is_err());
+}
+
+#[test]
+fn one_that_names_thousands_hides_nobody_who_comes_later() {
+    let (server, reader, flood) = (room(9), room(1), room(2));
+    let relay = Config::default().participants_max(4_096).expect("valid");
+    let mut lines = [Line::new(&reader, &server, Duration::ZERO), Line::with(&relay, &flood, &server, Duration::ZERO)];
+    lines.iter_mut().for_each(|line| line.run(TICK, || false));
+    let end = &mut lines[1].ends[1];
+    let news: Vec<u8> = (0..4_096_u64).flat_map(|id| [&support::varint(1_000 + id)[..], b"\x01\x010"].concat()).collect();
+    end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
+    for tick in 2..40 {
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!((shown(&server).len(), shown(&reader).len()), (4_096, 4_096));
+    let late = room(3);
+    let mut line = Line::new(&late, &server, TICK * 40);
+    late.presence::<u32>().set(&7).expect("short");
+    reader.presence::<u32>().set(&8).expect("short");
+    for tick in 40..50 {
+        line.run(TICK * tick, || false);
+        lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
+    }
+    assert_eq!((shown(&server).get(&3), shown(&reader).get(&3)), (Some(&7), Some(&7)));
+    assert_eq!((shown(&server).get(&1), shown(&late).get(&1)), (Some(&8), Some(&8)));
 }
 
 #[test]

@@ -5,9 +5,11 @@ mod participants;
 mod room;
 mod showing;
 
+#[cfg(feature = "websocket")]
+pub(crate) use news::who_and_when;
 pub(crate) use news::{decode, encode};
 pub use participants::Participants;
-pub(crate) use participants::{Json, News};
+pub(crate) use participants::{Json, News, Speaker};
 pub use room::Room;
 pub(crate) use showing::Showing;
 

@@ -2,12 +2,13 @@
 
 use super::participants::News;
 use crate::frame::{FrameError, Reader, put_varint};
-use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
+use crate::limits::{CLOCK_MAX, PARTICIPANT_ID_MAX, PARTICIPANTS_MAX, STATE_BYTES_MAX};
 
 /// The news, one after the other. `own` is written as 0: the receiver knows who says so.
 pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for News { id, clock, state } in news {
+    // One that does not fit was this replica's own, before its id changed.
+    for News { id, clock, state } in news.iter().filter(|news| Some(news.id) == own || news.fits()) {
         put_varint(&mut bytes, if Some(*id) == own { 0 } else { *id });
         put_varint(&mut bytes, *clock);
         let state = state.as_deref().unwrap_or_default();
@@ -25,8 +26,7 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
         if news.len() == PARTICIPANTS_MAX {
             return Err(FrameError::Malformed { at: reader.at(), expected: "no more participants than a connection may have" });
         }
-        let id = reader.varint("a participant")?;
-        let clock = reader.varint("a participant's clock")?;
+        let (id, clock) = who_and_when(&mut reader)?;
         let at = reader.at();
         let state = reader.string("a participant's state", STATE_BYTES_MAX)?;
         let json = || serde_json::from_str::<serde::de::IgnoredAny>(&state).is_ok();
@@ -34,9 +34,30 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
             return Err(FrameError::Malformed { at, expected: "JSON" });
         }
         let id = if id == 0 { direct } else { id };
-        news.push(News { id, clock, state: (!state.is_empty()).then(|| state.into()) });
+        let news_of = News { id, clock, state: (!state.is_empty()).then(|| state.into()) };
+        // A replica of another kind may have an id that is too large to be shown. It says nothing wrong.
+        if news_of.fits() {
+            news.push(news_of);
+        }
     }
     Ok(news)
+}
+
+/// Reads a participant and its clock, as everybody can read them: others would throw at larger numbers, or read other ones.
+pub(crate) fn who_and_when(reader: &mut Reader<'_>) -> Result<(u64, u64), FrameError> {
+    let mut number = |what, max, expected| {
+        let at = reader.at();
+        reader.varint(what).and_then(|number| if number <= max { Ok(number) } else { Err(FrameError::Malformed { at, expected }) })
+    };
+    let id = number("a participant", PARTICIPANT_ID_MAX, "a participant of at most 53 bits")?;
+    Ok((id, number("a participant's clock", CLOCK_MAX, "a participant's clock of at most 32 bits")?))
+}
+
+impl News {
+    /// Whether everybody can read it.
+    pub(crate) fn fits(&self) -> bool {
+        self.id <= PARTICIPANT_ID_MAX && self.clock <= CLOCK_MAX
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +71,24 @@ mod tests {
         assert_eq!(decode(&encode(&said, Some(8)), 8).as_deref(), Ok(&said[..]));
         let stamped = decode(&encode(&said, Some(7)), 4711).expect("news");
         assert_eq!(stamped[0].id, 4711);
+    }
+
+    #[test]
+    fn ids_and_clocks_at_their_limits_pass_and_others_are_refused_with_their_place() {
+        let said = |id, clock| {
+            let mut bytes = Vec::new();
+            [300, 1, 0, id, clock, 0].into_iter().for_each(|number| put_varint(&mut bytes, number));
+            bytes
+        };
+        assert_eq!(decode(&said(PARTICIPANT_ID_MAX, CLOCK_MAX), 1).map(|news| news.len()), Ok(2));
+        let past_id = decode(&said(PARTICIPANT_ID_MAX + 1, 1), 1);
+        assert_eq!(past_id, Err(FrameError::Malformed { at: 4, expected: "a participant of at most 53 bits" }));
+        let past_clock = decode(&said(7, CLOCK_MAX + 1), 1);
+        assert_eq!(past_clock, Err(FrameError::Malformed { at: 5, expected: "a participant's clock of at most 32 bits" }));
+        let gone = News { id: PARTICIPANT_ID_MAX + 1, clock: 1, state: None };
+        assert!(encode(std::slice::from_ref(&gone), None).is_empty());
+        // Of the sender, whose id is known from elsewhere.
+        assert_eq!(decode(&said(0, 1), PARTICIPANT_ID_MAX + 1).map(|news| news.len()), Ok(1));
     }
 
     #[test]

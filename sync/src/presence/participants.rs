@@ -4,12 +4,13 @@
 //! higher clock takes the place of one with a lower, and no state means that the participant has left. What is added: a participant
 //! belongs to the link that introduced it, and news of it from another link count for nothing, until that link is gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-use crate::limits::{DEPARTED_MAX, PARTICIPANTS_MAX};
+use crate::frame::Key;
+use crate::limits::{CLOCK_AHEAD_MAX, CLOCK_MAX, DEPARTED_MAX, PARTICIPANTS_MAX};
 
 /// Everyone who is present at one document.
 #[derive(Debug)]
@@ -31,10 +32,53 @@ pub(crate) struct News {
     pub(crate) state: Option<Json>,
 }
 
+/// Who tells news.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Speaker {
+    /// A replica, which says to be this participant, and what it is known by.
+    Replica { id: u64, key: Key },
+    /// A Yjs client, which does not say which participant it is.
+    Client,
+}
+
+/// How it is known of a participant that it belongs to a link.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// The link's peer told of it.
+    Told,
+    /// It is the link's peer, which is known by this.
+    Itself(Key),
+    /// The link's peer is a Yjs client, whom nobody else can prove to be.
+    Client,
+}
+
+impl Speaker {
+    fn holds(&self, participant: u64) -> Held {
+        match self {
+            Self::Replica { id, key } if *id == participant => Held::Itself(*key),
+            Self::Replica { .. } => Held::Told,
+            Self::Client => Held::Client,
+        }
+    }
+
+    /// Whether news of a participant that belongs to another link count. Ids are no secret, so one that claims to be somebody who is there
+    /// has to prove it; whoever is on the line itself still knows better than who told of it, whatever that one said.
+    fn takes_over(&self, news: &News, entry: &Entry) -> bool {
+        match (self.holds(news.id), entry.held) {
+            (Held::Itself(_), Held::Told) => true,
+            // The connection before this one has not ended yet, and may still bring something late.
+            (Held::Itself(theirs), Held::Itself(known)) => theirs.proves(&known) && news.clock >= entry.clock,
+            _ => false,
+        }
+    }
+}
+
 /// One session's place among those that share the participants.
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u64,
+    /// How many its peer may introduce.
+    participants_max: usize,
     /// Up to which change the peer was told, and up to which surely. What comes between, up to `lasting`, was told longer ago.
     told: u64,
     sure: u64,
@@ -55,10 +99,14 @@ struct Inner {
     present: BTreeMap<u64, Entry>,
     /// The same by their last changes.
     order: BTreeMap<u64, u64>,
-    /// How many belong to each link.
-    counts: BTreeMap<u64, usize>,
-    /// Those who left last, oldest first.
-    departed: VecDeque<Departed>,
+    /// Who belongs to each link that has any, by when they came by it.
+    members: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// How many belong to each of these, and which it is: the one that has the most is last.
+    sizes: BTreeSet<(usize, u64)>,
+    /// Those who left last, by when; nobody is among them twice, or is there as well.
+    departed: BTreeMap<u64, Departed>,
+    /// When each of them left.
+    left: BTreeMap<u64, u64>,
     /// The number of the last departure that is not remembered any more.
     forgotten: u64,
     /// The number of the last change.
@@ -69,6 +117,9 @@ struct Inner {
     calls: u64,
     /// This replica's own id, once it has taken part.
     own: Option<u64>,
+    /// Its clock, which never goes back, and whether others have made it go forth by more than one since it said something by itself.
+    own_clock: u64,
+    leapt: bool,
 }
 
 #[derive(Debug)]
@@ -78,14 +129,39 @@ struct Entry {
     serial: u64,
     /// Which link it belongs to; `None`: this replica.
     link: Option<u64>,
+    /// The change by which it came to belong there.
+    came: u64,
+    held: Held,
 }
 
 #[derive(Debug)]
 struct Departed {
     id: u64,
     clock: u64,
-    serial: u64,
     link: Option<u64>,
+    /// So long that nothing it said before is still on its way.
+    long_ago: bool,
+}
+
+/// One change that a link's peer may have to be told of.
+#[derive(Clone, Copy, Debug)]
+struct Change<'a> {
+    serial: u64,
+    /// Whose it is.
+    link: Option<u64>,
+    id: u64,
+    clock: u64,
+    state: Option<&'a Json>,
+}
+
+impl Change<'_> {
+    fn news(&self) -> News {
+        News { id: self.id, clock: self.clock, state: self.state.cloned() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.state.map_or(0, |state| state.len()) + NEWS_BYTES
+    }
 }
 
 impl Default for Participants {
@@ -99,10 +175,13 @@ impl Participants {
     pub(crate) fn set(&self, id: u64, state: Json) {
         let mut inner = self.lock();
         if let Some(before) = inner.own.replace(id).filter(|before| *before != id) {
-            let clock = inner.clock_after(before);
+            let clock = inner.tick(0);
             inner.remove(before, clock);
         }
-        let clock = inner.clock_after(id);
+        // Where somebody told of it before it took part, it goes on from there.
+        let known = inner.known(id);
+        inner.leapt = false;
+        let clock = inner.tick(known);
         inner.put(id, clock, state, None);
         self.tell(inner);
     }
@@ -111,7 +190,7 @@ impl Participants {
     pub(crate) fn leave(&self) {
         let mut inner = self.lock();
         if let Some(own) = inner.own {
-            let clock = inner.clock_after(own);
+            let clock = inner.tick(0);
             inner.remove(own, clock);
             self.tell(inner);
         }
@@ -122,65 +201,70 @@ impl Participants {
         let mut inner = self.lock();
         let state = inner.own.and_then(|own| Some((own, inner.present.get(&own)?.state.clone())));
         if let Some((own, state)) = state {
-            let clock = inner.clock_after(own);
+            inner.leapt = false;
+            let clock = inner.tick(0);
             inner.put(own, clock, state, None);
             self.tell(inner);
         }
     }
 
-    /// A session begins.
-    pub(crate) fn link(&self) -> Link {
+    /// A session begins, whose peer may introduce so many.
+    pub(crate) fn link(&self, participants_max: usize) -> Link {
         let mut inner = self.lock();
         inner.links += 1;
-        Link { number: inner.links, told: 0, sure: 0, lasting: 0, called: inner.calls }
+        Link { number: inner.links, participants_max, told: 0, sure: 0, lasting: 0, called: inner.calls }
     }
 
     /// A session is over: who came by it is gone, unless another link knows better; its own are asked.
     pub(crate) fn unlink(&self, link: &Link) {
         let mut inner = self.lock();
-        let gone: Vec<_> =
-            inner.present.iter().filter(|(_, entry)| entry.link == Some(link.number)).map(|(id, entry)| (*id, entry.clock)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        gone.into_iter().for_each(|(id, clock)| inner.remove(id, clock));
+        let Some(gone) = inner.members.get(&link.number) else { return };
+        let gone: Vec<_> = gone.values().copied().collect();
+        gone.into_iter().for_each(|id| inner.remove(id, 0));
         inner.calls += 1;
         self.tell(inner);
     }
 
-    /// Takes news from a link whose peer is the participant `direct`, if it is one. Gives whether they were taken, and so are a sign of life.
-    pub(crate) fn receive(&self, link: &Link, direct: Option<u64>, news: News) -> bool {
+    /// Takes news from a link's peer. Gives whether they were taken, and so are a sign of life.
+    pub(crate) fn receive(&self, link: &Link, speaker: Speaker, news: News) -> bool {
         let mut inner = self.lock();
-        if news.clock > CLOCK_MAX {
+        if !news.fits() {
             return false;
         }
         if inner.own == Some(news.id) {
             // Someone thinks that we have left, or have not heard the latest, or someone else spoke for us.
             let state = inner.present.get(&news.id).map(|entry| entry.state.clone());
-            if let Some(state) = state {
-                let clock = inner.clock_after(news.id).max(news.clock + 1);
+            if let Some(state) = state.filter(|_| inner.believes(news.clock)) {
+                let clock = inner.tick(news.clock);
                 inner.put(news.id, clock, state, None);
                 self.tell(inner);
             }
             return false;
         }
-        if !inner.accepts(link.number, direct, &news) {
+        if !inner.accepts(link, speaker, &news) || !inner.make_room(news.id, link.number) {
             return false;
         }
         match news.state {
-            Some(state) => inner.put(news.id, news.clock, state, Some(link.number)),
+            Some(state) => inner.put(news.id, news.clock, state, Some((link.number, speaker.holds(news.id)))),
             None => inner.remove(news.id, news.clock),
         }
         self.tell(inner);
         true
     }
 
-    /// Nothing was heard of a participant for too long by the link that it belongs to.
+    /// Nothing was heard of a participant for too long by the link that it belongs to, or did: it has left, and may come back with a lower
+    /// clock. So nobody is kept away for longer by a high one that somebody made up.
     pub(crate) fn expire(&self, link: &Link, id: u64) {
         let mut inner = self.lock();
         let expired = inner.present.get(&id).filter(|entry| entry.link == Some(link.number)).map(|entry| entry.clock);
         if let Some(clock) = expired {
             inner.remove(id, clock);
+        }
+        let left = inner.left.get(&id).copied();
+        if let Some(departed) = left.and_then(|left| inner.departed.get_mut(&left)).filter(|departed| departed.link == Some(link.number)) {
+            departed.long_ago = true;
+        }
+        if expired.is_some() {
             self.tell(inner);
         }
     }
@@ -189,7 +273,7 @@ impl Participants {
     /// in a way that is `lossy`.
     pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize, lossy: bool) -> Vec<News> {
         let inner = self.lock();
-        let (news, told) = inner.piece(link.number, link.told, inner.serial, bytes_max);
+        let (news, told) = piece(inner.changes(link.told, inner.serial), link.number, inner.serial, bytes_max);
         link.told = told;
         if !lossy {
             (link.sure, link.lasting) = (told, told);
@@ -201,7 +285,7 @@ impl Participants {
     /// is never among it.
     pub(crate) fn take_lasting(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
         let inner = self.lock();
-        let (news, sure) = inner.piece(link.number, link.sure, link.lasting, bytes_max);
+        let (news, sure) = piece(inner.changes(link.sure, link.lasting), link.number, link.lasting, bytes_max);
         if sure == link.lasting {
             link.lasting = link.told;
         }
@@ -219,17 +303,21 @@ impl Participants {
         (link.told, link.sure, link.lasting) = (0, 0, 0);
     }
 
-    /// Whether this link should ask who is there, as another one was lost.
-    pub(crate) fn take_call(&self, link: &mut Link) -> bool {
-        let calls = self.lock().calls;
-        std::mem::replace(&mut link.called, calls) != calls
+    /// Whether this link should ask who is there, as another one was lost since it did so.
+    pub(crate) fn is_called(&self, link: &Link) -> bool {
+        self.lock().calls != link.called
+    }
+
+    /// The link asks, for all that were lost so far.
+    pub(crate) fn take_call(&self, link: &mut Link) {
+        link.called = self.lock().calls;
     }
 
     /// Everything that changed after a change, the number of the last one, and whether that is really everything: only so many are
     /// remembered who have left.
     pub(crate) fn since(&self, serial: u64) -> (Vec<News>, u64, bool) {
         let inner = self.lock();
-        let news = inner.between(serial, inner.serial).into_iter().map(|(_, _, news)| news).collect();
+        let news = inner.changes(serial, inner.serial).map(|change| change.news()).collect();
         (news, inner.serial, serial >= inner.forgotten)
     }
 
@@ -260,57 +348,111 @@ impl Participants {
     }
 }
 
-/// No honest clock gets there: a tick every 30 ms for a thousand years.
-const CLOCK_MAX: u64 = 1 << 40;
 /// What news take beside the state, at most.
 const NEWS_BYTES: usize = 10 + 10 + 3;
 
 impl Inner {
-    /// A clock that counts for more than all that is known of a participant.
-    fn clock_after(&self, id: u64) -> u64 {
-        let present = self.present.get(&id).map(|entry| entry.clock);
-        let departed = self.departed.iter().filter(|departed| departed.id == id).map(|departed| departed.clock).max();
-        present.max(departed).map_or(1, |clock| clock.saturating_add(1))
+    /// Whether a clock that was heard of this replica itself is one that it may have said. What is far ahead, or ahead all the time, is made
+    /// up, and would use up all clocks that there are.
+    fn believes(&self, heard: u64) -> bool {
+        heard <= self.own_clock || heard <= self.own_clock + CLOCK_AHEAD_MAX && !self.leapt
     }
 
-    fn accepts(&self, link: u64, direct: Option<u64>, news: &News) -> bool {
+    /// The next clock of this replica's own: higher than what was heard of it, if that is to be believed.
+    fn tick(&mut self, heard: u64) -> u64 {
+        let ahead = heard > self.own_clock && self.believes(heard);
+        self.leapt |= ahead;
+        self.own_clock = (if ahead { heard } else { self.own_clock } + 1).min(CLOCK_MAX);
+        self.own_clock
+    }
+
+    /// The highest clock that is known of a participant.
+    fn known(&self, id: u64) -> u64 {
+        let present = self.present.get(&id).map(|entry| entry.clock);
+        present.max(self.departed(id).map(|departed| departed.clock)).unwrap_or(0)
+    }
+
+    fn departed(&self, id: u64) -> Option<&Departed> {
+        self.departed.get(self.left.get(&id)?)
+    }
+
+    fn accepts(&self, link: &Link, speaker: Speaker, news: &News) -> bool {
+        let Link { number: link, participants_max, .. } = *link;
         if let Some(entry) = self.present.get(&news.id) {
-            let direct = direct == Some(news.id);
-            let owner = entry.link == Some(link) || direct;
-            // Whoever is on the line itself knows better than who told of it, whatever that one said.
-            let newer = news.clock > entry.clock || entry.link != Some(link) && direct;
-            return owner && (newer || news.state.is_none() && news.clock == entry.clock);
+            if entry.link != Some(link) {
+                return speaker.takes_over(news, entry);
+            }
+            return news.clock > entry.clock || news.state.is_none() && news.clock == entry.clock;
         }
         if news.state.is_none() {
             return false;
         }
-        let own = self.counts.get(&link).copied().unwrap_or(0);
-        let departed = self.departed.iter().rev().find(|departed| departed.id == news.id);
         // What comes late by the same link is no return.
-        let returns = departed.is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link));
-        own < PARTICIPANTS_MAX && returns
+        let returns =
+            self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link) || departed.long_ago);
+        self.size(link) < participants_max && returns
     }
 
-    fn put(&mut self, id: u64, clock: u64, state: Json, link: Option<u64>) {
+    /// How many belong to a link.
+    fn size(&self, link: u64) -> usize {
+        self.members.get(&link).map_or(0, BTreeMap::len)
+    }
+
+    /// Makes sure that there is room for a participant of a link, and says whether there is: where there are as many as there may be, this
+    /// replica's own aside, the last that came by the link with the most goes, if that link has no fewer afterwards. So nobody fills the room
+    /// for those who come later, and no two take turns.
+    fn make_room(&mut self, id: u64, link: u64) -> bool {
+        let own = self.own.is_some_and(|own| self.present.contains_key(&own));
+        if self.present.len() - usize::from(own) < PARTICIPANTS_MAX || self.present.contains_key(&id) {
+            return true;
+        }
+        let Some(&(most, largest)) = self.sizes.last() else { return false };
+        if self.size(link) + 1 >= most {
+            return false;
+        }
+        let newest = self.members.get(&largest).and_then(|members| members.last_key_value()).map(|(_, id)| *id);
+        newest.into_iter().for_each(|id| self.remove(id, 0));
+        newest.is_some()
+    }
+
+    fn put(&mut self, id: u64, clock: u64, state: Json, from: Option<(u64, Held)>) {
         self.serial += 1;
-        self.departed.retain(|departed| departed.id != id);
+        if let Some(left) = self.left.remove(&id) {
+            self.departed.remove(&left);
+        }
         self.order.insert(self.serial, id);
+        // Of its own a replica is told by nobody.
+        let (link, held) = from.map_or((None, Held::Told), |(link, held)| (Some(link), held));
+        let before = self.present.remove(&id);
+        before.iter().for_each(|before| self.forget(before));
+        let came = before.filter(|before| before.link == link).map_or(self.serial, |before| before.came);
         if let Some(link) = link {
-            *self.counts.entry(link).or_default() += 1;
+            self.count(link, |members| {
+                members.insert(came, id);
+            });
         }
-        if let Some(before) = self.present.insert(id, Entry { clock, state, serial: self.serial, link }) {
-            self.forget(&before);
-        }
+        self.present.insert(id, Entry { clock, state, serial: self.serial, link, came, held });
     }
 
     /// An entry is there no more.
     fn forget(&mut self, entry: &Entry) {
         self.order.remove(&entry.serial);
-        if let Some((link, count)) = entry.link.and_then(|link| Some((link, self.counts.get_mut(&link)?))) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&link);
-            }
+        if let Some(link) = entry.link {
+            self.count(link, |members| {
+                members.remove(&entry.came);
+            });
+        }
+    }
+
+    /// Changes who belongs to a link.
+    fn count(&mut self, link: u64, change: impl FnOnce(&mut BTreeMap<u64, u64>)) {
+        let members = self.members.entry(link).or_default();
+        self.sizes.remove(&(members.len(), link));
+        change(members);
+        if members.is_empty() {
+            self.members.remove(&link);
+        } else {
+            self.sizes.insert((members.len(), link));
         }
     }
 
@@ -318,45 +460,187 @@ impl Inner {
         let Some(entry) = self.present.remove(&id) else { return };
         self.forget(&entry);
         self.serial += 1;
-        if self.departed.len() == DEPARTED_MAX {
-            self.forgotten = self.departed.pop_front().map_or(0, |departed| departed.serial);
+        if self.departed.len() == DEPARTED_MAX
+            && let Some((serial, oldest)) = self.departed.pop_first()
+        {
+            self.forgotten = serial;
+            self.left.remove(&oldest.id);
         }
-        self.departed.push_back(Departed { id, clock: clock.max(entry.clock), serial: self.serial, link: entry.link });
+        self.left.insert(id, self.serial);
+        self.departed.insert(self.serial, Departed { id, clock: clock.max(entry.clock), link: entry.link, long_ago: false });
     }
 
-    /// The oldest of what changed between two changes and is worth telling a link, at most so many bytes of states (or one), and up to
-    /// which change that is.
-    fn piece(&self, link: u64, after: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
-        let mut news = self.between(after, until);
-        // The peer knows what it said itself.
-        news.retain(|(_, from, _)| *from != Some(link));
-        let (mut taken, mut last, mut bytes) = (Vec::new(), after, 0);
-        for (serial, _, news) in news {
-            bytes += news.state.as_ref().map_or(0, |state| state.len()) + NEWS_BYTES;
-            if bytes > bytes_max && !taken.is_empty() {
-                return (taken, last);
-            }
-            last = serial;
-            taken.push(news);
-        }
-        (taken, until)
-    }
-
-    /// What changed after one change and up to another: its number, whose it was, and what. O(k log n) for k changes.
-    fn between(&self, after: u64, until: u64) -> Vec<(u64, Option<u64>, News)> {
-        if after >= until {
-            return Vec::new();
-        }
-        let range = (Bound::Excluded(after), Bound::Included(until));
+    /// What changed after one change and up to another, oldest first, looked for only as far as it is asked for: O(log n) each.
+    fn changes(&self, after: u64, until: u64) -> impl Iterator<Item = Change<'_>> {
+        let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
         let changed = self.order.range(range).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
-        let present =
-            changed.map(|(id, entry)| (entry.serial, entry.link, News { id: *id, clock: entry.clock, state: Some(entry.state.clone()) }));
-        let index = |serial: u64| self.departed.partition_point(|departed| departed.serial <= serial);
-        let departed = self.departed.range(index(after)..index(until));
-        let departed =
-            departed.map(|departed| (departed.serial, departed.link, News { id: departed.id, clock: departed.clock, state: None }));
-        let mut all: Vec<_> = present.chain(departed).collect();
-        all.sort_unstable_by_key(|(serial, _, _)| *serial);
-        all
+        let mut present = changed
+            .map(|(id, entry)| Change { serial: entry.serial, link: entry.link, id: *id, clock: entry.clock, state: Some(&entry.state) })
+            .peekable();
+        let mut departed = self
+            .departed
+            .range(range)
+            .map(|(serial, gone)| Change { serial: *serial, link: gone.link, id: gone.id, clock: gone.clock, state: None })
+            .peekable();
+        std::iter::from_fn(move || match (present.peek(), departed.peek()) {
+            (Some(there), Some(gone)) if gone.serial < there.serial => departed.next(),
+            (None, _) => departed.next(),
+            (Some(_), _) => present.next(),
+        })
+    }
+}
+
+/// The oldest of some changes up to `until` that are worth telling a link, at most so many bytes of states (or one), and up to which change
+/// that is. Looks at one more than it takes, and at those that it passes over.
+fn piece<'a>(changes: impl Iterator<Item = Change<'a>>, link: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    // The peer knows what it said itself.
+    for change in changes.filter(|change| change.link != Some(link)) {
+        bytes += change.bytes();
+        if bytes > bytes_max && !taken.is_empty() {
+            // What was passed over before this one is behind as well.
+            return (taken, change.serial - 1);
+        }
+        taken.push(change.news());
+    }
+    (taken, until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELAY: Speaker = Speaker::Replica { id: 9, key: Key([0; 16]) };
+
+    fn shows(id: u64, clock: u64, state: &str) -> News {
+        News { id, clock, state: Some(state.into()) }
+    }
+
+    #[test]
+    fn a_piece_looks_at_no_more_than_it_takes() {
+        let state: Json = "0".repeat(100).into();
+        let looked = std::cell::Cell::new(0);
+        let changes = (1..100_000).map(|serial| {
+            looked.set(looked.get() + 1);
+            Change { serial, link: Some(2), id: serial, clock: 1, state: Some(&state) }
+        });
+        let (news, told) = piece(changes, 1, 100_000, 10 * (100 + NEWS_BYTES));
+        assert_eq!((news.len(), told, looked.get()), (10, 10, 11));
+    }
+
+    #[test]
+    fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
+        let participants = Participants::default();
+        let (from, mut to) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        for id in 1..=50 {
+            assert!(participants.receive(&from, RELAY, shows(id, 1, "0")));
+        }
+        // Some leave, some change.
+        for id in 1..=50 {
+            let news = if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
+            assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, RELAY, news));
+        }
+        let (mut told, mut last) = (Vec::new(), 0);
+        while participants.has_news(&to) {
+            told.extend(participants.take_news(&mut to, 3 * (NEWS_BYTES + 1), false));
+            assert!(to.told > last, "it goes on");
+            last = to.told;
+        }
+        let (all, ..) = participants.since(0);
+        assert_eq!((told.len(), &told), (50, &all));
+        let twos: Vec<u64> = told[25..].iter().map(|news| news.id).collect();
+        assert_eq!(twos, (1..=25).map(|half| 2 * half).collect::<Vec<_>>());
+        assert_eq!(told.iter().filter(|news| news.state.is_none()).count(), 8);
+    }
+
+    #[test]
+    fn a_full_room_has_room_for_those_who_come_later_at_the_cost_of_who_brought_most() {
+        let participants = Participants::default();
+        let (few, many) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let ids = |range: std::ops::Range<u64>, link: &Link| {
+            range.filter(|id| participants.receive(link, RELAY, shows(*id, 1, "0"))).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(1..3, &few).len(), 2);
+        assert_eq!(ids(10_000..20_000, &many).len(), PARTICIPANTS_MAX - 2, "of all together");
+        let late = participants.link(PARTICIPANTS_MAX);
+        assert_eq!(ids(100..101, &late), [100]);
+        let last = 10_000 + PARTICIPANTS_MAX as u64 - 3;
+        let there = participants.present();
+        assert_eq!(there.len(), PARTICIPANTS_MAX);
+        assert!(there.contains_key(&1) && !there.contains_key(&last) && there.contains_key(&(last - 1)), "the newest of the most");
+        assert!(ids(20_000..30_000, &many).is_empty(), "the most takes no place");
+        // This replica's own has a place as well, and keeps it.
+        participants.set(7, "1".into());
+        assert_eq!(participants.present().len(), PARTICIPANTS_MAX + 1);
+        // Up to where both have the same, and no further to and fro.
+        assert_eq!(ids(200_000..300_000, &late).len(), PARTICIPANTS_MAX / 2 - 2);
+        assert!(ids(400_000..400_010, &many).is_empty() && ids(500_000..500_010, &late).is_empty());
+        let there = participants.present();
+        assert!([1, 2, 7, 100].iter().all(|id| there.contains_key(id)) && there.len() == PARTICIPANTS_MAX + 1);
+        // With the links their participants go, and with them all that was kept of who has how many.
+        [few, many, late].iter().for_each(|link| participants.unlink(link));
+        let inner = participants.lock();
+        assert_eq!((inner.present.len(), inner.members.len(), inner.sizes.len(), inner.order.len()), (1, 0, 0, 1));
+    }
+
+    #[test]
+    fn nobody_becomes_somebody_who_is_there_without_the_key() {
+        let key = |byte| Key([byte; 16]);
+        let itself = |key| Speaker::Replica { id: 1, key };
+        // Who is there, who claims to be the same with a higher clock, and whether it may.
+        let cases = [
+            (itself(key(1)), itself(key(2)), false),
+            (itself(key(1)), itself(key(0)), false),
+            (itself(key(1)), itself(key(1)), true),
+            (itself(key(1)), RELAY, false),
+            (itself(key(1)), Speaker::Client, false),
+            (itself(key(0)), itself(key(0)), false),
+            (RELAY, itself(key(0)), true),
+            (RELAY, RELAY, false),
+            (Speaker::Client, itself(key(1)), false),
+            (Speaker::Client, Speaker::Client, false),
+        ];
+        for (there, claims, may) in cases {
+            let participants = Participants::default();
+            let (first, second) = (participants.link(9), participants.link(9));
+            assert!(participants.receive(&first, there, shows(1, 5, "\"first\"")));
+            assert_eq!(participants.receive(&second, claims, shows(1, 9, "\"second\"")), may, "{there:?} {claims:?}");
+            assert!(may || !participants.receive(&second, claims, News { id: 1, clock: 9, state: None }));
+            let state = participants.present().get(&1).map(|state| state.to_string());
+            assert_eq!(state.as_deref(), Some(if may { "\"second\"" } else { "\"first\"" }));
+            // Once nobody holds it, whoever comes.
+            participants.unlink(if may { &second } else { &first });
+            assert!(participants.receive(&second, claims, shows(1, 10, "0")) || may);
+        }
+    }
+
+    #[test]
+    fn news_of_oneself_raise_the_clock_by_a_small_step_only() {
+        let participants = Participants::default();
+        let link = participants.link(9);
+        let own = || participants.lock().own_clock;
+        // Before it takes part somebody tells of it, and afterwards.
+        assert!(participants.receive(&link, RELAY, shows(7, CLOCK_MAX, "0")));
+        participants.set(7, "1".into());
+        assert_eq!(own(), 1);
+        for ahead in [CLOCK_AHEAD_MAX + 1, 1 << 20, CLOCK_MAX - 1] {
+            assert!(!participants.receive(&link, RELAY, News { id: 7, clock: own() + ahead, state: None }));
+            assert_eq!(own(), 1, "{ahead}");
+        }
+        assert!(!participants.receive(&link, RELAY, News { id: 7, clock: 1 + CLOCK_AHEAD_MAX, state: None }));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "what it may have said is answered");
+        assert!(!participants.receive(&link, RELAY, shows(7, own() + 1, "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "not again and again");
+        assert!(!participants.receive(&link, RELAY, shows(7, own(), "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 3, "it has not heard the latest");
+        participants.renew();
+        assert!(!participants.receive(&link, RELAY, shows(7, own() + 1, "0")));
+        assert_eq!(own(), CLOCK_AHEAD_MAX + 6);
+        assert_eq!(participants.present().get(&7).map(|state| &**state), Some("1"));
+        participants.lock().own_clock = CLOCK_MAX - 1;
+        (0..3).for_each(|_| participants.set(7, "2".into()));
+        assert!(!participants.receive(&link, RELAY, News { id: 7, clock: CLOCK_MAX, state: None }));
+        assert_eq!(own(), CLOCK_MAX);
+        assert!(!participants.receive(&link, RELAY, shows(8, CLOCK_MAX + 1, "0")), "nobody's goes further");
     }
 }

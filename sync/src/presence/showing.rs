@@ -1,7 +1,9 @@
 //! One connection's part in presence: what its peer was told and when, and whom it spoke of.
 
-use super::participants::{Link, News, Participants};
-use crate::limits::{ABSENT_AFTER, HEARTBEAT, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS};
+use super::participants::{Link, News, Participants, Speaker};
+use crate::limits::{
+    ABSENT_AFTER, DEPARTED_MAX, HEARTBEAT, PARTICIPANTS_MAX, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +15,24 @@ use std::time::Duration;
 pub(crate) struct Showing {
     participants: Arc<Participants>,
     link: Link,
-    /// When the peer last gave a sign of life of each.
+    /// When the peer last gave a sign of life of each, or said that it has left.
     heard: BTreeMap<u64, Duration>,
+    /// When the peer may again say something of this replica itself that is answered.
+    answers_at: Duration,
     /// The peer was told lately: it is told nothing before `next_at`, however much changes.
     rests: bool,
     next_at: Duration,
+    /// When the peer may be asked again who is there.
+    asks_at: Duration,
     /// How long it rests after it was told.
     interval: Duration,
     renewed_at: Duration,
     /// When to look again for what was told in datagrams only, and has lasted.
     lasting_at: Duration,
 }
+
+/// Those who are there, and those who have left and are remembered.
+const HEARD_MAX: usize = PARTICIPANTS_MAX + DEPARTED_MAX;
 
 impl Drop for Showing {
     fn drop(&mut self) {
@@ -32,26 +41,37 @@ impl Drop for Showing {
 }
 
 impl Showing {
-    pub(crate) fn new(participants: Arc<Participants>, now: Duration) -> Self {
-        let link = participants.link();
+    /// With a peer that may introduce so many participants.
+    pub(crate) fn new(participants: Arc<Participants>, participants_max: usize, now: Duration) -> Self {
+        let link = participants.link(participants_max);
         Self {
             participants,
             link,
             heard: BTreeMap::new(),
+            answers_at: now,
             rests: false,
             next_at: now,
+            asks_at: now,
             interval: PRESENCE_INTERVAL,
             renewed_at: now,
             lasting_at: now,
         }
     }
 
-    /// Takes what the peer tells, which is itself the participant `direct`.
-    pub(crate) fn take(&mut self, news: Vec<News>, direct: Option<u64>, now: Duration) {
+    /// Takes what the peer tells.
+    pub(crate) fn take(&mut self, news: Vec<News>, speaker: Speaker, now: Duration) {
+        let own = self.own();
         for news in news {
             let (id, leaves) = (news.id, news.state.is_none());
-            match self.participants.receive(&self.link, direct, news) {
-                true if leaves => drop(self.heard.remove(&id)),
+            if Some(id) == own {
+                // Each answer costs a clock and goes to everybody; the next sign of life is one as well.
+                if now < self.answers_at {
+                    continue;
+                }
+                self.answers_at = now + PRESENCE_INTERVAL;
+            }
+            match self.participants.receive(&self.link, speaker, news) {
+                true if leaves && self.heard.len() >= HEARD_MAX => drop(self.heard.remove(&id)),
                 true => drop(self.heard.insert(id, now)),
                 false => {}
             }
@@ -63,9 +83,15 @@ impl Showing {
         self.participants.tell_all(&mut self.link);
     }
 
-    /// Whether the peer should be asked who is there, as another connection was lost.
-    pub(crate) fn take_call(&mut self) -> bool {
-        self.participants.take_call(&mut self.link)
+    /// Whether the peer should be asked who is there, as another connection was lost, and it is time. Once is enough for all that were lost
+    /// meanwhile: what is answered is everything, and connections may come and go all the time.
+    pub(crate) fn take_call(&mut self, now: Duration) -> bool {
+        let asks = now >= self.asks_at && self.participants.is_called(&self.link);
+        if asks {
+            self.asks_at = now + PRESENCE_INTERVAL_MAX;
+            self.participants.take_call(&mut self.link);
+        }
+        asks
     }
 
     /// What the peer has not been told, if it is time; surely, or `lossy`.
@@ -105,12 +131,18 @@ impl Showing {
         !self.rests
     }
 
+    /// Whether the peer was told everything.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn has_told(&self) -> bool {
+        !self.has_news()
+    }
+
     /// This replica's own participant.
     pub(crate) fn own(&self) -> Option<u64> {
         self.participants.own()
     }
 
-    /// Says that this replica is still there, and forgets those of whom the peer has said nothing for long.
+    /// Says that this replica is still there, and takes those for gone of whom the peer has said nothing for long.
     pub(crate) fn mind(&mut self, now: Duration) {
         if now >= self.renewed_at + HEARTBEAT {
             self.renewed_at = now;
@@ -131,7 +163,8 @@ impl Showing {
         let when = |wanted: bool, at: Duration| if can_tell && wanted { at } else { Duration::MAX };
         let news = when(self.rests || self.has_news(), self.next_at);
         let lasting = when(lossy && !self.link.is_sure(), self.lasting_at);
-        news.min(lasting).min(self.renewed_at + HEARTBEAT)
+        let call = when(self.participants.is_called(&self.link), self.asks_at);
+        news.min(lasting).min(call).min(self.renewed_at + HEARTBEAT)
     }
 
     fn has_news(&self) -> bool {

@@ -33,7 +33,7 @@ impl Session {
         self.their_flags = theirs.flags & !flag::AGAIN;
         if let Phase::Greeting { ours } = self.phase {
             self.phase = Phase::Comparing { ours };
-            self.peer = theirs.replica;
+            (self.peer, self.peer_key) = (theirs.replica, theirs.key);
             self.events.push_back(Event::Connected { replica: theirs.replica });
             self.offer_datagrams();
             self.on_have(theirs.version, replica);

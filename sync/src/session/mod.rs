@@ -28,7 +28,7 @@ pub use event::{CloseCode, CloseReason, Event};
 
 use crate::body::Shared;
 use crate::config::Config;
-use crate::frame::{Between, Claim, Frame, Hash, Hello, flag};
+use crate::frame::{Between, Claim, Frame, Hash, Hello, Key, flag};
 use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX};
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
@@ -126,6 +126,8 @@ pub struct Session {
     repair: Repairing,
     /// The peer's replica id, once it has said so.
     peer: u64,
+    /// What it is known by.
+    peer_key: Key,
     showing: Option<Showing>,
     datagrams: Option<datagrams::Datagrams>,
     events: VecDeque<Event>,
@@ -153,6 +155,7 @@ impl Session {
             document: document.to_owned(),
             replica: replica.replica(),
             version,
+            key: Key::default(),
         };
         let answers = Allowance::new(config.keep_alive, now);
         let mut outgoing = Outgoing::default();
@@ -187,6 +190,7 @@ impl Session {
             acknowledged: None,
             repair: Repairing::default(),
             peer: 0,
+            peer_key: Key::default(),
             showing: None,
             datagrams: None,
             events: VecDeque::new(),

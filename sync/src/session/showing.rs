@@ -2,8 +2,8 @@
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
-use crate::frame::Frame;
-use crate::presence::{News, Participants, Showing, decode, encode};
+use crate::frame::{Frame, Key};
+use crate::presence::{News, Participants, Showing, Speaker, decode, encode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,17 @@ impl Session {
     /// document on one replica share them.
     #[must_use]
     pub fn with_participants(mut self, participants: Arc<Participants>) -> Self {
-        self.showing = Some(Showing::new(participants, self.now));
+        self.showing = Some(Showing::new(participants, self.config.participants_of(self.role), self.now));
+        self
+    }
+
+    /// Gives the peer a secret by which it knows this side again when a later session gives it the same: who is present here then stays so
+    /// though the connection before has not ended for the peer, and nobody else passes for it. Take 16 random bytes, and other ones for every
+    /// other peer. All zero, as without it: none.
+    #[must_use]
+    pub fn with_key(mut self, key: [u8; 16]) -> Self {
+        self.hello.key = Key(key);
+        self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         self
     }
 
@@ -23,7 +33,7 @@ impl Session {
 
     pub(super) fn take_presence(&mut self, news: Vec<News>) {
         if let Some(showing) = self.showing.as_mut() {
-            showing.take(news, Some(self.peer), self.now);
+            showing.take(news, Speaker::Replica { id: self.peer, key: self.peer_key }, self.now);
         }
     }
 
@@ -37,7 +47,7 @@ impl Session {
     pub(crate) fn show(&mut self, now: Duration) {
         let (silent, lossy) = (!self.can_show(), self.has_datagrams());
         let Some(showing) = self.showing.as_mut().filter(|_| !silent) else { return };
-        if showing.take_call() {
+        if showing.take_call(now) {
             self.outgoing.push_latest(Latest::Who, &Frame::Who);
         }
         let (own, news) = (showing.own(), showing.take_news(now, lossy));

@@ -2,7 +2,7 @@
 
 use crate::frame::{FrameError, Reader, put_varint};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
-use crate::presence::News;
+use crate::presence::{News, who_and_when};
 
 const SYNC: u64 = 0;
 const AWARENESS: u64 = 1;
@@ -55,8 +55,10 @@ impl<'a> Message<'a> {
             Self::Update(update) => put(&[SYNC, UPDATE], update),
             Self::Awareness(news) => {
                 let mut content = Vec::new();
-                put_varint(&mut content, news.len() as u64);
-                for News { id, clock, state } in news {
+                // A client in JavaScript would throw at the others.
+                let news = || news.iter().filter(|news| news.fits());
+                put_varint(&mut content, news().count() as u64);
+                for News { id, clock, state } in news() {
                     put_varint(&mut content, *id);
                     put_varint(&mut content, *clock);
                     let state = state.as_deref().unwrap_or(GONE);
@@ -91,8 +93,7 @@ fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
         return Err(FrameError::Malformed { at, expected: "no more clients than a connection may have" });
     }
     for _ in 0..count {
-        let id = reader.varint("a client")?;
-        let clock = reader.varint("a client's clock")?;
+        let (id, clock) = who_and_when(&mut reader)?;
         let at = reader.at();
         let state = std::str::from_utf8(buffer(&mut reader)?).map_err(|_| FrameError::Malformed { at, expected: "UTF-8" })?;
         if serde_json::from_str::<serde::de::IgnoredAny>(state).is_err() {
@@ -136,6 +137,23 @@ mod tests {
         assert_eq!(Theirs::Awareness(update).encode_v1().len(), bytes.len());
         assert_eq!(Message::decode(&bytes).map(|message| message.encode()), Ok(bytes.clone()));
         assert!((1..bytes.len()).all(|end| Message::decode(&bytes[..end]).is_err()));
+    }
+
+    #[test]
+    fn what_other_implementations_cannot_read_is_neither_taken_nor_sent() {
+        let (id_max, clock_max) = ((1 << 53) - 1, u64::from(u32::MAX));
+        let of = |id, clock| News { id, clock, state: Some("1".into()) };
+        let ours = Message::Awareness(vec![of(id_max + 1, 1), of(id_max, clock_max), of(2, clock_max + 1)]).encode();
+        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&ours) else { panic!("no awareness") };
+        let clocks: Vec<_> = update.clients.iter().map(|(id, entry)| (id.get(), u64::from(entry.clock))).collect();
+        assert_eq!(clocks, [(id_max, clock_max)]);
+        for (id, clock) in [(id_max + 1, 1), (1, clock_max + 1)] {
+            let mut content = vec![1];
+            [id, clock].into_iter().for_each(|number| put_varint(&mut content, number));
+            content.extend(b"\x011");
+            let bytes = [&[1, content.len().to_le_bytes()[0]][..], &content].concat();
+            assert!(matches!(Message::decode(&bytes), Err(FrameError::Malformed { .. })), "{id} {clock}");
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
 use crate::frame::{Hash, Reader};
 use crate::limits::{BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES};
-use crate::presence::{Room, Showing};
+use crate::presence::{Room, Showing, Speaker};
 use crate::replica::Replica;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, Role};
 use exostate::Version;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use message::Message;
@@ -81,13 +81,14 @@ struct Client {
 /// Serves a room to a client until one of them ends it.
 pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, stop: Stop) -> CloseReason {
     let listening = Listening::to(room, &config);
+    let participants_max = config.participants_of(Role::Responder);
     listening.outbox.begin();
     let mut client = Client {
         socket,
         replica: Arc::new(room.clone()),
         config,
         listening,
-        showing: Showing::new(room.shared(), Duration::ZERO),
+        showing: Showing::new(room.shared(), participants_max, Duration::ZERO),
         recent: VecDeque::new(),
         epoch: Instant::now(),
         told_at: Duration::ZERO,
@@ -184,7 +185,7 @@ impl Client {
             }
             Message::Awareness(news) => {
                 let now = self.now();
-                self.showing.take(news, None, now);
+                self.showing.take(news, Speaker::Client, now);
                 Ok(())
             }
             Message::QueryAwareness => {
@@ -257,15 +258,16 @@ impl Client {
     async fn show(&mut self) -> Result<(), End> {
         let now = self.now();
         self.showing.mind(now);
-        if self.showing.take_call() {
+        let news = self.showing.take_news(now, false);
+        if !news.is_empty() || now >= self.told_at + HEARTBEAT {
+            self.told_at = now;
+            self.send(&[Message::Awareness(news)]).await?;
+        }
+        // Once it knows who has gone: it tells of everybody it knows, and would bring them back as its own.
+        if self.showing.has_told() && self.showing.take_call(now) {
             self.send(&[Message::QueryAwareness]).await?;
         }
-        let news = self.showing.take_news(now, false);
-        if news.is_empty() && now < self.told_at + HEARTBEAT {
-            return Ok(());
-        }
-        self.told_at = now;
-        self.send(&[Message::Awareness(news)]).await
+        Ok(())
     }
 
     async fn send(&mut self, messages: &[Message<'_>]) -> Result<(), End> {
