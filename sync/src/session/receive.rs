@@ -29,6 +29,8 @@ impl Assembly {
 pub(super) struct Inbox {
     updates: Vec<(u64, Vec<u8>)>,
     bytes: usize,
+    /// Some are parts of an answer that comes in several.
+    part: bool,
 }
 
 /// What the peer said that it would send, as this side lacked it.
@@ -171,6 +173,7 @@ impl Session {
         if self.answer.is_coming() && self.answer.holds(number) {
             self.answer.updates_come += 1;
             self.answer.bytes_come += update.len() as u64;
+            self.inbox.part = self.answer.updates > 1;
             let (received, total) = (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
             self.events.push_back(Event::Progress { received, total });
         }
@@ -188,7 +191,7 @@ impl Session {
 
     /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones count and the bad one is named.
     pub(super) fn import(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        let Inbox { updates, .. } = std::mem::take(&mut self.inbox);
+        let Inbox { updates, part, .. } = std::mem::take(&mut self.inbox);
         if updates.is_empty() || self.is_closed() {
             return Ok(());
         }
@@ -200,7 +203,6 @@ impl Session {
             self.recent.push_back(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let part = self.answer.is_coming();
         let together = if all.len() > 1 { replica.import(&all, part).ok() } else { None };
         for (number, update) in &updates {
             match together.map_or_else(|| replica.import(&[update], part), Ok) {
@@ -210,6 +212,9 @@ impl Session {
             }
             self.received.note(*number);
             self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
+        }
+        if part && !self.answer.is_coming() {
+            replica.show_parts();
         }
         Ok(())
     }

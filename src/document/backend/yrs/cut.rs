@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use crate::document::backend::PIECE_BYTES_MAX;
 use crate::document::guard::GuardError;
@@ -46,7 +47,7 @@ fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {
     };
     yrs_update::walk(&update, &own, &mut plan)?;
     plan.failed.take().map_or(Ok(()), Err)?;
-    let mut cutter = Cutter::new(plan.sections, sizes);
+    let mut cutter = Cutter::new(&update, plan.sections, sizes);
     cutter.run();
     Ok(cutter.finish(&plan.deleted))
 }
@@ -56,8 +57,32 @@ struct Ready {
     clock: u32,
     len: u32,
     values: u64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     needs: Vec<(u64, u32)>,
+}
+
+/// A block's bytes. Most blocks stay as they are, and there are many of them.
+enum Bytes {
+    /// Where they stand in the update.
+    Within(Range<usize>),
+    /// A part of a block that was cut.
+    Made(Vec<u8>),
+}
+
+impl Bytes {
+    fn of<'a>(&'a self, update: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Within(range) => update.get(range.clone()).unwrap_or_default(),
+            Self::Made(bytes) => bytes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Within(range) => range.len(),
+            Self::Made(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// What is in an update.
@@ -81,12 +106,19 @@ impl Plan<'_> {
         let large = bytes.len() > self.block_bytes_max;
         let parts = if large { split(bytes, block.client, block.clock, self.block_bytes_max, self.own)? } else { Vec::new() };
         if parts.is_empty() {
-            section.push_back(Ready { clock: block.clock, len: block.len, values: block.values, bytes: bytes.to_vec(), needs });
+            section.push_back(Ready {
+                clock: block.clock,
+                len: block.len,
+                values: block.values,
+                bytes: Bytes::Within(block.bytes.clone()),
+                needs,
+            });
             return Ok(());
         }
         let mut clock = block.clock;
         for part in parts {
-            section.push_back(Ready { clock, len: part.len, values: part.values, bytes: part.bytes, needs: std::mem::take(&mut needs) });
+            let bytes = Bytes::Made(part.bytes);
+            section.push_back(Ready { clock, len: part.len, values: part.values, bytes, needs: std::mem::take(&mut needs) });
             clock += part.len;
         }
         Ok(())
@@ -111,6 +143,7 @@ impl Visitor for Plan<'_> {
 
 /// Takes blocks from all clients in an order in which each finds what it needs.
 struct Cutter<'a> {
+    update: &'a [u8],
     sizes: &'a Limits,
     sections: BTreeMap<u64, VecDeque<Ready>>,
     /// Up to which clock each client's blocks are in pieces.
@@ -124,10 +157,10 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(sections: BTreeMap<u64, VecDeque<Ready>>, sizes: &'a Limits) -> Self {
+    fn new(update: &'a [u8], sections: BTreeMap<u64, VecDeque<Ready>>, sizes: &'a Limits) -> Self {
         let reached = sections.iter().filter_map(|(client, blocks)| Some((*client, blocks.front()?.clock))).collect();
         let queue = sections.keys().copied().collect();
-        Self { sizes, sections, reached, queue, waiting: BTreeMap::new(), piece: Piece::default(), pieces: Vec::new() }
+        Self { update, sizes, sections, reached, queue, waiting: BTreeMap::new(), piece: Piece::default(), pieces: Vec::new() }
     }
 
     fn run(&mut self) {
@@ -149,7 +182,7 @@ impl<'a> Cutter<'a> {
             self.end_piece();
         }
         let reached = block.clock + block.len;
-        self.piece.add(client, &block);
+        self.piece.add(client, &block, self.update);
         self.reached.insert(client, reached);
         while let Some(entry) = self.waiting.range((client, 0)..(client, reached)).next().map(|(need, _)| *need) {
             self.queue.extend(self.waiting.remove(&entry).unwrap_or_default());
@@ -210,14 +243,14 @@ impl Piece {
             && self.bytes + block.bytes.len() + SECTION_BYTES <= sizes.bytes_max()
     }
 
-    fn add(&mut self, client: u64, block: &Ready) {
+    fn add(&mut self, client: u64, block: &Ready, update: &[u8]) {
         let section = self.sections.entry(Reverse(client)).or_insert_with(|| {
             self.bytes += SECTION_BYTES;
             Section { start: block.clock, end: block.clock, blocks: 0, bytes: Vec::new() }
         });
         section.end = block.clock + block.len;
         section.blocks += 1;
-        section.bytes.extend_from_slice(&block.bytes);
+        section.bytes.extend_from_slice(block.bytes.of(update));
         self.blocks += 1;
         self.values += block.values;
         self.bytes += block.bytes.len();
