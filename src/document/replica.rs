@@ -105,6 +105,8 @@ struct Journal {
     snapshot: Vec<u8>,
     updates: Vec<Arc<[u8]>>,
     updates_bytes: usize,
+    /// Bytes of the first of them, which came as parts of a document and are as good as a snapshot.
+    parts_bytes: usize,
 }
 
 /// Updates kept beside a small snapshot before a new one is taken.
@@ -116,7 +118,7 @@ const WHOLE_READ_MIN: usize = 4_096;
 impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, limits: Limits) -> Self {
-        let journal = Journal { snapshot: Vec::new(), updates: Vec::new(), updates_bytes: 0 };
+        let journal = Journal { snapshot: Vec::new(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
         Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
@@ -129,7 +131,7 @@ impl<B: Backend> Replica<B> {
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
         let backend = guarded(|| B::load(id, bytes, trusted))?;
-        let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0 };
+        let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
         let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
@@ -373,11 +375,12 @@ impl<B: Backend> Replica<B> {
     fn remember(&mut self, update: &Arc<[u8]>) {
         self.journal.updates_bytes += update.len();
         self.journal.updates.push(update.clone());
-        // Of parts that come one after the other one snapshot is enough, once all are there.
-        if !self.unread && self.journal.updates_bytes > self.journal.snapshot.len().max(JOURNAL_BYTES_MIN) {
+        let since = self.journal.updates_bytes - self.journal.parts_bytes;
+        let base = self.journal.snapshot.len() + self.journal.parts_bytes;
+        if !self.unread && since > base.max(JOURNAL_BYTES_MIN) {
             // What cannot be saved is kept as it is, and tried again with the next update.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
-                self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0 };
+                self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::frame::flag;
 use crate::limits::{
-    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, IDLE_TIMEOUT, KEEP_ALIVE,
-    PARTICIPANTS_MAX, PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST, RECONNECT_MOST, UPDATE_BYTES_MAX,
+    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, HANDSHAKES_PER_SECOND,
+    IDLE_TIMEOUT, KEEP_ALIVE, PARTICIPANTS_MAX, PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST,
+    RECONNECT_MOST, UPDATE_BYTES_MAX,
 };
 use crate::session::Role;
 use std::time::Duration;
@@ -72,6 +73,7 @@ pub struct Config {
     pub(crate) reconnect: Option<(Duration, Duration)>,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_address_max: usize,
+    pub(crate) handshakes_per_second: u32,
     pub(crate) participants_max: Option<usize>,
 }
 
@@ -91,6 +93,7 @@ impl Default for Config {
             reconnect: Some((RECONNECT_LEAST, RECONNECT_MOST)),
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            handshakes_per_second: HANDSHAKES_PER_SECOND,
             participants_max: None,
         }
     }
@@ -187,6 +190,14 @@ impl Config {
             Role::Initiator => PARTICIPANTS_MAX,
             Role::Responder => PARTICIPANTS_OF_CALLER_MAX,
         })
+    }
+
+    /// How many handshakes a server begins in a second over QUIC and WebTransport, at each address where it listens. Others wait, by turns
+    /// of where they come from, for up to five seconds; more than that are refused and come again later. A handshake costs as much as
+    /// hundreds of edits, so this is what a flood of connections can take from those who are in. Default: 50.
+    pub fn handshakes_per_second(self, handshakes_per_second: u32) -> Result<Self, ConfigError> {
+        at_least("a server's handshakes in a second", handshakes_per_second as usize, 1)?;
+        Ok(Self { handshakes_per_second, ..self })
     }
 
     /// What the `Hello` says of it.

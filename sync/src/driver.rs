@@ -10,7 +10,7 @@ use crate::frame;
 use crate::limits::{BATCH_FRAMES_MAX, BRIEF_BYTES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX, WRITER_FRAMES_MAX};
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
-use crate::presence::Participants;
+use crate::presence::Room;
 use crate::replica::{Replica, UpdateGuard};
 use crate::session::{CloseReason, Event, Role, Session};
 use crate::steps::{Pace, aside, here};
@@ -31,8 +31,7 @@ pub(crate) struct Start {
     /// What the peer knows this side by; see [`Session::with_key`].
     pub(crate) key: [u8; 16],
     pub(crate) document: String,
-    pub(crate) replica: Arc<dyn Replica>,
-    pub(crate) participants: Arc<Participants>,
+    pub(crate) room: Room,
     pub(crate) reports: Reports,
     /// Updates of the replica.
     pub(crate) outbox: Arc<Listening>,
@@ -141,7 +140,7 @@ struct Driver {
     replica: Arc<dyn Replica>,
     reports: Reports,
     epoch: Instant,
-    pace: Pace,
+    pace: Arc<Pace>,
     /// Local updates before this conversation.
     before: u64,
     peer: Option<u64>,
@@ -151,7 +150,8 @@ struct Driver {
 
 /// Runs a conversation to its end.
 pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended {
-    let Start { config, role, key, document, replica, participants, reports, outbox, stop, first } = start;
+    let Start { config, role, key, document, room, reports, outbox, stop, first } = start;
+    let (replica, participants, pace) = (room.replica_itself(), room.shared(), room.pace());
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
     let datagrams = transport.datagrams();
@@ -162,10 +162,10 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
     let mut wires = Wires { frames, received, datagrams, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
-    let mut driver = Driver { replica, reports, epoch: Instant::now(), pace: Pace::new(), before, peer: None, lived: false, closed: None };
-    let here = Arc::clone(&driver.replica);
+    let mut driver = Driver { replica, reports, epoch: Instant::now(), pace, before, peer: None, lived: false, closed: None };
+    let replica = Arc::clone(&driver.replica);
     let begin = move || {
-        let session = Session::new(config, role, &document, here.as_ref(), Duration::ZERO);
+        let session = Session::new(config, role, &document, replica.as_ref(), Duration::ZERO);
         let session = session.with_key(key).with_participants(participants);
         match channel {
             Some(channel) => session.with_datagrams(channel),
@@ -175,8 +175,8 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
     // Of an answer that was cut short.
-    let shows = Arc::clone(&driver.replica);
-    aside(move || shows.show_parts()).await;
+    let replica = Arc::clone(&driver.replica);
+    driver.step(true, move || replica.show_parts()).await;
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
         None => CloseReason::Refused { message: "the replica panicked".to_owned() },
@@ -250,7 +250,7 @@ impl Driver {
         first: Option<Vec<u8>>,
         wires: &mut Wires,
     ) -> Option<Session> {
-        let mut session = aside(begin).await?;
+        let mut session = self.step(true, begin).await?;
         let mut step = Step::default();
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
         loop {
@@ -277,24 +277,37 @@ impl Driver {
         }
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
-            let brief = self.pace.is_brief() && step.is_brief() && session.is_streaming() && !self.replica.is_busy();
+            let brief = step.is_brief() && session.is_brief() && self.expects_brief();
             // What is ready does not wait for what takes longer. After a brief step all goes together.
             if !brief && wires.send_frames(&mut session, now) {
                 yield_now().await;
             }
             let replica = Arc::clone(&self.replica);
             let step = move || {
-                let begun = Instant::now();
                 work(&mut session, step, now, replica.as_ref());
-                (session, begun.elapsed())
+                session
             };
-            let took;
-            (session, took) = if brief { here(step) } else { aside(step).await }?;
-            self.pace.note(took);
+            session = self.step(brief, step).await?;
         }
         wires.send_frames(&mut session, now);
         self.report(&mut session);
         Some(session)
+    }
+
+    /// Whether what needs the replica is likely to be done in no time.
+    fn expects_brief(&self) -> bool {
+        self.pace.is_brief() && !self.replica.is_busy()
+    }
+
+    /// Runs what needs the replica: here, if it may be `brief` and is likely to be, or else where it may block. `None`: it panicked.
+    async fn step<T: Send + 'static>(&self, brief: bool, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let timed = move || {
+            let begun = Instant::now();
+            (work(), begun.elapsed())
+        };
+        let (done, took) = if brief && self.expects_brief() { here(timed) } else { aside(timed).await }?;
+        self.pace.note(took);
+        Some(done)
     }
 
     /// Waits for the next thing to happen.

@@ -235,7 +235,7 @@ pub(crate) enum Frame<'a> {
 pub(crate) fn is_brief(frame: &[u8]) -> bool {
     match frame.first() {
         Some(&UPDATE) => body_of(frame).is_ok_and(crate::body::is_plain),
-        Some(kind) => [HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind),
+        Some(kind) => [HELLO, HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind),
         None => false,
     }
 }

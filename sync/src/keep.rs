@@ -8,7 +8,6 @@ use crate::session::{CloseReason, Role};
 use crate::ticket::Ticket;
 use crate::transport::link::Joined;
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -72,8 +71,7 @@ impl Kept {
             role: Role::Initiator,
             key: self.handles.key,
             document: self.ticket.document().to_owned(),
-            replica: Arc::new(self.handles.room.clone()),
-            participants: self.handles.room.shared(),
+            room: self.handles.room.clone(),
             reports: self.handles.reports.clone(),
             outbox: self.handles.outbox.clone(),
             stop: self.handles.stop.clone(),

@@ -92,14 +92,16 @@ pub(crate) const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.
 pub(crate) const INCOMING_MAX: usize = 1024;
+/// Handshakes that a server begins in a second at each address where it listens, default, and how many at once after a quiet time.
+pub(crate) const HANDSHAKES_PER_SECOND: u32 = 50;
+#[cfg(feature = "quic")]
+pub(crate) const HANDSHAKES_AT_ONCE: u32 = 4;
+/// How many may wait for theirs: as many as are begun within this time, which is less than they are patient.
+#[cfg(feature = "quic")]
+pub(crate) const LOBBY_SECONDS: u32 = 5;
 /// Those of them that come from one address.
 #[cfg(feature = "quic")]
 pub(crate) const WAITING_PER_ADDRESS_MAX: usize = 64;
-/// Handshakes that a listener begins in a second, after so many at once.
-#[cfg(feature = "quic")]
-pub(crate) const HANDSHAKES_PER_SECOND: u64 = 100;
-#[cfg(feature = "quic")]
-pub(crate) const HANDSHAKES_AT_ONCE: u32 = 32;
 /// Streams, so documents, that one connection may have open.
 pub(crate) const STREAMS_MAX: u32 = 64;
 /// Bytes that a server holds for one connection before the application reads them.

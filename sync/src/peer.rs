@@ -159,9 +159,8 @@ impl Peer {
     pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
         let Handles { room, reports, outbox, stop, key } = handles;
-        let participants = room.shared();
         let (status, document) = (reports.status.clone(), document.to_owned());
-        let start = Start { config, role, key, document, replica: Arc::new(room), participants, reports, outbox, stop, first: None };
+        let start = Start { config, role, key, document, room, reports, outbox, stop, first: None };
         tokio::spawn(async move {
             let reason = drive(start, transport).await.reason;
             status.send_replace(Status::Closed { reason });

@@ -302,12 +302,12 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: R
         refuse(&mut sink, Some(CloseCode::UnknownDocument), &message).await;
         return report.tell(Some(document), None, CloseReason::Refused { message });
     };
-    let (participants, config) = (room.shared(), shared.config.clone());
-    let outbox = Listening::to(room, &config);
-    let (replica, reports, name) = (Arc::new(room.clone()), Reports::to_nobody(), document.clone());
+    let (room, config) = (room.clone(), shared.config.clone());
+    let outbox = Listening::to(&room, &config);
+    let (reports, name) = (Reports::to_nobody(), document.clone());
     // A server does not come again to who connects to it: nobody has to know it.
     let key = [0; 16];
-    let start = Start { config, role: Role::Responder, key, document, replica, participants, reports, outbox, stop, first: Some(first) };
+    let start = Start { config, role: Role::Responder, key, document, room, reports, outbox, stop, first: Some(first) };
     let ended = drive(start, Halves { sink, source, datagrams }).await;
     report.tell(Some(name), ended.peer, ended.reason);
 }

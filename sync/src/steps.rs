@@ -5,38 +5,43 @@
 
 use crate::limits::{BRIEF, BRIEF_STEPS, LONG_STEPS_REMEMBERED};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, spawn_blocking};
 
-/// How long the steps of a conversation have taken of late.
-#[derive(Debug, Default)]
+/// How long the steps about a replica have taken of late. All conversations about it share this, so that a new one need not prove anew
+/// what the others have shown.
+#[derive(Debug)]
 pub(crate) struct Pace {
     /// Brief steps in a row.
-    brief: u32,
+    brief: AtomicU32,
     /// How many of them it takes until the next one is expected to be brief too.
-    wanted: u32,
+    wanted: AtomicU32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { brief: AtomicU32::new(0), wanted: AtomicU32::new(BRIEF_STEPS) }
+    }
 }
 
 impl Pace {
-    pub(crate) fn new() -> Self {
-        Self { brief: 0, wanted: BRIEF_STEPS }
-    }
-
     /// Whether the next step is likely to be brief.
     pub(crate) fn is_brief(&self) -> bool {
-        self.brief >= self.wanted
+        self.brief.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Notes how long a step took. Who had a long one where it should have been brief has to prove itself for longer.
-    pub(crate) fn note(&mut self, took: Duration) {
+    /// Notes how long a step took. Where one was long that should have been brief, it takes more of them from then on.
+    pub(crate) fn note(&self, took: Duration) {
         if took <= BRIEF {
-            self.brief = self.brief.saturating_add(1);
-            return;
+            let next = self.brief.load(Ordering::Relaxed).saturating_add(1);
+            return self.brief.store(next, Ordering::Relaxed);
         }
-        self.wanted = if self.is_brief() { LONG_STEPS_REMEMBERED } else { self.wanted };
-        self.brief = 0;
+        if self.is_brief() {
+            self.wanted.store(LONG_STEPS_REMEMBERED, Ordering::Relaxed);
+        }
+        self.brief.store(0, Ordering::Relaxed);
     }
 }
 
@@ -77,7 +82,7 @@ mod tests {
 
     #[test]
     fn steps_are_expected_to_be_as_they_were() {
-        let mut pace = Pace::new();
+        let pace = Pace::default();
         assert!(!pace.is_brief());
         (0..BRIEF_STEPS).for_each(|_| pace.note(BRIEF));
         assert!(pace.is_brief());

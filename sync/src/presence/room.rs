@@ -2,6 +2,7 @@
 
 use super::{Participants, Presence};
 use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+use crate::steps::Pace;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 pub struct Room {
     replica: Arc<dyn Replica>,
     participants: Arc<Participants>,
+    pace: Arc<Pace>,
 }
 
 impl fmt::Debug for Room {
@@ -43,7 +45,7 @@ impl Room {
 
     pub(crate) fn of(replica: Arc<dyn Replica>) -> Self {
         let participants = replica.participants().unwrap_or_default();
-        Self { replica, participants }
+        Self { replica, participants, pace: Arc::default() }
     }
 
     /// What this replica shows, and who else is there.
@@ -53,6 +55,14 @@ impl Room {
 
     pub(crate) fn shared(&self) -> Arc<Participants> {
         Arc::clone(&self.participants)
+    }
+
+    pub(crate) fn replica_itself(&self) -> Arc<dyn Replica> {
+        Arc::clone(&self.replica)
+    }
+
+    pub(crate) fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.pace)
     }
 }
 

@@ -124,7 +124,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut handshakes = JoinSet::new();
-    let mut lobby = Lobby::new(Instant::now());
+    let mut lobby = Lobby::new(shared.config.handshakes_per_second, Instant::now());
     loop {
         let due = lobby.due();
         let attempt = tokio::select! {

@@ -3,13 +3,10 @@
 //! keeps nobody else waiting.
 
 use super::places::network;
-use crate::limits::{HANDSHAKES_AT_ONCE, HANDSHAKES_PER_SECOND, INCOMING_MAX, WAITING_PER_ADDRESS_MAX};
+use crate::limits::{HANDSHAKES_AT_ONCE, LOBBY_SECONDS, WAITING_PER_ADDRESS_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-/// Between two handshakes, once there have been several.
-const STEP: Duration = Duration::from_micros(1_000_000 / HANDSHAKES_PER_SECOND);
 
 /// Those who wait at one listener.
 pub(super) struct Lobby<T> {
@@ -17,14 +14,18 @@ pub(super) struct Lobby<T> {
     /// The addresses in `waiting`, next one first.
     turns: VecDeque<IpAddr>,
     len: usize,
+    len_max: usize,
+    /// Between two handshakes, once there have been several.
+    step: Duration,
     /// When as many could be let in at once as at the beginning (generic cell rate algorithm, ITU-T I.371).
     settled_at: Instant,
 }
 
 impl<T> Lobby<T> {
-    /// Nobody waits yet.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0, settled_at: now }
+    /// Nobody waits yet. So many are to be let in in a second.
+    pub(super) fn new(per_second: u32, now: Instant) -> Self {
+        let (step, len_max) = (Duration::from_secs(1) / per_second.max(1), per_second.saturating_mul(LOBBY_SECONDS) as usize);
+        Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0, len_max, step, settled_at: now }
     }
 
     /// How many wait.
@@ -35,10 +36,11 @@ impl<T> Lobby<T> {
     /// Lets one more wait. Where there is no room it comes back.
     pub(super) fn enter(&mut self, from: IpAddr, who: T) -> Result<(), T> {
         let from = network(from);
-        let queue = self.waiting.entry(from).or_default();
-        if self.len >= INCOMING_MAX || queue.len() >= WAITING_PER_ADDRESS_MAX {
+        let waiting = self.waiting.get(&from).map_or(0, VecDeque::len);
+        if self.len >= self.len_max || waiting >= WAITING_PER_ADDRESS_MAX {
             return Err(who);
         }
+        let queue = self.waiting.entry(from).or_default();
         if queue.is_empty() {
             self.turns.push_back(from);
         }
@@ -49,7 +51,7 @@ impl<T> Lobby<T> {
 
     /// When the next one may go in; `None` where nobody waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        let ahead = STEP * HANDSHAKES_AT_ONCE;
+        let ahead = self.step * HANDSHAKES_AT_ONCE;
         (self.len > 0).then(|| self.settled_at.checked_sub(ahead).unwrap_or(self.settled_at))
     }
 
@@ -64,7 +66,7 @@ impl<T> Lobby<T> {
             self.turns.push_back(from);
         }
         self.len -= 1;
-        self.settled_at = self.settled_at.max(now) + STEP;
+        self.settled_at = self.settled_at.max(now) + self.step;
         Some(who)
     }
 }
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn a_crowd_from_one_address_keeps_nobody_else_waiting() {
         let now = some_moment();
-        let mut lobby = Lobby::new(now);
+        let mut lobby = Lobby::new(100, now);
         let taken = (0..2 * WAITING_PER_ADDRESS_MAX).filter(|number| lobby.enter(address(1), *number).is_ok()).count();
         assert_eq!((taken, lobby.len()), (WAITING_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX));
         assert_eq!(lobby.enter(address(2), 1_000), Ok(()));
@@ -100,7 +102,7 @@ mod tests {
     #[test]
     fn some_go_in_at_once_and_the_others_at_a_steady_pace() {
         let begin = some_moment();
-        let (mut lobby, mut now, mut at_once) = (Lobby::new(begin), begin, 0);
+        let (mut lobby, mut now, mut at_once) = (Lobby::new(100, begin), begin, 0);
         for number in 0..400_u32 {
             assert_eq!(lobby.enter(address(number.to_le_bytes()[0]), number), Ok(()));
         }
@@ -110,13 +112,13 @@ mod tests {
             assert!(lobby.leave(now).is_some());
         }
         assert_eq!(at_once, HANDSHAKES_AT_ONCE + 1);
-        assert_eq!(now - begin, STEP * (399 - HANDSHAKES_AT_ONCE));
+        assert_eq!(now - begin, Duration::from_millis(10) * (399 - HANDSHAKES_AT_ONCE));
     }
 
     #[test]
     fn all_together_are_bounded() {
-        let mut lobby = Lobby::new(some_moment());
+        let mut lobby = Lobby::new(100, some_moment());
         let taken = (0..=255).flat_map(|last| [last; 10]).filter(|last| lobby.enter(address(*last), ()).is_ok()).count();
-        assert_eq!(taken, INCOMING_MAX);
+        assert_eq!(taken, 100 * LOBBY_SECONDS as usize);
     }
 }

@@ -252,10 +252,10 @@ impl Session {
         self.outgoing.len() < TRANSMIT_HARD_MAX
     }
 
-    /// Whether updates go to and fro as they come, and nothing larger is under way.
-    pub(crate) fn is_streaming(&self) -> bool {
+    /// Whether nothing is under way that may take long: an answer, a repair, or a large update.
+    pub(crate) fn is_brief(&self) -> bool {
         let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some();
-        self.phase == Phase::Streaming && !self.answer.is_coming() && !self.repair.is_under_way() && !large
+        !matches!(self.phase, Phase::Exchanging { .. }) && !self.answer.is_coming() && !self.repair.is_under_way() && !large
     }
 
     /// Takes an update that the replica committed, its own or an imported one. Those that came from this peer are recognised and dropped.
