@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use exostate::{Automerge, Backend, State, Store, Yrs};
 use proptest::prelude::*;
-use support::strategy::op;
+use support::strategy::{config, op};
 use support::{Everything, Op};
 
 /// What happens between two parts.
@@ -71,7 +71,7 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config())]
 
     #[test]
     fn parts_make_the_whole_on_yrs(ops in prop::collection::vec(op(), 1..40), meanwhile in prop::collection::vec(between(), 0..40)) {
@@ -106,4 +106,17 @@ fn who_watches_hears_once_of_what_came_in_parts() {
     let seen = store.change(|state| state.title().set("x").and_then(|()| state.count().get())).expect("it can be written");
     assert_eq!(seen, 9);
     assert_eq!(*heard.lock().expect("no panic"), [Some(9)]);
+}
+
+#[test]
+fn who_watches_hears_of_parts_though_the_change_that_showed_them_failed() {
+    let from = support::store::<Yrs>(1);
+    from.change(|state| state.count().set(7)).expect("it can be written");
+    let (store, heard) = (support::store::<Yrs>(2), Arc::new(Mutex::new(Vec::new())));
+    let sink = Arc::clone(&heard);
+    let _watch = store.watch(Everything::path().count(), move |count| sink.lock().expect("no panic").push(count.new().copied()));
+    store.apply_part(&[from.save()]).expect("an honest update");
+    // It changes nothing.
+    store.change(|_| Ok(())).expect("nothing to refuse");
+    assert_eq!(*heard.lock().expect("no panic"), [Some(7)]);
 }

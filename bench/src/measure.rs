@@ -23,6 +23,11 @@ impl Samples {
         self.micros.push(took.as_secs_f64() * 1e6);
     }
 
+    /// Adds what was measured in another round.
+    pub fn append(&mut self, mut round: Self) {
+        self.micros.append(&mut round.micros);
+    }
+
     /// How many steps were timed.
     pub fn len(&self) -> usize {
         self.micros.len()

@@ -31,6 +31,11 @@ const STRANGER_PENDING_BYTES_MAX: usize = 4 << 20;
 /// Bytes that a document's version may take once a stranger's update is in it. It grows with every replica that ever wrote, by 12 bytes on
 /// yrs and 18 on automerge, and replicas that meet send it in one frame of at most 2 MiB.
 const STRANGER_VERSION_BYTES_MAX: usize = 1_900_000;
+/// Replicas of a document whose ids end in the same 16 bits, with those that a stranger's update brings. Ids are random: of a hundred
+/// thousand it is a dozen. See [`STRANGER_CLIENTS_MAX`].
+const STRANGER_ALIKE_IDS_MAX: usize = 64;
+/// The same of a document of one's own, which has to open whatever strangers have brought into it.
+const TRUSTED_ALIKE_IDS_MAX: usize = 1_024;
 
 /// Bytes of one saved document.
 const TRUSTED_BYTES_MAX: usize = 1 << 30;
@@ -64,6 +69,7 @@ pub struct Limits {
     pending_updates_max: usize,
     pending_bytes_max: usize,
     version_bytes_max: usize,
+    alike_ids_max: usize,
 }
 
 impl Default for Limits {
@@ -88,6 +94,7 @@ impl Limits {
             pending_updates_max: STRANGER_PENDING_UPDATES_MAX,
             pending_bytes_max: STRANGER_PENDING_BYTES_MAX,
             version_bytes_max: STRANGER_VERSION_BYTES_MAX,
+            alike_ids_max: STRANGER_ALIKE_IDS_MAX,
         }
     }
 
@@ -106,6 +113,7 @@ impl Limits {
             pending_updates_max: TRUSTED_PENDING_UPDATES_MAX,
             pending_bytes_max: TRUSTED_PENDING_BYTES_MAX,
             version_bytes_max: usize::MAX,
+            alike_ids_max: TRUSTED_ALIKE_IDS_MAX,
         }
     }
 
@@ -241,6 +249,17 @@ impl Limits {
     /// Sets the bytes that the document's version may take with what an update brings.
     pub fn with_version_bytes_max(self, version_bytes_max: usize) -> Self {
         Self { version_bytes_max, ..self }
+    }
+
+    /// Replicas of a document on yrs whose ids end in the same 16 bits. More of them are no chance, and make each access go through all.
+    #[must_use]
+    pub fn alike_ids_max(&self) -> usize {
+        self.alike_ids_max
+    }
+
+    /// Sets the replicas of a document whose ids end in the same 16 bits.
+    pub fn with_alike_ids_max(self, alike_ids_max: usize) -> Self {
+        Self { alike_ids_max, ..self }
     }
 }
 

@@ -111,6 +111,8 @@ struct Journal {
 
 /// Updates kept beside a small snapshot before a new one is taken.
 const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
+/// The same while a document comes in parts.
+const JOURNAL_PARTS_BYTES: usize = 64 * 1024 * 1024;
 
 /// Registers that an import may touch before it is asked whether a whole read of the document is cheaper.
 const WHOLE_READ_MIN: usize = 4_096;
@@ -377,7 +379,9 @@ impl<B: Backend> Replica<B> {
         self.journal.updates.push(update.clone());
         let since = self.journal.updates_bytes - self.journal.parts_bytes;
         let base = self.journal.snapshot.len() + self.journal.parts_bytes;
-        if !self.unread && since > base.max(JOURNAL_BYTES_MIN) {
+        // As long as parts come one after the other a late snapshot is enough.
+        let least = if self.unread { JOURNAL_PARTS_BYTES } else { JOURNAL_BYTES_MIN };
+        if since > base.max(least) {
             // What cannot be saved is kept as it is, and tried again with the next update.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
                 self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };

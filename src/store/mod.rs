@@ -207,10 +207,19 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Runs a closure on a stage and commits what it staged.
     fn stage<R>(&self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         let guard = self.shared.core.lock();
-        match guard.try_borrow_mut() {
+        let shown = match guard.try_borrow_mut() {
             Ok(mut core) => self.show(&mut core),
             Err(_) => return Err(ChangeError::Nested),
+        };
+        let result = self.stage_here(guard, edit);
+        if shown {
+            // Also where nothing is committed.
+            self.shared.bus.deliver();
         }
+        result
+    }
+
+    fn stage_here<R>(&self, guard: Writer<'_, S, B>, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         let (result, staged) = {
             let core = guard.borrow();
             let stage = Stage::new(&core.replica, S::clone(&core.view), core.violations.clone(), core.replica.id(), &core.next_element);
@@ -341,12 +350,12 @@ impl<S: State, B: Backend> Store<S, B> {
         result
     }
 
-    /// Brings the view up to date with parts that were imported, if there are any.
-    fn show(&self, core: &mut Core<S, B>) {
-        if let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) {
-            core.violations = violations;
-            self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote);
-        }
+    /// Brings the view up to date with parts that were imported. Whether there were any: then those who watch have to be told.
+    fn show(&self, core: &mut Core<S, B>) -> bool {
+        let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) else { return false };
+        core.violations = violations;
+        self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote);
+        true
     }
 
     /// Imports updates and brings the view up to date, which stays as it is if they are only a `part`.

@@ -115,6 +115,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Repair::finish`].
     pub fn verify(&self) -> Result<Vec<Competed>, ApplyError> {
+        self.show_parts();
         let (reopened, digest) = {
             let guard = self.shared.core.lock();
             let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
@@ -174,6 +175,7 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// The backend failed, or this was called inside a change. The store is as it was.
     pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
         let Self { store, mut theirs, own } = self;
+        store.show_parts();
         let guard = store.shared.core.lock();
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
         store.show(&mut core);

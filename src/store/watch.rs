@@ -73,7 +73,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// the subscription is dropped no call starts; one that runs on another thread may still do so.
     ///
     /// `f` is called by whichever thread commits or imports, a thread of an async runtime too where a peer's edits come in, so it should
-    /// return soon and leave what takes long to others. While calls lag behind, imports wait; changes made here do not.
+    /// return soon, leave what takes long to others, and not wait for that runtime (`blocking_send` and its like). While calls lag behind, imports wait; changes made here do not.
     ///
     /// ```
     /// use exostate::{Map, State, Store};

@@ -194,7 +194,7 @@ impl Config {
 
     /// How many handshakes a server begins in a second over QUIC and WebTransport, at each address where it listens. Others wait, by turns
     /// of where they come from, for up to five seconds; more than that are refused and come again later. A handshake costs as much as
-    /// hundreds of edits, so this is what a flood of connections can take from those who are in. Default: 50.
+    /// hundreds of edits, so this is what a flood of connections can take from those who are in. Default: 40.
     pub fn handshakes_per_second(self, handshakes_per_second: u32) -> Result<Self, ConfigError> {
         at_least("a server's handshakes in a second", handshakes_per_second as usize, 1)?;
         Ok(Self { handshakes_per_second, ..self })

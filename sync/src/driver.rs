@@ -1,7 +1,7 @@
 //! Drives a session over a connection: the only place where it meets a clock and tasks.
 //!
 //! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose calls into the replica run
-//! where they may block. Everything between them is bounded.
+//! where they may block, or here where they are brief ([`crate::steps`]). Everything between them is bounded.
 
 #![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
 

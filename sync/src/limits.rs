@@ -37,8 +37,8 @@ pub(crate) const AHEAD_MAX: usize = 1024;
 pub(crate) const INBOX_UPDATES_MAX: usize = 1024;
 pub(crate) const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Answers to a peer's version that a session works out at once, and how many more it may in each keep-alive interval; those beyond wait.
-pub(crate) const ANSWERS_AT_ONCE: u32 = 16;
-pub(crate) const ANSWERS_PER_KEEP_ALIVE: u32 = 8;
+pub(crate) const ANSWERS_AT_ONCE: u32 = 64;
+pub(crate) const ANSWERS_PER_KEEP_ALIVE: u32 = 40;
 /// How often a session makes its replica equal to a peer whose contents differ.
 pub(crate) const REPAIRS_MAX: u32 = 3;
 /// The highest lineage that a claim may have, and that a settled divergence leads to. Each one raises it by 32 bits, so no honest one gets
@@ -93,7 +93,7 @@ pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.
 pub(crate) const INCOMING_MAX: usize = 1024;
 /// Handshakes that a server begins in a second at each address where it listens, default, and how many at once after a quiet time.
-pub(crate) const HANDSHAKES_PER_SECOND: u32 = 50;
+pub(crate) const HANDSHAKES_PER_SECOND: u32 = 40;
 #[cfg(feature = "quic")]
 pub(crate) const HANDSHAKES_AT_ONCE: u32 = 4;
 /// How many may wait for theirs: as many as are begun within this time, which is less than they are patient.

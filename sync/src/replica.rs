@@ -72,7 +72,8 @@ pub trait Repair: Send {
 /// One replica of one document, as a session sees it.
 ///
 /// Every method may be called from several threads at once. `version`, `updates_since` and `apply` may take
-/// milliseconds: the peers call them away from the async runtime.
+/// milliseconds: the peers call them away from the async runtime, unless the replica is not [busy](Self::is_busy) and such calls were
+/// brief of late.
 pub trait Replica: Send + Sync + 'static {
     /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each other.
     fn backend(&self) -> &'static str;

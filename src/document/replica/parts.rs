@@ -33,7 +33,9 @@ impl<B: Backend> Replica<B> {
         let entries = self.read_registers();
         let read = read(self, &entries);
         self.index(entries);
-        self.journal.parts_bytes = self.journal.updates_bytes;
+        if self.journal.parts_bytes == 0 {
+            self.journal.parts_bytes = self.journal.updates_bytes;
+        }
         self.unread = false;
         Some(read)
     }

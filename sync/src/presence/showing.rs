@@ -167,6 +167,12 @@ impl Showing {
         news.min(lasting).min(call).min(self.renewed_at + HEARTBEAT)
     }
 
+    /// The same for a peer that is asked who is there only once it has been told who has left.
+    pub(crate) fn due_in_turn(&self) -> Duration {
+        let due = self.due(true, false);
+        if self.has_news() { due.max(self.next_at.min(self.renewed_at + HEARTBEAT)) } else { due }
+    }
+
     fn has_news(&self) -> bool {
         self.participants.has_news(&self.link)
     }

@@ -82,7 +82,7 @@ pub enum CloseReason {
         /// The time-out.
         after: std::time::Duration,
     },
-    /// The peer gave signs of life, but no acknowledgement and nothing of what it had announced.
+    /// The peer gave signs of life, but nothing of what it owed: an acknowledgement, its version, what it had announced; or it read nothing.
     #[error("the peer is stuck: nothing of what it owes came for {after:?}")]
     Stalled {
         /// For how long.

@@ -93,11 +93,12 @@ impl Session {
         let our_version = replica.version();
         let ours = Hash::of(&our_version);
         let costs = ours != theirs && !self.is_mute();
-        if costs && (self.outgoing.has_answer(false) || !self.answers.take(self.now)) {
+        let asked_already = matches!(self.phase, Phase::Exchanging { .. });
+        // What this side asked for, as it could not keep up itself, is not the peer's to pay.
+        if costs && (self.outgoing.has_answer(false) || !asked_already && !self.answers.take(self.now)) {
             self.due = Some(due);
             return Ok(());
         }
-        let asked_already = matches!(self.phase, Phase::Exchanging { .. });
         // What is committed up to here is in the answer below, so nothing held back is missed.
         self.phase = Phase::Streaming;
         self.missed = false;

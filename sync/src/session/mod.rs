@@ -83,6 +83,8 @@ enum Phase {
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
 /// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the replica, that time.
 ///
+/// Whoever lets go of a session in the middle of an answer calls [`Replica::show_parts`], so that what has come is shown.
+///
 /// Time is a `Duration` since a moment that the driver chooses, and must not run backwards. The same calls give the same frames.
 /// Transports deliver whole frames; duplicates, loss and another order are survived, though slowly.
 #[derive(Debug)]
@@ -254,7 +256,7 @@ impl Session {
 
     /// Whether nothing is under way that may take long: an answer, a repair, or a large update.
     pub(crate) fn is_brief(&self) -> bool {
-        let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some();
+        let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some() || self.repair.wanted;
         !matches!(self.phase, Phase::Exchanging { .. }) && !self.answer.is_coming() && !self.repair.is_under_way() && !large
     }
 
@@ -361,7 +363,11 @@ impl Session {
         match debt {
             Debt::Reading => self.outgoing.len() > 0,
             Debt::Ack => !self.sent.is_empty(),
-            Debt::Version => matches!(self.phase, Phase::Exchanging { .. }) && self.due.is_none(),
+            // It comes behind an answer that is on its way, and is asked for behind ours.
+            Debt::Version => {
+                let asked = matches!(self.phase, Phase::Exchanging { .. }) && !self.outgoing.holds(Latest::Version);
+                asked && self.due.is_none() && !self.answer.is_coming()
+            }
             Debt::Answer => self.answer.is_coming(),
         }
     }

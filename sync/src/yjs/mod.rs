@@ -132,7 +132,7 @@ impl Client {
             if let Err(end) = turn {
                 return end;
             }
-            let wake = self.showing.due(true, false).min(self.told_at + HEARTBEAT);
+            let wake = self.showing.due_in_turn().min(self.told_at + HEARTBEAT);
             turn = tokio::select! {
                 biased;
                 _ = stopped(&mut stop) => Err(End::shutdown()),

@@ -1,5 +1,6 @@
 //! From an edit on one store to a watcher on another.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -16,30 +17,45 @@ use crate::scenarios::progress;
 /// Edits a second.
 const RATES: [usize; 2] = [100, 1_000];
 
+/// Rounds in which the systems take turns: how soon threads wake up changes from one minute to the next.
+const ROUNDS: usize = 5;
+
 /// Measures every transport, and a bare stream, at every rate.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for rate in RATES {
-        let edits = if options.quick { 100 } else { (rate * 10).max(2_000) };
-        for wire in Wire::ALL {
-            let place = Place { scenario: "latency", n: rate, system: wire.system() };
-            progress("latency", rate, wire.system());
-            match through(wire, rate, edits, |_| Ok(())) {
+        let edits = if options.quick { 20 } else { (rate * 10).max(2_000) / ROUNDS };
+        let mut rounds: BTreeMap<&str, Result<Samples>> = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            for wire in Wire::ALL {
+                progress("latency", rate, wire.system());
+                add_round(&mut rounds, wire.system(), through(wire, rate, edits, |_| Ok(())));
+            }
+            progress("latency", rate, "quinn");
+            add_round(&mut rounds, "quinn", quinn::one_way(rate, edits, UPDATE_BYTES));
+            if y_websocket::is_there() {
+                progress("latency", rate, y_websocket::SYSTEM);
+                add_round(&mut rounds, y_websocket::SYSTEM, y_websocket::latency(rate, edits));
+            }
+        }
+        for (system, samples) in rounds {
+            let place = Place { scenario: "latency", n: rate, system };
+            match samples {
                 Ok(samples) => add(report, place, &samples),
                 Err(error) => report.failed(place, "edits", &error),
             }
         }
-        let place = Place { scenario: "latency", n: rate, system: "quinn" };
-        progress("latency", rate, "quinn");
-        match quinn::one_way(rate, edits, UPDATE_BYTES) {
-            Ok(samples) => add(report, place, &samples),
-            Err(error) => report.failed(place, "messages", &error),
-        }
-        y_websocket::row(report, "latency", rate, |report, place| {
-            add(report, place, &y_websocket::latency(rate, edits)?);
-            Ok(())
-        });
+        y_websocket::note_if_not_there(report, "latency", rate);
     }
     Ok(())
+}
+
+/// Adds a round to those before, unless one of them failed.
+fn add_round<'a>(rounds: &mut BTreeMap<&'a str, Result<Samples>>, system: &'a str, round: Result<Samples>) {
+    match (rounds.entry(system).or_insert_with(|| Ok(Samples::default())), round) {
+        (Ok(before), Ok(round)) => before.append(round),
+        (before @ Ok(_), Err(error)) => *before = Err(error),
+        (Err(_), _) => {}
+    }
 }
 
 /// What the update of such an edit takes, with its frame.

@@ -23,12 +23,24 @@ const HANG: Duration = Duration::from_secs(120);
 /// Adds what `measure` finds, or notes why there is nothing: Node and its packages are not for everybody.
 pub fn row(report: &mut Report, scenario: &'static str, n: usize, measure: impl FnOnce(&mut Report, Place) -> Result<()>) {
     let place = Place { scenario, n, system: SYSTEM };
-    if !folder().join("node_modules").is_dir() {
-        return report.note(place, "left out: npm ci --prefix bench/node");
+    if !is_there() {
+        return note_if_not_there(report, scenario, n);
     }
     progress(scenario, n, SYSTEM);
     if let Err(error) = measure(report, place) {
         report.failed(place, "the Node processes", &error);
+    }
+}
+
+/// Whether its packages are there.
+pub fn is_there() -> bool {
+    folder().join("node_modules").is_dir()
+}
+
+/// Says why there is nothing of it, if so.
+pub fn note_if_not_there(report: &mut Report, scenario: &'static str, n: usize) {
+    if !is_there() {
+        report.note(Place { scenario, n, system: SYSTEM }, "left out: npm ci --prefix bench/node");
     }
 }
 

@@ -30,8 +30,6 @@ pub struct Places {
     alike: HashMap<u16, usize>,
 }
 
-/// Clients of a document whose ids may end in the same 16 bits. Ids are random: of a hundred thousand it is a dozen.
-const ALIKE_MAX: usize = 64;
 /// What a client takes in a version.
 const CLIENT_BYTES: usize = 8 + 4;
 
@@ -161,7 +159,7 @@ impl Places {
         for replica in new {
             let count = alike.entry(ending(replica)).or_insert_with_key(|ending| self.alike.get(ending).copied().unwrap_or(0));
             *count += 1;
-            if *count > ALIKE_MAX {
+            if *count > limits.alike_ids_max() {
                 return Err(BackendError::TooManyReplicas { replica, reason: "so many ids are not alike by chance" });
             }
         }
