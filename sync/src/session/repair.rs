@@ -46,9 +46,10 @@ impl Repairing {
         (self.known, self.verified) = (true, false);
     }
 
-    /// There is nothing to mend any more.
+    /// There is nothing to mend any more: the contents are equal. The peer, which knows that too, would not answer one that is under way.
     pub(super) fn mended(&mut self) {
         self.known = false;
+        (self.theirs, self.numbers, self.left) = (None, None, 0);
     }
 
     /// Whether the peer's document is awaited, or coming.
