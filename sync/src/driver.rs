@@ -176,7 +176,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     outbox.outbox.end();
     // Of an answer that was cut short.
     let replica = Arc::clone(&driver.replica);
-    driver.step(true, move || replica.show_parts()).await;
+    driver.step(driver.expects_brief(), move || replica.show_parts()).await;
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
         None => CloseReason::Refused { message: "the replica panicked".to_owned() },
@@ -250,7 +250,7 @@ impl Driver {
         first: Option<Vec<u8>>,
         wires: &mut Wires,
     ) -> Option<Session> {
-        let mut session = self.step(true, begin).await?;
+        let mut session = self.step(self.expects_brief(), begin).await?;
         let mut step = Step::default();
         step.received.extend(first.map(|frame| (Ok(Some(frame)), None)));
         loop {
@@ -299,13 +299,13 @@ impl Driver {
         self.pace.is_brief() && !self.replica.is_busy()
     }
 
-    /// Runs what needs the replica: here, if it may be `brief` and is likely to be, or else where it may block. `None`: it panicked.
+    /// Runs what needs the replica: here, if it is likely to be `brief`, or else where it may block. `None`: it panicked.
     async fn step<T: Send + 'static>(&self, brief: bool, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let timed = move || {
             let begun = Instant::now();
             (work(), begun.elapsed())
         };
-        let (done, took) = if brief && self.expects_brief() { here(timed) } else { aside(timed).await }?;
+        let (done, took) = if brief { here(timed) } else { aside(timed).await }?;
         self.pace.note(took);
         Some(done)
     }
