@@ -216,7 +216,7 @@ impl Server {
             #[cfg(feature = "quic")]
             Scheme::Quic => {
                 let tls = crate::transport::quic::server_config(&self.identity, &shared.config).map_err(ServerError::Crypto)?;
-                let endpoint = quinn::Endpoint::server(tls, addr).map_err(bind)?;
+                let endpoint = crate::transport::quic::listen(addr, tls).map_err(bind)?;
                 let addr = endpoint.local_addr().map_err(bind)?;
                 let accepting = tokio::spawn(accept::quic(endpoint.clone(), shared));
                 Ok(Listener {

@@ -9,10 +9,11 @@ use crate::frame::frame_length;
 use crate::limits::{DATAGRAMS_WAITING_BYTES_MAX, FRAGMENT_BYTES, INCOMING_MAX, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
 use crate::ticket::Ticket;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, IdleTimeout, RecvStream, SendStream};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream};
 use quinn::{ServerConfig, TransportConfig, VarInt};
+use quinn_proto::RandomConnectionIdGenerator;
 use std::error::Error;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
 /// The protocol in TLS, with its major version.
@@ -205,6 +206,20 @@ fn client_config(ticket: &Ticket, seen: tls::Seen, config: &Config) -> Result<Cl
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     client.transport_config(Arc::new(transport));
     Ok(client)
+}
+
+/// Listens on a UDP address.
+pub(crate) fn listen(addr: SocketAddr, server: ServerConfig) -> std::io::Result<Endpoint> {
+    Endpoint::new(endpoint_config(), Some(server), UdpSocket::bind(addr)?, Arc::new(quinn::TokioRuntime))
+}
+
+/// An endpoint whose connection ids are random in all their bytes. In those that quinn makes by itself only three are, and one that a
+/// Retry gives may then be that of another connection, which gets what the newcomer sends from then on: with a thousand connections
+/// that happens to one in some thousands.
+pub(super) fn endpoint_config() -> EndpointConfig {
+    let mut endpoint = EndpointConfig::default();
+    endpoint.cid_generator(|| Box::new(RandomConnectionIdGenerator::default()));
+    endpoint
 }
 
 /// A server's side, with limits where quinn has none or generous ones, and without 0-RTT.

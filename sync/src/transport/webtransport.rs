@@ -2,7 +2,7 @@
 
 use super::datagrams::{Carrier, Channels};
 use super::origins::Origins;
-use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, transport_config};
+use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, endpoint_config, transport_config};
 use super::rotation::Rotation;
 use super::{Connection, TransportError, tls};
 use crate::client::{ConnectError, resolve};
@@ -125,6 +125,7 @@ pub(crate) fn listen(addr: SocketAddr, rotation: Arc<Rotation>, config: &Config)
     let tls = tls::rotating_server_config(rotation, ALPN)?;
     let mut server = ServerConfig::builder().with_bind_address(addr).with_custom_tls_and_transport(tls, transport).build();
     server.quic_config_mut().max_incoming(INCOMING_MAX);
+    *server.quic_endpoint_config_mut() = endpoint_config();
     Ok(Listening(server))
 }
 
