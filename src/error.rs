@@ -3,7 +3,7 @@
 use crate::document::backend::BackendError;
 use crate::document::version::VersionError;
 use crate::state::ChangeError;
-use crate::store::ApplyError;
+use crate::store::{ApplyError, UndoError};
 
 /// Any error of this crate, for callers that do not tell them apart.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// A document was not opened, or an update not made.
     #[error(transparent)]
     Document(#[from] BackendError),
+    /// Bytes are no undo stacks.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
     /// Bytes are not a version.
     #[error(transparent)]
     Version(#[from] VersionError),

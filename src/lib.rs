@@ -2,6 +2,7 @@
 
 mod document;
 mod error;
+pub mod middleware;
 mod state;
 mod store;
 
@@ -19,7 +20,10 @@ pub use state::{
     Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register, Scalar,
     Set, State, Text, Tree, Violation,
 };
-pub use store::{Applied, ApplyError, Competed, LocalUpdates, Options, Origin, Patch, Repair, Store, Subscription, Update};
+pub use store::{
+    Applied, ApplyError, Basis, Batch, Competed, LocalUpdates, Meta, Options, Origin, Patch, Repair, Retry, Store, Subscription,
+    Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
+};
 pub use uuid::Uuid;
 
 /// What the derive names. Not part of the interface.

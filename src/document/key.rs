@@ -150,6 +150,16 @@ pub fn is_within(path: &str, prefix: &str) -> bool {
     }
 }
 
+/// Whether `path` is or lies below a place in which the segment `@any` stands for every other.
+#[must_use]
+pub fn matches(path: &str, place: &str) -> bool {
+    let mut segments = path.split('/');
+    place
+        .split('/')
+        .filter(|wanted| !wanted.is_empty())
+        .all(|wanted| segments.next().is_some_and(|found| wanted == "@any" || found == wanted))
+}
+
 /// What follows `prefix` in `path`, without the slash; empty for the path itself.
 #[must_use]
 pub fn below<'a>(path: &'a str, prefix: &str) -> &'a str {

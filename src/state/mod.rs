@@ -17,6 +17,7 @@ mod order;
 mod position;
 mod reader;
 mod register;
+mod savepoint;
 mod scalar;
 mod set;
 mod shared;

@@ -108,11 +108,43 @@ impl<'a> Edit<'a> {
         result.ok_or_else(|| ChangeError::NotFound { path: self.path.to_string() })
     }
 
+    /// Opens a savepoint, which is taken back where it is dropped before it is closed.
+    pub(crate) fn save(&self) -> Saved<'a> {
+        self.stage.save();
+        Saved { stage: self.stage, open: true }
+    }
+
+    /// The first thing in the change that could not be written.
+    pub(crate) fn failure(&self) -> Option<ChangeError> {
+        self.stage.failure()
+    }
+
     /// An enum that was never written shows its default variant; with the first edit inside it, its register must say so.
     fn name_variants(&self, writer: &mut Writer<'_, '_>) {
         for &(of, variant) in &self.variants {
             let (of, variant) = (self.path.get(..of).unwrap_or(""), self.path.get(..variant).unwrap_or(""));
             writer.core.name_variant(of, key::below(variant, of));
+        }
+    }
+}
+
+/// An open savepoint.
+pub(crate) struct Saved<'a> {
+    stage: &'a dyn StageAccess,
+    open: bool,
+}
+
+impl Saved<'_> {
+    pub(crate) fn close(mut self, keep: bool) {
+        self.open = false;
+        self.stage.close(keep);
+    }
+}
+
+impl Drop for Saved<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.stage.close(false);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::savepoint::{Mark, Trail};
 use super::violation::Violations;
 use super::{At, Edit, ElementId, Refresh, State, Writer};
 
@@ -51,6 +52,12 @@ pub enum ChangeError {
     /// The closure refused the change, for a reason of its own: see [`ChangeError::refuse`].
     #[error("refused: {0}")]
     Refused(Arc<dyn std::error::Error + Send + Sync>),
+    /// What the change relied on has changed meanwhile: see [`Transaction::relies_on`](crate::Transaction::relies_on).
+    #[error("what the change relied on has changed: {}", changed.join(", "))]
+    Stale {
+        /// The paths that have changed since, each once, in order; the empty path is the whole state.
+        changed: Vec<String>,
+    },
     /// A change inside a change of the same store.
     #[error("a change cannot be made inside a change of the same store")]
     Nested,
@@ -60,6 +67,12 @@ pub enum ChangeError {
 }
 
 impl ChangeError {
+    /// Whether the same may succeed another time, as others are done or have been heard of.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Stale { .. })
+    }
+
     /// An error to return from a change's closure, so that nothing of the change happens.
     pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(Arc::from(reason.into()))
@@ -80,6 +93,7 @@ pub(crate) struct StageCore<'d> {
     edits: u64,
     /// The first thing that could not be written.
     failed: Option<ChangeError>,
+    pub(crate) trail: Trail,
 }
 
 impl<'d> StageCore<'d> {
@@ -94,6 +108,7 @@ impl<'d> StageCore<'d> {
             touched: BTreeSet::new(),
             edits: 0,
             failed: None,
+            trail: Trail::default(),
         }
     }
 
@@ -120,11 +135,12 @@ impl<'d> StageCore<'d> {
 
     pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
         // Writing what is there already would compete with what others write, on yrs though not on automerge.
-        let Some(staged) = self.ops.registers.get_mut(key::lookup(&path)) else {
+        let Some(staged) = self.ops.registers.get(key::lookup(&path)) else {
             let old = self.document.register(path);
             if old != value {
                 let key = Key::from(path);
                 self.touch(&key);
+                self.note_register(&key);
                 self.ops.registers.insert(key, RegisterWrite { old, new: value });
             }
             return;
@@ -132,27 +148,38 @@ impl<'d> StageCore<'d> {
         if staged.new == value {
             return;
         }
-        let undone = staged.old == value;
-        staged.new = value;
+        let old = staged.old.clone();
         let key = Key::from(path);
         self.touch(&key);
-        if undone {
+        self.note_register(&key);
+        if old == value {
             self.ops.registers.remove(&key);
+        } else {
+            self.ops.registers.insert(key, RegisterWrite { old, new: value });
         }
     }
 
     pub(crate) fn edit_text(&mut self, path: &str, text: Rope, op: SequenceOp) {
         let key = Key::from(path);
         self.touch(&key);
+        self.note_text(&key);
         self.texts.insert(key, text);
-        self.ops.push(op);
+        self.push(op);
     }
 
     pub(crate) fn edit_list(&mut self, path: &str, list: List, op: SequenceOp) {
         let key = Key::from(path);
         self.touch(&key);
+        self.note_list(&key);
         self.lists.insert(key, list);
-        self.ops.push(op);
+        self.push(op);
+    }
+
+    fn push(&mut self, op: SequenceOp) {
+        match self.may_merge() {
+            true => self.ops.push(op),
+            false => self.ops.sequences.push(op),
+        }
     }
 
     pub(crate) fn clear_sequence(&mut self, kind: SequenceKind, name: &Arc<str>) {
@@ -172,6 +199,15 @@ impl<'d> StageCore<'d> {
     /// Notes that a value cannot be written; the change fails with it.
     pub(crate) fn fail(&mut self, error: ChangeError) {
         self.failed.get_or_insert(error);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    pub(crate) fn forget_failure(&mut self) {
+        self.failed = None;
+        self.touched.clear();
     }
 }
 
@@ -269,6 +305,8 @@ pub struct Stage<'d, S> {
     core: RefCell<StageCore<'d>>,
     view: RefCell<S>,
     violations: RefCell<Violations>,
+    /// What the open savepoints go back to, the innermost last.
+    saved: RefCell<Vec<(Mark, S, Violations)>>,
 }
 
 /// What remains of a stage when its closure is done.
@@ -285,7 +323,12 @@ pub(crate) struct Staged<S> {
 impl<'d, S: State> Stage<'d, S> {
     pub(crate) fn new(document: &'d dyn Source, view: S, violations: Violations, replica: ReplicaId, next_element: &'d Cell<u64>) -> Self {
         let core = StageCore::new(document, replica, next_element);
-        Self { core: RefCell::new(core), view: RefCell::new(view), violations: RefCell::new(violations) }
+        Self { core: RefCell::new(core), view: RefCell::new(view), violations: RefCell::new(violations), saved: RefCell::default() }
+    }
+
+    /// The state as it would be.
+    pub(crate) fn view(&self) -> S {
+        self.view.borrow().clone()
     }
 
     /// The accessor of the whole state.
@@ -297,6 +340,16 @@ impl<'d, S: State> Stage<'d, S> {
     pub(crate) fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
         let old = self.view.borrow().clone();
         self.write("", &mut |writer| old.reconcile(new, writer))
+    }
+
+    /// Writes registers and sequences as they are, past every type.
+    pub(crate) fn raw(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+        self.write("", edit)
+    }
+
+    /// Whether anything was staged.
+    pub(crate) fn has_ops(&self) -> bool {
+        !self.core.borrow().ops.is_empty()
     }
 
     pub(crate) fn finish(self) -> Staged<S> {
@@ -318,6 +371,12 @@ pub(crate) trait StageAccess {
     fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any));
     /// Writes, and reads what was touched back into the staged view.
     fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError>;
+    /// Opens a savepoint.
+    fn save(&self);
+    /// Closes the innermost savepoint, and keeps what was staged since it was opened, or takes that back.
+    fn close(&self, keep: bool);
+    /// The first thing that could not be written.
+    fn failure(&self) -> Option<ChangeError>;
 }
 
 impl<S: State> StageAccess for Stage<'_, S> {
@@ -338,5 +397,25 @@ impl<S: State> StageAccess for Stage<'_, S> {
         let mut refresh = Refresh::new(&*core, &mut violations);
         touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
         Ok(())
+    }
+
+    fn save(&self) {
+        let (mark, violations) = (self.core.borrow_mut().save(), self.violations.borrow().clone());
+        self.saved.borrow_mut().push((mark, self.view(), violations));
+    }
+
+    fn close(&self, keep: bool) {
+        let Some((mark, view, violations)) = self.saved.borrow_mut().pop() else { return };
+        let mut core = self.core.borrow_mut();
+        if keep {
+            return core.release(&mark);
+        }
+        core.roll_back(&mark);
+        self.view.replace(view);
+        self.violations.replace(violations);
+    }
+
+    fn failure(&self) -> Option<ChangeError> {
+        self.core.borrow().failed.clone()
     }
 }

@@ -3,9 +3,14 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod layers;
+mod meta;
 mod notify;
 mod options;
 mod repair;
+mod retry;
+mod transaction;
+mod undo;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -15,9 +20,13 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
+pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub use repair::{Competed, Repair};
+pub use retry::Retry;
+pub use transaction::{Basis, Batch, Transaction};
+pub use undo::{UndoError, UndoGroup, UndoManager, UndoOptions, Undone};
 pub use watch::{LocalUpdates, Patch};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
@@ -27,7 +36,10 @@ use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, Stage, Staged, State, Text, Violation, Violations};
+use layers::{Layers, Report};
 use notify::{Bus, Notice};
+use transaction::Recent;
+use undo::{Entry, Logs};
 
 /// A state that many people change at once.
 ///
@@ -61,6 +73,7 @@ struct Shared<S: State, B: Backend> {
     view: ArcSwap<S>,
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
+    layers: Layers<S>,
     options: Options,
     /// This store's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
@@ -85,6 +98,8 @@ struct Core<S, B: Backend> {
     view: Arc<S>,
     violations: Violations,
     next_element: Cell<u64>,
+    recent: Recent,
+    logs: Logs,
 }
 
 /// What [`Store::apply`] did.
@@ -111,6 +126,9 @@ pub enum ApplyError {
     /// Called inside a change of the same store, on the same thread.
     #[error("an update cannot be applied inside a change of the same store")]
     Nested,
+    /// A layer refused it: [`Middleware::import`](crate::middleware::Middleware::import).
+    #[error("refused: {0}")]
+    Denied(String),
 }
 
 /// Reads a whole state from all registers of a document, and says what does not fit.
@@ -180,9 +198,17 @@ impl<S: State, B: Backend> Store<S, B> {
     fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
         let view = Arc::new(view);
         let id = replica.id();
-        let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
+        let core = Core {
+            replica,
+            view: Arc::clone(&view),
+            violations,
+            next_element: Cell::new(1),
+            recent: Recent::default(),
+            logs: Logs::default(),
+        };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        Self { shared: Arc::new(Shared { view: ArcSwap::new(view), core, bus: Bus::default(), options, ids, lineage: AtomicU64::new(0) }) }
+        let (view, bus, layers, lineage) = (ArcSwap::new(view), Bus::default(), Layers::default(), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { view, core, bus, layers, options, ids, lineage }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -201,25 +227,40 @@ impl<S: State, B: Backend> Store<S, B> {
     /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store; [`ChangeError::Backend`] where the
     /// backend failed, in which case the document is as it was.
     pub fn change<R>(&self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
-        self.stage(|stage| edit(stage.root()))
+        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| edit(stage.root()))
     }
 
-    /// Runs a closure on a stage and commits what it staged.
-    fn stage<R>(&self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    /// Runs a closure on a stage, once `check` has nothing against it, and commits what it staged.
+    fn stage<R>(
+        &self,
+        mut report: Report,
+        check: impl FnOnce(&Core<S, B>) -> Result<(), ChangeError>,
+        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
+        let span = tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
+        let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
-        let shown = match guard.try_borrow_mut() {
+        report.shown = match guard.try_borrow_mut() {
             Ok(mut core) => self.show(&mut core),
             Err(_) => return Err(ChangeError::Nested),
         };
-        let result = self.stage_here(guard, edit);
-        if shown {
-            // Also where nothing is committed.
+        let checked = check(&guard.borrow());
+        let result = checked.and_then(|()| self.stage_here(&guard, &mut report, edit));
+        drop(guard);
+        drop(span);
+        if report.shown {
             self.shared.bus.deliver();
         }
+        self.shared.layers.done(timer, &report, result.as_ref().err().map(|error| error as _));
         result
     }
 
-    fn stage_here<R>(&self, guard: Writer<'_, S, B>, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    fn stage_here<R>(
+        &self,
+        guard: &Writer<'_, S, B>,
+        report: &mut Report,
+        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         let (result, staged) = {
             let core = guard.borrow();
             let stage = Stage::new(&core.replica, S::clone(&core.view), core.violations.clone(), core.replica.id(), &core.next_element);
@@ -232,25 +273,26 @@ impl<S: State, B: Backend> Store<S, B> {
         if staged.ops.is_empty() {
             return Ok(result);
         }
-        self.commit(guard, staged)?;
-        Ok(result)
-    }
-
-    /// Commits a staged change and tells the watchers, outside the lock.
-    fn commit(&self, guard: Writer<'_, S, B>, staged: Staged<S>) -> Result<(), ChangeError> {
+        report.size = staged.ops.len();
         if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
             return Err(ChangeError::Invalid { path, reason });
         }
-        let mut core = guard.borrow_mut();
+        self.shared.layers.change(&guard.borrow().view, &staged, report)?;
+        self.commit(&mut guard.borrow_mut(), staged, report)?;
+        Ok(result)
+    }
+
+    /// Commits a staged change. Whether it succeeds or not, those who watch may have to be told then.
+    fn commit(&self, core: &mut Core<S, B>, staged: Staged<S>, report: &mut Report) -> Result<(), ChangeError> {
+        report.shown = true;
+        let logs = core.logs.live();
+        let entry = (!logs.is_empty()).then(|| Entry::of(&staged, &core.replica));
         let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(updates) => updates,
             Err(error) => {
                 if core.replica.take_differs() {
-                    self.show_all(&mut core, Vec::new());
+                    self.show_all(core, Vec::new());
                 }
-                drop(core);
-                drop(guard);
-                self.shared.bus.deliver();
                 return Err(error.into());
             }
         };
@@ -258,10 +300,10 @@ impl<S: State, B: Backend> Store<S, B> {
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
         in_key_order(&mut touched);
         core.violations = staged.violations;
-        self.publish(&mut core, staged.view, touched, updates, Origin::Local);
-        drop(core);
-        drop(guard);
-        self.shared.bus.deliver();
+        if let Some(entry) = entry {
+            self.record(&logs, &entry, report);
+        }
+        self.publish(core, staged.view, touched, updates, report.origin, report.meta.clone());
         Ok(())
     }
 
@@ -289,7 +331,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good ones can be.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.locked(|core| self.import(core, updates, Giver::Stranger, false))
+        self.import_locked(updates, Giver::Stranger, |core| self.import(core, updates, Giver::Stranger, false))
     }
 
     /// Applies updates that are parts of something larger, the rest of which is to follow, as [`Store::apply_all`] does. A store that holds
@@ -315,7 +357,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::apply_all`].
     pub fn apply_part(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.locked(|core| {
+        self.import_locked(updates, Giver::Stranger, |core| {
             let part = core.replica.takes_parts();
             self.import(core, updates, Giver::Stranger, part)
         })
@@ -335,7 +377,26 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     fn apply_from(&self, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
-        self.locked(|core| self.import(core, &[update], giver, false))
+        self.import_locked(&[update], giver, |core| self.import(core, &[update], giver, false))
+    }
+
+    /// Imports in the writer's place, unless a layer refuses.
+    fn import_locked(
+        &self,
+        updates: &[impl AsRef<[u8]>],
+        giver: Giver,
+        work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
+    ) -> Result<Applied, ApplyError> {
+        let span = tracing::trace_span!(target: "exostate", "import").entered();
+        let timer = self.shared.layers.timer();
+        let result = self.locked(|core| {
+            self.shared.layers.import(updates, giver)?;
+            work(core)
+        });
+        drop(span);
+        let report = Report { size: updates.len(), ..Report::new(Origin::Remote, None) };
+        self.shared.layers.done(timer, &report, result.as_ref().err().map(|error| error as _));
+        result
     }
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
@@ -354,7 +415,7 @@ impl<S: State, B: Backend> Store<S, B> {
     fn show(&self, core: &mut Core<S, B>) -> bool {
         let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) else { return false };
         core.violations = violations;
-        self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote);
+        self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote, None);
         true
     }
 
@@ -376,9 +437,11 @@ impl<S: State, B: Backend> Store<S, B> {
         }
         if part {
             let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
-            self.shared.bus.push(Notice { number: 0, old, new, touched: Vec::new(), updates: applied, origin: Origin::Remote });
+            let (touched, origin) = (Arc::default(), Origin::Remote);
+            self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, origin, meta: None });
             return Ok(changed);
         }
+        core.logs.live().iter().for_each(|log| log.lock().note_others(&touched));
         if core.replica.mostly(&touched) {
             self.show_all(core, applied);
             return Ok(changed);
@@ -390,7 +453,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let source = Touching { document: &core.replica, touched: &touched };
         let mut refresh = Refresh::new(&source, &mut core.violations);
         paths.iter().for_each(|path| refresh.touch(&mut view, path));
-        self.publish(core, view, paths, applied, Origin::Remote);
+        self.publish(core, view, paths, applied, Origin::Remote, None);
         Ok(changed)
     }
 
@@ -399,14 +462,24 @@ impl<S: State, B: Backend> Store<S, B> {
         let entries = core.replica.scan("");
         let (view, violations) = read_view(&core.replica, &entries);
         core.violations = violations;
-        self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote);
+        self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
     }
 
-    fn publish(&self, core: &mut Core<S, B>, view: S, touched: Vec<Arc<str>>, updates: Vec<Arc<[u8]>>, origin: Origin) {
+    fn publish(
+        &self,
+        core: &mut Core<S, B>,
+        view: S,
+        touched: Vec<Arc<str>>,
+        updates: Vec<Arc<[u8]>>,
+        origin: Origin,
+        meta: Option<Arc<Meta>>,
+    ) {
+        let touched: Arc<[Arc<str>]> = Arc::from(touched);
+        core.recent.add(Arc::clone(&touched));
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         self.shared.view.store(Arc::clone(&new));
-        self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin });
+        self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin, meta });
     }
 
     /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes
@@ -422,7 +495,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::change`].
     pub fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
-        self.stage(|stage| stage.reconcile(new))
+        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new))
     }
 
     /// What this replica has seen.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::meta::Meta;
 use super::watch::Watchers;
 use crate::state::State;
 
@@ -23,6 +24,10 @@ pub enum Origin {
     /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds what was put back. Whoever keeps
     /// updates on disk needs the whole document anew, [`Store::save`](crate::Store::save).
     Repair,
+    /// [`UndoManager::undo`](crate::UndoManager::undo).
+    Undo,
+    /// [`UndoManager::redo`](crate::UndoManager::redo).
+    Redo,
 }
 
 /// An update that was just committed or applied. A change that is too much for one update comes as several, one after the other.
@@ -33,6 +38,8 @@ pub struct Update<'a> {
     pub bytes: &'a Arc<[u8]>,
     /// Whether it was made here.
     pub origin: Origin,
+    /// What is said about the change, where something is.
+    pub meta: Option<&'a Meta>,
 }
 
 /// What one commit or import did.
@@ -42,9 +49,10 @@ pub(crate) struct Notice<S> {
     pub(crate) old: Arc<S>,
     pub(crate) new: Arc<S>,
     /// The touched paths, in order.
-    pub(crate) touched: Vec<Arc<str>>,
+    pub(crate) touched: Arc<[Arc<str>]>,
     pub(crate) updates: Vec<Arc<[u8]>>,
     pub(crate) origin: Origin,
+    pub(crate) meta: Option<Arc<Meta>>,
 }
 
 type Panic = Box<dyn Any + Send>;
@@ -163,7 +171,10 @@ impl<S: State> Bus<S> {
             }
         };
         for (id, listener) in listeners {
-            notice.updates.iter().for_each(|bytes| guarded(id, &|| listener(Update { bytes, origin: notice.origin })));
+            notice
+                .updates
+                .iter()
+                .for_each(|bytes| guarded(id, &|| listener(Update { bytes, origin: notice.origin, meta: notice.meta.as_deref() })));
         }
         for call in calls {
             guarded(call.id, &|| (call.watcher)(notice, &call.path, &call.touched));

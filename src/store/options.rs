@@ -1,5 +1,8 @@
 //! How a store is made.
 
+use std::time::SystemTime;
+
+use super::meta::Clock;
 use crate::document::ReplicaId;
 use crate::document::limits::Limits;
 
@@ -10,11 +13,12 @@ pub struct Options {
     trusted: Limits,
     replica: Option<ReplicaId>,
     earlier: Vec<ReplicaId>,
+    clock: Clock,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::stranger(), trusted: Limits::trusted(), replica: None, earlier: Vec::new() }
+        Self { limits: Limits::stranger(), trusted: Limits::trusted(), replica: None, earlier: Vec::new(), clock: Clock::default() }
     }
 }
 
@@ -52,6 +56,17 @@ impl Options {
     pub fn with_earlier(mut self, ids: impl IntoIterator<Item = ReplicaId>) -> Self {
         self.earlier.extend(ids);
         self
+    }
+
+    /// Where the store gets the time of a change from, for [`Meta`](crate::Meta) and for grouping what is undone. Default: the system's clock.
+    #[must_use]
+    pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock(std::sync::Arc::new(now));
+        self
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -211,7 +211,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
-        store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair);
+        store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair, None);
         drop(core);
         drop(guard);
         store.shared.bus.deliver();

@@ -12,6 +12,7 @@ use crate::document::key;
 use crate::state::{ANY, AsPath, At, State, typed};
 
 use super::Store;
+use super::meta::Meta;
 use super::notify::{Notice, Origin, Subscription, Update};
 
 /// What a change or an import did to a watched place of the view.
@@ -22,6 +23,7 @@ pub struct Patch<'a, T> {
     new: Option<&'a T>,
     touched: &'a [Arc<str>],
     origin: Origin,
+    meta: Option<&'a Meta>,
 }
 
 impl<'a, T> Patch<'a, T> {
@@ -63,6 +65,12 @@ impl<'a, T> Patch<'a, T> {
     pub fn origin(&self) -> Origin {
         self.origin
     }
+
+    /// What is said about the change; `None` where nothing is, as of changes of others.
+    #[must_use]
+    pub fn meta(&self) -> Option<&'a Meta> {
+        self.meta
+    }
 }
 
 impl<S: State, B: Backend> Store<S, B> {
@@ -93,7 +101,7 @@ impl<S: State, B: Backend> Store<S, B> {
             let old = notice.old.locate(At::start(place)).and_then(typed);
             let new = notice.new.locate(At::start(place)).and_then(typed);
             if old.is_some() || new.is_some() {
-                f(&Patch { path: place, old, new, touched, origin: notice.origin });
+                f(&Patch { path: place, old, new, touched, origin: notice.origin, meta: notice.meta.as_deref() });
             }
         };
         let mut subscribers = self.shared.bus.subscribers.lock();

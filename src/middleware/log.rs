@@ -1,0 +1,21 @@
+//! A layer that logs.
+
+use super::{Done, Middleware};
+use crate::state::State;
+use crate::store::Origin;
+
+/// Logs changes and imports with [`tracing`]: what was done at level `DEBUG`, what was refused or failed at `WARN`, under the target
+/// `exostate`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log;
+
+impl<S: State> Middleware<S> for Log {
+    fn done(&self, done: &Done<'_>) {
+        let (size, took, label) = (done.size, done.took, done.meta.and_then(|meta| meta.label()));
+        let what = if done.origin == Origin::Remote { "import" } else { "change" };
+        match done.error {
+            Some(error) => tracing::warn!(target: "exostate", origin = ?done.origin, label, size, ?took, error, "{what} refused"),
+            None => tracing::debug!(target: "exostate", origin = ?done.origin, label, size, ?took, "{what}"),
+        }
+    }
+}

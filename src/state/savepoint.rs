@@ -1,0 +1,136 @@
+//! Going back to an earlier point of a change that is being staged.
+
+use crate::document::key::{self, Key};
+use crate::document::ops::RegisterWrite;
+use crate::document::replica::List;
+use crate::document::rope::Rope;
+
+use super::stage::StageCore;
+use super::{ChangeError, Edit, Node, State};
+
+/// What stood somewhere before it was staged anew.
+enum Before {
+    Register(Key, Option<RegisterWrite>),
+    Text(Key, Option<Rope>),
+    List(Key, Option<List>),
+}
+
+/// What was staged since the first savepoint that is still open.
+#[derive(Default)]
+pub(crate) struct Trail {
+    steps: Vec<Before>,
+    /// How many savepoints are open.
+    open: usize,
+    /// The edits of sequences before the last savepoint, which those after it must not be merged with.
+    apart: usize,
+}
+
+/// Where a stage can go back to.
+pub(crate) struct Mark {
+    steps: usize,
+    sequences: usize,
+    apart: usize,
+    /// Something had failed before it, which is not taken back.
+    failed: bool,
+}
+
+impl StageCore<'_> {
+    /// Opens a savepoint. Savepoints are closed in the opposite order, by [`StageCore::release`] or [`StageCore::roll_back`].
+    pub(crate) fn save(&mut self) -> Mark {
+        let (steps, sequences) = (self.trail.steps.len(), self.ops.sequences.len());
+        let mark = Mark { steps, sequences, apart: self.trail.apart, failed: self.has_failed() };
+        self.trail.open += 1;
+        self.trail.apart = mark.sequences;
+        mark
+    }
+
+    /// Keeps what was staged since.
+    pub(crate) fn release(&mut self, mark: &Mark) {
+        self.trail.open -= 1;
+        self.trail.apart = mark.apart;
+        if self.trail.open == 0 {
+            self.trail.steps.clear();
+        }
+    }
+
+    /// Takes back what was staged since.
+    pub(crate) fn roll_back(&mut self, mark: &Mark) {
+        self.ops.sequences.truncate(mark.sequences);
+        for step in self.trail.steps.split_off(mark.steps).into_iter().rev() {
+            match step {
+                Before::Register(key, before) => put_back(&mut self.ops.registers, key, before),
+                Before::Text(key, before) => put_back(&mut self.texts, key, before),
+                Before::List(key, before) => put_back(&mut self.lists, key, before),
+            }
+        }
+        if !mark.failed {
+            self.forget_failure();
+        }
+        self.release(mark);
+    }
+
+    /// Whether an edit of a sequence may be merged with the one before it.
+    pub(crate) fn may_merge(&self) -> bool {
+        self.ops.sequences.len() > self.trail.apart
+    }
+
+    pub(crate) fn note_register(&mut self, key: &Key) {
+        if self.trail.open > 0 {
+            let before = self.ops.registers.get(key::lookup(&key.as_str())).cloned();
+            self.trail.steps.push(Before::Register(key.clone(), before));
+        }
+    }
+
+    pub(crate) fn note_text(&mut self, key: &Key) {
+        if self.trail.open > 0 {
+            self.trail.steps.push(Before::Text(key.clone(), self.texts.get(key::lookup(&key.as_str())).cloned()));
+        }
+    }
+
+    pub(crate) fn note_list(&mut self, key: &Key) {
+        if self.trail.open > 0 {
+            self.trail.steps.push(Before::List(key.clone(), self.lists.get(key::lookup(&key.as_str())).cloned()));
+        }
+    }
+}
+
+fn put_back<T>(staged: &mut std::collections::BTreeMap<Key, T>, key: Key, before: Option<T>) {
+    match before {
+        Some(before) => drop(staged.insert(key, before)),
+        None => drop(staged.remove(&key)),
+    }
+}
+
+impl<'a, T: State> Node<Edit<'a>, T> {
+    /// A part of a change that can fail by itself: where `edit` returns an error, everything that it did is taken back, and the change
+    /// goes on as it stood before, if its closure does. Savepoints nest. What is taken back costs what it did.
+    ///
+    /// ```
+    /// use exostate::{ChangeError, Map, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Account { balances: Map<String, i64>, log: exostate::List<String> }
+    ///
+    /// let store = Store::<Account>::new();
+    /// store.change(|account| {
+    ///     account.balances().insert("ada", 5)?;
+    ///     let paid = account.savepoint(|account| {
+    ///         account.balances().insert("ada", -3)?;
+    ///         Err::<(), _>(ChangeError::refuse("not enough"))
+    ///     });
+    ///     account.log().push(if paid.is_ok() { "paid" } else { "refused" }.to_owned())
+    /// })?;
+    /// assert_eq!(store.view().balances.get("ada"), Some(&5));
+    /// assert_eq!(store.view().log.get(0).map(String::as_str), Some("refused"));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What `edit` returned; the first write that could not be made.
+    pub fn savepoint<R>(&self, edit: impl FnOnce(T::Node<Edit<'a>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+        let saved = self.place.save();
+        let result = edit(T::node(self.place.clone())).and_then(|result| self.place.failure().map_or(Ok(result), Err));
+        saved.close(result.is_ok());
+        result
+    }
+}

@@ -1,0 +1,274 @@
+//! What can be undone and redone: the changes made here, in groups, with what stood before them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::UndoOptions;
+use crate::document::backend::Backend;
+use crate::document::key::{self, Key};
+use crate::document::ops::{SequenceKind, Touched};
+use crate::document::replica::{List, Replica};
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+use crate::state::Staged;
+use crate::store::{Meta, Origin};
+
+/// What a change did to one register.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Written {
+    pub(super) old: Option<Value>,
+    pub(super) new: Option<Value>,
+    /// Whether the old value was somebody else's.
+    pub(super) theirs: bool,
+}
+
+/// What a change did to one sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Edited<T> {
+    pub(super) before: T,
+    pub(super) after: T,
+    /// Whether the change emptied it, and something in it was somebody else's.
+    pub(super) theirs: bool,
+}
+
+/// What a change did, with what stood before it. Texts and lists share what did not change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::store) struct Entry {
+    pub(super) registers: BTreeMap<Key, Written>,
+    pub(super) texts: BTreeMap<Key, Edited<Rope>>,
+    pub(super) lists: BTreeMap<Key, Edited<List>>,
+}
+
+impl Entry {
+    /// What a staged change is about to do. O(change).
+    pub(in crate::store) fn of<S, B: Backend>(staged: &Staged<S>, replica: &Replica<B>) -> Self {
+        let written = |(key, write): (&Key, &crate::document::ops::RegisterWrite)| {
+            (key.clone(), Written { old: write.old.clone(), new: write.new.clone(), theirs: false })
+        };
+        Self {
+            registers: staged.ops.registers.iter().map(written).collect(),
+            texts: changed(&staged.texts, |key| replica.text(key)),
+            lists: changed(&staged.lists, |key| replica.list(key)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.registers.is_empty() && self.texts.is_empty() && self.lists.is_empty()
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.registers.keys().chain(self.texts.keys()).chain(self.lists.keys())
+    }
+
+    /// Takes in a later entry. One that does not go on where this one ends comes back.
+    fn absorb(&mut self, later: Self) -> Option<Self> {
+        let registers = |key, next: &Written| self.registers.get(key).is_none_or(|ours: &Written| ours.new == next.old && !next.theirs);
+        let goes_on = later.registers.iter().all(|(key, next)| registers(key, next))
+            && go_on(&self.texts, &later.texts)
+            && go_on(&self.lists, &later.lists);
+        if !goes_on {
+            return Some(later);
+        }
+        for (key, next) in later.registers {
+            match self.registers.get_mut(key::lookup(&key.as_str())) {
+                Some(ours) => ours.new = next.new,
+                None => drop(self.registers.insert(key, next)),
+            }
+        }
+        extend(&mut self.texts, later.texts);
+        extend(&mut self.lists, later.lists);
+        None
+    }
+}
+
+/// Sequences before and after, where these differ.
+fn changed<T: Clone + PartialEq>(after: &BTreeMap<Key, T>, before: impl Fn(&str) -> T) -> BTreeMap<Key, Edited<T>> {
+    let edited =
+        after.iter().map(|(key, after)| (key.clone(), Edited { before: before(key.as_str()), after: after.clone(), theirs: false }));
+    edited.filter(|(_, edited)| edited.before != edited.after).collect()
+}
+
+/// Whether later edits begin where earlier ones end.
+fn go_on<T: PartialEq>(earlier: &BTreeMap<Key, Edited<T>>, later: &BTreeMap<Key, Edited<T>>) -> bool {
+    later.iter().all(|(key, next)| earlier.get(key).is_none_or(|edited| edited.after == next.before && !next.theirs))
+}
+
+fn extend<T>(earlier: &mut BTreeMap<Key, Edited<T>>, later: BTreeMap<Key, Edited<T>>) {
+    for (key, next) in later {
+        match earlier.get_mut(key::lookup(&key.as_str())) {
+            Some(edited) => edited.after = next.after,
+            None => drop(earlier.insert(key, next)),
+        }
+    }
+}
+
+/// Changes that are undone together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Group {
+    /// Tells it from the others of its manager.
+    pub(super) id: u64,
+    pub(super) entries: Vec<Entry>,
+    pub(super) label: Option<Arc<str>>,
+    /// The application's selection before them.
+    pub(super) selection: Option<Arc<[u8]>>,
+}
+
+/// What is saved of a log.
+pub(super) struct Stacks {
+    pub(super) done: Vec<Group>,
+    pub(super) undone: Vec<Group>,
+    pub(super) theirs: BTreeSet<Key>,
+    pub(super) given_back: BTreeSet<Key>,
+}
+
+/// One manager's stacks.
+#[derive(Debug)]
+pub(in crate::store) struct Log {
+    pub(super) options: UndoOptions,
+    pub(super) done: VecDeque<Group>,
+    pub(super) undone: Vec<Group>,
+    /// Registers and sequences whose newest content is somebody else's.
+    pub(super) theirs: BTreeSet<Key>,
+    /// Registers and sequences that hold what somebody else had written since an undo gave it back: to be left alone by an undo, not by a redo.
+    pub(super) given_back: BTreeSet<Key>,
+    /// The selection now, as the application last said.
+    pub(super) selection: Option<Arc<[u8]>>,
+    /// Groups that the application holds open.
+    pub(super) held: usize,
+    /// When the newest group last grew; `None` where the next change begins another one.
+    grown_at: Option<SystemTime>,
+    next_id: u64,
+}
+
+impl Log {
+    pub(super) fn new(options: UndoOptions) -> Self {
+        let (done, undone, theirs, given_back) = (VecDeque::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self { options, done, undone, theirs, given_back, selection: None, held: 0, grown_at: None, next_id: 1 }
+    }
+
+    /// Notes a change that was made here, at a time.
+    pub(in crate::store) fn record(&mut self, mut entry: Entry, meta: Option<&Meta>, now: SystemTime) {
+        self.take_over(&mut entry);
+        if !entry.is_empty() && self.options.covers(entry.keys()) {
+            self.undone.clear();
+            self.add(entry, meta, meta.and_then(Meta::time).unwrap_or(now));
+        }
+    }
+
+    /// Notes what an undo or a redo of this manager did: the way back.
+    pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin, label: Option<Arc<str>>) {
+        self.take_over(&mut entry);
+        let group = self.new_group(entry, label);
+        match origin {
+            Origin::Undo => self.undone.push(group),
+            _ => self.done.push_back(group),
+        }
+        self.split();
+    }
+
+    /// What was written here is one's own from now on.
+    pub(in crate::store) fn take_over(&mut self, entry: &mut Entry) {
+        let mut take = |key| {
+            let (theirs, given_back) = (self.theirs.remove(key), self.given_back.remove(key));
+            theirs || given_back
+        };
+        entry.registers.iter_mut().for_each(|(key, written)| written.theirs = take(key));
+        // What others have put into a sequence stays theirs until all of it has gone.
+        entry.texts.iter_mut().filter(|(_, text)| text.after.is_empty()).for_each(|(key, text)| text.theirs = take(key));
+        entry.lists.iter_mut().filter(|(_, list)| list.after.is_empty()).for_each(|(key, list)| list.theirs = take(key));
+    }
+
+    /// Notes what came from others.
+    pub(in crate::store) fn note_others(&mut self, touched: &Touched) {
+        for touch in &touched.registers {
+            self.given_back.remove(key::lookup(&touch.key.as_ref()));
+            // What is not there is nobody's.
+            match touch.new {
+                Some(_) => drop(self.theirs.insert(Key(Arc::clone(&touch.key)))),
+                None => drop(self.theirs.remove(key::lookup(&touch.key.as_ref()))),
+            }
+        }
+        self.theirs.extend(touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| Key(Arc::clone(name))));
+    }
+
+    fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: SystemTime) {
+        let label = meta.and_then(Meta::label);
+        let close =
+            self.grown_at.is_some_and(|grown_at| self.held > 0 || at.duration_since(grown_at).is_ok_and(|age| age < self.options.window));
+        self.grown_at = Some(at);
+        let same = |group: &Group| self.held > 0 || label.is_none() || group.label.as_deref() == label;
+        match self.done.back_mut().filter(|group| close && same(group)) {
+            Some(group) => {
+                let rest = match group.entries.last_mut() {
+                    Some(last) => last.absorb(entry),
+                    None => Some(entry),
+                };
+                group.entries.extend(rest);
+            }
+            None => {
+                let group = self.new_group(entry, label.map(Arc::from));
+                self.done.push_back(group);
+                while self.done.len() > self.options.groups_max {
+                    self.done.pop_front();
+                }
+            }
+        }
+    }
+
+    fn new_group(&mut self, entry: Entry, label: Option<Arc<str>>) -> Group {
+        self.next_id += 1;
+        Group { id: self.next_id, entries: vec![entry], label, selection: self.selection.clone() }
+    }
+
+    /// The stacks as they are.
+    pub(super) fn snapshot(&self) -> Stacks {
+        Stacks {
+            done: self.done.iter().cloned().collect(),
+            undone: self.undone.clone(),
+            theirs: self.theirs.clone(),
+            given_back: self.given_back.clone(),
+        }
+    }
+
+    /// Takes over stacks that were saved.
+    pub(super) fn fill(&mut self, done: Vec<Group>, undone: Vec<Group>) {
+        for mut group in done {
+            self.next_id += 1;
+            group.id = self.next_id;
+            self.done.push_back(group);
+        }
+        for mut group in undone {
+            self.next_id += 1;
+            group.id = self.next_id;
+            self.undone.push(group);
+        }
+    }
+
+    /// Whether an undo or a redo has to leave what stands at a key alone.
+    pub(super) fn is_theirs(&self, key: &Key, origin: Origin) -> bool {
+        self.theirs.contains(key) || origin == Origin::Undo && self.given_back.contains(key)
+    }
+
+    /// The keys below a path of which the same is true.
+    pub(super) fn theirs_below<'a>(&'a self, path: &'a Key, origin: Origin) -> impl Iterator<Item = &'a Key> {
+        let below = move |keys: &'a BTreeSet<Key>| {
+            let within = keys.range(path.clone()..).take_while(|found| key::is_within(found.as_str(), path.as_str()));
+            within.filter(move |found| *found != path)
+        };
+        below(&self.theirs).chain(below(&self.given_back).filter(move |_| origin == Origin::Undo))
+    }
+
+    /// Takes a group off its stack, and notes what holds again what others had written.
+    pub(super) fn take(&mut self, id: u64, given_back: Vec<Key>) {
+        self.done.retain(|group| group.id != id);
+        self.undone.retain(|group| group.id != id);
+        self.given_back.extend(given_back);
+    }
+
+    /// The next change begins another group.
+    pub(super) fn split(&mut self) {
+        self.grown_at = None;
+    }
+}

@@ -1,0 +1,304 @@
+//! Undo and redo: of one's own changes only, never over what others have done since.
+
+mod carry;
+mod log;
+mod revert;
+mod saved;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::layers::Report;
+use super::{Meta, Origin, Store};
+use crate::document::backend::Backend;
+use crate::document::key::{self, Key};
+use crate::state::{AsPath, ChangeError, State};
+pub(super) use log::{Entry, Log};
+pub use saved::UndoError;
+
+/// How an [`UndoManager`] works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoOptions {
+    window: Duration,
+    groups_max: usize,
+    scopes: Vec<String>,
+}
+
+impl Default for UndoOptions {
+    fn default() -> Self {
+        Self { window: Duration::from_millis(500), groups_max: 1_000, scopes: Vec::new() }
+    }
+}
+
+impl UndoOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changes that follow each other faster than this are undone together, unless they have different labels. Default: half a second;
+    /// zero: each by itself.
+    #[must_use]
+    pub fn with_window(self, window: Duration) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Groups that are remembered; older ones are forgotten. Default: 1,000.
+    #[must_use]
+    pub fn with_groups_max(self, groups_max: usize) -> Self {
+        Self { groups_max: groups_max.max(1), ..self }
+    }
+
+    /// Only changes that stay within this place, or within one of several such, are undone. Default: all.
+    #[must_use]
+    pub fn within<S: State>(mut self, path: &impl AsPath<S>) -> Self {
+        self.scopes.push(path.as_path().as_str().to_owned());
+        self
+    }
+
+    fn covers<'k>(&self, mut keys: impl Iterator<Item = &'k Key>) -> bool {
+        self.scopes.is_empty() || keys.all(|key| self.scopes.iter().any(|scope| key::matches(key.as_str(), scope)))
+    }
+}
+
+/// What was undone or redone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undone {
+    /// The label of the changes: that of the first.
+    pub label: Option<Arc<str>>,
+    /// The selection that the application had noted before them ([`UndoManager::note_selection`]), to be restored.
+    pub selection: Option<Arc<[u8]>>,
+}
+
+/// Undoes and redoes the changes that are made on a store, from when it was made on.
+///
+/// Only what this store's own [`change`](Store::change)s did is taken back, and only where nobody else has gone on from it:
+///
+/// - a **register** goes back to what it held, unless somebody else has written it since;
+/// - in a **text** or **list** what was inserted goes, as far as it is still there, what was deleted comes back where it stood, and what
+///   others have typed, in the midst of it too, stays;
+/// - a **record** that was made goes, unless somebody else has written in it; one that was removed comes back with what it held; one that
+///   others have removed since stays away;
+/// - an element's **move** is taken back, unless it was moved by others.
+///
+/// What nobody else has touched since comes back as it was; redo after undo is the identity on it. Both are changes like any other: they
+/// go to others, to watchers ([`Origin::Undo`]) and through the middleware, which may refuse them. A change made after an undo forgets
+/// what could be redone. It works alike on both backends.
+///
+/// A manager is a handle: clones share the stacks, which end with the last of them. Several managers of one store do not undo each
+/// other's undoing, but each of the changes within its [scope](UndoOptions::within).
+///
+/// ```
+/// use exostate::{State, Store, Text, UndoOptions};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Note { title: String, body: Text }
+///
+/// let ours = Store::<Note>::new();
+/// let undo = ours.undo_manager(UndoOptions::default());
+/// ours.transaction().label("Typing").run(|note| note.body().push_str("hello world"))?;
+///
+/// let theirs = ours.fork()?;
+/// theirs.change(|note| note.body().insert(5, ", small"))?;
+/// ours.merge(&theirs)?;
+/// assert_eq!(undo.undo()?.and_then(|undone| undone.label).as_deref(), Some("Typing"));
+/// assert_eq!(ours.view().body, ", small");
+/// undo.redo()?;
+/// assert_eq!(ours.view().body, "hello, small world");
+/// # Ok::<(), exostate::Error>(())
+/// ```
+pub struct UndoManager<S: State, B: Backend = crate::Yrs> {
+    store: Store<S, B>,
+    log: Arc<Mutex<Log>>,
+}
+
+impl<S: State, B: Backend> Clone for UndoManager<S, B> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), log: Arc::clone(&self.log) }
+    }
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (undo, redo) = (self.undo_len(), self.redo_len());
+        f.debug_struct("UndoManager").field("undo", &undo).field("redo", &redo).finish_non_exhaustive()
+    }
+}
+
+/// The managers of a store. Held in the writer's place.
+#[derive(Default)]
+pub(super) struct Logs(Vec<Weak<Mutex<Log>>>);
+
+impl Logs {
+    /// Those that are still held.
+    pub(super) fn live(&mut self) -> Vec<Arc<Mutex<Log>>> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let live: Vec<_> = self.0.iter().filter_map(Weak::upgrade).collect();
+        if live.len() < self.0.len() {
+            self.0.retain(|log| log.strong_count() > 0);
+        }
+        live
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// A manager that undoes the changes made from now on.
+    #[must_use = "nothing is remembered once it is dropped"]
+    pub fn undo_manager(&self, options: UndoOptions) -> UndoManager<S, B> {
+        self.manager(Log::new(options))
+    }
+
+    fn manager(&self, log: Log) -> UndoManager<S, B> {
+        let log = Arc::new(Mutex::new(log));
+        let guard = self.shared.core.lock();
+        // Inside a change the writer's place is taken, and cannot be changed: the manager hears of the next one.
+        if let Ok(mut core) = guard.try_borrow_mut() {
+            core.logs.0.push(Arc::downgrade(&log));
+        }
+        drop(guard);
+        UndoManager { store: self.clone(), log }
+    }
+}
+
+impl<S: State, B: Backend> UndoManager<S, B> {
+    /// Takes back the newest group of changes of which anything can be taken back; `None` where there is none. O(what they did, and the
+    /// lengths of the texts and lists in it).
+    ///
+    /// # Errors
+    /// As [`Store::change`]: middleware refused it, or this was called inside a change. The stacks are as they were.
+    pub fn undo(&self) -> Result<Option<Undone>, ChangeError> {
+        self.go(Origin::Undo)
+    }
+
+    /// Takes the newest undo back.
+    ///
+    /// # Errors
+    /// As [`UndoManager::undo`].
+    pub fn redo(&self) -> Result<Option<Undone>, ChangeError> {
+        self.go(Origin::Redo)
+    }
+
+    fn go(&self, origin: Origin) -> Result<Option<Undone>, ChangeError> {
+        loop {
+            let Some(group) = self.newest(origin) else { return Ok(None) };
+            let meta = group.label.clone().map(|label| Meta::new().with_label(label).with_time(self.store.now()));
+            let moved = self.store.revert(&self.log, &group, origin, meta)?;
+            // What others have gone on from is passed over.
+            if moved {
+                return Ok(Some(Undone { label: group.label, selection: group.selection }));
+            }
+        }
+    }
+
+    fn newest(&self, origin: Origin) -> Option<log::Group> {
+        let log = self.log.lock();
+        if origin == Origin::Undo { log.done.back().cloned() } else { log.undone.last().cloned() }
+    }
+
+    /// How many groups can be undone. Some of them may have been overtaken by others, and are passed over then.
+    #[must_use]
+    pub fn undo_len(&self) -> usize {
+        self.log.lock().done.len()
+    }
+
+    /// How many can be redone.
+    #[must_use]
+    pub fn redo_len(&self) -> usize {
+        self.log.lock().undone.len()
+    }
+
+    /// The label of what is undone next.
+    #[must_use]
+    pub fn undo_label(&self) -> Option<Arc<str>> {
+        self.log.lock().done.back()?.label.clone()
+    }
+
+    /// The label of what is redone next.
+    #[must_use]
+    pub fn redo_label(&self) -> Option<Arc<str>> {
+        self.log.lock().undone.last()?.label.clone()
+    }
+
+    /// Begins another group with the next change, however soon that comes.
+    pub fn split(&self) {
+        self.log.lock().split();
+    }
+
+    /// Makes one group of all changes until what comes back is dropped: a drag, say.
+    #[must_use = "the group ends when this is dropped"]
+    pub fn group(&self) -> UndoGroup {
+        let mut log = self.log.lock();
+        if log.held == 0 {
+            log.split();
+        }
+        log.held += 1;
+        UndoGroup { log: Arc::clone(&self.log) }
+    }
+
+    /// Notes what is selected now, in the application's own form (anchors, as a rule): it comes back with the undo of what is changed
+    /// next, and with the redo of what is undone next.
+    pub fn note_selection(&self, selection: impl Into<Arc<[u8]>>) {
+        self.log.lock().selection = Some(selection.into());
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        let mut log = self.log.lock();
+        (log.done, log.undone) = (std::collections::VecDeque::new(), Vec::new());
+        log.split();
+    }
+}
+
+/// A group that is being undone as one: see [`UndoManager::group`].
+#[derive(Debug)]
+pub struct UndoGroup {
+    log: Arc<Mutex<Log>>,
+}
+
+impl Drop for UndoGroup {
+    fn drop(&mut self) {
+        let mut log = self.log.lock();
+        log.held -= 1;
+        if log.held == 0 {
+            log.split();
+        }
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Stages and commits the way back from a group, and takes it off its stack. Whether there was anything to do.
+    fn revert(&self, log: &Arc<Mutex<Log>>, group: &log::Group, origin: Origin, meta: Option<Meta>) -> Result<bool, ChangeError> {
+        let mut given_back = Vec::new();
+        let report = Report { way_back: Some(Arc::clone(log)), ..Report::new(origin, meta) };
+        let moved = self.stage(
+            report,
+            |_| Ok(()),
+            |stage| {
+                let log = log.lock();
+                stage.raw(&mut |writer| given_back = revert::group(group, &log, origin, writer))?;
+                Ok(stage.has_ops())
+            },
+        )?;
+        log.lock().take(group.id, given_back);
+        Ok(moved)
+    }
+
+    /// Tells those who undo what a change did.
+    pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: &Entry, report: &Report) {
+        let meta = report.meta.as_deref();
+        for log in logs {
+            let (own, mut log) = (report.way_back.as_ref().is_some_and(|own| Arc::ptr_eq(own, log)), log.lock());
+            match report.origin {
+                Origin::Local => log.record(entry.clone(), meta, self.now()),
+                origin if own => log.record_way_back(entry.clone(), origin, meta.and_then(Meta::label).map(Arc::from)),
+                _ => log.take_over(&mut entry.clone()),
+            }
+        }
+    }
+}

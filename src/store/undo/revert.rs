@@ -1,0 +1,136 @@
+//! Staging the way back from a change, as far as nobody else has gone on from it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::carry;
+use super::log::{Entry, Group, Log, Written};
+use crate::document::digest::Canonical;
+use crate::document::key::{self, Key};
+use crate::document::replica::List;
+use crate::document::rope::{Marks, Rope};
+use crate::document::source::Source;
+use crate::document::value::Value;
+use crate::state::Writer;
+use crate::store::Origin;
+
+/// Stages the way back from all changes of a group, the last first. The places that hold again what others had written come back.
+pub(super) fn group(group: &Group, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) -> Vec<Key> {
+    let entry = |entry| Revert { log, origin, left: Vec::new(), given_back: Vec::new() }.entry(entry, writer);
+    group.entries.iter().rev().flat_map(entry).collect()
+}
+
+struct Revert<'a> {
+    log: &'a Log,
+    origin: Origin,
+    /// Places that are left as they are, with all that is in them.
+    left: Vec<Key>,
+    given_back: Vec<Key>,
+}
+
+impl Revert<'_> {
+    fn entry(mut self, entry: &Entry, writer: &mut Writer<'_, '_>) -> Vec<Key> {
+        // A record's marker comes before what is in it.
+        for (key, written) in &entry.registers {
+            self.register(key, written, writer);
+        }
+        for (key, edited) in entry.texts.iter().filter(|(key, _)| !is_left(&self.left, key)) {
+            writer.at(key.as_str(), |writer| text(&edited.before, &edited.after, writer));
+            self.given_back.extend(edited.theirs.then(|| key.clone()));
+        }
+        for (key, edited) in entry.lists.iter().filter(|(key, _)| !is_left(&self.left, key)) {
+            writer.at(key.as_str(), |writer| list(&edited.before, &edited.after, writer));
+            self.given_back.extend(edited.theirs.then(|| key.clone()));
+        }
+        self.given_back
+    }
+
+    fn register(&mut self, key: &Key, written: &Written, writer: &mut Writer<'_, '_>) {
+        if is_left(&self.left, key) {
+            return;
+        }
+        // Others have written over it, or have written in what it would take away or bring back.
+        let taken =
+            self.log.is_theirs(key, self.origin) || writer.core.register(key.as_str()) != written.new || self.has_theirs_below(key, writer);
+        if taken || matches!(written.old, Some(Value::Unknown(_))) {
+            return self.left.push(key.clone());
+        }
+        if written.old.is_none() {
+            // What else is in a record that goes is one's own.
+            writer.at(key.as_str(), |writer| writer.clear_below());
+        }
+        writer.core.put(key.as_str(), written.old.clone());
+        if written.theirs {
+            self.given_back.push(key.clone());
+        }
+    }
+
+    /// Whether anything below a path that is there now is somebody else's.
+    fn has_theirs_below(&self, key: &Key, writer: &Writer<'_, '_>) -> bool {
+        self.log.theirs_below(key, self.origin).any(|found| {
+            let path = found.as_str();
+            writer.core.register(path).is_some() || !writer.core.text(path).is_empty() || !writer.core.list(path).is_empty()
+        })
+    }
+}
+
+/// Whether a key lies below a place that is left as it is.
+fn is_left(left: &[Key], key: &Key) -> bool {
+    left.iter().any(|left| key.as_str().len() > left.as_str().len() && key::is_within(key.as_str(), left.as_str()))
+}
+
+fn text(before: &Rope, after: &Rope, writer: &mut Writer<'_, '_>) {
+    let chars = |rope: &Rope| rope.to_string().chars().collect::<Vec<char>>();
+    let now = writer.staged_text();
+    let (old, new, current) = (chars(before), chars(after), chars(&now));
+    if before.has_marks() || after.has_marks() {
+        marks((before, &old), (after, &new), (&now, &current), writer);
+    }
+    for step in carry::steps(&old, &new, &current) {
+        if step.delete > 0 {
+            writer.splice_text(step.at, step.delete, "", None);
+        }
+        let mut at = step.at;
+        for (run, marks) in before.chunks_in(step.insert) {
+            writer.splice_text(at, 0, run, marks.cloned());
+            at += run.chars().count();
+        }
+    }
+}
+
+type Marked<'a> = (&'a Rope, &'a [char]);
+
+/// Takes back marks that were set or cleared on characters that are still there, where they are as they were left.
+fn marks(before: Marked<'_>, after: Marked<'_>, now: Marked<'_>, writer: &mut Writer<'_, '_>) {
+    let none = Marks::new();
+    let of = |rope: &Rope, at: usize| rope.marks_at(at).map_or_else(|| none.clone(), |marks| Marks::clone(marks));
+    let (to_after, to_now) = (carry::carried(before.1, after.1), carry::carried(after.1, now.1));
+    for (old_at, new_at) in to_after.into_iter().enumerate().filter(|(_, at)| *at != usize::MAX) {
+        let at = to_now[new_at];
+        if at == usize::MAX {
+            continue;
+        }
+        let (old, new, current) = (of(before.0, old_at), of(after.0, new_at), of(now.0, at));
+        let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
+        for name in names.into_iter().filter(|name| old.get(*name) != new.get(*name) && new.get(*name) == current.get(*name)) {
+            if let Ok(value) = old.get(name).unwrap_or(&Value::Null).as_mark() {
+                writer.mark_text(at..at + 1, name, &value);
+            }
+        }
+    }
+}
+
+fn list(before: &List, after: &List, writer: &mut Writer<'_, '_>) {
+    let prints = |list: &List| list.iter().map(fingerprint).collect::<Vec<u128>>();
+    let now = prints(&writer.core.list(writer.path()));
+    for step in carry::steps(&prints(before), &prints(after), &now) {
+        let insert = before.iter().skip(step.insert.start).take(step.insert.len());
+        writer.splice_list(step.at, step.delete, insert.filter(|value| !matches!(value, Value::Unknown(_))).cloned().collect());
+    }
+}
+
+fn fingerprint(value: &Value) -> u128 {
+    let mut canonical = Canonical::new();
+    canonical.value(value);
+    canonical.finish()
+}

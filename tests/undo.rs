@@ -1,0 +1,416 @@
+//! Promise: undo takes back one's own changes and nothing of others; redo after undo is the identity.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use exostate::middleware::{Middleware, Proposal};
+use exostate::{
+    Automerge, Backend, ChangeError, Counter, List, Map, MovableList, Options, Origin, ReplicaId, State, Store, Text, UndoManager,
+    UndoOptions, Yrs,
+};
+use proptest::prelude::*;
+use support::{Everything, strategy};
+
+fn each() -> UndoOptions {
+    UndoOptions::new().with_window(Duration::ZERO)
+}
+
+fn same(a: &Everything, b: &Everything, what: &str) {
+    if a != b {
+        assert_eq!(format!("{a:?}"), format!("{b:?}"), "{what}");
+    }
+    assert_eq!(a.notes.runs(), b.notes.runs(), "{what}: the marks");
+}
+
+fn undo_all<S: State, B: Backend>(undo: &UndoManager<S, B>) -> usize {
+    std::iter::from_fn(|| undo.undo().expect("it can be undone")).count()
+}
+
+fn redo_all<S: State, B: Backend>(undo: &UndoManager<S, B>) -> usize {
+    std::iter::from_fn(|| undo.redo().expect("it can be redone")).count()
+}
+
+/// Alone every undo leads to the state before, every redo to that after.
+fn alone<B: Backend>(ops: &[support::Op]) {
+    let store = support::store::<B>(1);
+    let undo = store.undo_manager(each());
+    let mut states = vec![store.view()];
+    for op in ops {
+        let before = undo.undo_len();
+        support::apply(&store, op);
+        if undo.undo_len() > before {
+            states.push(store.view());
+        }
+    }
+    for state in states.iter().rev().skip(1) {
+        assert!(undo.undo().expect("it can be undone").is_some());
+        same(&store.view(), state, "undone");
+        support::check_view(&store);
+    }
+    assert_eq!(undo.undo().expect("nothing is left"), None);
+    for state in states.iter().skip(1) {
+        assert!(undo.redo().expect("it can be redone").is_some());
+        same(&store.view(), state, "redone");
+        support::check_view(&store);
+    }
+    assert_eq!((undo.redo().expect("nothing is left"), undo.undo_len()), (None, states.len() - 1));
+}
+
+/// With others: undo of everything and redo of everything leads back, and all converge at each step.
+fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
+    let (mut ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    let mut undo = ours.undo_manager(each());
+    for (own, meets, op) in steps {
+        support::apply(if *own { &ours } else { &theirs }, op);
+        if *meets {
+            ours.merge(&theirs).expect("it merges");
+            theirs.merge(&ours).expect("it merges");
+        }
+    }
+    ours.merge(&theirs).expect("it merges");
+    if restart {
+        let options = Options::new().with_replica(ReplicaId::from_bits(3)).with_earlier([ours.replica()]);
+        let reopened = Store::open_with(&ours.save(), options).expect("it opens");
+        let manager = reopened.undo_manager_from(&undo.save(), each()).expect("it wrote them");
+        assert_eq!((manager.undo_len(), manager.redo_len()), (undo.undo_len(), undo.redo_len()));
+        // What is undone is the same, with or without a restart.
+        let old = ours.fork().expect("it opens");
+        let old_undo = old.undo_manager_from(&undo.save(), each()).expect("it wrote them");
+        undo_all(&old_undo);
+        undo_all(&undo);
+        same(&ours.view(), &old.view(), "restarted");
+        (ours, undo) = (reopened, manager);
+    }
+    let before = ours.view();
+    let undone = undo_all(&undo);
+    support::check_view(&ours);
+    assert_eq!(redo_all(&undo), undone);
+    support::check_view(&ours);
+    same(&ours.view(), &before, "undone and redone");
+    undo_all(&undo);
+    theirs.merge(&ours).expect("it merges");
+    assert_eq!(theirs.digest(), ours.digest());
+    same(&theirs.view(), &ours.view(), "converged");
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Numbers {
+    all: Map<u8, i64>,
+    records: Map<u8, Record>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Record {
+    a: i64,
+    b: i64,
+}
+
+/// The last digit of every number says who wrote it: 1 or 2. What is ours may go, what is theirs stays.
+fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
+    let store = |id| Store::<Numbers, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(id)));
+    let stores = [store(1), store(2)];
+    let undo = stores[0].undo_manager(each());
+    for (number, (own, what, key, meets)) in steps.iter().enumerate() {
+        let (at, number) = (usize::from(!own), number as i64 * 10);
+        let value = number + at as i64 + 1;
+        let made = stores[at].change(|state| match what % 6 {
+            0 => state.all().insert(*key, value),
+            1 => state.all().remove(*key).map(drop),
+            2 => state.records().insert(*key, Record { a: value, b: value }),
+            3 => state.records().get(*key).a().set(value),
+            4 => state.records().get(*key).b().set(value),
+            _ => state.records().remove(*key).map(drop),
+        });
+        assert!(made.is_ok() || matches!(made, Err(ChangeError::NotFound { .. })), "{made:?}");
+        if meets % 3 == 0 {
+            stores[0].merge(&stores[1]).expect("it merges");
+            stores[1].merge(&stores[0]).expect("it merges");
+        }
+    }
+    stores[0].merge(&stores[1]).expect("it merges");
+    let theirs = |view: &Numbers| {
+        let mut found: BTreeMap<(u8, char), i64> = view.all.iter().map(|(key, value)| ((*key, '='), *value)).collect();
+        for (key, record) in view.records.iter() {
+            found.extend([((*key, 'a'), record.a), ((*key, 'b'), record.b)]);
+        }
+        found.retain(|_, value| *value % 10 == 2);
+        found
+    };
+    loop {
+        let before = theirs(&stores[0].view());
+        let moved = undo.undo().expect("it can be undone").is_some();
+        let after = theirs(&stores[0].view());
+        for (place, value) in before {
+            assert_eq!(after.get(&place), Some(&value), "{place:?} was theirs");
+        }
+        if !moved {
+            break;
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
+    prop::collection::vec((any::<bool>(), prop::bool::weighted(0.3), strategy::op()), 0..16)
+}
+
+proptest! {
+    #![proptest_config(strategy::config())]
+
+    #[test]
+    fn alone_on_yrs(ops in strategy::ops(14)) {
+        alone::<Yrs>(&ops);
+    }
+
+    #[test]
+    fn alone_on_automerge(ops in strategy::ops(14)) {
+        alone::<Automerge>(&ops);
+    }
+
+    #[test]
+    fn together_on_yrs(steps in steps(), restart in any::<bool>()) {
+        together::<Yrs>(&steps, restart);
+    }
+
+    #[test]
+    fn together_on_automerge(steps in steps(), restart in any::<bool>()) {
+        together::<Automerge>(&steps, restart);
+    }
+
+    #[test]
+    fn theirs_stays_on_yrs(steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24)) {
+        theirs_stays::<Yrs>(&steps);
+    }
+
+    #[test]
+    fn theirs_stays_on_automerge(steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24)) {
+        theirs_stays::<Automerge>(&steps);
+    }
+
+    /// Saved stacks that were damaged are refused or read, and do no harm.
+    #[test]
+    fn damaged_stacks_do_no_harm(ops in strategy::ops(8), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let store = support::store::<Yrs>(1);
+        let undo = store.undo_manager(each());
+        ops.iter().for_each(|op| support::apply(&store, op));
+        let mut bytes = undo.save();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(undo) = store.undo_manager_from(&bytes, each()) {
+            while let Ok(Some(_)) = undo.undo() {}
+            support::check_view(&store);
+        }
+        prop_assert!(store.undo_manager_from(&bytes[..at], each()).is_err());
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Board {
+    title: String,
+    notes: Text,
+    votes: Counter,
+    lines: List<String>,
+    cards: MovableList<Card>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Card {
+    text: String,
+    body: Text,
+}
+
+fn two<B: Backend>() -> (Store<Board, B>, Store<Board, B>) {
+    let ours = Store::<Board, B>::new();
+    ours.change(|board| board.title().set("one")).expect("it can be set");
+    let theirs = ours.fork().expect("it opens");
+    (ours, theirs)
+}
+
+fn meet<B: Backend>(a: &Store<Board, B>, b: &Store<Board, B>) {
+    a.merge(b).expect("it merges");
+    b.merge(a).expect("it merges");
+    assert_eq!(a.view(), b.view());
+}
+
+fn examples<B: Backend>() -> Result<(), exostate::Error> {
+    let (ours, theirs) = two::<B>();
+    let undo = ours.undo_manager(each());
+    // A register that others have written since stays; one that they wrote before comes back.
+    ours.change(|board| board.title().set("two"))?;
+    meet(&ours, &theirs);
+    theirs.change(|board| board.title().set("theirs"))?;
+    meet(&ours, &theirs);
+    ours.change(|board| board.title().set("three"))?;
+    assert!(undo.undo()?.is_some());
+    assert_eq!(ours.view().title, "theirs");
+    assert!(undo.undo()?.is_none(), "`two` is not ours to take back any more");
+    assert_eq!(ours.view().title, "theirs");
+
+    // A card in which others have written stays whole; one that others removed stays away; a removed one comes back with what was in it.
+    let [kept, lost, back] = ["kept", "lost", "back"].map(|text| {
+        ours.change(|board| board.cards().push(Card { text: text.to_owned(), body: Text::from("body") })).expect("it can be added")
+    });
+    meet(&ours, &theirs);
+    theirs.change(|board| {
+        board.cards().get(kept).body().push_str("!")?;
+        board.cards().remove(lost)
+    })?;
+    meet(&ours, &theirs);
+    ours.change(|board| board.cards().remove(back))?;
+    theirs.change(|board| board.cards().move_to(kept, 0))?;
+    meet(&ours, &theirs);
+    assert!(undo.undo()?.is_some());
+    meet(&ours, &theirs);
+    let shown = |store: &Store<Board, B>| store.view().cards.iter().map(|card| format!("{} {}", card.text, card.body)).collect::<Vec<_>>();
+    assert_eq!(shown(&theirs), ["kept body!", "back body"]);
+    assert!(undo.undo()?.is_some(), "the adding of `back`");
+    assert!(undo.undo()?.is_none(), "`lost` is gone, and `kept` is also theirs");
+    assert_eq!(shown(&ours), ["kept body!"]);
+
+    // Counters and lists: what others added stays.
+    ours.change(|board| board.votes().add(5))?;
+    ours.change(|board| board.lines().push("ours".to_owned()))?;
+    theirs.change(|board| {
+        board.votes().add(2)?;
+        board.lines().push("theirs".to_owned())
+    })?;
+    meet(&ours, &theirs);
+    assert_eq!(undo_all(&undo), 2);
+    meet(&ours, &theirs);
+    assert_eq!((theirs.view().votes.value(), theirs.view().lines.iter().cloned().collect::<Vec<_>>()), (2, vec!["theirs".to_owned()]));
+    Ok(())
+}
+
+#[test]
+fn what_the_documentation_says() -> Result<(), exostate::Error> {
+    examples::<Yrs>()?;
+    examples::<Automerge>()
+}
+
+#[test]
+fn changes_are_grouped_by_time_by_label_and_by_hand() -> Result<(), exostate::Error> {
+    let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
+    let clock = Arc::clone(&now);
+    let store = Store::<Board>::with_options(Options::new().with_clock(move || *clock.lock().expect("the clock")));
+    let undo = store.undo_manager(UndoOptions::new());
+    let wait = |millis| *now.lock().expect("the clock") += Duration::from_millis(millis);
+    let type_in = |text: &str| store.change(|board| board.notes().push_str(text));
+    type_in("a")?;
+    wait(400);
+    type_in("b")?;
+    wait(500);
+    type_in("c")?;
+    assert_eq!(undo.undo_len(), 2);
+    store.transaction().label("Other").run(|board| board.notes().push_str("d"))?;
+    assert_eq!((undo.undo_len(), undo.undo_label().as_deref()), (3, Some("Other")));
+    undo.split();
+    let dragging = undo.group();
+    for text in ["e", "f"] {
+        type_in(text)?;
+        wait(10_000);
+    }
+    drop(dragging);
+    type_in("g")?;
+    assert_eq!(undo.undo_len(), 5);
+    let shown: Vec<String> =
+        std::iter::from_fn(|| undo.undo().expect("it can be undone").map(|_| store.view().notes.to_string())).collect();
+    assert_eq!(shown, ["abcdef", "abcd", "abc", "ab", ""]);
+    undo.redo()?;
+    type_in("x")?;
+    assert_eq!((undo.redo_len(), store.view().notes.to_string()), (0, "abx".to_owned()), "a new change forgets what could be redone");
+    Ok(())
+}
+
+#[test]
+fn selections_come_back() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let undo = store.undo_manager(each());
+    undo.note_selection(*b"at the start");
+    store.change(|board| board.notes().push_str("text"))?;
+    undo.note_selection(*b"at the end");
+    assert_eq!(undo.undo()?.and_then(|undone| undone.selection).as_deref(), Some(&b"at the start"[..]));
+    assert_eq!(undo.redo()?.and_then(|redone| redone.selection).as_deref(), Some(&b"at the end"[..]));
+    Ok(())
+}
+
+#[test]
+fn managers_have_scopes() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let titles = store.undo_manager(each().within(&Board::path().title()));
+    let cards = store.undo_manager(each().within(&Board::path().cards().any()));
+    let card = store.change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::new() }))?;
+    store.change(|board| board.title().set("title"))?;
+    store.change(|board| {
+        board.title().set("both")?;
+        board.cards().get(card).text().set("both")
+    })?;
+    assert_eq!((titles.undo_len(), cards.undo_len()), (1, 1), "what reaches beyond the scope is nobody's");
+    assert!(titles.undo()?.is_none());
+    assert_eq!(store.view().title, "both");
+    drop(titles);
+    assert!(cards.undo()?.is_some(), "the card is one's own, whatever was made of it");
+    assert!(store.view().cards.is_empty());
+    assert!(cards.redo()?.is_some());
+    assert_eq!(store.view().cards.get(0).map(|card| card.text.as_str()), Some("both"));
+    Ok(())
+}
+
+struct Refuses;
+
+impl Middleware<Board> for Refuses {
+    fn change(&self, change: &mut Proposal<'_, Board>) -> Result<(), ChangeError> {
+        if change.origin() == Origin::Undo { Err(ChangeError::refuse("not now")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_undo_that_is_refused_can_be_made_later() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let undo = store.undo_manager(each());
+    store.change(|board| board.title().set("title"))?;
+    store.add_middleware(Refuses);
+    assert!(matches!(undo.undo(), Err(ChangeError::Refused(_))));
+    assert_eq!((undo.undo_len(), undo.redo_len(), store.view().title.as_str()), (1, 0, "title"));
+    assert!(matches!(store.change(|_| undo.undo()), Err(ChangeError::Nested)), "within a change");
+    Ok(())
+}
+
+#[test]
+fn those_who_watch_hear_of_it_as_such() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let (undo, heard) = (store.undo_manager(each()), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&heard);
+    let _watch = store.watch(Board::path().title(), move |title| {
+        let label = title.meta().and_then(|meta| meta.label()).map(str::to_owned);
+        told.lock().expect("the list").push((title.origin(), label));
+    });
+    store.transaction().label("Rename").run(|board| board.title().set("title"))?;
+    undo.undo()?;
+    undo.redo()?;
+    let label = || Some("Rename".to_owned());
+    assert_eq!(*heard.lock().expect("the list"), [(Origin::Local, label()), (Origin::Undo, label()), (Origin::Redo, label())]);
+    Ok(())
+}
+
+#[test]
+fn marks_go_and_come_back() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let (ours, theirs) = two::<B>();
+        ours.change(|board| board.notes().push_str("one two"))?;
+        let undo = ours.undo_manager(each());
+        ours.change(|board| board.notes().mark(0..7, "bold", true))?;
+        meet(&ours, &theirs);
+        theirs.change(|board| board.notes().mark(0..3, "bold", "very"))?;
+        meet(&ours, &theirs);
+        undo.undo()?;
+        let runs: Vec<(String, bool)> = ours.view().notes.runs().into_iter().map(|(run, marks)| (run, marks.is_some())).collect();
+        assert_eq!(runs, [("one".to_owned(), true), (" two".to_owned(), false)], "on {}: where others marked it anew it stays", B::NAME);
+        undo.redo()?;
+        assert!(ours.view().notes.marks_at(5).is_some());
+        Ok(())
+    }
+    run::<Yrs>()?;
+    run::<Automerge>()
+}
