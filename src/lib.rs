@@ -21,8 +21,8 @@ pub use state::{
     Set, State, Text, Tree, Violation,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Competed, LocalUpdates, Meta, Options, Origin, Patch, Repair, Retry, Store, Subscription,
-    Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
+    Applied, ApplyError, Basis, Batch, Changed, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, Patch, Repair, Retry, Store,
+    Subscription, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
 };
 pub use uuid::Uuid;
 

@@ -103,6 +103,7 @@ impl<S> Proposal<'_, S> {
 
     /// The state as it would be.
     #[must_use]
+    #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> &S {
         self.new
     }

@@ -3,6 +3,7 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod effect;
 mod layers;
 mod meta;
 mod notify;
@@ -20,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
+pub use effect::{Changed, Cleanup};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;

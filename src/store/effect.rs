@@ -1,0 +1,218 @@
+//! Effects: what is to be done outside the state when it has changed, and undone when that is over.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use super::{Meta, Origin, Patch, Store, Subscription};
+use crate::document::backend::Backend;
+use crate::state::{AsPath, State};
+
+/// What an effect gives back: nothing, or a closure that undoes it.
+pub trait Cleanup {
+    /// The closure, if there is one.
+    fn into_cleanup(self) -> Option<Box<dyn FnOnce() + Send>>;
+}
+
+impl Cleanup for () {
+    fn into_cleanup(self) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
+}
+
+impl<F: FnOnce() + Send + 'static> Cleanup for F {
+    fn into_cleanup(self) -> Option<Box<dyn FnOnce() + Send>> {
+        Some(Box::new(self))
+    }
+}
+
+/// What has to be cleaned up, by place.
+#[derive(Default)]
+struct Pending(Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>>);
+
+impl Pending {
+    fn run(&self, place: &str) {
+        let cleanup = self.0.lock().remove(place);
+        if let Some(cleanup) = cleanup {
+            cleanup();
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        for (_, cleanup) in std::mem::take(self.0.get_mut()) {
+            cleanup();
+        }
+    }
+}
+
+/// What happened to a place, to be kept: see [`Store::effect_async`]. Of several changes that came before anybody looked it is the sum.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Changed<T> {
+    /// The place's path, as [`Patch::path`].
+    pub path: String,
+    /// The value before; `None` where there was none.
+    pub old: Option<T>,
+    /// The value now; `None` where there is none any more.
+    pub new: Option<T>,
+    /// Where the last change came from.
+    pub origin: Origin,
+    /// What is said about the last change.
+    pub meta: Option<Meta>,
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Does something outside the state after every commit and import that touches a place, as [`Store::watch`] does. What `f` gives back
+    /// is called before it is called again for the same place, when the place is gone, and when the subscription or the store ends: to
+    /// close what it opened.
+    ///
+    /// ```
+    /// use exostate::{Map, State, Store};
+    /// # fn open_window(title: String) -> u32 { 1 }
+    /// # fn close_window(window: u32) {}
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Desk { windows: Map<String, String> }
+    ///
+    /// let store = Store::<Desk>::new();
+    /// let _effect = store.effect(Desk::path().windows().any(), |window| {
+    ///     let opened = window.new().cloned().map(open_window);
+    ///     move || opened.into_iter().for_each(close_window)
+    /// });
+    /// store.change(|desk| desk.windows().insert("main", "Roadmap".to_owned()))?;
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    pub fn effect<P, C>(&self, path: P, f: impl Fn(&Patch<'_, P::Target>) -> C + Send + Sync + 'static) -> Subscription
+    where
+        P: AsPath<S>,
+        C: Cleanup,
+    {
+        let pending = Pending::default();
+        self.watch(path, move |patch| {
+            pending.run(patch.path());
+            let Some(cleanup) = f(patch).into_cleanup() else { return };
+            match patch.new() {
+                Some(_) => drop(pending.0.lock().insert(patch.path().to_owned(), cleanup)),
+                None => cleanup(),
+            }
+        })
+    }
+
+    /// The same for asynchronous code: a future to be spawned on whatever runtime there is, or joined with others. For every change of
+    /// the place it runs the future that `f` makes; a newer change of the same place drops that one where it stands. Changes that come
+    /// while nobody polls are told as one, in the order of their paths. It ends with the store, or when it is dropped; the store is not kept alive by it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), exostate::Error> {
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Search { query: String }
+    ///
+    /// let store = Store::<Search>::new();
+    /// tokio::spawn(store.effect_async(Search::path().query(), |query| async move {
+    ///     tokio::time::sleep(std::time::Duration::from_millis(300)).await;    // a newer query ends this one here
+    ///     println!("looking for {:?}", query.new);
+    /// }));
+    /// store.change(|search| search.query().set("crdt"))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn effect_async<P, F, Run>(&self, path: P, f: F) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
+    where
+        P: AsPath<S>,
+        F: FnMut(Changed<P::Target>) -> Run + Send,
+        Run: Future<Output = ()> + Send,
+    {
+        let shared = Arc::new(Mutex::new(Waiting { changes: BTreeMap::new(), waker: None, over: false }));
+        let sender = Sender(Arc::clone(&shared));
+        let subscription = self.watch(path, move |patch| sender.send(patch));
+        Effects { shared, f: Box::new(f), running: BTreeMap::new(), _subscription: subscription }
+    }
+}
+
+/// Changes that have not been looked at yet, by place.
+struct Waiting<T> {
+    changes: BTreeMap<String, Changed<T>>,
+    waker: Option<Waker>,
+    /// The store is gone.
+    over: bool,
+}
+
+struct Sender<T>(Arc<Mutex<Waiting<T>>>);
+
+impl<T: Clone> Sender<T> {
+    fn send(&self, patch: &Patch<'_, T>) {
+        let (path, new) = (patch.path(), patch.new().cloned());
+        let (origin, meta) = (patch.origin(), patch.meta().cloned());
+        let mut waiting = self.0.lock();
+        match waiting.changes.get_mut(path) {
+            Some(change) => (change.new, change.origin, change.meta) = (new, origin, meta),
+            None => {
+                let path = path.to_owned();
+                drop(waiting.changes.insert(path.clone(), Changed { path, old: patch.old().cloned(), new, origin, meta }));
+            }
+        }
+        let waker = waiting.waker.take();
+        drop(waiting);
+        wake(waker);
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.lock();
+        waiting.over = true;
+        let waker = waiting.waker.take();
+        drop(waiting);
+        wake(waker);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    waker.into_iter().for_each(Waker::wake);
+}
+
+struct Effects<T, F, Run> {
+    shared: Arc<Mutex<Waiting<T>>>,
+    f: Box<F>,
+    running: BTreeMap<String, Pin<Box<Run>>>,
+    _subscription: Subscription,
+}
+
+impl<T, F, Run> Future for Effects<T, F, Run>
+where
+    F: FnMut(Changed<T>) -> Run,
+    Run: Future<Output = ()>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let over = loop {
+            let (changes, over) = {
+                let mut waiting = self.shared.lock();
+                waiting.waker = Some(cx.waker().clone());
+                (std::mem::take(&mut waiting.changes), waiting.over)
+            };
+            if changes.is_empty() {
+                break over;
+            }
+            for (path, change) in changes {
+                // The old one ends before the new one begins.
+                self.running.remove(&path);
+                let run = Box::pin((self.f)(change));
+                self.running.insert(path, run);
+            }
+        };
+        self.running.retain(|_, run| run.as_mut().poll(cx).is_pending());
+        if over && self.running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl<T, F, Run> Unpin for Effects<T, F, Run> {}

@@ -1,0 +1,152 @@
+//! Effects run after what they wait for, and clean up after themselves.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use exostate::{Map, Origin, State, Store};
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Desk {
+    title: String,
+    windows: Map<String, String>,
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn note(log: &Log, what: String) {
+    log.lock().expect("the log").push(what);
+}
+
+fn take(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().expect("the log"))
+}
+
+#[test]
+fn what_was_opened_is_closed() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let effect = store.effect(Desk::path().windows().any(), {
+        let log = Arc::clone(&log);
+        move |window| {
+            let (name, log) = (window.new().cloned().unwrap_or_default(), Arc::clone(&log));
+            note(&log, format!("open {name}"));
+            move || note(&log, format!("close {name}"))
+        }
+    });
+    store.change(|desk| desk.windows().insert("a", "one".to_owned()))?;
+    store.change(|desk| desk.windows().insert("b", "two".to_owned()))?;
+    assert_eq!(take(&log), ["open one", "open two"]);
+    let other = store.fork()?;
+    other.change(|desk| desk.windows().insert("a", "three".to_owned()))?;
+    store.merge(&other)?;
+    assert_eq!(take(&log), ["close one", "open three"], "what others do counts too");
+    store.change(|desk| desk.windows().remove("a").map(drop))?;
+    assert_eq!(take(&log), ["close three", "open ", "close "]);
+    drop(effect);
+    assert_eq!(take(&log), ["close two"]);
+    store.change(|desk| desk.windows().insert("c", "four".to_owned()))?;
+    assert!(take(&log).is_empty());
+    Ok(())
+}
+
+#[test]
+fn the_end_of_the_store_closes_all() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let told = Arc::clone(&log);
+    store
+        .effect(Desk::path().title(), move |_| {
+            let told = Arc::clone(&told);
+            move || note(&told, "closed".to_owned())
+        })
+        .forever();
+    store.change(|desk| desk.title().set("desk"))?;
+    drop(store);
+    assert_eq!(take(&log), ["closed"]);
+    Ok(())
+}
+
+#[test]
+fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
+    let store = Store::<Desk>::new();
+    let again = store.clone();
+    let effect = store.effect(Desk::path().title(), move |title| {
+        let (store, title) = (again.clone(), title.new().cloned().unwrap_or_default());
+        move || store.change(|desk| desk.windows().insert(title.clone(), "was here".to_owned())).expect("it can be changed")
+    });
+    store.change(|desk| desk.title().set("one"))?;
+    store.change(|desk| desk.title().set("two"))?;
+    drop(effect);
+    assert_eq!(store.view().windows.keys().cloned().collect::<Vec<_>>(), ["one", "two"]);
+    Ok(())
+}
+
+/// Counts how many of it there are.
+struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn until(mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it happens");
+}
+
+#[tokio::test]
+async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::Error> {
+    let (store, log, alive) = (Store::<Desk>::new(), Log::default(), Arc::new(AtomicUsize::new(0)));
+    let (told, count) = (Arc::clone(&log), Arc::clone(&alive));
+    let effect = tokio::spawn(store.effect_async(Desk::path().windows().any(), move |window| {
+        let (told, guard) = (Arc::clone(&told), Alive::new(&count));
+        async move {
+            let _guard = guard;
+            let new = window.new.unwrap_or_default();
+            note(&told, format!("{}: {} -> {new}", window.path, window.old.unwrap_or_default()));
+            if new != "done" {
+                std::future::pending::<()>().await;
+            }
+        }
+    }));
+    let set = |key: &str, value: &str| store.change(|desk| desk.windows().insert(key, value.to_owned()));
+    set("a", "one")?;
+    set("b", "one")?;
+    until(|| alive.load(Ordering::SeqCst) == 2).await;
+    set("a", "two")?;
+    set("a", "three")?;
+    until(|| log.lock().expect("the log").iter().any(|line| line.ends_with("three"))).await;
+    assert_eq!(alive.load(Ordering::SeqCst), 2, "one a place");
+    set("b", "done")?;
+    until(|| alive.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(take(&log), ["windows/a:  -> one", "windows/b:  -> one", "windows/a: one -> three", "windows/b: one -> done"]);
+    effect.abort();
+    until(|| alive.load(Ordering::SeqCst) == 0).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let told = Arc::clone(&log);
+    let effect = tokio::spawn(store.effect_async(Desk::path().title(), move |title| {
+        let (told, label) = (Arc::clone(&told), title.meta.as_ref().and_then(|meta| meta.label().map(str::to_owned)));
+        async move { note(&told, format!("{:?} {label:?} {:?}", title.origin, title.new)) }
+    }));
+    store.transaction().label("Name it").run(|desk| desk.title().set("desk"))?;
+    drop(store);
+    tokio::time::timeout(Duration::from_secs(10), effect).await.expect("it ends").expect("it does not panic");
+    assert_eq!(take(&log), [format!("{:?} Some(\"Name it\") Some(\"desk\")", Origin::Local)]);
+    Ok(())
+}
