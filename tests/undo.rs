@@ -283,6 +283,66 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
+/// Rows of the table in `docs/undo.md` about texts and removed cards.
+fn table<B: Backend>() -> Result<(), exostate::Error> {
+    let typed = |theirs: &dyn Fn(&Store<Board, B>) -> Result<(), ChangeError>| {
+        let (ours, other) = two::<B>();
+        let undo = ours.undo_manager(each());
+        ours.change(|board| board.notes().push_str("hello"))?;
+        meet(&ours, &other);
+        theirs(&other)?;
+        meet(&ours, &other);
+        undo.undo()?;
+        meet(&ours, &other);
+        Ok::<_, exostate::Error>(other.view().notes.to_string())
+    };
+    assert_eq!(typed(&|theirs| theirs.change(|board| board.notes().push_str(" you")))?, " you");
+    assert_eq!(typed(&|theirs| theirs.change(|board| board.notes().delete(1..4)))?, "");
+    assert_eq!(typed(&|theirs| theirs.change(|board| board.notes().insert(2, "XX")))?, "XX");
+
+    let (ours, theirs) = two::<B>();
+    let card = ours.change(|board| {
+        board.notes().push_str("One. Two. Three.")?;
+        board.cards().push(Card { text: "card".to_owned(), body: Text::from("body") })
+    })?;
+    meet(&ours, &theirs);
+    theirs.change(|board| board.cards().get(card).body().push_str(", theirs"))?;
+    meet(&ours, &theirs);
+    let undo = ours.undo_manager(each());
+    ours.change(|board| board.notes().delete(5..10))?;
+    ours.change(|board| board.cards().remove(card))?;
+    theirs.change(|board| {
+        board.notes().insert(0, "> ")?;
+        board.notes().push_str(" Four.")?;
+        board.cards().get(card).text().set("edited")
+    })?;
+    meet(&ours, &theirs);
+    assert!(theirs.view().cards.is_empty(), "removal wins");
+    undo.undo()?;
+    meet(&ours, &theirs);
+    let shown = |store: &Store<Board, B>| store.view().cards.iter().map(|card| format!("{} {}", card.text, card.body)).collect::<Vec<_>>();
+    assert_eq!(shown(&theirs), ["edited body, theirs"]);
+    undo.undo()?;
+    meet(&ours, &theirs);
+    assert_eq!(theirs.view().notes.to_string(), "> One. Two. Three. Four.");
+
+    // Moves.
+    let other = ours.change(|board| board.cards().push(Card { text: "other".to_owned(), body: Text::new() }))?;
+    ours.change(|board| board.cards().move_to(other, 0))?;
+    meet(&ours, &theirs);
+    theirs.change(|board| board.cards().get(other).text().set("renamed"))?;
+    meet(&ours, &theirs);
+    undo.undo()?;
+    assert_eq!(shown(&ours), ["edited body, theirs", "renamed "]);
+    Ok(())
+}
+
+#[test]
+fn the_table_of_the_documentation() -> Result<(), exostate::Error> {
+    table::<Yrs>()?;
+    table::<Automerge>()
+}
+
 #[test]
 fn what_the_documentation_says() -> Result<(), exostate::Error> {
     examples::<Yrs>()?;

@@ -154,6 +154,7 @@ impl<S: State> Bus<S> {
 
     /// Calls everybody. The first panic comes back.
     fn deliver_one(&self, notice: &Notice<S>) -> Option<Panic> {
+        let _span = tracing::trace_span!(target: "exostate", "notify", origin = ?notice.origin, touched = notice.touched.len()).entered();
         let subscribers = self.subscribers.lock();
         let listeners: Vec<(u64, Listener)> =
             subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();

@@ -264,7 +264,10 @@ impl Log {
     pub(super) fn take(&mut self, id: u64, given_back: Vec<Key>) {
         self.done.retain(|group| group.id != id);
         self.undone.retain(|group| group.id != id);
-        self.given_back.extend(given_back);
+        for key in given_back {
+            self.theirs.remove(&key);
+            self.given_back.insert(key);
+        }
     }
 
     /// The next change begins another group.

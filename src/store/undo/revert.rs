@@ -49,9 +49,9 @@ impl Revert<'_> {
         if is_left(&self.left, key) {
             return;
         }
-        // Others have written over it, or have written in what it would take away or bring back.
-        let taken =
-            self.log.is_theirs(key, self.origin) || writer.core.register(key.as_str()) != written.new || self.has_theirs_below(key, writer);
+        // Others have written over it, or have written in what it would take away.
+        let theirs = || self.log.is_theirs(key, self.origin) || written.new.is_some() && self.has_theirs_below(key, writer);
+        let taken = writer.core.register(key.as_str()) != written.new || theirs();
         if taken || matches!(written.old, Some(Value::Unknown(_))) {
             return self.left.push(key.clone());
         }
@@ -62,6 +62,10 @@ impl Revert<'_> {
         writer.core.put(key.as_str(), written.old.clone());
         if written.theirs {
             self.given_back.push(key.clone());
+        }
+        if written.new.is_none() {
+            // What others wrote in it while it was away shows again.
+            self.given_back.extend(self.log.theirs_below(key, self.origin).cloned());
         }
     }
 
