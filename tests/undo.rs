@@ -283,6 +283,36 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
+/// What others set to the value that one had set oneself is theirs, and so is what an undo gave back to them.
+fn equal_values<B: Backend>(one_by_one: bool) -> Result<(), exostate::Error> {
+    let (ours, theirs) = two::<B>();
+    let undo = ours.undo_manager(each());
+    ours.change(|board| board.title().set("x"))?;
+    meet(&ours, &theirs);
+    for title in ["y", "x"] {
+        theirs.change(|board| board.title().set(title))?;
+        if one_by_one {
+            meet(&ours, &theirs);
+        }
+    }
+    meet(&ours, &theirs);
+    assert!(undo.undo()?.is_none(), "on {}", B::NAME);
+    assert_eq!(ours.view().title, "x");
+    ours.change(|board| board.title().set("z"))?;
+    assert!(undo.undo()?.is_some());
+    assert!(undo.undo()?.is_none(), "on {}: it is theirs again", B::NAME);
+    assert_eq!(ours.view().title, "x");
+    Ok(())
+}
+
+#[test]
+fn equal_values_of_others_are_theirs() -> Result<(), exostate::Error> {
+    equal_values::<Yrs>(true)?;
+    equal_values::<Yrs>(false)?;
+    equal_values::<Automerge>(true)?;
+    equal_values::<Automerge>(false)
+}
+
 /// Rows of the table in `docs/undo.md` about texts and removed cards.
 fn table<B: Backend>() -> Result<(), exostate::Error> {
     let typed = |theirs: &dyn Fn(&Store<Board, B>) -> Result<(), ChangeError>| {
