@@ -21,7 +21,7 @@ pub use state::{
     Set, State, Text, Tree, Violation,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Changed, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, Patch, Repair, Retry, Store,
+    Applied, ApplyError, Basis, Batch, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Store,
     Subscription, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
 };
 pub use uuid::Uuid;

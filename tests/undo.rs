@@ -189,20 +189,17 @@ proptest! {
         theirs_stays::<Automerge>(&steps);
     }
 
-    /// Saved stacks that were damaged are refused or read, and do no harm.
     #[test]
-    fn damaged_stacks_do_no_harm(ops in strategy::ops(8), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damaged_stacks_are_refused(ops in strategy::ops(8), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let store = support::store::<Yrs>(1);
         let undo = store.undo_manager(each());
         ops.iter().for_each(|op| support::apply(&store, op));
         let mut bytes = undo.save();
         let at = at.index(bytes.len());
-        bytes[at] = byte;
-        if let Ok(undo) = store.undo_manager_from(&bytes, each()) {
-            while let Ok(Some(_)) = undo.undo() {}
-            support::check_view(&store);
-        }
         prop_assert!(store.undo_manager_from(&bytes[..at], each()).is_err());
+        let whole = bytes[at] == byte;
+        bytes[at] = byte;
+        prop_assert_eq!(store.undo_manager_from(&bytes, each()).is_ok(), whole);
     }
 }
 
@@ -296,8 +293,6 @@ fn equal_values<B: Backend>(one_by_one: bool) -> Result<(), exostate::Error> {
         }
     }
     meet(&ours, &theirs);
-    assert!(undo.undo()?.is_none(), "on {}", B::NAME);
-    assert_eq!(ours.view().title, "x");
     ours.change(|board| board.title().set("z"))?;
     assert!(undo.undo()?.is_some());
     assert!(undo.undo()?.is_none(), "on {}: it is theirs again", B::NAME);
@@ -315,7 +310,8 @@ fn equal_values_of_others_are_theirs() -> Result<(), exostate::Error> {
 
 /// Rows of the table in `docs/undo.md` about texts and removed cards.
 fn table<B: Backend>() -> Result<(), exostate::Error> {
-    let typed = |theirs: &dyn Fn(&Store<Board, B>) -> Result<(), ChangeError>| {
+    type Edit<'a, B> = &'a dyn Fn(&Store<Board, B>) -> Result<(), ChangeError>;
+    let typed = |theirs: Edit<'_, B>| {
         let (ours, other) = two::<B>();
         let undo = ours.undo_manager(each());
         ours.change(|board| board.notes().push_str("hello"))?;

@@ -150,6 +150,13 @@ pub fn is_within(path: &str, prefix: &str) -> bool {
     }
 }
 
+/// Whether one of two places is, or lies within, the other; in the second the segment `@any` stands for every other.
+#[must_use]
+pub fn overlap(path: &str, place: &str) -> bool {
+    let segments = |path: &str| -> Vec<String> { path.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect() };
+    segments(path).iter().zip(&segments(place)).all(|(found, wanted)| wanted == "@any" || found == wanted)
+}
+
 /// Whether `path` is or lies below a place in which the segment `@any` stands for every other.
 #[must_use]
 pub fn matches(path: &str, place: &str) -> bool {

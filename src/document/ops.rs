@@ -117,10 +117,10 @@ impl Ops {
     pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
         let name_max = limits.name_bytes_max();
         // An update has more in it than the value.
-        let bytes_max = limits.bytes_max().saturating_sub(2 * name_max).max(1);
+        let bytes_max = limits.bytes_max().saturating_sub(name_max.min(limits.bytes_max() / 4) * 2).max(1);
         let names = self.registers.keys().map(Key::as_str).chain(self.sequences.iter().map(|op| &**op.target().0));
         // A sequence's name has two characters more in the document.
-        let long = names.filter(|name| name.len() + 2 > name_max).map(|name| {
+        let long = names.filter(|name| name.len() > name_max.saturating_sub(2)).map(|name| {
             let shown: String = name.chars().take(40).collect();
             (format!("{shown}…"), format!("a path of {} bytes is more than the {name_max} that others take", name.len()))
         });

@@ -75,11 +75,11 @@ impl Throttle {
     fn pass(&self) -> Result<(), String> {
         let now = (self.now)();
         let mut settled_at = self.settled_at.lock();
-        let next = settled_at.map_or(now, |at| at.max(now)) + self.step;
-        if next.duration_since(now) > self.step * self.burst {
-            return Err(format!("more than {} at once, and one in {:?}", self.burst, self.step));
+        let next = settled_at.map_or(now, |at| at.max(now)).checked_add(self.step);
+        match next.filter(|next| next.duration_since(now) <= self.step.saturating_mul(self.burst)) {
+            Some(next) => *settled_at = Some(next),
+            None => return Err(format!("more than {} at once, and one in {:?}", self.burst, self.step)),
         }
-        *settled_at = Some(next);
         Ok(())
     }
 }

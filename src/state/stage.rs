@@ -94,6 +94,8 @@ pub(crate) struct StageCore<'d> {
     /// The first thing that could not be written.
     failed: Option<ChangeError>,
     pub(crate) trail: Trail,
+    /// A write is under way, or was broken off by a panic.
+    writing: bool,
 }
 
 impl<'d> StageCore<'d> {
@@ -109,6 +111,7 @@ impl<'d> StageCore<'d> {
             edits: 0,
             failed: None,
             trail: Trail::default(),
+            writing: false,
         }
     }
 
@@ -202,11 +205,17 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.is_some()
+        self.failure().is_some()
+    }
+
+    /// Why the change must not be committed.
+    fn failure(&self) -> Option<ChangeError> {
+        let broken_off = || ChangeError::Invalid { path: String::new(), reason: "a panic broke a write off".to_owned() };
+        self.failed.clone().or_else(|| self.writing.then(broken_off))
     }
 
     pub(crate) fn forget_failure(&mut self) {
-        self.failed = None;
+        (self.failed, self.writing) = (None, false);
         self.touched.clear();
     }
 }
@@ -354,13 +363,14 @@ impl<'d, S: State> Stage<'d, S> {
 
     pub(crate) fn finish(self) -> Staged<S> {
         let core = self.core.into_inner();
+        let failed = core.failure();
         Staged {
             view: self.view.into_inner(),
             violations: self.violations.into_inner(),
             ops: core.ops,
             texts: core.texts,
             lists: core.lists,
-            failed: core.failed,
+            failed,
         }
     }
 }
@@ -388,6 +398,10 @@ impl<S: State> StageAccess for Stage<'_, S> {
 
     fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
         let mut core = self.core.borrow_mut();
+        if let Some(error) = core.failure() {
+            return Err(error);
+        }
+        core.writing = true;
         write(&mut Writer::new(&mut core, path));
         if let Some(error) = &core.failed {
             return Err(error.clone());
@@ -396,6 +410,7 @@ impl<S: State> StageAccess for Stage<'_, S> {
         let (mut view, mut violations) = (self.view.borrow_mut(), self.violations.borrow_mut());
         let mut refresh = Refresh::new(&*core, &mut violations);
         touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
+        core.writing = false;
         Ok(())
     }
 
@@ -416,6 +431,6 @@ impl<S: State> StageAccess for Stage<'_, S> {
     }
 
     fn failure(&self) -> Option<ChangeError> {
-        self.core.borrow().failed.clone()
+        self.core.borrow().failure()
     }
 }

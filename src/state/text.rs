@@ -221,7 +221,7 @@ impl State for Text {
     fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
         let mut at = 0;
         for (run, marks) in self.0.runs() {
-            writer.splice_text(at, 0, &run, marks.map(writable));
+            writer.splice_text(at, 0, &run, marks);
             at += run.chars().count();
         }
     }
@@ -238,7 +238,7 @@ impl State for Text {
 }
 
 /// Those marks that can be written on other text, as they are written there. Other software may have made some that cannot.
-fn writable(marks: Arc<Marks>) -> Arc<Marks> {
+pub(super) fn writable(marks: Arc<Marks>) -> Arc<Marks> {
     if marks.values().all(|value| value.as_mark().as_ref() == Ok(value)) {
         return marks;
     }
@@ -305,7 +305,7 @@ impl Node<Edit<'_>, Text> {
     pub fn splice(&self, range: Range<usize>, insert: &str) -> Result<(), ChangeError> {
         let marks = self.place.look(|text: &Text| {
             self.check(&range, text.len())?;
-            Ok::<_, ChangeError>(range.start.checked_sub(1).and_then(|before| text.marks_at(before).cloned()).map(writable))
+            Ok::<_, ChangeError>(range.start.checked_sub(1).and_then(|before| text.marks_at(before).cloned()))
         })??;
         if range.is_empty() && insert.is_empty() {
             return Ok(());

@@ -117,6 +117,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         marks: Option<std::sync::Arc<crate::document::rope::Marks>>,
     ) {
         let mut rope = self.core.text(&self.path);
+        let marks = marks.map(super::text::writable);
         let op = SequenceOp::Text {
             name: self.path.as_str().into(),
             at: units(&rope, 0, at),

@@ -54,7 +54,7 @@ impl Drop for Pending {
 /// What happened to a place, to be kept: see [`Store::effect_async`]. Of several changes that came before anybody looked it is the sum.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Changed<T> {
+pub struct OwnedPatch<T> {
     /// The place's path, as [`Patch::path`].
     pub path: String,
     /// The value before; `None` where there was none.
@@ -127,7 +127,7 @@ impl<S: State, B: Backend> Store<S, B> {
     pub fn effect_async<P, F, Run>(&self, path: P, f: F) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
     where
         P: AsPath<S>,
-        F: FnMut(Changed<P::Target>) -> Run + Send,
+        F: FnMut(OwnedPatch<P::Target>) -> Run + Send,
         Run: Future<Output = ()> + Send,
     {
         let shared = Arc::new(Mutex::new(Waiting { changes: BTreeMap::new(), waker: None, over: false }));
@@ -139,7 +139,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
 /// Changes that have not been looked at yet, by place.
 struct Waiting<T> {
-    changes: BTreeMap<String, Changed<T>>,
+    changes: BTreeMap<String, OwnedPatch<T>>,
     waker: Option<Waker>,
     /// The store is gone.
     over: bool,
@@ -156,7 +156,7 @@ impl<T: Clone> Sender<T> {
             Some(change) => (change.new, change.origin, change.meta) = (new, origin, meta),
             None => {
                 let path = path.to_owned();
-                drop(waiting.changes.insert(path.clone(), Changed { path, old: patch.old().cloned(), new, origin, meta }));
+                drop(waiting.changes.insert(path.clone(), OwnedPatch { path, old: patch.old().cloned(), new, origin, meta }));
             }
         }
         let waker = waiting.waker.take();
@@ -188,7 +188,7 @@ struct Effects<T, F, Run> {
 
 impl<T, F, Run> Future for Effects<T, F, Run>
 where
-    F: FnMut(Changed<T>) -> Run,
+    F: FnMut(OwnedPatch<T>) -> Run,
     Run: Future<Output = ()>,
 {
     type Output = ();

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -30,13 +30,15 @@ pub(super) struct Report {
     pub(super) size: usize,
     /// Those who watch may have to be told.
     pub(super) shown: bool,
+    /// When it began, where that matters to those who undo.
+    pub(super) now: Option<SystemTime>,
     /// Whose undo or redo it is.
     pub(super) way_back: Option<Arc<Mutex<Log>>>,
 }
 
 impl Report {
     pub(super) fn new(origin: Origin, meta: Option<Meta>) -> Self {
-        Self { origin, meta: meta.map(Arc::new), size: 0, shown: false, way_back: None }
+        Self { origin, meta: meta.map(Arc::new), size: 0, shown: false, now: None, way_back: None }
     }
 }
 

@@ -15,13 +15,14 @@ mod undo;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
-pub use effect::{Changed, Cleanup};
+pub use effect::{Cleanup, OwnedPatch};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
@@ -76,6 +77,7 @@ struct Shared<S: State, B: Backend> {
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
     layers: Layers<S>,
+    logs: Logs,
     options: Options,
     /// This store's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
@@ -101,7 +103,6 @@ struct Core<S, B: Backend> {
     violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
-    logs: Logs,
 }
 
 /// What [`Store::apply`] did.
@@ -132,6 +133,11 @@ pub enum ApplyError {
     #[error("refused: {0}")]
     Denied(String),
 }
+
+/// What layers are told of a change whose closure panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the change's closure panicked")]
+struct Panicked;
 
 /// Reads a whole state from all registers of a document, and says what does not fit.
 fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
@@ -200,17 +206,11 @@ impl<S: State, B: Backend> Store<S, B> {
     fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
         let view = Arc::new(view);
         let id = replica.id();
-        let core = Core {
-            replica,
-            view: Arc::clone(&view),
-            violations,
-            next_element: Cell::new(1),
-            recent: Recent::default(),
-            logs: Logs::default(),
-        };
+        let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1), recent: Recent::default() };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        let (view, bus, layers, lineage) = (ArcSwap::new(view), Bus::default(), Layers::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { view, core, bus, layers, options, ids, lineage }) }
+        let (view, bus, lineage) = (ArcSwap::new(view), Bus::default(), AtomicU64::new(0));
+        let (layers, logs) = (Layers::default(), Logs::default());
+        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, options, ids, lineage }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -241,20 +241,27 @@ impl<S: State, B: Backend> Store<S, B> {
     ) -> Result<R, ChangeError> {
         let span = tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
         let timer = self.shared.layers.timer();
+        // Clocks are the application's own: they are asked before anything is locked.
+        report.now = (!self.shared.logs.is_empty()).then(|| self.now());
         let guard = self.shared.core.lock();
         report.shown = match guard.try_borrow_mut() {
             Ok(mut core) => self.show(&mut core),
             Err(_) => return Err(ChangeError::Nested),
         };
         let checked = check(&guard.borrow());
-        let result = checked.and_then(|()| self.stage_here(&guard, &mut report, edit));
+        let staging = AssertUnwindSafe(|| checked.and_then(|()| self.stage_here(&guard, &mut report, edit)));
+        let result = catch_unwind(staging);
         drop(guard);
         drop(span);
+        let error = match &result {
+            Ok(result) => result.as_ref().err().map(|error| error as _),
+            Err(_) => Some(&Panicked as _),
+        };
+        self.shared.layers.done(timer, &report, error);
         if report.shown {
             self.shared.bus.deliver();
         }
-        self.shared.layers.done(timer, &report, result.as_ref().err().map(|error| error as _));
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     fn stage_here<R>(
@@ -269,6 +276,9 @@ impl<S: State, B: Backend> Store<S, B> {
             let result = edit(&stage)?;
             (result, stage.finish())
         };
+        if let Some(label) = report.way_back.as_ref().and_then(|log| log.lock().staged_label()) {
+            report.meta = Some(Arc::new(Meta::new().with_label(label)));
+        }
         if let Some(error) = staged.failed {
             return Err(error);
         }
@@ -277,6 +287,8 @@ impl<S: State, B: Backend> Store<S, B> {
         }
         report.size = staged.ops.len();
         if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
+            // What cannot be written never can be: it must not keep what was done before it from being undone.
+            report.way_back.iter().for_each(|log| log.lock().give_up());
             return Err(ChangeError::Invalid { path, reason });
         }
         self.shared.layers.change(&guard.borrow().view, &staged, report)?;
@@ -287,7 +299,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Commits a staged change. Whether it succeeds or not, those who watch may have to be told then.
     fn commit(&self, core: &mut Core<S, B>, staged: Staged<S>, report: &mut Report) -> Result<(), ChangeError> {
         report.shown = true;
-        let logs = core.logs.live();
+        let logs = self.shared.logs.live();
         let entry = (!logs.is_empty()).then(|| Entry::of(&staged, &core.replica));
         let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(updates) => updates,
@@ -391,13 +403,17 @@ impl<S: State, B: Backend> Store<S, B> {
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
         let timer = self.shared.layers.timer();
-        let result = self.locked(|core| {
-            self.shared.layers.import(updates, giver)?;
-            work(core)
-        });
+        let guard = self.shared.core.lock();
+        let result = match guard.try_borrow_mut() {
+            Ok(mut core) => self.shared.layers.import(updates, giver).and_then(|()| work(&mut core)),
+            // Within a change, which has the writer's place: nobody is told before that is done.
+            Err(_) => return Err(ApplyError::Nested),
+        };
+        drop(guard);
         drop(span);
         let report = Report { size: updates.len(), ..Report::new(Origin::Remote, None) };
         self.shared.layers.done(timer, &report, result.as_ref().err().map(|error| error as _));
+        self.shared.bus.deliver_in_turn();
         result
     }
 
@@ -443,7 +459,10 @@ impl<S: State, B: Backend> Store<S, B> {
             self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, origin, meta: None });
             return Ok(changed);
         }
-        core.logs.live().iter().for_each(|log| log.lock().note_others(&touched));
+        for log in self.shared.logs.live() {
+            let replica = &core.replica;
+            log.lock().note_others(&touched, |name| !replica.text(name).is_empty() || !replica.list(name).is_empty());
+        }
         if core.replica.mostly(&touched) {
             self.show_all(core, applied);
             return Ok(changed);

@@ -173,7 +173,7 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
 fn check(recent: &Recent, relied: &[Relied]) -> Result<(), ChangeError> {
     let mut changed = BTreeSet::new();
     for Relied { of, number, path } in relied {
-        let concerns = |touched: &Arc<str>| key::is_within(touched, path) || key::is_within(path, touched);
+        let concerns = |touched: &Arc<str>| key::overlap(touched, path);
         changed.extend(recent.since(of, *number).into_iter().filter(concerns));
     }
     match changed.is_empty() {

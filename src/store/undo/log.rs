@@ -140,32 +140,76 @@ pub(in crate::store) struct Log {
     /// When the newest group last grew; `None` where the next change begins another one.
     grown_at: Option<SystemTime>,
     next_id: u64,
+    /// The undo or redo that is staged. Whoever stages one has the writer's place until it is committed or dropped.
+    staged: Option<StagedWay>,
+}
+
+/// An undo or a redo between staging and commit.
+#[derive(Debug)]
+struct StagedWay {
+    id: u64,
+    label: Option<Arc<str>>,
+    given_back: Vec<Key>,
 }
 
 impl Log {
     pub(super) fn new(options: UndoOptions) -> Self {
         let (done, undone, theirs, given_back) = (VecDeque::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { options, done, undone, theirs, given_back, selection: None, held: 0, grown_at: None, next_id: 1 }
+        Self { options, done, undone, theirs, given_back, selection: None, held: 0, grown_at: None, next_id: 1, staged: None }
     }
 
     /// Notes a change that was made here, at a time.
-    pub(in crate::store) fn record(&mut self, mut entry: Entry, meta: Option<&Meta>, now: SystemTime) {
+    pub(in crate::store) fn record(&mut self, mut entry: Entry, meta: Option<&Meta>, now: Option<SystemTime>) {
         self.take_over(&mut entry);
         if !entry.is_empty() && self.options.covers(entry.keys()) {
             self.undone.clear();
-            self.add(entry, meta, meta.and_then(Meta::time).unwrap_or(now));
+            self.add(entry, meta, meta.and_then(Meta::time).or(now));
         }
     }
 
-    /// Notes what an undo or a redo of this manager did: the way back.
-    pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin, label: Option<Arc<str>>) {
+    /// The group that is undone or redone next.
+    pub(super) fn newest(&self, origin: Origin) -> Option<&Group> {
+        if origin == Origin::Undo { self.done.back() } else { self.undone.last() }
+    }
+
+    /// Notes that the way back from the newest group is staged.
+    pub(super) fn stage(&mut self, id: u64, label: Option<Arc<str>>, given_back: Vec<Key>) {
+        self.staged = Some(StagedWay { id, label, given_back });
+    }
+
+    /// The label of what is staged.
+    pub(in crate::store) fn staged_label(&self) -> Option<Arc<str>> {
+        self.staged.as_ref()?.label.clone()
+    }
+
+    /// Forgets the group whose way back is staged, as it cannot be gone.
+    pub(in crate::store) fn give_up(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            self.take(staged.id);
+        }
+    }
+
+    /// Moves the group whose way back was just committed to the other stack. What holds again what others had written comes back.
+    pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin) -> Vec<Key> {
         self.take_over(&mut entry);
+        let Some(StagedWay { id, label, given_back }) = self.staged.take() else { return Vec::new() };
+        self.take(id);
+        self.give_back(&given_back);
         let group = self.new_group(entry, label);
         match origin {
             Origin::Undo => self.undone.push(group),
             _ => self.done.push_back(group),
         }
         self.split();
+        given_back
+    }
+
+    /// Notes that others' content stands again where an undo has put it.
+    pub(super) fn give_back(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.theirs.remove(key);
+            self.given_back.insert(key.clone());
+        }
     }
 
     /// What was written here is one's own from now on.
@@ -180,24 +224,24 @@ impl Log {
         entry.lists.iter_mut().filter(|(_, list)| list.after.is_empty()).for_each(|(key, list)| list.theirs = take(key));
     }
 
-    /// Notes what came from others.
-    pub(in crate::store) fn note_others(&mut self, touched: &Touched) {
-        for touch in &touched.registers {
-            self.given_back.remove(key::lookup(&touch.key.as_ref()));
-            // What is not there is nobody's.
-            match touch.new {
-                Some(_) => drop(self.theirs.insert(Key(Arc::clone(&touch.key)))),
-                None => drop(self.theirs.remove(key::lookup(&touch.key.as_ref()))),
+    /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds nothing is nobody's.
+    pub(in crate::store) fn note_others(&mut self, touched: &Touched, is_there: impl Fn(&str) -> bool) {
+        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some()));
+        let sequences = touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| (name, is_there(name)));
+        for (key, is_there) in registers.chain(sequences) {
+            self.given_back.remove(key::lookup(&key.as_ref()));
+            match is_there {
+                true => drop(self.theirs.insert(Key(Arc::clone(key)))),
+                false => drop(self.theirs.remove(key::lookup(&key.as_ref()))),
             }
         }
-        self.theirs.extend(touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| Key(Arc::clone(name))));
     }
 
-    fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: SystemTime) {
+    fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: Option<SystemTime>) {
         let label = meta.and_then(Meta::label);
-        let close =
-            self.grown_at.is_some_and(|grown_at| self.held > 0 || at.duration_since(grown_at).is_ok_and(|age| age < self.options.window));
-        self.grown_at = Some(at);
+        let since = at.zip(self.grown_at).and_then(|(at, grown_at)| at.duration_since(grown_at).ok());
+        let close = self.grown_at.is_some() && self.held > 0 || since.is_some_and(|since| since < self.options.window);
+        self.grown_at = at;
         let same = |group: &Group| self.held > 0 || label.is_none() || group.label.as_deref() == label;
         match self.done.back_mut().filter(|group| close && same(group)) {
             Some(group) => {
@@ -210,9 +254,7 @@ impl Log {
             None => {
                 let group = self.new_group(entry, label.map(Arc::from));
                 self.done.push_back(group);
-                while self.done.len() > self.options.groups_max {
-                    self.done.pop_front();
-                }
+                self.trim();
             }
         }
     }
@@ -244,6 +286,42 @@ impl Log {
             group.id = self.next_id;
             self.undone.push(group);
         }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        while self.done.len() > self.options.groups_max {
+            self.done.pop_front();
+        }
+    }
+
+    /// Notes what in the places that a way back would take away is none of the changes in these stacks: the document has gone on without
+    /// this manager, and whoever wrote it, it is not known to be one's own. O(what is in those places).
+    pub(super) fn note_unknown<'a>(
+        &mut self,
+        document: &impl Source,
+        text: impl Fn(&str) -> Option<&'a Rope>,
+        list: impl Fn(&str) -> Option<&'a List>,
+    ) {
+        let entries = || self.done.iter().chain(&self.undone).flat_map(|group| &group.entries);
+        let mut known: BTreeMap<&Key, Vec<&Value>> = BTreeMap::new();
+        for (key, written) in entries().flat_map(|entry| &entry.registers) {
+            known.entry(key).or_default().extend(&written.new);
+        }
+        let mut unknown = BTreeSet::new();
+        for (place, _) in entries().flat_map(|entry| &entry.registers).filter(|(_, written)| written.new.is_some()) {
+            let within = document.scan(place.as_str()).into_iter();
+            let is_known = |key: &Key, value: &Value| known.get(key).is_some_and(|values| values.contains(&value));
+            unknown.extend(within.filter(|(key, value)| !is_known(key, value)).map(|(key, _)| key));
+            for (kind, name) in document.sequences(place.as_str()) {
+                let same = match kind {
+                    SequenceKind::Text => text(name.as_str()).is_some_and(|text| *text == document.text(name.as_str())),
+                    SequenceKind::List => list(name.as_str()).is_some_and(|list| *list == document.list(name.as_str())),
+                };
+                unknown.extend((!same).then_some(name));
+            }
+        }
+        self.theirs.extend(unknown);
     }
 
     /// Whether an undo or a redo has to leave what stands at a key alone.
@@ -260,14 +338,10 @@ impl Log {
         below(&self.theirs).chain(below(&self.given_back).filter(move |_| origin == Origin::Undo))
     }
 
-    /// Takes a group off its stack, and notes what holds again what others had written.
-    pub(super) fn take(&mut self, id: u64, given_back: Vec<Key>) {
+    /// Takes a group off its stack.
+    pub(super) fn take(&mut self, id: u64) {
         self.done.retain(|group| group.id != id);
         self.undone.retain(|group| group.id != id);
-        for key in given_back {
-            self.theirs.remove(&key);
-            self.given_back.insert(key);
-        }
     }
 
     /// The next change begins another group.

@@ -11,10 +11,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::layers::Report;
-use super::{Meta, Origin, Store};
+use super::{Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
-use crate::state::{AsPath, ChangeError, State};
+use crate::state::{AsPath, ChangeError, Stage, State};
 pub(super) use log::{Entry, Log};
 pub use saved::UndoError;
 
@@ -129,21 +129,28 @@ impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
     }
 }
 
-/// The managers of a store. Held in the writer's place.
+/// The managers of a store.
 #[derive(Default)]
-pub(super) struct Logs(Vec<Weak<Mutex<Log>>>);
+pub(super) struct Logs(Mutex<Vec<Weak<Mutex<Log>>>>);
 
 impl Logs {
     /// Those that are still held.
-    pub(super) fn live(&mut self) -> Vec<Arc<Mutex<Log>>> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let live: Vec<_> = self.0.iter().filter_map(Weak::upgrade).collect();
-        if live.len() < self.0.len() {
-            self.0.retain(|log| log.strong_count() > 0);
+    pub(super) fn live(&self) -> Vec<Arc<Mutex<Log>>> {
+        let mut logs = self.0.lock();
+        let live: Vec<_> = logs.iter().filter_map(Weak::upgrade).collect();
+        if live.len() < logs.len() {
+            logs.retain(|log| log.strong_count() > 0);
         }
         live
+    }
+
+    fn add(&self, log: &Arc<Mutex<Log>>) {
+        self.0.lock().push(Arc::downgrade(log));
+    }
+
+    /// Whether nobody undoes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 }
 
@@ -156,12 +163,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
     fn manager(&self, log: Log) -> UndoManager<S, B> {
         let log = Arc::new(Mutex::new(log));
-        let guard = self.shared.core.lock();
-        // Inside a change the writer's place is taken, and cannot be changed: the manager hears of the next one.
-        if let Ok(mut core) = guard.try_borrow_mut() {
-            core.logs.0.push(Arc::downgrade(&log));
-        }
-        drop(guard);
+        self.shared.logs.add(&log);
         UndoManager { store: self.clone(), log }
     }
 }
@@ -186,19 +188,12 @@ impl<S: State, B: Backend> UndoManager<S, B> {
 
     fn go(&self, origin: Origin) -> Result<Option<Undone>, ChangeError> {
         loop {
-            let Some(group) = self.newest(origin) else { return Ok(None) };
-            let meta = group.label.clone().map(|label| Meta::new().with_label(label).with_time(self.store.now()));
-            let moved = self.store.revert(&self.log, &group, origin, meta)?;
-            // What others have gone on from is passed over.
-            if moved {
-                return Ok(Some(Undone { label: group.label, selection: group.selection }));
+            match self.store.go_back(&self.log, origin)? {
+                Way::End => return Ok(None),
+                Way::Gone(undone) => return Ok(Some(undone)),
+                Way::Overtaken => {}
             }
         }
-    }
-
-    fn newest(&self, origin: Origin) -> Option<log::Group> {
-        let log = self.log.lock();
-        if origin == Origin::Undo { log.done.back().cloned() } else { log.undone.last().cloned() }
     }
 
     /// How many groups can be undone. Some of them may have been overtaken by others, and are passed over then.
@@ -271,34 +266,46 @@ impl Drop for UndoGroup {
     }
 }
 
+/// What came of going back.
+enum Way {
+    /// There is nothing left to go back from.
+    End,
+    /// Others have overtaken all of the newest group, which is forgotten.
+    Overtaken,
+    Gone(Undone),
+}
+
 impl<S: State, B: Backend> Store<S, B> {
-    /// Stages and commits the way back from a group, and takes it off its stack. Whether there was anything to do.
-    fn revert(&self, log: &Arc<Mutex<Log>>, group: &log::Group, origin: Origin, meta: Option<Meta>) -> Result<bool, ChangeError> {
-        let mut given_back = Vec::new();
-        let report = Report { way_back: Some(Arc::clone(log)), ..Report::new(origin, meta) };
-        let moved = self.stage(
-            report,
-            |_| Ok(()),
-            |stage| {
-                let log = log.lock();
-                stage.raw(&mut |writer| given_back = revert::group(group, &log, origin, writer))?;
-                Ok(stage.has_ops())
-            },
-        )?;
-        log.lock().take(group.id, given_back);
-        Ok(moved)
+    /// Stages and commits the way back from the newest group. Everything about it happens in the writer's place, so that two at once, or
+    /// one within a callback of another, do not go back from the same group.
+    fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Way, ChangeError> {
+        let report = Report { way_back: Some(Arc::clone(log)), ..Report::new(origin, None) };
+        let stage_it = |stage: &Stage<'_, S>| {
+            let mut log = log.lock();
+            let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
+            let mut given_back = Vec::new();
+            stage.raw(&mut |writer| given_back = revert::group(&group, &log, origin, writer))?;
+            if !stage.has_ops() {
+                log.take(group.id);
+                return Ok(Way::Overtaken);
+            }
+            log.stage(group.id, group.label.clone(), given_back);
+            Ok(Way::Gone(Undone { label: group.label, selection: group.selection }))
+        };
+        self.stage(report, |_| Ok(()), stage_it)
     }
 
     /// Tells those who undo what a change did.
     pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: &Entry, report: &Report) {
-        let meta = report.meta.as_deref();
-        for log in logs {
-            let (own, mut log) = (report.way_back.as_ref().is_some_and(|own| Arc::ptr_eq(own, log)), log.lock());
-            match report.origin {
-                Origin::Local => log.record(entry.clone(), meta, self.now()),
-                origin if own => log.record_way_back(entry.clone(), origin, meta.and_then(Meta::label).map(Arc::from)),
-                _ => log.take_over(&mut entry.clone()),
-            }
+        let Some(own) = &report.way_back else {
+            logs.iter().for_each(|log| log.lock().record(entry.clone(), report.meta.as_deref(), report.now));
+            return;
+        };
+        let given_back = own.lock().record_way_back(entry.clone(), report.origin);
+        for log in logs.iter().filter(|log| !Arc::ptr_eq(own, log)) {
+            let mut log = log.lock();
+            log.take_over(&mut entry.clone());
+            log.give_back(&given_back);
         }
     }
 }

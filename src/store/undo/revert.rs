@@ -1,6 +1,7 @@
 //! Staging the way back from a change, as far as nobody else has gone on from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::carry;
@@ -104,23 +105,31 @@ fn text(before: &Rope, after: &Rope, writer: &mut Writer<'_, '_>) {
 
 type Marked<'a> = (&'a Rope, &'a [char]);
 
-/// Takes back marks that were set or cleared on characters that are still there, where they are as they were left.
+/// Takes back marks that were set or cleared on characters that are still there, where they are as they were left. Neighbours that get the
+/// same go in one op.
 fn marks(before: Marked<'_>, after: Marked<'_>, now: Marked<'_>, writer: &mut Writer<'_, '_>) {
-    let none = Marks::new();
-    let of = |rope: &Rope, at: usize| rope.marks_at(at).map_or_else(|| none.clone(), |marks| Marks::clone(marks));
+    let none = Arc::new(Marks::new());
+    let of = |rope: &Rope, at: usize| rope.marks_at(at).unwrap_or(&none).clone();
     let (to_after, to_now) = (carry::carried(before.1, after.1), carry::carried(after.1, now.1));
-    for (old_at, new_at) in to_after.into_iter().enumerate().filter(|(_, at)| *at != usize::MAX) {
-        let at = to_now[new_at];
-        if at == usize::MAX {
+    let (mut open, mut found) = (BTreeMap::<Arc<str>, (Range<usize>, Value)>::new(), Vec::new());
+    for (old_at, new_at) in to_after.into_iter().enumerate() {
+        let Some(at) = to_now.get(new_at).copied().filter(|at| *at != usize::MAX) else { continue };
+        let (old, new) = (of(before.0, old_at), of(after.0, new_at));
+        if Arc::ptr_eq(&old, &new) {
             continue;
         }
-        let (old, new, current) = (of(before.0, old_at), of(after.0, new_at), of(now.0, at));
+        let current = of(now.0, at);
         let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
         for name in names.into_iter().filter(|name| old.get(*name) != new.get(*name) && new.get(*name) == current.get(*name)) {
-            if let Ok(value) = old.get(name).unwrap_or(&Value::Null).as_mark() {
-                writer.mark_text(at..at + 1, name, &value);
+            let Ok(value) = old.get(name).unwrap_or(&Value::Null).as_mark() else { continue };
+            match open.get_mut(name) {
+                Some((range, open)) if range.end == at && *open == value => range.end = at + 1,
+                _ => found.extend(open.insert(Arc::clone(name), (at..at + 1, value)).map(|done| (Arc::clone(name), done))),
             }
         }
+    }
+    for (name, (range, value)) in found.into_iter().chain(open) {
+        writer.mark_text(range, &name, &value);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,12 +28,16 @@ pub struct UndoError {
 
 /// The format of the bytes.
 const FORMAT: u32 = 1;
+/// A hash of all before it, at the end of the bytes: XXH3, 64 bits, little-endian.
+const CHECKSUM_BYTES: usize = 8;
 /// How deep what is read may nest: groups, entries, texts, edits, runs, marks.
 const DEPTH_MAX: usize = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     format: u32,
+    /// What the store had seen.
+    version: Vec<u8>,
     texts: BTreeMap<String, Vec<Char>>,
     lists: BTreeMap<String, Vec<Scalar>>,
     /// Each the newest first, as they build on each other.
@@ -111,12 +116,14 @@ fn chars(rope: &Rope) -> Vec<Char> {
     rope.chunks().flat_map(|(run, found)| run.chars().map(move |char| (char, marks(found))).collect::<Vec<_>>()).collect()
 }
 
-fn rope(chars: &[Char]) -> Rope {
-    let runs = chars.chunk_by(|a, b| a.1 == b.1).map(|run| {
+/// Puts characters into a text.
+fn insert(rope: &mut Rope, mut at: usize, chars: &[Char]) {
+    for run in chars.chunk_by(|a, b| a.1 == b.1) {
         let marks: Marks = run[0].1.iter().map(|(name, value)| (Arc::clone(name), value.clone().into())).collect();
-        (run.iter().map(|(char, _)| *char).collect(), (!marks.is_empty()).then(|| Arc::new(marks)))
-    });
-    Rope::from_runs(runs)
+        let text: String = run.iter().map(|(char, _)| *char).collect();
+        rope.insert(at, &text, (!marks.is_empty()).then(|| Arc::new(marks)));
+        at += run.len();
+    }
 }
 
 fn scalars(list: &List) -> Vec<Scalar> {
@@ -133,21 +140,49 @@ fn patch<T: Eq + Hash + Ord + Clone>(from: &[T], to: &[T]) -> Patch<T> {
     patch
 }
 
-/// Applies a patch, in the order in which its edits were found.
-fn patched<T: Clone>(from: &[T], patch: Patch<T>) -> Result<Vec<T>, UndoError> {
-    let mut to = from.to_vec();
+/// A text or a list with a patch applied, edit by edit in the order in which they were found. It shares what stays. O(patch · log length).
+fn patched<T, E>(
+    from: &T,
+    patch: Patch<E>,
+    len: impl Fn(&T) -> usize,
+    splice: impl Fn(&mut T, Range<usize>, Vec<E>),
+) -> Result<T, UndoError>
+where
+    T: Clone,
+{
+    let mut to = from.clone();
     for (at, delete, insert) in patch {
-        let end = at.checked_add(delete).filter(|end| *end <= to.len()).ok_or_else(|| broken("an edit lies beyond the end"))?;
-        to.splice(at..end, insert);
+        let end = at.checked_add(delete).filter(|end| *end <= len(&to)).ok_or_else(|| broken("an edit lies beyond the end"))?;
+        splice(&mut to, at..end, insert);
     }
     Ok(to)
+}
+
+fn patched_text(from: &Rope, patch: Patch<Char>) -> Result<Rope, UndoError> {
+    patched(from, patch, Rope::len_chars, |rope, range, chars| {
+        let at = range.start;
+        rope.delete(range);
+        insert(rope, at, &chars);
+    })
+}
+
+fn patched_list(from: &List, patch: Patch<Scalar>) -> Result<List, UndoError> {
+    patched(from, patch, List::len, |list, range, scalars| {
+        let rest = list.split_off(range.start);
+        list.extend(scalars.into_iter().map(Value::from));
+        list.append(rest.skip(range.len()));
+    })
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    xxhash_rust::xxh3::xxh3_64(bytes).to_le_bytes()
 }
 
 fn broken(reason: impl ToString) -> UndoError {
     UndoError { reason: reason.to_string() }
 }
 
-/// The texts and lists as far as they are known, on the way back through a stack.
+/// The texts and lists as far as they are known, on the way back through a stack that is saved.
 #[derive(Clone, Default)]
 struct Known {
     texts: BTreeMap<String, Vec<Char>>,
@@ -176,29 +211,68 @@ impl Known {
         });
         SavedEntry { registers: registers.collect(), texts: texts.collect(), lists: lists.collect() }
     }
+}
 
-    fn load(&mut self, saved: SavedGroup, id: u64) -> Result<Group, UndoError> {
-        let mut entries = saved.entries.into_iter().map(|entry| self.load_entry(entry)).collect::<Result<Vec<_>, _>>()?;
-        entries.reverse();
-        Ok(Group { id, entries, label: saved.label, selection: saved.selection.map(Arc::from) })
+/// The same through one that is loaded.
+#[derive(Clone, Default)]
+struct Loaded {
+    texts: BTreeMap<String, Rope>,
+    lists: BTreeMap<String, List>,
+}
+
+impl Loaded {
+    fn new(texts: &BTreeMap<String, Vec<Char>>, lists: &BTreeMap<String, Vec<Scalar>>) -> Self {
+        let rope = |chars: &Vec<Char>| {
+            let mut rope = Rope::new();
+            insert(&mut rope, 0, chars);
+            rope
+        };
+        Self {
+            texts: texts.iter().map(|(path, chars)| (path.clone(), rope(chars))).collect(),
+            lists: lists.iter().map(|(path, scalars)| (path.clone(), list(scalars))).collect(),
+        }
     }
 
-    fn load_entry(&mut self, saved: SavedEntry) -> Result<Entry, UndoError> {
+    /// The groups of a stack, the newest first.
+    fn stack(mut self, saved: Vec<SavedGroup>) -> Result<Vec<Group>, UndoError> {
+        let mut groups = saved.into_iter().map(|group| self.group(group)).collect::<Result<Vec<_>, _>>()?;
+        groups.reverse();
+        Ok(groups)
+    }
+
+    fn group(&mut self, saved: SavedGroup) -> Result<Group, UndoError> {
+        let mut entries = saved.entries.into_iter().map(|entry| self.entry(entry)).collect::<Result<Vec<_>, _>>()?;
+        entries.reverse();
+        Ok(Group { id: 0, entries, label: saved.label, selection: saved.selection.map(Arc::from) })
+    }
+
+    fn entry(&mut self, saved: SavedEntry) -> Result<Entry, UndoError> {
         let value = |scalar: Option<Scalar>| scalar.map(Value::from);
         let mut entry = Entry::default();
         for (path, old, new, theirs) in saved.registers {
-            entry.registers.insert(Key::from(path.as_str()), Written { old: value(old), new: value(new), theirs });
+            entry.registers.insert(key(&path)?, Written { old: value(old), new: value(new), theirs });
         }
         for (path, theirs, to_after, to_before) in saved.texts {
-            let (before, after) = step_back(&mut self.texts, &path, to_after, to_before)?;
-            entry.texts.insert(Key::from(path.as_str()), Edited { before: rope(&before), after: rope(&after), theirs });
+            let state = self.texts.entry(path.clone()).or_default();
+            let after = patched_text(state, to_after)?;
+            let before = patched_text(&after, to_before)?;
+            state.clone_from(&before);
+            entry.texts.insert(key(&path)?, Edited { before, after, theirs });
         }
         for (path, theirs, to_after, to_before) in saved.lists {
-            let (before, after) = step_back(&mut self.lists, &path, to_after, to_before)?;
-            entry.lists.insert(Key::from(path.as_str()), Edited { before: list(&before), after: list(&after), theirs });
+            let state = self.lists.entry(path.clone()).or_default();
+            let after = patched_list(state, to_after)?;
+            let before = patched_list(&after, to_before)?;
+            state.clone_from(&before);
+            entry.lists.insert(key(&path)?, Edited { before, after, theirs });
         }
         Ok(entry)
     }
+}
+
+/// A path of something: not the whole state.
+fn key(path: &str) -> Result<Key, UndoError> {
+    if path.is_empty() { Err(broken("a path is missing")) } else { Ok(Key::from(path)) }
 }
 
 fn step<T: Eq + Hash + Ord + Clone>(known: &mut BTreeMap<String, Vec<T>>, path: &str, before: Vec<T>, after: &[T]) -> (Patch<T>, Patch<T>) {
@@ -206,19 +280,6 @@ fn step<T: Eq + Hash + Ord + Clone>(known: &mut BTreeMap<String, Vec<T>>, path: 
     let patches = (patch(state, after), patch(after, &before));
     *state = before;
     patches
-}
-
-fn step_back<T: Clone>(
-    known: &mut BTreeMap<String, Vec<T>>,
-    path: &str,
-    to_after: Patch<T>,
-    to_before: Patch<T>,
-) -> Result<(Vec<T>, Vec<T>), UndoError> {
-    let state = known.entry(path.to_owned()).or_default();
-    let after = patched(state, to_after)?;
-    let before = patched(&after, to_before)?;
-    state.clone_from(&before);
-    Ok((before, after))
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
@@ -247,10 +308,12 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         let (done, undone) = (stack(log.done.iter().collect()), stack(log.undone.iter().collect()));
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
-        let saved = Saved { format: FORMAT, texts: base.texts, lists: base.lists, done, undone, theirs, given_back };
+        let version = self.store.version().to_bytes();
+        let saved = Saved { format: FORMAT, version, texts: base.texts, lists: base.lists, done, undone, theirs, given_back };
         let mut bytes = Vec::new();
         // Fails only where the writer does, and a `Vec` does not.
         let _ = ciborium::into_writer(&saved, &mut bytes);
+        bytes.extend(checksum(&bytes));
         bytes
     }
 }
@@ -280,22 +343,25 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are no saved stacks.
     pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
-        let mut rest = bytes;
+        let (mut rest, sum) = bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));
+        if sum != checksum(rest) {
+            return Err(broken("they are damaged, or something else"));
+        }
         let saved: Saved = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX).map_err(broken)?;
         if saved.format != FORMAT || !rest.is_empty() {
             return Err(broken("another format"));
         }
-        let base = Known { texts: saved.texts, lists: saved.lists };
-        let stack = |groups: Vec<SavedGroup>| {
-            let mut known = base.clone();
-            let mut groups = groups.into_iter().map(|group| known.load(group, 0)).collect::<Result<Vec<_>, _>>()?;
-            groups.reverse();
-            Ok(groups)
-        };
-        let mut log = Log::new(options);
+        let base = Loaded::new(&saved.texts, &saved.lists);
+        let (done, undone) = (base.clone().stack(saved.done)?, base.clone().stack(saved.undone)?);
         let keys = |paths: &[String]| paths.iter().map(|path| Key::from(path.as_str())).collect();
+        let mut log = Log::new(options);
         (log.theirs, log.given_back) = (keys(&saved.theirs), keys(&saved.given_back));
-        log.fill(stack(saved.done)?, stack(saved.undone)?);
+        log.fill(done, undone);
+        self.read(|core| {
+            if core.replica.version().to_bytes() != saved.version {
+                log.note_unknown(&core.replica, |path| base.texts.get(path), |path| base.lists.get(path));
+            }
+        });
         Ok(self.manager(log))
     }
 }
