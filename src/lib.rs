@@ -16,10 +16,13 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register, Scalar,
-    Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register,
+    Scalar, Set, State, Text, Tree, Violation,
 };
-pub use store::{Applied, ApplyError, Competed, LocalUpdates, Options, Origin, Patch, Repair, Store, Subscription, Update};
+pub use store::{
+    Applied, ApplyError, Changed, Changes, Competed, LocalUpdates, Options, Origin, Patch, Repair, Selector, SelectorBy, Store,
+    Subscription, Subscriptions, Update,
+};
 pub use uuid::Uuid;
 
 /// What the derive names. Not part of the interface.

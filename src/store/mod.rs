@@ -3,9 +3,12 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod changes;
 mod notify;
 mod options;
 mod repair;
+mod select;
+mod subscriptions;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -15,9 +18,12 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
+pub use changes::Changes;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub use repair::{Competed, Repair};
+pub use select::{Changed, Selector, SelectorBy};
+pub use subscriptions::Subscriptions;
 pub use watch::{LocalUpdates, Patch};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
@@ -58,7 +64,8 @@ pub struct Store<S: State, B: Backend = Yrs> {
 }
 
 struct Shared<S: State, B: Backend> {
-    view: ArcSwap<S>,
+    /// Selectors have it too.
+    view: Arc<ArcSwap<S>>,
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
     options: Options,
@@ -182,7 +189,16 @@ impl<S: State, B: Backend> Store<S, B> {
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1) };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        Self { shared: Arc::new(Shared { view: ArcSwap::new(view), core, bus: Bus::default(), options, ids, lineage: AtomicU64::new(0) }) }
+        Self {
+            shared: Arc::new(Shared {
+                view: Arc::new(ArcSwap::new(view)),
+                core,
+                bus: Bus::default(),
+                options,
+                ids,
+                lineage: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -405,8 +421,7 @@ impl<S: State, B: Backend> Store<S, B> {
     fn publish(&self, core: &mut Core<S, B>, view: S, touched: Vec<Arc<str>>, updates: Vec<Arc<[u8]>>, origin: Origin) {
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
-        self.shared.view.store(Arc::clone(&new));
-        self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin });
+        self.shared.bus.publish(&self.shared.view, Notice { number: 0, old, new, touched, updates, origin });
     }
 
     /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes
