@@ -17,12 +17,13 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register, Scalar,
-    Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register,
+    Scalar, Set, State, Text, Tree, Violation,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Store,
-    Subscription, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
+    Applied, ApplyError, Basis, Batch, Changed, Changes, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair,
+    Retry, Selector, SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
+    Update,
 };
 pub use uuid::Uuid;
 

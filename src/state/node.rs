@@ -10,7 +10,7 @@ use crate::document::key;
 use super::stage::{ChangeError, StageAccess};
 use super::{State, Writer};
 
-/// Something that a typed accessor can stand on: a [`Path`] or an [`Edit`].
+/// Something that a typed accessor can stand on: a [`Path`], an [`Edit`] or a [`Look`](super::Look).
 pub trait Place: Clone {
     /// The place below this one. `segment` is escaped.
     #[must_use]

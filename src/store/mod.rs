@@ -3,6 +3,7 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod changes;
 mod effect;
 mod layers;
 mod meta;
@@ -10,6 +11,8 @@ mod notify;
 mod options;
 mod repair;
 mod retry;
+mod select;
+mod subscriptions;
 mod transaction;
 mod undo;
 mod watch;
@@ -22,12 +25,15 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
+pub use changes::Changes;
 pub use effect::{Cleanup, OwnedPatch};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub use repair::{Competed, Repair};
 pub use retry::Retry;
+pub use select::{Changed, Selector, SelectorBy};
+pub use subscriptions::Subscriptions;
 pub use transaction::{Basis, Batch, Transaction};
 pub use undo::{UndoError, UndoGroup, UndoManager, UndoOptions, Undone};
 pub use watch::{LocalUpdates, Patch};
@@ -73,7 +79,8 @@ pub struct Store<S: State, B: Backend = Yrs> {
 }
 
 struct Shared<S: State, B: Backend> {
-    view: ArcSwap<S>,
+    /// Selectors have it too.
+    view: Arc<ArcSwap<S>>,
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
     layers: Layers<S>,
@@ -208,7 +215,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let id = replica.id();
         let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1), recent: Recent::default() };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        let (view, bus, lineage) = (ArcSwap::new(view), Bus::default(), AtomicU64::new(0));
+        let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
         let (layers, logs) = (Layers::default(), Logs::default());
         Self { shared: Arc::new(Shared { view, core, bus, layers, logs, options, ids, lineage }) }
     }
@@ -499,8 +506,8 @@ impl<S: State, B: Backend> Store<S, B> {
         core.recent.add(Arc::clone(&touched));
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
-        self.shared.view.store(Arc::clone(&new));
-        self.shared.bus.push(Notice { number: 0, old, new, touched, updates, origin, meta });
+        let notice = Notice { number: 0, old, new, touched, updates, origin, meta };
+        self.shared.bus.publish(&self.shared.view, notice);
     }
 
     /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes

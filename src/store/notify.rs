@@ -7,9 +7,12 @@ use std::sync::{Arc, Weak};
 use std::thread::{ThreadId, current};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::meta::Meta;
+use super::select::Graph;
+use super::subscriptions::{Subscriptions, WeakSubscriptions};
 use super::watch::Watchers;
 use crate::state::State;
 
@@ -70,6 +73,8 @@ pub(crate) struct Subscribers<S> {
     pub(crate) next_id: u64,
     pub(crate) watchers: Watchers<S>,
     listeners: BTreeMap<u64, Listener>,
+    pub(crate) selectors: Graph,
+    pub(crate) weak: WeakSubscriptions,
 }
 
 struct Queue<S> {
@@ -87,16 +92,29 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl<S> Default for Bus<S> {
     fn default() -> Self {
-        let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new() };
+        let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
+        let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new(), selectors, weak };
         let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
         Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), turn: Condvar::new() }
     }
 }
 
 impl<S: State> Bus<S> {
-    /// Queues a notice and gives it its number. Called under the writer's lock, so that the order is that of the commits.
-    pub(crate) fn push(&self, mut notice: Notice<S>) {
+    /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in which it is shown.
+    pub(crate) fn publish(&self, view: &ArcSwap<S>, notice: Notice<S>) {
         let mut subscribers = self.subscribers.lock();
+        view.store(Arc::clone(&notice.new));
+        subscribers.selectors.touch(&notice.touched);
+        self.queue(subscribers, notice);
+    }
+
+    /// Queues a notice that changes nothing of the view.
+    pub(crate) fn push(&self, notice: Notice<S>) {
+        self.queue(self.subscribers.lock(), notice);
+    }
+
+    /// Gives a notice its number. Called under the writer's lock, so that the order is that of the commits.
+    fn queue(&self, mut subscribers: MutexGuard<'_, Subscribers<S>>, mut notice: Notice<S>) {
         if !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty() {
             notice.number = subscribers.take_id();
             drop(subscribers);
@@ -155,10 +173,14 @@ impl<S: State> Bus<S> {
     /// Calls everybody. The first panic comes back.
     fn deliver_one(&self, notice: &Notice<S>) -> Option<Panic> {
         let _span = tracing::trace_span!(target: "exostate", "notify", origin = ?notice.origin, touched = notice.touched.len()).entered();
-        let subscribers = self.subscribers.lock();
+        let mut subscribers = self.subscribers.lock();
         let listeners: Vec<(u64, Listener)> =
             subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();
-        let calls = subscribers.watchers.calls_of(notice);
+        let mut calls = subscribers.watchers.calls_of(notice);
+        let pending = subscribers.selectors.take_pending(notice.number);
+        calls.extend(subscribers.watchers.calls_to(pending));
+        // Both kinds in the order of subscription; a watcher's calls stay in the order of paths.
+        calls.sort_by_key(|call| call.id);
         drop(subscribers);
         let mut panicked = None;
         let mut guarded = |id: u64, call: &dyn Fn()| {
@@ -192,8 +214,7 @@ impl<S: State> Bus<S> {
     }
 
     pub(crate) fn subscription(&self, id: u64) -> Subscription {
-        let weak: Weak<Mutex<Subscribers<S>>> = Arc::downgrade(&self.subscribers);
-        Subscription { end: Some(Box::new(move || end(&weak, id))) }
+        Subscription::of(Arc::downgrade(&self.subscribers), id)
     }
 }
 
@@ -201,6 +222,16 @@ impl<S> Subscribers<S> {
     pub(crate) fn take_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    pub(crate) fn count(&self) -> Subscriptions {
+        let selector_watchers = self.selectors.watchers();
+        Subscriptions {
+            watchers: self.watchers.len() - selector_watchers,
+            selector_watchers,
+            update_listeners: self.listeners.len(),
+            selectors: self.selectors.len(),
+        }
     }
 
     fn contains(&self, id: u64) -> bool {
@@ -213,6 +244,7 @@ fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
     let mut locked = subscribers.lock();
     // What a callback owns is dropped outside the lock: it may end subscriptions of its own.
     let dropped = (locked.listeners.remove(&id), locked.watchers.remove(id));
+    locked.selectors.unwatch(id);
     drop(locked);
     drop(dropped);
 }
@@ -224,6 +256,15 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    pub(crate) fn of<S: 'static>(subscribers: Weak<Mutex<Subscribers<S>>>, id: u64) -> Self {
+        Self { end: Some(Box::new(move || end(&subscribers, id))) }
+    }
+
+    /// One of a store that is gone.
+    pub(crate) fn ended() -> Self {
+        Self { end: None }
+    }
+
     /// Keeps the subscription for as long as the store lives.
     pub fn forever(mut self) {
         self.end = None;

@@ -169,9 +169,10 @@ pub(crate) struct Watchers<S> {
     entries: HashMap<u64, (String, Watcher<S>)>,
 }
 
+/// A tree of path segments with ids at its places.
 #[derive(Default)]
-struct Branch {
-    ids: Vec<u64>,
+pub(crate) struct Branch {
+    ids: BTreeSet<u64>,
     below: HashMap<Box<str>, Branch>,
 }
 
@@ -208,18 +209,31 @@ impl<S> Watchers<S> {
     }
 
     fn add(&mut self, id: u64, path: &str, watcher: Watcher<S>) {
-        let mut branch = &mut self.root;
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            branch = branch.below.entry(segment.into()).or_default();
-        }
-        branch.ids.push(id);
+        self.root.add(path, id);
         self.entries.insert(id, (path.to_owned(), watcher));
+    }
+
+    /// Adds one that touched paths do not find.
+    pub(crate) fn add_anywhere(&mut self, id: u64, watcher: Watcher<S>) {
+        self.entries.insert(id, (String::new(), watcher));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The calls of those who are named.
+    pub(crate) fn calls_to(&self, ids: impl IntoIterator<Item = u64>) -> impl Iterator<Item = Call<S>> {
+        let call = |id| {
+            let (path, watcher) = self.entries.get(&id)?;
+            Some(Call { id, watcher: Arc::clone(watcher), path: path.clone(), touched: Vec::new() })
+        };
+        ids.into_iter().filter_map(call)
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Watcher<S>> {
         let (path, watcher) = self.entries.remove(&id)?;
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        self.root.remove(&segments, id);
+        self.root.remove_at(&path, id);
         Some(watcher)
     }
 
@@ -240,8 +254,21 @@ impl<S> Watchers<S> {
 }
 
 impl Branch {
+    pub(crate) fn add(&mut self, path: &str, id: u64) {
+        let mut branch = self;
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            branch = branch.below.entry(segment.into()).or_default();
+        }
+        branch.ids.insert(id);
+    }
+
+    pub(crate) fn remove_at(&mut self, path: &str, id: u64) {
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        self.remove(&segments, id);
+    }
+
     /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch stands for.
-    fn find(&self, at: At<'_>, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
+    pub(crate) fn find(&self, at: At<'_>, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
         self.ids.iter().for_each(|id| found(*id, place));
         let Some((segment, rest)) = at.next() else { return self.find_below(place, elements, found) };
         for name in [segment, ANY] {
@@ -267,7 +294,7 @@ impl Branch {
     /// Removes an id; whether the branch is empty then.
     fn remove(&mut self, segments: &[&str], id: u64) -> bool {
         match segments.split_first() {
-            None => self.ids.retain(|other| *other != id),
+            None => drop(self.ids.remove(&id)),
             Some((segment, rest)) => {
                 if self.below.get_mut(*segment).is_some_and(|branch| branch.remove(rest, id)) {
                     self.below.remove(*segment);

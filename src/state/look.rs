@@ -1,0 +1,103 @@
+//! A place in a view that is being read: which paths were read says when what was made of them has to be made again.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::document::key;
+
+use super::map::segment_of;
+use super::{At, Map, MapKey, Node, Place, Set, State, typed};
+
+/// A place in a view that a selector reads. What is read through it is noted: see [`Store::select`](crate::Store::select).
+#[derive(Clone)]
+pub struct Look<'a> {
+    reading: &'a dyn Noted,
+    path: Cow<'a, str>,
+}
+
+impl fmt::Debug for Look<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Look({:?})", self.path)
+    }
+}
+
+impl Place for Look<'_> {
+    fn child(&self, segment: &str) -> Self {
+        Self { reading: self.reading, path: Cow::Owned(key::join(&self.path, segment)) }
+    }
+}
+
+impl<'a, T: State> Node<Look<'a>, T> {
+    /// The value at this place, which counts as read with all that it holds; `None` where there is nothing: no such element, another
+    /// enum variant, an empty option. Nothing is copied.
+    ///
+    /// Where a struct has a field of this name, `(*node).value()` reaches it.
+    #[must_use]
+    pub fn value(&self) -> Option<&'a T> {
+        self.place.reading.read(&self.place.path).and_then(typed)
+    }
+}
+
+impl<K: MapKey, V: State> Node<Look<'_>, Map<K, V>> {
+    /// Whether the key is there. Only its entry counts as read.
+    #[must_use]
+    pub fn contains_key(&self, key: impl Into<K>) -> bool {
+        self.place.has(&key.into())
+    }
+}
+
+impl<T: MapKey> Node<Look<'_>, Set<T>> {
+    /// Whether an element is in. Only that counts as read.
+    #[must_use]
+    pub fn contains(&self, item: impl Into<T>) -> bool {
+        self.place.has(&item.into())
+    }
+}
+
+impl Look<'_> {
+    fn has<K: MapKey>(&self, key: &K) -> bool {
+        self.reading.read(&key::join(&self.path, &segment_of(key))).is_some()
+    }
+}
+
+/// What an accessor needs of a reading, whatever the state's type.
+trait Noted {
+    /// Notes the path; what stands there.
+    fn read(&self, path: &str) -> Option<&dyn Any>;
+}
+
+/// A view while somebody reads it.
+pub(crate) struct Reading<'v, S> {
+    view: &'v S,
+    paths: RefCell<BTreeSet<Box<str>>>,
+}
+
+impl<'v, S: State> Reading<'v, S> {
+    pub(crate) fn new(view: &'v S) -> Self {
+        Self { view, paths: RefCell::default() }
+    }
+
+    /// The accessor of the whole state.
+    pub(crate) fn root(&self) -> S::Node<Look<'_>> {
+        S::node(Look { reading: self, path: Cow::Borrowed("") })
+    }
+
+    /// The paths that were read.
+    pub(crate) fn into_paths(self) -> BTreeSet<Box<str>> {
+        self.paths.into_inner()
+    }
+}
+
+impl<S: State> Noted for Reading<'_, S> {
+    fn read(&self, path: &str) -> Option<&dyn Any> {
+        let mut paths = self.paths.borrow_mut();
+        if !paths.contains(path) {
+            paths.insert(path.into());
+        }
+        drop(paths);
+        self.view.locate(At::start(path))
+    }
+}

@@ -1,0 +1,95 @@
+//! Who is subscribed: counts to find leaks by, and subscriptions that end with what they serve.
+
+use std::sync::{Arc, Weak};
+
+use crate::document::backend::Backend;
+use crate::state::{AsPath, State};
+
+use super::Store;
+use super::notify::Subscription;
+use super::watch::Patch;
+
+/// How many subscriptions and selectors of a store live: to see that what comes also goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subscriptions {
+    /// Watchers of places: [`Store::watch`], [`Store::watch_weak`], [`Store::changes`].
+    pub watchers: usize,
+    /// Watchers of selectors: [`Selector::watch`](crate::Selector::watch), [`Selector::changes`](crate::Selector::changes).
+    pub selector_watchers: usize,
+    /// Those who hear of updates: [`Store::on_update`], [`Store::local_updates`].
+    pub update_listeners: usize,
+    /// Selectors, watched or not: [`Store::select`], [`Store::select_by`].
+    pub selectors: usize,
+}
+
+/// Subscriptions that end with their targets.
+#[derive(Default)]
+pub(crate) struct WeakSubscriptions {
+    held: Vec<(Arc<dyn Fn() -> bool + Send + Sync>, Subscription)>,
+    /// How many there may be before the ended ones are looked for.
+    room: usize,
+}
+
+impl WeakSubscriptions {
+    /// Holds a subscription while `lives` says so. What comes back is to be dropped outside the lock. O(1) amortised.
+    fn hold(&mut self, lives: Arc<dyn Fn() -> bool + Send + Sync>, subscription: Subscription) -> impl Sized + use<> {
+        let ended = if self.held.len() > self.room { self.take_ended() } else { Vec::new() };
+        self.held.push((lives, subscription));
+        ended
+    }
+
+    fn take_ended(&mut self) -> Vec<(Arc<dyn Fn() -> bool + Send + Sync>, Subscription)> {
+        let (held, ended) = std::mem::take(&mut self.held).into_iter().partition(|(lives, _)| lives());
+        self.held = held;
+        self.room = 2 * self.held.len() + 16;
+        ended
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Calls `f` as [`Store::watch`] does, for as long as `target` lives: something that follows a place need not keep its subscription. Nor does the
+    /// subscription keep the target.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug)]
+    /// struct Note { title: String }
+    ///
+    /// let store = Store::<Note>::new();
+    /// let label = Arc::new(Mutex::new(String::new()));
+    /// store.watch_weak(Note::path().title(), &label, |label, title| {
+    ///     *label.lock().unwrap() = title.new().cloned().unwrap_or_default();
+    /// });
+    /// store.change(|note| note.title().set("plan"))?;
+    /// assert_eq!(*label.lock().unwrap(), "plan");
+    /// drop(label);
+    /// assert_eq!(store.subscriptions().watchers, 0);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    pub fn watch_weak<P: AsPath<S>, T: Send + Sync + ?Sized + 'static>(
+        &self,
+        path: P,
+        target: &Arc<T>,
+        f: impl Fn(&T, &Patch<'_, P::Target>) + Send + Sync + 'static,
+    ) {
+        let (called, asked): (Weak<T>, Weak<T>) = (Arc::downgrade(target), Arc::downgrade(target));
+        let subscription = self.watch(path, move |patch| {
+            if let Some(target) = called.upgrade() {
+                f(&target, patch);
+            }
+        });
+        let ended = self.shared.bus.subscribers.lock().weak.hold(Arc::new(move || asked.strong_count() > 0), subscription);
+        drop(ended);
+    }
+
+    /// How many subscriptions and selectors live now.
+    #[must_use]
+    pub fn subscriptions(&self) -> Subscriptions {
+        let ended = self.shared.bus.subscribers.lock().weak.take_ended();
+        drop(ended);
+        self.shared.bus.subscribers.lock().count()
+    }
+}
