@@ -23,7 +23,7 @@ use crate::store::{Meta, Origin};
 ///
 /// Layers are asked in the order in which they were added with [`Store::add_middleware`](crate::Store::add_middleware); the first that
 /// refuses ends it, and nothing has happened to the store then. [`Middleware::done`] is called in the same order afterwards, whatever
-/// came of it, for each attempt once.
+/// came of it, for each attempt once, and before those who watch. A call within a change of the same store fails before anybody is asked.
 ///
 /// `change` and `import` are called in the writer's place: others wait, [`Store::view`](crate::Store::view) shows the state before, and
 /// changing the same store is an error ([`ChangeError::Nested`]). They should return soon. `done` is called outside every lock.
