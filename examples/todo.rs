@@ -56,9 +56,11 @@ fn main() -> Result<(), exostate::Error> {
     store.transaction().label("Add three").run_batch(|batch| {
         for text in ["bread", "salt", ""] {
             // One that fails is left out; the others stay.
-            let _ = batch.change(|todos| {
-                if text.is_empty() { Err(ChangeError::refuse("without a text")) } else { todos.items().push(item(text)) }
-            });
+            let _ = batch.change(
+                |todos| {
+                    if text.is_empty() { Err(ChangeError::refuse("without a text")) } else { todos.items().push(item(text)) }
+                },
+            );
         }
         Ok(())
     })?;

@@ -128,6 +128,32 @@ fn a_layer_may_use_the_store_when_it_is_done() -> Result<(), exostate::Error> {
 }
 
 #[test]
+fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let (store, seen) = (Store::<Page>::new(), Seen::default());
+    store.add_middleware(Spy { name: "a", seen: Arc::clone(&seen), refuses: false });
+    let panics = || store.change(|_| -> Result<(), ChangeError> { panic!("within a change") });
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    assert_eq!(take(&seen), ["a done Local 0 None Some(\"the change's closure panicked\")"]);
+    let other = store.fork()?;
+    other.change(|page| page.title().set("theirs"))?;
+    let update = other.update_since(&store.version())?;
+    let watch = store.watch(Page::path(), |_| panic!("within a watcher"));
+    assert!(catch_unwind(AssertUnwindSafe(|| store.change(|page| page.number().set(1)))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| store.apply(&update))).is_err());
+    drop(watch);
+    let done: Vec<String> = take(&seen).into_iter().filter(|line| line.contains("done")).collect();
+    assert_eq!(done, ["a done Local 1 Some(\"a\") None", "a done Remote 1 None None"]);
+    store.change(|_| {
+        assert!(matches!(store.apply(&update), Err(ApplyError::Nested)));
+        assert!(matches!(store.change(|page| page.number().set(2)), Err(ChangeError::Nested)));
+        Ok(())
+    })?;
+    assert_eq!(take(&seen).len(), 1, "nobody is asked within a change");
+    Ok(())
+}
+
+#[test]
 fn guards_go_by_path() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     store.add_middleware(Guard::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()));
@@ -174,6 +200,12 @@ fn throttles_let_so_much_through() -> Result<(), exostate::Error> {
     *now.lock().expect("the clock") += Duration::from_secs(1);
     store.merge(&other)?;
     assert_eq!(store.view().title, "two", "what was refused is not lost");
+    let never = Store::<Page>::new();
+    never.add_middleware(Throttle::changes(2, Duration::MAX));
+    assert!(
+        (0..3).all(|number| never.change(|page| page.number().set(number + 1)).is_err()),
+        "a step that never passes lets nothing through"
+    );
     Ok(())
 }
 

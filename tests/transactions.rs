@@ -103,12 +103,14 @@ fn relies<B: Backend>(touches: &[u8], relied: u8) {
     }
     let since = |wanted: &[u8]| touches.iter().any(|touch| wanted.contains(&(touch % 5)));
     let transaction = store.transaction();
-    let (transaction, stale) = match relied % 6 {
+    let (transaction, stale) = match relied % 8 {
         0 => (transaction.relies_on(&basis), since(&[0, 1, 2, 3, 4])),
         1 => (transaction.relies_on_path(&basis, &Page::path().title()), since(&[0])),
         2 => (transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32)), since(&[2, 3])),
         3 => (transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32).size()), since(&[2])),
         4 => (transaction.relies_on_path(&basis, &Page::path().rows()), since(&[2, 3, 4])),
+        5 => (transaction.relies_on_path(&basis, &Page::path().rows().any()), since(&[2, 3, 4])),
+        6 => (transaction.relies_on_path(&basis, &Page::path().rows().any().size()), since(&[2, 4])),
         _ => (transaction.relies_on_path(&basis, &Page::path().rows().get(2_u32).name()), since(&[4])),
     };
     match transaction.run(|page| page.lines().push(1)) {
@@ -253,4 +255,41 @@ async fn asynchronous_code_does_not_block() {
     };
     assert!(retry.run_async(tokio::time::sleep, stale).await.is_err());
     assert_eq!(tried.load(Ordering::Relaxed), 3);
+}
+
+/// Its serialization panics where it says so.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+struct Panics(bool);
+
+impl serde::Serialize for Panics {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(!self.0, "it cannot be written");
+        serializer.serialize_bool(self.0)
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Fragile {
+    title: String,
+    value: exostate::Register<Panics>,
+}
+
+#[test]
+fn a_write_that_a_panic_broke_off_is_not_committed() -> Result<(), exostate::Error> {
+    let store = Store::<Fragile>::new();
+    let half = Fragile { title: "half".to_owned(), value: exostate::Register(Panics(true)) };
+    let broken = store.change(|state| {
+        let write = std::panic::AssertUnwindSafe(|| state.reconcile(&half));
+        assert!(std::panic::catch_unwind(write).is_err());
+        Ok(())
+    });
+    assert!(matches!(broken, Err(ChangeError::Invalid { .. })), "{broken:?}");
+    assert_eq!((store.view().title.as_str(), store.reread().title.as_str()), ("", ""));
+    store.change(|state| {
+        let part = std::panic::AssertUnwindSafe(|| state.savepoint(|state| state.reconcile(&half)));
+        assert!(std::panic::catch_unwind(part).is_err());
+        state.title().set("whole")
+    })?;
+    assert_eq!((store.view().title.as_str(), store.reread().title.as_str()), ("whole", "whole"));
+    Ok(())
 }

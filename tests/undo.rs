@@ -500,3 +500,215 @@ fn marks_go_and_come_back() -> Result<(), exostate::Error> {
     run::<Yrs>()?;
     run::<Automerge>()
 }
+
+#[test]
+fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    store.change(|board| board.notes().push_str("abc"))?;
+    let undo = store.undo_manager(each());
+    store.change(|board| board.notes().delete(2..3))?;
+    store.change(|board| board.notes().delete(1..2))?;
+    let (within, seen) = (undo.clone(), Arc::new(Mutex::new(Vec::new())));
+    let lengths = Arc::clone(&seen);
+    let _watch = store.watch(Board::path().notes(), move |_| {
+        let mut lengths = lengths.lock().expect("the list");
+        lengths.push((within.undo_len(), within.redo_len()));
+        if lengths.len() == 1 {
+            drop(lengths);
+            assert!(within.undo().expect("it can be undone").is_some());
+        }
+    });
+    assert!(undo.undo()?.is_some());
+    assert_eq!(store.view().notes.to_string(), "abc");
+    assert_eq!(*seen.lock().expect("the list"), [(1, 1), (0, 2)], "those who watch see the stacks as they are");
+    Ok(())
+}
+
+#[test]
+fn threads_that_undo_at_once_undo_one_each() -> Result<(), exostate::Error> {
+    for _ in 0..50 {
+        let store = Store::<Board>::new();
+        let undo = store.undo_manager(each());
+        for text in ["a", "b", "c", "d"] {
+            store.change(|board| board.notes().push_str(text))?;
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| assert!(undo.undo().expect("it can be undone").is_some()));
+            }
+        });
+        assert_eq!((store.view().notes.to_string(), undo.undo_len(), undo.redo_len()), ("a".to_owned(), 1, 3));
+        assert_eq!(store.reread(), *store.view());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_watcher_that_panics_does_not_break_the_stacks() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let undo = store.undo_manager(each());
+    store.change(|board| board.title().set("title"))?;
+    let watch = store.watch(Board::path().title(), |_| panic!("within a watcher"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| undo.undo())).is_err());
+    drop(watch);
+    assert_eq!((undo.undo_len(), undo.redo_len(), store.view().title.as_str()), (0, 1, ""));
+    undo.redo()?;
+    assert_eq!(store.view().title, "title");
+    Ok(())
+}
+
+/// What an undo of another manager gave back to others is theirs for this one as well.
+#[test]
+fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> {
+    let (ours, theirs) = (Store::<Numbers>::new(), Store::<Numbers>::new());
+    let first = ours.undo_manager(each());
+    ours.change(|state| state.records().insert(1, Record { a: 1, b: 1 }))?;
+    let second = ours.undo_manager(each());
+    theirs.merge(&ours)?;
+    theirs.change(|state| state.records().get(1_u8).b().set(2))?;
+    ours.merge(&theirs)?;
+    ours.change(|state| state.records().get(1_u8).b().set(3))?;
+    assert!(second.undo()?.is_some());
+    while first.undo()?.is_some() {}
+    assert_eq!(ours.view().records.get(&1).map(|record| record.b), Some(2));
+    Ok(())
+}
+
+/// The document went on without the manager between saving the stacks and reading them.
+#[test]
+fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let (ours, theirs) = (Store::<Numbers, B>::new(), Store::<Numbers, B>::new());
+        let undo = ours.undo_manager(each());
+        ours.change(|state| state.records().insert(1, Record { a: 1, b: 1 }))?;
+        ours.change(|state| state.records().insert(2, Record { a: 1, b: 1 }))?;
+        let stacks = undo.save();
+        drop(undo);
+        theirs.merge(&ours)?;
+        theirs.change(|state| state.records().get(1_u8).b().set(2))?;
+        ours.merge(&theirs)?;
+        let ours = Store::<Numbers, B>::open(&ours.save())?;
+        let undo = ours.undo_manager_from(&stacks, each())?;
+        assert_eq!(undo_all(&undo), 1);
+        assert_eq!(ours.view().records.keys().copied().collect::<Vec<_>>(), [1], "on {}", B::NAME);
+        Ok(())
+    }
+    run::<Yrs>()?;
+    run::<Automerge>()
+}
+
+#[test]
+fn a_clock_may_do_what_it_likes() -> Result<(), exostate::Error> {
+    type Shared = Arc<Mutex<Option<(Store<Board>, UndoManager<Board>)>>>;
+    let (shared, bad) = (Shared::default(), Arc::new(Mutex::new(false)));
+    let (seen, panics) = (Arc::clone(&shared), Arc::clone(&bad));
+    let store = Store::<Board>::with_options(Options::new().with_clock(move || {
+        if let Some((store, undo)) = &*seen.lock().expect("the store") {
+            let _ = (store.version(), undo.undo_len());
+        }
+        assert!(!*panics.lock().expect("the flag"), "the clock is broken");
+        SystemTime::UNIX_EPOCH
+    }));
+    *shared.lock().expect("the store") = Some((store.clone(), store.undo_manager(each())));
+    store.change(|board| board.title().set("one"))?;
+    *bad.lock().expect("the flag") = true;
+    let change = || store.change(|board| board.title().set("two"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).is_err());
+    assert_eq!((store.view().title.as_str(), store.reread().title.as_str()), ("one", "one"));
+    Ok(())
+}
+
+#[test]
+fn a_manager_that_is_made_within_a_change_hears_of_it() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let undo = store.change(|board| {
+        board.title().set("one")?;
+        Ok(store.undo_manager(each()))
+    })?;
+    store.change(|board| board.title().set("two"))?;
+    assert_eq!((undo_all(&undo), store.view().title.as_str()), (2, ""));
+    Ok(())
+}
+
+#[test]
+fn a_mark_is_undone_in_one_op() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    store.change(|board| board.notes().push_str(&"word ".repeat(1_000)))?;
+    let undo = store.undo_manager(each());
+    store.change(|board| board.notes().mark(0..5_000, "bold", true))?;
+    let before = store.save().len();
+    undo.undo()?;
+    assert!(store.view().notes.runs().iter().all(|(_, marks)| marks.is_none()));
+    assert!(store.save().len() < before + 100);
+    Ok(())
+}
+
+#[test]
+fn what_others_removed_is_not_remembered() -> Result<(), exostate::Error> {
+    let (ours, theirs) = two::<Yrs>();
+    let undo = ours.undo_manager(each());
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        let card = theirs.change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::from("body") }))?;
+        ours.merge(&theirs)?;
+        theirs.change(|board| board.cards().remove(card))?;
+        ours.merge(&theirs)?;
+        sizes.push(undo.save().len());
+    }
+    assert!(sizes[19] <= sizes[1] + 8, "{sizes:?}");
+    Ok(())
+}
+
+#[test]
+fn saved_stacks_keep_to_the_limit() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let undo = store.undo_manager(each());
+    for number in 0..10 {
+        store.change(|board| board.title().set(number.to_string()))?;
+    }
+    let few = store.undo_manager_from(&undo.save(), each().with_groups_max(2))?;
+    assert_eq!((few.undo_len(), undo_all(&few), store.view().title.as_str()), (2, 2, "7"));
+    Ok(())
+}
+
+/// What stood there is more than a change may write: it cannot come back, and must not stand before what can.
+#[test]
+fn what_cannot_be_undone_is_passed_over() -> Result<(), exostate::Error> {
+    let theirs = Store::<Board>::with_options(Options::new().with_limits(exostate::Limits::trusted()));
+    theirs.change(|board| board.title().set("z".repeat(20 << 20)))?;
+    let ours = Store::<Board>::new();
+    ours.apply_trusted(&theirs.save())?;
+    let undo = ours.undo_manager(each());
+    ours.change(|board| board.lines().push("first".to_owned()))?;
+    ours.change(|board| board.title().set("short"))?;
+    assert!(matches!(undo.undo(), Err(ChangeError::Invalid { .. })));
+    assert!(undo.undo()?.is_some());
+    assert!(ours.view().lines.is_empty());
+    Ok(())
+}
+
+/// A mark that other software made and that cannot be written: the text comes back without it.
+#[test]
+fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error> {
+    use yrs::types::Attrs;
+    use yrs::updates::decoder::Decode;
+    use yrs::{Any, Doc, ReadTxn, Text as _, Transact, Update, WriteTxn};
+    let store = Store::<Board>::new();
+    store.change(|board| board.notes().push_str("abc"))?;
+    let doc = Doc::new();
+    {
+        let mut txn = doc.transact_mut();
+        let text = txn.get_or_insert_text("T:notes");
+        txn.apply_update(Update::decode_v1(&store.save()).expect("an update")).expect("it fits");
+        let list: Any = vec![Any::from(1.0)].into();
+        text.format(&mut txn, 0, 2, Attrs::from([("x".into(), list)]));
+    }
+    let update = doc.transact().encode_state_as_update_v1(&yrs::StateVector::default());
+    store.apply(&update)?;
+    let undo = store.undo_manager(each());
+    store.change(|board| board.notes().delete(0..3))?;
+    assert!(undo.undo()?.is_some());
+    assert_eq!(store.view().notes.to_string(), "abc");
+    assert_eq!(store.view().notes.runs(), store.reread().notes.runs());
+    Ok(())
+}
