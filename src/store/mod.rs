@@ -4,7 +4,9 @@
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
 mod changes;
+mod commit;
 mod effect;
+mod joint;
 mod layers;
 mod meta;
 mod notify;
@@ -18,7 +20,6 @@ mod undo;
 mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -44,11 +45,11 @@ use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
-use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, Stage, Staged, State, Text, Violation, Violations};
+use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, State, Text, Violation, Violations};
 use layers::{Layers, Report};
 use notify::{Bus, Notice};
 use transaction::Recent;
-use undo::{Entry, Logs};
+use undo::Logs;
 
 /// A state that many people change at once.
 ///
@@ -141,11 +142,6 @@ pub enum ApplyError {
     Denied(String),
 }
 
-/// What layers are told of a change whose closure panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("the change's closure panicked")]
-struct Panicked;
-
 /// Reads a whole state from all registers of a document, and says what does not fit.
 fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
     let mut violations = Violations::default();
@@ -237,95 +233,6 @@ impl<S: State, B: Backend> Store<S, B> {
     /// backend failed, in which case the document is as it was.
     pub fn change<R>(&self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| edit(stage.root()))
-    }
-
-    /// Runs a closure on a stage, once `check` has nothing against it, and commits what it staged.
-    fn stage<R>(
-        &self,
-        mut report: Report,
-        check: impl FnOnce(&Core<S, B>) -> Result<(), ChangeError>,
-        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
-    ) -> Result<R, ChangeError> {
-        let span = tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
-        let timer = self.shared.layers.timer();
-        // Clocks are the application's own: they are asked before anything is locked.
-        report.now = (!self.shared.logs.is_empty()).then(|| self.now());
-        let guard = self.shared.core.lock();
-        report.shown = match guard.try_borrow_mut() {
-            Ok(mut core) => self.show(&mut core),
-            Err(_) => return Err(ChangeError::Nested),
-        };
-        let checked = check(&guard.borrow());
-        let staging = AssertUnwindSafe(|| checked.and_then(|()| self.stage_here(&guard, &mut report, edit)));
-        let result = catch_unwind(staging);
-        drop(guard);
-        drop(span);
-        let error = match &result {
-            Ok(result) => result.as_ref().err().map(|error| error as _),
-            Err(_) => Some(&Panicked as _),
-        };
-        self.shared.layers.done(timer, &report, error);
-        if report.shown {
-            self.shared.bus.deliver();
-        }
-        result.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    fn stage_here<R>(
-        &self,
-        guard: &Writer<'_, S, B>,
-        report: &mut Report,
-        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
-    ) -> Result<R, ChangeError> {
-        let (result, staged) = {
-            let core = guard.borrow();
-            let stage = Stage::new(&core.replica, S::clone(&core.view), core.violations.clone(), core.replica.id(), &core.next_element);
-            let result = edit(&stage)?;
-            (result, stage.finish())
-        };
-        if let Some(label) = report.way_back.as_ref().and_then(|log| log.lock().staged_label()) {
-            report.meta = Some(Arc::new(Meta::new().with_label(label)));
-        }
-        if let Some(error) = staged.failed {
-            return Err(error);
-        }
-        if staged.ops.is_empty() {
-            return Ok(result);
-        }
-        report.size = staged.ops.len();
-        if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
-            // What cannot be written never can be: it must not keep what was done before it from being undone.
-            report.way_back.iter().for_each(|log| log.lock().give_up());
-            return Err(ChangeError::Invalid { path, reason });
-        }
-        self.shared.layers.change(&guard.borrow().view, &staged, report)?;
-        self.commit(&mut guard.borrow_mut(), staged, report)?;
-        Ok(result)
-    }
-
-    /// Commits a staged change. Whether it succeeds or not, those who watch may have to be told then.
-    fn commit(&self, core: &mut Core<S, B>, staged: Staged<S>, report: &mut Report) -> Result<(), ChangeError> {
-        report.shown = true;
-        let logs = self.shared.logs.live();
-        let entry = (!logs.is_empty()).then(|| Entry::of(&staged, &core.replica));
-        let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
-            Ok(updates) => updates,
-            Err(error) => {
-                if core.replica.take_differs() {
-                    self.show_all(core, Vec::new());
-                }
-                return Err(error.into());
-            }
-        };
-        let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
-        touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
-        in_key_order(&mut touched);
-        core.violations = staged.violations;
-        if let Some(entry) = entry {
-            self.record(&logs, &entry, report);
-        }
-        self.publish(core, staged.view, touched, updates, report.origin, report.meta.clone());
-        Ok(())
     }
 
     /// Applies an update from elsewhere. It is checked against the limits for strangers before the backend sees it; one that

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::commit::Written;
 use super::layers::Report;
-use super::{Origin, Store};
+use super::{Core, Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
-use crate::state::{AsPath, ChangeError, Stage, State};
+use crate::state::{AsPath, ChangeError, Stage, Staged, State};
 pub(super) use log::{Entry, Log};
 pub use saved::UndoError;
 
@@ -308,4 +309,13 @@ impl<S: State, B: Backend> Store<S, B> {
             log.give_back(&given_back);
         }
     }
+}
+
+/// Stages the way back from a change that is in the document, and that nobody has seen.
+pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Written<S>, core: &Core<S, B>) -> Staged<S> {
+    let log = Log::new(UndoOptions::new());
+    let stage = Stage::new(&core.replica, written.view.clone(), written.violations.clone(), core.replica.id(), &core.next_element);
+    // What it did was written a moment ago, and so can be taken back.
+    let _ = stage.raw(&mut |writer| revert::entry(entry, &log, Origin::Undo, writer));
+    stage.finish()
 }

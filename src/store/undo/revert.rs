@@ -21,6 +21,11 @@ pub(super) fn group(group: &Group, log: &Log, origin: Origin, writer: &mut Write
     group.entries.iter().rev().flat_map(entry).collect()
 }
 
+/// Stages the way back from one change.
+pub(super) fn entry(entry: &Entry, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) {
+    Revert { log, origin, left: Vec::new(), given_back: Vec::new() }.entry(entry, writer);
+}
+
 struct Revert<'a> {
     log: &'a Log,
     origin: Origin,
