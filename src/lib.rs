@@ -21,9 +21,9 @@ pub use state::{
     Scalar, Set, State, Text, Tree, Violation,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Changed, Changes, Cleanup, Competed, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair,
-    Retry, Selector, SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
-    Update,
+    Applied, ApplyError, Basis, Batch, Changed, Changes, Cleanup, Competed, Contender, LocalUpdates, Meta, Options, Origin, OwnedPatch,
+    Patch, Repair, Retry, Scoped, Selector, SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager,
+    UndoOptions, Undone, Update,
 };
 pub use uuid::Uuid;
 

@@ -451,6 +451,12 @@ impl<B: Backend> Replica<B> {
         guarded(|| self.backend.updates_since(version))
     }
 
+    /// The values that compete for a register, each with who wrote it where that is known, the one that it shows last.
+    pub fn contenders(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
+        let found = guarded(|| Ok(self.backend.contenders(path))).unwrap_or_default();
+        found.into_iter().map(|(value, writer)| (value, writer.map(ReplicaId::from_bits))).collect()
+    }
+
     /// The registers that hold a value of which another document has no op, neither as it is nor written over. O(document).
     pub fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
         self.backend.unseen_registers(&by.backend)

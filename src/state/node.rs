@@ -26,6 +26,8 @@ pub trait Place: Clone {
 /// A place in the state `S`, by name. Made by [`State::path`] and the accessors.
 pub struct Path<S> {
     segments: String,
+    /// The enum variants on the way here: where the enum's path and the variant's end.
+    variants: Vec<(usize, usize)>,
     root: PhantomData<fn() -> S>,
 }
 
@@ -34,7 +36,23 @@ pub(crate) const ANY: &str = "@any";
 
 impl<S> Path<S> {
     pub(crate) fn root() -> Self {
-        Self { segments: String::new(), root: PhantomData }
+        Self { segments: String::new(), variants: Vec::new(), root: PhantomData }
+    }
+
+    /// The place in the state `S` that a path has within the place that this one has.
+    pub(crate) fn join<T>(&self, below: &Path<T>) -> Self {
+        if below.segments.is_empty() {
+            return self.clone();
+        }
+        let segments = key::join(&self.segments, &below.segments);
+        let shift = segments.len() - below.segments.len();
+        let mut variants = self.variants.clone();
+        variants.extend(below.variants.iter().map(|(of, variant)| (of + shift, variant + shift)));
+        // The enum at the joint itself: its path ends before the slash.
+        for (of, _) in variants.iter_mut().skip(self.variants.len()).filter(|(of, _)| *of == shift) {
+            *of = self.segments.len();
+        }
+        Self { segments, variants, root: PhantomData }
     }
 
     /// The path as text: escaped segments joined by `/`.
@@ -46,7 +64,7 @@ impl<S> Path<S> {
 
 impl<S> Clone for Path<S> {
     fn clone(&self) -> Self {
-        Self { segments: self.segments.clone(), root: PhantomData }
+        Self { segments: self.segments.clone(), variants: self.variants.clone(), root: PhantomData }
     }
 }
 
@@ -58,7 +76,13 @@ impl<S> fmt::Debug for Path<S> {
 
 impl<S> Place for Path<S> {
     fn child(&self, segment: &str) -> Self {
-        Self { segments: key::join(&self.segments, segment), root: PhantomData }
+        Self { segments: key::join(&self.segments, segment), variants: self.variants.clone(), root: PhantomData }
+    }
+
+    fn variant(&self, name: &str) -> Self {
+        let mut place = self.child(name);
+        place.variants.push((self.segments.len(), place.segments.len()));
+        place
     }
 }
 
@@ -74,6 +98,11 @@ pub struct Edit<'a> {
 impl<'a> Edit<'a> {
     pub(crate) fn root(stage: &'a dyn StageAccess) -> Self {
         Self { stage, path: Cow::Borrowed(""), variants: Vec::new() }
+    }
+
+    /// A place that a typed path names.
+    pub(crate) fn at<S>(stage: &'a dyn StageAccess, path: &'a Path<S>) -> Self {
+        Self { stage, path: Cow::Borrowed(&path.segments), variants: path.variants.clone() }
     }
 
     pub(crate) fn path(&self) -> &str {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod commit;
+mod contender;
 mod effect;
 mod joint;
 mod layers;
@@ -13,6 +14,7 @@ mod notify;
 mod options;
 mod repair;
 mod retry;
+mod scoped;
 mod select;
 mod subscriptions;
 mod transaction;
@@ -27,12 +29,14 @@ use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use changes::Changes;
+pub use contender::Contender;
 pub use effect::{Cleanup, OwnedPatch};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub use repair::{Competed, Repair};
 pub use retry::Retry;
+pub use scoped::Scoped;
 pub use select::{Changed, Selector, SelectorBy};
 pub use subscriptions::Subscriptions;
 pub use transaction::{Basis, Batch, Transaction};

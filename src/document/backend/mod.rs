@@ -101,6 +101,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
     /// One register.
     fn register(&self, path: &str) -> Option<Value>;
+    /// The values that compete for a register, each with the id of who wrote it where that is known, the one that it shows last.
+    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)>;
     /// All registers, in no order.
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value));
     /// The registers that hold a value of which another document has no op, neither as it is nor written over. O(document).

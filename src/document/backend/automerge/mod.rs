@@ -368,6 +368,15 @@ impl Backend for Automerge {
         self.doc.get(self.bucket(path), path).ok().flatten().map(|(value, _)| from_value(&value))
     }
 
+    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)> {
+        let values = self.doc.get_all(self.bucket(path), path).unwrap_or_default();
+        let writer = |id: &ObjId| match id {
+            ObjId::Id(_, actor, _) => actor.to_bytes().try_into().ok().map(u64::from_be_bytes),
+            ObjId::Root => None,
+        };
+        values.iter().map(|(value, id)| (from_value(value), writer(id))).collect()
+    }
+
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value)) {
         for (index, bucket) in self.buckets.iter().enumerate() {
             for item in self.doc.map_range(bucket, ..) {

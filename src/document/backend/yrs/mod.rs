@@ -441,6 +441,12 @@ impl Backend for Yrs {
         self.registers.get(&self.doc.transact(), path).map(|out| from_out(&out))
     }
 
+    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)> {
+        // What lost is collected with the commit or import that it lost in. Who wrote what won is not to be had from yrs, but from the bytes.
+        let writer = || seen::writer(&self.save(), path).ok().flatten();
+        self.register(path).map(|value| (value, writer())).into_iter().collect()
+    }
+
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value)) {
         let txn = self.doc.transact();
         for (key, value) in self.registers.iter(&txn) {

@@ -21,6 +21,13 @@ pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardErr
     Ok(held.filter(|(id, _)| !theirs.has_seen(&ours, *id)).filter_map(|(id, _)| ours.key(id)).collect())
 }
 
+/// Which client wrote the value that a register of a document (as [`Backend::save`](super::Backend::save) gives it) holds. O(ops).
+pub fn writer(document: &[u8], key: &str) -> Result<Option<u64>, GuardError> {
+    let items = Items::of(document)?;
+    let held = items.all().filter(|(_, item)| item.value.is_some() && item.len == 1);
+    Ok(held.filter(|(id, _)| items.key(*id).as_deref() == Some(key)).map(|((client, _), _)| client).last())
+}
+
 /// Where the ops of a document were made.
 struct Items<'a> {
     bytes: &'a [u8],

@@ -1,0 +1,67 @@
+//! What competes for a register is told, as far as the backend keeps it.
+
+use exostate::{Automerge, Backend, Map, Options, ReplicaId, State, Store, Value, Yrs};
+use proptest::prelude::*;
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Page {
+    title: String,
+    rows: Map<u8, i64>,
+}
+
+fn store<B: Backend>(id: u64) -> Store<Page, B> {
+    Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
+}
+
+/// Each replica writes numbers that end in its own id, so that a value says who wrote it.
+fn run<B: Backend>(steps: &[(u64, u8, bool)]) {
+    let stores = [store::<B>(1), store::<B>(2), store::<B>(3)];
+    for (number, (who, key, meets)) in steps.iter().enumerate() {
+        let (at, other) = ((*who % 3) as usize, ((*who + 1) % 3) as usize);
+        let value = number as i64 * 10 + at as i64 + 1;
+        stores[at].change(|page| page.rows().insert(*key, value)).expect("it can be written");
+        if *meets {
+            stores[at].merge(&stores[other]).expect("it merges");
+        }
+    }
+    for (a, b) in [(0, 1), (0, 2), (1, 0), (2, 0)] {
+        stores[a].merge(&stores[b]).expect("it merges");
+    }
+    for key in 0..3_u8 {
+        let told: Vec<_> = stores.iter().map(|store| store.contenders(&Page::path().rows().get(key))).collect();
+        assert_eq!((&told[0], &told[0]), (&told[1], &told[2]), "they are the same everywhere, on {}", B::NAME);
+        let shown = stores[0].view().rows.get(&key).copied();
+        assert_eq!(told[0].first().map(|first| first.value.clone()), shown.map(Value::from));
+        for (place, contender) in told[0].iter().enumerate() {
+            let Value::Int(value) = contender.value else { panic!("{contender:?}") };
+            assert_eq!((contender.replica.map(ReplicaId::get), contender.wins), (Some(value as u64 % 10), place == 0));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn on_yrs(steps in prop::collection::vec((0..3_u64, 0..3_u8, any::<bool>()), 0..16)) {
+        run::<Yrs>(&steps);
+    }
+
+    #[test]
+    fn on_automerge(steps in prop::collection::vec((0..3_u64, 0..3_u8, any::<bool>()), 0..16)) {
+        run::<Automerge>(&steps);
+    }
+}
+
+#[test]
+fn a_later_write_settles_it() -> Result<(), exostate::Error> {
+    let (ours, theirs) = (store::<Automerge>(1), store::<Automerge>(2));
+    assert!(ours.contenders(&Page::path().title()).is_empty());
+    ours.change(|page| page.title().set("one"))?;
+    theirs.change(|page| page.title().set("two"))?;
+    ours.merge(&theirs)?;
+    assert_eq!(ours.contenders(&Page::path().title()).len(), 2);
+    ours.change(|page| page.title().set("three"))?;
+    let left = ours.contenders(&Page::path().title());
+    assert_eq!(left.iter().map(|left| (&left.value, left.wins)).collect::<Vec<_>>(), [(&Value::from("three"), true)]);
+    assert!(ours.contenders(&Page::path().rows()).is_empty(), "no register");
+    Ok(())
+}
