@@ -38,3 +38,22 @@ pub mod __private {
     pub use core::ops::Deref;
     pub use core::option::Option;
 }
+
+/// The guide's examples, so that they are compiled and run.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../docs/guide/src/getting-started.md")]
+    mod getting_started {}
+    #[doc = include_str!("../docs/guide/src/types.md")]
+    mod types {}
+    #[doc = include_str!("../docs/guide/src/changes.md")]
+    mod changes {}
+    #[doc = include_str!("../docs/guide/src/watching.md")]
+    mod watching {}
+    #[doc = include_str!("../docs/guide/src/undo.md")]
+    mod undo {}
+    #[doc = include_str!("../docs/guide/src/sharing.md")]
+    mod sharing {}
+    #[doc = include_str!("../docs/guide/src/testing.md")]
+    mod testing {}
+}

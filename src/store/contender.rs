@@ -36,7 +36,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// #[derive(State, Clone, Debug, PartialEq)]
     /// struct Note { title: String }
     ///
-    /// let (ours, theirs) = (Store::<Note, Automerge>::new(), Store::new());
+    /// let (ours, theirs) = (Store::<Note, Automerge>::new(), Store::<Note, Automerge>::new());
     /// ours.change(|note| note.title().set("Plan"))?;
     /// theirs.change(|note| note.title().set("Trip"))?;
     /// ours.merge(&theirs)?;
