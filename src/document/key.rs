@@ -150,21 +150,24 @@ pub fn is_within(path: &str, prefix: &str) -> bool {
     }
 }
 
-/// Whether one of two places is, or lies within, the other; in the second the segment `@any` stands for every other.
-#[must_use]
-pub fn overlap(path: &str, place: &str) -> bool {
-    let segments = |path: &str| -> Vec<String> { path.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect() };
-    segments(path).iter().zip(&segments(place)).all(|(found, wanted)| wanted == "@any" || found == wanted)
+/// The segment that stands for every element; no key is escaped to it.
+pub const ANY: &str = "@any";
+
+/// The segments of a path, still escaped. The empty path has none.
+pub fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// Whether `path` is or lies below a place in which the segment `@any` stands for every other.
+/// Whether one of two places is, or lies within, the other; in the second the segment [`ANY`] stands for every other.
+#[must_use]
+pub fn overlap(path: &str, place: &str) -> bool {
+    segments(path).zip(segments(place)).all(|(found, wanted)| wanted == ANY || found == wanted)
+}
+
+/// Whether `path` is or lies below a place in which the segment [`ANY`] stands for every other.
 #[must_use]
 pub fn matches(path: &str, place: &str) -> bool {
-    let mut segments = path.split('/');
-    place
-        .split('/')
-        .filter(|wanted| !wanted.is_empty())
-        .all(|wanted| segments.next().is_some_and(|found| wanted == "@any" || found == wanted))
+    segments(path).count() >= segments(place).count() && overlap(path, place)
 }
 
 /// What follows `prefix` in `path`, without the slash; empty for the path itself.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::digest::canonical_bits;
+use super::digest::{Canonical, canonical_bits};
 
 /// A scalar as it stands in the document.
 ///
@@ -92,6 +92,13 @@ impl From<String> for Value {
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
 impl Value {
+    /// A hash of the content: equal for equal values.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        let mut canonical = Canonical::new();
+        canonical.value(self);
+        canonical.finish()
+    }
+
     /// The bytes of its content, roughly.
     pub(crate) fn size(&self) -> usize {
         match self {

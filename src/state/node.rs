@@ -31,8 +31,7 @@ pub struct Path<S> {
     root: PhantomData<fn() -> S>,
 }
 
-/// The segment that stands for every element; no key is escaped to it.
-pub(crate) const ANY: &str = "@any";
+pub(crate) use crate::document::key::ANY;
 
 impl<S> Path<S> {
     pub(crate) fn root() -> Self {

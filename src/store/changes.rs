@@ -7,10 +7,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use parking_lot::Mutex;
 
 use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
@@ -18,6 +17,7 @@ use crate::state::{AsPath, State};
 use super::Store;
 use super::notify::Subscription;
 use super::select::Selector;
+use super::slot::{Receiver, slot};
 
 impl<S: State, B: Backend> Store<S, B> {
     /// The newest value at a place, after every commit and import that touches it: as [`Store::watch`], for async code. `None` is where there is
@@ -38,8 +38,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// }
     /// ```
     pub fn changes<P: AsPath<S>>(&self, path: P) -> Changes<Option<P::Target>> {
-        let (sender, slot) = slot();
-        Changes { slot, _subscription: self.watch(path, move |patch| sender.send(patch.new().cloned())) }
+        let (sender, receiver) = slot();
+        Changes { receiver, _subscription: self.watch(path, move |patch| sender.send(|slot| slot.replace(patch.new().cloned()))) }
     }
 }
 
@@ -47,8 +47,8 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
     /// The newest value, whenever it has changed: as [`Selector::watch`], for async code.
     #[doc(alias = "stream")]
     pub fn changes(&self) -> Changes<Arc<R>> {
-        let (sender, slot) = slot();
-        Changes { slot, _subscription: self.watch(move |changed| sender.send(Arc::clone(changed.new()))) }
+        let (sender, receiver) = slot();
+        Changes { receiver, _subscription: self.watch(move |changed| sender.send(|slot| slot.replace(Arc::clone(changed.new())))) }
     }
 }
 
@@ -56,7 +56,7 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
 /// change, ends when the store is gone, and needs no runtime in particular. See [`Selector::changes`] and [`Store::changes`].
 #[must_use = "nothing is heard once this is dropped"]
 pub struct Changes<T> {
-    slot: Arc<Mutex<Slot<T>>>,
+    receiver: Receiver<Option<T>>,
     _subscription: Subscription,
 }
 
@@ -68,21 +68,14 @@ impl<T> Changes<T> {
 
     /// The value that is there already, if it has changed since the last.
     pub fn try_next(&mut self) -> Option<T> {
-        self.slot.lock().value.take()
+        self.receiver.take()
     }
 
     fn poll(&self, cx: &Context<'_>) -> Poll<Option<T>> {
-        let mut slot = self.slot.lock();
-        if let Some(value) = slot.value.take() {
-            return Poll::Ready(Some(value));
+        match self.receiver.poll(cx) {
+            (None, false) => Poll::Pending,
+            (value, _) => Poll::Ready(value),
         }
-        if slot.ended {
-            return Poll::Ready(None);
-        }
-        let replaced = slot.waker.replace(cx.waker().clone());
-        drop(slot);
-        drop(replaced);
-        Poll::Pending
     }
 }
 
@@ -97,43 +90,5 @@ impl<T> Stream for Changes<T> {
 impl<T> fmt::Debug for Changes<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Changes")
-    }
-}
-
-struct Slot<T> {
-    value: Option<T>,
-    waker: Option<Waker>,
-    ended: bool,
-}
-
-/// The end that the subscription has.
-struct Sender<T>(Arc<Mutex<Slot<T>>>);
-
-fn slot<T>() -> (Sender<T>, Arc<Mutex<Slot<T>>>) {
-    let slot = Arc::new(Mutex::new(Slot { value: None, waker: None, ended: false }));
-    (Sender(Arc::clone(&slot)), slot)
-}
-
-impl<T> Sender<T> {
-    fn send(&self, value: T) {
-        let mut slot = self.0.lock();
-        let (skipped, waker) = (slot.value.replace(value), slot.waker.take());
-        drop(slot);
-        drop(skipped);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let mut slot = self.0.lock();
-        slot.ended = true;
-        let waker = slot.waker.take();
-        drop(slot);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 }

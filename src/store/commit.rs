@@ -132,7 +132,7 @@ impl<S: State, B: Backend> Store<S, B> {
     pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) {
         core.violations = written.violations;
         if let Some(entry) = written.entry {
-            self.record(&written.logs, &entry, report);
+            self.record(&written.logs, entry, report);
         }
         self.publish(core, written.view, written.touched, written.updates, report.origin, report.meta.clone());
     }

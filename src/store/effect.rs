@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
+use super::slot::{Receiver, slot};
 use super::{Meta, Origin, Patch, Store, Subscription};
 use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
@@ -130,57 +130,29 @@ impl<S: State, B: Backend> Store<S, B> {
         F: FnMut(OwnedPatch<P::Target>) -> Run + Send,
         Run: Future<Output = ()> + Send,
     {
-        let shared = Arc::new(Mutex::new(Waiting { changes: BTreeMap::new(), waker: None, over: false }));
-        let sender = Sender(Arc::clone(&shared));
-        let subscription = self.watch(path, move |patch| sender.send(patch));
-        Effects { shared, f: Box::new(f), running: BTreeMap::new(), _subscription: subscription }
+        let (sender, receiver) = slot();
+        let subscription = self.watch(path, move |patch| sender.send(|waiting| add(waiting, patch)));
+        Effects { receiver, f: Box::new(f), running: BTreeMap::new(), _subscription: subscription }
     }
 }
 
 /// Changes that have not been looked at yet, by place.
-struct Waiting<T> {
-    changes: BTreeMap<String, OwnedPatch<T>>,
-    waker: Option<Waker>,
-    /// The store is gone.
-    over: bool,
-}
+type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
-struct Sender<T>(Arc<Mutex<Waiting<T>>>);
-
-impl<T: Clone> Sender<T> {
-    fn send(&self, patch: &Patch<'_, T>) {
-        let (path, new) = (patch.path(), patch.new().cloned());
-        let (origin, meta) = (patch.origin(), patch.meta().cloned());
-        let mut waiting = self.0.lock();
-        match waiting.changes.get_mut(path) {
-            Some(change) => (change.new, change.origin, change.meta) = (new, origin, meta),
-            None => {
-                let path = path.to_owned();
-                drop(waiting.changes.insert(path.clone(), OwnedPatch { path, old: patch.old().cloned(), new, origin, meta }));
-            }
+fn add<T: Clone>(waiting: &mut Waiting<T>, patch: &Patch<'_, T>) {
+    let (path, new) = (patch.path(), patch.new().cloned());
+    let (origin, meta) = (patch.origin(), patch.meta().cloned());
+    match waiting.get_mut(path) {
+        Some(change) => (change.new, change.origin, change.meta) = (new, origin, meta),
+        None => {
+            let path = path.to_owned();
+            drop(waiting.insert(path.clone(), OwnedPatch { path, old: patch.old().cloned(), new, origin, meta }));
         }
-        let waker = waiting.waker.take();
-        drop(waiting);
-        wake(waker);
     }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let mut waiting = self.0.lock();
-        waiting.over = true;
-        let waker = waiting.waker.take();
-        drop(waiting);
-        wake(waker);
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    waker.into_iter().for_each(Waker::wake);
 }
 
 struct Effects<T, F, Run> {
-    shared: Arc<Mutex<Waiting<T>>>,
+    receiver: Receiver<Waiting<T>>,
     f: Box<F>,
     running: BTreeMap<String, Pin<Box<Run>>>,
     _subscription: Subscription,
@@ -195,11 +167,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let over = loop {
-            let (changes, over) = {
-                let mut waiting = self.shared.lock();
-                waiting.waker = Some(cx.waker().clone());
-                (std::mem::take(&mut waiting.changes), waiting.over)
-            };
+            let (changes, over) = self.receiver.poll(cx);
             if changes.is_empty() {
                 break over;
             }

@@ -16,6 +16,7 @@ mod repair;
 mod retry;
 mod scoped;
 mod select;
+mod slot;
 mod subscriptions;
 mod transaction;
 mod undo;

@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 
 use super::{Applied, ApplyError, Origin, Store, read_view};
 use crate::document::backend::{Backend, BackendError};
-use crate::document::digest::Canonical;
 use crate::document::key::Key;
 use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
 use crate::document::replica::{Giver, List, Replica};
@@ -296,7 +295,7 @@ impl Difference {
             return;
         }
         let (ours, theirs): (Vec<Value>, Vec<Value>) = (ours.into_iter().collect(), merged.iter().cloned().collect());
-        let prints = |list: &[Value]| list.iter().map(fingerprint).collect::<Vec<u128>>();
+        let prints = |list: &[Value]| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
         for (at, range) in insertions(&prints(&theirs), &prints(&ours)) {
             let insert = ours.get(range).unwrap_or(&[]).to_vec();
             let rest = merged.split_off(at.min(merged.len()));
@@ -321,10 +320,4 @@ fn insertions<T: Eq + std::hash::Hash + Ord>(theirs: &[T], ours: &[T]) -> Vec<(u
         }
     });
     found
-}
-
-fn fingerprint(value: &Value) -> u128 {
-    let mut canonical = Canonical::new();
-    canonical.value(value);
-    canonical.finish()
 }

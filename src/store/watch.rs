@@ -256,14 +256,14 @@ impl<S> Watchers<S> {
 impl Branch {
     pub(crate) fn add(&mut self, path: &str, id: u64) {
         let mut branch = self;
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        for segment in key::segments(path) {
             branch = branch.below.entry(segment.into()).or_default();
         }
         branch.ids.insert(id);
     }
 
     pub(crate) fn remove_at(&mut self, path: &str, id: u64) {
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let segments: Vec<&str> = key::segments(path).collect();
         self.remove(&segments, id);
     }
 

@@ -16,7 +16,7 @@ use crate::state::Staged;
 use crate::store::{Meta, Origin};
 
 /// What a change did to one register.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) old: Option<Value>,
     pub(super) new: Option<Value>,
@@ -25,7 +25,7 @@ pub(super) struct Written {
 }
 
 /// What a change did to one sequence.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Edited<T> {
     pub(super) before: T,
     pub(super) after: T,
@@ -34,7 +34,7 @@ pub(super) struct Edited<T> {
 }
 
 /// What a change did, with what stood before it. Texts and lists share what did not change.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::store) struct Entry {
     pub(super) registers: BTreeMap<Key, Written>,
     pub(super) texts: BTreeMap<Key, Edited<Rope>>,
@@ -105,7 +105,7 @@ fn extend<T>(earlier: &mut BTreeMap<Key, Edited<T>>, later: BTreeMap<Key, Edited
 }
 
 /// Changes that are undone together.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     /// Tells it from the others of its manager.
     pub(super) id: u64,
@@ -276,16 +276,13 @@ impl Log {
 
     /// Takes over stacks that were saved.
     pub(super) fn fill(&mut self, done: Vec<Group>, undone: Vec<Group>) {
-        for mut group in done {
+        let mut numbered = |mut group: Group| {
             self.next_id += 1;
             group.id = self.next_id;
-            self.done.push_back(group);
-        }
-        for mut group in undone {
-            self.next_id += 1;
-            group.id = self.next_id;
-            self.undone.push(group);
-        }
+            group
+        };
+        self.done = done.into_iter().map(&mut numbered).collect();
+        self.undone = undone.into_iter().map(&mut numbered).collect();
         self.trim();
     }
 

@@ -297,9 +297,12 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Tells those who undo what a change did.
-    pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: &Entry, report: &Report) {
+    pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: Entry, report: &Report) {
         let Some(own) = &report.way_back else {
-            logs.iter().for_each(|log| log.lock().record(entry.clone(), report.meta.as_deref(), report.now));
+            // With one manager, as is usual, nothing is copied.
+            for (log, entry) in logs.iter().zip(std::iter::repeat_n(entry, logs.len())) {
+                log.lock().record(entry, report.meta.as_deref(), report.now);
+            }
             return;
         };
         let given_back = own.lock().record_way_back(entry.clone(), report.origin);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::carry;
 use super::log::{Entry, Group, Log, Written};
-use crate::document::digest::Canonical;
 use crate::document::key::{self, Key};
 use crate::document::replica::List;
 use crate::document::rope::{Marks, Rope};
@@ -139,16 +138,10 @@ fn marks(before: Marked<'_>, after: Marked<'_>, now: Marked<'_>, writer: &mut Wr
 }
 
 fn list(before: &List, after: &List, writer: &mut Writer<'_, '_>) {
-    let prints = |list: &List| list.iter().map(fingerprint).collect::<Vec<u128>>();
+    let prints = |list: &List| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
     let now = prints(&writer.core.list(writer.path()));
     for step in carry::steps(&prints(before), &prints(after), &now) {
         let insert = before.iter().skip(step.insert.start).take(step.insert.len());
         writer.splice_list(step.at, step.delete, insert.filter(|value| !matches!(value, Value::Unknown(_))).cloned().collect());
     }
-}
-
-fn fingerprint(value: &Value) -> u128 {
-    let mut canonical = Canonical::new();
-    canonical.value(value);
-    canonical.finish()
 }

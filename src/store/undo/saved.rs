@@ -62,7 +62,7 @@ struct SavedEntry {
     lists: Vec<(String, bool, Patch<Scalar>, Patch<Scalar>)>,
 }
 
-/// Edits from the end to the start: where, how many go, what comes.
+/// Edits from the start to the end, each counting those before it: where, how many go, what comes.
 type Patch<T> = Vec<(usize, usize, Vec<T>)>;
 
 /// A character with its marks.
@@ -253,21 +253,28 @@ impl Loaded {
             entry.registers.insert(key(&path)?, Written { old: value(old), new: value(new), theirs });
         }
         for (path, theirs, to_after, to_before) in saved.texts {
-            let state = self.texts.entry(path.clone()).or_default();
-            let after = patched_text(state, to_after)?;
-            let before = patched_text(&after, to_before)?;
-            state.clone_from(&before);
-            entry.texts.insert(key(&path)?, Edited { before, after, theirs });
+            entry.texts.insert(key(&path)?, step_back(&mut self.texts, path, theirs, [to_after, to_before], patched_text)?);
         }
         for (path, theirs, to_after, to_before) in saved.lists {
-            let state = self.lists.entry(path.clone()).or_default();
-            let after = patched_list(state, to_after)?;
-            let before = patched_list(&after, to_before)?;
-            state.clone_from(&before);
-            entry.lists.insert(key(&path)?, Edited { before, after, theirs });
+            entry.lists.insert(key(&path)?, step_back(&mut self.lists, path, theirs, [to_after, to_before], patched_list)?);
         }
         Ok(entry)
     }
+}
+
+/// The edit of a sequence of which two patches lead from what is known to after it, and from there to before it, which is known then.
+fn step_back<T: Clone + Default, E>(
+    known: &mut BTreeMap<String, T>,
+    path: String,
+    theirs: bool,
+    [to_after, to_before]: [Patch<E>; 2],
+    patched: impl Fn(&T, Patch<E>) -> Result<T, UndoError>,
+) -> Result<Edited<T>, UndoError> {
+    let state = known.entry(path).or_default();
+    let after = patched(state, to_after)?;
+    let before = patched(&after, to_before)?;
+    state.clone_from(&before);
+    Ok(Edited { before, after, theirs })
 }
 
 /// A path of something: not the whole state.

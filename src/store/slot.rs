@@ -1,0 +1,62 @@
+//! What a subscription leaves for a future that takes it: one value and one waker.
+
+use std::mem::take;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use parking_lot::Mutex;
+
+struct Slot<T> {
+    value: T,
+    waker: Option<Waker>,
+    ended: bool,
+}
+
+/// The end that the subscription has. When it is dropped, so when the store is gone, the other one is told.
+pub(super) struct Sender<T>(Arc<Mutex<Slot<T>>>);
+
+/// The end that the future has.
+pub(super) struct Receiver<T>(Arc<Mutex<Slot<T>>>);
+
+pub(super) fn slot<T: Default>() -> (Sender<T>, Receiver<T>) {
+    let slot = Arc::new(Mutex::new(Slot { value: T::default(), waker: None, ended: false }));
+    (Sender(Arc::clone(&slot)), Receiver(slot))
+}
+
+impl<T> Sender<T> {
+    /// Changes what is there. What `change` gives back is dropped outside the lock.
+    pub(super) fn send<R>(&self, change: impl FnOnce(&mut T) -> R) {
+        let mut slot = self.0.lock();
+        let (replaced, waker) = (change(&mut slot.value), slot.waker.take());
+        drop(slot);
+        drop(replaced);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut slot = self.0.lock();
+        slot.ended = true;
+        let waker = slot.waker.take();
+        drop(slot);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T: Default> Receiver<T> {
+    /// Takes what is there.
+    pub(super) fn take(&self) -> T {
+        take(&mut self.0.lock().value)
+    }
+
+    /// The same, and whether nothing can come any more. If something may, the task is woken when it does.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> (T, bool) {
+        let mut slot = self.0.lock();
+        let replaced = slot.waker.replace(cx.waker().clone());
+        let found = (take(&mut slot.value), slot.ended);
+        drop(slot);
+        drop(replaced);
+        found
+    }
+}
