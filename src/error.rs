@@ -3,7 +3,7 @@
 use crate::document::backend::BackendError;
 use crate::document::version::VersionError;
 use crate::state::ChangeError;
-use crate::store::{ApplyError, UndoError};
+use crate::store::{ApplyError, HistoryError, UndoError};
 
 /// Any error of this crate, for callers that do not tell them apart.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum Error {
     /// A document was not opened, or an update not made.
     #[error(transparent)]
     Document(#[from] BackendError),
+    /// A history could not do what was asked.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// Bytes are no undo stacks.
     #[error(transparent)]
     Undo(#[from] UndoError),

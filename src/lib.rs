@@ -21,9 +21,9 @@ pub use state::{
     Scalar, Set, State, Text, Tree, Violation,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Changed, Changes, Cleanup, Competed, Contender, LocalUpdates, Meta, Options, Origin, OwnedPatch,
-    Patch, Repair, Retry, Scoped, Selector, SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager,
-    UndoOptions, Undone, Update,
+    Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
+    HistoryOptions, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Revision, RevisionId, Scoped, Selector,
+    SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
 };
 pub use uuid::Uuid;
 
@@ -52,6 +52,8 @@ mod guide {
     mod watching {}
     #[doc = include_str!("../docs/guide/src/undo.md")]
     mod undo {}
+    #[doc = include_str!("../docs/guide/src/history.md")]
+    mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]

@@ -1,4 +1,5 @@
-//! What an earlier release wrote can be read: documents, updates, versions and anchors, as they lie in `tests/data/formats`.
+//! What an earlier release wrote can be read: documents, updates, versions, anchors, undo stacks and histories, as they lie in
+//! `tests/data/formats`.
 //!
 //! Those files are never written anew. Where a format changes, new files are added beside them.
 
@@ -6,8 +7,12 @@ mod support;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use exostate::{Anchor, Applied, Automerge, Backend, Counter, List, Map, Options, ReplicaId, Set, State, Store, Text, Version, Yrs};
+use exostate::{
+    Anchor, Applied, Automerge, Backend, Counter, HistoryOptions, List, Map, Options, Origin, ReplicaId, Set, State, Store, Text,
+    UndoOptions, Version, Yrs,
+};
 use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 
 fn file<B: Backend>(name: &str) -> PathBuf {
@@ -65,6 +70,38 @@ fn later<B: Backend>(store: &Store<Everything, B>) -> Vec<u8> {
 /// Where the anchor is: before the word "and".
 const AT: usize = 4;
 
+/// The document as it is after two changes, and what is kept beside it: undo stacks and a history.
+fn kept<B: Backend>() -> [(&'static str, Vec<u8>); 3] {
+    let store = written::<B>();
+    let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
+    let history = store.history(HistoryOptions::new()).expect("it can be saved");
+    let done = store.transaction().author("Ada").label("Title").run(|state| state.title().set("another plan"));
+    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone"))).expect("it can be written");
+    history.name("named").expect("it can be saved");
+    undo.undo().expect("it can be undone");
+    history.compact().expect("it can be saved");
+    store.change(|state| state.count().set(7)).expect("it can be written");
+    [("edited", store.save()), ("stacks", undo.save()), ("history", history.save().expect("it is not within a change"))]
+}
+
+fn read_kept<B: Backend>() {
+    let bytes = |name: &str| fs::read(file::<B>(name)).expect("the file is there");
+    let store = Store::<Everything, B>::open(&bytes("edited")).expect("it opens");
+    let history = store.history_from(&bytes("history"), HistoryOptions::new()).expect("a history");
+    let revisions = history.revisions();
+    let origins: Vec<Option<Origin>> = revisions.iter().map(|revision| revision.origin()).collect();
+    assert_eq!(origins, [Some(Origin::Local), Some(Origin::Undo), Some(Origin::Local)]);
+    assert_eq!(history.view_at(revisions[0].id()).expect("it is there").notes.to_string(), "undoneä€😀 and more");
+    assert_eq!(history.find("named"), Some(revisions[0].id()));
+    let blame = history.blame(&Everything::path().title()).and_then(|blame| blame.revision).expect("it is known");
+    assert_eq!(blame.meta().and_then(|meta| meta.author()), Some("Ada"));
+
+    let undo = store.undo_manager_from(&bytes("stacks"), UndoOptions::new()).expect("stacks");
+    assert_eq!((undo.undo_len(), undo.undo_label().as_deref()), (2, None));
+    while undo.undo().expect("it can be undone").is_some() {}
+    assert_eq!(*store.view(), *written::<B>().view());
+}
+
 fn write<B: Backend>() {
     let store = written::<B>();
     let anchor = store.anchor(&Everything::path().notes(), AT, false).expect("an anchor");
@@ -75,7 +112,7 @@ fn write<B: Backend>() {
         ("anchor", anchor.as_bytes().to_vec()),
         ("digest", store.digest().to_string().into_bytes()),
     ];
-    for (name, bytes) in files {
+    for (name, bytes) in files.into_iter().chain(kept::<B>()) {
         let file = file::<B>(name);
         if !file.exists() {
             fs::write(&file, bytes).expect("the file can be written");
@@ -111,9 +148,11 @@ fn write_what_is_missing() {
 #[test]
 fn on_yrs() {
     read::<Yrs>();
+    read_kept::<Yrs>();
 }
 
 #[test]
 fn on_automerge() {
     read::<Automerge>();
+    read_kept::<Automerge>();
 }

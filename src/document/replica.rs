@@ -102,7 +102,7 @@ struct SequenceHashes {
 
 /// The bytes that a document can be rebuilt from after a backend panicked: a snapshot and the updates since.
 struct Journal {
-    snapshot: Vec<u8>,
+    snapshot: Arc<[u8]>,
     updates: Vec<Arc<[u8]>>,
     updates_bytes: usize,
     /// Bytes of the first of them, which came as parts of a document and are as good as a snapshot.
@@ -120,7 +120,7 @@ const WHOLE_READ_MIN: usize = 4_096;
 impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, limits: Limits) -> Self {
-        let journal = Journal { snapshot: Vec::new(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let journal = Journal { snapshot: Arc::default(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
         Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
@@ -133,12 +133,23 @@ impl<B: Backend> Replica<B> {
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
         let backend = guarded(|| B::load(id, bytes, trusted))?;
-        let journal = Journal { snapshot: bytes.to_vec(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let journal = Journal { snapshot: Arc::from(bytes), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
         let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
         this.index(entries);
         Ok((this, view))
+    }
+
+    /// Reads saved bytes as [`Replica::open`] does, and keeps nothing. O(document).
+    pub fn glance<V>(bytes: &[u8], trusted: &Limits, read: impl FnOnce(&Self, &[(Key, Value)]) -> V) -> Result<V, BackendError> {
+        // Nothing is written, so that it may be anybody's id.
+        let id = ReplicaId::from_bits(0);
+        let backend = guarded(|| B::load(id, bytes, trusted))?;
+        let journal = Journal { snapshot: Arc::default(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let mut this = Self::around(id, backend, journal, Limits::stranger(), trusted.clone());
+        let entries = guarded(|| Ok(this.read_all()))?;
+        Ok(read(&this, &entries))
     }
 
     fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits, trusted: Limits) -> Self {
@@ -384,7 +395,7 @@ impl<B: Backend> Replica<B> {
         if since > base.max(least) {
             // What cannot be saved is kept as it is, and tried again with the next update.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
-                self.journal = Journal { snapshot, updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+                self.journal = Journal { snapshot: Arc::from(snapshot), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
             }
         }
     }
@@ -434,6 +445,14 @@ impl<B: Backend> Replica<B> {
     /// The whole document as bytes.
     pub fn save(&self) -> Vec<u8> {
         self.backend.save()
+    }
+
+    /// The whole document as bytes, shared with the journal, which begins anew with them.
+    pub fn checkpoint(&mut self) -> Result<Arc<[u8]>, BackendError> {
+        self.check_whole()?;
+        let snapshot: Arc<[u8]> = guarded(|| Ok(self.backend.save()))?.into();
+        self.journal = Journal { snapshot: Arc::clone(&snapshot), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        Ok(snapshot)
     }
 
     /// What this replica has seen.

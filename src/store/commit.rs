@@ -60,13 +60,14 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Before anything is locked: clocks are the application's own.
     pub(super) fn begin(&self, report: &mut Report) -> Option<Instant> {
-        report.now = (!self.shared.logs.is_empty()).then(|| self.now());
+        report.now = self.time_if_wanted();
         self.shared.layers.timer()
     }
 
     /// Takes note that the writer's place is held. It may be by a change of the same thread.
     pub(super) fn enter(&self, guard: &Writer<'_, S, B>, report: &mut Report) -> Result<(), ChangeError> {
         let mut core = guard.try_borrow_mut().map_err(|_| ChangeError::Nested)?;
+        core.now = report.now;
         report.shown = self.show(&mut core);
         Ok(())
     }
@@ -111,12 +112,12 @@ impl<S: State, B: Backend> Store<S, B> {
         report: &mut Report,
     ) -> Result<Written<S>, ChangeError> {
         report.shown = true;
-        let logs = self.shared.logs.live();
+        let logs = self.shared.logs.all();
         let entry = (wanted || !logs.is_empty()).then(|| Entry::of(&staged, &core.replica));
         let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(updates) => updates,
             Err(error) => {
-                if core.replica.take_differs() {
+                if self.take_differs(core) {
                     self.show_all(core, Vec::new());
                 }
                 return Err(error.into());

@@ -7,14 +7,17 @@ mod changes;
 mod commit;
 mod contender;
 mod effect;
+mod history;
 mod joint;
 mod layers;
+mod live;
 mod meta;
 mod notify;
 mod options;
 mod repair;
 mod retry;
 mod scoped;
+mod sealed;
 mod select;
 mod slot;
 mod subscriptions;
@@ -25,6 +28,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
@@ -32,6 +36,7 @@ use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 pub use changes::Changes;
 pub use contender::Contender;
 pub use effect::{Cleanup, OwnedPatch};
+pub use history::{Blame, Diff, Differing, History, HistoryError, HistoryOptions, Revision, RevisionId};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
@@ -51,10 +56,12 @@ use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, State, Text, Violation, Violations};
+use history::{Records, Step};
 use layers::{Layers, Report};
+use live::Live;
 use notify::{Bus, Notice};
 use transaction::Recent;
-use undo::Logs;
+use undo::Log;
 
 /// A state that many people change at once.
 ///
@@ -90,7 +97,9 @@ struct Shared<S: State, B: Backend> {
     core: ReentrantMutex<RefCell<Core<S, B>>>,
     bus: Bus<S>,
     layers: Layers<S>,
-    logs: Logs,
+    /// Those who undo.
+    logs: Live<Log>,
+    histories: Live<Records>,
     options: Options,
     /// This store's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
@@ -116,6 +125,8 @@ struct Core<S, B: Backend> {
     violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
+    /// When what is done now began, where anybody wants to know.
+    now: Option<SystemTime>,
 }
 
 /// What [`Store::apply`] did.
@@ -214,11 +225,12 @@ impl<S: State, B: Backend> Store<S, B> {
     fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
         let view = Arc::new(view);
         let id = replica.id();
-        let core = Core { replica, view: Arc::clone(&view), violations, next_element: Cell::new(1), recent: Recent::default() };
+        let (next_element, recent) = (Cell::new(1), Recent::default());
+        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, now: None };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
         let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
-        let (layers, logs) = (Layers::default(), Logs::default());
-        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, options, ids, lineage }) }
+        let (layers, logs, histories) = (Layers::default(), Live::default(), Live::default());
+        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, histories, options, ids, lineage }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -321,10 +333,13 @@ impl<S: State, B: Backend> Store<S, B> {
         work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        let timer = self.shared.layers.timer();
+        let (timer, now) = (self.shared.layers.timer(), self.time_if_wanted());
         let guard = self.shared.core.lock();
         let result = match guard.try_borrow_mut() {
-            Ok(mut core) => self.shared.layers.import(updates, giver).and_then(|()| work(&mut core)),
+            Ok(mut core) => {
+                core.now = now;
+                self.shared.layers.import(updates, giver).and_then(|()| work(&mut core))
+            }
             // Within a change, which has the writer's place: nobody is told before that is done.
             Err(_) => return Err(ApplyError::Nested),
         };
@@ -338,9 +353,13 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
     fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
+        let now = self.time_if_wanted();
         let guard = self.shared.core.lock();
         let result = match guard.try_borrow_mut() {
-            Ok(mut core) => work(&mut core),
+            Ok(mut core) => {
+                core.now = now;
+                work(&mut core)
+            }
             Err(_) => return Err(ApplyError::Nested),
         };
         drop(guard);
@@ -363,7 +382,7 @@ impl<S: State, B: Backend> Store<S, B> {
         }
         let result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
         let changed = if result.as_ref().is_ok_and(|imported| imported.waits) { Applied::Partly } else { Applied::Changed };
-        if core.replica.take_differs() {
+        if self.take_differs(core) {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
             return Ok(result.map(|_| changed)?);
@@ -375,10 +394,11 @@ impl<S: State, B: Backend> Store<S, B> {
         if part {
             let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
             let (touched, origin) = (Arc::default(), Origin::Remote);
+            self.shared.histories.all().iter().for_each(|history| history.lock().part(&applied));
             self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, origin, meta: None });
             return Ok(changed);
         }
-        for log in self.shared.logs.live() {
+        for log in self.shared.logs.all() {
             let replica = &core.replica;
             log.lock().note_others(&touched, |name| !replica.text(name).is_empty() || !replica.list(name).is_empty());
         }
@@ -395,6 +415,15 @@ impl<S: State, B: Backend> Store<S, B> {
         paths.iter().for_each(|path| refresh.touch(&mut view, path));
         self.publish(core, view, paths, applied, Origin::Remote, None);
         Ok(changed)
+    }
+
+    /// Whether a failure left another document than there was before it. It says so once.
+    fn take_differs(&self, core: &mut Core<S, B>) -> bool {
+        let differs = core.replica.take_differs();
+        if differs {
+            self.shared.histories.all().iter().for_each(|history| history.lock().replaced());
+        }
+        differs
     }
 
     /// Reads everything again: a failure left another document than there was before it, or most of it has changed.
@@ -416,6 +445,10 @@ impl<S: State, B: Backend> Store<S, B> {
     ) {
         let touched: Arc<[Arc<str>]> = Arc::from(touched);
         core.recent.add(Arc::clone(&touched));
+        for history in self.shared.histories.all() {
+            let step = Step { touched: &touched, updates: &updates, origin, meta: meta.as_ref(), time: core.now };
+            history.lock().add(&step, || core.replica.checkpoint().ok());
+        }
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         let notice = Notice { number: 0, old, new, touched, updates, origin, meta };

@@ -174,6 +174,7 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// The backend failed, or this was called inside a change. The store is as it was.
     pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
         let Self { store, mut theirs, own } = self;
+        let now = store.time_if_wanted();
         store.show_parts();
         let guard = store.shared.core.lock();
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
@@ -210,6 +211,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
+        core.now = now;
         store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair, None);
         drop(core);
         drop(guard);

@@ -161,7 +161,7 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
         self.staged(|stage| work(&Batch::on(stage)))
     }
 
-    fn staged<R>(self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub(super) fn staged<R>(self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         let Self { store, mut meta, relied } = self;
         if meta.time().is_none() {
             meta = meta.with_time(store.now());
@@ -255,6 +255,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// As [`Store::change`].
     pub fn batch<R>(&self, work: impl FnOnce(&Batch<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| work(&Batch::on(stage)))
+    }
+
+    /// The time, if those who undo or keep a history want it. Asked for before anything is locked: clocks are the application's own.
+    pub(super) fn time_if_wanted(&self) -> Option<SystemTime> {
+        let wanted = !self.shared.logs.is_empty() || !self.shared.histories.is_empty();
+        wanted.then(|| self.now())
     }
 
     /// The time by the store's clock.

@@ -208,7 +208,7 @@ impl<S> Watchers<S> {
         self.entries.is_empty()
     }
 
-    fn add(&mut self, id: u64, path: &str, watcher: Watcher<S>) {
+    pub(crate) fn add(&mut self, id: u64, path: &str, watcher: Watcher<S>) {
         self.root.add(path, id);
         self.entries.insert(id, (path.to_owned(), watcher));
     }

@@ -5,7 +5,7 @@ mod log;
 mod revert;
 mod saved;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -127,31 +127,6 @@ impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (undo, redo) = (self.undo_len(), self.redo_len());
         f.debug_struct("UndoManager").field("undo", &undo).field("redo", &redo).finish_non_exhaustive()
-    }
-}
-
-/// The managers of a store.
-#[derive(Default)]
-pub(super) struct Logs(Mutex<Vec<Weak<Mutex<Log>>>>);
-
-impl Logs {
-    /// Those that are still held.
-    pub(super) fn live(&self) -> Vec<Arc<Mutex<Log>>> {
-        let mut logs = self.0.lock();
-        let live: Vec<_> = logs.iter().filter_map(Weak::upgrade).collect();
-        if live.len() < logs.len() {
-            logs.retain(|log| log.strong_count() > 0);
-        }
-        live
-    }
-
-    fn add(&self, log: &Arc<Mutex<Log>>) {
-        self.0.lock().push(Arc::downgrade(log));
-    }
-
-    /// Whether nobody undoes.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Stacks as bytes, so that they survive a restart: CBOR (RFC 8949). Of texts and lists the present state is in it once; every earlier
+//! Stacks as bytes, so that they survive a restart. Of texts and lists the present state is in it once; every earlier
 //! one is the edits that lead there from the one after it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,7 @@ use crate::document::source::Source;
 use crate::document::value::Value;
 use crate::state::{State, diff};
 use crate::store::Store;
+use crate::store::sealed::{seal, unseal};
 
 /// The bytes are no stacks that [`UndoManager::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,10 +29,6 @@ pub struct UndoError {
 
 /// The format of the bytes.
 const FORMAT: u32 = 1;
-/// A hash of all before it, at the end of the bytes: XXH3, 64 bits, little-endian.
-const CHECKSUM_BYTES: usize = 8;
-/// How deep what is read may nest: groups, entries, texts, edits, runs, marks.
-const DEPTH_MAX: usize = 32;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -174,10 +171,6 @@ fn patched_list(from: &List, patch: Patch<Scalar>) -> Result<List, UndoError> {
     })
 }
 
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    xxhash_rust::xxh3::xxh3_64(bytes).to_le_bytes()
-}
-
 fn broken(reason: impl ToString) -> UndoError {
     UndoError { reason: reason.to_string() }
 }
@@ -317,11 +310,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
         let version = self.store.version().to_bytes();
         let saved = Saved { format: FORMAT, version, texts: base.texts, lists: base.lists, done, undone, theirs, given_back };
-        let mut bytes = Vec::new();
-        // Fails only where the writer does, and a `Vec` does not.
-        let _ = ciborium::into_writer(&saved, &mut bytes);
-        bytes.extend(checksum(&bytes));
-        bytes
+        seal(&saved)
     }
 }
 
@@ -350,12 +339,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are no saved stacks.
     pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
-        let (mut rest, sum) = bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));
-        if sum != checksum(rest) {
-            return Err(broken("they are damaged, or something else"));
-        }
-        let saved: Saved = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX).map_err(broken)?;
-        if saved.format != FORMAT || !rest.is_empty() {
+        let saved: Saved = unseal(bytes).map_err(broken)?;
+        if saved.format != FORMAT {
             return Err(broken("another format"));
         }
         let base = Loaded::new(&saved.texts, &saved.lists);

@@ -1,0 +1,84 @@
+//! Undo stacks and histories that were damaged where they were kept, with a checksum that fits: no crash, no hang; the store stays as it
+//! was, or goes on from what they say.
+#![no_main]
+
+mod input;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use arbitrary::Arbitrary;
+use exostate::{Automerge, Backend, HistoryOptions, UndoOptions, Yrs};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    edits: Vec<input::Edit>,
+    mutations: Vec<(u16, u8)>,
+    cut: u16,
+    raw: Option<Vec<u8>>,
+}
+
+impl Input {
+    /// Bytes that were saved, or any, with a checksum that fits.
+    fn damage(&self, saved: &[u8]) -> Vec<u8> {
+        let mut bytes = self.raw.clone().unwrap_or_else(|| saved[..saved.len() - 8].to_vec());
+        let len = bytes.len().max(1);
+        for (at, value) in self.mutations.iter().take(8) {
+            if let Some(byte) = bytes.get_mut(usize::from(*at) % len) {
+                *byte = *value;
+            }
+        }
+        bytes.truncate(len - usize::from(self.cut) % len.min(4));
+        let sum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        bytes.extend(sum.to_le_bytes());
+        bytes
+    }
+}
+
+fn run<B: Backend>(input: &Input) {
+    let store = support::store::<B>(1);
+    let history = store.history(HistoryOptions::new()).expect("it can be saved");
+    let undo = store.undo_manager(UndoOptions::new());
+    for (at, edit) in input.edits.iter().take(6).enumerate() {
+        support::apply(&store, &edit.op());
+        if at == 3 {
+            history.name("named").expect("it can be saved");
+        }
+    }
+    let (kept, stacks) = (history.save().expect("not within a change"), undo.save());
+    drop((history, undo));
+    let before = (store.view(), store.digest());
+    if let Ok(history) = store.history_from(&input.damage(&kept), HistoryOptions::new().with_bytes_max(4_096)) {
+        for revision in history.revisions().iter().take(8) {
+            drop(history.view_at(revision.id()));
+            drop(history.diff(revision.id(), history.latest()));
+        }
+        drop(history.blame(&support::Everything::path().title()));
+        drop(history.compact());
+        store.change(|state| state.count().set(1)).expect("the store stays usable");
+        assert_eq!(history.view_at(history.latest()).expect("the present is there"), store.view());
+    } else {
+        assert_eq!((store.view(), store.digest()), before);
+    }
+    if let Ok(undo) = store.undo_manager_from(&input.damage(&stacks), UndoOptions::new()) {
+        for _ in 0..8 {
+            drop(undo.undo());
+        }
+        drop(undo.redo());
+        drop(undo.save());
+    }
+    support::check_view(&store);
+}
+
+fuzz_target!(|input: Input| {
+    // A panic inside a backend is caught and answered by rebuilding; libfuzzer's own hook would abort at it.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or("", |place| place.file());
+        if !place.contains("yrs") && !place.contains("automerge") && !place.contains("hexane") && !place.contains("rustc") {
+            eprintln!("{info}");
+            std::process::abort();
+        }
+    }));
+    run::<Yrs>(&input);
+    run::<Automerge>(&input);
+});

@@ -1,0 +1,128 @@
+//! What differs between two states.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::document::key::Key;
+use crate::document::ops::SequenceKind;
+use crate::document::source::Source;
+use crate::state::{AsPath, At, State, typed};
+use crate::store::Origin;
+use crate::store::in_key_order;
+use crate::store::notify::Notice;
+use crate::store::watch::Watchers;
+
+/// What differs between two revisions: see [`History::diff`](crate::History::diff).
+#[derive(Clone)]
+pub struct Diff<S> {
+    old: Arc<S>,
+    new: Arc<S>,
+    paths: Arc<[Arc<str>]>,
+}
+
+/// A place that differs: see [`Diff::at`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Differing<'a, T> {
+    /// Its path, as [`Patch::path`](crate::Patch::path).
+    pub path: String,
+    /// The value at the first revision; `None` where there was none.
+    pub old: Option<&'a T>,
+    /// The value at the second; `None` where there is none.
+    pub new: Option<&'a T>,
+}
+
+impl<S: State> std::fmt::Debug for Diff<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Diff").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+impl<S: State> Diff<S> {
+    pub(super) fn between((old, old_view): (&impl Source, Arc<S>), (new, new_view): (&impl Source, Arc<S>)) -> Self {
+        Self { old: old_view, new: new_view, paths: differing(old, new).into() }
+    }
+
+    /// The state at the first revision.
+    #[must_use]
+    pub fn old(&self) -> &Arc<S> {
+        &self.old
+    }
+
+    /// The state at the second.
+    #[must_use]
+    #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
+    pub fn new(&self) -> &Arc<S> {
+        &self.new
+    }
+
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// The paths of all registers, texts and lists that differ, in order, also of those that the struct does not know.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.iter().map(|path| &**path)
+    }
+
+    /// A place with its two values, if anything at, below or above it differs; for `any()` of a collection each element of which that is
+    /// true. It is what a [watch](crate::Store::watch) of the place would have been told.
+    ///
+    /// ```
+    /// use exostate::{HistoryOptions, Map, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Board { done: Map<String, bool> }
+    ///
+    /// let store = Store::<Board>::new();
+    /// store.change(|board| board.done().insert("tests", false))?;
+    /// let history = store.history(HistoryOptions::default())?;
+    /// let then = history.latest();
+    /// store.change(|board| {
+    ///     board.done().insert("tests", true)?;
+    ///     board.done().insert("docs", true)
+    /// })?;
+    /// let diff = history.diff(then, history.latest())?;
+    /// let found = diff.at(Board::path().done().any());
+    /// assert_eq!(found.len(), 2);
+    /// assert_eq!((found[1].path.as_str(), found[1].old, found[1].new), ("done/tests", Some(&false), Some(&true)));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    #[must_use]
+    pub fn at<P: AsPath<S>>(&self, path: P) -> Vec<Differing<'_, P::Target>> {
+        let mut watchers = Watchers::default();
+        watchers.add(0, path.as_path().as_str(), Arc::new(|_: &Notice<S>, _: &str, _: &[Arc<str>]| {}));
+        let calls = watchers.calls_of(&Notice {
+            number: 1,
+            old: Arc::clone(&self.old),
+            new: Arc::clone(&self.new),
+            touched: Arc::clone(&self.paths),
+            updates: Vec::new(),
+            origin: Origin::Local,
+            meta: None,
+        });
+        let differing = calls.into_iter().map(|call| {
+            let old = self.old.locate(At::start(&call.path)).and_then(typed);
+            let new = self.new.locate(At::start(&call.path)).and_then(typed);
+            Differing { path: call.path, old, new }
+        });
+        differing.filter(|place| place.old.is_some() || place.new.is_some()).collect()
+    }
+}
+
+/// The paths at which two documents differ, in order. O(both).
+fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
+    let mut paths: Vec<Arc<str>> = Vec::new();
+    paths.extend(old.scan("").into_iter().filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value)).map(|(key, _)| key.0));
+    paths.extend(new.scan("").into_iter().filter(|(key, _)| old.register(key.as_str()).is_none()).map(|(key, _)| key.0));
+    let sequences: BTreeSet<(SequenceKind, Key)> = old.sequences("").into_iter().chain(new.sequences("")).collect();
+    let differs = |(kind, name): &(SequenceKind, Key)| match kind {
+        SequenceKind::Text => old.text(name.as_str()) != new.text(name.as_str()),
+        SequenceKind::List => old.list(name.as_str()) != new.list(name.as_str()),
+    };
+    paths.extend(sequences.into_iter().filter(differs).map(|(_, name)| name.0));
+    in_key_order(&mut paths);
+    paths
+}

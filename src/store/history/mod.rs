@@ -1,0 +1,350 @@
+//! History: what the state was, who changed what and when, and the way back.
+//!
+//! A history is kept beside the document, as updates and checkpoints, so that the document itself can forget what was deleted. It is told
+//! of every commit and import in the writer's place, and read outside it.
+
+mod blame;
+mod diff;
+mod recall;
+mod records;
+mod saved;
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::{Core, Meta, Origin, Store};
+use crate::document::backend::{Backend, BackendError};
+use crate::document::replica::ImportError;
+use crate::state::State;
+pub use blame::Blame;
+pub use diff::{Diff, Differing};
+use records::Record;
+pub(super) use records::{Records, Step};
+
+/// How a [`History`] works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryOptions {
+    bytes_max: usize,
+    checkpoint_every: Duration,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        Self { bytes_max: 64 * 1024 * 1024, checkpoint_every: Duration::from_secs(600) }
+    }
+}
+
+impl HistoryOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// About how many bytes of memory updates and automatic checkpoints may take. Default: 64 MiB. What has a name is not counted, and never
+    /// forgotten; of a document that is itself larger, the newest checkpoint and the updates since are kept all the same.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
+    /// A change that comes as long as this after the newest checkpoint makes another one, which costs O(document). Default: 10 minutes.
+    /// Whenever the updates since have become as long as the checkpoint, one is made anyway.
+    #[must_use]
+    pub fn with_checkpoint_every(self, checkpoint_every: Duration) -> Self {
+        Self { checkpoint_every, ..self }
+    }
+}
+
+/// Names a revision within one history, also after a restart. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RevisionId(NonZeroU64);
+
+impl RevisionId {
+    /// The id as a number, to be kept elsewhere.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The id with this number; `None` for 0.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
+    /// Revisions are counted from 1.
+    fn of(number: u64) -> Self {
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+impl std::fmt::Display for RevisionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A state that the document was in: after a change or an import, or where a history began.
+#[derive(Clone, PartialEq)]
+pub struct Revision {
+    stamp: Arc<records::Stamp>,
+    touched: Arc<[Arc<str>]>,
+    name: Option<Arc<str>>,
+    is_checkpoint: bool,
+}
+
+impl Revision {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> RevisionId {
+        RevisionId::of(self.stamp.id)
+    }
+
+    /// Where the change came from. `None`: the document was found so, where the history began or was taken up again.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.stamp.origin
+    }
+
+    /// When it came about here, by the store's clock.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        self.stamp.time
+    }
+
+    /// What is said about the change: author, label. `None` where nothing is, as of changes of others.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Meta> {
+        self.stamp.meta.as_deref()
+    }
+
+    /// The name that it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Whether the document at it is kept: showing it costs no more than opening the document.
+    #[must_use]
+    pub fn is_checkpoint(&self) -> bool {
+        self.is_checkpoint
+    }
+
+    /// The paths that were touched. The empty path is the state as a whole.
+    pub fn touched(&self) -> impl Iterator<Item = &str> {
+        self.touched.iter().map(|path| &**path)
+    }
+}
+
+impl std::fmt::Debug for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Revision");
+        debug.field("id", &self.id()).field("name", &self.name).field("origin", &self.origin()).field("meta", &self.meta());
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// Why a history could not do it. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The history has no such revision: it never had, or has forgotten it to keep within its bounds.
+    #[error("the history has no revision {revision}")]
+    Unknown {
+        /// Which.
+        revision: RevisionId,
+    },
+    /// The document at this revision cannot be made again: it was replaced there, and could not be saved.
+    #[error("nothing leads to revision {revision}")]
+    Unreachable {
+        /// Which.
+        revision: RevisionId,
+    },
+    /// The document was not saved or opened.
+    #[error(transparent)]
+    Document(#[from] BackendError),
+    /// The updates that lead to the revision were refused: the bytes of the history are not its own.
+    #[error("revision {revision}: {error}")]
+    Update {
+        /// Which.
+        revision: RevisionId,
+        /// Why.
+        #[source]
+        error: ImportError,
+    },
+    /// The bytes are no history that [`History::save`] wrote.
+    #[error("this is no history: {reason}")]
+    Damaged {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// Called inside a change of the same store.
+    #[error("a history cannot do this inside a change of its store")]
+    Nested,
+}
+
+/// What a document was like, revision by revision: to list, name, look at, compare and restore, and to say who wrote what.
+///
+/// Every change and import while a history is held is a [`Revision`]. It keeps the updates, and from time to time a checkpoint, beside the
+/// document: within a [bound](HistoryOptions::with_bytes_max), beyond which the oldest updates go and automatic checkpoints become sparser. A
+/// revision that has a name stays until the name is taken away.
+///
+/// A history is a handle: clones share it, and it ends with the last of them. It is one replica's own, and is not sent to others.
+///
+/// ```
+/// use exostate::{HistoryOptions, State, Store, Text};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Page { title: String, body: Text }
+///
+/// let store = Store::<Page>::new();
+/// let history = store.history(HistoryOptions::default())?;
+/// store.transaction().author("Ada").label("Draft").run(|page| page.body().push_str("All of it."))?;
+/// let draft = history.name("draft")?;
+/// store.transaction().author("Eve").label("Shorten").run(|page| page.body().splice(0..10, "No."))?;
+///
+/// assert_eq!(history.view_at(draft)?.body, "All of it.");
+/// assert_eq!(history.diff(draft, history.latest())?.paths().collect::<Vec<_>>(), ["body"]);
+/// let blame = history.blame(&Page::path().body());
+/// assert_eq!(blame.and_then(|blame| blame.revision?.meta()?.author().map(str::to_owned)).as_deref(), Some("Eve"));
+/// history.restore(draft)?;
+/// assert_eq!(store.view().body, "All of it.");
+/// # Ok::<(), exostate::Error>(())
+/// ```
+pub struct History<S: State, B: Backend = crate::Yrs> {
+    store: Store<S, B>,
+    records: Arc<Mutex<Records>>,
+}
+
+impl<S: State, B: Backend> Clone for History<S, B> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), records: Arc::clone(&self.records) }
+    }
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for History<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (revisions, bytes) = (self.records.lock().list.len(), self.bytes());
+        f.debug_struct("History").field("revisions", &revisions).field("bytes", &bytes).finish_non_exhaustive()
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// A history that begins with the state as it is now. O(document).
+    ///
+    /// # Errors
+    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    pub fn history(&self, options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
+        let now = self.now();
+        self.keep_history(|core| Ok(Records::new(options, now, core.replica.checkpoint()?)))
+    }
+
+    /// Makes a history in the writer's place, which is told of all that comes after.
+    fn keep_history(&self, make: impl FnOnce(&mut Core<S, B>) -> Result<Records, HistoryError>) -> Result<History<S, B>, HistoryError> {
+        self.write_history(|core| {
+            let records = Arc::new(Mutex::new(make(core)?));
+            self.shared.histories.add(&records);
+            Ok(History { store: self.clone(), records })
+        })
+    }
+
+    /// Works in the writer's place, with all shown that is there.
+    fn write_history<R>(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<R, HistoryError>) -> Result<R, HistoryError> {
+        self.show_parts();
+        let guard = self.shared.core.lock();
+        let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
+        self.show(&mut core);
+        work(&mut core)
+    }
+}
+
+impl<S: State, B: Backend> History<S, B> {
+    /// All revisions that are there, the oldest first. O(revisions).
+    #[must_use]
+    pub fn revisions(&self) -> Vec<Revision> {
+        self.records.lock().list.iter().map(Record::revision).collect()
+    }
+
+    /// One revision, as long as it is there.
+    #[must_use]
+    pub fn revision(&self, id: RevisionId) -> Option<Revision> {
+        let records = self.records.lock();
+        records.list.get(records.position(id)?).map(Record::revision)
+    }
+
+    /// The newest revision: the state as it is now.
+    #[must_use]
+    pub fn latest(&self) -> RevisionId {
+        RevisionId::of(self.records.lock().last().map_or(1, |last| last.stamp.id))
+    }
+
+    /// The newest revision of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<RevisionId> {
+        let records = self.records.lock();
+        let found = records.list.iter().rev().find(|record| record.name.as_deref() == Some(name))?;
+        Some(RevisionId::of(found.stamp.id))
+    }
+
+    /// Gives the state as it is now a name, under which it is kept. If it has one, there will be two revisions of it. O(document).
+    ///
+    /// # Errors
+    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    pub fn name(&self, name: impl Into<Arc<str>>) -> Result<RevisionId, HistoryError> {
+        let (name, time) = (name.into(), self.store.now());
+        self.store.write_history(|core| {
+            let mut records = self.records.lock();
+            let last = records.last().cloned();
+            let known = last.as_ref().and_then(|last| last.checkpoint.clone());
+            let bytes = known.map_or_else(|| core.replica.checkpoint(), Ok)?;
+            if let Some(last) = last.filter(|last| last.name.is_some()) {
+                let stamp = records::Stamp { id: last.stamp.id + 1, origin: None, time, meta: None };
+                let (stamp, touched, updates) = (Arc::new(stamp), Arc::default(), Some(Vec::new()));
+                records.push(Record { stamp, touched, updates, checkpoint: None, name: None });
+            }
+            let at = records.list.len() - 1;
+            records.keep(at, bytes, Some(name));
+            Ok(RevisionId::of(records.last().map_or(1, |last| last.stamp.id)))
+        })
+    }
+
+    /// Gives a revision a name, or another one, under which it is kept. O(document).
+    ///
+    /// # Errors
+    /// As [`History::view_at`].
+    pub fn name_revision(&self, id: RevisionId, name: impl Into<Arc<str>>) -> Result<(), HistoryError> {
+        let bytes = self.document_at(id)?;
+        let mut records = self.records.lock();
+        let at = records.position(id).ok_or(HistoryError::Unknown { revision: id })?;
+        records.keep(at, bytes, Some(name.into()));
+        Ok(())
+    }
+
+    /// Takes a revision's name away: it may be forgotten then. Whether it had one.
+    pub fn unname(&self, id: RevisionId) -> bool {
+        let mut records = self.records.lock();
+        records.position(id).is_some_and(|at| records.unname(at))
+    }
+
+    /// Forgets all revisions but the named ones and the newest. Who wrote what last is remembered all the same. O(document).
+    ///
+    /// # Errors
+    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    pub fn compact(&self) -> Result<(), HistoryError> {
+        self.store.write_history(|core| {
+            let present = core.replica.checkpoint()?;
+            self.records.lock().compact(present);
+            Ok(())
+        })
+    }
+
+    /// About how many bytes of memory the history takes, with what is kept for its names. O(revisions).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.records.lock().bytes()
+    }
+}

@@ -1,0 +1,145 @@
+//! Going back: the document at a revision, made anew beside the store's own.
+
+use std::sync::Arc;
+
+use super::{Diff, History, HistoryError, RevisionId};
+use crate::document::backend::Backend;
+use crate::document::replica::{Giver, Replica};
+use crate::document::source::Source;
+use crate::state::State;
+use crate::store::{Store, read_view};
+
+/// How to get to a revision.
+struct Way {
+    checkpoint: Arc<[u8]>,
+    updates: Vec<Arc<[u8]>>,
+}
+
+impl<S: State, B: Backend> History<S, B> {
+    /// The state at a revision, as it is read today. Of the newest O(1); of a checkpoint as much as [`Store::open`]; of others also what it
+    /// costs to apply the updates since the checkpoint before, which are not much longer than that.
+    ///
+    /// Changes go on meanwhile, and watchers hear nothing of it.
+    ///
+    /// # Errors
+    /// The history has no such revision (any more), or its bytes were damaged where they were kept.
+    pub fn view_at(&self, id: RevisionId) -> Result<Arc<S>, HistoryError> {
+        let present = self.store.read(|core| {
+            let is_latest = self.latest() == id;
+            is_latest.then(|| Arc::clone(&core.view))
+        });
+        if let Some(view) = present {
+            return Ok(view);
+        }
+        let way = self.way(id)?;
+        let view = match way.updates.is_empty() {
+            true => Replica::<B>::glance(&way.checkpoint, self.store.shared.options.trusted_limits(), |replica, entries| {
+                read_view(replica, entries).0
+            })?,
+            false => {
+                let replica = self.replica_at(id, way)?;
+                read_view(&replica, &replica.scan("")).0
+            }
+        };
+        Ok(Arc::new(view))
+    }
+
+    /// What differs between two revisions, whichever is the older. O(document).
+    ///
+    /// # Errors
+    /// As [`History::view_at`].
+    pub fn diff(&self, from: RevisionId, to: RevisionId) -> Result<Diff<S>, HistoryError> {
+        let read = |id| -> Result<_, HistoryError> {
+            let replica = self.replica_at(id, self.way(id)?)?;
+            let view = read_view(&replica, &replica.scan("")).0;
+            Ok((replica, Arc::new(view)))
+        };
+        let ((old, old_view), (new, new_view)) = (read(from)?, read(to)?);
+        Ok(Diff::between((&old, old_view), (&new, new_view)))
+    }
+
+    /// Makes the state what it was at a revision, by a change like any other: it goes to others, through the middleware and into the
+    /// history, and can be undone. Only what differs is written; what other versions of the application keep in the document, and this one
+    /// does not know, stays. Its label is "Restore" and the revision's name or number.
+    ///
+    /// To restore a part, or to say more about it, give the [view](History::view_at) to a node's `reconcile` in a change of one's own.
+    ///
+    /// # Errors
+    /// As [`History::view_at`], and as [`Store::change`].
+    pub fn restore(&self, id: RevisionId) -> Result<(), crate::Error> {
+        let view = self.view_at(id)?;
+        let name = self.revision(id).and_then(|revision| revision.name().map(str::to_owned));
+        let label = format!("Restore {}", name.unwrap_or_else(|| id.to_string()));
+        Ok(self.store.transaction().label(label).staged(|stage| stage.reconcile(&view))?)
+    }
+
+    /// A store of its own with the document as it was at a revision, under a fresh replica id: to go on from there, and to be
+    /// [merged](Store::merge) back, or not.
+    ///
+    /// ```
+    /// use exostate::{HistoryOptions, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Plan { title: String, seats: i64 }
+    ///
+    /// let store = Store::<Plan>::new();
+    /// let history = store.history(HistoryOptions::default())?;
+    /// let before = history.name("before")?;
+    /// store.change(|plan| plan.title().set("Trip"))?;
+    /// let branch = history.branch(before)?;
+    /// branch.change(|plan| plan.seats().set(3))?;
+    /// assert_eq!(branch.view().title, "");
+    /// store.merge(&branch)?;
+    /// assert_eq!((store.view().title.as_str(), store.view().seats), ("Trip", 3));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`History::view_at`].
+    pub fn branch(&self, id: RevisionId) -> Result<Store<S, B>, HistoryError> {
+        let shared = &self.store.shared;
+        let replica = self.replica_at(id, self.way(id)?)?;
+        let (view, violations) = read_view(&replica, &replica.scan(""));
+        Ok(Store::around(replica, view, violations, shared.options.clone().for_fork(&shared.ids.load())))
+    }
+
+    /// The document at a revision, as bytes.
+    pub(super) fn document_at(&self, id: RevisionId) -> Result<Arc<[u8]>, HistoryError> {
+        let way = self.way(id)?;
+        if way.updates.is_empty() {
+            return Ok(way.checkpoint);
+        }
+        Ok(self.replica_at(id, way)?.checkpoint()?)
+    }
+
+    fn way(&self, id: RevisionId) -> Result<Way, HistoryError> {
+        let records = self.records.lock();
+        let at = records.position(id).ok_or(HistoryError::Unknown { revision: id })?;
+        let mut steps = Vec::new();
+        for record in records.list.iter().take(at + 1).rev() {
+            if let Some(checkpoint) = &record.checkpoint {
+                let updates = steps.into_iter().rev().flatten().cloned().collect();
+                return Ok(Way { checkpoint: Arc::clone(checkpoint), updates });
+            }
+            let Some(updates) = &record.updates else { break };
+            steps.push(updates);
+        }
+        Err(HistoryError::Unreachable { revision: id })
+    }
+
+    /// The document at a revision, under a fresh id.
+    fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
+        let options = &self.store.shared.options;
+        let fresh = options.clone().for_fork(&[]).fresh_replica();
+        let (trusted, limits) = (options.trusted_limits(), options.limits().clone());
+        let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, trusted, limits, |_, _| ())?;
+        if !way.updates.is_empty() {
+            let refused = |error| HistoryError::Update { revision: id, error };
+            let imported = replica.import_all(&way.updates, Giver::Own).map_err(refused)?;
+            if imported.waits {
+                return Err(HistoryError::Unreachable { revision: id });
+            }
+        }
+        Ok(replica)
+    }
+}

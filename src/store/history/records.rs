@@ -1,0 +1,290 @@
+//! What a history holds: revisions, the updates that lead from one to the next, and checkpoints.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{HistoryOptions, Revision, RevisionId};
+use crate::document::key::Key;
+use crate::store::{Meta, Origin};
+
+/// Bytes of updates behind a checkpoint before the next one is due. It is also not due before they are as many as the checkpoint's own, so
+/// that checkpoints cost no more than the updates do, and a revision's way from a checkpoint is no longer than that.
+const CHECKPOINT_BYTES_MIN: usize = 64 * 1024;
+/// What a revision costs beside its updates and paths, about.
+const RECORD_BYTES: usize = 192;
+/// What a path costs beside its characters, about.
+const PATH_BYTES: usize = 24;
+/// Paths of which it is remembered who wrote them last, although the revision is forgotten.
+const FADED_PATHS_MAX: usize = 65_536;
+
+/// What is said of a revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stamp {
+    pub(super) id: u64,
+    /// `None`: the state in which the document was found.
+    pub(super) origin: Option<Origin>,
+    pub(super) time: SystemTime,
+    pub(super) meta: Option<Arc<Meta>>,
+}
+
+/// A revision, and how to get there.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) stamp: Arc<Stamp>,
+    pub(super) touched: Arc<[Arc<str>]>,
+    /// What leads here from the record before. `None`: nothing does.
+    pub(super) updates: Option<Vec<Arc<[u8]>>>,
+    /// The document here.
+    pub(super) checkpoint: Option<Arc<[u8]>>,
+    pub(super) name: Option<Arc<str>>,
+}
+
+impl Record {
+    /// What it costs, but for what its name keeps.
+    fn bytes(&self) -> usize {
+        let paths: usize = self.touched.iter().map(|path| PATH_BYTES + path.len()).sum();
+        let checkpoint = self.checkpoint.as_ref().filter(|_| self.name.is_none()).map_or(0, |bytes| bytes.len());
+        RECORD_BYTES + self.update_bytes() + paths + checkpoint
+    }
+
+    fn update_bytes(&self) -> usize {
+        self.updates.iter().flatten().map(|update| update.len()).sum()
+    }
+
+    /// A checkpoint that nothing leads to.
+    pub(super) fn stands_alone(&self) -> bool {
+        self.updates.is_none()
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        let (stamp, name) = (Arc::clone(&self.stamp), self.name.clone());
+        Revision { stamp, name, touched: Arc::clone(&self.touched), is_checkpoint: self.checkpoint.is_some() }
+    }
+}
+
+/// What a commit or an import did.
+pub(in crate::store) struct Step<'a> {
+    pub(in crate::store) touched: &'a Arc<[Arc<str>]>,
+    pub(in crate::store) updates: &'a [Arc<[u8]>],
+    pub(in crate::store) origin: Origin,
+    pub(in crate::store) meta: Option<&'a Arc<Meta>>,
+    /// `None`: nobody asked for it in time.
+    pub(in crate::store) time: Option<SystemTime>,
+}
+
+/// The revisions of a document, the oldest first.
+pub(in crate::store) struct Records {
+    pub(super) options: HistoryOptions,
+    /// Never empty.
+    pub(super) list: VecDeque<Record>,
+    /// Who wrote a path last, of paths in revisions that are forgotten.
+    pub(super) faded: BTreeMap<Key, Arc<Stamp>>,
+    bytes: usize,
+    /// Updates that came, and that no view shows yet.
+    parts: Vec<Arc<[u8]>>,
+    /// Whether the document was replaced by another one since the last revision.
+    replaced: bool,
+    newest: Newest,
+}
+
+/// The newest checkpoint.
+struct Newest {
+    made: SystemTime,
+    bytes: usize,
+    /// Of the updates since.
+    bytes_since: usize,
+}
+
+impl Records {
+    /// A history that begins here.
+    pub(super) fn new(options: HistoryOptions, time: SystemTime, checkpoint: Arc<[u8]>) -> Self {
+        let newest = Newest { made: time, bytes: checkpoint.len(), bytes_since: 0 };
+        let stamp = Arc::new(Stamp { id: 1, origin: None, time, meta: None });
+        let first = Record { stamp, touched: Arc::default(), updates: None, checkpoint: Some(checkpoint), name: None };
+        let (bytes, list, faded) = (first.bytes(), VecDeque::from([first]), BTreeMap::new());
+        Self { options, list, faded, bytes, parts: Vec::new(), replaced: false, newest }
+    }
+
+    /// A history that goes on. There must be records.
+    pub(super) fn from_parts(options: HistoryOptions, list: VecDeque<Record>, faded: BTreeMap<Key, Arc<Stamp>>) -> Self {
+        let mut newest = Newest { made: SystemTime::UNIX_EPOCH, bytes: 0, bytes_since: 0 };
+        for record in &list {
+            match &record.checkpoint {
+                Some(bytes) => newest = Newest { made: record.stamp.time, bytes: bytes.len(), bytes_since: 0 },
+                None => newest.bytes_since += record.update_bytes(),
+            }
+        }
+        let mut this = Self { options, list, faded, bytes: 0, parts: Vec::new(), replaced: false, newest };
+        this.count();
+        this.trim();
+        this
+    }
+
+    fn count(&mut self) {
+        self.bytes = self.list.iter().map(Record::bytes).sum();
+    }
+
+    /// What the history costs, about.
+    pub(super) fn bytes(&self) -> usize {
+        let named = self.list.iter().filter(|record| record.name.is_some());
+        let faded: usize = self.faded.keys().map(|key| PATH_BYTES + key.as_str().len()).sum();
+        self.bytes + faded + named.filter_map(|record| Some(record.checkpoint.as_ref()?.len())).sum::<usize>()
+    }
+
+    /// The newest revision. What was recorded last is the document as it is now.
+    pub(super) fn last(&self) -> Option<&Record> {
+        self.list.back()
+    }
+
+    fn last_id(&self) -> u64 {
+        self.last().map_or(0, |record| record.stamp.id)
+    }
+
+    /// Where a revision stands.
+    pub(super) fn position(&self, id: RevisionId) -> Option<usize> {
+        self.list.binary_search_by_key(&id.get(), |record| record.stamp.id).ok()
+    }
+
+    /// Notes updates that no view shows yet: they belong to the revision that does.
+    pub(in crate::store) fn part(&mut self, updates: &[Arc<[u8]>]) {
+        self.parts.extend(updates.iter().cloned());
+    }
+
+    /// Notes that the document is another one: what was recorded does not lead to it.
+    pub(in crate::store) fn replaced(&mut self) {
+        self.replaced = true;
+    }
+
+    /// Begins anew with a document that came about without the history.
+    pub(super) fn found(&mut self, time: SystemTime, checkpoint: Arc<[u8]>) {
+        let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
+        let touched = Arc::from([Arc::from("")]);
+        self.push(Record { stamp, touched, updates: None, checkpoint: None, name: None });
+        self.keep(self.list.len() - 1, checkpoint, None);
+        self.trim();
+    }
+
+    /// Records a revision. `save` gives the document as it is now, if it can.
+    pub(in crate::store) fn add(&mut self, step: &Step<'_>, save: impl FnOnce() -> Option<Arc<[u8]>>) {
+        let mut updates = std::mem::take(&mut self.parts);
+        updates.extend(step.updates.iter().cloned());
+        let replaced = std::mem::take(&mut self.replaced) || step.origin == Origin::Repair;
+        let time = step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let newest = &mut self.newest;
+        newest.bytes_since += updates.iter().map(|update| update.len()).sum::<usize>();
+        let long_ago = time.duration_since(newest.made).is_ok_and(|passed| passed >= self.options.checkpoint_every);
+        let due = replaced || long_ago || newest.bytes_since > CHECKPOINT_BYTES_MIN.max(newest.bytes);
+        let (id, meta) = (self.last_id() + 1, step.meta.cloned());
+        let stamp = Arc::new(Stamp { id, origin: Some(step.origin), time, meta });
+        let touched = Arc::clone(step.touched);
+        self.push(Record { stamp, touched, updates: (!replaced).then_some(updates), checkpoint: None, name: None });
+        if due && let Some(bytes) = save() {
+            self.keep(self.list.len() - 1, bytes, None);
+            // Only then is there more that can be forgotten.
+            self.trim();
+        }
+    }
+
+    pub(super) fn push(&mut self, record: Record) {
+        self.bytes += record.bytes();
+        self.list.push_back(record);
+    }
+
+    /// Keeps the document at a revision, under a name if it has one.
+    pub(super) fn keep(&mut self, at: usize, bytes: Arc<[u8]>, name: Option<Arc<str>>) {
+        let newest = at + 1 == self.list.len();
+        let Some(record) = self.list.get_mut(at) else { return };
+        self.bytes -= record.bytes();
+        if newest {
+            self.newest = Newest { made: record.stamp.time, bytes: bytes.len(), bytes_since: 0 };
+        }
+        (record.checkpoint, record.name) = (Some(bytes), name.or(record.name.take()));
+        self.bytes += record.bytes();
+    }
+
+    /// Takes a revision's name away. Whether it had one.
+    pub(super) fn unname(&mut self, at: usize) -> bool {
+        let Some(record) = self.list.get_mut(at).filter(|record| record.name.is_some()) else { return false };
+        self.bytes -= record.bytes();
+        record.name = None;
+        self.bytes += record.bytes();
+        self.trim();
+        true
+    }
+
+    /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the older they are. What the present needs
+    /// stays, and so does what has a name.
+    pub(super) fn trim(&mut self) {
+        while self.bytes > self.options.bytes_max {
+            // By turns, so that neither the updates nor the checkpoints take all the room.
+            let log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
+            let done = match log > self.options.bytes_max / 2 {
+                true => self.forget_updates() || self.thin(),
+                false => self.thin() || self.forget_updates(),
+            };
+            if !done {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the oldest updates, up to the next checkpoint. Whether there were any.
+    fn forget_updates(&mut self) -> bool {
+        let Some(end) = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some()) else { return false };
+        let start = self.list.iter().take(end).rposition(|record| record.checkpoint.is_some()).map_or(0, |at| at + 1);
+        let forgotten: Vec<Record> = self.list.drain(start..end).collect();
+        forgotten.iter().for_each(|record| self.fade(record));
+        if let Some(record) = self.list.get_mut(start) {
+            record.updates = None;
+        }
+        self.count();
+        true
+    }
+
+    /// Forgets the checkpoint that is missed least: what comes before and after it is near, compared with how long ago it is.
+    fn thin(&mut self) -> bool {
+        let ids: Vec<u64> = self.list.iter().map(|record| record.stamp.id).collect();
+        let alone = |at: usize| {
+            let record = &self.list[at];
+            record.stands_alone() && record.name.is_none() && self.list.get(at + 1).is_some_and(Record::stands_alone)
+        };
+        #[expect(clippy::cast_precision_loss, reason = "it is a comparison of sizes")]
+        let missed = |at: usize| {
+            let (before, after) = (at.checked_sub(1).map_or(0, |before| ids[before]), ids[at + 1]);
+            (after - before) as f64 / (ids[ids.len() - 1] - ids[at]) as f64
+        };
+        let least = (0..ids.len().saturating_sub(1)).filter(|at| alone(*at)).min_by(|a, b| missed(*a).total_cmp(&missed(*b)));
+        let Some(record) = least.and_then(|at| self.list.remove(at)) else { return false };
+        self.bytes -= record.bytes();
+        self.fade(&record);
+        true
+    }
+
+    /// Forgets all but the named revisions and the newest one, whose document is given.
+    pub(super) fn compact(&mut self, present: Arc<[u8]>) {
+        self.keep(self.list.len() - 1, present, None);
+        let last = self.last_id();
+        let (kept, forgotten): (Vec<Record>, _) =
+            std::mem::take(&mut self.list).into_iter().partition(|record| record.name.is_some() || record.stamp.id == last);
+        forgotten.iter().for_each(|record| self.fade(record));
+        self.list = kept.into_iter().map(|record| Record { updates: None, ..record }).collect();
+        self.count();
+    }
+
+    /// Remembers who wrote what, of a revision that is forgotten.
+    fn fade(&mut self, record: &Record) {
+        for path in record.touched.iter().filter(|path| !path.is_empty()) {
+            let stamp = self.faded.entry(Key(Arc::clone(path))).or_insert_with(|| Arc::clone(&record.stamp));
+            if stamp.id < record.stamp.id {
+                *stamp = Arc::clone(&record.stamp);
+            }
+        }
+        if self.faded.len() > FADED_PATHS_MAX {
+            let mut ids: Vec<u64> = self.faded.values().map(|stamp| stamp.id).collect();
+            let (_, middle, _) = ids.select_nth_unstable(FADED_PATHS_MAX / 2);
+            let middle = *middle;
+            self.faded.retain(|_, stamp| stamp.id > middle);
+        }
+    }
+}

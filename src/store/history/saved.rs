@@ -1,0 +1,259 @@
+//! A history as bytes, so that it survives a restart.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use uuid::Uuid;
+
+use super::records::{Record, Records, Stamp};
+use super::{History, HistoryError, HistoryOptions};
+use crate::document::backend::Backend;
+use crate::document::key::Key;
+use crate::state::State;
+use crate::store::sealed::{seal, unseal};
+use crate::store::{Core, Meta, Origin, Store};
+
+/// The format of the bytes.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    format: u32,
+    backend: String,
+    /// What the store had seen, and what it held.
+    version: ByteBuf,
+    digest: ByteBuf,
+    /// Each path once.
+    paths: Vec<String>,
+    revisions: Vec<SavedRevision>,
+    faded: Vec<(u32, SavedStamp)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedRevision {
+    stamp: SavedStamp,
+    touched: Vec<u32>,
+    updates: Option<Vec<ByteBuf>>,
+    checkpoint: Option<ByteBuf>,
+    name: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedStamp {
+    id: u64,
+    origin: Option<u8>,
+    /// Nanoseconds since 1970.
+    time: i64,
+    meta: Option<SavedMeta>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedMeta {
+    author: Option<String>,
+    label: Option<String>,
+    correlation: Option<u128>,
+    time: Option<i64>,
+}
+
+/// The origins by their numbers in the bytes.
+const ORIGINS: [Origin; 5] = [Origin::Local, Origin::Remote, Origin::Repair, Origin::Undo, Origin::Redo];
+
+fn damaged(reason: impl Into<String>) -> HistoryError {
+    HistoryError::Damaged { reason: reason.into() }
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    let nanoseconds = |passed: Duration| i64::try_from(passed.as_nanos()).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => nanoseconds(since),
+        Err(before) => -nanoseconds(before.duration()),
+    }
+}
+
+fn time(nanoseconds: i64) -> SystemTime {
+    let passed = Duration::from_nanos(nanoseconds.unsigned_abs());
+    let epoch = SystemTime::UNIX_EPOCH;
+    let time = if nanoseconds < 0 { epoch.checked_sub(passed) } else { epoch.checked_add(passed) };
+    time.unwrap_or(epoch)
+}
+
+impl From<&Meta> for SavedMeta {
+    fn from(meta: &Meta) -> Self {
+        Self {
+            author: meta.author().map(str::to_owned),
+            label: meta.label().map(str::to_owned),
+            correlation: meta.correlation().map(|id| id.as_u128()),
+            time: meta.time().map(nanoseconds),
+        }
+    }
+}
+
+impl From<SavedMeta> for Meta {
+    fn from(saved: SavedMeta) -> Self {
+        let mut meta = Self::new();
+        meta = saved.author.into_iter().fold(meta, Self::with_author);
+        meta = saved.label.into_iter().fold(meta, Self::with_label);
+        meta = saved.correlation.map(Uuid::from_u128).into_iter().fold(meta, Self::with_correlation);
+        saved.time.map(time).into_iter().fold(meta, Self::with_time)
+    }
+}
+
+impl From<&Stamp> for SavedStamp {
+    fn from(stamp: &Stamp) -> Self {
+        let origin = stamp.origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
+        Self {
+            id: stamp.id,
+            origin: origin.and_then(|at| u8::try_from(at).ok()),
+            time: nanoseconds(stamp.time),
+            meta: stamp.meta.as_deref().map(SavedMeta::from),
+        }
+    }
+}
+
+impl TryFrom<SavedStamp> for Stamp {
+    type Error = HistoryError;
+
+    fn try_from(saved: SavedStamp) -> Result<Self, HistoryError> {
+        let known = |code: u8| ORIGINS.get(usize::from(code)).copied().ok_or_else(|| damaged("an unknown origin"));
+        let origin = saved.origin.map(known).transpose()?;
+        let meta = saved.meta.map(|meta| Arc::new(meta.into()));
+        Ok(Self { id: saved.id, origin, time: time(saved.time), meta })
+    }
+}
+
+/// The paths of a history that is saved, each with its number.
+#[derive(Default)]
+struct Paths<'a> {
+    list: Vec<String>,
+    numbers: BTreeMap<&'a str, u32>,
+}
+
+impl<'a> Paths<'a> {
+    fn number(&mut self, path: &'a str) -> u32 {
+        let next = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry(path).or_insert_with(|| {
+            self.list.push(path.to_owned());
+            next
+        })
+    }
+}
+
+fn bytes(bytes: &Arc<[u8]>) -> ByteBuf {
+    ByteBuf::from(bytes.to_vec())
+}
+
+fn save_revision<'a>(record: &'a Record, paths: &mut Paths<'a>) -> SavedRevision {
+    SavedRevision {
+        stamp: SavedStamp::from(&*record.stamp),
+        touched: record.touched.iter().map(|path| paths.number(path)).collect(),
+        updates: record.updates.as_ref().map(|updates| updates.iter().map(bytes).collect()),
+        checkpoint: record.checkpoint.as_ref().map(bytes),
+        name: record.name.as_deref().map(str::to_owned),
+    }
+}
+
+/// Paths that were loaded, by their numbers.
+fn path(paths: &[Arc<str>], number: u32) -> Result<Arc<str>, HistoryError> {
+    let found = usize::try_from(number).ok().and_then(|at| paths.get(at));
+    found.cloned().ok_or_else(|| damaged("a path is missing"))
+}
+
+fn load_revision(saved: SavedRevision, paths: &[Arc<str>]) -> Result<Record, HistoryError> {
+    let touched: Vec<Arc<str>> = saved.touched.iter().map(|number| path(paths, *number)).collect::<Result<_, _>>()?;
+    let arc = |bytes: ByteBuf| Arc::from(bytes.into_vec());
+    Ok(Record {
+        stamp: Arc::new(saved.stamp.try_into()?),
+        touched: touched.into(),
+        updates: saved.updates.map(|updates| updates.into_iter().map(arc).collect()),
+        checkpoint: saved.checkpoint.map(arc),
+        name: saved.name.map(Arc::from),
+    })
+}
+
+impl<S: State, B: Backend> History<S, B> {
+    /// The history as bytes, to be kept beside the saved document and read again by [`Store::history_from`]. O(history).
+    ///
+    /// They hold every checkpoint and update as it is; whoever wants them smaller compresses them.
+    ///
+    /// # Errors
+    /// [`HistoryError::Nested`] inside a change.
+    pub fn save(&self) -> Result<Vec<u8>, HistoryError> {
+        self.store.write_history(|core| {
+            let records = self.records.lock();
+            let mut paths = Paths::default();
+            let revisions = records.list.iter().map(|record| save_revision(record, &mut paths)).collect();
+            let faded = records.faded.iter().map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp))).collect();
+            let (version, digest) = state_of(core);
+            let backend = B::NAME.to_owned();
+            Ok(seal(&Saved { format: FORMAT, backend, version, digest, paths: paths.list, revisions, faded }))
+        })
+    }
+}
+
+/// What tells whether the document has gone on without its history.
+fn state_of<S, B: Backend>(core: &Core<S, B>) -> (ByteBuf, ByteBuf) {
+    (ByteBuf::from(core.replica.version().to_bytes()), ByteBuf::from(core.replica.digest().to_bytes()))
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// The history that another one saved, of this document in an earlier run, which goes on from here. If the document is not as it was
+    /// then, how it came from there is not known: what it is now is a revision of its own.
+    ///
+    /// ```
+    /// use exostate::{HistoryOptions, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let store = Store::<Note>::new();
+    /// let history = store.history(HistoryOptions::default())?;
+    /// store.change(|note| note.title().set("Plan"))?;
+    /// history.name("first")?;
+    /// let (document, kept) = (store.save(), history.save()?);
+    ///
+    /// let store = Store::<Note>::open(&document)?;
+    /// let history = store.history_from(&kept, HistoryOptions::default())?;
+    /// store.change(|note| note.title().set("Trip"))?;
+    /// let first = history.find("first").unwrap();
+    /// assert_eq!(history.view_at(first)?.title, "Plan");
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The bytes are no saved history, or one of another backend; [`HistoryError::Nested`] inside a change.
+    pub fn history_from(&self, bytes: &[u8], options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
+        let saved: Saved = unseal(bytes).map_err(damaged)?;
+        if saved.format != FORMAT {
+            return Err(damaged("another format"));
+        }
+        if saved.backend != B::NAME {
+            return Err(damaged(format!("one of the backend {}", saved.backend)));
+        }
+        let paths: Vec<Arc<str>> = saved.paths.into_iter().map(Arc::from).collect();
+        let revisions = saved.revisions.into_iter().map(|revision| load_revision(revision, &paths));
+        let list = revisions.collect::<Result<VecDeque<Record>, _>>()?;
+        let faded = saved.faded.into_iter().map(|(number, stamp)| Ok((Key(path(&paths, number)?), Arc::new(stamp.try_into()?))));
+        let faded = faded.collect::<Result<BTreeMap<Key, Arc<Stamp>>, HistoryError>>()?;
+        check(&list)?;
+        let (now, known) = (self.now(), (saved.version, saved.digest));
+        self.keep_history(|core| {
+            let mut records = Records::from_parts(options, list, faded);
+            if known != state_of(core) {
+                records.found(now, core.replica.checkpoint()?);
+            }
+            Ok(records)
+        })
+    }
+}
+
+/// What all else relies on.
+fn check(list: &VecDeque<Record>) -> Result<(), HistoryError> {
+    let ids = || list.iter().map(|record| record.stamp.id);
+    if list.is_empty() || !ids().is_sorted_by(|a, b| a < b) || ids().any(|id| id == 0 || id == u64::MAX) {
+        return Err(damaged("its revisions have no order"));
+    }
+    Ok(())
+}
