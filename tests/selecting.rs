@@ -293,6 +293,70 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
     assert_eq!(*outer.get(), 7);
 }
 
+/// One whose input has changed is tried again as often as it is asked, as one whose place has changed is.
+#[test]
+fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
+    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let read = left(&store, &Count::default());
+    let fails = store.select(move |_| {
+        let left = *read.get();
+        assert!(left != 1, "it does not like it");
+        left
+    });
+    let log = told.clone();
+    let _watch = fails.watch(move |value| log.push(**value.new()));
+    assert!(catch_unwind(AssertUnwindSafe(|| set(&store, 1, 0))).is_err());
+    for _ in 0..3 {
+        assert!(catch_unwind(AssertUnwindSafe(|| fails.get())).is_err(), "it shows what was");
+    }
+    set(&store, 2, 0);
+    assert_eq!((*fails.get(), told.take()), (2, vec![2]));
+}
+
+#[test]
+fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
+    let store = Store::<Sheet>::new();
+    let fails = store.select(|sheet| {
+        let left = sheet.left().value().copied().unwrap_or_default();
+        assert!(left != 1, "it does not like it");
+        left
+    });
+    let caught = store.select(move |_| catch_unwind(AssertUnwindSafe(|| *fails.get())).unwrap_or(-1));
+    assert_eq!(*caught.get(), 0);
+    for (number, expected) in [(1, -1), (2, 2), (1, -1), (1, -1), (3, 3)] {
+        set(&store, number, 0);
+        assert_eq!(*caught.get(), expected);
+    }
+}
+
+/// Two threads run one selector at once; the one that fails does not know what the other one has read.
+#[test]
+fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
+    let store = Store::<Sheet>::new();
+    set(&store, 0, 1);
+    let (entered, enters) = mpsc::channel();
+    let (release, held) = mpsc::channel::<()>();
+    let (held, first) = (Mutex::new(held), AtomicBool::new(true));
+    let both = store.select(move |sheet| {
+        let left = sheet.left().value().copied().unwrap_or_default();
+        if first.swap(false, Ordering::SeqCst) {
+            let _ = entered.send(());
+            let _ = held.lock().expect("no panic").recv();
+            panic!("it fails only once");
+        }
+        left + sheet.right().value().copied().unwrap_or_default()
+    });
+    std::thread::scope(|scope| {
+        let failing = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| both.get())).is_err());
+        enters.recv().expect("it runs");
+        assert_eq!(*both.get(), 1);
+        drop(release);
+        assert!(failing.join().expect("no panic"));
+    });
+    set(&store, 0, 5);
+    assert_eq!(*both.get(), 5);
+}
+
 #[test]
 fn a_callback_that_panics_is_called_again() {
     let (store, told) = (Store::<Sheet>::new(), Count::default());
