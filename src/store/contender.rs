@@ -47,7 +47,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Ok::<(), exostate::Error>(())
     /// ```
     #[must_use]
-    pub fn contenders(&self, path: &impl AsPath<S>) -> Vec<Contender> {
+    pub fn contenders<P: AsPath<S>>(&self, path: &P) -> Vec<Contender> {
+        if P::Target::MARKED {
+            // At most a mark stands at its path, which says that it is there.
+            return Vec::new();
+        }
         let found = self.read(|core| core.replica.contenders(path.as_path().as_str()));
         let contenders = found.into_iter().rev().enumerate();
         contenders.map(|(place, (value, replica))| Contender { value, replica, wins: place == 0 }).collect()
