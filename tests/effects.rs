@@ -1,7 +1,7 @@
 //! Effects run after what they wait for, and clean up after themselves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -137,6 +137,37 @@ fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate
     store.change(|desk| desk.title().set("two"))?;
     assert_eq!(take(&log), ["Some(\"one\")", "Some(\"two\")"]);
     Ok(())
+}
+
+#[test]
+fn all_is_closed_whichever_thread_ends_it() {
+    let (store, alive, done) = (Store::<Desk>::new(), Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    let write = |writer: usize| {
+        for number in (0..3).cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
+            let key = format!("{writer} {number}");
+            let there = store.view().windows.contains_key(&key);
+            let change = store.change(|desk| match there {
+                true => desk.windows().remove(key).map(drop),
+                false => desk.windows().insert(key, String::new()),
+            });
+            change.expect("it can be changed");
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers = [scope.spawn(|| write(0)), scope.spawn(|| write(1))];
+        for _ in 0..300 {
+            let count = Arc::clone(&alive);
+            let effect = store.effect(Desk::path().windows().any(), move |_| {
+                let open = Alive::new(&count);
+                move || drop(open)
+            });
+            std::thread::yield_now();
+            drop(effect);
+        }
+        done.store(true, Ordering::SeqCst);
+        writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
+    });
+    assert_eq!((alive.load(Ordering::SeqCst), store.subscriptions()), (0, exostate::Subscriptions::default()));
 }
 
 /// Counts how many of it there are.
