@@ -576,11 +576,9 @@ fn when_all_threads_are_done_all_is_as_the_view_says() {
 /// A waker that tells when it is used.
 struct Woken(mpsc::Sender<()>);
 
-impl Woken {
-    fn new() -> (mpsc::Receiver<()>, Waker) {
-        let (sender, woken) = mpsc::channel();
-        (woken, Arc::new(Self(sender)).into())
-    }
+fn waker() -> (mpsc::Receiver<()>, Waker) {
+    let (sender, woken) = mpsc::channel();
+    (woken, Arc::new(Woken(sender)).into())
 }
 
 impl Wake for Woken {
@@ -595,10 +593,10 @@ fn poll_once<T>(changes: &mut exostate::Changes<T>, waker: &Waker) -> Poll<Optio
 
 /// All values until the store is gone.
 fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
-    let (woken, waker) = Woken::new();
+    let (woken, own) = waker();
     let mut found = Vec::new();
     loop {
-        match poll_once(&mut changes, &waker) {
+        match poll_once(&mut changes, &own) {
             Poll::Ready(Some(value)) => found.push(value),
             Poll::Ready(None) => return found,
             Poll::Pending => woken.recv_timeout(Duration::from_secs(10)).expect("it is woken"),
@@ -628,17 +626,17 @@ fn no_thread_waits_for_a_value_in_vain() {
 fn the_task_that_asked_last_is_woken() {
     let store = Store::<Sheet>::new();
     let mut changes = store.changes(Sheet::path().left());
-    let ((one, waker), (other, other_waker)) = (Woken::new(), Woken::new());
-    assert!(poll_once(&mut changes, &waker).is_pending());
-    assert!(poll_once(&mut changes, &other_waker).is_pending());
+    let ((one, first), (other, second)) = (waker(), waker());
+    assert!(poll_once(&mut changes, &first).is_pending());
+    assert!(poll_once(&mut changes, &second).is_pending());
     set(&store, 1, 0);
     set(&store, 2, 0);
     assert_eq!((one.try_iter().count(), other.try_iter().count()), (0, 1));
-    assert_eq!(poll_once(&mut changes, &waker), Poll::Ready(Some(Some(2))));
-    assert!(poll_once(&mut changes, &waker).is_pending());
+    assert_eq!(poll_once(&mut changes, &first), Poll::Ready(Some(Some(2))));
+    assert!(poll_once(&mut changes, &first).is_pending());
     drop(store);
     assert_eq!((one.try_iter().count(), other.try_iter().count()), (1, 0));
-    assert_eq!(poll_once(&mut changes, &waker), Poll::Ready(None));
+    assert_eq!(poll_once(&mut changes, &first), Poll::Ready(None));
 }
 
 #[tokio::test]

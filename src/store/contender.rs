@@ -22,8 +22,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The values that compete for a register, and who wrote them, the one that the state shows first. Until somebody writes the register
     /// anew, and so settles it, the others stay.
     ///
-    /// Of a place that is no register (a struct, a text, a collection) there are none; of an enum it is the variant, of an `Option` whether it
-    /// is filled, where it does not hold a register itself.
+    /// Of a place that is no register (a struct, a record, a text, a collection) there are none; of an enum it is the variant, of an `Option`
+    /// whether it is filled, where it does not hold a register itself.
     ///
     /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is: yrs throws away what loses in the moment in
     /// which it does, on whichever replica that is. So there is one contender at most; who wrote it is read off the document's bytes, O(document).

@@ -276,7 +276,8 @@ impl Subscription {
         Self { end: None }
     }
 
-    /// Keeps the subscription for as long as the store lives.
+    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone of that store, which would live as long as
+    /// the callback; [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
     pub fn forever(mut self) {
         self.end = None;
     }
