@@ -30,6 +30,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// then their values count. It should do nothing else; what it takes from elsewhere, or reads on threads of its own, is not watched. It may
     /// run on any thread, and more than once at a time. Where it panics, whoever asks does, and it is run again for the next who asks.
     ///
+    /// Selectors that read others are computed one inside the other: a chain of a thousand may be more than a thread's stack takes.
+    ///
     /// ```
     /// use exostate::{Map, State, Store};
     ///
