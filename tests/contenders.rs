@@ -1,12 +1,20 @@
 //! What competes for a register is told, as far as the backend keeps it.
 
-use exostate::{Automerge, Backend, Map, Options, ReplicaId, State, Store, Value, Yrs};
+use exostate::{Automerge, Backend, Map, Options, ReplicaId, Set, State, Store, Value, Yrs};
 use proptest::prelude::*;
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Page {
     title: String,
     rows: Map<u8, i64>,
+    people: Map<String, Person>,
+    boss: Option<Person>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Person {
+    name: String,
+    tags: Set<String>,
 }
 
 fn store<B: Backend>(id: u64) -> Store<Page, B> {
@@ -64,4 +72,30 @@ fn a_later_write_settles_it() -> Result<(), exostate::Error> {
     assert_eq!(left.iter().map(|left| (&left.value, left.wins)).collect::<Vec<_>>(), [(&Value::from("three"), true)]);
     assert!(ours.contenders(&Page::path().rows()).is_empty(), "no register");
     Ok(())
+}
+
+/// What says that a record is there is no value of the record.
+fn none_but_registers<B: Backend>() -> Result<(), exostate::Error> {
+    let store = store::<B>(1);
+    let ada = || Person { name: "Ada".to_owned(), tags: ["x".to_owned()].into_iter().collect() };
+    store.change(|page| {
+        page.people().insert("ada", ada())?;
+        page.boss().set(ada())
+    })?;
+    let person = || Page::path().people().get("ada");
+    assert!(store.contenders(&person()).is_empty());
+    assert!(store.contenders(&person().tags()).is_empty());
+    assert!(store.contenders(&Page::path().boss().some()).is_empty());
+    assert!(store.contenders(&Page::path().people().any().name()).is_empty());
+    assert_eq!(store.contenders(&person().name()).len(), 1);
+    assert_eq!(store.contenders(&Page::path().boss().some().name()).len(), 1);
+    assert_eq!(store.contenders(&Page::path().boss()).len(), 1, "whether it is filled");
+    assert!(store.contenders(&Page::path()).is_empty());
+    Ok(())
+}
+
+#[test]
+fn of_what_is_no_register_there_are_none() -> Result<(), exostate::Error> {
+    none_but_registers::<Yrs>()?;
+    none_but_registers::<Automerge>()
 }

@@ -1,10 +1,11 @@
 //! Effects run after what they wait for, and clean up after themselves.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use exostate::{Map, Origin, State, Store};
+use exostate::{Map, Origin, State, Store, Subscription};
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Desk {
@@ -80,6 +81,95 @@ fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
     Ok(())
 }
 
+/// An effect of every window, whose cleanup notes the window and fails for the one named `bad`.
+fn fragile(store: &Store<Desk>, log: &Log) -> Subscription {
+    let log = Arc::clone(log);
+    store.effect(Desk::path().windows().any(), move |window| {
+        let (name, log) = (window.new().cloned().unwrap_or_default(), Arc::clone(&log));
+        note(&log, format!("open {name}"));
+        move || {
+            note(&log, format!("close {name}"));
+            assert!(name != "bad", "it cannot be closed");
+        }
+    })
+}
+
+fn panics<R>(f: impl FnOnce() -> R) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+#[test]
+fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let effect = fragile(&store, &log);
+    for (key, name) in [("a", "one"), ("b", "bad"), ("c", "three")] {
+        store.change(|desk| desk.windows().insert(key, name.to_owned()))?;
+    }
+    take(&log);
+    assert!(panics(|| drop(effect)));
+    assert_eq!(take(&log), ["close one", "close bad", "close three"]);
+    let _effect = fragile(&store, &log);
+    store.change(|desk| desk.windows().insert("b", "bad".to_owned()))?;
+    store.change(|desk| desk.windows().insert("b", "bad!".to_owned()))?;
+    store.change(|desk| desk.windows().insert("b", "bad".to_owned()))?;
+    take(&log);
+    assert!(panics(|| store.change(|desk| desk.windows().insert("b", "good".to_owned()))));
+    assert_eq!(take(&log), ["close bad", "open good"], "the new window is opened all the same");
+    store.change(|desk| desk.windows().remove("b").map(drop))?;
+    assert_eq!(take(&log), ["close good", "open ", "close "]);
+    Ok(())
+}
+
+/// What a callback owns goes where its last call ends, if it has ended its own subscription.
+#[test]
+fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
+    let held = Arc::clone(&own);
+    let effect = store.effect(Desk::path().title(), move |_| {
+        drop(held.lock().expect("the subscription").take());
+        || panic!("it cannot be closed")
+    });
+    *own.lock().expect("the subscription") = Some(effect);
+    let told = Arc::clone(&log);
+    let _watch = store.watch(Desk::path().title(), move |title| note(&told, format!("{:?}", title.new())));
+    assert!(panics(|| store.change(|desk| desk.title().set("one"))));
+    store.change(|desk| desk.title().set("two"))?;
+    assert_eq!(take(&log), ["Some(\"one\")", "Some(\"two\")"]);
+    Ok(())
+}
+
+#[test]
+fn all_is_closed_whichever_thread_ends_it() {
+    let (store, alive, done) = (Store::<Desk>::new(), Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    let write = |writer: usize| {
+        for number in (0..3).cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
+            let key = format!("{writer} {number}");
+            let there = store.view().windows.contains_key(&key);
+            let change = store.change(|desk| match there {
+                true => desk.windows().remove(key).map(drop),
+                false => desk.windows().insert(key, String::new()),
+            });
+            change.expect("it can be changed");
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers = [scope.spawn(|| write(0)), scope.spawn(|| write(1))];
+        for _ in 0..300 {
+            let count = Arc::clone(&alive);
+            let effect = store.effect(Desk::path().windows().any(), move |_| {
+                let open = Alive::new(&count);
+                move || drop(open)
+            });
+            std::thread::yield_now();
+            drop(effect);
+        }
+        done.store(true, Ordering::SeqCst);
+        writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
+    });
+    assert_eq!((alive.load(Ordering::SeqCst), store.subscriptions()), (0, exostate::Subscriptions::default()));
+}
+
 /// Counts how many of it there are.
 struct Alive(Arc<AtomicUsize>);
 
@@ -148,5 +238,24 @@ async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Er
     drop(store);
     tokio::time::timeout(Duration::from_secs(10), effect).await.expect("it ends").expect("it does not panic");
     assert_eq!(take(&log), [format!("{:?} Some(\"Name it\") Some(\"desk\")", Origin::Local)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_came_and_went_unseen_is_not_told_nor_kept() -> Result<(), exostate::Error> {
+    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let told = Arc::clone(&log);
+    let effect = store.effect_async(Desk::path().windows().any(), move |window| {
+        note(&told, format!("{} {:?} {:?}", window.path, window.old, window.new));
+        async {}
+    });
+    store.change(|desk| desk.windows().insert("kept", "one".to_owned()))?;
+    for number in 0..100 {
+        store.change(|desk| desk.windows().insert(number.to_string(), "short".to_owned()))?;
+        store.change(|desk| desk.windows().remove(number.to_string()).map(drop))?;
+    }
+    drop(store);
+    effect.await;
+    assert_eq!(take(&log), ["windows/kept None Some(\"one\")"]);
     Ok(())
 }

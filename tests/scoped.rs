@@ -1,8 +1,12 @@
 //! A part of a store is as good as a store.
 
+mod support;
+
 use std::sync::{Arc, Mutex};
 
-use exostate::{ChangeError, Map, MovableList, State, Store};
+use exostate::{Automerge, Backend, ChangeError, Map, MovableList, Scoped, State, Store, Yrs};
+use proptest::prelude::*;
+use support::{Everything, Person, Pet, Settings, strategy};
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Board {
@@ -86,4 +90,82 @@ fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     let shape = |store: &Store<Board>| inner(store).scoped(&Inner::path().shape());
     assert_eq!(named(&|store| shape(store).scoped(&Shape::path().circle().radius()).change(|radius| radius.set(1)))?, 1);
     Ok(())
+}
+
+/// A scope shows what is at its place, and can be changed where there is something and nowhere else.
+fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
+    scope: &Scoped<Everything, T, B>,
+    expected: Option<&T>,
+    edit: impl for<'a> FnOnce(T::Node<exostate::Edit<'a>>) -> Result<(), ChangeError>,
+) {
+    assert_eq!(scope.view().as_ref(), expected);
+    match scope.change(edit) {
+        Ok(()) => assert!(expected.is_some()),
+        Err(error) => assert!(expected.is_none() && matches!(error, ChangeError::NotFound { .. }), "{error}"),
+    }
+    support::check_view(scope.store());
+}
+
+/// Places come, go and are made again, here and elsewhere.
+fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
+    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let path = Everything::path;
+    let maybe = store.scoped(&path().maybe());
+    let inside: Scoped<_, Settings, B> = store.scoped(&path().maybe().some());
+    let theme = inside.scoped(&Settings::path().theme());
+    let radius = store.scoped(&path().shape().circle().radius());
+    let label = store.scoped(&path().shape().label().field_1());
+    let person = store.scoped(&path().people().get("a"));
+    let rex = person.scoped(&Person::path().pets()).scoped(&Map::<String, Pet>::path().get("rex"));
+    let any = store.scoped(&path().people().any());
+    let mut cards = Vec::new();
+    for (number, (elsewhere, meet, op)) in steps.iter().enumerate() {
+        support::apply(if *elsewhere { &other } else { &store }, op);
+        if *meet {
+            other.merge(&store).expect("an honest update");
+            store.merge(&other).expect("an honest update");
+        }
+        let view = store.view();
+        follows(&inside, view.maybe.as_ref(), |settings| settings.size().set(number as i32));
+        follows(&theme, view.maybe.as_ref().map(|settings| &settings.theme), |theme| theme.set(number.to_string()));
+        let (circle, text) = match &view.shape {
+            support::Shape::Circle { radius } => (Some(radius), None),
+            support::Shape::Label(_, text) => (None, Some(text)),
+            support::Shape::Nothing => (None, None),
+        };
+        follows(&radius, circle, |radius| radius.set(number as f64));
+        follows(&label, text, |label| label.push_str("x"));
+        let ada = view.people.get("a");
+        follows(&rex, ada.and_then(|ada| ada.pets.get("rex")), |rex| rex.legs().set(number as u8));
+        follows(&person, store.view().people.get("a"), |person| person.likes().add(1));
+        follows(&any, None, |person| person.likes().add(1));
+        let unknown = view.cards.iter_ids().map(|(id, _)| id).filter(|id| cards.iter().all(|(known, _)| known != id));
+        let unknown: Vec<_> = unknown.map(|id| (id, store.scoped(&path().cards().get(id)))).collect();
+        cards.extend(unknown);
+        for (id, card) in &cards {
+            let found = view.cards.iter_ids().find(|(found, _)| found == id);
+            follows(card, found.map(|(_, card)| card), |card| card.body().push_str("y"));
+        }
+        if number % 5 == 4 {
+            follows(&maybe, Some(&store.view().maybe), |maybe| maybe.set(Settings { theme: String::new(), size: 0, flags: Map::new() }));
+        }
+    }
+}
+
+fn steps(max: usize) -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
+    prop::collection::vec((any::<bool>(), prop::bool::weighted(0.3), strategy::op()), 0..max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: strategy::config().cases / 4, ..strategy::config() })]
+
+    #[test]
+    fn places_that_come_and_go_on_yrs(steps in steps(20)) {
+        places::<Yrs>(&steps);
+    }
+
+    #[test]
+    fn places_that_come_and_go_on_automerge(steps in steps(12)) {
+        places::<Automerge>(&steps);
+    }
 }

@@ -3,9 +3,13 @@
 
 mod support;
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use exostate::{Automerge, Backend, Look, Map, Selector, State, Store, Subscription, Yrs};
 use proptest::prelude::*;
@@ -293,6 +297,70 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
     assert_eq!(*outer.get(), 7);
 }
 
+/// One whose input has changed is tried again as often as it is asked, as one whose place has changed is.
+#[test]
+fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
+    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let read = left(&store, &Count::default());
+    let fails = store.select(move |_| {
+        let left = *read.get();
+        assert!(left != 1, "it does not like it");
+        left
+    });
+    let log = told.clone();
+    let _watch = fails.watch(move |value| log.push(**value.new()));
+    assert!(catch_unwind(AssertUnwindSafe(|| set(&store, 1, 0))).is_err());
+    for _ in 0..3 {
+        assert!(catch_unwind(AssertUnwindSafe(|| fails.get())).is_err(), "it shows what was");
+    }
+    set(&store, 2, 0);
+    assert_eq!((*fails.get(), told.take()), (2, vec![2]));
+}
+
+#[test]
+fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
+    let store = Store::<Sheet>::new();
+    let fails = store.select(|sheet| {
+        let left = sheet.left().value().copied().unwrap_or_default();
+        assert!(left != 1, "it does not like it");
+        left
+    });
+    let caught = store.select(move |_| catch_unwind(AssertUnwindSafe(|| *fails.get())).unwrap_or(-1));
+    assert_eq!(*caught.get(), 0);
+    for (number, expected) in [(1, -1), (2, 2), (1, -1), (1, -1), (3, 3)] {
+        set(&store, number, 0);
+        assert_eq!(*caught.get(), expected);
+    }
+}
+
+/// Two threads run one selector at once; the one that fails does not know what the other one has read.
+#[test]
+fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
+    let store = Store::<Sheet>::new();
+    set(&store, 0, 1);
+    let (entered, enters) = mpsc::channel();
+    let (release, held) = mpsc::channel::<()>();
+    let (held, first) = (Mutex::new(held), AtomicBool::new(true));
+    let both = store.select(move |sheet| {
+        let left = sheet.left().value().copied().unwrap_or_default();
+        if first.swap(false, Ordering::SeqCst) {
+            let _ = entered.send(());
+            let _ = held.lock().expect("no panic").recv();
+            panic!("it fails only once");
+        }
+        left + sheet.right().value().copied().unwrap_or_default()
+    });
+    std::thread::scope(|scope| {
+        let failing = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| both.get())).is_err());
+        enters.recv().expect("it runs");
+        assert_eq!(*both.get(), 1);
+        drop(release);
+        assert!(failing.join().expect("no panic"));
+    });
+    set(&store, 0, 5);
+    assert_eq!(*both.get(), 5);
+}
+
 #[test]
 fn a_callback_that_panics_is_called_again() {
     let (store, told) = (Store::<Sheet>::new(), Count::default());
@@ -466,6 +534,109 @@ fn a_closure_that_takes_its_time_reads_selectors_of_its_own_view() {
         assert_eq!(*asking.join().expect("no panic"), (1, 1));
     });
     assert_eq!(*both.get(), (2, 2));
+}
+
+/// Selectors of selectors, which read now these and now those, while two threads change what they read and two ask.
+#[test]
+fn when_all_threads_are_done_all_is_as_the_view_says() {
+    for round in 0..20u32 {
+        let store = Store::<Sheet>::new();
+        let cells: [_; 4] = std::array::from_fn(|at| store.select(move |sheet| sheet.cells().get(at as u32).value().copied().unwrap_or(0)));
+        let read = cells.clone();
+        let chosen = store.select(move |sheet| *read[(sheet.left().value().copied().unwrap_or(0) % 4) as usize].get() / 2);
+        let (first, read) = (chosen.clone(), cells.clone());
+        let sum = store.select(move |_| *first.get() + *read[(*first.get() % 2) as usize].get());
+        let told = Arc::new(Mutex::new(*sum.get()));
+        let last = Arc::clone(&told);
+        let _watch = sum.watch(move |sum| {
+            let before = std::mem::replace(&mut *last.lock().expect("no panic"), **sum.new());
+            assert_eq!(before, **sum.old());
+        });
+        let change = |number: u32| {
+            let edit = |sheet: SheetNode<exostate::Edit<'_>>| {
+                sheet.cells().insert((number + round) % 4, i64::from(number * 13 % 29))?;
+                if number.is_multiple_of(5) { sheet.left().set(i64::from(number)) } else { Ok(()) }
+            };
+            store.change(edit).expect("it can be written");
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..60).for_each(change));
+                scope.spawn(|| (0..60).map(|_| *chosen.get() + *sum.get()).sum::<i64>());
+            }
+        });
+        let view = store.view();
+        let cell = |at: i64| view.cells.get(&(at as u32)).copied().unwrap_or(0);
+        let chosen_now = cell(view.left % 4) / 2;
+        let sum_now = chosen_now + cell(chosen_now % 2);
+        assert_eq!((*chosen.get(), *sum.get(), *told.lock().expect("no panic")), (chosen_now, sum_now, sum_now));
+    }
+}
+
+/// A waker that tells when it is used.
+struct Woken(mpsc::Sender<()>);
+
+fn waker() -> (mpsc::Receiver<()>, Waker) {
+    let (sender, woken) = mpsc::channel();
+    (woken, Arc::new(Woken(sender)).into())
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+fn poll_once<T>(changes: &mut exostate::Changes<T>, waker: &Waker) -> Poll<Option<T>> {
+    pin!(changes.next()).as_mut().poll(&mut Context::from_waker(waker))
+}
+
+/// All values until the store is gone.
+fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
+    let (woken, own) = waker();
+    let mut found = Vec::new();
+    loop {
+        match poll_once(&mut changes, &own) {
+            Poll::Ready(Some(value)) => found.push(value),
+            Poll::Ready(None) => return found,
+            Poll::Pending => woken.recv_timeout(Duration::from_secs(10)).expect("it is woken"),
+        }
+    }
+}
+
+#[test]
+fn no_thread_waits_for_a_value_in_vain() {
+    for _ in 0..20 {
+        let store = Store::<Sheet>::new();
+        let (values, places) = (left(&store, &Count::default()).changes(), store.changes(Sheet::path().left()));
+        let found = std::thread::scope(|scope| {
+            let values = scope.spawn(move || all(values).iter().map(|value| **value).collect::<Vec<_>>());
+            let places = scope.spawn(move || all(places).into_iter().flatten().collect::<Vec<_>>());
+            (1..=100).for_each(|number| set(&store, number, 0));
+            drop(store);
+            [values, places].map(|thread| thread.join().expect("no panic"))
+        });
+        for found in found {
+            assert!(found.is_sorted_by(|before, after| before < after) && found.last() == Some(&100), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn the_task_that_asked_last_is_woken() {
+    let store = Store::<Sheet>::new();
+    let mut changes = store.changes(Sheet::path().left());
+    let ((one, first), (other, second)) = (waker(), waker());
+    assert!(poll_once(&mut changes, &first).is_pending());
+    assert!(poll_once(&mut changes, &second).is_pending());
+    set(&store, 1, 0);
+    set(&store, 2, 0);
+    assert_eq!((one.try_iter().count(), other.try_iter().count()), (0, 1));
+    assert_eq!(poll_once(&mut changes, &first), Poll::Ready(Some(Some(2))));
+    assert!(poll_once(&mut changes, &first).is_pending());
+    drop(store);
+    assert_eq!((one.try_iter().count(), other.try_iter().count()), (1, 0));
+    assert_eq!(poll_once(&mut changes, &first), Poll::Ready(None));
 }
 
 #[tokio::test]
@@ -668,7 +839,7 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
         let cell = store.select_by(|sheet, at: &u32| sheet.cells().get(*at).value().copied());
         let watch = left.watch(|_| ());
         for number in 0..changes {
-            let coming = with.then(|| come(&store, &cell.of(number as u32)));
+            let coming = with.then(|| come(&store, &left, &cell.of(number as u32)));
             store.change(|sheet| sheet.left().set(number % 2)).expect("it can be written");
             drop(coming);
         }
@@ -679,15 +850,17 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
     remaining.bytes_current
 }
 
-fn come(store: &Store<Sheet>, cell: &Selector<Option<i64>>) -> impl Sized + use<> {
-    let read = cell.clone();
-    let sum = store.select(move |sheet| sheet.left().value().copied().unwrap_or_default() + read.get().unwrap_or_default());
+/// Of a selector that stays as of one that goes, and between the two.
+fn come(store: &Store<Sheet>, left: &Selector<i64>, cell: &Selector<Option<i64>>) -> impl Sized + use<> {
+    let read = (left.clone(), cell.clone());
+    let sum =
+        store.select(move |sheet| sheet.left().value().copied().unwrap_or_default() + *read.0.get() + read.1.get().unwrap_or_default());
     store.watch_weak(Sheet::path().left(), &Arc::new([0u8; 64]), |_, _| ());
     let watches = (sum.watch(|_| ()), cell.watch(|_| ()), store.watch(Sheet::path().right(), |_| ()), store.on_update(|_| ()));
-    (watches, sum.changes(), store.changes(Sheet::path().cells()))
+    (watches, left.watch(|_| ()), left.changes(), sum.changes(), store.changes(Sheet::path().cells()))
 }
 
-/// As many as an unoptimised build does in some seconds, each with ten subscriptions and selectors that come and go. `EXOSTATE_CHANGES` says
+/// As many as an unoptimised build does in some seconds, each with a dozen subscriptions and selectors that come and go. `EXOSTATE_CHANGES` says
 /// another number.
 const CHANGES: i64 = 20_000;
 

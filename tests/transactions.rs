@@ -59,15 +59,23 @@ fn shown(state: &Everything) -> String {
     format!("{state:?}")
 }
 
-fn run<B: Backend>(before: &[Op], parts: &[Part]) {
-    let (one, other) = (support::store::<B>(1), support::store::<B>(1));
+fn run<B: Backend>(before: &[Op], theirs: &[Op], parts: &[Part]) {
+    let (one, other, peer) = (support::store::<B>(1), support::store::<B>(1), support::store::<B>(2));
+    theirs.iter().for_each(|op| support::apply(&peer, op));
     for store in [&one, &other] {
         before.iter().for_each(|op| support::apply(store, op));
+        store.merge(&peer).expect("an honest update");
     }
     one.change(|state| stage(&state, parts)).expect("what fails is taken back");
     other.change(|state| stage(&state, &kept(parts))).expect("nothing fails");
     support::check_view(&one);
     assert_eq!(shown(&one.view()), shown(&other.view()));
+    assert_eq!(one.view().notes.runs(), other.view().notes.runs());
+    // What was taken back is in no update either.
+    peer.merge(&one).expect("an honest update");
+    support::check_view(&peer);
+    assert_eq!(shown(&peer.view()), shown(&one.view()));
+    assert_eq!((peer.view().notes.runs(), peer.digest()), (one.view().notes.runs(), one.digest()));
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -125,13 +133,13 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn savepoints_on_yrs(before in strategy::ops(8), parts in parts()) {
-        run::<Yrs>(&before, &parts);
+    fn savepoints_on_yrs(before in strategy::ops(8), theirs in strategy::ops(5), parts in parts()) {
+        run::<Yrs>(&before, &theirs, &parts);
     }
 
     #[test]
-    fn savepoints_on_automerge(before in strategy::ops(8), parts in parts()) {
-        run::<Automerge>(&before, &parts);
+    fn savepoints_on_automerge(before in strategy::ops(8), theirs in strategy::ops(5), parts in parts()) {
+        run::<Automerge>(&before, &theirs, &parts);
     }
 
     #[test]

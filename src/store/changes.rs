@@ -17,7 +17,7 @@ use crate::state::{AsPath, State};
 use super::Store;
 use super::notify::Subscription;
 use super::select::Selector;
-use super::slot::{Receiver, slot};
+use super::slot::{Receiver, Sender, slot};
 
 impl<S: State, B: Backend> Store<S, B> {
     /// The newest value at a place, after every commit and import that touches it: as [`Store::watch`], for async code. `None` is where there is
@@ -39,8 +39,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     pub fn changes<P: AsPath<S>>(&self, path: P) -> Changes<Option<P::Target>> {
         let (sender, receiver) = slot();
-        Changes { receiver, _subscription: self.watch(path, move |patch| sender.send(|slot| slot.replace(patch.new().cloned()))) }
+        Changes { receiver, _subscription: self.watch(path, move |patch| put(&sender, patch.new().cloned())) }
     }
+}
+
+/// Puts a value in the place of one that was not taken. It is made before, outside the slot's lock.
+fn put<T>(sender: &Sender<Option<T>>, value: T) {
+    sender.send(|slot| slot.replace(value));
 }
 
 impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
@@ -48,7 +53,7 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
     #[doc(alias = "stream")]
     pub fn changes(&self) -> Changes<Arc<R>> {
         let (sender, receiver) = slot();
-        Changes { receiver, _subscription: self.watch(move |changed| sender.send(|slot| slot.replace(Arc::clone(changed.new())))) }
+        Changes { receiver, _subscription: self.watch(move |changed| put(&sender, Arc::clone(changed.new()))) }
     }
 }
 

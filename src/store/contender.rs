@@ -22,8 +22,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The values that compete for a register, and who wrote them, the one that the state shows first. Until somebody writes the register
     /// anew, and so settles it, the others stay.
     ///
-    /// Of a place that is no register (a struct, a text, a collection) there are none; of an enum it is the variant, of an `Option` whether it
-    /// is filled, where it does not hold a register itself.
+    /// Of a place that is no register (a struct, a record, a text, a collection) there are none; of an enum it is the variant, of an `Option`
+    /// whether it is filled, where it does not hold a register itself.
     ///
     /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is: yrs throws away what loses in the moment in
     /// which it does, on whichever replica that is. So there is one contender at most; who wrote it is read off the document's bytes, O(document).
@@ -47,7 +47,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Ok::<(), exostate::Error>(())
     /// ```
     #[must_use]
-    pub fn contenders(&self, path: &impl AsPath<S>) -> Vec<Contender> {
+    pub fn contenders<P: AsPath<S>>(&self, path: &P) -> Vec<Contender> {
+        if P::Target::MARKED {
+            // At most a mark stands at its path, which says that it is there.
+            return Vec::new();
+        }
         let found = self.read(|core| core.replica.contenders(path.as_path().as_str()));
         let contenders = found.into_iter().rev().enumerate();
         contenders.map(|(place, (value, replica))| Contender { value, replica, wins: place == 0 }).collect()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::mem::swap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -45,8 +47,11 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        for (_, cleanup) in std::mem::take(self.0.get_mut()) {
-            cleanup();
+        let cleanups = std::mem::take(self.0.get_mut()).into_values();
+        // One that panics keeps nothing from the others; nor does it end the process, where they are run because of another panic.
+        let panics: Vec<_> = cleanups.filter_map(|cleanup| catch_unwind(AssertUnwindSafe(cleanup)).err()).collect();
+        if let Some(panic) = panics.into_iter().next().filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
         }
     }
 }
@@ -95,18 +100,21 @@ impl<S: State, B: Backend> Store<S, B> {
     {
         let pending = Pending::default();
         self.watch(path, move |patch| {
-            pending.run(patch.path());
-            let Some(cleanup) = f(patch).into_cleanup() else { return };
-            match patch.new() {
-                Some(_) => drop(pending.0.lock().insert(patch.path().to_owned(), cleanup)),
-                None => cleanup(),
+            // What could not be cleaned up keeps nothing from what comes next.
+            let cleaned = catch_unwind(AssertUnwindSafe(|| pending.run(patch.path())));
+            match (f(patch).into_cleanup(), patch.new()) {
+                (Some(cleanup), Some(_)) => drop(pending.0.lock().insert(patch.path().to_owned(), cleanup)),
+                (Some(cleanup), None) => cleanup(),
+                (None, _) => {}
             }
+            cleaned.unwrap_or_else(|panic| resume_unwind(panic));
         })
     }
 
     /// The same for asynchronous code: a future to be spawned on whatever runtime there is, or joined with others. For every change of
     /// the place it runs the future that `f` makes; a newer change of the same place drops that one where it stands. Changes that come
-    /// while nobody polls are told as one, in the order of their paths. It ends with the store, or when it is dropped; the store is not kept alive by it.
+    /// while nobody polls are told as one, in the order of their paths; a place that came and went meanwhile is not told of. It ends with the
+    /// store, once what runs then is done, or when it is dropped; the store is not kept alive by it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -131,7 +139,10 @@ impl<S: State, B: Backend> Store<S, B> {
         Run: Future<Output = ()> + Send,
     {
         let (sender, receiver) = slot();
-        let subscription = self.watch(path, move |patch| sender.send(|waiting| add(waiting, patch)));
+        let subscription = self.watch(path, move |patch| {
+            let change = OwnedPatch::of(patch);
+            sender.send(|waiting| add(waiting, change));
+        });
         Effects { receiver, f: Box::new(f), running: BTreeMap::new(), _subscription: subscription }
     }
 }
@@ -139,16 +150,23 @@ impl<S: State, B: Backend> Store<S, B> {
 /// Changes that have not been looked at yet, by place.
 type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
-fn add<T: Clone>(waiting: &mut Waiting<T>, patch: &Patch<'_, T>) {
-    let (path, new) = (patch.path(), patch.new().cloned());
-    let (origin, meta) = (patch.origin(), patch.meta().cloned());
-    match waiting.get_mut(path) {
-        Some(change) => (change.new, change.origin, change.meta) = (new, origin, meta),
-        None => {
-            let path = path.to_owned();
-            drop(waiting.insert(path.clone(), OwnedPatch { path, old: patch.old().cloned(), new, origin, meta }));
-        }
+impl<T: Clone> OwnedPatch<T> {
+    fn of(patch: &Patch<'_, T>) -> Self {
+        let (path, old, new) = (patch.path().to_owned(), patch.old().cloned(), patch.new().cloned());
+        Self { path, old, new, origin: patch.origin(), meta: patch.meta().cloned() }
     }
+}
+
+/// Adds a change to what waits. What comes back is to be dropped outside the lock.
+fn add<T>(waiting: &mut Waiting<T>, mut change: OwnedPatch<T>) -> [Option<OwnedPatch<T>>; 2] {
+    let Some(before) = waiting.get_mut(&change.path) else { return [waiting.insert(change.path.clone(), change), None] };
+    if before.old.is_none() && change.new.is_none() {
+        // It came and went: what is not taken must not grow with every place that ever was.
+        return [waiting.remove(&change.path), Some(change)];
+    }
+    swap(&mut before.old, &mut change.old);
+    swap(before, &mut change);
+    [Some(change), None]
 }
 
 struct Effects<T, F, Run> {

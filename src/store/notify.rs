@@ -115,9 +115,13 @@ impl<S: State> Bus<S> {
 
     /// Gives a notice its number. Called under the writer's lock, so that the order is that of the commits.
     fn queue(&self, mut subscribers: MutexGuard<'_, Subscribers<S>>, mut notice: Notice<S>) {
-        if !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty() {
+        let heard = !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty();
+        if heard {
             notice.number = subscribers.take_id();
-            drop(subscribers);
+        }
+        // What nobody hears of goes outside the lock, and an old view with it.
+        drop(subscribers);
+        if heard {
             self.queue.lock().notices.push_back(notice);
         }
     }
@@ -159,7 +163,10 @@ impl<S: State> Bus<S> {
                 self.turn.notify_all();
             }
             drop(queue);
-            panicked = panicked.or(self.deliver_one(&notice));
+            // Whatever panics, the next notice is delivered.
+            let mut told = None;
+            caught(&mut panicked, || told = self.deliver_one(notice));
+            panicked = panicked.or(told);
             queue = self.queue.lock();
         }
         queue.delivering = None;
@@ -171,37 +178,34 @@ impl<S: State> Bus<S> {
     }
 
     /// Calls everybody. The first panic comes back.
-    fn deliver_one(&self, notice: &Notice<S>) -> Option<Panic> {
+    fn deliver_one(&self, notice: Notice<S>) -> Option<Panic> {
         let _span = tracing::trace_span!(target: "exostate", "notify", origin = ?notice.origin, touched = notice.touched.len()).entered();
         let mut subscribers = self.subscribers.lock();
         let listeners: Vec<(u64, Listener)> =
             subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();
-        let mut calls = subscribers.watchers.calls_of(notice);
+        let mut calls = subscribers.watchers.calls_of(&notice);
         let pending = subscribers.selectors.take_pending(notice.number);
         calls.extend(subscribers.watchers.calls_to(pending));
         // Both kinds in the order of subscription; a watcher's calls stay in the order of paths.
         calls.sort_by_key(|call| call.id);
         drop(subscribers);
+        // One call may end another's subscription.
+        let lives = |id: u64| self.subscribers.lock().contains(id);
         let mut panicked = None;
-        let mut guarded = |id: u64, call: &dyn Fn()| {
-            // One call may end another's subscription.
-            if !self.subscribers.lock().contains(id) {
-                return;
-            }
-            // What a callback leaves half done is its own; ours is not touched by it.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-                panicked.get_or_insert(panic);
-            }
-        };
         for (id, listener) in listeners {
-            notice
-                .updates
-                .iter()
-                .for_each(|bytes| guarded(id, &|| listener(Update { bytes, origin: notice.origin, meta: notice.meta.as_deref() })));
+            for bytes in notice.updates.iter().filter(|_| lives(id)) {
+                caught(&mut panicked, || listener(Update { bytes, origin: notice.origin, meta: notice.meta.as_deref() }));
+            }
+            caught(&mut panicked, || drop(listener));
         }
         for call in calls {
-            guarded(call.id, &|| (call.watcher)(notice, &call.path, &call.touched));
+            if lives(call.id) {
+                caught(&mut panicked, || (call.watcher)(&notice, &call.path, &call.touched));
+            }
+            // Where the subscription has ended meanwhile, what the callback owns goes now.
+            caught(&mut panicked, || drop(call));
         }
+        caught(&mut panicked, || drop(notice));
         panicked
     }
 
@@ -239,6 +243,13 @@ impl<S> Subscribers<S> {
     }
 }
 
+/// Runs what is not ours. What it leaves half done is its own, and ours is not touched by it; the first panic is kept.
+fn caught(first: &mut Option<Panic>, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        first.get_or_insert(panic);
+    }
+}
+
 fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
     let Some(subscribers) = subscribers.upgrade() else { return };
     let mut locked = subscribers.lock();
@@ -265,7 +276,8 @@ impl Subscription {
         Self { end: None }
     }
 
-    /// Keeps the subscription for as long as the store lives.
+    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone of that store, which would live as long as
+    /// the callback; [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
     pub fn forever(mut self) {
         self.end = None;
     }

@@ -45,7 +45,7 @@ impl Retry {
     /// The pauses between attempts, each at random between nothing and its bound.
     pub fn pauses(self) -> impl Iterator<Item = Duration> {
         let bound = move |attempt: u32| self.first.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(self.longest);
-        (0..self.attempts.saturating_sub(1)).map(move |attempt| bound(attempt).mul_f64(random()))
+        (0..self.attempts.saturating_sub(1)).map(move |attempt| part(bound(attempt), random()))
     }
 
     /// Does something until it succeeds, fails for a reason that stays, or was tried often enough. Blocks the thread in the pauses.
@@ -81,8 +81,39 @@ impl Retry {
     }
 }
 
+/// A part of a pause, of 0 to 1. The longest that there is has no exact number of seconds: all of it may come out as more.
+fn part(pause: Duration, share: f64) -> Duration {
+    Duration::try_from_secs_f64(pause.as_secs_f64() * share).unwrap_or(pause).min(pause)
+}
+
 /// At random between 0 and 1; the middle where the system has no randomness.
 #[expect(clippy::disallowed_methods, reason = "jitter need not be the same twice")]
 fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_any_pause_is_no_longer_than_it() {
+        for pause in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX] {
+            for share in [0.0, 0.5, 1.0] {
+                assert!(part(pause, share) <= pause);
+            }
+            assert_eq!(part(pause, 1.0), pause);
+        }
+    }
+
+    #[test]
+    fn no_attempt_is_one_attempt() {
+        let mut tried = 0;
+        let result = Retry::new(0).run(|| {
+            tried += 1;
+            Err::<(), _>(ChangeError::Stale { changed: Vec::new() })
+        });
+        assert!(result.is_err());
+        assert_eq!(tried, 1);
+    }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Moment {
 /// A selector that another one read.
 pub(crate) trait Input: Send + Sync {
     fn id(&self) -> u64;
-    /// Brings the value up to date; which one it is then. `None` where the moment is over, and the value was not kept.
+    /// Brings the value up to date; which one it is then. `None` where the moment is over, and the value was not kept, and where there is
+    /// none, because it panics.
     fn version_at(&self, moment: &Moment) -> Option<u64>;
 }
 
@@ -167,15 +168,20 @@ impl Graph {
         (Some(version), (self.replace_read(id, read), old))
     }
 
-    /// Keeps what a selector read before it failed, so that it is tried again when that has changed.
+    /// Keeps what a selector read before it failed, so that it is tried again when it is asked, and its watchers when that has changed.
     pub(crate) fn keep_failed(&mut self, id: u64, generation: u64, read: Read) -> impl Sized + use<> {
-        if self.generation == generation {
-            return self.replace_read(id, read);
-        }
-        if let Some(entry) = self.entries.get(&id) {
+        let Some(entry) = self.entries.get_mut(&id) else { return Some(read) };
+        if self.generation != generation {
             self.pending.extend(&entry.watchers);
+            return Some(read);
         }
-        Some(read)
+        if entry.freshness == Freshness::Fresh {
+            // Another thread did not fail, with the same view.
+            return Some(read);
+        }
+        // Not unsure any more: that what it read until then stays as it is does not make the old value right.
+        entry.freshness = Freshness::Stale;
+        self.replace_read(id, read)
     }
 
     /// Registers what a selector read in the stead of what it read before: only what differs is touched.

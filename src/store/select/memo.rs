@@ -186,7 +186,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Input for Memo<S, R> {
     }
 
     fn version_at(&self, moment: &Moment) -> Option<u64> {
-        self.at(Some(moment)).version
+        // The panic is for whoever reads the value, who may catch it.
+        catch_unwind(AssertUnwindSafe(|| self.at(Some(moment)).version)).ok().flatten()
     }
 }
 

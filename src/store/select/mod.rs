@@ -27,8 +27,10 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// The closure gets the state's accessor; what it reads there with `value()` counts, each time anew. It should read as narrowly as it can: a
     /// collection read as a whole is touched by every edit in it. It may read other selectors of the same store ([`Selector::get`]):
-    /// then their values count. It should do nothing else; what it takes from elsewhere is not watched. It may run on any
-    /// thread, and more than once at a time.
+    /// then their values count. It should do nothing else; what it takes from elsewhere, or reads on threads of its own, is not watched. It may
+    /// run on any thread, and more than once at a time. Where it panics, whoever asks does, and it is run again for the next who asks.
+    ///
+    /// Selectors that read others are computed one inside the other: a chain of a thousand may be more than a thread's stack takes.
     ///
     /// ```
     /// use exostate::{Map, State, Store};

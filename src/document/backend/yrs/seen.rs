@@ -3,6 +3,7 @@
 //! The clocks alone do not tell where one id was used twice: then two documents have other ops under one clock. So an op counts as the
 //! same if it was made at the same place; what has been written over keeps its place, but not its value.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -17,15 +18,15 @@ type Id = (u64, u32);
 /// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a value of which another one has no op. O(ops).
 pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardError> {
     let (ours, theirs) = (Items::of(ours)?, Items::of(theirs)?);
-    let held = ours.all().filter(|(_, item)| item.value.is_some() && item.len == 1);
-    Ok(held.filter(|(id, _)| !theirs.has_seen(&ours, *id)).filter_map(|(id, _)| ours.key(id)).collect())
+    let mut keys = Keys::of(&ours);
+    Ok(ours.held().filter(|id| !theirs.has_seen(&ours, *id)).filter_map(|id| keys.get(id)).collect())
 }
 
 /// Which client wrote the value that a register of a document (as [`Backend::save`](super::Backend::save) gives it) holds. O(ops).
 pub fn writer(document: &[u8], key: &str) -> Result<Option<u64>, GuardError> {
     let items = Items::of(document)?;
-    let held = items.all().filter(|(_, item)| item.value.is_some() && item.len == 1);
-    Ok(held.filter(|(id, _)| items.key(*id).as_deref() == Some(key)).map(|((client, _), _)| client).last())
+    let mut keys = Keys::of(&items);
+    Ok(items.held().filter(|id| keys.get(*id).as_deref() == Some(key)).map(|(client, _)| client).last())
 }
 
 /// Where the ops of a document were made.
@@ -82,24 +83,18 @@ impl<'a> Items<'a> {
         clients.into_iter().flat_map(|(client, items)| items.iter().map(move |(clock, item)| ((*client, *clock), item)))
     }
 
+    /// The ops that hold one value.
+    fn held(&self) -> impl Iterator<Item = Id> {
+        self.all().filter(|(_, item)| item.value.is_some() && item.len == 1).map(|(id, _)| id)
+    }
+
     /// The block that an op is in, and its first clock.
     fn at(&self, (client, clock): Id) -> Option<(u32, &Item)> {
+        #[cfg(test)]
+        tests::LOOKED_UP.set(tests::LOOKED_UP.get() + 1);
         let items = self.clients.get(&client)?;
         let (start, item) = items.get(items.partition_point(|(start, _)| *start <= clock).checked_sub(1)?)?;
         (clock - start < item.len).then_some((*start, item))
-    }
-
-    /// Which register an op wrote.
-    fn key(&self, mut id: Id) -> Option<Arc<str>> {
-        // Every step goes to an op that was there before, unless the bytes are no document's.
-        for _ in 0..self.clients.values().map(Vec::len).sum::<usize>() + 1 {
-            let (_, item) = self.at(id)?;
-            match (&item.key, item.origin.or(item.right_origin)) {
-                (Some(key), None) => return Some(Arc::clone(key)),
-                (_, next) => id = next?,
-            }
-        }
-        None
     }
 
     /// Whether an op that holds a value in another document is here too.
@@ -114,16 +109,58 @@ impl<'a> Items<'a> {
     }
 }
 
+/// Which register an op wrote. That is said of the first one only, to which the others lead one by one: each is gone past once, however
+/// many lead there, as those of a long list do.
+struct Keys<'i, 'a> {
+    items: &'i Items<'a>,
+    /// By block.
+    known: HashMap<Id, Option<Arc<str>>>,
+}
+
+impl<'i, 'a> Keys<'i, 'a> {
+    fn of(items: &'i Items<'a>) -> Self {
+        Self { items, known: HashMap::new() }
+    }
+
+    fn get(&mut self, id: Id) -> Option<Arc<str>> {
+        let (mut way, mut next) = (Vec::new(), Some(id));
+        let key = loop {
+            let Some((client, (start, item))) = next.and_then(|id| Some((id.0, self.items.at(id)?))) else { break None };
+            match self.known.entry((client, start)) {
+                Entry::Occupied(known) => break known.get().clone(),
+                // Every step goes to an op that was there before, unless the bytes are no document's: then it may come round to this.
+                Entry::Vacant(unknown) => drop(unknown.insert(None)),
+            }
+            way.push((client, start));
+            match (&item.key, item.origin.or(item.right_origin)) {
+                (Some(key), None) => break Some(Arc::clone(key)),
+                (_, before) => next = before,
+            }
+        };
+        if key.is_some() {
+            self.known.extend(way.into_iter().map(|block| (block, key.clone())));
+        }
+        key
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::document::ReplicaId;
     use crate::document::backend::{Backend, Yrs};
     use crate::document::key::Key;
-    use crate::document::ops::{Ops, RegisterWrite};
+    use crate::document::ops::{Ops, RegisterWrite, SequenceOp};
     use crate::document::value::Value;
+
+    thread_local! {
+        /// How often an op was looked up.
+        pub(super) static LOOKED_UP: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn doc(id: u64) -> Yrs {
         Yrs::empty(ReplicaId::from_bits(id))
@@ -171,6 +208,29 @@ mod tests {
         write(&mut ours, 1, 1);
         write(&mut theirs, 1, 2);
         assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
+    }
+
+    /// A list in which everybody inserts at the front: each element leads to the one that was there before.
+    #[test]
+    fn a_long_list_costs_its_length() {
+        let (mut ours, empty) = (doc(1), doc(2));
+        const LEN: usize = 1_000;
+        for number in 0..LEN {
+            let mut ops = Ops::default();
+            ops.push(SequenceOp::List { name: Arc::from("list"), at: 0, delete: 0, insert: vec![Value::Int(number as i64)] });
+            ours.commit(&ops).expect("it can be written");
+        }
+        write(&mut ours, 1, 7);
+        for find in [
+            |ours: &Yrs, _: &Yrs| assert_eq!(writer(&ours.save(), "k1"), Ok(Some(1))),
+            |ours: &Yrs, empty: &Yrs| {
+                assert_eq!(unseen_of(ours, empty), ["k1"]);
+            },
+        ] {
+            LOOKED_UP.set(0);
+            find(&ours, &empty);
+            assert!(LOOKED_UP.get() < 10 * LEN, "{} for {LEN} elements", LOOKED_UP.get());
+        }
     }
 
     proptest! {
