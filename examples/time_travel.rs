@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
-use exostate::{Counter, History, HistoryOptions, Map, Revision, State, Store, Text};
+use exostate::{Counter, History, HistoryOptions, Map, Origin, Revision, State, Store, Text};
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
 use ratatui::layout::{Constraint, Layout};
@@ -121,7 +121,11 @@ impl App {
 fn line(revision: &Revision) -> String {
     let meta = revision.meta();
     let author = meta.and_then(|meta| meta.author()).unwrap_or("-");
-    let label = meta.and_then(|meta| meta.label()).map_or_else(|| format!("{:?}", revision.origin()), str::to_owned);
+    let label = meta.and_then(|meta| meta.label()).unwrap_or(match revision.origin() {
+        None => "it begins",
+        Some(Origin::Remote) => "from others",
+        Some(_) => "a change",
+    });
     let name = revision.name().map(|name| format!(" [{name}]")).unwrap_or_default();
     format!("{:>2} {author:<3} {label}{name}", revision.id())
 }
@@ -129,7 +133,8 @@ fn line(revision: &Revision) -> String {
 /// The same program for a screen in memory.
 fn headless(mut app: App) -> Result<()> {
     let mut terminal = Terminal::new(TestBackend::new(96, 14))?;
-    let keys = [KeyCode::Up, KeyCode::Up, KeyCode::Char('n'), KeyCode::Char('b'), KeyCode::Up, KeyCode::Up, KeyCode::Up, KeyCode::Char('r')];
+    let keys =
+        [KeyCode::Up, KeyCode::Up, KeyCode::Char('n'), KeyCode::Char('b'), KeyCode::Up, KeyCode::Up, KeyCode::Up, KeyCode::Char('r')];
     for key in keys {
         app.key(key)?;
         let mut drawn = Ok(());

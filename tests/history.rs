@@ -120,7 +120,16 @@ impl<B: Backend> Kept<B> {
                 let id = self.some(*at);
                 let wanted = self.history.view_at(id).expect("it is there");
                 self.history.restore(id).expect("any state can be written");
-                same(&self.store.view(), &wanted, "restored");
+                let view = self.store.view();
+                same(&view, &wanted, "restored");
+                assert!(view.cards.iter_ids().map(|(id, _)| id).eq(wanted.cards.iter_ids().map(|(id, _)| id)), "other cards");
+                let nodes = |view: &Everything| view.outline.walk().into_iter().map(|(depth, id, _)| (depth, id)).collect::<Vec<_>>();
+                assert_eq!(nodes(&view), nodes(&wanted));
+                support::check_view(&self.store);
+                others.merge(&self.store).expect("it merges");
+                self.store.merge(others).expect("it merges");
+                self.note();
+                assert_eq!(others.view(), self.store.view());
             }
             Step::Restart => self.restart(),
             Step::Compact => {

@@ -256,3 +256,27 @@ fn metrics_count_by_origin() {
     let wanted = [("exostate_done_total local", 2), ("exostate_done_total remote", 1), ("exostate_refused_total local", 1)];
     assert_eq!(found, wanted.map(|(name, count)| (name.to_owned(), count)));
 }
+
+/// Looks at its own store, and tries to write to it, while it is asked about an import.
+struct Curious(Store<Page>, Arc<Mutex<Vec<bool>>>);
+
+impl Middleware<Page> for Curious {
+    fn import(&self, _: &Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Self(store, found) = self;
+        assert_eq!((store.version(), store.digest(), store.pending()), (store.version(), store.digest(), (0, 0)));
+        let changed = store.change(|page| page.title().set("layer"));
+        found.lock().expect("the list").push(matches!(changed, Err(ChangeError::Nested)));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_layer_may_look_at_the_store_during_an_import() {
+    let (store, theirs) = (Store::<Page>::new(), Store::<Page>::new());
+    let found = Arc::new(Mutex::new(Vec::new()));
+    store.add_middleware(Curious(store.clone(), Arc::clone(&found)));
+    theirs.change(|page| page.title().set("Ada")).expect("a change");
+    store.merge(&theirs).expect("it merges");
+    assert_eq!(*found.lock().expect("the list"), [true]);
+    assert_eq!(store.view().title, "Ada");
+}

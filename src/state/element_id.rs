@@ -44,6 +44,11 @@ impl ElementId {
         }
     }
 
+    /// Whether it is a name that copies give: of an element that is in no document.
+    pub(crate) fn is_detached(self) -> bool {
+        self.replica == u64::MAX
+    }
+
     /// The name as one path segment: two hexadecimal numbers.
     pub(crate) fn segment(self) -> String {
         self.to_string()

@@ -301,35 +301,39 @@ impl<T: State> State for MovableList<T> {
     }
 
     fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
-        self.arrange(self.entries.iter().map(|entry| (None, entry.value.as_ref())).collect(), writer);
+        self.arrange(self.entries.iter().map(|entry| Wanted { old: None, id: entry.id, value: entry.value.as_ref() }).collect(), writer);
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        let target = self.pair(new);
-        let kept: BTreeSet<ElementId> = target.iter().filter_map(|(old, _)| old.and_then(|index| self.id_at(index))).collect();
+        let target = self.pair(new, writer.core.restores);
+        let kept: BTreeSet<ElementId> = target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
         for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
             writer.at(&entry.id.segment(), |writer| writer.clear());
         }
-        for (old, value) in &target {
-            if let Some(entry) = old.and_then(|index| self.entries.get(index)) {
-                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(value, writer));
+        for wanted in &target {
+            if let Some(entry) = wanted.old.and_then(|index| self.entries.get(index)) {
+                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(wanted.value, writer));
             }
         }
         self.arrange(target, writer);
     }
 }
 
-/// An element of the list that is wanted: where it stood, and what it shall be.
-type Wanted<'a, T> = (Option<usize>, &'a T);
+/// An element of the list that is wanted: where it stood, what it is called in the list that is wanted, and what it shall be.
+struct Wanted<'a, T> {
+    old: Option<usize>,
+    id: ElementId,
+    value: &'a T,
+}
 
 impl<T: State> MovableList<T> {
-    /// Finds the old element of each new one: by id, else by equal content in order, else by what stands in its stead.
-    fn pair<'a>(&self, new: &'a Self) -> Vec<Wanted<'a, T>> {
+    /// Finds the old element of each new one: by id, else, unless ids alone count, by equal content in order, else by what stands in its stead.
+    fn pair<'a>(&self, new: &'a Self, ids_alone: bool) -> Vec<Wanted<'a, T>> {
         let mut taken = HashSet::new();
         let mut old_of: Vec<Option<usize>> =
             new.entries.iter().map(|entry| self.index_of(entry.id).filter(|index| taken.insert(*index))).collect();
         let free_old: Vec<usize> = (0..self.len()).filter(|index| !taken.contains(index)).collect();
-        let free_new: Vec<usize> = (0..new.len()).filter(|index| old_of.get(*index) == Some(&None)).collect();
+        let free_new: Vec<usize> = (0..new.len()).filter(|index| !ids_alone && old_of.get(*index) == Some(&None)).collect();
         let prints = |list: &Self, indices: &[usize]| -> Vec<u128> {
             indices.iter().filter_map(|index| list.get(*index)).map(fingerprint).collect()
         };
@@ -338,20 +342,20 @@ impl<T: State> MovableList<T> {
                 *slot = free_old.get(old).copied();
             }
         });
-        old_of.into_iter().zip(new.entries.iter().map(|entry| entry.value.as_ref())).collect()
+        old_of.into_iter().zip(&new.entries).map(|(old, entry)| Wanted { old, id: entry.id, value: entry.value.as_ref() }).collect()
     }
 
     /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written.
     fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
         let entry = |old: Option<usize>| self.entries.get(old?);
-        let stood: Vec<_> = target.iter().map(|(old, _)| Some(((*old)?, &entry(*old)?.position))).collect();
+        let stood: Vec<_> = target.iter().map(|wanted| Some((wanted.old?, &entry(wanted.old)?.position))).collect();
         let places = order::places(&stood, writer.core.replica());
-        for ((old, value), place) in target.into_iter().zip(places) {
-            let stood = entry(old);
-            let id = stood.map_or_else(|| writer.new_element(), |entry| entry.id);
+        for (wanted, place) in target.into_iter().zip(places) {
+            let stood = entry(wanted.old);
+            let id = stood.map_or_else(|| writer.element(wanted.id), |entry| entry.id);
             writer.at(&id.segment(), |writer| {
                 if stood.is_none() {
-                    writer.write_slot(value);
+                    writer.write_slot(wanted.value);
                 }
                 if stood.is_none_or(|entry| entry.position != place) {
                     writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place.as_ref()))));

@@ -96,6 +96,8 @@ pub(crate) struct StageCore<'d> {
     pub(crate) trail: Trail,
     /// A write is under way, or was broken off by a panic.
     writing: bool,
+    /// Elements that are made are those that had these names before: what is written is an earlier state of this document.
+    pub(crate) restores: bool,
 }
 
 impl<'d> StageCore<'d> {
@@ -112,6 +114,7 @@ impl<'d> StageCore<'d> {
             failed: None,
             trail: Trail::default(),
             writing: false,
+            restores: false,
         }
     }
 
@@ -349,6 +352,12 @@ impl<'d, S: State> Stage<'d, S> {
     pub(crate) fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
         let old = self.view.borrow().clone();
         self.write("", &mut |writer| old.reconcile(new, writer))
+    }
+
+    /// Stages the least ops that turn the state into one that this document was in: elements that are gone come back as themselves.
+    pub(crate) fn restore(&self, earlier: &S) -> Result<(), ChangeError> {
+        self.core.borrow_mut().restores = true;
+        self.reconcile(earlier)
     }
 
     /// Writes registers and sequences as they are, past every type.

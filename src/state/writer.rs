@@ -160,6 +160,16 @@ impl<'c, 'd> Writer<'c, 'd> {
     pub(crate) fn new_element(&mut self) -> ElementId {
         self.core.new_element()
     }
+
+    /// An id for an element of a value that is written: a new one, unless an earlier state is restored; then the one that it had in that,
+    /// and what others have left at its place goes.
+    pub(crate) fn element(&mut self, had: ElementId) -> ElementId {
+        if !self.core.restores || had.is_detached() {
+            return self.new_element();
+        }
+        self.at(&had.segment(), |writer| writer.clear());
+        had
+    }
 }
 
 /// The distance between two positions of a text in both units.

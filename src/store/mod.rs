@@ -335,14 +335,19 @@ impl<S: State, B: Backend> Store<S, B> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
         let (timer, now) = (self.shared.layers.timer(), self.time_if_wanted());
         let guard = self.shared.core.lock();
-        let result = match guard.try_borrow_mut() {
-            Ok(mut core) => {
-                core.now = now;
-                self.shared.layers.import(updates, giver).and_then(|()| work(&mut core))
-            }
+        if guard.try_borrow_mut().is_err() {
             // Within a change, which has the writer's place: nobody is told before that is done.
-            Err(_) => return Err(ApplyError::Nested),
-        };
+            return Err(ApplyError::Nested);
+        }
+        // Layers may look at the store; a change or an import of theirs would be one within this.
+        let looking = guard.borrow();
+        let allowed = self.shared.layers.import(updates, giver);
+        drop(looking);
+        let result = allowed.and_then(|()| {
+            let mut core = guard.borrow_mut();
+            core.now = now;
+            work(&mut core)
+        });
         drop(guard);
         drop(span);
         let report = Report { size: updates.len(), ..Report::new(Origin::Remote, None) };

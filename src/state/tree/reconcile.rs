@@ -24,7 +24,7 @@ type Parents = HashMap<ElementId, Option<ElementId>>;
 
 impl<T: State> Tree<T> {
     pub(super) fn write_least(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        let old_of = self.pair(new);
+        let old_of = self.pair(new, writer.core.restores);
         let kept: HashSet<ElementId> = old_of.values().copied().collect();
         for id in self.nodes.keys().filter(|id| !kept.contains(*id)) {
             writer.at(&id.segment(), |writer| writer.clear());
@@ -34,11 +34,12 @@ impl<T: State> Tree<T> {
     }
 
     /// The old node of each new one that has one: by id; else, among the children of a pair, by equal content in order (with all
-    /// that is below it, or by itself); else the one in whose stead it stands. O(n · log n), and only what no id pairs is hashed.
-    fn pair(&self, new: &Self) -> HashMap<ElementId, ElementId> {
+    /// that is below it, or by itself); else the one in whose stead it stands. Or by ids alone. O(n · log n), and only what no id pairs
+    /// is hashed.
+    fn pair(&self, new: &Self, ids_alone: bool) -> HashMap<ElementId, ElementId> {
         let both = new.nodes.keys().filter(|id| self.nodes.contains_key(*id));
         let mut old_of: HashMap<ElementId, ElementId> = both.map(|id| (*id, *id)).collect();
-        if old_of.len() == self.len() || old_of.len() == new.len() {
+        if ids_alone || old_of.len() == self.len() || old_of.len() == new.len() {
             return old_of;
         }
         let (old_prints, new_prints) = (self.prints_of_others(new), new.prints_of_others(self));
@@ -86,7 +87,7 @@ impl<T: State> Tree<T> {
         let mut written = HashMap::new();
         for (_, id, value) in new.walk() {
             let old = old_of.get(&id).and_then(|old| Some((*old, self.get(*old)?)));
-            let to = old.map_or_else(|| writer.new_element(), |(old, _)| old);
+            let to = old.map_or_else(|| writer.element(id), |(old, _)| old);
             writer.at(&to.segment(), |writer| match old {
                 Some((_, old)) => old.reconcile(value, writer),
                 None => writer.write_slot(value),

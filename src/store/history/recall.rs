@@ -59,8 +59,8 @@ impl<S: State, B: Backend> History<S, B> {
     }
 
     /// Makes the state what it was at a revision, by a change like any other: it goes to others, through the middleware and into the
-    /// history, and can be undone. Only what differs is written; what other versions of the application keep in the document, and this one
-    /// does not know, stays. Its label is "Restore" and the revision's name or number.
+    /// history, and can be undone. Only what differs is written; elements that are gone come back under their ids; what other versions of the
+    /// application keep in the document, and this one does not know, stays. Its label is "Restore" and the revision's name or number.
     ///
     /// To restore a part, or to say more about it, give the [view](History::view_at) to a node's `reconcile` in a change of one's own.
     ///
@@ -70,7 +70,7 @@ impl<S: State, B: Backend> History<S, B> {
         let view = self.view_at(id)?;
         let name = self.revision(id).and_then(|revision| revision.name().map(str::to_owned));
         let label = format!("Restore {}", name.unwrap_or_else(|| id.to_string()));
-        Ok(self.store.transaction().label(label).staged(|stage| stage.reconcile(&view))?)
+        Ok(self.store.transaction().label(label).staged(|stage| stage.restore(&view))?)
     }
 
     /// A store of its own with the document as it was at a revision, under a fresh replica id: to go on from there, and to be
