@@ -10,12 +10,13 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|text|load|memory|latency|throughput|catch_up|presence|connections|all> [options]
+usage: exostate-bench <board|text|load|memory|store|latency|throughput|catch_up|presence|connections|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
   text     a recorded typing session: local, remote one by one, remote in batches of 64
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
+  store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
   latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
   throughput  small updates a second from store to store, one document and 100
   catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are level
@@ -43,6 +44,8 @@ pub enum Scenario {
     Load,
     /// Live memory.
     Memory,
+    /// What a state library has: watchers, selectors, undo, batches.
+    Store,
     /// From an edit to a watcher elsewhere.
     Latency,
     /// Updates a second.
@@ -65,6 +68,7 @@ impl Scenario {
             "text" => Self::Text,
             "load" => Self::Load,
             "memory" => Self::Memory,
+            "store" => Self::Store,
             "latency" => Self::Latency,
             "throughput" => Self::Throughput,
             "catch_up" => Self::CatchUp,
@@ -72,7 +76,7 @@ impl Scenario {
             "connections" => Self::Connections,
             "all" => Self::All,
             _ => bail!(
-                "unknown scenario {name:?}: choose board, text, load, memory, latency, throughput, catch_up, presence, connections or all"
+                "unknown scenario {name:?}: choose board, text, load, memory, store, latency, throughput, catch_up, presence, connections or all"
             ),
         })
     }
@@ -82,7 +86,7 @@ impl Scenario {
         match self {
             Self::All => {
                 let network = [Self::Latency, Self::Throughput, Self::CatchUp, Self::Presence, Self::Connections];
-                [Self::Board, Self::Text, Self::Load, Self::Memory].into_iter().chain(network).collect()
+                [Self::Board, Self::Text, Self::Load, Self::Memory, Self::Store].into_iter().chain(network).collect()
             }
             one => vec![one],
         }

@@ -45,6 +45,13 @@ impl Report {
         self.entries.push(Entry { scenario, n, system, metric, value, unit });
     }
 
+    /// A figure that was added.
+    pub fn figure(&self, place: Place, metric: &str) -> Option<f64> {
+        let is_it =
+            |entry: &&Entry| (entry.scenario, entry.n, entry.system, entry.metric) == (place.scenario, place.n, place.system, metric);
+        self.entries.iter().find(is_it).map(|entry| entry.value)
+    }
+
     /// Adds a remark to print below the table.
     pub fn note(&mut self, place: Place, remark: impl std::fmt::Display) {
         self.notes.push(format!("{} n={} {}: {remark}", place.scenario, place.n, place.system));

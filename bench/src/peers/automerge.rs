@@ -168,6 +168,12 @@ fn commit(doc: &mut Automerge, write: impl FnOnce(&mut Transaction) -> Result<()
     Ok(change.raw_bytes().to_vec())
 }
 
+/// Changes one field of one card.
+fn put<L: Layout>(cards: &L, txn: &mut Transaction, edit: &Edit) -> Result<()> {
+    let (record, key) = cards.place(txn, edit.index, &edit.key, edit.change.field())?;
+    Ok(txn.put(record, key, value(&edit.change))?)
+}
+
 /// A board in one of the layouts.
 struct AutomergeBoard<L> {
     doc: Automerge,
@@ -192,10 +198,12 @@ impl<L: Layout> NewBoard for AutomergeBoard<L> {
 impl<L: Layout> Board for AutomergeBoard<L> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
         let cards = &self.cards;
-        commit(&mut self.doc, |txn| {
-            let (record, key) = cards.place(txn, edit.index, &edit.key, edit.change.field())?;
-            Ok(txn.put(record, key, value(&edit.change))?)
-        })
+        commit(&mut self.doc, |txn| put(cards, txn, edit))
+    }
+
+    fn local_batch(&mut self, edits: &[Edit]) -> Option<Result<Vec<u8>>> {
+        let cards = &self.cards;
+        Some(commit(&mut self.doc, |txn| edits.iter().try_for_each(|edit| put(cards, txn, edit))))
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use exostate::{Applied, Automerge, Backend, Map, MovableList, State, Store, Subscription, Text, Yrs};
+use exostate::{Applied, Automerge, Backend, Batch, Map, MovableList, State, Store, Subscription, Text, Yrs};
 use parking_lot::Mutex;
 use yrs::Transact;
 use yrs::updates::decoder::Decode;
@@ -44,11 +44,15 @@ fn system<B: Backend>(name: &'static str, open_backend: OpenBackend) -> System {
 
 /// A card as a state.
 #[derive(State, Clone, Debug, PartialEq)]
-struct Record {
-    id: String,
-    text: String,
-    done: bool,
-    points: i64,
+pub struct Record {
+    /// See [`Card::id`].
+    pub id: String,
+    /// See [`Card::text`].
+    pub text: String,
+    /// See [`Card::done`].
+    pub done: bool,
+    /// See [`Card::points`].
+    pub points: i64,
 }
 
 impl From<&Card> for Record {
@@ -57,9 +61,11 @@ impl From<&Card> for Record {
     }
 }
 
+/// The cards by their ids.
 #[derive(State, Clone, Debug, PartialEq)]
-struct MapState {
-    cards: Map<String, Record>,
+pub struct MapState {
+    /// The cards.
+    pub cards: Map<String, Record>,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -68,10 +74,16 @@ struct ListState {
 }
 
 /// A state of cards by key or by index.
-trait Cards: State {
+pub trait Cards: State {
+    /// All these cards.
     fn build(cards: &[Card]) -> Self;
+    /// One of them.
     fn find(&self, index: usize, key: &str) -> Option<&Record>;
+    /// Makes one change.
     fn edit<B: Backend>(store: &Store<Self, B>, edit: &Edit) -> Result<()>;
+    /// Makes several as one.
+    fn edit_batch<B: Backend>(store: &Store<Self, B>, edits: &[Edit]) -> Result<()>;
+    /// Has someone told of all that happens to any card.
     fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription;
 }
 
@@ -96,6 +108,11 @@ impl Cards for MapState {
         Ok(store.change(|state| change(&state.cards().get(edit.key.as_str()), &edit.change))?)
     }
 
+    fn edit_batch<B: Backend>(store: &Store<Self, B>, edits: &[Edit]) -> Result<()> {
+        let one = |batch: &Batch<'_, Self>, edit: &Edit| batch.change(|state| change(&state.cards().get(edit.key.as_str()), &edit.change));
+        Ok(store.batch(|batch| edits.iter().try_for_each(|edit| one(batch, edit)))?)
+    }
+
     fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription {
         store.watch(Self::path().cards().any(), |card| {
             black_box(card.new());
@@ -117,6 +134,15 @@ impl Cards for ListState {
         Ok(store.change(|state| change(&state.cards().get(id), &edit.change))?)
     }
 
+    fn edit_batch<B: Backend>(store: &Store<Self, B>, edits: &[Edit]) -> Result<()> {
+        let view = store.view();
+        let one = |batch: &Batch<'_, Self>, edit: &Edit| match view.cards.id_at(edit.index) {
+            Some(id) => batch.change(|state| change(&state.cards().get(id), &edit.change)),
+            None => Ok(()),
+        };
+        Ok(store.batch(|batch| edits.iter().try_for_each(|edit| one(batch, edit)))?)
+    }
+
     fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription {
         store.watch(Self::path().cards().any(), |card| {
             black_box(card.new());
@@ -125,10 +151,10 @@ impl Cards for ListState {
 }
 
 /// The update that the last change made.
-type Last = Arc<Mutex<Option<Arc<[u8]>>>>;
+pub type Last = Arc<Mutex<Option<Arc<[u8]>>>>;
 
 /// Keeps the bytes of each update, as a connection would take them.
-fn capture<S: State, B: Backend>(store: &Store<S, B>) -> (Last, Subscription) {
+pub fn capture<S: State, B: Backend>(store: &Store<S, B>) -> (Last, Subscription) {
     let last = Last::default();
     let sink = Arc::clone(&last);
     let subscription = store.on_update(move |update| *sink.lock() = Some(Arc::clone(update.bytes)));
@@ -169,6 +195,10 @@ impl<S: Cards, B: Backend> Board for StateBoard<S, B> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
         S::edit(&self.store, edit)?;
         take(&self.last)
+    }
+
+    fn local_batch(&mut self, edits: &[Edit]) -> Option<Result<Vec<u8>>> {
+        Some(S::edit_batch(&self.store, edits).and_then(|()| take(&self.last)))
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {

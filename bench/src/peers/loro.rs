@@ -102,8 +102,8 @@ struct LoroBoard<C> {
     doc: LoroDoc,
     cards: C,
     sent: VersionVector,
-    /// Keeps the reader's subscription alive.
-    _subscription: Option<Subscription>,
+    /// Keeps who reads the events subscribed.
+    subscription: Option<Subscription>,
 }
 
 impl<C: Cards> LoroBoard<C> {
@@ -129,7 +129,7 @@ impl<C: Cards> NewBoard for LoroBoard<C> {
         }
         doc.commit();
         let sent = doc.oplog_vv();
-        Ok(Self { doc, cards: root, sent, _subscription: None })
+        Ok(Self { doc, cards: root, sent, subscription: None })
     }
 
     fn open(saved: &[u8]) -> Result<Self> {
@@ -138,7 +138,7 @@ impl<C: Cards> NewBoard for LoroBoard<C> {
         let cards = C::root(&doc);
         let subscription = doc.subscribe_root(Arc::new(read_event));
         let sent = doc.oplog_vv();
-        Ok(Self { doc, cards, sent, _subscription: Some(subscription) })
+        Ok(Self { doc, cards, sent, subscription: Some(subscription) })
     }
 }
 
@@ -146,6 +146,16 @@ impl<C: Cards> Board for LoroBoard<C> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
         self.record(edit.index, &edit.key)?.insert(edit.change.field(), value(&edit.change))?;
         export_new(&self.doc, &mut self.sent)
+    }
+
+    fn local_batch(&mut self, edits: &[Edit]) -> Option<Result<Vec<u8>>> {
+        let one = |edit: &Edit| Ok(self.record(edit.index, &edit.key)?.insert(edit.change.field(), value(&edit.change))?);
+        let written = edits.iter().try_for_each(one);
+        Some(written.and_then(|()| export_new(&self.doc, &mut self.sent)))
+    }
+
+    fn subscribe(&mut self) {
+        self.subscription = Some(self.doc.subscribe_root(Arc::new(read_event)));
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {

@@ -5,7 +5,7 @@
 
 mod automerge;
 mod autosurgeon;
-mod exostate;
+pub mod exostate;
 mod loro;
 mod yrs;
 
@@ -26,6 +26,12 @@ fn all() -> Vec<System> {
 pub trait Board {
     /// Changes one field of one card, and returns the bytes that tell the others.
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>>;
+    /// Makes all these changes as one transaction, and returns the bytes that tell the others; `None` where the system was not taught to.
+    fn local_batch(&mut self, _edits: &[Edit]) -> Option<Result<Vec<u8>>> {
+        None
+    }
+    /// Has someone told of changes made here from now on, where a new board does not do so by itself.
+    fn subscribe(&mut self) {}
     /// Takes in such bytes, until whoever looks at the board here has what changed.
     fn remote(&mut self, update: &[u8]) -> Result<()>;
     /// Reads one card: as a map by its key, as a list by its index.

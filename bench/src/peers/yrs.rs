@@ -241,6 +241,17 @@ impl<L: Layout> Board for YrsBoard<L> {
         Ok(take(&self.outbox))
     }
 
+    fn local_batch(&mut self, edits: &[Edit]) -> Option<Result<Vec<u8>>> {
+        let mut txn = self.doc.transact_mut();
+        let written = edits.iter().try_for_each(|edit| self.cards.set(&mut txn, edit));
+        drop(txn);
+        Some(written.map(|()| take(&self.outbox)))
+    }
+
+    fn subscribe(&mut self) {
+        self.cards.observe();
+    }
+
     fn remote(&mut self, update: &[u8]) -> Result<()> {
         self.doc.transact_mut().apply_update(Update::decode_v1(update)?)?;
         Ok(())

@@ -4,6 +4,7 @@ pub mod board;
 pub mod load;
 pub mod memory;
 pub mod net;
+pub mod store;
 pub mod text;
 
 /// Says on stderr what runs now: some of it takes a while.

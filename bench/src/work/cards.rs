@@ -96,6 +96,14 @@ impl BoardWork {
         Self { cards, edits }
     }
 
+    /// The same cards, and as many changes, all of them of one field: a slider that is drawn.
+    pub fn of_one_field(&self) -> Self {
+        let card = &self.cards[0];
+        let change = |step| Change::Points(card.points + 1 + step as i64);
+        let edits = (0..self.edits.len()).map(|step| Edit { index: 0, key: card.id.clone(), change: change(step) }).collect();
+        Self { cards: self.cards.clone(), edits }
+    }
+
     /// The cards that the first `done` edits touched, by index, as they are after them.
     pub fn cards_after(&self, done: usize) -> BTreeMap<usize, Card> {
         let mut touched: BTreeMap<usize, Card> = BTreeMap::new();

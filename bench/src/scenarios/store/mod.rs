@@ -1,0 +1,168 @@
+//! What a state library has, on a board of 10,000 cards: watchers, selectors, undo, batches, opening; one change beside reactive_stores.
+//!
+//! All figures are medians in µs. What is compared takes turns, so that a moment at which the machine is slower is so for both sides.
+//! Every turn checks its result: that whoever had to be told was, once, and nobody else; and what the cards hold.
+//!
+//! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made where a system has such.
+//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same of one field of one card.
+//! - `open`: a document of 100,000 ops from its bytes.
+//! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or one of 10,000 on as many fields.
+//! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of which one reads that field.
+//! - `change_100000`, `undo`: a change in the document of 100,000 ops, and undo of one of the last 250 changes in it.
+
+mod boards;
+mod reactive;
+mod tools;
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use exostate::{Automerge, Yrs};
+
+use super::progress;
+use crate::measure::Samples;
+use crate::options::Options;
+use crate::peers::System;
+use crate::report::{Place, Report};
+use crate::work::cards::BoardWork;
+use boards::Saved;
+
+/// How often each lane has its turn.
+const TURNS: usize = 15;
+
+/// How many steps of a turn are not timed, because the caches are another lane's.
+const WARM_UP: usize = 50;
+
+/// Steps of a turn that are timed, and changes that are made at once or one by one.
+const STEPS: usize = 250;
+const BATCH: usize = 1_000;
+
+/// The ratios that are wanted: of two figures of one system, at most so much.
+const WANTED: [(&str, &str, f64); 5] = [
+    ("watchers_10000", "watchers_1", 2.0),
+    ("select_1000", "select_0", 3.0),
+    ("undo", "change_100000", 2.0),
+    ("batch_1000", "single_1000", 1.0 / 3.0),
+    ("batch_1000_one", "single_1000_one", 1.0 / 3.0),
+];
+
+/// What a change may cost, reactive_stores' being 1: it is replicated, and its bytes are made.
+const CHANGE_WANTED: f64 = 10.0;
+
+/// How much of everything.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    cards: usize,
+    selectors: usize,
+    ops: usize,
+    turns: usize,
+}
+
+impl Size {
+    fn new(options: &Options) -> Self {
+        let full = Self { cards: 10_000, selectors: 1_000, ops: 100_000, turns: TURNS };
+        if options.quick { Self { cards: 500, selectors: 50, ops: 3_000, turns: 1 } } else { full }
+    }
+
+    /// The same work for all.
+    fn work(self) -> Rc<BoardWork> {
+        // A card is a marker and four fields, of which one may hold the default and need no op.
+        let changes = self.ops.saturating_sub(4 * self.cards);
+        Rc::new(BoardWork::new(self.cards, changes.max(self.turns * BATCH.max(WARM_UP + STEPS))))
+    }
+}
+
+/// Something to measure, in turns.
+struct Lane<'a> {
+    place: Place,
+    metric: &'static str,
+    turn: Turn<'a>,
+    samples: Samples,
+}
+
+type Turn<'a> = Box<dyn FnMut(&mut Samples) -> Result<()> + 'a>;
+
+impl<'a> Lane<'a> {
+    fn new(place: Place, metric: &'static str, turn: impl FnMut(&mut Samples) -> Result<()> + 'a) -> Self {
+        Self { place, metric, turn: Box::new(turn), samples: Samples::default() }
+    }
+}
+
+/// Measures everything, and says how it stands to what is wanted.
+pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
+    let size = Size::new(options);
+    let work = size.work();
+    let place = |system| Place { scenario: "store", n: size.cards, system };
+    // Where one change takes seconds, a thousand are not to be had.
+    let systems: Vec<&System> = systems.iter().filter(|system| system.map.is_some() && system.edits_max.is_none()).collect();
+    if options.quick {
+        report.note(place("all"), format_args!("quick: {} watchers, {} selectors, {} ops", size.cards, size.selectors, size.ops));
+    }
+
+    let mut lanes = boards::change(&systems, &work, place, report);
+    lanes.extend(kept(place("reactive_stores"), "change", reactive::change(&work, place("reactive_stores")), report));
+    take_turns("change", lanes, size.turns, report);
+    for (work, metrics) in [(&work, ["single_1000", "batch_1000"]), (&Rc::new(work.of_one_field()), ["single_1000_one", "batch_1000_one"])]
+    {
+        take_turns(metrics[1], boards::batches(&systems, work, metrics, place, report), size.turns, report);
+    }
+
+    let saved = boards::save_all(&systems, &work, size, place, report);
+    take_turns("open", saved.iter().map(|saved| saved.open(&work)).collect(), size.turns, report);
+    for saved in &saved {
+        match saved.place.system {
+            "exostate-yrs" => ours::<Yrs>(saved, &work, size, report),
+            "exostate-automerge" => ours::<Automerge>(saved, &work, size, report),
+            _ => {}
+        }
+        compare(saved.place, place("reactive_stores"), report);
+    }
+    Ok(())
+}
+
+/// What only exostate has.
+fn ours<B: exostate::Backend>(saved: &Saved, work: &Rc<BoardWork>, size: Size, report: &mut Report) {
+    let place = saved.place;
+    let lanes = kept(place, "watchers", tools::watchers::<B>(work, place), report);
+    take_turns("watchers", lanes, size.turns, report);
+    let lanes = kept(place, "selectors", tools::selectors::<B>(work, place, size.selectors), report);
+    take_turns("selectors", lanes, size.turns, report);
+    let lanes = kept(place, "undo", tools::undo::<B>(&saved.bytes, work, place), report);
+    take_turns("undo", lanes, size.turns, report);
+}
+
+/// The lanes, or none where they could not be made.
+fn kept<'a>(place: Place, what: &str, lanes: Result<Vec<Lane<'a>>>, report: &mut Report) -> Vec<Lane<'a>> {
+    lanes.unwrap_or_else(|error| {
+        report.failed(place, what, &error);
+        Vec::new()
+    })
+}
+
+/// Gives each lane its turns; one that fails is out, the others go on.
+fn take_turns(what: &str, mut lanes: Vec<Lane<'_>>, turns: usize, report: &mut Report) {
+    for turn in 1..=turns {
+        eprintln!("store: {what}, turn {turn} of {turns}");
+        lanes.retain_mut(|lane| match (lane.turn)(&mut lane.samples) {
+            Ok(()) => true,
+            Err(error) => {
+                report.failed(lane.place, lane.metric, &error);
+                false
+            }
+        });
+    }
+    for lane in lanes {
+        report.add(lane.place, lane.metric, lane.samples.median(), "µs");
+    }
+}
+
+/// Says how a system's figures stand to each other, and for exostate what is wanted.
+fn compare(place: Place, reactive: Place, report: &mut Report) {
+    let inside = WANTED.map(|(metric, base, wanted)| (metric, place, base, wanted));
+    for (metric, beside, base, wanted) in inside.into_iter().chain([("change", reactive, "change", CHANGE_WANTED)]) {
+        let (Some(figure), Some(base_figure)) = (report.figure(place, metric), report.figure(beside, base)) else { continue };
+        let base = if beside.system == place.system { base.to_owned() } else { format!("{base} of {}", beside.system) };
+        let wanted = if place.system.starts_with("exostate") { format!(" (wanted: at most {wanted:.2})") } else { String::new() };
+        report.note(place, format_args!("{metric} is {:.2} times {base}{wanted}", figure / base_figure));
+    }
+}

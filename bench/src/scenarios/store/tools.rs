@@ -1,0 +1,177 @@
+//! What only exostate has of these systems: watchers of single fields, selectors, undo.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use exostate::{Backend, State as _, Store, Subscription, UndoOptions};
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::{Lane, STEPS, WARM_UP};
+use crate::peers::exostate::{Cards as _, MapState, capture};
+use crate::report::Place;
+use crate::work::cards::BoardWork;
+
+/// A store, and changes of the points of random cards, the same ones in every lane.
+struct Points<B: Backend> {
+    store: Store<MapState, B>,
+    work: Rc<BoardWork>,
+    random: SmallRng,
+    /// Never written before: every change changes something.
+    next: i64,
+    /// Someone takes the updates, as a connection would.
+    _updates: Subscription,
+}
+
+impl<B: Backend> Points<B> {
+    fn new(store: Store<MapState, B>, work: &Rc<BoardWork>) -> Self {
+        let (_, updates) = capture(&store);
+        Self { store, work: Rc::clone(work), random: SmallRng::seed_from_u64(7), next: 1_000_000, _updates: updates }
+    }
+
+    /// With all cards of the work.
+    fn filled(work: &Rc<BoardWork>) -> Result<Self> {
+        let store = Store::new();
+        store.reconcile(&MapState::build(&work.cards))?;
+        Ok(Self::new(store, work))
+    }
+
+    /// A random one of the first cards.
+    fn pick(&mut self, among: usize) -> String {
+        self.work.cards[self.random.random_range(0..among)].id.clone()
+    }
+
+    fn set(&mut self, card: &str) -> Result<()> {
+        self.next += 1;
+        Ok(self.store.change(|state| state.cards().get(card).points().set(self.next))?)
+    }
+
+    fn points(&self, card: &str) -> Result<i64> {
+        Ok(self.store.view().cards.get(card).context("no such card")?.points)
+    }
+
+    fn watch(&self, card: &str, told: &Arc<AtomicUsize>) -> Subscription {
+        let told = Arc::clone(told);
+        self.store.watch(MapState::path().cards().get(card).points(), move |points| {
+            told.fetch_add(usize::from(points.new() != points.old()), Ordering::Relaxed);
+        })
+    }
+}
+
+/// One watcher, and one on every card, whose card changes.
+pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+    let (cards, told) = (work.cards.len(), Arc::new(AtomicUsize::new(0)));
+    let mut points = Points::<B>::filled(work)?;
+    let one = Lane::new(place, "watchers_1", move |samples| {
+        for step in 0..WARM_UP + STEPS {
+            let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
+            let watch = points.watch(&card, &told);
+            if step < WARM_UP {
+                points.set(&card)?
+            } else {
+                samples.time(|| points.set(&card))?
+            }
+            drop(watch);
+            ensure!(told.load(Ordering::Relaxed) == before + 1, "the watcher was not told once");
+        }
+        Ok(())
+    });
+
+    let told = Arc::new(AtomicUsize::new(0));
+    let mut points = Points::<B>::filled(work)?;
+    let watches: Vec<Subscription> = work.cards.iter().map(|card| points.watch(&card.id, &told)).collect();
+    let many = Lane::new(place, "watchers_10000", move |samples| {
+        let _watches = &watches;
+        for step in 0..WARM_UP + STEPS {
+            let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
+            if step < WARM_UP {
+                points.set(&card)?
+            } else {
+                samples.time(|| points.set(&card))?
+            }
+            ensure!(told.load(Ordering::Relaxed) == before + 1, "not just the one watcher was told once");
+        }
+        Ok(())
+    });
+    Ok(vec![one, many])
+}
+
+/// No selector, and many that are watched, of which one reads what changes.
+pub fn selectors<B: Backend>(work: &Rc<BoardWork>, place: Place, count: usize) -> Result<Vec<Lane<'static>>> {
+    let mut points = Points::<B>::filled(work)?;
+    let none = Lane::new(place, "select_0", move |samples| {
+        for step in 0..WARM_UP + STEPS {
+            let card = points.pick(count);
+            if step < WARM_UP { points.set(&card)? } else { samples.time(|| points.set(&card))? }
+        }
+        Ok(())
+    });
+
+    let mut points = Points::<B>::filled(work)?;
+    let (computed, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let watch = |card: &crate::work::cards::Card| {
+        let (id, computed, told) = (card.id.clone(), Arc::clone(&computed), Arc::clone(&told));
+        let selector = points.store.select(move |state| {
+            computed.fetch_add(1, Ordering::Relaxed);
+            state.cards().get(id.as_str()).points().value().map(|points| points / 2)
+        });
+        // A subscription keeps its selector.
+        selector.watch(move |_| {
+            told.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let watches: Vec<Subscription> = work.cards.iter().take(count).map(watch).collect();
+    ensure!(computed.load(Ordering::Relaxed) == count, "a selector was not computed once");
+    let many = Lane::new(place, "select_1000", move |samples| {
+        let _watches = &watches;
+        for step in 0..WARM_UP + STEPS {
+            let card = points.pick(count);
+            // Half of it is what is selected, and that must change.
+            points.next += 1;
+            let before = [&computed, &told].map(|counter| counter.load(Ordering::Relaxed) + 1);
+            if step < WARM_UP {
+                points.set(&card)?
+            } else {
+                samples.time(|| points.set(&card))?
+            }
+            let after = [&computed, &told].map(|counter| counter.load(Ordering::Relaxed));
+            ensure!(after == before, "computed and told: {after:?}, expected {before:?}");
+        }
+        Ok(())
+    });
+    Ok(vec![none, many])
+}
+
+/// A change in a large document without undo, and undo of changes in one that has it.
+pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+    let cards = work.cards.len();
+    let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
+    let change = Lane::new(place, "change_100000", move |samples| {
+        for step in 0..WARM_UP + STEPS {
+            let card = points.pick(cards);
+            if step < WARM_UP { points.set(&card)? } else { samples.time(|| points.set(&card))? }
+        }
+        Ok(())
+    });
+
+    let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
+    let manager = points.store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
+    let undo = Lane::new(place, "undo", move |samples| {
+        let mut changed = Vec::new();
+        // All are made first, so that undo finds the caches as a change does.
+        for _ in 0..WARM_UP + STEPS {
+            let card = points.pick(cards);
+            changed.push((points.points(&card)?, card.clone()));
+            points.set(&card)?;
+        }
+        for (step, (before, card)) in changed.into_iter().rev().enumerate() {
+            let undone = if step < WARM_UP { manager.undo()? } else { samples.time(|| Ok(manager.undo()?))? };
+            ensure!(undone.is_some() && points.points(&card)? == before, "card {card} is not as it was");
+        }
+        Ok(())
+    });
+    Ok(vec![change, undo])
+}
