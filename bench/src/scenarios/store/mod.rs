@@ -5,7 +5,7 @@
 //!
 //! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made where a system has such.
 //! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same of one field of one card.
-//! - `open`: a document of 100,000 ops from its bytes.
+//! - `open`: a document of 100,000 ops from its bytes. `view_at`: what it was at a checkpoint of its history.
 //! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or one of 10,000 on as many fields.
 //! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of which one reads that field.
 //! - `change_100000`, `undo`: a change in the document of 100,000 ops, and undo of one of the last 250 changes in it.
@@ -38,10 +38,11 @@ const STEPS: usize = 250;
 const BATCH: usize = 1_000;
 
 /// The ratios that are wanted: of two figures of one system, at most so much.
-const WANTED: [(&str, &str, f64); 5] = [
+const WANTED: [(&str, &str, f64); 6] = [
     ("watchers_10000", "watchers_1", 2.0),
     ("select_1000", "select_0", 3.0),
     ("undo", "change_100000", 2.0),
+    ("view_at", "open", 1.2),
     ("batch_1000", "single_1000", 1.0 / 3.0),
     ("batch_1000_one", "single_1000_one", 1.0 / 3.0),
 ];
@@ -108,7 +109,16 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     }
 
     let saved = boards::save_all(&systems, &work, size, place, report);
-    take_turns("open", saved.iter().map(|saved| saved.open(&work)).collect(), size.turns, report);
+    let mut lanes: Vec<Lane<'_>> = saved.iter().map(|saved| saved.open(&work)).collect();
+    for Saved { place, bytes, .. } in &saved {
+        let view_at = match place.system {
+            "exostate-yrs" => tools::view_at::<Yrs>(bytes, &work, *place),
+            "exostate-automerge" => tools::view_at::<Automerge>(bytes, &work, *place),
+            _ => continue,
+        };
+        lanes.extend(kept(*place, "view_at", view_at, report));
+    }
+    take_turns("open", lanes, size.turns, report);
     for saved in &saved {
         match saved.place.system {
             "exostate-yrs" => ours::<Yrs>(saved, &work, size, report),

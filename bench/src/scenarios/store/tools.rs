@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use exostate::{Backend, State as _, Store, Subscription, UndoOptions};
+use exostate::{Backend, HistoryOptions, State as _, Store, Subscription, UndoOptions};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -174,4 +174,18 @@ pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Res
         Ok(())
     });
     Ok(vec![change, undo])
+}
+
+/// The state at a checkpoint, while the document has gone on.
+pub fn view_at<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+    let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
+    let history = points.store.history(HistoryOptions::new())?;
+    let (id, view) = (history.name("then")?, points.store.view());
+    points.set(&work.cards[0].id)?;
+    Ok(vec![Lane::new(place, "view_at", move |samples| {
+        let _store = &points;
+        let found = samples.time(|| Ok(history.view_at(id)?))?;
+        ensure!(found == view && found != points.store.view(), "it is not what it was");
+        Ok(())
+    })])
 }
