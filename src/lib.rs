@@ -17,7 +17,7 @@ pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
-pub use library::{Handle, Library, LibraryCount, Loader, OpenError};
+pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
 pub use state::{
     Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place,
     Register, Scalar, Set, State, Text, Tree, Violation,

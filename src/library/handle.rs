@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Loader;
 use super::registry::{Closes, Registry};
@@ -34,6 +34,21 @@ pub(super) struct Lease<T: State, L: Loader> {
     registry: Arc<Registry<L>>,
 }
 
+/// The handles of an open document, if there are any yet.
+pub(super) struct Handles<T: State, L: Loader> {
+    document: Weak<Document<T, L>>,
+    lease: Weak<Lease<T, L>>,
+}
+
+impl<T: State, L: Loader> Handles<T, L> {
+    /// Another handle; `None` where the last one is being dropped.
+    pub(super) fn upgrade(&self) -> Option<Handle<T, L>> {
+        // While there is a lease, there is its document.
+        let lease = self.lease.upgrade()?;
+        Some(Handle { document: self.document.upgrade()?, lease })
+    }
+}
+
 impl<T: State, L: Loader> Handle<T, L> {
     /// The first handle of a document.
     pub(super) fn first(document: Arc<Document<T, L>>, registry: &Arc<Registry<L>>) -> Self {
@@ -41,13 +56,9 @@ impl<T: State, L: Loader> Handle<T, L> {
         Self { document, lease }
     }
 
-    /// Another one.
-    pub(super) fn of(document: Arc<Document<T, L>>, lease: Arc<Lease<T, L>>) -> Self {
-        Self { document, lease }
-    }
-
-    pub(super) fn parts(&self) -> (&Arc<Document<T, L>>, &Arc<Lease<T, L>>) {
-        (&self.document, &self.lease)
+    /// What keeps the document open for nobody.
+    pub(super) fn downgrade(&self) -> Handles<T, L> {
+        Handles { document: Arc::downgrade(&self.document), lease: Arc::downgrade(&self.lease) }
     }
 
     /// What others refer to the document by.

@@ -35,13 +35,13 @@ pub trait Loader: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// Why it cannot. Nothing is remembered of that: who asks next, asks again.
-    fn load<T: State>(&self, link: &Link<T>) -> Result<(Store<T, Self::Backend>, Self::Kept), Self::Error>;
+    fn load<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, Self::Error>;
 
     /// Makes a document of a new name, for [`Library::create`]. What it is to hold is put in afterwards.
     ///
     /// # Errors
     /// Why it cannot.
-    fn create<T: State>(&self, link: &Link<T>) -> Result<(Store<T, Self::Backend>, Self::Kept), Self::Error>;
+    fn create<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, Self::Error>;
 
     /// Puts a document away that nobody has open any more. It is dropped after that, and only then can it be loaded again.
     ///
@@ -50,6 +50,9 @@ pub trait Loader: Send + Sync + Sized + 'static {
     /// lets others go. The library reports the error to `tracing`.
     fn close<T: State>(&self, link: &Link<T>, store: &Store<T, Self::Backend>, kept: &Self::Kept) -> Result<(), Self::Error>;
 }
+
+/// What a loader gives: a document, and what is to live as long as it is open.
+pub type Loaded<T, L> = (Store<T, <L as Loader>::Backend>, <L as Loader>::Kept);
 
 /// Why a document was not opened.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -6,12 +6,12 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::{ThreadId, current, panicking};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::handle::{Document, Handle, Lease};
+use super::handle::{Document, Handle, Handles};
 use super::{LibraryCount, Loader, OpenError};
 use crate::state::{Link, State};
 
@@ -28,12 +28,6 @@ enum Entry<L> {
     /// Its handles: [`Handles`] of the document's type.
     Open(Box<dyn Any + Send + Sync>),
     Unused(Arc<dyn Closes<L>>),
-}
-
-/// The handles of an open document.
-struct Handles<T: State, L: Loader> {
-    document: Weak<Document<T, L>>,
-    lease: Weak<Lease<T, L>>,
 }
 
 struct Entries<L> {
@@ -87,9 +81,7 @@ impl<L: Loader> Drop for Turn<'_, L> {
 
 impl<L: Loader> Entries<L> {
     fn open<T: State>(&mut self, id: &Arc<str>, handle: &Handle<T, L>) {
-        let (document, lease) = handle.parts();
-        let handles = Handles { document: Arc::downgrade(document), lease: Arc::downgrade(lease) };
-        self.by_id.insert(Arc::clone(id), Entry::Open(Box::new(handles)));
+        self.by_id.insert(Arc::clone(id), Entry::Open(Box::new(handle.downgrade())));
     }
 
     fn keep(&mut self, document: Arc<dyn Closes<L>>) {
@@ -160,11 +152,8 @@ impl<L: Loader> Registry<L> {
                 }
                 Some(Entry::Open(handles)) => {
                     let handles = handles.downcast_ref::<Handles<T, L>>().ok_or_else(other_type)?;
-                    // While there is a lease, there is its document.
-                    if let Some(lease) = handles.lease.upgrade() {
-                        let document = handles.document.upgrade();
-                        drop(entries);
-                        return document.map(|document| Found::Open(Handle::of(document, lease))).ok_or_else(other_type);
+                    if let Some(handle) = handles.upgrade() {
+                        return Ok(Found::Open(handle));
                     }
                 }
                 Some(Entry::Unused(document)) => {
@@ -256,9 +245,9 @@ fn put_away<L: Loader>(loader: &L, document: Arc<dyn Closes<L>>) -> (Option<Arc<
 
 /// Lets a loader's panic go on, unless the thread panics already.
 fn go_on(result: std::thread::Result<()>) {
-    if let Err(panic) = result {
-        if !panicking() {
-            resume_unwind(panic);
-        }
+    if let Err(panic) = result
+        && !panicking()
+    {
+        resume_unwind(panic);
     }
 }
