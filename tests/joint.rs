@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use exostate::middleware::Guard;
-use exostate::{Automerge, Backend, ChangeError, List, Map, Meta, State, Store, UndoOptions, Uuid, Yrs};
+use exostate::{Automerge, Backend, ChangeError, List, Map, Meta, Mismatch, Scalar, State, Store, UndoOptions, Uuid, Value, Yrs};
 use proptest::prelude::*;
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -204,17 +204,46 @@ proptest! {
     }
 }
 
+/// A number that takes its time to be dropped, and so to be shown: an old view is dropped then.
+#[derive(Clone, Debug, PartialEq)]
+struct Slow(i64);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+}
+
+impl Scalar for Slow {
+    fn to_value(&self) -> Result<Value, String> {
+        self.0.to_value()
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        i64::from_value(value).map(Self)
+    }
+    fn initial() -> Self {
+        Self(0)
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Heavy {
+    value: Slow,
+}
+
 #[test]
 fn a_store_tells_nobody_before_all_is_shown() {
-    let trio = Trio::new();
+    let (trio, heavy) = (Trio::new(), Store::<Heavy>::new());
+    let joint = trio.first.and(&heavy).and(&trio.third);
     let (over, early) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
     let (third, count) = (trio.third.clone(), Arc::clone(&early));
     // The numbers only grow: who is told of one finds it, or a newer one, in the store that is shown last.
     let _watch = trio.first.watch(Number::path().value(), move |value| {
         count.fetch_add(usize::from(value.new().copied() > Some(third.view().value)), Ordering::Relaxed);
     });
+    let _pause = trio.first.watch(Number::path().alone(), |_| std::thread::sleep(std::time::Duration::from_millis(1)));
     std::thread::scope(|scope| {
-        // Another thread delivers most of what the first store tells.
+        // Another thread delivers what the first store tells.
         scope.spawn(|| {
             let mut at = 0;
             while !over.load(Ordering::Relaxed) {
@@ -222,7 +251,14 @@ fn a_store_tells_nobody_before_all_is_shown() {
                 trio.first.change(|number| number.alone().set(at)).expect("it can be written");
             }
         });
-        (1..400).for_each(|value| trio.set(2 * value, false).expect("it can be written"));
+        for value in 1..100 {
+            let changed = joint.change(|((first, heavy), third)| {
+                first.value().set(value)?;
+                heavy.value().set(Slow(value))?;
+                third.value().set(value)
+            });
+            changed.expect("it can be written");
+        }
         over.store(true, Ordering::Relaxed);
     });
     assert_eq!(early.load(Ordering::Relaxed), 0);
