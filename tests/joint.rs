@@ -251,6 +251,13 @@ fn a_store_tells_nobody_before_all_is_shown() {
                 trio.first.change(|number| number.alone().set(at)).expect("it can be written");
             }
         });
+        // And another one looks.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let ((first, heavy), third) = joint.view();
+                early.fetch_add(usize::from((first.value, heavy.value.0) != (third.value, third.value)), Ordering::Relaxed);
+            }
+        });
         for value in 1..100 {
             let changed = joint.change(|((first, heavy), third)| {
                 first.value().set(value)?;
@@ -315,6 +322,22 @@ fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
     });
     joint.change(|(first, _)| first.value().set(1)).expect("it can be written");
     assert_eq!((trio.first.view().value, calls.load(Ordering::Relaxed)), (3, 3));
+}
+
+#[test]
+fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
+    let trio = Trio::new();
+    let own = Arc::new(Mutex::new(None));
+    let (inner, third, calls) = (Arc::clone(&own), trio.third.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&calls);
+    let watch = trio.first.and(&trio.third).watch(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        third.change(|number| number.value().set(9)).expect("it can be written");
+        drop(inner.lock().expect("the subscription").take());
+    });
+    own.lock().expect("the subscription").replace(watch);
+    trio.first.change(|number| number.value().set(1)).expect("it can be written");
+    assert_eq!((trio.third.view().value, calls.load(Ordering::Relaxed)), (9, 1));
 }
 
 #[test]
