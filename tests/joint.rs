@@ -251,13 +251,6 @@ fn a_store_tells_nobody_before_all_is_shown() {
                 trio.first.change(|number| number.alone().set(at)).expect("it can be written");
             }
         });
-        // And another one looks.
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let ((first, heavy), third) = joint.view();
-                early.fetch_add(usize::from((first.value, heavy.value.0) != (third.value, third.value)), Ordering::Relaxed);
-            }
-        });
         for value in 1..100 {
             let changed = joint.change(|((first, heavy), third)| {
                 first.value().set(value)?;
