@@ -2,6 +2,7 @@
 
 mod document;
 mod error;
+mod library;
 pub mod middleware;
 mod state;
 mod store;
@@ -16,14 +17,16 @@ pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
+pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place, Register,
-    Scalar, Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place,
+    Register, Scalar, Set, State, Text, Tree, Violation,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
-    HistoryOptions, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Revision, RevisionId, Scoped, Selector,
-    SelectorBy, Store, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update,
+    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Revision, RevisionId, Scoped,
+    Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
+    Update,
 };
 pub use uuid::Uuid;
 
@@ -56,6 +59,8 @@ mod guide {
     mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
+    #[doc = include_str!("../docs/guide/src/composing.md")]
+    mod composing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]
     mod testing {}
 }

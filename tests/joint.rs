@@ -1,9 +1,11 @@
-//! One change of two stores: both, or neither.
+//! Several stores as one: a change is in all of them or in none, no view shows half of one, and those who watch hear of it once.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use exostate::middleware::Guard;
-use exostate::{Automerge, ChangeError, List, Map, State, Store};
+use exostate::{Automerge, Backend, ChangeError, List, Map, Meta, Mismatch, Scalar, State, Store, UndoOptions, Uuid, Value, Yrs};
+use proptest::prelude::*;
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Accounts {
@@ -17,7 +19,7 @@ struct Journal {
 }
 
 fn pay(accounts: &Store<Accounts>, journal: &Store<Journal, Automerge>, amount: i64) -> Result<(), ChangeError> {
-    accounts.change_with(journal, |accounts, journal| {
+    accounts.and(journal).change(|(accounts, journal)| {
         let left = accounts.balances().get("ada").get()? - amount;
         accounts.balances().insert("ada", left)?;
         journal.lines().push(format!("ada pays {amount}"))?;
@@ -57,7 +59,7 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
 #[test]
 fn one_store_is_not_two() {
     let (accounts, journal) = stores();
-    let twice = accounts.change_with(&accounts.clone(), |_, _| Ok(()));
+    let twice = accounts.and(&journal).and(&accounts).change(|_| Ok(()));
     assert!(matches!(twice, Err(ChangeError::Nested)));
     let within = journal.change(|_| pay(&accounts, &journal, 1));
     assert!(matches!(within, Err(ChangeError::Nested)));
@@ -72,7 +74,7 @@ fn opposite_orders_do_not_block_each_other() {
             scope.spawn(|| (0..100).for_each(|_| pay(&accounts, &journal, 0).expect("it can be paid")));
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let moved = journal.change_with(&accounts, |journal, accounts| {
+                    let moved = journal.and(&accounts).change(|(journal, accounts)| {
                         journal.closed().set(!journal.closed().get()?)?;
                         accounts.balances().insert("eve", accounts.balances().get("ada").get()?)
                     });
@@ -88,7 +90,7 @@ fn opposite_orders_do_not_block_each_other() {
 fn a_panic_leaves_both_as_they_were() {
     let (accounts, journal) = stores();
     let attempt = std::panic::AssertUnwindSafe(|| {
-        accounts.change_with(&journal, |accounts, journal| -> Result<(), ChangeError> {
+        accounts.and(&journal).change(|(accounts, journal)| -> Result<(), ChangeError> {
             accounts.balances().insert("ada", 0)?;
             journal.closed().set(true)?;
             panic!("within a change")
@@ -97,4 +99,308 @@ fn a_panic_leaves_both_as_they_were() {
     assert!(std::panic::catch_unwind(attempt).is_err());
     assert_eq!((accounts.view().balances.get("ada"), journal.view().closed), (Some(&10), false));
     pay(&accounts, &journal, 1).expect("it goes on");
+}
+
+/// Three stores, on both backends, whose numbers are always equal: every change sets all of them, or should not.
+struct Trio {
+    first: Store<Number>,
+    second: Store<Number, Automerge>,
+    third: Store<Number>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Number {
+    value: i64,
+    alone: i64,
+}
+
+impl Trio {
+    fn new() -> Self {
+        Self { first: Store::new(), second: Store::new(), third: Store::new() }
+    }
+
+    /// All of them, or, where one is `odd`, none.
+    fn set(&self, value: i64, refuse: bool) -> Result<(), ChangeError> {
+        // The order in which they are put together is another one each time.
+        let joint = self.first.and(&self.second);
+        if value % 2 == 0 {
+            return joint.and(&self.third).change(|((first, second), third)| {
+                first.value().set(value)?;
+                second.value().set(value)?;
+                third.value().set(value)?;
+                if refuse { Err(ChangeError::refuse("no")) } else { Ok(()) }
+            });
+        }
+        self.third.and(&self.second.and(&self.first)).change(|(third, (second, first))| {
+            third.value().set(value)?;
+            if refuse {
+                return second.value().set(value).and(Err(ChangeError::refuse("no")));
+            }
+            second.value().set(value)?;
+            first.value().set(value)
+        })
+    }
+
+    fn check(&self) {
+        let ((first, second), third) = self.first.and(&self.second).and(&self.third).view();
+        assert_eq!((first.value, second.value), (third.value, third.value), "half of a change shows");
+    }
+}
+
+/// What one thread does.
+#[derive(Clone, Debug)]
+enum Deed {
+    Joint(i64, bool),
+    Alone(u8, i64),
+    Look,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (0..1000_i64, proptest::bool::weighted(0.2)).prop_map(|(value, refuse)| Deed::Joint(value, refuse)),
+        2 => (0..3_u8, any::<i64>()).prop_map(|(which, value)| Deed::Alone(which, value)),
+        3 => Just(Deed::Look),
+    ]
+}
+
+fn perform(trio: &Trio, deed: &Deed) {
+    match deed {
+        Deed::Joint(value, refuse) => assert_eq!(trio.set(*value, *refuse).is_err(), *refuse),
+        Deed::Alone(0, value) => trio.first.change(|number| number.alone().set(*value)).expect("it can be written"),
+        Deed::Alone(1, value) => trio.second.change(|number| number.alone().set(*value)).expect("it can be written"),
+        Deed::Alone(_, value) => trio.third.change(|number| number.alone().set(*value)).expect("it can be written"),
+        Deed::Look => trio.check(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_threads_do_no_half_of_a_change_shows(threads in prop::collection::vec(prop::collection::vec(deed(), 1..30), 2..5)) {
+        let trio = Trio::new();
+        let halves = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&halves);
+        let _joint = trio.first.and(&trio.second).and(&trio.third).watch(move |patch| {
+            for ((first, second), third) in [patch.old(), patch.new()] {
+                seen.fetch_add(usize::from(first.value != second.value || second.value != third.value), Ordering::Relaxed);
+            }
+        });
+        // Whoever is told by one store finds all the others there.
+        let (seen, others) = (Arc::clone(&halves), trio.first.and(&trio.third));
+        let _own = trio.second.watch(Number::path().value(), move |_| {
+            let (first, third) = others.view();
+            seen.fetch_add(usize::from(first.value != third.value), Ordering::Relaxed);
+        });
+        std::thread::scope(|scope| {
+            for deeds in &threads {
+                scope.spawn(|| deeds.iter().for_each(|deed| perform(&trio, deed)));
+            }
+        });
+        trio.check();
+        prop_assert_eq!(halves.load(Ordering::Relaxed), 0);
+        prop_assert_eq!(&trio.first.reread(), &*trio.first.view());
+        prop_assert_eq!(&trio.second.reread(), &*trio.second.view());
+    }
+}
+
+/// A number that takes its time to be dropped, and so to be shown: an old view is dropped then.
+#[derive(Clone, Debug, PartialEq)]
+struct Slow(i64);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(std::time::Duration::from_micros(300));
+    }
+}
+
+impl Scalar for Slow {
+    fn to_value(&self) -> Result<Value, String> {
+        self.0.to_value()
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        i64::from_value(value).map(Self)
+    }
+    fn initial() -> Self {
+        Self(0)
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Heavy {
+    value: Slow,
+}
+
+#[test]
+fn a_store_tells_nobody_before_all_is_shown() {
+    let (trio, heavy) = (Trio::new(), Store::<Heavy>::new());
+    let joint = trio.first.and(&heavy).and(&trio.third);
+    let (over, early) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
+    let (third, count) = (trio.third.clone(), Arc::clone(&early));
+    // The numbers only grow: who is told of one finds it, or a newer one, in the store that is shown last.
+    let _watch = trio.first.watch(Number::path().value(), move |value| {
+        count.fetch_add(usize::from(value.new().copied() > Some(third.view().value)), Ordering::Relaxed);
+    });
+    let _pause = trio.first.watch(Number::path().alone(), |_| std::thread::sleep(std::time::Duration::from_millis(1)));
+    std::thread::scope(|scope| {
+        // Another thread delivers what the first store tells.
+        scope.spawn(|| {
+            let mut at = 0;
+            while !over.load(Ordering::Relaxed) {
+                at += 1;
+                trio.first.change(|number| number.alone().set(at)).expect("it can be written");
+            }
+        });
+        for value in 1..100 {
+            let changed = joint.change(|((first, heavy), third)| {
+                first.value().set(value)?;
+                heavy.value().set(Slow(value))?;
+                third.value().set(value)
+            });
+            changed.expect("it can be written");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(early.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
+    let trio = Trio::new();
+    let joint = trio.first.and(&trio.second).and(&trio.third);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&calls);
+    let watch = joint.watch(move |patch| {
+        let ((first, _), third) = patch.new();
+        list.lock().expect("the list").push((patch.changed(), first.value, third.value));
+    });
+    let take = || std::mem::take(&mut *calls.lock().expect("the list"));
+    trio.set(4, false).expect("it can be written");
+    assert_eq!(take(), [(((true, true), true), 4, 4)]);
+    trio.set(5, true).expect_err("it is refused");
+    trio.second.change(|number| number.alone().set(1)).expect("it can be written");
+    joint.change(|((first, _), third)| first.alone().set(2).and(third.alone().set(3))).expect("it can be written");
+    joint.change(|_| Ok(())).expect("nothing can be done");
+    let other = trio.third.fork().expect("it forks");
+    other.change(|number| number.alone().set(7)).expect("it can be written");
+    trio.third.apply(&other.update_since(&trio.third.version()).expect("an update")).expect("it applies");
+    assert_eq!(take(), [(((false, true), false), 4, 4), (((true, false), true), 4, 4), (((false, false), true), 4, 4)]);
+
+    // It ends when it is dropped, and keeps no store.
+    drop(watch);
+    trio.set(6, false).expect("it can be written");
+    assert_eq!((take().len(), trio.first.subscriptions().watchers), (0, 0));
+    joint.watch(|_| ()).forever();
+    let dropped = Arc::new(());
+    let (weak, kept) = (Arc::downgrade(&dropped), dropped);
+    trio.second.watch(Number::path(), move |_| _ = &kept).forever();
+    drop((joint, trio));
+    assert!(weak.upgrade().is_none(), "a watch keeps the stores");
+}
+
+#[test]
+fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
+    let trio = Trio::new();
+    let joint = trio.first.and(&trio.third);
+    let (inner, calls) = (joint.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&calls);
+    let _watch = joint.watch(move |patch| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (first, _) = patch.new();
+        if first.value < 3 {
+            inner
+                .change(|(first, third)| first.value().set(first.value().get()? + 1).and(third.alone().set(1)))
+                .expect("it can be written");
+        }
+    });
+    joint.change(|(first, _)| first.value().set(1)).expect("it can be written");
+    assert_eq!((trio.first.view().value, calls.load(Ordering::Relaxed)), (3, 3));
+}
+
+#[test]
+fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
+    let trio = Trio::new();
+    let own = Arc::new(Mutex::new(None));
+    let (inner, third, calls) = (Arc::clone(&own), trio.third.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&calls);
+    let watch = trio.first.and(&trio.third).watch(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        third.change(|number| number.value().set(9)).expect("it can be written");
+        drop(inner.lock().expect("the subscription").take());
+    });
+    own.lock().expect("the subscription").replace(watch);
+    trio.first.change(|number| number.value().set(1)).expect("it can be written");
+    assert_eq!((trio.third.view().value, calls.load(Ordering::Relaxed)), (9, 1));
+}
+
+#[test]
+fn a_watch_that_panics_goes_on() {
+    let trio = Trio::new();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let _watch = trio.first.and(&trio.third).watch(move |patch| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let (first, third) = patch.new();
+        assert_ne!((first.value, third.value), (1, 0), "a callback panics");
+    });
+    let attempt = std::panic::AssertUnwindSafe(|| trio.first.change(|number| number.value().set(1)));
+    assert!(std::panic::catch_unwind(attempt).is_err());
+    trio.third.change(|number| number.value().set(2)).expect("it can be written");
+    trio.first.change(|number| number.value().set(3)).expect("it can be written");
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn what_is_said_of_a_joint_change_is_said_in_every_store() {
+    fn heard<B: Backend>(store: &Store<Number, B>) -> (Arc<Mutex<Vec<Option<Meta>>>>, exostate::Subscription) {
+        let list = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&list);
+        let watch = store.watch(Number::path(), move |patch| heard.lock().expect("the list").push(patch.meta().cloned()));
+        (list, watch)
+    }
+    let trio = Trio::new();
+    let (first, second) = (heard::<Yrs>(&trio.first), heard::<Automerge>(&trio.second));
+    let joint = trio.first.and(&trio.second).and(&trio.third);
+    let named = Meta::new().with_author("Ada").with_label("Pay").with_correlation(Uuid::from_u128(7));
+    joint.change_as(named, |((first, second), _)| first.value().set(1).and(second.value().set(1))).expect("it can be written");
+    let label = Meta::new().with_label("Pay");
+    joint.change_as(label, |((first, second), _)| first.value().set(2).and(second.value().set(2))).expect("it can be written");
+    // Only the second store changes: that too is another change than the one before.
+    joint.change(|((_, second), _)| second.value().set(3)).expect("it can be written");
+    joint.change(|((_, second), _)| second.value().set(4)).expect("it can be written");
+
+    let (first, second) = (first.0.lock().expect("the list"), second.0.lock().expect("the list"));
+    assert_eq!((first.len(), second.len()), (2, 4));
+    assert_eq!(first[..], second[..2]);
+    let second: Vec<&Meta> = second.iter().flatten().collect();
+    assert_eq!((second[0].author(), second[0].label(), second[0].correlation()), (Some("Ada"), Some("Pay"), Some(Uuid::from_u128(7))));
+    assert_eq!((second[1].author(), second[1].label()), (None, Some("Pay")));
+    let ids: std::collections::BTreeSet<_> = second.iter().filter_map(|meta| meta.correlation()).collect();
+    assert!(ids.len() == 4 && second.iter().all(|meta| meta.time().is_some()));
+}
+
+#[test]
+fn each_store_undoes_its_own_part() {
+    let trio = Trio::new();
+    let (first, second) = (trio.first.undo_manager(UndoOptions::new()), trio.second.undo_manager(UndoOptions::new()));
+    let named = Meta::new().with_label("Both");
+    trio.first.and(&trio.second).change_as(named, |(first, second)| first.value().set(1).and(second.value().set(1))).expect("written");
+    assert_eq!((first.undo_label().as_deref(), second.undo_label().as_deref()), (Some("Both"), Some("Both")));
+    first.undo().expect("it can be undone");
+    assert_eq!((trio.first.view().value, trio.second.view().value), (0, 1));
+}
+
+#[test]
+fn a_view_may_be_asked_for_within_a_change() {
+    let trio = Trio::new();
+    let joint = trio.first.and(&trio.second);
+    joint
+        .change(|(first, second)| {
+            first.value().set(1)?;
+            second.value().set(1)?;
+            assert_eq!((joint.view().0.value, trio.first.and(&trio.third).view().0.value), (0, 0));
+            Ok(())
+        })
+        .expect("it can be written");
+    assert_eq!(joint.view().1.value, 1);
 }

@@ -29,6 +29,13 @@ pub(super) struct Written<S> {
     pub(super) logs: Vec<Arc<Mutex<Log>>>,
 }
 
+impl<S: State, B: Backend> Core<S, B> {
+    /// A stage on what is shown.
+    pub(super) fn stage(&self) -> Stage<'_, S> {
+        Stage::new(&self.replica, S::clone(&self.view), self.violations.clone(), self.replica.id(), &self.next_element)
+    }
+}
+
 impl<S: State, B: Backend> Store<S, B> {
     /// Runs a closure on a stage, once `check` has nothing against it, and commits what it staged.
     pub(super) fn stage<R>(
@@ -80,8 +87,13 @@ impl<S: State, B: Backend> Store<S, B> {
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<(R, Option<Staged<S>>), ChangeError> {
         let core = guard.borrow();
-        let stage = Stage::new(&core.replica, S::clone(&core.view), core.violations.clone(), core.replica.id(), &core.next_element);
+        let stage = core.stage();
         let result = edit(&stage)?;
+        Ok((result, self.judge(&core, stage, report)?))
+    }
+
+    /// Asks all who may refuse what was staged. `None`: there is nothing to do.
+    pub(super) fn judge(&self, core: &Core<S, B>, stage: Stage<'_, S>, report: &mut Report) -> Result<Option<Staged<S>>, ChangeError> {
         let staged = stage.finish();
         if let Some(label) = report.way_back.as_ref().and_then(|log| log.lock().staged_label()) {
             report.meta = Some(Arc::new(Meta::new().with_label(label)));
@@ -90,7 +102,7 @@ impl<S: State, B: Backend> Store<S, B> {
             return Err(error);
         }
         if staged.ops.is_empty() {
-            return Ok((result, None));
+            return Ok(None);
         }
         report.size = staged.ops.len();
         if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
@@ -99,7 +111,7 @@ impl<S: State, B: Backend> Store<S, B> {
             return Err(ChangeError::Invalid { path, reason });
         }
         self.shared.layers.change(&core.view, &staged, report)?;
-        Ok((result, Some(staged)))
+        Ok(Some(staged))
     }
 
     /// Writes a staged change into the document. What it did is noted where somebody undoes, or where it is `wanted`. Whether it succeeds

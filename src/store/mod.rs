@@ -37,6 +37,7 @@ pub use changes::Changes;
 pub use contender::Contender;
 pub use effect::{Cleanup, OwnedPatch};
 pub use history::{Blame, Diff, Differing, History, HistoryError, HistoryOptions, Revision, RevisionId};
+pub use joint::{Joint, JointPatch, Stores};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
@@ -91,7 +92,8 @@ pub struct Store<S: State, B: Backend = Yrs> {
     shared: Arc<Shared<S, B>>,
 }
 
-struct Shared<S: State, B: Backend> {
+/// What the handles of a store share.
+pub struct Shared<S: State, B: Backend> {
     /// Selectors have it too.
     view: Arc<ArcSwap<S>>,
     core: ReentrantMutex<RefCell<Core<S, B>>>,
@@ -119,7 +121,7 @@ impl<S: State, B: Backend> Shared<S, B> {
 type Writer<'a, S, B> = ReentrantMutexGuard<'a, RefCell<Core<S, B>>>;
 
 /// What only the writer touches.
-struct Core<S, B: Backend> {
+pub struct Core<S, B: Backend> {
     replica: Replica<B>,
     view: Arc<S>,
     violations: Violations,

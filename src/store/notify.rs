@@ -8,7 +8,7 @@ use std::thread::{ThreadId, current};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, ReentrantMutexGuard};
 
 use super::meta::Meta;
 use super::select::Graph;
@@ -65,6 +65,8 @@ type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 pub(crate) struct Bus<S> {
     pub(crate) subscribers: Arc<Mutex<Subscribers<S>>>,
     queue: Mutex<Queue<S>>,
+    /// Held in the moment in which a new view is shown: for all stores of a joint change, and for whoever looks at several views, together.
+    showing: ReentrantMutex<()>,
     /// Told when somebody else may deliver, and when few notices are left.
     turn: Condvar,
 }
@@ -95,17 +97,29 @@ impl<S> Default for Bus<S> {
         let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
         let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new(), selectors, weak };
         let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
-        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), turn: Condvar::new() }
+        Self {
+            subscribers: Arc::new(Mutex::new(subscribers)),
+            queue: Mutex::new(queue),
+            showing: ReentrantMutex::default(),
+            turn: Condvar::new(),
+        }
     }
 }
 
 impl<S: State> Bus<S> {
     /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in which it is shown.
     pub(crate) fn publish(&self, view: &ArcSwap<S>, notice: Notice<S>) {
+        let _showing = self.hold_view();
         let mut subscribers = self.subscribers.lock();
         view.store(Arc::clone(&notice.new));
         subscribers.selectors.touch(&notice.touched);
         self.queue(subscribers, notice);
+    }
+
+    /// Until this is dropped no other thread shows a new view. Whoever holds several takes them in the order of their stores' addresses, and calls
+    /// nobody meanwhile.
+    pub(crate) fn hold_view(&self) -> ReentrantMutexGuard<'_, ()> {
+        self.showing.lock()
     }
 
     /// Queues a notice that changes nothing of the view.
@@ -180,6 +194,8 @@ impl<S: State> Bus<S> {
     /// Calls everybody. The first panic comes back.
     fn deliver_one(&self, notice: Notice<S>) -> Option<Panic> {
         let _span = tracing::trace_span!(target: "exostate", "notify", origin = ?notice.origin, touched = notice.touched.len()).entered();
+        // What belongs together is told once all of it is shown.
+        drop(self.hold_view());
         let mut subscribers = self.subscribers.lock();
         let listeners: Vec<(u64, Listener)> =
             subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();
@@ -274,6 +290,16 @@ impl Subscription {
     /// One of a store that is gone.
     pub(crate) fn ended() -> Self {
         Self { end: None }
+    }
+
+    /// Several as one, and what is to be done first when it ends.
+    pub(crate) fn of_all(parts: Vec<Self>, first: impl FnOnce() + Send + Sync + 'static) -> Self {
+        let ends: Vec<_> = parts.into_iter().filter_map(|mut part| part.end.take()).collect();
+        let end = move || {
+            first();
+            ends.into_iter().for_each(|end| end());
+        };
+        Self { end: Some(Box::new(end)) }
     }
 
     /// Keeps the subscription for as long as the store lives. So the callback must not own a clone of that store, which would live as long as

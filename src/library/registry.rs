@@ -1,0 +1,253 @@
+//! Which documents are open, and whose turn it is with one.
+//!
+//! A document is open, or kept though nobody has it open, or it is some thread's turn: that one loads it or puts it away, with no lock held, and
+//! whoever else wants it waits. A document whose last handle is just being dropped is waited for too.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread::{ThreadId, current, panicking};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::handle::{Document, Handle, Handles};
+use super::{LibraryCount, Loader, OpenError};
+use crate::state::{Link, State};
+
+/// A document, whatever its type.
+pub(super) trait Closes<L: Loader>: Send + Sync {
+    fn id(&self) -> Arc<str>;
+    fn close(&self, loader: &L) -> Result<(), L::Error>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+enum Entry<L> {
+    /// It is this thread's turn.
+    UnderWay(ThreadId),
+    /// Its handles: [`Handles`] of the document's type.
+    Open(Box<dyn Any + Send + Sync>),
+    Unused(Arc<dyn Closes<L>>),
+}
+
+struct Entries<L> {
+    by_id: BTreeMap<Arc<str>, Entry<L>>,
+    /// Those that are unused, the last used last.
+    unused: VecDeque<Arc<str>>,
+    /// Who waits for what.
+    waiting: HashMap<ThreadId, Arc<str>>,
+}
+
+pub(super) struct Registry<L: Loader> {
+    loader: L,
+    unused_max: usize,
+    entries: Mutex<Entries<L>>,
+    /// Told whenever an entry becomes another one.
+    moved: Condvar,
+}
+
+/// What a registry has of a document.
+pub(super) enum Found<'a, T: State, L: Loader> {
+    Open(Handle<T, L>),
+    /// Nothing: it is this thread's turn to bring it.
+    Turn(Turn<'a, L>),
+}
+
+/// A thread's turn to bring a document. Where it is dropped, there is none, and others may try.
+pub(super) struct Turn<'a, L: Loader> {
+    registry: &'a Arc<Registry<L>>,
+    id: &'a Arc<str>,
+    over: bool,
+}
+
+impl<L: Loader> Turn<'_, L> {
+    pub(super) fn open<T: State>(mut self, document: Document<T, L>) -> Handle<T, L> {
+        let handle = Handle::first(Arc::new(document), self.registry);
+        self.registry.entries.lock().open(self.id, &handle);
+        self.registry.moved.notify_all();
+        self.over = true;
+        handle
+    }
+}
+
+impl<L: Loader> Drop for Turn<'_, L> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.registry.entries.lock().by_id.remove(self.id);
+            self.registry.moved.notify_all();
+        }
+    }
+}
+
+impl<L: Loader> Entries<L> {
+    fn open<T: State>(&mut self, id: &Arc<str>, handle: &Handle<T, L>) {
+        self.by_id.insert(Arc::clone(id), Entry::Open(Box::new(handle.downgrade())));
+    }
+
+    fn keep(&mut self, document: Arc<dyn Closes<L>>) {
+        let id = document.id();
+        self.unused.push_back(Arc::clone(&id));
+        self.by_id.insert(id, Entry::Unused(document));
+    }
+
+    /// Takes the unused ones beyond a number, which were used longest ago: it is this thread's turn with them.
+    fn take_unused(&mut self, unused_max: usize) -> Vec<Arc<dyn Closes<L>>> {
+        let beyond = self.unused.len().saturating_sub(unused_max);
+        let taken: Vec<Arc<str>> = self.unused.drain(..beyond).collect();
+        let take = |id| match self.by_id.insert(id, Entry::UnderWay(current().id())) {
+            Some(Entry::Unused(document)) => Some(document),
+            _ => None,
+        };
+        taken.into_iter().filter_map(take).collect()
+    }
+
+    /// Whether a thread that waits for a document would wait for itself: the others' turns end only after what they wait for.
+    fn is_within<'a>(&'a self, mut id: &'a Arc<str>, thread: ThreadId) -> bool {
+        while let Some(Entry::UnderWay(whose)) = self.by_id.get(id) {
+            if *whose == thread {
+                return true;
+            }
+            let Some(next) = self.waiting.get(whose) else { return false };
+            id = next;
+        }
+        false
+    }
+}
+
+impl<L: Loader> Registry<L> {
+    pub(super) fn new(loader: L, unused_max: usize) -> Self {
+        let entries = Entries { by_id: BTreeMap::new(), unused: VecDeque::new(), waiting: HashMap::new() };
+        Self { loader, unused_max, entries: Mutex::new(entries), moved: Condvar::new() }
+    }
+
+    pub(super) fn loader(&self) -> &L {
+        &self.loader
+    }
+
+    pub(super) fn count(&self) -> LibraryCount {
+        let mut count = LibraryCount::default();
+        for entry in self.entries.lock().by_id.values() {
+            match entry {
+                Entry::UnderWay(_) => count.under_way += 1,
+                Entry::Open(_) => count.open += 1,
+                Entry::Unused(_) => count.unused += 1,
+            }
+        }
+        count
+    }
+
+    /// Finds a document, or else takes the turn to bring it.
+    pub(super) fn find<'a, T: State>(self: &'a Arc<Self>, link: &'a Link<T>) -> Result<Found<'a, T, L>, OpenError<L::Error>> {
+        let id = link.shared_id();
+        if link.is_empty() {
+            return Err(OpenError::Empty);
+        }
+        let other_type = || OpenError::Type { id: link.id().to_owned() };
+        let mut entries = self.entries.lock();
+        loop {
+            match entries.by_id.get(id) {
+                None => {
+                    entries.by_id.insert(Arc::clone(id), Entry::UnderWay(current().id()));
+                    return Ok(Found::Turn(Turn { registry: self, id, over: false }));
+                }
+                Some(Entry::Open(handles)) => {
+                    let handles = handles.downcast_ref::<Handles<T, L>>().ok_or_else(other_type)?;
+                    if let Some(handle) = handles.upgrade() {
+                        return Ok(Found::Open(handle));
+                    }
+                }
+                Some(Entry::Unused(document)) => {
+                    let document = Arc::clone(document).into_any().downcast::<Document<T, L>>().map_err(|_| other_type())?;
+                    let handle = Handle::first(document, self);
+                    entries.unused.retain(|unused| unused != id);
+                    entries.open(id, &handle);
+                    return Ok(Found::Open(handle));
+                }
+                Some(Entry::UnderWay(_)) => {}
+            }
+            self.wait(&mut entries, id)?;
+        }
+    }
+
+    /// Waits until something has moved.
+    fn wait(&self, entries: &mut MutexGuard<'_, Entries<L>>, id: &Arc<str>) -> Result<(), OpenError<L::Error>> {
+        let thread = current().id();
+        if entries.is_within(id, thread) {
+            return Err(OpenError::Within { id: id.to_string() });
+        }
+        entries.waiting.insert(thread, Arc::clone(id));
+        self.moved.wait(entries);
+        entries.waiting.remove(&thread);
+        Ok(())
+    }
+
+    /// Nobody has the document open any more.
+    pub(super) fn let_go(&self, document: Arc<dyn Closes<L>>) {
+        let mut entries = self.entries.lock();
+        entries.keep(document);
+        let beyond = entries.take_unused(self.unused_max);
+        drop(entries);
+        self.moved.notify_all();
+        self.put_away(beyond);
+    }
+
+    pub(super) fn close_unused(&self) -> bool {
+        let unused = self.entries.lock().take_unused(0);
+        self.put_away(unused)
+    }
+
+    /// Puts documents away, with no lock held. Whether all of them were; those that were not stay. A loader that panics keeps nothing from
+    /// the others.
+    fn put_away(&self, documents: Vec<Arc<dyn Closes<L>>>) -> bool {
+        let (mut all, mut panicked) = (true, Ok(()));
+        for document in documents {
+            let id = document.id();
+            let (back, told) = put_away(&self.loader, document);
+            panicked = panicked.and(told);
+            all &= back.is_none();
+            let mut entries = self.entries.lock();
+            match back {
+                Some(document) => entries.keep(document),
+                None => drop(entries.by_id.remove(&id)),
+            }
+            drop(entries);
+            self.moved.notify_all();
+        }
+        go_on(panicked);
+        all
+    }
+}
+
+impl<L: Loader> Drop for Registry<L> {
+    fn drop(&mut self) {
+        let mut panicked = Ok(());
+        for entry in std::mem::take(&mut self.entries.get_mut().by_id).into_values() {
+            if let Entry::Unused(document) = entry {
+                panicked = panicked.and(put_away(&self.loader, document).1);
+            }
+        }
+        go_on(panicked);
+    }
+}
+
+/// Puts a document away. On an error, or a panic of the loader, it comes back.
+fn put_away<L: Loader>(loader: &L, document: Arc<dyn Closes<L>>) -> (Option<Arc<dyn Closes<L>>>, std::thread::Result<()>) {
+    match catch_unwind(AssertUnwindSafe(|| document.close(loader))) {
+        // Its peer or its lock ends before it can be loaded again.
+        Ok(Ok(())) => (None, catch_unwind(AssertUnwindSafe(|| drop(document)))),
+        Ok(Err(error)) => {
+            tracing::warn!(target: "exostate", id = &*document.id(), %error, "a document could not be put away");
+            (Some(document), Ok(()))
+        }
+        Err(panic) => (Some(document), Err(panic)),
+    }
+}
+
+/// Lets a loader's panic go on, unless the thread panics already.
+fn go_on(result: std::thread::Result<()>) {
+    if let Err(panic) = result
+        && !panicking()
+    {
+        resume_unwind(panic);
+    }
+}

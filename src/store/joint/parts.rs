@@ -1,0 +1,320 @@
+//! What there is to do with one store of several, and how several are put together: as nested pairs, by one trait.
+
+use std::cell::{Cell, Ref};
+use std::error::Error;
+use std::slice::IterMut;
+use std::sync::{Arc, Weak};
+use std::time::{Instant, SystemTime};
+
+use super::super::commit::Written;
+use super::super::layers::Report;
+use super::super::undo::staged_way_back;
+use super::super::{Core, Origin, Shared, Store, Subscription, Writer};
+use super::Joint;
+use crate::document::backend::Backend;
+use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
+
+/// A store, or several as one: what a [`Joint`] is made of. It cannot be implemented elsewhere.
+pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// What a change edits: a store's accessor, or a pair.
+    type Edits<'a>;
+    /// What is shown: a store's view in its `Arc`, or a pair.
+    type Views: Clone + Send + Sync + 'static;
+    /// Which of the stores: a `bool`, or a pair.
+    type Marks;
+
+    /// Handles that keep nothing alive.
+    #[doc(hidden)]
+    type Weak: Send + Sync + 'static;
+    /// One [`Turn`] a store.
+    #[doc(hidden)]
+    type Turns<'a>;
+    /// What each turn's stage stands on.
+    #[doc(hidden)]
+    type Cores<'a>;
+    /// One stage a store.
+    #[doc(hidden)]
+    type Stages<'a>;
+
+    #[doc(hidden)]
+    fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>);
+    #[doc(hidden)]
+    fn turns(&self) -> Self::Turns<'_>;
+    #[doc(hidden)]
+    fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>);
+    #[doc(hidden)]
+    fn cores<'t>(turns: &'t Self::Turns<'_>) -> Self::Cores<'t>;
+    #[doc(hidden)]
+    fn stages<'c>(cores: &'c Self::Cores<'_>) -> Self::Stages<'c>;
+    #[doc(hidden)]
+    fn edits<'s>(stages: &'s Self::Stages<'_>) -> Self::Edits<'s>;
+    #[doc(hidden)]
+    fn judge<'c>(
+        turns: &Self::Turns<'_>,
+        cores: &'c Self::Cores<'_>,
+        stages: Self::Stages<'c>,
+        starts: &mut IterMut<'_, Start>,
+    ) -> Result<(), ChangeError>;
+    #[doc(hidden)]
+    fn views(&self) -> Self::Views;
+    /// Which differ, and whether any do.
+    #[doc(hidden)]
+    fn compare(old: &Self::Views, new: &Self::Views) -> (Self::Marks, bool);
+    #[doc(hidden)]
+    fn downgrade(&self) -> Self::Weak;
+    #[doc(hidden)]
+    fn upgrade(weak: &Self::Weak) -> Option<Self>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What is held until it is dropped.
+pub trait Held {}
+
+impl<T> Held for T {}
+
+/// How a change of one of the stores began, and what is known of it.
+pub struct Start {
+    pub(super) report: Report,
+    timer: Option<Instant>,
+}
+
+/// A store, whatever its type, when no change is under way, or before and after one.
+pub trait Member {
+    /// Where it is: what makes it another one, and the order in which several are taken.
+    fn address(&self) -> usize;
+    fn now(&self) -> SystemTime;
+    fn begin(&self) -> Start;
+    fn take_place<'a>(&'a self) -> Box<dyn Held + 'a>;
+    fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a>;
+    fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>);
+    /// Calls `f` after every commit and import.
+    fn on_notice(&self, f: Arc<dyn Fn() + Send + Sync>) -> Subscription;
+}
+
+/// A store in whose writer's place this thread is.
+pub struct Turn<'a, S: State, B: Backend> {
+    store: &'a Store<S, B>,
+    guard: Writer<'a, S, B>,
+    staged: Cell<Option<Staged<S>>>,
+    written: Option<Written<S>>,
+}
+
+/// A turn, whatever its store's type.
+pub trait Step {
+    fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError>;
+    /// Where the store stands, in bytes.
+    fn stand(&self) -> [u8; 16];
+    fn write(&mut self, start: &mut Start) -> Result<(), ChangeError>;
+    /// Takes back what was written, as another document failed. Nobody has seen it, but it has been in the document: peers get it together with
+    /// the way back.
+    fn take_back(&mut self, start: &Start);
+    fn show(&mut self, start: &Start);
+}
+
+impl<S: State, B: Backend> Member for Store<S, B> {
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    fn now(&self) -> SystemTime {
+        Store::now(self)
+    }
+
+    fn begin(&self) -> Start {
+        let mut report = Report::new(Origin::Local, None);
+        let timer = Store::begin(self, &mut report);
+        Start { report, timer }
+    }
+
+    fn take_place<'a>(&'a self) -> Box<dyn Held + 'a> {
+        Box::new(self.shared.core.lock())
+    }
+
+    fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a> {
+        Box::new(self.shared.bus.hold_view())
+    }
+
+    fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>) {
+        Store::end(self, start.timer, &start.report, error);
+    }
+
+    fn on_notice(&self, f: Arc<dyn Fn() + Send + Sync>) -> Subscription {
+        self.watch(Node::<Path<S>, S>::new(Path::root()), move |_| f())
+    }
+}
+
+impl<S: State, B: Backend> Step for Turn<'_, S, B> {
+    fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError> {
+        self.store.enter(&self.guard, &mut start.report)
+    }
+
+    fn stand(&self) -> [u8; 16] {
+        let core = self.guard.borrow();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&core.replica.id().get().to_be_bytes());
+        bytes[8..].copy_from_slice(&core.recent.number().to_be_bytes());
+        bytes
+    }
+
+    fn write(&mut self, start: &mut Start) -> Result<(), ChangeError> {
+        if let Some(staged) = self.staged.take() {
+            self.written = Some(self.store.write(&mut self.guard.borrow_mut(), staged, true, &mut start.report)?);
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, start: &Start) {
+        let Some(mut written) = self.written.take() else { return };
+        let (core, report) = (&mut *self.guard.borrow_mut(), &start.report);
+        let entry = written.entry.take().unwrap_or_default();
+        let staged = staged_way_back(&entry, &written, core);
+        let view = staged.view.clone();
+        match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
+            Ok(mut updates) => {
+                written.updates.append(&mut updates);
+                self.store.publish(core, view, written.touched, written.updates, report.origin, report.meta.clone());
+            }
+            // Two documents failed at once: what is there is shown.
+            Err(_) => self.store.show_all(core, written.updates),
+        }
+    }
+
+    fn show(&mut self, start: &Start) {
+        if let Some(written) = self.written.take() {
+            self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
+        }
+    }
+}
+
+impl<S: State, B: Backend> sealed::Sealed for Store<S, B> {}
+
+impl<S: State, B: Backend> Stores for Store<S, B> {
+    type Edits<'a> = S::Node<Edit<'a>>;
+    type Views = Arc<S>;
+    type Marks = bool;
+    type Weak = Weak<Shared<S, B>>;
+    type Turns<'a> = Turn<'a, S, B>;
+    type Cores<'a> = Ref<'a, Core<S, B>>;
+    type Stages<'a> = Stage<'a, S>;
+
+    fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
+        members.push(self);
+    }
+
+    fn turns(&self) -> Turn<'_, S, B> {
+        Turn { store: self, guard: self.shared.core.lock(), staged: Cell::default(), written: None }
+    }
+
+    fn steps<'t>(turns: &'t mut Turn<'_, S, B>, steps: &mut Vec<&'t mut dyn Step>) {
+        steps.push(turns);
+    }
+
+    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> Ref<'t, Core<S, B>> {
+        turns.guard.borrow()
+    }
+
+    fn stages<'c>(cores: &'c Ref<'_, Core<S, B>>) -> Stage<'c, S> {
+        cores.stage()
+    }
+
+    fn edits<'s>(stages: &'s Stage<'_, S>) -> S::Node<Edit<'s>> {
+        stages.root()
+    }
+
+    fn judge<'c>(
+        turns: &Turn<'_, S, B>,
+        cores: &'c Ref<'_, Core<S, B>>,
+        stages: Stage<'c, S>,
+        starts: &mut IterMut<'_, Start>,
+    ) -> Result<(), ChangeError> {
+        if let Some(start) = starts.next() {
+            turns.staged.set(turns.store.judge(cores, stages, &mut start.report)?);
+        }
+        Ok(())
+    }
+
+    fn views(&self) -> Arc<S> {
+        self.view()
+    }
+
+    fn compare(old: &Arc<S>, new: &Arc<S>) -> (bool, bool) {
+        let differ = !Arc::ptr_eq(old, new);
+        (differ, differ)
+    }
+
+    fn downgrade(&self) -> Self::Weak {
+        Arc::downgrade(&self.shared)
+    }
+
+    fn upgrade(weak: &Self::Weak) -> Option<Self> {
+        Some(Self { shared: weak.upgrade()? })
+    }
+}
+
+impl<X: Stores, Y: Stores> sealed::Sealed for Joint<X, Y> {}
+
+impl<X: Stores, Y: Stores> Stores for Joint<X, Y> {
+    type Edits<'a> = (X::Edits<'a>, Y::Edits<'a>);
+    type Views = (X::Views, Y::Views);
+    type Marks = (X::Marks, Y::Marks);
+    type Weak = (X::Weak, Y::Weak);
+    type Turns<'a> = (X::Turns<'a>, Y::Turns<'a>);
+    type Cores<'a> = (X::Cores<'a>, Y::Cores<'a>);
+    type Stages<'a> = (X::Stages<'a>, Y::Stages<'a>);
+
+    fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
+        self.first.members(members);
+        self.second.members(members);
+    }
+
+    fn turns(&self) -> Self::Turns<'_> {
+        (self.first.turns(), self.second.turns())
+    }
+
+    fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>) {
+        X::steps(&mut turns.0, steps);
+        Y::steps(&mut turns.1, steps);
+    }
+
+    fn cores<'t>(turns: &'t Self::Turns<'_>) -> Self::Cores<'t> {
+        (X::cores(&turns.0), Y::cores(&turns.1))
+    }
+
+    fn stages<'c>(cores: &'c Self::Cores<'_>) -> Self::Stages<'c> {
+        (X::stages(&cores.0), Y::stages(&cores.1))
+    }
+
+    fn edits<'s>(stages: &'s Self::Stages<'_>) -> Self::Edits<'s> {
+        (X::edits(&stages.0), Y::edits(&stages.1))
+    }
+
+    fn judge<'c>(
+        turns: &Self::Turns<'_>,
+        cores: &'c Self::Cores<'_>,
+        stages: Self::Stages<'c>,
+        starts: &mut IterMut<'_, Start>,
+    ) -> Result<(), ChangeError> {
+        X::judge(&turns.0, &cores.0, stages.0, starts)?;
+        Y::judge(&turns.1, &cores.1, stages.1, starts)
+    }
+
+    fn views(&self) -> Self::Views {
+        (self.first.views(), self.second.views())
+    }
+
+    fn compare(old: &Self::Views, new: &Self::Views) -> (Self::Marks, bool) {
+        let (first, second) = (X::compare(&old.0, &new.0), Y::compare(&old.1, &new.1));
+        ((first.0, second.0), first.1 || second.1)
+    }
+
+    fn downgrade(&self) -> Self::Weak {
+        (self.first.downgrade(), self.second.downgrade())
+    }
+
+    fn upgrade(weak: &Self::Weak) -> Option<Self> {
+        Some(Self { first: X::upgrade(&weak.0)?, second: Y::upgrade(&weak.1)? })
+    }
+}

@@ -1,0 +1,355 @@
+//! Documents that refer to documents: loaded once, when a link is followed; shared; put away when nobody has them open, and only then loaded again.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::time::Duration;
+
+use exostate::{Automerge, Backend, Handle, Library, Link, List, Loader, Map, OpenError, State, Store, Yrs};
+use proptest::prelude::*;
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Page {
+    title: String,
+    visits: i64,
+    next: Option<Link<Page>>,
+    pages: List<Link<Page>>,
+    names: Map<String, Link<Page>>,
+}
+
+fn page(title: &str) -> Page {
+    Page { title: title.to_owned(), visits: 0, next: None, pages: List::new(), names: Map::new() }
+}
+
+/// Keeps documents in memory, and counts what is done.
+struct Shelf<B> {
+    saved: Mutex<BTreeMap<String, Vec<u8>>>,
+    loads: AtomicUsize,
+    closes: AtomicUsize,
+    /// Documents that are there now: each once, or two were loaded at once.
+    out: Mutex<BTreeMap<String, usize>>,
+    broken: AtomicBool,
+    full: AtomicBool,
+    of: PhantomData<fn() -> B>,
+}
+
+/// Notes that a document is no longer there.
+struct Out<B>(Arc<Shelf<B>>, String);
+
+impl<B> Drop for Out<B> {
+    fn drop(&mut self) {
+        *self.0.out.lock().expect("the list").entry(self.1.clone()).or_default() -= 1;
+    }
+}
+
+/// A loader is a handle too here, so that a test can look into it.
+struct Shelves<B: Backend> {
+    shelf: Arc<Shelf<B>>,
+    /// What a document opens while it is loaded: itself and all that it names, where the library is there.
+    eager: OnceLock<Library<Shelves<B>>>,
+}
+
+impl<B: Backend> Shelves<B> {
+    fn take_out(&self, id: &str) -> Out<B> {
+        let mut out = self.shelf.out.lock().expect("the list");
+        let there = out.entry(id.to_owned()).or_default();
+        *there += 1;
+        assert_eq!(*there, 1, "{id} is there twice");
+        Out(Arc::clone(&self.shelf), id.to_owned())
+    }
+}
+
+impl<B: Backend> Loader for Shelves<B> {
+    type Backend = B;
+    type Kept = Out<B>;
+    type Error = String;
+
+    fn load<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, Out<B>), String> {
+        self.shelf.loads.fetch_add(1, Ordering::SeqCst);
+        let out = self.take_out(link.id());
+        std::thread::sleep(Duration::from_millis(1));
+        if self.shelf.broken.load(Ordering::SeqCst) {
+            return Err("the shelf is broken".to_owned());
+        }
+        let bytes = self.shelf.saved.lock().expect("the shelf").get(link.id()).cloned().ok_or("there is no such document")?;
+        if let Some(library) = self.eager.get() {
+            let page = Store::<Page, B>::open(&bytes).map_err(|error| error.to_string())?.view();
+            for next in page.next.iter().chain(page.pages.iter()) {
+                drop(next.open(library).map_err(|error| error.to_string())?);
+            }
+        }
+        Ok((Store::open(&bytes).map_err(|error| error.to_string())?, out))
+    }
+
+    fn create<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, Out<B>), String> {
+        Ok((Store::new(), self.take_out(link.id())))
+    }
+
+    fn close<T: State>(&self, link: &Link<T>, store: &Store<T, B>, _: &Out<B>) -> Result<(), String> {
+        self.shelf.closes.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        if self.shelf.full.load(Ordering::SeqCst) {
+            return Err("the shelf is full".to_owned());
+        }
+        assert_ne!(link.id(), "panics", "the loader panics");
+        self.shelf.saved.lock().expect("the shelf").insert(link.id().to_owned(), store.save());
+        Ok(())
+    }
+}
+
+fn library<B: Backend>(unused_max: usize) -> (Library<Shelves<B>>, Arc<Shelf<B>>) {
+    let shelf = Arc::new(Shelf {
+        saved: Mutex::default(),
+        loads: AtomicUsize::new(0),
+        closes: AtomicUsize::new(0),
+        out: Mutex::default(),
+        broken: AtomicBool::new(false),
+        full: AtomicBool::new(false),
+        of: PhantomData,
+    });
+    (Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, unused_max), shelf)
+}
+
+fn create<B: Backend>(library: &Library<Shelves<B>>, id: &str) -> Handle<Page, Shelves<B>> {
+    library.create_as(&Link::new(id), &page(id)).expect("it can be made")
+}
+
+fn visit<B: Backend>(page: &Handle<Page, Shelves<B>>) {
+    page.change(|page| page.visits().set(page.visits().get()? + 1)).expect("it can be written");
+}
+
+fn done<B>(shelf: &Shelf<B>) -> (usize, usize) {
+    (shelf.loads.load(Ordering::SeqCst), shelf.closes.load(Ordering::SeqCst))
+}
+
+fn counts<B: Backend>(library: &Library<Shelves<B>>) -> (usize, usize, usize) {
+    let count = library.count();
+    (count.open, count.unused, count.under_way)
+}
+
+#[test]
+fn a_link_is_a_register_wherever_scalars_are() {
+    fn run<B: Backend>() {
+        let (ours, theirs) = (Store::<Page, B>::new(), Store::<Page, B>::new());
+        ours.change(|page| {
+            page.next().set(Link::new("b"))?;
+            page.pages().push(Link::new("c"))?;
+            page.names().insert("d", Link::new("d/~@"))
+        })
+        .expect("it can be written");
+        theirs.merge(&ours).expect("it merges");
+        let view = theirs.view();
+        assert_eq!(view.next.as_ref().map(Link::id), Some("b"));
+        assert_eq!((view.pages.get(0).map(Link::id), view.names.get("d").map(Link::id)), (Some("c"), Some("d/~@")));
+        assert_eq!((&*view, theirs.digest()), (&theirs.reread(), ours.digest()));
+        let opened = Store::<Page, B>::open(&ours.save()).expect("it opens");
+        assert_eq!(opened.view(), view);
+        // What is no name is a violation, and the link is empty.
+        #[derive(State, Clone, Debug, PartialEq)]
+        struct Other {
+            to: i64,
+        }
+        #[derive(State, Clone, Debug, PartialEq)]
+        struct Linked {
+            to: Link<Page>,
+        }
+        let other = Store::<Other, B>::new();
+        other.change(|other| other.to().set(3)).expect("it can be written");
+        let linked = Store::<Linked, B>::open(&other.save()).expect("it opens");
+        assert!(linked.view().to.is_empty() && linked.violations().len() == 1);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn a_document_is_there_once_and_put_away_when_nobody_has_it_open() {
+    fn run<B: Backend>() {
+        let (library, shelf) = library::<B>(0);
+        let first = create(&library, "a");
+        let again = first.link().open(&library).expect("it is open");
+        visit(&again);
+        assert_eq!((first.view().visits, done(&shelf), counts(&library)), (1, (0, 0), (1, 0, 0)));
+        drop(first);
+        assert_eq!((done(&shelf), counts(&library)), ((0, 0), (1, 0, 0)));
+        drop(again);
+        assert_eq!((done(&shelf), counts(&library)), ((0, 1), (0, 0, 0)));
+        let later = library.open(&Link::<Page>::new("a")).expect("it is loaded");
+        assert_eq!((later.view().visits, done(&shelf), counts(&library)), (1, (1, 1), (1, 0, 0)));
+        assert_eq!((later.kept().1.as_str(), later.link().id()), ("a", "a"));
+        // A joint change needs no more than the stores.
+        let other = library.create(&page("other")).expect("it can be made");
+        later.and(other.store()).change(|(a, b)| a.visits().set(5).and(b.visits().set(5))).expect("it can be written");
+        assert_eq!((later.view().visits, other.view().visits), (5, 5));
+        assert_ne!(other.link(), library.create(&page("another")).expect("it can be made").link());
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
+fn of_threads_that_open_one_document_one_loads_it() {
+    let (library, shelf) = library::<Yrs>(0);
+    drop(create(&library, "a"));
+    let barrier = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                barrier.wait();
+                let page = library.open(&Link::<Page>::new("a")).expect("it is loaded");
+                visit(&page);
+                barrier.wait();
+            });
+        }
+    });
+    assert_eq!((done(&shelf), counts(&library)), ((1, 2), (0, 0, 0)));
+    assert_eq!(library.open(&Link::<Page>::new("a")).expect("it is loaded").view().visits, 8);
+}
+
+#[test]
+fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
+    let strategy = (0..3_usize, prop::collection::vec(prop::collection::vec((0..3_u8, any::<bool>()), 1..20), 2..5));
+    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |((unused_max, threads) in strategy)| {
+        let (library, shelf) = library::<Yrs>(unused_max);
+        for id in ["0", "1", "2"] {
+            drop(create(&library, id));
+        }
+        std::thread::scope(|scope| {
+            for steps in &threads {
+                let library = &library;
+                scope.spawn(move || {
+                    let mut kept = Vec::new();
+                    for (id, keep) in steps {
+                        let page = library.open(&Link::<Page>::new(id.to_string())).expect("it opens");
+                        visit(&page);
+                        if *keep { kept.push(page) } else { kept.clear() }
+                    }
+                });
+            }
+        });
+        prop_assert!(library.close_unused());
+        prop_assert_eq!(counts(&library), (0, 0, 0));
+        prop_assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+        let visits: i64 = ["0", "1", "2"].into_iter().map(|id| library.open(&Link::<Page>::new(id)).expect("it opens").view().visits).sum();
+        prop_assert_eq!(visits, threads.iter().map(|steps| steps.len() as i64).sum::<i64>());
+    });
+}
+
+#[test]
+fn a_load_that_fails_is_tried_again_by_the_next() {
+    let (library, shelf) = library::<Yrs>(0);
+    drop(create(&library, "a"));
+    let link = Link::<Page>::new("a");
+    shelf.broken.store(true, Ordering::SeqCst);
+    let barrier = Barrier::new(4);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                barrier.wait();
+                assert!(matches!(library.open(&link), Err(OpenError::Load { id, error }) if id == "a" && error == "the shelf is broken"));
+            });
+        }
+    });
+    assert_eq!((done(&shelf).0, counts(&library)), (4, (0, 0, 0)));
+    shelf.broken.store(false, Ordering::SeqCst);
+    assert!(library.open(&link).is_ok());
+    assert!(matches!(library.open(&Link::<Page>::new("b")), Err(OpenError::Load { .. })));
+    assert!(matches!(library.open(&Link::<Page>::default()), Err(OpenError::Empty)));
+}
+
+#[test]
+fn so_many_of_the_last_used_are_kept() {
+    let (library, shelf) = library::<Yrs>(2);
+    for id in ["a", "b", "c"] {
+        drop(create(&library, id));
+    }
+    assert_eq!((done(&shelf), counts(&library)), ((0, 1), (0, 2, 0)));
+    // It is handed on, and used last from now on.
+    visit(&library.open(&Link::<Page>::new("b")).expect("it is kept"));
+    drop(create(&library, "d"));
+    let saved = || shelf.saved.lock().expect("the shelf").keys().cloned().collect::<Vec<_>>();
+    assert_eq!((done(&shelf), saved()), ((0, 2), vec!["a".to_owned(), "c".to_owned()]));
+    // The library is gone when its last handle and document are.
+    let page = library.open(&Link::<Page>::new("d")).expect("it is kept");
+    drop(library);
+    assert_eq!(saved().len(), 2);
+    drop(page);
+    assert_eq!((done(&shelf), saved().len()), ((0, 4), 4));
+}
+
+#[test]
+fn what_cannot_be_put_away_is_not_lost() {
+    let (library, shelf) = library::<Yrs>(0);
+    let page = create(&library, "a");
+    shelf.full.store(true, Ordering::SeqCst);
+    visit(&page);
+    drop(page);
+    assert_eq!((counts(&library), library.close_unused()), ((0, 1, 0), false));
+    let page = library.open(&Link::<Page>::new("a")).expect("it is handed on");
+    assert_eq!((page.view().visits, done(&shelf)), (1, (0, 2)));
+    drop(page);
+    shelf.full.store(false, Ordering::SeqCst);
+    // Whoever lets another one go tries again.
+    drop(create(&library, "b"));
+    assert_eq!((counts(&library), shelf.saved.lock().expect("the shelf").len()), ((0, 0, 0), 2));
+
+    let page = create(&library, "panics");
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(page))).is_err());
+    assert_eq!(counts(&library), (0, 1, 0));
+    // Nor does it keep the others when the library goes.
+    let others = Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, 9);
+    for id in ["m", "panics too", "z"] {
+        drop(create(&others, id));
+    }
+    drop(others);
+    assert_eq!(shelf.saved.lock().expect("the shelf").len(), 5);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(library))).is_err());
+}
+
+#[test]
+fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused() {
+    let (library, shelf) = library::<Yrs>(0);
+    for (id, next) in [("a", "b"), ("b", "c"), ("c", "c"), ("x", "y"), ("y", "x")] {
+        create(&library, id).change(|page| page.next().set(Link::new(next))).expect("it can be written");
+    }
+    drop(create(&library, "d"));
+    create(&library, "e").change(|page| page.pages().push(Link::new("d"))).expect("it can be written");
+    // Links in a circle are fine, as long as nobody follows them while loading.
+    let mut page = library.open(&Link::<Page>::new("x")).expect("it is loaded");
+    for _ in 0..4 {
+        page = page.view().next.clone().expect("a link").open(&library).expect("it is loaded");
+    }
+    drop(page);
+
+    assert!(library.loader().eager.set(library.clone()).is_ok());
+    assert!(library.open(&Link::<Page>::new("e")).is_ok());
+    let circle = library.open(&Link::<Page>::new("a"));
+    assert!(matches!(&circle, Err(OpenError::Load { error, .. }) if error.contains("within its own loading")), "{circle:?}");
+    // Two threads, each of which would wait for the other.
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            for id in ["x", "y"] {
+                let library = &library;
+                scope.spawn(move || assert!(library.open(&Link::<Page>::new(id)).is_err()));
+            }
+        });
+    }
+    assert_eq!(counts(&library), (0, 0, 0));
+    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+}
+
+#[test]
+fn a_document_has_one_type_and_a_name_one_document() {
+    #[derive(State, Clone, Debug, PartialEq)]
+    struct Other {
+        title: String,
+    }
+    let (library, _) = library::<Yrs>(0);
+    let page = create(&library, "a");
+    assert!(matches!(library.open(&Link::<Other>::new("a")), Err(OpenError::Type { id }) if id == "a"));
+    assert!(matches!(library.create_as(&Link::new("a"), &*page.view()), Err(OpenError::Exists { id }) if id == "a"));
+    drop(page);
+    assert_eq!(library.open(&Link::<Other>::new("a")).expect("it is loaded").view().title, "a");
+}
