@@ -1,6 +1,6 @@
 //! Several stores as one: a change is in all of them or in none, no view shows half of one, and those who watch hear of it once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use exostate::middleware::Guard;
@@ -241,14 +241,28 @@ fn a_store_tells_nobody_before_all_is_shown() {
     let _watch = trio.first.watch(Number::path().value(), move |value| {
         count.fetch_add(usize::from(value.new().copied() > Some(third.view().value)), Ordering::Relaxed);
     });
-    let _pause = trio.first.watch(Number::path().alone(), |_| std::thread::sleep(std::time::Duration::from_millis(1)));
+    let (told, last) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let heard = Arc::clone(&told);
+    let _pause = trio.first.watch(Number::path().alone(), move |alone| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        heard.store(alone.new().copied().unwrap_or_default(), Ordering::Relaxed);
+    });
     std::thread::scope(|scope| {
         // Another thread delivers what the first store tells.
         scope.spawn(|| {
-            let mut at = 0;
             while !over.load(Ordering::Relaxed) {
-                at += 1;
-                trio.first.change(|number| number.alone().set(at)).expect("it can be written");
+                // Not faster than it is told.
+                if told.load(Ordering::Relaxed) == last.load(Ordering::Relaxed) {
+                    let next = last.fetch_add(1, Ordering::Relaxed) + 1;
+                    trio.first.change(|number| number.alone().set(next)).expect("it can be written");
+                }
+            }
+        });
+        // And one looks at all of them all the time.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let ((first, heavy), third) = joint.view();
+                early.fetch_add(usize::from((first.value, heavy.value.0) != (third.value, third.value)), Ordering::Relaxed);
             }
         });
         for value in 1..100 {

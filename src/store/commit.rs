@@ -8,6 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::layers::Report;
+use super::notify::Notice;
 use super::undo::{Entry, Log};
 use super::{Core, Meta, Store, Writer, in_key_order};
 use crate::document::backend::Backend;
@@ -141,13 +142,13 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(Written { view: staged.view, violations: staged.violations, touched, updates, entry, logs })
     }
 
-    /// Shows what was written.
-    pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) {
+    /// Shows what was written, as [`Store::publish`] does.
+    pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) -> Option<Notice<S>> {
         core.violations = written.violations;
         if let Some(entry) = written.entry {
             self.record(&written.logs, entry, report);
         }
-        self.publish(core, written.view, written.touched, written.updates, report.origin, report.meta.clone());
+        self.publish(core, written.view, written.touched, written.updates, report.origin, report.meta.clone())
     }
 
     /// Afterwards, outside every lock: tells the layers and those who watch.

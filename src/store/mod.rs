@@ -441,6 +441,7 @@ impl<S: State, B: Backend> Store<S, B> {
         self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
     }
 
+    /// Shows a new view. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
     fn publish(
         &self,
         core: &mut Core<S, B>,
@@ -449,7 +450,7 @@ impl<S: State, B: Backend> Store<S, B> {
         updates: Vec<Arc<[u8]>>,
         origin: Origin,
         meta: Option<Arc<Meta>>,
-    ) {
+    ) -> Option<Notice<S>> {
         let touched: Arc<[Arc<str>]> = Arc::from(touched);
         core.recent.add(Arc::clone(&touched));
         for history in self.shared.histories.all() {
@@ -459,7 +460,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         let notice = Notice { number: 0, old, new, touched, updates, origin, meta };
-        self.shared.bus.publish(&self.shared.view, notice);
+        self.shared.bus.publish(&self.shared.view, notice)
     }
 
     /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes

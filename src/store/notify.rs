@@ -107,13 +107,14 @@ impl<S> Default for Bus<S> {
 }
 
 impl<S: State> Bus<S> {
-    /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in which it is shown.
-    pub(crate) fn publish(&self, view: &ArcSwap<S>, notice: Notice<S>) {
+    /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in which it is shown. What nobody hears of
+    /// comes back, to be dropped outside the locks, and an old view with it.
+    pub(crate) fn publish(&self, view: &ArcSwap<S>, notice: Notice<S>) -> Option<Notice<S>> {
         let _showing = self.hold_view();
         let mut subscribers = self.subscribers.lock();
         view.store(Arc::clone(&notice.new));
         subscribers.selectors.touch(&notice.touched);
-        self.queue(subscribers, notice);
+        self.queue(subscribers, notice)
     }
 
     /// Until this is dropped no other thread shows a new view. Whoever holds several takes them in the order of their stores' addresses, and calls
@@ -124,20 +125,18 @@ impl<S: State> Bus<S> {
 
     /// Queues a notice that changes nothing of the view.
     pub(crate) fn push(&self, notice: Notice<S>) {
-        self.queue(self.subscribers.lock(), notice);
+        drop(self.queue(self.subscribers.lock(), notice));
     }
 
     /// Gives a notice its number. Called under the writer's lock, so that the order is that of the commits.
-    fn queue(&self, mut subscribers: MutexGuard<'_, Subscribers<S>>, mut notice: Notice<S>) {
-        let heard = !subscribers.listeners.is_empty() || !subscribers.watchers.is_empty();
-        if heard {
-            notice.number = subscribers.take_id();
+    fn queue(&self, mut subscribers: MutexGuard<'_, Subscribers<S>>, mut notice: Notice<S>) -> Option<Notice<S>> {
+        if subscribers.listeners.is_empty() && subscribers.watchers.is_empty() {
+            return Some(notice);
         }
-        // What nobody hears of goes outside the lock, and an old view with it.
+        notice.number = subscribers.take_id();
         drop(subscribers);
-        if heard {
-            self.queue.lock().notices.push_back(notice);
-        }
+        self.queue.lock().notices.push_back(notice);
+        None
     }
 
     /// Delivers what is queued, unless somebody does so already: then that one delivers this too.

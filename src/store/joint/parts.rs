@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use super::super::commit::Written;
 use super::super::layers::Report;
+use super::super::notify::Notice;
 use super::super::undo::staged_way_back;
 use super::super::{Core, Origin, Shared, Store, Subscription, Writer};
 use super::Joint;
@@ -100,6 +101,8 @@ pub struct Turn<'a, S: State, B: Backend> {
     guard: Writer<'a, S, B>,
     staged: Cell<Option<Staged<S>>>,
     written: Option<Written<S>>,
+    /// What goes when the views of all are shown.
+    left: Option<Notice<S>>,
 }
 
 /// A turn, whatever its store's type.
@@ -184,7 +187,7 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn show(&mut self, start: &Start) {
         if let Some(written) = self.written.take() {
-            self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
+            self.left = self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
         }
     }
 }
@@ -205,7 +208,7 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     }
 
     fn turns(&self) -> Turn<'_, S, B> {
-        Turn { store: self, guard: self.shared.core.lock(), staged: Cell::default(), written: None }
+        Turn { store: self, guard: self.shared.core.lock(), staged: Cell::default(), written: None, left: None }
     }
 
     fn steps<'t>(turns: &'t mut Turn<'_, S, B>, steps: &mut Vec<&'t mut dyn Step>) {
