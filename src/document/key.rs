@@ -136,10 +136,22 @@ fn head(rest: Option<&[u8]>) -> u128 {
 
 /// How many bytes two paths share at their start, a word at a time: keys of one collection share much.
 fn common_prefix(left: &[u8], right: &[u8]) -> usize {
-    // Arrays, not slices: two of them are compared as numbers.
     const WORD: usize = 8;
-    let words = left.as_chunks::<WORD>().0.iter().zip(right.as_chunks::<WORD>().0).take_while(|(a, b)| a == b).count() * WORD;
-    words + left.iter().skip(words).zip(right.iter().skip(words)).take_while(|(a, b)| a == b).count()
+    let ((left_words, left_rest), (right_words, right_rest)) = (left.as_chunks::<WORD>(), right.as_chunks::<WORD>());
+    for (at, (a, b)) in left_words.iter().zip(right_words).enumerate() {
+        // The lowest bits that differ are those of the first byte that does.
+        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differ != 0 {
+            return at * WORD + (differ.trailing_zeros() / u8::BITS) as usize;
+        }
+    }
+    let words = left_words.len().min(right_words.len()) * WORD;
+    let (left, right) = match left_words.len().cmp(&right_words.len()) {
+        Ordering::Equal => (left_rest, right_rest),
+        Ordering::Less => (left_rest, &right[words..]),
+        Ordering::Greater => (&left[words..], right_rest),
+    };
+    words + left.iter().zip(right).take_while(|(a, b)| a == b).count()
 }
 
 /// Whether `path` is `prefix` itself or lies below it. Everything lies below the empty path.
