@@ -116,7 +116,11 @@ impl<S: State, B: Backend> Store<S, B> {
                 self.publish(core, view, written.touched, written.updates, report.origin, report.meta.clone());
             }
             // Two documents failed at once: what is there is shown.
-            Err(_) => self.show_all(core, written.updates),
+            Err(_) => {
+                // Those who keep a history have to know where what is there is not what its updates give.
+                let _ = self.take_differs(core);
+                self.show_all(core, written.updates);
+            }
         }
     }
 }
