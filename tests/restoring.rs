@@ -144,3 +144,26 @@ fn what_others_add_to_a_counter_counts() {
     counters::<Yrs>();
     counters::<Automerge>();
 }
+
+/// What is restored by insertion or addition is done twice where two do it at once, as any two edits are.
+fn twice<B: Backend>() {
+    let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
+    ours.change(|state| state.notes().push_str("body").and_then(|()| state.votes().add(5))).expect("a change");
+    exchange(&ours, &theirs);
+    let (then, there) = (history.latest(), other.latest());
+    ours.change(|state| state.notes().delete(0..4).and_then(|()| state.votes().add(-2))).expect("a change");
+    exchange(&ours, &theirs);
+    history.restore(then).expect("it can be restored");
+    other.restore(there).expect("it can be restored");
+    exchange(&ours, &theirs);
+    assert_eq!((ours.view().notes.to_string().as_str(), ours.view().votes.value()), ("bodybody", 7));
+    history.restore(then).expect("it can be restored");
+    exchange(&ours, &theirs);
+    assert_eq!((ours.view().notes.to_string().as_str(), ours.view().votes.value()), ("body", 5));
+}
+
+#[test]
+fn two_insertions_are_two() {
+    twice::<Yrs>();
+    twice::<Automerge>();
+}
