@@ -259,8 +259,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.show_parts();
         let guard = self.shared.core.lock();
         let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
-        self.show(&mut core);
-        work(&mut core)
+        let shown = self.show(&mut core);
+        let result = work(&mut core);
+        drop(core);
+        drop(guard);
+        if shown {
+            // Another thread brought a part in between.
+            self.shared.bus.deliver_in_turn();
+        }
+        result
     }
 }
 

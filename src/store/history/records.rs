@@ -1,6 +1,6 @@
 //! What a history holds: revisions, the updates that lead from one to the next, and checkpoints.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -254,52 +254,74 @@ impl Records {
     /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the older they are. What the present needs
     /// stays, and so does what has a name.
     pub(super) fn trim(&mut self) {
+        if self.bytes <= self.options.bytes_max {
+            return;
+        }
+        let mut log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
         while self.bytes > self.options.bytes_max {
             // By turns, so that neither the updates nor the checkpoints take all the room.
-            let log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
-            let done = match log > self.options.bytes_max / 2 {
-                true => self.forget_updates() || self.thin(),
-                false => self.thin() || self.forget_updates(),
-            };
-            if !done {
-                return;
+            if log <= self.options.bytes_max / 2 && self.thin() {
+                continue;
+            }
+            match self.forget_updates() {
+                Some(forgotten) => log = log.saturating_sub(forgotten),
+                None if self.thin() => {}
+                None => return,
             }
         }
     }
 
-    /// Forgets the oldest updates, up to the next checkpoint. Whether there were any.
-    fn forget_updates(&mut self) -> bool {
-        let Some(end) = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some()) else { return false };
+    /// Forgets the oldest updates, up to the next checkpoint. How many bytes of the revisions before that went, if there were any.
+    fn forget_updates(&mut self) -> Option<usize> {
+        let end = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some())?;
         let start = self.list.iter().take(end).rposition(|record| record.checkpoint.is_some()).map_or(0, |at| at + 1);
         let forgotten: Vec<Record> = self.list.drain(start..end).collect();
-        for record in &forgotten {
-            self.bytes -= record.bytes();
-            self.fade(record);
-        }
+        forgotten.iter().for_each(|record| self.fade(record));
+        let bytes = forgotten.iter().map(Record::bytes).sum();
+        self.bytes -= bytes;
         if let Some(record) = self.list.get_mut(start) {
             self.bytes -= record.update_bytes();
             record.updates = None;
         }
-        true
+        Some(bytes)
     }
 
-    /// Forgets the checkpoint that is missed least: what comes before and after it is near, compared with how long ago it is.
+    /// Forgets the checkpoints that are missed least, of the oldest ones, between which there are no updates: what comes before and after
+    /// them is near, compared with how long ago they are. Whether there were any. As a rule it is one; where a long history has to fit
+    /// into a smaller bound, up to an eighth of them at once.
     fn thin(&mut self) -> bool {
-        let ids: Vec<u64> = self.list.iter().map(|record| record.stamp.id).collect();
-        let alone = |at: usize| {
-            let record = &self.list[at];
-            record.stands_alone() && record.name.is_none() && self.list.get(at + 1).is_some_and(Record::stands_alone)
-        };
+        let id = |at: usize| self.list.get(at).map_or(0, |record| record.stamp.id);
+        let before_updates = self.list.iter().take_while(|record| record.stands_alone()).count();
+        let alone = |at: &usize| self.list.get(*at).is_some_and(|record| record.name.is_none());
+        let last = self.last_id();
         #[expect(clippy::cast_precision_loss, reason = "it is a comparison of sizes")]
-        let missed = |at: usize| {
-            let (before, after) = (at.checked_sub(1).map_or(0, |before| ids[before]), ids[at + 1]);
-            (after - before) as f64 / (ids[ids.len() - 1] - ids[at]) as f64
-        };
-        let least = (0..ids.len().saturating_sub(1)).filter(|at| alone(*at)).min_by(|a, b| missed(*a).total_cmp(&missed(*b)));
-        let Some(record) = least.and_then(|at| self.list.remove(at)) else { return false };
-        self.bytes -= record.bytes();
-        self.fade(&record);
-        true
+        let missed = |at: usize| (id(at + 1) - at.checked_sub(1).map_or(0, id)) as f64 / (last - id(at)) as f64;
+        let mut least: Vec<(f64, usize)> = (0..before_updates.saturating_sub(1)).filter(alone).map(|at| (missed(at), at)).collect();
+        let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let wanted = (least.len() / 8).max(1);
+        if least.len() > wanted {
+            least.select_nth_unstable_by(wanted, order);
+            least.truncate(wanted);
+        }
+        least.sort_unstable_by(order);
+        let mut gone = BTreeSet::new();
+        for (_, at) in least {
+            // Whose neighbour goes is missed more now.
+            if gone.contains(&(at + 1)) || at.checked_sub(1).is_some_and(|before| gone.contains(&before)) {
+                continue;
+            }
+            let Some(record) = self.list.get(at).cloned() else { continue };
+            self.bytes -= record.bytes();
+            self.fade(&record);
+            gone.insert(at);
+            if self.bytes <= self.options.bytes_max {
+                break;
+            }
+        }
+        let oldest: Vec<Record> = self.list.drain(..before_updates).collect();
+        let kept = oldest.into_iter().enumerate().rev().filter(|(at, _)| !gone.contains(at));
+        kept.for_each(|(_, record)| self.list.push_front(record));
+        !gone.is_empty()
     }
 
     /// Forgets all but the named revisions and the newest one, whose document is given.

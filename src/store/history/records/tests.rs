@@ -193,6 +193,29 @@ fn as_many_writers_as_there_is_room_for_are_remembered() {
     assert!(records.faded.values().all(|stamp| stamp.id == 3), "older ones stay for newer ones");
 }
 
+/// A long history has to fit into a small bound at once: that is no work for each pair of its revisions.
+#[test]
+fn a_long_history_is_cut_at_once() {
+    for (updates, named) in [(false, 1_000_000), (false, 777), (true, 1_000_000), (true, 777), (false, 2)] {
+        let record = |id: u64| Record {
+            stamp: Arc::new(Stamp { id, origin: None, time: SystemTime::UNIX_EPOCH, meta: None }),
+            touched: Arc::default(),
+            updates: updates.then(Vec::new),
+            checkpoint: Some(bytes(id, 0)),
+            name: id.is_multiple_of(named).then(|| "named".into()),
+        };
+        let list: VecDeque<Record> = (1..=20_000).map(record).collect();
+        let options = HistoryOptions::new().with_bytes_max(100 * RECORD_BYTES);
+        let records = Records::from_parts(options, list, BTreeMap::new());
+        let left: Vec<u64> = records.list.iter().filter(|record| record.name.is_none()).map(|record| record.stamp.id).collect();
+        assert!((50..=100).contains(&left.len()), "{left:?}");
+        assert_eq!(records.list.len() - left.len(), usize::try_from(20_000 / named).expect("it is small"));
+        assert_eq!(records.last_id(), 20_000);
+        // The older the sparser.
+        assert!(left[10] - left[0] >= left[left.len() - 1] - left[left.len() - 11], "{left:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
