@@ -92,7 +92,7 @@ impl Model {
                 let step = Step { touched: &touched, updates: &updates, origin: Origin::Local, meta: None, time: Some(self.now) };
                 let (replaced, present) = (self.records.replaced, bytes(self.document, self.size));
                 self.records.add(&step, || saves.then_some(present));
-                self.lost = !self.records.list.back().is_some_and(|last| last.checkpoint.is_some()) && (self.lost || replaced);
+                self.lost = self.records.list.back().is_none_or(|last| last.checkpoint.is_none()) && (self.lost || replaced);
                 paths.iter().for_each(|path| _ = self.last_writers.insert(*path, self.records.last_id()));
             }
             Action::Part(len) => {
