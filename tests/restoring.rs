@@ -99,7 +99,12 @@ fn at_once<B: Backend>() {
     })
     .expect("a change");
     // Others edit what is being removed: that leaves ghosts.
-    theirs.change(|state| state.cards().get(first).text().set("edited")).expect("a change");
+    theirs
+        .change(|state| {
+            state.cards().get(first).text().set("edited")?;
+            state.cards().get(first).done().set(true)
+        })
+        .expect("a change");
     exchange(&ours, &theirs);
     assert_eq!(ours.view().cards.len(), 1);
     history.restore(then).expect("it can be restored");
@@ -108,7 +113,7 @@ fn at_once<B: Backend>() {
     let view = ours.view();
     assert_eq!(view.cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>(), [first, second]);
     let (found, wanted_card) = (view.cards.by_id(first).expect("it is back"), wanted.cards.by_id(first).expect("it was there"));
-    assert_eq!((&found.text, &found.labels), (&wanted_card.text, &wanted_card.labels));
+    assert_eq!((&found.text, found.done, &found.labels), (&wanted_card.text, false, &wanted_card.labels));
     let nodes = |tree: &Tree<Item>| tree.walk().into_iter().map(|(depth, id, item)| (depth, id, item.label.clone())).collect::<Vec<_>>();
     assert_eq!(nodes(&view.outline), nodes(&wanted.outline));
     assert_eq!(nodes(&view.outline).iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [node, below]);
