@@ -317,6 +317,20 @@ fn blames<B: Backend>() {
     assert_eq!(last(&history, &Page::path().parts().get(part).heading()), said("Eve", "Heading"));
 }
 
+/// A name keeps an older revision than the one that wrote a place last.
+#[test]
+fn a_name_does_not_take_the_blame() {
+    let (store, history) = page::<Yrs>();
+    let by = |author: &str, label: &str| store.transaction().author(author).label(label);
+    by("Ada", "Title").run(|page| page.title().set("Plan")).expect("a change");
+    history.name("first").expect("it can be saved");
+    by("Eve", "Better title").run(|page| page.title().set("Trip")).expect("a change");
+    by("Ada", "Subtitle").run(|page| page.subtitle().set("by train")).expect("a change");
+    history.compact().expect("it can be saved");
+    assert_eq!(history.revisions().len(), 2);
+    assert_eq!(last(&history, &Page::path().title()), Some(("Eve".to_owned(), "Better title".to_owned())));
+}
+
 #[test]
 fn who_wrote_what() {
     both(blames::<Yrs>, blames::<Automerge>);

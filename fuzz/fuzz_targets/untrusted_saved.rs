@@ -7,7 +7,7 @@ mod input;
 mod support;
 
 use arbitrary::Arbitrary;
-use exostate::{Automerge, Backend, HistoryOptions, UndoOptions, Yrs};
+use exostate::{Automerge, Backend, HistoryOptions, State, UndoOptions, Yrs};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -59,13 +59,13 @@ fn concerns(record: &Record, place: &str) -> bool {
 
 impl Records {
     /// The newest revision that touched a place, one that is forgotten too. `narrowly`: not the state as a whole.
-    fn newest_at(&self, place: &str, narrowly: bool) -> Option<Revision> {
+    pub(super) fn newest_at(&self, place: &str, narrowly: bool) -> Option<Revision> {
         let wanted = |record: &&Record| concerns(record, place) && !(narrowly && record.touched.iter().any(|path| path.is_empty()));
-        if let Some(record) = self.list.iter().rev().find(wanted) {
-            return Some(record.revision());
-        }
-        let faded = self.faded.iter().filter(|(path, _)| key::overlap(path.as_str(), place));
-        let (path, stamp) = faded.max_by_key(|(_, stamp)| stamp.id)?;
+        let listed = self.list.iter().rev().find(wanted);
+        // What is forgotten may be newer than what is still there: names keep old revisions.
+        let since = listed.map_or(0, |record| record.stamp.id);
+        let faded = self.faded.iter().filter(|(path, stamp)| stamp.id > since && key::overlap(path.as_str(), place));
+        let Some((path, stamp)) = faded.max_by_key(|(_, stamp)| stamp.id) else { return listed.map(Record::revision) };
         let (stamp, touched) = (Arc::clone(stamp), Arc::from([Arc::clone(&path.0)]));
         Some(Revision { stamp, touched, name: None, is_checkpoint: false })
     }

@@ -228,7 +228,9 @@ impl<S: State, B: Backend> Clone for History<S, B> {
 
 impl<S: State, B: Backend> std::fmt::Debug for History<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (revisions, bytes) = (self.records.lock().list.len(), self.bytes());
+        let records = self.records.lock();
+        let (revisions, bytes) = (records.list.len(), records.bytes());
+        drop(records);
         f.debug_struct("History").field("revisions", &revisions).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
@@ -257,8 +259,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.show_parts();
         let guard = self.shared.core.lock();
         let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
-        self.show(&mut core);
-        work(&mut core)
+        let shown = self.show(&mut core);
+        let result = work(&mut core);
+        drop(core);
+        drop(guard);
+        if shown {
+            // Another thread brought a part in between.
+            self.shared.bus.deliver_in_turn();
+        }
+        result
     }
 }
 
@@ -298,17 +307,10 @@ impl<S: State, B: Backend> History<S, B> {
         let (name, time) = (name.into(), self.store.now());
         self.store.write_history(|core| {
             let mut records = self.records.lock();
-            let last = records.last().cloned();
-            let known = last.as_ref().and_then(|last| last.checkpoint.clone());
+            let known = records.last().and_then(|last| last.checkpoint.clone());
             let bytes = known.map_or_else(|| core.replica.checkpoint(), Ok)?;
-            if let Some(last) = last.filter(|last| last.name.is_some()) {
-                let stamp = records::Stamp { id: last.stamp.id + 1, origin: None, time, meta: None };
-                let (stamp, touched, updates) = (Arc::new(stamp), Arc::default(), Some(Vec::new()));
-                records.push(Record { stamp, touched, updates, checkpoint: None, name: None });
-            }
-            let at = records.list.len() - 1;
-            records.keep(at, bytes, Some(name));
-            Ok(RevisionId::of(records.last().map_or(1, |last| last.stamp.id)))
+            records.name(name, bytes, time);
+            Ok(RevisionId::of(records.last_id()))
         })
     }
 
@@ -321,6 +323,7 @@ impl<S: State, B: Backend> History<S, B> {
         let mut records = self.records.lock();
         let at = records.position(id).ok_or(HistoryError::Unknown { revision: id })?;
         records.keep(at, bytes, Some(name.into()));
+        records.trim();
         Ok(())
     }
 

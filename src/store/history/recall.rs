@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Diff, History, HistoryError, RevisionId};
+use super::{Diff, History, HistoryError, Records, RevisionId};
 use crate::document::backend::Backend;
 use crate::document::replica::{Giver, Replica};
 use crate::document::source::Source;
@@ -10,9 +10,26 @@ use crate::state::State;
 use crate::store::{Store, read_view};
 
 /// How to get to a revision.
-struct Way {
-    checkpoint: Arc<[u8]>,
-    updates: Vec<Arc<[u8]>>,
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) checkpoint: Arc<[u8]>,
+    pub(super) updates: Vec<Arc<[u8]>>,
+}
+
+impl Records {
+    pub(super) fn way(&self, id: RevisionId) -> Result<Way, HistoryError> {
+        let at = self.position(id).ok_or(HistoryError::Unknown { revision: id })?;
+        let mut steps = Vec::new();
+        for record in self.list.iter().take(at + 1).rev() {
+            if let Some(checkpoint) = &record.checkpoint {
+                let updates = steps.into_iter().rev().flatten().cloned().collect();
+                return Ok(Way { checkpoint: Arc::clone(checkpoint), updates });
+            }
+            let Some(updates) = &record.updates else { break };
+            steps.push(updates);
+        }
+        Err(HistoryError::Unreachable { revision: id })
+    }
 }
 
 impl<S: State, B: Backend> History<S, B> {
@@ -24,12 +41,12 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// The history has no such revision (any more), or its bytes were damaged where they were kept.
     pub fn view_at(&self, id: RevisionId) -> Result<Arc<S>, HistoryError> {
-        let present = self.store.read(|core| {
-            let is_latest = self.latest() == id;
-            is_latest.then(|| Arc::clone(&core.view))
-        });
-        if let Some(view) = present {
-            return Ok(view);
+        // The past waits for no writer.
+        if self.latest() == id {
+            let present = self.store.read(|core| (self.latest() == id).then(|| Arc::clone(&core.view)));
+            if let Some(view) = present {
+                return Ok(view);
+            }
         }
         let way = self.way(id)?;
         let view = match way.updates.is_empty() {
@@ -113,18 +130,7 @@ impl<S: State, B: Backend> History<S, B> {
     }
 
     fn way(&self, id: RevisionId) -> Result<Way, HistoryError> {
-        let records = self.records.lock();
-        let at = records.position(id).ok_or(HistoryError::Unknown { revision: id })?;
-        let mut steps = Vec::new();
-        for record in records.list.iter().take(at + 1).rev() {
-            if let Some(checkpoint) = &record.checkpoint {
-                let updates = steps.into_iter().rev().flatten().cloned().collect();
-                return Ok(Way { checkpoint: Arc::clone(checkpoint), updates });
-            }
-            let Some(updates) = &record.updates else { break };
-            steps.push(updates);
-        }
-        Err(HistoryError::Unreachable { revision: id })
+        self.records.lock().way(id)
     }
 
     /// The document at a revision, under a fresh id.

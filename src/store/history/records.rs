@@ -1,6 +1,6 @@
 //! What a history holds: revisions, the updates that lead from one to the next, and checkpoints.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -43,9 +43,14 @@ pub(super) struct Record {
 impl Record {
     /// What it costs, but for what its name keeps.
     fn bytes(&self) -> usize {
+        self.update_bytes() + if self.name.is_none() { self.lasting_bytes() } else { 0 }
+    }
+
+    /// What it costs but for the way to it.
+    fn lasting_bytes(&self) -> usize {
         let paths: usize = self.touched.iter().map(|path| PATH_BYTES + path.len()).sum();
-        let checkpoint = self.checkpoint.as_ref().filter(|_| self.name.is_none()).map_or(0, |bytes| bytes.len());
-        RECORD_BYTES + self.update_bytes() + paths + checkpoint
+        let (checkpoint, name) = (self.checkpoint.as_ref().map_or(0, |bytes| bytes.len()), self.name.as_ref().map_or(0, |name| name.len()));
+        RECORD_BYTES + paths + checkpoint + name
     }
 
     fn update_bytes(&self) -> usize {
@@ -94,12 +99,25 @@ struct Newest {
     bytes: usize,
     /// Of the updates since.
     bytes_since: usize,
+    /// The same, with what else is kept of the revisions since.
+    kept_since: usize,
+}
+
+impl Newest {
+    fn of(made: SystemTime, checkpoint: &[u8]) -> Self {
+        Self { made, bytes: checkpoint.len(), bytes_since: 0, kept_since: 0 }
+    }
+
+    fn note(&mut self, record: &Record) {
+        self.bytes_since += record.update_bytes();
+        self.kept_since += record.bytes();
+    }
 }
 
 impl Records {
     /// A history that begins here.
     pub(super) fn new(options: HistoryOptions, time: SystemTime, checkpoint: Arc<[u8]>) -> Self {
-        let newest = Newest { made: time, bytes: checkpoint.len(), bytes_since: 0 };
+        let newest = Newest::of(time, &checkpoint);
         let stamp = Arc::new(Stamp { id: 1, origin: None, time, meta: None });
         let first = Record { stamp, touched: Arc::default(), updates: None, checkpoint: Some(checkpoint), name: None };
         let (bytes, list, faded) = (first.bytes(), VecDeque::from([first]), BTreeMap::new());
@@ -108,11 +126,11 @@ impl Records {
 
     /// A history that goes on. There must be records.
     pub(super) fn from_parts(options: HistoryOptions, list: VecDeque<Record>, faded: BTreeMap<Key, Arc<Stamp>>) -> Self {
-        let mut newest = Newest { made: SystemTime::UNIX_EPOCH, bytes: 0, bytes_since: 0 };
+        let mut newest = Newest::of(SystemTime::UNIX_EPOCH, &[]);
         for record in &list {
             match &record.checkpoint {
-                Some(bytes) => newest = Newest { made: record.stamp.time, bytes: bytes.len(), bytes_since: 0 },
-                None => newest.bytes_since += record.update_bytes(),
+                Some(bytes) => newest = Newest::of(record.stamp.time, bytes),
+                None => newest.note(record),
             }
         }
         let mut this = Self { options, list, faded, bytes: 0, parts: Vec::new(), replaced: false, newest };
@@ -129,7 +147,7 @@ impl Records {
     pub(super) fn bytes(&self) -> usize {
         let named = self.list.iter().filter(|record| record.name.is_some());
         let faded: usize = self.faded.keys().map(|key| PATH_BYTES + key.as_str().len()).sum();
-        self.bytes + faded + named.filter_map(|record| Some(record.checkpoint.as_ref()?.len())).sum::<usize>()
+        self.bytes + faded + named.map(Record::lasting_bytes).sum::<usize>()
     }
 
     /// The newest revision. What was recorded last is the document as it is now.
@@ -137,7 +155,7 @@ impl Records {
         self.list.back()
     }
 
-    fn last_id(&self) -> u64 {
+    pub(super) fn last_id(&self) -> u64 {
         self.last().map_or(0, |record| record.stamp.id)
     }
 
@@ -171,22 +189,42 @@ impl Records {
         updates.extend(step.updates.iter().cloned());
         let replaced = std::mem::take(&mut self.replaced) || step.origin == Origin::Repair;
         let time = step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let newest = &mut self.newest;
-        newest.bytes_since += updates.iter().map(|update| update.len()).sum::<usize>();
-        let long_ago = time.duration_since(newest.made).is_ok_and(|passed| passed >= self.options.checkpoint_every);
-        let due = replaced || long_ago || newest.bytes_since > CHECKPOINT_BYTES_MIN.max(newest.bytes);
         let (id, meta) = (self.last_id() + 1, step.meta.cloned());
         let stamp = Arc::new(Stamp { id, origin: Some(step.origin), time, meta });
         let touched = Arc::clone(step.touched);
-        self.push(Record { stamp, touched, updates: (!replaced).then_some(updates), checkpoint: None, name: None });
-        if due && let Some(bytes) = save() {
+        let record = Record { stamp, touched, updates: (!replaced).then_some(updates), checkpoint: None, name: None };
+        self.newest.note(&record);
+        self.push(record);
+        if (replaced || self.is_due(time))
+            && let Some(bytes) = save()
+        {
             self.keep(self.list.len() - 1, bytes, None);
             // Only then is there more that can be forgotten.
             self.trim();
         }
     }
 
-    pub(super) fn push(&mut self, record: Record) {
+    /// Whether the newest checkpoint is long ago, or far. Where there is no more room, what is noted beside the updates counts too: only
+    /// behind a checkpoint can anything be forgotten.
+    fn is_due(&self, time: SystemTime) -> bool {
+        let newest = &self.newest;
+        let long_ago = time.duration_since(newest.made).is_ok_and(|passed| passed >= self.options.checkpoint_every);
+        let since = if self.bytes > self.options.bytes_max { newest.kept_since } else { newest.bytes_since };
+        long_ago || since > CHECKPOINT_BYTES_MIN.max(newest.bytes)
+    }
+
+    /// Gives the newest revision, whose document is given, a name, or where it has one, another revision of the same state.
+    pub(super) fn name(&mut self, name: Arc<str>, present: Arc<[u8]>, time: SystemTime) {
+        if self.last().is_some_and(|last| last.name.is_some()) {
+            let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
+            self.push(Record { stamp, touched: Arc::default(), updates: Some(Vec::new()), checkpoint: None, name: None });
+        }
+        self.keep(self.list.len() - 1, present, Some(name));
+        // No other checkpoint may become due, and what lies before this one can be forgotten.
+        self.trim();
+    }
+
+    fn push(&mut self, record: Record) {
         self.bytes += record.bytes();
         self.list.push_back(record);
     }
@@ -197,7 +235,7 @@ impl Records {
         let Some(record) = self.list.get_mut(at) else { return };
         self.bytes -= record.bytes();
         if newest {
-            self.newest = Newest { made: record.stamp.time, bytes: bytes.len(), bytes_since: 0 };
+            self.newest = Newest::of(record.stamp.time, &bytes);
         }
         (record.checkpoint, record.name) = (Some(bytes), name.or(record.name.take()));
         self.bytes += record.bytes();
@@ -216,49 +254,74 @@ impl Records {
     /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the older they are. What the present needs
     /// stays, and so does what has a name.
     pub(super) fn trim(&mut self) {
+        if self.bytes <= self.options.bytes_max {
+            return;
+        }
+        let mut log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
         while self.bytes > self.options.bytes_max {
             // By turns, so that neither the updates nor the checkpoints take all the room.
-            let log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
-            let done = match log > self.options.bytes_max / 2 {
-                true => self.forget_updates() || self.thin(),
-                false => self.thin() || self.forget_updates(),
-            };
-            if !done {
-                return;
+            if log <= self.options.bytes_max / 2 && self.thin() {
+                continue;
+            }
+            match self.forget_updates() {
+                Some(forgotten) => log = log.saturating_sub(forgotten),
+                None if self.thin() => {}
+                None => return,
             }
         }
     }
 
-    /// Forgets the oldest updates, up to the next checkpoint. Whether there were any.
-    fn forget_updates(&mut self) -> bool {
-        let Some(end) = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some()) else { return false };
+    /// Forgets the oldest updates, up to the next checkpoint. How many bytes of the revisions before that went, if there were any.
+    fn forget_updates(&mut self) -> Option<usize> {
+        let end = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some())?;
         let start = self.list.iter().take(end).rposition(|record| record.checkpoint.is_some()).map_or(0, |at| at + 1);
         let forgotten: Vec<Record> = self.list.drain(start..end).collect();
         forgotten.iter().for_each(|record| self.fade(record));
+        let bytes = forgotten.iter().map(Record::bytes).sum();
+        self.bytes -= bytes;
         if let Some(record) = self.list.get_mut(start) {
+            self.bytes -= record.update_bytes();
             record.updates = None;
         }
-        self.count();
-        true
+        Some(bytes)
     }
 
-    /// Forgets the checkpoint that is missed least: what comes before and after it is near, compared with how long ago it is.
+    /// Forgets the checkpoints that are missed least, of the oldest ones, between which there are no updates: what comes before and after
+    /// them is near, compared with how long ago they are. Whether there were any. As a rule it is one; where a long history has to fit
+    /// into a smaller bound, up to an eighth of them at once.
     fn thin(&mut self) -> bool {
-        let ids: Vec<u64> = self.list.iter().map(|record| record.stamp.id).collect();
-        let alone = |at: usize| {
-            let record = &self.list[at];
-            record.stands_alone() && record.name.is_none() && self.list.get(at + 1).is_some_and(Record::stands_alone)
-        };
+        let id = |at: usize| self.list.get(at).map_or(0, |record| record.stamp.id);
+        let before_updates = self.list.iter().take_while(|record| record.stands_alone()).count();
+        let alone = |at: &usize| self.list.get(*at).is_some_and(|record| record.name.is_none());
+        let last = self.last_id();
         #[expect(clippy::cast_precision_loss, reason = "it is a comparison of sizes")]
-        let missed = |at: usize| {
-            let (before, after) = (at.checked_sub(1).map_or(0, |before| ids[before]), ids[at + 1]);
-            (after - before) as f64 / (ids[ids.len() - 1] - ids[at]) as f64
-        };
-        let least = (0..ids.len().saturating_sub(1)).filter(|at| alone(*at)).min_by(|a, b| missed(*a).total_cmp(&missed(*b)));
-        let Some(record) = least.and_then(|at| self.list.remove(at)) else { return false };
-        self.bytes -= record.bytes();
-        self.fade(&record);
-        true
+        let missed = |at: usize| (id(at + 1) - at.checked_sub(1).map_or(0, id)) as f64 / (last - id(at)) as f64;
+        let mut least: Vec<(f64, usize)> = (0..before_updates.saturating_sub(1)).filter(alone).map(|at| (missed(at), at)).collect();
+        let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let wanted = (least.len() / 8).max(1);
+        if least.len() > wanted {
+            least.select_nth_unstable_by(wanted, order);
+            least.truncate(wanted);
+        }
+        least.sort_unstable_by(order);
+        let mut gone = BTreeSet::new();
+        for (_, at) in least {
+            // Whose neighbour goes is missed more now.
+            if gone.contains(&(at + 1)) || at.checked_sub(1).is_some_and(|before| gone.contains(&before)) {
+                continue;
+            }
+            let Some(record) = self.list.get(at).cloned() else { continue };
+            self.bytes -= record.bytes();
+            self.fade(&record);
+            gone.insert(at);
+            if self.bytes <= self.options.bytes_max {
+                break;
+            }
+        }
+        let oldest: Vec<Record> = self.list.drain(..before_updates).collect();
+        let kept = oldest.into_iter().enumerate().rev().filter(|(at, _)| !gone.contains(at));
+        kept.for_each(|(_, record)| self.list.push_front(record));
+        !gone.is_empty()
     }
 
     /// Forgets all but the named revisions and the newest one, whose document is given.
@@ -281,10 +344,19 @@ impl Records {
             }
         }
         if self.faded.len() > FADED_PATHS_MAX {
+            // The newer half stays, and of those that came at once as many as there is room for.
             let mut ids: Vec<u64> = self.faded.values().map(|stamp| stamp.id).collect();
-            let (_, middle, _) = ids.select_nth_unstable(FADED_PATHS_MAX / 2);
-            let middle = *middle;
-            self.faded.retain(|_, stamp| stamp.id > middle);
+            let (_, oldest, newer) = ids.select_nth_unstable(self.faded.len() - FADED_PATHS_MAX / 2);
+            let oldest = *oldest;
+            let mut room = 1 + newer.iter().filter(|id| **id == oldest).count();
+            self.faded.retain(|_, stamp| {
+                let stays = stamp.id > oldest || stamp.id == oldest && room > 0;
+                room -= usize::from(stays && stamp.id == oldest);
+                stays
+            });
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use crate::store::{Core, Meta, Origin, Store};
 
 /// The format of the bytes.
 const FORMAT: u32 = 1;
+/// No history comes so far; and there is room for ids to come.
+const ID_MAX: u64 = u64::MAX / 2;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -181,15 +183,16 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change.
     pub fn save(&self) -> Result<Vec<u8>, HistoryError> {
-        self.store.write_history(|core| {
+        let (list, faded, (version, digest)) = self.store.write_history(|core| {
             let records = self.records.lock();
-            let mut paths = Paths::default();
-            let revisions = records.list.iter().map(|record| save_revision(record, &mut paths)).collect();
-            let faded = records.faded.iter().map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp))).collect();
-            let (version, digest) = state_of(core);
-            let backend = B::NAME.to_owned();
-            Ok(seal(&Saved { format: FORMAT, backend, version, digest, paths: paths.list, revisions, faded }))
-        })
+            Ok((records.list.clone(), records.faded.clone(), state_of(core)))
+        })?;
+        // Others go on meanwhile: what was taken out shares its bytes with the history.
+        let mut paths = Paths::default();
+        let revisions = list.iter().map(|record| save_revision(record, &mut paths)).collect();
+        let faded = faded.iter().map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp))).collect();
+        let backend = B::NAME.to_owned();
+        Ok(seal(&Saved { format: FORMAT, backend, version, digest, paths: paths.list, revisions, faded }))
     }
 }
 
@@ -252,7 +255,7 @@ impl<S: State, B: Backend> Store<S, B> {
 /// What all else relies on.
 fn check(list: &VecDeque<Record>) -> Result<(), HistoryError> {
     let ids = || list.iter().map(|record| record.stamp.id);
-    if list.is_empty() || !ids().is_sorted_by(|a, b| a < b) || ids().any(|id| id == 0 || id == u64::MAX) {
+    if list.is_empty() || !ids().is_sorted_by(|a, b| a < b) || ids().any(|id| id == 0 || id > ID_MAX) {
         return Err(damaged("its revisions have no order"));
     }
     Ok(())

@@ -181,7 +181,11 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
                 self.store.publish(core, view, written.touched, written.updates, report.origin, report.meta.clone());
             }
             // Two documents failed at once: what is there is shown.
-            Err(_) => self.store.show_all(core, written.updates),
+            Err(_) => {
+                // Those who keep a history have to know where what is there is not what its updates give.
+                let _ = self.store.take_differs(core);
+                self.store.show_all(core, written.updates);
+            }
         }
     }
 
