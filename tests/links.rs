@@ -389,11 +389,9 @@ fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
     // Whoever puts the first away wants the last, on the same thread and on another.
     let hook: Hook = Box::new(move |id| {
         if id == "a" {
-            let other = inner.clone();
-            let elsewhere = std::thread::spawn(move || other.open(&Link::<Page>::new("c"))).join().expect("no panic");
-            kept.lock()
-                .expect("the list")
-                .extend([elsewhere.expect("it is kept"), inner.open(&Link::<Page>::new("c")).expect("it is kept")]);
+            let open = || inner.open(&Link::<Page>::new("c")).expect("it is kept");
+            let elsewhere = std::thread::scope(|scope| scope.spawn(open).join().expect("nobody panics"));
+            kept.lock().expect("the list").extend([elsewhere, open()]);
         }
     });
     assert!(shelf.closing.set(hook).is_ok());

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use super::*;
+use crate::state::{Node, Path};
 use crate::{Automerge, Map, Text, Yrs};
 
 type Texts<B> = Store<Map<u8, Text>, B>;
@@ -132,4 +133,34 @@ fn all_that_comes_after_a_watch_began_is_told() {
         });
         assert_eq!(told.load(Ordering::Relaxed), 2, "a change after the watch began is not told");
     }
+}
+
+/// A selector is told what is shown now, and that may be the first part of a joint change.
+#[test]
+fn a_selector_tells_nobody_before_all_is_shown() {
+    let (first, second) = (texts::<Yrs>(), texts::<Yrs>());
+    let (barrier, over, early) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let pause = Arc::clone(&barrier);
+    // Who delivers waits until the next view is shown.
+    let once = AtomicBool::new(true);
+    let _pause = first.watch(Node::<Path<Map<u8, Text>>, Map<u8, Text>>::new(Path::root()), move |_| {
+        if once.swap(false, Ordering::SeqCst) {
+            pause.wait();
+            pause.wait();
+        }
+    });
+    let (told, count) = (Arc::clone(&over), Arc::clone(&early));
+    let selector = first.select(|texts| texts.value().map(Map::len));
+    let _watch = selector.watch(move |_| _ = count.fetch_add(usize::from(!told.load(Ordering::SeqCst)), Ordering::SeqCst));
+    std::thread::scope(|scope| {
+        scope.spawn(|| first.change(|texts| texts.insert(2, Text::from("before"))).expect("it can be written"));
+        barrier.wait();
+        let held = [first.hold_view(), second.hold_view()];
+        first.change(|texts| texts.insert(3, Text::from("half"))).expect("it can be written");
+        barrier.wait();
+        (0..1000).for_each(|_| std::thread::yield_now());
+        over.store(true, Ordering::SeqCst);
+        drop(held);
+    });
+    assert_eq!(early.load(Ordering::SeqCst), 0);
 }
