@@ -1,4 +1,5 @@
-//! Layers and histories of several stores as one: each is asked and told of its own store's part, and sees what it belongs to.
+//! Layers and histories of several stores as one: each is asked and told of its own store's part, and sees what it belongs to;
+//! who only looks waits for none of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -88,4 +89,20 @@ fn histories_show_which_changes_belong_together() {
     let (first, second) = (ids(first.revisions()), ids(second.revisions()));
     assert_eq!((first.len(), &first), (2, &second));
     assert_ne!(first[0], first[1]);
+}
+
+#[test]
+fn who_only_looks_waits_for_no_closure() {
+    let trio = Trio::default();
+    let joint = trio.first.and(&trio.second);
+    let seen = joint.change(|(first, second)| {
+        first.value().set(1)?;
+        second.value().set(1)?;
+        // Another thread looks, also at one of them beside others, while this one is in both places.
+        Ok(std::thread::scope(|scope| {
+            let look = || (joint.view().0.value, trio.third.and(&trio.second).view().1.value);
+            scope.spawn(look).join().expect("nobody panics")
+        }))
+    });
+    assert_eq!(seen.expect("it can be written"), (0, 0));
 }
