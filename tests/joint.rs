@@ -67,6 +67,23 @@ fn one_store_is_not_two() {
 }
 
 #[test]
+fn within_changes_of_two_stores_a_change_of_both_is_an_error_and_no_hang() {
+    let (accounts, journal) = stores();
+    let barrier = std::sync::Barrier::new(2);
+    let both = || {
+        barrier.wait();
+        assert!(matches!(pay(&accounts, &journal, 1), Err(ChangeError::Nested)));
+        barrier.wait();
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| accounts.change(|_| both()).expect("nothing can be done"));
+        scope.spawn(|| journal.change(|_| both()).expect("nothing can be done"));
+    });
+    assert_eq!((accounts.view().balances.get("ada"), journal.view().lines.len()), (Some(&10), 0));
+}
+
+#[test]
 fn opposite_orders_do_not_block_each_other() {
     let (accounts, journal) = stores();
     std::thread::scope(|scope| {
@@ -417,4 +434,63 @@ fn a_view_may_be_asked_for_within_a_change() {
         })
         .expect("it can be written");
     assert_eq!(joint.view().1.value, 1);
+}
+
+#[test]
+fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
+    let trio = Trio::new();
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&calls);
+    let joint = trio.first.and(&trio.second.and(&trio.third));
+    let _watch = joint.watch(move |patch| list.lock().expect("the list").push((patch.old().clone(), patch.new().clone())));
+    let begin = joint.view();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let trio = &trio;
+            scope.spawn(move || (0..50).for_each(|step| trio.set(step * 3 + thread, false).expect("it can be written")));
+        }
+        // Meanwhile one document is replaced again and again.
+        scope.spawn(|| {
+            for _ in 0..5 {
+                let mut repair = trio.third.repair();
+                let updates = trio.third.updates_since(&Store::<Number>::new().version()).expect("updates");
+                updates.iter().for_each(|update| _ = repair.apply(update).expect("it applies"));
+                repair.finish().expect("it is repaired");
+            }
+        });
+    });
+    let calls = calls.lock().expect("the list");
+    assert_eq!(calls.first().map(|call| &call.0), Some(&begin));
+    assert_eq!(calls.last().map(|call| &call.1), Some(&joint.view()));
+    assert!(calls.windows(2).all(|pair| pair[0].1 == pair[1].0));
+}
+
+#[test]
+fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
+    let (trio, source) = (Trio::new(), Store::<Number>::new());
+    source.change(|number| number.alone().set(7)).expect("it can be written");
+    for update in source.updates_since(&trio.third.version()).expect("updates") {
+        trio.third.apply_part(&[update]).expect("it applies");
+    }
+    let changed = trio.first.and(&trio.third).change(|(first, third)| first.alone().set(third.alone().get()?));
+    changed.expect("it can be written");
+    assert_eq!((trio.first.view().alone, trio.third.view().alone), (7, 7));
+    assert_eq!(trio.third.reread(), *trio.third.view());
+}
+
+#[test]
+fn what_another_thread_does_while_a_call_runs_is_told_by_the_next() {
+    let trio = Trio::new();
+    let (third, calls) = (trio.third.clone(), Arc::new(Mutex::new(Vec::new())));
+    let list = Arc::clone(&calls);
+    let _watch = trio.first.and(&trio.third).watch(move |patch| {
+        let (first, last) = patch.new();
+        list.lock().expect("the list").push((first.value, last.value));
+        if last.value == 0 {
+            let change = || third.change(|number| number.value().set(2)).expect("it can be written");
+            std::thread::scope(|scope| scope.spawn(change).join().expect("nobody panics"));
+        }
+    });
+    trio.first.change(|number| number.value().set(1)).expect("it can be written");
+    assert_eq!(*calls.lock().expect("the list"), [(1, 0), (1, 2)]);
 }

@@ -22,6 +22,8 @@ fn page(title: &str) -> Page {
     Page { title: title.to_owned(), visits: 0, next: None, pages: List::new(), names: Map::new() }
 }
 
+type Hook = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Keeps documents in memory, and counts what is done.
 struct Shelf<B> {
     saved: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -31,6 +33,9 @@ struct Shelf<B> {
     out: Mutex<BTreeMap<String, usize>>,
     broken: AtomicBool,
     full: AtomicBool,
+    /// What is done while a document is loaded, and while one is put away.
+    loading: OnceLock<Hook>,
+    closing: OnceLock<Hook>,
     of: PhantomData<fn() -> B>,
 }
 
@@ -68,6 +73,7 @@ impl<B: Backend> Loader for Shelves<B> {
     fn load<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, Out<B>), String> {
         self.shelf.loads.fetch_add(1, Ordering::SeqCst);
         let out = self.take_out(link.id());
+        self.shelf.loading.get().iter().for_each(|hook| hook(link.id()));
         std::thread::sleep(Duration::from_millis(1));
         if self.shelf.broken.load(Ordering::SeqCst) {
             return Err("the shelf is broken".to_owned());
@@ -88,6 +94,7 @@ impl<B: Backend> Loader for Shelves<B> {
 
     fn close<T: State>(&self, link: &Link<T>, store: &Store<T, B>, _: &Out<B>) -> Result<(), String> {
         self.shelf.closes.fetch_add(1, Ordering::SeqCst);
+        self.shelf.closing.get().iter().for_each(|hook| hook(link.id()));
         std::thread::sleep(Duration::from_millis(1));
         if self.shelf.full.load(Ordering::SeqCst) {
             return Err("the shelf is full".to_owned());
@@ -106,6 +113,8 @@ fn library<B: Backend>(unused_max: usize) -> (Library<Shelves<B>>, Arc<Shelf<B>>
         out: Mutex::default(),
         broken: AtomicBool::new(false),
         full: AtomicBool::new(false),
+        loading: OnceLock::new(),
+        closing: OnceLock::new(),
         of: PhantomData,
     });
     (Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, unused_max), shelf)
@@ -145,6 +154,21 @@ fn a_link_is_a_register_wherever_scalars_are() {
         assert_eq!((&*view, theirs.digest()), (&theirs.reread(), ours.digest()));
         let opened = Store::<Page, B>::open(&ours.save()).expect("it opens");
         assert_eq!(opened.view(), view);
+        // Within variants too.
+        #[derive(State, Clone, Debug, PartialEq)]
+        enum Target {
+            #[default]
+            Nowhere,
+            Page(Link<Page>),
+        }
+        #[derive(State, Clone, Debug, PartialEq)]
+        struct Pointer {
+            at: Target,
+        }
+        let (pointer, copy) = (Store::<Pointer, B>::new(), Store::<Pointer, B>::new());
+        pointer.reconcile(&Pointer { at: Target::Page(Link::new("e")) }).expect("it can be written");
+        copy.merge(&pointer).expect("it merges");
+        assert!(matches!(&copy.view().at, Target::Page(link) if link.id() == "e"));
         // What is no name is a violation, and the link is empty.
         #[derive(State, Clone, Debug, PartialEq)]
         struct Other {
@@ -352,4 +376,102 @@ fn a_document_has_one_type_and_a_name_one_document() {
     assert!(matches!(library.create_as(&Link::new("a"), &*page.view()), Err(OpenError::Exists { id }) if id == "a"));
     drop(page);
     assert_eq!(library.open(&Link::<Other>::new("a")).expect("it is loaded").view().title, "a");
+}
+
+#[test]
+fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
+    let (library, shelf) = library::<Yrs>(9);
+    for id in ["a", "b", "c"] {
+        drop(create(&library, id));
+    }
+    let (inner, open) = (library.clone(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&open);
+    // Whoever puts the first away wants the last, on the same thread and on another.
+    let hook: Hook = Box::new(move |id| {
+        if id == "a" {
+            let open = || inner.open(&Link::<Page>::new("c")).expect("it is kept");
+            let elsewhere = std::thread::scope(|scope| scope.spawn(open).join().expect("nobody panics"));
+            kept.lock().expect("the list").extend([elsewhere, open()]);
+        }
+    });
+    assert!(shelf.closing.set(hook).is_ok());
+    assert!(library.close_unused());
+    assert_eq!((counts(&library), done(&shelf)), ((1, 0, 0), (0, 2)));
+    open.lock().expect("the list").clear();
+    assert!(library.close_unused());
+    assert_eq!((counts(&library), done(&shelf)), ((0, 0, 0), (0, 3)));
+}
+
+#[test]
+fn a_loader_that_panics_leaves_its_turn_to_the_next() {
+    let (library, shelf) = library::<Yrs>(0);
+    drop(create(&library, "a"));
+    let first = AtomicBool::new(true);
+    let hook: Hook = Box::new(move |_| assert!(!first.swap(false, Ordering::SeqCst), "the loader panics"));
+    assert!(shelf.loading.set(hook).is_ok());
+    let link = Link::<Page>::new("a");
+    let barrier = Barrier::new(4);
+    let panics = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                barrier.wait();
+                let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| library.open(&link)));
+                match opened {
+                    Ok(page) => assert_eq!(page.expect("it is loaded").view().title, "a"),
+                    Err(_) => _ = panics.fetch_add(1, Ordering::SeqCst),
+                }
+            });
+        }
+    });
+    assert_eq!((panics.load(Ordering::SeqCst), counts(&library)), (1, (0, 0, 0)));
+    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+}
+
+#[test]
+fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
+    let (library, shelf) = library::<Yrs>(0);
+    for id in ["a", "b", "c"] {
+        drop(create(&library, id));
+    }
+    let open = |id: &str| library.open(&Link::<Page>::new(id)).expect("it is loaded");
+    // In a callback of its own store.
+    let (page, own) = (open("a"), Arc::new(Mutex::new(None)));
+    let (inner, store) = (Arc::clone(&own), page.store().clone());
+    let watch = store.watch(Page::path().visits(), move |_| drop(inner.lock().expect("the handle").take()));
+    own.lock().expect("the handle").replace(page);
+    store.change(|page| page.visits().set(4)).expect("it can be written");
+    assert_eq!((counts(&library), open("a").view().visits), ((0, 0, 0), 4));
+    drop((watch, store));
+    // While another one is loaded, and while that is put away.
+    let held = Arc::new(Mutex::new(vec![open("b"), open("c")]));
+    let (loading, closing) = (Arc::clone(&held), Arc::clone(&held));
+    assert!(shelf.loading.set(Box::new(move |_| drop(loading.lock().expect("the handles").pop()))).is_ok());
+    assert!(
+        shelf
+            .closing
+            .set(Box::new(move |id| if id == "a" {
+                closing.lock().expect("the handles").clear()
+            }))
+            .is_ok()
+    );
+    let page = open("a");
+    assert_eq!(counts(&library), (2, 0, 0));
+    drop(page);
+    assert_eq!(counts(&library), (0, 0, 0));
+    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+}
+
+#[test]
+fn any_name_is_only_a_name() {
+    let (library, shelf) = library::<Yrs>(0);
+    let names = ["../../etc/passwd", "/", "~", "a\0b", " ", "\u{202e}x", "\u{1f600}", &"x".repeat(100_000)];
+    for (at, id) in names.iter().enumerate() {
+        create(&library, id).change(|page| page.visits().set(at as i64)).expect("it can be written");
+    }
+    assert_eq!(shelf.saved.lock().expect("the shelf").len(), names.len());
+    for (at, id) in names.iter().enumerate() {
+        assert_eq!(library.open(&Link::<Page>::new(*id)).expect("it is loaded").view().visits, at as i64);
+    }
+    assert_eq!(counts(&library), (0, 0, 0));
 }

@@ -23,6 +23,11 @@ pub use handle::Handle;
 /// It is called on whatever thread opens or lets go, with no lock held, and may open other documents of the library. It blocks that thread, as
 /// does whoever waits for the same document; asynchronous code calls [`Library::open`] where blocking is allowed, in `tokio::task::spawn_blocking`
 /// say. It is not asynchronous itself, as a document is let go where its last handle is dropped, and dropping cannot wait for a future.
+///
+/// Links come from documents, and those from whoever may write there: a name can be any text, of any length. A loader checks it before it makes a
+/// path, a query or an address of it.
+///
+/// A loader that has a clone of its library keeps it, and with it the documents that are kept unused, until it gives the clone up.
 pub trait Loader: Send + Sync + Sized + 'static {
     /// The backend of the documents.
     type Backend: Backend;

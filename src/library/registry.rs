@@ -90,15 +90,13 @@ impl<L: Loader> Entries<L> {
         self.by_id.insert(id, Entry::Unused(document));
     }
 
-    /// Takes the unused ones beyond a number, which were used longest ago: it is this thread's turn with them.
-    fn take_unused(&mut self, unused_max: usize) -> Vec<Arc<dyn Closes<L>>> {
-        let beyond = self.unused.len().saturating_sub(unused_max);
-        let taken: Vec<Arc<str>> = self.unused.drain(..beyond).collect();
-        let take = |id| match self.by_id.insert(id, Entry::UnderWay(current().id())) {
+    /// Takes the one that was used longest ago, if there are more than so many: it is this thread's turn with it.
+    fn take_unused(&mut self, unused_max: usize) -> Option<Arc<dyn Closes<L>>> {
+        let id = if self.unused.len() > unused_max { self.unused.pop_front()? } else { return None };
+        match self.by_id.insert(id, Entry::UnderWay(current().id())) {
             Some(Entry::Unused(document)) => Some(document),
             _ => None,
-        };
-        taken.into_iter().filter_map(take).collect()
+        }
     }
 
     /// Whether a thread that waits for a document would wait for itself: the others' turns end only after what they wait for.
@@ -183,24 +181,25 @@ impl<L: Loader> Registry<L> {
 
     /// Nobody has the document open any more.
     pub(super) fn let_go(&self, document: Arc<dyn Closes<L>>) {
-        let mut entries = self.entries.lock();
-        entries.keep(document);
-        let beyond = entries.take_unused(self.unused_max);
-        drop(entries);
+        self.entries.lock().keep(document);
         self.moved.notify_all();
-        self.put_away(beyond);
+        self.put_away(self.unused_max);
     }
 
     pub(super) fn close_unused(&self) -> bool {
-        let unused = self.entries.lock().take_unused(0);
-        self.put_away(unused)
+        self.put_away(0)
     }
 
-    /// Puts documents away, with no lock held. Whether all of them were; those that were not stay. A loader that panics keeps nothing from
-    /// the others.
-    fn put_away(&self, documents: Vec<Arc<dyn Closes<L>>>) -> bool {
+    /// Puts the unused documents beyond a number away, with no lock held. Whether all of them were; those that were not stay. A loader that panics
+    /// keeps nothing from the others.
+    ///
+    /// One is taken after the other: whoever wants one whose turn has not come, the loader too, does not wait for those before it.
+    fn put_away(&self, unused_max: usize) -> bool {
         let (mut all, mut panicked) = (true, Ok(()));
-        for document in documents {
+        // Each once: what stays goes to the end of the line.
+        let beyond = self.entries.lock().unused.len().saturating_sub(unused_max);
+        for _ in 0..beyond {
+            let Some(document) = self.entries.lock().take_unused(unused_max) else { break };
             let id = document.id();
             let (back, told) = put_away(&self.loader, document);
             panicked = panicked.and(told);

@@ -23,7 +23,7 @@ struct Panicked;
 pub(super) struct Written<S> {
     pub(super) view: S,
     pub(super) violations: Violations,
-    pub(super) touched: Vec<Arc<str>>,
+    pub(super) touched: Arc<[Arc<str>]>,
     pub(super) updates: Vec<Arc<[u8]>>,
     /// What it did, for those who undo.
     pub(super) entry: Option<Entry>,
@@ -55,7 +55,8 @@ impl<S: State, B: Backend> Store<S, B> {
             let (result, staged) = self.prepare(&guard, &mut report, edit)?;
             if let Some(staged) = staged {
                 let mut core = guard.borrow_mut();
-                let written = self.write(&mut core, staged, false, &mut report)?;
+                let mut written = self.write(&mut core, staged, false, &mut report)?;
+                self.note_written(&mut core, &mut written, &report);
                 self.show_written(&mut core, written, &report);
             }
             Ok(result)
@@ -139,16 +140,21 @@ impl<S: State, B: Backend> Store<S, B> {
         let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
         in_key_order(&mut touched);
-        Ok(Written { view: staged.view, violations: staged.violations, touched, updates, entry, logs })
+        Ok(Written { view: staged.view, violations: staged.violations, touched: Arc::from(touched), updates, entry, logs })
     }
 
-    /// Shows what was written, as [`Store::publish`] does.
-    pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) -> Option<Notice<S>> {
-        core.violations = written.violations;
-        if let Some(entry) = written.entry {
+    /// Notes what was written: for those who undo, and in the histories.
+    pub(super) fn note_written(&self, core: &mut Core<S, B>, written: &mut Written<S>, report: &Report) {
+        if let Some(entry) = written.entry.take() {
             self.record(&written.logs, entry, report);
         }
-        self.publish(core, written.view, written.touched, written.updates, report.origin, report.meta.clone())
+        self.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
+    }
+
+    /// Shows what was written and noted. What nobody hears of comes back, as of [`Store::publish`].
+    pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) -> Option<Notice<S>> {
+        core.violations = written.violations;
+        self.swap(core, written.view, written.touched, written.updates, report.origin, report.meta.clone())
     }
 
     /// Afterwards, outside every lock: tells the layers and those who watch.

@@ -441,7 +441,7 @@ impl<S: State, B: Backend> Store<S, B> {
         self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
     }
 
-    /// Shows a new view. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
+    /// Notes a new view and shows it. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
     fn publish(
         &self,
         core: &mut Core<S, B>,
@@ -452,11 +452,29 @@ impl<S: State, B: Backend> Store<S, B> {
         meta: Option<Arc<Meta>>,
     ) -> Option<Notice<S>> {
         let touched: Arc<[Arc<str>]> = Arc::from(touched);
-        core.recent.add(Arc::clone(&touched));
+        self.note(core, &touched, &updates, origin, meta.as_ref());
+        self.swap(core, view, touched, updates, origin, meta)
+    }
+
+    /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
+    fn note(&self, core: &mut Core<S, B>, touched: &Arc<[Arc<str>]>, updates: &[Arc<[u8]>], origin: Origin, meta: Option<&Arc<Meta>>) {
+        core.recent.add(Arc::clone(touched));
         for history in self.shared.histories.all() {
-            let step = Step { touched: &touched, updates: &updates, origin, meta: meta.as_ref(), time: core.now };
+            let step = Step { touched, updates, origin, meta, time: core.now };
             history.lock().add(&step, || core.replica.checkpoint().ok());
         }
+    }
+
+    /// Shows what is noted. O(1).
+    fn swap(
+        &self,
+        core: &mut Core<S, B>,
+        view: S,
+        touched: Arc<[Arc<str>]>,
+        updates: Vec<Arc<[u8]>>,
+        origin: Origin,
+        meta: Option<Arc<Meta>>,
+    ) -> Option<Notice<S>> {
         let new = Arc::new(view);
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         let notice = Notice { number: 0, old, new, touched, updates, origin, meta };

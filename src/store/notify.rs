@@ -61,12 +61,14 @@ pub(crate) struct Notice<S> {
 type Panic = Box<dyn Any + Send>;
 type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 
+/// Held in the moment in which a new view is shown: for all stores of a joint change, and for whoever looks at several views, together.
+type Showing = Arc<ReentrantMutex<()>>;
+
 /// Those who are told, and what they have not been told yet.
 pub(crate) struct Bus<S> {
     pub(crate) subscribers: Arc<Mutex<Subscribers<S>>>,
     queue: Mutex<Queue<S>>,
-    /// Held in the moment in which a new view is shown: for all stores of a joint change, and for whoever looks at several views, together.
-    showing: ReentrantMutex<()>,
+    showing: Showing,
     /// Told when somebody else may deliver, and when few notices are left.
     turn: Condvar,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Subscribers<S> {
     listeners: BTreeMap<u64, Listener>,
     pub(crate) selectors: Graph,
     pub(crate) weak: WeakSubscriptions,
+    /// The store's own: whoever tells what is shown now waits until what belongs to it is shown too.
+    pub(crate) showing: Showing,
 }
 
 struct Queue<S> {
@@ -95,14 +99,11 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 impl<S> Default for Bus<S> {
     fn default() -> Self {
         let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
-        let subscribers = Subscribers { next_id: 0, watchers: Watchers::default(), listeners: BTreeMap::new(), selectors, weak };
+        let showing = Showing::default();
+        let (watchers, listeners) = (Watchers::default(), BTreeMap::new());
+        let subscribers = Subscribers { next_id: 0, watchers, listeners, selectors, weak, showing: Arc::clone(&showing) };
         let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
-        Self {
-            subscribers: Arc::new(Mutex::new(subscribers)),
-            queue: Mutex::new(queue),
-            showing: ReentrantMutex::default(),
-            turn: Condvar::new(),
-        }
+        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), showing, turn: Condvar::new() }
     }
 }
 

@@ -89,7 +89,7 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     /// for each other for ever; this takes them all in an order of its own.
     ///
     /// # Errors
-    /// As [`Store::change`], for any of them; [`ChangeError::Nested`] also where one store is there twice. Nothing has happened in any. Where the
+    /// As [`Store::change`], for any of them; [`ChangeError::Nested`] also where one store is there twice, and at once within a change of any. Nothing has happened in any. Where the
     /// backend of one fails, what was written into those before it is taken back: nobody has seen it, but peers get it together with the way back.
     pub fn change<R>(&self, edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
         self.change_as(Meta::new(), edit)
@@ -107,7 +107,8 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     ) -> Result<R, ChangeError> {
         let members = members(self);
         let order = in_order(&members);
-        if order.windows(2).any(|pair| pair[0].address() == pair[1].address()) {
+        // Found out before anything is waited for: a thread within a change of one of them would wait for the others with that one's place in its hands.
+        if order.windows(2).any(|pair| pair[0].address() == pair[1].address()) || order.iter().any(|member| member.is_within()) {
             return Err(ChangeError::Nested);
         }
         let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len()).entered();
@@ -121,6 +122,7 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             let result = stage::<Self, R>(&turns, &mut starts, edit)?;
             let mut steps = steps::<Self>(&mut turns);
             write(&mut steps, &mut starts)?;
+            steps.iter_mut().zip(&starts).for_each(|(step, start)| step.note(start));
             let views: Vec<_> = order.iter().map(|member| member.hold_view()).collect();
             steps.iter_mut().zip(&starts).for_each(|(step, start)| step.show(start));
             drop(views);

@@ -86,6 +86,8 @@ pub struct Start {
 pub trait Member {
     /// Where it is: what makes it another one, and the order in which several are taken.
     fn address(&self) -> usize;
+    /// Whether this thread is in the writer's place already: within a change of the store, or in what a layer does there.
+    fn is_within(&self) -> bool;
     fn now(&self) -> SystemTime;
     fn begin(&self) -> Start;
     fn take_place<'a>(&'a self) -> Box<dyn Held + 'a>;
@@ -114,12 +116,18 @@ pub trait Step {
     /// Takes back what was written, as another document failed. Nobody has seen it, but it has been in the document: peers get it together with
     /// the way back.
     fn take_back(&mut self, start: &Start);
+    /// Notes what was written for those who undo and those who keep a history, which may take as long as saving the document does.
+    fn note(&mut self, start: &Start);
     fn show(&mut self, start: &Start);
 }
 
 impl<S: State, B: Backend> Member for Store<S, B> {
     fn address(&self) -> usize {
         Arc::as_ptr(&self.shared).addr()
+    }
+
+    fn is_within(&self) -> bool {
+        self.shared.core.is_owned_by_current_thread()
     }
 
     fn now(&self) -> SystemTime {
@@ -178,7 +186,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(mut updates) => {
                 written.updates.append(&mut updates);
-                self.store.publish(core, view, written.touched, written.updates, report.origin, report.meta.clone());
+                self.store.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
+                self.store.swap(core, view, written.touched, written.updates, report.origin, report.meta.clone());
             }
             // Two documents failed at once: what is there is shown.
             Err(_) => {
@@ -186,6 +195,12 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
                 let _ = self.store.take_differs(core);
                 self.store.show_all(core, written.updates);
             }
+        }
+    }
+
+    fn note(&mut self, start: &Start) {
+        if let Some(written) = &mut self.written {
+            self.store.note_written(&mut self.guard.borrow_mut(), written, &start.report);
         }
     }
 

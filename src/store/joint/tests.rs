@@ -1,7 +1,8 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use super::*;
+use crate::state::{Node, Path};
 use crate::{Automerge, Map, Text, Yrs};
 
 type Texts<B> = Store<Map<u8, Text>, B>;
@@ -16,6 +17,8 @@ fn texts<B: Backend>() -> Texts<B> {
 fn run<B: Backend, C: Backend>() {
     let (first, second, third) = (texts::<B>(), texts::<C>(), texts::<B>());
     let joint = first.and(&second).and(&third);
+    let undo = first.undo_manager(crate::UndoOptions::new());
+    let history = second.history(crate::HistoryOptions::new()).expect("a history");
     let (views, digests) = (joint.view(), (first.digest(), second.digest(), third.digest()));
     let told = Arc::new(AtomicUsize::new(0));
     let (updates, calls) = (Arc::clone(&told), Arc::clone(&told));
@@ -40,6 +43,11 @@ fn run<B: Backend, C: Backend>() {
 
     assert_eq!((joint.view(), (first.digest(), second.digest(), third.digest())), (views, digests));
     assert_eq!((&first.reread(), &second.reread()), (&*first.view(), &*second.view()));
+    // Nor is there anything to undo, and no revision shows it.
+    assert_eq!(undo.undo_len(), 0);
+    for revision in history.revisions() {
+        assert_eq!(history.view_at(revision.id()).expect("the state then"), second.view());
+    }
     assert_eq!(told.load(Ordering::Relaxed), 4, "peers need what was written and the way back");
     let (other, another) = (Texts::<B>::new(), Texts::<C>::new());
     other.merge(&first).expect("it merges");
@@ -61,6 +69,7 @@ impl Step for Fails {
         Err(ChangeError::refuse("the document fails"))
     }
     fn take_back(&mut self, _: &Start) {}
+    fn note(&mut self, _: &Start) {}
     fn show(&mut self, _: &Start) {}
 }
 
@@ -68,4 +77,90 @@ impl Step for Fails {
 fn what_was_written_is_taken_back() {
     run::<Yrs, Automerge>();
     run::<Automerge, Yrs>();
+}
+
+/// What takes as long as a document is large is done before views are held: whoever looks waits for nothing of the kind.
+#[test]
+fn histories_are_written_before_views_are_held() {
+    let (first, second) = (texts::<Yrs>(), texts::<Automerge>());
+    let (joint, history) = (first.and(&second), first.history(crate::HistoryOptions::new()).expect("a history"));
+    let before = history.revisions().len();
+    std::thread::scope(|scope| {
+        let held = [joint.first.hold_view(), joint.second.hold_view()];
+        let changing = scope.spawn(|| joint.change(|(first, second)| first.remove(1_u8).and(second.remove(1_u8))));
+        while history.revisions().len() == before {
+            std::thread::yield_now();
+        }
+        assert_eq!((first.view().len(), second.view().len()), (1, 1));
+        drop(held);
+        changing.join().expect("nobody panics").expect("it can be written");
+    });
+    assert_eq!((first.view().len(), second.view().len()), (0, 0));
+}
+
+/// A thread that is told while a watch begins, and looks late, finds what came after the watch had begun: that is told.
+#[test]
+fn all_that_comes_after_a_watch_began_is_told() {
+    for at in 0..100 {
+        let (one, other) = (texts::<Yrs>(), texts::<Yrs>());
+        // Views are taken in this order, so that whoever waits for the first holds none.
+        let (low, high) = if one.address() < other.address() { (one, other) } else { (other, one) };
+        // It takes a while until a watch of so many has begun everywhere.
+        let four = low.and(&low).and(&low.and(&low));
+        let many = four.and(&four).and(&four.and(&four));
+        let joint = high.and(&many.and(&many));
+        let (told, over) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+        let barrier = Barrier::new(3);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                while !over.load(Ordering::Relaxed) {
+                    high.change(|texts| texts.insert(1, Text::from("again"))).expect("it can be written");
+                }
+            });
+            scope.spawn(|| {
+                let _late = low.hold_view();
+                barrier.wait();
+                (0..500).take_while(|_| !over.load(Ordering::Relaxed)).for_each(|_| std::thread::yield_now());
+            });
+            let count = Arc::clone(&told);
+            barrier.wait();
+            // Sooner or later within what the others do.
+            (0..at * 50).for_each(|_| std::hint::spin_loop());
+            joint.watch(move |patch| _ = count.fetch_max(patch.new().0.len(), Ordering::Relaxed)).forever();
+            high.change(|texts| texts.insert(2, Text::from("after"))).expect("it can be written");
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(told.load(Ordering::Relaxed), 2, "a change after the watch began is not told");
+    }
+}
+
+/// A selector is told what is shown now, and that may be the first part of a joint change.
+#[test]
+fn a_selector_tells_nobody_before_all_is_shown() {
+    let (first, second) = (texts::<Yrs>(), texts::<Yrs>());
+    let (barrier, over, early) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let pause = Arc::clone(&barrier);
+    // Who delivers waits until the next view is shown.
+    let once = AtomicBool::new(true);
+    let _pause = first.watch(Node::<Path<Map<u8, Text>>, Map<u8, Text>>::new(Path::root()), move |_| {
+        if once.swap(false, Ordering::SeqCst) {
+            pause.wait();
+            pause.wait();
+        }
+    });
+    let (told, count) = (Arc::clone(&over), Arc::clone(&early));
+    let selector = first.select(|texts| texts.value().map(Map::len));
+    let _watch = selector.watch(move |_| _ = count.fetch_add(usize::from(!told.load(Ordering::SeqCst)), Ordering::SeqCst));
+    std::thread::scope(|scope| {
+        scope.spawn(|| first.change(|texts| texts.insert(2, Text::from("before"))).expect("it can be written"));
+        barrier.wait();
+        let held = [first.hold_view(), second.hold_view()];
+        first.change(|texts| texts.insert(3, Text::from("half"))).expect("it can be written");
+        barrier.wait();
+        (0..1000).for_each(|_| std::thread::yield_now());
+        over.store(true, Ordering::SeqCst);
+        drop(held);
+    });
+    assert_eq!(early.load(Ordering::SeqCst), 0);
 }

@@ -87,8 +87,8 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         let heard = Arc::clone(&watch);
         let hear: Arc<dyn Fn() + Send + Sync> = Arc::new(move || heard.look());
         let parts = members(self).into_iter().map(|member| member.on_notice(Arc::clone(&hear))).collect();
-        // Notes what there is, so that only what comes from now on is told.
-        watch.look();
+        // Notes what there is, so that all that comes from now on is told, and nothing else.
+        watch.telling.lock().last.get_or_insert_with(|| self.view());
         Subscription::of_all(parts, move || watch.telling.lock().ended = true)
     }
 }
@@ -116,8 +116,12 @@ impl<X: Stores, Y: Stores, F: Fn(&JointPatch<'_, Joint<X, Y>>)> Watch<Joint<X, Y
 
     fn tell(&self) {
         let Some(stores) = Joint::<X, Y>::upgrade(&self.stores) else { return };
+        // Looked at under the lock, so that nobody notes what was there before: looking calls nobody, and waits for nobody who calls.
+        let mut telling = self.telling.lock();
         let new = stores.view();
-        let Some(old) = self.telling.lock().last.replace(new.clone()) else { return };
+        let last = telling.last.replace(new.clone());
+        drop(telling);
+        let Some(old) = last else { return };
         if Joint::<X, Y>::compare(&old, &new).1 {
             (self.f)(&JointPatch { old: &old, new: &new });
         }
