@@ -4,7 +4,8 @@
 //! Every turn checks its result: that whoever had to be told was, once, and nobody else; and what the cards hold.
 //!
 //! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made where a system has such.
-//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same of one field of one card.
+//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same of one field of one card; `…_selected` the
+//!   same of random cards while somebody watches a value that is computed of all cards.
 //! - `open`: a document of 100,000 ops from its bytes. `view_at`: what it was at a checkpoint of its history.
 //! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or one of 10,000 on as many fields.
 //! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of which one reads that field.
@@ -30,6 +31,9 @@ use boards::Saved;
 /// How often each lane has its turn.
 const TURNS: usize = 15;
 
+/// The same where a turn computes a value of all cards a thousand times.
+const TURNS_SELECTED: usize = 5;
+
 /// How many steps of a turn are not timed, because the caches are another lane's.
 const WARM_UP: usize = 50;
 
@@ -38,13 +42,14 @@ const STEPS: usize = 250;
 const BATCH: usize = 1_000;
 
 /// The ratios that are wanted: of two figures of one system, at most so much.
-const WANTED: [(&str, &str, f64); 6] = [
+const WANTED: [(&str, &str, f64); 7] = [
     ("watchers_10000", "watchers_1", 2.0),
     ("select_1000", "select_0", 3.0),
     ("undo", "change_100000", 2.0),
     ("view_at", "open", 1.2),
     ("batch_1000", "single_1000", 1.0 / 3.0),
     ("batch_1000_one", "single_1000_one", 1.0 / 3.0),
+    ("batch_1000_selected", "single_1000_selected", 1.0 / 3.0),
 ];
 
 /// What a change may cost, reactive_stores' being 1: it is replicated, and its bytes are made.
@@ -137,6 +142,8 @@ fn ours<B: exostate::Backend>(saved: &Saved, work: &Rc<BoardWork>, size: Size, r
     take_turns("watchers", lanes, size.turns, report);
     let lanes = kept(place, "selectors", tools::selectors::<B>(work, place, size.selectors), report);
     take_turns("selectors", lanes, size.turns, report);
+    let lanes = kept(place, "batches", tools::batches::<B>(work, place), report);
+    take_turns("batches", lanes, size.turns.min(TURNS_SELECTED), report);
     let lanes = kept(place, "undo", tools::undo::<B>(&saved.bytes, work, place), report);
     take_turns("undo", lanes, size.turns, report);
 }

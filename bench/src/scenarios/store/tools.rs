@@ -10,7 +10,7 @@ use exostate::{Backend, HistoryOptions, State as _, Store, Subscription, UndoOpt
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{Lane, STEPS, WARM_UP};
+use super::{BATCH, Lane, STEPS, WARM_UP};
 use crate::peers::exostate::{Cards as _, MapState, capture};
 use crate::report::Place;
 use crate::work::cards::BoardWork;
@@ -143,6 +143,42 @@ pub fn selectors<B: Backend>(work: &Rc<BoardWork>, place: Place, count: usize) -
         Ok(())
     });
     Ok(vec![none, many])
+}
+
+/// Many changes one by one and as one, while somebody watches the sum of the points of all cards.
+pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+    let lane = |metric, at_once: bool| -> Result<Lane<'static>> {
+        let (cards, told) = (work.cards.len(), Arc::new(AtomicUsize::new(0)));
+        let mut points = Points::<B>::filled(work)?;
+        let sum =
+            points.store.select(|state| -> i64 { state.cards().value().map_or(0, |cards| cards.values().map(|card| card.points).sum()) });
+        let count = Arc::clone(&told);
+        let watch = sum.watch(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
+        Ok(Lane::new(place, metric, move |samples| {
+            let _watch = &watch;
+            let changed: Vec<(String, i64)> = (0..BATCH)
+                .map(|_| {
+                    points.next += 1;
+                    (points.pick(cards), points.next)
+                })
+                .collect();
+            let before = told.load(Ordering::Relaxed);
+            samples.time(|| match at_once {
+                true => Ok(points.store.batch(|batch| {
+                    changed.iter().try_for_each(|(card, next)| batch.change(|state| state.cards().get(card.as_str()).points().set(*next)))
+                })?),
+                false => Ok(changed
+                    .iter()
+                    .try_for_each(|(card, next)| points.store.change(|state| state.cards().get(card.as_str()).points().set(*next)))?),
+            })?;
+            let (told, expected) = (told.load(Ordering::Relaxed) - before, if at_once { 1 } else { BATCH });
+            ensure!(told == expected, "told {told} times, expected {expected}");
+            let total: i64 = points.store.view().cards.values().map(|card| card.points).sum();
+            ensure!(*sum.get() == total, "the sum is not that of the cards");
+            Ok(())
+        }))
+    };
+    Ok(vec![lane("single_1000_selected", false)?, lane("batch_1000_selected", true)?])
 }
 
 /// A change in a large document without undo, and undo of changes in one that has it.
