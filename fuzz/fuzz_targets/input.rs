@@ -1,4 +1,5 @@
-//! What the targets read from the fuzzer's bytes.
+//! What the targets read from the fuzzer's bytes, and what those share that damage real bytes.
+#![allow(dead_code)]
 
 use arbitrary::Arbitrary;
 
@@ -19,4 +20,26 @@ impl Edit {
         let text = self.text.iter().map(|piece| PIECES[usize::from(*piece) % PIECES.len()]).collect();
         Op { kind: self.kind, a: self.a, b: self.b, text }
     }
+}
+
+/// Overwrites some bytes, and cuts fewer than `cut_end` off the end.
+pub fn damage(bytes: &mut Vec<u8>, mutations: &[(u16, u8)], cut: u16, cut_end: usize) {
+    let len = bytes.len().max(1);
+    for (at, value) in mutations.iter().take(8) {
+        if let Some(byte) = bytes.get_mut(usize::from(*at) % len) {
+            *byte = *value;
+        }
+    }
+    bytes.truncate(len - usize::from(cut) % len.min(cut_end));
+}
+
+/// Lets panics inside a backend pass, which are caught and answered by rebuilding; libfuzzer's own hook would abort at them.
+pub fn let_backends_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or("", |place| place.file());
+        if !place.contains("yrs") && !place.contains("automerge") && !place.contains("hexane") && !place.contains("rustc") {
+            eprintln!("{info}");
+            std::process::abort();
+        }
+    }));
 }

@@ -22,13 +22,7 @@ impl Input {
     /// Bytes that were saved, or any, with a checksum that fits.
     fn damage(&self, saved: &[u8]) -> Vec<u8> {
         let mut bytes = self.raw.clone().unwrap_or_else(|| saved[..saved.len() - 8].to_vec());
-        let len = bytes.len().max(1);
-        for (at, value) in self.mutations.iter().take(8) {
-            if let Some(byte) = bytes.get_mut(usize::from(*at) % len) {
-                *byte = *value;
-            }
-        }
-        bytes.truncate(len - usize::from(self.cut) % len.min(4));
+        input::damage(&mut bytes, &self.mutations, self.cut, 4);
         let sum = xxhash_rust::xxh3::xxh3_64(&bytes);
         bytes.extend(sum.to_le_bytes());
         bytes
@@ -71,14 +65,7 @@ fn run<B: Backend>(input: &Input) {
 }
 
 fuzz_target!(|input: Input| {
-    // A panic inside a backend is caught and answered by rebuilding; libfuzzer's own hook would abort at it.
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or("", |place| place.file());
-        if !place.contains("yrs") && !place.contains("automerge") && !place.contains("hexane") && !place.contains("rustc") {
-            eprintln!("{info}");
-            std::process::abort();
-        }
-    }));
+    input::let_backends_panic();
     run::<Yrs>(&input);
     run::<Automerge>(&input);
 });

@@ -23,13 +23,7 @@ fn run<B: Backend>(input: &Input) {
             let other = support::store::<B>(2);
             edits.iter().take(8).for_each(|edit| support::apply(&other, &edit.op()));
             let mut bytes = other.update_since(&store.version()).expect("an update");
-            let len = bytes.len().max(1);
-            for (at, value) in mutations.iter().take(8) {
-                if let Some(byte) = bytes.get_mut(usize::from(*at) % len) {
-                    *byte = *value;
-                }
-            }
-            bytes.truncate(len - usize::from(*cut) % len.min(16));
+            input::damage(&mut bytes, mutations, *cut, 16);
             bytes
         }
     };
@@ -45,14 +39,7 @@ fn run<B: Backend>(input: &Input) {
 }
 
 fuzz_target!(|input: Input| {
-    // A panic inside a backend is caught and answered by rebuilding; libfuzzer's own hook would abort at it.
-    std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or("", |place| place.file());
-        if !place.contains("yrs") && !place.contains("automerge") && !place.contains("hexane") && !place.contains("rustc") {
-            eprintln!("{info}");
-            std::process::abort();
-        }
-    }));
+    input::let_backends_panic();
     run::<Yrs>(&input);
     run::<Automerge>(&input);
 });

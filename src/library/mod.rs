@@ -12,7 +12,7 @@ use uuid::{Builder, Uuid};
 
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, Link, State};
-use crate::store::Store;
+use crate::store::{Store, random_bits};
 use handle::Document;
 use registry::{Found, Registry};
 
@@ -262,13 +262,7 @@ impl<T: State> Link<T> {
 }
 
 /// A name that nothing else has.
-#[expect(clippy::disallowed_methods, reason = "a name must not be the same twice; who wants to choose it, does")]
 fn random_id() -> Uuid {
-    let mut bytes = [0; 16];
-    if getrandom::fill(&mut bytes).is_err() {
-        // A system without randomness: the id of a replica is the best there is.
-        bytes[..8].copy_from_slice(&crate::store::Options::new().fresh_replica().get().to_be_bytes());
-        bytes[8..].copy_from_slice(&crate::store::Options::new().fresh_replica().get().to_be_bytes());
-    }
-    Builder::from_random_bytes(bytes).into_uuid()
+    let bits = u128::from(random_bits()) << 64 | u128::from(random_bits());
+    Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }

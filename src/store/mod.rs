@@ -41,6 +41,7 @@ pub use joint::{Joint, JointPatch, Stores};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
+pub(crate) use options::random_bits;
 pub use repair::{Competed, Repair};
 pub use retry::Retry;
 pub use scoped::Scoped;
@@ -165,6 +166,11 @@ fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, 
     let mut violations = Violations::default();
     let view = S::read(&mut Reader::new(document, entries, "", &mut violations)).unwrap_or_else(S::initial);
     (view, violations)
+}
+
+/// The same of all that a document holds.
+fn read_whole<S: State>(document: &impl Source) -> (S, Violations) {
+    read_view(document, &document.scan(""))
 }
 
 /// Each path once, in the order of keys.
@@ -435,8 +441,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Reads everything again: a failure left another document than there was before it, or most of it has changed.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
-        let entries = core.replica.scan("");
-        let (view, violations) = read_view(&core.replica, &entries);
+        let (view, violations) = read_whole(&core.replica);
         core.violations = violations;
         self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
     }

@@ -110,7 +110,7 @@ impl Options {
 
 /// 64 random bits from the system.
 #[expect(clippy::disallowed_methods, reason = "where the caller gives no id, the store is its driver")]
-fn random_bits() -> u64 {
+pub(crate) fn random_bits() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         // A system without randomness: a hasher's seed and the time are the best there is.
         use std::hash::{BuildHasher, Hasher};

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Applied, ApplyError, Origin, Store, read_view};
+use super::{Applied, ApplyError, Origin, Store, read_whole};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
@@ -206,8 +206,7 @@ impl<S: State, B: Backend> Repair<S, B> {
             }
             theirs = reopened;
         }
-        let entries = theirs.scan("");
-        let (view, violations) = read_view(&theirs, &entries);
+        let (view, violations) = read_whole(&theirs);
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::{Diff, History, HistoryError, Records, RevisionId};
 use crate::document::backend::Backend;
 use crate::document::replica::{Giver, Replica};
-use crate::document::source::Source;
 use crate::state::State;
-use crate::store::{Store, read_view};
+use crate::store::{Store, read_view, read_whole};
 
 /// How to get to a revision.
 #[derive(Debug)]
@@ -53,10 +52,7 @@ impl<S: State, B: Backend> History<S, B> {
             true => Replica::<B>::glance(&way.checkpoint, self.store.shared.options.trusted_limits(), |replica, entries| {
                 read_view(replica, entries).0
             })?,
-            false => {
-                let replica = self.replica_at(id, way)?;
-                read_view(&replica, &replica.scan("")).0
-            }
+            false => read_whole(&self.replica_at(id, way)?).0,
         };
         Ok(Arc::new(view))
     }
@@ -68,8 +64,8 @@ impl<S: State, B: Backend> History<S, B> {
     pub fn diff(&self, from: RevisionId, to: RevisionId) -> Result<Diff<S>, HistoryError> {
         let read = |id| -> Result<_, HistoryError> {
             let replica = self.replica_at(id, self.way(id)?)?;
-            let view = read_view(&replica, &replica.scan("")).0;
-            Ok((replica, Arc::new(view)))
+            let view = Arc::new(read_whole(&replica).0);
+            Ok((replica, view))
         };
         let ((old, old_view), (new, new_view)) = (read(from)?, read(to)?);
         Ok(Diff::between((&old, old_view), (&new, new_view)))
@@ -116,7 +112,7 @@ impl<S: State, B: Backend> History<S, B> {
     pub fn branch(&self, id: RevisionId) -> Result<Store<S, B>, HistoryError> {
         let shared = &self.store.shared;
         let replica = self.replica_at(id, self.way(id)?)?;
-        let (view, violations) = read_view(&replica, &replica.scan(""));
+        let (view, violations) = read_whole(&replica);
         Ok(Store::around(replica, view, violations, shared.options.clone().for_fork(&shared.ids.load())))
     }
 

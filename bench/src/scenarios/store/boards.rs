@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{BATCH, Lane, STEPS, Size, WARM_UP, progress};
+use super::{BATCH, Lane, STEPS, Size, WARM_UP, progress, timed_when_warm};
 use crate::peers::{Board, Boards, System};
 use crate::report::{Place, Report};
 use crate::work::cards::BoardWork;
@@ -19,7 +19,7 @@ pub fn change(systems: &[&System], work: &Rc<BoardWork>, place: impl Fn(&'static
         let mut done = 0;
         Ok(vec![Lane::new(place(system.name), "change", move |samples| {
             for (step, edit) in work.edits[done..done + WARM_UP + STEPS].iter().enumerate() {
-                let update = if step < WARM_UP { board.local(edit)? } else { samples.time(|| board.local(edit))? };
+                let update = timed_when_warm(step, samples, || board.local(edit))?;
                 ensure!(!update.is_empty(), "a change made no update");
             }
             done += WARM_UP + STEPS;

@@ -78,6 +78,11 @@ impl Size {
     }
 }
 
+/// Takes the time of a step, unless it is one of the first of a turn.
+fn timed_when_warm<T>(step: usize, samples: &mut Samples, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    if step < WARM_UP { work() } else { samples.time(work) }
+}
+
 /// Something to measure, in turns.
 struct Lane<'a> {
     place: Place,

@@ -14,7 +14,7 @@ use reactive_graph::owner::Owner;
 use reactive_graph::traits::{GetUntracked, Set, Track};
 use reactive_stores::{Store, StoreFieldIterator};
 
-use super::{Lane, STEPS, WARM_UP};
+use super::{Lane, STEPS, WARM_UP, timed_when_warm};
 use crate::report::Place;
 use crate::work::cards::{BoardWork, Card, Change, Edit};
 
@@ -55,11 +55,7 @@ pub fn change(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> 
         let _keeps_effects = &owner;
         for (step, edit) in work.edits[done..done + WARM_UP + STEPS].iter().enumerate() {
             let before = told.load(Ordering::Relaxed);
-            if step < WARM_UP {
-                set(store, edit)?
-            } else {
-                samples.time(|| set(store, edit))?
-            }
+            timed_when_warm(step, samples, || set(store, edit))?;
             ensure!(told.load(Ordering::Relaxed) == before + 1, "the effect was not told once");
         }
         done += WARM_UP + STEPS;

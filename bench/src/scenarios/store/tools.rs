@@ -10,7 +10,7 @@ use exostate::{Backend, HistoryOptions, State as _, Store, Subscription, UndoOpt
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{BATCH, Lane, STEPS, WARM_UP};
+use super::{BATCH, Lane, STEPS, WARM_UP, timed_when_warm};
 use crate::peers::exostate::{Cards as _, MapState, capture};
 use crate::report::Place;
 use crate::work::cards::BoardWork;
@@ -69,11 +69,7 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
         for step in 0..WARM_UP + STEPS {
             let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
             let watch = points.watch(&card, &told);
-            if step < WARM_UP {
-                points.set(&card)?
-            } else {
-                samples.time(|| points.set(&card))?
-            }
+            timed_when_warm(step, samples, || points.set(&card))?;
             drop(watch);
             ensure!(told.load(Ordering::Relaxed) == before + 1, "the watcher was not told once");
         }
@@ -87,11 +83,7 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
         let _watches = &watches;
         for step in 0..WARM_UP + STEPS {
             let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
-            if step < WARM_UP {
-                points.set(&card)?
-            } else {
-                samples.time(|| points.set(&card))?
-            }
+            timed_when_warm(step, samples, || points.set(&card))?;
             ensure!(told.load(Ordering::Relaxed) == before + 1, "not just the one watcher was told once");
         }
         Ok(())
@@ -105,7 +97,7 @@ pub fn selectors<B: Backend>(work: &Rc<BoardWork>, place: Place, count: usize) -
     let none = Lane::new(place, "select_0", move |samples| {
         for step in 0..WARM_UP + STEPS {
             let card = points.pick(count);
-            if step < WARM_UP { points.set(&card)? } else { samples.time(|| points.set(&card))? }
+            timed_when_warm(step, samples, || points.set(&card))?;
         }
         Ok(())
     });
@@ -132,11 +124,7 @@ pub fn selectors<B: Backend>(work: &Rc<BoardWork>, place: Place, count: usize) -
             // Half of it is what is selected, and that must change.
             points.next += 1;
             let before = [&computed, &told].map(|counter| counter.load(Ordering::Relaxed) + 1);
-            if step < WARM_UP {
-                points.set(&card)?
-            } else {
-                samples.time(|| points.set(&card))?
-            }
+            timed_when_warm(step, samples, || points.set(&card))?;
             let after = [&computed, &told].map(|counter| counter.load(Ordering::Relaxed));
             ensure!(after == before, "computed and told: {after:?}, expected {before:?}");
         }
@@ -188,7 +176,7 @@ pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Res
     let change = Lane::new(place, "change_100000", move |samples| {
         for step in 0..WARM_UP + STEPS {
             let card = points.pick(cards);
-            if step < WARM_UP { points.set(&card)? } else { samples.time(|| points.set(&card))? }
+            timed_when_warm(step, samples, || points.set(&card))?;
         }
         Ok(())
     });
@@ -204,7 +192,7 @@ pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Res
             points.set(&card)?;
         }
         for (step, (before, card)) in changed.into_iter().rev().enumerate() {
-            let undone = if step < WARM_UP { manager.undo()? } else { samples.time(|| Ok(manager.undo()?))? };
+            let undone = timed_when_warm(step, samples, || Ok(manager.undo()?))?;
             ensure!(undone.is_some() && points.points(&card)? == before, "card {card} is not as it was");
         }
         Ok(())
