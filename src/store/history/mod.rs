@@ -256,15 +256,15 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Works in the writer's place, with all shown that is there.
     fn write_history<R>(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<R, HistoryError>) -> Result<R, HistoryError> {
-        self.show_parts();
+        let now = self.time_if_wanted();
         let guard = self.shared.core.lock();
         let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
+        core.now = now;
         let shown = self.show(&mut core);
         let result = work(&mut core);
         drop(core);
         drop(guard);
         if shown {
-            // Another thread brought a part in between.
             self.shared.bus.deliver_in_turn();
         }
         result
