@@ -8,6 +8,7 @@ mod at;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
+mod groups;
 mod link;
 mod list;
 mod look;
@@ -21,6 +22,8 @@ mod reader;
 mod register;
 mod savepoint;
 mod scalar;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod set;
 mod shared;
 mod stage;
@@ -31,7 +34,8 @@ mod writer;
 
 pub use at::At;
 pub use counter::Counter;
-pub use element_id::ElementId;
+pub use element_id::{ElementId, ElementIdError};
+pub use groups::Groups;
 pub use link::Link;
 pub use list::List;
 pub use look::Look;
@@ -43,6 +47,8 @@ pub use node::{AsPath, Edit, Node, Path, Place};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
+#[cfg(feature = "serde")]
+pub use serde_impls::with_ids;
 pub use set::Set;
 pub use stage::ChangeError;
 pub(crate) use stage::{Stage, Staged};
