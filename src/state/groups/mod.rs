@@ -255,11 +255,10 @@ impl<G: Clone, T: Clone> Default for Groups<G, T> {
 /// Equal when the groups are, with their items, and what is ungrouped, in order; ids do not count.
 impl<G: PartialEq + Clone, T: PartialEq + Clone> PartialEq for Groups<G, T> {
     fn eq(&self, other: &Self) -> bool {
-        let ungrouped = |groups: &Self| groups.ungrouped().map(|(_, item)| item.clone()).collect::<Vec<_>>();
         self.groups == other.groups
             && self.len() == other.len()
             && self.iter().zip(other.iter()).all(|(a, b)| a.2 == b.2)
-            && ungrouped(self) == ungrouped(other)
+            && self.ungrouped().map(|(_, item)| item).eq(other.ungrouped().map(|(_, item)| item))
     }
 }
 
@@ -289,7 +288,7 @@ impl<G: State, T: State> State for Groups<G, T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut read = Self::new();
         read.groups = reader.within(GROUPS, MovableList::read).unwrap_or_default();
-        let mut lists: BTreeMap<Option<ElementId>, Vec<(Position, ElementId, Arc<T>)>> = BTreeMap::new();
+        let mut lists = BTreeMap::<Option<ElementId>, Vec<_>>::new();
         reader.within(ITEMS, |reader| {
             reader.each_child(|segment, reader| {
                 let (Ok(id), Some(value)) = (segment.parse::<ElementId>(), reader.slot::<T>()) else { return };

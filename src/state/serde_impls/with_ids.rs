@@ -1,4 +1,5 @@
-//! Serialises a [`MovableList`](crate::MovableList) or [`Tree`](crate::Tree) with the ids of its elements: `#[serde(with = "exostate::with_ids")]`.
+//! Serialises a [`MovableList`](crate::MovableList), a [`Tree`](crate::Tree) or [`Groups`](crate::Groups) with the ids of its elements:
+//! `#[serde(with = "exostate::with_ids")]`.
 //!
 //! Each element is an object with its `id` and its `value`. What is read keeps the ids, so that [`Store::reconcile`](crate::Store::reconcile)
 //! finds each element by its id, wherever it has moved. An element without an id is a new one; so is one whose id the
