@@ -5,6 +5,7 @@
 //! changes alike, so that a view equals a fresh read by construction.
 
 mod at;
+mod collection;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
