@@ -21,8 +21,8 @@ pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
 #[cfg(feature = "serde")]
 pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mismatch, MovableList,
-    Node, Path, Place, Register, Scalar, Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mend, Mismatch,
+    MovableList, Node, Path, Place, Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
@@ -36,7 +36,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Whole, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;

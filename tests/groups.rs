@@ -92,6 +92,8 @@ both!(
     an_id_is_a_scalar,
     a_copy_is_edited_and_reconciled,
     a_restored_item_has_its_id,
+    groups_are_gone_through_filled_and_emptied,
+    items_pushed_by_two_at_one_place_stay_together,
 );
 
 fn items_and_groups_are_edited<B: Backend>() {
@@ -122,17 +124,18 @@ fn items_and_groups_are_edited<B: Backend>() {
     assert!(store.view().cards.items(done).is_empty());
 }
 
+type Change<'a> = &'a dyn Fn(&<Board as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>;
+
 fn what_is_gone_or_beyond_is_an_error<B: Backend>() {
     let (store, [todo, done], [a, b, _]) = board::<B>();
     assert!(store.change(|board| board.cards().remove_group(done)).expect("it can be removed"));
     assert!(!store.change(|board| board.cards().remove_group(done)).expect("it is gone"));
     assert!(store.change(|board| board.cards().remove(b)).expect("it can be removed"));
     assert!(!store.change(|board| board.cards().remove(b)).expect("it is gone"));
-    let error =
-        |edit: &dyn Fn(&<Board as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>| match store.change(|board| edit(&board)) {
-            Err(error) => error.to_string(),
-            Ok(()) => panic!("it is refused"),
-        };
+    let error = |edit: Change| match store.change(|board| edit(&board)) {
+        Err(error) => error.to_string(),
+        Ok(()) => panic!("it is refused"),
+    };
     assert_eq!(error(&|board| board.cards().push(done, card("x")).map(drop)), format!("cards/groups/{done}: there is nothing here"));
     assert_eq!(error(&|board| board.cards().move_to(a, done, 0)), format!("cards/groups/{done}: there is nothing here"));
     assert_eq!(error(&|board| board.cards().move_to(b, todo, 0)), format!("cards/items/{b}: there is nothing here"));
@@ -371,6 +374,45 @@ fn a_restored_item_has_its_id<B: Backend>() {
     assert_eq!(store.view().cards.group_of(a), Some(todo));
 }
 
+fn groups_are_gone_through_filled_and_emptied<B: Backend>() {
+    let (store, [todo, done], [a, ..]) = board::<B>();
+    let other = store.fork().expect("a fork");
+    store
+        .change(|board| {
+            let board = board.cards();
+            assert_eq!(board.extend(done, ["x", "y"].map(card))?.len(), 2);
+            for (id, card) in board.iter_ids(todo)? {
+                board.get(id).done().set(card.text == "a")?;
+            }
+            for (id, column) in board.iter_groups()? {
+                board.group(id).title().set(column.title.to_uppercase())?;
+            }
+            assert_eq!((board.len()?, board.is_empty()?), (5, false));
+            Ok(())
+        })
+        .expect("it can be written");
+    check(&store, "TODO[a b c] DONE[x y]");
+    assert!(store.view().cards.get(a).is_some_and(|card| card.done));
+    store.change(|board| board.cards().clear()).expect("it can be emptied");
+    check(&store, "");
+    other.change(|board| board.cards().push(done, card("late")).map(drop)).expect("it can be pushed");
+    store.merge(&other).expect("an honest update");
+    check(&store, "[late]");
+}
+
+fn items_pushed_by_two_at_one_place_stay_together<B: Backend>() {
+    let (store, [_, done], _) = board::<B>();
+    let other = store.fork().expect("a fork");
+    store.change(|board| board.cards().extend(done, ["milk", "bread", "eggs"].map(card))).expect("it can be pushed");
+    other.change(|board| board.cards().extend(done, ["saw", "nails", "glue"].map(card))).expect("it can be pushed");
+    store.merge(&other).expect("an honest update");
+    let found = shown(&store.view().cards);
+    assert!(
+        found.ends_with("[milk bread eggs saw nails glue]") || found.ends_with("[saw nails glue milk bread eggs]"),
+        "runs stay runs: {found}"
+    );
+}
+
 /// Whatever replicas do, an item that nobody removed is there, once.
 fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usize>)]) {
     let (first, _, _) = board::<B>();
@@ -384,7 +426,7 @@ fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usiz
             cards.iter().flat_map(|(_, _, items)| items.iter_ids()).chain(cards.ungrouped()).map(|(id, _)| id).collect();
         let of = |ids: &[ElementId], choice: u16| ids.get(usize::from(choice) % ids.len().max(1)).copied();
         match (kind % 5, of(&groups, *x), of(&items, *y)) {
-            (0, _, _) => drop(store.change(|board| board.cards().push_group(column("new")).map(drop)).expect("it can be made")),
+            (0, _, _) => store.change(|board| board.cards().push_group(column("new")).map(drop)).expect("it can be made"),
             (1, Some(group), _) => {
                 made.insert(number.to_string());
                 store.change(|board| board.cards().push(group, card(&number.to_string())).map(drop)).expect("it can be made");

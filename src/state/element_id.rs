@@ -10,6 +10,7 @@ use crate::document::ReplicaId;
 use crate::document::value::Value;
 
 use super::map::MapKey;
+use super::position::Stamp;
 use super::scalar::{Mismatch, Scalar};
 
 /// The name of an element of a [`MovableList`](super::MovableList), a node of a [`Tree`](super::Tree), or a group or item of
@@ -52,6 +53,11 @@ impl ElementId {
     #[must_use]
     pub fn is_nil(self) -> bool {
         self == Self::default()
+    }
+
+    /// What the position of a new element is given with.
+    pub(crate) fn stamp(self) -> Stamp {
+        Stamp { replica: ReplicaId::from_bits(self.replica), number: self.counter }
     }
 
     /// The smallest name there can be.

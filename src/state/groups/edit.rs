@@ -82,7 +82,10 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         }
         items.displace(id);
         self.check(index, items.len())?;
-        self.place.write(|writer| writer.at(ITEMS, |writer| items.put_at(index, id, writer, &put_into(group))))
+        self.place.write(|writer| {
+            let stamp = writer.core.stamp();
+            writer.at(ITEMS, |writer| items.put_at(index, id, stamp, writer, &put_into(group)));
+        })
     }
 
     /// Removes an item with all its fields, also those that this struct does not know. Whether it was there.
@@ -121,7 +124,7 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         self.place.write(|writer| {
             writer.at(ITEMS, |writer| {
                 let id = writer.new_element();
-                items.put_at(index, id, writer, &put_into(group));
+                items.put_at(index, id, id.stamp(), writer, &put_into(group));
                 writer.at(&id.segment(), |writer| writer.write_slot(&value));
                 id
             })

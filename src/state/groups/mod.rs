@@ -291,7 +291,8 @@ impl<G: State, T: State> State for Groups<G, T> {
         let mut lists = BTreeMap::<Option<ElementId>, Vec<_>>::new();
         reader.within(ITEMS, |reader| {
             reader.each_child(|segment, reader| {
-                let (Ok(id), Some(value)) = (segment.parse::<ElementId>(), reader.slot::<T>()) else { return };
+                let Ok(id) = segment.parse::<ElementId>() else { return };
+                let Some(value) = reader.slot::<T>() else { return };
                 let (group, position) = place_below(reader, EXPECTED);
                 lists.entry(group).or_default().push((position, id, Arc::new(value)));
             });

@@ -95,7 +95,7 @@ impl<G: State, T: State> Groups<G, T> {
         }
         let list = self.lists.get(&group).unwrap_or(&self.empty);
         let stood: Vec<_> = ids.iter().map(|id| Some((list.index_of(*id)?, list.position(*id)?))).collect();
-        let places = order::places(&stood, writer.core.replica());
+        let places = order::places(&stood, || writer.core.stamp());
         for ((id, stood), place) in ids.iter().zip(&stood).zip(places) {
             if stood.is_none_or(|(_, position)| *position != place) {
                 writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(group, &place)));
