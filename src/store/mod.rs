@@ -63,7 +63,7 @@ use layers::{Layers, Report};
 use live::Live;
 use notify::{Bus, Notice};
 use transaction::Recent;
-use undo::Log;
+use undo::{Log, Tracks};
 
 /// A state that many people change at once.
 ///
@@ -128,6 +128,8 @@ pub struct Core<S, B: Backend> {
     violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
+    /// Where in texts and lists stands what can be undone.
+    tracks: RefCell<Tracks>,
     /// When what is done now began, where anybody wants to know.
     now: Option<SystemTime>,
 }
@@ -234,7 +236,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let view = Arc::new(view);
         let id = replica.id();
         let (next_element, recent) = (Cell::new(1), Recent::default());
-        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, now: None };
+        let tracks = RefCell::default();
+        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, tracks, now: None };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
         let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
         let (layers, logs, histories) = (Layers::default(), Live::default(), Live::default());
@@ -341,12 +344,10 @@ impl<S: State, B: Backend> Store<S, B> {
         work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        let (timer, now) = (self.shared.layers.timer(), self.time_if_wanted());
+        let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
-        if guard.try_borrow_mut().is_err() {
-            // Within a change, which has the writer's place: nobody is told before that is done.
-            return Err(ApplyError::Nested);
-        }
+        // Within a change, which has the writer's place, nobody is told before that is done.
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         // Layers may look at the store; a change or an import of theirs would be one within this.
         let looking = guard.borrow();
         let allowed = self.shared.layers.import(updates, giver);
@@ -366,8 +367,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
     fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
-        let now = self.time_if_wanted();
         let guard = self.shared.core.lock();
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let result = match guard.try_borrow_mut() {
             Ok(mut core) => {
                 core.now = now;
