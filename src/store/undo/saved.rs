@@ -82,10 +82,13 @@ struct SavedTrack<E> {
 struct SavedEdited<E> {
     inserted: Vec<SavedIds>,
     deleted: Vec<(SavedIds, Vec<E>)>,
-    marked: Vec<(Vec<SavedIds>, Arc<str>, Option<Scalar>, Option<Scalar>)>,
+    marked: Vec<SavedMark>,
     emptied: bool,
     theirs: bool,
 }
+
+/// Which characters, the mark's name, its old and its new value.
+type SavedMark = (Vec<SavedIds>, Arc<str>, Option<Scalar>, Option<Scalar>);
 
 /// Text with its marks.
 type TextRun = (String, BTreeMap<Arc<str>, Scalar>);

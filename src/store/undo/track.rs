@@ -151,7 +151,11 @@ impl<T: Content> Track<T> {
         let known = std::mem::replace(&mut self.known, now.clone());
         known.compare(now, &mut |at, delete, insert| {
             self.remove(at..at + delete, None);
-            self.insert(at, Run::nobodys(insert));
+            // What others put at the start stands before what has gone there; elsewhere one side is as good as the other.
+            match at {
+                0 => self.insert_run(0, Run::nobodys(insert)),
+                _ => self.insert(at, Run::nobodys(insert)),
+            }
         });
     }
 
@@ -187,6 +191,12 @@ impl<T: Content> Track<T> {
     pub(super) fn insert(&mut self, at: usize, run: Run) {
         if run.len > 0 {
             let index = self.seek(at);
+            self.insert_run(index, run);
+        }
+    }
+
+    fn insert_run(&mut self, index: usize, run: Run) {
+        if run.len > 0 {
             self.runs.insert(index, run);
             self.join(index, index + 1);
         }

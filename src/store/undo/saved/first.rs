@@ -186,3 +186,78 @@ pub(super) fn read(saved: Saved) -> Result<Loaded, UndoError> {
         given_back: keys(saved.given_back),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::UndoOptions;
+    use super::*;
+    use crate::state::ChangeError;
+    use crate::store::Store;
+    use crate::store::sealed::seal;
+    use crate::{List, Map, Text};
+
+    #[derive(Serialize)]
+    struct File {
+        format: u32,
+        #[serde(flatten)]
+        saved: Saved,
+    }
+
+    fn chars(text: &str) -> Vec<Char> {
+        text.chars().map(|char| (char, BTreeMap::new())).collect()
+    }
+
+    fn group(texts: Vec<SavedEdited<Char>>, lists: Vec<SavedEdited<Scalar>>) -> SavedGroup {
+        SavedGroup { label: None, selection: None, entries: vec![SavedEntry { registers: Vec::new(), texts, lists }] }
+    }
+
+    fn file(version: Vec<u8>, done: Vec<SavedGroup>, undone: Vec<SavedGroup>) -> File {
+        let (texts, lists, theirs, given_back) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), Vec::new());
+        File { format: 1, saved: Saved { version, texts, lists, done, undone, theirs, given_back } }
+    }
+
+    /// "one two three" was typed, "two " deleted, and " four" typed at the end and undone; others have typed at the start.
+    #[test]
+    fn edits_of_a_text_are_found_on_the_way_back() -> Result<(), ChangeError> {
+        let store = Store::<Map<u8, Text>>::new();
+        store.change(|notes| notes.insert(1, Text::from("> one three")))?;
+        let note = || "1".to_owned();
+        let others = vec![(0, 2, Vec::new())];
+        let deleted = (note(), false, others.clone(), vec![(4, 0, chars("two "))]);
+        let typed = (note(), false, Vec::new(), vec![(0, 13, Vec::new())]);
+        let undone = (note(), false, others, vec![(9, 0, chars(" four"))]);
+        let done = vec![group(vec![deleted], Vec::new()), group(vec![typed], Vec::new())];
+        let mut file = file(store.version().to_bytes(), done, vec![group(vec![undone], Vec::new())]);
+        file.saved.texts.insert(note(), chars("> one three"));
+        let undo = store.undo_manager_from(&seal(&file), UndoOptions::new()).expect("stacks");
+        let shown = || store.view().get(&1).map(Text::to_string).unwrap_or_default();
+        let mut found = Vec::new();
+        while undo.redo()?.is_some() {
+            found.push(shown());
+        }
+        while undo.undo()?.is_some() {
+            found.push(shown());
+        }
+        assert_eq!(found, ["> one three four", "> one three", "> one two three", "> "]);
+        Ok(())
+    }
+
+    /// 2 and 3 were added behind 1, and then 1 removed; others have added 0.
+    #[test]
+    fn edits_of_a_list_are_found_on_the_way_back() -> Result<(), ChangeError> {
+        let store = Store::<Map<u8, List<i64>>>::new();
+        store.change(|lists| lists.insert(1, List::from([0, 2, 3])))?;
+        let removed = ("1".to_owned(), false, vec![(0, 1, Vec::new())], vec![(0, 0, vec![Scalar::Int(1)])]);
+        let added = ("1".to_owned(), false, Vec::new(), vec![(1, 2, Vec::new())]);
+        let done = vec![group(Vec::new(), vec![removed]), group(Vec::new(), vec![added])];
+        let mut file = file(store.version().to_bytes(), done, Vec::new());
+        file.saved.lists.insert("1".to_owned(), [0, 2, 3].map(Scalar::Int).to_vec());
+        let undo = store.undo_manager_from(&seal(&file), UndoOptions::new()).expect("stacks");
+        let shown = || store.view().get(&1).into_iter().flatten().copied().collect::<Vec<i64>>();
+        assert!(undo.undo()?.is_some());
+        assert_eq!(shown(), [0, 1, 2, 3]);
+        assert!(undo.undo()?.is_some());
+        assert_eq!(shown(), [0, 1]);
+        Ok(())
+    }
+}
