@@ -45,7 +45,7 @@ pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
 pub use set::Set;
 pub use stage::ChangeError;
-pub(crate) use stage::{Stage, Staged};
+pub(crate) use stage::{Stage, Staged, content};
 pub use text::{Anchor, Text};
 pub use tree::Tree;
 pub use violation::Violation;
