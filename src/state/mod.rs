@@ -47,7 +47,7 @@ pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
 pub use set::Set;
 pub use stage::ChangeError;
-pub(crate) use stage::{Stage, Staged};
+pub(crate) use stage::{Stage, Staged, content};
 pub use takes::Takes;
 pub use text::{Anchor, Text};
 pub use tree::Tree;

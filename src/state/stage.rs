@@ -300,10 +300,20 @@ impl Source for StageCore<'_> {
     }
 }
 
-/// A hash of what a value writes: equal for values that are written alike.
+/// A hash of what a value writes: equal for values that are written alike, whatever ids their elements have.
 pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
+    hash_of(value, false)
+}
+
+/// A hash of what a value reads, with the ids of its elements.
+pub(crate) fn content<T: State>(value: &T) -> u128 {
+    hash_of(value, true)
+}
+
+fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     let next_element = Cell::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
+    core.restores = with_ids;
     Writer::new(&mut core, "").write_slot(value);
     let mut canonical = Canonical::new();
     for (key, write) in &core.ops.registers {

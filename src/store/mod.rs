@@ -3,6 +3,7 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod aside;
 mod changes;
 mod commit;
 mod contender;
@@ -26,6 +27,7 @@ mod undo;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -53,12 +55,13 @@ pub use watch::{LocalUpdates, Patch};
 
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
+use crate::document::ops::Touched;
 use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations};
-use history::{Records, Step};
+use history::{Records, Step, differing};
 use layers::{Layers, Report};
 use live::Live;
 use notify::{Bus, Notice};
@@ -173,6 +176,40 @@ fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, 
 /// The same of all that a document holds.
 fn read_whole<S: State>(document: &impl Source) -> (S, Violations) {
     read_view(document, &document.scan(""))
+}
+
+/// The paths of a commit or an import.
+struct Touch {
+    /// What somebody wrote: for a history, and for changes that rely on a place.
+    noted: Arc<[Arc<str>]>,
+    /// What differs: for those who watch.
+    told: Arc<[Arc<str>]>,
+}
+
+impl Touch {
+    /// Everything that was written differs.
+    fn of_all(paths: Arc<[Arc<str>]>) -> Self {
+        Self { noted: Arc::clone(&paths), told: paths }
+    }
+
+    /// What an import touched. `edited` are the sequences that differ: others may have written what was there already.
+    fn of(touched: &Touched, edited: &BTreeSet<Arc<str>>) -> Self {
+        let differs = touched.registers.iter().filter(|touch| touch.old != touch.new).map(|touch| Arc::clone(&touch.key));
+        let mut told: Vec<Arc<str>> = differs.chain(edited.iter().cloned()).collect();
+        in_key_order(&mut told);
+        if told.len() == touched.registers.len() + touched.sequences.len() {
+            return Self::of_all(told.into());
+        }
+        let written = touched.registers.iter().map(|touch| Arc::clone(&touch.key));
+        let mut noted: Vec<Arc<str>> = written.chain(touched.sequences.iter().map(|(_, name)| Arc::clone(name))).collect();
+        in_key_order(&mut noted);
+        Self { noted: noted.into(), told: told.into() }
+    }
+}
+
+/// The path of the whole state alone.
+fn whole() -> Arc<[Arc<str>]> {
+    Arc::from([Arc::from("")])
 }
 
 /// Each path once, in the order of keys.
@@ -383,9 +420,18 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Brings the view up to date with parts that were imported. Whether there were any: then those who watch have to be told.
     fn show(&self, core: &mut Core<S, B>) -> bool {
-        let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) else { return false };
+        let watched = self.shared.bus.is_watched();
+        let read = core.replica.read_parts(|replica, entries| {
+            // The document held nothing before: all that it holds is new.
+            let keys = entries.iter().map(|(key, _)| Arc::clone(&key.0));
+            let sequences = || replica.sequences("").into_iter().map(|(_, name)| name.0);
+            let paths: Vec<Arc<str>> = if watched { keys.chain(sequences()).collect() } else { vec![Arc::from("")] };
+            (read_view(replica, entries), paths)
+        });
+        let Some(((view, violations), mut paths)) = read else { return false };
         core.violations = violations;
-        self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote, None);
+        in_key_order(&mut paths);
+        self.publish(core, view, Touch { noted: whole(), told: paths.into() }, Vec::new(), Origin::Remote, None);
         true
     }
 
@@ -394,14 +440,22 @@ impl<S: State, B: Backend> Store<S, B> {
         if !part {
             self.show(core);
         }
-        let result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        let mut result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside)).unwrap_or_default();
+        let applied = self.show_imported(core, result, part);
+        aside.iter().for_each(|aside| self.put_back(core, aside));
+        applied
+    }
+
+    /// Brings the view up to date with what was imported.
+    fn show_imported(&self, core: &mut Core<S, B>, result: Result<Imported, ImportError>, part: bool) -> Result<Applied, ApplyError> {
         let changed = if result.as_ref().is_ok_and(|imported| imported.waits) { Applied::Partly } else { Applied::Changed };
         if self.take_differs(core) {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
             return Ok(result.map(|_| changed)?);
         }
-        let Imported { touched, applied, waits } = result?;
+        let Imported { touched, edited, applied, waits, .. } = result?;
         if applied.is_empty() {
             return Ok(if waits { Applied::Waiting } else { Applied::Known });
         }
@@ -416,18 +470,19 @@ impl<S: State, B: Backend> Store<S, B> {
             let replica = &core.replica;
             log.lock().note_others(&touched, |name| !replica.text(name).is_empty() || !replica.list(name).is_empty());
         }
-        if core.replica.mostly(&touched) {
-            self.show_all(core, applied);
-            return Ok(changed);
-        }
-        let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
-        paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
-        in_key_order(&mut paths);
-        let mut view = S::clone(&core.view);
-        let source = Touching { document: &core.replica, touched: &touched };
-        let mut refresh = Refresh::new(&source, &mut core.violations);
-        paths.iter().for_each(|path| refresh.touch(&mut view, path));
-        self.publish(core, view, paths, applied, Origin::Remote, None);
+        let touch = Touch::of(&touched, &edited);
+        let view = if core.replica.mostly(&touched) {
+            let (view, violations) = read_whole(&core.replica);
+            core.violations = violations;
+            view
+        } else {
+            let mut view = S::clone(&core.view);
+            let source = Touching { document: &core.replica, touched: &touched };
+            let mut refresh = Refresh::new(&source, &mut core.violations);
+            touch.told.iter().for_each(|path| refresh.touch(&mut view, path));
+            view
+        };
+        self.publish(core, view, touch, applied, Origin::Remote, None);
         Ok(changed)
     }
 
@@ -440,11 +495,11 @@ impl<S: State, B: Backend> Store<S, B> {
         differs
     }
 
-    /// Reads everything again: a failure left another document than there was before it, or most of it has changed.
+    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
         let (view, violations) = read_whole(&core.replica);
         core.violations = violations;
-        self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
+        self.publish(core, view, Touch::of_all(whole()), applied, Origin::Remote, None);
     }
 
     /// Notes a new view and shows it. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
@@ -452,14 +507,13 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         core: &mut Core<S, B>,
         view: S,
-        touched: Vec<Arc<str>>,
+        touch: Touch,
         updates: Vec<Arc<[u8]>>,
         origin: Origin,
         meta: Option<Arc<Meta>>,
     ) -> Option<Notice<S>> {
-        let touched: Arc<[Arc<str>]> = Arc::from(touched);
-        self.note(core, &touched, &updates, origin, meta.as_ref());
-        self.swap(core, view, touched, updates, origin, meta)
+        self.note(core, &touch.noted, &updates, origin, meta.as_ref());
+        self.swap(core, view, touch.told, updates, origin, meta)
     }
 
     /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
@@ -481,7 +535,8 @@ impl<S: State, B: Backend> Store<S, B> {
         origin: Origin,
         meta: Option<Arc<Meta>>,
     ) -> Option<Notice<S>> {
-        let new = Arc::new(view);
+        // Where nothing differs the view is the one that there was: nobody need compare.
+        let new = if touched.is_empty() { Arc::clone(&core.view) } else { Arc::new(view) };
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         let notice = Notice { number: 0, old, new, touched, updates, origin, meta };
         self.shared.bus.publish(&self.shared.view, notice)

@@ -103,6 +103,9 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, `registers` only where they are wanted, and whether any of it was new.
     fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
+    /// Saved documents: as it was for those who wrote changes that contradict this document's own, and the same with those changes, with what
+    /// of `pending` builds on them. `None` where the backend cannot tell.
+    fn aside(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<Self::Parcel>) -> Option<Aside>;
     /// One register.
     fn register(&self, path: &str) -> Option<Value>;
     /// The values that compete for a register, each with the id of who wrote it where that is known, the one that it shows last.
@@ -127,6 +130,15 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
     /// Where an anchor's place is now, in the unit that the flag says.
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;
+}
+
+/// A change that cannot be in a document, beside the document that it was made in.
+#[derive(Debug)]
+pub struct Aside {
+    /// That document without the change, saved.
+    pub before: Vec<u8>,
+    /// And with it.
+    pub after: Vec<u8>,
 }
 
 /// A place in a text, in the backend's unit.

@@ -10,7 +10,7 @@ use super::super::commit::Written;
 use super::super::layers::Report;
 use super::super::notify::Notice;
 use super::super::undo::{Entry, staged_way_back};
-use super::super::{Core, Origin, Shared, Store, Subscription, Writer};
+use super::super::{Core, Origin, Shared, Store, Subscription, Writer, whole};
 use super::Joint;
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
@@ -186,7 +186,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
             Ok(mut updates) => {
                 written.updates.append(&mut updates);
                 self.store.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
-                self.store.swap(core, view, written.touched, written.updates, report.origin, report.meta.clone());
+                // As a rule nothing differs now: a watcher compares.
+                self.store.swap(core, view, whole(), written.updates, report.origin, report.meta.clone());
             }
             // Two documents failed at once: what is there is shown.
             Err(_) => {

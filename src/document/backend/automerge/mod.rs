@@ -4,6 +4,7 @@
 //! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
 //! sequence is the one after the other, in the order of their ids: nothing is lost.
 
+mod aside;
 mod seen;
 mod values;
 mod write;
@@ -17,7 +18,7 @@ use automerge::{
     Value as AmValue, legacy,
 };
 
-use super::{Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
+use super::{Aside, Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
@@ -397,6 +398,10 @@ impl Backend for Automerge {
         made.append(&mut edited);
         touched.sequences = made.iter().filter_map(|name| split_name(name)).collect();
         Ok((touched, !parcels.is_empty()))
+    }
+
+    fn aside(&self, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
+        aside::aside(&self.doc, contradicting, pending)
     }
 
     fn register(&self, path: &str) -> Option<Value> {

@@ -20,7 +20,7 @@ use yrs::{
     ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{Backend, BackendError, Offset, sealed};
+use super::{Aside, Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::limits::Limits;
@@ -442,6 +442,11 @@ impl Backend for Yrs {
         let applied = self.apply_parcels(parcels);
         self.observe();
         applied
+    }
+
+    fn aside(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<Parcel>) -> Option<Aside> {
+        // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
+        None
     }
 
     fn register(&self, path: &str) -> Option<Value> {
