@@ -15,6 +15,7 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
+use super::position::Stamp;
 use super::savepoint::{Mark, Trail};
 use super::violation::Violations;
 use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
@@ -220,9 +221,15 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn new_element(&mut self) -> ElementId {
-        let counter = self.next_element.get();
-        self.next_element.set(counter + 1);
-        ElementId::new(self.replica, counter)
+        let Stamp { replica, number } = self.stamp();
+        ElementId::new(replica, number)
+    }
+
+    /// What a position is given with. Elements and positions share their numbers, so that a new element's serves for its position.
+    pub(crate) fn stamp(&mut self) -> Stamp {
+        let number = self.next_element.get();
+        self.next_element.set(number + 1);
+        Stamp { replica: self.replica, number }
     }
 
     /// Notes that a value cannot be written; the change fails with it.
