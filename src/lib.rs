@@ -34,7 +34,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Whole, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, State, Whole, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;

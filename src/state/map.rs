@@ -15,6 +15,12 @@ use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Tak
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
 ///
 /// To use a type of your own, give the text form that `Display` and `FromStr` would.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "is neither the key of a `Map` nor an element of a `Set`",
+    note = "keys are strings, integers, `bool`, `char`, `Uuid`, `ElementId`, and types with `impl MapKey`: what has one form as text",
+    note = "for a set of other values use `Map<String, {Self}>` or `MovableList<{Self}>`"
+)]
 pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key as text.
     fn to_text(&self) -> Cow<'_, str>;
