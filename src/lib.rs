@@ -18,9 +18,11 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
+#[cfg(feature = "serde")]
+pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place,
-    Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mend, Mismatch,
+    MovableList, Node, Path, Place, Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
@@ -49,6 +51,11 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/guide/src/types.md")]
     mod types {}
+    #[doc = include_str!("../docs/guide/src/board.md")]
+    mod board {}
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../docs/guide/src/json.md")]
+    mod json {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]

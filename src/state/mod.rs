@@ -9,6 +9,7 @@ mod collection;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
+mod groups;
 mod holds;
 mod link;
 mod list;
@@ -23,6 +24,8 @@ mod reader;
 mod register;
 mod savepoint;
 mod scalar;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod set;
 mod shared;
 mod stage;
@@ -34,7 +37,8 @@ mod writer;
 
 pub use at::At;
 pub use counter::Counter;
-pub use element_id::ElementId;
+pub use element_id::{ElementId, ElementIdError};
+pub use groups::Groups;
 pub use holds::{Holds, Named};
 pub use link::Link;
 pub use list::List;
@@ -47,6 +51,8 @@ pub use node::{AsPath, Edit, Node, Path, Place, Whole};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
+#[cfg(feature = "serde")]
+pub use serde_impls::with_ids;
 pub use set::Set;
 pub use stage::ChangeError;
 pub(crate) use stage::{Stage, Staged, content};

@@ -30,6 +30,7 @@ use super::scalar::{Mismatch, Scalar};
 /// # Ok::<(), exostate::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Register<T>(pub T);
 
 impl<T> From<T> for Register<T> {

@@ -154,6 +154,17 @@ impl Text {
     }
 }
 
+#[cfg(feature = "serde")]
+impl Text {
+    pub(crate) fn rope(&self) -> &Rope {
+        &self.0
+    }
+
+    pub(crate) fn from_rope(rope: Rope) -> Self {
+        Self(rope)
+    }
+}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Rope::from(text))
