@@ -59,6 +59,12 @@ mod guide {
     mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
+    #[doc = include_str!("../docs/guide/src/authentication.md")]
+    mod authentication {}
+    #[doc = include_str!("../docs/guide/src/what-is-kept-when.md")]
+    mod what_is_kept_when {}
+    #[doc = include_str!("../docs/guide/src/when-to-block.md")]
+    mod when_to_block {}
     #[doc = include_str!("../docs/guide/src/composing.md")]
     mod composing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]

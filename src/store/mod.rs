@@ -547,6 +547,43 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.updates_since(version))
     }
 
+    /// Whether the document has everything that an update holds, so that applying it would change nothing. For those who let others read
+    /// and not write: a peer that comes back may send what is known already. What only waits for something missing is not had.
+    ///
+    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again after each deletion.
+    ///
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// let update = ours.update_since(&theirs.version())?;
+    /// assert!(ours.contains(&update)? && !theirs.contains(&update)?);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The bytes are refused, as [`Store::apply`] would refuse them.
+    pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
+        self.peek(|core| core.replica.contains(update))
+    }
+
+    /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into pieces that are not, to be applied in this
+    /// order; one that is not stays as it is. For updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
+    /// may hold as much as that many updates of the full length; what strangers may not send in an update is refused in this one too.
+    ///
+    /// O(update · log(update)). One value, and one of automerge's changes, cannot be cut.
+    ///
+    /// # Errors
+    /// The bytes are refused.
+    pub fn cut_update(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
+        let limits = self.peek(|core| core.replica.limits().clone());
+        Replica::<B>::cut(update, &limits)
+    }
+
     /// The whole document, to be opened again.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {

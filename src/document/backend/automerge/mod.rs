@@ -274,7 +274,7 @@ impl Backend for Automerge {
                 return Ok(vec![whole]);
             }
         }
-        write::cut(&self.doc.save_after(&known))
+        write::cut(&self.doc.save_after(&known), PIECE_BYTES_MAX)
     }
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
@@ -306,6 +306,15 @@ impl Backend for Automerge {
         }
         parcels.retain(|Parcel(change)| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
         Ok(parcels)
+    }
+
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
+        Ok(self.unpack(update, limits)?.is_empty())
+    }
+
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
+        automerge_chunk::walk(update, limits)?;
+        write::cut(update, bytes_max.min(PIECE_BYTES_MAX))
     }
 
     /// Each change waits for as many dependencies as are not here; one that comes frees those that wait for it alone. O(changes).
