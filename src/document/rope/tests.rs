@@ -194,6 +194,10 @@ proptest! {
             let (start, end) = (usize::from(*seed) / 2, usize::from(*seed));
             let slice: String = model.iter().take(end).skip(start).map(|(char, _)| char).collect();
             prop_assert_eq!(rope.slice(start..end), slice);
+            let head = model.iter().zip(&model_before).take_while(|(a, b)| a.0 == b.0).count();
+            let (rest, rest_before) = (model[head..].iter().rev(), model_before[head..].iter().rev());
+            let tail = rest.zip(rest_before).take_while(|(a, b)| a.0 == b.0).count();
+            prop_assert_eq!(rope.common_ends(&before), (head, tail));
             if matches!(step, Step::Keep) {
                 kept.push((rope.clone(), model.clone()));
             }
