@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::document::key;
 
 use super::shared::{Lookup, Shared};
+use super::stage::fingerprint;
 use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
@@ -269,13 +270,17 @@ impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
 }
 
 impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
-    /// Inserts a record or value. One that is there under this key is replaced whole.
+    /// Inserts a record or value. One that is there under this key is replaced whole; where it is equal, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value cannot be written.
     pub fn insert(&self, key: impl Into<K>, value: V) -> Result<(), ChangeError> {
-        self.place.look(|_: &Map<K, V>| ())?;
-        let segment = segment_of(&key.into());
+        let key = key.into();
+        let there = self.place.look(|map: &Map<K, V>| map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value)))?;
+        if there {
+            return Ok(());
+        }
+        let segment = segment_of(&key);
         self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
     }
 
