@@ -232,6 +232,9 @@ impl<B: Backend> Replica<B> {
     /// Its updates come back, as a rule one. On an error the document is rebuilt as it was before.
     pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Vec<Arc<[u8]>>, BackendError> {
         self.check_whole()?;
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
         let (touched, updates) = match guarded(|| self.backend.commit(ops)) {
             Ok(done) => done,
             Err(error) => return Err(self.rebuild(error)),

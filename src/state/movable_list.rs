@@ -451,13 +451,16 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Moves an element to stand at `index` of the list as it is afterwards.
+    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there already, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`] beyond the end.
     pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         let mut list = self.place.look(MovableList::<T>::clone)?;
         self.check(index, list.len())?;
+        if list.index_of(id) == Some(index) {
+            return Ok(());
+        }
         if list.displace(id).is_none() {
             return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
         }

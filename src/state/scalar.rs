@@ -80,8 +80,10 @@ impl<T: Scalar> State for T {
         if unless.is_some_and(|unless| self.same(unless)) {
             return;
         }
+        // What says the same already stays as it stands, in whatever form.
+        let alike = |value: &Value| T::from_value(value).is_ok_and(|old| self.same(&old));
         match self.to_value() {
-            Ok(value) => writer.put(value),
+            Ok(value) => writer.put_unless(value, &alike),
             Err(reason) => writer.fail(reason),
         }
     }

@@ -709,7 +709,30 @@ impl<S: State, B: Backend> Store<S, B> {
         read_view::<S>(&fresh, &fresh.entries()).0
     }
 
-    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after.
+    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after; when that is gone, it
+    /// stands where the character was. Where there is no character to stick to, at the start or at the end of the text, or in an empty
+    /// one, it stays at the start (`before`) or at the end, whatever is typed there.
+    ///
+    /// Anchors keep their order: of two made at different places, or at one with the same `before`, the later never comes to stand
+    /// before the earlier. At one place the anchor with `before` is the earlier. A selection whose start sticks to what comes after and whose
+    /// end to what comes before does not grow; while it is empty, give both ends the same side.
+    ///
+    /// ```
+    /// use exostate::{State, Store, Text};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { body: Text }
+    ///
+    /// let store = Store::<Note>::new();
+    /// let body = Note::path().body();
+    /// let (start, end) = (store.anchor(&body, 0, true), store.anchor(&body, 0, false));
+    /// store.change(|note| note.body().push_str("hello"))?;
+    /// assert_eq!(start.and_then(|start| store.resolve(&body, &start)), Some(0));
+    /// assert_eq!(end.and_then(|end| store.resolve(&body, &end)), Some(5));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// O(log n), and on yrs what the backend's walk to the place costs.
     ///
     /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its end, and inside a change of the same
     /// store, whose text nobody else knows yet.
@@ -722,7 +745,8 @@ impl<S: State, B: Backend> Store<S, B> {
         core.replica.anchor(path, at, before).map(Anchor::from_bytes)
     }
 
-    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text or document.
+    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text, for one that sticks to a character
+    /// which this document has never heard of, and for bytes that are no anchor.
     pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }

@@ -126,7 +126,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn text_len(&self, name: &str) -> Offset;
     /// The length of a list.
     fn list_len(&self, name: &str) -> usize;
-    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after.
+    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after; where there is
+    /// none, to the text's start or end.
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
     /// Where an anchor's place is now, in the unit that the flag says.
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;

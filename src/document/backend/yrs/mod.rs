@@ -16,8 +16,8 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexedSequence, Map, MapRef, Observable, OffsetKind, Options, Out,
-    ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence, Map, MapRef, Observable, OffsetKind,
+    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
 use super::{Aside, Backend, BackendError, Offset, sealed};
@@ -528,19 +528,30 @@ impl Backend for Yrs {
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
-        let text = self.text_ref(&Arc::from(name));
         let assoc = if before { Assoc::Before } else { Assoc::After };
         let txn = self.doc.transact();
-        if at.utf16 > text.len(&txn) as usize {
+        let text = self.texts.get(name);
+        let len = text.map_or(0, |text| text.len(&txn) as usize);
+        if at.utf16 > len {
             return None;
         }
-        Some(text.sticky_index(&txn, clip(at.utf16), assoc)?.encode_v1())
+        // Where there is no character to stick to, it is the text's own start or end.
+        let place = match text.filter(|_| at.utf16 != if before { 0 } else { len }) {
+            Some(text) => text.sticky_index(&txn, clip(at.utf16), assoc)?,
+            None => StickyIndex::new(IndexScope::Root(Arc::from(format!("{TEXT_PREFIX}{name}"))), assoc),
+        };
+        Some(place.encode_v1())
     }
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let place = StickyIndex::decode_v1(anchor).ok()?;
-        let offset = place.get_offset(&self.doc.transact())?;
         let expected = format!("{TEXT_PREFIX}{name}");
+        if let IndexScope::Root(root) = place.scope() {
+            // Of a text that nobody has written here, yrs knows no root.
+            let edge = if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
+            return (**root == *expected).then_some(edge);
+        }
+        let offset = place.get_offset(&self.doc.transact())?;
         match offset.branch.id() {
             BranchID::Root(root) if *root == *expected => Some(Offset::Utf16(offset.index as usize)),
             _ => None,
