@@ -10,6 +10,7 @@ mod store;
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::guard::GuardError;
 pub use document::limits::Limits;
+pub use document::named::TypeMismatch;
 pub use document::replica::ImportError;
 pub use document::rope::Marks;
 pub use document::value::Value;
@@ -17,16 +18,16 @@ pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
-pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
+pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, WeakHandle};
 pub use state::{
     Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place,
     Register, Scalar, Set, State, Text, Tree, Violation,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
-    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Revision, RevisionId, Scoped,
+    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision, RevisionId, Scoped,
     Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
-    Update,
+    Update, ViolationsPatch, Warning, WeakStore,
 };
 pub use uuid::Uuid;
 
@@ -34,7 +35,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, Shape, State, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;
@@ -59,6 +60,8 @@ mod guide {
     mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
+    #[doc = include_str!("../docs/guide/src/seeding.md")]
+    mod seeding {}
     #[doc = include_str!("../docs/guide/src/composing.md")]
     mod composing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]

@@ -24,6 +24,8 @@ pub struct Locals {
     pub unless: Ident,
     /// What writes.
     pub writer: Ident,
+    /// What the type is described to.
+    pub shape: Ident,
 }
 
 impl Locals {
@@ -39,6 +41,7 @@ impl Locals {
             reader: local("reader"),
             unless: local("unless"),
             writer: local("writer"),
+            shape: local("shape"),
         }
     }
 }
@@ -104,6 +107,12 @@ impl Field {
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
     }
 
+    /// Describes the field.
+    pub fn shape(&self, runtime: &TokenStream, locals: &Locals) -> TokenStream {
+        let (shape, name, state) = (&locals.shape, &self.name, self.state(runtime));
+        quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
+    }
+
     /// The value at the rest of a path, where the field stands at `value`.
     pub fn locate(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
         let (at, state) = (&locals.at, self.state(runtime));
@@ -135,15 +144,17 @@ pub struct Parts {
     pub write: TokenStream,
     /// Reconciling.
     pub reconcile: TokenStream,
+    /// Describing.
+    pub shape: TokenStream,
 }
 
 impl Parts {
     /// The whole implementation.
     pub fn into_impl(self, input: &Input, locals: &Locals) -> TokenStream {
-        let Input { ident, generics, runtime, place: parameter, .. } = input;
+        let Input { ident, name, generics, runtime, place: parameter, .. } = input;
         let (bounds, arguments, clause) = generics.split_for_impl();
-        let Self { marked, scalar, optional, node_type, node, initial, read, refresh, locate, write, reconcile } = self;
-        let Locals { at, cx, place, new, reader, unless, writer, .. } = locals;
+        let Self { marked, scalar, optional, node_type, node, initial, read, refresh, locate, write, reconcile, shape: describe } = self;
+        let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = locals;
         quote! {
             #[automatically_derived]
             #[allow(deprecated, unused_variables, clippy::all)]
@@ -152,6 +163,7 @@ impl Parts {
                 const MARKED: ::core::primitive::bool = #marked;
                 const SCALAR: ::core::primitive::bool = #scalar;
                 const OPTIONAL: ::core::primitive::bool = #optional;
+                const STATE_NAME: ::core::option::Option<&'static ::core::primitive::str> = ::core::option::Option::Some(#name);
 
                 fn node<#parameter: #runtime::Place>(#place: #parameter) -> Self::Node<#parameter> {
                     #node
@@ -179,6 +191,10 @@ impl Parts {
 
                 fn reconcile(&self, #new: &Self, #writer: &mut #runtime::Writer<'_, '_>) {
                     #reconcile
+                }
+
+                fn shape(#shape: &mut #runtime::Shape) {
+                    #describe
                 }
             }
         }
@@ -234,6 +250,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         let member = &field.member;
         field.reconcile(runtime, &locals, &quote!(&self.#member), &quote!(&#new.#member))
     });
+    let (shape, fields_shape) = (&locals.shape, live().map(|field| field.shape(runtime, &locals)));
     let (node, parameter) = (&input.node, &input.place);
     let parts = Parts {
         marked: quote!(true),
@@ -253,6 +270,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         },
         write: quote!(#(#write)*),
         reconcile: quote!(#(#reconcile)*),
+        shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
     };
     let (implementation, accessor) = (parts.into_impl(input, &locals), node::of_struct(input, fields));
     let defaults = check_defaults(input, fields.iter());
@@ -262,7 +280,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
 /// A struct that stands in the document as one field would.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let (runtime, locals) = (&input.runtime, Locals::new());
-    let Locals { at, cx, place, new, reader, unless, writer, .. } = &locals;
+    let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = &locals;
     let (member, parameter) = (&inner.member, &input.place);
     let itself = inner.state(runtime);
     let initial = inner.initial(runtime);
@@ -284,6 +302,7 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         locate: quote!(#itself::locate(&self.#member, #at)),
         write: quote!(#itself::write(&self.#member, ::core::option::Option::map(#unless, |#unless| &#unless.#member), #writer)),
         reconcile: quote!(#itself::reconcile(&self.#member, &#new.#member, #writer)),
+        shape: quote!(#runtime::Shape::transparent::<Self>(#shape, #itself::shape)),
     };
     let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
     quote!(#implementation #defaults)

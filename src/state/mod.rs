@@ -22,6 +22,7 @@ mod register;
 mod savepoint;
 mod scalar;
 mod set;
+mod shape;
 mod shared;
 mod stage;
 mod text;
@@ -44,6 +45,7 @@ pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
 pub use set::Set;
+pub use shape::Shape;
 pub use stage::ChangeError;
 pub(crate) use stage::{Stage, Staged};
 pub use text::{Anchor, Text};
@@ -79,6 +81,10 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Whether a null in the register at the type's own path is one of its values.
     const OPTIONAL: bool = false;
 
+    /// The type's name, which a document remembers that this type was written into first. `None`: the type is no struct or enum of an
+    /// application's own, and a document of it has no name.
+    const STATE_NAME: Option<&'static str> = None;
+
     /// The accessor at `place`.
     fn node<P: Place>(place: P) -> Self::Node<P>;
 
@@ -101,6 +107,11 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
 
     /// Writes the least that turns this value, which stands in the document, into `new`.
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>);
+
+    /// Says what the type is like: see [`Shape`].
+    fn shape(shape: &mut Shape) {
+        shape.kind("unknown");
+    }
 
     /// The typed path of the whole state, to name places in it for watching.
     #[must_use]

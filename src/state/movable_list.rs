@@ -11,7 +11,7 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The register of an element's position.
 const POSITION: &str = "@position";
@@ -252,6 +252,11 @@ impl<T: State> State for MovableList<T> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("movable list");
+        T::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use imbl::ordmap::DiffItem;
+
 use crate::document::key::{self, Key};
 use crate::document::value::Value;
 
@@ -43,6 +45,28 @@ impl Violations {
         for key in found {
             self.0.remove(&key);
         }
+    }
+
+    /// Whether nothing was done to them, as far as can be seen at once.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.is_empty() && other.0.is_empty() || self.0.ptr_eq(&other.0)
+    }
+
+    /// What is here and not in an earlier state, and what was there and is not any more. O(what differs · log n).
+    pub(crate) fn since(&self, before: &Self) -> (Vec<Violation>, Vec<Violation>) {
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        for item in before.0.diff(&self.0) {
+            match item {
+                DiffItem::Add(_, added) => new.push(added.clone()),
+                DiffItem::Remove(_, removed) => gone.push(removed.clone()),
+                DiffItem::Update { old: (_, old), new: (_, now) } if old != now => {
+                    gone.push(old.clone());
+                    new.push(now.clone());
+                }
+                DiffItem::Update { .. } => {}
+            }
+        }
+        (new, gone)
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {

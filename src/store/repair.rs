@@ -211,6 +211,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
+        store.note_type(&core);
         store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair, None);
         drop(core);
         drop(guard);

@@ -36,6 +36,9 @@ const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
 /// Bytes of this replica's own updates of which it is not noted at once where their ops stand.
 const UNPLACED_BYTES_MAX: usize = 64 * 1024;
+/// Names of others' root types that are kept for a warning, and characters of each.
+const FOREIGN_MAX: usize = 8;
+const FOREIGN_CHARS_MAX: usize = 64;
 const TEXT_PREFIX: &str = "T:";
 const LIST_PREFIX: &str = "L:";
 
@@ -50,6 +53,8 @@ pub struct Yrs {
     marks: bool,
     /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
     surrogates: bool,
+    /// Some names of root types that are none of exostate's.
+    foreign: BTreeSet<String>,
     /// Hash of the delete set; `None` where it must be counted anew.
     deleted: Cell<Option<DeleteHash>>,
     /// In which root each op stands, up to what is in `unplaced`.
@@ -184,6 +189,8 @@ impl Yrs {
             self.text_ref(&Arc::from(name));
         } else if let Some(name) = root.strip_prefix(LIST_PREFIX) {
             self.list_ref(&Arc::from(name));
+        } else if root != REGISTERS && self.foreign.len() < FOREIGN_MAX {
+            self.foreign.insert(root.chars().take(FOREIGN_CHARS_MAX).collect());
         }
     }
 
@@ -291,6 +298,7 @@ impl Backend for Yrs {
             changed,
             marks: false,
             surrogates: false,
+            foreign: BTreeSet::new(),
             deleted: Cell::new(Some(DeleteHash::default())),
             places: Places::default(),
             unplaced: Vec::new(),
@@ -435,6 +443,10 @@ impl Backend for Yrs {
         let applied = self.apply_parcels(parcels);
         self.observe();
         applied
+    }
+
+    fn foreign(&self) -> Vec<String> {
+        self.foreign.iter().cloned().collect()
     }
 
     fn register(&self, path: &str) -> Option<Value> {
