@@ -25,9 +25,9 @@ pub use state::{
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
-    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision, RevisionId, Scoped,
-    Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
-    Update, ViolationsPatch, Warning, WeakStore,
+    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision,
+    RevisionId, Scoped, Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager,
+    UndoOptions, Undone, Update, ViolationsPatch, Warning, WeakStore,
 };
 pub use uuid::Uuid;
 

@@ -62,7 +62,10 @@ enum Choice {
     #[default]
     Nothing,
     Text(String),
-    Both { left: i64, right: Option<Card> },
+    Both {
+        left: i64,
+        right: Option<Card>,
+    },
 }
 
 /// What stands in a document, read without exostate.
@@ -249,7 +252,6 @@ fn nobody_sees_it() {
         while undo.redo().expect("it can be redone").is_some() {}
         assert_eq!((store.view().title.as_str(), names(&store)), ("Roadmap", vec!["Board".to_owned()]));
         assert_eq!(*store.view(), store.reread());
-
     }
     run::<Yrs>();
     run::<Automerge>();

@@ -88,10 +88,8 @@ fn throttle_tells_at_once_and_then_at_most_so_often() {
 
 #[test]
 fn the_last_value_comes_when_the_store_goes_and_when_asked() {
-    let paces: [fn(&Clock) -> Pace; 2] = [
-        |clock| Pace::debounce(millis(10), millis(100), clock.sleep()),
-        |clock| Pace::throttle(millis(10), clock.sleep()),
-    ];
+    let paces: [fn(&Clock) -> Pace; 2] =
+        [|clock| Pace::debounce(millis(10), millis(100), clock.sleep()), |clock| Pace::throttle(millis(10), clock.sleep())];
     for pace in paces {
         let (store, clock) = (Store::<Notes>::new(), Clock::default());
         let done = Arc::new(Mutex::new(Vec::new()));

@@ -5,8 +5,8 @@
 //! [`Replica`](super::replica::Replica) leaves them out of what it gives. A name is a part of the path, so that two that are written at once both
 //! stay, and both sides see that they differ.
 
-use super::ops::RegisterWrite;
 use super::key::{self, Key};
+use super::ops::RegisterWrite;
 use super::value::Value;
 
 /// The path of all of them.

@@ -46,8 +46,8 @@ pub use joint::{Joint, JointPatch, Stores};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
-pub use pace::{Pace, Paced};
 pub(crate) use options::random_bits;
+pub use pace::{Pace, Paced};
 pub use repair::{Competed, Repair};
 pub use retry::Retry;
 pub use scoped::Scoped;
@@ -258,7 +258,16 @@ impl<S: State, B: Backend> Store<S, B> {
         let id = replica.id();
         let (next_element, recent) = (Cell::new(1), Recent::default());
         let shown_violations = violations.clone();
-        let core = Core { replica, view: Arc::clone(&view), violations, shown_violations, next_element, recent, now: None, touched: Arc::default() };
+        let core = Core {
+            replica,
+            view: Arc::clone(&view),
+            violations,
+            shown_violations,
+            next_element,
+            recent,
+            now: None,
+            touched: Arc::default(),
+        };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
         let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
         let (layers, logs, histories, mismatch) = (Layers::default(), Live::default(), Live::default(), ArcSwapOption::empty());

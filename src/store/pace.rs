@@ -114,7 +114,9 @@ fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
 impl fmt::Debug for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Debounce { delay, max_wait, .. } => f.debug_struct("Debounce").field("delay", &delay).field("max_wait", &max_wait).finish(),
+            Kind::Debounce { delay, max_wait, .. } => {
+                f.debug_struct("Debounce").field("delay", &delay).field("max_wait", &max_wait).finish()
+            }
             Kind::Throttle { every, .. } => f.debug_struct("Throttle").field("every", &every).finish(),
         }
     }

@@ -216,7 +216,11 @@ impl Peer {
     /// it is a statement about what both sides last announced.
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
-        let decided = status.wait_for(|status| matches!(status, Status::Live | Status::LiveAsOther { .. } | Status::Unrepaired { .. } | Status::Closed { .. })).await;
+        let decided = status
+            .wait_for(|status| {
+                matches!(status, Status::Live | Status::LiveAsOther { .. } | Status::Unrepaired { .. } | Status::Closed { .. })
+            })
+            .await;
         match decided.as_deref() {
             Ok(Status::Closed { reason }) => Err(LiveError::Closed(reason.clone())),
             Ok(Status::Unrepaired { message }) => Err(LiveError::Unrepaired { message: message.clone() }),

@@ -37,10 +37,7 @@ const BEGINNINGS: [(&[u8], &str); 13] = [
 
 /// What is kept beside a document begins with the names of its first fields, in CBOR.
 const SEALED: [(&str, Recognized); 2] = [
-    (
-        "backend",
-        Recognized { what: "a history that exostate saved", hint: "open the document, and give these to `Store::history_from`" },
-    ),
+    ("backend", Recognized { what: "a history that exostate saved", hint: "open the document, and give these to `Store::history_from`" }),
     (
         "version",
         Recognized { what: "undo stacks that exostate saved", hint: "open the document, and give these to `Store::undo_manager_from`" },
@@ -97,5 +94,11 @@ fn text(bytes: &[u8]) -> Option<Recognized> {
     }
     let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     let html = text.trim_start().starts_with("<");
-    Some(plain(if is_json { "JSON" } else if html { "HTML or XML" } else { "plain text" }))
+    Some(plain(if is_json {
+        "JSON"
+    } else if html {
+        "HTML or XML"
+    } else {
+        "plain text"
+    }))
 }

@@ -109,7 +109,11 @@ impl Automerge {
         for index in 0..BUCKETS {
             match doc.get(ROOT, bucket_name(index)).map_err(refused)? {
                 Some((AmValue::Object(ObjType::Map), id)) => buckets.push(id),
-                _ => return Err(BackendError::Layout("an automerge document that exostate did not make, as its first change is not the fixed one")),
+                _ => {
+                    return Err(BackendError::Layout(
+                        "an automerge document that exostate did not make, as its first change is not the fixed one",
+                    ));
+                }
             }
         }
         let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
