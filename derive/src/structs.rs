@@ -197,6 +197,10 @@ impl Parts {
                     #describe
                 }
             }
+
+            #[automatically_derived]
+            #[allow(deprecated)]
+            impl #bounds #runtime::Whole for #ident #arguments #clause {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! changes alike, so that a view equals a fresh read by construction.
 
 mod at;
+mod collection;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
@@ -25,6 +26,7 @@ mod set;
 mod shape;
 mod shared;
 mod stage;
+mod takes;
 mod text;
 mod tree;
 mod violation;
@@ -40,7 +42,7 @@ pub(crate) use look::Reading;
 pub use map::{Map, MapKey};
 pub use movable_list::MovableList;
 pub(crate) use node::{ANY, typed};
-pub use node::{AsPath, Edit, Node, Path, Place};
+pub use node::{AsPath, Edit, Node, Path, Place, Whole};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
@@ -48,10 +50,11 @@ pub use set::Set;
 pub use shape::Shape;
 pub use stage::ChangeError;
 pub(crate) use stage::{Stage, Staged};
+pub use takes::Takes;
 pub use text::{Anchor, Text};
 pub use tree::Tree;
-pub use violation::Violation;
 pub(crate) use violation::Violations;
+pub use violation::{Mend, Violation};
 pub use writer::Writer;
 
 use std::any::Any;

@@ -226,7 +226,7 @@ impl Log {
 
     /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds nothing is nobody's.
     pub(in crate::store) fn note_others(&mut self, touched: &Touched, is_there: impl Fn(&str) -> bool) {
-        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some()));
+        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some() && !touch.own));
         let sequences = touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| (name, is_there(name)));
         for (key, is_there) in registers.chain(sequences) {
             self.given_back.remove(key::lookup(&key.as_ref()));

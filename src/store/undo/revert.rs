@@ -55,7 +55,8 @@ impl Revert<'_> {
             return;
         }
         // Others have written over it, or have written in what it would take away.
-        let theirs = || self.log.is_theirs(key, self.origin) || written.new.is_some() && self.has_theirs_below(key, writer);
+        let theirs_below = || written.new.as_ref().is_some_and(|value| self.has_theirs_below(key, value, writer));
+        let theirs = || self.log.is_theirs(key, self.origin) || theirs_below();
         let taken = writer.core.register(key.as_str()) != written.new || theirs();
         if taken || matches!(written.old, Some(Value::Unknown(_))) {
             return self.left.push(key.clone());
@@ -74,13 +75,21 @@ impl Revert<'_> {
         }
     }
 
-    /// Whether anything below a path that is there now is somebody else's.
-    fn has_theirs_below(&self, key: &Key, writer: &Writer<'_, '_>) -> bool {
-        self.log.theirs_below(key, self.origin).any(|found| {
+    /// Whether anything that is shown below a path, which holds this value, is somebody else's.
+    fn has_theirs_below(&self, key: &Key, value: &Value, writer: &Writer<'_, '_>) -> bool {
+        self.log.theirs_below(key, self.origin).filter(|found| is_shown(found, key, value)).any(|found| {
             let path = found.as_str();
             writer.core.register(path).is_some() || !writer.core.text(path).is_empty() || !writer.core.list(path).is_empty()
         })
     }
+}
+
+/// Whether what stands at `found` is shown where the register above it holds this value. Below an enum's register, which names a variant,
+/// another writer may have left a variant that lost; a place in an order (`@position`) stands beside the variants.
+fn is_shown(found: &Key, above: &Key, value: &Value) -> bool {
+    let Value::Str(variant) = value else { return true };
+    let (segment, _) = key::split_first(key::below(found.as_str(), above.as_str()));
+    segment.starts_with('@') || *segment == **variant
 }
 
 /// Whether a key lies below a place that is left as it is.

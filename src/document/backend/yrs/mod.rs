@@ -602,7 +602,7 @@ fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &M
             EntryChange::Updated(old, new) => (Some(from_out(old)), Some(from_out(new))),
             EntryChange::Removed(old) => (Some(from_out(old)), None),
         };
-        sink.push(RegisterTouch { key: key.clone(), old, new });
+        sink.push(RegisterTouch { key: key.clone(), old, new, own: false });
     }
 }
 
