@@ -7,7 +7,7 @@ use crate::document::key;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// A sum to which everybody adds; concurrent additions all count.
 ///
@@ -91,6 +91,10 @@ impl State for Counter {
 
     fn initial() -> Self {
         Self::default()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("counter");
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -12,7 +12,7 @@ use crate::document::key;
 use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
 use super::violation::Mend;
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Takes, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
 ///
@@ -202,6 +202,11 @@ impl<K: MapKey, V: State> State for Map<K, V> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("map");
+        V::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -11,7 +11,7 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a position within a copy is given with.
 fn copy_stamp(count: &mut u64) -> Stamp {
@@ -289,6 +289,11 @@ impl<T: State> State for MovableList<T> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("movable list");
+        T::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

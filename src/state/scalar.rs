@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a register should have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,12 @@ impl<T: Scalar> State for T {
 
     fn initial() -> Self {
         <T as Scalar>::initial()
+    }
+
+    /// A scalar is like what it expects in its register.
+    fn shape(shape: &mut Shape) {
+        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads")) else { return shape.kind("any") };
+        shape.kind(expected);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -74,9 +74,19 @@ impl ChangeError {
         matches!(self, Self::Stale { .. })
     }
 
-    /// An error to return from a change's closure, so that nothing of the change happens.
+    /// An error to return from a change's closure, so that nothing of the change happens: text, or another error, as in
+    /// `input.parse().map_err(ChangeError::refuse)?`.
     pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(Arc::from(reason.into()))
+    }
+
+    /// The error that [`ChangeError::refuse`] was given, where it is of this type.
+    #[must_use]
+    pub fn refusal<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Refused(reason) => reason.downcast_ref(),
+            _ => None,
+        }
     }
 }
 

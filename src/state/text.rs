@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::rope::{Marks, Rope};
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// Text that many edit at once, with marks (bold, a link, a comment's id) over stretches of it.
 ///
@@ -213,6 +213,10 @@ impl State for Text {
 
     fn initial() -> Self {
         Self::default()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("text");
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -15,6 +15,8 @@ mod live;
 mod meta;
 mod notify;
 mod options;
+mod own_error;
+mod pace;
 mod repair;
 mod retry;
 mod scoped;
@@ -24,7 +26,10 @@ mod slot;
 mod subscriptions;
 mod transaction;
 mod undo;
+mod violated;
+mod warning;
 mod watch;
+mod weak;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -32,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use changes::Changes;
@@ -44,6 +49,7 @@ pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub(crate) use options::random_bits;
+pub use pace::{Pace, Paced};
 pub use repair::{Competed, Repair};
 pub use retry::Retry;
 pub use scoped::Scoped;
@@ -51,10 +57,14 @@ pub use select::{Changed, Selector, SelectorBy};
 pub use subscriptions::Subscriptions;
 pub use transaction::{Basis, Batch, Transaction};
 pub use undo::{UndoError, UndoGroup, UndoManager, UndoOptions, Undone};
+pub use violated::ViolationsPatch;
+pub use warning::Warning;
 pub use watch::{LocalUpdates, Patch};
+pub use weak::WeakStore;
 
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
+use crate::document::named::TypeMismatch;
 use crate::document::ops::Touched;
 use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
@@ -110,6 +120,8 @@ pub struct Shared<S: State, B: Backend> {
     /// This store's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
     lineage: AtomicU64,
+    /// What the document says that it holds, where that is another type.
+    mismatch: ArcSwapOption<TypeMismatch>,
 }
 
 impl<S: State, B: Backend> Shared<S, B> {
@@ -129,12 +141,16 @@ pub struct Core<S, B: Backend> {
     replica: Replica<B>,
     view: Arc<S>,
     violations: Violations,
+    /// Those of the view that is shown.
+    shown_violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
     /// Where in texts and lists stands what can be undone.
     tracks: RefCell<Tracks>,
     /// When what is done now began, where anybody wants to know.
     now: Option<SystemTime>,
+    /// What was touched by what was shown last.
+    touched: Arc<[Arc<str>]>,
 }
 
 /// What [`Store::apply`] did.
@@ -253,8 +269,10 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Opens a document that [`Store::save`] wrote, under a fresh replica id. O(document).
     ///
+    /// A document that was made as another state type opens too, and [`Store::warnings`] says so; [`Store::open_strict`] refuses it.
+    ///
     /// # Errors
-    /// The bytes are damaged, or not a document of exostate on this backend.
+    /// The bytes are damaged, or not a document of exostate on this backend: [`BackendError::Foreign`] says what they are, where that can be told.
     pub fn open(bytes: &[u8]) -> Result<Self, BackendError> {
         Self::open_with(bytes, Options::default())
     }
@@ -266,7 +284,12 @@ impl<S: State, B: Backend> Store<S, B> {
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
         let (id, trusted, limits) = (options.fresh_replica(), options.trusted_limits(), options.limits().clone());
         let (replica, (view, violations)) = Replica::open(id, bytes, trusted, limits, |replica, entries| read_view(replica, entries))?;
-        Ok(Self::around(replica, view, violations, options))
+        let store = Self::around(replica, view, violations, options);
+        store.peek(|core| {
+            store.note_type(core);
+            core.foreign().iter().for_each(warning::log);
+        });
+        Ok(store)
     }
 
     fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
@@ -274,11 +297,22 @@ impl<S: State, B: Backend> Store<S, B> {
         let id = replica.id();
         let (next_element, recent) = (Cell::new(1), Recent::default());
         let tracks = RefCell::default();
-        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, tracks, now: None };
+        let shown_violations = violations.clone();
+        let core = Core {
+            replica,
+            view: Arc::clone(&view),
+            violations,
+            shown_violations,
+            next_element,
+            recent,
+            tracks,
+            now: None,
+            touched: Arc::default(),
+        };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
         let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
-        let (layers, logs, histories) = (Layers::default(), Live::default(), Live::default());
-        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, histories, options, ids, lineage }) }
+        let (layers, logs, histories, mismatch) = (Layers::default(), Live::default(), Live::default(), ArcSwapOption::empty());
+        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, histories, options, ids, lineage, mismatch }) }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -292,6 +326,27 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The closure edits a staged copy; [`Store::view`] shows the old state meanwhile. When it returns `Ok`, the edits become
     /// one transaction, watchers are told, and what the closure returned comes back. When it returns `Err` or panics, nothing
     /// has happened. Other writers and imports wait.
+    ///
+    /// The closure's errors are [`ChangeError`]s, so that `?` works on what the accessors return. An error of another type becomes one with
+    /// `map_err(ChangeError::refuse)`; [`Store::try_change`] takes closures that return an error of the application's own.
+    ///
+    /// ```
+    /// use exostate::{ChangeError, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Vote { seats: i64 }
+    ///
+    /// let store = Store::<Vote>::new();
+    /// let set = |input: &str| store.change(|vote| {
+    ///     let seats: i64 = input.parse().map_err(ChangeError::refuse)?;
+    ///     vote.seats().set(seats)
+    /// });
+    /// set("7")?;
+    /// let refused = set("seven").unwrap_err();
+    /// assert!(refused.refusal::<std::num::ParseIntError>().is_some());
+    /// assert_eq!(store.view().seats, 7);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
     ///
     /// # Errors
     /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store; [`ChangeError::Backend`] where the
@@ -392,11 +447,14 @@ impl<S: State, B: Backend> Store<S, B> {
         let result = allowed.and_then(|()| {
             let mut core = guard.borrow_mut();
             core.now = now;
-            work(&mut core)
+            core.touched = Arc::default();
+            work(&mut core).map(|applied| (applied, Arc::clone(&core.touched)))
         });
         drop(guard);
         drop(span);
-        let report = Report { size: updates.len(), ..Report::new(Origin::Remote, None) };
+        let touched = result.as_ref().map(|(_, touched)| Arc::clone(touched)).unwrap_or_default();
+        let report = Report { size: updates.len(), touched, ..Report::new(Origin::Remote, None) };
+        let result = result.map(|(applied, _)| applied);
         self.shared.layers.done(timer, &report, result.as_ref().err().map(|error| error as _));
         self.shared.bus.deliver_in_turn();
         result
@@ -430,6 +488,7 @@ impl<S: State, B: Backend> Store<S, B> {
         });
         let Some(((view, violations), mut paths)) = read else { return false };
         core.violations = violations;
+        self.note_type(core);
         in_key_order(&mut paths);
         self.publish(core, view, Touch { noted: whole(), told: paths.into() }, Vec::new(), Origin::Remote, None);
         true
@@ -441,6 +500,7 @@ impl<S: State, B: Backend> Store<S, B> {
             self.show(core);
         }
         let mut result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        self.note_type(core);
         let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside)).unwrap_or_default();
         let applied = self.show_imported(core, result, part);
         aside.iter().for_each(|aside| self.put_back(core, aside));
@@ -462,8 +522,9 @@ impl<S: State, B: Backend> Store<S, B> {
         if part {
             let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
             let (touched, origin) = (Arc::default(), Origin::Remote);
+            let violations = [core.shown_violations.clone(), core.shown_violations.clone()];
             self.shared.histories.all().iter().for_each(|history| history.lock().part(&applied));
-            self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, origin, meta: None });
+            self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, violations, origin, meta: None });
             return Ok(changed);
         }
         for log in self.shared.logs.all() {
@@ -519,6 +580,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
     fn note(&self, core: &mut Core<S, B>, touched: &Arc<[Arc<str>]>, updates: &[Arc<[u8]>], origin: Origin, meta: Option<&Arc<Meta>>) {
         core.recent.add(Arc::clone(touched));
+        core.touched = Arc::clone(touched);
         for history in self.shared.histories.all() {
             let step = Step { touched, updates, origin, meta, time: core.now };
             history.lock().add(&step, || core.replica.checkpoint().ok());
@@ -538,7 +600,9 @@ impl<S: State, B: Backend> Store<S, B> {
         // Where nothing differs the view is the one that there was: nobody need compare.
         let new = if touched.is_empty() { Arc::clone(&core.view) } else { Arc::new(view) };
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
-        let notice = Notice { number: 0, old, new, touched, updates, origin, meta };
+        let shown = std::mem::replace(&mut core.shown_violations, core.violations.clone());
+        let violations = [shown, core.violations.clone()];
+        let notice = Notice { number: 0, old, new, touched, updates, violations, origin, meta };
         self.shared.bus.publish(&self.shared.view, notice)
     }
 

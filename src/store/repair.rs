@@ -217,6 +217,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
+        store.note_type(&core);
         store.publish(&mut core, view, Touch { noted: whole(), told }, updates, Origin::Repair, None);
         aside.iter().for_each(|aside| store.put_back(&mut core, aside));
         drop(core);

@@ -100,6 +100,7 @@ impl<S: State> Diff<S> {
             new: Arc::clone(&self.new),
             touched: Arc::clone(&self.paths),
             updates: Vec::new(),
+            violations: Default::default(),
             origin: Origin::Local,
             meta: None,
         });

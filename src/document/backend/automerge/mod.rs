@@ -118,7 +118,11 @@ impl Automerge {
         for index in 0..BUCKETS {
             match doc.get(ROOT, bucket_name(index)).map_err(refused)? {
                 Some((AmValue::Object(ObjType::Map), id)) => buckets.push(id),
-                _ => return Err(BackendError::Layout("its first change is not the fixed one")),
+                _ => {
+                    return Err(BackendError::Layout(
+                        "an automerge document that exostate did not make, as its first change is not the fixed one",
+                    ));
+                }
             }
         }
         let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
@@ -177,7 +181,7 @@ impl Automerge {
         for Parcel(change) in changes {
             for op in change.decode().operations {
                 if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR {
-                    return Err(BackendError::Refused(format!("change {} touches the root", change.hash())));
+                    return Err(BackendError::Refused(format!("change {} touches the root: exostate did not make it", change.hash())));
                 }
                 match (self.place_of(&op.obj), &op.key) {
                     (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {

@@ -37,6 +37,9 @@ const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
 /// Bytes of this replica's own updates of which it is not noted at once where their ops stand.
 const UNPLACED_BYTES_MAX: usize = 64 * 1024;
+/// Names of others' root types that are kept for a warning, and characters of each.
+const FOREIGN_MAX: usize = 8;
+const FOREIGN_CHARS_MAX: usize = 64;
 const TEXT_PREFIX: &str = "T:";
 const LIST_PREFIX: &str = "L:";
 
@@ -52,6 +55,8 @@ pub struct Yrs {
     /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
     surrogates: bool,
     deleted: Deleted,
+    /// Some names of root types that are none of exostate's.
+    foreign: BTreeSet<String>,
     /// In which root each op stands, up to what is in `unplaced`.
     places: Places,
     /// Updates made here since.
@@ -184,6 +189,8 @@ impl Yrs {
             self.text_ref(&Arc::from(name));
         } else if let Some(name) = root.strip_prefix(LIST_PREFIX) {
             self.list_ref(&Arc::from(name));
+        } else if root != REGISTERS && self.foreign.len() < FOREIGN_MAX {
+            self.foreign.insert(root.chars().take(FOREIGN_CHARS_MAX).collect());
         }
     }
 
@@ -292,6 +299,7 @@ impl Backend for Yrs {
             marks: false,
             surrogates: false,
             deleted: Deleted::none(),
+            foreign: BTreeSet::new(),
             places: Places::default(),
             unplaced: Vec::new(),
             unplaced_bytes: 0,
@@ -447,6 +455,10 @@ impl Backend for Yrs {
     fn aside(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<Parcel>) -> Option<Aside> {
         // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
         None
+    }
+
+    fn foreign(&self) -> Vec<String> {
+        self.foreign.iter().cloned().collect()
     }
 
     fn register(&self, path: &str) -> Option<Value> {
