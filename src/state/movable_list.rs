@@ -11,7 +11,7 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a position within a copy is given with.
 fn copy_stamp(count: &mut u64) -> Stamp {
@@ -291,6 +291,11 @@ impl<T: State> State for MovableList<T> {
         Self::new()
     }
 
+    fn shape(shape: &mut Shape) {
+        shape.kind("movable list");
+        T::shape(shape);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
@@ -451,13 +456,16 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Moves an element to stand at `index` of the list as it is afterwards.
+    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there already, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`] beyond the end.
     pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         let mut list = self.place.look(MovableList::<T>::clone)?;
         self.check(index, list.len())?;
+        if list.index_of(id) == Some(index) {
+            return Ok(());
+        }
         if list.displace(id).is_none() {
             return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
         }

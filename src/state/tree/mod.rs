@@ -18,7 +18,7 @@ use crate::document::key;
 use crate::document::value::Value;
 
 use super::position::{self, COPY, Position, Stamp};
-use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The register of a node's parent and position: `<parent's id, or nothing>:<position in hexadecimal>`.
 pub(super) const PLACE: &str = "@place";
@@ -208,6 +208,11 @@ impl<T: State> State for Tree<T> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("tree");
+        T::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
