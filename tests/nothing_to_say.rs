@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exostate::{
-    AsPath, Automerge, Backend, ChangeError, Counter, Edit, HistoryOptions, Map, MovableList, Path, Register, Set, State, Store, Text,
-    Tree, UndoOptions, Uuid, Yrs,
+    AsPath, Automerge, Backend, ChangeError, Counter, Edit, Groups, HistoryOptions, Map, MovableList, Path, Register, Set, State, Store,
+    Text, Tree, UndoOptions, Uuid, Yrs,
 };
 use proptest::prelude::*;
 use support::{Card, Everything, Item, Op, Person, Pet, Settings, Shape, strategy};
@@ -400,4 +400,32 @@ fn whole_values_of_lists_and_trees_as_they_are() {
     }
     run::<Yrs>();
     run::<Automerge>();
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Kanban {
+    cards: Groups<String, Card>,
+}
+
+/// Groups and items that are moved to where they stand.
+fn groups_stay<B: Backend>() {
+    let store = Store::<Kanban, B>::new();
+    let made = store.change(|kanban| {
+        let (todo, done) = (kanban.cards().push_group("todo".to_owned())?, kanban.cards().push_group("done".to_owned())?);
+        kanban.cards().push(todo, card("a"))?;
+        Ok((todo, done, kanban.cards().push(todo, card("b"))?))
+    });
+    let (todo, done, item) = made.expect("it can be written");
+    nothing_happens(&store, "an item that is moved to its place", |store| {
+        store.change(|kanban| kanban.cards().move_to(item, todo, 1)).expect("it can be written");
+    });
+    nothing_happens(&store, "a group that is moved to its place", |store| {
+        store.change(|kanban| kanban.cards().move_group(done, 1)).expect("it can be written");
+    });
+}
+
+#[test]
+fn groups_and_items_that_stay_where_they_are() {
+    groups_stay::<Yrs>();
+    groups_stay::<Automerge>();
 }
