@@ -19,9 +19,11 @@ pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
 pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, WeakHandle};
+#[cfg(feature = "serde")]
+pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place,
-    Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mend, Mismatch,
+    MovableList, Node, Path, Place, Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
@@ -35,7 +37,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, Shape, State, Whole, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, Shape, State, Whole, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;
@@ -50,6 +52,11 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/guide/src/types.md")]
     mod types {}
+    #[doc = include_str!("../docs/guide/src/board.md")]
+    mod board {}
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../docs/guide/src/json.md")]
+    mod json {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]
@@ -60,6 +67,12 @@ mod guide {
     mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
+    #[doc = include_str!("../docs/guide/src/authentication.md")]
+    mod authentication {}
+    #[doc = include_str!("../docs/guide/src/what-is-kept-when.md")]
+    mod what_is_kept_when {}
+    #[doc = include_str!("../docs/guide/src/when-to-block.md")]
+    mod when_to_block {}
     #[doc = include_str!("../docs/guide/src/seeding.md")]
     mod seeding {}
     #[doc = include_str!("../docs/guide/src/composing.md")]

@@ -27,13 +27,9 @@ impl Errors {
         self.add(syn::Error::new(span, message));
     }
 
-    /// The result, if there was no error.
-    pub fn finish<T>(self, result: Option<T>) -> syn::Result<T> {
-        match (self.0, result) {
-            (Some(errors), _) => Err(errors),
-            (None, Some(result)) => Ok(result),
-            (None, None) => Err(syn::Error::new(Span::call_site(), "this cannot be a state type")),
-        }
+    /// All of them together, if there is any.
+    pub fn finish(self) -> Option<syn::Error> {
+        self.0
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Backend, BackendError, Offset};
+use super::backend::{Aside, Backend, BackendError, Offset};
 use super::digest::Canonical;
 use super::guard::recognize::{Recognized, recognize};
 use super::key::{self, Key};
@@ -38,10 +38,14 @@ pub enum Giver {
 pub struct Imported {
     /// What it touched.
     pub touched: Touched,
+    /// Of the sequences that it touched those whose content differs now.
+    pub edited: BTreeSet<Arc<str>>,
     /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
     pub applied: Vec<Arc<[u8]>>,
     /// Whether a part of these updates waits, or may. Others may have brought it before.
     pub waits: bool,
+    /// Changes that had waited, and contradict what the document has. They may have come long ago, from a replica that has lost them since.
+    pub aside: Vec<Aside>,
 }
 
 impl Imported {
@@ -50,7 +54,9 @@ impl Imported {
         self.touched.registers.append(&mut later.touched.registers);
         self.touched.sequences.append(&mut later.touched.sequences);
         self.touched.settle();
+        self.edited.append(&mut later.edited);
         self.applied.append(&mut later.applied);
+        self.aside.append(&mut later.aside);
     }
 }
 
@@ -250,6 +256,9 @@ impl<B: Backend> Replica<B> {
         lists: BTreeMap<Key, List>,
     ) -> Result<Vec<Arc<[u8]>>, BackendError> {
         self.check_whole()?;
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
         let committed = guarded(|| match name {
             None => self.backend.commit(ops),
             Some((key, write)) => {
@@ -279,6 +288,26 @@ impl<B: Backend> Replica<B> {
     /// Applies an update from elsewhere: see [`Replica::import_all`].
     pub fn import(&mut self, update: &[u8], giver: Giver) -> Result<Imported, ImportError> {
         self.import_all(&[update], giver)
+    }
+
+    /// Whether an update from elsewhere holds nothing that the document does not have. One that waits is not had.
+    pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
+        self.check_whole()?;
+        let limits = as_several(update, &self.limits);
+        guarded(|| self.backend.contains(update, &limits))
+    }
+
+    /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are not. It needs no document.
+    pub fn cut(update: &[u8], limits: &Limits) -> Result<Vec<Vec<u8>>, BackendError> {
+        if update.len() <= limits.bytes_max() {
+            return Ok(vec![update.to_vec()]);
+        }
+        guarded(|| B::cut(update, &as_several(update, limits), limits.bytes_max()))
+    }
+
+    /// The limits for updates from elsewhere.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Applies updates from elsewhere, as if they were one. What builds on something missing is kept until that has come; what had
@@ -337,8 +366,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost:
-    /// whoever sent it was told that it waits.
+    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost: whoever sent it
+    /// was told that it waits. One that contradicts the document is set aside.
     fn import_pending(&mut self, imported: &mut Imported) {
         let (limits, mut singly) = (self.limits.clone(), false);
         while !self.pending.is_empty() {
@@ -356,22 +385,35 @@ impl<B: Backend> Replica<B> {
                     singly = true;
                     self.pending.append(&mut ready);
                 }
+                Err(BackendError::Contradicted(_)) => {
+                    let aside = guarded(|| Ok(self.backend.aside(ready, &mut self.pending)));
+                    imported.aside.extend(aside.ok().flatten());
+                }
                 Err(_) => {}
             }
         }
     }
 
+    /// What an update did whose ground is there, and that contradicts the document.
+    pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
+        let parcels = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
+        guarded(|| Ok(self.backend.aside(parcels, &mut self.pending))).ok().flatten()
+    }
+
     fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
         touched.settle();
+        let mut edited = BTreeSet::new();
         for (kind, name) in &touched.sequences {
-            self.reread(*kind, name);
+            if self.reread(*kind, name) {
+                edited.insert(Arc::clone(name));
+            }
             self.check_count(*kind, name)?;
         }
         let own = Self::take_own(&mut touched);
         self.note_registers(&own);
         self.note_registers(&touched.registers);
         applied.iter().for_each(|update| self.remember(update));
-        Ok(Imported { touched, applied, waits: false })
+        Ok(Imported { touched, edited, applied, ..Imported::default() })
     }
 
     /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could be relied on. It comes about on yrs
@@ -416,22 +458,30 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Mirrors a sequence anew. What did not change stays shared with older views.
-    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) {
-        self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
-        match kind {
+    /// Mirrors a sequence anew; whether it differs. What did not change stays shared with older views.
+    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
+        let differs = match kind {
             SequenceKind::Text => {
                 let rope = self.texts.entry(Key(name.clone())).or_default();
                 match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
-                    Some(text) => drop(rope.diff_apply(&text)),
-                    None => *rope = Rope::from_runs(self.backend.text(name)),
+                    Some(text) => rope.diff_apply(&text).is_some(),
+                    None => {
+                        let new = Rope::from_runs(self.backend.text(name));
+                        let differs = new != *rope;
+                        *rope = new;
+                        differs
+                    }
                 }
             }
             SequenceKind::List => {
                 let list = self.lists.entry(Key(name.clone())).or_default();
-                update_list(list, &self.backend.list(name));
+                update_list(list, &self.backend.list(name))
             }
+        };
+        if differs {
+            self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
         }
+        differs
     }
 
     fn remember(&mut self, update: &Arc<[u8]>) {
@@ -700,8 +750,14 @@ fn register_hash(canonical: &mut Canonical, key: &str, value: &Value) -> u128 {
     canonical.finish()
 }
 
-/// Replaces what differs between the common head and the common tail.
-fn update_list(list: &mut List, new: &[Value]) {
+/// The limits for an update that could as well have come as several, each as long as it may be.
+fn as_several(update: &[u8], limits: &Limits) -> Limits {
+    let count = update.len().div_ceil(limits.bytes_max().max(1)).max(1);
+    limits.clone().times(count)
+}
+
+/// Replaces what differs between the common head and the common tail; whether anything does.
+fn update_list(list: &mut List, new: &[Value]) -> bool {
     let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_len, new_len) = (list.len(), new.len());
     let room = old_len.min(new_len) - head;
@@ -710,6 +766,7 @@ fn update_list(list: &mut List, new: &[Value]) {
     list.truncate(head);
     list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
     list.append(rest);
+    head + tail < old_len.max(new_len)
 }
 
 /// Says of bytes that were refused what they are, where that can be told.

@@ -3,6 +3,7 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod aside;
 mod changes;
 mod commit;
 mod contender;
@@ -31,6 +32,7 @@ mod watch;
 mod weak;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -63,17 +65,18 @@ pub use weak::WeakStore;
 use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
 use crate::document::named::TypeMismatch;
+use crate::document::ops::Touched;
 use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
 use crate::state::{Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations};
-use history::{Records, Step};
+use history::{Records, Step, differing};
 use layers::{Layers, Report};
 use live::Live;
 use notify::{Bus, Notice};
 use transaction::Recent;
-use undo::Log;
+use undo::{Log, Tracks};
 
 /// A state that many people change at once.
 ///
@@ -142,6 +145,8 @@ pub struct Core<S, B: Backend> {
     shown_violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
+    /// Where in texts and lists stands what can be undone.
+    tracks: RefCell<Tracks>,
     /// When what is done now began, where anybody wants to know.
     now: Option<SystemTime>,
     /// What was touched by what was shown last.
@@ -187,6 +192,40 @@ fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, 
 /// The same of all that a document holds.
 fn read_whole<S: State>(document: &impl Source) -> (S, Violations) {
     read_view(document, &document.scan(""))
+}
+
+/// The paths of a commit or an import.
+struct Touch {
+    /// What somebody wrote: for a history, and for changes that rely on a place.
+    noted: Arc<[Arc<str>]>,
+    /// What differs: for those who watch.
+    told: Arc<[Arc<str>]>,
+}
+
+impl Touch {
+    /// Everything that was written differs.
+    fn of_all(paths: Arc<[Arc<str>]>) -> Self {
+        Self { noted: Arc::clone(&paths), told: paths }
+    }
+
+    /// What an import touched. `edited` are the sequences that differ: others may have written what was there already.
+    fn of(touched: &Touched, edited: &BTreeSet<Arc<str>>) -> Self {
+        let differs = touched.registers.iter().filter(|touch| touch.old != touch.new).map(|touch| Arc::clone(&touch.key));
+        let mut told: Vec<Arc<str>> = differs.chain(edited.iter().cloned()).collect();
+        in_key_order(&mut told);
+        if told.len() == touched.registers.len() + touched.sequences.len() {
+            return Self::of_all(told.into());
+        }
+        let written = touched.registers.iter().map(|touch| Arc::clone(&touch.key));
+        let mut noted: Vec<Arc<str>> = written.chain(touched.sequences.iter().map(|(_, name)| Arc::clone(name))).collect();
+        in_key_order(&mut noted);
+        Self { noted: noted.into(), told: told.into() }
+    }
+}
+
+/// The path of the whole state alone.
+fn whole() -> Arc<[Arc<str>]> {
+    Arc::from([Arc::from("")])
 }
 
 /// Each path once, in the order of keys.
@@ -257,6 +296,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let view = Arc::new(view);
         let id = replica.id();
         let (next_element, recent) = (Cell::new(1), Recent::default());
+        let tracks = RefCell::default();
         let shown_violations = violations.clone();
         let core = Core {
             replica,
@@ -265,6 +305,7 @@ impl<S: State, B: Backend> Store<S, B> {
             shown_violations,
             next_element,
             recent,
+            tracks,
             now: None,
             touched: Arc::default(),
         };
@@ -395,12 +436,10 @@ impl<S: State, B: Backend> Store<S, B> {
         work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        let (timer, now) = (self.shared.layers.timer(), self.time_if_wanted());
+        let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
-        if guard.try_borrow_mut().is_err() {
-            // Within a change, which has the writer's place: nobody is told before that is done.
-            return Err(ApplyError::Nested);
-        }
+        // Within a change, which has the writer's place, nobody is told before that is done.
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         // Layers may look at the store; a change or an import of theirs would be one within this.
         let looking = guard.borrow();
         let allowed = self.shared.layers.import(updates, giver);
@@ -423,8 +462,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
     fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
-        let now = self.time_if_wanted();
         let guard = self.shared.core.lock();
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let result = match guard.try_borrow_mut() {
             Ok(mut core) => {
                 core.now = now;
@@ -439,10 +478,19 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Brings the view up to date with parts that were imported. Whether there were any: then those who watch have to be told.
     fn show(&self, core: &mut Core<S, B>) -> bool {
-        let Some((view, violations)) = core.replica.read_parts(|replica, entries| read_view(replica, entries)) else { return false };
+        let watched = self.shared.bus.is_watched();
+        let read = core.replica.read_parts(|replica, entries| {
+            // The document held nothing before: all that it holds is new.
+            let keys = entries.iter().map(|(key, _)| Arc::clone(&key.0));
+            let sequences = || replica.sequences("").into_iter().map(|(_, name)| name.0);
+            let paths: Vec<Arc<str>> = if watched { keys.chain(sequences()).collect() } else { vec![Arc::from("")] };
+            (read_view(replica, entries), paths)
+        });
+        let Some(((view, violations), mut paths)) = read else { return false };
         core.violations = violations;
         self.note_type(core);
-        self.publish(core, view, vec![Arc::from("")], Vec::new(), Origin::Remote, None);
+        in_key_order(&mut paths);
+        self.publish(core, view, Touch { noted: whole(), told: paths.into() }, Vec::new(), Origin::Remote, None);
         true
     }
 
@@ -451,15 +499,23 @@ impl<S: State, B: Backend> Store<S, B> {
         if !part {
             self.show(core);
         }
-        let result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        let mut result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
         self.note_type(core);
+        let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside)).unwrap_or_default();
+        let applied = self.show_imported(core, result, part);
+        aside.iter().for_each(|aside| self.put_back(core, aside));
+        applied
+    }
+
+    /// Brings the view up to date with what was imported.
+    fn show_imported(&self, core: &mut Core<S, B>, result: Result<Imported, ImportError>, part: bool) -> Result<Applied, ApplyError> {
         let changed = if result.as_ref().is_ok_and(|imported| imported.waits) { Applied::Partly } else { Applied::Changed };
         if self.take_differs(core) {
             let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
             return Ok(result.map(|_| changed)?);
         }
-        let Imported { touched, applied, waits } = result?;
+        let Imported { touched, edited, applied, waits, .. } = result?;
         if applied.is_empty() {
             return Ok(if waits { Applied::Waiting } else { Applied::Known });
         }
@@ -475,18 +531,19 @@ impl<S: State, B: Backend> Store<S, B> {
             let replica = &core.replica;
             log.lock().note_others(&touched, |name| !replica.text(name).is_empty() || !replica.list(name).is_empty());
         }
-        if core.replica.mostly(&touched) {
-            self.show_all(core, applied);
-            return Ok(changed);
-        }
-        let mut paths: Vec<Arc<str>> = touched.registers.iter().map(|touch| Arc::clone(&touch.key)).collect();
-        paths.extend(touched.sequences.iter().map(|(_, name)| Arc::clone(name)));
-        in_key_order(&mut paths);
-        let mut view = S::clone(&core.view);
-        let source = Touching { document: &core.replica, touched: &touched };
-        let mut refresh = Refresh::new(&source, &mut core.violations);
-        paths.iter().for_each(|path| refresh.touch(&mut view, path));
-        self.publish(core, view, paths, applied, Origin::Remote, None);
+        let touch = Touch::of(&touched, &edited);
+        let view = if core.replica.mostly(&touched) {
+            let (view, violations) = read_whole(&core.replica);
+            core.violations = violations;
+            view
+        } else {
+            let mut view = S::clone(&core.view);
+            let source = Touching { document: &core.replica, touched: &touched };
+            let mut refresh = Refresh::new(&source, &mut core.violations);
+            touch.told.iter().for_each(|path| refresh.touch(&mut view, path));
+            view
+        };
+        self.publish(core, view, touch, applied, Origin::Remote, None);
         Ok(changed)
     }
 
@@ -499,11 +556,11 @@ impl<S: State, B: Backend> Store<S, B> {
         differs
     }
 
-    /// Reads everything again: a failure left another document than there was before it, or most of it has changed.
+    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
         let (view, violations) = read_whole(&core.replica);
         core.violations = violations;
-        self.publish(core, view, vec![Arc::from("")], applied, Origin::Remote, None);
+        self.publish(core, view, Touch::of_all(whole()), applied, Origin::Remote, None);
     }
 
     /// Notes a new view and shows it. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
@@ -511,14 +568,13 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         core: &mut Core<S, B>,
         view: S,
-        touched: Vec<Arc<str>>,
+        touch: Touch,
         updates: Vec<Arc<[u8]>>,
         origin: Origin,
         meta: Option<Arc<Meta>>,
     ) -> Option<Notice<S>> {
-        let touched: Arc<[Arc<str>]> = Arc::from(touched);
-        self.note(core, &touched, &updates, origin, meta.as_ref());
-        self.swap(core, view, touched, updates, origin, meta)
+        self.note(core, &touch.noted, &updates, origin, meta.as_ref());
+        self.swap(core, view, touch.told, updates, origin, meta)
     }
 
     /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
@@ -541,7 +597,8 @@ impl<S: State, B: Backend> Store<S, B> {
         origin: Origin,
         meta: Option<Arc<Meta>>,
     ) -> Option<Notice<S>> {
-        let new = Arc::new(view);
+        // Where nothing differs the view is the one that there was: nobody need compare.
+        let new = if touched.is_empty() { Arc::clone(&core.view) } else { Arc::new(view) };
         let old = std::mem::replace(&mut core.view, Arc::clone(&new));
         let shown = std::mem::replace(&mut core.shown_violations, core.violations.clone());
         let violations = [shown, core.violations.clone()];
@@ -558,6 +615,10 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
     /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
+    ///
+    /// A text or list gets the least edits where up to some 4,000 characters or elements differ, and where more do not many more: what
+    /// differs little merges with what others write meanwhile, however large it is. O(state), and for what differs O(length · edits), bounded by
+    /// some hundred steps for each element of large values.
     ///
     /// Equal is what the view shows. Where something in the document does not fit (see [`Store::violations`]), the view shows a default, and
     /// `new` with that default leaves what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes over
@@ -603,6 +664,43 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The version is one of another backend.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         self.peek(|core| core.replica.updates_since(version))
+    }
+
+    /// Whether the document has everything that an update holds, so that applying it would change nothing. For those who let others read
+    /// and not write: a peer that comes back may send what is known already. What only waits for something missing is not had.
+    ///
+    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again after each deletion.
+    ///
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// let update = ours.update_since(&theirs.version())?;
+    /// assert!(ours.contains(&update)? && !theirs.contains(&update)?);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The bytes are refused, as [`Store::apply`] would refuse them.
+    pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
+        self.peek(|core| core.replica.contains(update))
+    }
+
+    /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into pieces that are not, to be applied in this
+    /// order; one that is not stays as it is. For updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
+    /// may hold as much as that many updates of the full length; what strangers may not send in an update is refused in this one too.
+    ///
+    /// O(update · log(update)). One value, and one of automerge's changes, cannot be cut.
+    ///
+    /// # Errors
+    /// The bytes are refused.
+    pub fn cut_update(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
+        let limits = self.peek(|core| core.replica.limits().clone());
+        Replica::<B>::cut(update, &limits)
     }
 
     /// The whole document, to be opened again.
@@ -675,7 +773,30 @@ impl<S: State, B: Backend> Store<S, B> {
         read_view::<S>(&fresh, &fresh.entries()).0
     }
 
-    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after.
+    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after; when that is gone, it
+    /// stands where the character was. Where there is no character to stick to, at the start or at the end of the text, or in an empty
+    /// one, it stays at the start (`before`) or at the end, whatever is typed there.
+    ///
+    /// Anchors keep their order: of two made at different places, or at one with the same `before`, the later never comes to stand
+    /// before the earlier. At one place the anchor with `before` is the earlier. A selection whose start sticks to what comes after and whose
+    /// end to what comes before does not grow; while it is empty, give both ends the same side.
+    ///
+    /// ```
+    /// use exostate::{State, Store, Text};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { body: Text }
+    ///
+    /// let store = Store::<Note>::new();
+    /// let body = Note::path().body();
+    /// let (start, end) = (store.anchor(&body, 0, true), store.anchor(&body, 0, false));
+    /// store.change(|note| note.body().push_str("hello"))?;
+    /// assert_eq!(start.and_then(|start| store.resolve(&body, &start)), Some(0));
+    /// assert_eq!(end.and_then(|end| store.resolve(&body, &end)), Some(5));
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// O(log n), and on yrs what the backend's walk to the place costs.
     ///
     /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its end, and inside a change of the same
     /// store, whose text nobody else knows yet.
@@ -688,7 +809,8 @@ impl<S: State, B: Backend> Store<S, B> {
         core.replica.anchor(path, at, before).map(Anchor::from_bytes)
     }
 
-    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text or document.
+    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text, for one that sticks to a character
+    /// which this document has never heard of, and for bytes that are no anchor.
     pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }

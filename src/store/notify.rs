@@ -172,6 +172,12 @@ impl<S: State> Bus<S> {
         self.deliver_all(queue);
     }
 
+    /// Whether anybody watches a place or a selector.
+    pub(crate) fn is_watched(&self) -> bool {
+        let subscribers = self.subscribers.lock();
+        !subscribers.watchers.is_empty() || subscribers.selectors.len() > 0
+    }
+
     /// Whether somebody delivers now.
     pub(crate) fn is_delivering(&self) -> bool {
         self.queue.lock().delivering.is_some()

@@ -105,6 +105,10 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
     /// Checks an update in a bounded walk and takes it apart.
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
+    /// Whether an update holds nothing that the document does not have: to apply it would change nothing.
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError>;
+    /// Cuts an update into pieces of at most so many bytes, each of which stands on those before it, after a walk that checks it.
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
     fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
     /// Refuses parcels that are ready and that the document must not take, before any of them is applied.
@@ -113,6 +117,9 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, `registers` only where they are wanted, and whether any of it was new.
     fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
+    /// Saved documents: as it was for those who wrote changes that contradict this document's own, and the same with those changes, with what
+    /// of `pending` builds on them. `None` where the backend cannot tell.
+    fn aside(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<Self::Parcel>) -> Option<Aside>;
     /// Names of what stands in the document beside registers and sequences; some, where there are many.
     fn foreign(&self) -> Vec<String> {
         Vec::new()
@@ -137,10 +144,20 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn text_len(&self, name: &str) -> Offset;
     /// The length of a list.
     fn list_len(&self, name: &str) -> usize;
-    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after.
+    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after; where there is
+    /// none, to the text's start or end.
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
     /// Where an anchor's place is now, in the unit that the flag says.
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;
+}
+
+/// A change that cannot be in a document, beside the document that it was made in.
+#[derive(Debug)]
+pub struct Aside {
+    /// That document without the change, saved.
+    pub before: Vec<u8>,
+    /// And with it.
+    pub after: Vec<u8>,
 }
 
 /// A place in a text, in the backend's unit.

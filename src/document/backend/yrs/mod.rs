@@ -3,11 +3,11 @@
 //! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
 
 mod cut;
+mod deleted;
 mod places;
 mod seen;
 mod values;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,18 +16,19 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexedSequence, Map, MapRef, Observable, OffsetKind, Options,
-    Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence, Map, MapRef, Observable, OffsetKind,
+    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{Backend, BackendError, Offset, sealed};
+use super::{Aside, Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
-use crate::document::version::{DeleteHash, Version};
+use crate::document::version::Version;
+use deleted::Deleted;
 use places::Places;
 use values::{from_out, marks_of, to_any};
 
@@ -53,10 +54,9 @@ pub struct Yrs {
     marks: bool,
     /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
     surrogates: bool,
+    deleted: Deleted,
     /// Some names of root types that are none of exostate's.
     foreign: BTreeSet<String>,
-    /// Hash of the delete set; `None` where it must be counted anew.
-    deleted: Cell<Option<DeleteHash>>,
     /// In which root each op stands, up to what is in `unplaced`.
     places: Places,
     /// Updates made here since.
@@ -298,8 +298,8 @@ impl Backend for Yrs {
             changed,
             marks: false,
             surrogates: false,
+            deleted: Deleted::none(),
             foreign: BTreeSet::new(),
-            deleted: Cell::new(Some(DeleteHash::default())),
             places: Places::default(),
             unplaced: Vec::new(),
             unplaced_bytes: 0,
@@ -321,7 +321,7 @@ impl Backend for Yrs {
         this.apply_bytes(bytes)?;
         this.marks = summary.marks;
         this.surrogates = summary.surrogates;
-        this.deleted.set(None);
+        this.deleted.recount();
         Ok(this.observed())
     }
 
@@ -331,8 +331,7 @@ impl Backend for Yrs {
 
     fn version(&self) -> Version {
         let txn = self.doc.transact();
-        let deleted = self.deleted.get().unwrap_or_else(|| hash_of(&txn.snapshot().delete_set));
-        self.deleted.set(Some(deleted));
+        let deleted = self.deleted.hash(&txn);
         let clocks = txn.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();
         Version::clocks(clocks, deleted)
     }
@@ -392,6 +391,14 @@ impl Backend for Yrs {
         Ok(vec![Parcel { bytes: update.to_vec(), summary }])
     }
 
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
+        Ok(self.deleted.contain(&self.doc.transact(), update, limits)?)
+    }
+
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
+        Ok(cut::cut_strangers(update, limits, bytes_max)?)
+    }
+
     fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
@@ -443,6 +450,11 @@ impl Backend for Yrs {
         let applied = self.apply_parcels(parcels);
         self.observe();
         applied
+    }
+
+    fn aside(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<Parcel>) -> Option<Aside> {
+        // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
+        None
     }
 
     fn foreign(&self) -> Vec<String> {
@@ -528,19 +540,30 @@ impl Backend for Yrs {
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
-        let text = self.text_ref(&Arc::from(name));
         let assoc = if before { Assoc::Before } else { Assoc::After };
         let txn = self.doc.transact();
-        if at.utf16 > text.len(&txn) as usize {
+        let text = self.texts.get(name);
+        let len = text.map_or(0, |text| text.len(&txn) as usize);
+        if at.utf16 > len {
             return None;
         }
-        Some(text.sticky_index(&txn, clip(at.utf16), assoc)?.encode_v1())
+        // Where there is no character to stick to, it is the text's own start or end.
+        let place = match text.filter(|_| at.utf16 != if before { 0 } else { len }) {
+            Some(text) => text.sticky_index(&txn, clip(at.utf16), assoc)?,
+            None => StickyIndex::new(IndexScope::Root(Arc::from(format!("{TEXT_PREFIX}{name}"))), assoc),
+        };
+        Some(place.encode_v1())
     }
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let place = StickyIndex::decode_v1(anchor).ok()?;
-        let offset = place.get_offset(&self.doc.transact())?;
         let expected = format!("{TEXT_PREFIX}{name}");
+        if let IndexScope::Root(root) = place.scope() {
+            // Of a text that nobody has written here, yrs knows no root.
+            let edge = if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
+            return (**root == *expected).then_some(edge);
+        }
+        let offset = place.get_offset(&self.doc.transact())?;
         match offset.branch.id() {
             BranchID::Root(root) if *root == *expected => Some(Offset::Utf16(offset.index as usize)),
             _ => None,
@@ -580,7 +603,7 @@ impl Yrs {
             sequences.extend(touched);
             registers.append(&mut self.take_changed());
             if summary.carries_deleted && new {
-                self.deleted.set(None);
+                self.deleted.recount();
             }
         }
         Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
@@ -607,11 +630,8 @@ fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &M
 }
 
 /// Ends a committed transaction: counts its deletions and names the sequences that it changed.
-fn finish(deleted: &Cell<Option<DeleteHash>>, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
-    if let Some(mut hash) = deleted.get() {
-        hash.merge(hash_of(txn.delete_set()));
-        deleted.set(Some(hash));
-    }
+fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
+    deleted.add(txn.delete_set());
     let sequences = txn.changed_parent_types().iter().filter_map(|branch| match branch.id() {
         BranchID::Root(name) => sequence_of(&name),
         BranchID::Nested(_) => None,
@@ -622,16 +642,6 @@ fn finish(deleted: &Cell<Option<DeleteHash>>, txn: TransactionMut<'_>) -> Vec<(S
 fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
     let text = root.strip_prefix(TEXT_PREFIX).map(|name| (SequenceKind::Text, Arc::from(name)));
     text.or_else(|| root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name))))
-}
-
-fn hash_of(deleted: &IdSet) -> DeleteHash {
-    let mut hash = DeleteHash::default();
-    for (client, ranges) in deleted.iter() {
-        for range in ranges.iter() {
-            hash.add(client.get(), range.start, range.end);
-        }
-    }
-    hash
 }
 
 /// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain insertion inherits what it finds.
