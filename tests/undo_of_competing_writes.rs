@@ -208,7 +208,9 @@ fn undone<B: Backend>(run: &Run) {
     let updates = theirs.local_updates();
     write(&theirs, run, Who::They, &known, |_| true);
     if run.bit_by_bit {
-        std::iter::from_fn(|| updates.try_next()).for_each(|update| drop(ours.apply(&update).expect("it applies")));
+        std::iter::from_fn(|| updates.try_next()).for_each(|update| {
+            ours.apply(&update).expect("it applies");
+        });
     }
     ours.merge(&theirs).expect("it merges");
     let met = ours.view();

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use crate::document::ReplicaId;
 
 use super::map::MapKey;
+use super::position::Stamp;
 
 /// The name of an element of a [`MovableList`](super::MovableList) or a node of a [`Tree`](super::Tree), the same on every replica and for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +21,11 @@ pub struct ElementId {
 impl ElementId {
     pub(crate) fn new(replica: ReplicaId, counter: u64) -> Self {
         Self { replica: replica.get(), counter }
+    }
+
+    /// What the position of a new element is given with.
+    pub(crate) fn stamp(self) -> Stamp {
+        Stamp { replica: ReplicaId::from_bits(self.replica), number: self.counter }
     }
 
     /// The smallest name there can be.

@@ -9,9 +9,15 @@ use crate::document::key;
 use crate::document::value::Value;
 
 use super::order;
-use super::position::{self, COPY, Position};
+use super::position::{self, COPY, Position, Stamp};
 use super::stage::fingerprint;
 use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+
+/// What a position within a copy is given with.
+fn copy_stamp(count: &mut u64) -> Stamp {
+    *count += 1;
+    Stamp { replica: COPY, number: *count }
+}
 
 /// The register of an element's position.
 const POSITION: &str = "@position";
@@ -112,7 +118,7 @@ impl<T: Clone> MovableList<T> {
     /// Inserts an entry into this copy. Its position is good for this copy only, in which entries are searched by it.
     fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
         let at = |index: Option<usize>| Some(self.entries.get(index?)?.position.as_ref());
-        let between = position::between(at(index.checked_sub(1)), at(Some(index)), COPY);
+        let between = position::between(at(index.checked_sub(1)), at(Some(index)), copy_stamp(&mut self.detached));
         let position = Position::from(between.as_deref().unwrap_or_default());
         self.positions.insert(id, position.clone());
         self.entries.insert(index, Entry { position, id, value });
@@ -123,7 +129,7 @@ impl<T: Clone> MovableList<T> {
 
     /// Gives all entries of this copy new positions: somewhere there was no room between two. O(n · log n).
     fn place_all(&mut self) {
-        let places = order::places(&vec![None; self.len()], COPY);
+        let places = order::places(&vec![None; self.len()], || copy_stamp(&mut self.detached));
         self.entries = self.entries.iter().zip(places).map(|(entry, position)| Entry { position, ..entry.clone() }).collect();
         self.positions = self.entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
     }
@@ -257,7 +263,8 @@ impl<T: State> State for MovableList<T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
-            if let (Ok(id), Some(value)) = (segment.parse(), reader.slot::<T>()) {
+            let Ok(id) = segment.parse() else { return };
+            if let Some(value) = reader.slot::<T>() {
                 entries.push(Entry { position: read_position(reader), id, value: Arc::new(value) });
             }
         });
@@ -349,7 +356,7 @@ impl<T: State> MovableList<T> {
     fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
         let entry = |old: Option<usize>| self.entries.get(old?);
         let stood: Vec<_> = target.iter().map(|wanted| Some((wanted.old?, &entry(wanted.old)?.position))).collect();
-        let places = order::places(&stood, writer.core.replica());
+        let places = order::places(&stood, || writer.core.stamp());
         for (wanted, place) in target.into_iter().zip(places) {
             let stood = entry(wanted.old);
             let id = stood.map_or_else(|| writer.element(wanted.id), |entry| entry.id);
@@ -400,7 +407,7 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         self.check(index, list.len() + 1)?;
         self.place.write(|writer| {
             let id = writer.new_element();
-            list.put_at(index, id, writer);
+            list.put_at(index, id, id.stamp(), writer);
             writer.at(&id.segment(), |writer| writer.write_slot(&value));
             id
         })
@@ -416,7 +423,10 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         if list.displace(id).is_none() {
             return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
         }
-        self.place.write(|writer| list.put_at(index, id, writer))
+        self.place.write(|writer| {
+            let stamp = writer.core.stamp();
+            list.put_at(index, id, stamp, writer);
+        })
     }
 
     /// Removes an element with all its fields, also those that this struct does not know. Whether it was there.
@@ -457,20 +467,19 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
 
 impl<T: State> MovableList<T> {
     /// Writes a position for `id`, which is not in this copy, so that it stands at `index`.
-    fn put_at(&self, index: usize, id: ElementId, writer: &mut Writer<'_, '_>) {
-        let replica = writer.core.replica();
+    fn put_at(&self, index: usize, id: ElementId, stamp: Stamp, writer: &mut Writer<'_, '_>) {
         let at = |index: Option<usize>| index.and_then(|index| self.entries.get(index)).map(|entry| entry.position.as_ref());
-        let mut put = |id: ElementId, position: Vec<u8>| {
+        let put = |id: ElementId, position: Vec<u8>, writer: &mut Writer<'_, '_>| {
             writer.at(&key::join(&id.segment(), POSITION), |writer| writer.put(Value::Bytes(Arc::from(position))));
         };
-        if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), replica) {
-            return put(id, position);
+        if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), stamp) {
+            return put(id, position, writer);
         }
         // Equal neighbours: two replicas chose one position. All are placed anew.
         let mut ids: Vec<ElementId> = self.entries.iter().map(|entry| entry.id).collect();
         ids.insert(index.min(ids.len()), id);
-        let places = order::places(&vec![None; ids.len()], replica);
-        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place.to_vec()));
+        let places = order::places(&vec![None; ids.len()], || writer.core.stamp());
+        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place.to_vec(), writer));
     }
 }
 

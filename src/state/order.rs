@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::document::ReplicaId;
-
 use super::diff;
-use super::position::{self, Position};
+use super::position::{self, Position, Stamp};
 
 /// Pairs elements that stand in order with elements that are wanted in order: `found(old, new)`.
 ///
@@ -41,18 +39,19 @@ fn pair_within(levels: &[(Vec<u128>, Vec<u128>)], old: Range<usize>, new: Range<
 }
 
 /// A position for each element that is wanted, given its index in the order that is, and its position there. Of those that stand
-/// already, a longest run in order keeps its positions, but for those that leave no room for what comes between.
-pub(crate) fn places(stood: &[Option<(usize, &Position)>], replica: ReplicaId) -> Vec<Position> {
+/// already, a longest run in order keeps its positions, but for those that leave no room for what comes between. What is given between the
+/// same two stays together, as [`position::between`] says; `stamp` makes a new one for each.
+pub(crate) fn places(stood: &[Option<(usize, &Position)>], mut stamp: impl FnMut() -> Stamp) -> Vec<Position> {
     let indices: Vec<Option<usize>> = stood.iter().map(|stood| stood.map(|(index, _)| index)).collect();
     let stay = longest_run(&indices);
     let fixed = stood.iter().enumerate().map(|(index, stood)| stood.filter(|_| stay.contains(&index)).map(|(_, position)| position));
     // Only positions that somebody chose to be in the way leave no room at all: then none stays.
-    let free = || positions(vec![None; stood.len()], replica);
-    positions(fixed.collect(), replica).or_else(free).unwrap_or_default()
+    let placed = positions(fixed.collect(), &mut stamp);
+    placed.or_else(|| positions(vec![None; stood.len()], &mut stamp)).unwrap_or_default()
 }
 
 /// A position for each element: fixed ones stay if they can, the others go between their neighbours.
-fn positions(mut fixed: Vec<Option<&Position>>, replica: ReplicaId) -> Option<Vec<Position>> {
+fn positions(mut fixed: Vec<Option<&Position>>, stamp: &mut impl FnMut() -> Stamp) -> Option<Vec<Position>> {
     let mut places: Vec<Position> = Vec::with_capacity(fixed.len());
     // The next fixed one, searched from where the last one was.
     let mut next = 0;
@@ -63,12 +62,13 @@ fn positions(mut fixed: Vec<Option<&Position>>, replica: ReplicaId) -> Option<Ve
         }
         let low = places.last().map(AsRef::as_ref);
         next = next.max(index);
+        let stamp = stamp();
         let place = loop {
             while fixed.get(next).is_some_and(Option::is_none) {
                 next += 1;
             }
             let high = fixed.get(next).copied().flatten();
-            match (position::between(low, high.map(AsRef::as_ref), replica), fixed.get_mut(next)) {
+            match (position::between(low, high.map(AsRef::as_ref), stamp), fixed.get_mut(next)) {
                 (Some(place), _) => break place,
                 (None, Some(in_the_way)) => *in_the_way = None,
                 (None, None) => return None,

@@ -60,7 +60,7 @@ use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
-use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, State, Text, Violation, Violations};
+use crate::state::{Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations};
 use history::{Records, Step, differing};
 use layers::{Layers, Report};
 use live::Live;
@@ -551,10 +551,24 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
     /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
     ///
+    /// Equal is what the view shows. Where something in the document does not fit (see [`Store::violations`]), the view shows a default, and
+    /// `new` with that default leaves what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes over
+    /// it, and so does [`Node::set`](crate::Node::set) at one place.
+    ///
     /// # Errors
-    /// As [`Store::change`].
+    /// As [`Store::change`]; [`ChangeError::Invalid`] where a value cannot be written.
     pub fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
-        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new))
+        self.reconcile_with(new, Mend::Leave)
+    }
+
+    /// Turns the state into `new` as [`Store::reconcile`] does, and says what becomes of what does not fit. With [`Mend::Reset`] all of it
+    /// is written over or removed, so that [`Store::violations`] is empty afterwards: to reset to defaults, give the view itself. What the
+    /// struct does not know stays. O(state).
+    ///
+    /// # Errors
+    /// As [`Store::reconcile`].
+    pub fn reconcile_with(&self, new: &S, mend: Mend) -> Result<(), ChangeError> {
+        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new, mend))
     }
 
     /// What this replica has seen.
@@ -595,7 +609,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.digest())
     }
 
-    /// What in the document does not fit the struct. Those fields keep their defaults.
+    /// What in the document does not fit the struct. Those fields show their defaults; the document keeps what it has until somebody writes
+    /// over it, with `set` at the place or [`Store::reconcile_with`] everywhere.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.read(|core| core.violations.list())

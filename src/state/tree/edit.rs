@@ -2,8 +2,8 @@
 
 use crate::document::key;
 
-use super::super::position;
-use super::super::{ChangeError, Edit, ElementId, Node, State, Writer};
+use super::super::position::{self, Stamp};
+use super::super::{ChangeError, Edit, ElementId, Node, State, Writer, order};
 use super::{PLACE, Tree, place_value};
 
 /// A place between two siblings; none stands for either end.
@@ -47,7 +47,10 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
             return Err(ChangeError::Invalid { path: key::join(self.place.path(), &id.segment()), reason });
         }
         let gap = self.gap(&tree, parent, index, Some(id))?;
-        self.place.write(|writer| tree.put_at(parent, gap, id, writer))
+        self.place.write(|writer| {
+            let stamp = writer.core.stamp();
+            tree.put_at(parent, gap, id, stamp, writer);
+        })
     }
 
     /// Removes a node and all below it. Whether it was there.
@@ -80,7 +83,7 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     fn insert_at(&self, tree: &Tree<T>, parent: Option<ElementId>, gap: Gap, value: T) -> Result<ElementId, ChangeError> {
         self.place.write(|writer| {
             let id = writer.new_element();
-            tree.put_at(parent, gap, id, writer);
+            tree.put_at(parent, gap, id, id.stamp(), writer);
             writer.at(&id.segment(), |writer| writer.write_slot(&value));
             id
         })
@@ -113,24 +116,19 @@ impl<T: State> Tree<T> {
     }
 
     /// Writes the place of `id`, which itself is no neighbour of the gap.
-    fn put_at(&self, parent: Option<ElementId>, gap: Gap, id: ElementId, writer: &mut Writer<'_, '_>) {
-        let replica = writer.core.replica();
+    fn put_at(&self, parent: Option<ElementId>, gap: Gap, id: ElementId, stamp: Stamp, writer: &mut Writer<'_, '_>) {
         let at = |id: Option<ElementId>| Some(self.nodes.get(&id?)?.position.as_ref());
-        let mut put = |id: ElementId, position: &[u8]| {
+        let put = |id: ElementId, position: &[u8], writer: &mut Writer<'_, '_>| {
             writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(parent, position)));
         };
-        if let Some(position) = position::between(at(gap.before), at(gap.after), replica) {
-            return put(id, &position);
+        if let Some(position) = position::between(at(gap.before), at(gap.after), stamp) {
+            return put(id, &position, writer);
         }
         // Equal neighbours: two replicas chose one position. All siblings are placed anew.
         let mut ids: Vec<ElementId> = self.children(parent).filter(|sibling| *sibling != id).collect();
         let index = ids.iter().position(|sibling| Some(*sibling) == gap.after).unwrap_or(ids.len());
         ids.insert(index, id);
-        let mut last: Option<Vec<u8>> = None;
-        for id in ids {
-            let Some(position) = position::between(last.as_deref(), None, replica) else { return };
-            put(id, &position);
-            last = Some(position);
-        }
+        let places = order::places(&vec![None; ids.len()], || writer.core.stamp());
+        ids.into_iter().zip(places).for_each(|(id, place)| put(id, &place, writer));
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::document::key;
 use crate::document::value::Value;
 
-use super::position::{self, COPY, Position};
+use super::position::{self, COPY, Position, Stamp};
 use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, State, Writer};
 
 /// The register of a node's parent and position: `<parent's id, or nothing>:<position in hexadecimal>`.
@@ -113,7 +113,8 @@ impl<T: Clone> Tree<T> {
     pub fn push(&mut self, parent: Option<ElementId>, value: T) -> ElementId {
         let id = ElementId::detached(&mut self.detached, |id| self.nodes.contains_key(&id));
         let parent = parent.filter(|parent| self.nodes.contains_key(parent));
-        self.put(id, parent, self.position_after_all(parent), Arc::new(value));
+        let stamp = Stamp { replica: COPY, number: self.detached };
+        self.put(id, parent, self.position_after_all(parent, stamp), Arc::new(value));
         id
     }
 
@@ -129,9 +130,9 @@ impl<T: Clone> Tree<T> {
 
     /// A position for a copy's node behind its siblings. Where somebody took the last there is, the two share it: names of copies
     /// come last.
-    fn position_after_all(&self, parent: Option<ElementId>) -> Position {
+    fn position_after_all(&self, parent: Option<ElementId>, stamp: Stamp) -> Position {
         let last = self.last_child(parent).and_then(|id| self.nodes.get(&id)).map(|node| &node.position);
-        match position::between(last.map(AsRef::as_ref), None, COPY) {
+        match position::between(last.map(AsRef::as_ref), None, stamp) {
             Some(position) => position.as_slice().into(),
             None => last.cloned().unwrap_or_else(|| Position::from([])),
         }
@@ -199,7 +200,8 @@ impl<T: State> State for Tree<T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut tree = Self::new();
         reader.each_child(|segment, reader| {
-            let (Ok(id), Some(value)) = (segment.parse::<ElementId>(), reader.slot::<T>()) else { return };
+            let Ok(id) = segment.parse::<ElementId>() else { return };
+            let Some(value) = reader.slot::<T>() else { return };
             let (parent, position) = reader
                 .within(PLACE, |reader| {
                     let own = reader.own()?;

@@ -110,7 +110,7 @@ impl<T: State> Tree<T> {
                 Some((*order.get(id)?, &node.position))
             };
             let stood: Vec<_> = children.iter().map(stood).collect();
-            let places = order::places(&stood, writer.core.replica());
+            let places = order::places(&stood, || writer.core.stamp());
             for ((id, stood), place) in children.iter().zip(stood).zip(places) {
                 if stood.is_none_or(|(_, position)| *position != place) {
                     writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(parent, &place)));
