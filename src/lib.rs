@@ -19,8 +19,8 @@ pub use error::Error;
 pub use exostate_derive::State;
 pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mismatch, MovableList, Node, Path, Place,
-    Register, Scalar, Set, State, Text, Tree, Violation,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place,
+    Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
@@ -34,7 +34,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Whole, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;
@@ -59,6 +59,12 @@ mod guide {
     mod history {}
     #[doc = include_str!("../docs/guide/src/sharing.md")]
     mod sharing {}
+    #[doc = include_str!("../docs/guide/src/authentication.md")]
+    mod authentication {}
+    #[doc = include_str!("../docs/guide/src/what-is-kept-when.md")]
+    mod what_is_kept_when {}
+    #[doc = include_str!("../docs/guide/src/when-to-block.md")]
+    mod when_to_block {}
     #[doc = include_str!("../docs/guide/src/composing.md")]
     mod composing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]

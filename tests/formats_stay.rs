@@ -107,6 +107,12 @@ fn read_kept<B: Backend>(format: u32) {
 }
 
 fn write<B: Backend>() {
+    for (name, bytes) in stacks::<B>() {
+        let file = stacks_file::<B>(name);
+        if !file.exists() {
+            fs::write(&file, bytes).expect("the file can be written");
+        }
+    }
     let store = written::<B>();
     let anchor = store.anchor(&Everything::path().notes(), AT, false).expect("an anchor");
     let files = [
@@ -142,6 +148,41 @@ fn read<B: Backend>(format: u32) {
     assert_eq!(view.people.get("a/b").map(|person| person.likes.value()), Some(4));
 }
 
+/// The second format of undo stacks: what changes of texts and lists did, of which others have edited some since.
+fn stacks<B: Backend>() -> [(&'static str, Vec<u8>); 2] {
+    let store = written::<B>();
+    let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
+    let done = store.change(|state| {
+        state.notes().splice(2..3, "smile")?;
+        state.notes().mark(1..4, "bold", false)
+    });
+    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone"))).expect("it can be written");
+    store.change(|state| state.numbers().remove(1)).expect("it can be written");
+    undo.undo().expect("it can be undone");
+    undo.undo().expect("it can be undone");
+    store.apply(&later(&store)).expect("an honest update");
+    [("edited", store.save()), ("stacks", undo.save())]
+}
+
+fn stacks_file<B: Backend>(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(format!("stacks-2-{}.{name}", B::NAME))
+}
+
+fn read_stacks<B: Backend>() {
+    let bytes = |name: &str| fs::read(stacks_file::<B>(name)).expect("the file is there");
+    let store = Store::<Everything, B>::open(&bytes("edited")).expect("it opens");
+    let undo = store.undo_manager_from(&bytes("stacks"), UndoOptions::new()).expect("stacks");
+    assert_eq!((undo.undo_len(), undo.redo_len()), (1, 2));
+    let shown = || (store.view().notes.to_string(), store.view().numbers.iter().copied().collect::<Vec<_>>());
+    assert_eq!(shown(), ("more, ä€smile and more".to_owned(), vec![1, -1, 1 << 40]));
+    while undo.redo().expect("it can be redone").is_some() {}
+    assert_eq!(shown(), ("more, undoneä€smile and more".to_owned(), vec![1, 1 << 40]));
+    while undo.undo().expect("it can be undone").is_some() {}
+    assert_eq!(shown(), ("more, ä€😀 and more".to_owned(), vec![1, -1, 1 << 40]));
+    let bold: Vec<bool> = (5..11).map(|at| store.view().notes.marks_at(at).is_some_and(|marks| marks["bold"] == true.into())).collect();
+    assert_eq!(bold, [false, true, true, true, false, false]);
+}
+
 #[test]
 #[ignore = "writes the files that are not there yet"]
 fn write_what_is_missing() {
@@ -155,6 +196,7 @@ fn on_yrs() {
         read::<Yrs>(format);
         read_kept::<Yrs>(format);
     }
+    read_stacks::<Yrs>();
 }
 
 #[test]
@@ -163,4 +205,5 @@ fn on_automerge() {
         read::<Automerge>(format);
         read_kept::<Automerge>(format);
     }
+    read_stacks::<Automerge>();
 }

@@ -152,6 +152,86 @@ fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
     }
 }
 
+#[derive(State, Clone, Debug, PartialEq)]
+struct Note {
+    body: Text,
+}
+
+/// One edit of a text with marks: what it does and to what is taken from the numbers.
+type MarkedEdit = (u8, u8, u8, String);
+
+fn marked_edit() -> impl Strategy<Value = MarkedEdit> {
+    (0u8..10, any::<u8>(), any::<u8>(), "[a-c]{0,3}|😀")
+}
+
+fn edit_marked(note: &<Note as State>::Node<exostate::Edit<'_>>, earlier: &[Text], edit: &MarkedEdit) -> Result<(), ChangeError> {
+    let (kind, a, b, text) = edit;
+    let body = note.body();
+    let len = body.get()?.len();
+    let start = usize::from(*a) % (len + 1);
+    let range = start..start + usize::from(*b) % (len - start + 1);
+    let name = ["bold", "link"][usize::from(*a) % 2];
+    match kind {
+        0 | 1 => body.insert(start, text),
+        2 => body.delete(range),
+        3 | 4 => body.splice(range, text),
+        5 => body.mark(range, name, true),
+        6 => body.mark(range, name, text.clone()),
+        7 => body.unmark(range, name),
+        8 => body.mark(0..len, name, text.len() as i64),
+        _ => body.reconcile(&earlier[usize::from(*a) % earlier.len()]),
+    }
+}
+
+fn runs_of<B: Backend>(store: &Store<Note, B>) -> Vec<(String, Option<Arc<exostate::Marks>>)> {
+    let runs = store.view().body.runs();
+    assert_eq!(runs, store.reread().body.runs(), "on {}: the view differs from the document", B::NAME);
+    runs
+}
+
+/// Groups of changes of several edits each of a text with marks: every undo leads to the runs before, every redo to those after.
+fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
+    let store = Store::<Note, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
+    let undo = store.undo_manager(each());
+    let (mut states, mut texts) = (vec![runs_of(&store)], vec![Text::from("caba")]);
+    for group in groups {
+        let before = undo.undo_len();
+        let held = undo.group();
+        for change in group {
+            store.change(|note| change.iter().try_for_each(|edit| edit_marked(&note, &texts, edit))).expect("it can be changed");
+            texts.push(store.view().body.clone());
+            runs_of(&store);
+        }
+        drop(held);
+        if undo.undo_len() > before {
+            states.push(runs_of(&store));
+        }
+    }
+    // A group that comes to nothing may be passed over.
+    states.dedup();
+    let mut at = states.len() - 1;
+    while undo.undo().expect("it can be undone").is_some() {
+        at -= usize::from(runs_of(&store) != states[at]);
+        assert_eq!(runs_of(&store), states[at], "on {}: undone", B::NAME);
+    }
+    assert_eq!(at, 0);
+    while undo.redo().expect("it can be redone").is_some() {
+        at += usize::from(runs_of(&store) != states[at]);
+        assert_eq!(runs_of(&store), states[at], "on {}: redone", B::NAME);
+    }
+    assert_eq!(at, states.len() - 1);
+    // What one had before, all at once.
+    for text in texts {
+        store.change(|note| note.body().reconcile(&text)).expect("it can be changed");
+        assert_eq!(runs_of(&store), text.runs(), "on {}: reconciled", B::NAME);
+    }
+}
+
+fn marked_groups() -> impl Strategy<Value = Vec<Vec<Vec<MarkedEdit>>>> {
+    let change = prop::collection::vec(marked_edit(), 1..4);
+    prop::collection::vec(prop::collection::vec(change, 1..3), 0..8)
+}
+
 fn steps() -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
     prop::collection::vec((any::<bool>(), prop::bool::weighted(0.3), strategy::op()), 0..16)
 }
@@ -167,6 +247,16 @@ proptest! {
     #[test]
     fn alone_on_automerge(ops in strategy::ops(14)) {
         alone::<Automerge>(&ops);
+    }
+
+    #[test]
+    fn marked_alone_on_yrs(groups in marked_groups()) {
+        marked_alone::<Yrs>(&groups);
+    }
+
+    #[test]
+    fn marked_alone_on_automerge(groups in marked_groups()) {
+        marked_alone::<Automerge>(&groups);
     }
 
     #[test]
@@ -501,6 +591,82 @@ fn marks_go_and_come_back() -> Result<(), exostate::Error> {
     run::<Automerge>()
 }
 
+/// One change replaces the text and marks it otherwise.
+#[test]
+fn a_marked_text_that_was_replaced_comes_back_as_it_was() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let store = Store::<Board, B>::new();
+        store.change(|board| {
+            board.notes().push_str("ca")?;
+            board.notes().mark(0..1, "bold", true)
+        })?;
+        let before = store.view().notes.runs();
+        let undo = store.undo_manager(each());
+        store.change(|board| {
+            board.notes().splice(0..2, "ac")?;
+            board.notes().unmark(0..2, "bold")?;
+            board.notes().mark(0..1, "bold", true)
+        })?;
+        let after = store.view().notes.runs();
+        assert_eq!(store.view().notes.to_string(), "ac");
+        for _ in 0..2 {
+            undo.undo()?;
+            assert_eq!((store.view().notes.runs(), store.reread().notes.runs()), (before.clone(), before.clone()), "on {}", B::NAME);
+            undo.redo()?;
+            assert_eq!((store.view().notes.runs(), store.reread().notes.runs()), (after.clone(), after.clone()), "on {}", B::NAME);
+        }
+        Ok(())
+    }
+    run::<Yrs>()?;
+    run::<Automerge>()
+}
+
+/// Equal characters side by side: the one that was typed goes, and what others typed beside it stays where it is.
+#[test]
+fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let store = Store::<Board, B>::new();
+        store.change(|board| board.notes().push_str("aaaa"))?;
+        let undo = store.undo_manager(each());
+        store.change(|board| board.notes().insert(1, "a"))?;
+        store.change(|board| board.notes().mark(1..2, "bold", true))?;
+        let later = store.undo_manager(each());
+        store.change(|board| board.notes().insert(5, "a"))?;
+        let runs = || store.view().notes.runs().into_iter().map(|(run, _)| run).collect::<Vec<_>>();
+        later.undo()?;
+        assert_eq!(runs(), ["a", "a", "aaa"]);
+        later.redo()?;
+        assert_eq!(runs(), ["a", "a", "aaaa"]);
+        undo.undo()?;
+        assert_eq!(runs(), ["a", "a", "aaa"], "what the other manager brought back is the same element");
+        undo.undo()?;
+        undo.undo()?;
+        assert_eq!(store.view().notes.to_string(), "aaaa");
+        Ok(())
+    }
+    run::<Yrs>()?;
+    run::<Automerge>()
+}
+
+/// Stacks that are read beside those they were saved from, and beside what has come since.
+#[test]
+fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), exostate::Error> {
+    let store = Store::<Board>::new();
+    let first = store.undo_manager(each());
+    store.change(|board| board.notes().push_str("one two three"))?;
+    store.change(|board| board.notes().delete(4..8))?;
+    let stacks = first.save();
+    store.change(|board| board.notes().insert(4, "and "))?;
+    let second = store.undo_manager_from(&stacks, each())?;
+    assert!(second.undo()?.is_some());
+    assert_eq!(store.view().notes.to_string(), "one two and three");
+    assert!(first.undo()?.is_some());
+    assert_eq!(store.view().notes.to_string(), "one two three");
+    assert!(second.undo()?.is_some());
+    assert_eq!(store.view().notes.to_string(), "");
+    Ok(())
+}
+
 #[test]
 fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
@@ -615,6 +781,59 @@ fn a_clock_may_do_what_it_likes() -> Result<(), exostate::Error> {
     let change = || store.change(|board| board.title().set("two"));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).is_err());
     assert_eq!((store.view().title.as_str(), store.reread().title.as_str()), ("one", "one"));
+    Ok(())
+}
+
+/// Each asks for the time in its turn, so that times are in the order of the changes.
+#[test]
+fn changes_of_many_threads_are_one_group() -> Result<(), exostate::Error> {
+    let ticks = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let clock = Arc::clone(&ticks);
+    let store = Store::<Board>::with_options(Options::new().with_clock(move || {
+        let tick = clock.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        std::thread::yield_now();
+        SystemTime::UNIX_EPOCH + Duration::from_micros(tick)
+    }));
+    let undo = store.undo_manager(UndoOptions::new());
+    let history = store.history(exostate::HistoryOptions::new())?;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for number in 0..20 {
+                    let typed = match number % 2 {
+                        0 => store.change(|board| board.notes().push_str("x")),
+                        _ => store.transaction().run(|board| board.votes().add(1)),
+                    };
+                    typed.expect("it can be changed");
+                }
+            });
+        }
+    });
+    assert_eq!(undo.undo_len(), 1);
+    let times: Vec<_> = history.revisions().iter().map(|revision| revision.time()).collect();
+    assert!(times.len() > 1 && times.is_sorted(), "{times:?}");
+    assert!(undo.undo()?.is_some());
+    assert_eq!((store.view().notes.len(), store.view().votes.value()), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_no_group() -> Result<(), exostate::Error> {
+    let micros = Arc::new(std::sync::atomic::AtomicU64::new(1_000_000));
+    let clock = Arc::clone(&micros);
+    let now = move || SystemTime::UNIX_EPOCH + Duration::from_micros(clock.load(std::sync::atomic::Ordering::SeqCst));
+    let store = Store::<Board>::with_options(Options::new().with_clock(now));
+    let undo = store.undo_manager(UndoOptions::new());
+    let type_at = |time: u64| {
+        micros.store(time, std::sync::atomic::Ordering::SeqCst);
+        store.change(|board| board.notes().push_str("x"))
+    };
+    for time in [1_000_000, 999_999, 1_000_000, 0, 499_999] {
+        type_at(time)?;
+    }
+    assert_eq!(undo.undo_len(), 1);
+    type_at(999_999)?;
+    assert_eq!(undo.undo_len(), 2, "half a second later");
     Ok(())
 }
 

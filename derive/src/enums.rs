@@ -149,32 +149,33 @@ fn write(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenS
     quote!(match (self, #unless) { #(#arms)* })
 }
 
-/// The same variant: field by field. Another: the old one's fields go first.
+/// The same variant: field by field. Another, or one that nobody here knows and that is to be mended: its fields go first.
 fn reconcile(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { new, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
         let (ident, segment) = (&variant.ident, &variant.name);
         if !variant.has_data() {
-            return quote!((Self::#ident { .. }, Self::#ident { .. }) => {});
+            return quote!((Self::#ident { .. }, Self::#ident { .. }) => return,);
         }
         let ((old_pattern, old), (new_pattern, new)) = (bind(variant, "old"), bind(variant, "new"));
         let pairs = live(variant).zip(old.iter().zip(&new));
         let fields = pairs.map(|(field, (old, new))| field.reconcile(runtime, locals, &quote!(#old), &quote!(#new)));
         quote! {
             (#old_pattern, #new_pattern) => {
-                #runtime::Writer::variant(#writer, #segment, |#writer| { #(#fields)* });
+                return #runtime::Writer::variant(#writer, #segment, |#writer| { #(#fields)* });
             }
         }
     });
-    let switch = (variants.len() > 1).then(|| {
-        quote! {
-            _ => {
-                #runtime::Writer::clear_below(#writer);
-                #runtime::State::write(#new, ::core::option::Option::None, #writer);
-            }
+    quote! {
+        match (self, #new) {
+            _ if #runtime::Writer::is_misfit(#writer) => {}
+            #(#arms)*
+            #[allow(unreachable_patterns)]
+            _ => {}
         }
-    });
-    quote!(match (self, #new) { #(#arms)* #switch })
+        #runtime::Writer::clear_below(#writer);
+        #runtime::State::write(#new, ::core::option::Option::None, #writer);
+    }
 }
 
 /// For each field: a pattern that binds it, the names of its variant and itself, and what `make` makes of it.

@@ -19,8 +19,8 @@ use model::{Body, Input};
 /// Makes a struct or an enum a state type.
 ///
 /// A struct `Board` gets `BoardNode`, the accessor of a board at a place: a method per field, with the field's visibility
-/// (the fields of a tuple struct are `field_0`, `field_1`, …). It dereferences to exostate's `Node`, so `value` and
-/// `reconcile` are there too; a field of the same name wins, and `(*node).value()` reaches the other.
+/// (the fields of a tuple struct are `field_0`, `field_1`, …). It dereferences to exostate's `Node`, so `value`, `set` and
+/// `reconcile` are there too; a field (or an enum's variant) of the same name wins, and `(*node).value()` reaches the other.
 ///
 /// An enum `Shape` must say which variant stands where nothing was written: mark it `#[default]` or, if it has fields,
 /// `#[state(default)]`. Where a variant has fields, the enum gets `ShapeNode`: a method per such variant, in snake case. It

@@ -181,6 +181,10 @@ impl Parts {
                     #reconcile
                 }
             }
+
+            #[automatically_derived]
+            #[allow(deprecated)]
+            impl #bounds #runtime::Whole for #ident #arguments #clause {}
         }
     }
 }

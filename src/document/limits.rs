@@ -117,6 +117,18 @@ impl Limits {
         }
     }
 
+    /// For so many updates in one: what they hold may be so many times as much, what their parts are like may not.
+    pub(crate) fn times(self, updates: usize) -> Self {
+        Self {
+            bytes_max: self.bytes_max.saturating_mul(updates),
+            blocks_max: self.blocks_max.saturating_mul(updates),
+            values_max: self.values_max.saturating_mul(updates),
+            ops_max: self.ops_max.saturating_mul(updates as u64),
+            inflated_bytes_max: self.inflated_bytes_max.saturating_mul(updates as u64),
+            ..self
+        }
+    }
+
     /// Bytes of one update or saved document.
     #[must_use]
     pub fn bytes_max(&self) -> usize {

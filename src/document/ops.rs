@@ -188,6 +188,8 @@ pub struct RegisterTouch {
     pub old: Option<Value>,
     /// What it holds now.
     pub new: Option<Value>,
+    /// Whether what it holds now was written here: an import can bring back a value that had lost.
+    pub own: bool,
 }
 
 /// Everything that a commit or an import changed.
@@ -207,6 +209,7 @@ impl Touched {
             let same = later.key == first.key;
             if same {
                 first.new = later.new.take();
+                first.own = later.own;
             }
             same
         });

@@ -250,6 +250,26 @@ impl<B: Backend> Replica<B> {
         self.import_all(&[update], giver)
     }
 
+    /// Whether an update from elsewhere holds nothing that the document does not have. One that waits is not had.
+    pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
+        self.check_whole()?;
+        let limits = as_several(update, &self.limits);
+        guarded(|| self.backend.contains(update, &limits))
+    }
+
+    /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are not. It needs no document.
+    pub fn cut(update: &[u8], limits: &Limits) -> Result<Vec<Vec<u8>>, BackendError> {
+        if update.len() <= limits.bytes_max() {
+            return Ok(vec![update.to_vec()]);
+        }
+        guarded(|| B::cut(update, &as_several(update, limits), limits.bytes_max()))
+    }
+
+    /// The limits for updates from elsewhere.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Applies updates from elsewhere, as if they were one. What builds on something missing is kept until that has come; what had
     /// waited for these is applied after them.
     pub fn import_all(&mut self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Imported, ImportError> {
@@ -642,6 +662,12 @@ fn register_hash(canonical: &mut Canonical, key: &str, value: &Value) -> u128 {
     canonical.bytes(0, key.as_bytes());
     canonical.value(value);
     canonical.finish()
+}
+
+/// The limits for an update that could as well have come as several, each as long as it may be.
+fn as_several(update: &[u8], limits: &Limits) -> Limits {
+    let count = update.len().div_ceil(limits.bytes_max().max(1)).max(1);
+    limits.clone().times(count)
 }
 
 /// Replaces what differs between the common head and the common tail.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::document::value::Value;
 
 use super::scalar::Mismatch;
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, State, Takes, Writer};
 
 /// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and does not move.
 ///
@@ -125,7 +125,7 @@ impl<T: Scalar> State for List<T> {
             }
         }
         if let Some((expected, value)) = &misfit {
-            reader.violation(expected, value);
+            reader.element_violation(expected, value);
         }
         Some(Self { items, misfits: misfit.is_some().then_some(values) })
     }
@@ -150,6 +150,9 @@ impl<T: Scalar> State for List<T> {
         let (old_items, new_items): (Vec<String>, Vec<String>) =
             (self.items.iter().map(bytes).collect(), new.items.iter().map(bytes).collect());
         let mut staged = self.clone();
+        if writer.core.mends() {
+            staged.delete_misfits(writer);
+        }
         super::diff::slices(&old_items, &new_items, |at, delete, insert| {
             let inserted: Vec<&T> = insert.filter_map(|index| new.items.get(index)).collect();
             for _ in 0..delete {
@@ -161,6 +164,16 @@ impl<T: Scalar> State for List<T> {
 }
 
 impl<T: Scalar> List<T> {
+    /// Deletes the elements that do not fit.
+    fn delete_misfits(&mut self, writer: &mut Writer<'_, '_>) {
+        let values = self.misfits.take().unwrap_or_default();
+        for (index, value) in values.iter().enumerate().rev() {
+            if T::from_value(value).is_err() {
+                writer.splice_list(index, 1, Vec::new());
+            }
+        }
+    }
+
     fn delete_in(&mut self, writer: &mut Writer<'_, '_>, index: usize) {
         let real = real_index(self, index);
         writer.splice_list(real, 1, Vec::new());
@@ -196,8 +209,11 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// # Errors
     /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is gone,
     /// [`ChangeError::Invalid`] where the value cannot be written.
-    pub fn insert(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
-        let item = item.into();
+    pub fn insert<V>(&self, index: usize, item: V) -> Result<(), ChangeError>
+    where
+        T: Takes<V>,
+    {
+        let item = T::take(item);
         let real = self.real(index..index)?;
         self.place.write(|writer| splice(writer, real.start, 0, std::iter::once(&item)))
     }
@@ -206,7 +222,10 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     ///
     /// # Errors
     /// As `insert`.
-    pub fn push(&self, item: impl Into<T>) -> Result<(), ChangeError> {
+    pub fn push<V>(&self, item: V) -> Result<(), ChangeError>
+    where
+        T: Takes<V>,
+    {
         let len = self.place.look(|list: &List<T>| list.len())?;
         self.insert(len, item)
     }
@@ -215,8 +234,11 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     ///
     /// # Errors
     /// As `insert`.
-    pub fn extend(&self, items: impl IntoIterator<Item = impl Into<T>>) -> Result<(), ChangeError> {
-        let items: Vec<T> = items.into_iter().map(Into::into).collect();
+    pub fn extend<V>(&self, items: impl IntoIterator<Item = V>) -> Result<(), ChangeError>
+    where
+        T: Takes<V>,
+    {
+        let items: Vec<T> = items.into_iter().map(T::take).collect();
         let len = self.place.look(|list: &List<T>| list.len())?;
         let real = self.real(len..len)?;
         self.place.write(|writer| splice(writer, real.start, 0, items.iter()))
@@ -226,8 +248,11 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     ///
     /// # Errors
     /// As `insert`.
-    pub fn set(&self, index: usize, item: impl Into<T>) -> Result<(), ChangeError> {
-        let item = item.into();
+    pub fn set<V>(&self, index: usize, item: V) -> Result<(), ChangeError>
+    where
+        T: Takes<V>,
+    {
+        let item = T::take(item);
         let real = self.real(index..index.saturating_add(1))?;
         self.place.write(|writer| splice(writer, real.start, 1, std::iter::once(&item)))
     }

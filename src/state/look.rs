@@ -9,7 +9,7 @@ use std::fmt;
 use crate::document::key;
 
 use super::map::segment_of;
-use super::{At, Map, MapKey, Node, Place, Set, State, typed};
+use super::{At, Map, MapKey, Node, Place, Set, State, Takes, typed};
 
 /// A place in a view that a selector reads. What is read through it is noted: see [`Store::select`](crate::Store::select).
 #[derive(Clone)]
@@ -44,16 +44,22 @@ impl<'a, T: State> Node<Look<'a>, T> {
 impl<K: MapKey, V: State> Node<Look<'_>, Map<K, V>> {
     /// Whether the key is there. Only its entry counts as read.
     #[must_use]
-    pub fn contains_key(&self, key: impl Into<K>) -> bool {
-        self.place.has(&key.into())
+    pub fn contains_key<Q>(&self, key: Q) -> bool
+    where
+        K: Takes<Q>,
+    {
+        self.place.has(&K::take(key))
     }
 }
 
 impl<T: MapKey> Node<Look<'_>, Set<T>> {
     /// Whether an element is in. Only that counts as read.
     #[must_use]
-    pub fn contains(&self, item: impl Into<T>) -> bool {
-        self.place.has(&item.into())
+    pub fn contains<Q>(&self, item: Q) -> bool
+    where
+        T: Takes<Q>,
+    {
+        self.place.has(&T::take(item))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::document::key;
 
 use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Takes, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
 ///
@@ -200,7 +200,9 @@ impl<K: MapKey, V: State> State for Map<K, V> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
-            if let (Some(key), Some(value)) = (key_of::<K>(segment), reader.slot::<V>()) {
+            // What stands at a text that is no key is passed over, whatever it is.
+            let Some(key) = key_of::<K>(segment) else { return };
+            if let Some(value) = reader.slot::<V>() {
                 entries.push((Shared::new(key), Arc::new(value)));
             }
         });
@@ -245,7 +247,7 @@ impl<K: MapKey, V: State> State for Map<K, V> {
         }
         for (key, value) in &new.0 {
             writer.at(&segment_of(&**key), |writer| match self.0.get(key) {
-                Some(old) if Arc::ptr_eq(old, value) => {}
+                Some(old) if Arc::ptr_eq(old, value) && !writer.core.mends() => {}
                 Some(old) => old.reconcile(value, writer),
                 None => writer.fill(value.as_ref()),
             });
@@ -256,8 +258,11 @@ impl<K: MapKey, V: State> State for Map<K, V> {
 impl<P: Place, K: MapKey, V: State> Node<P, Map<K, V>> {
     /// The place of one key's value.
     #[must_use]
-    pub fn get(&self, key: impl Into<K>) -> V::Node<P> {
-        V::node(self.place.child(&segment_of(&key.into())))
+    pub fn get<Q>(&self, key: Q) -> V::Node<P>
+    where
+        K: Takes<Q>,
+    {
+        V::node(self.place.child(&segment_of(&K::take(key))))
     }
 }
 
@@ -274,13 +279,17 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value cannot be written.
-    pub fn insert(&self, key: impl Into<K>, value: V) -> Result<(), ChangeError> {
-        let key = key.into();
+    pub fn insert<Q>(&self, key: Q, value: V) -> Result<(), ChangeError>
+    where
+        K: Takes<Q>,
+    {
+        let key = K::take(key);
         let there = self.place.look(|map: &Map<K, V>| map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value)))?;
-        if there {
+        let segment = segment_of(&key);
+        // What does not fit is shown as its default, and is written over.
+        if there && self.place.child_fits(&segment) {
             return Ok(());
         }
-        let segment = segment_of(&key);
         self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
     }
 
@@ -288,8 +297,11 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone.
-    pub fn remove(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
-        let key = key.into();
+    pub fn remove<Q>(&self, key: Q) -> Result<bool, ChangeError>
+    where
+        K: Takes<Q>,
+    {
+        let key = K::take(key);
         let found = self.place.look(|map: &Map<K, V>| map.contains_key(&key))?;
         if found {
             self.place.write(|writer| writer.at(&segment_of(&key), |writer| writer.clear()))?;
@@ -301,8 +313,11 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone.
-    pub fn contains_key(&self, key: impl Into<K>) -> Result<bool, ChangeError> {
-        let key = key.into();
+    pub fn contains_key<Q>(&self, key: Q) -> Result<bool, ChangeError>
+    where
+        K: Takes<Q>,
+    {
+        let key = K::take(key);
         self.place.look(|map: &Map<K, V>| map.contains_key(&key))
     }
 

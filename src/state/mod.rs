@@ -5,6 +5,7 @@
 //! changes alike, so that a view equals a fresh read by construction.
 
 mod at;
+mod collection;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
@@ -24,6 +25,7 @@ mod scalar;
 mod set;
 mod shared;
 mod stage;
+mod takes;
 mod text;
 mod tree;
 mod violation;
@@ -39,17 +41,18 @@ pub(crate) use look::Reading;
 pub use map::{Map, MapKey};
 pub use movable_list::MovableList;
 pub(crate) use node::{ANY, typed};
-pub use node::{AsPath, Edit, Node, Path, Place};
+pub use node::{AsPath, Edit, Node, Path, Place, Whole};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
 pub use set::Set;
 pub use stage::ChangeError;
 pub(crate) use stage::{Stage, Staged};
+pub use takes::Takes;
 pub use text::{Anchor, Text};
 pub use tree::Tree;
-pub use violation::Violation;
 pub(crate) use violation::Violations;
+pub use violation::{Mend, Violation};
 pub use writer::Writer;
 
 use std::any::Any;

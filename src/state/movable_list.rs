@@ -263,7 +263,8 @@ impl<T: State> State for MovableList<T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
-            if let (Ok(id), Some(value)) = (segment.parse(), reader.slot::<T>()) {
+            let Ok(id) = segment.parse() else { return };
+            if let Some(value) = reader.slot::<T>() {
                 entries.push(Entry { position: read_position(reader), id, value: Arc::new(value) });
             }
         });

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use crate::document::key;
 
 use super::stage::{ChangeError, StageAccess};
-use super::{State, Writer};
+use super::{Mend, Scalar, State, Takes, Writer};
 
 /// Something that a typed accessor can stand on: a [`Path`], an [`Edit`] or a [`Look`](super::Look).
 pub trait Place: Clone {
@@ -122,9 +122,14 @@ impl<'a> Edit<'a> {
 
     /// Writes at this place; afterwards the staged view is brought up to date.
     pub(crate) fn write<R>(&self, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
+        self.write_with(Mend::Leave, write)
+    }
+
+    /// Writes at this place, and mends what does not fit there.
+    fn write_with<R>(&self, mend: Mend, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
         let mut write = Some(write);
         let mut result = None;
-        self.stage.write(&self.path, &mut |writer| {
+        self.stage.write(&self.path, mend, &mut |writer| {
             if let Some(write) = write.take() {
                 let before = writer.core.edits();
                 result = Some(write(writer));
@@ -140,6 +145,11 @@ impl<'a> Edit<'a> {
     pub(crate) fn save(&self) -> Saved<'a> {
         self.stage.save();
         Saved { stage: self.stage, open: true }
+    }
+
+    /// Whether all at and below a child of this place fits its type. `segment` is escaped.
+    pub(crate) fn child_fits(&self, segment: &str) -> bool {
+        self.stage.fits(&key::join(&self.path, segment))
     }
 
     /// The first thing in the change that could not be written.
@@ -249,15 +259,56 @@ impl<T: State> Node<Edit<'_>, T> {
         self.place.look(T::clone)
     }
 
-    /// Turns the value at this place into `new` with the least ops: fields that are equal are not written.
+    /// Turns the value at this place into `new` with the least ops: what is shown already is not written, also where it is shown in the
+    /// stead of something that does not fit. To write over that take `set` or [`Node::reconcile_with`].
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where there is nothing to change.
+    /// [`ChangeError::NotFound`] where there is nothing to change, [`ChangeError::Invalid`] where the value cannot be written.
     pub fn reconcile(&self, new: &T) -> Result<(), ChangeError> {
+        self.reconcile_with(new, Mend::Leave)
+    }
+
+    /// Turns the value at this place into `new`, and with [`Mend::Reset`] writes over what does not fit here, or anywhere in it.
+    ///
+    /// # Errors
+    /// As [`Node::reconcile`].
+    pub fn reconcile_with(&self, new: &T, mend: Mend) -> Result<(), ChangeError> {
         let old = self.value()?;
-        self.place.write(|writer| old.reconcile(new, writer))
+        self.place.write_with(mend, |writer| old.reconcile(new, writer))
     }
 }
+
+impl<T: Whole> Node<Edit<'_>, T> {
+    /// Makes this the value: a scalar's, an option's, an enum's with its variant's fields, a struct's with all that it holds.
+    ///
+    /// As with [`Node::reconcile`] the least is written, and a field of a struct or variant that is equal is not. But what was never written
+    /// is written, even if it is the default, and so is what stands where something does not fit (an unknown variant, a number out of
+    /// range): [`Store::violations`](crate::Store::violations) says nothing of this place afterwards.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    pub fn set<V>(&self, value: V) -> Result<(), ChangeError>
+    where
+        T: Takes<V>,
+    {
+        let (old, new) = (self.value()?, T::take(value));
+        self.place.write_with(Mend::Reset, |writer| match writer.own() {
+            None if !T::MARKED => {
+                if !T::SCALAR {
+                    writer.clear_below();
+                }
+                new.write(None, writer);
+            }
+            _ => old.reconcile(&new, writer),
+        })
+    }
+}
+
+/// A type that is given to a place as a whole: scalars, options, and every struct and enum with `#[derive(State)]`. Its accessor has
+/// [`set`](Node::set). Texts and collections have edits of their own instead.
+pub trait Whole: State {}
+
+impl<T: Scalar> Whole for T {}
 
 /// A typed path into the state `S`: what [`watch`](crate::Store::watch) takes.
 pub trait AsPath<S> {

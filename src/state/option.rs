@@ -4,7 +4,7 @@ use std::any::Any;
 
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Whole, Writer};
 
 impl<T: State> State for Option<T> {
     type Node<P: Place> = Node<P, Self>;
@@ -51,6 +51,10 @@ impl<T: State> State for Option<T> {
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         match (self, new) {
+            (None, None) if writer.is_misfit() => {
+                writer.clear_below();
+                writer.put(Value::Null);
+            }
             (None, None) => {}
             (Some(old), Some(new)) => old.reconcile(new, writer),
             (Some(_), None) => {
@@ -65,20 +69,9 @@ impl<T: State> State for Option<T> {
     }
 }
 
-impl<T: State> Node<Edit<'_>, Option<T>> {
-    /// Fills or empties the option, with the least ops.
-    ///
-    /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
-    pub fn set(&self, value: impl Into<Option<T>>) -> Result<(), ChangeError> {
-        let (old, new) = (self.value()?, value.into());
-        self.place.write(|writer| match (&old, &new) {
-            (Some(_), Some(value)) if T::SCALAR => value.write(None, writer),
-            (None, None) => writer.put(Value::Null),
-            _ => old.reconcile(&new, writer),
-        })
-    }
+impl<T: State> Whole for Option<T> {}
 
+impl<T: State> Node<Edit<'_>, Option<T>> {
     /// The staged value.
     ///
     /// # Errors

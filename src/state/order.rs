@@ -80,7 +80,7 @@ fn positions(mut fixed: Vec<Option<&Position>>, stamp: &mut impl FnMut() -> Stam
 }
 
 /// The places in `old` of a longest strictly increasing run of its numbers. O(n log n).
-fn longest_run(old: &[Option<usize>]) -> BTreeSet<usize> {
+pub(super) fn longest_run(old: &[Option<usize>]) -> BTreeSet<usize> {
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; old.len()];
     let number = |index: &usize| old.get(*index).copied().flatten();

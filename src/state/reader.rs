@@ -54,6 +54,11 @@ impl<'a, 'v> Reader<'a, 'v> {
         self.violations.add(&self.path, expected, found);
     }
 
+    /// Notes that an element of the list at the path does not fit.
+    pub(crate) fn element_violation(&mut self, expected: &str, found: &Value) {
+        self.violations.add_element(&self.path, expected, found);
+    }
+
     /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and the field.
     ///
     /// What the field's type does is an argument, here and in [`Refresh::field`]: with a bound on the type, each call would

@@ -87,23 +87,13 @@ impl<T: Scalar> State for T {
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        if !self.same(new) {
+        if !self.same(new) || writer.is_misfit() {
             new.write(None, writer);
         }
     }
 }
 
 impl<T: Scalar> Node<Edit<'_>, T> {
-    /// Writes the value.
-    ///
-    /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value cannot be written.
-    pub fn set(&self, value: impl Into<T>) -> Result<(), ChangeError> {
-        self.place.look(|_: &T| ())?;
-        let value = value.into();
-        self.place.write(|writer| value.write(None, writer))
-    }
-
     /// The staged value.
     ///
     /// # Errors

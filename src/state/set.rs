@@ -8,7 +8,7 @@ use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
 use super::shared::{Lookup, Shared};
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Takes, Writer};
 
 /// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
 /// the remover had also added it anew; then the two compete).
@@ -163,8 +163,11 @@ impl<T: MapKey> State for Set<T> {
 impl<S, T: MapKey> Node<super::Path<S>, Set<T>> {
     /// The presence of one element, for watching: `true` while it is in.
     #[must_use]
-    pub fn has(&self, item: impl Into<T>) -> Node<super::Path<S>, bool> {
-        Node::new(self.place.child(&segment_of(&item.into())))
+    pub fn has<Q>(&self, item: Q) -> Node<super::Path<S>, bool>
+    where
+        T: Takes<Q>,
+    {
+        Node::new(self.place.child(&segment_of(&T::take(item))))
     }
 }
 
@@ -173,8 +176,11 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the set is gone.
-    pub fn insert(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
-        let item = item.into();
+    pub fn insert<Q>(&self, item: Q) -> Result<bool, ChangeError>
+    where
+        T: Takes<Q>,
+    {
+        let item = T::take(item);
         let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
         // Written even where it is in, so that it survives a removal elsewhere that does not know of this addition. The value says
         // nothing, but another one makes an op on every backend.
@@ -190,8 +196,11 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the set is gone.
-    pub fn remove(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
-        let item = item.into();
+    pub fn remove<Q>(&self, item: Q) -> Result<bool, ChangeError>
+    where
+        T: Takes<Q>,
+    {
+        let item = T::take(item);
         let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
         if found {
             self.place.write(|writer| writer.at(&segment_of(&item), |writer| writer.remove()))?;
@@ -203,8 +212,11 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the set is gone.
-    pub fn contains(&self, item: impl Into<T>) -> Result<bool, ChangeError> {
-        let item = item.into();
+    pub fn contains<Q>(&self, item: Q) -> Result<bool, ChangeError>
+    where
+        T: Takes<Q>,
+    {
+        let item = T::take(item);
         self.place.look(|set: &Set<T>| set.contains(&item))
     }
 }

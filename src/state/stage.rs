@@ -18,7 +18,7 @@ use crate::document::value::Value;
 use super::position::Stamp;
 use super::savepoint::{Mark, Trail};
 use super::violation::Violations;
-use super::{At, Edit, ElementId, Refresh, State, Writer};
+use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
 
 /// Why an edit in a change cannot be made. Return it from the closure and nothing of the change happens.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -99,6 +99,8 @@ pub(crate) struct StageCore<'d> {
     writing: bool,
     /// Elements that are made are those that had these names before: what is written is an earlier state of this document.
     pub(crate) restores: bool,
+    /// While what does not fit is mended: the registers that are still to be written or removed.
+    misfits: Option<BTreeSet<Key>>,
 }
 
 impl<'d> StageCore<'d> {
@@ -116,6 +118,7 @@ impl<'d> StageCore<'d> {
             trail: Trail::default(),
             writing: false,
             restores: false,
+            misfits: None,
         }
     }
 
@@ -128,7 +131,27 @@ impl<'d> StageCore<'d> {
         self.edits
     }
 
+    /// Whether what does not fit is to be mended.
+    pub(crate) fn mends(&self) -> bool {
+        self.misfits.is_some()
+    }
+
+    /// Whether the register at a path does not fit and is to be mended.
+    pub(crate) fn is_misfit(&self, path: &str) -> bool {
+        self.misfits.as_ref().is_some_and(|misfits| misfits.contains(key::lookup(&path)))
+    }
+
+    /// Removes what does not fit, and nothing was written over: what cannot be shown.
+    fn remove_misfits(&mut self) {
+        for key in self.misfits.take().unwrap_or_default() {
+            Writer::new(self, key.as_str()).clear();
+        }
+    }
+
     fn touch(&mut self, key: &Key) {
+        if let Some(misfits) = &mut self.misfits {
+            misfits.remove(key);
+        }
         self.edits += 1;
         self.touched.insert(key.clone());
     }
@@ -261,7 +284,7 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn forget_failure(&mut self) {
-        (self.failed, self.writing) = (None, false);
+        (self.failed, self.writing, self.misfits) = (None, false, None);
         self.touched.clear();
     }
 }
@@ -392,20 +415,20 @@ impl<'d, S: State> Stage<'d, S> {
     }
 
     /// Stages the least ops that turn the state into `new`.
-    pub(crate) fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
+    pub(crate) fn reconcile(&self, new: &S, mend: Mend) -> Result<(), ChangeError> {
         let old = self.view.borrow().clone();
-        self.write("", &mut |writer| old.reconcile(new, writer))
+        self.write("", mend, &mut |writer| old.reconcile(new, writer))
     }
 
     /// Stages the least ops that turn the state into one that this document was in: elements that are gone come back as themselves.
     pub(crate) fn restore(&self, earlier: &S) -> Result<(), ChangeError> {
         self.core.borrow_mut().restores = true;
-        self.reconcile(earlier)
+        self.reconcile(earlier, Mend::Leave)
     }
 
     /// Writes registers and sequences as they are, past every type.
     pub(crate) fn raw(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
-        self.write("", edit)
+        self.write("", Mend::Leave, edit)
     }
 
     /// Whether anything was staged that changes the document.
@@ -435,13 +458,15 @@ pub(crate) trait StageAccess {
     /// Shows the staged value at a path, if there is one.
     fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any));
     /// Writes, and reads what was touched back into the staged view.
-    fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError>;
+    fn write(&self, path: &str, mend: Mend, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError>;
     /// Opens a savepoint.
     fn save(&self);
     /// Closes the innermost savepoint, and keeps what was staged since it was opened, or takes that back.
     fn close(&self, keep: bool);
     /// The first thing that could not be written.
     fn failure(&self) -> Option<ChangeError>;
+    /// Whether all at and below a path fits its type, as staged.
+    fn fits(&self, path: &str) -> bool;
 }
 
 impl<S: State> StageAccess for Stage<'_, S> {
@@ -451,13 +476,15 @@ impl<S: State> StageAccess for Stage<'_, S> {
         }
     }
 
-    fn write(&self, path: &str, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+    fn write(&self, path: &str, mend: Mend, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
         let mut core = self.core.borrow_mut();
         if let Some(error) = core.failure() {
             return Err(error);
         }
         core.writing = true;
+        core.misfits = (mend == Mend::Reset).then(|| self.violations.borrow().registers(path));
         write(&mut Writer::new(&mut core, path));
+        core.remove_misfits();
         if let Some(error) = &core.failed {
             return Err(error.clone());
         }
@@ -487,5 +514,9 @@ impl<S: State> StageAccess for Stage<'_, S> {
 
     fn failure(&self) -> Option<ChangeError> {
         self.core.borrow().failure()
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        self.violations.borrow().fits(path)
     }
 }

@@ -290,6 +290,47 @@ impl Node<Edit<'_>, Text> {
         self.splice(end..end, text)
     }
 
+    /// Makes this the text, with the least edits: what stays keeps its marks, and merges with what others type into it. What is new takes on
+    /// the marks that it would when it is inserted there. (To say the marks too, give [`Node::reconcile`] a [`Text`].)
+    /// It costs what finding the difference does.
+    ///
+    /// ```
+    /// use exostate::{State, Store, Text};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { body: Text }
+    ///
+    /// let store = Store::<Note>::new();
+    /// store.change(|note| note.body().set("buy milk"))?;
+    /// let other = store.fork()?;
+    /// store.change(|note| note.body().set("buy oat milk"))?;
+    /// other.change(|note| note.body().set("buy milk and tea"))?;
+    /// store.merge(&other)?;
+    /// assert_eq!(store.view().body, "buy oat milk and tea");
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn set(&self, text: impl AsRef<str>) -> Result<(), ChangeError> {
+        let (old, mut result) = (self.place.look(Text::to_string)?, Ok(()));
+        super::diff::text(&old, text.as_ref(), |at, delete, insert| {
+            if result.is_ok() {
+                result = self.splice(at..at + delete, insert);
+            }
+        });
+        result
+    }
+
+    /// Deletes all of the text. What others type at the same time stays.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the place is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        let end = self.place.look(Text::len)?;
+        self.delete(0..end)
+    }
+
     /// Deletes a stretch of text.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What in the document does not fit the struct.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::document::key::{self, Key};
@@ -23,14 +24,73 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What reconciling does about what does not fit the struct: see [`Violation`].
+///
+/// ```
+/// use exostate::{Mend, State, Store};
+///
+/// #[derive(State, Clone, Debug, Default, PartialEq)]
+/// struct Old { size: String }
+///
+/// #[derive(State, Clone, Debug, Default, PartialEq)]
+/// struct New { size: u32 }
+///
+/// let old = Store::<Old>::new();
+/// old.change(|state| state.size().set("large"))?;
+/// let store = Store::<New>::open(&old.save())?;
+/// assert_eq!((store.view().size, store.violations().len()), (0, 1));
+///
+/// store.reconcile(&New::default())?;                          // is shown already: nothing to do
+/// assert_eq!(store.violations().len(), 1);
+/// store.reconcile_with(&New::default(), Mend::Reset)?;
+/// assert_eq!(store.violations().len(), 0);
+/// # Ok::<(), exostate::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mend {
+    /// Leaves it where what is wanted is what is shown in its stead: another application, newer than this one, may know what it is.
+    #[default]
+    Leave,
+    /// Writes what is wanted over it, and removes what cannot be shown at all: the entry of a map that counts as missing, the element
+    /// of a list that is left out. What the struct does not know stays.
+    Reset,
+}
+
 /// All current violations, by path. Cloning is O(1).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Violations(imbl::OrdMap<Key, Violation>);
+pub(crate) struct Violations(imbl::OrdMap<Key, Found>);
+
+#[derive(Clone, Debug)]
+struct Found {
+    violation: Violation,
+    /// In the list at the path, not in the register.
+    in_list: bool,
+}
 
 impl Violations {
     pub(crate) fn add(&mut self, path: &str, expected: &str, found: &Value) {
+        self.insert(path, expected, found, false);
+    }
+
+    /// Notes the first element of a list that does not fit.
+    pub(crate) fn add_element(&mut self, path: &str, expected: &str, found: &Value) {
+        self.insert(path, expected, found, true);
+    }
+
+    fn insert(&mut self, path: &str, expected: &str, found: &Value, in_list: bool) {
         let violation = Violation { path: path.to_owned(), expected: expected.to_owned(), found: found.describe() };
-        self.0.insert(Key::from(path), violation);
+        self.0.insert(Key::from(path), Found { violation, in_list });
+    }
+
+    /// The registers at and below a path that do not fit.
+    pub(crate) fn registers(&self, path: &str) -> BTreeSet<Key> {
+        let within = self.0.range(Key::from(path)..).take_while(|(key, _)| key::is_within(key.as_str(), path));
+        within.filter(|(_, found)| !found.in_list).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether all at and below a path fits.
+    pub(crate) fn fits(&self, path: &str) -> bool {
+        self.0.range(Key::from(path)..).next().is_none_or(|(key, _)| !key::is_within(key.as_str(), path))
     }
 
     /// Forgets those at and below a path, before it is read again.
@@ -46,6 +106,6 @@ impl Violations {
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {
-        self.0.values().cloned().collect()
+        self.0.values().map(|found| found.violation.clone()).collect()
     }
 }

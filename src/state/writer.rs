@@ -30,6 +30,12 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.register(&self.path)
     }
 
+    /// Whether the register at the path does not fit its type and is to be written over: see [`Mend`](super::Mend).
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        self.core.is_misfit(&self.path)
+    }
+
     /// Writes the register at the path, unless it holds this value.
     pub fn put(&mut self, value: Value) {
         self.core.put(&self.path, Some(value));

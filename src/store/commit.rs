@@ -46,7 +46,7 @@ impl<S: State, B: Backend> Store<S, B> {
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
         let span = tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
-        let timer = self.begin(&mut report);
+        let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
         self.enter(&guard, &mut report)?;
         let checked = check(&guard.borrow());
@@ -67,14 +67,14 @@ impl<S: State, B: Backend> Store<S, B> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Before anything is locked: clocks are the application's own.
-    pub(super) fn begin(&self, report: &mut Report) -> Option<Instant> {
-        report.now = self.time_if_wanted();
-        self.shared.layers.timer()
-    }
-
     /// Takes note that the writer's place is held. It may be by a change of the same thread.
     pub(super) fn enter(&self, guard: &Writer<'_, S, B>, report: &mut Report) -> Result<(), ChangeError> {
+        report.now = self.time_in_turn(guard).ok_or(ChangeError::Nested)?;
+        if report.dated {
+            let time = report.now.unwrap_or_else(|| self.now());
+            let meta = report.meta.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+            report.meta = Some(Arc::new(if meta.time().is_none() { meta.with_time(time) } else { meta }));
+        }
         let mut core = guard.try_borrow_mut().map_err(|_| ChangeError::Nested)?;
         core.now = report.now;
         report.shown = self.show(&mut core);
@@ -127,7 +127,15 @@ impl<S: State, B: Backend> Store<S, B> {
     ) -> Result<Written<S>, ChangeError> {
         report.shown = true;
         let logs = self.shared.logs.all();
-        let entry = (wanted || !logs.is_empty()).then(|| Entry::of(&staged, &core.replica));
+        if logs.is_empty() {
+            core.tracks.get_mut().clear();
+        }
+        let entry = (wanted || !logs.is_empty()).then(|| {
+            let mut tracks = core.tracks.borrow_mut();
+            tracks.prune(&logs);
+            let revived = report.way_back.as_ref().map(|log| log.lock().take_revived()).unwrap_or_default();
+            Entry::of(&staged, &core.replica, &mut tracks, revived)
+        });
         let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(updates) => updates,
             Err(error) => {

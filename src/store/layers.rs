@@ -30,15 +30,17 @@ pub(super) struct Report {
     pub(super) size: usize,
     /// Those who watch may have to be told.
     pub(super) shown: bool,
-    /// When it began, where that matters to those who undo.
+    /// When its turn began, where that matters to those who undo.
     pub(super) now: Option<SystemTime>,
+    /// Whether its meta is to say when its turn began, unless it says a time.
+    pub(super) dated: bool,
     /// Whose undo or redo it is.
     pub(super) way_back: Option<Arc<Mutex<Log>>>,
 }
 
 impl Report {
     pub(super) fn new(origin: Origin, meta: Option<Meta>) -> Self {
-        Self { origin, meta: meta.map(Arc::new), size: 0, shown: false, now: None, way_back: None }
+        Self { origin, meta: meta.map(Arc::new), size: 0, shown: false, now: None, dated: false, way_back: None }
     }
 }
 

@@ -57,13 +57,13 @@ use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
-use crate::state::{Anchor, AsPath, ChangeError, Edit, Reader, Refresh, State, Text, Violation, Violations};
+use crate::state::{Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations};
 use history::{Records, Step};
 use layers::{Layers, Report};
 use live::Live;
 use notify::{Bus, Notice};
 use transaction::Recent;
-use undo::Log;
+use undo::{Log, Tracks};
 
 /// A state that many people change at once.
 ///
@@ -128,6 +128,8 @@ pub struct Core<S, B: Backend> {
     violations: Violations,
     next_element: Cell<u64>,
     recent: Recent,
+    /// Where in texts and lists stands what can be undone.
+    tracks: RefCell<Tracks>,
     /// When what is done now began, where anybody wants to know.
     now: Option<SystemTime>,
 }
@@ -234,7 +236,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let view = Arc::new(view);
         let id = replica.id();
         let (next_element, recent) = (Cell::new(1), Recent::default());
-        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, now: None };
+        let tracks = RefCell::default();
+        let core = Core { replica, view: Arc::clone(&view), violations, next_element, recent, tracks, now: None };
         let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
         let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
         let (layers, logs, histories) = (Layers::default(), Live::default(), Live::default());
@@ -341,12 +344,10 @@ impl<S: State, B: Backend> Store<S, B> {
         work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        let (timer, now) = (self.shared.layers.timer(), self.time_if_wanted());
+        let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
-        if guard.try_borrow_mut().is_err() {
-            // Within a change, which has the writer's place: nobody is told before that is done.
-            return Err(ApplyError::Nested);
-        }
+        // Within a change, which has the writer's place, nobody is told before that is done.
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         // Layers may look at the store; a change or an import of theirs would be one within this.
         let looking = guard.borrow();
         let allowed = self.shared.layers.import(updates, giver);
@@ -366,8 +367,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
     fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
-        let now = self.time_if_wanted();
         let guard = self.shared.core.lock();
+        let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let result = match guard.try_borrow_mut() {
             Ok(mut core) => {
                 core.now = now;
@@ -496,10 +497,24 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
     /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
     ///
+    /// Equal is what the view shows. Where something in the document does not fit (see [`Store::violations`]), the view shows a default, and
+    /// `new` with that default leaves what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes over
+    /// it, and so does [`Node::set`](crate::Node::set) at one place.
+    ///
     /// # Errors
-    /// As [`Store::change`].
+    /// As [`Store::change`]; [`ChangeError::Invalid`] where a value cannot be written.
     pub fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
-        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new))
+        self.reconcile_with(new, Mend::Leave)
+    }
+
+    /// Turns the state into `new` as [`Store::reconcile`] does, and says what becomes of what does not fit. With [`Mend::Reset`] all of it
+    /// is written over or removed, so that [`Store::violations`] is empty afterwards: to reset to defaults, give the view itself. What the
+    /// struct does not know stays. O(state).
+    ///
+    /// # Errors
+    /// As [`Store::reconcile`].
+    pub fn reconcile_with(&self, new: &S, mend: Mend) -> Result<(), ChangeError> {
+        self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new, mend))
     }
 
     /// What this replica has seen.
@@ -528,6 +543,43 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.updates_since(version))
     }
 
+    /// Whether the document has everything that an update holds, so that applying it would change nothing. For those who let others read
+    /// and not write: a peer that comes back may send what is known already. What only waits for something missing is not had.
+    ///
+    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again after each deletion.
+    ///
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// let update = ours.update_since(&theirs.version())?;
+    /// assert!(ours.contains(&update)? && !theirs.contains(&update)?);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The bytes are refused, as [`Store::apply`] would refuse them.
+    pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
+        self.peek(|core| core.replica.contains(update))
+    }
+
+    /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into pieces that are not, to be applied in this
+    /// order; one that is not stays as it is. For updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
+    /// may hold as much as that many updates of the full length; what strangers may not send in an update is refused in this one too.
+    ///
+    /// O(update · log(update)). One value, and one of automerge's changes, cannot be cut.
+    ///
+    /// # Errors
+    /// The bytes are refused.
+    pub fn cut_update(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
+        let limits = self.peek(|core| core.replica.limits().clone());
+        Replica::<B>::cut(update, &limits)
+    }
+
     /// The whole document, to be opened again.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
@@ -540,7 +592,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.digest())
     }
 
-    /// What in the document does not fit the struct. Those fields keep their defaults.
+    /// What in the document does not fit the struct. Those fields show their defaults; the document keeps what it has until somebody writes
+    /// over it, with `set` at the place or [`Store::reconcile_with`] everywhere.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.read(|core| core.violations.list())

@@ -59,6 +59,9 @@ impl Options {
     }
 
     /// Where the store gets the time of a change from, for [`Meta`](crate::Meta) and for grouping what is undone. Default: the system's clock.
+    ///
+    /// It is called in the store's turn, so that the times of changes are in the order of the changes, as far as the clock goes on. It may look
+    /// at the store, and must neither change it nor wait for another thread that does.
     #[must_use]
     pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock(std::sync::Arc::new(now));

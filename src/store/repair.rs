@@ -174,9 +174,9 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// The backend failed, or this was called inside a change. The store is as it was.
     pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
         let Self { store, mut theirs, own } = self;
-        let now = store.time_if_wanted();
         store.show_parts();
         let guard = store.shared.core.lock();
+        let now = store.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
         store.show(&mut core);
         // What the store has from others and the other document lacks stays what it is: written as fresh ops, a text would come

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::layers::Report;
 use super::meta::Meta;
-use super::{Origin, Store};
+use super::{Origin, Store, Writer};
 use crate::document::backend::Backend;
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, Edit, Node, Stage, State};
@@ -133,7 +133,7 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
         Self { meta: self.meta.with_correlation(id), ..self }
     }
 
-    /// Says when the change was made. Left out, it is when it runs, by the store's clock.
+    /// Says when the change was made. Left out, it is when its turn comes, by the store's clock.
     pub fn at(self, time: SystemTime) -> Self {
         Self { meta: self.meta.with_time(time), ..self }
     }
@@ -167,11 +167,9 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
     }
 
     pub(super) fn staged<R>(self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
-        let Self { store, mut meta, relied } = self;
-        if meta.time().is_none() {
-            meta = meta.with_time(store.now());
-        }
-        store.stage(Report::new(Origin::Local, Some(meta)), |core| check(&core.recent, &relied), edit)
+        let Self { store, meta, relied } = self;
+        let report = Report { dated: true, ..Report::new(Origin::Local, Some(meta)) };
+        store.stage(report, |core| check(&core.recent, &relied), edit)
     }
 }
 
@@ -262,10 +260,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| work(&Batch::on(stage)))
     }
 
-    /// The time, if those who undo or keep a history want it. Asked for before anything is locked: clocks are the application's own.
-    pub(super) fn time_if_wanted(&self) -> Option<SystemTime> {
-        let wanted = !self.shared.logs.is_empty() || !self.shared.histories.is_empty();
-        wanted.then(|| self.now())
+    /// The time at which this turn of a writer begins, if those who undo or keep a history want it. Whose turn comes later has a later time, as
+    /// far as the clock goes on. `None` within another turn of this thread.
+    pub(super) fn time_in_turn(&self, guard: &Writer<'_, S, B>) -> Option<Option<SystemTime>> {
+        // The clock is the application's own, and may look at the store.
+        let free = guard.try_borrow_mut().is_ok();
+        free.then(|| {
+            let wanted = !self.shared.logs.is_empty() || !self.shared.histories.is_empty();
+            wanted.then(|| self.now())
+        })
     }
 
     /// The time by the store's clock.

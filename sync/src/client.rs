@@ -69,6 +69,16 @@ pub enum ConnectError {
         /// The ticket's document.
         document: String,
     },
+    /// The server does not give this side the document: see [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
+    #[error("the server denies `{document}`: {}", crate::session::OneLine(message))]
+    Denied {
+        /// The ticket's document.
+        document: String,
+        /// [`CloseCode::Unauthenticated`] or [`CloseCode::Forbidden`].
+        code: CloseCode,
+        /// The server's words.
+        message: String,
+    },
     /// The conversation ended at its start.
     #[error("the peer was reached, but the conversation about `{document}` did not begin")]
     Closed {
@@ -96,9 +106,12 @@ impl ConnectError {
     /// Whether another attempt would fail alike.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Ticket(_) | Self::NotBuilt { .. } | Self::Crypto(_) | Self::WrongFingerprint { .. } | Self::UnknownDocument { .. } => {
-                true
-            }
+            Self::Ticket(_)
+            | Self::NotBuilt { .. }
+            | Self::Crypto(_)
+            | Self::WrongFingerprint { .. }
+            | Self::UnknownDocument { .. }
+            | Self::Denied { .. } => true,
             Self::Resolve { .. } | Self::Socket(_) | Self::Unreachable { .. } => false,
             Self::Closed { reason, .. } => reason.is_final(),
         }
@@ -107,6 +120,9 @@ impl ConnectError {
     fn ended(document: String, reason: CloseReason) -> Self {
         match reason {
             CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => Self::UnknownDocument { document },
+            CloseReason::Remote { code: code @ (CloseCode::Unauthenticated | CloseCode::Forbidden), message } => {
+                Self::Denied { document, code, message }
+            }
             reason => Self::Closed { document, reason },
         }
     }

@@ -4,7 +4,7 @@ use crate::frame::flag;
 use crate::limits::{
     COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, HANDSHAKES_PER_SECOND,
     IDLE_TIMEOUT, KEEP_ALIVE, PARTICIPANTS_MAX, PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST,
-    RECONNECT_MOST, UPDATE_BYTES_MAX,
+    RECONNECT_MOST, UPDATE_BYTES_MAX, YJS_MESSAGE_BYTES_MAX,
 };
 use crate::session::Role;
 use std::time::Duration;
@@ -64,6 +64,7 @@ pub struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_bytes_max: usize,
     pub(crate) update_bytes_max: usize,
+    pub(crate) yjs_message_bytes_max: usize,
     pub(crate) queue_updates_max: usize,
     pub(crate) queue_bytes_max: usize,
     pub(crate) compress_over: Option<usize>,
@@ -84,6 +85,7 @@ impl Default for Config {
             idle_timeout: IDLE_TIMEOUT,
             frame_bytes_max: FRAME_BYTES_MAX,
             update_bytes_max: UPDATE_BYTES_MAX,
+            yjs_message_bytes_max: YJS_MESSAGE_BYTES_MAX,
             queue_updates_max: QUEUE_UPDATES_MAX,
             queue_bytes_max: QUEUE_BYTES_MAX,
             compress_over: Some(COMPRESS_OVER_BYTES),
@@ -118,6 +120,14 @@ impl Config {
     pub fn update_bytes_max(self, update_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("an update's limit", update_bytes_max, FRAME_BYTES_MIN)?;
         Ok(Self { update_bytes_max, ..self })
+    }
+
+    /// Bytes of one message that a server takes from a Yjs client, which sends in one all that was done offline. It is cut into updates of the
+    /// usual size before it is applied and passed on. A longer one ends the connection with a Close that says so (1009). Each connection may
+    /// take as much memory while such a message comes. Default: 16 MiB.
+    pub fn yjs_message_bytes_max(self, yjs_message_bytes_max: usize) -> Result<Self, ConfigError> {
+        at_least("a Yjs message's limit", yjs_message_bytes_max, FRAME_BYTES_MIN)?;
+        Ok(Self { yjs_message_bytes_max, ..self })
     }
 
     /// How many updates, and bytes of them, wait for a slow connection. Past that they are dropped and what the peer lacks is

@@ -30,6 +30,8 @@ pub(crate) struct Start {
     pub(crate) role: Role,
     /// What the peer knows this side by; see [`Session::with_key`].
     pub(crate) key: [u8; 16],
+    /// What the peer may decide by what this side may do.
+    pub(crate) token: Option<String>,
     pub(crate) document: String,
     pub(crate) room: Room,
     pub(crate) reports: Reports,
@@ -96,6 +98,8 @@ pub(crate) struct Reports {
     pub(crate) events: broadcast::Sender<Event>,
     /// Local updates that the peer has said to have, with all that was there before; `None` until it has said so.
     pub(crate) acknowledged: watch::Sender<Option<u64>>,
+    /// How often a listener of the peer failed at what it was sent.
+    pub(crate) failures: watch::Sender<u64>,
 }
 
 impl Reports {
@@ -110,7 +114,7 @@ impl Reports {
 
     fn keeping(events_max: usize) -> Self {
         let (status, events) = (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
-        Self { status, events, acknowledged: watch::Sender::new(None) }
+        Self { status, events, acknowledged: watch::Sender::new(None), failures: watch::Sender::new(0) }
     }
 }
 
@@ -150,7 +154,7 @@ struct Driver {
 
 /// Runs a conversation to its end.
 pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended {
-    let Start { config, role, key, document, room, reports, outbox, stop, first } = start;
+    let Start { config, role, key, token, document, room, reports, outbox, stop, first } = start;
     let (replica, participants, pace) = (room.replica_itself(), room.shared(), room.pace());
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
@@ -167,6 +171,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let begin = move || {
         let session = Session::new(config, role, &document, replica.as_ref(), Duration::ZERO);
         let session = session.with_key(key).with_participants(participants);
+        let session = if let Some(token) = &token { session.with_token(token) } else { session };
         match channel {
             Some(channel) => session.with_datagrams(channel),
             None => session,
@@ -382,6 +387,10 @@ impl Driver {
                 }
                 Event::Acknowledged { updates } => {
                     self.reports.acknowledged.send_replace(Some(self.before + updates));
+                    None
+                }
+                Event::PeerFailed => {
+                    self.reports.failures.send_modify(|failures| *failures += 1);
                     None
                 }
                 Event::RepairFailed { message } => Some(Status::Unrepaired { message: message.clone() }),

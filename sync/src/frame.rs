@@ -8,7 +8,8 @@
 //! checksum  = CRC-32 (ISO 3309) of the type and the payload, little-endian
 //!
 //! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string, document: string,
-//!              replica: 8 bytes, hash of the sender's version, key: 16 bytes (zero or missing: none)
+//!              replica: 8 bytes, hash of the sender's version, key: 16 bytes (zero or missing: none),
+//!              token: string (only with the flag for it)
 //! 02 Have      hash of the sender's version
 //! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
 //! 04 Update    number: varint, body: the rest
@@ -17,7 +18,7 @@
 //! 07 Ping      nothing
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
-//! 0a Ack       flags: u8 (1: what came is kept), number: varint
+//! 0a Ack       flags: u8 (bit 0: what came is kept, bit 1: whoever listens failed at it), number: varint
 //! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
 //!              answerer's: hash
 //! 0c Conflict  claim: 24 bytes
@@ -30,7 +31,9 @@
 //! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a later version can add to both.
 //! Neighbours: `session` decides which frame when; the transports only find where one ends.
 
-use crate::limits::{BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX, VARINT_BYTES_MAX};
+use crate::limits::{
+    BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX, TOKEN_BYTES_MAX, VARINT_BYTES_MAX,
+};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -65,6 +68,8 @@ pub(crate) mod flag {
     pub(crate) const SENDS_NONE: u64 = 8;
     /// When our contents diverge, it is not me who gives way.
     pub(crate) const NEVER_YIELDS: u64 = 16;
+    /// A token follows, by which the other side may decide what I may do.
+    pub(crate) const HAS_TOKEN: u64 = 32;
 }
 
 /// The bytes of a frame are not what the protocol says.
@@ -158,6 +163,16 @@ impl fmt::Debug for Key {
     }
 }
 
+/// What a peer proves by that it may have a document; see [`Ticket::with_token`](crate::Ticket::with_token). It is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
 /// What one side says first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -171,6 +186,7 @@ pub(crate) struct Hello {
     pub(crate) replica: u64,
     pub(crate) version: Hash,
     pub(crate) key: Key,
+    pub(crate) token: Option<Token>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,10 +220,11 @@ pub(crate) enum Frame<'a> {
         code: u64,
         message: String,
     },
-    /// Everything up to this number has come; whether it is applied and here to stay.
+    /// Everything up to this number has come; whether it is applied and here to stay, and whether whoever listens failed at some of it.
     Ack {
         number: u64,
         kept: bool,
+        failed: bool,
     },
     /// What is lacking begins with this number; nothing before it is still to come.
     Answer {
@@ -289,8 +306,8 @@ impl<'a> Frame<'a> {
                 message: reader.string("a closing message", CLOSE_MESSAGE_BYTES_MAX)?,
             },
             ACK => {
-                let kept = reader.byte("an acknowledgement's flags")? & 1 != 0;
-                Self::Ack { number: reader.varint("an update's number")?, kept }
+                let flags = reader.byte("an acknowledgement's flags")?;
+                Self::Ack { number: reader.varint("an update's number")?, kept: flags & 1 != 0, failed: flags & 2 != 0 }
             }
             ANSWER => Self::Answer {
                 repair: reader.byte("an answer's flags")? & 1 != 0,
@@ -317,12 +334,16 @@ impl<'a> Frame<'a> {
                 payload.extend_from_slice(MAGIC);
                 put_varint(&mut payload, hello.newest);
                 put_varint(&mut payload, hello.oldest);
-                put_varint(&mut payload, hello.flags);
+                let flags = hello.flags & !flag::HAS_TOKEN;
+                put_varint(&mut payload, if hello.token.is_some() { flags | flag::HAS_TOKEN } else { flags });
                 put_string(&mut payload, &hello.backend);
                 put_string(&mut payload, &hello.document);
                 payload.extend_from_slice(&hello.replica.to_le_bytes());
                 payload.extend_from_slice(&hello.version.0);
                 payload.extend_from_slice(&hello.key.0);
+                if let Some(Token(token)) = &hello.token {
+                    put_string(&mut payload, token);
+                }
                 HELLO
             }
             Self::Have(hash) => {
@@ -356,8 +377,8 @@ impl<'a> Frame<'a> {
                 put_string(&mut payload, message);
                 CLOSE
             }
-            Self::Ack { number, kept } => {
-                payload.push(u8::from(*kept));
+            Self::Ack { number, kept, failed } => {
+                payload.push(u8::from(*kept) | u8::from(*failed) << 1);
                 put_varint(&mut payload, *number);
                 ACK
             }
@@ -411,6 +432,15 @@ pub(crate) fn check(what: &'static str, bytes: u64, max: usize) -> Result<usize,
         Ok(small) if small <= max => Ok(small),
         _ => Err(FrameError::TooLarge { what, bytes, bytes_max: max as u64 }),
     }
+}
+
+/// As much of a text as fits, whole characters only.
+pub(crate) fn fitting(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 fn checksum(kind: u8, payload: &[&[u8]]) -> u32 {
@@ -517,15 +547,18 @@ impl<'a> Reader<'a> {
             self.at -= MAGIC.len();
             return Err(self.malformed("the magic bytes `exo\\0`"));
         }
+        let (newest, oldest) = (self.varint("a protocol version")?, self.varint("a protocol version")?);
+        let flags = self.varint("flags")?;
         Ok(Hello {
-            newest: self.varint("a protocol version")?,
-            oldest: self.varint("a protocol version")?,
-            flags: self.varint("flags")?,
+            newest,
+            oldest,
+            flags: flags & !flag::HAS_TOKEN,
             backend: self.string("a backend's name", BACKEND_NAME_BYTES_MAX)?,
             document: self.string("a document's name", DOCUMENT_NAME_BYTES_MAX)?,
             replica: u64::from_le_bytes(self.array("a replica id of 8 bytes")?),
             version: Hash(self.array("a hash of 16 bytes")?),
             key: self.key()?,
+            token: if flags & flag::HAS_TOKEN != 0 { Some(Token(self.string("a token", TOKEN_BYTES_MAX)?)) } else { None },
         })
     }
 
@@ -552,6 +585,7 @@ mod tests {
                 replica: 1 << 52,
                 version: Hash([3; 16]),
                 key: Key([9; 16]),
+                token: None,
             }),
             Frame::Have(Hash([7; 16])),
             Frame::Version { want_yours: true, repair: false, version: b"v" },
@@ -562,8 +596,8 @@ mod tests {
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
-            Frame::Ack { number: u64::MAX, kept: true },
-            Frame::Ack { number: 0, kept: false },
+            Frame::Ack { number: u64::MAX, kept: true, failed: false },
+            Frame::Ack { number: 0, kept: false, failed: true },
             Frame::Answer {
                 repair: true,
                 first: 1,
@@ -646,6 +680,24 @@ mod tests {
         assert!(Frame::decode(&with_header(HELLO, &payload(&with, 0), b"and more"), MAX).is_ok());
         assert!(format!("{hello:?}").contains("key: Key(..)"));
         assert!(hello.key.proves(&hello.key) && !hello.key.proves(&none.key) && !none.key.proves(&none.key));
+    }
+
+    #[test]
+    fn what_fits_ends_between_characters() {
+        assert_eq!((fitting("aää", 2), fitting("aää", 3), fitting("aää", 9), fitting("ä", 1)), ("a", "aä", "aää", ""));
+    }
+
+    #[test]
+    fn a_token_is_read_where_the_flag_says_so_and_is_shown_nowhere() {
+        let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
+        let of = |length| Hello { token: Some(Token("t".repeat(length))), ..hello.clone() };
+        let max = 2 * TOKEN_BYTES_MAX;
+        let longest = of(TOKEN_BYTES_MAX);
+        assert_eq!(Frame::decode(&Frame::Hello(longest.clone()).encode(), max), Ok(Frame::Hello(longest.clone())));
+        let past = Frame::Hello(of(TOKEN_BYTES_MAX + 1)).encode();
+        let past = Frame::decode(&past, max);
+        assert!(matches!(past, Err(FrameError::TooLarge { what: "a token", .. })), "{past:?}");
+        assert!(format!("{longest:?}").contains("token: Some(Token(..))"));
     }
 
     #[test]

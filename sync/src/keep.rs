@@ -70,6 +70,7 @@ impl Kept {
             config: self.config.clone(),
             role: Role::Initiator,
             key: self.handles.key,
+            token: self.ticket.token().map(str::to_owned),
             document: self.ticket.document().to_owned(),
             room: self.handles.room.clone(),
             reports: self.handles.reports.clone(),

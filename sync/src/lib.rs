@@ -26,6 +26,7 @@
 // What transports share is not all used where one is left out; the build with all of them is checked to the last item.
 #![cfg_attr(not(all(feature = "quic", feature = "websocket")), allow(dead_code, unused_imports, unused_variables))]
 
+mod access;
 mod body;
 #[cfg(feature = "tls")]
 mod client;
@@ -48,6 +49,7 @@ mod transport;
 #[cfg(feature = "websocket")]
 mod yjs;
 
+pub use access::{AccessRequest, Denial, DenialKind, Rights};
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};

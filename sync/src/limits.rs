@@ -20,10 +20,15 @@ pub(crate) const UPDATE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const FRAGMENT_BYTES: usize = 64 * 1024;
 /// Bytes of a document's name.
 pub(crate) const DOCUMENT_NAME_BYTES_MAX: usize = 255;
+/// Bytes of a ticket's token. A `Hello` with a long one is over the least limit of a frame.
+pub(crate) const TOKEN_BYTES_MAX: usize = 4096;
 /// Bytes of a backend's name.
 pub(crate) const BACKEND_NAME_BYTES_MAX: usize = 32;
-/// Bytes of the message in a `Close`.
+/// Bytes of the message in a `Close`, and of the reason in one of a WebSocket (RFC 6455, 5.5).
 pub(crate) const CLOSE_MESSAGE_BYTES_MAX: usize = 512;
+pub(crate) const WEBSOCKET_REASON_BYTES_MAX: usize = 123;
+/// Bytes of one message of a Yjs client, default: it cannot cut what was done offline.
+pub(crate) const YJS_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that a LEB128 number may take.
 pub(crate) const VARINT_BYTES_MAX: usize = 10;
 /// Updates shorter than this are not compressed, default.
@@ -88,6 +93,8 @@ pub(crate) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1024;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connection that is open already may take until another document has its stream there; then a new connection is opened for it.
 pub(crate) const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
+/// What an embedder's hook has to say what a peer may do.
+pub(crate) const ACCESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connecting peer has to say which document it wants.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait for their handshake on a server.

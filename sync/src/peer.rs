@@ -13,6 +13,7 @@ use crate::transport::Transport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
@@ -65,6 +66,9 @@ pub enum LiveError {
     /// The connection ended first.
     #[error("not level with the peer: {0}")]
     Closed(CloseReason),
+    /// The peer has the changes, and whoever listens to its document failed at them: see [`Peer::flush`].
+    #[error("the peer has the changes, but a listener of its document panicked at them: they may not be kept there")]
+    PeerFailed,
     /// The versions are equal, the contents are not, and it cannot be helped.
     #[error("the contents differ although the versions are equal: {message}")]
     Unrepaired {
@@ -85,6 +89,9 @@ pub struct Peer {
     status: watch::Receiver<Status>,
     events: broadcast::Sender<Event>,
     acknowledged: watch::Receiver<Option<u64>>,
+    failures: watch::Receiver<u64>,
+    /// Those that a flush has told of.
+    failures_told: AtomicU64,
     outbox: Arc<Listening>,
     room: Room,
     stop: watch::Sender<Option<CloseReason>>,
@@ -110,6 +117,8 @@ impl Peer {
             status: reports.status.subscribe(),
             events: reports.events.clone(),
             acknowledged: reports.acknowledged.subscribe(),
+            failures: reports.failures.subscribe(),
+            failures_told: AtomicU64::new(0),
             outbox: Arc::clone(&outbox),
             room: room.clone(),
             stop,
@@ -160,7 +169,7 @@ impl Peer {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
         let Handles { room, reports, outbox, stop, key } = handles;
         let (status, document) = (reports.status.clone(), document.to_owned());
-        let start = Start { config, role, key, document, room, reports, outbox, stop, first: None };
+        let start = Start { config, role, key, token: None, document, room, reports, outbox, stop, first: None };
         tokio::spawn(async move {
             let reason = drive(start, transport).await.reason;
             status.send_replace(Status::Closed { reason });
@@ -185,14 +194,46 @@ impl Peer {
 
     /// Waits until the peer has said to have every change that was made here before the call, however often it has to connect for that.
     ///
+    /// **The peer has them in its memory then**: they are in its document, and in what it sends to others. That is all this promises today. Not
+    /// that they are on a disk, nor that whoever else is connected to the peer has them: a peer that crashes may lose them, unless this side, or
+    /// another, still has them and comes back. See the guide's page "What is kept when".
+    ///
     /// # Errors
-    /// It is over. What the peer did not take is sent by the next one.
+    /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes that this side sent, since the last call that
+    /// said so. They are in the peer's document; but what that listener does with them, keeping them say, may not be done. It is told once, as
+    /// by `fsync`, also where it was something else that failed there meanwhile.
+    ///
+    /// [`LiveError::Closed`]: it is over. What the peer did not take is sent by the next one.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+    /// # struct Board { title: String }
+    /// # let (left, right) = (exostate::Store::<Board>::new(), exostate::Store::<Board>::new());
+    /// # use exostate_sync::{Config, Peer, Role, memory_pair};
+    /// # let (here, there) = memory_pair(8);
+    /// let peer = Peer::over(&left, "roadmap", here, Role::Initiator, Config::default());
+    /// # let _other = Peer::over(&right, "roadmap", there, Role::Responder, Config::default());
+    /// left.change(|board| board.title().set("Roadmap"))?;
+    /// peer.flush().await?;
+    /// assert_eq!(right.view().title, "Roadmap");
+    /// # Ok(()) }
+    /// ```
     pub async fn flush(&self) -> Result<(), LiveError> {
         let wanted = self.outbox.outbox.pushed();
+        let told = self.failures_told.load(Ordering::Relaxed);
         let mut acknowledged = self.acknowledged.clone();
         let done = async { acknowledged.wait_for(|updates| *updates >= Some(wanted)).await.is_ok() };
+        let mut failed = self.failures.clone();
+        let fails = async { failed.wait_for(|failures| *failures > told).await.is_ok() };
         tokio::select! {
             biased;
+            // First, as both are known at once.
+            true = fails => {
+                self.failures_told.fetch_max(*self.failures.borrow(), Ordering::Relaxed);
+                Err(LiveError::PeerFailed)
+            }
             true = done => Ok(()),
             reason = self.closed() => Err(LiveError::Closed(reason)),
         }

@@ -13,13 +13,14 @@ pub enum Origin {
     Remote,
 }
 
-/// A replica would not take an update, or could not make one. Nothing was applied.
+/// A replica would not take an update, or could not make one. Nothing was applied, unless [it says so](Self::is_applied).
 #[derive(Debug, thiserror::Error)]
 #[error("the replica refused: {cause}")]
 pub struct Refusal {
     cause: Box<dyn Error + Send + Sync>,
     contradiction: bool,
     for_now: bool,
+    applied: bool,
 }
 
 impl Refusal {
@@ -30,7 +31,7 @@ impl Refusal {
     /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
     /// ```
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: false, for_now: false }
+        Self { cause: cause.into(), contradiction: false, for_now: false, applied: false }
     }
 
     /// The same, where the ops contradict those that the replica has: an id and a number with two contents. Sessions can mend that.
@@ -41,6 +42,17 @@ impl Refusal {
     /// The same, where the update may be taken another time: too much of others waits now. The peer may come again.
     pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { for_now: true, ..Self::new(cause) }
+    }
+
+    /// What was applied all the same: a listener or watcher of the replica panicked when it was told. The peer learns of that with the
+    /// acknowledgement, and [`Peer::flush`](crate::Peer::flush) fails there.
+    pub fn after_applying(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { applied: true, ..Self::new(cause) }
+    }
+
+    /// Whether everything was applied, and only whoever listens failed.
+    pub fn is_applied(&self) -> bool {
+        self.applied
     }
 
     /// Whether it may be otherwise another time.
@@ -108,6 +120,19 @@ pub trait Replica: Send + Sync + 'static {
         let _ = part;
         self.apply_all(updates)?;
         Ok(self.has_pending())
+    }
+
+    /// Whether the replica has everything that an update holds, so that applying it would change nothing. Asked where a peer may read and
+    /// not write: to send what is known already is no write. Left out: never.
+    fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
+        let _ = update;
+        Ok(false)
+    }
+
+    /// Cuts an update that is longer than [`apply`](Self::apply) takes into pieces that are not, to be applied in this order: Yjs clients
+    /// send in one what they did offline. Left out, an update stays as it is.
+    fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        Ok(vec![update.to_vec()])
     }
 
     /// Shows what was imported as a part: the rest has come, or does not come.

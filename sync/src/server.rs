@@ -1,8 +1,9 @@
 //! Serves documents. A document's connections all hang on one replica, so that what one peer sends reaches the others.
 
+use crate::access::{AccessRequest, Arrival, Denial, Rights};
 use crate::config::Config;
 use crate::driver::{Listening, Reports, Start, drive, stopped};
-use crate::frame::{Frame, FrameError};
+use crate::frame::{Frame, FrameError, Hello, fitting};
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, EVENTS_MAX, HELLO_TIMEOUT};
 use crate::presence::{Presence, Room};
 use crate::replica::IntoReplica;
@@ -25,6 +26,7 @@ use tokio::time::{sleep, timeout};
 #[cfg(feature = "quic")]
 mod accept;
 mod departure;
+mod gate;
 mod listen;
 #[cfg(feature = "quic")]
 mod lobby;
@@ -32,6 +34,7 @@ mod places;
 
 pub use departure::Departure;
 use departure::Report;
+use gate::Gate;
 pub use listen::{ServerBuilder, ServerError};
 use places::{Place, Places};
 
@@ -97,6 +100,7 @@ impl std::fmt::Debug for Documents {
 struct Shared {
     documents: Documents,
     config: Config,
+    gate: Gate,
     /// Says when all should end, and why. Whoever listens has not ended yet.
     stop: watch::Sender<Option<CloseReason>>,
     places: Arc<Places>,
@@ -209,9 +213,13 @@ impl Server {
     }
 
     /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes down, and waits until they know.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.end();
         self.shared.stop.closed().await;
+        for listener in &mut self.listeners {
+            // Until it is gone its address is not free.
+            let _ = (&mut listener.accepting).await;
+        }
         #[cfg(feature = "quic")]
         for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
             // The last packets may have to be sent again; then the address is free.
@@ -236,10 +244,10 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn new(documents: Documents, config: Config) -> Arc<Self> {
+    fn new(documents: Documents, config: Config, gate: Gate) -> Arc<Self> {
         let places = Places::new(config.connections_max, config.connections_per_address_max);
         let departures = broadcast::Sender::new(EVENTS_MAX);
-        Arc::new(Self { documents, config, stop: watch::Sender::new(None), places, departures })
+        Arc::new(Self { documents, config, gate, stop: watch::Sender::new(None), places, departures })
     }
 
     /// A place for one more connection from this address, if there is one.
@@ -251,13 +259,23 @@ impl Shared {
 
     fn serve<C: Connection>(self: &Arc<Self>, connection: C) {
         if let Some(place) = self.places.take() {
-            tokio::spawn(serve(connection, Arc::clone(self), place, None));
+            tokio::spawn(serve(connection, Arc::clone(self), place, Arrival::default()));
         }
+    }
+
+    /// The limits of a conversation with a peer that asks for a document, unless it is denied.
+    async fn admit(&self, request: AccessRequest) -> Result<Config, Denial> {
+        let config = self.config.clone();
+        Ok(match self.gate.ask(request).await? {
+            Rights::ReadOnly => config.read_only(),
+            Rights::ReadWrite => config,
+        })
     }
 }
 
 /// Serves what a peer opens on its connection. One that opens nothing for a while is closed.
-async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place, address: Option<SocketAddr>) {
+async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place, arrival: Arrival) {
+    let arrival = Arc::new(arrival);
     let mut stop = shared.stop.subscribe();
     let mut streams = JoinSet::new();
     loop {
@@ -267,8 +285,7 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place,
             Some(_) = streams.join_next(), if !streams.is_empty() => {}
             accepted = connection.accept() => match accepted {
                 Some(transport) => {
-                    let report = Report { to: shared.departures.clone(), address };
-                    streams.spawn(converse(transport, Arc::clone(&shared), report));
+                    streams.spawn(converse(transport, Arc::clone(&shared), Arc::clone(&arrival)));
                 }
                 None => break,
             },
@@ -281,7 +298,8 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place,
 }
 
 /// Learns which document a transport is about, and serves it.
-async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: Report) {
+async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: Arc<Arrival>) {
+    let report = Report { to: shared.departures.clone(), address: arrival.address };
     let mut stop = shared.stop.subscribe();
     let datagrams = transport.datagrams();
     let (mut sink, mut source) = transport.split();
@@ -290,11 +308,26 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: R
         _ = stopped(&mut stop) => Err(CloseReason::Unavailable),
         first = timeout(HELLO_TIMEOUT, source.recv()) => asked_for(first, &shared.config),
     };
-    let (first, document) = match asked {
+    let (first, hello) = match asked {
         Ok(asked) => asked,
         Err(reason) => {
             refuse(&mut sink, reason.code(), &reason.to_string()).await;
             return report.tell(None, None, reason);
+        }
+    };
+    let document = hello.document;
+    let request = AccessRequest::new(&document, hello.token, &arrival);
+    let admitted = tokio::select! {
+        biased;
+        _ = stopped(&mut stop) => Err(CloseReason::Unavailable),
+        admitted = shared.admit(request) => admitted.map_err(CloseReason::Denied),
+    };
+    let config = match admitted {
+        Ok(config) => config,
+        Err(reason) => {
+            let message = if let CloseReason::Denied(denial) = &reason { denial.message().to_owned() } else { reason.to_string() };
+            refuse(&mut sink, reason.code(), &message).await;
+            return report.tell(Some(document), Some(hello.replica), reason);
         }
     };
     let Some(room) = shared.documents.0.get(&document) else {
@@ -302,18 +335,18 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, report: R
         refuse(&mut sink, Some(CloseCode::UnknownDocument), &message).await;
         return report.tell(Some(document), None, CloseReason::Refused { message });
     };
-    let (room, config) = (room.clone(), shared.config.clone());
+    let room = room.clone();
     let outbox = Listening::to(&room, &config);
     let (reports, name) = (Reports::to_nobody(), document.clone());
     // A server does not come again to who connects to it: nobody has to know it.
     let key = [0; 16];
-    let start = Start { config, role: Role::Responder, key, document, room, reports, outbox, stop, first: Some(first) };
+    let start = Start { config, role: Role::Responder, key, token: None, document, room, reports, outbox, stop, first: Some(first) };
     let ended = drive(start, Halves { sink, source, datagrams }).await;
     report.tell(Some(name), ended.peer, ended.reason);
 }
 
-/// The first frame, and the document that it asks for.
-fn asked_for(first: Result<FirstFrame, Elapsed>, config: &Config) -> Result<(Vec<u8>, String), CloseReason> {
+/// The first frame, which says which document it is about.
+fn asked_for(first: Result<FirstFrame, Elapsed>, config: &Config) -> Result<(Vec<u8>, Hello), CloseReason> {
     let lost = |message: &str| CloseReason::Lost { message: message.to_owned() };
     let first = match first {
         Ok(Ok(Some(first))) => first,
@@ -323,7 +356,7 @@ fn asked_for(first: Result<FirstFrame, Elapsed>, config: &Config) -> Result<(Vec
         Err(_) => return Err(CloseReason::TimedOut { after: HELLO_TIMEOUT }),
     };
     match Frame::decode(&first, config.frame_bytes_max)? {
-        Frame::Hello(hello) => Ok((first, hello.document)),
+        Frame::Hello(hello) => Ok((first, hello)),
         _ => Err(CloseReason::Protocol(FrameError::Malformed { at: 0, expected: "a hello" })),
     }
 }
@@ -353,7 +386,7 @@ impl<W: FrameSink, R: FrameSource> Transport for Halves<W, R> {
 /// Says why, if there is somebody to tell.
 async fn refuse(sink: &mut impl FrameSink, code: Option<CloseCode>, message: &str) {
     let Some(code) = code else { return };
-    let message: String = message.chars().take(CLOSE_MESSAGE_BYTES_MAX / 4).collect();
+    let message = fitting(message, CLOSE_MESSAGE_BYTES_MAX).to_owned();
     let close = Frame::Close { code: code.to_u64(), message }.encode();
     let refusing = async {
         if sink.send(close).await.is_ok() {

@@ -29,21 +29,28 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        without_watchers(|| Store::apply(self, update).map(drop))
+        Replica::apply_all(self, &[update])
     }
 
     fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        without_watchers(|| Store::apply_all(self, updates).map(drop))
+        match guarded(self, updates, || Store::apply_all(self, updates)) {
+            Err(refusal) if refusal.is_applied() => Ok(()),
+            applied => applied.map(drop),
+        }
     }
 
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
-        // Where a watcher panics it is not known any more.
-        let mut applied = Applied::Waiting;
-        without_watchers(|| {
-            let imported = if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) };
-            imported.map(|what| applied = what)
-        })?;
+        let import = || if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) };
+        let applied = guarded(self, updates, import)?;
         Ok(matches!(applied, Applied::Waiting | Applied::Partly) && self.pending().0 > 0)
+    }
+
+    fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
+        Store::contains(self, update).map_err(Refusal::new)
+    }
+
+    fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        Store::cut_update(self, update).map_err(Refusal::new)
     }
 
     fn show_parts(&self) {
@@ -108,7 +115,23 @@ impl<S: State, B: Backend> Repair for exostate::Repair<S, B> {
     }
 }
 
-/// A watcher that panics is called here, when an update is applied: that is not the peer's fault.
+/// Imports updates. Whoever listens or watches is called in it, and what panics there has undone nothing; but what panics before, a layer say,
+/// has kept the updates out.
+fn guarded<S: State, B: Backend>(
+    store: &Store<S, B>,
+    updates: &[&[u8]],
+    import: impl FnOnce() -> Result<Applied, ApplyError>,
+) -> Result<Applied, Refusal> {
+    match catch_unwind(AssertUnwindSafe(import)) {
+        Ok(imported) => imported.map_err(refusal),
+        Err(_) if updates.iter().all(|update| Store::contains(store, update) == Ok(true)) => {
+            Err(Refusal::after_applying("a listener of the document panicked"))
+        }
+        Err(_) => Err(Refusal::for_now("something that looks at what is imported panicked")),
+    }
+}
+
+/// The same of what is the replica's own doing: a watcher that panics is called here, and that is nobody's fault.
 fn without_watchers(work: impl FnOnce() -> Result<(), ApplyError>) -> Result<(), Refusal> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(())).map_err(refusal)
 }

@@ -1,7 +1,8 @@
 //! What one hands to another person so that they can connect: `exo://host:port/document#fingerprint`, or another scheme for another
 //! transport.
 
-use crate::limits::DOCUMENT_NAME_BYTES_MAX;
+use crate::frame::Token;
+use crate::limits::{DOCUMENT_NAME_BYTES_MAX, TOKEN_BYTES_MAX};
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -85,6 +86,9 @@ pub enum TicketError {
         /// What is in its place.
         found: String,
     },
+    /// What is behind `?` is no token. It is not shown, as it may be a secret all the same.
+    #[error("behind `?` a ticket has `token=` and 1 to 4,096 bytes, percent-encoded, and nothing else")]
+    Token,
     /// There is a fingerprint, and no certificate that could have one.
     #[error("a `ws://` ticket has no fingerprint: without encryption there is no certificate")]
     Unencrypted,
@@ -156,7 +160,8 @@ fn hex(digit: u8) -> Option<u8> {
 /// | `https://host:port/document#fingerprint` | WebTransport | the one with that certificate |
 /// | `https://host:port/document` | WebTransport | the one whose certificate the web trusts for the host |
 ///
-/// Where the scheme has a usual port (80, 443), `:port` may be left out.
+/// Where the scheme has a usual port (80, 443), `:port` may be left out. Behind the document may be a token, `?token=…`: see
+/// [`with_token`](Self::with_token).
 ///
 /// ```
 /// use exostate_sync::{Ticket, TicketError};
@@ -177,6 +182,7 @@ pub struct Ticket {
     port: u16,
     document: String,
     fingerprint: Option<Fingerprint>,
+    token: Option<Token>,
 }
 
 impl Ticket {
@@ -196,7 +202,7 @@ impl Ticket {
             _ => {}
         }
         let (host, document) = (host.to_owned(), document.to_owned());
-        Ok(Self { scheme, host, port, document, fingerprint })
+        Ok(Self { scheme, host, port, document, fingerprint, token: None })
     }
 
     /// How to get there.
@@ -225,6 +231,34 @@ impl Ticket {
         self.fingerprint
     }
 
+    /// What proves to the server that the holder may have the document: see [`with_token`](Self::with_token).
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.0.as_str())
+    }
+
+    /// The same with a token, for the hook of [`ServerBuilder::authorize`](crate::ServerBuilder::authorize): `?token=…` behind the document
+    /// when it is written out. It has 1 to 4,096 bytes. `Debug` does not show it; a ticket with a token is a secret like the token.
+    ///
+    /// Over `ws://` it is readable on its way.
+    ///
+    /// ```
+    /// use exostate_sync::Ticket;
+    ///
+    /// let ticket: Ticket = "ws://localhost:8080/roadmap?token=open%20sesame".parse()?;
+    /// assert_eq!(ticket.token(), Some("open sesame"));
+    /// assert_eq!(ticket.clone().with_token("other")?.to_string(), "ws://localhost:8080/roadmap?token=other");
+    /// # Ok::<(), exostate_sync::TicketError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// It is empty or too long.
+    pub fn with_token(self, token: &str) -> Result<Self, TicketError> {
+        if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
+            return Err(TicketError::Token);
+        }
+        Ok(Self { token: Some(Token(token.to_owned())), ..self })
+    }
+
     /// The same place and document at another host, such as a server's public name.
     pub fn with_host(self, host: &str) -> Result<Self, TicketError> {
         check_host(host)?;
@@ -240,19 +274,26 @@ impl fmt::Display for Ticket {
         } else {
             write!(f, "{scheme}://{host}:{port}/")?;
         }
-        for byte in self.document.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                    f.write_char(char::from(byte))?;
-                }
-                _ => write!(f, "%{byte:02X}")?,
-            }
+        escape(&self.document, f)?;
+        if let Some(Token(token)) = &self.token {
+            f.write_str("?token=")?;
+            escape(token, f)?;
         }
         match self.fingerprint {
             Some(fingerprint) => write!(f, "#{fingerprint}"),
             None => Ok(()),
         }
     }
+}
+
+fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => f.write_char(char::from(byte))?,
+            _ => write!(f, "%{byte:02X}")?,
+        }
+    }
+    Ok(())
 }
 
 impl FromStr for Ticket {
@@ -263,6 +304,7 @@ impl FromStr for Ticket {
         let (found, rest) = text.split_once("://").ok_or_else(wrong)?;
         let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == found).ok_or_else(wrong)?;
         let (rest, fingerprint) = rest.split_once('#').map_or((rest, None), |(rest, fingerprint)| (rest, Some(fingerprint)));
+        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (place, document) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -276,7 +318,20 @@ impl FromStr for Ticket {
             None => scheme.default_port().ok_or_else(wrong)?,
         };
         let fingerprint = fingerprint.map(str::parse).transpose()?;
-        Self::new(scheme, host, number, &unescape(document)?, fingerprint)
+        let ticket = Self::new(scheme, host, number, &unescape(document)?, fingerprint)?;
+        match query {
+            Some(query) => {
+                let token = query.strip_prefix("token=").filter(|token| !token.contains('&')).ok_or(TicketError::Token)?;
+                ticket.with_token(&unescape(token).map_err(|_| TicketError::Token)?)
+            }
+            None => Ok(ticket),
+        }
+    }
+}
+
+impl From<&Self> for Ticket {
+    fn from(ticket: &Self) -> Self {
+        ticket.clone()
     }
 }
 
@@ -385,6 +440,22 @@ mod tests {
                 assert_eq!(ticket.to_string().parse(), Ok(ticket));
             }
         }
+    }
+
+    #[test]
+    fn a_token_survives_and_is_shown_by_no_debug() {
+        let ticket = Ticket::new(Scheme::Quic, "host.example", 4433, "a?b", Some(Fingerprint::of(b"certificate"))).expect("valid");
+        for token in ["t", "ä #%?&=+", "%41"] {
+            let ticket = ticket.clone().with_token(token).expect("valid");
+            assert_eq!((ticket.token(), ticket.to_string().parse().as_ref()), (Some(token), Ok(&ticket)));
+        }
+        let shown = format!("{:?}", ticket.clone().with_token("secret"));
+        assert!(!shown.contains("secret"), "{shown}");
+        let print = "ab".repeat(32);
+        for query in ["", "token=", "key=a", "token=a&b=c", "token=%4", "tokena", &format!("token={}", "t".repeat(4097))] {
+            assert_eq!(format!("exo://h:1/d?{query}#{print}").parse::<Ticket>(), Err(TicketError::Token), "{query}");
+        }
+        assert!(ticket.with_token(&"t".repeat(4096)).is_ok());
     }
 
     #[test]

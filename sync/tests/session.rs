@@ -601,3 +601,30 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
     assert!(pair.now > Duration::from_secs(40), "too quick to show anything: {:?}", pair.now);
     pair.run().assert_level();
 }
+
+#[test]
+fn who_only_reads_may_send_what_is_known_whole_or_in_fragments() {
+    for (known, length) in [(true, 9), (true, 200_000), (false, 9), (false, 200_000)] {
+        let (left, right) = (Mock::new(1), Mock::new(2));
+        let update = Mock::new(7).add(&vec![7; length]);
+        if known {
+            right.apply(&update).expect("fits");
+        }
+        let mut reads = Session::new(Config::default().read_only(), Role::Responder, "roadmap", right.as_ref(), Duration::ZERO);
+        let hello =
+            Session::new(Config::default(), Role::Initiator, "roadmap", left.as_ref(), Duration::ZERO).poll_transmit(Duration::ZERO);
+        reads.handle_bytes(Duration::ZERO, &hello.expect("a hello"), right.as_ref());
+        let body = [&[0][..], &update].concat();
+        for (at, part) in body.chunks(60_000).enumerate() {
+            let head = [support::varint(1), support::varint(body.len() as u64), support::varint(at as u64 * 60_000)].concat();
+            reads.handle_bytes(Duration::ZERO, &support::framed(5, &[&head, part].concat()), right.as_ref());
+        }
+        reads.settle(right.as_ref());
+        let closed = std::iter::from_fn(|| reads.poll_event()).find_map(|event| match event {
+            Event::Closed { reason } => Some(reason),
+            _ => None,
+        });
+        assert_eq!(closed, (!known).then_some(CloseReason::ReadOnly));
+        assert_eq!(right.len(), usize::from(known));
+    }
+}

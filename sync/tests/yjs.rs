@@ -5,7 +5,7 @@
 #![cfg(feature = "websocket")]
 
 use exostate::{Automerge, Counter, List, State, Store, Text};
-use exostate_sync::{Config, Documents, Peer, Presence, Scheme, Server};
+use exostate_sync::{AccessRequest, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -269,6 +269,147 @@ fn a_read_only_document_can_be_read() {
     });
 }
 
+/// What a Yjs client says when it comes back: what the other lacks, and all that is deleted.
+fn step_2(doc: &Doc, vector: &yrs::StateVector) -> Message {
+    Message::Sync(SyncMessage::SyncStep2(doc.transact().encode_state_as_update_v1(vector)))
+}
+
+#[test]
+fn who_only_reads_may_say_what_is_known() {
+    test(async {
+        let store = Store::<Page>::new();
+        store
+            .change(|page| {
+                page.notes().push_str("read me, all of you")?;
+                page.title().set("one")?;
+                page.title().set("two")?;
+                page.notes().delete(4..7)?;
+                page.tags().extend(["a".to_owned(), "b".to_owned()])?;
+                page.tags().remove(0)
+            })
+            .expect("it can be written");
+        let server = serve(&store, Config::default().read_only()).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        client.until(|client| client.is_synced).await;
+        let doc = client.doc.clone();
+        for _ in 0..3 {
+            let mut client = Client::connect(&server, "a%20page", doc.clone()).await.expect("connected");
+            client.until(|client| client.is_synced).await;
+            // All of it, twice.
+            client.send(step_2(&doc, &Default::default())).await;
+            client.is_synced = false;
+            client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
+            client.until(|client| client.is_synced).await;
+            store.change(|page| page.notes().delete(0..1)).expect("it can be written");
+        }
+        // A deletion of one's own is new, though nothing is added.
+        let text = doc.get_or_insert_text("T:notes");
+        client.edit(|txn| text.remove_range(txn, 8, 1)).await;
+        assert_eq!(end_of(&mut client).await, (CloseCode::Policy, "the document is read-only".to_owned()));
+    });
+}
+
+/// Until the server ends it.
+async fn end_of(client: &mut Client) -> (CloseCode, String) {
+    loop {
+        if let Err(end) = client.take().await {
+            return end;
+        }
+    }
+}
+
+#[test]
+fn a_client_that_gives_no_sign_of_life_is_left() {
+    test(async {
+        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(400)).expect("valid");
+        let server = serve(&Store::<Page>::new(), config).await;
+        let mut departures = server.departures();
+        // One that reads answers pings, and stays.
+        let mut reads = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        let stays = tokio::time::timeout(Duration::from_millis(1_500), end_of(&mut reads));
+        let sleeps = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        let (stayed, departure) = tokio::join!(stays, departures.recv());
+        assert!(stayed.is_err(), "{stayed:?}");
+        let departure = departure.expect("told").to_string();
+        assert!(departure.ends_with("nothing heard from the peer for 400ms"), "{departure}");
+        let mut sleeps = sleeps;
+        assert_eq!(end_of(&mut sleeps).await, (CloseCode::Again, "nothing heard from the client for 400ms".to_owned()));
+    });
+}
+
+#[test]
+fn a_large_message_may_come_slowly() {
+    test(async {
+        let store = Store::<Page>::new();
+        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(400)).expect("valid");
+        let server = serve(&store, config).await;
+        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let text = client.doc.get_or_insert_text("T:notes");
+        let update = {
+            let mut txn = client.doc.transact_mut();
+            text.push(&mut txn, &"slow".repeat(1_000));
+            txn.encode_update_v1()
+        };
+        let message = Message::Sync(SyncMessage::Update(update)).encode_v1();
+        // A frame by hand, masked with zeros, a part every now and then.
+        let length = u16::try_from(message.len()).expect("short");
+        let frame = [&[0x82, 0x80 | 126][..], &length.to_be_bytes(), &[0; 4], &message].concat();
+        let socket = client.socket.get_mut();
+        for part in frame.chunks(frame.len() / 10) {
+            socket.write_all(part).await.expect("sent");
+            tokio::time::sleep(Duration::from_millis(120)).await;
+        }
+        shows(&store, |page| page.notes.to_string().len() == 4_000).await;
+    });
+}
+
+#[test]
+fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
+    test(async {
+        let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+        let server = serve(&store, Config::default()).await;
+        let peer = Peer::connect(&other, server.ticket("a page").expect("served")).await.expect("connected");
+        let mut reader = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        reader.until(|client| client.is_synced).await;
+        let doc = Doc::with_client_id(7);
+        let text = doc.get_or_insert_text("T:notes");
+        for part in 0..6 {
+            text.insert(&mut doc.transact_mut(), 0, &format!("{part}{}", "x".repeat(1 << 20)));
+        }
+        let mut client = Client::connect(&server, "a%20page", doc).await.expect("connected");
+        let long = |text: &str| text.len() == 6 + (6 << 20) && text.starts_with("5x");
+        client.until(|client| client.is_synced).await;
+        // It goes on, and reads.
+        let goes_on = end_of(&mut client);
+        tokio::select! {
+            end = goes_on => panic!("{end:?}"),
+            () = async { tokio::join!(reader.until(|client| long(&client.notes())), shows(&other, |page| long(&page.notes.to_string()))); } => {}
+        }
+        assert!(long(&store.view().notes.to_string()));
+        drop(peer);
+    });
+}
+
+#[test]
+fn what_is_too_large_is_said_with_a_close() {
+    test(async {
+        let config = Config::default().yjs_message_bytes_max(5 << 20).expect("valid");
+        let server = serve(&Store::<Page>::new(), config).await;
+        let doc = Doc::with_client_id(7);
+        doc.get_or_insert_text("T:notes").push(&mut doc.transact_mut(), &"x".repeat(6 << 20));
+        let mut client = Client::connect(&server, "a%20page", doc).await.expect("connected");
+        let (code, why) = end_of(&mut client).await;
+        assert_eq!(code, CloseCode::Size, "{why}");
+        assert!(why.contains("6291"), "{why}");
+        // A state to show others.
+        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        client.show(8, 1, &format!("{:?}", "x".repeat(4_094))).await;
+        client.show(8, 2, &format!("{:?}", "x".repeat(4_095))).await;
+        let (code, why) = end_of(&mut client).await;
+        assert_eq!((code, why.as_str()), (CloseCode::Size, "a participant's awareness state of 4097 bytes is over the limit of 4096"));
+    });
+}
+
 #[test]
 fn what_is_large_comes_in_pieces_and_a_shutdown_is_said() {
     test(async {
@@ -366,6 +507,10 @@ struct Node {
 
 impl Node {
     async fn start(server: &Server, client: u64) -> Self {
+        Self::start_with(server, json!({"client": client})).await
+    }
+
+    async fn start_with(server: &Server, with: Value) -> Self {
         let provider = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/yjs/build/provider.js");
         let mut command = Command::new("node");
         command.arg(provider).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -373,7 +518,9 @@ impl Node {
         let requests = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut node = Self { _child: child, requests, answers };
-        node.ask(json!({"op": "connect", "url": url(server), "room": "a page", "client": client})).await;
+        let mut connect = json!({"op": "connect", "url": url(server), "room": "a page"});
+        connect.as_object_mut().expect("an object").extend(with.as_object().expect("an object").clone());
+        node.ask(connect).await;
         node
     }
 
@@ -473,5 +620,115 @@ fn awareness_goes_both_ways_with_a_provider_in_node() {
         node.ask(json!({"op": "close"})).await;
         assert_eq!(changes.next().await.expect("told").state, None);
         assert!(presence.others().is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs Node and its packages"]
+fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("for all of you to read.")).expect("it can be written");
+        let writes = serve(&store, Config::default()).await;
+        let mut node = Node::start(&writes, 7).await;
+        node.synced().await;
+        // Deletions, marks and maps of its own and of others.
+        node.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "now "})).await;
+        node.ask(json!({"op": "delete", "name": "T:notes", "index": 2, "length": 5})).await;
+        node.ask(json!({"op": "mark", "name": "T:notes", "index": 1, "length": 5, "mark": "bold"})).await;
+        node.ask(json!({"op": "set", "key": "title", "value": "one"})).await;
+        node.ask(json!({"op": "set", "key": "title", "value": "two"})).await;
+        node.ask(json!({"op": "push", "name": "L:tags", "value": "red"})).await;
+        shows(&store, |page| page.tags.iter().eq(["red"])).await;
+        store.change(|page| page.tags().remove(0)).expect("it can be written");
+        node.ask(json!({"op": "disconnect"})).await;
+        let addr = writes.local_addr(Scheme::WebSocket).expect("it listens");
+        writes.shutdown().await;
+        let documents = Documents::new().with("a page", &store).expect("valid");
+        let _reads = Server::builder(documents).config(Config::default().read_only()).websocket(addr).yjs().bind().await.expect("a server");
+        for round in 0..3 {
+            node.ask(json!({"op": "reconnect"})).await;
+            node.synced().await;
+            store.change(|page| page.notes().push_str(&format!(" Round {round}."))).expect("it can be written");
+            node.sees(&format!("Round {round}.")).await;
+            node.ask(json!({"op": "disconnect"})).await;
+            store.change(|page| page.notes().delete(0..1)).expect("it can be written");
+        }
+        assert_eq!(node.ask(json!({"op": "closes"})).await["closes"], json!([]));
+    });
+}
+
+#[test]
+#[ignore = "needs Node and its packages"]
+fn a_provider_in_node_brings_what_it_typed_offline_or_is_told_why_not() {
+    test(async {
+        let store = Store::<Page>::new();
+        let server = serve(&store, Config::default()).await;
+        let mut node = Node::start(&server, 7).await;
+        node.synced().await;
+        node.ask(json!({"op": "disconnect"})).await;
+        node.ask(json!({"op": "type", "name": "T:notes", "length": 6 << 20})).await;
+        node.ask(json!({"op": "reconnect"})).await;
+        shows(&store, |page| page.notes.to_string().len() == 6 << 20).await;
+        assert_eq!(node.ask(json!({"op": "closes"})).await["closes"], json!([]));
+        node.ask(json!({"op": "disconnect"})).await;
+        node.ask(json!({"op": "type", "name": "T:notes", "length": 17 << 20})).await;
+        node.ask(json!({"op": "reconnect"})).await;
+        node.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
+        let close = node.ask(json!({"op": "closes"})).await["closes"][0].clone();
+        assert_eq!(close["code"], json!(1009), "{close}");
+        assert!(close["reason"].as_str().expect("a reason").contains("is over the limit"), "{close}");
+        assert!(close["reason"].as_str().is_some_and(|why| why.contains(&(16 << 20).to_string())), "{close}");
+        // Another client: a state that is too large.
+        let mut shows_off = Node::start(&server, 8).await;
+        shows_off.synced().await;
+        shows_off.ask(json!({"op": "awareness_set", "state": {"avatar": "x".repeat(5_000)}})).await;
+        shows_off.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
+        let close = shows_off.ask(json!({"op": "closes"})).await["closes"][0].clone();
+        assert_eq!(close["code"], json!(1009), "{close}");
+        assert!(close["reason"].as_str().expect("a reason").contains("awareness state"), "{close}");
+    });
+}
+
+#[test]
+#[ignore = "needs Node and its packages"]
+fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
+    test(async {
+        let store = Store::<Page>::new();
+        store.change(|page| page.notes().push_str("for those who may")).expect("it can be written");
+        let documents = Documents::new().with("a page", &store).expect("valid");
+        let authorize = |request: AccessRequest| async move {
+            // A database, say.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            assert!(request.is_yjs() && request.address().is_some() && request.scheme() == Some(Scheme::WebSocket));
+            assert_eq!((request.document(), request.subprotocols().first().map(String::as_str)), ("a page", Some("notes")));
+            match request.token() {
+                Some("writer & co") => Ok(Rights::ReadWrite),
+                Some("reader") => Ok(Rights::ReadOnly),
+                Some("stranger") => Err(Denial::forbidden("this page is not for you")),
+                _ => Err(Denial::unauthenticated("a token is needed: ä".repeat(20))),
+            }
+        };
+        let builder = Server::builder(documents).websocket("127.0.0.1:0".parse().expect("valid")).yjs();
+        let server = builder.subprotocols(|name| name == "notes").authorize(authorize).bind().await.expect("a server");
+        let with = |client: u64, token: &str| json!({"client": client, "protocols": ["notes", "extra"], "params": {"token": token}});
+        let mut writer = Node::start_with(&server, with(7, "writer & co")).await;
+        let mut reader = Node::start_with(&server, with(8, "reader")).await;
+        writer.synced().await;
+        reader.synced().await;
+        writer.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "written "})).await;
+        reader.sees("written for those who may").await;
+        reader.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "not "})).await;
+        reader.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
+        assert_eq!(store.view().notes.to_string(), "written for those who may");
+        for (token, code, why) in [("stranger", 4403, "this page is not for you"), ("", 4401, "a token is needed: ä")] {
+            let mut denied = Node::start_with(&server, with(9, token)).await;
+            denied.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
+            let said = denied.ask(json!({"op": "closes"})).await;
+            let close = &said["closes"][0];
+            assert!(close["code"] == json!(code) && close["reason"].as_str().is_some_and(|reason| reason.starts_with(why)), "{said}");
+            // It does not try again.
+            assert_eq!(said["connects"], json!(false));
+        }
     });
 }

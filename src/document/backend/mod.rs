@@ -91,6 +91,10 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
     /// Checks an update in a bounded walk and takes it apart.
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
+    /// Whether an update holds nothing that the document does not have: to apply it would change nothing.
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError>;
+    /// Cuts an update into pieces of at most so many bytes, each of which stands on those before it, after a walk that checks it.
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
     fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
     /// Refuses parcels that are ready and that the document must not take, before any of them is applied.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::marks::{self, Marks};
+use super::measure::Size;
 use super::node::Node;
 
 /// The text of a rope, or of a range of it, piece by piece with the marks of each. Made by [`Rope::chunks`] and
@@ -125,5 +126,61 @@ fn open<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>) {
 fn rest<'a>(parts: &mut Vec<Part<'a>>, text: &'a str, common: usize, marks: Option<&'a Arc<Marks>>) {
     if let Some(rest) = text.get(common..).filter(|rest| !rest.is_empty()) {
         parts.push(Part::Text(rest, marks));
+    }
+}
+
+/// Which end of two trees is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Start,
+    Finish,
+}
+
+/// How many chars two trees have in common at one end, whatever their marks. Subtrees that are shared, at the same place, are not looked into.
+pub(super) fn common(left: &Arc<Node>, right: &Arc<Node>, end: End) -> usize {
+    let (mut lefts, mut rights, mut chars) = (vec![Part::Tree(left)], vec![Part::Tree(right)], 0);
+    while let (Some(left), Some(right)) = (lefts.pop(), rights.pop()) {
+        match (left, right) {
+            (Part::Tree(a), Part::Tree(b)) if Arc::ptr_eq(a, b) => chars += a.size().chars,
+            (Part::Tree(a), Part::Tree(b)) if a.size().bytes < b.size().bytes => {
+                lefts.push(left);
+                open_at(&mut rights, b, end);
+            }
+            (Part::Tree(node), _) => {
+                open_at(&mut lefts, node, end);
+                rights.push(right);
+            }
+            (_, Part::Tree(node)) => {
+                lefts.push(left);
+                open_at(&mut rights, node, end);
+            }
+            (Part::Text(a, marks), Part::Text(b, _)) => {
+                let same = match end {
+                    End::Start => a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(char, _)| char.len_utf8()).sum::<usize>(),
+                    End::Finish => a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b).map(|(char, _)| char.len_utf8()).sum(),
+                };
+                let (in_a, a_left) = if end == End::Start { a.split_at(same) } else { flipped(a.split_at(a.len() - same)) };
+                let (_, b_left) = if end == End::Start { b.split_at(same) } else { flipped(b.split_at(b.len() - same)) };
+                chars += Size::of(in_a).chars;
+                if !a_left.is_empty() && !b_left.is_empty() {
+                    break;
+                }
+                lefts.extend((!a_left.is_empty()).then_some(Part::Text(a_left, marks)));
+                rights.extend((!b_left.is_empty()).then_some(Part::Text(b_left, marks)));
+            }
+        }
+    }
+    chars
+}
+
+fn flipped<T>((a, b): (T, T)) -> (T, T) {
+    (b, a)
+}
+
+/// As [`open`], so that what is at one end comes first.
+fn open_at<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>, end: End) {
+    open(parts, node);
+    if let (Node::Branch(_), End::Finish, [.., left, right]) = (&**node, end, &mut parts[..]) {
+        std::mem::swap(left, right);
     }
 }

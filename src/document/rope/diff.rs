@@ -1,8 +1,10 @@
-//! What changed between a rope and a text that is to replace it: one edit, found by the common start and end.
+//! What changed between a rope and a text that is to replace it: one edit, found by the common start and end. What two ropes have in
+//! common there.
 
 use std::sync::Arc;
 
 use super::Rope;
+use super::chunks::{self, End};
 use super::measure::{Unit, floor_boundary};
 use super::node::Node;
 
@@ -41,6 +43,16 @@ impl Rope {
         let deleted = self.prefix(Unit::Bytes, old - end).chars - at;
         self.splice(at, deleted, inserted);
         Some(Edit { at, deleted, inserted: inserted.to_owned() })
+    }
+
+    /// How many chars two texts have in common at their start, and how many of the rest at their end, whatever their marks. O(what is not
+    /// shared).
+    #[must_use]
+    pub fn common_ends(&self, other: &Self) -> (usize, usize) {
+        let (Some(left), Some(right)) = (&self.root, &other.root) else { return (0, 0) };
+        let head = chunks::common(left, right, End::Start);
+        let rest = self.len_chars().min(other.len_chars()) - head;
+        (head, if rest > 0 { chunks::common(left, right, End::Finish).min(rest) } else { 0 })
     }
 }
 

@@ -200,7 +200,8 @@ impl<T: State> State for Tree<T> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut tree = Self::new();
         reader.each_child(|segment, reader| {
-            let (Ok(id), Some(value)) = (segment.parse::<ElementId>(), reader.slot::<T>()) else { return };
+            let Ok(id) = segment.parse::<ElementId>() else { return };
+            let Some(value) = reader.slot::<T>() else { return };
             let (parent, position) = reader
                 .within(PLACE, |reader| {
                     let own = reader.own()?;

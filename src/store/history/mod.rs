@@ -241,27 +241,30 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn history(&self, options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
-        let now = self.now();
-        self.keep_history(|core| Ok(Records::new(options, now, core.replica.checkpoint()?)))
+        self.keep_history(|core, now| Ok(Records::new(options, now, core.replica.checkpoint()?)))
     }
 
     /// Makes a history in the writer's place, which is told of all that comes after.
-    fn keep_history(&self, make: impl FnOnce(&mut Core<S, B>) -> Result<Records, HistoryError>) -> Result<History<S, B>, HistoryError> {
-        self.write_history(|core| {
-            let records = Arc::new(Mutex::new(make(core)?));
+    fn keep_history(
+        &self,
+        make: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<Records, HistoryError>,
+    ) -> Result<History<S, B>, HistoryError> {
+        self.write_history(|core, now| {
+            let records = Arc::new(Mutex::new(make(core, now)?));
             self.shared.histories.add(&records);
             Ok(History { store: self.clone(), records })
         })
     }
 
     /// Works in the writer's place, with all shown that is there.
-    fn write_history<R>(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<R, HistoryError>) -> Result<R, HistoryError> {
-        let now = self.time_if_wanted();
+    fn write_history<R>(&self, work: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<R, HistoryError>) -> Result<R, HistoryError> {
         let guard = self.shared.core.lock();
+        let now = self.time_in_turn(&guard).ok_or(HistoryError::Nested)?;
+        let time = now.unwrap_or_else(|| self.now());
         let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
         core.now = now;
         let shown = self.show(&mut core);
-        let result = work(&mut core);
+        let result = work(&mut core, time);
         drop(core);
         drop(guard);
         if shown {
@@ -304,8 +307,8 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn name(&self, name: impl Into<Arc<str>>) -> Result<RevisionId, HistoryError> {
-        let (name, time) = (name.into(), self.store.now());
-        self.store.write_history(|core| {
+        let name = name.into();
+        self.store.write_history(|core, time| {
             let mut records = self.records.lock();
             let known = records.last().and_then(|last| last.checkpoint.clone());
             let bytes = known.map_or_else(|| core.replica.checkpoint(), Ok)?;
@@ -338,7 +341,7 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn compact(&self) -> Result<(), HistoryError> {
-        self.store.write_history(|core| {
+        self.store.write_history(|core, _| {
             let present = core.replica.checkpoint()?;
             self.records.lock().compact(present);
             Ok(())

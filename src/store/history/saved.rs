@@ -183,7 +183,7 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change.
     pub fn save(&self) -> Result<Vec<u8>, HistoryError> {
-        let (list, faded, (version, digest)) = self.store.write_history(|core| {
+        let (list, faded, (version, digest)) = self.store.write_history(|core, _| {
             let records = self.records.lock();
             Ok((records.list.clone(), records.faded.clone(), state_of(core)))
         })?;
@@ -241,8 +241,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let faded = saved.faded.into_iter().map(|(number, stamp)| Ok((Key(path(&paths, number)?), Arc::new(stamp.try_into()?))));
         let faded = faded.collect::<Result<BTreeMap<Key, Arc<Stamp>>, HistoryError>>()?;
         check(&list)?;
-        let (now, known) = (self.now(), (saved.version, saved.digest));
-        self.keep_history(|core| {
+        let known = (saved.version, saved.digest);
+        self.keep_history(|core, now| {
             let mut records = Records::from_parts(options, list, faded);
             if known != state_of(core) {
                 records.found(now, core.replica.checkpoint()?);

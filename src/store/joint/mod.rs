@@ -112,11 +112,11 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             return Err(ChangeError::Nested);
         }
         let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len()).entered();
-        let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
         let mut starts: Vec<Start> = members.iter().map(|member| member.begin()).collect();
         let places: Vec<_> = order.iter().map(|member| member.take_place()).collect();
         // This thread has every place, so it gets them again without waiting.
         let mut turns = Self::turns(self);
+        let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
         enter(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = stage::<Self, R>(&turns, &mut starts, edit)?;

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use super::super::commit::Written;
 use super::super::layers::Report;
 use super::super::notify::Notice;
-use super::super::undo::staged_way_back;
+use super::super::undo::{Entry, staged_way_back};
 use super::super::{Core, Origin, Shared, Store, Subscription, Writer};
 use super::Joint;
 use crate::document::backend::Backend;
@@ -135,9 +135,7 @@ impl<S: State, B: Backend> Member for Store<S, B> {
     }
 
     fn begin(&self) -> Start {
-        let mut report = Report::new(Origin::Local, None);
-        let timer = Store::begin(self, &mut report);
-        Start { report, timer }
+        Start { report: Report::new(Origin::Local, None), timer: self.shared.layers.timer() }
     }
 
     fn take_place<'a>(&'a self) -> Box<dyn Held + 'a> {
@@ -181,7 +179,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         let Some(mut written) = self.written.take() else { return };
         let (core, report) = (&mut *self.guard.borrow_mut(), &start.report);
         let entry = written.entry.take().unwrap_or_default();
-        let staged = staged_way_back(&entry, &written, core);
+        let (staged, revived) = staged_way_back(&entry, &written, core);
+        drop(Entry::of(&staged, &core.replica, &mut core.tracks.borrow_mut(), revived));
         let view = staged.view.clone();
         match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(mut updates) => {

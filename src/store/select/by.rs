@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use crate::document::backend::Backend;
-use crate::state::{Look, State};
+use crate::state::{Look, State, Takes};
 use crate::store::Store;
 
 use super::Selector;
@@ -74,8 +74,11 @@ impl<K, R> fmt::Debug for SelectorBy<K, R> {
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static, R> SelectorBy<K, R> {
     /// The selector of a key. It is remembered as long as somebody holds it, and forgotten then.
-    pub fn of(&self, key: impl Into<K>) -> Selector<R> {
-        let key = key.into();
+    pub fn of<Q>(&self, key: Q) -> Selector<R>
+    where
+        K: Takes<Q>,
+    {
+        let key = K::take(key);
         let mut members = self.family.members.lock();
         if let Some(memo) = members.get(&key).and_then(Weak::upgrade) {
             return Selector { memo };

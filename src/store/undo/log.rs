@@ -1,10 +1,16 @@
 //! What can be undone and redone: the changes made here, in groups, with what stood before them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::UndoOptions;
+use super::ids::{Ids, count};
+use super::merge::Renamed;
+use super::revert::WayBack;
+use super::track::Content;
+use super::tracks::{Revived, Tracks};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
 use crate::document::ops::{SequenceKind, Touched};
@@ -24,13 +30,87 @@ pub(super) struct Written {
     pub(super) theirs: bool,
 }
 
-/// What a change did to one sequence.
+/// What a change did to one sequence: to which of its elements, as its [`Track`](super::track::Track) tells them apart.
 #[derive(Clone, Debug)]
 pub(super) struct Edited<T> {
-    pub(super) before: T,
-    pub(super) after: T,
+    pub(super) inserted: Ids,
+    pub(super) deleted: Vec<Gone<T>>,
+    /// Of a text.
+    pub(super) marked: Vec<Marked>,
+    /// Whether nothing was left in it.
+    pub(super) emptied: bool,
     /// Whether the change emptied it, and something in it was somebody else's.
     pub(super) theirs: bool,
+}
+
+/// What a change took out of a sequence.
+#[derive(Clone, Debug)]
+pub(super) struct Gone<T> {
+    pub(super) ids: Range<u64>,
+    /// As it was before the change.
+    pub(super) content: T,
+}
+
+/// What a change marked otherwise in a text.
+#[derive(Clone, Debug)]
+pub(super) struct Marked {
+    pub(super) ids: Ids,
+    pub(super) name: Arc<str>,
+    pub(super) old: Option<Value>,
+    pub(super) new: Option<Value>,
+}
+
+impl<T: Content> Gone<T> {
+    /// A part of it.
+    pub(super) fn part(&self, ids: Range<u64>) -> Self {
+        let start = count(&(self.ids.start..ids.start));
+        Self { content: self.content.part(start..start + count(&ids)), ids }
+    }
+}
+
+impl<T> Edited<T> {
+    fn is_empty(&self) -> bool {
+        self.inserted.is_empty() && self.deleted.is_empty() && self.marked.is_empty()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = Range<u64>> {
+        let (deleted, marked) = (self.deleted.iter().map(|gone| gone.ids.clone()), self.marked.iter().flat_map(|marked| marked.ids.iter()));
+        self.inserted.iter().chain(deleted).chain(marked)
+    }
+}
+
+impl<T: Content> Edited<T> {
+    fn rename(&mut self, renamed: &Renamed) {
+        self.inserted = renamed.ids(&self.inserted);
+        self.deleted = self.deleted.iter().flat_map(|gone| renamed.gone(gone)).collect();
+        self.marked.iter_mut().for_each(|marked| marked.ids = renamed.ids(&marked.ids));
+    }
+
+    /// Whether a later edit can be taken in.
+    fn takes(&self, later: &Self) -> bool {
+        self.marked.is_empty() && later.marked.is_empty() && !later.theirs
+    }
+
+    /// Takes in a later edit: what that takes out again of what this one put in is neither.
+    fn absorb(&mut self, later: Self) {
+        let own = self.inserted.clone().sorted();
+        let mut again = Ids::default();
+        for gone in later.deleted {
+            for (ids, is_own) in own.cut(gone.ids.clone()) {
+                if is_own {
+                    again.push(ids);
+                } else {
+                    self.deleted.push(gone.part(ids));
+                }
+            }
+        }
+        let again = again.sorted();
+        let rest = |ids| again.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids);
+        let stays = if again.is_empty() { std::mem::take(&mut self.inserted) } else { self.inserted.iter().flat_map(rest).collect() };
+        self.inserted = stays;
+        later.inserted.iter().for_each(|ids| self.inserted.push(ids));
+        self.emptied = later.emptied;
+    }
 }
 
 /// What a change did, with what stood before it. Texts and lists share what did not change.
@@ -42,16 +122,41 @@ pub(in crate::store) struct Entry {
 }
 
 impl Entry {
-    /// What a staged change is about to do. O(change).
-    pub(in crate::store) fn of<S, B: Backend>(staged: &Staged<S>, replica: &Replica<B>) -> Self {
+    /// What a staged change is about to do, which its tracks take note of. `revived` is what an undo brings back. O(change), and the runs of
+    /// the tracks for each op.
+    pub(in crate::store) fn of<S, B: Backend>(staged: &Staged<S>, replica: &Replica<B>, tracks: &mut Tracks, mut revived: Revived) -> Self {
         let written = |(key, write): (&Key, &crate::document::ops::RegisterWrite)| {
             (key.clone(), Written { old: write.old.clone(), new: write.new.clone(), theirs: false })
         };
-        Self {
-            registers: staged.ops.registers.iter().map(written).collect(),
-            texts: changed(&staged.texts, |key| replica.text(key)),
-            lists: changed(&staged.lists, |key| replica.list(key)),
+        let mut entry = Self { registers: staged.ops.registers.iter().map(written).collect(), ..Self::default() };
+        let ops = Tracks::by_sequence(&staged.ops.sequences);
+        // What comes to nothing is no edit, but where an undo puts an element in the place of one that looks like it.
+        let texts = staged.texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
+        for (key, before, after) in texts {
+            let back = revived.remove(&(SequenceKind::Text, key.clone()));
+            if before == *after && back.is_none() {
+                continue;
+            }
+            let ops = ops.get(&(SequenceKind::Text, key.as_str())).map_or(&[][..], Vec::as_slice);
+            let edited = tracks.note_text(key, ops, (&before, after), back.unwrap_or_default());
+            entry.texts.extend((!edited.is_empty()).then(|| (key.clone(), edited)));
         }
+        let lists = staged.lists.iter().map(|(key, after)| (key, replica.list(key.as_str()), after));
+        for (key, before, after) in lists {
+            let back = revived.remove(&(SequenceKind::List, key.clone()));
+            if before == *after && back.is_none() {
+                continue;
+            }
+            let ops = ops.get(&(SequenceKind::List, key.as_str())).map_or(&[][..], Vec::as_slice);
+            let edited = tracks.note_list(key, ops, (&before, after), back.unwrap_or_default());
+            entry.lists.extend((!edited.is_empty()).then(|| (key.clone(), edited)));
+        }
+        entry
+    }
+
+    /// The elements of sequences that it has to find again.
+    fn ids(&self) -> impl Iterator<Item = Range<u64>> {
+        self.texts.values().flat_map(Edited::ids).chain(self.lists.values().flat_map(Edited::ids))
     }
 
     fn is_empty(&self) -> bool {
@@ -83,25 +188,19 @@ impl Entry {
     }
 }
 
-/// Sequences before and after, where these differ.
-fn changed<T: Clone + PartialEq>(after: &BTreeMap<Key, T>, before: impl Fn(&str) -> T) -> BTreeMap<Key, Edited<T>> {
-    let edited =
-        after.iter().map(|(key, after)| (key.clone(), Edited { before: before(key.as_str()), after: after.clone(), theirs: false }));
-    edited.filter(|(_, edited)| edited.before != edited.after).collect()
+/// Whether later edits can be taken into earlier ones.
+fn go_on<T: Content>(earlier: &BTreeMap<Key, Edited<T>>, later: &BTreeMap<Key, Edited<T>>) -> bool {
+    later.iter().all(|(key, next)| earlier.get(key).is_none_or(|edited| edited.takes(next)))
 }
 
-/// Whether later edits begin where earlier ones end.
-fn go_on<T: PartialEq>(earlier: &BTreeMap<Key, Edited<T>>, later: &BTreeMap<Key, Edited<T>>) -> bool {
-    later.iter().all(|(key, next)| earlier.get(key).is_none_or(|edited| edited.after == next.before && !next.theirs))
-}
-
-fn extend<T>(earlier: &mut BTreeMap<Key, Edited<T>>, later: BTreeMap<Key, Edited<T>>) {
+fn extend<T: Content>(earlier: &mut BTreeMap<Key, Edited<T>>, later: BTreeMap<Key, Edited<T>>) {
     for (key, next) in later {
         match earlier.get_mut(key::lookup(&key.as_str())) {
-            Some(edited) => edited.after = next.after,
+            Some(edited) => edited.absorb(next),
             None => drop(earlier.insert(key, next)),
         }
     }
+    earlier.retain(|_, edited| !edited.is_empty());
 }
 
 /// Changes that are undone together.
@@ -150,6 +249,7 @@ struct StagedWay {
     id: u64,
     label: Option<Arc<str>>,
     given_back: Vec<Key>,
+    revived: Revived,
 }
 
 impl Log {
@@ -173,8 +273,18 @@ impl Log {
     }
 
     /// Notes that the way back from the newest group is staged.
-    pub(super) fn stage(&mut self, id: u64, label: Option<Arc<str>>, given_back: Vec<Key>) {
-        self.staged = Some(StagedWay { id, label, given_back });
+    pub(super) fn stage(&mut self, id: u64, label: Option<Arc<str>>, way: WayBack) {
+        self.staged = Some(StagedWay { id, label, given_back: way.given_back, revived: way.revived });
+    }
+
+    /// The elements that come back by what is staged.
+    pub(in crate::store) fn take_revived(&mut self) -> Revived {
+        self.staged.as_mut().map(|staged| std::mem::take(&mut staged.revived)).unwrap_or_default()
+    }
+
+    /// The elements of sequences that the stacks have to find again.
+    pub(in crate::store) fn ids(&self) -> impl Iterator<Item = Range<u64>> {
+        self.done.iter().chain(&self.undone).flat_map(|group| &group.entries).flat_map(Entry::ids)
     }
 
     /// The label of what is staged.
@@ -192,7 +302,7 @@ impl Log {
     /// Moves the group whose way back was just committed to the other stack. What holds again what others had written comes back.
     pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin) -> Vec<Key> {
         self.take_over(&mut entry);
-        let Some(StagedWay { id, label, given_back }) = self.staged.take() else { return Vec::new() };
+        let Some(StagedWay { id, label, given_back, .. }) = self.staged.take() else { return Vec::new() };
         self.take(id);
         self.give_back(&given_back);
         let group = self.new_group(entry, label);
@@ -220,13 +330,13 @@ impl Log {
         };
         entry.registers.iter_mut().for_each(|(key, written)| written.theirs = take(key));
         // What others have put into a sequence stays theirs until all of it has gone.
-        entry.texts.iter_mut().filter(|(_, text)| text.after.is_empty()).for_each(|(key, text)| text.theirs = take(key));
-        entry.lists.iter_mut().filter(|(_, list)| list.after.is_empty()).for_each(|(key, list)| list.theirs = take(key));
+        entry.texts.iter_mut().filter(|(_, text)| text.emptied).for_each(|(key, text)| text.theirs = take(key));
+        entry.lists.iter_mut().filter(|(_, list)| list.emptied).for_each(|(key, list)| list.theirs = take(key));
     }
 
     /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds nothing is nobody's.
     pub(in crate::store) fn note_others(&mut self, touched: &Touched, is_there: impl Fn(&str) -> bool) {
-        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some()));
+        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some() && !touch.own));
         let sequences = touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| (name, is_there(name)));
         for (key, is_there) in registers.chain(sequences) {
             self.given_back.remove(key::lookup(&key.as_ref()));
@@ -239,7 +349,8 @@ impl Log {
 
     fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: Option<SystemTime>) {
         let label = meta.and_then(Meta::label);
-        let since = at.zip(self.grown_at).and_then(|(at, grown_at)| at.duration_since(grown_at).ok());
+        // A clock that went back says nothing about how much time has passed.
+        let since = at.zip(self.grown_at).map(|(at, grown_at)| at.duration_since(grown_at).unwrap_or_default());
         let close = self.grown_at.is_some() && self.held > 0 || since.is_some_and(|since| since < self.options.window);
         self.grown_at = at;
         let same = |group: &Group| self.held > 0 || label.is_none() || group.label.as_deref() == label;
@@ -250,6 +361,12 @@ impl Log {
                     None => Some(entry),
                 };
                 group.entries.extend(rest);
+                group.entries.retain(|entry| !entry.is_empty());
+                if group.entries.is_empty() {
+                    // What was typed is gone again: there is nothing to undo.
+                    self.done.pop_back();
+                    self.split();
+                }
             }
             None => {
                 let group = self.new_group(entry, label.map(Arc::from));
@@ -284,6 +401,15 @@ impl Log {
         self.done = done.into_iter().map(&mut numbered).collect();
         self.undone = undone.into_iter().map(&mut numbered).collect();
         self.trim();
+    }
+
+    /// Calls the elements as the store's tracks do.
+    pub(super) fn rename(&mut self, renamed: &Renamed) {
+        let groups = self.done.iter_mut().chain(&mut self.undone);
+        for entry in groups.flat_map(|group| &mut group.entries) {
+            entry.texts.values_mut().for_each(|edited| edited.rename(renamed));
+            entry.lists.values_mut().for_each(|edited| edited.rename(renamed));
+        }
     }
 
     fn trim(&mut self) {

@@ -1,9 +1,12 @@
 //! Undo and redo: of one's own changes only, never over what others have done since.
 
-mod carry;
+mod ids;
 mod log;
+mod merge;
 mod revert;
 mod saved;
+mod track;
+mod tracks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +20,9 @@ use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
 use crate::state::{AsPath, ChangeError, Stage, Staged, State};
 pub(super) use log::{Entry, Log};
+use revert::WayBack;
 pub use saved::UndoError;
+pub(super) use tracks::{Revived, Tracks};
 
 /// How an [`UndoManager`] works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,8 +150,9 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
-    /// Takes back the newest group of changes of which anything can be taken back; `None` where there is none. O(what they did, and the
-    /// lengths of the texts and lists in it).
+    /// Takes back the newest group of changes of which anything can be taken back; `None` where there is none. O(what they did), and for each
+    /// text and list in it the pieces in which the changes that can be undone have edited it. Where others have edited one since it was last
+    /// edited here, that is found by comparing: O(its length · their edits), bounded as of [`Store::reconcile`].
     ///
     /// # Errors
     /// As [`Store::change`]: middleware refused it, or this was called inside a change. The stacks are as they were.
@@ -259,13 +265,14 @@ impl<S: State, B: Backend> Store<S, B> {
         let stage_it = |stage: &Stage<'_, S>| {
             let mut log = log.lock();
             let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
-            let mut given_back = Vec::new();
-            stage.raw(&mut |writer| given_back = revert::group(&group, &log, origin, writer))?;
+            let mut way = self.peek(|core| WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), &core.replica));
+            stage.raw(&mut |writer| group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer)))?;
             if !stage.has_ops() {
                 log.take(group.id);
+                self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), &core.replica));
                 return Ok(Way::Overtaken);
             }
-            log.stage(group.id, group.label.clone(), given_back);
+            log.stage(group.id, group.label.clone(), way);
             Ok(Way::Gone(Undone { label: group.label, selection: group.selection }))
         };
         self.stage(report, |_| Ok(()), stage_it)
@@ -289,11 +296,12 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Stages the way back from a change that is in the document, and that nobody has seen.
-pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Written<S>, core: &Core<S, B>) -> Staged<S> {
+/// Stages the way back from a change that is in the document, and that nobody has seen. The elements that come back by it, too.
+pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Written<S>, core: &Core<S, B>) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
     let stage = Stage::new(&core.replica, written.view.clone(), written.violations.clone(), core.replica.id(), &core.next_element);
     // What it did was written a moment ago, and so can be taken back.
-    let _ = stage.raw(&mut |writer| revert::entry(entry, &log, Origin::Undo, writer));
-    stage.finish()
+    let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
+    let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
+    (stage.finish(), way.revived)
 }

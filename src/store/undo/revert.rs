@@ -1,33 +1,78 @@
 //! Staging the way back from a change, as far as nobody else has gone on from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::carry;
-use super::log::{Entry, Group, Log, Written};
+use super::ids::{Ids, count};
+use super::log::{Edited, Entry, Gone, Log, Marked, Written};
+use super::track::{Content, Track};
+use super::tracks::{self, Revived, Tracks};
 use crate::document::key::{self, Key};
+use crate::document::ops::SequenceKind;
 use crate::document::replica::List;
-use crate::document::rope::{Marks, Rope};
+use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 use crate::state::Writer;
 use crate::store::Origin;
 
-/// Stages the way back from all changes of a group, the last first. The places that hold again what others had written come back.
-pub(super) fn group(group: &Group, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) -> Vec<Key> {
-    let entry = |entry| Revert { log, origin, left: Vec::new(), given_back: Vec::new() }.entry(entry, writer);
-    group.entries.iter().rev().flat_map(entry).collect()
+/// What a way back needs and finds.
+pub(super) struct WayBack {
+    texts: BTreeMap<Key, Track<Rope>>,
+    lists: BTreeMap<Key, Track<List>>,
+    /// The elements that come back, for the track of what is staged.
+    pub(super) revived: Revived,
+    /// The places that hold again what others had written.
+    pub(super) given_back: Vec<Key>,
 }
 
-/// Stages the way back from one change.
-pub(super) fn entry(entry: &Entry, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) {
-    Revert { log, origin, left: Vec::new(), given_back: Vec::new() }.entry(entry, writer);
+impl WayBack {
+    /// Prepares the way back from changes to the document as it is.
+    pub(super) fn new<'e>(entries: impl Iterator<Item = &'e Entry> + Clone, tracks: &mut Tracks, document: &impl Source) -> Self {
+        let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        for key in entries.clone().flat_map(|entry| entry.texts.keys()) {
+            let mut track = || tracks::current(&mut tracks.texts, key, &document.text(key.as_str())).cloned();
+            if !texts.contains_key(key) {
+                texts.extend(track().map(|track| (key.clone(), track)));
+            }
+        }
+        for key in entries.flat_map(|entry| entry.lists.keys()) {
+            let mut track = || tracks::current(&mut tracks.lists, key, &document.list(key.as_str())).cloned();
+            if !lists.contains_key(key) {
+                lists.extend(track().map(|track| (key.clone(), track)));
+            }
+        }
+        Self { texts, lists, revived: Revived::new(), given_back: Vec::new() }
+    }
+
+    /// Notes in the tracks of a document that is as it was what goes on where nothing is to be written: elements took the places of others that
+    /// look like them.
+    pub(super) fn settle(self, tracks: &mut Tracks, document: &impl Source) {
+        for (key, track) in self.texts {
+            if track.known == document.text(key.as_str()) {
+                tracks.texts.insert(key, track);
+            }
+        }
+        for (key, track) in self.lists {
+            if track.known == document.list(key.as_str()) {
+                tracks.lists.insert(key, track);
+            }
+        }
+    }
+
+    /// Stages the way back from one change. Of several the last comes first.
+    pub(super) fn stage(&mut self, entry: &Entry, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) {
+        let given_back = std::mem::take(&mut self.given_back);
+        let revert = Revert { log, origin, way: self, left: Vec::new(), given_back };
+        self.given_back = revert.entry(entry, writer);
+    }
 }
 
 struct Revert<'a> {
     log: &'a Log,
     origin: Origin,
+    way: &'a mut WayBack,
     /// Places that are left as they are, with all that is in them.
     left: Vec<Key>,
     given_back: Vec<Key>,
@@ -40,11 +85,17 @@ impl Revert<'_> {
             self.register(key, written, writer);
         }
         for (key, edited) in entry.texts.iter().filter(|(key, _)| !is_left(&self.left, key)) {
-            writer.at(key.as_str(), |writer| text(&edited.before, &edited.after, writer));
+            if let Some(track) = self.way.texts.get_mut(key) {
+                let revived = self.way.revived.entry((SequenceKind::Text, key.clone())).or_default();
+                writer.at(key.as_str(), |writer| revived.extend(text(edited, track, writer).iter()));
+            }
             self.given_back.extend(edited.theirs.then(|| key.clone()));
         }
         for (key, edited) in entry.lists.iter().filter(|(key, _)| !is_left(&self.left, key)) {
-            writer.at(key.as_str(), |writer| list(&edited.before, &edited.after, writer));
+            if let Some(track) = self.way.lists.get_mut(key) {
+                let revived = self.way.revived.entry((SequenceKind::List, key.clone())).or_default();
+                writer.at(key.as_str(), |writer| revived.extend(list(edited, track, writer).iter()));
+            }
             self.given_back.extend(edited.theirs.then(|| key.clone()));
         }
         self.given_back
@@ -55,7 +106,8 @@ impl Revert<'_> {
             return;
         }
         // Others have written over it, or have written in what it would take away.
-        let theirs = || self.log.is_theirs(key, self.origin) || written.new.is_some() && self.has_theirs_below(key, writer);
+        let theirs_below = || written.new.as_ref().is_some_and(|value| self.has_theirs_below(key, value, writer));
+        let theirs = || self.log.is_theirs(key, self.origin) || theirs_below();
         let taken = writer.core.register(key.as_str()) != written.new || theirs();
         if taken || matches!(written.old, Some(Value::Unknown(_))) {
             return self.left.push(key.clone());
@@ -74,13 +126,21 @@ impl Revert<'_> {
         }
     }
 
-    /// Whether anything below a path that is there now is somebody else's.
-    fn has_theirs_below(&self, key: &Key, writer: &Writer<'_, '_>) -> bool {
-        self.log.theirs_below(key, self.origin).any(|found| {
+    /// Whether anything that is shown below a path, which holds this value, is somebody else's.
+    fn has_theirs_below(&self, key: &Key, value: &Value, writer: &Writer<'_, '_>) -> bool {
+        self.log.theirs_below(key, self.origin).filter(|found| is_shown(found, key, value)).any(|found| {
             let path = found.as_str();
             writer.core.register(path).is_some() || !writer.core.text(path).is_empty() || !writer.core.list(path).is_empty()
         })
     }
+}
+
+/// Whether what stands at `found` is shown where the register above it holds this value. Below an enum's register, which names a variant,
+/// another writer may have left a variant that lost; a place in an order (`@position`) stands beside the variants.
+fn is_shown(found: &Key, above: &Key, value: &Value) -> bool {
+    let Value::Str(variant) = value else { return true };
+    let (segment, _) = key::split_first(key::below(found.as_str(), above.as_str()));
+    segment.starts_with('@') || *segment == **variant
 }
 
 /// Whether a key lies below a place that is left as it is.
@@ -88,60 +148,113 @@ fn is_left(left: &[Key], key: &Key) -> bool {
     left.iter().any(|left| key.as_str().len() > left.as_str().len() && key::is_within(key.as_str(), left.as_str()))
 }
 
-fn text(before: &Rope, after: &Rope, writer: &mut Writer<'_, '_>) {
-    let chars = |rope: &Rope| rope.to_string().chars().collect::<Vec<char>>();
-    let now = writer.staged_text();
-    let (old, new, current) = (chars(before), chars(after), chars(&now));
-    if before.has_marks() || after.has_marks() {
-        marks((before, &old), (after, &new), (&now, &current), writer);
-    }
-    for step in carry::steps(&old, &new, &current) {
-        if step.delete > 0 {
-            writer.splice_text(step.at, step.delete, "", None);
+/// What comes back at one place: where that is once what comes back before it is there, and what.
+struct Back<T> {
+    at: usize,
+    content: T,
+}
+
+/// Takes out of a track what an edit has put in, as far as it is still there: the stretches, to be taken out from the last to the first.
+fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<usize>> {
+    let ids = edited.inserted.clone().sorted();
+    let mut stretches: Vec<Range<usize>> = Vec::new();
+    for placed in track.places(&ids).into_iter().filter(|placed| placed.alive) {
+        let end = placed.at + count(&placed.ids);
+        match stretches.last_mut() {
+            Some(last) if last.end == placed.at => last.end = end,
+            _ => stretches.push(placed.at..end),
         }
-        let mut at = step.at;
-        for (run, marks) in before.chunks_in(step.insert) {
-            writer.splice_text(at, 0, run, marks.cloned());
+    }
+    track.set_alive(&ids, false);
+    stretches.reverse();
+    stretches
+}
+
+/// Puts into a track what an edit has taken out, where it stood: what comes back, from the first to the last, and its ids.
+fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T>>, Ids) {
+    let mut gone: Vec<&Gone<T>> = edited.deleted.iter().collect();
+    gone.sort_by_key(|gone| gone.ids.start);
+    let ids = gone.iter().map(|gone| gone.ids.clone()).collect::<Ids>().sorted();
+    let (mut backs, mut back_ids, mut grown) = (Vec::<Back<T>>::new(), Ids::default(), 0);
+    for placed in track.places(&ids).into_iter().filter(|placed| !placed.alive) {
+        let mut at = placed.at + grown;
+        grown += count(&placed.ids);
+        // A stretch of the track may have gone in several pieces.
+        let first = gone.partition_point(|gone| gone.ids.end <= placed.ids.start);
+        for gone in gone.iter().skip(first).take_while(|gone| gone.ids.start < placed.ids.end) {
+            let content = gone.part(gone.ids.start.max(placed.ids.start)..gone.ids.end.min(placed.ids.end)).content;
+            let len = content.len();
+            match backs.last_mut() {
+                Some(last) if last.at + last.content.len() == at => last.content.append(&content),
+                _ => backs.push(Back { at, content }),
+            }
+            at += len;
+        }
+        back_ids.push(placed.ids);
+    }
+    track.set_alive(&ids, true);
+    (backs, back_ids)
+}
+
+fn text(edited: &Edited<Rope>, track: &mut Track<Rope>, writer: &mut Writer<'_, '_>) -> Ids {
+    // A record that goes has taken along what was in it.
+    track.sync(&writer.staged_text());
+    for range in take_out(edited, track) {
+        writer.splice_text(range.start, range.len(), "", None);
+    }
+    let (backs, ids) = put_back(edited, track);
+    for Back { mut at, content } in backs {
+        for (run, marks) in content.runs() {
+            writer.splice_text(at, 0, &run, marks);
             at += run.chars().count();
         }
     }
+    marks(&edited.marked, track, writer);
+    track.known = writer.staged_text();
+    ids
 }
-
-type Marked<'a> = (&'a Rope, &'a [char]);
 
 /// Takes back marks that were set or cleared on characters that are still there, where they are as they were left. Neighbours that get the
 /// same go in one op.
-fn marks(before: Marked<'_>, after: Marked<'_>, now: Marked<'_>, writer: &mut Writer<'_, '_>) {
-    let none = Arc::new(Marks::new());
-    let of = |rope: &Rope, at: usize| rope.marks_at(at).unwrap_or(&none).clone();
-    let (to_after, to_now) = (carry::carried(before.1, after.1), carry::carried(after.1, now.1));
-    let (mut open, mut found) = (BTreeMap::<Arc<str>, (Range<usize>, Value)>::new(), Vec::new());
-    for (old_at, new_at) in to_after.into_iter().enumerate() {
-        let Some(at) = to_now.get(new_at).copied().filter(|at| *at != usize::MAX) else { continue };
-        let (old, new) = (of(before.0, old_at), of(after.0, new_at));
-        if Arc::ptr_eq(&old, &new) {
-            continue;
-        }
-        let current = of(now.0, at);
-        let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
-        for name in names.into_iter().filter(|name| old.get(*name) != new.get(*name) && new.get(*name) == current.get(*name)) {
-            let Ok(value) = old.get(name).unwrap_or(&Value::Null).as_mark() else { continue };
-            match open.get_mut(name) {
-                Some((range, open)) if range.end == at && *open == value => range.end = at + 1,
-                _ => found.extend(open.insert(Arc::clone(name), (at..at + 1, value)).map(|done| (Arc::clone(name), done))),
+fn marks(marked: &[Marked], track: &Track<Rope>, writer: &mut Writer<'_, '_>) {
+    let now = writer.staged_text();
+    let mut found: BTreeMap<&Arc<str>, Vec<(Range<usize>, Value)>> = BTreeMap::new();
+    for Marked { ids, name, old, new } in marked {
+        let Ok(value) = old.as_ref().unwrap_or(&Value::Null).as_mark() else { continue };
+        for placed in track.places(&ids.clone().sorted()).into_iter().filter(|placed| placed.alive) {
+            let mut at = placed.at;
+            for (run, marks) in now.chunks_in(placed.at..placed.at + count(&placed.ids)) {
+                let end = at + run.chars().count();
+                if marks.and_then(|marks| marks.get(name)) == new.as_ref() {
+                    found.entry(name).or_default().push((at..end, value.clone()));
+                }
+                at = end;
             }
         }
     }
-    for (name, (range, value)) in found.into_iter().chain(open) {
-        writer.mark_text(range, &name, &value);
+    for (name, mut stretches) in found {
+        stretches.sort_by_key(|(range, _)| range.start);
+        stretches.dedup_by(|next, last| {
+            let same = last.0.end == next.0.start && last.1 == next.1;
+            if same {
+                last.0.end = next.0.end;
+            }
+            same
+        });
+        stretches.into_iter().for_each(|(range, value)| writer.mark_text(range, name, &value));
     }
 }
 
-fn list(before: &List, after: &List, writer: &mut Writer<'_, '_>) {
-    let prints = |list: &List| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
-    let now = prints(&writer.core.list(writer.path()));
-    for step in carry::steps(&prints(before), &prints(after), &now) {
-        let insert = before.iter().skip(step.insert.start).take(step.insert.len());
-        writer.splice_list(step.at, step.delete, insert.filter(|value| !matches!(value, Value::Unknown(_))).cloned().collect());
+fn list(edited: &Edited<List>, track: &mut Track<List>, writer: &mut Writer<'_, '_>) -> Ids {
+    let now = |writer: &Writer<'_, '_>| writer.core.list(writer.path());
+    track.sync(&now(writer));
+    for range in take_out(edited, track) {
+        writer.splice_list(range.start, range.len(), Vec::new());
     }
+    let (backs, ids) = put_back(edited, track);
+    for Back { at, content } in backs {
+        writer.splice_list(at, 0, content.into_iter().collect());
+    }
+    track.known = now(writer);
+    ids
 }

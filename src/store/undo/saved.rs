@@ -1,22 +1,25 @@
-//! Stacks as bytes, so that they survive a restart. Of texts and lists the present state is in it once; every earlier
-//! one is the edits that lead there from the one after it.
+//! Stacks as bytes, so that they survive a restart: the edits, and of the texts and lists that they concern the present state and where in
+//! it stands, or stood, which element.
+
+mod first;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::log::{Edited, Entry, Group, Log, Written};
-use super::{UndoManager, UndoOptions};
+use super::ids::{Ids, count};
+use super::log::{Edited, Entry, Gone, Group, Log, Marked, Written};
+use super::track::{Content, Run, Track, push};
+use super::{UndoManager, UndoOptions, tracks};
 use crate::document::backend::Backend;
-use crate::document::key::Key;
+use crate::document::key::{self, Key};
 use crate::document::replica::List;
 use crate::document::rope::{Marks, Rope};
 use crate::document::source::Source;
 use crate::document::value::Value;
-use crate::state::{State, diff};
+use crate::state::State;
 use crate::store::Store;
 use crate::store::sealed::{seal, unseal};
 
@@ -28,16 +31,23 @@ pub struct UndoError {
 }
 
 /// The format of the bytes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// No document has as many elements, and no store gives as many ids.
+const IDS_MAX: u64 = 1 << 48;
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     format: u32,
     /// What the store had seen.
     version: Vec<u8>,
-    texts: BTreeMap<String, Vec<Char>>,
-    lists: BTreeMap<String, Vec<Scalar>>,
-    /// Each the newest first, as they build on each other.
+    texts: BTreeMap<String, SavedTrack<TextRun>>,
+    lists: BTreeMap<String, SavedTrack<Scalar>>,
+    /// The oldest first.
     done: Vec<SavedGroup>,
     undone: Vec<SavedGroup>,
     theirs: Vec<String>,
@@ -54,16 +64,34 @@ struct SavedGroup {
 #[derive(Serialize, Deserialize)]
 struct SavedEntry {
     registers: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>,
-    /// From the state that is known so far to that after the entry, and from there to that before it.
-    texts: Vec<(String, bool, Patch<Char>, Patch<Char>)>,
-    lists: Vec<(String, bool, Patch<Scalar>, Patch<Scalar>)>,
+    texts: Vec<(String, SavedEdited<TextRun>)>,
+    lists: Vec<(String, SavedEdited<Scalar>)>,
 }
 
-/// Edits from the start to the end, each counting those before it: where, how many go, what comes.
-type Patch<T> = Vec<(usize, usize, Vec<T>)>;
+/// The first id of a stretch, and how many follow each other.
+type SavedIds = (u64, u64);
 
-/// A character with its marks.
-type Char = (char, BTreeMap<Arc<str>, Scalar>);
+#[derive(Serialize, Deserialize)]
+struct SavedTrack<E> {
+    content: Vec<E>,
+    /// The first id, or 0 where there is none; how many elements; whether they are there.
+    runs: Vec<(u64, u64, bool)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedEdited<E> {
+    inserted: Vec<SavedIds>,
+    deleted: Vec<(SavedIds, Vec<E>)>,
+    marked: Vec<SavedMark>,
+    emptied: bool,
+    theirs: bool,
+}
+
+/// Which characters, the mark's name, its old and its new value.
+type SavedMark = (Vec<SavedIds>, Arc<str>, Option<Scalar>, Option<Scalar>);
+
+/// Text with its marks.
+type TextRun = (String, BTreeMap<Arc<str>, Scalar>);
 
 /// A value that serde knows, and that has an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,210 +134,225 @@ impl From<Scalar> for Value {
     }
 }
 
-fn chars(rope: &Rope) -> Vec<Char> {
-    let marks = |marks: Option<&Arc<Marks>>| -> BTreeMap<Arc<str>, Scalar> {
-        marks.map(|marks| marks.iter().map(|(name, value)| (Arc::clone(name), value.into())).collect()).unwrap_or_default()
-    };
-    rope.chunks().flat_map(|(run, found)| run.chars().map(move |char| (char, marks(found))).collect::<Vec<_>>()).collect()
+/// A text or a list, as it is saved.
+trait Saving: Content {
+    type Element;
+
+    fn elements(&self) -> Vec<Self::Element>;
+    fn of(elements: Vec<Self::Element>) -> Self;
 }
 
-/// Puts characters into a text.
-fn insert(rope: &mut Rope, mut at: usize, chars: &[Char]) {
-    for run in chars.chunk_by(|a, b| a.1 == b.1) {
-        let marks: Marks = run[0].1.iter().map(|(name, value)| (Arc::clone(name), value.clone().into())).collect();
-        let text: String = run.iter().map(|(char, _)| *char).collect();
-        rope.insert(at, &text, (!marks.is_empty()).then(|| Arc::new(marks)));
-        at += run.len();
+impl Saving for Rope {
+    type Element = TextRun;
+
+    fn elements(&self) -> Vec<TextRun> {
+        let marks = |marks: Option<Arc<Marks>>| {
+            marks.iter().flat_map(|marks| marks.iter()).map(|(name, value)| (Arc::clone(name), value.into())).collect()
+        };
+        self.runs().into_iter().map(|(run, found)| (run, marks(found))).collect()
+    }
+
+    fn of(elements: Vec<TextRun>) -> Self {
+        let marks = |marks: BTreeMap<Arc<str>, Scalar>| marks.into_iter().map(|(name, value)| (name, value.into())).collect::<Marks>();
+        Self::from_runs(elements.into_iter().map(|(run, found)| (run, Some(Arc::new(marks(found))))))
     }
 }
 
-fn scalars(list: &List) -> Vec<Scalar> {
-    list.iter().map(Scalar::from).collect()
-}
+impl Saving for List {
+    type Element = Scalar;
 
-fn list(scalars: &[Scalar]) -> List {
-    scalars.iter().cloned().map(Value::from).collect()
-}
-
-fn patch<T: Eq + Hash + Ord + Clone>(from: &[T], to: &[T]) -> Patch<T> {
-    let mut patch = Patch::new();
-    diff::slices(from, to, |at, delete, insert| patch.push((at, delete, to[insert].to_vec())));
-    patch
-}
-
-/// A text or a list with a patch applied, edit by edit in the order in which they were found. It shares what stays. O(patch · log length).
-fn patched<T, E>(
-    from: &T,
-    patch: Patch<E>,
-    len: impl Fn(&T) -> usize,
-    splice: impl Fn(&mut T, Range<usize>, Vec<E>),
-) -> Result<T, UndoError>
-where
-    T: Clone,
-{
-    let mut to = from.clone();
-    for (at, delete, insert) in patch {
-        let end = at.checked_add(delete).filter(|end| *end <= len(&to)).ok_or_else(|| broken("an edit lies beyond the end"))?;
-        splice(&mut to, at..end, insert);
+    fn elements(&self) -> Vec<Scalar> {
+        self.iter().map(Scalar::from).collect()
     }
-    Ok(to)
-}
 
-fn patched_text(from: &Rope, patch: Patch<Char>) -> Result<Rope, UndoError> {
-    patched(from, patch, Rope::len_chars, |rope, range, chars| {
-        let at = range.start;
-        rope.delete(range);
-        insert(rope, at, &chars);
-    })
-}
-
-fn patched_list(from: &List, patch: Patch<Scalar>) -> Result<List, UndoError> {
-    patched(from, patch, List::len, |list, range, scalars| {
-        let rest = list.split_off(range.start);
-        list.extend(scalars.into_iter().map(Value::from));
-        list.append(rest.skip(range.len()));
-    })
+    fn of(elements: Vec<Scalar>) -> Self {
+        elements.into_iter().map(Value::from).collect()
+    }
 }
 
 fn broken(reason: impl ToString) -> UndoError {
     UndoError { reason: reason.to_string() }
 }
 
-/// The texts and lists as far as they are known, on the way back through a stack that is saved.
-#[derive(Clone, Default)]
-struct Known {
-    texts: BTreeMap<String, Vec<Char>>,
-    lists: BTreeMap<String, Vec<Scalar>>,
-}
-
-impl Known {
-    fn save(&mut self, group: &Group) -> SavedGroup {
-        let entries = group.entries.iter().rev().map(|entry| self.save_entry(entry)).collect();
-        SavedGroup { label: group.label.clone(), selection: group.selection.as_ref().map(|bytes| bytes.to_vec()), entries }
-    }
-
-    fn save_entry(&mut self, entry: &Entry) -> SavedEntry {
-        let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
-        let registers = entry
-            .registers
-            .iter()
-            .map(|(key, written)| (key.as_str().to_owned(), scalar(&written.old), scalar(&written.new), written.theirs));
-        let texts = entry.texts.iter().map(|(key, text)| {
-            let (to_after, to_before) = step(&mut self.texts, key.as_str(), chars(&text.before), &chars(&text.after));
-            (key.as_str().to_owned(), text.theirs, to_after, to_before)
-        });
-        let lists = entry.lists.iter().map(|(key, list)| {
-            let (to_after, to_before) = step(&mut self.lists, key.as_str(), scalars(&list.before), &scalars(&list.after));
-            (key.as_str().to_owned(), list.theirs, to_after, to_before)
-        });
-        SavedEntry { registers: registers.collect(), texts: texts.collect(), lists: lists.collect() }
-    }
-}
-
-/// The same through one that is loaded.
-#[derive(Clone, Default)]
-struct Loaded {
-    texts: BTreeMap<String, Rope>,
-    lists: BTreeMap<String, List>,
-}
-
-impl Loaded {
-    fn new(texts: &BTreeMap<String, Vec<Char>>, lists: &BTreeMap<String, Vec<Scalar>>) -> Self {
-        let rope = |chars: &Vec<Char>| {
-            let mut rope = Rope::new();
-            insert(&mut rope, 0, chars);
-            rope
-        };
-        Self {
-            texts: texts.iter().map(|(path, chars)| (path.clone(), rope(chars))).collect(),
-            lists: lists.iter().map(|(path, scalars)| (path.clone(), list(scalars))).collect(),
-        }
-    }
-
-    /// The groups of a stack, the newest first.
-    fn stack(mut self, saved: Vec<SavedGroup>) -> Result<Vec<Group>, UndoError> {
-        let mut groups = saved.into_iter().map(|group| self.group(group)).collect::<Result<Vec<_>, _>>()?;
-        groups.reverse();
-        Ok(groups)
-    }
-
-    fn group(&mut self, saved: SavedGroup) -> Result<Group, UndoError> {
-        let mut entries = saved.entries.into_iter().map(|entry| self.entry(entry)).collect::<Result<Vec<_>, _>>()?;
-        entries.reverse();
-        Ok(Group { id: 0, entries, label: saved.label, selection: saved.selection.map(Arc::from) })
-    }
-
-    fn entry(&mut self, saved: SavedEntry) -> Result<Entry, UndoError> {
-        let value = |scalar: Option<Scalar>| scalar.map(Value::from);
-        let mut entry = Entry::default();
-        for (path, old, new, theirs) in saved.registers {
-            entry.registers.insert(key(&path)?, Written { old: value(old), new: value(new), theirs });
-        }
-        for (path, theirs, to_after, to_before) in saved.texts {
-            entry.texts.insert(key(&path)?, step_back(&mut self.texts, path, theirs, [to_after, to_before], patched_text)?);
-        }
-        for (path, theirs, to_after, to_before) in saved.lists {
-            entry.lists.insert(key(&path)?, step_back(&mut self.lists, path, theirs, [to_after, to_before], patched_list)?);
-        }
-        Ok(entry)
-    }
-}
-
-/// The edit of a sequence of which two patches lead from what is known to after it, and from there to before it, which is known then.
-fn step_back<T: Clone + Default, E>(
-    known: &mut BTreeMap<String, T>,
-    path: String,
-    theirs: bool,
-    [to_after, to_before]: [Patch<E>; 2],
-    patched: impl Fn(&T, Patch<E>) -> Result<T, UndoError>,
-) -> Result<Edited<T>, UndoError> {
-    let state = known.entry(path).or_default();
-    let after = patched(state, to_after)?;
-    let before = patched(&after, to_before)?;
-    state.clone_from(&before);
-    Ok(Edited { before, after, theirs })
-}
-
 /// A path of something: not the whole state.
-fn key(path: &str) -> Result<Key, UndoError> {
+fn key_of(path: &str) -> Result<Key, UndoError> {
     if path.is_empty() { Err(broken("a path is missing")) } else { Ok(Key::from(path)) }
 }
 
-fn step<T: Eq + Hash + Ord + Clone>(known: &mut BTreeMap<String, Vec<T>>, path: &str, before: Vec<T>, after: &[T]) -> (Patch<T>, Patch<T>) {
-    let state = known.entry(path.to_owned()).or_default();
-    let patches = (patch(state, after), patch(after, &before));
-    *state = before;
-    patches
+fn save_ids(ids: &Range<u64>) -> SavedIds {
+    (ids.start, ids.end - ids.start)
+}
+
+fn load_ids((start, len): SavedIds) -> Result<Range<u64>, UndoError> {
+    match start.checked_add(len) {
+        Some(end) if start > 0 && end <= IDS_MAX => Ok(start..end),
+        _ => Err(broken("an id is none")),
+    }
+}
+
+fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
+    let runs = track.runs.iter().map(|run| (run.id, run.len as u64, run.alive));
+    SavedTrack { content: track.known.elements(), runs: runs.collect() }
+}
+
+fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, UndoError> {
+    let known = T::of(saved.content);
+    let (mut runs, mut there) = (Vec::new(), 0u64);
+    for (id, len, alive) in saved.runs {
+        if id > 0 {
+            load_ids((id, len))?;
+        } else if !alive {
+            return Err(broken("what has gone has no id"));
+        }
+        there = there.saturating_add(if alive { len } else { 0 });
+        push(&mut runs, Run { id, len: usize::try_from(len).map_err(broken)?, alive });
+    }
+    if there == known.len() as u64 { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+}
+
+fn save_edited<T: Saving>(edited: &Edited<T>) -> SavedEdited<T::Element> {
+    let ids = |ids: &Ids| ids.iter().map(|ids| save_ids(&ids)).collect();
+    let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
+    SavedEdited {
+        inserted: ids(&edited.inserted),
+        deleted: edited.deleted.iter().map(|gone| (save_ids(&gone.ids), gone.content.elements())).collect(),
+        marked: edited
+            .marked
+            .iter()
+            .map(|marked| (ids(&marked.ids), Arc::clone(&marked.name), scalar(&marked.old), scalar(&marked.new)))
+            .collect(),
+        emptied: edited.emptied,
+        theirs: edited.theirs,
+    }
+}
+
+fn load_edited<T: Saving>(saved: SavedEdited<T::Element>) -> Result<Edited<T>, UndoError> {
+    let ids = |ids: Vec<SavedIds>| ids.into_iter().map(load_ids).collect::<Result<Ids, _>>();
+    let value = |scalar: Option<Scalar>| scalar.map(Value::from);
+    let gone = |(ids, elements)| {
+        let gone = Gone { ids: load_ids(ids)?, content: T::of(elements) };
+        if gone.content.len() == count(&gone.ids) { Ok(gone) } else { Err(broken("what was deleted has another length")) }
+    };
+    let marked = |(stretches, name, old, new)| Ok(Marked { ids: ids(stretches)?, name, old: value(old), new: value(new) });
+    Ok(Edited {
+        inserted: ids(saved.inserted)?,
+        deleted: saved.deleted.into_iter().map(gone).collect::<Result<_, UndoError>>()?,
+        marked: saved.marked.into_iter().map(marked).collect::<Result<_, UndoError>>()?,
+        emptied: saved.emptied,
+        theirs: saved.theirs,
+    })
+}
+
+fn save_group(group: &Group) -> SavedGroup {
+    let entries = group.entries.iter().map(save_entry).collect();
+    SavedGroup { label: group.label.clone(), selection: group.selection.as_ref().map(|bytes| bytes.to_vec()), entries }
+}
+
+fn save_entry(entry: &Entry) -> SavedEntry {
+    let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
+    let path = |key: &Key| key.as_str().to_owned();
+    let register = |(key, written): (&Key, &Written)| (path(key), scalar(&written.old), scalar(&written.new), written.theirs);
+    SavedEntry {
+        registers: entry.registers.iter().map(register).collect(),
+        texts: entry.texts.iter().map(|(key, edited)| (path(key), save_edited(edited))).collect(),
+        lists: entry.lists.iter().map(|(key, edited)| (path(key), save_edited(edited))).collect(),
+    }
+}
+
+fn load_group(saved: SavedGroup) -> Result<Group, UndoError> {
+    let entries = saved.entries.into_iter().map(load_entry).collect::<Result<_, _>>()?;
+    Ok(Group { id: 0, entries, label: saved.label, selection: saved.selection.map(Arc::from) })
+}
+
+fn load_entry(saved: SavedEntry) -> Result<Entry, UndoError> {
+    let mut entry = Entry { registers: load_registers(saved.registers)?, ..Entry::default() };
+    for (path, edited) in saved.texts {
+        entry.texts.insert(key_of(&path)?, load_edited(edited)?);
+    }
+    for (path, edited) in saved.lists {
+        entry.lists.insert(key_of(&path)?, load_edited(edited)?);
+    }
+    Ok(entry)
+}
+
+fn load_registers(saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>) -> Result<BTreeMap<Key, Written>, UndoError> {
+    let value = |scalar: Option<Scalar>| scalar.map(Value::from);
+    saved.into_iter().map(|(path, old, new, theirs)| Ok((key_of(&path)?, Written { old: value(old), new: value(new), theirs }))).collect()
+}
+
+/// Stacks as they are loaded, with ids of their own.
+#[derive(Default)]
+struct Loaded {
+    version: Vec<u8>,
+    texts: BTreeMap<Key, Track<Rope>>,
+    lists: BTreeMap<Key, Track<List>>,
+    done: Vec<Group>,
+    undone: Vec<Group>,
+    theirs: BTreeSet<Key>,
+    given_back: BTreeSet<Key>,
+}
+
+impl Loaded {
+    fn read(bytes: &[u8]) -> Result<Self, UndoError> {
+        let Format { format } = unseal(bytes).map_err(broken)?;
+        match format {
+            1 => first::read(unseal(bytes).map_err(broken)?),
+            FORMAT => Self::of(unseal(bytes).map_err(broken)?),
+            _ => Err(broken("another format")),
+        }
+    }
+
+    /// Behind the last id. Each is that of one element.
+    fn ids_end(&self) -> Result<u64, UndoError> {
+        let runs = || self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
+        let with_ids = || runs().filter(|run| run.has_ids());
+        let ids = with_ids().map(Run::ids).collect::<Ids>().sorted();
+        match ids.count() == with_ids().map(|run| run.len as u64).sum::<u64>() {
+            true => Ok(ids.end().max(1)),
+            false => Err(broken("two elements have one id")),
+        }
+    }
+
+    fn of(saved: Saved) -> Result<Self, UndoError> {
+        let stack = |groups: Vec<SavedGroup>| groups.into_iter().map(load_group).collect::<Result<Vec<_>, _>>();
+        let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
+        Ok(Self {
+            version: saved.version,
+            texts: saved.texts.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
+            lists: saved.lists.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
+            done: stack(saved.done)?,
+            undone: stack(saved.undone)?,
+            theirs: keys(saved.theirs),
+            given_back: keys(saved.given_back),
+        })
+    }
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
     /// The stacks as bytes, to be kept beside the saved document and read again by [`Store::undo_manager_from`]. Groups that are held
-    /// open are closed in them. O(groups · lengths of the texts and lists in them).
+    /// open are closed in them. O(what the changes in them did, and the lengths of the texts and lists that they concern).
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
-        let mut base = Known::default();
-        for entry in log.done.iter().chain(&log.undone).flat_map(|group| &group.entries) {
-            for key in entry.texts.keys() {
-                base.texts
-                    .entry(key.as_str().to_owned())
-                    .or_insert_with(|| self.store.read(|core| chars(&core.replica.text(key.as_str()))));
+        let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        self.store.read(|core| {
+            let mut tracks = core.tracks.borrow_mut();
+            let entries = || log.done.iter().chain(&log.undone).flat_map(|group| &group.entries);
+            for key in entries().flat_map(|entry| entry.texts.keys()).collect::<BTreeSet<_>>() {
+                let track = tracks::current(&mut tracks.texts, key, &core.replica.text(key.as_str()));
+                texts.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
-            for key in entry.lists.keys() {
-                base.lists
-                    .entry(key.as_str().to_owned())
-                    .or_insert_with(|| self.store.read(|core| scalars(&core.replica.list(key.as_str()))));
+            for key in entries().flat_map(|entry| entry.lists.keys()).collect::<BTreeSet<_>>() {
+                let track = tracks::current(&mut tracks.lists, key, &core.replica.list(key.as_str()));
+                lists.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
-        }
-        let stack = |groups: Vec<&Group>| {
-            let mut known = base.clone();
-            groups.into_iter().rev().map(|group| known.save(group)).collect()
-        };
-        let (done, undone) = (stack(log.done.iter().collect()), stack(log.undone.iter().collect()));
+        });
+        let stack = |groups: &[Group]| groups.iter().map(save_group).collect();
+        let (done, undone) = (stack(&log.done), stack(&log.undone));
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
         let version = self.store.version().to_bytes();
-        let saved = Saved { format: FORMAT, version, texts: base.texts, lists: base.lists, done, undone, theirs, given_back };
+        let saved = Saved { format: FORMAT, version, texts, lists, done, undone, theirs, given_back };
         seal(&saved)
     }
 }
@@ -339,21 +382,22 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are no saved stacks.
     pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
-        let saved: Saved = unseal(bytes).map_err(broken)?;
-        if saved.format != FORMAT {
-            return Err(broken("another format"));
-        }
-        let base = Loaded::new(&saved.texts, &saved.lists);
-        let (done, undone) = (base.clone().stack(saved.done)?, base.clone().stack(saved.undone)?);
-        let keys = |paths: &[String]| paths.iter().map(|path| Key::from(path.as_str())).collect();
+        let loaded = Loaded::read(bytes)?;
+        let end = loaded.ids_end()?;
         let mut log = Log::new(options);
-        (log.theirs, log.given_back) = (keys(&saved.theirs), keys(&saved.given_back));
-        log.fill(done, undone);
-        self.read(|core| {
-            if core.replica.version().to_bytes() != saved.version {
-                log.note_unknown(&core.replica, |path| base.texts.get(path), |path| base.lists.get(path));
+        (log.theirs, log.given_back) = (loaded.theirs, loaded.given_back);
+        log.fill(loaded.done, loaded.undone);
+        let end = log.ids().map(|ids| ids.end).fold(end, u64::max);
+        // In the writer's place, so that nothing is forgotten before the manager is known.
+        Ok(self.read(|core| {
+            if core.replica.version().to_bytes() != loaded.version {
+                let (texts, lists) = (&loaded.texts, &loaded.lists);
+                let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
+                log.note_unknown(&core.replica, text, |path| Some(&lists.get(key::lookup(&path))?.known));
             }
-        });
-        Ok(self.manager(log))
+            let renamed = core.tracks.borrow_mut().take_in((loaded.texts, loaded.lists), end, &core.replica);
+            log.rename(&renamed);
+            self.manager(log)
+        }))
     }
 }

@@ -95,6 +95,14 @@ impl Replica for Room {
         self.replica.import(updates, part)
     }
 
+    fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
+        self.replica.contains(update)
+    }
+
+    fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.replica.cut(update)
+    }
+
     fn show_parts(&self) {
         self.replica.show_parts();
     }

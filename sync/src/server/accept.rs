@@ -6,7 +6,11 @@
 use super::listen::WebTransportEndpoint;
 use super::lobby::Lobby;
 use super::{Place, Shared, serve};
+use crate::access::Arrival;
+#[cfg(feature = "webtransport")]
+use crate::access::HttpRequest;
 use crate::limits::{HELLO_TIMEOUT, INCOMING_MAX};
+use crate::ticket::Scheme;
 use crate::transport::quic::Quic;
 #[cfg(feature = "webtransport")]
 use crate::transport::{origins::Origins, webtransport::WebTransport};
@@ -97,7 +101,8 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
         let from = Some(incoming.remote_address());
         if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
             let quic = Quic::accepted(connection, &shared.config);
-            tokio::spawn(serve(quic, shared, place, from));
+            let arrival = Arrival { scheme: Some(Scheme::Quic), address: from, ..Arrival::default() };
+            tokio::spawn(serve(quic, shared, place, arrival));
         }
     };
     accept(endpoint, greet, shared).await;
@@ -110,8 +115,10 @@ pub(super) async fn webtransport(endpoint: WebTransportEndpoint, origins: Arc<Or
         async move {
             let from = Some(incoming.remote_address());
             let accepting = WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
-            if let Ok(Ok(Some(session))) = timeout(HELLO_TIMEOUT, accepting).await {
-                tokio::spawn(serve(session, shared, place, from));
+            if let Ok(Ok(Some((session, request)))) = timeout(HELLO_TIMEOUT, accepting).await {
+                let request = if shared.gate.asks() { request } else { HttpRequest::default() };
+                let arrival = Arrival { scheme: Some(Scheme::WebTransport), address: from, request, yjs: false };
+                tokio::spawn(serve(session, shared, place, arrival));
             }
         }
     };

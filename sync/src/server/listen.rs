@@ -2,10 +2,14 @@
 
 #[cfg(feature = "quic")]
 use super::accept;
-use super::{Documents, Place, Report, Server, Shared};
+use super::gate::Gate;
+use super::{DocumentError, Documents, Place, Report, Server, Shared};
+use crate::access::{AccessRequest, Arrival, Denial, Rights};
 use crate::config::Config;
 #[cfg(any(feature = "websocket", feature = "webtransport"))]
 use crate::config::ConfigError;
+#[cfg(feature = "websocket")]
+use crate::driver::stopped;
 use crate::limits::HELLO_TIMEOUT;
 use crate::replica::Replica;
 use crate::ticket::{Fingerprint, Scheme};
@@ -14,7 +18,9 @@ use crate::transport::identity::{Identity, IdentityError};
 #[cfg(any(feature = "websocket", feature = "webtransport"))]
 use crate::transport::origins::Origins;
 #[cfg(feature = "websocket")]
-use crate::transport::websocket::Accepted;
+use crate::transport::websocket::{Accepted, Subprotocols, YjsGuest};
+#[cfg(feature = "websocket")]
+use crate::yjs::End;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -50,6 +56,7 @@ pub struct ServerBuilder {
     config: Config,
     listen: Vec<(Scheme, SocketAddr)>,
     guests: Guests,
+    gate: Gate,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
 }
@@ -62,6 +69,9 @@ struct Guests {
     /// Web pages of these origins.
     #[cfg(any(feature = "websocket", feature = "webtransport"))]
     origins: Origins,
+    /// What Yjs clients may offer.
+    #[cfg(feature = "websocket")]
+    subprotocols: Subprotocols,
 }
 
 #[cfg(feature = "webtransport")]
@@ -94,6 +104,7 @@ impl ServerBuilder {
             config: Config::default(),
             listen: Vec::new(),
             guests: Guests::default(),
+            gate: Gate::default(),
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -145,6 +156,58 @@ impl ServerBuilder {
         self
     }
 
+    /// Accepts WebSocket subprotocols of Yjs clients: those of which this says yes. The first of them that a client offers is agreed upon; a
+    /// client that offers some and none of them is refused, as browsers would do. Without it, Yjs clients may offer none.
+    ///
+    /// Applications offer some to authenticate, as pages can set no header: `new WebsocketProvider(url, room, doc, { protocols: ["notes",
+    /// token] })`. The hook of [`authorize`](Self::authorize) sees all that were offered.
+    ///
+    /// ```
+    /// # #[cfg(feature = "websocket")]
+    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// use exostate_sync::Server;
+    ///
+    /// let _server = Server::builder(documents).websocket("127.0.0.1:8080".parse()?).yjs().subprotocols(|name| name == "notes");
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    pub fn subprotocols(mut self, accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.guests.subprotocols = Subprotocols::new(accepts);
+        self
+    }
+
+    /// Asks this hook, before anything of a document is told, who may have it: for every conversation, over every transport, Yjs clients and
+    /// connections given to [`Server::serve`] too, and also about documents that the server does not have. Without it everybody has every
+    /// document, within what the [`Config`] allows.
+    ///
+    /// The hook may look something up, but must not block the runtime. After ten seconds, and where it panics, nobody is let in, and the peer
+    /// comes again later. What it has allowed holds until the conversation ends. A peer that is denied is told the message; it does not
+    /// connect again by itself, unless the denial is [`Denial::unavailable`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "quic")]
+    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// use exostate_sync::{Denial, Rights, Server};
+    ///
+    /// # async fn user_of(token: &str) -> Option<String> { None }
+    /// let _server = Server::builder(documents).quic("[::]:4433".parse()?).authorize(|request| async move {
+    ///     let token = request.token().ok_or_else(|| Denial::unauthenticated("a token is needed"))?;
+    ///     let user = user_of(token).await.ok_or_else(|| Denial::unauthenticated("the token does not hold"))?;
+    ///     match (user.as_str(), request.document()) {
+    ///         ("ada", _) => Ok(Rights::ReadWrite),
+    ///         (_, "roadmap") => Ok(Rights::ReadOnly),
+    ///         (user, document) => Err(Denial::forbidden(format!("{user} may not read {document}"))),
+    ///     }
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn authorize<F>(self, authorize: impl Fn(AccessRequest) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Rights, Denial>> + Send + 'static,
+    {
+        Self { gate: Gate::new(authorize), ..self }
+    }
+
     /// Lets pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport: `https://app.example`, or
     /// `http://localhost:5173`, as a browser writes it, without a path or a port that the scheme implies. May be called several times.
     ///
@@ -188,7 +251,7 @@ impl ServerBuilder {
     /// An address cannot be listened on, or the identity cannot be made or used.
     #[allow(clippy::unused_async, reason = "it needs a runtime, and listens for TCP where that is built in")]
     pub async fn bind(self) -> Result<Server, ServerError> {
-        let shared = Shared::new(self.documents, self.config);
+        let shared = Shared::new(self.documents, self.config, self.gate);
         #[cfg(feature = "tls")]
         let identity = self.identity.map_or_else(Identity::generate, Ok)?;
         #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
@@ -244,13 +307,18 @@ impl Server {
             #[cfg(feature = "websocket")]
             Scheme::WebSocket | Scheme::WebSocketTls => {
                 let identity = (scheme == Scheme::WebSocketTls).then_some(&self.identity);
-                let open = shared.documents.0.iter().filter(|(_, room)| guests.yjs && room.backend() == crate::yjs::BACKEND);
-                let open = open.map(|(name, _)| name.clone()).collect();
-                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), open, guests.origins.clone());
+                let open = shared.documents.0.iter().filter(|(_, room)| room.backend() == crate::yjs::BACKEND);
+                let guests = crate::transport::websocket::Guests {
+                    yjs: guests.yjs.then(|| open.map(|(name, _)| name.clone()).collect()),
+                    origins: guests.origins.clone(),
+                    subprotocols: guests.subprotocols.clone(),
+                    asks: shared.gate.asks(),
+                };
+                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), guests);
                 let acceptor = acceptor.map_err(ServerError::Crypto)?;
                 let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
                 let addr = tcp.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept_tcp(tcp, acceptor, identity.is_some(), shared));
+                let accepting = tokio::spawn(accept_tcp(tcp, acceptor, scheme, shared));
                 Ok(Listener {
                     scheme,
                     addr,
@@ -271,16 +339,39 @@ impl Server {
 }
 
 #[cfg(feature = "websocket")]
-async fn serve_yjs(socket: Box<dyn crate::yjs::Socket>, document: String, shared: Arc<Shared>, _place: Place, report: Report) {
-    let stop = shared.stop.subscribe();
-    if let Some(room) = shared.documents.0.get(&document) {
-        let reason = crate::yjs::converse(socket, room, shared.config.clone(), stop).await;
-        report.tell(Some(document), None, reason);
-    }
+async fn serve_yjs(guest: YjsGuest, scheme: Scheme, from: SocketAddr, shared: Arc<Shared>, _place: Place) {
+    let YjsGuest { mut socket, signs, document, request } = guest;
+    let arrival = Arc::new(Arrival { scheme: Some(scheme), address: Some(from), yjs: true, request });
+    let mut stop = shared.stop.subscribe();
+    let admitted = tokio::select! {
+        biased;
+        _ = stopped(&mut stop) => Err(End::shutdown()),
+        admitted = shared.admit(AccessRequest::new(&document, None, &arrival)) => admitted.map_err(End::denied),
+    };
+    drop(arrival);
+    let room = shared.documents.0.get(&document).filter(|room| room.backend() == crate::yjs::BACKEND);
+    let admitted = admitted.and_then(|config| {
+        let unknown = || End::unknown(DocumentError::Unknown { document: document.clone() });
+        room.map(|room| (room.clone(), config)).ok_or_else(unknown)
+    });
+    let reason = match admitted {
+        Ok((room, config)) => {
+            let (reason, left) = crate::yjs::converse(socket, signs, room, config, stop).await;
+            socket = left;
+            reason
+        }
+        Err(end) => {
+            let reason = end.tell(&mut socket, shared.config.idle_timeout).await;
+            drop(stop);
+            reason
+        }
+    };
+    Report { to: shared.departures.clone(), address: Some(from) }.tell(Some(document), None, reason);
+    crate::yjs::linger(socket).await;
 }
 
 #[cfg(feature = "websocket")]
-async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, encrypted: bool, shared: Arc<Shared>) {
+async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, scheme: Scheme, shared: Arc<Shared>) {
     let mut handshakes = JoinSet::new();
     loop {
         let accepted = tcp.accept().await;
@@ -291,16 +382,16 @@ async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::we
             continue;
         };
         // Without encryption it stands behind a proxy, and all come from the same address.
-        let place = if encrypted { shared.place_from(from, true) } else { shared.places.take() };
+        let place = if scheme == Scheme::WebSocketTls { shared.place_from(from, true) } else { shared.places.take() };
         let Some(place) = place else { continue };
         let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         handshakes.spawn(async move {
             match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(Accepted::Peer(socket))) => drop(tokio::spawn(super::serve(socket, shared, place, Some(from)))),
-                Ok(Ok(Accepted::Yjs(socket, document))) => {
-                    let report = Report { to: shared.departures.clone(), address: Some(from) };
-                    tokio::spawn(serve_yjs(socket, document, shared, place, report));
+                Ok(Ok(Accepted::Peer(socket, request))) => {
+                    let arrival = Arrival { scheme: Some(scheme), address: Some(from), yjs: false, request };
+                    tokio::spawn(super::serve(socket, shared, place, arrival));
                 }
+                Ok(Ok(Accepted::Yjs(guest))) => drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, place))),
                 // No WebSocket, or too slow to become one.
                 Ok(Err(_)) | Err(_) => {}
             }

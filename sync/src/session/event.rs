@@ -1,5 +1,6 @@
 //! What a session tells its driver.
 
+use crate::access::{Denial, DenialKind};
 use crate::frame::FrameError;
 
 /// Something that the application or the driver may want to know.
@@ -32,6 +33,9 @@ pub enum Event {
         /// How many.
         updates: u64,
     },
+    /// The peer has applied updates that this side sent, and a listener or watcher of its replica panicked when it was told of them: whatever
+    /// that one does with them (keeping them on disk, say) may not have been done.
+    PeerFailed,
     /// The versions are equal and the contents are not, or the ops contradict each other: a replica id was used twice, or there is a
     /// bug. One side is going to make itself equal to the other.
     Diverged {
@@ -122,6 +126,9 @@ pub enum CloseReason {
         /// Why, in words.
         message: String,
     },
+    /// The peer does not get the document: the hook of [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) said so.
+    #[error("denied: {0}")]
+    Denied(Denial),
     /// The transport failed or ended without a word.
     #[error("the connection was lost: {message}")]
     Lost {
@@ -152,6 +159,10 @@ pub enum CloseCode {
     ReadOnly,
     /// The side closes down, or has too much to do: come again later.
     Unavailable,
+    /// The peer did not prove who it is.
+    Unauthenticated,
+    /// The peer may not have the document.
+    Forbidden,
     /// A code of a later version.
     Other(u64),
 }
@@ -168,6 +179,8 @@ impl CloseCode {
             Self::SameReplica => 6,
             Self::ReadOnly => 7,
             Self::Unavailable => 8,
+            Self::Unauthenticated => 9,
+            Self::Forbidden => 10,
             Self::Other(code) => code,
         }
     }
@@ -183,6 +196,8 @@ impl CloseCode {
             6 => Self::SameReplica,
             7 => Self::ReadOnly,
             8 => Self::Unavailable,
+            9 => Self::Unauthenticated,
+            10 => Self::Forbidden,
             other => Self::Other(other),
         }
     }
@@ -212,6 +227,7 @@ impl CloseReason {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Local | Self::SameReplica { .. } | Self::ReadOnly | Self::Incompatible { .. } | Self::Refused { .. } => true,
+            Self::Denied(denial) => denial.kind() != DenialKind::Unavailable,
             Self::Unavailable
             | Self::NotNow { .. }
             | Self::TimedOut { .. }
@@ -223,7 +239,9 @@ impl CloseReason {
                 | CloseCode::Incompatible
                 | CloseCode::Refused
                 | CloseCode::SameReplica
-                | CloseCode::ReadOnly => true,
+                | CloseCode::ReadOnly
+                | CloseCode::Unauthenticated
+                | CloseCode::Forbidden => true,
                 CloseCode::Done | CloseCode::Protocol | CloseCode::TimedOut | CloseCode::Unavailable | CloseCode::Other(_) => false,
             },
         }
@@ -241,6 +259,11 @@ impl CloseReason {
             Self::Protocol(_) => Some(CloseCode::Protocol),
             Self::Incompatible { .. } => Some(CloseCode::Incompatible),
             Self::Refused { .. } => Some(CloseCode::Refused),
+            Self::Denied(denial) => Some(match denial.kind() {
+                DenialKind::Unauthenticated => CloseCode::Unauthenticated,
+                DenialKind::Forbidden => CloseCode::Forbidden,
+                DenialKind::Unavailable => CloseCode::Unavailable,
+            }),
         }
     }
 }

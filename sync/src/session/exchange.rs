@@ -183,9 +183,12 @@ impl Session {
         }
     }
 
-    pub(super) fn on_ack(&mut self, number: u64, kept: bool) {
+    pub(super) fn on_ack(&mut self, number: u64, kept: bool, failed: bool) {
         if let Some(covers) = self.sent.acknowledge(number) {
             self.owed.pay(Debt::Ack, self.now);
+            if failed {
+                self.events.push_back(Event::PeerFailed);
+            }
             if kept {
                 self.acknowledge(covers);
             }

@@ -141,6 +141,8 @@ pub struct Session {
     heard: bool,
     /// Something that came from this peer waits, or may, for an op that has not come. What others brought is no matter of this peer.
     waiting: bool,
+    /// Whoever listens to the replica failed at what came since the last acknowledgement.
+    failed: bool,
     /// Something waited at the last ping although all was level.
     orphans: bool,
 }
@@ -158,6 +160,7 @@ impl Session {
             replica: replica.replica(),
             version,
             key: Key::default(),
+            token: None,
         };
         let answers = Allowance::new(config.keep_alive, now);
         let mut outgoing = Outgoing::default();
@@ -202,6 +205,7 @@ impl Session {
             owed: Owed::new(now),
             heard: false,
             waiting: false,
+            failed: false,
             orphans: false,
         }
     }
@@ -399,7 +403,8 @@ impl Session {
         if let Some(number) = self.received.take_ack() {
             // What was refused, or waits, may be forgotten before the sides are level; what an answer skips is in it.
             let kept = !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
-            self.outgoing.push_latest(Latest::Ack, &Frame::Ack { number, kept });
+            let failed = std::mem::take(&mut self.failed);
+            self.outgoing.push_ack(number, kept, failed);
         }
         self.compare(replica);
         if let Err(reason) = self.answer_repair(replica) {

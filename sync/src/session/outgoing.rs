@@ -4,7 +4,7 @@
 
 use super::delivery::Sent;
 use crate::body::Shared;
-use crate::frame::{Between, Frame};
+use crate::frame::{Between, Frame, fitting};
 use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,12 +62,21 @@ pub(super) struct Leaving {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     items: VecDeque<Item>,
+    /// What the last acknowledgement said.
+    ack_failed: bool,
 }
 
 impl Outgoing {
     pub(super) fn push_latest(&mut self, kind: Latest, frame: &Frame<'_>) {
         self.items.retain(|item| !matches!(item, Item::Latest(other, _) if *other == kind));
         self.items.push_back(Item::Latest(kind, frame.encode()));
+    }
+
+    /// An acknowledgement takes the place of one that waits, but not of what that one says of a failure.
+    pub(super) fn push_ack(&mut self, number: u64, kept: bool, failed: bool) {
+        let failed = failed || self.ack_failed && self.holds(Latest::Ack);
+        self.ack_failed = failed;
+        self.push_latest(Latest::Ack, &Frame::Ack { number, kept, failed });
     }
 
     /// An update that covers local ones up to a number.
@@ -101,11 +110,7 @@ impl Outgoing {
     }
 
     pub(super) fn push_close(&mut self, code: u64, message: &str) {
-        let mut end = message.len().min(CLOSE_MESSAGE_BYTES_MAX);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        let message = message[..end].to_owned();
+        let message = fitting(message, CLOSE_MESSAGE_BYTES_MAX).to_owned();
         self.items.push_back(Item::Once(Frame::Close { code, message }.encode()));
     }
 

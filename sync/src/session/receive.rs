@@ -5,7 +5,7 @@ use super::{CloseCode, CloseReason, Debt, Event, Latest, Session};
 use crate::body;
 use crate::frame::{Between, Frame, FrameError, Hash, check};
 use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, RECENT_UPDATES_MAX, VARINT_BYTES_MAX};
-use crate::replica::Replica;
+use crate::replica::{Refusal, Replica};
 use std::time::Duration;
 
 /// An update that comes in fragments.
@@ -76,6 +76,22 @@ impl Answer {
     }
 }
 
+/// What became of updates that were applied.
+#[derive(Clone, Copy)]
+struct Imported {
+    waits: bool,
+    /// Whoever listens to the replica failed.
+    failed: bool,
+}
+
+fn told_apart(imported: Result<bool, Refusal>) -> Result<Imported, Refusal> {
+    match imported {
+        Ok(waits) => Ok(Imported { waits, failed: false }),
+        Err(refusal) if refusal.is_applied() => Ok(Imported { waits: false, failed: true }),
+        Err(refusal) => Err(refusal),
+    }
+}
+
 impl Session {
     /// Takes one frame from the peer. Bytes that are no frame end the conversation with a reason that says where.
     /// Updates are applied by the next [`settle`](Self::settle).
@@ -130,7 +146,7 @@ impl Session {
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
             Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
             Frame::Digest { version, claim } => self.their_digest = Some((version, claim)),
-            Frame::Ack { number, kept } => self.on_ack(number, kept),
+            Frame::Ack { number, kept, failed } => self.on_ack(number, kept, failed),
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
                 self.received.begin_at(first);
@@ -160,9 +176,6 @@ impl Session {
     }
 
     fn on_body(&mut self, number: u64, body: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
-        if !self.config.takes_updates {
-            return Err(CloseReason::ReadOnly);
-        }
         if self.received.is_known(number) {
             return Ok(());
         }
@@ -177,6 +190,9 @@ impl Session {
             let (received, total) = (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
             self.events.push_back(Event::Progress { received, total });
         }
+        if !self.config.takes_updates {
+            return self.take_known(number, &update, replica);
+        }
         if self.take_for_repair(number, &update, replica)? {
             self.received.note(number);
             return Ok(());
@@ -186,6 +202,15 @@ impl Session {
         if self.inbox.updates.len() >= INBOX_UPDATES_MAX || self.inbox.bytes >= INBOX_BYTES_MAX {
             self.import(replica)?;
         }
+        Ok(())
+    }
+
+    /// Takes an update where none is taken: it may hold what is known already, as that is no write.
+    fn take_known(&mut self, number: u64, update: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+        if !replica.contains(update).map_err(refused)? {
+            return Err(CloseReason::ReadOnly);
+        }
+        self.received.note(number);
         Ok(())
     }
 
@@ -203,10 +228,13 @@ impl Session {
             self.recent.push_back(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let together = if all.len() > 1 { replica.import(&all, part).ok() } else { None };
+        let together = if all.len() > 1 { told_apart(replica.import(&all, part)).ok() } else { None };
         for (number, update) in &updates {
-            match together.map_or_else(|| replica.import(&[update], part), Ok) {
-                Ok(waits) => self.waiting |= waits,
+            match together.map_or_else(|| told_apart(replica.import(&[update], part)), Ok) {
+                Ok(Imported { waits, failed }) => {
+                    self.waiting |= waits;
+                    self.failed |= failed;
+                }
                 Err(refusal) if !refusal.is_contradiction() => return Err(refused(refusal)),
                 Err(_) => self.contradicted(replica)?,
             }
@@ -222,9 +250,6 @@ impl Session {
     fn on_fragment(&mut self, number: u64, total: u64, offset: u64, part: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
         // What is packed is never longer than the update, but for its header.
         let total = check("an update", total, self.config.update_bytes_max.saturating_add(1 + VARINT_BYTES_MAX))?;
-        if !self.config.takes_updates {
-            return Err(CloseReason::ReadOnly);
-        }
         if self.received.is_known(number) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
-use crate::frame::{Frame, Key};
+use crate::frame::{Frame, Key, Token};
 use crate::presence::{News, Participants, Showing, Speaker, decode, encode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,14 @@ impl Session {
     #[must_use]
     pub fn with_key(mut self, key: [u8; 16]) -> Self {
         self.hello.key = Key(key);
+        self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
+        self
+    }
+
+    /// Shows the peer a token, by which it may decide what this side may do.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.hello.token = Some(Token(token.to_owned()));
         self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         self
     }

@@ -228,7 +228,7 @@ mod tests {
             let origins = crate::transport::origins::Origins::default();
             let accept = async { WebTransport::accepted(endpoint.accept().await, &origins, config.frame_bytes_max).await };
             let (here, there) = tokio::join!(webtransport::connect(&ticket, &config), accept);
-            they_arrive_where_they_belong(here.expect("connected"), there.expect("a session").expect("no web page")).await;
+            they_arrive_where_they_belong(here.expect("connected"), there.expect("a session").expect("no web page").0).await;
         });
     }
 }

@@ -5,6 +5,7 @@ use super::origins::Origins;
 use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, endpoint_config, transport_config};
 use super::rotation::Rotation;
 use super::{Connection, TransportError, tls};
+use crate::access::{HttpRequest, parameters};
 use crate::client::{ConnectError, resolve};
 use crate::config::Config;
 use crate::limits::INCOMING_MAX;
@@ -40,6 +41,16 @@ impl Receives for RecvStream {
     }
 }
 
+/// Without HTTP/3's own, which begin with a colon.
+fn sorted(headers: &std::collections::HashMap<String, String>) -> Vec<(String, String)> {
+    let mut sorted = Vec::new();
+    for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
+        sorted.push((name.to_ascii_lowercase(), value.clone()));
+    }
+    sorted.sort();
+    sorted
+}
+
 /// A session with one peer.
 #[derive(Clone)]
 pub(crate) struct WebTransport {
@@ -62,13 +73,18 @@ impl WebTransport {
         incoming: IncomingSession,
         origins: &Origins,
         frame_bytes_max: usize,
-    ) -> Result<Option<Self>, wtransport::error::ConnectionError> {
+    ) -> Result<Option<(Self, HttpRequest)>, wtransport::error::ConnectionError> {
         let request: SessionRequest = incoming.await?;
         if !origins.allow(request.origin().map(str::as_bytes)) {
             request.forbidden().await;
             return Ok(None);
         }
-        Ok(Some(Self::new(request.accept().await?, None, frame_bytes_max)))
+        let said = HttpRequest {
+            query: request.path().split_once('?').map(|(_, query)| parameters(query)).unwrap_or_default(),
+            subprotocols: Vec::new(),
+            headers: sorted(request.headers()),
+        };
+        Ok(Some((Self::new(request.accept().await?, None, frame_bytes_max), said)))
     }
 
     fn new(connection: wtransport::Connection, endpoint: Option<Endpoint<endpoint_side::Client>>, frame_bytes_max: usize) -> Self {

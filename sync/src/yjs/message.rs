@@ -1,6 +1,6 @@
 //! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as bytes.
 
-use crate::frame::{FrameError, Reader, put_varint};
+use crate::frame::{FrameError, Reader, check, put_varint};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
 use crate::presence::{News, who_and_when};
 
@@ -83,7 +83,6 @@ fn buffer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], FrameError> {
     reader.take(usize::try_from(length).unwrap_or(usize::MAX), expected)
 }
 
-/// States that are too long to pass on are left out.
 fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
     let mut reader = Reader::new(bytes);
     let mut news = Vec::new();
@@ -99,9 +98,9 @@ fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
         if serde_json::from_str::<serde::de::IgnoredAny>(state).is_err() {
             return Err(FrameError::Malformed { at, expected: "JSON" });
         }
-        if state.len() <= STATE_BYTES_MAX {
-            news.push(News { id, clock, state: (state != GONE).then(|| state.into()) });
-        }
+        let length = state.len() as u64;
+        check("a participant's awareness state", length, STATE_BYTES_MAX)?;
+        news.push(News { id, clock, state: (state != GONE).then(|| state.into()) });
     }
     Ok(news)
 }

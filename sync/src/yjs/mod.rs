@@ -5,69 +5,57 @@
 
 #![allow(clippy::disallowed_methods, reason = "it drives a connection, and reads the clock for that")]
 
+mod end;
 mod message;
 
 use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
 use crate::frame::{Hash, Reader};
-use crate::limits::{BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES};
+use crate::limits::{
+    BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES,
+};
 use crate::presence::{Room, Showing, Speaker};
-use crate::replica::Replica;
+use crate::replica::{Refusal, Replica};
 use crate::session::{CloseReason, Role};
+use crate::transport::websocket::Signs;
+pub(crate) use end::{End, linger};
 use exostate::Version;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use message::Message;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message as SocketMessage};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message as SocketMessage};
 
 /// A WebSocket, whatever is below it.
 pub(crate) trait Socket:
     Stream<Item = Result<SocketMessage, SocketError>> + Sink<SocketMessage, Error = SocketError> + Send + Unpin
 {
+    /// What is below it.
+    fn raw(&mut self) -> &mut dyn Raw;
 }
 
-impl<T: Stream<Item = Result<SocketMessage, SocketError>> + Sink<SocketMessage, Error = SocketError> + Send + Unpin> Socket for T {}
+/// A connection of bytes.
+pub(crate) trait Raw: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Raw for T {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for WebSocketStream<T> {
+    fn raw(&mut self) -> &mut dyn Raw {
+        self.get_mut()
+    }
+}
 
 /// The backend whose documents Yjs can read.
 pub(crate) const BACKEND: &str = "yrs";
 
-/// Why the connection ends, as the client is told.
-struct End {
-    code: CloseCode,
-    why: String,
-}
-
-impl End {
-    fn policy(why: impl ToString) -> Self {
-        Self { code: CloseCode::Policy, why: why.to_string() }
-    }
-
-    fn reason(&self) -> CloseReason {
-        let message = self.why.clone();
-        match self.code {
-            CloseCode::Normal => CloseReason::Lost { message: "the client has gone".to_owned() },
-            CloseCode::Restart => CloseReason::Unavailable,
-            _ => CloseReason::Refused { message },
-        }
-    }
-
-    fn gone() -> Self {
-        Self { code: CloseCode::Normal, why: String::new() }
-    }
-
-    fn shutdown() -> Self {
-        Self { code: CloseCode::Restart, why: "the server closes down".to_owned() }
-    }
-}
-
 struct Client {
     socket: Box<dyn Socket>,
+    signs: Signs,
     replica: Arc<dyn Replica>,
     config: Config,
     listening: Arc<Listening>,
@@ -76,15 +64,25 @@ struct Client {
     recent: VecDeque<Hash>,
     epoch: Instant,
     told_at: Duration,
+    /// When the client was asked for a sign of life.
+    pinged_at: Option<Instant>,
 }
 
-/// Serves a room to a client until one of them ends it.
-pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Config, stop: Stop) -> CloseReason {
-    let listening = Listening::to(room, &config);
+/// Serves a room to a client until one of them ends it, and says so to the client.
+pub(crate) async fn converse(
+    socket: Box<dyn Socket>,
+    signs: Signs,
+    room: Room,
+    config: Config,
+    stop: Stop,
+) -> (CloseReason, Box<dyn Socket>) {
+    let listening = Listening::to(&room, &config);
     let participants_max = config.participants_of(Role::Responder);
     listening.outbox.begin();
+    let patience = config.idle_timeout;
     let mut client = Client {
         socket,
+        signs,
         replica: Arc::new(room.clone()),
         config,
         listening,
@@ -92,20 +90,17 @@ pub(crate) async fn converse(socket: Box<dyn Socket>, room: &Room, config: Confi
         recent: VecDeque::new(),
         epoch: Instant::now(),
         told_at: Duration::ZERO,
+        pinged_at: None,
     };
     let end = tokio::select! {
         biased;
-        end = client.converse(room, stop.clone()) => end,
+        end = client.converse(&room, stop.clone()) => end,
         end = overdue(stop.clone()) => end,
     };
-    let reason = end.reason();
-    let why = end.why.chars().take(CLOSE_REASON_CHARS_MAX).collect::<String>();
-    let frame = CloseFrame { code: end.code, reason: why.into() };
-    // Fails where the client is gone.
-    let _ = timeout(client.config.idle_timeout.min(FLUSH_TIMEOUT), client.socket.send(SocketMessage::Close(Some(frame)))).await;
+    let reason = end.tell(&mut client.socket, patience).await;
     // A shutdown waits for whoever holds it, so until this was said.
     drop(stop);
-    reason
+    (reason, client.socket)
 }
 
 /// Waits until a shutdown waits no longer for what is being done. What the client has not got by then it asks the next server for.
@@ -114,9 +109,6 @@ async fn overdue(mut stop: Stop) -> End {
     sleep(FLUSH_TIMEOUT).await;
     End::shutdown()
 }
-
-/// A WebSocket's Close has room for 123 bytes.
-const CLOSE_REASON_CHARS_MAX: usize = 30;
 
 impl Client {
     fn now(&self) -> Duration {
@@ -132,19 +124,43 @@ impl Client {
             if let Err(end) = turn {
                 return end;
             }
-            let wake = self.showing.due_in_turn().min(self.told_at + HEARTBEAT);
+            let wake = self.epoch + self.showing.due_in_turn().min(self.told_at + HEARTBEAT);
+            let wake = wake.min(self.sign_due());
             turn = tokio::select! {
                 biased;
                 _ = stopped(&mut stop) => Err(End::shutdown()),
                 message = self.socket.next() => self.take(message).await,
                 () = listening.outbox.filled() => self.pass_on().await,
                 Ok(()) = changed.changed(), if self.showing.awaits_news() => Ok(()),
-                () = sleep_until(self.epoch + wake) => Ok(()),
+                () = sleep_until(wake) => self.mind_silence().await,
             };
             if turn.is_ok() {
                 turn = self.show().await;
             }
         }
+    }
+
+    /// When the client is asked for a sign of life, or given up.
+    fn sign_due(&self) -> Instant {
+        let heard_at = self.signs.came_at();
+        match self.pinged_at.filter(|pinged_at| *pinged_at > heard_at) {
+            Some(pinged_at) => pinged_at + (self.config.idle_timeout - self.config.keep_alive),
+            None => heard_at + self.config.keep_alive,
+        }
+    }
+
+    /// Asks a client of which nothing has come for a sign of life, and gives up one that gives none. What had come was read just before.
+    async fn mind_silence(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now < self.sign_due() {
+            return Ok(());
+        }
+        if self.pinged_at.is_some_and(|pinged_at| pinged_at > self.signs.came_at()) {
+            return Err(End::silent(self.config.idle_timeout));
+        }
+        self.pinged_at = Some(now);
+        self.feed(SocketMessage::Ping(Bytes::new())).await?;
+        self.flush().await
     }
 
     /// Asks for what this side lacks.
@@ -157,22 +173,26 @@ impl Client {
 
     /// Takes what has come: one message, and those that are there already.
     async fn take(&mut self, first: Option<Result<SocketMessage, SocketError>>) -> Result<(), End> {
-        let (mut next, mut updates, mut count) = (Some(first), Vec::new(), 0);
+        let (mut next, mut updates, mut count, mut bytes_come) = (Some(first), Vec::new(), 0, 0);
         while let Some(message) = next {
             match message {
-                Some(Ok(SocketMessage::Binary(bytes))) => self.take_message(&bytes, &mut updates).await?,
+                Some(Ok(SocketMessage::Binary(bytes))) => {
+                    bytes_come += bytes.len();
+                    self.take_message(&bytes, &mut updates).await?;
+                }
                 Some(Ok(SocketMessage::Ping(_) | SocketMessage::Pong(_))) => {}
                 Some(Ok(_)) | None => return self.apply(updates).await.and(Err(End::gone())),
-                Some(Err(error)) => return self.apply(updates).await.and(Err(End::policy(error))),
+                Some(Err(error)) => return self.apply(updates).await.and(Err(error.into())),
             }
             count += 1;
-            next = if count < BATCH_FRAMES_MAX { self.socket.next().now_or_never() } else { None };
+            let more = count < BATCH_FRAMES_MAX && bytes_come < INBOX_BYTES_MAX;
+            next = if more { self.socket.next().now_or_never() } else { None };
         }
         self.apply(updates).await
     }
 
     async fn take_message(&mut self, bytes: &[u8], updates: &mut Vec<Vec<u8>>) -> Result<(), End> {
-        match Message::decode(bytes).map_err(End::policy)? {
+        match Message::decode(bytes)? {
             Message::Step1(vector) => {
                 self.apply(std::mem::take(updates)).await?;
                 self.answer(vector).await
@@ -221,9 +241,14 @@ impl Client {
         if updates.is_empty() {
             return Ok(());
         }
+        let replica = Arc::clone(&self.replica);
         if !self.config.takes_updates {
-            return Err(End::policy("the document is read-only"));
+            // A client that comes back tells all that is deleted, new or not: to tell what is known is no write.
+            let known = blocking(move || updates.iter().try_fold(true, |known, update| Ok(known && replica.contains(update)?)));
+            let known = known.await?.map_err(|refusal: Refusal| End::policy(refusal))?;
+            return if known { Ok(()) } else { Err(End::policy("the document is read-only")) };
         }
+        let updates = cut(Arc::clone(&self.replica), updates).await?;
         // Before they are applied, as the replica calls its listeners from within.
         for update in &updates {
             if self.recent.len() == RECENT_UPDATES_MAX {
@@ -231,7 +256,6 @@ impl Client {
             }
             self.recent.push_back(Hash::of(update));
         }
-        let replica = Arc::clone(&self.replica);
         let applied = blocking(move || {
             let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
             // If any of it is refused, one by one, so that the good ones count.
@@ -245,7 +269,7 @@ impl Client {
         let taken = self.listening.outbox.take(TRANSMIT_SOFT_MAX);
         if taken.lagged {
             // Only the client knows what it has.
-            return Err(End { code: CloseCode::Again, why: "too slow".to_owned() });
+            return Err(End::too_slow());
         }
         if !self.config.sends_updates {
             return Ok(());
@@ -271,18 +295,31 @@ impl Client {
     }
 
     async fn send(&mut self, messages: &[Message<'_>]) -> Result<(), End> {
-        let sending = async {
-            for message in messages {
-                self.socket.feed(SocketMessage::Binary(message.encode().into())).await?;
-            }
-            self.socket.flush().await
-        };
-        match timeout(self.config.idle_timeout, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::policy(error)),
-            Err(_) => Err(End { code: CloseCode::Again, why: "too slow".to_owned() }),
+        for message in messages {
+            self.feed(SocketMessage::Binary(message.encode().into())).await?;
         }
+        self.flush().await
     }
+
+    /// The client has the idle time-out to take each message.
+    async fn feed(&mut self, message: SocketMessage) -> Result<(), End> {
+        let feeding = timeout(self.config.idle_timeout, self.socket.feed(message));
+        Ok(feeding.await.map_err(|_| End::too_slow())??)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let flushing = timeout(self.config.idle_timeout, self.socket.flush());
+        Ok(flushing.await.map_err(|_| End::too_slow())??)
+    }
+}
+
+/// Cuts long updates, so that each keeps the limits, here and where it is passed on to.
+async fn cut(replica: Arc<dyn Replica>, updates: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, End> {
+    if updates.iter().all(|update| update.len() <= LARGE_BYTES) {
+        return Ok(updates);
+    }
+    let cut = blocking(move || updates.iter().map(|update| replica.cut(update)).collect::<Result<Vec<_>, _>>());
+    Ok(cut.await?.map_err(End::policy)?.concat())
 }
 
 /// An update without anything in it.
@@ -290,5 +327,5 @@ const NOTHING: &[u8] = &[0, 0];
 
 /// Work on the replica. Fails if that panics.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
-    spawn_blocking(work).await.map_err(|_| End { code: CloseCode::Error, why: "the replica panicked".to_owned() })
+    spawn_blocking(work).await.map_err(|_| End::error("the replica panicked"))
 }

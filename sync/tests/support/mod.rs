@@ -182,6 +182,11 @@ impl Replica for Mock {
         Ok(updates.iter().filter_map(|update| decode(update).ok()).any(|ops| ops.iter().any(waits)))
     }
 
+    fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
+        let inner = self.lock();
+        Ok(decode(update)?.iter().all(|(id, _)| inner.ops.contains_key(id)))
+    }
+
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
         self.applied.fetch_add(1, Ordering::Relaxed);
         let ops = decode(update)?;

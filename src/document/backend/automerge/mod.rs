@@ -50,6 +50,13 @@ pub struct Automerge {
 /// An object's id without its position in the actor table: counter and actor.
 type OpId = (u64, Vec<u8>);
 
+/// The value that a register shows.
+struct Winner {
+    value: Value,
+    /// The op that wrote it.
+    op: ObjId,
+}
+
 /// What one touched object is to us.
 enum Place<'a> {
     Bucket(usize),
@@ -148,6 +155,17 @@ impl Automerge {
             return Place::Bucket(*index);
         }
         self.sequence_ids.get(&id).map_or(Place::Foreign, Place::Sequence)
+    }
+
+    /// The value that a register shows, and the op that wrote it.
+    fn winner(&self, path: &str) -> Option<Winner> {
+        let (value, op) = self.doc.get(self.bucket(path), path).ok().flatten()?;
+        Some(Winner { value: from_value(&value), op })
+    }
+
+    /// Whether this replica wrote an op.
+    fn is_own(&self, op: &ObjId) -> bool {
+        matches!(op, ObjId::Id(_, actor, _) if actor == self.doc.get_actor())
     }
 
     /// What the changes name: registers and new sequences by key, edited sequences by object.
@@ -257,15 +275,19 @@ impl Backend for Automerge {
                 return Ok(vec![whole]);
             }
         }
-        write::cut(&self.doc.save_after(&known))
+        write::cut(&self.doc.save_after(&known), PIECE_BYTES_MAX)
     }
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         let Written { made, changes } = write::write(self, ops)?;
         made.iter().for_each(|name| self.find_sequence(name));
         let names: BTreeSet<_> = ops.sequences.iter().map(|op| op.target()).map(|(name, kind)| (kind, name.clone())).collect();
-        let touch =
-            |(key, write): (&Key, &RegisterWrite)| RegisterTouch { key: key.0.clone(), old: write.old.clone(), new: write.new.clone() };
+        let touch = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
+            key: key.0.clone(),
+            old: write.old.clone(),
+            new: write.new.clone(),
+            own: true,
+        };
         let registers = ops.registers.iter().map(touch).collect();
         Ok((Touched { registers, sequences: names.into_iter().collect() }, changes))
     }
@@ -285,6 +307,15 @@ impl Backend for Automerge {
         }
         parcels.retain(|Parcel(change)| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
         Ok(parcels)
+    }
+
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
+        Ok(self.unpack(update, limits)?.is_empty())
+    }
+
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
+        automerge_chunk::walk(update, limits)?;
+        write::cut(update, bytes_max.min(PIECE_BYTES_MAX))
     }
 
     /// Each change waits for as many dependencies as are not here; one that comes frees those that wait for it alone. O(changes).
@@ -341,7 +372,7 @@ impl Backend for Automerge {
         if !registers {
             named.clear();
         }
-        let old: Vec<Option<Value>> = named.iter().map(|key| self.register(key)).collect();
+        let old: Vec<Option<Winner>> = named.iter().map(|key| self.winner(key)).collect();
         self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| match error {
             automerge::AutomergeError::DuplicateSeqNumber(..) => BackendError::Contradicted(error.to_string()),
             error => refused(error),
@@ -355,10 +386,14 @@ impl Backend for Automerge {
         }
         let mut touched = Touched::default();
         for (key, old) in named.into_iter().zip(old) {
-            let new = self.register(&key);
-            if old.is_some() || new.is_some() {
-                touched.registers.push(RegisterTouch { key: Arc::from(key), old, new });
+            let new = self.winner(&key);
+            // A value that loses to the one that is there changes nothing, and yrs does not tell of it either. An equal value that wins does.
+            if old.as_ref().map(|old| &old.op) == new.as_ref().map(|new| &new.op) {
+                continue;
             }
+            let own = new.as_ref().is_some_and(|new| self.is_own(&new.op));
+            let (old, new) = (old.map(|old| old.value), new.map(|new| new.value));
+            touched.registers.push(RegisterTouch { key: Arc::from(key), old, new, own });
         }
         made.append(&mut edited);
         touched.sequences = made.iter().filter_map(|name| split_name(name)).collect();

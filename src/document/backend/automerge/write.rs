@@ -11,7 +11,7 @@ use automerge::{Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue};
 
 use super::values::{marks_of, to_scalar};
 use super::{Automerge, LIST_PREFIX, TEXT_PREFIX, bucket_of, refused};
-use crate::document::backend::{Backend, BackendError, Offset, PIECE_BYTES_MAX};
+use crate::document::backend::{Backend, BackendError, Offset};
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
 use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
@@ -160,9 +160,9 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
     }
 }
 
-/// Cuts a row of changes into rows that strangers take, each as long as a piece may be. A change cannot be cut, and neither can a saved
+/// Cuts a row of changes into rows that strangers take, each of at most so many bytes. A change cannot be cut, and neither can a saved
 /// document.
-pub(super) fn cut(changes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
+pub(super) fn cut(changes: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     let mut ops = 0;
     for chunk in automerge_chunk::chunks(changes) {
@@ -173,7 +173,7 @@ pub(super) fn cut(changes: &[u8]) -> Result<Vec<Vec<u8>>, BackendError> {
         };
         ops += more;
         match pieces.last_mut() {
-            Some(piece) if ops <= PIECE_OPS_MAX && piece.len() + bytes.len() <= PIECE_BYTES_MAX => piece.extend_from_slice(bytes),
+            Some(piece) if ops <= PIECE_OPS_MAX && piece.len() + bytes.len() <= bytes_max => piece.extend_from_slice(bytes),
             _ => {
                 ops = more;
                 pieces.push(bytes.to_vec());

@@ -25,8 +25,18 @@ const RANGE_BYTES: usize = 5 + 5;
 
 /// Cuts an update of one's own into pieces. What cannot be cut, a single value say, is a piece however large it is. O(n log n).
 pub(super) fn cut(update: Vec<u8>) -> Result<Vec<Vec<u8>>, GuardError> {
-    let sizes = Limits::trusted().with_bytes_max(PIECE_BYTES_MAX).with_blocks_max(BLOCKS_MAX).with_values_max(VALUES_MAX);
-    cut_to(update, &sizes.with_clients_max(CLIENTS_MAX))
+    cut_to(update, &sizes(PIECE_BYTES_MAX))
+}
+
+fn sizes(bytes_max: usize) -> Limits {
+    let sizes = Limits::trusted().with_bytes_max(bytes_max).with_blocks_max(BLOCKS_MAX).with_values_max(VALUES_MAX);
+    sizes.with_clients_max(CLIENTS_MAX)
+}
+
+/// The same for an update from elsewhere, which is checked against these limits before anything is made of it.
+pub(super) fn cut_strangers(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, GuardError> {
+    yrs_update::walk(update, limits, &mut ())?;
+    cut_to(update.to_vec(), &sizes(bytes_max.min(PIECE_BYTES_MAX)))
 }
 
 fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {

@@ -3,11 +3,11 @@
 //! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
 
 mod cut;
+mod deleted;
 mod places;
 mod seen;
 mod values;
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +16,8 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IdSet, IndexScope, IndexedSequence, Map, MapRef, Observable,
-    OffsetKind, Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence, Map, MapRef, Observable, OffsetKind,
+    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
 use super::{Backend, BackendError, Offset, sealed};
@@ -27,7 +27,8 @@ use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
-use crate::document::version::{DeleteHash, Version};
+use crate::document::version::Version;
+use deleted::Deleted;
 use places::Places;
 use values::{from_out, marks_of, to_any};
 
@@ -50,8 +51,7 @@ pub struct Yrs {
     marks: bool,
     /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
     surrogates: bool,
-    /// Hash of the delete set; `None` where it must be counted anew.
-    deleted: Cell<Option<DeleteHash>>,
+    deleted: Deleted,
     /// In which root each op stands, up to what is in `unplaced`.
     places: Places,
     /// Updates made here since.
@@ -291,7 +291,7 @@ impl Backend for Yrs {
             changed,
             marks: false,
             surrogates: false,
-            deleted: Cell::new(Some(DeleteHash::default())),
+            deleted: Deleted::none(),
             places: Places::default(),
             unplaced: Vec::new(),
             unplaced_bytes: 0,
@@ -313,7 +313,7 @@ impl Backend for Yrs {
         this.apply_bytes(bytes)?;
         this.marks = summary.marks;
         this.surrogates = summary.surrogates;
-        this.deleted.set(None);
+        this.deleted.recount();
         Ok(this.observed())
     }
 
@@ -323,8 +323,7 @@ impl Backend for Yrs {
 
     fn version(&self) -> Version {
         let txn = self.doc.transact();
-        let deleted = self.deleted.get().unwrap_or_else(|| hash_of(&txn.snapshot().delete_set));
-        self.deleted.set(Some(deleted));
+        let deleted = self.deleted.hash(&txn);
         let clocks = txn.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();
         Version::clocks(clocks, deleted)
     }
@@ -382,6 +381,14 @@ impl Backend for Yrs {
         let mut summary = Summary::default();
         yrs_update::walk(update, limits, &mut summary)?;
         Ok(vec![Parcel { bytes: update.to_vec(), summary }])
+    }
+
+    fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
+        Ok(self.deleted.contain(&self.doc.transact(), update, limits)?)
+    }
+
+    fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
+        Ok(cut::cut_strangers(update, limits, bytes_max)?)
     }
 
     fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
@@ -579,7 +586,7 @@ impl Yrs {
             sequences.extend(touched);
             registers.append(&mut self.take_changed());
             if summary.carries_deleted && new {
-                self.deleted.set(None);
+                self.deleted.recount();
             }
         }
         Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
@@ -601,16 +608,13 @@ fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &M
             EntryChange::Updated(old, new) => (Some(from_out(old)), Some(from_out(new))),
             EntryChange::Removed(old) => (Some(from_out(old)), None),
         };
-        sink.push(RegisterTouch { key: key.clone(), old, new });
+        sink.push(RegisterTouch { key: key.clone(), old, new, own: false });
     }
 }
 
 /// Ends a committed transaction: counts its deletions and names the sequences that it changed.
-fn finish(deleted: &Cell<Option<DeleteHash>>, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
-    if let Some(mut hash) = deleted.get() {
-        hash.merge(hash_of(txn.delete_set()));
-        deleted.set(Some(hash));
-    }
+fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
+    deleted.add(txn.delete_set());
     let sequences = txn.changed_parent_types().iter().filter_map(|branch| match branch.id() {
         BranchID::Root(name) => sequence_of(&name),
         BranchID::Nested(_) => None,
@@ -621,16 +625,6 @@ fn finish(deleted: &Cell<Option<DeleteHash>>, txn: TransactionMut<'_>) -> Vec<(S
 fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
     let text = root.strip_prefix(TEXT_PREFIX).map(|name| (SequenceKind::Text, Arc::from(name)));
     text.or_else(|| root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name))))
-}
-
-fn hash_of(deleted: &IdSet) -> DeleteHash {
-    let mut hash = DeleteHash::default();
-    for (client, ranges) in deleted.iter() {
-        for range in ranges.iter() {
-            hash.add(client.get(), range.start, range.end);
-        }
-    }
-    hash
 }
 
 /// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain insertion inherits what it finds.

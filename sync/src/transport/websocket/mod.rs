@@ -1,12 +1,15 @@
 //! WebSocket (RFC 6455): a connection whose binary messages carry frames, each with the number of its document's channel in front.
 
 mod channel;
+mod watched;
 
 pub(crate) use channel::{ChannelSink, ChannelSource, WebSocket};
+pub(crate) use watched::Signs;
 
 use super::identity::Identity;
 use super::origins::Origins;
 use super::tls;
+use crate::access::{HttpRequest, parameters};
 use crate::client::{ConnectError, resolve};
 use crate::config::Config;
 use crate::limits::VARINT_BYTES_MAX;
@@ -25,6 +28,7 @@ use tokio_tungstenite::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCO
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{accept_hdr_async_with_config, client_async_with_config};
+use watched::Watched;
 
 /// The WebSocket subprotocol, with its major version.
 const SUBPROTOCOL: &str = "exostate.1";
@@ -70,24 +74,64 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 pub(crate) struct Acceptor {
     tls: Option<TlsAcceptor>,
     config: Config,
-    /// The documents that Yjs clients may join.
-    yjs: Arc<BTreeSet<String>>,
-    origins: Arc<Origins>,
+    guests: Arc<Guests>,
+}
+
+/// Whom a server's WebSocket addresses are for.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    /// The documents that Yjs clients may join, where any may.
+    pub(crate) yjs: Option<BTreeSet<String>>,
+    pub(crate) origins: Origins,
+    /// Subprotocols that Yjs clients may offer.
+    pub(crate) subprotocols: Subprotocols,
+    /// A hook is asked who may have what: also about documents that are not there, and about what the request says.
+    pub(crate) asks: bool,
+}
+
+/// Which subprotocols an embedder accepts.
+#[derive(Clone, Default)]
+pub(crate) struct Subprotocols(Option<Arc<Accepts>>);
+
+type Accepts = dyn Fn(&str) -> bool + Send + Sync;
+
+impl std::fmt::Debug for Subprotocols {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Subprotocols(..)" } else { "Subprotocols(none)" })
+    }
+}
+
+impl Subprotocols {
+    pub(crate) fn new(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(accepts)))
+    }
+
+    fn accepts(&self, name: &str) -> bool {
+        self.0.as_ref().is_some_and(|accepts| accepts(name))
+    }
 }
 
 /// Who has come.
 pub(crate) enum Accepted {
     /// One of ours.
-    Peer(WebSocket),
-    /// A Yjs client, to this document.
-    Yjs(Box<dyn Socket>, String),
+    Peer(WebSocket, HttpRequest),
+    /// A Yjs client.
+    Yjs(YjsGuest),
+}
+
+/// A Yjs client, to this document.
+pub(crate) struct YjsGuest {
+    pub(crate) socket: Box<dyn Socket>,
+    pub(crate) signs: Signs,
+    pub(crate) document: String,
+    pub(crate) request: HttpRequest,
 }
 
 impl Acceptor {
     /// With an identity it speaks TLS.
-    pub(crate) fn new(identity: Option<&Identity>, config: Config, yjs: BTreeSet<String>, origins: Origins) -> Result<Self, BoxError> {
+    pub(crate) fn new(identity: Option<&Identity>, config: Config, guests: Guests) -> Result<Self, BoxError> {
         let tls = identity.map(|identity| tls::server_config(identity, ALPN)).transpose()?;
-        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, yjs: Arc::new(yjs), origins: Arc::new(origins) })
+        Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, guests: Arc::new(guests) })
     }
 
     /// Shakes hands.
@@ -100,57 +144,88 @@ impl Acceptor {
     }
 
     async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: T) -> Result<Accepted, BoxError> {
-        let document = OnceLock::new();
-        let agree = Agreement { yjs: &self.yjs, origins: &self.origins, document: &document };
-        let socket = accept_hdr_async_with_config(stream, agree, Some(limits(&self.config)));
-        let socket = socket.await?;
+        let (document, asked) = (OnceLock::new(), OnceLock::new());
+        let agree = Agreement { guests: &self.guests, document: &document, asked: &asked };
+        let (stream, signs) = Watched::new(stream);
+        let mut limits = limits(&self.config);
+        if self.guests.yjs.is_some() {
+            let bytes_max = limits.max_message_size.max(Some(self.config.yjs_message_bytes_max));
+            limits = limits.max_message_size(bytes_max).max_frame_size(bytes_max);
+        }
+        let socket = accept_hdr_async_with_config(stream, agree, Some(limits)).await?;
+        let request = asked.into_inner().unwrap_or_default();
         Ok(match document.into_inner() {
-            Some(document) => Accepted::Yjs(Box::new(socket), document),
-            None => Accepted::Peer(WebSocket::new(socket, Role::Responder, self.config.idle_timeout)),
+            Some(document) => Accepted::Yjs(YjsGuest { socket: Box::new(socket), signs, document, request }),
+            None => Accepted::Peer(WebSocket::new(socket, Role::Responder, self.config.idle_timeout), request),
         })
     }
 }
 
-/// Takes the subprotocol, or a Yjs client, which offers none and names its document in the path; from web pages only if theirs may.
+/// Takes our subprotocol, or a Yjs client, which offers none or one that the embedder accepts, and names its document in the path; from
+/// web pages only if theirs may.
 struct Agreement<'a> {
-    yjs: &'a BTreeSet<String>,
-    origins: &'a Origins,
+    guests: &'a Guests,
     document: &'a OnceLock<String>,
+    asked: &'a OnceLock<HttpRequest>,
 }
+
+type Refused = (StatusCode, String);
 
 impl Callback for Agreement<'_> {
     fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-        let refuse = |status, why: String| {
+        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let agreed = self.agree(request, &offered).map_err(|(status, why)| {
             let mut refusal = ErrorResponse::new(Some(why));
             *refusal.status_mut() = status;
             refusal
+        })?;
+        if let Some(agreed) = agreed.and_then(|agreed| HeaderValue::from_str(agreed).ok()) {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, agreed);
+        }
+        if self.guests.asks {
+            // Set once, as there is one request.
+            let _ = self.asked.set(http_request(request, &offered));
+        }
+        Ok(response)
+    }
+}
+
+impl Agreement<'_> {
+    /// The subprotocol, if there is to be one.
+    fn agree<'o>(&self, request: &Request, offered: &[&'o str]) -> Result<Option<&'o str>, Refused> {
+        if !self.guests.origins.allow(request.headers().get_all(ORIGIN).iter().map(HeaderValue::as_bytes)) {
+            return Err((StatusCode::FORBIDDEN, "pages of this origin are not let in".to_owned()));
+        }
+        if let Some(ours) = offered.iter().find(|name| **name == SUBPROTOCOL) {
+            return Ok(Some(ours));
+        }
+        let agreed = offered.iter().find(|name| self.guests.subprotocols.accepts(name)).copied();
+        let Some(documents) = self.guests.yjs.as_ref().filter(|_| agreed.is_some() || offered.is_empty()) else {
+            return Err((StatusCode::BAD_REQUEST, format!("this server speaks {SUBPROTOCOL}")));
         };
-        if !self.origins.allow(request.headers().get_all(ORIGIN).iter().map(HeaderValue::as_bytes)) {
-            return Err(refuse(StatusCode::FORBIDDEN, "pages of this origin are not let in".to_owned()));
-        }
-        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
-        if offered.contains(&SUBPROTOCOL) {
-            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-            return Ok(response);
-        }
-        if !offered.is_empty() || self.yjs.is_empty() {
-            return Err(refuse(StatusCode::BAD_REQUEST, format!("this server speaks {SUBPROTOCOL}")));
-        }
         let path = request.uri().path();
         match unescape(path.strip_prefix('/').unwrap_or(path)) {
-            Ok(name) if self.yjs.contains(&name) => {
-                // Set once, as there is one request.
+            // Where a hook is asked, it is for the hook to say what there is.
+            Ok(name) if self.guests.asks || documents.contains(&name) => {
                 let _ = self.document.set(name);
-                Ok(response)
+                Ok(agreed)
             }
-            _ => Err(refuse(StatusCode::NOT_FOUND, "no such document".to_owned())),
+            _ => Err((StatusCode::NOT_FOUND, "no such document".to_owned())),
         }
     }
 }
 
+fn http_request(request: &Request, offered: &[&str]) -> HttpRequest {
+    let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).ok();
+    HttpRequest {
+        query: request.uri().query().map(parameters).unwrap_or_default(),
+        subprotocols: offered.iter().map(|name| (*name).to_owned()).collect(),
+        headers: request.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect(),
+    }
+}
+
 fn limits(config: &Config) -> WebSocketConfig {
-    // A Yjs client does not cut what it sends.
     let message_bytes_max = config.frame_bytes_max.max(config.update_bytes_max) + VARINT_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
     WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)

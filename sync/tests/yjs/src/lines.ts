@@ -27,6 +27,13 @@ export class Request {
     return { ...value };
   }
 
+  /** Empty where it is missing. */
+  list(name: string): unknown[] {
+    const value = this.fields[name] ?? [];
+    if (!Array.isArray(value)) throw new TypeError(`"${name}" must be a list`);
+    return value;
+  }
+
   /** Any value of JSON; it must be there. */
   value(name: string): unknown {
     if (!Object.hasOwn(this.fields, name)) throw new TypeError(`"${name}" is missing`);

@@ -16,6 +16,8 @@ interface Connection {
   doc: Y.Doc;
   editor: Editor;
   provider: WebsocketProvider;
+  /** How its connections were closed by the other side. */
+  closes: { code: number; reason: string }[];
 }
 
 const OK = { ok: true };
@@ -44,10 +46,15 @@ function connect(request: Request): typeof OK {
   const params = Object.fromEntries(Object.entries(request.object("params")).map(([name, value]) => [name, String(value)]));
   const provider = new WebsocketProvider(request.string("url"), request.string("room"), doc, {
     params,
+    protocols: request.list("protocols").map(String),
     WebSocketPolyfill: WebSocket as unknown as typeof globalThis.WebSocket,
     disableBc: true,
   });
-  connection = { doc, editor: new Editor(doc), provider };
+  const closes: Connection["closes"] = [];
+  provider.on("connection-close", (event) => {
+    if (event !== null) closes.push({ code: event.code, reason: event.reason });
+  });
+  connection = { doc, editor: new Editor(doc), provider, closes };
   return OK;
 }
 
@@ -100,6 +107,24 @@ await serve(
       connected().doc.getText(request.string("name")).insert(request.integer("index"), request.string("insert"));
       return OK;
     },
+    delete: (request) => {
+      connected().doc.getText(request.string("name")).delete(request.integer("index"), request.integer("length"));
+      return OK;
+    },
+    mark: (request) => {
+      const text = connected().doc.getText(request.string("name"));
+      text.format(request.integer("index"), request.integer("length"), { [request.string("mark")]: true });
+      return OK;
+    },
+    /** Text of this length in many small edits. */
+    type: (request) => {
+      const text = connected().doc.getText(request.string("name"));
+      const part = "0123456789".repeat(100);
+      for (let left = request.integer("length"); left > 0; left -= part.length) text.insert(left % 2 === 0 ? 0 : text.length, part.slice(0, left));
+      return OK;
+    },
+    closes: () => ({ closes: connected().closes, connects: connected().provider.shouldConnect }),
+    wait_closed: (request) => until("a close", request, () => connected().closes.length >= request.integer("count")),
     set: (request) => {
       connected().doc.getMap("state").set(request.string("key"), scalar(request));
       return OK;

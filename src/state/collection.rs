@@ -1,0 +1,245 @@
+//! What every collection can in a change besides its own edits: go through all of it, add many, remove all.
+//!
+//! To go through a collection is to go through what it held when that began: its elements may be edited and removed meanwhile.
+
+use crate::document::source::Source;
+
+use super::{ChangeError, Edit, ElementId, List, Map, MapKey, MovableList, Node, Scalar, Set, State, Takes, Tree};
+
+impl<T: Scalar> Node<Edit<'_>, List<T>> {
+    /// How many elements there are.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(List::<T>::len)
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// The staged elements in order. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
+        self.place.look(|list: &List<T>| all(list.iter().cloned()))
+    }
+
+    /// Removes all elements, also those that do not fit `T`. What others insert at the same time stays.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &List<T>| ())?;
+        self.place.write(|writer| {
+            let len = writer.core.list(writer.path()).len();
+            if len > 0 {
+                writer.splice_list(0, len, Vec::new());
+            }
+        })
+    }
+}
+
+impl<T: State> Node<Edit<'_>, MovableList<T>> {
+    /// The staged elements in order. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
+        self.place.look(|list: &MovableList<T>| all(list.iter().cloned()))
+    }
+
+    /// The staged elements in order, with their ids: to edit or remove some of them on the way. O(n).
+    ///
+    /// ```
+    /// use exostate::{MovableList, State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct List { tasks: MovableList<Task> }
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Task { title: String, done: bool }
+    ///
+    /// let store = Store::<List>::new();
+    /// store.change(|list| {
+    ///     let task = |title: &str, done| Task { title: title.to_owned(), done };
+    ///     list.tasks().extend([task("plan", true), task("build", false)])?;
+    ///     for (id, task) in list.tasks().iter_ids()? {
+    ///         if task.done { list.tasks().remove(id)?; } else { list.tasks().get(id).done().set(true)?; }
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(store.view().tasks.len(), 1);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
+        self.place.look(|list: &MovableList<T>| all(list.iter_ids().map(|(id, value)| (id, value.clone()))))
+    }
+
+    /// Appends elements and says their ids.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+        values.into_iter().map(|value| self.push(value)).collect()
+    }
+
+    /// Removes all elements with all their fields, also those that this struct does not know. What others insert at the same time stays.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the list is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &MovableList<T>| ())?;
+        self.place.write(|writer| writer.clear_below())
+    }
+}
+
+impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
+    /// The staged entries in the order of keys. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn iter(&self) -> Result<std::vec::IntoIter<(K, V)>, ChangeError> {
+        self.place.look(|map: &Map<K, V>| all(map.iter().map(|(key, value)| (key.clone(), value.clone()))))
+    }
+
+    /// The staged keys in order. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn keys(&self) -> Result<std::vec::IntoIter<K>, ChangeError> {
+        self.place.look(|map: &Map<K, V>| all(map.keys().cloned()))
+    }
+
+    /// Inserts records or values. Those that are there under the same keys are replaced whole.
+    ///
+    /// # Errors
+    /// As `insert`.
+    pub fn extend<Q>(&self, entries: impl IntoIterator<Item = (Q, V)>) -> Result<(), ChangeError>
+    where
+        K: Takes<Q>,
+    {
+        entries.into_iter().try_for_each(|(key, value)| self.insert(key, value))
+    }
+
+    /// Removes all records with all their fields, also those that this struct does not know, and entries that do not fit. What others
+    /// insert at the same time stays.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the map is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &Map<K, V>| ())?;
+        self.place.write(|writer| writer.clear_below())
+    }
+}
+
+impl<T: MapKey> Node<Edit<'_>, Set<T>> {
+    /// How many elements there are.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(Set::<T>::len)
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// The staged elements in order. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
+        self.place.look(|set: &Set<T>| all(set.iter().cloned()))
+    }
+
+    /// Adds elements.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn extend<Q>(&self, items: impl IntoIterator<Item = Q>) -> Result<(), ChangeError>
+    where
+        T: Takes<Q>,
+    {
+        items.into_iter().try_for_each(|item| self.insert(item).map(drop))
+    }
+
+    /// Removes all elements. What others add at the same time stays.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the set is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &Set<T>| ())?;
+        self.place.write(|writer| writer.clear_below())
+    }
+}
+
+impl<T: State> Node<Edit<'_>, Tree<T>> {
+    /// How many nodes there are.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(Tree::<T>::len)
+    }
+
+    /// Whether there are none.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// The staged nodes from the roots down, parents first, with their ids. O(n · log n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
+        self.place.look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, id, value)| (id, value.clone()))))
+    }
+
+    /// The staged values of the nodes from the roots down, parents first. O(n · log n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
+        self.place.look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, _, value)| value.clone())))
+    }
+
+    /// Appends nodes under a parent, or as roots, and says their ids.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn extend(&self, parent: Option<ElementId>, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+        values.into_iter().map(|value| self.push(parent, value)).collect()
+    }
+
+    /// Removes all nodes with all their fields, also those that this struct does not know. What others insert at the same time stays, at
+    /// the root where its parent is gone.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the tree is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &Tree<T>| ())?;
+        self.place.write(|writer| writer.clear_below())
+    }
+}
+
+/// All items, taken out of the staged view, which changes with the next edit.
+fn all<T>(items: impl Iterator<Item = T>) -> std::vec::IntoIter<T> {
+    items.collect::<Vec<_>>().into_iter()
+}

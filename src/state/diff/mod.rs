@@ -1,0 +1,199 @@
+//! Small differences between two sequences, at a bounded cost.
+//!
+//! What is cheap to compare gets the least edits there are. Larger differences are cut at stretches that stand once in either sequence
+//! (`anchors`), and what lies between these at the furthest point that a bounded search reaches (`search`). The result never depends on time,
+//! and what is replaced without need stays within a piece.
+
+mod anchors;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::ops::Range;
+
+use search::{Found, Search};
+
+/// Up to this many edits to either side of the middle, the least edits are looked for.
+const EXACT_EDITS: usize = 2_048;
+/// Comparisons beside those of `EXACT_EDITS` that this may take, for each element.
+const EXACT_WORK: usize = 16;
+/// Comparisons that the whole may take where the least edits are not to be had, as long as this leaves `EDITS_MIN` for each search.
+const WORK_MAX: usize = 16 * 1_024 * 1_024;
+/// The edits to either side of the middle for which a piece is searched then.
+const EDITS_MIN: usize = 64;
+const EDITS_MAX: usize = 1_024;
+/// How long the stretches are at which pieces are cut, one length after the other.
+const ANCHORS: [usize; 3] = [32, 8, 1];
+
+/// A stretch that both sequences have: where it starts in the old and in the new one, and how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Equal {
+    old: usize,
+    new: usize,
+    len: usize,
+}
+
+/// A part of both sequences that is still to be compared, or a stretch that is equal.
+enum Piece {
+    Compare {
+        old: Range<usize>,
+        new: Range<usize>,
+        /// How many lengths of anchors were tried; `None` while the least edits are looked for.
+        tried: Option<usize>,
+    },
+    Equal(Equal),
+}
+
+/// Calls `edit(at, delete, inserted range of new)` for each edit that turns `old` into `new`, positions counting the edits before.
+///
+/// The least edits where up to some 4,000 are enough or the sequences are small, and not many more where there are more. O(length · edits), and for large
+/// differences O(length), with a factor that falls from 1,024 to 64 as the length grows.
+pub(crate) fn slices<T: Eq + Hash>(old: &[T], new: &[T], mut edit: impl FnMut(usize, usize, Range<usize>)) {
+    let (mut from, mut done) = (0, 0);
+    let end = Equal { old: old.len(), new: new.len(), len: 0 };
+    for Equal { old, new, len } in equal(old, new).into_iter().chain([end]) {
+        if old > from || new > done {
+            edit(done, old - from, done..new);
+        }
+        (from, done) = (old + len, new + len);
+    }
+}
+
+/// The same for text, in Unicode scalar values.
+pub(crate) fn text(old: &str, new: &str, mut edit: impl FnMut(usize, usize, &str)) {
+    let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
+    slices(&old, &new, |at, delete, insert| {
+        let inserted: String = new.get(insert).unwrap_or(&[]).iter().collect();
+        edit(at, delete, &inserted);
+    });
+}
+
+/// The stretches that stay, in order.
+fn equal<T: Eq + Hash>(old: &[T], new: &[T]) -> Vec<Equal> {
+    let (head, tail) = ends(old, new);
+    let (middle_old, middle_new) = (head..old.len() - tail, head..new.len() - tail);
+    let mut equal = Vec::new();
+    push(&mut equal, Equal { old: 0, new: 0, len: head });
+    if !middle_old.is_empty() && !middle_new.is_empty() {
+        let (old, new) = numbered(&old[middle_old.clone()], &new[middle_new.clone()]);
+        for Equal { old, new, len } in Middle::new(&old, &new).compare() {
+            push(&mut equal, Equal { old: head + old, new: head + new, len });
+        }
+    }
+    push(&mut equal, Equal { old: middle_old.end, new: middle_new.end, len: tail });
+    equal
+}
+
+/// How much two sequences have in common at their start, and how much of the rest at their end.
+fn ends<T: Eq>(old: &[T], new: &[T]) -> (usize, usize) {
+    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    (head, tail)
+}
+
+/// Numbers for the elements, equal for equal ones: they are cheap to compare, whatever the elements are.
+fn numbered<T: Eq + Hash>(old: &[T], new: &[T]) -> (Vec<u32>, Vec<u32>) {
+    let mut numbers = HashMap::new();
+    let mut number = |element| {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        *numbers.entry(element).or_insert(next)
+    };
+    let old = old.iter().map(&mut number).collect();
+    (old, new.iter().map(number).collect())
+}
+
+/// Adds a stretch; one that goes on where the last one ends becomes a part of it.
+fn push(equal: &mut Vec<Equal>, next: Equal) {
+    match equal.last_mut() {
+        Some(last) if last.old + last.len == next.old && last.new + last.len == next.new => last.len += next.len,
+        _ if next.len > 0 => equal.push(next),
+        _ => {}
+    }
+}
+
+/// The comparison of what lies between the common ends of two sequences.
+struct Middle<'a> {
+    old: &'a [u32],
+    new: &'a [u32],
+    search: Search,
+    /// The edits to either side for which a piece is searched once the least edits are out of reach.
+    edits_max: usize,
+}
+
+impl<'a> Middle<'a> {
+    fn new(old: &'a [u32], new: &'a [u32]) -> Self {
+        let length = old.len() + new.len();
+        Self { old, new, search: Search::default(), edits_max: (WORK_MAX / length).clamp(EDITS_MIN, EDITS_MAX) }
+    }
+
+    /// The stretches that stay, in order.
+    fn compare(&mut self) -> Vec<Equal> {
+        let mut pieces = vec![Piece::Compare { old: 0..self.old.len(), new: 0..self.new.len(), tried: None }];
+        let mut equal = Vec::new();
+        while let Some(piece) = pieces.pop() {
+            match piece {
+                Piece::Equal(stretch) => push(&mut equal, stretch),
+                Piece::Compare { old, new, tried } => self.cut(old, new, tried, &mut pieces),
+            }
+        }
+        equal
+    }
+
+    /// Cuts a piece into smaller ones, which are put on the stack, the first of them on top.
+    fn cut(&mut self, old: Range<usize>, new: Range<usize>, tried: Option<usize>, pieces: &mut Vec<Piece>) {
+        let (head, tail) = ends(&self.old[old.clone()], &self.new[new.clone()]);
+        let first = Equal { old: old.start, new: new.start, len: head };
+        let last = Equal { old: old.end - tail, new: new.end - tail, len: tail };
+        let (old, new) = (old.start + head..last.old, new.start + head..last.new);
+        pieces.push(Piece::Equal(last));
+        if !old.is_empty() && !new.is_empty() {
+            self.split(old, new, tried, pieces);
+        }
+        pieces.push(Piece::Equal(first));
+    }
+
+    /// Splits a piece that has no common ends.
+    fn split(&mut self, old: Range<usize>, new: Range<usize>, tried: Option<usize>, pieces: &mut Vec<Piece>) {
+        let (edits, work) = match tried {
+            None => (EXACT_EDITS, 4 * EXACT_EDITS * EXACT_EDITS + EXACT_WORK * (old.len() + new.len())),
+            Some(_) => (self.edits_max, usize::MAX),
+        };
+        let found = self.search.middle(&self.old[old.clone()], &self.new[new.clone()], edits, work);
+        let (tried, (x, y)) = match found {
+            Found::Middle(x, y) => (tried, (x, y)),
+            Found::Furthest(x, y) => {
+                let done = tried.unwrap_or(0);
+                if self.anchor(&old, &new, done, pieces) {
+                    return;
+                }
+                (Some(ANCHORS.len()), (x, y))
+            }
+        };
+        let (at, to) = (old.start + x, new.start + y);
+        pieces.push(Piece::Compare { old: at..old.end, new: to..new.end, tried });
+        pieces.push(Piece::Compare { old: old.start..at, new: new.start..to, tried });
+    }
+
+    /// Cuts a piece at stretches that it has once on either side, the longest first. Whether there are any.
+    fn anchor(&self, old: &Range<usize>, new: &Range<usize>, done: usize, pieces: &mut Vec<Piece>) -> bool {
+        for (index, len) in ANCHORS.iter().enumerate().skip(done) {
+            let anchors = anchors::find(&self.old[old.clone()], &self.new[new.clone()], *len);
+            if anchors.is_empty() {
+                continue;
+            }
+            let (mut old_end, mut new_end) = (old.end, new.end);
+            for anchor in anchors.into_iter().rev() {
+                let anchor = Equal { old: old.start + anchor.old, new: new.start + anchor.new, ..anchor };
+                let behind = (anchor.old + anchor.len..old_end, anchor.new + anchor.len..new_end);
+                pieces.push(Piece::Compare { old: behind.0, new: behind.1, tried: Some(index + 1) });
+                pieces.push(Piece::Equal(anchor));
+                (old_end, new_end) = (anchor.old, anchor.new);
+            }
+            pieces.push(Piece::Compare { old: old.start..old_end, new: new.start..new_end, tried: Some(index + 1) });
+            return true;
+        }
+        false
+    }
+}

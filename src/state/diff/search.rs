@@ -1,0 +1,149 @@
+//! The middle of the least edits between two sequences, searched from both ends (Myers, *An O(ND) difference algorithm*, 1986), as far as is
+//! allowed.
+
+/// A point that no path of edits has reached, seen from the start and seen from the end.
+const BEFORE: isize = isize::MIN / 2;
+const BEHIND: isize = isize::MAX / 2;
+
+/// A point at which two sequences can be cut: how much of either lies before it.
+pub(super) enum Found {
+    /// On a path of the least edits, about in its middle.
+    Middle(usize, usize),
+    /// The furthest that was reached, where the search was broken off.
+    Furthest(usize, usize),
+}
+
+/// For each diagonal the furthest point (in the old sequence) that is reached from the start, and from the end. Kept to be used again.
+#[derive(Default)]
+pub(super) struct Search {
+    forward: Vec<isize>,
+    backward: Vec<isize>,
+    /// Comparisons of all searches so far.
+    work: usize,
+}
+
+/// The diagonals that are reached with one edit more; every other one of them.
+struct Reach {
+    low: isize,
+    high: isize,
+}
+
+impl Reach {
+    /// Grows by one at either end; where there is no more, it shrinks by one, as only every other diagonal can be reached.
+    fn grow(&mut self, (least, most): (isize, isize), points: &mut [isize], offset: isize, unreached: isize) {
+        if self.low > least {
+            self.low -= 1;
+            points[(self.low - 1 + offset) as usize] = unreached;
+        } else {
+            self.low += 1;
+        }
+        if self.high < most {
+            self.high += 1;
+            points[(self.high + 1 + offset) as usize] = unreached;
+        } else {
+            self.high -= 1;
+        }
+    }
+
+    fn diagonals(&self) -> impl Iterator<Item = isize> + use<> {
+        (self.low..=self.high).step_by(2)
+    }
+
+    fn contains(&self, diagonal: isize) -> bool {
+        (self.low..=self.high).contains(&diagonal)
+    }
+}
+
+impl Search {
+    /// Searches two sequences that are not empty and differ at both ends, up to so many edits from either end, and with so many comparisons.
+    pub(super) fn middle(&mut self, old: &[u32], new: &[u32], edits_max: usize, work_max: usize) -> Found {
+        let (width, height) = (old.len() as isize, new.len() as isize);
+        // A point on diagonal k has k more elements of the old sequence before it than of the new one.
+        let (least, most, delta) = (-height, width, width - height);
+        let offset = height + 2;
+        self.make_room(old.len() + new.len() + 5);
+        let (mut ahead, mut behind) = (Reach { low: 0, high: 0 }, Reach { low: delta, high: delta });
+        self.forward[offset as usize] = 0;
+        self.backward[(delta + offset) as usize] = width;
+        let begun = self.work;
+        for _ in 0..edits_max {
+            ahead.grow((least, most), &mut self.forward, offset, BEFORE);
+            for k in ahead.diagonals() {
+                let x = self.step_ahead(old, new, k, offset);
+                if delta % 2 != 0 && behind.contains(k) && x >= self.backward[(k + offset) as usize] {
+                    return Found::Middle(x as usize, (x - k) as usize);
+                }
+            }
+            behind.grow((least, most), &mut self.backward, offset, BEHIND);
+            for k in behind.diagonals() {
+                let x = self.step_back(old, new, k, offset);
+                if delta % 2 == 0 && ahead.contains(k) && x <= self.forward[(k + offset) as usize] {
+                    return Found::Middle(x as usize, (x - k) as usize);
+                }
+            }
+            if self.work - begun > work_max {
+                break;
+            }
+        }
+        self.furthest((&ahead, &behind), width + height, offset)
+    }
+
+    /// How many comparisons there were so far.
+    #[cfg(test)]
+    pub(super) fn work(&self) -> usize {
+        self.work
+    }
+
+    fn make_room(&mut self, diagonals: usize) {
+        if self.forward.len() < diagonals {
+            self.forward.resize(diagonals, BEFORE);
+            self.backward.resize(diagonals, BEHIND);
+        }
+    }
+
+    /// The furthest point of a diagonal with one edit more. Points beyond the sequences are none.
+    fn step_ahead(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
+        let at = (k + offset) as usize;
+        let (deleted, inserted) = (self.forward[at - 1] + 1, self.forward[at + 1]);
+        let deleted = if deleted > old.len() as isize { BEFORE } else { deleted };
+        let inserted = if inserted - k > new.len() as isize { BEFORE } else { inserted };
+        let from = deleted.max(inserted);
+        if from < 0 {
+            self.forward[at] = BEFORE;
+            return BEFORE;
+        }
+        let (rest_old, rest_new) = (&old[from as usize..], &new[(from - k) as usize..]);
+        let same = rest_old.iter().zip(rest_new).take_while(|(a, b)| a == b).count();
+        self.work += same + 1;
+        self.forward[at] = from + same as isize;
+        self.forward[at]
+    }
+
+    /// The same from the end.
+    fn step_back(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
+        let at = (k + offset) as usize;
+        let (deleted, inserted) = (self.backward[at + 1] - 1, self.backward[at - 1]);
+        let deleted = if deleted < 0 { BEHIND } else { deleted };
+        let inserted = if inserted < k { BEHIND } else { inserted };
+        let from = deleted.min(inserted);
+        if from > old.len() as isize {
+            self.backward[at] = BEHIND;
+            return BEHIND;
+        }
+        let (rest_old, rest_new) = (&old[..from as usize], &new[..(from - k) as usize]);
+        let same = rest_old.iter().rev().zip(rest_new.iter().rev()).take_while(|(a, b)| a == b).count();
+        self.work += same + 1;
+        self.backward[at] = from - same as isize;
+        self.backward[at]
+    }
+
+    /// The point that has most of both sequences before it or behind it.
+    fn furthest(&self, (ahead, behind): (&Reach, &Reach), length: isize, offset: isize) -> Found {
+        let forward = ahead.diagonals().map(|k| (self.forward[(k + offset) as usize], k)).filter(|(x, _)| *x >= 0);
+        let backward = behind.diagonals().map(|k| (self.backward[(k + offset) as usize], k)).filter(|(x, _)| *x < BEHIND);
+        let forward = forward.map(|(x, k)| (2 * x - k, x, k));
+        let backward = backward.map(|(x, k)| (length - (2 * x - k), x, k));
+        let (_, x, k) = forward.chain(backward).max_by_key(|(passed, ..)| *passed).unwrap_or((0, 0, 0));
+        Found::Furthest(x as usize, (x - k) as usize)
+    }
+}

@@ -1,0 +1,335 @@
+//! Which element is which in a sequence, over all edits: what an undo goes by to find what a change put there, and where what it took
+//! away has stood.
+//!
+//! An element that a change has put in, taken out or marked has an id; all others have none, however many they are. What was taken out
+//! keeps its place among the others, in between those that are there.
+
+use std::ops::Range;
+
+use super::ids::{Ids, Sorted, count};
+use crate::document::replica::List;
+use crate::document::rope::Rope;
+use crate::document::value::Value;
+use crate::state::diff;
+
+/// A text or a list.
+pub(in crate::store) trait Content: Clone + Default + PartialEq {
+    fn len(&self) -> usize;
+    /// A part of it.
+    fn part(&self, range: Range<usize>) -> Self;
+    fn remove(&mut self, range: Range<usize>);
+    fn append(&mut self, more: &Self);
+    /// Calls `edit(at, delete, insert)` for each edit that leads to `new`, positions counting the edits before.
+    fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize));
+}
+
+impl Content for Rope {
+    fn len(&self) -> usize {
+        self.len_chars()
+    }
+
+    fn part(&self, range: Range<usize>) -> Self {
+        let mut part = self.clone();
+        part.delete(range.end..usize::MAX);
+        part.delete(0..range.start);
+        part
+    }
+
+    fn remove(&mut self, range: Range<usize>) {
+        self.delete(range);
+    }
+
+    fn append(&mut self, more: &Self) {
+        for (run, marks) in more.chunks() {
+            self.insert(self.len_chars(), run, marks.cloned());
+        }
+    }
+
+    fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize)) {
+        let (head, tail) = self.common_ends(new);
+        let chars = |rope: &Self| rope.slice(head..rope.len_chars() - tail).chars().collect::<Vec<char>>();
+        diff::slices(&chars(self), &chars(new), |at, delete, insert| edit(head + at, delete, insert.len()));
+    }
+}
+
+impl Content for List {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn part(&self, range: Range<usize>) -> Self {
+        let start = range.start.min(self.len());
+        self.skip(start).take(range.len().min(self.len() - start))
+    }
+
+    fn remove(&mut self, range: Range<usize>) {
+        let rest = self.split_off(range.start.min(self.len()));
+        Self::append(self, rest.skip(range.len().min(rest.len())));
+    }
+
+    fn append(&mut self, more: &Self) {
+        Self::append(self, more.clone());
+    }
+
+    fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize)) {
+        let prints = |list: &Self| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
+        diff::slices(&prints(self), &prints(new), |at, delete, insert| edit(at, delete, insert.len()));
+    }
+}
+
+/// What has no id. The others begin with 1.
+const NOBODY: u64 = 0;
+
+/// Elements side by side that are all there, or all gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The id of the first, the others' follow; or [`NOBODY`].
+    pub(super) id: u64,
+    pub(super) len: usize,
+    pub(super) alive: bool,
+}
+
+impl Run {
+    pub(super) fn of(ids: Range<u64>, alive: bool) -> Self {
+        Self { id: ids.start, len: count(&ids), alive }
+    }
+
+    fn nobodys(len: usize) -> Self {
+        Self { id: NOBODY, len, alive: true }
+    }
+
+    pub(super) fn has_ids(&self) -> bool {
+        self.id != NOBODY
+    }
+
+    pub(super) fn ids(&self) -> Range<u64> {
+        self.id..self.id.saturating_add(self.len as u64)
+    }
+
+    /// Cuts it: the first `len` elements, and the rest.
+    pub(super) fn cut(self, len: usize) -> [Self; 2] {
+        let id = if self.has_ids() { self.id.saturating_add(len as u64) } else { NOBODY };
+        [Self { len, ..self }, Self { id, len: self.len - len, ..self }]
+    }
+
+    fn goes_on_in(&self, next: &Self) -> bool {
+        self.alive == next.alive && if self.has_ids() { self.ids().end == next.id } else { !next.has_ids() }
+    }
+}
+
+/// Elements with ids, and where they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) ids: Range<u64>,
+    /// How many elements that are there stand before them.
+    pub(super) at: usize,
+    pub(super) alive: bool,
+}
+
+/// One sequence.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct Track<T> {
+    /// The sequence as it was when this was last brought up to date.
+    pub(super) known: T,
+    pub(super) runs: Vec<Run>,
+}
+
+impl<T: Content> Track<T> {
+    pub(super) fn new(known: T) -> Self {
+        let mut runs = Vec::new();
+        push(&mut runs, Run::nobodys(known.len()));
+        Self { known, runs }
+    }
+
+    /// Takes in what has happened to the sequence since: others' edits, of which only the result is known. O(what differs), as of
+    /// [`diff::slices`], and looking for where that is.
+    pub(super) fn sync(&mut self, now: &T) {
+        if self.known == *now {
+            self.known = now.clone();
+            return;
+        }
+        let known = std::mem::replace(&mut self.known, now.clone());
+        known.compare(now, &mut |at, delete, insert| {
+            self.remove(at..at + delete, None);
+            // What others put at the start stands before what has gone there; elsewhere one side is as good as the other.
+            match at {
+                0 => self.insert_run(0, Run::nobodys(insert)),
+                _ => self.insert(at, Run::nobodys(insert)),
+            }
+        });
+    }
+
+    /// Takes elements out. With `next` those without an id get one, else nothing is left of them. The ids, in order. O(runs).
+    pub(super) fn remove(&mut self, range: Range<usize>, mut next: Option<&mut u64>) -> Ids {
+        let (mut ids, mut left) = (Ids::default(), range.len());
+        let mut index = if left > 0 { self.seek(range.start) } else { return ids };
+        let first = index;
+        while left > 0 && index < self.runs.len() {
+            if !self.runs[index].alive {
+                index += 1;
+                continue;
+            }
+            self.split(index, left);
+            let run = &mut self.runs[index];
+            left -= run.len;
+            match &mut next {
+                None if !run.has_ids() => {
+                    self.runs.remove(index);
+                    continue;
+                }
+                Some(next) if !run.has_ids() => *run = Run::of(take_ids(next, run.len), false),
+                _ => run.alive = false,
+            }
+            ids.push(run.ids());
+            index += 1;
+        }
+        self.join(first, index);
+        ids
+    }
+
+    /// Puts elements in before the one at a place, behind what has gone there. O(runs).
+    pub(super) fn insert(&mut self, at: usize, run: Run) {
+        if run.len > 0 {
+            let index = self.seek(at);
+            self.insert_run(index, run);
+        }
+    }
+
+    fn insert_run(&mut self, index: usize, run: Run) {
+        if run.len > 0 {
+            self.runs.insert(index, run);
+            self.join(index, index + 1);
+        }
+    }
+
+    /// Lets elements be there, or be gone. O(runs).
+    pub(super) fn set_alive(&mut self, ids: &Sorted, alive: bool) {
+        self.rebuild(|run| {
+            if run.has_ids() {
+                pieces(run, ids, |run, within| Run { alive: if within { alive } else { run.alive }, ..run })
+            } else {
+                vec![run]
+            }
+        });
+    }
+
+    /// Lets these elements be there, and no others. All have ids. O(runs).
+    pub(super) fn show(&mut self, ids: &Sorted) {
+        self.rebuild(|run| pieces(run, ids, |run, within| Run { alive: within, ..run }));
+    }
+
+    /// Forgets which elements are which but for these. O(runs).
+    pub(super) fn keep(&mut self, ids: &Sorted) {
+        let forgotten = |run: Run, within: bool| match within {
+            true => run,
+            false => Run { len: if run.alive { run.len } else { 0 }, ..Run::nobodys(run.len) },
+        };
+        self.rebuild(|run| if run.has_ids() { pieces(run, ids, forgotten) } else { vec![run] });
+    }
+
+    /// Where elements stand, or have stood, in order. O(runs).
+    pub(super) fn places(&self, ids: &Sorted) -> Vec<Placed> {
+        let (mut at, mut found) = (0, Vec::new());
+        for run in &self.runs {
+            if run.has_ids() && !ids.is_empty() {
+                let mut offset = at;
+                for (ids, within) in ids.cut(run.ids()) {
+                    let len = count(&ids);
+                    if within {
+                        found.push(Placed { ids, at: offset, alive: run.alive });
+                    }
+                    offset += if run.alive { len } else { 0 };
+                }
+            }
+            at += if run.alive { run.len } else { 0 };
+        }
+        found
+    }
+
+    /// The ids of elements that are there; those that had none get one. O(runs).
+    pub(super) fn ids_of(&mut self, range: Range<usize>, next: &mut u64) -> Ids {
+        let (mut ids, mut left) = (Ids::default(), range.len());
+        let mut index = if left > 0 { self.seek(range.start) } else { return ids };
+        while left > 0 && index < self.runs.len() {
+            if self.runs[index].alive {
+                self.split(index, left);
+                let run = &mut self.runs[index];
+                left -= run.len;
+                if !run.has_ids() {
+                    *run = Run::of(take_ids(next, run.len), true);
+                }
+                ids.push(run.ids());
+            }
+            index += 1;
+        }
+        ids
+    }
+
+    pub(super) fn has_ids(&self) -> bool {
+        self.runs.iter().any(Run::has_ids)
+    }
+
+    /// The run that begins with the element at a place, cut out of another one where that is needed. What has gone there is before it.
+    fn seek(&mut self, at: usize) -> usize {
+        let mut left = at;
+        for index in 0..self.runs.len() {
+            let run = self.runs[index];
+            if !run.alive {
+                continue;
+            }
+            if left < run.len {
+                if left == 0 {
+                    return index;
+                }
+                self.split(index, left);
+                return index + 1;
+            }
+            left -= run.len;
+        }
+        self.runs.len()
+    }
+
+    /// Cuts a run where it is longer.
+    fn split(&mut self, index: usize, len: usize) {
+        let run = self.runs[index];
+        if len < run.len {
+            self.runs.splice(index..=index, run.cut(len));
+        }
+    }
+
+    /// Joins what goes on in the next, from the run before `first` up to that behind `last`.
+    fn join(&mut self, first: usize, last: usize) {
+        let range = first.saturating_sub(1)..(last + 1).min(self.runs.len());
+        let mut joined = Vec::with_capacity(range.len());
+        self.runs[range.clone()].iter().for_each(|run| push(&mut joined, *run));
+        if joined.len() < range.len() {
+            self.runs.splice(range, joined);
+        }
+    }
+
+    fn rebuild(&mut self, map: impl Fn(Run) -> Vec<Run>) {
+        let runs = std::mem::take(&mut self.runs);
+        runs.into_iter().flat_map(map).for_each(|run| push(&mut self.runs, run));
+    }
+}
+
+/// Takes ids that nothing has yet.
+pub(super) fn take_ids(next: &mut u64, count: usize) -> Range<u64> {
+    let start = *next;
+    *next = next.saturating_add(count as u64);
+    start..*next
+}
+
+/// Adds a run at the end; one that goes on where the last one ends becomes a part of it.
+pub(super) fn push(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        _ if run.len == 0 => {}
+        Some(last) if last.goes_on_in(&run) => last.len += run.len,
+        _ => runs.push(run),
+    }
+}
+
+/// A run with ids, cut into what is among others and what is not.
+fn pieces(run: Run, ids: &Sorted, map: impl Fn(Run, bool) -> Run) -> Vec<Run> {
+    ids.cut(run.ids()).into_iter().map(|(ids, within)| map(Run::of(ids, run.alive), within)).collect()
+}

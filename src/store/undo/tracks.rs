@@ -1,0 +1,257 @@
+//! What a store's changes did to its sequences: the tracks of those that an undo may have to find its way in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::ids::{Ids, Sorted, count};
+use super::log::{Edited, Gone, Log, Marked};
+use super::track::{Content, Run, Track, take_ids};
+use crate::document::key::{self, Key};
+use crate::document::ops::{SequenceKind, SequenceOp};
+use crate::document::replica::List;
+use crate::document::rope::{Marks, Rope};
+
+/// Edits that are noted before it is asked which elements are still to be told apart.
+const EDITS_BEFORE_PRUNING: usize = 1_024;
+
+/// The ids of what an undo brings back, in the order in which it is inserted, for each sequence.
+pub(in crate::store) type Revived = BTreeMap<(SequenceKind, Key), VecDeque<Range<u64>>>;
+
+/// The tracks of a store's sequences, for all its undo managers. Only the writer touches them.
+#[derive(Debug)]
+pub(in crate::store) struct Tracks {
+    pub(super) texts: BTreeMap<Key, Track<Rope>>,
+    pub(super) lists: BTreeMap<Key, Track<List>>,
+    pub(super) next_id: u64,
+    /// Edits noted since it was last asked what is still needed, and the size of what was needed then.
+    noted: usize,
+    needed: usize,
+}
+
+impl Default for Tracks {
+    fn default() -> Self {
+        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, noted: 0, needed: 0 }
+    }
+}
+
+impl Tracks {
+    /// Forgets the elements that no stack has to find again, once so many edits were noted that it is worth the while. O(all tracks and
+    /// stacks) then.
+    pub(in crate::store) fn prune(&mut self, logs: &[Arc<Mutex<Log>>]) {
+        if self.noted <= EDITS_BEFORE_PRUNING.max(2 * self.needed) {
+            return;
+        }
+        let needed: Ids = logs.iter().flat_map(|log| log.lock().ids().collect::<Vec<_>>()).collect();
+        let needed = needed.sorted();
+        self.needed = keep(&mut self.texts, &needed) + keep(&mut self.lists, &needed);
+        self.noted = 0;
+    }
+
+    /// Forgets everything: nobody undoes.
+    pub(in crate::store) fn clear(&mut self) {
+        if !self.texts.is_empty() || !self.lists.is_empty() {
+            *self = Self { next_id: self.next_id, ..Self::default() };
+        }
+    }
+
+    /// The ops of a change, for each sequence.
+    pub(super) fn by_sequence(ops: &[SequenceOp]) -> BTreeMap<(SequenceKind, &str), Vec<&SequenceOp>> {
+        let mut found: BTreeMap<_, Vec<&SequenceOp>> = BTreeMap::new();
+        for op in ops {
+            let (name, kind) = op.target();
+            found.entry((kind, &**name)).or_default().push(op);
+        }
+        found
+    }
+
+    /// Notes the ops that take a text from what it was to what it is.
+    pub(super) fn note_text(
+        &mut self,
+        key: &Key,
+        ops: &[&SequenceOp],
+        texts: (&Rope, &Rope),
+        revived: VecDeque<Range<u64>>,
+    ) -> Edited<Rope> {
+        let track = self.texts.entry(key.clone()).or_insert_with(|| Track::new(texts.0.clone()));
+        self.noted += ops.len();
+        let mut noting = Noting::new(track, texts, &mut self.next_id, revived);
+        for op in ops {
+            match op {
+                SequenceOp::Text { at, delete, insert, marks, .. } => {
+                    noting.remove(at.chars..at.chars + delete.chars);
+                    noting.insert(at.chars, insert.chars().count(), |text| text.insert(at.chars, insert, marks.clone()));
+                }
+                SequenceOp::Clear { .. } => noting.remove(0..usize::MAX),
+                SequenceOp::Mark { .. } | SequenceOp::List { .. } => {}
+            }
+        }
+        let marked = match ops.iter().any(|op| matches!(op, SequenceOp::Mark { .. })) {
+            true => noting.marked(texts.1),
+            false => Vec::new(),
+        };
+        Edited { marked, ..noting.end(texts.1) }
+    }
+
+    /// The same for a list.
+    pub(super) fn note_list(
+        &mut self,
+        key: &Key,
+        ops: &[&SequenceOp],
+        lists: (&List, &List),
+        revived: VecDeque<Range<u64>>,
+    ) -> Edited<List> {
+        let track = self.lists.entry(key.clone()).or_insert_with(|| Track::new(lists.0.clone()));
+        self.noted += ops.len();
+        let mut noting = Noting::new(track, lists, &mut self.next_id, revived);
+        for op in ops {
+            match op {
+                SequenceOp::List { at, delete, insert, .. } => {
+                    noting.remove(*at..*at + *delete);
+                    noting.insert(*at, insert.len(), |list| {
+                        let rest = list.split_off(*at);
+                        list.extend(insert.iter().cloned());
+                        list.append(rest);
+                    });
+                }
+                SequenceOp::Clear { .. } => noting.remove(0..usize::MAX),
+                SequenceOp::Text { .. } | SequenceOp::Mark { .. } => {}
+            }
+        }
+        noting.end(lists.1)
+    }
+}
+
+/// Keeps these elements only; how many runs are left.
+fn keep<T: Content>(tracks: &mut BTreeMap<Key, Track<T>>, needed: &Sorted) -> usize {
+    tracks.values_mut().for_each(|track| track.keep(needed));
+    tracks.retain(|_, track| track.has_ids());
+    tracks.values().map(|track| track.runs.len()).sum()
+}
+
+/// A change's ops on one sequence, one after the other.
+struct Noting<'a, T> {
+    track: &'a mut Track<T>,
+    next_id: &'a mut u64,
+    revived: VecDeque<Range<u64>>,
+    /// The sequence after the ops so far, but for their marks.
+    now: T,
+    inserted: Ids,
+    deleted: Vec<Gone<T>>,
+}
+
+impl<'a, T: Content> Noting<'a, T> {
+    fn new(track: &'a mut Track<T>, (before, after): (&T, &T), next_id: &'a mut u64, revived: VecDeque<Range<u64>>) -> Self {
+        track.sync(before);
+        track.known = after.clone();
+        Self { track, next_id, revived, now: before.clone(), inserted: Ids::default(), deleted: Vec::new() }
+    }
+
+    fn remove(&mut self, range: Range<usize>) {
+        let range = range.start.min(self.now.len())..range.end.min(self.now.len());
+        let mut at = range.start;
+        for ids in self.track.remove(range.clone(), Some(self.next_id)).iter() {
+            let content = self.now.part(at..at + count(&ids));
+            at += count(&ids);
+            self.deleted.push(Gone { ids, content });
+        }
+        self.now.remove(range);
+    }
+
+    fn insert(&mut self, at: usize, len: usize, insert: impl FnOnce(&mut T)) {
+        let mut done = 0;
+        while done < len {
+            let ids = self.next_ids(len - done);
+            let back = Ids::from_iter([ids.clone()]).sorted();
+            match self.track.places(&back).as_slice() {
+                [] => self.track.insert(at + done, Run::of(ids.clone(), true)),
+                _ => self.track.set_alive(&back, true),
+            }
+            done += count(&ids);
+            self.inserted.push(ids);
+        }
+        if len > 0 {
+            insert(&mut self.now);
+        }
+    }
+
+    /// Ids for at most so many elements: those of what comes back, or new ones.
+    fn next_ids(&mut self, most: usize) -> Range<u64> {
+        match self.revived.pop_front() {
+            Some(ids) if count(&ids) > most => {
+                let end = ids.start + most as u64;
+                self.revived.push_front(end..ids.end);
+                ids.start..end
+            }
+            Some(ids) => ids,
+            None => take_ids(self.next_id, most),
+        }
+    }
+
+    /// What the ops come to: what they put in and took out again is neither.
+    fn end(self, after: &T) -> Edited<T> {
+        let inserted = self.inserted.clone().sorted();
+        let gone: Ids = self.deleted.iter().map(|gone| gone.ids.clone()).collect();
+        let stays = |ids, among: &Sorted| among.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids).collect::<Vec<_>>();
+        let gone = gone.sorted();
+        let deleted = self.deleted.iter().flat_map(|gone| stays(gone.ids.clone(), &inserted).into_iter().map(|ids| gone.part(ids)));
+        Edited {
+            inserted: self.inserted.iter().flat_map(|ids| stays(ids, &gone)).collect(),
+            deleted: deleted.collect(),
+            marked: Vec::new(),
+            emptied: after.len() == 0,
+            theirs: false,
+        }
+    }
+}
+
+impl Noting<'_, Rope> {
+    /// What was marked otherwise of what was there before and still is.
+    fn marked(&mut self, after: &Rope) -> Vec<Marked> {
+        let inserted = self.inserted.clone().sorted();
+        let (mut marked, none) = (Vec::new(), Arc::new(Marks::new()));
+        let (mut at, mut olds, mut news) = (0, runs(&self.now), runs(after));
+        while let (Some((old_len, old)), Some((new_len, new))) = (olds.front_mut(), news.front_mut()) {
+            let len = (*old_len).min(*new_len);
+            (*old_len, *new_len) = (*old_len - len, *new_len - len);
+            if old != new {
+                let ids: Vec<Range<u64>> = self
+                    .track
+                    .ids_of(at..at + len, self.next_id)
+                    .iter()
+                    .flat_map(|ids| inserted.cut(ids))
+                    .filter(|(_, within)| !within)
+                    .map(|(ids, _)| ids)
+                    .collect();
+                let (old, new) = (old.as_ref().unwrap_or(&none), new.as_ref().unwrap_or(&none));
+                let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
+                for name in names.into_iter().filter(|name| !ids.is_empty() && old.get(*name) != new.get(*name)) {
+                    let (old, new) = (old.get(name).cloned(), new.get(name).cloned());
+                    marked.push(Marked { ids: ids.iter().cloned().collect(), name: Arc::clone(name), old, new });
+                }
+            }
+            at += len;
+            if olds.front().is_some_and(|(len, _)| *len == 0) {
+                olds.pop_front();
+            }
+            if news.front().is_some_and(|(len, _)| *len == 0) {
+                news.pop_front();
+            }
+        }
+        marked
+    }
+}
+
+/// How long the runs of a text are, and their marks.
+fn runs(text: &Rope) -> VecDeque<(usize, Option<Arc<Marks>>)> {
+    text.runs().into_iter().map(|(run, marks)| (run.chars().count(), marks)).collect()
+}
+
+/// The track of a sequence, brought up to date with the document; `None` where none of it has an id.
+pub(super) fn current<'t, T: Content>(tracks: &'t mut BTreeMap<Key, Track<T>>, key: &Key, now: &T) -> Option<&'t Track<T>> {
+    let track = tracks.get_mut(key::lookup(&key.as_str()))?;
+    track.sync(now);
+    Some(track)
+}

@@ -1,0 +1,106 @@
+//! Promise: `flush` is `Ok` only where the peer has what was changed here, and nobody who listens there failed at it.
+
+use exostate::{Automerge, Backend, State, Store};
+use exostate_sync::{Config, LiveError, Peer, Role, Status, memory_pair};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::timeout;
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Board {
+    title: String,
+}
+
+fn connect<B: Backend>(left: &Store<Board, B>, right: &Store<Board, B>) -> (Peer, Peer) {
+    let (here, there) = memory_pair(8);
+    let config = Config::default();
+    (Peer::over(left, "board", here, Role::Initiator, config.clone()), Peer::over(right, "board", there, Role::Responder, config))
+}
+
+fn title<B: Backend>(store: &Store<Board, B>, title: &str) {
+    store.change(|board| board.title().set(title)).expect("it can be written");
+}
+
+fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
+}
+
+async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Arc<AtomicBool>)) {
+    let (left, right) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let fails = Arc::new(AtomicBool::new(true));
+    listen(&right, Arc::clone(&fails));
+    let (peer, other) = connect(&left, &right);
+    peer.live().await.expect("level");
+    title(&left, "one");
+    assert_eq!(peer.flush().await, Err(LiveError::PeerFailed));
+    // It is in the peer's memory, and nothing else is the worse for it.
+    assert_eq!(right.view().title, "one");
+    fails.store(false, Ordering::Relaxed);
+    title(&left, "two");
+    peer.flush().await.expect("told once, and now nobody failed");
+    peer.live().await.expect("the conversation goes on");
+    assert_eq!(right.view().title, "two");
+    title(&right, "three");
+    other.flush().await.expect("the other way nobody listens");
+    assert_eq!(left.view().title, "three");
+}
+
+#[test]
+fn a_listener_or_watcher_of_the_peer_that_panics_is_told() {
+    fn listens<B: Backend>(store: &Store<Board, B>, fails: Arc<AtomicBool>) {
+        store.on_update(move |_| assert!(!fails.load(Ordering::Relaxed), "a test")).forever();
+    }
+    fn watches<B: Backend>(store: &Store<Board, B>, fails: Arc<AtomicBool>) {
+        store.watch(Board::path().title(), move |_| assert!(!fails.load(Ordering::Relaxed), "a test")).forever();
+    }
+    test(async {
+        a_listener_that_panics::<exostate::Yrs>(listens).await;
+        a_listener_that_panics::<exostate::Yrs>(watches).await;
+        a_listener_that_panics::<Automerge>(listens).await;
+    });
+}
+
+#[test]
+fn a_failure_that_came_before_the_call_is_told_too() {
+    test(async {
+        let (left, right) = (Store::<Board>::new(), Store::<Board>::new());
+        right.on_update(|_| panic!("a test")).forever();
+        let (peer, _other) = connect(&left, &right);
+        peer.live().await.expect("level");
+        title(&left, "one");
+        while right.view().title.is_empty() || *peer.status().borrow() != Status::Live {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(peer.flush().await, Err(LiveError::PeerFailed));
+        assert_eq!(peer.flush().await, Ok(()));
+    });
+}
+
+/// A layer that fails at imports: nothing of them is applied.
+struct Fails(Arc<AtomicBool>);
+
+impl exostate::middleware::Middleware<Board> for Fails {
+    fn import(&self, _import: &exostate::middleware::Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        assert!(!self.0.load(Ordering::Relaxed), "a test");
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_not_applied_is_not_flushed() {
+    test(async {
+        let (left, right) = (Store::<Board>::new(), Store::<Board>::new());
+        let fails = Arc::new(AtomicBool::new(false));
+        right.add_middleware(Fails(Arc::clone(&fails)));
+        let (peer, _other) = connect(&left, &right);
+        peer.live().await.expect("level");
+        fails.store(true, Ordering::Relaxed);
+        title(&left, "one");
+        let flushed = peer.flush().await;
+        assert!(matches!(flushed, Err(LiveError::Closed(_))), "{flushed:?}");
+        assert_eq!(right.view().title, "");
+    });
+}

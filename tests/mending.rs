@@ -1,0 +1,411 @@
+//! Promise: what does not fit a struct is left alone by `reconcile`, written over by `set` and gone after `reconcile_with(_, Mend::Reset)`, which
+//! leaves alone what the struct does not know.
+
+mod support;
+
+use std::any::Any;
+
+use exostate::__private::{At, Reader, Refresh, Writer};
+use exostate::{
+    Automerge, Backend, ChangeError, Edit, Map, Mend, Mismatch, MovableList, Node, Place, Register, Scalar, State, Store, Value, Yrs,
+};
+use proptest::prelude::*;
+use support::{Everything, Op, Settings, Shape, strategy};
+
+/// Registers at any paths, past every type.
+#[derive(Clone, Default)]
+struct Garbage(Vec<(String, Value)>);
+
+impl State for Garbage {
+    type Node<P: Place> = Node<P, Self>;
+    fn node<P: Place>(place: P) -> Node<P, Self> {
+        Node::new(place)
+    }
+    fn initial() -> Self {
+        Self::default()
+    }
+    fn read(_: &mut Reader<'_, '_>) -> Option<Self> {
+        Some(Self::default())
+    }
+    fn refresh(&mut self, _: At<'_>, _: &mut Refresh<'_>) {}
+    fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
+        at.is_end().then_some(self as &dyn Any)
+    }
+    fn write(&self, _: Option<&Self>, _: &mut Writer<'_, '_>) {}
+    fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
+        for (path, value) in &new.0 {
+            writer.at(path, |writer| writer.put(value.clone()));
+        }
+    }
+}
+
+/// A scalar that is any value.
+#[derive(Clone, PartialEq, Debug)]
+struct Anything(Value);
+
+impl Scalar for Anything {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(self.0.clone())
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        Ok(Self(value.clone()))
+    }
+    fn initial() -> Self {
+        Self(Value::Null)
+    }
+}
+
+/// What the document also holds, and `Everything` does not know.
+#[derive(State, Clone, Debug, PartialEq)]
+struct Beside {
+    numbers: exostate::List<Anything>,
+    #[state(rename = "later-field")]
+    later: Option<Anything>,
+    settings: SettingsBeside,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct SettingsBeside {
+    #[state(rename = "later-field")]
+    later: Option<Anything>,
+}
+
+/// Writes registers into a store's document, after all that it has.
+fn spoil<S: State, B: Backend>(store: &Store<S, B>, garbage: Vec<(String, Value)>) {
+    let spoiler = Store::<Garbage, B>::open(&store.save()).expect("a document");
+    spoiler.reconcile(&Garbage(garbage)).expect("it can be written");
+    let update = spoiler.update_since(&store.version()).expect("a version of this backend");
+    store.apply_trusted(&update).expect("an update");
+}
+
+fn paths<S: State, B: Backend>(store: &Store<S, B>) -> Vec<String> {
+    store.violations().into_iter().map(|violation| violation.path).collect()
+}
+
+// A state of which everything is spoilt.
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Form {
+    size: u8,
+    #[state(default = 7)]
+    lucky: i64,
+    name: Option<String>,
+    pair: Register<(u8, String)>,
+    email: Email,
+    kind: Kind,
+    shape: Shape,
+    maybe_kind: Option<Kind>,
+    maybe_shape: Option<Shape>,
+    maybe: Option<Inner>,
+    inner: Inner,
+    scores: Map<String, i64>,
+    people: Map<String, Inner>,
+    cards: MovableList<Inner>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Email(String);
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+enum Kind {
+    #[default]
+    Plain,
+    Bold,
+}
+
+#[derive(State, Clone, Debug, Default, PartialEq)]
+struct Inner {
+    width: u8,
+    kind: Kind,
+}
+
+type FormEdit<'a> = <Form as State>::Node<Edit<'a>>;
+
+/// Spoils one place, and says what `edit` has to do: the violation goes, and the view shows the default as before.
+fn mends<B: Backend>(path: &str, garbage: impl Into<Value>, edit: impl Fn(&FormEdit<'_>) -> Result<(), ChangeError>) {
+    let store = Store::<Form, B>::new();
+    store
+        .change(|form| {
+            form.people().insert("ada", Inner::default())?;
+            form.maybe().set(Inner::default())?;
+            form.maybe_shape().set(Shape::Circle { radius: 1.0 })
+        })
+        .expect("it can be written");
+    spoil(&store, vec![(path.to_owned(), garbage.into()), (format!("{path}/later-field"), Value::Int(1))]);
+    assert_eq!(paths(&store), [path], "{} spoilt", B::NAME);
+    let shown = store.view();
+    store.reconcile(&shown).expect("the view can be written");
+    assert_eq!(paths(&store), [path], "reconcile leaves {path} alone");
+    let version = store.version();
+    store.change(|form| edit(&form)).expect("it can be written");
+    assert_ne!(store.version(), version, "nothing was written at {path}");
+    assert_eq!(paths(&store), [""; 0], "{path} still does not fit");
+    assert_eq!(*store.view(), *shown);
+    let opened = Store::<Form, B>::open(&store.save()).expect("a document");
+    assert_eq!((opened.view(), opened.violations()), (store.view(), Vec::new()));
+}
+
+fn set_writes_the_default_over_what_does_not_fit<B: Backend>() {
+    mends::<B>("size", 256, |form| form.size().set(0));
+    mends::<B>("size", "text", |form| form.size().set(0));
+    mends::<B>("lucky", true, |form| form.lucky().set(7));
+    mends::<B>("name", 1, |form| form.name().set(None));
+    mends::<B>("pair", "text", |form| form.pair().set((0, String::new())));
+    mends::<B>("email", 1, |form| form.email().set(""));
+    mends::<B>("kind", "Italic", |form| form.kind().set(Kind::Plain));
+    mends::<B>("kind", 1, |form| form.kind().set(Kind::Plain));
+    mends::<B>("shape", "Triangle", |form| form.shape().set(Shape::Nothing));
+    mends::<B>("maybe_kind", "Italic", |form| form.maybe_kind().set(None));
+    mends::<B>("maybe_shape", "Triangle", |form| form.maybe_shape().set(None));
+    mends::<B>("maybe_shape/Circle/radius", "wide", |form| form.maybe_shape().set(Shape::Circle { radius: 0.0 }));
+    mends::<B>("inner/width", -1, |form| form.inner().width().set(0));
+    mends::<B>("inner/width", -1, |form| form.inner().set(Inner::default()));
+    mends::<B>("inner/kind", "Italic", |form| form.inner().set(Inner::default()));
+    mends::<B>("maybe/width", -1, |form| form.maybe().set(Inner::default()));
+    mends::<B>("maybe/width", -1, |form| form.maybe().some().set(Inner::default()));
+    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").set(Inner::default()));
+    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").kind().set(Kind::Plain));
+    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").reconcile_with(&Inner::default(), Mend::Reset));
+}
+
+#[test]
+fn set_writes_the_default_over_what_does_not_fit_on_yrs() {
+    set_writes_the_default_over_what_does_not_fit::<Yrs>();
+}
+
+#[test]
+fn set_writes_the_default_over_what_does_not_fit_on_automerge() {
+    set_writes_the_default_over_what_does_not_fit::<Automerge>();
+}
+
+/// What `set` writes over with something else than the default.
+fn set_writes_other_values_too<B: Backend>() {
+    let store = Store::<Form, B>::new();
+    let spoilt = ["size", "name", "kind", "shape", "maybe_shape", "inner/kind"];
+    spoil(&store, spoilt.iter().map(|path| ((*path).to_owned(), Value::Bytes([1, 2].into()))).collect());
+    assert_eq!(store.violations().len(), spoilt.len());
+    store
+        .change(|form| {
+            form.size().set(3)?;
+            form.name().set("ada".to_owned())?;
+            form.kind().set(Kind::Bold)?;
+            form.shape().set(Shape::Circle { radius: 2.0 })?;
+            form.maybe_shape().set(Shape::Circle { radius: 0.0 })?;
+            form.inner().set(Inner { width: 9, kind: Kind::Plain })
+        })
+        .expect("it can be written");
+    let view = store.view();
+    assert_eq!((view.size, view.name.as_deref(), &view.kind, &view.shape), (3, Some("ada"), &Kind::Bold, &Shape::Circle { radius: 2.0 }));
+    assert_eq!((&view.maybe_shape, &view.inner), (&Some(Shape::Circle { radius: 0.0 }), &Inner { width: 9, kind: Kind::Plain }));
+    assert_eq!((store.violations(), store.reread()), (Vec::new(), Form::clone(&view)));
+}
+
+#[test]
+fn set_writes_other_values_over_what_does_not_fit() {
+    set_writes_other_values_too::<Yrs>();
+    set_writes_other_values_too::<Automerge>();
+}
+
+/// A newer application's variant with fields goes whole, as with any switch.
+#[test]
+fn an_unknown_variant_goes_with_its_fields() {
+    fn run<B: Backend>() {
+        let store = Store::<Form, B>::new();
+        let triangle = || vec![("shape".to_owned(), Value::str("Triangle")), ("shape/Triangle/a".to_owned(), Value::Int(1))];
+        spoil(&store, triangle());
+        let spoilt = store.digest();
+        store.reconcile_with(&store.view(), Mend::Reset).expect("it can be written");
+        let plain = Store::<Form, B>::new();
+        plain.change(|form| form.shape().set(Shape::Nothing)).expect("it can be written");
+        assert_eq!(store.digest(), plain.digest(), "something of the variant is left");
+        assert_ne!(store.digest(), spoilt);
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+/// A savepoint that is taken back takes the mending back.
+#[test]
+fn mending_is_taken_back_with_a_savepoint() {
+    let store = Store::<Form>::new();
+    spoil(&store, vec![("kind".to_owned(), Value::str("Italic"))]);
+    let (before, version) = (store.violations(), store.version());
+    store
+        .change(|form| {
+            let refused = form.savepoint(|form| {
+                form.kind().set(Kind::Plain)?;
+                Err::<(), _>(ChangeError::refuse("no"))
+            });
+            assert!(refused.is_err());
+            Ok(())
+        })
+        .expect("nothing is written");
+    assert_eq!((store.violations(), store.version()), (before, version));
+}
+
+// Arbitrary garbage in arbitrary documents.
+
+/// Places of `Everything`, with a `*` where elements of the document stand.
+const PLACES: &[&str] = &[
+    "title",
+    "count",
+    "big",
+    "ratio",
+    "flag",
+    "data",
+    "owner",
+    "when",
+    "pair",
+    "tags/a",
+    "votes/ab",
+    "votes/1",
+    "cards/*",
+    "cards/*/text",
+    "cards/*/done",
+    "cards/*/@position",
+    "cards/*/labels/a",
+    "names/*",
+    "names/*/@position",
+    "people/*",
+    "people/*/name",
+    "people/*/age",
+    "people/*/likes/1",
+    "people/*/pets/rex",
+    "people/*/pets/rex/legs",
+    "scores/*",
+    "scores/007",
+    "outline/*",
+    "outline/*/label",
+    "outline/*/@place",
+    "shape",
+    "shape/Circle/radius",
+    "shape/Label/0",
+    "settings/theme",
+    "settings/size",
+    "settings/flags/0",
+    "settings/flags/x",
+    "maybe",
+    "maybe/size",
+    "maybe/flags/1",
+    "notes",
+    "numbers",
+    "later-field",
+    "settings/later-field",
+];
+
+fn place(store: &Everything, choice: (u8, u8)) -> String {
+    let place = PLACES[usize::from(choice.0) % PLACES.len()];
+    let Some((collection, rest)) = place.split_once("/*") else { return place.to_owned() };
+    let mut elements: Vec<String> = match collection {
+        "cards" => store.cards.iter_ids().map(|(id, _)| id.to_string()).collect(),
+        "names" => store.names.iter_ids().map(|(id, _)| id.to_string()).collect(),
+        "outline" => store.outline.walk().into_iter().map(|(_, id, _)| id.to_string()).collect(),
+        "people" => vec!["a".to_owned(), "b".to_owned()],
+        _ => vec!["-1".to_owned(), "0".to_owned(), "x".to_owned()],
+    };
+    // One that is not there too.
+    elements.push("5-5".to_owned());
+    let element = &elements[usize::from(choice.1) % elements.len()];
+    format!("{collection}/{element}{rest}")
+}
+
+fn garbage() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        Just(Value::Int(1)),
+        Just(Value::float(0.5)),
+        prop_oneof![Just("Circle"), Just("Triangle"), Just("Nothing"), Just("99999999999999999999"), Just(":zz")].prop_map(Value::str),
+        prop::collection::vec(any::<u8>(), 0..4).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ]
+}
+
+type Spoilt = Vec<((u8, u8), Value)>;
+
+fn run<B: Backend>(ops: &[Op], spoilt: &Spoilt, numbers: &[Value], wanted: &[Op], set: bool) {
+    let store = support::store::<B>(1);
+    ops.iter().for_each(|op| support::apply(&store, op));
+    let view = store.view();
+    spoil(&store, spoilt.iter().map(|(choice, value)| (place(&view, *choice), value.clone())).collect());
+    let beside = Store::<Beside, B>::open(&store.save()).expect("a document");
+    beside
+        .change(|beside| {
+            numbers
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, value)| beside.numbers().insert(at.min(beside.numbers().get()?.len()), Anything(value.clone())))
+        })
+        .expect("it can be written");
+    store.apply_trusted(&beside.update_since(&store.version()).expect("a version")).expect("an update");
+    support::check_view(&store);
+    let unknown = |store: &Store<Everything, B>| {
+        let view = Store::<Beside, B>::open(&store.save()).expect("a document").view();
+        (view.later.clone(), view.settings.later.clone())
+    };
+    let kept = unknown(&store);
+
+    // What equals the view is left alone.
+    let (version, before) = (store.version(), store.violations());
+    store.reconcile(&store.view()).expect("the view can be written");
+    assert_eq!((store.version(), store.violations()), (version, before.clone()));
+
+    let other = support::store::<B>(2);
+    wanted.iter().for_each(|op| support::apply(&other, op));
+    let wanted = if wanted.is_empty() { store.view() } else { other.view() };
+    match set {
+        true => store.change(|state| state.set(Everything::clone(&wanted))),
+        false => store.reconcile_with(&wanted, Mend::Reset),
+    }
+    .expect("any state can be written");
+    assert_eq!(store.violations(), [], "{before:?}");
+    assert_eq!(format!("{:?}", store.view()), format!("{wanted:?}"));
+    assert_eq!(unknown(&store), kept, "what the struct does not know");
+    support::check_view(&store);
+    let opened = Store::<Everything, B>::open(&store.save()).expect("a document");
+    assert_eq!(opened.violations(), []);
+
+    // A second time there is nothing to do.
+    let version = store.version();
+    store.reconcile_with(&store.view(), Mend::Reset).expect("the view can be written");
+    assert_eq!(store.version(), version, "something was written that fits");
+}
+
+fn cases() -> impl Strategy<Value = (Vec<Op>, Spoilt, Vec<Value>, Vec<Op>, bool)> {
+    let spoilt = prop::collection::vec((any::<(u8, u8)>(), garbage()), 0..12);
+    let wanted = prop_oneof![Just(Vec::new()), strategy::ops(12)];
+    (strategy::ops(16), spoilt, prop::collection::vec(garbage(), 0..4), wanted, any::<bool>())
+}
+
+proptest! {
+    #![proptest_config(strategy::config())]
+
+    #[test]
+    fn nothing_unfit_is_left_on_yrs((ops, spoilt, numbers, wanted, set) in cases()) {
+        run::<Yrs>(&ops, &spoilt, &numbers, &wanted, set);
+    }
+
+}
+
+proptest! {
+    // Each case opens five documents, which takes automerge long.
+    #![proptest_config(proptest::test_runner::Config { cases: strategy::config().cases / 4, ..strategy::config() })]
+
+    #[test]
+    fn nothing_unfit_is_left_on_automerge((ops, spoilt, numbers, wanted, set) in cases()) {
+        run::<Automerge>(&ops, &spoilt, &numbers, &wanted, set);
+    }
+}
+
+/// `Settings` stands here for every struct within another.
+#[test]
+fn a_struct_is_set_whole_and_what_it_does_not_know_stays() {
+    let store = support::store::<Yrs>(1);
+    spoil(&store, vec![("settings/size".to_owned(), Value::str("large")), ("settings/later-field".to_owned(), Value::Int(5))]);
+    store
+        .change(|state| state.settings().set(Settings { theme: "dark".to_owned(), size: 0, flags: Map::new() }))
+        .expect("it can be written");
+    assert_eq!((store.view().settings.theme.as_str(), store.violations()), ("dark", Vec::new()));
+    let beside = Store::<Beside>::open(&store.save()).expect("a document");
+    assert_eq!(beside.view().settings.later, Some(Anything(Value::Int(5))));
+}
