@@ -47,9 +47,10 @@ pub enum Target {
 }
 
 /// Every key, and where it may stand.
-const KNOWN: [(&str, &[Target]); 8] = [
+const KNOWN: [(&str, &[Target]); 9] = [
     ("crate", &[Target::Struct, Target::Enum]),
     ("node", &[Target::Struct, Target::Enum]),
+    ("name", &[Target::Struct, Target::Enum]),
     ("bound", &[Target::Struct, Target::Enum]),
     ("rename_all", &[Target::Struct, Target::Enum, Target::Variant]),
     ("transparent", &[Target::Struct]),
@@ -76,6 +77,8 @@ pub struct Attributes {
     pub runtime: Option<syn::Path>,
     /// `node = Name`
     pub node: Option<Ident>,
+    /// `name = "Board"`
+    pub name: Option<LitStr>,
     /// `bound = "T: State"`
     pub bound: Option<Punctuated<WherePredicate, Token![,]>>,
     /// `rename_all = "camelCase"`
@@ -133,6 +136,7 @@ impl Attributes {
         match key.as_str() {
             "crate" => self.runtime = Some(entry.parsed("a path, as in `crate = \"crate::engine\"`", |text| text.parse())?),
             "node" => self.node = Some(entry.ident()?),
+            "name" => self.name = Some(entry.string()?),
             "bound" => {
                 let what = "bounds, as in `bound = \"T: State, U: Clone\"`";
                 self.bound = Some(entry.parsed(what, |text| text.parse_with(Punctuated::parse_terminated))?);

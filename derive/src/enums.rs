@@ -41,6 +41,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         locate: locate(runtime, &locals, variants),
         write: write(runtime, &locals, variants),
         reconcile: reconcile(runtime, &locals, variants),
+        shape: shape(runtime, &locals, variants),
     };
     let implementation = parts.into_impl(input, &locals);
     let defaults = check_defaults(input, variants.iter().flat_map(|variant| &variant.fields));
@@ -177,6 +178,16 @@ fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenS
         #runtime::Writer::clear_below(#writer);
         #runtime::State::write(#new, ::core::option::Option::None, #writer);
     }
+}
+
+/// The variants by name, each with its fields.
+fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let shape = &locals.shape;
+    let variants = variants.iter().map(|variant| {
+        let (segment, fields) = (&variant.name, live(variant).map(|field| field.shape(runtime, locals)));
+        quote!(#runtime::Shape::variant(#shape, #segment, |#shape| { #(#fields)* });)
+    });
+    quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
 }
 
 /// For each field: a pattern that binds it, the names of its variant and itself, and what `make` makes of it.

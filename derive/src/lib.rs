@@ -41,6 +41,7 @@ use model::{Body, Input};
 /// | struct, enum, variant | `rename_all = "camelCase"` | the case of all names in it that have no `rename`, as in serde |
 /// | struct | `transparent` | stands in the document as its one field (that is not skipped) would |
 /// | struct, enum | `node = Name` | the accessor's name, where `BoardNode` is taken |
+/// | struct, enum | `name = "Board"` | the name that a document remembers as that of its state type, if not the type's own in Rust (without type parameters) |
 /// | struct, enum | `bound = "T: State"` | the bounds of the implementation, instead of `State` for every type parameter |
 /// | struct, enum | `crate = "path"` | where exostate is found, if not at `::exostate` |
 #[proc_macro_derive(State, attributes(state, default))]

@@ -15,10 +15,15 @@ use crate::attributes::{Attributes, Errors, Target};
 use crate::case::Case;
 use crate::node::snake_ident;
 
+/// Characters of the name of a state type: as many as an error about it shows.
+const TYPE_NAME_CHARS_MAX: usize = 64;
+
 /// A struct or an enum that can be a state type.
 pub struct Input {
     /// Its name.
     pub ident: Ident,
+    /// The name that a document remembers.
+    pub name: String,
     /// Its visibility, which its accessors share.
     pub vis: Visibility,
     /// Its generics, without defaults and with the bounds of the implementation.
@@ -126,12 +131,13 @@ impl Input {
             }
         };
         let generics = check_generics(&input.generics, &attributes, &runtime, &mut errors);
+        let name = check_name(attributes.name.as_ref(), ident, &mut errors);
         let node = attributes.node.unwrap_or_else(|| format_ident!("{}Node", ident.unraw()));
         let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
         let place = Ident::new(place, Span::call_site());
         let (ident, vis) = (ident.clone(), input.vis.clone());
         let (errors, has_lifetimes) = (errors.finish(), input.generics.lifetimes().next().is_some());
-        (Self { ident, vis, generics, node, place, runtime, body, is_stub: errors.is_some(), has_lifetimes }, errors)
+        (Self { ident, name, vis, generics, node, place, runtime, body, is_stub: errors.is_some(), has_lifetimes }, errors)
     }
 }
 
@@ -169,6 +175,20 @@ pub fn respan(tokens: &TokenStream, place: Span) -> TokenStream {
         token
     });
     moved.collect()
+}
+
+/// The name that a document remembers: one word, as the register has more behind it.
+fn check_name(given: Option<&LitStr>, ident: &Ident, errors: &mut Errors) -> String {
+    let Some(given) = given else { return ident.unraw().to_string() };
+    let name = given.value();
+    let allowed = |letter: char| letter.is_alphanumeric() || "_-.:".contains(letter);
+    if !(1..=TYPE_NAME_CHARS_MAX).contains(&name.chars().count()) || !name.chars().all(allowed) {
+        let message = format!(
+            "the name {name:?} of a state type: 1 to {TYPE_NAME_CHARS_MAX} letters, digits, `_`, `-`, `.` and `:` (set it with `name = \"…\"`)"
+        );
+        errors.at(given.span(), message);
+    }
+    name
 }
 
 /// What all fields of one input share.

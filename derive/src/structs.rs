@@ -24,6 +24,8 @@ pub struct Locals {
     pub unless: Ident,
     /// What writes.
     pub writer: Ident,
+    /// What the type is described to.
+    pub shape: Ident,
 }
 
 impl Locals {
@@ -39,6 +41,7 @@ impl Locals {
             reader: local("reader"),
             unless: local("unless"),
             writer: local("writer"),
+            shape: local("shape"),
         }
     }
 }
@@ -98,6 +101,13 @@ impl Field {
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
     }
 
+    /// Describes the field.
+    pub fn shape(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
+        let (shape, name, state) = (&locals.shape, &self.name, &self.state);
+        let runtime = runtime.at(self.type_span);
+        quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
+    }
+
     /// The value at the rest of a path, where the field stands at `value`.
     pub fn locate(&self, locals: &Locals, value: &TokenStream) -> TokenStream {
         let (at, state) = (&locals.at, &self.state);
@@ -131,6 +141,8 @@ pub struct Parts {
     pub write: TokenStream,
     /// Reconciling.
     pub reconcile: TokenStream,
+    /// Describing.
+    pub shape: TokenStream,
 }
 
 impl Parts {
@@ -139,20 +151,34 @@ impl Parts {
         let none = || quote!(::core::unreachable!());
         let no = || quote!(false);
         let (marked, scalar, optional) = (quote!(true), no(), no());
-        let (initial, read, refresh, locate, write, reconcile) = (none(), none(), none(), none(), none(), none());
-        Self { marked, scalar, optional, initial, read, refresh, locate, write, reconcile, ..self }
+        let (initial, read, refresh, locate) = (none(), none(), none(), none());
+        let (write, reconcile, shape) = (none(), none(), none());
+        Self { marked, scalar, optional, initial, read, refresh, locate, write, reconcile, shape, ..self }
     }
 
     /// The whole implementation.
     pub fn into_impl(self, input: &Input, locals: &Locals) -> TokenStream {
-        let Input { ident, generics, runtime, place: parameter, .. } = input;
+        let Input { ident, name, generics, runtime, place: parameter, .. } = input;
         let (bounds, arguments, clause) = generics.split_for_impl();
-        let Self { marked, scalar, optional, node_type, node_span, node, initial, read, refresh, locate, write, reconcile } =
-            match input.is_stub {
-                true => self.into_stub(),
-                false => self,
-            };
-        let Locals { at, cx, place, new, reader, unless, writer, .. } = locals;
+        let Self {
+            marked,
+            scalar,
+            optional,
+            node_type,
+            node_span,
+            node,
+            initial,
+            read,
+            refresh,
+            locate,
+            write,
+            reconcile,
+            shape: describe,
+        } = match input.is_stub {
+            true => self.into_stub(),
+            false => self,
+        };
+        let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = locals;
         let node_function = quote_spanned! {node_span=>
             fn node<#parameter: #runtime::Place>(#place: #parameter) -> #node_type {
                 #node
@@ -166,6 +192,7 @@ impl Parts {
                 const MARKED: ::core::primitive::bool = #marked;
                 const SCALAR: ::core::primitive::bool = #scalar;
                 const OPTIONAL: ::core::primitive::bool = #optional;
+                const STATE_NAME: ::core::option::Option<&'static ::core::primitive::str> = ::core::option::Option::Some(#name);
 
                 #node_function
 
@@ -191,6 +218,10 @@ impl Parts {
 
                 fn reconcile(&self, #new: &Self, #writer: &mut #runtime::Writer<'_, '_>) {
                     #reconcile
+                }
+
+                fn shape(#shape: &mut #runtime::Shape) {
+                    #describe
                 }
             }
 
@@ -254,6 +285,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         let member = &field.member;
         field.reconcile(runtime, &locals, &quote!(&self.#member), &quote!(&#new.#member))
     });
+    let (shape, fields_shape) = (&locals.shape, live().map(|field| field.shape(runtime, &locals)));
     let (node, parameter) = (&input.node, &input.place);
     let parts = Parts {
         marked: quote!(true),
@@ -274,6 +306,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         },
         write: quote!(#(#write)*),
         reconcile: quote!(#(#reconcile)*),
+        shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
     };
     let (implementation, accessor) = (parts.into_impl(input, &locals), node::of_struct(input, fields));
     let defaults = check_defaults(input, fields.iter());
@@ -283,7 +316,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
 /// A struct that stands in the document as one field would.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let (runtime, locals) = (&input.runtime, Locals::new());
-    let Locals { at, cx, place, new, reader, unless, writer, .. } = &locals;
+    let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = &locals;
     let (member, parameter) = (&inner.member, &input.place);
     let itself = &inner.state;
     let of_itself = |item: TokenStream| {
@@ -311,6 +344,10 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         locate: of_itself(quote!(locate(&self.#member, #at))),
         write: of_itself(quote!(write(&self.#member, #map(#unless, |#unless| &#unless.#member), #writer))),
         reconcile: of_itself(quote!(reconcile(&self.#member, &#new.#member, #writer))),
+        shape: {
+            let inner = of_itself(quote!(shape));
+            quote!(#runtime::Shape::transparent::<Self>(#shape, #inner))
+        },
     };
     let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
     quote!(#implementation #defaults)

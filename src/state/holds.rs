@@ -5,7 +5,7 @@
 
 use std::any::Any;
 
-use super::{At, List, Map, MapKey, MovableList, Place, Reader, Refresh, Scalar, Set, State, Tree, Writer};
+use super::{At, List, Map, MapKey, MovableList, Place, Reader, Refresh, Scalar, Set, Shape, State, Tree, Writer};
 
 /// Types that are not exostate's own holders: scalars, and what has `#[derive(State)]`. They may be called as a holder is.
 pub trait Named: State {}
@@ -48,6 +48,9 @@ pub trait Holds<T>: State {
     }
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         State::reconcile(self, new, writer);
+    }
+    fn shape(shape: &mut Shape) {
+        <Self as State>::shape(shape);
     }
 }
 

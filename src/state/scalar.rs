@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a register should have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,12 @@ impl<T: Scalar> State for T {
         <T as Scalar>::initial()
     }
 
+    /// A scalar is like what it expects in its register.
+    fn shape(shape: &mut Shape) {
+        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads")) else { return shape.kind("any") };
+        shape.kind(expected);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let value = reader.own()?;
         match T::from_value(value) {
@@ -80,8 +86,10 @@ impl<T: Scalar> State for T {
         if unless.is_some_and(|unless| self.same(unless)) {
             return;
         }
+        // What says the same already stays as it stands, in whatever form.
+        let alike = |value: &Value| T::from_value(value).is_ok_and(|old| self.same(&old));
         match self.to_value() {
-            Ok(value) => writer.put(value),
+            Ok(value) => writer.put_unless(value, &alike),
             Err(reason) => writer.fail(reason),
         }
     }

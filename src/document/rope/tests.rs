@@ -115,7 +115,8 @@ fn apply(step: &Step, rope: &mut Rope, model: &mut Model) {
             let start = place(*start, model);
             rope.splice(start, *length, text);
             let range = clamped(start, model)..clamped(start + length, model);
-            let inherited = range.start.checked_sub(1).and_then(|before| model[before].1.clone());
+            let like = if range.is_empty() { range.start.checked_sub(1) } else { Some(range.start) };
+            let inherited = like.and_then(|like| model[like].1.clone());
             model.splice(range, text.chars().map(|char| (char, inherited.clone())));
         }
         Step::Mark(start, length, name, value) => {
@@ -194,6 +195,10 @@ proptest! {
             let (start, end) = (usize::from(*seed) / 2, usize::from(*seed));
             let slice: String = model.iter().take(end).skip(start).map(|(char, _)| char).collect();
             prop_assert_eq!(rope.slice(start..end), slice);
+            let head = model.iter().zip(&model_before).take_while(|(a, b)| a.0 == b.0).count();
+            let (rest, rest_before) = (model[head..].iter().rev(), model_before[head..].iter().rev());
+            let tail = rest.zip(rest_before).take_while(|(a, b)| a.0 == b.0).count();
+            prop_assert_eq!(rope.common_ends(&before), (head, tail));
             if matches!(step, Step::Keep) {
                 kept.push((rope.clone(), model.clone()));
             }
