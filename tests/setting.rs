@@ -337,7 +337,7 @@ fn a_text_is_set_with_the_least_edits<B: Backend>() {
     store.change(|page| page.body().mark(4..7, "bold", true)).expect("it can be written");
     let other = store.fork().expect("a fork");
     other.change(|page| page.body().insert(13, " four")).expect("it can be written");
-    store.change(|page| page.body().set("zero one two 3".to_owned())).expect("it can be written");
+    store.change(|page| page.body().set("zero one two 3")).expect("it can be written");
     let view = store.view();
     assert_eq!(view.body, "zero one two 3");
     let bold: Vec<usize> = (0..view.body.len()).filter(|at| view.body.marks_at(*at).is_some()).collect();
