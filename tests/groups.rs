@@ -191,6 +191,9 @@ fn ungrouped_items_are_moved_to_a_group<B: Backend>() {
     let view = store.view();
     let lost: Vec<ElementId> = view.cards.ungrouped().map(|(id, _)| id).collect();
     assert_eq!((view.cards.group_of(lost[0]), view.cards.get(lost[0])), (None, Some(&card("x"))));
+    let before = store.version();
+    store.reconcile(&Board::clone(&view)).expect("it can be written");
+    assert_eq!(store.version(), before, "what is ungrouped stays as it is");
     store
         .change(|board| {
             let end = view.cards.items(todo).len();
@@ -319,7 +322,7 @@ fn a_list_within_a_record_is_removed_with_it<B: Backend>() {
     store.reconcile(&Boards { boards: MovableList::from([first]) }).expect("it can be written");
     assert_eq!(store.version(), before);
     assert!(store.change(|state| state.boards().remove(id)).expect("it can be removed"));
-    assert!(store.view().boards.is_empty() && store.digest() == Store::<Boards, B>::new().digest());
+    assert!(store.view().boards.is_empty() && store.reread().boards.is_empty());
 }
 
 fn an_id_is_a_scalar<B: Backend>() {
@@ -464,7 +467,7 @@ proptest! {
 
     #[test]
     fn an_item_is_never_lost_nor_doubled(
-        steps in prop::collection::vec((0..3usize, any::<u8>(), any::<u16>(), any::<u16>(), prop::option::weighted(0.3, 0..3usize)), 0..40),
+        steps in prop::collection::vec((0..3usize, any::<u8>(), any::<u16>(), any::<u16>(), prop::option::weighted(0.3, 0..3usize)), 0..24),
     ) {
         never_lost_nor_doubled::<Yrs>(&steps);
         never_lost_nor_doubled::<Automerge>(&steps);

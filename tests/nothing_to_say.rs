@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exostate::{
-    AsPath, Automerge, Backend, ChangeError, Counter, Edit, HistoryOptions, Map, MovableList, Path, Register, Set, State, Store, Text,
-    Tree, UndoOptions, Uuid, Yrs,
+    AsPath, Automerge, Backend, ChangeError, Counter, Edit, Groups, HistoryOptions, Map, MovableList, Path, Register, Set, State, Store,
+    Text, Tree, UndoOptions, Uuid, Yrs,
 };
 use proptest::prelude::*;
 use support::{Card, Everything, Item, Op, Person, Pet, Settings, Shape, strategy};
@@ -92,7 +92,10 @@ fn fill(state: &Root<'_>) -> Done {
     state.maybe().set(settings())
 }
 
-const CASES: &[(&str, fn(&Root<'_>) -> Done)] = &[
+/// A change that says nothing, and what it is called.
+type Case = (&'static str, fn(&Root<'_>) -> Done);
+
+const CASES: &[Case] = &[
     ("nothing", |_| Ok(())),
     ("a register as it is", |s| s.title().set("title")),
     ("a register there and back", |s| {
@@ -270,6 +273,23 @@ fn what_remains_is_written() {
     the_rest_is_written::<Automerge>();
 }
 
+/// A field that does not fit is shown as its default: a record that is equal to what is shown is written over it.
+#[test]
+fn a_record_in_which_something_does_not_fit_is_written() {
+    use yrs::{Any, Map as _, ReadTxn, Transact};
+    let foreign = yrs::Doc::with_client_id(7);
+    let registers = foreign.get_or_insert_map("state");
+    for (key, value) in [("people/ada", Any::from(true)), ("people/ada/age", Any::from("old"))] {
+        registers.insert(&mut foreign.transact_mut(), key, value);
+    }
+    let store = support::store::<Yrs>(1);
+    store.apply(&foreign.transact().encode_state_as_update_v1(&yrs::StateVector::default())).expect("an update");
+    let shown = store.view().people.get("ada").expect("the record").clone();
+    assert_eq!(store.violations().len(), 1);
+    store.change(|state| state.people().insert("ada", shown)).expect("it can be written");
+    assert_eq!(store.violations(), []);
+}
+
 #[derive(State, Clone, Debug, PartialEq)]
 struct Opaque {
     map: Register<HashMap<String, u8>>,
@@ -400,4 +420,32 @@ fn whole_values_of_lists_and_trees_as_they_are() {
     }
     run::<Yrs>();
     run::<Automerge>();
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Kanban {
+    cards: Groups<String, Card>,
+}
+
+/// Groups and items that are moved to where they stand.
+fn groups_stay<B: Backend>() {
+    let store = Store::<Kanban, B>::new();
+    let made = store.change(|kanban| {
+        let (todo, done) = (kanban.cards().push_group("todo".to_owned())?, kanban.cards().push_group("done".to_owned())?);
+        kanban.cards().push(todo, card("a"))?;
+        Ok((todo, done, kanban.cards().push(todo, card("b"))?))
+    });
+    let (todo, done, item) = made.expect("it can be written");
+    nothing_happens(&store, "an item that is moved to its place", |store| {
+        store.change(|kanban| kanban.cards().move_to(item, todo, 1)).expect("it can be written");
+    });
+    nothing_happens(&store, "a group that is moved to its place", |store| {
+        store.change(|kanban| kanban.cards().move_group(done, 1)).expect("it can be written");
+    });
+}
+
+#[test]
+fn groups_and_items_that_stay_where_they_are() {
+    groups_stay::<Yrs>();
+    groups_stay::<Automerge>();
 }

@@ -71,7 +71,7 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     }
 
     /// Moves an item to stand at `index` among the items of a group as they are afterwards: within its group, to another one, or out of
-    /// the ungrouped.
+    /// the ungrouped. Where it stands there already, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the item or the group is gone, [`ChangeError::OutOfRange`] beyond the end of the group.
@@ -79,6 +79,9 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         let mut items = self.items(group)?;
         if self.place.look(|whole: &Groups<G, T>| whole.get(id).is_none())? {
             return Err(self.gone(ITEMS, id));
+        }
+        if items.index_of(id) == Some(index) {
+            return Ok(());
         }
         items.displace(id);
         self.check(index, items.len())?;

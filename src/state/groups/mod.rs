@@ -16,7 +16,7 @@ use crate::document::key;
 
 use super::position::Position;
 use super::tree::{PLACE, place_below, read_place};
-use super::{ANY, At, ElementId, MovableList, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ElementId, MovableList, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// Where the groups stand, below the path of the whole.
 const GROUPS: &str = "groups";
@@ -279,6 +279,12 @@ impl<G: State, T: State> State for Groups<G, T> {
 
     fn node<P: Place>(place: P) -> Node<P, Self> {
         Node::new(place)
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("groups");
+        G::shape(shape);
+        T::shape(shape);
     }
 
     fn initial() -> Self {
