@@ -147,11 +147,6 @@ impl<'a> Edit<'a> {
         Saved { stage: self.stage, open: true }
     }
 
-    /// Whether all at and below a child of this place fits its type. `segment` is escaped.
-    pub(crate) fn child_fits(&self, segment: &str) -> bool {
-        self.stage.fits(&key::join(&self.path, segment))
-    }
-
     /// The first thing in the change that could not be written.
     pub(crate) fn failure(&self) -> Option<ChangeError> {
         self.stage.failure()

@@ -485,8 +485,6 @@ pub(crate) trait StageAccess {
     fn close(&self, keep: bool);
     /// The first thing that could not be written.
     fn failure(&self) -> Option<ChangeError>;
-    /// Whether all at and below a path fits its type, as staged.
-    fn fits(&self, path: &str) -> bool;
 }
 
 impl<S: State> StageAccess for Stage<'_, S> {
@@ -534,9 +532,5 @@ impl<S: State> StageAccess for Stage<'_, S> {
 
     fn failure(&self) -> Option<ChangeError> {
         self.core.borrow().failure()
-    }
-
-    fn fits(&self, path: &str) -> bool {
-        self.violations.borrow().fits(path)
     }
 }

@@ -90,11 +90,6 @@ impl Violations {
         within.filter(|(_, found)| !found.in_list).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Whether all at and below a path fits.
-    pub(crate) fn fits(&self, path: &str) -> bool {
-        self.0.range(Key::from(path)..).next().is_none_or(|(key, _)| !key::is_within(key.as_str(), path))
-    }
-
     /// Forgets those at and below a path, before it is read again.
     pub(crate) fn forget(&mut self, path: &str) {
         if self.0.is_empty() {
