@@ -111,6 +111,8 @@ pub(crate) struct StageCore<'d> {
     pub(crate) restores: bool,
     /// While what does not fit is mended: the registers that are still to be written or removed.
     misfits: Option<BTreeSet<Key>>,
+    /// It is an undo, see [`Stage::raw`].
+    raw: bool,
 }
 
 impl<'d> StageCore<'d> {
@@ -129,6 +131,7 @@ impl<'d> StageCore<'d> {
             writing: false,
             restores: false,
             misfits: None,
+            raw: false,
         }
     }
 
@@ -247,6 +250,9 @@ impl<'d> StageCore<'d> {
     /// Drops the edits of every sequence that comes out as the document has it: what is typed and deleted, pushed and popped, replaced by
     /// what it was. Only sequences whose edits can have that end are compared, which costs what differs.
     fn drop_idle_sequences(&mut self) {
+        if self.raw {
+            return;
+        }
         let (document, texts, lists) = (self.document, &mut self.texts, &mut self.lists);
         let idle: BTreeSet<(Key, SequenceKind)> = self
             .ops
@@ -446,16 +452,16 @@ impl<'d, S: State> Stage<'d, S> {
         self.reconcile(earlier, Mend::Leave)
     }
 
-    /// Writes registers and sequences as they are, past every type.
+    /// Writes registers and sequences as they are, past every type. An undo is written even where it looks like nothing: what it gives
+    /// back are other characters than those that it takes away, and later undos follow them.
     pub(crate) fn raw(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+        self.core.borrow_mut().raw = true;
         self.write("", Mend::Leave, edit)
     }
 
-    /// Whether anything was staged that changes the document.
+    /// Whether anything was staged.
     pub(crate) fn has_ops(&self) -> bool {
-        let mut core = self.core.borrow_mut();
-        core.drop_idle_sequences();
-        !core.ops.is_empty()
+        !self.core.borrow().ops.is_empty()
     }
 
     pub(crate) fn finish(self) -> Staged<S> {
