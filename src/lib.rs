@@ -10,6 +10,7 @@ mod store;
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::guard::GuardError;
 pub use document::limits::Limits;
+pub use document::named::TypeMismatch;
 pub use document::replica::ImportError;
 pub use document::rope::Marks;
 pub use document::value::Value;
@@ -17,16 +18,18 @@ pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
 pub use error::Error;
 pub use exostate_derive::State;
-pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError};
+pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, WeakHandle};
+#[cfg(feature = "serde")]
+pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, Link, List, Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place,
-    Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mend, Mismatch,
+    MovableList, Node, Path, Place, Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
     Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
-    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Patch, Repair, Retry, Revision, RevisionId, Scoped,
-    Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
-    Update,
+    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision,
+    RevisionId, Scoped, Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager,
+    UndoOptions, Undone, Update, ViolationsPatch, Warning, WeakStore,
 };
 pub use uuid::Uuid;
 
@@ -34,7 +37,7 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Node, Path, Place, Reader, Refresh, State, Whole, Writer};
+    pub use crate::state::{AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, Shape, State, Whole, Writer};
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;
@@ -49,6 +52,11 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/guide/src/types.md")]
     mod types {}
+    #[doc = include_str!("../docs/guide/src/board.md")]
+    mod board {}
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../docs/guide/src/json.md")]
+    mod json {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]
@@ -65,6 +73,8 @@ mod guide {
     mod what_is_kept_when {}
     #[doc = include_str!("../docs/guide/src/when-to-block.md")]
     mod when_to_block {}
+    #[doc = include_str!("../docs/guide/src/seeding.md")]
+    mod seeding {}
     #[doc = include_str!("../docs/guide/src/composing.md")]
     mod composing {}
     #[doc = include_str!("../docs/guide/src/testing.md")]

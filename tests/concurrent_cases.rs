@@ -3,7 +3,7 @@
 mod support;
 
 use exostate::{Automerge, Backend, Counter, Store, Text, Uuid, Yrs};
-use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
+use support::{Card, Column, Everything, Item, Person, Pet, Settings, Shape};
 
 type Replica<B> = Store<Everything, B>;
 
@@ -573,6 +573,132 @@ fn an_edit_of_a_default_variant_that_nobody_wrote_competes_with_a_switch() {
     run::<Yrs>();
     run::<Automerge>();
 }
+
+/// Columns "todo", "doing" and "done", with cards a and b in the first and c in the second.
+fn a_board(s: &State<'_>) -> Done {
+    let column = |title: &str| s.board().push_group(Column { title: title.to_owned(), limit: None });
+    let (todo, doing, _) = (column("todo")?, column("doing")?, column("done")?);
+    s.board().push(todo, card("a"))?;
+    s.board().push(todo, card("b"))?;
+    s.board().push(doing, card("c")).map(drop)
+}
+
+fn column(s: &State<'_>, title: &str) -> exostate::ElementId {
+    let board = s.board().value().expect("the board");
+    board.groups().iter_ids().find(|(_, column)| column.title == title).expect("the column").0
+}
+
+fn item(s: &State<'_>, text: &str) -> exostate::ElementId {
+    let board = s.board().value().expect("the board");
+    let items = board.iter().flat_map(|(_, _, items)| items.iter_ids());
+    items.chain(board.ungrouped()).find(|(_, card)| card.text == text).expect("the card").0
+}
+
+/// The columns with their cards, and what is ungrouped, as text.
+fn board_of(view: &Everything) -> String {
+    let row = |title: &str, cards: Vec<&str>| format!("{title}[{}]", cards.join(" "));
+    let columns = view.board.iter().map(|(_, column, cards)| row(&column.title, cards.iter().map(|card| card.text.as_str()).collect()));
+    let ungrouped: Vec<&str> = view.board.ungrouped().map(|(_, card)| card.text.as_str()).collect();
+    let rest = (!ungrouped.is_empty()).then(|| row("", ungrouped));
+    columns.chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+fn move_item(text: &'static str, title: &'static str) -> impl Fn(&State<'_>) -> Done {
+    move |s| s.board().move_to(item(s, text), column(s, title), 0)
+}
+
+fn remove_column(title: &'static str) -> impl Fn(&State<'_>) -> Done {
+    move |s| s.board().remove_group(column(s, title)).map(drop)
+}
+
+case!(an_item_moved_to_two_groups_is_in_one_of_them, a_board, move_item("a", "doing"), move_item("a", "done"), |view| {
+    let found = board_of(&view);
+    assert!(found == "todo[b] doing[a c] done[]" || found == "todo[b] doing[c] done[a]", "{found}");
+});
+
+case!(
+    an_item_moved_within_its_group_and_to_another_is_there_once,
+    a_board,
+    |s: &State<'_>| s.board().move_to(item(s, "a"), column(s, "todo"), 1),
+    move_item("a", "done"),
+    |view| {
+        let found = board_of(&view);
+        assert!(found == "todo[b a] doing[c] done[]" || found == "todo[b] doing[c] done[a]", "{found}");
+    }
+);
+
+case!(two_items_moved_to_one_place_are_both_there, a_board, move_item("a", "done"), move_item("c", "done"), |view| {
+    let found = board_of(&view);
+    assert!(found == "todo[b] doing[] done[a c]" || found == "todo[b] doing[] done[c a]", "{found}");
+});
+
+case!(two_items_made_at_one_place_are_both_there, a_board, push_card("x"), push_card("y"), |view| {
+    let found = board_of(&view);
+    assert!(found == "todo[a b] doing[c] done[x y]" || found == "todo[a b] doing[c] done[y x]", "{found}");
+});
+
+fn push_card(text: &'static str) -> impl Fn(&State<'_>) -> Done {
+    move |s| s.board().push(column(s, "done"), card(text)).map(drop)
+}
+
+case!(an_item_edited_and_moved, a_board, |s: &State<'_>| s.board().get(item(s, "a")).done().set(true), move_item("a", "done"), |view| {
+    assert_eq!(board_of(&view), "todo[b] doing[c] done[a]");
+    let (_, moved) = view.board.iter().flat_map(|(_, _, cards)| cards.iter_ids()).find(|(_, card)| card.text == "a").expect("the card");
+    assert!(moved.done);
+});
+
+case!(an_item_moved_and_removed, a_board, |s: &State<'_>| s.board().remove(item(s, "a")).map(drop), move_item("a", "done"), |view| {
+    assert_eq!(board_of(&view), "todo[b] doing[c] done[]");
+});
+
+case!(an_item_moved_into_a_group_that_is_removed_is_ungrouped, a_board, move_item("c", "todo"), remove_column("todo"), |view| {
+    assert_eq!(board_of(&view), "doing[] done[] [c]");
+});
+
+case!(an_item_made_in_a_group_that_is_removed_is_ungrouped, a_board, push_card("new"), remove_column("done"), |view| {
+    assert_eq!(board_of(&view), "todo[a b] doing[c] [new]");
+});
+
+case!(an_item_moved_out_of_a_group_that_is_removed_with_it, a_board, move_item("a", "done"), remove_column("todo"), |view| {
+    assert_eq!(board_of(&view), "doing[c] done[]");
+});
+
+case!(
+    an_item_edited_whose_group_is_removed,
+    a_board,
+    |s: &State<'_>| s.board().get(item(s, "a")).body().push_str("more"),
+    remove_column("todo"),
+    |view| assert_eq!(board_of(&view), "doing[c] done[]")
+);
+
+fn move_column(title: &'static str, index: usize) -> impl Fn(&State<'_>) -> Done {
+    move |s| s.board().move_group(column(s, title), index)
+}
+
+case!(a_group_moved_twice_is_in_one_of_both_places_with_its_items, a_board, move_column("todo", 1), move_column("todo", 2), |view| {
+    let found = board_of(&view);
+    assert!(found == "doing[c] todo[a b] done[]" || found == "doing[c] done[] todo[a b]", "{found}");
+});
+
+case!(a_group_moved_and_removed, a_board, move_column("todo", 2), remove_column("todo"), |view| {
+    assert_eq!(board_of(&view), "doing[c] done[]");
+});
+
+case!(a_group_moved_while_an_item_is_moved_into_it, a_board, move_column("todo", 2), move_item("c", "todo"), |view| {
+    assert_eq!(board_of(&view), "doing[] done[] todo[c a b]");
+});
+
+case!(
+    a_group_edited_and_removed,
+    a_board,
+    |s: &State<'_>| s.board().group(column(s, "todo")).title().set("later"),
+    remove_column("todo"),
+    |view| assert_eq!(board_of(&view), "doing[c] done[]")
+);
+
+case!(a_group_removed_twice, a_board, remove_column("todo"), remove_column("todo"), |view| {
+    assert_eq!(board_of(&view), "doing[c] done[]");
+});
 
 case!(
     another_record_in_place_of_an_old_one_merges_with_an_edit,

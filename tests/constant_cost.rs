@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use exostate::{Automerge, Backend, ElementId, Map, MapKey, Mismatch, MovableList, Scalar, Set, State, Store, Tree, Value, Yrs};
+use exostate::{Automerge, Backend, ElementId, Groups, Map, MapKey, Mismatch, MovableList, Scalar, Set, State, Store, Tree, Value, Yrs};
 
 thread_local! {
     /// How often a [`Number`] was read, written, cloned or compared.
@@ -76,6 +76,8 @@ struct Big {
     tags: Set<Number>,
     outline: Tree<Person>,
     flat: Tree<Person>,
+    one_group: Groups<Person, Person>,
+    many_groups: Groups<Person, Person>,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -130,7 +132,12 @@ fn document<B: Backend>(size: usize) -> Store<Big, B> {
                 big.cards().push(person(index))?;
                 big.tags().insert(number(index * 2))?;
                 big.flat().push(None, person(index))?;
+                let group = big.many_groups().push_group(person(index))?;
+                big.many_groups().push(group, person(index))?;
             }
+            // One group with many items, and one with none.
+            let (full, _) = (big.one_group().push_group(person(0))?, big.one_group().push_group(person(1))?);
+            (0..size).try_for_each(|index| big.one_group().push(full, person(index)).map(drop))?;
             // A tree of some depth: each node has ten children.
             let mut nodes = Vec::<ElementId>::new();
             for index in 0..size {
@@ -153,7 +160,23 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     let card = view.cards.id_at(place).expect("a card");
     let nodes = view.outline.walk();
     let (node, leaf) = (nodes[place].1, nodes.iter().rev().nth(round).expect("a leaf").1);
+    let group = |groups: &Groups<Person, Person>, index| groups.groups().id_at(index).expect("a group");
+    let (full, empty) = (group(&view.one_group, 0), group(&view.one_group, 1));
+    let item = view.one_group.items(full).id_at(place).expect("an item");
+    let (from, to) = (group(&view.many_groups, place), group(&view.many_groups, len / 2));
+    // An earlier change may have moved it away; then no change of this round asks for it.
+    let lone = view.many_groups.items(from).id_at(0).unwrap_or_default();
     vec![
+        ("group item field", Box::new(move |big| big.one_group().get(item).age().set(number(1 << 40)))),
+        ("group item push", Box::new(move |big| big.one_group().push(full, person(7)).map(drop))),
+        ("group item insert", Box::new(move |big| big.one_group().insert(full, place, person(7)).map(drop))),
+        ("group item move within", Box::new(move |big| big.one_group().move_to(item, full, len / 2))),
+        ("group item move to another", Box::new(move |big| big.one_group().move_to(item, empty, 0))),
+        ("group item move among many", Box::new(move |big| big.many_groups().move_to(lone, to, 0))),
+        ("group item remove", Box::new(move |big| big.one_group().remove(item).map(drop))),
+        ("group field", Box::new(move |big| big.many_groups().group(from).age().set(number(1 << 40)))),
+        ("group move", Box::new(move |big| big.many_groups().move_group(from, len / 2))),
+        ("group remove", Box::new(move |big| big.many_groups().remove_group(from).map(drop))),
         ("map field", Box::new(move |big| big.people().get(key()).age().set(number(1 << 40)))),
         ("map insert", Box::new(move |big| big.people().insert(number(place * 2 + 1), person(7)))),
         ("map remove", Box::new(move |big| big.people().remove(key()).map(drop))),

@@ -15,9 +15,10 @@ use exostate::{
 };
 use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 
-/// Format 1 has positions that may lie among each other; since format 2 what one replica inserts side by side stays together.
-const FORMATS: [u32; 2] = [1, 2];
-const NEWEST: u32 = 2;
+/// Format 1 has positions that may lie among each other; since format 2 what one replica inserts side by side stays together. Since format 3 a document says
+/// of what state type it is.
+const FORMATS: [u32; 3] = [1, 2, 3];
+const NEWEST: u32 = 3;
 
 fn file<B: Backend>(format: u32, name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(format!("{format}-{}.{name}", B::NAME))
@@ -137,6 +138,7 @@ fn read<B: Backend>(format: u32) {
     assert_eq!(store.violations(), []);
     assert_eq!(store.digest().to_string().into_bytes(), bytes("digest"));
     assert!(format < NEWEST || store.digest() == expected.digest(), "what is written now is something else");
+    assert_eq!(store.warnings(), []);
     assert_eq!(Version::from_bytes(&bytes("version")).expect("a version"), store.version());
 
     let (notes, anchor) = (Everything::path().notes(), Anchor::from_bytes(bytes("anchor")));

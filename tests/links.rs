@@ -138,6 +138,28 @@ fn counts<B: Backend>(library: &Library<Shelves<B>>) -> (usize, usize, usize) {
 }
 
 #[test]
+fn a_weak_handle_keeps_no_document_open() {
+    fn run<B: Backend>() {
+        let (library, shelf) = library::<B>(0);
+        let page = create(&library, "a");
+        let weak = page.downgrade();
+        visit(&weak.clone().upgrade().expect("it is open"));
+        let other = weak.upgrade().expect("it is open");
+        drop(page);
+        assert_eq!(done(&shelf), (0, 0));
+        visit(&other);
+        drop(other);
+        assert!(weak.upgrade().is_none());
+        assert_eq!(done(&shelf), (0, 1));
+        let again = library.open(&Link::<Page>::new("a")).expect("it is there");
+        assert_eq!((again.view().visits, weak.upgrade().is_none()), (2, true));
+        assert_eq!(format!("{:?} {:?}", weak, again.downgrade()), "WeakHandle { is_open: false } WeakHandle { is_open: true }");
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+#[test]
 fn a_link_is_a_register_wherever_scalars_are() {
     fn run<B: Backend>() {
         let (ours, theirs) = (Store::<Page, B>::new(), Store::<Page, B>::new());

@@ -163,3 +163,91 @@ fn many_large_marks_reach_strangers() {
     reaches::<Yrs>();
     reaches::<Automerge>();
 }
+
+/// What is inserted over text is marked as the first character of that was, on a store as on a copy of its text.
+fn splices<B: Backend>() {
+    // 0..4 plain, 4..8 bold, 8..12 plain, 12..16 a link, right behind it 16..20 bold and a link.
+    let begin = || {
+        let store = support::store::<B>(1);
+        let change = store.change(|state| {
+            state.notes().push_str("aaaabbbbccccddddeeee")?;
+            state.notes().mark(4..8, "bold", true)?;
+            state.notes().mark(12..20, "link", "x")?;
+            state.notes().mark(16..20, "bold", true)
+        });
+        change.expect("it can be written");
+        store
+    };
+    let names = |text: &Text, at: usize| {
+        text.marks_at(at).map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>().join("+")).unwrap_or_default()
+    };
+    let cases = [
+        (4..8, "bold"),
+        (5..7, "bold"),
+        (4..5, "bold"),
+        (7..8, "bold"),
+        (4..20, "bold"),
+        (2..8, ""),
+        (0..4, ""),
+        (8..12, ""),
+        (12..16, "link"),
+        (16..20, "bold+link"),
+        (14..20, "link"),
+        (0..20, ""),
+        // Where nothing is replaced, as the character before.
+        (4..4, ""),
+        (8..8, "bold"),
+        (0..0, ""),
+        (20..20, "bold+link"),
+    ];
+    for (range, expected) in cases {
+        let (edited, reconciled) = (begin(), begin());
+        edited.change(|state| state.notes().splice(range.clone(), "XYZ")).expect("it can be written");
+        let mut wanted = (*reconciled.view()).clone();
+        wanted.notes.splice(range.clone(), "XYZ");
+        reconciled.reconcile(&wanted).expect("it can be written");
+        let opened = Store::<Everything, B>::open(&edited.save()).expect("its own bytes");
+        for store in [&edited, &reconciled, &opened] {
+            let notes = store.view().notes.clone();
+            for at in range.start..range.start + 3 {
+                assert_eq!(names(&notes, at), expected, "{range:?} at {at} on {}", B::NAME);
+            }
+            assert_eq!(notes.runs(), edited.view().notes.runs(), "{range:?} on {}", B::NAME);
+            support::check_view(store);
+        }
+        // What stood behind is marked as it was.
+        let (before, after) = (begin().view().notes.clone(), edited.view().notes.clone());
+        for at in range.end..before.len() {
+            assert_eq!(names(&after, at + 3 - range.len()), names(&before, at), "{range:?} behind");
+        }
+    }
+}
+
+#[test]
+fn what_replaces_marked_text_is_marked_alike() {
+    splices::<Yrs>();
+    splices::<Automerge>();
+}
+
+/// A word within a bold stretch, by the least edits: beside what others type at once.
+#[test]
+fn what_replaces_a_bold_word_is_bold_beside_other_edits() {
+    fn run<B: Backend>() {
+        let here = support::store::<B>(1);
+        here.change(|state| {
+            state.notes().push_str("so bold a word")?;
+            state.notes().mark(3..14, "bold", true)
+        })
+        .expect("it can be written");
+        let there = here.fork().expect("a fork");
+        here.change(|state| state.notes().splice(3..7, "brave")).expect("it can be written");
+        there.change(|state| state.notes().insert(0, "and ")).expect("it can be written");
+        here.merge(&there).expect("an honest update");
+        there.merge(&here).expect("an honest update");
+        let runs: Vec<(String, bool)> = here.view().notes.runs().into_iter().map(|(text, marks)| (text, marks.is_some())).collect();
+        assert_eq!(runs, [("and so ".to_owned(), false), ("brave a word".to_owned(), true)]);
+        assert_eq!(here.digest(), there.digest());
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}

@@ -165,6 +165,7 @@ fn set_writes_the_default_over_what_does_not_fit<B: Backend>() {
     mends::<B>("maybe/width", -1, |form| form.maybe().some().set(Inner::default()));
     mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").set(Inner::default()));
     mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").kind().set(Kind::Plain));
+    mends::<B>("people/ada/kind", "Italic", |form| form.people().insert("ada", Inner::default()));
     mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").reconcile_with(&Inner::default(), Mend::Reset));
 }
 

@@ -4,11 +4,11 @@
 mod reader;
 mod support;
 
-use exostate::{Automerge, Backend, Counter, ElementId, Map, MapKey, MovableList, Text, Tree, Value as Mark, Yrs};
+use exostate::{Automerge, Backend, Counter, ElementId, Groups, Map, MapKey, MovableList, Text, Tree, Value as Mark, Yrs};
 use proptest::prelude::*;
 use reader::{Document, Type};
 use serde_json::{Value, json};
-use support::{Card, Everything, Item, Person, Pet, Settings, Shape, strategy};
+use support::{Card, Column, Everything, Item, Person, Pet, Settings, Shape, strategy};
 
 /// [`Everything`] as a reader knows it.
 const EVERYTHING: Type = Type::Struct(&[
@@ -30,6 +30,8 @@ const EVERYTHING: Type = Type::Struct(&[
     ("people", Type::Map(&PERSON)),
     ("scores", Type::Map(&Type::Integer)),
     ("outline", Type::Tree(&Type::Struct(&[("label", Type::String)]))),
+    ("board", Type::Groups(&Type::Struct(&[("title", Type::String), ("limit", Type::Option(&Type::Integer))]), &CARD)),
+    ("chosen", Type::Option(&Type::String)),
     ("shape", SHAPE),
     ("settings", SETTINGS),
     ("maybe", Type::Option(&SETTINGS)),
@@ -68,6 +70,8 @@ fn shown(state: &Everything) -> Value {
         "people": map(&state.people, person),
         "scores": map(&state.scores, |score| json!(score)),
         "outline": tree(&state.outline, None),
+        "board": board(&state.board),
+        "chosen": state.chosen.map(|id| id.to_string()),
         "shape": match &state.shape {
             Shape::Nothing => json!({ "Nothing": {} }),
             Shape::Circle { radius } => json!({ "Circle": { "radius": radius } }),
@@ -110,6 +114,15 @@ fn text(text: &Text) -> Value {
 
 fn list<T: Clone>(list: &MovableList<T>, value: impl Fn(&T) -> Value) -> Value {
     list.iter_ids().map(|(id, element)| json!({ "id": id.to_string(), "value": value(element) })).collect()
+}
+
+fn board(board: &Groups<Column, Card>) -> Value {
+    let groups = board.iter().map(|(id, column, items)| {
+        let value = json!({ "title": column.title, "limit": column.limit });
+        json!({ "id": id.to_string(), "value": value, "items": list(items, card) })
+    });
+    let ungrouped = board.ungrouped().map(|(id, item)| json!({ "id": id.to_string(), "value": card(item) }));
+    json!({ "groups": groups.collect::<Vec<_>>(), "ungrouped": ungrouped.collect::<Vec<_>>() })
 }
 
 fn map<K: MapKey, T: Clone>(map: &Map<K, T>, value: impl Fn(&T) -> Value) -> Value {

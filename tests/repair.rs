@@ -245,3 +245,83 @@ fn a_value_that_lands_on_the_mark_of_a_record() {
     let theirs = [op(6, 7432, 0, ""), op(22, 0, 0, ""), op(6, 7011, 0, "")];
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[]);
 }
+
+/// A change that waits for another one, `ground`, and contradicts `other`: its replica id was used twice.
+struct Contradiction<B: Backend> {
+    waiting: Vec<u8>,
+    ground: Store<Everything, B>,
+    other: Store<Everything, B>,
+}
+
+fn contradiction<B: Backend>() -> Contradiction<B> {
+    let [ground, one, other] = [5, 4, 4].map(|id| support::store::<B>(id));
+    ground
+        .change(|state| {
+            state.notes().push_str("one two")?;
+            state.numbers().push(1)?;
+            state.title().set("ground")
+        })
+        .expect("it can be written");
+    one.merge(&ground).expect("an honest update");
+    let before = one.version();
+    one.change(|state| {
+        state.tags().insert("waited")?;
+        let (body, labels) = (exostate::Text::from("body"), exostate::Set::new());
+        state.cards().push(support::Card { text: "waited".to_owned(), done: true, body, labels })?;
+        state.notes().insert(3, " and a half")?;
+        state.numbers().push(2)?;
+        state.owner().set(exostate::Uuid::from_u128(7))?;
+        state.title().set("waited")
+    })
+    .expect("it can be written");
+    other.change(|state| state.tags().insert("other").map(drop)).expect("it can be written");
+    Contradiction { waiting: one.update_since(&before).expect("its own backend"), ground, other }
+}
+
+fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
+    let view = store.view();
+    assert_eq!(store.pending(), (0, 0));
+    assert!(view.tags.contains("waited") && view.tags.contains("other"));
+    assert_eq!(
+        view.cards.iter().map(|card| (card.text.as_str(), card.body.to_string())).collect::<Vec<_>>(),
+        [("waited", "body".to_owned())]
+    );
+    assert_eq!(view.notes.to_string(), "one and a half two, later");
+    assert_eq!(view.numbers.iter().copied().collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(view.owner, Some(exostate::Uuid::from_u128(7)));
+    assert_eq!(view.title, title);
+    support::check_view(store);
+}
+
+/// What waited, and cannot be applied any more as an op contradicts it, is not lost: it is written again.
+#[test]
+fn what_waited_and_is_contradicted_is_written_again() {
+    let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
+    let store = support::store::<Automerge>(6);
+    let updates = store.local_updates();
+    store.apply(&waiting).expect("it waits");
+    store.merge(&other).expect("an honest update");
+    assert_eq!(store.pending().0, 1);
+    ground.change(|state| state.notes().push_str(", later")).expect("it can be written");
+    ground.change(|state| state.title().set("later")).expect("it can be written");
+    store.merge(&ground).expect("an honest update");
+    has_waited(&store, "later");
+    // Others hear of it as of any change.
+    ground.merge(&other).expect("an honest update");
+    std::iter::from_fn(|| updates.try_next()).for_each(|update| assert!(ground.apply(&update).is_ok()));
+    assert_eq!(ground.digest(), store.digest());
+}
+
+/// So it is where the ground comes with the document that is taken over.
+#[test]
+fn what_waited_and_is_contradicted_comes_through_a_repair() {
+    let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
+    let store = support::store::<Automerge>(6);
+    store.apply(&waiting).expect("it waits");
+    ground.merge(&other).expect("an honest update");
+    ground.change(|state| state.notes().push_str(", later")).expect("it can be written");
+    repair(&store, &ground);
+    has_waited(&store, "waited");
+    ground.merge(&store).expect("an honest update");
+    assert_eq!(ground.digest(), store.digest());
+}

@@ -27,13 +27,9 @@ impl Errors {
         self.add(syn::Error::new(span, message));
     }
 
-    /// The result, if there was no error.
-    pub fn finish<T>(self, result: Option<T>) -> syn::Result<T> {
-        match (self.0, result) {
-            (Some(errors), _) => Err(errors),
-            (None, Some(result)) => Ok(result),
-            (None, None) => Err(syn::Error::new(Span::call_site(), "this cannot be a state type")),
-        }
+    /// All of them together, if there is any.
+    pub fn finish(self) -> Option<syn::Error> {
+        self.0
     }
 }
 
@@ -51,9 +47,10 @@ pub enum Target {
 }
 
 /// Every key, and where it may stand.
-const KNOWN: [(&str, &[Target]); 8] = [
+const KNOWN: [(&str, &[Target]); 9] = [
     ("crate", &[Target::Struct, Target::Enum]),
     ("node", &[Target::Struct, Target::Enum]),
+    ("name", &[Target::Struct, Target::Enum]),
     ("bound", &[Target::Struct, Target::Enum]),
     ("rename_all", &[Target::Struct, Target::Enum, Target::Variant]),
     ("transparent", &[Target::Struct]),
@@ -80,6 +77,8 @@ pub struct Attributes {
     pub runtime: Option<syn::Path>,
     /// `node = Name`
     pub node: Option<Ident>,
+    /// `name = "Board"`
+    pub name: Option<LitStr>,
     /// `bound = "T: State"`
     pub bound: Option<Punctuated<WherePredicate, Token![,]>>,
     /// `rename_all = "camelCase"`
@@ -137,6 +136,7 @@ impl Attributes {
         match key.as_str() {
             "crate" => self.runtime = Some(entry.parsed("a path, as in `crate = \"crate::engine\"`", |text| text.parse())?),
             "node" => self.node = Some(entry.ident()?),
+            "name" => self.name = Some(entry.string()?),
             "bound" => {
                 let what = "bounds, as in `bound = \"T: State, U: Clone\"`";
                 self.bound = Some(entry.parsed(what, |text| text.parse_with(Punctuated::parse_terminated))?);

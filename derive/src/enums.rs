@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use crate::model::{Field, Input, Variant};
+use crate::model::{Field, Input, Runtime, Variant};
 use crate::node;
 use crate::structs::{Locals, Parts, check_defaults};
 
@@ -22,7 +22,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
     };
     let initial = variants.get(default).map(|variant| {
         let fields = variant.fields.iter().map(|field| {
-            let (member, initial) = (&field.member, field.initial(runtime));
+            let (member, initial) = (&field.member, field.initial());
             quote!(#member: #initial,)
         });
         let ident = &variant.ident;
@@ -33,6 +33,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         scalar: quote!(#scalar),
         optional: quote!(false),
         node_type,
+        node_span: Span::call_site(),
         node,
         initial: quote!(#initial),
         read: read(runtime, &locals, variants),
@@ -40,6 +41,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         locate: locate(runtime, &locals, variants),
         write: write(runtime, &locals, variants),
         reconcile: reconcile(runtime, &locals, variants),
+        shape: shape(runtime, &locals, variants),
     };
     let implementation = parts.into_impl(input, &locals);
     let defaults = check_defaults(input, variants.iter().flat_map(|variant| &variant.fields));
@@ -47,7 +49,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
 }
 
 /// The variant that the register names, with the fields below its segment.
-fn read(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+fn read(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let reader = &locals.reader;
     let [tag, name] = ["tag", "name"].map(local);
     let arms = variants.iter().map(|variant| {
@@ -79,7 +81,7 @@ fn read(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenSt
 }
 
 /// Only the fields of the variant that the register names are of interest; the view may show another where it names none.
-fn refresh(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, cx, .. } = locals;
     let [variant_name, below, tag] = ["variant", "below", "tag"].map(local);
     let value = &locals.value;
@@ -105,10 +107,10 @@ fn refresh(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> Toke
     }
 }
 
-fn locate(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, value, .. } = locals;
     let [variant_name, below, name] = ["variant", "below", "name"].map(local);
-    let arms = fields_by_path(variants, |field| (value.clone(), field.locate(runtime, locals, &quote!(#value))));
+    let arms = fields_by_path(variants, |field| (value.clone(), field.locate(locals, &quote!(#value))));
     let arms: Vec<_> = arms.map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,)).collect();
     if arms.is_empty() {
         return quote!(if #runtime::At::is_end(#at) { ::core::option::Option::Some(self) } else { ::core::option::Option::None });
@@ -126,7 +128,7 @@ fn locate(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> Token
 }
 
 /// A variant without fields is not written where the register's absence reads the same.
-fn write(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { unless, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
         let (ident, segment) = (&variant.ident, &variant.name);
@@ -150,7 +152,7 @@ fn write(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenS
 }
 
 /// The same variant: field by field. Another, or one that nobody here knows and that is to be mended: its fields go first.
-fn reconcile(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> TokenStream {
+fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { new, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
         let (ident, segment) = (&variant.ident, &variant.name);
@@ -176,6 +178,16 @@ fn reconcile(runtime: &TokenStream, locals: &Locals, variants: &[Variant]) -> To
         #runtime::Writer::clear_below(#writer);
         #runtime::State::write(#new, ::core::option::Option::None, #writer);
     }
+}
+
+/// The variants by name, each with its fields.
+fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
+    let shape = &locals.shape;
+    let variants = variants.iter().map(|variant| {
+        let (segment, fields) = (&variant.name, live(variant).map(|field| field.shape(runtime, locals)));
+        quote!(#runtime::Shape::variant(#shape, #segment, |#shape| { #(#fields)* });)
+    });
+    quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
 }
 
 /// For each field: a pattern that binds it, the names of its variant and itself, and what `make` makes of it.

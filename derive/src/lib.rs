@@ -12,6 +12,7 @@ mod node;
 mod structs;
 
 use proc_macro2::TokenStream;
+use quote::quote;
 use syn::DeriveInput;
 
 use model::{Body, Input};
@@ -40,19 +41,27 @@ use model::{Body, Input};
 /// | struct, enum, variant | `rename_all = "camelCase"` | the case of all names in it that have no `rename`, as in serde |
 /// | struct | `transparent` | stands in the document as its one field (that is not skipped) would |
 /// | struct, enum | `node = Name` | the accessor's name, where `BoardNode` is taken |
+/// | struct, enum | `name = "Board"` | the name that a document remembers as that of its state type, if not the type's own in Rust (without type parameters) |
 /// | struct, enum | `bound = "T: State"` | the bounds of the implementation, instead of `State` for every type parameter |
 /// | struct, enum | `crate = "path"` | where exostate is found, if not at `::exostate` |
 #[proc_macro_derive(State, attributes(state, default))]
 pub fn derive_state(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    expand(input.into()).into()
 }
 
-fn expand(input: TokenStream) -> syn::Result<TokenStream> {
-    let input: DeriveInput = syn::parse2(input)?;
-    let input = Input::check(&input)?;
-    Ok(match &input.body {
+fn expand(input: TokenStream) -> TokenStream {
+    let parsed: DeriveInput = match syn::parse2(input) {
+        Ok(parsed) => parsed,
+        Err(error) => return error.into_compile_error(),
+    };
+    let (input, error) = Input::check(&parsed);
+    let errors = error.map(syn::Error::into_compile_error);
+    // A type with errors is a state type all the same, in name: else each use of it would be one more error.
+    let code = match &input.body {
+        _ if input.has_lifetimes => TokenStream::new(),
         Body::Struct(fields) => structs::derive(&input, fields),
         Body::Transparent { inner, skipped } => structs::derive_transparent(&input, inner, skipped),
         Body::Enum { variants, default } => enums::derive(&input, variants, *default),
-    })
+    };
+    quote!(#errors #code)
 }

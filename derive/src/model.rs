@@ -1,4 +1,4 @@
-//! The checked input: everything that the generated code needs, or every error in it.
+//! The checked input: everything that the generated code needs, and every error in it.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,15 @@ use crate::attributes::{Attributes, Errors, Target};
 use crate::case::Case;
 use crate::node::snake_ident;
 
+/// Characters of the name of a state type: as many as an error about it shows.
+const TYPE_NAME_CHARS_MAX: usize = 64;
+
 /// A struct or an enum that can be a state type.
 pub struct Input {
     /// Its name.
     pub ident: Ident,
+    /// The name that a document remembers.
+    pub name: String,
     /// Its visibility, which its accessors share.
     pub vis: Visibility,
     /// Its generics, without defaults and with the bounds of the implementation.
@@ -28,9 +33,13 @@ pub struct Input {
     /// A name for the accessor's type parameter that means nothing else in the input.
     pub place: Ident,
     /// The path of the module with everything that the generated code calls.
-    pub runtime: TokenStream,
+    pub runtime: Runtime,
     /// What it consists of.
     pub body: Body,
+    /// Whether there are errors in it: then the generated code has signatures only.
+    pub is_stub: bool,
+    /// Whether it has lifetimes, with which nothing can be a state type.
+    pub has_lifetimes: bool,
 }
 
 /// What a state type consists of.
@@ -75,6 +84,9 @@ pub struct Field {
     pub vis: Visibility,
     /// Its type, with `Self` written out.
     pub ty: TokenStream,
+    /// Its type as a state type: `<T as State>`, or of a type that holds others `<T as Holds<…>>`, which says the same in other words. All of it
+    /// stands where the type does, so that one that is no state type is one error and not ten.
+    pub state: TokenStream,
     /// Its doc comments.
     pub docs: Vec<Attribute>,
     /// Its name in the document.
@@ -101,43 +113,93 @@ impl Variant {
 }
 
 impl Input {
-    /// Checks the input of the derive.
-    pub fn check(input: &DeriveInput) -> syn::Result<Self> {
+    /// Checks the input of the derive. Where there are errors, what comes is still good for a stub.
+    pub fn check(input: &DeriveInput) -> (Self, Option<syn::Error>) {
         let mut errors = Errors::default();
         let target = if matches!(input.data, Data::Enum(_)) { Target::Enum } else { Target::Struct };
         let attributes = Attributes::parse(&input.attrs, target, &mut errors);
         let (_, arguments, _) = input.generics.split_for_impl();
         let ident = &input.ident;
-        let of = Context { itself: quote!(#ident #arguments), rename_all: attributes.rename_all };
+        let runtime = Runtime::new(attributes.runtime.as_ref());
+        let of = Context { runtime: &runtime, itself: quote!(#ident #arguments), rename_all: attributes.rename_all };
         let body = match &input.data {
             Data::Struct(data) => check_struct(&data.fields, &attributes, ident.span(), &of, &mut errors),
             Data::Enum(data) => check_enum(data, ident.span(), &of, &mut errors),
             Data::Union(data) => {
                 errors.at(data.union_token.span, "a union cannot be a state type: nothing says which field holds");
-                None
+                Body::Struct(Vec::new())
             }
         };
-        let runtime = attributes
-            .runtime
-            .as_ref()
-            .map_or_else(|| quote!(::exostate::__private), |path| quote_spanned!(path.span()=> #path::__private));
         let generics = check_generics(&input.generics, &attributes, &runtime, &mut errors);
+        let name = check_name(attributes.name.as_ref(), ident, &mut errors);
         let node = attributes.node.unwrap_or_else(|| format_ident!("{}Node", ident.unraw()));
         let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
         let place = Ident::new(place, Span::call_site());
         let (ident, vis) = (ident.clone(), input.vis.clone());
-        errors.finish(body.map(|body| Self { ident, vis, generics, node, place, runtime, body }))
+        let (errors, has_lifetimes) = (errors.finish(), input.generics.lifetimes().next().is_some());
+        (Self { ident, name, vis, generics, node, place, runtime, body, is_stub: errors.is_some(), has_lifetimes }, errors)
     }
 }
 
+/// The path of the module with everything that the generated code calls.
+pub struct Runtime {
+    path: TokenStream,
+    /// What is wrong with a path that the user wrote is said where it stands.
+    is_users: bool,
+}
+
+impl Runtime {
+    fn new(path: Option<&syn::Path>) -> Self {
+        match path {
+            Some(path) => Self { path: quote_spanned!(path.span()=> #path::__private), is_users: true },
+            None => Self { path: quote!(::exostate::__private), is_users: false },
+        }
+    }
+
+    /// The path as if it stood at a place: what begins with it begins there.
+    pub fn at(&self, place: Span) -> TokenStream {
+        if self.is_users { self.path.clone() } else { respan(&self.path, place) }
+    }
+}
+
+impl ToTokens for Runtime {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.path.to_tokens(tokens);
+    }
+}
+
+/// Tokens of the derive's own as if they stood at a place; what is in groups stays where it is.
+pub fn respan(tokens: &TokenStream, place: Span) -> TokenStream {
+    let moved = tokens.clone().into_iter().map(|mut token| {
+        token.set_span(place);
+        token
+    });
+    moved.collect()
+}
+
+/// The name that a document remembers: one word, as the register has more behind it.
+fn check_name(given: Option<&LitStr>, ident: &Ident, errors: &mut Errors) -> String {
+    let Some(given) = given else { return ident.unraw().to_string() };
+    let name = given.value();
+    let allowed = |letter: char| letter.is_alphanumeric() || "_-.:".contains(letter);
+    if !(1..=TYPE_NAME_CHARS_MAX).contains(&name.chars().count()) || !name.chars().all(allowed) {
+        let message = format!(
+            "the name {name:?} of a state type: 1 to {TYPE_NAME_CHARS_MAX} letters, digits, `_`, `-`, `.` and `:` (set it with `name = \"…\"`)"
+        );
+        errors.at(given.span(), message);
+    }
+    name
+}
+
 /// What all fields of one input share.
-struct Context {
+struct Context<'a> {
+    runtime: &'a Runtime,
     /// The type itself, for `Self` in the types of its fields.
     itself: TokenStream,
     rename_all: Option<Case>,
 }
 
-fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &TokenStream, errors: &mut Errors) -> Generics {
+fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &Runtime, errors: &mut Errors) -> Generics {
     let mut checked = generics.clone();
     for lifetime in generics.lifetimes() {
         let message = "a state type owns its data: no lifetimes (`String` instead of `&str`, `Arc<T>` instead of `&T`)";
@@ -161,7 +223,7 @@ fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &TokenS
     checked
 }
 
-fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Context, errors: &mut Errors) -> Option<Body> {
+fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Context<'_>, errors: &mut Errors) -> Body {
     let named = matches!(fields, Fields::Named(_));
     let is_newtype = !named && fields.len() == 1;
     let mut fields = check_fields(fields, of.rename_all, of, errors);
@@ -172,21 +234,21 @@ fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Conte
                 errors.at(rename, "the field of a transparent struct has no name in the document");
             }
             let inner = Box::new(fields.remove(*one));
-            Some(Body::Transparent { inner, skipped: fields })
+            Body::Transparent { inner, skipped: fields }
         }
         (Some(_), _) => {
             let message = format!("`transparent` needs exactly one field that is not skipped; there are {}", live.len());
             errors.at(attributes.transparent.unwrap_or(span), message);
-            None
+            Body::Struct(fields)
         }
-        (None, _) => Some(Body::Struct(fields)),
+        (None, _) => Body::Struct(fields),
     }
 }
 
-fn check_enum(data: &syn::DataEnum, span: Span, of: &Context, errors: &mut Errors) -> Option<Body> {
+fn check_enum(data: &syn::DataEnum, span: Span, of: &Context<'_>, errors: &mut Errors) -> Body {
     if data.variants.is_empty() {
         errors.at(span, "an enum without variants has no values to keep");
-        return None;
+        return Body::Struct(Vec::new());
     }
     let (mut variants, mut names, mut default) = (Vec::new(), Names::new("variants"), None);
     for (at, variant) in data.variants.iter().enumerate() {
@@ -206,7 +268,7 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context, errors: &mut Error
     if default.is_none() {
         errors.at(span, "mark the variant that stands where nothing was written: `#[default]`, or `#[state(default)]` if it has fields");
     }
-    Some(Body::Enum { variants, default: default? })
+    Body::Enum { variants, default: default.unwrap_or(0) }
 }
 
 /// Variants with fields have accessors in snake case, which must differ too.
@@ -224,7 +286,7 @@ fn check_accessors(variants: &[Variant], errors: &mut Errors) {
     }
 }
 
-fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors: &mut Errors) -> Vec<Field> {
+fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context<'_>, errors: &mut Errors) -> Vec<Field> {
     let mut names = Names::new("fields");
     let mut checked = Vec::new();
     for (member, field) in fields.members().zip(fields) {
@@ -255,9 +317,48 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context, errors:
         let default = attributes.default.map(|(_, value)| default_value(value, &ty));
         let renamed = attributes.rename.map(|rename| rename.span());
         let (vis, docs, type_span) = (field.vis.clone(), docs(&field.attrs), field.ty.span());
-        checked.push(Field { member, vis, ty, docs, name, skip, default, renamed, span, type_span, default_span });
+        let state = state(&field.ty, of);
+        checked.push(Field { member, vis, ty, state, docs, name, skip, default, renamed, span, type_span, default_span });
     }
     checked
+}
+
+/// The types that hold others, as they are called in exostate.
+const HOLDERS: [&str; 6] = ["List", "MovableList", "Map", "Set", "Tree", "Option"];
+
+/// What a type holds, if it is called as one of exostate's that hold others: the last of its parameters.
+fn held(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last().filter(|last| HOLDERS.iter().any(|name| last.ident == name))?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    arguments.args.iter().rev().find_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
+}
+
+/// A type as a state type.
+fn state(ty: &Type, of: &Context<'_>) -> TokenStream {
+    let at = ty.span();
+    let (itself, runtime) = (moved(replace_self(ty.to_token_stream(), &of.itself), at), of.runtime.at(at));
+    match held(ty).map(|held| moved(replace_self(held.to_token_stream(), &of.itself), at)) {
+        Some(held) => quote_spanned!(at=> <#itself as #runtime::Holds<#held>>),
+        None => quote_spanned!(at=> <#itself as #runtime::State>),
+    }
+}
+
+/// A user's tokens as if they all stood at a place, with the meaning that they have. An error that is found several times at one place is
+/// said once.
+fn moved(tokens: TokenStream, to: Span) -> TokenStream {
+    let moved = tokens.into_iter().map(|mut token| {
+        let span = to.resolved_at(token.span());
+        if let TokenTree::Group(group) = &token {
+            token = proc_macro2::Group::new(group.delimiter(), moved(group.stream(), to)).into();
+        }
+        token.set_span(span);
+        token
+    });
+    moved.collect()
 }
 
 /// The `T` of an `Option<T>`, as it is written.

@@ -1,7 +1,9 @@
 //! The accessors: `BoardNode` for a struct, `ShapeNode` and `ShapeNodeCircle` for an enum with fields.
 
+use std::collections::BTreeSet;
+
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, GenericParam, Generics, Member, Visibility};
 
@@ -23,7 +25,10 @@ pub fn of_struct(input: &Input, fields: &[Field]) -> TokenStream {
 /// The accessor of an enum, with a method per variant that has fields, and the accessors of these variants.
 pub fn of_enum(input: &Input, variants: &[Variant]) -> TokenStream {
     let with_data = || variants.iter().filter(|variant| variant.has_data());
-    let methods = with_data().map(|variant| variant_method(input, variant));
+    let mut names = BTreeSet::new();
+    // Two that are called alike are an error already.
+    let named = with_data().filter(|variant| names.insert(snake_ident(&variant.ident)));
+    let methods = named.map(|variant| variant_method(input, variant));
     let docs = format!("The accessor of a [`{}`] at a place: a method per variant that has fields.", input.ident.unraw());
     let declared = declare(input, &input.node, &docs, methods.collect());
     let conversions = conversions(input);
@@ -73,12 +78,17 @@ fn variant_field(input: &Input, variant: &Variant, field: &Field) -> TokenStream
 
 /// The method that gives a field's accessor at a place.
 fn accessor(input: &Input, field: &Field, (vis, name, docs): (&Visibility, &Ident, TokenStream), at: &TokenStream) -> TokenStream {
-    let (state, place) = (field.state(&input.runtime), &input.place);
+    let (state, place) = (&field.state, &input.place);
+    let returned = quote_spanned!(field.type_span=> #state::Node<#place>);
+    let made = match input.is_stub {
+        true => quote!(::core::unreachable!()),
+        false => quote_spanned!(field.type_span=> #state::node(#at)),
+    };
     quote! {
         #docs
         #[must_use]
-        #vis fn #name(&self) -> #state::Node<#place> {
-            #state::node(#at)
+        #vis fn #name(&self) -> #returned {
+            #made
         }
     }
 }

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use crate::model::{Field, Input};
+use crate::model::{Field, Input, Runtime, respan};
 use crate::node;
 
 /// The names of the generated functions' parameters. A field's `default = expr` cannot see them.
@@ -24,6 +24,8 @@ pub struct Locals {
     pub unless: Ident,
     /// What writes.
     pub writer: Ident,
+    /// What the type is described to.
+    pub shape: Ident,
 }
 
 impl Locals {
@@ -39,46 +41,41 @@ impl Locals {
             reader: local("reader"),
             unless: local("unless"),
             writer: local("writer"),
+            shape: local("shape"),
         }
     }
 }
 
 impl Field {
-    /// The field's type as a state type.
-    ///
-    /// Every use is written alike and has the span of the type, so that one that is no state type is few errors and not ten.
-    pub fn state(&self, runtime: &TokenStream) -> TokenStream {
-        let ty = &self.ty;
-        quote_spanned!(self.type_span=> <#ty as #runtime::State>)
-    }
-
     /// The field's value where nothing was written.
-    pub fn initial(&self, runtime: &TokenStream) -> TokenStream {
+    pub fn initial(&self) -> TokenStream {
         let ty = &self.ty;
         match &self.default {
             _ if self.skip => quote_spanned!(self.type_span=> <#ty as ::core::default::Default>::default()),
             Some(default) => default.clone(),
             None => {
-                let state = self.state(runtime);
+                let state = &self.state;
                 quote_spanned!(self.type_span=> #state::initial())
             }
         }
     }
 
     /// `name: value` as it is read.
-    pub fn read(&self, runtime: &TokenStream, locals: &Locals) -> TokenStream {
-        let (member, name, reader, state) = (&self.member, &self.name, &locals.reader, self.state(runtime));
-        let initial = self.initial(runtime);
+    pub fn read(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
+        let (member, name, reader, state) = (&self.member, &self.name, &locals.reader, &self.state);
+        let initial = self.initial();
         if self.skip {
             return quote!(#member: #initial,);
         }
+        let runtime = runtime.at(self.type_span);
         let read = quote_spanned!(self.type_span=> #runtime::Reader::field(#reader, #name, #state::SCALAR, #state::read));
         quote!(#member: ::core::option::Option::unwrap_or_else(#read, || #initial),)
     }
 
     /// Refreshes the field, which stands at `value`.
-    pub fn refresh(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (cx, at, initial, state) = (&locals.cx, &locals.at, self.initial(runtime), self.state(runtime));
+    pub fn refresh(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
+        let (cx, at, initial, state) = (&locals.cx, &locals.at, self.initial(), &self.state);
+        let runtime = runtime.at(self.type_span);
         let read = quote_spanned!(self.type_span=> #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read));
         let refresh = quote_spanned!(self.type_span=> #state::refresh(#value, #at, #cx));
         quote! {
@@ -91,22 +88,29 @@ impl Field {
     }
 
     /// Writes the field, which stands at `value`.
-    pub fn write(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (writer, name, initial, state) = (&locals.writer, &self.name, self.initial(runtime), self.state(runtime));
+    pub fn write(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
+        let (writer, name, initial, state) = (&locals.writer, &self.name, self.initial(), &self.state);
         let write = quote_spanned!(self.type_span=> #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #write);)
     }
 
     /// Reconciles the field.
-    pub fn reconcile(&self, runtime: &TokenStream, locals: &Locals, old: &TokenStream, new: &TokenStream) -> TokenStream {
-        let (writer, name, state) = (&locals.writer, &self.name, self.state(runtime));
+    pub fn reconcile(&self, runtime: &Runtime, locals: &Locals, old: &TokenStream, new: &TokenStream) -> TokenStream {
+        let (writer, name, state) = (&locals.writer, &self.name, &self.state);
         let reconcile = quote_spanned!(self.type_span=> #state::reconcile(#old, #new, #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
     }
 
+    /// Describes the field.
+    pub fn shape(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
+        let (shape, name, state) = (&locals.shape, &self.name, &self.state);
+        let runtime = runtime.at(self.type_span);
+        quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
+    }
+
     /// The value at the rest of a path, where the field stands at `value`.
-    pub fn locate(&self, runtime: &TokenStream, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (at, state) = (&locals.at, self.state(runtime));
+    pub fn locate(&self, locals: &Locals, value: &TokenStream) -> TokenStream {
+        let (at, state) = (&locals.at, &self.state);
         quote_spanned!(self.type_span=> #state::locate(#value, #at))
     }
 }
@@ -121,6 +125,8 @@ pub struct Parts {
     pub optional: TokenStream,
     /// The accessor's type.
     pub node_type: TokenStream,
+    /// Where the function stands that gives the accessor: with the type whose accessor it is.
+    pub node_span: Span,
     /// The accessor.
     pub node: TokenStream,
     /// The value where nothing was written.
@@ -135,15 +141,49 @@ pub struct Parts {
     pub write: TokenStream,
     /// Reconciling.
     pub reconcile: TokenStream,
+    /// Describing.
+    pub shape: TokenStream,
 }
 
 impl Parts {
+    /// Signatures only, for a type that does not compile anyway.
+    fn into_stub(self) -> Self {
+        let none = || quote!(::core::unreachable!());
+        let no = || quote!(false);
+        let (marked, scalar, optional) = (quote!(true), no(), no());
+        let (initial, read, refresh, locate) = (none(), none(), none(), none());
+        let (write, reconcile, shape) = (none(), none(), none());
+        Self { marked, scalar, optional, initial, read, refresh, locate, write, reconcile, shape, ..self }
+    }
+
     /// The whole implementation.
     pub fn into_impl(self, input: &Input, locals: &Locals) -> TokenStream {
-        let Input { ident, generics, runtime, place: parameter, .. } = input;
+        let Input { ident, name, generics, runtime, place: parameter, .. } = input;
         let (bounds, arguments, clause) = generics.split_for_impl();
-        let Self { marked, scalar, optional, node_type, node, initial, read, refresh, locate, write, reconcile } = self;
-        let Locals { at, cx, place, new, reader, unless, writer, .. } = locals;
+        let Self {
+            marked,
+            scalar,
+            optional,
+            node_type,
+            node_span,
+            node,
+            initial,
+            read,
+            refresh,
+            locate,
+            write,
+            reconcile,
+            shape: describe,
+        } = match input.is_stub {
+            true => self.into_stub(),
+            false => self,
+        };
+        let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = locals;
+        let node_function = quote_spanned! {node_span=>
+            fn node<#parameter: #runtime::Place>(#place: #parameter) -> #node_type {
+                #node
+            }
+        };
         quote! {
             #[automatically_derived]
             #[allow(deprecated, unused_variables, clippy::all)]
@@ -152,10 +192,9 @@ impl Parts {
                 const MARKED: ::core::primitive::bool = #marked;
                 const SCALAR: ::core::primitive::bool = #scalar;
                 const OPTIONAL: ::core::primitive::bool = #optional;
+                const STATE_NAME: ::core::option::Option<&'static ::core::primitive::str> = ::core::option::Option::Some(#name);
 
-                fn node<#parameter: #runtime::Place>(#place: #parameter) -> Self::Node<#parameter> {
-                    #node
-                }
+                #node_function
 
                 fn initial() -> Self {
                     #initial
@@ -180,23 +219,31 @@ impl Parts {
                 fn reconcile(&self, #new: &Self, #writer: &mut #runtime::Writer<'_, '_>) {
                     #reconcile
                 }
+
+                fn shape(#shape: &mut #runtime::Shape) {
+                    #describe
+                }
             }
 
             #[automatically_derived]
             #[allow(deprecated)]
             impl #bounds #runtime::Whole for #ident #arguments #clause {}
+
+            #[automatically_derived]
+            #[allow(deprecated)]
+            impl #bounds #runtime::Named for #ident #arguments #clause {}
         }
     }
 }
 
 /// Refuses `default` on fields whose type never asks for it: what stands below them says what they are, even if nothing does.
 pub fn check_defaults<'a>(input: &'a Input, fields: impl Iterator<Item = &'a Field> + 'a) -> TokenStream {
-    // A constant item knows no parameters.
-    if !input.generics.params.is_empty() {
+    // A constant item knows no parameters, and a stub has errors enough.
+    if !input.generics.params.is_empty() || input.is_stub {
         return TokenStream::new();
     }
     let checks = fields.filter(|field| !field.skip).filter_map(|field| {
-        let (span, state) = (field.default_span?, field.state(&input.runtime));
+        let (span, state) = (field.default_span?, &field.state);
         let message = "`default` is for scalars, enums and options; leave it out: what structs, texts, counters and collections start \
                        with is said by their own fields and elements";
         Some(quote_spanned!(span=> const _: () = ::core::assert!(!#state::MARKED, #message);))
@@ -210,7 +257,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     let Locals { at, place, new, .. } = &locals;
     let live = || fields.iter().filter(|field| !field.skip);
     let initial = fields.iter().map(|field| {
-        let (member, initial) = (&field.member, field.initial(runtime));
+        let (member, initial) = (&field.member, field.initial());
         quote!(#member: #initial,)
     });
     let read = fields.iter().map(|field| field.read(runtime, &locals));
@@ -227,7 +274,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     });
     let locate = live().map(|field| {
         let (name, member) = (&field.name, &field.member);
-        let locate = field.locate(runtime, &locals, &quote!(&self.#member));
+        let locate = field.locate(&locals, &quote!(&self.#member));
         quote!(::core::option::Option::Some((#name, #at)) => #locate,)
     });
     let write = live().map(|field| {
@@ -238,12 +285,14 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         let member = &field.member;
         field.reconcile(runtime, &locals, &quote!(&self.#member), &quote!(&#new.#member))
     });
+    let (shape, fields_shape) = (&locals.shape, live().map(|field| field.shape(runtime, &locals)));
     let (node, parameter) = (&input.node, &input.place);
     let parts = Parts {
         marked: quote!(true),
         scalar: quote!(false),
         optional: quote!(false),
         node_type: node::ty(input, node, &quote!(#parameter)),
+        node_span: Span::call_site(),
         node: quote!(#node(#runtime::Node::new(#place))),
         initial: quote!(Self { #(#initial)* }),
         read: quote!(::core::option::Option::Some(Self { #(#read)* })),
@@ -257,6 +306,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         },
         write: quote!(#(#write)*),
         reconcile: quote!(#(#reconcile)*),
+        shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
     };
     let (implementation, accessor) = (parts.into_impl(input, &locals), node::of_struct(input, fields));
     let defaults = check_defaults(input, fields.iter());
@@ -266,28 +316,38 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
 /// A struct that stands in the document as one field would.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let (runtime, locals) = (&input.runtime, Locals::new());
-    let Locals { at, cx, place, new, reader, unless, writer, .. } = &locals;
+    let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = &locals;
     let (member, parameter) = (&inner.member, &input.place);
-    let itself = inner.state(runtime);
-    let initial = inner.initial(runtime);
+    let itself = &inner.state;
+    let of_itself = |item: TokenStream| {
+        let item = respan(&item, inner.type_span);
+        quote_spanned!(inner.type_span=> #itself::#item)
+    };
+    let initial = inner.initial();
     let rest: Vec<_> = skipped.iter().map(|field| field.read(runtime, &locals)).collect();
+    let (read_inner, map) = (of_itself(quote!(read(#reader))), quote!(::core::option::Option::map));
     let parts = Parts {
-        marked: quote!(#itself::MARKED),
-        scalar: quote!(#itself::SCALAR),
-        optional: quote!(#itself::OPTIONAL),
-        node_type: quote!(#itself::Node<#parameter>),
-        node: quote!(#itself::node(#place)),
+        marked: of_itself(quote!(MARKED)),
+        scalar: of_itself(quote!(SCALAR)),
+        optional: of_itself(quote!(OPTIONAL)),
+        node_type: of_itself(quote!(Node<#parameter>)),
+        node_span: inner.type_span,
+        node: of_itself(quote!(node(#place))),
         initial: quote!(Self { #member: #initial, #(#rest)* }),
         read: quote! {
-            match #itself::read(#reader) {
+            match #read_inner {
                 ::core::option::Option::Some(#new) => ::core::option::Option::Some(Self { #member: #new, #(#rest)* }),
                 ::core::option::Option::None => ::core::option::Option::None,
             }
         },
-        refresh: quote!(#itself::refresh(&mut self.#member, #at, #cx)),
-        locate: quote!(#itself::locate(&self.#member, #at)),
-        write: quote!(#itself::write(&self.#member, ::core::option::Option::map(#unless, |#unless| &#unless.#member), #writer)),
-        reconcile: quote!(#itself::reconcile(&self.#member, &#new.#member, #writer)),
+        refresh: of_itself(quote!(refresh(&mut self.#member, #at, #cx))),
+        locate: of_itself(quote!(locate(&self.#member, #at))),
+        write: of_itself(quote!(write(&self.#member, #map(#unless, |#unless| &#unless.#member), #writer))),
+        reconcile: of_itself(quote!(reconcile(&self.#member, &#new.#member, #writer))),
+        shape: {
+            let inner = of_itself(quote!(shape));
+            quote!(#runtime::Shape::transparent::<Self>(#shape, #inner))
+        },
     };
     let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
     quote!(#implementation #defaults)

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod key;
 pub mod landing;
 pub mod limits;
+pub mod named;
 pub mod ops;
 pub mod replica;
 pub mod rope;

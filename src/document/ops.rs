@@ -1,6 +1,6 @@
 //! What a change does to a document, and what a change or an import did to it, in neutral words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::key::{self, Key};
@@ -110,6 +110,34 @@ impl Ops {
             None => Some(op),
         };
         self.sequences.extend(rest);
+    }
+
+    /// The sequences whose edits, taken together, may change nothing: those with insertions and deletions, or with marks.
+    #[must_use]
+    pub fn may_be_idle(&self) -> BTreeSet<(Key, SequenceKind)> {
+        let mut does: BTreeMap<(&Arc<str>, SequenceKind), (bool, bool)> = BTreeMap::new();
+        for op in &self.sequences {
+            let (inserts, deletes) = match op {
+                SequenceOp::Text { delete, insert, .. } => (!insert.is_empty(), delete.chars > 0),
+                SequenceOp::List { delete, insert, .. } => (!insert.is_empty(), *delete > 0),
+                SequenceOp::Mark { .. } => (true, true),
+                SequenceOp::Clear { .. } => (false, true),
+            };
+            let (any_inserts, any_deletes) = does.entry(op.target()).or_default();
+            (*any_inserts, *any_deletes) = (*any_inserts || inserts, *any_deletes || deletes);
+        }
+        let both = does.into_iter().filter(|(_, (inserts, deletes))| *inserts && *deletes);
+        both.map(|((name, kind), _)| (Key(Arc::clone(name)), kind)).collect()
+    }
+
+    /// Forgets the edits of some sequences.
+    pub fn drop_sequences(&mut self, names: &BTreeSet<(Key, SequenceKind)>) {
+        if !names.is_empty() {
+            self.sequences.retain(|op| {
+                let (name, kind) = op.target();
+                !names.contains(&(Key(Arc::clone(name)), kind))
+            });
+        }
     }
 
     /// The first op that peers with these limits would refuse: where it is, and why.

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Backend, BackendError, Offset};
+use super::backend::{Aside, Backend, BackendError, Offset};
 use super::digest::Canonical;
+use super::guard::recognize::{Recognized, recognize};
 use super::key::{self, Key};
 use super::landing;
 use super::limits::Limits;
-use super::ops::{Ops, SequenceKind, Touched};
+use super::named;
+use super::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched};
 use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
@@ -36,10 +38,14 @@ pub enum Giver {
 pub struct Imported {
     /// What it touched.
     pub touched: Touched,
+    /// Of the sequences that it touched those whose content differs now.
+    pub edited: BTreeSet<Arc<str>>,
     /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
     pub applied: Vec<Arc<[u8]>>,
     /// Whether a part of these updates waits, or may. Others may have brought it before.
     pub waits: bool,
+    /// Changes that had waited, and contradict what the document has. They may have come long ago, from a replica that has lost them since.
+    pub aside: Vec<Aside>,
 }
 
 impl Imported {
@@ -48,7 +54,9 @@ impl Imported {
         self.touched.registers.append(&mut later.touched.registers);
         self.touched.sequences.append(&mut later.touched.sequences);
         self.touched.settle();
+        self.edited.append(&mut later.edited);
         self.applied.append(&mut later.applied);
+        self.aside.append(&mut later.aside);
     }
 }
 
@@ -84,6 +92,8 @@ pub struct Replica<B: Backend> {
     differs: bool,
     /// The document failed and could not be rebuilt.
     broken: bool,
+    /// The document's own registers, which say of what state type it is: see [`named`].
+    own: BTreeSet<Arc<str>>,
     /// Parts were imported whose registers are not in the index and the digest yet; see [`Replica::import_part`].
     unread: bool,
     /// For updates from elsewhere.
@@ -132,7 +142,7 @@ impl<B: Backend> Replica<B> {
         limits: Limits,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
-        let backend = guarded(|| B::load(id, bytes, trusted))?;
+        let backend = guarded(|| B::load(id, bytes, trusted)).map_err(|error| explain::<B>(error, bytes, trusted))?;
         let journal = Journal { snapshot: Arc::from(bytes), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
         let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
@@ -165,6 +175,7 @@ impl<B: Backend> Replica<B> {
             journal,
             differs: false,
             broken: false,
+            own: BTreeSet::new(),
             unread: false,
             limits,
             trusted,
@@ -182,14 +193,18 @@ impl<B: Backend> Replica<B> {
         self.read_registers()
     }
 
-    /// Reads all registers, and their part of the digest.
+    /// Reads all registers but the document's own, and what all of them are in the digest.
     fn read_registers(&mut self) -> Vec<(Key, Value)> {
         let (mut entries, mut canonical) = (Vec::new(), Canonical::new());
         self.registers_hash = 0;
-        let (backend, sum) = (&self.backend, &mut self.registers_hash);
+        self.own.clear();
+        let (backend, sum, own) = (&self.backend, &mut self.registers_hash, &mut self.own);
         backend.registers(&mut |key, value| {
             *sum = sum.wrapping_add(register_hash(&mut canonical, &key, &value));
-            entries.push((Key(key), value));
+            match named::is_own(&key) {
+                true => drop(own.insert(key)),
+                false => entries.push((Key(key), value)),
+            }
         });
         key::sort(entries)
     }
@@ -207,7 +222,11 @@ impl<B: Backend> Replica<B> {
     /// All registers in order, read afresh from the backend, past the index. O(n log n).
     pub fn fresh(&self) -> Fresh {
         let mut fresh = Fresh::default();
-        self.backend.registers(&mut |key, value| drop(fresh.registers.insert(Key(key), value)));
+        self.backend.registers(&mut |key, value| {
+            if !named::is_own(&key) {
+                fresh.registers.insert(Key(key), value);
+            }
+        });
         for (kind, name) in self.backend.sequences() {
             match kind {
                 SequenceKind::Text => {
@@ -225,15 +244,39 @@ impl<B: Backend> Replica<B> {
     ///
     /// Its updates come back, as a rule one. On an error the document is rebuilt as it was before.
     pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Vec<Arc<[u8]>>, BackendError> {
+        self.commit_named(ops, None, texts, lists)
+    }
+
+    /// The same, and the document says from then on of what state type it is: see [`named`].
+    pub fn commit_named(
+        &mut self,
+        ops: &Ops,
+        name: Option<(Key, RegisterWrite)>,
+        texts: BTreeMap<Key, Rope>,
+        lists: BTreeMap<Key, List>,
+    ) -> Result<Vec<Arc<[u8]>>, BackendError> {
         self.check_whole()?;
-        let (touched, updates) = match guarded(|| self.backend.commit(ops)) {
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
+        let committed = guarded(|| match name {
+            None => self.backend.commit(ops),
+            Some((key, write)) => {
+                let mut ops = ops.clone();
+                ops.registers.insert(key, write);
+                self.backend.commit(&ops)
+            }
+        });
+        let (mut touched, updates) = match committed {
             Ok(done) => done,
             Err(error) => return Err(self.rebuild(error)),
         };
+        let own = Self::take_own(&mut touched);
         if let Err(error) = landing::check(&self.backend, ops, &touched, &texts, &lists) {
             return Err(self.rebuild(error));
         }
-        self.note_registers(&touched);
+        self.note_registers(&own);
+        self.note_registers(&touched.registers);
         self.sequence_hashes.get_mut().dirty.extend(touched.sequences);
         self.texts.extend(texts);
         self.lists.extend(lists);
@@ -274,7 +317,8 @@ impl<B: Backend> Replica<B> {
         let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
         let (mut parcels, mut whole, mut waits) = (Vec::new(), Vec::new(), false);
         for update in updates {
-            let mut unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits))?;
+            let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
+            let mut unpacked = unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
             let count = unpacked.len();
             unpacked.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
             waits |= unpacked.len() < count;
@@ -322,8 +366,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost:
-    /// whoever sent it was told that it waits.
+    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost: whoever sent it
+    /// was told that it waits. One that contradicts the document is set aside.
     fn import_pending(&mut self, imported: &mut Imported) {
         let (limits, mut singly) = (self.limits.clone(), false);
         while !self.pending.is_empty() {
@@ -341,20 +385,35 @@ impl<B: Backend> Replica<B> {
                     singly = true;
                     self.pending.append(&mut ready);
                 }
+                Err(BackendError::Contradicted(_)) => {
+                    let aside = guarded(|| Ok(self.backend.aside(ready, &mut self.pending)));
+                    imported.aside.extend(aside.ok().flatten());
+                }
                 Err(_) => {}
             }
         }
     }
 
+    /// What an update did whose ground is there, and that contradicts the document.
+    pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
+        let parcels = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
+        guarded(|| Ok(self.backend.aside(parcels, &mut self.pending))).ok().flatten()
+    }
+
     fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
         touched.settle();
+        let mut edited = BTreeSet::new();
         for (kind, name) in &touched.sequences {
-            self.reread(*kind, name);
+            if self.reread(*kind, name) {
+                edited.insert(Arc::clone(name));
+            }
             self.check_count(*kind, name)?;
         }
-        self.note_registers(&touched);
+        let own = Self::take_own(&mut touched);
+        self.note_registers(&own);
+        self.note_registers(&touched.registers);
         applied.iter().for_each(|update| self.remember(update));
-        Ok(Imported { touched, applied, waits: false })
+        Ok(Imported { touched, edited, applied, ..Imported::default() })
     }
 
     /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could be relied on. It comes about on yrs
@@ -369,15 +428,27 @@ impl<B: Backend> Replica<B> {
         if fits { Ok(()) } else { Err(BackendError::Contradicted(format!("{name} does not have the length that it counts"))) }
     }
 
+    /// Takes out what was done to the document's own registers.
+    fn take_own(touched: &mut Touched) -> Vec<RegisterTouch> {
+        touched.registers.extract_if(.., |touch| named::is_own(&touch.key)).collect()
+    }
+
     /// Brings index and digest up to date with changed registers.
-    fn note_registers(&mut self, touched: &Touched) {
+    fn note_registers(&mut self, touched: &[RegisterTouch]) {
         let mut canonical = Canonical::new();
-        for touch in &touched.registers {
+        for touch in touched {
             if let Some(old) = &touch.old {
                 self.registers_hash = self.registers_hash.wrapping_sub(register_hash(&mut canonical, &touch.key, old));
             }
             if let Some(new) = &touch.new {
                 self.registers_hash = self.registers_hash.wrapping_add(register_hash(&mut canonical, &touch.key, new));
+            }
+            if named::is_own(&touch.key) {
+                match touch.new {
+                    Some(_) => self.own.insert(touch.key.clone()),
+                    None => self.own.remove(&touch.key),
+                };
+                continue;
             }
             match (&touch.old, &touch.new) {
                 (None, Some(_)) => drop(self.keys.insert(Key(touch.key.clone()))),
@@ -387,22 +458,30 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Mirrors a sequence anew. What did not change stays shared with older views.
-    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) {
-        self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
-        match kind {
+    /// Mirrors a sequence anew; whether it differs. What did not change stays shared with older views.
+    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
+        let differs = match kind {
             SequenceKind::Text => {
                 let rope = self.texts.entry(Key(name.clone())).or_default();
                 match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
-                    Some(text) => drop(rope.diff_apply(&text)),
-                    None => *rope = Rope::from_runs(self.backend.text(name)),
+                    Some(text) => rope.diff_apply(&text).is_some(),
+                    None => {
+                        let new = Rope::from_runs(self.backend.text(name));
+                        let differs = new != *rope;
+                        *rope = new;
+                        differs
+                    }
                 }
             }
             SequenceKind::List => {
                 let list = self.lists.entry(Key(name.clone())).or_default();
-                update_list(list, &self.backend.list(name));
+                update_list(list, &self.backend.list(name))
             }
+        };
+        if differs {
+            self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
         }
+        differs
     }
 
     fn remember(&mut self, update: &Arc<[u8]>) {
@@ -428,6 +507,16 @@ impl<B: Backend> Replica<B> {
         self.differs |= before != Some(self.digest());
         self.broken = result.is_err();
         result.err().unwrap_or(because)
+    }
+
+    /// Names of what stands in the document and is none of exostate's.
+    pub fn foreign(&self) -> Vec<String> {
+        self.backend.foreign()
+    }
+
+    /// The names that the document says its state type has: one, as a rule, or none. See [`named`].
+    pub fn type_names(&self) -> impl Iterator<Item = &str> {
+        self.own.iter().filter_map(|path| named::name_in(path))
     }
 
     /// Refuses all work on a document that could not be rebuilt.
@@ -667,8 +756,8 @@ fn as_several(update: &[u8], limits: &Limits) -> Limits {
     limits.clone().times(count)
 }
 
-/// Replaces what differs between the common head and the common tail.
-fn update_list(list: &mut List, new: &[Value]) {
+/// Replaces what differs between the common head and the common tail; whether anything does.
+fn update_list(list: &mut List, new: &[Value]) -> bool {
     let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_len, new_len) = (list.len(), new.len());
     let room = old_len.min(new_len) - head;
@@ -677,6 +766,17 @@ fn update_list(list: &mut List, new: &[Value]) {
     list.truncate(head);
     list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
     list.append(rest);
+    head + tail < old_len.max(new_len)
+}
+
+/// Says of bytes that were refused what they are, where that can be told.
+fn explain<B: Backend>(error: BackendError, bytes: &[u8], limits: &Limits) -> BackendError {
+    match recognize(bytes, B::NAME, limits) {
+        Some(Recognized { what, hint }) => {
+            BackendError::Foreign { found: what.to_owned(), expected: format!("document of exostate on {}", B::NAME), hint }
+        }
+        None => error,
+    }
 }
 
 /// Runs backend code; a panic in it becomes an error.

@@ -34,15 +34,16 @@ pub(super) struct Lease<T: State, L: Loader> {
     registry: Arc<Registry<L>>,
 }
 
-/// The handles of an open document, if there are any yet.
-pub(super) struct Handles<T: State, L: Loader> {
+/// A handle that does not keep its document open: `upgrade` gives one that does, as long as somebody has one. Made by [`Handle::downgrade`].
+pub struct WeakHandle<T: State, L: Loader> {
     document: Weak<Document<T, L>>,
     lease: Weak<Lease<T, L>>,
 }
 
-impl<T: State, L: Loader> Handles<T, L> {
-    /// Another handle; `None` where the last one is being dropped.
-    pub(super) fn upgrade(&self) -> Option<Handle<T, L>> {
+impl<T: State, L: Loader> WeakHandle<T, L> {
+    /// Another handle; `None` where the last one is dropped, or is being dropped: then [`Library::open`](super::Library::open) opens the document again.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Handle<T, L>> {
         // While there is a lease, there is its document.
         let lease = self.lease.upgrade()?;
         Some(Handle { document: self.document.upgrade()?, lease })
@@ -56,9 +57,10 @@ impl<T: State, L: Loader> Handle<T, L> {
         Self { document, lease }
     }
 
-    /// What keeps the document open for nobody.
-    pub(super) fn downgrade(&self) -> Handles<T, L> {
-        Handles { document: Arc::downgrade(&self.document), lease: Arc::downgrade(&self.lease) }
+    /// A handle that does not keep the document open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakHandle<T, L> {
+        WeakHandle { document: Arc::downgrade(&self.document), lease: Arc::downgrade(&self.lease) }
     }
 
     /// What others refer to the document by.
@@ -83,6 +85,18 @@ impl<T: State, L: Loader> Handle<T, L> {
 impl<T: State, L: Loader> Clone for Handle<T, L> {
     fn clone(&self) -> Self {
         Self { document: Arc::clone(&self.document), lease: Arc::clone(&self.lease) }
+    }
+}
+
+impl<T: State, L: Loader> Clone for WeakHandle<T, L> {
+    fn clone(&self) -> Self {
+        Self { document: Weak::clone(&self.document), lease: Weak::clone(&self.lease) }
+    }
+}
+
+impl<T: State, L: Loader> std::fmt::Debug for WeakHandle<T, L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakHandle").field("is_open", &(self.lease.strong_count() > 0)).finish()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::{Store, random_bits};
 use handle::Document;
 use registry::{Found, Registry};
 
-pub use handle::Handle;
+pub use handle::{Handle, WeakHandle};
 
 /// Where a [`Library`] gets its documents from, and where they go: files, a database, rooms that peers join.
 ///

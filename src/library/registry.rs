@@ -11,7 +11,7 @@ use std::thread::{ThreadId, current, panicking};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::handle::{Document, Handle, Handles};
+use super::handle::{Document, Handle, WeakHandle};
 use super::{LibraryCount, Loader, OpenError};
 use crate::state::{Link, State};
 
@@ -25,7 +25,7 @@ pub(super) trait Closes<L: Loader>: Send + Sync {
 enum Entry<L> {
     /// It is this thread's turn.
     UnderWay(ThreadId),
-    /// Its handles: [`Handles`] of the document's type.
+    /// Its handles: [`WeakHandle`] of the document's type.
     Open(Box<dyn Any + Send + Sync>),
     Unused(Arc<dyn Closes<L>>),
 }
@@ -149,7 +149,7 @@ impl<L: Loader> Registry<L> {
                     return Ok(Found::Turn(Turn { registry: self, id, over: false }));
                 }
                 Some(Entry::Open(handles)) => {
-                    let handles = handles.downcast_ref::<Handles<T, L>>().ok_or_else(other_type)?;
+                    let handles = handles.downcast_ref::<WeakHandle<T, L>>().ok_or_else(other_type)?;
                     if let Some(handle) = handles.upgrade() {
                         return Ok(Found::Open(handle));
                     }

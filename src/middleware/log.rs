@@ -4,8 +4,11 @@ use super::{Done, Middleware};
 use crate::state::State;
 use crate::store::Origin;
 
-/// Logs changes and imports with [`tracing`]: what was done at level `DEBUG`, what was refused or failed at `WARN`, under the target
-/// `exostate`.
+/// Paths of one change that are logged.
+const PATHS_MAX: usize = 8;
+
+/// Logs changes and imports with [`tracing`]: what was done at level `DEBUG`, with the first eight of the paths that it touched, what was refused
+/// or failed at `WARN`, under the target `exostate`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 
@@ -15,7 +18,10 @@ impl<S: State> Middleware<S> for Log {
         let what = if done.origin == Origin::Remote { "import" } else { "change" };
         match done.error {
             Some(error) => tracing::warn!(target: "exostate", origin = ?done.origin, label, size, ?took, error, "{what} refused"),
-            None => tracing::debug!(target: "exostate", origin = ?done.origin, label, size, ?took, "{what}"),
+            None => {
+                let paths = done.touched.get(..PATHS_MAX).unwrap_or(done.touched);
+                tracing::debug!(target: "exostate", origin = ?done.origin, label, size, touched = done.touched.len(), ?paths, ?took, "{what}");
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod metrics;
 mod throttle;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use guard::Guard;
@@ -51,6 +52,34 @@ use crate::store::{Meta, Origin};
 /// store.change(|poll| poll.closed().set(true))?;
 /// assert!(store.change(|poll| poll.closed().set(false)).is_err());
 /// assert!(store.view().closed);
+/// # Ok::<(), exostate::Error>(())
+/// ```
+///
+/// An audit log, of all stores it is added to:
+///
+/// ```
+/// use exostate::middleware::{Done, Middleware};
+/// use exostate::{State, Store};
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Clone, Default)]
+/// struct Audit(Arc<Mutex<Vec<String>>>);
+///
+/// impl<S: State> Middleware<S> for Audit {
+///     fn done(&self, done: &Done<'_>) {
+///         if !done.touched.is_empty() {
+///             let who = done.meta.and_then(|meta| meta.author()).unwrap_or("somebody");
+///             self.0.lock().unwrap().push(format!("{who} ({:?}): {}", done.origin, done.touched.join(", ")));
+///         }
+///     }
+/// }
+///
+/// # #[derive(State, Clone, Debug, PartialEq)]
+/// # struct Poll { question: String, closed: bool }
+/// let (audit, store) = (Audit::default(), Store::<Poll>::new());
+/// store.add_middleware(audit.clone());
+/// store.transaction().author("Ada").run(|poll| poll.question().set("When?").and(poll.closed().set(true)))?;
+/// assert_eq!(*audit.0.lock().unwrap(), ["Ada (Local): closed, question"]);
 /// # Ok::<(), exostate::Error>(())
 /// ```
 pub trait Middleware<S: State>: Send + Sync + 'static {
@@ -160,6 +189,9 @@ pub struct Done<'a> {
     pub meta: Option<&'a Meta>,
     /// The ops of a change, the updates of an import.
     pub size: usize,
+    /// The paths that were touched, each once, in the escaped form of `docs/layout.md` and in their order; the empty path is the whole state,
+    /// as after an import of most of it. None where nothing has changed, and of parts that are not shown yet.
+    pub touched: &'a [Arc<str>],
     /// Why it failed or was refused.
     pub error: Option<&'a (dyn Error + 'static)>,
     /// How long it took, those who watch not included. An import waits for its turn in it.

@@ -4,7 +4,7 @@
 
 use crate::document::source::Source;
 
-use super::{ChangeError, Edit, ElementId, List, Map, MapKey, MovableList, Node, Scalar, Set, State, Takes, Tree};
+use super::{ChangeError, Edit, ElementId, Groups, List, Map, MapKey, MovableList, Node, Scalar, Set, State, Takes, Tree};
 
 impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// How many elements there are.
@@ -235,6 +235,58 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// [`ChangeError::NotFound`] where the tree is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &Tree<T>| ())?;
+        self.place.write(|writer| writer.clear_below())
+    }
+}
+
+impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
+    /// How many items there are, in all groups and ungrouped.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the whole is gone.
+    pub fn len(&self) -> Result<usize, ChangeError> {
+        self.place.look(Groups::<G, T>::len)
+    }
+
+    /// Whether there are no items.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the whole is gone.
+    pub fn is_empty(&self) -> Result<bool, ChangeError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// The staged groups in order, with their ids. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the whole is gone.
+    pub fn iter_groups(&self) -> Result<std::vec::IntoIter<(ElementId, G)>, ChangeError> {
+        self.place.look(|whole: &Groups<G, T>| all(whole.groups().iter_ids().map(|(id, group)| (id, group.clone()))))
+    }
+
+    /// The staged items of a group in order, with their ids; none where there is no such group. O(n).
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the whole is gone.
+    pub fn iter_ids(&self, group: ElementId) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
+        self.place.look(|whole: &Groups<G, T>| all(whole.items(group).iter_ids().map(|(id, item)| (id, item.clone()))))
+    }
+
+    /// Appends items to a group and says their ids.
+    ///
+    /// # Errors
+    /// As `push`.
+    pub fn extend(&self, group: ElementId, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+        values.into_iter().map(|value| self.push(group, value)).collect()
+    }
+
+    /// Removes all groups and items with all their fields, also those that this struct does not know. What others insert at the same time
+    /// stays, ungrouped where its group is gone.
+    ///
+    /// # Errors
+    /// [`ChangeError::NotFound`] where the whole is gone.
+    pub fn clear(&self) -> Result<(), ChangeError> {
+        self.place.look(|_: &Groups<G, T>| ())?;
         self.place.write(|writer| writer.clear_below())
     }
 }

@@ -7,7 +7,7 @@ use crate::document::key;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// A sum to which everybody adds; concurrent additions all count.
 ///
@@ -93,6 +93,10 @@ impl State for Counter {
         Self::default()
     }
 
+    fn shape(shape: &mut Shape) {
+        shape.kind("counter");
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut counter = Self::default();
         reader.each_child(|segment, reader| match reader.own().filter(|_| is_replica(segment)) {
@@ -139,19 +143,24 @@ impl State for Counter {
 
 /// Adds to this replica's part.
 fn add(writer: &mut Writer<'_, '_>, amount: i64) {
+    if amount == 0 {
+        return;
+    }
     let segment = format!("{:x}", writer.core.replica().get());
     let own = match writer.core.register(&key::join(writer.path(), &segment)) {
         Some(Value::Int(part)) => part,
         _ => 0,
     };
     writer.at(&segment, |writer| match own.checked_add(amount) {
+        // What is added and taken away within one change leaves no part where there was none.
+        Some(0) if writer.core.original(writer.path()).is_none() => writer.remove(),
         Some(part) => writer.put(Value::Int(part)),
         None => writer.fail("this replica's part of the counter is full".to_owned()),
     });
 }
 
 impl Node<Edit<'_>, Counter> {
-    /// Adds to the counter; a negative amount takes away.
+    /// Adds to the counter; a negative amount takes away, 0 does nothing.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where this replica's part would overflow.

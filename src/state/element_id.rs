@@ -7,12 +7,38 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::document::ReplicaId;
+use crate::document::value::Value;
 
 use super::map::MapKey;
 use super::position::Stamp;
+use super::scalar::{Mismatch, Scalar};
 
-/// The name of an element of a [`MovableList`](super::MovableList) or a node of a [`Tree`](super::Tree), the same on every replica and for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The name of an element of a [`MovableList`](super::MovableList), a node of a [`Tree`](super::Tree), or a group or item of
+/// [`Groups`](super::Groups), the same on every replica and for ever.
+///
+/// It is a scalar too: a field, an `Option`, an element of a [`List`](super::List) or a key may name an element. It says nothing about
+/// whether the element is there (any more): another may remove it at any time, and whoever follows the name asks. A field that was never
+/// written holds the nil id, which names no element; where there may be none, an `Option<ElementId>` says so. The id of an element of a copy
+/// (what `push` on a view's own collection gives) holds within that copy only and cannot be written.
+///
+/// ```
+/// use exostate::{ElementId, MovableList, State, Store};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Slides { slides: MovableList<String>, shown: Option<ElementId> }
+///
+/// let store = Store::<Slides>::new();
+/// let first = store.change(|show| {
+///     let first = show.slides().push("Welcome".into())?;
+///     show.shown().set(first)?;
+///     Ok(first)
+/// })?;
+/// let view = store.view();
+/// assert_eq!(view.shown, Some(first));
+/// assert_eq!(view.shown.and_then(|id| view.slides.by_id(id)).map(String::as_str), Some("Welcome"));
+/// # Ok::<(), exostate::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ElementId {
     replica: u64,
     counter: u64,
@@ -21,6 +47,12 @@ pub struct ElementId {
 impl ElementId {
     pub(crate) fn new(replica: ReplicaId, counter: u64) -> Self {
         Self { replica: replica.get(), counter }
+    }
+
+    /// Whether it is the nil id, which names no element: the default.
+    #[must_use]
+    pub fn is_nil(self) -> bool {
+        self == Self::default()
     }
 
     /// What the position of a new element is given with.
@@ -91,5 +123,23 @@ impl MapKey for ElementId {
     }
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl Scalar for ElementId {
+    fn to_value(&self) -> Result<Value, String> {
+        match self.is_detached() {
+            true => Err("the id is of an element of a copy, which is in no document yet".to_owned()),
+            false => Ok(Value::str(self.to_string())),
+        }
+    }
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        const EXPECTED: Mismatch = Mismatch("an element's id");
+        let Value::Str(text) = value else { return Err(EXPECTED) };
+        text.parse().ok().filter(|id: &Self| !id.is_detached()).ok_or(EXPECTED)
+    }
+    fn initial() -> Self {
+        Self::default()
     }
 }

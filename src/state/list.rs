@@ -6,7 +6,7 @@ use std::fmt;
 use crate::document::value::Value;
 
 use super::scalar::Mismatch;
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, State, Takes, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, Shape, State, Takes, Writer};
 
 /// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and does not move.
 ///
@@ -110,6 +110,11 @@ impl<T: Scalar> State for List<T> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("list");
+        T::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -10,11 +10,19 @@ use uuid::Uuid;
 use crate::document::key;
 
 use super::shared::{Lookup, Shared};
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Takes, Writer};
+use super::stage::fingerprint;
+use super::violation::Mend;
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer};
 
 /// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
 ///
 /// To use a type of your own, give the text form that `Display` and `FromStr` would.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "is neither the key of a `Map` nor an element of a `Set`",
+    note = "keys are strings, integers, `bool`, `char`, `Uuid`, `ElementId`, and types with `impl MapKey`: what has one form as text",
+    note = "for a set of other values use `Map<String, {Self}>` or `MovableList<{Self}>`"
+)]
 pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key as text.
     fn to_text(&self) -> Cow<'_, str>;
@@ -196,6 +204,11 @@ impl<K: MapKey, V: State> State for Map<K, V> {
         Self::new()
     }
 
+    fn shape(shape: &mut Shape) {
+        shape.kind("map");
+        V::shape(shape);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
@@ -274,7 +287,7 @@ impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
 }
 
 impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
-    /// Inserts a record or value. One that is there under this key is replaced whole.
+    /// Inserts a record or value. One that is there under this key is replaced whole; where it is equal, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value cannot be written.
@@ -282,8 +295,13 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     where
         K: Takes<Q>,
     {
-        self.place.look(|_: &Map<K, V>| ())?;
-        let segment = segment_of(&K::take(key));
+        let key = K::take(key);
+        let there = self.place.look(|map: &Map<K, V>| map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value)))?;
+        let segment = segment_of(&key);
+        if there {
+            // What does not fit in it is shown as its default, which is the value's: it goes.
+            return self.place.child(&segment).write_with(Mend::Reset, |_| ());
+        }
         self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
     }
 

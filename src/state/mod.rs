@@ -9,6 +9,8 @@ mod collection;
 mod counter;
 pub(crate) mod diff;
 mod element_id;
+mod groups;
+mod holds;
 mod link;
 mod list;
 mod look;
@@ -22,7 +24,10 @@ mod reader;
 mod register;
 mod savepoint;
 mod scalar;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod set;
+mod shape;
 mod shared;
 mod stage;
 mod takes;
@@ -33,7 +38,9 @@ mod writer;
 
 pub use at::At;
 pub use counter::Counter;
-pub use element_id::ElementId;
+pub use element_id::{ElementId, ElementIdError};
+pub use groups::Groups;
+pub use holds::{Holds, Named};
 pub use link::Link;
 pub use list::List;
 pub use look::Look;
@@ -45,9 +52,12 @@ pub use node::{AsPath, Edit, Node, Path, Place, Whole};
 pub use reader::{Reader, Refresh};
 pub use register::Register;
 pub use scalar::{Mismatch, Scalar};
+#[cfg(feature = "serde")]
+pub use serde_impls::with_ids;
 pub use set::Set;
+pub use shape::Shape;
 pub use stage::ChangeError;
-pub(crate) use stage::{Stage, Staged};
+pub(crate) use stage::{Stage, Staged, content};
 pub use takes::Takes;
 pub use text::{Anchor, Text};
 pub use tree::Tree;
@@ -82,6 +92,10 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Whether a null in the register at the type's own path is one of its values.
     const OPTIONAL: bool = false;
 
+    /// The type's name, which a document remembers that this type was written into first. `None`: the type is no struct or enum of an
+    /// application's own, and a document of it has no name.
+    const STATE_NAME: Option<&'static str> = None;
+
     /// The accessor at `place`.
     fn node<P: Place>(place: P) -> Self::Node<P>;
 
@@ -104,6 +118,11 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
 
     /// Writes the least that turns this value, which stands in the document, into `new`.
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>);
+
+    /// Says what the type is like: see [`Shape`].
+    fn shape(shape: &mut Shape) {
+        shape.kind("unknown");
+    }
 
     /// The typed path of the whole state, to name places in it for watching.
     #[must_use]

@@ -1,7 +1,7 @@
 //! An ordered collection whose elements keep their identity when they move.
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a position within a copy is given with.
 fn copy_stamp(count: &mut u64) -> Stamp {
@@ -115,8 +115,20 @@ impl<T: Clone> MovableList<T> {
         self.insert_entry(index.min(self.len()), id, Arc::new(value));
     }
 
+    /// Appends an element to this copy under an id, or under a new one. `None` where the id is taken.
+    #[cfg(feature = "serde")]
+    pub(crate) fn push_as(&mut self, id: Option<ElementId>, value: T) -> Option<ElementId> {
+        let id = match id {
+            Some(id) if self.positions.contains_key(&id) => return None,
+            Some(id) => id,
+            None => ElementId::detached(&mut self.detached, |id| self.positions.contains_key(&id)),
+        };
+        self.insert_entry(self.len(), id, Arc::new(value));
+        Some(id)
+    }
+
     /// Inserts an entry into this copy. Its position is good for this copy only, in which entries are searched by it.
-    fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
+    pub(super) fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
         let at = |index: Option<usize>| Some(self.entries.get(index?)?.position.as_ref());
         let between = position::between(at(index.checked_sub(1)), at(Some(index)), copy_stamp(&mut self.detached));
         let position = Position::from(between.as_deref().unwrap_or_default());
@@ -159,8 +171,27 @@ impl<T: Clone> MovableList<T> {
         self.entries.get_mut(index).map(|entry| Arc::make_mut(&mut entry.value))
     }
 
+    /// A list of entries of the document, in any order.
+    pub(super) fn from_entries(entries: impl IntoIterator<Item = (Position, ElementId, Arc<T>)>) -> Self {
+        let mut entries: Vec<_> = entries.into_iter().map(|(position, id, value)| Entry { position, id, value }).collect();
+        entries.sort_by(|a, b| a.order().cmp(&b.order()));
+        let positions = entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
+        Self { entries: entries.into_iter().collect(), positions, detached: 0 }
+    }
+
+    /// An entry's value to edit. O(log² n).
+    pub(super) fn by_id_mut(&mut self, id: ElementId) -> Option<&mut T> {
+        let index = self.index_of(id)?;
+        self.get_mut(index)
+    }
+
+    /// An entry's position.
+    pub(super) fn position(&self, id: ElementId) -> Option<&Position> {
+        self.positions.get(&id)
+    }
+
     /// Puts an entry of the document in its place.
-    fn place(&mut self, id: ElementId, position: Position, value: Arc<T>) {
+    pub(super) fn place(&mut self, id: ElementId, position: Position, value: Arc<T>) {
         self.displace(id);
         let entry = Entry { position: position.clone(), id, value };
         let index = self.entries.binary_search_by(|other| other.order().cmp(&entry.order())).unwrap_or_else(|index| index);
@@ -168,7 +199,7 @@ impl<T: Clone> MovableList<T> {
         self.positions.insert(id, position);
     }
 
-    fn displace(&mut self, id: ElementId) -> Option<Arc<T>> {
+    pub(super) fn displace(&mut self, id: ElementId) -> Option<Arc<T>> {
         let index = self.index_of(id)?;
         self.positions.remove(&id);
         Some(self.entries.remove(index).value)
@@ -260,17 +291,20 @@ impl<T: State> State for MovableList<T> {
         Self::new()
     }
 
+    fn shape(shape: &mut Shape) {
+        shape.kind("movable list");
+        T::shape(shape);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
             let Ok(id) = segment.parse() else { return };
             if let Some(value) = reader.slot::<T>() {
-                entries.push(Entry { position: read_position(reader), id, value: Arc::new(value) });
+                entries.push((read_position(reader), id, Arc::new(value)));
             }
         });
-        entries.sort_by(|a, b| a.order().cmp(&b.order()));
-        let positions = entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
-        Some(Self { entries: entries.into_iter().collect(), positions, detached: 0 })
+        Some(Self::from_entries(entries))
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
@@ -289,8 +323,8 @@ impl<T: State> State for MovableList<T> {
                 }
             }
             _ => {
-                if let Some(entry) = self.index_of(id).and_then(|index| self.entries.get_mut(index)) {
-                    Arc::make_mut(&mut entry.value).refresh(at, cx);
+                if let Some(value) = self.by_id_mut(id) {
+                    value.refresh(at, cx);
                 }
             }
         }
@@ -312,17 +346,7 @@ impl<T: State> State for MovableList<T> {
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        let target = self.pair(new, writer.core.restores);
-        let kept: BTreeSet<ElementId> = target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
-        for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
-            writer.at(&entry.id.segment(), |writer| writer.clear());
-        }
-        for wanted in &target {
-            if let Some(entry) = wanted.old.and_then(|index| self.entries.get(index)) {
-                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(wanted.value, writer));
-            }
-        }
-        self.arrange(target, writer);
+        self.write_least(new, writer);
     }
 }
 
@@ -334,6 +358,21 @@ struct Wanted<'a, T> {
 }
 
 impl<T: State> MovableList<T> {
+    /// Writes the least that turns this list into `new`. Says under which id each element of that is written.
+    pub(super) fn write_least(&self, new: &Self, writer: &mut Writer<'_, '_>) -> HashMap<ElementId, ElementId> {
+        let target = self.pair(new, writer.core.restores);
+        let kept: BTreeSet<ElementId> = target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
+        for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
+            writer.at(&entry.id.segment(), |writer| writer.clear());
+        }
+        for wanted in &target {
+            if let Some(entry) = wanted.old.and_then(|index| self.entries.get(index)) {
+                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(wanted.value, writer));
+            }
+        }
+        self.arrange(target, writer)
+    }
+
     /// Finds the old element of each new one: by id, else, unless ids alone count, by equal content in order, else by what stands in its stead.
     fn pair<'a>(&self, new: &'a Self, ids_alone: bool) -> Vec<Wanted<'a, T>> {
         let mut taken = HashSet::new();
@@ -352,11 +391,13 @@ impl<T: State> MovableList<T> {
         old_of.into_iter().zip(&new.entries).map(|(old, entry)| Wanted { old, id: entry.id, value: entry.value.as_ref() }).collect()
     }
 
-    /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written.
-    fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) {
+    /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written. Says
+    /// under which ids.
+    fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) -> HashMap<ElementId, ElementId> {
         let entry = |old: Option<usize>| self.entries.get(old?);
         let stood: Vec<_> = target.iter().map(|wanted| Some((wanted.old?, &entry(wanted.old)?.position))).collect();
         let places = order::places(&stood, || writer.core.stamp());
+        let mut written = HashMap::new();
         for (wanted, place) in target.into_iter().zip(places) {
             let stood = entry(wanted.old);
             let id = stood.map_or_else(|| writer.element(wanted.id), |entry| entry.id);
@@ -368,7 +409,9 @@ impl<T: State> MovableList<T> {
                     writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place.as_ref()))));
                 }
             });
+            written.insert(wanted.id, id);
         }
+        written
     }
 }
 
@@ -407,25 +450,28 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         self.check(index, list.len() + 1)?;
         self.place.write(|writer| {
             let id = writer.new_element();
-            list.put_at(index, id, id.stamp(), writer);
+            list.put_at(index, id, id.stamp(), writer, &put_position);
             writer.at(&id.segment(), |writer| writer.write_slot(&value));
             id
         })
     }
 
-    /// Moves an element to stand at `index` of the list as it is afterwards.
+    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there already, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`] beyond the end.
     pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         let mut list = self.place.look(MovableList::<T>::clone)?;
         self.check(index, list.len())?;
+        if list.index_of(id) == Some(index) {
+            return Ok(());
+        }
         if list.displace(id).is_none() {
             return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
         }
         self.place.write(|writer| {
             let stamp = writer.core.stamp();
-            list.put_at(index, id, stamp, writer);
+            list.put_at(index, id, stamp, writer, &put_position);
         })
     }
 
@@ -465,21 +511,30 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     }
 }
 
-impl<T: State> MovableList<T> {
-    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`.
-    fn put_at(&self, index: usize, id: ElementId, stamp: Stamp, writer: &mut Writer<'_, '_>) {
+/// Writes the position of an element below the path of its list.
+fn put_position(id: ElementId, position: &[u8], writer: &mut Writer<'_, '_>) {
+    writer.at(&key::join(&id.segment(), POSITION), |writer| writer.put(Value::Bytes(Arc::from(position))));
+}
+
+impl<T: Clone> MovableList<T> {
+    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`. `put` writes the position of an element.
+    pub(super) fn put_at(
+        &self,
+        index: usize,
+        id: ElementId,
+        stamp: Stamp,
+        writer: &mut Writer<'_, '_>,
+        put: &dyn Fn(ElementId, &[u8], &mut Writer<'_, '_>),
+    ) {
         let at = |index: Option<usize>| index.and_then(|index| self.entries.get(index)).map(|entry| entry.position.as_ref());
-        let put = |id: ElementId, position: Vec<u8>, writer: &mut Writer<'_, '_>| {
-            writer.at(&key::join(&id.segment(), POSITION), |writer| writer.put(Value::Bytes(Arc::from(position))));
-        };
         if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), stamp) {
-            return put(id, position, writer);
+            return put(id, &position, writer);
         }
         // Equal neighbours: two replicas chose one position. All are placed anew.
         let mut ids: Vec<ElementId> = self.entries.iter().map(|entry| entry.id).collect();
         ids.insert(index.min(ids.len()), id);
         let places = order::places(&vec![None; ids.len()], || writer.core.stamp());
-        ids.into_iter().zip(places).for_each(|(id, place)| put(id, place.to_vec(), writer));
+        ids.into_iter().zip(places).for_each(|(id, place)| put(id, &place, writer));
     }
 }
 

@@ -126,7 +126,7 @@ impl<'a> Edit<'a> {
     }
 
     /// Writes at this place, and mends what does not fit there.
-    fn write_with<R>(&self, mend: Mend, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
+    pub(super) fn write_with<R>(&self, mend: Mend, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
         let mut write = Some(write);
         let mut result = None;
         self.stage.write(&self.path, mend, &mut |writer| {

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Whole, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Whole, Writer};
 
 impl<T: State> State for Option<T> {
     type Node<P: Place> = Node<P, Self>;
@@ -18,6 +18,11 @@ impl<T: State> State for Option<T> {
 
     fn initial() -> Self {
         None
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("option");
+        T::shape(shape);
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

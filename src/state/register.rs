@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use ciborium::Value as Cbor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,7 +14,9 @@ use super::scalar::{Mismatch, Scalar};
 
 /// A value of any serde type, kept as one register: concurrent writes compete, one of the values wins whole.
 ///
-/// It is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip` attributes work.
+/// It is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip` attributes work. The bytes are deterministic
+/// (section 4.2: maps by their keys), so that equal values are equal bytes; of a `HashSet`, which serde writes as a list in any order, they
+/// are not, but setting an equal one writes nothing all the same.
 ///
 /// ```
 /// use exostate::{Register, State, Store};
@@ -30,6 +33,7 @@ use super::scalar::{Mismatch, Scalar};
 /// # Ok::<(), exostate::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Default, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Register<T>(pub T);
 
 impl<T> From<T> for Register<T> {
@@ -58,9 +62,8 @@ where
     T: Serialize + DeserializeOwned + Clone + PartialEq + Default + Send + Sync + 'static,
 {
     fn to_value(&self) -> Result<Value, String> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(&self.0, &mut bytes).map_err(|error| error.to_string())?;
-        Ok(Value::Bytes(Arc::from(bytes)))
+        let value = canonical(&self.0, Lists::InOrder)?;
+        Ok(Value::Bytes(Arc::from(encode(&value)?)))
     }
 
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
@@ -74,6 +77,65 @@ where
     fn initial() -> Self {
         Self::default()
     }
+
+    fn same(&self, other: &Self) -> bool {
+        let alike =
+            |lists| canonical(&self.0, lists).is_ok_and(|value| canonical(&other.0, lists).is_ok_and(|other| equal(&value, &other)));
+        alike(Lists::InOrder) || self == other && alike(Lists::Sorted)
+    }
+}
+
+/// What becomes of lists. Sets are written as such, in any order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    InOrder,
+    /// To compare what is equal in Rust.
+    Sorted,
+}
+
+/// A value with its maps in the order of their keys' bytes.
+fn canonical<T: Serialize>(value: &T, lists: Lists) -> Result<Cbor, String> {
+    let mut value = Cbor::serialized(value).map_err(|error| error.to_string())?;
+    sort(&mut value, lists)?;
+    Ok(value)
+}
+
+fn sort(value: &mut Cbor, lists: Lists) -> Result<(), String> {
+    match value {
+        Cbor::Map(entries) => {
+            let mut keyed = Vec::with_capacity(entries.len());
+            for (mut key, mut value) in std::mem::take(entries) {
+                sort(&mut key, lists)?;
+                sort(&mut value, lists)?;
+                keyed.push((encode(&key)?, key, value));
+            }
+            keyed.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            *entries = keyed.into_iter().map(|(_, key, value)| (key, value)).collect();
+        }
+        Cbor::Array(items) => {
+            items.iter_mut().try_for_each(|item| sort(item, lists))?;
+            if lists == Lists::Sorted {
+                let keyed: Result<Vec<_>, String> = std::mem::take(items).into_iter().map(|item| Ok((encode(&item)?, item))).collect();
+                let mut keyed = keyed?;
+                keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+                *items = keyed.into_iter().map(|(_, item)| item).collect();
+            }
+        }
+        Cbor::Tag(_, within) => sort(within, lists)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn encode(value: &Cbor) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Whether two are the same bytes.
+fn equal(left: &Cbor, right: &Cbor) -> bool {
+    encode(left).is_ok_and(|left| encode(right).is_ok_and(|right| left == right))
 }
 
 /// How deep a register's value may nest.

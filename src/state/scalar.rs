@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// What a register should have held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,14 @@ pub struct Mismatch(pub &'static str);
 ///
 /// Implement it for a type of your own that has a natural neutral value; for any serde type there is
 /// [`Register`](super::Register).
+// The same words as those of `State`: by which of the two a type is asked for depends on where the derive does, and what is said twice in the
+// same words is said once.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a scalar",
-    label = "is not one register",
-    note = "a field may be of any state type: a struct or enum with `#[derive(State)]`, a serde type in `Register<_>`, `Map` instead of \
-            `HashMap`, `List` or `MovableList` instead of `Vec`, `u64` instead of `usize`",
-    note = "a `List` holds scalars: use `MovableList` for structs"
+    message = "`{Self}` is not a state type",
+    label = "cannot be kept in a document",
+    note = "derive it with `#[derive(State)]`; wrap a value that is replaced as a whole in `Register<_>` (any serde type)",
+    note = "instead of `Vec` use `List` or `MovableList`, instead of `HashMap` and `BTreeMap` use `Map`, instead of `HashSet` and `BTreeSet` use `Set`, \
+            instead of `usize` use `u64`"
 )]
 pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     /// The neutral value.
@@ -57,6 +59,12 @@ impl<T: Scalar> State for T {
         <T as Scalar>::initial()
     }
 
+    /// A scalar is like what it expects in its register.
+    fn shape(shape: &mut Shape) {
+        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads")) else { return shape.kind("any") };
+        shape.kind(expected);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let value = reader.own()?;
         match T::from_value(value) {
@@ -78,8 +86,10 @@ impl<T: Scalar> State for T {
         if unless.is_some_and(|unless| self.same(unless)) {
             return;
         }
+        // What says the same already stays as it stands, in whatever form.
+        let alike = |value: &Value| T::from_value(value).is_ok_and(|old| self.same(&old));
         match self.to_value() {
-            Ok(value) => writer.put(value),
+            Ok(value) => writer.put_unless(value, &alike),
             Err(reason) => writer.fail(reason),
         }
     }

@@ -8,7 +8,7 @@ use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
 use super::shared::{Lookup, Shared};
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Takes, Writer};
+use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer};
 
 /// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
 /// the remover had also added it anew; then the two compete).
@@ -111,6 +111,10 @@ impl<T: MapKey> State for Set<T> {
 
     fn initial() -> Self {
         Self::new()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("set");
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {

@@ -74,9 +74,19 @@ impl ChangeError {
         matches!(self, Self::Stale { .. })
     }
 
-    /// An error to return from a change's closure, so that nothing of the change happens.
+    /// An error to return from a change's closure, so that nothing of the change happens: text, or another error, as in
+    /// `input.parse().map_err(ChangeError::refuse)?`.
     pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(Arc::from(reason.into()))
+    }
+
+    /// The error that [`ChangeError::refuse`] was given, where it is of this type.
+    #[must_use]
+    pub fn refusal<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Refused(reason) => reason.downcast_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -99,6 +109,8 @@ pub(crate) struct StageCore<'d> {
     writing: bool,
     /// Elements that are made are those that had these names before: what is written is an earlier state of this document.
     pub(crate) restores: bool,
+    /// Edits of sequences stay also where they come to nothing: an element takes the place of one that looks like it.
+    keeps_idle: bool,
     /// While what does not fit is mended: the registers that are still to be written or removed.
     misfits: Option<BTreeSet<Key>>,
 }
@@ -118,6 +130,7 @@ impl<'d> StageCore<'d> {
             trail: Trail::default(),
             writing: false,
             restores: false,
+            keeps_idle: false,
             misfits: None,
         }
     }
@@ -164,10 +177,16 @@ impl<'d> StageCore<'d> {
     }
 
     pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
+        self.put_unless(path, value, &|_| false);
+    }
+
+    /// Writes a register, unless it holds this value or one that is `alike`.
+    pub(crate) fn put_unless(&mut self, path: &str, value: Option<Value>, alike: &dyn Fn(&Value) -> bool) {
+        let stands = |found: &Option<Value>| *found == value || found.as_ref().is_some_and(alike);
         // Writing what is there already would compete with what others write, on yrs though not on automerge.
         let Some(staged) = self.ops.registers.get(key::lookup(&path)) else {
             let old = self.document.register(path);
-            if old != value {
+            if !stands(&old) {
                 let key = Key::from(path);
                 self.touch(&key);
                 self.note_register(&key);
@@ -175,14 +194,14 @@ impl<'d> StageCore<'d> {
             }
             return;
         };
-        if staged.new == value {
+        if stands(&staged.new) {
             return;
         }
         let old = staged.old.clone();
         let key = Key::from(path);
         self.touch(&key);
         self.note_register(&key);
-        if old == value {
+        if stands(&old) {
             self.ops.registers.remove(&key);
         } else {
             self.ops.registers.insert(key, RegisterWrite { old, new: value });
@@ -218,6 +237,39 @@ impl<'d> StageCore<'d> {
             SequenceKind::Text => self.edit_text(name, Rope::new(), op),
             SequenceKind::List => self.edit_list(name, List::new(), op),
         }
+    }
+
+    /// What the document holds in a register, before the change.
+    pub(crate) fn original(&self, path: &str) -> Option<Value> {
+        match self.ops.registers.get(key::lookup(&path)) {
+            Some(staged) => staged.old.clone(),
+            None => self.document.register(path),
+        }
+    }
+
+    /// Drops the edits of every sequence that comes out as the document has it: what is typed and deleted, pushed and popped, replaced by
+    /// what it was. Only sequences whose edits can have that end are compared, which costs what differs.
+    fn drop_idle_sequences(&mut self) {
+        if self.keeps_idle {
+            return;
+        }
+        let (document, texts, lists) = (self.document, &mut self.texts, &mut self.lists);
+        let idle: BTreeSet<(Key, SequenceKind)> = self
+            .ops
+            .may_be_idle()
+            .into_iter()
+            .filter(|(name, kind)| match kind {
+                SequenceKind::Text => texts.get(name).is_some_and(|text| *text == document.text(name.as_str())),
+                SequenceKind::List => lists.get(name).is_some_and(|list| *list == document.list(name.as_str())),
+            })
+            .collect();
+        for (name, kind) in &idle {
+            match kind {
+                SequenceKind::Text => drop(texts.remove(name)),
+                SequenceKind::List => drop(lists.remove(name)),
+            }
+        }
+        self.ops.drop_sequences(&idle);
     }
 
     pub(crate) fn new_element(&mut self) -> ElementId {
@@ -300,10 +352,20 @@ impl Source for StageCore<'_> {
     }
 }
 
-/// A hash of what a value writes: equal for values that are written alike.
+/// A hash of what a value writes: equal for values that are written alike, whatever ids their elements have.
 pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
+    hash_of(value, false)
+}
+
+/// A hash of what a value reads, with the ids of its elements.
+pub(crate) fn content<T: State>(value: &T) -> u128 {
+    hash_of(value, true)
+}
+
+fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     let next_element = Cell::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
+    core.restores = with_ids;
     Writer::new(&mut core, "").write_slot(value);
     let mut canonical = Canonical::new();
     for (key, write) in &core.ops.registers {
@@ -395,13 +457,22 @@ impl<'d, S: State> Stage<'d, S> {
         self.write("", Mend::Leave, edit)
     }
 
-    /// Whether anything was staged.
+    /// Writes as [`Stage::raw`] does what an undo follows elements by, also where it comes to nothing.
+    pub(crate) fn raw_with_idle(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+        self.core.borrow_mut().keeps_idle = true;
+        self.raw(edit)
+    }
+
+    /// Whether anything was staged that changes the document.
     pub(crate) fn has_ops(&self) -> bool {
-        !self.core.borrow().ops.is_empty()
+        let mut core = self.core.borrow_mut();
+        core.drop_idle_sequences();
+        !core.ops.is_empty()
     }
 
     pub(crate) fn finish(self) -> Staged<S> {
-        let core = self.core.into_inner();
+        let mut core = self.core.into_inner();
+        core.drop_idle_sequences();
         let failed = core.failure();
         Staged {
             view: self.view.into_inner(),

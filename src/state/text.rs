@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::document::rope::{Marks, Rope};
 use crate::document::value::Value;
 
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, State, Writer};
+use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// Text that many edit at once, with marks (bold, a link, a comment's id) over stretches of it.
 ///
@@ -146,11 +146,22 @@ impl Text {
     }
 
     /// Replaces a stretch of this copy: to build a new value for [`Store::reconcile`](crate::Store::reconcile). Beyond the end
-    /// is the end.
+    /// is the end. What is inserted is marked as by [`Node::splice`].
     pub fn splice(&mut self, range: Range<usize>, insert: &str) {
         let start = range.start.min(self.len());
         let end = range.end.clamp(start, self.len());
         self.0.splice(start, end - start, insert);
+    }
+}
+
+#[cfg(feature = "serde")]
+impl Text {
+    pub(crate) fn rope(&self) -> &Rope {
+        &self.0
+    }
+
+    pub(crate) fn from_rope(rope: Rope) -> Self {
+        Self(rope)
     }
 }
 
@@ -202,6 +213,10 @@ impl State for Text {
 
     fn initial() -> Self {
         Self::default()
+    }
+
+    fn shape(shape: &mut Shape) {
+        shape.kind("text");
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
@@ -339,14 +354,34 @@ impl Node<Edit<'_>, Text> {
         self.splice(range, "")
     }
 
-    /// Replaces a stretch of text. O(log n) and the backend's own work.
+    /// Replaces a stretch of text. What is inserted takes on the marks of the first character that it replaces, as editors do where one types
+    /// over a selection: what stands in a bold word's stead is bold. Where it replaces nothing it takes on those of the character
+    /// before it, as by `insert`. O(log n) and the backend's own work.
+    ///
+    /// ```
+    /// use exostate::{State, Store, Text};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { body: Text }
+    ///
+    /// let store = Store::<Note>::new();
+    /// store.change(|note| {
+    ///     note.body().push_str("a bold word")?;
+    ///     note.body().mark(2..6, "bold", true)?;
+    ///     note.body().splice(2..6, "brave")
+    /// })?;
+    /// let body = store.view().body.clone();
+    /// assert_eq!(body, "a brave word");
+    /// assert!(body.marks_at(2).is_some() && body.marks_at(7).is_none());
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As `insert`.
     pub fn splice(&self, range: Range<usize>, insert: &str) -> Result<(), ChangeError> {
         let marks = self.place.look(|text: &Text| {
             self.check(&range, text.len())?;
-            Ok::<_, ChangeError>(range.start.checked_sub(1).and_then(|before| text.marks_at(before).cloned()))
+            Ok::<_, ChangeError>(text.0.marks_of_insertion(&range).cloned())
         })??;
         if range.is_empty() && insert.is_empty() {
             return Ok(());
@@ -355,7 +390,8 @@ impl Node<Edit<'_>, Text> {
     }
 
     /// Marks a stretch of text with a name and a value (`true`, a colour, an address). Text typed at its end takes the mark on, text
-    /// typed at its start not. [`Value::Null`] takes the mark off.
+    /// typed at its start not. [`Value::Null`] takes the mark off. Where all of the stretch has the mark with this value already, nothing is
+    /// written.
     ///
     /// # Errors
     /// As `insert`; [`ChangeError::Invalid`] for bytes, infinity, NaN and [`Value::Unknown`], which a mark cannot hold.
@@ -366,7 +402,7 @@ impl Node<Edit<'_>, Text> {
         }
     }
 
-    /// Takes a mark off a stretch of text.
+    /// Takes a mark off a stretch of text. Where none of it has the mark, nothing is written.
     ///
     /// # Errors
     /// As `insert`.
@@ -375,8 +411,11 @@ impl Node<Edit<'_>, Text> {
     }
 
     fn put_mark(&self, range: Range<usize>, name: &str, value: &Value) -> Result<(), ChangeError> {
-        self.place.look(|text: &Text| self.check(&range, text.len()))??;
-        if range.is_empty() {
+        let marked = self.place.look(|text: &Text| {
+            self.check(&range, text.len())?;
+            Ok::<_, ChangeError>(text.0.is_marked(range.clone(), name, value))
+        })??;
+        if marked {
             return Ok(());
         }
         self.place.write(|writer| writer.mark_text(range, name, value))

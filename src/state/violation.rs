@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use imbl::ordmap::DiffItem;
+
 use crate::document::key::{self, Key};
 use crate::document::value::Value;
 
@@ -60,7 +62,7 @@ pub enum Mend {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Violations(imbl::OrdMap<Key, Found>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     violation: Violation,
     /// In the list at the path, not in the register.
@@ -98,6 +100,28 @@ impl Violations {
         for key in found {
             self.0.remove(&key);
         }
+    }
+
+    /// Whether nothing was done to them, as far as can be seen at once.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.0.is_empty() && other.0.is_empty() || self.0.ptr_eq(&other.0)
+    }
+
+    /// What is here and not in an earlier state, and what was there and is not any more. O(what differs · log n).
+    pub(crate) fn since(&self, before: &Self) -> (Vec<Violation>, Vec<Violation>) {
+        let (mut new, mut gone) = (Vec::new(), Vec::new());
+        for item in before.0.diff(&self.0) {
+            match item {
+                DiffItem::Add(_, added) => new.push(added.violation.clone()),
+                DiffItem::Remove(_, removed) => gone.push(removed.violation.clone()),
+                DiffItem::Update { old: (_, old), new: (_, now) } if old.violation != now.violation => {
+                    gone.push(old.violation.clone());
+                    new.push(now.violation.clone());
+                }
+                DiffItem::Update { .. } => {}
+            }
+        }
+        (new, gone)
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {

@@ -41,6 +41,11 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.put(&self.path, Some(value));
     }
 
+    /// Writes the register at the path, unless it holds this value or one that is `alike`.
+    pub(crate) fn put_unless(&mut self, value: Value, alike: &dyn Fn(&Value) -> bool) {
+        self.core.put_unless(&self.path, Some(value), alike);
+    }
+
     /// Removes the register at the path.
     pub fn remove(&mut self) {
         self.core.put(&self.path, None);

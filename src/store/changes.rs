@@ -76,6 +76,11 @@ impl<T> Changes<T> {
         self.receiver.take()
     }
 
+    /// What it takes from, and what it lives by.
+    pub(super) fn into_parts(self) -> (Receiver<Option<T>>, Subscription) {
+        (self.receiver, self._subscription)
+    }
+
     fn poll(&self, cx: &Context<'_>) -> Poll<Option<T>> {
         match self.receiver.poll(cx) {
             (None, false) => Poll::Pending,

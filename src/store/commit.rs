@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::layers::Report;
 use super::notify::Notice;
 use super::undo::{Entry, Log};
+use super::warning::name_for;
 use super::{Core, Meta, Store, Writer, in_key_order};
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, Stage, Staged, State, Violations};
@@ -136,7 +137,7 @@ impl<S: State, B: Backend> Store<S, B> {
             let revived = report.way_back.as_ref().map(|log| log.lock().take_revived()).unwrap_or_default();
             Entry::of(&staged, &core.replica, &mut tracks, revived)
         });
-        let updates = match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
+        let updates = match core.replica.commit_named(&staged.ops, name_for(core), staged.texts, staged.lists) {
             Ok(updates) => updates,
             Err(error) => {
                 if self.take_differs(core) {
@@ -148,7 +149,9 @@ impl<S: State, B: Backend> Store<S, B> {
         let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
         in_key_order(&mut touched);
-        Ok(Written { view: staged.view, violations: staged.violations, touched: Arc::from(touched), updates, entry, logs })
+        report.touched = Arc::from(touched);
+        let touched = Arc::clone(&report.touched);
+        Ok(Written { view: staged.view, violations: staged.violations, touched, updates, entry, logs })
     }
 
     /// Notes what was written: for those who undo, and in the histories.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
-use super::slot::{Receiver, slot};
+use super::slot::{Receiver, Sender, slot};
 use super::{Meta, Origin, Patch, Store, Subscription};
 use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
@@ -116,6 +116,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// while nobody polls are told as one, in the order of their paths; a place that came and went meanwhile is not told of. It ends with the
     /// store, once what runs then is done, or when it is dropped; the store is not kept alive by it.
     ///
+    /// **Do not save with it:** while somebody goes on typing, each change drops the save before it, and none is ever finished. What has to be
+    /// done to its end is for [`Store::effect_paced`] and [`Changes::debounce`](crate::Changes::debounce).
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), exostate::Error> {
@@ -139,22 +142,25 @@ impl<S: State, B: Backend> Store<S, B> {
         Run: Future<Output = ()> + Send,
     {
         let (sender, receiver) = slot();
-        let subscription = self.watch(path, move |patch| {
-            let change = OwnedPatch::of(patch);
-            sender.send(|waiting| add(waiting, change));
-        });
+        let subscription = self.watch(path, move |patch| send(&sender, patch));
         Effects { receiver, f: Box::new(f), running: BTreeMap::new(), _subscription: subscription }
     }
 }
 
 /// Changes that have not been looked at yet, by place.
-type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
+pub(super) type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
 impl<T: Clone> OwnedPatch<T> {
     fn of(patch: &Patch<'_, T>) -> Self {
         let (path, old, new) = (patch.path().to_owned(), patch.old().cloned(), patch.new().cloned());
         Self { path, old, new, origin: patch.origin(), meta: patch.meta().cloned() }
     }
+}
+
+/// Leaves a change for a future that takes it.
+pub(super) fn send<T: Clone>(sender: &Sender<Waiting<T>>, patch: &Patch<'_, T>) {
+    let change = OwnedPatch::of(patch);
+    sender.send(|waiting| add(waiting, change));
 }
 
 /// Adds a change to what waits. What comes back is to be dropped outside the lock.

@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub(super) origin: Origin,
     pub(super) meta: Option<Arc<Meta>>,
     pub(super) size: usize,
+    /// The paths that were touched.
+    pub(super) touched: Arc<[Arc<str>]>,
     /// Those who watch may have to be told.
     pub(super) shown: bool,
     /// When its turn began, where that matters to those who undo.
@@ -40,7 +42,8 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(origin: Origin, meta: Option<Meta>) -> Self {
-        Self { origin, meta: meta.map(Arc::new), size: 0, shown: false, now: None, dated: false, way_back: None }
+        let touched = Arc::default();
+        Self { origin, meta: meta.map(Arc::new), size: 0, touched, shown: false, now: None, dated: false, way_back: None }
     }
 }
 
@@ -79,7 +82,9 @@ impl<S: State> Layers<S> {
     pub(super) fn done(&self, begun: Option<Instant>, report: &Report, error: Option<&(dyn Error + 'static)>) {
         let Some(begun) = begun else { return };
         let (origin, meta, size, took) = (report.origin, report.meta.as_deref(), report.size, begun.elapsed());
-        self.0.load_full().iter().for_each(|layer| layer.done(&Done { origin, meta, size, error, took }));
+        // What failed has touched nothing, however far it came.
+        let touched = if error.is_none() { &*report.touched } else { &[] };
+        self.0.load_full().iter().for_each(|layer| layer.done(&Done { origin, meta, size, touched, error, took }));
     }
 }
 

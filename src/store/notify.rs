@@ -1,7 +1,7 @@
 //! Telling others: in commit order, outside every lock, whatever thread committed.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 use std::thread::{ThreadId, current};
@@ -14,7 +14,7 @@ use super::meta::Meta;
 use super::select::Graph;
 use super::subscriptions::{Subscriptions, WeakSubscriptions};
 use super::watch::Watchers;
-use crate::state::State;
+use crate::state::{State, Violations};
 
 /// Where a change came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,17 @@ pub(crate) struct Notice<S> {
     /// The touched paths, in order.
     pub(crate) touched: Arc<[Arc<str>]>,
     pub(crate) updates: Vec<Arc<[u8]>>,
+    /// What does not fit, before and now.
+    pub(crate) violations: [Violations; 2],
     pub(crate) origin: Origin,
     pub(crate) meta: Option<Arc<Meta>>,
+}
+
+impl<S> Notice<S> {
+    fn changes_violations(&self) -> bool {
+        let [before, now] = &self.violations;
+        !now.is_same(before)
+    }
 }
 
 type Panic = Box<dyn Any + Send>;
@@ -77,6 +86,8 @@ pub(crate) struct Subscribers<S> {
     pub(crate) next_id: u64,
     pub(crate) watchers: Watchers<S>,
     listeners: BTreeMap<u64, Listener>,
+    /// The watchers who are told of every notice that changes what does not fit.
+    of_violations: BTreeSet<u64>,
     pub(crate) selectors: Graph,
     pub(crate) weak: WeakSubscriptions,
     /// The store's own: whoever tells what is shown now waits until what belongs to it is shown too.
@@ -100,8 +111,8 @@ impl<S> Default for Bus<S> {
     fn default() -> Self {
         let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
         let showing = Showing::default();
-        let (watchers, listeners) = (Watchers::default(), BTreeMap::new());
-        let subscribers = Subscribers { next_id: 0, watchers, listeners, selectors, weak, showing: Arc::clone(&showing) };
+        let (watchers, listeners, of_violations) = (Watchers::default(), BTreeMap::new(), BTreeSet::new());
+        let subscribers = Subscribers { next_id: 0, watchers, listeners, of_violations, selectors, weak, showing: Arc::clone(&showing) };
         let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
         Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), showing, turn: Condvar::new() }
     }
@@ -161,6 +172,12 @@ impl<S: State> Bus<S> {
         self.deliver_all(queue);
     }
 
+    /// Whether anybody watches a place or a selector.
+    pub(crate) fn is_watched(&self) -> bool {
+        let subscribers = self.subscribers.lock();
+        !subscribers.watchers.is_empty() || subscribers.selectors.len() > 0
+    }
+
     /// Whether somebody delivers now.
     pub(crate) fn is_delivering(&self) -> bool {
         self.queue.lock().delivering.is_some()
@@ -202,6 +219,10 @@ impl<S: State> Bus<S> {
         let mut calls = subscribers.watchers.calls_of(&notice);
         let pending = subscribers.selectors.take_pending(notice.number);
         calls.extend(subscribers.watchers.calls_to(pending));
+        if notice.changes_violations() {
+            let concerned = subscribers.of_violations.range(..notice.number).copied();
+            calls.extend(subscribers.watchers.calls_to(concerned));
+        }
         // Both kinds in the order of subscription; a watcher's calls stay in the order of paths.
         calls.sort_by_key(|call| call.id);
         drop(subscribers);
@@ -229,6 +250,15 @@ impl<S: State> Bus<S> {
         let mut subscribers = self.subscribers.lock();
         let id = subscribers.take_id();
         subscribers.listeners.insert(id, listener);
+        drop(subscribers);
+        self.subscription(id)
+    }
+
+    pub(crate) fn watch_violations(&self, f: impl Fn(&Notice<S>) + Send + Sync + 'static) -> Subscription {
+        let mut subscribers = self.subscribers.lock();
+        let id = subscribers.take_id();
+        subscribers.watchers.add_anywhere(id, Arc::new(move |notice, _, _| f(notice)));
+        subscribers.of_violations.insert(id);
         drop(subscribers);
         self.subscription(id)
     }
@@ -272,6 +302,7 @@ fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
     // What a callback owns is dropped outside the lock: it may end subscriptions of its own.
     let dropped = (locked.listeners.remove(&id), locked.watchers.remove(id));
     locked.selectors.unwatch(id);
+    locked.of_violations.remove(&id);
     drop(locked);
     drop(dropped);
 }

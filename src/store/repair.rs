@@ -11,11 +11,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Applied, ApplyError, Origin, Store, read_whole};
+use super::{Applied, ApplyError, Origin, Store, Touch, differing, read_whole, whole};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
-use crate::document::replica::{Giver, List, Replica};
+use crate::document::replica::{Giver, ImportError, List, Replica};
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
@@ -184,8 +184,13 @@ impl<S: State, B: Backend> Repair<S, B> {
         for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
             let _ = theirs.import(&update, Giver::Own);
         }
+        let mut aside = Vec::new();
         for update in core.replica.pending_updates() {
-            let _ = theirs.import(&update, Giver::Own);
+            match theirs.import(&update, Giver::Own) {
+                Ok(mut imported) => aside.append(&mut imported.aside),
+                Err(ImportError::Backend(BackendError::Contradicted(_))) => aside.extend(theirs.set_aside(&update)),
+                Err(_) => {}
+            }
         }
         let (mut updates, mut competed) = (Vec::new(), Vec::new());
         // What the other side has seen and written over does not compete: its value is the later one.
@@ -207,11 +212,14 @@ impl<S: State, B: Backend> Repair<S, B> {
             theirs = reopened;
         }
         let (view, violations) = read_whole(&theirs);
+        let told = if store.shared.bus.is_watched() { differing(&core.replica, &theirs).into() } else { whole() };
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
-        store.publish(&mut core, view, vec![Arc::from("")], updates, Origin::Repair, None);
+        store.note_type(&core);
+        store.publish(&mut core, view, Touch { noted: whole(), told }, updates, Origin::Repair, None);
+        aside.iter().for_each(|aside| store.put_back(&mut core, aside));
         drop(core);
         drop(guard);
         store.shared.bus.deliver();

@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 struct Slot<T> {
     value: T,
+    /// How often something was sent.
+    sent: u64,
     waker: Option<Waker>,
     ended: bool,
 }
@@ -19,7 +21,7 @@ pub(super) struct Sender<T>(Arc<Mutex<Slot<T>>>);
 pub(super) struct Receiver<T>(Arc<Mutex<Slot<T>>>);
 
 pub(super) fn slot<T: Default>() -> (Sender<T>, Receiver<T>) {
-    let slot = Arc::new(Mutex::new(Slot { value: T::default(), waker: None, ended: false }));
+    let slot = Arc::new(Mutex::new(Slot { value: T::default(), sent: 0, waker: None, ended: false }));
     (Sender(Arc::clone(&slot)), Receiver(slot))
 }
 
@@ -27,6 +29,7 @@ impl<T> Sender<T> {
     /// Changes what is there. What `change` gives back is dropped outside the lock.
     pub(super) fn send<R>(&self, change: impl FnOnce(&mut T) -> R) {
         let mut slot = self.0.lock();
+        slot.sent += 1;
         let (replaced, waker) = (change(&mut slot.value), slot.waker.take());
         drop(slot);
         drop(replaced);
@@ -55,6 +58,17 @@ impl<T: Default> Receiver<T> {
         let mut slot = self.0.lock();
         let replaced = slot.waker.replace(cx.waker().clone());
         let found = (take(&mut slot.value), slot.ended);
+        drop(slot);
+        drop(replaced);
+        found
+    }
+
+    /// How often something was sent, which stays where it is, and whether nothing can come any more. If something may, the task is woken when
+    /// it does.
+    pub(super) fn watch(&self, cx: &Context<'_>) -> (u64, bool) {
+        let mut slot = self.0.lock();
+        let replaced = slot.waker.replace(cx.waker().clone());
+        let found = (slot.sent, slot.ended);
         drop(slot);
         drop(replaced);
         found

@@ -56,7 +56,8 @@ impl Recent {
         self.number += 1;
         self.paths += touched.len();
         self.touched.push_back(touched);
-        while self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX {
+        // The newest stays, however much it touched: it is held by those who are told of it too.
+        while self.touched.len() > 1 && (self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX) {
             let Some(oldest) = self.touched.pop_front() else { return };
             self.paths -= oldest.len();
         }

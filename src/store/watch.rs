@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::document::backend::Backend;
 use crate::document::key;
-use crate::state::{ANY, AsPath, At, State, typed};
+use crate::state::{ANY, AsPath, At, State, content, typed};
 
 use super::Store;
 use super::meta::Meta;
@@ -46,7 +46,8 @@ impl<'a, T> Patch<'a, T> {
         self.new
     }
 
-    /// The paths at or below the place that were touched, relative to it; the empty path is the place itself.
+    /// The paths at or below the place that were touched, relative to it; the empty path is the place itself: it came, went or was replaced, or a failure
+    /// left another document, of which nobody knows what differs.
     pub fn touched(&self) -> impl Iterator<Item = &'a str> {
         let place = self.path;
         self.touched.iter().map(move |path| if key::is_within(path, place) { key::below(path, place) } else { "" })
@@ -74,7 +75,8 @@ impl<'a, T> Patch<'a, T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` after every commit and import that touches a place, until the subscription is dropped.
+    /// Calls `f` after every commit and import that changes a place or something in it, until the subscription is dropped. What was written
+    /// as it was is not told; an import that touches most of the document tells of what differs, and of nothing else.
     ///
     /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of a collection is called
     /// once an element that was touched. What was committed before is not heard, also where others have yet to be told of it. Once
@@ -100,7 +102,9 @@ impl<S: State, B: Backend> Store<S, B> {
         let watcher = move |notice: &Notice<S>, place: &str, touched: &[Arc<str>]| {
             let old = notice.old.locate(At::start(place)).and_then(typed);
             let new = notice.new.locate(At::start(place)).and_then(typed);
-            if old.is_some() || new.is_some() {
+            // After a failure nobody knows what differs.
+            let is_same = || touched.iter().any(|path| path.is_empty()) && is_same(old, new);
+            if (old.is_some() || new.is_some()) && !is_same() {
                 f(&Patch { path: place, old, new, touched, origin: notice.origin, meta: notice.meta.as_deref() });
             }
         };
@@ -150,6 +154,15 @@ impl Iterator for LocalUpdates {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.receiver.recv().ok()
+    }
+}
+
+/// Whether two values read the same. O(both).
+fn is_same<T: State>(old: Option<&T>, new: Option<&T>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => content(old) == content(new),
+        (None, None) => true,
+        _ => false,
     }
 }
 

@@ -377,7 +377,7 @@ impl Driver {
                 Event::Progress { received, total } => Some(Status::CatchingUp { received: *received, total: *total }),
                 Event::Live => {
                     self.lived = true;
-                    Some(Status::Live)
+                    Some(self.replica.type_mismatch().map_or(Status::Live, |mismatch| Status::LiveAsOther { mismatch }))
                 }
                 Event::Diverged { ours, theirs } => Some(Status::Diverged { ours: *ours, theirs: *theirs }),
                 // Told once everything is sent, by `flush`.

@@ -10,6 +10,7 @@ use crate::session::{CloseReason, Event, Role};
 #[cfg(feature = "tls")]
 use crate::ticket::{Ticket, TicketError};
 use crate::transport::Transport;
+use exostate::TypeMismatch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -39,6 +40,12 @@ pub enum Status {
     },
     /// Both have the same version, and said so.
     Live,
+    /// As [`Live`](Self::Live), and the document says that it holds another state type than this replica's: as a rule the document's name or
+    /// the type is the wrong one. Fields that both have show what is there. See [`exostate::Store::type_mismatch`].
+    LiveAsOther {
+        /// Both names.
+        mismatch: TypeMismatch,
+    },
     /// Both have the same version and different contents: a replica id was used twice, or there is a bug. One of the two is about to
     /// take over the other's document; see [`Event::Repaired`].
     Diverged {
@@ -57,6 +64,13 @@ pub enum Status {
         /// Why.
         reason: CloseReason,
     },
+}
+
+impl Status {
+    /// Whether both replicas have the same version: [`Live`](Self::Live), or [`LiveAsOther`](Self::LiveAsOther).
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live | Self::LiveAsOther { .. })
+    }
 }
 
 /// The two replicas did not become level.
@@ -243,7 +257,11 @@ impl Peer {
     /// it is a statement about what both sides last announced.
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
-        let decided = status.wait_for(|status| matches!(status, Status::Live | Status::Unrepaired { .. } | Status::Closed { .. })).await;
+        let decided = status
+            .wait_for(|status| {
+                matches!(status, Status::Live | Status::LiveAsOther { .. } | Status::Unrepaired { .. } | Status::Closed { .. })
+            })
+            .await;
         match decided.as_deref() {
             Ok(Status::Closed { reason }) => Err(LiveError::Closed(reason.clone())),
             Ok(Status::Unrepaired { message }) => Err(LiveError::Unrepaired { message: message.clone() }),

@@ -165,6 +165,12 @@ pub trait Replica: Send + Sync + 'static {
     /// A hash of the canonical content, at constant cost.
     fn digest(&self) -> [u8; 16];
 
+    /// What the document says that it holds, where that is another state type than the replica's: see
+    /// [`exostate::Store::type_mismatch`]. Returns at once.
+    fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {
+        None
+    }
+
     /// Calls `listener` with every update, local and imported, in commit order, **after** it is visible to
     /// `version` and `updates_since`, from any thread, until the guard is dropped.
     ///

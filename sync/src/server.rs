@@ -213,13 +213,9 @@ impl Server {
     }
 
     /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes down, and waits until they know.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
         self.end();
         self.shared.stop.closed().await;
-        for listener in &mut self.listeners {
-            // Until it is gone its address is not free.
-            let _ = (&mut listener.accepting).await;
-        }
         #[cfg(feature = "quic")]
         for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
             // The last packets may have to be sent again; then the address is free.

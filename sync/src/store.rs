@@ -87,6 +87,10 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::digest(self).to_bytes()
     }
 
+    fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {
+        Store::type_mismatch(self)
+    }
+
     fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
         Box::new(Store::on_update(self, move |update| {
             let origin = if update.origin == exostate::Origin::Remote { Origin::Remote } else { Origin::Local };

@@ -75,3 +75,45 @@ fn divergence_reaches_the_application() {
         assert!(matches!(told, Err(LiveError::Unrepaired { .. })), "{told:?}");
     });
 }
+
+#[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+struct Board {
+    title: String,
+}
+
+#[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+struct Form {
+    title: String,
+}
+
+#[test]
+fn the_status_says_that_the_document_is_of_another_type() {
+    test(async {
+        let (board, form) = (exostate::Store::<Board>::new(), exostate::Store::<Form>::new());
+        board.change(|board| board.title().set("Roadmap")).expect("it can be written");
+        let (here, there) = memory_pair(1);
+        let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
+        let right = Peer::over(&form, "d", there, Role::Responder, Config::default());
+        left.live().await.expect("level");
+        right.live().await.expect("level");
+        assert_eq!(*left.status().borrow(), Status::Live);
+        let status = right.status().borrow().clone();
+        assert!(status.is_live() && form.view().title == "Roadmap");
+        match status {
+            Status::LiveAsOther { mismatch } => assert_eq!((mismatch.document(), mismatch.opened()), ("Board", "Form")),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn joining_with_another_backend_says_which() {
+    test(async {
+        let (board, other) = (exostate::Store::<Board>::new(), exostate::Store::<Board, exostate::Automerge>::new());
+        let (here, there) = memory_pair(1);
+        let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
+        let right = Peer::over(&other, "d", there, Role::Responder, Config::default());
+        let reasons = format!("{} {}", left.closed().await, right.closed().await);
+        assert!(reasons.contains("yrs") && reasons.contains("automerge"), "{reasons}");
+    });
+}

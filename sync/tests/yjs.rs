@@ -644,8 +644,15 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         node.ask(json!({"op": "disconnect"})).await;
         let addr = writes.local_addr(Scheme::WebSocket).expect("it listens");
         writes.shutdown().await;
-        let documents = Documents::new().with("a page", &store).expect("valid");
-        let _reads = Server::builder(documents).config(Config::default().read_only()).websocket(addr).yjs().bind().await.expect("a server");
+        // The system may take a moment to give the address back.
+        let _reads = loop {
+            let documents = Documents::new().with("a page", &store).expect("valid");
+            let reads = Server::builder(documents).config(Config::default().read_only()).websocket(addr).yjs();
+            match reads.bind().await {
+                Ok(server) => break server,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
         for round in 0..3 {
             node.ask(json!({"op": "reconnect"})).await;
             node.synced().await;

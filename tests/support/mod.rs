@@ -5,11 +5,13 @@
 pub mod strategy;
 
 use exostate::{
-    Backend, ChangeError, Counter, Edit, List, Map, MovableList, Options, Register, ReplicaId, Set, State, Store, Text, Tree, Uuid,
+    Backend, ChangeError, Counter, Edit, ElementId, Groups, List, Map, MovableList, Options, Register, ReplicaId, Set, State, Store, Text,
+    Tree, Uuid,
 };
 use jiff::Timestamp;
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Everything {
     pub title: String,
     pub count: i64,
@@ -29,12 +31,15 @@ pub struct Everything {
     pub people: Map<String, Person>,
     pub scores: Map<i32, i64>,
     pub outline: Tree<Item>,
+    pub board: Groups<Column, Card>,
+    pub chosen: Option<ElementId>,
     pub shape: Shape,
     pub settings: Settings,
     pub maybe: Option<Settings>,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Card {
     pub text: String,
     pub done: bool,
@@ -43,6 +48,7 @@ pub struct Card {
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Person {
     pub name: String,
     pub age: u32,
@@ -52,17 +58,27 @@ pub struct Person {
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Pet {
     pub kind: String,
     pub legs: u8,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Item {
     pub label: String,
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
+pub struct Column {
+    pub title: String,
+    pub limit: Option<u32>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     pub theme: String,
     pub size: i32,
@@ -70,6 +86,7 @@ pub struct Settings {
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub enum Shape {
     #[state(default)]
     Nothing,
@@ -89,7 +106,7 @@ pub struct Op {
 }
 
 /// How many kinds of edit there are.
-pub const KINDS: u8 = 38;
+pub const KINDS: u8 = 44;
 
 /// A store under a replica id that the test chooses, so that runs repeat.
 pub fn store<B: Backend>(id: u64) -> Store<Everything, B> {
@@ -122,7 +139,8 @@ pub fn edit(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<()
         15..=21 => edit_collections(state, op),
         22..=26 => edit_cards(state, op),
         27..=31 => edit_people(state, op),
-        _ => edit_tree_and_variants(state, op),
+        32..=37 => edit_tree_and_variants(state, op),
+        _ => edit_board(state, op),
     }
 }
 
@@ -232,6 +250,33 @@ fn edit_tree_and_variants(state: &<Everything as State>::Node<Edit<'_>>, op: &Op
         }
         _ if op.a.is_multiple_of(3) => state.maybe().set(None),
         _ => state.maybe().set(Settings { theme: op.text.clone(), size: i32::from(op.b), flags: Map::new() }),
+    }
+}
+
+fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(), ChangeError> {
+    let (board, whole) = (state.board(), state.board().value()?);
+    let groups: Vec<_> = whole.groups().iter_ids().map(|(id, _)| id).collect();
+    let grouped = whole.iter().flat_map(|(_, _, items)| items.iter_ids());
+    let items: Vec<_> = grouped.chain(whole.ungrouped()).map(|(id, _)| id).collect();
+    let column = || Column { title: op.text.clone(), limit: Some(op.b.into()).filter(|limit| limit % 2 == 0) };
+    let card = || Card { text: op.text.clone(), done: false, body: Text::from("body"), labels: Set::new() };
+    let (Some(group), kind) = (pick(&groups, op.b), op.kind % KINDS) else { return board.push_group(column()).map(drop) };
+    let len = whole.items(group).len();
+    match (kind, pick(&items, op.a)) {
+        (38, _) => board.insert_group(usize::from(op.a) % (groups.len() + 1), column()).map(drop),
+        (39, _) | (_, None) => board.insert(group, usize::from(op.a) % (len + 1), card()).map(drop),
+        (40, Some(item)) => {
+            let others = len - usize::from(whole.group_of(item) == Some(group));
+            board.move_to(item, group, usize::from(op.a) % (others + 1))
+        }
+        (41, Some(item)) if op.b.is_multiple_of(3) => board.remove(item).map(drop),
+        (41, Some(item)) => board.get(item).body().push_str(&op.text),
+        (42, _) if op.a.is_multiple_of(3) => board.remove_group(group).map(drop),
+        (42, _) => board.move_group(group, usize::from(op.a) % groups.len()),
+        (_, item) => {
+            board.group(group).title().set(op.text.as_str())?;
+            state.chosen().set(item.filter(|_| op.b.is_multiple_of(2)))
+        }
     }
 }
 

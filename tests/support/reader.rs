@@ -29,6 +29,8 @@ pub enum Type {
     Set,
     MovableList(&'static Type),
     Tree(&'static Type),
+    /// Groups of the first, items of the second.
+    Groups(&'static Type, &'static Type),
 }
 
 /// A scalar as it stands in a document.
@@ -244,6 +246,7 @@ impl Document {
                 elements.into_iter().map(|(_, id, value)| json!({ "id": name(id), "value": value })).collect()
             }
             Type::Tree(of) => self.tree(path, of),
+            Type::Groups(group, item) => self.groups(path, group, item),
         }
     }
 
@@ -300,15 +303,38 @@ impl Document {
         }
     }
 
-    fn tree(&self, path: &str, of: &Type) -> Value {
-        let nodes: BTreeMap<Id, Value> = self.elements(path, of).collect();
-        let place = |node: Id| match self.registers.get(&join(&join(path, &name(node)), "@place")) {
+    /// Parent and position of a node, group and position of an item.
+    fn place(&self, path: &str, of: Id) -> (Option<Id>, String) {
+        match self.registers.get(&join(&join(path, &name(of)), "@place")) {
             Some(Scalar::String(place)) => {
                 let (parent, position) = place.split_once(':').unwrap_or_default();
                 (id(parent), position.to_owned())
             }
             _ => (None, String::new()),
-        };
+        }
+    }
+
+    /// Groups with their items, and the items whose group is not there.
+    fn groups(&self, path: &str, group: &'static Type, item: &Type) -> Value {
+        let Value::Array(mut groups) = self.read(&join(path, "groups"), &Type::MovableList(group)) else { panic!("a list") };
+        let items_at = join(path, "items");
+        let mut items: BTreeMap<Option<Id>, BTreeMap<(String, Id), Value>> = BTreeMap::new();
+        for (id, value) in self.elements(&items_at, item) {
+            let (of, position) = self.place(&items_at, id);
+            let value = json!({ "id": name(id), "value": value });
+            items.entry(of).or_default().insert((position, id), value);
+        }
+        for group in &mut groups {
+            let id = group["id"].as_str().and_then(id);
+            group["items"] = items.remove(&id).into_iter().flat_map(BTreeMap::into_values).collect();
+        }
+        let ungrouped: Vec<Value> = items.into_values().flat_map(BTreeMap::into_values).collect();
+        json!({ "groups": groups, "ungrouped": ungrouped })
+    }
+
+    fn tree(&self, path: &str, of: &Type) -> Value {
+        let nodes: BTreeMap<Id, Value> = self.elements(path, of).collect();
+        let place = |node: Id| self.place(path, node);
         let claimed = |node: Id| place(node).0.filter(|parent| nodes.contains_key(parent));
         // Of each cycle the smallest node is at the root: one that comes back to itself, and meets none smaller on the way.
         let heads_cycle = |node: Id| {

@@ -2,14 +2,24 @@
 #![allow(dead_code)]
 
 use proptest::prelude::*;
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, RngSeed};
 
 use super::{KINDS, Op};
 
-/// 256 cases, or as many as `EXOSTATE_CASES` says.
+/// 256 cases, or as many as `EXOSTATE_CASES` says. A test that fails has printed how to run the same cases again.
 pub fn config() -> Config {
     let cases = std::env::var("EXOSTATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
-    Config { cases, failure_persistence: None, ..Config::default() }
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let seed = match config.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => random(),
+    };
+    println!("the same cases again: PROPTEST_RNG_SEED={seed} EXOSTATE_CASES={cases}");
+    Config { rng_seed: RngSeed::Fixed(seed), ..config }
+}
+
+fn random() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0)
 }
 
 pub fn text() -> impl Strategy<Value = String> {

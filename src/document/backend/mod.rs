@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::guard::GuardError;
 use super::limits::Limits;
+use super::named::TypeMismatch;
 use super::ops::{Ops, SequenceKind, Touched};
 use super::rope::Marks;
 use super::value::Value;
@@ -46,6 +47,19 @@ pub enum BackendError {
     /// The guard refused the bytes.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// The bytes are something else: a document of another backend, another format, another file.
+    #[error("this is {found}, and no {expected}{}{hint}", if hint.is_empty() { "" } else { ": " })]
+    Foreign {
+        /// What it is, with its article.
+        found: String,
+        /// What was to be opened or applied: "document of exostate on yrs".
+        expected: String,
+        /// What can be done about it; may be empty.
+        hint: &'static str,
+    },
+    /// The document says that it holds another state type: [`Store::open_strict`](crate::Store::open_strict).
+    #[error(transparent)]
+    OtherType(#[from] TypeMismatch),
     /// An op cannot be applied: it was staged on a state that the document is not in.
     #[error("the document does not fit the op on {place}: {reason}")]
     Misfit {
@@ -103,6 +117,13 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn bytes(parcel: &Self::Parcel) -> &[u8];
     /// Applies parcels that are ready: what they touched, `registers` only where they are wanted, and whether any of it was new.
     fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
+    /// Saved documents: as it was for those who wrote changes that contradict this document's own, and the same with those changes, with what
+    /// of `pending` builds on them. `None` where the backend cannot tell.
+    fn aside(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<Self::Parcel>) -> Option<Aside>;
+    /// Names of what stands in the document beside registers and sequences; some, where there are many.
+    fn foreign(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// One register.
     fn register(&self, path: &str) -> Option<Value>;
     /// The values that compete for a register, each with the id of who wrote it where that is known, the one that it shows last.
@@ -123,10 +144,20 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn text_len(&self, name: &str) -> Offset;
     /// The length of a list.
     fn list_len(&self, name: &str) -> usize;
-    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after.
+    /// A place in a text that follows the text. `before`: it sticks to the character before it, else to the one after; where there is
+    /// none, to the text's start or end.
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
     /// Where an anchor's place is now, in the unit that the flag says.
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;
+}
+
+/// A change that cannot be in a document, beside the document that it was made in.
+#[derive(Debug)]
+pub struct Aside {
+    /// That document without the change, saved.
+    pub before: Vec<u8>,
+    /// And with it.
+    pub after: Vec<u8>,
 }
 
 /// A place in a text, in the backend's unit.

@@ -10,7 +10,8 @@ use std::io::Read;
 use super::{GuardError, Reader, at_most};
 use crate::document::limits::Limits;
 
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+/// What every chunk begins with.
+pub const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const HASH_BYTES: usize = 32;
 /// The bit of a column's specification that says that it is deflated.
 const DEFLATED: u64 = 0x08;

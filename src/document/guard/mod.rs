@@ -9,6 +9,7 @@
 //! `catch_unwind`.
 
 pub mod automerge_chunk;
+pub mod recognize;
 #[cfg(test)]
 mod walks;
 pub mod yrs_update;

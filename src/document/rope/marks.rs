@@ -35,7 +35,7 @@ pub(super) fn with(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -
 }
 
 /// Whether setting `name` to `value` would leave these marks as they are.
-pub(super) fn already(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -> bool {
+pub(super) fn already(marks: Option<&Arc<Marks>>, name: &str, value: &Value) -> bool {
     match marks.and_then(|marks| marks.get(name)) {
         Some(present) => same_value(present, value),
         None => matches!(value, Value::Null),

@@ -116,6 +116,22 @@ impl Rope {
         self.root.as_ref()?.leaf_at(at).0.marks()
     }
 
+    /// The marks of a text that replaces a range of chars: those of the first of them; where there is none, those of the char before
+    /// (at 0: none). O(log n).
+    #[must_use]
+    pub fn marks_of_insertion(&self, range: &Range<usize>) -> Option<&Arc<Marks>> {
+        let (start, end) = self.clamp(range.clone());
+        let at = if start < end { Some(start) } else { start.checked_sub(1) };
+        at.filter(|_| self.has_marks()).and_then(|at| self.marks_at(at))
+    }
+
+    /// Whether setting a mark of a range of chars to `value` ([`Value::Null`]: removing it) would change nothing. O(log n + bytes of the
+    /// range).
+    #[must_use]
+    pub fn is_marked(&self, range: Range<usize>, name: &str, value: &Value) -> bool {
+        self.chunks_in(range).all(|(_, marks)| marks::already(marks, name, value))
+    }
+
     /// The text of a range of chars. O(log n + bytes of the range).
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> String {
@@ -217,12 +233,11 @@ impl Rope {
         }
     }
 
-    /// Replaces `delete` chars from `at` on by a text, which is marked as the char before `at` is (at 0: not at all).
+    /// Replaces `delete` chars from `at` on by a text, which is marked as [`Rope::marks_of_insertion`] says.
     /// O(log n + bytes inserted).
     pub fn splice(&mut self, at: usize, delete: usize, insert: &str) {
         let at = at.min(self.len_chars());
-        let before = at.checked_sub(1).filter(|_| self.has_marks());
-        let inherited = before.and_then(|before| self.marks_at(before)).cloned();
+        let inherited = self.marks_of_insertion(&(at..at.saturating_add(delete))).cloned();
         self.delete(at..at.saturating_add(delete));
         self.insert_canonical(at, insert, inherited.as_ref());
     }
@@ -230,7 +245,7 @@ impl Rope {
     /// Sets one mark of a range of chars; [`Value::Null`] removes it. O(log n + bytes of the range).
     pub fn mark(&mut self, range: Range<usize>, name: &Arc<str>, value: &Value) {
         let (start, end) = self.clamp(range);
-        if self.chunks_in(start..end).all(|(_, marks)| marks::already(marks, name, value)) {
+        if self.is_marked(start..end, name, value) {
             return;
         }
         let Some(root) = &self.root else { return };

@@ -115,7 +115,8 @@ fn apply(step: &Step, rope: &mut Rope, model: &mut Model) {
             let start = place(*start, model);
             rope.splice(start, *length, text);
             let range = clamped(start, model)..clamped(start + length, model);
-            let inherited = range.start.checked_sub(1).and_then(|before| model[before].1.clone());
+            let like = if range.is_empty() { range.start.checked_sub(1) } else { Some(range.start) };
+            let inherited = like.and_then(|like| model[like].1.clone());
             model.splice(range, text.chars().map(|char| (char, inherited.clone())));
         }
         Step::Mark(start, length, name, value) => {

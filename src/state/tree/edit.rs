@@ -34,7 +34,8 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
         self.insert_at(&tree, parent, gap, value)
     }
 
-    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they are afterwards.
+    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they are afterwards. Where it stands there
+    /// already, nothing is written.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where node, parent or tree is gone, [`ChangeError::OutOfRange`] beyond the last child,
@@ -47,6 +48,9 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
             return Err(ChangeError::Invalid { path: key::join(self.place.path(), &id.segment()), reason });
         }
         let gap = self.gap(&tree, parent, index, Some(id))?;
+        if tree.stands_in(id, parent, index) {
+            return Ok(());
+        }
         self.place.write(|writer| {
             let stamp = writer.core.stamp();
             tree.put_at(parent, gap, id, stamp, writer);
@@ -103,6 +107,12 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
 }
 
 impl<T: State> Tree<T> {
+    /// Whether a node stands at an index among the children of a parent, by its register and not by the rule.
+    fn stands_in(&self, id: ElementId, parent: Option<ElementId>, index: usize) -> bool {
+        let by_register = self.nodes.get(&id).is_some_and(|node| node.parent == parent && node.shown == parent);
+        by_register && self.children(parent).nth(index) == Some(id)
+    }
+
     /// Whether `id` is `below` or one of its ancestors.
     fn is_ancestor(&self, id: ElementId, below: ElementId) -> bool {
         let mut at = Some(below);

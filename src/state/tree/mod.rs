@@ -18,10 +18,10 @@ use crate::document::key;
 use crate::document::value::Value;
 
 use super::position::{self, COPY, Position, Stamp};
-use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, State, Writer};
+use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
 /// The register of a node's parent and position: `<parent's id, or nothing>:<position in hexadecimal>`.
-const PLACE: &str = "@place";
+pub(super) const PLACE: &str = "@place";
 
 /// An update that moves many nodes of a deep tree would climb it for each. After this many steps a node of the tree, the tree is
 /// read anew, which settles all nodes in one pass: what an update costs is then in proportion to it and the tree.
@@ -118,6 +118,19 @@ impl<T: Clone> Tree<T> {
         id
     }
 
+    /// As [`Tree::push`], under an id or a new one. `None` where the id is taken.
+    #[cfg(feature = "serde")]
+    pub(crate) fn push_as(&mut self, id: Option<ElementId>, parent: Option<ElementId>, value: T) -> Option<ElementId> {
+        let Some(id) = id else { return Some(self.push(parent, value)) };
+        if self.nodes.contains_key(&id) {
+            return None;
+        }
+        self.detached += 1;
+        let stamp = Stamp { replica: COPY, number: self.detached };
+        self.put(id, parent, self.position_after_all(parent, stamp), Arc::new(value));
+        Some(id)
+    }
+
     /// The last child of a parent, or the last root. O(log n).
     fn last_child(&self, parent: Option<ElementId>) -> Option<ElementId> {
         let end = match parent.map_or(Some(ElementId::LOWEST), ElementId::next) {
@@ -166,7 +179,7 @@ impl<T: fmt::Debug + Clone> fmt::Debug for Tree<T> {
 }
 
 /// Parent and position of a place register.
-fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)> {
+pub(super) fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)> {
     let Value::Str(text) = value else { return None };
     let (parent, digits) = text.split_once(':')?;
     let parent = if parent.is_empty() { None } else { Some(parent.parse().ok()?) };
@@ -178,7 +191,7 @@ fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)> {
     Some((parent, pairs.collect::<Option<Vec<u8>>>()?.as_slice().into()))
 }
 
-fn place_value(parent: Option<ElementId>, position: &[u8]) -> Value {
+pub(super) fn place_value(parent: Option<ElementId>, position: &[u8]) -> Value {
     let parent = parent.map(|id| id.to_string()).unwrap_or_default();
     let digits: String = position.iter().map(|byte| format!("{byte:02x}")).collect();
     Value::str(format!("{parent}:{digits}"))
@@ -197,21 +210,17 @@ impl<T: State> State for Tree<T> {
         Self::new()
     }
 
+    fn shape(shape: &mut Shape) {
+        shape.kind("tree");
+        T::shape(shape);
+    }
+
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut tree = Self::new();
         reader.each_child(|segment, reader| {
             let Ok(id) = segment.parse::<ElementId>() else { return };
             let Some(value) = reader.slot::<T>() else { return };
-            let (parent, position) = reader
-                .within(PLACE, |reader| {
-                    let own = reader.own()?;
-                    let place = parse_place(own);
-                    if place.is_none() {
-                        reader.violation(EXPECTED, own);
-                    }
-                    place
-                })
-                .unwrap_or((None, Position::from([])));
+            let (parent, position) = place_below(reader, EXPECTED);
             tree.add(id, parent, position, Arc::new(value));
         });
         tree.settle_all();
@@ -228,7 +237,7 @@ impl<T: State> State for Tree<T> {
         if at.is_end() {
             let steps = match cx.slot::<T>(at) {
                 Some(value) => {
-                    let (parent, position) = read_place(cx, &key::join(at.here(), PLACE));
+                    let (parent, position) = read_place(cx, &key::join(at.here(), PLACE), EXPECTED);
                     self.put(id, parent, position, Arc::new(value))
                 }
                 None => self.remove_node(id),
@@ -238,7 +247,7 @@ impl<T: State> State for Tree<T> {
         match at.next() {
             Some((PLACE, rest)) if rest.is_end() => {
                 if let Some(value) = self.nodes.get(&id).map(|node| node.value.clone()) {
-                    let (parent, position) = read_place(cx, rest.here());
+                    let (parent, position) = read_place(cx, rest.here(), EXPECTED);
                     let steps = self.put(id, parent, position, value);
                     cx.add_steps(steps);
                 }
@@ -271,12 +280,26 @@ impl<T: State> State for Tree<T> {
     }
 }
 
-fn read_place(cx: &mut Refresh<'_>, path: &str) -> (Option<ElementId>, Position) {
+/// The place that a register below a slot says; where it says none, the first one of the root.
+pub(super) fn place_below(reader: &mut Reader<'_, '_>, expected: &str) -> (Option<ElementId>, Position) {
+    let place = reader.within(PLACE, |reader| {
+        let own = reader.own()?;
+        let place = parse_place(own);
+        if place.is_none() {
+            reader.violation(expected, own);
+        }
+        place
+    });
+    place.unwrap_or((None, Position::from([])))
+}
+
+/// As [`place_below`], of one register that was touched.
+pub(super) fn read_place(cx: &mut Refresh<'_>, path: &str, expected: &str) -> (Option<ElementId>, Position) {
     cx.forget_violations(path);
     let none = (None, Position::from([]));
     let Some(value) = cx.register(path) else { return none };
     parse_place(&value).unwrap_or_else(|| {
-        cx.violation(path, EXPECTED, &value);
+        cx.violation(path, expected, &value);
         none
     })
 }

@@ -100,6 +100,7 @@ impl<S: State> Diff<S> {
             new: Arc::clone(&self.new),
             touched: Arc::clone(&self.paths),
             updates: Vec::new(),
+            violations: Default::default(),
             origin: Origin::Local,
             meta: None,
         });
@@ -113,7 +114,7 @@ impl<S: State> Diff<S> {
 }
 
 /// The paths at which two documents differ, in order. O(both).
-fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
+pub(in crate::store) fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
     let mut paths: Vec<Arc<str>> = Vec::new();
     paths.extend(old.scan("").into_iter().filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value)).map(|(key, _)| key.0));
     paths.extend(new.scan("").into_iter().filter(|(key, _)| old.register(key.as_str()).is_none()).map(|(key, _)| key.0));

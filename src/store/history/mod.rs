@@ -20,6 +20,7 @@ use crate::document::backend::{Backend, BackendError};
 use crate::document::replica::ImportError;
 use crate::state::State;
 pub use blame::Blame;
+pub(super) use diff::differing;
 pub use diff::{Diff, Differing};
 use records::Record;
 pub(super) use records::{Records, Step};

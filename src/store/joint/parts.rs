@@ -3,14 +3,14 @@
 use std::cell::{Cell, Ref};
 use std::error::Error;
 use std::slice::IterMut;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::commit::Written;
 use super::super::layers::Report;
 use super::super::notify::Notice;
 use super::super::undo::{Entry, staged_way_back};
-use super::super::{Core, Origin, Shared, Store, Subscription, Writer};
+use super::super::{Core, Origin, Store, Subscription, WeakStore, Writer, whole};
 use super::Joint;
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
@@ -186,7 +186,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
             Ok(mut updates) => {
                 written.updates.append(&mut updates);
                 self.store.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
-                self.store.swap(core, view, written.touched, written.updates, report.origin, report.meta.clone());
+                // As a rule nothing differs now: a watcher compares.
+                self.store.swap(core, view, whole(), written.updates, report.origin, report.meta.clone());
             }
             // Two documents failed at once: what is there is shown.
             Err(_) => {
@@ -216,7 +217,7 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     type Edits<'a> = S::Node<Edit<'a>>;
     type Views = Arc<S>;
     type Marks = bool;
-    type Weak = Weak<Shared<S, B>>;
+    type Weak = WeakStore<S, B>;
     type Turns<'a> = Turn<'a, S, B>;
     type Cores<'a> = Ref<'a, Core<S, B>>;
     type Stages<'a> = Stage<'a, S>;
@@ -267,11 +268,11 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     }
 
     fn downgrade(&self) -> Self::Weak {
-        Arc::downgrade(&self.shared)
+        Store::downgrade(self)
     }
 
     fn upgrade(weak: &Self::Weak) -> Option<Self> {
-        Some(Self { shared: weak.upgrade()? })
+        weak.upgrade()
     }
 }
 

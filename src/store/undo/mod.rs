@@ -266,7 +266,7 @@ impl<S: State, B: Backend> Store<S, B> {
             let mut log = log.lock();
             let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
             let mut way = self.peek(|core| WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), &core.replica));
-            stage.raw(&mut |writer| group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer)))?;
+            stage.raw_with_idle(&mut |writer| group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer)))?;
             if !stage.has_ops() {
                 log.take(group.id);
                 self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), &core.replica));
@@ -302,6 +302,6 @@ pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Wri
     let stage = Stage::new(&core.replica, written.view.clone(), written.violations.clone(), core.replica.id(), &core.next_element);
     // What it did was written a moment ago, and so can be taken back.
     let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
-    let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
+    let _ = stage.raw_with_idle(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
     (stage.finish(), way.revived)
 }

@@ -131,6 +131,10 @@ impl Replica for Room {
         self.replica.digest()
     }
 
+    fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {
+        self.replica.type_mismatch()
+    }
+
     fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
         self.replica.on_update(listener)
     }

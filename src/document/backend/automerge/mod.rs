@@ -4,11 +4,13 @@
 //! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
 //! sequence is the one after the other, in the order of their ids: nothing is lost.
 
+mod aside;
 mod seen;
 mod values;
 mod write;
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use automerge::transaction::{CommitOptions, Transactable};
@@ -17,7 +19,7 @@ use automerge::{
     Value as AmValue, legacy,
 };
 
-use super::{Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
+use super::{Aside, Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
@@ -116,7 +118,11 @@ impl Automerge {
         for index in 0..BUCKETS {
             match doc.get(ROOT, bucket_name(index)).map_err(refused)? {
                 Some((AmValue::Object(ObjType::Map), id)) => buckets.push(id),
-                _ => return Err(BackendError::Layout("its first change is not the fixed one")),
+                _ => {
+                    return Err(BackendError::Layout(
+                        "an automerge document that exostate did not make, as its first change is not the fixed one",
+                    ));
+                }
             }
         }
         let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
@@ -175,7 +181,7 @@ impl Automerge {
         for Parcel(change) in changes {
             for op in change.decode().operations {
                 if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR {
-                    return Err(BackendError::Refused(format!("change {} touches the root", change.hash())));
+                    return Err(BackendError::Refused(format!("change {} touches the root: exostate did not make it", change.hash())));
                 }
                 match (self.place_of(&op.obj), &op.key) {
                     (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
@@ -399,6 +405,10 @@ impl Backend for Automerge {
         Ok((touched, !parcels.is_empty()))
     }
 
+    fn aside(&self, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
+        aside::aside(&self.doc, contradicting, pending)
+    }
+
     fn register(&self, path: &str) -> Option<Value> {
         self.doc.get(self.bucket(path), path).ok().flatten().map(|(value, _)| from_value(&value))
     }
@@ -480,28 +490,34 @@ impl Backend for Automerge {
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
-        let objects = self.objects(&format!("{TEXT_PREFIX}{name}"));
-        let mut rest = at.chars;
-        for (index, object) in objects.iter().enumerate() {
+        let (Offset::Chars(whole) | Offset::Utf16(whole)) = self.text_len(name);
+        if at.chars > whole {
+            return None;
+        }
+        // Where there is no character to stick to, it is the text's own start or end.
+        if at.chars == if before { 0 } else { whole } {
+            return Some([&[if before { TEXT_START } else { TEXT_END }], name.as_bytes()].concat());
+        }
+        let mut rest = if before { at.chars - 1 } else { at.chars };
+        for object in self.objects(&format!("{TEXT_PREFIX}{name}")) {
             let len = self.doc.length(object);
-            if rest > len || (rest == len && index + 1 < objects.len() && !before) {
+            if rest >= len {
                 rest -= len;
                 continue;
             }
-            let (position, movement) = match (before, rest) {
-                (true, 0) => return Some(anchor_bytes(object, 0, &[])),
-                (true, _) => (rest - 1, MoveCursor::Before),
-                (false, _) if rest == len => return Some(anchor_bytes(object, 1, &[])),
-                (false, _) => (rest, MoveCursor::After),
-            };
-            let cursor = self.doc.get_cursor_moving(object, position, None, movement).ok()?;
-            return Some(anchor_bytes(object, if before { 2 } else { 3 }, &cursor.to_bytes()));
+            let cursor = self.cursor_at(object, rest)?;
+            return Some(anchor_bytes(object, if before { BEHIND } else { AT }, &cursor));
         }
         None
     }
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let (kind, rest) = anchor.split_first()?;
+        match *kind {
+            TEXT_START => return (rest == name.as_bytes()).then_some(Offset::Chars(0)),
+            TEXT_END => return (rest == name.as_bytes()).then(|| self.text_len(name)),
+            _ => {}
+        }
         let (len, rest) = rest.split_first()?;
         let (object, cursor) = rest.split_at_checked(usize::from(*len))?;
         let mut base = 0;
@@ -511,15 +527,11 @@ impl Backend for Automerge {
                 base += length;
                 continue;
             }
-            let offset = match kind {
-                0 => 0,
-                1 => length,
-                _ => {
-                    let cursor = Cursor::try_from(cursor).ok()?;
-                    let position = self.doc.get_cursor_position(candidate, &cursor, None).ok()?;
-                    // A `before` anchor sits behind its character, unless that one is gone and it has moved off the start.
-                    position + usize::from(*kind == 2)
-                }
+            let offset = match *kind {
+                OBJECT_START => 0,
+                OBJECT_END => length,
+                BEHIND | AT => self.offset_of(candidate, cursor, *kind == BEHIND)?,
+                _ => return None,
             };
             return Some(Offset::Chars(base + offset.min(length)));
         }
@@ -527,7 +539,45 @@ impl Backend for Automerge {
     }
 }
 
-/// An anchor: how it sticks (0: start, 1: end, 2: behind a character, 3: at a character), its object, its cursor.
+/// How an anchor sticks, its first byte: to the start or end of one object (earlier releases wrote these), behind a character, at a
+/// character, to the start or end of the whole text.
+const OBJECT_START: u8 = 0;
+const OBJECT_END: u8 = 1;
+const BEHIND: u8 = 2;
+const AT: u8 = 3;
+const TEXT_START: u8 = 4;
+const TEXT_END: u8 = 5;
+
+/// The last byte of a cursor of automerge's that goes on to what stands behind its character when that is gone. It is the number of visible
+/// characters before that place, whatever becomes of those. (One that goes back follows the order of insertion, which may be another.)
+const ONWARDS: u8 = 2;
+
+impl Automerge {
+    fn cursor_at(&self, object: &ObjId, at: usize) -> Option<Vec<u8>> {
+        Some(self.doc.get_cursor_moving(object, at, None, MoveCursor::After).ok()?.to_bytes())
+    }
+
+    /// The place of a cursor's character, or behind it while it is there.
+    fn offset_of(&self, object: &ObjId, cursor: &[u8], behind: bool) -> Option<usize> {
+        let Cursor::Op(_) = Cursor::try_from(cursor).ok()? else { return None };
+        let mut onwards = cursor.to_vec();
+        *onwards.last_mut()? = ONWARDS;
+        let cursor = Cursor::try_from(onwards.as_slice()).ok()?;
+        // With debug assertions automerge compares its search with a second one, which finds nothing where all characters from there on are
+        // gone, and panics. Then the place is the end.
+        let length = self.doc.length(object);
+        let seek = || self.doc.get_cursor_position(object, &cursor, None);
+        let at = match catch_unwind(AssertUnwindSafe(seek)) {
+            Ok(found) => found.ok()?,
+            Err(_) if cfg!(debug_assertions) => length,
+            Err(_) => return None,
+        };
+        let is_there = || self.cursor_at(object, at).is_some_and(|found| found == onwards);
+        Some(at + usize::from(behind && is_there()))
+    }
+}
+
+/// An anchor: how it sticks, its object, its cursor.
 fn anchor_bytes(object: &ObjId, kind: u8, cursor: &[u8]) -> Vec<u8> {
     let object = object.to_bytes();
     let mut bytes = vec![kind, u8::try_from(object.len()).unwrap_or(u8::MAX)];

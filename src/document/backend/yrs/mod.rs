@@ -16,11 +16,11 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexedSequence, Map, MapRef, Observable, OffsetKind, Options, Out,
-    ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence, Map, MapRef, Observable, OffsetKind,
+    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{Backend, BackendError, Offset, sealed};
+use super::{Aside, Backend, BackendError, Offset, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::limits::Limits;
@@ -37,6 +37,9 @@ const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
 /// Bytes of this replica's own updates of which it is not noted at once where their ops stand.
 const UNPLACED_BYTES_MAX: usize = 64 * 1024;
+/// Names of others' root types that are kept for a warning, and characters of each.
+const FOREIGN_MAX: usize = 8;
+const FOREIGN_CHARS_MAX: usize = 64;
 const TEXT_PREFIX: &str = "T:";
 const LIST_PREFIX: &str = "L:";
 
@@ -52,6 +55,8 @@ pub struct Yrs {
     /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
     surrogates: bool,
     deleted: Deleted,
+    /// Some names of root types that are none of exostate's.
+    foreign: BTreeSet<String>,
     /// In which root each op stands, up to what is in `unplaced`.
     places: Places,
     /// Updates made here since.
@@ -184,6 +189,8 @@ impl Yrs {
             self.text_ref(&Arc::from(name));
         } else if let Some(name) = root.strip_prefix(LIST_PREFIX) {
             self.list_ref(&Arc::from(name));
+        } else if root != REGISTERS && self.foreign.len() < FOREIGN_MAX {
+            self.foreign.insert(root.chars().take(FOREIGN_CHARS_MAX).collect());
         }
     }
 
@@ -292,6 +299,7 @@ impl Backend for Yrs {
             marks: false,
             surrogates: false,
             deleted: Deleted::none(),
+            foreign: BTreeSet::new(),
             places: Places::default(),
             unplaced: Vec::new(),
             unplaced_bytes: 0,
@@ -444,6 +452,15 @@ impl Backend for Yrs {
         applied
     }
 
+    fn aside(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<Parcel>) -> Option<Aside> {
+        // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
+        None
+    }
+
+    fn foreign(&self) -> Vec<String> {
+        self.foreign.iter().cloned().collect()
+    }
+
     fn register(&self, path: &str) -> Option<Value> {
         self.registers.get(&self.doc.transact(), path).map(|out| from_out(&out))
     }
@@ -523,19 +540,30 @@ impl Backend for Yrs {
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
-        let text = self.text_ref(&Arc::from(name));
         let assoc = if before { Assoc::Before } else { Assoc::After };
         let txn = self.doc.transact();
-        if at.utf16 > text.len(&txn) as usize {
+        let text = self.texts.get(name);
+        let len = text.map_or(0, |text| text.len(&txn) as usize);
+        if at.utf16 > len {
             return None;
         }
-        Some(text.sticky_index(&txn, clip(at.utf16), assoc)?.encode_v1())
+        // Where there is no character to stick to, it is the text's own start or end.
+        let place = match text.filter(|_| at.utf16 != if before { 0 } else { len }) {
+            Some(text) => text.sticky_index(&txn, clip(at.utf16), assoc)?,
+            None => StickyIndex::new(IndexScope::Root(Arc::from(format!("{TEXT_PREFIX}{name}"))), assoc),
+        };
+        Some(place.encode_v1())
     }
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let place = StickyIndex::decode_v1(anchor).ok()?;
-        let offset = place.get_offset(&self.doc.transact())?;
         let expected = format!("{TEXT_PREFIX}{name}");
+        if let IndexScope::Root(root) = place.scope() {
+            // Of a text that nobody has written here, yrs knows no root.
+            let edge = if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
+            return (**root == *expected).then_some(edge);
+        }
+        let offset = place.get_offset(&self.doc.transact())?;
         match offset.branch.id() {
             BranchID::Root(root) if *root == *expected => Some(Offset::Utf16(offset.index as usize)),
             _ => None,

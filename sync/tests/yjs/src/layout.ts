@@ -30,7 +30,7 @@ function fits(schema: Schema, value: unknown): boolean {
   switch (schema.kind) {
     case "option": return value === null || fits(schema.inner, value);
     case "enum": return typeof value === "string" && Object.hasOwn(schema.variants, value);
-    case "bool": case "float": case "string": case "bytes": case "uuid": case "int": case "uint":
+    case "bool": case "float": case "string": case "bytes": case "uuid": case "id": case "int": case "uint":
       return scalarJson(schema, value) !== undefined;
     default: return value !== null;
   }
@@ -150,6 +150,7 @@ export class Reader {
       case "movableList":
         return this.elements(path, schema.inner).map(({ id }) => ({ id, value: this.read(join(path, id), schema.inner) }));
       case "tree": return this.readTree(path, schema.inner, this.nodes(path, schema.inner), null);
+      case "groups": return this.readGroups(path, schema.group, schema.item);
       default: return scalarJson(schema, this.get(path)) ?? defaultJson(schema);
     }
   }
@@ -172,6 +173,22 @@ export class Reader {
       if (part !== undefined && fitsInteger(int(), part)) sum += part;
     }
     return (sum > I64_MAX ? I64_MAX : sum < -I64_MAX - 1n ? -I64_MAX - 1n : sum).toString();
+  }
+
+  /** Groups with their items, and the items whose group is not there. */
+  private readGroups(path: string, group: Schema, item: Schema): Json {
+    const [groupsAt, itemsAt] = [join(path, "groups"), join(path, "items")];
+    const families = new Map<string, Node[]>();
+    const items = this.slots(itemsAt, elementId, item).map((id) => ({ id, ...readPlace(this.get(`${join(itemsAt, id)}/@place`)) }));
+    for (const node of items.sort(byPosition)) families.set(node.parent ?? "", [...(families.get(node.parent ?? "") ?? []), node]);
+    const take = (of: string): Json[] => {
+      const family = families.get(of) ?? [];
+      families.delete(of);
+      return family.map(({ id }) => ({ id, value: this.read(join(itemsAt, id), item) }));
+    };
+    const groups = this.elements(groupsAt, group).map(({ id }) => ({ id, value: this.read(join(groupsAt, id), group), items: take(id) }));
+    const gone = [...families.keys()].sort((a, b) => (a === "" ? -1 : b === "" ? 1 : compareIds(a, b)));
+    return { groups, ungrouped: gone.flatMap(take) };
   }
 
   private readTree(path: string, inner: Schema, families: Map<string | null, Node[]>, parent: string | null): Json {

@@ -1,6 +1,6 @@
 // A register's value as JSON, if it is of the kind that the type has.
 
-import { fitsInteger, isUuid } from "./paths.js";
+import { fitsInteger, isId, isUuid } from "./paths.js";
 import type { Scalar } from "./schema.js";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
@@ -40,6 +40,8 @@ export function scalarJson(type: Scalar, value: unknown): Json | undefined {
       const id = typeof value === "string" ? value.toLowerCase() : "";
       return isUuid(id) ? id : undefined;
     }
+    // The last replica is nobody's: ids of elements that are in no document have it.
+    case "id": return typeof value === "string" && isId(value) && !value.startsWith("ffffffffffffffff-") ? value : undefined;
     case "bytes": return isBytes(value) ? hex(value) : undefined;
     case "float": return typeof value === "number" || typeof value === "bigint" ? floatJson(Number(value)) : undefined;
     case "int":
@@ -59,6 +61,7 @@ export function defaultJson(type: Scalar): Json {
     case "uint": return "0";
     case "string":
     case "bytes": return "";
+    case "id": return "0-0";
     case "uuid": return "00000000-0000-0000-0000-000000000000";
   }
 }

@@ -7,7 +7,7 @@ export type Key =
 
 /** The types that stand in one register. */
 export type Scalar =
-  | { kind: "bool" | "float" | "string" | "bytes" | "uuid" }
+  | { kind: "bool" | "float" | "string" | "bytes" | "uuid" | "id" }
   | { kind: "int" | "uint"; bits: number };
 
 export type Fields = { [name: string]: Schema };
@@ -26,7 +26,8 @@ export type Schema =
   | { kind: "map"; key: Key; inner: Schema }
   | { kind: "set"; key: Key }
   | { kind: "movableList"; inner: Schema }
-  | { kind: "tree"; inner: Schema };
+  | { kind: "tree"; inner: Schema }
+  | { kind: "groups"; group: Schema; item: Schema };
 
 export const bool = { kind: "bool" } as const;
 export const float = { kind: "float" } as const;
@@ -47,3 +48,4 @@ export const map = (key: Key, inner: Schema): Schema => ({ kind: "map", key, inn
 export const set = (key: Key): Schema => ({ kind: "set", key });
 export const movableList = (inner: Schema): Schema => ({ kind: "movableList", inner });
 export const tree = (inner: Schema): Schema => ({ kind: "tree", inner });
+export const groups = (group: Schema, item: Schema): Schema => ({ kind: "groups", group, item });

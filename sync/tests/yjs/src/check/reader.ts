@@ -59,6 +59,8 @@ test("other scalars, and registers of the wrong kind", () => {
   const id = "0123abcd-0000-4000-8000-00000000000f";
   reads(s.uuid, { x: id }, id);
   reads(s.uuid, { x: "nobody" }, "00000000-0000-0000-0000-000000000000");
+  reads(s.elementId, { x: "3f-1" }, "3f-1");
+  for (const wrong of ["03f-1", "3F-1", "ffffffffffffffff-0", 5]) reads(s.elementId, { x: wrong }, "0-0");
   const doc = docOf({});
   doc.getMap("state").set("x", new Y.Map());
   assert.deepEqual(readState(doc, s.struct({ x: s.int() })), { x: "0" });
@@ -156,6 +158,22 @@ test("trees: of each cycle the smallest id stands at the root, ids as numbers", 
   assert.equal(shape(places({ "a-0": "9-0:80", "9-0": "10-0:80", "10-0": "a-0:80", "1-0": "a-0:80" })), "9-0(a-0(1-0 10-0))");
   assert.equal(shape(places({ "1-0": "1-1:80", "1-1": "1-0:80", "2-0": "2-1:70", "2-1": "2-0:70", "3-0": "2-1:10" })),
     "2-0(2-1(3-0)) 1-0(1-1)");
+});
+
+test("groups: items in the group that their place names, and ungrouped ones", () => {
+  const item = (id: string): Json => ({ id, value: "1" });
+  const registers = {
+    "x/groups/1-0": "b", "x/groups/1-0/@position": bytes("90"), "x/groups/1-1": "a", "x/groups/1-1/@position": bytes("80"),
+    "x/groups/9-9/@position": bytes("80"),
+    "x/items/2-0": 1, "x/items/2-0/@place": "1-0:80", "x/items/2-1": 1, "x/items/2-1/@place": "1-0:7f",
+    "x/items/2-2": 1, "x/items/2-2/@place": "9-9:80", "x/items/2-3": 1, "x/items/2-3/@place": "here", "x/items/2-4": 1,
+    "x/items/2-5": 1, "x/items/2-5/@place": "9-8:90", "x/items/2-6/@place": "1-0:80",
+  };
+  reads(s.groups(s.string, s.int()), registers, {
+    groups: [{ id: "1-1", value: "a", items: [] }, { id: "1-0", value: "b", items: [item("2-1"), item("2-0")] }],
+    ungrouped: [item("2-3"), item("2-4"), item("2-5"), item("2-2")],
+  });
+  reads(s.groups(s.string, s.int()), {}, { groups: [], ungrouped: [] });
 });
 
 test("slots and options leave out what does not fit", () => {

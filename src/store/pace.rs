@@ -1,0 +1,351 @@
+//! Values and effects at a pace: what changes often is told when it has come to rest, or at most so often.
+//!
+//! The engine has no clock: whoever paces gives what sleeps, as `tokio::time::sleep` does. What waits stays in the subscription's slot, where newer
+//! changes take the place of older ones, until it is due.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use super::effect::{OwnedPatch, Waiting, send};
+use super::notify::Subscription;
+use super::slot::{Receiver, slot};
+use super::{Changes, Store};
+use crate::document::backend::Backend;
+use crate::state::{AsPath, State};
+
+type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Sleep = Box<dyn FnMut(Duration) -> Timer + Send>;
+
+/// When what has changed is told: see [`Changes::debounce`], [`Changes::throttle`] and [`Store::effect_paced`].
+#[must_use = "it says how, and does nothing by itself"]
+pub struct Pace {
+    sleep: Sleep,
+    kind: Kind,
+}
+
+enum Kind {
+    Debounce {
+        delay: Duration,
+        max_wait: Duration,
+        /// Until what has changed has been at rest for long enough.
+        quiet: Option<Timer>,
+        /// Until it is told in any case.
+        limit: Option<Timer>,
+    },
+    Throttle {
+        every: Duration,
+        /// Until the next may be told.
+        pause: Option<Timer>,
+        /// Something has changed since the last was told.
+        waits: bool,
+    },
+}
+
+impl Pace {
+    /// Once nothing has changed for `delay`, and at the latest `max_wait` after the first change that has not been told, however
+    /// steadily there are others; [`Duration::MAX`] is no limit. `sleep` is what waits, as `tokio::time::sleep`.
+    pub fn debounce<F>(delay: Duration, max_wait: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Self
+    where
+        F: Future + Send + 'static,
+    {
+        Self { sleep: boxed(sleep), kind: Kind::Debounce { delay, max_wait, quiet: None, limit: None } }
+    }
+
+    /// At once, and from then on at most once in `every`; of what changes meanwhile the newest is told when that is over.
+    pub fn throttle<F>(every: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Self
+    where
+        F: Future + Send + 'static,
+    {
+        Self { sleep: boxed(sleep), kind: Kind::Throttle { every, pause: None, waits: false } }
+    }
+
+    /// Whether it is time to tell what waits. `changed`: there was a change since this was asked last.
+    fn is_due(&mut self, changed: bool, cx: &mut Context<'_>) -> bool {
+        let sleep = &mut self.sleep;
+        match &mut self.kind {
+            Kind::Debounce { delay, max_wait, quiet, limit } => {
+                if changed {
+                    *quiet = Some(sleep(*delay));
+                    if limit.is_none() && *max_wait < Duration::MAX {
+                        *limit = Some(sleep(*max_wait));
+                    }
+                }
+                let due = is_over(quiet, cx) | is_over(limit, cx);
+                if due {
+                    (*quiet, *limit) = (None, None);
+                }
+                due
+            }
+            Kind::Throttle { every, pause, waits } => {
+                *waits |= changed;
+                if pause.is_some() && !is_over(pause, cx) {
+                    return false;
+                }
+                *pause = waits.then(|| sleep(*every));
+                std::mem::take(waits)
+            }
+        }
+    }
+}
+
+fn boxed<F: Future + Send + 'static>(mut sleep: impl FnMut(Duration) -> F + Send + 'static) -> Sleep {
+    Box::new(move |duration| {
+        let timer = sleep(duration);
+        Box::pin(async move { drop(timer.await) })
+    })
+}
+
+/// Whether a timer has run out; it is gone then.
+fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
+    let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+    if over {
+        *timer = None;
+    }
+    over
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Debounce { delay, max_wait, .. } => {
+                f.debug_struct("Debounce").field("delay", &delay).field("max_wait", &max_wait).finish()
+            }
+            Kind::Throttle { every, .. } => f.debug_struct("Throttle").field("every", &every).finish(),
+        }
+    }
+}
+
+/// A slot whose content is taken at a pace.
+struct Queue<W> {
+    receiver: Receiver<W>,
+    pace: Pace,
+    /// How many changes there were when it was looked at last.
+    seen: u64,
+    _subscription: Subscription,
+}
+
+impl<W: Default> Queue<W> {
+    /// What waits, once it is due; when the store is gone at once, and then `None`. `is_empty` says that nothing waits.
+    fn poll(&mut self, is_empty: impl Fn(&W) -> bool, cx: &mut Context<'_>) -> Poll<Option<W>> {
+        loop {
+            let (changes, over) = self.receiver.watch(cx);
+            let changed = std::mem::replace(&mut self.seen, changes) != changes;
+            if !over && !self.pace.is_due(changed, cx) {
+                return Poll::Pending;
+            }
+            let waiting = self.receiver.take();
+            match (is_empty(&waiting), over) {
+                (false, _) => return Poll::Ready(Some(waiting)),
+                (true, true) => return Poll::Ready(None),
+                // It was taken, or came and went.
+                (true, false) => {}
+            }
+        }
+    }
+}
+
+/// A stream of what a value has become, at a pace: made by [`Changes::debounce`] and [`Changes::throttle`].
+///
+/// What waits is never lost while this is there: it comes when it is due, at once where the store is gone, and with [`Paced::flush`].
+#[must_use = "nothing is heard once this is dropped"]
+pub struct Paced<T> {
+    queue: Queue<Option<T>>,
+}
+
+impl<T> Changes<T> {
+    /// The newest value, once it has been at rest for `delay`; at the latest `max_wait` after the first change that was not told, also while it goes
+    /// on changing. For what is to be done now and then with what somebody types: saving, searching.
+    ///
+    /// When the store is gone, what waits comes at once, so that the last value is never missed; [`Paced::flush`] gives it earlier. A change that
+    /// comes while nobody polls counts from the next poll. `sleep` is what waits, on whatever runtime there is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), exostate::Error> {
+    /// use exostate::{State, Store};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { text: String }
+    ///
+    /// let store = Store::<Note>::new();
+    /// let mut texts = store.changes(Note::path().text()).debounce(Duration::from_millis(300), Duration::from_secs(5), tokio::time::sleep);
+    /// let saver = tokio::spawn(async move {
+    ///     let mut saved = Vec::new();
+    ///     while let Some(text) = texts.next().await {
+    ///         saved.extend(text);                     // never dropped half-way: the next comes when this one is done
+    ///     }
+    ///     saved
+    /// });
+    /// for text in ["p", "pl", "pla"] {
+    ///     store.change(|note| note.text().set(text))?;
+    ///     tokio::time::sleep(Duration::from_millis(100)).await;
+    /// }
+    /// tokio::time::sleep(Duration::from_secs(1)).await;
+    /// store.change(|note| note.text().set("plan"))?;
+    /// drop(store);
+    /// assert_eq!(saver.await.unwrap(), ["pla", "plan"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn debounce<F>(self, delay: Duration, max_wait: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Paced<T>
+    where
+        F: Future + Send + 'static,
+    {
+        self.paced(Pace::debounce(delay, max_wait, sleep))
+    }
+
+    /// The newest value, at once and from then on at most once in `every`. When the store is gone, what waits comes at once. For what is to be shown
+    /// soon and not too often: progress, a preview.
+    pub fn throttle<F>(self, every: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Paced<T>
+    where
+        F: Future + Send + 'static,
+    {
+        self.paced(Pace::throttle(every, sleep))
+    }
+
+    fn paced(self, pace: Pace) -> Paced<T> {
+        let (receiver, subscription) = self.into_parts();
+        Paced { queue: Queue { receiver, pace, seen: 0, _subscription: subscription } }
+    }
+}
+
+impl<T> Paced<T> {
+    /// Waits for the next value; `None` when the store is gone and all was told. May be dropped while it waits, and nothing is lost.
+    pub async fn next(&mut self) -> Option<T> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// What waits, before it is due: for an end that comes earlier than the store's.
+    pub fn flush(&mut self) -> Option<T> {
+        self.queue.receiver.take()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.queue.poll(Option::is_none, cx).map(Option::flatten)
+    }
+}
+
+impl<T> Stream for Paced<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        self.poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for Paced<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Paced").field(&self.queue.pace).finish()
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Runs a future for what happened to a place, at a pace: as [`Store::effect_async`], for what has to be done to its end. A future that has begun
+    /// is never dropped by a newer change: what changes meanwhile waits, and is told afterwards, of each place as one. When the store is
+    /// gone, what waits is told at once, and then it ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), exostate::Error> {
+    /// use exostate::{Map, Pace, State, Store};
+    /// use std::time::Duration;
+    /// # async fn save(name: String, text: Option<String>) {}
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Notes { pages: Map<String, String> }
+    ///
+    /// let store = Store::<Notes>::new();
+    /// let pace = Pace::debounce(Duration::from_millis(500), Duration::from_secs(5), tokio::time::sleep);
+    /// let saver = tokio::spawn(store.effect_paced(Notes::path().pages().any(), pace, |page| save(page.path, page.new)));
+    /// store.change(|notes| notes.pages().insert("plan", "…".to_owned()))?;
+    ///
+    /// drop(store);                                    // at the end of the application…
+    /// saver.await.expect("nothing panicked");         // …what was typed last is saved too
+    /// # Ok(()) }
+    /// ```
+    pub fn effect_paced<P, F, Run>(&self, path: P, pace: Pace, mut f: F) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
+    where
+        P: AsPath<S>,
+        F: FnMut(OwnedPatch<P::Target>) -> Run + Send,
+        Run: Future<Output = ()> + Send,
+    {
+        let (sender, receiver) = slot();
+        let subscription = self.watch(path, move |patch| send(&sender, patch));
+        let mut queue: Queue<Waiting<P::Target>> = Queue { receiver, pace, seen: 0, _subscription: subscription };
+        async move {
+            while let Some(changes) = poll_fn(|cx| queue.poll(BTreeMap::is_empty, cx)).await {
+                for change in changes.into_values() {
+                    f(change).await;
+                }
+            }
+        }
+    }
+
+    /// The asynchronous [`Store::watch_weak`]: a future that runs one of `f`'s for what happened to a place, for as long as `target` lives, which it does not
+    /// keep. They run one after the other, each to its end; what changes meanwhile is told afterwards, of each place as one. It ends with the store, or
+    /// with the first change after the target is gone.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), exostate::Error> {
+    /// use exostate::{State, Store};
+    /// use std::sync::Arc;
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String, length: u64 }
+    /// struct App { store: Store<Note> }
+    ///
+    /// let app = Arc::new(App { store: Store::new() });
+    /// let following = tokio::spawn(app.store.watch_weak_async(Note::path().title(), &app, |app, title| async move {
+    ///     tokio::task::yield_now().await;
+    ///     let length = title.new.map_or(0, |title| title.len() as u64);
+    ///     app.store.change(|note| note.length().set(length)).expect("a number can be written");
+    /// }));
+    /// app.store.change(|note| note.title().set("plan"))?;
+    /// let store = app.store.clone();
+    /// drop(app);                                      // the task does not keep it
+    /// store.change(|note| note.title().set("nobody counts this"))?;
+    /// following.await.expect("nothing panicked");
+    /// # Ok(()) }
+    /// ```
+    pub fn watch_weak_async<P, T, F, Run>(
+        &self,
+        path: P,
+        target: &Arc<T>,
+        mut f: F,
+    ) -> impl Future<Output = ()> + Send + use<S, B, P, T, F, Run>
+    where
+        P: AsPath<S>,
+        T: Send + Sync + ?Sized + 'static,
+        F: FnMut(Arc<T>, OwnedPatch<P::Target>) -> Run + Send,
+        Run: Future<Output = ()> + Send,
+    {
+        let (sender, receiver) = slot::<Waiting<P::Target>>();
+        let subscription = self.watch(path, move |patch| send(&sender, patch));
+        let target = Arc::downgrade(target);
+        async move {
+            let _subscription = subscription;
+            let next = |cx: &mut Context<'_>| match receiver.poll(cx) {
+                (changes, false) if changes.is_empty() => Poll::Pending,
+                found => Poll::Ready(found),
+            };
+            loop {
+                let (changes, over) = poll_fn(next).await;
+                for change in changes.into_values() {
+                    let Some(target) = target.upgrade() else { return };
+                    f(target, change).await;
+                }
+                if over {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Watching what in the document does not fit the struct.
+
+use super::notify::{Notice, Subscription};
+use super::{Origin, Store};
+use crate::document::backend::Backend;
+use crate::state::{State, Violation};
+
+/// What a change or an import did to a store's violations: see [`Store::watch_violations`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViolationsPatch {
+    new: Vec<Violation>,
+    gone: Vec<Violation>,
+    origin: Origin,
+}
+
+impl ViolationsPatch {
+    /// Those that came, in the order of their paths.
+    #[must_use]
+    #[expect(clippy::new_ret_no_self, reason = "the counterpart of `gone`")]
+    pub fn new(&self) -> &[Violation] {
+        &self.new
+    }
+
+    /// Those that are no more, in the order of their paths: the place was written again, or removed. One of which only what was found differs is in both.
+    #[must_use]
+    pub fn gone(&self) -> &[Violation] {
+        &self.gone
+    }
+
+    /// Where the change came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl<S: State, B: Backend> Store<S, B> {
+    /// Calls `f` after every commit and import that changes what [`Store::violations`] says, until the subscription is dropped. It is called as
+    /// [`Store::watch`] says; violations that are there already are not told.
+    ///
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// mod newer {
+    ///     #[derive(exostate::State, Clone, Debug, PartialEq)]
+    ///     pub struct Form { pub age: String }
+    /// }
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Form { age: u8 }
+    ///
+    /// let (store, theirs) = (Store::<Form>::new(), Store::<newer::Form>::new());
+    /// let _watch = store.watch_violations(|violations| {
+    ///     for violation in violations.new() {
+    ///         println!("{violation}");            // age: expected an unsigned integer of 8 bits, found "seven"
+    ///     }
+    /// });
+    /// theirs.change(|form| form.age().set("seven"))?;
+    /// store.apply(&theirs.update_since(&store.version())?)?;
+    /// assert_eq!(store.violations().len(), 1);
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    pub fn watch_violations(&self, f: impl Fn(&ViolationsPatch) + Send + Sync + 'static) -> Subscription {
+        self.shared.bus.watch_violations(move |notice: &Notice<S>| {
+            let [before, now] = &notice.violations;
+            let (new, gone) = now.since(before);
+            if !new.is_empty() || !gone.is_empty() {
+                f(&ViolationsPatch { new, gone, origin: notice.origin });
+            }
+        })
+    }
+}
