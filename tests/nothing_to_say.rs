@@ -92,7 +92,10 @@ fn fill(state: &Root<'_>) -> Done {
     state.maybe().set(settings())
 }
 
-const CASES: &[(&str, fn(&Root<'_>) -> Done)] = &[
+/// A change that says nothing, and what it is called.
+type Case = (&'static str, fn(&Root<'_>) -> Done);
+
+const CASES: &[Case] = &[
     ("nothing", |_| Ok(())),
     ("a register as it is", |s| s.title().set("title")),
     ("a register there and back", |s| {
@@ -268,6 +271,23 @@ fn the_rest_is_written<B: Backend>() {
 fn what_remains_is_written() {
     the_rest_is_written::<Yrs>();
     the_rest_is_written::<Automerge>();
+}
+
+/// A field that does not fit is shown as its default: a record that is equal to what is shown is written over it.
+#[test]
+fn a_record_in_which_something_does_not_fit_is_written() {
+    use yrs::{Any, Map as _, ReadTxn, Transact};
+    let foreign = yrs::Doc::with_client_id(7);
+    let registers = foreign.get_or_insert_map("state");
+    for (key, value) in [("people/ada", Any::from(true)), ("people/ada/age", Any::from("old"))] {
+        registers.insert(&mut foreign.transact_mut(), key, value);
+    }
+    let store = support::store::<Yrs>(1);
+    store.apply(&foreign.transact().encode_state_as_update_v1(&yrs::StateVector::default())).expect("an update");
+    let shown = store.view().people.get("ada").expect("the record").clone();
+    assert_eq!(store.violations().len(), 1);
+    store.change(|state| state.people().insert("ada", shown)).expect("it can be written");
+    assert_eq!(store.violations(), []);
 }
 
 #[derive(State, Clone, Debug, PartialEq)]

@@ -186,7 +186,7 @@ impl Parts {
         };
         quote! {
             #[automatically_derived]
-            #[allow(deprecated, unused_variables, clippy::all)]
+            #[allow(deprecated, unused_variables, unused_qualifications, clippy::all, clippy::pedantic)]
             impl #bounds #runtime::State for #ident #arguments #clause {
                 type Node<#parameter: #runtime::Place> = #node_type;
                 const MARKED: ::core::primitive::bool = #marked;
