@@ -32,8 +32,9 @@ impl Crasher for Automerge {
         contents[1..33].copy_from_slice(&hash);
         let replica = contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
         contents[replica + 7] = 40;
-        // Behind the replica stands its sequence number, then the counter of the first op: one later than the first change's.
-        contents[replica + 9] += 1;
+        // Behind the replica stands its sequence number, then the counter of the first op: behind those of the first change, its edit and the
+        // name of the state type.
+        contents[replica + 9] += 2;
         let actor = contents.windows(8).position(|part| part == b"exostate").expect("the actor of the first change");
         contents[actor + 7] = b'f';
         chunk(kind, &contents)
