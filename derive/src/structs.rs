@@ -345,8 +345,9 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         write: of_itself(quote!(write(&self.#member, #map(#unless, |#unless| &#unless.#member), #writer))),
         reconcile: of_itself(quote!(reconcile(&self.#member, &#new.#member, #writer))),
         shape: {
-            let inner = of_itself(quote!(shape));
-            quote!(#runtime::Shape::transparent::<Self>(#shape, #inner))
+            let (inner, at) = (of_itself(quote!(shape)), inner.type_span);
+            let runtime = runtime.at(at);
+            quote_spanned!(at=> #runtime::Shape::transparent::<Self>(#shape, #inner))
         },
     };
     let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
