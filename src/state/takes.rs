@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::Register;
 
@@ -114,7 +113,7 @@ takes! {
 }
 
 #[cfg(feature = "jiff")]
-impl Takes<jiff::Timestamp> for SystemTime {
+impl Takes<jiff::Timestamp> for std::time::SystemTime {
     fn take(value: jiff::Timestamp) -> Self {
         value.into()
     }
