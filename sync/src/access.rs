@@ -10,7 +10,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rights {
-    /// It gets the document and every change, and may show its presence. A change of its own ends the conversation.
+    /// It gets the document and every change, and may show its presence. A change of its own stays with it, and [`Peer::flush`](crate::Peer::flush)
+    /// says so; one that it sends all the same ends the conversation.
     ReadOnly,
     /// It may change the document, too.
     ReadWrite,

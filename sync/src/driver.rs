@@ -100,6 +100,8 @@ pub(crate) struct Reports {
     pub(crate) acknowledged: watch::Sender<Option<u64>>,
     /// How often a listener of the peer failed at what it was sent.
     pub(crate) failures: watch::Sender<u64>,
+    /// Whether the peer is known to take nothing from here.
+    pub(crate) only_reads: watch::Sender<bool>,
 }
 
 impl Reports {
@@ -114,7 +116,8 @@ impl Reports {
 
     fn keeping(events_max: usize) -> Self {
         let (status, events) = (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
-        Self { status, events, acknowledged: watch::Sender::new(None), failures: watch::Sender::new(0) }
+        let (acknowledged, failures, only_reads) = (watch::Sender::new(None), watch::Sender::new(0), watch::Sender::new(false));
+        Self { status, events, acknowledged, failures, only_reads }
     }
 }
 
@@ -177,6 +180,8 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
             None => session,
         }
     };
+    // Of an earlier conversation: the rights may be others now.
+    driver.reports.only_reads.send_replace(false);
     let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
     // Of an answer that was cut short.
@@ -371,6 +376,7 @@ impl Driver {
         while let Some(event) = session.poll_event() {
             if let Event::Connected { replica } = event {
                 self.peer = Some(replica);
+                self.reports.only_reads.send_replace(session.only_reads());
             }
             let status = match &event {
                 Event::Connected { .. } | Event::Behind => Some(Status::CatchingUp { received: 0, total: 0 }),

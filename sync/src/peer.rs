@@ -83,6 +83,9 @@ pub enum LiveError {
     /// The peer has the changes, and whoever listens to its document failed at them: see [`Peer::flush`].
     #[error("the peer has the changes, but a listener of its document panicked at them: they may not be kept there")]
     PeerFailed,
+    /// This side may only read: the peer takes no changes from it, so what is changed here stays here.
+    #[error("the peer takes no changes from here: this side may only read")]
+    ReadOnly,
     /// The versions are equal, the contents are not, and it cannot be helped.
     #[error("the contents differ although the versions are equal: {message}")]
     Unrepaired {
@@ -104,6 +107,7 @@ pub struct Peer {
     events: broadcast::Sender<Event>,
     acknowledged: watch::Receiver<Option<u64>>,
     failures: watch::Receiver<u64>,
+    only_reads: watch::Receiver<bool>,
     /// Those that a flush has told of.
     failures_told: AtomicU64,
     outbox: Arc<Listening>,
@@ -132,6 +136,7 @@ impl Peer {
             events: reports.events.clone(),
             acknowledged: reports.acknowledged.subscribe(),
             failures: reports.failures.subscribe(),
+            only_reads: reports.only_reads.subscribe(),
             failures_told: AtomicU64::new(0),
             outbox: Arc::clone(&outbox),
             room: room.clone(),
@@ -217,6 +222,9 @@ impl Peer {
     /// said so. They are in the peer's document; but what that listener does with them, keeping them say, may not be done. It is told once, as
     /// by `fsync`, also where it was something else that failed there meanwhile.
     ///
+    /// [`LiveError::ReadOnly`]: this side may only read ([`Rights::ReadOnly`](crate::Rights::ReadOnly), [`Config::only_reads`]), so the peer takes
+    /// nothing. The application should not let its user edit then.
+    ///
     /// [`LiveError::Closed`]: it is over. What the peer did not take is sent by the next one.
     ///
     /// ```
@@ -239,6 +247,8 @@ impl Peer {
         let told = self.failures_told.load(Ordering::Relaxed);
         let mut acknowledged = self.acknowledged.clone();
         let done = async { acknowledged.wait_for(|updates| *updates >= Some(wanted)).await.is_ok() };
+        let mut only_reads = self.only_reads.clone();
+        let refuses = async { only_reads.wait_for(|only_reads| *only_reads).await.is_ok() };
         let mut failed = self.failures.clone();
         let fails = async { failed.wait_for(|failures| *failures > told).await.is_ok() };
         tokio::select! {
@@ -249,6 +259,7 @@ impl Peer {
                 Err(LiveError::PeerFailed)
             }
             true = done => Ok(()),
+            true = refuses => Err(LiveError::ReadOnly),
             reason = self.closed() => Err(LiveError::Closed(reason)),
         }
     }

@@ -104,3 +104,25 @@ fn what_was_not_applied_is_not_flushed() {
         assert_eq!(right.view().title, "");
     });
 }
+
+/// Whoever may only read is told so, whichever side decided it; and what the peer changes comes all the same.
+#[test]
+fn who_only_reads_is_told_that_nothing_is_taken() {
+    async fn run<B: Backend>(ours: Config, theirs: Config) {
+        let (left, right) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+        let (here, there) = memory_pair(8);
+        let peer = Peer::over(&left, "board", here, Role::Initiator, ours);
+        let other = Peer::over(&right, "board", there, Role::Responder, theirs);
+        peer.live().await.expect("in sync");
+        title(&left, "mine");
+        assert_eq!(peer.flush().await, Err(LiveError::ReadOnly));
+        right.change(|board| board.title().set("theirs")).expect("it can be written");
+        other.flush().await.expect("the other way all is taken");
+        assert_eq!(right.view().title, "theirs");
+    }
+    test(async {
+        run::<exostate::Yrs>(Config::default(), Config::default().read_only()).await;
+        run::<Automerge>(Config::default(), Config::default().read_only()).await;
+        run::<exostate::Yrs>(Config::default().only_reads(), Config::default()).await;
+    });
+}

@@ -244,7 +244,12 @@ impl Session {
     /// Whether the peer is known to have all that the replica held when the session began and every update handed over, or will never
     /// take any.
     pub fn is_flushed(&self) -> bool {
-        self.is_closed() || self.acknowledged == Some(self.handed) || self.is_mute() && !self.is_greeting()
+        self.is_closed() || self.acknowledged == Some(self.handed) || self.only_reads()
+    }
+
+    /// Whether the peer takes nothing from here: it lets this side only read, or this side was told to. Not known before the peer's greeting.
+    pub fn only_reads(&self) -> bool {
+        self.is_mute() && !self.is_greeting()
     }
 
     /// Whether a driver should take local updates now; if not, it lets them wait in its bounded queue.
@@ -283,7 +288,7 @@ impl Session {
         self.handed += u64::from(origin == Origin::Local);
         match self.phase {
             Phase::Closed => {}
-            _ if self.is_mute() && !self.is_greeting() => {}
+            _ if self.only_reads() => {}
             _ if origin == Origin::Remote && self.recent.contains(&update.hash()) => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
             Phase::Streaming => self.outgoing.push_update(update, self.handed),
@@ -303,7 +308,7 @@ impl Session {
         self.handed += local;
         match self.phase {
             Phase::Closed => {}
-            _ if self.is_mute() && !self.is_greeting() => {}
+            _ if self.only_reads() => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
             Phase::Streaming => self.exchange(replica),
         }
