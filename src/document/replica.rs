@@ -297,6 +297,11 @@ impl<B: Backend> Replica<B> {
         guarded(|| self.backend.contains(update, &limits))
     }
 
+    /// Whether the document has all that a replica at this version has.
+    pub fn has_seen(&self, version: &Version) -> bool {
+        guarded(|| Ok(self.backend.has_seen(version))).unwrap_or(false)
+    }
+
     /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are not. It needs no document.
     pub fn cut(update: &[u8], limits: &Limits) -> Result<Vec<Vec<u8>>, BackendError> {
         if update.len() <= limits.bytes_max() {

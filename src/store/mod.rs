@@ -690,6 +690,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.contains(update))
     }
 
+    /// Whether this document has all that a replica at `version` has; not where the version is one of another backend. O(the version).
+    ///
+    /// On automerge a version names changes by their hashes, so it is exact even where a replica id was used twice. On yrs it names them by
+    /// number, and what was deleted does not count.
+    #[must_use]
+    pub fn has_seen(&self, version: &Version) -> bool {
+        self.peek(|core| core.replica.has_seen(version))
+    }
+
     /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into pieces that are not, to be applied in this
     /// order; one that is not stays as it is. For updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
     /// may hold as much as that many updates of the full length; what strangers may not send in an update is refused in this one too.

@@ -129,6 +129,13 @@ pub trait Replica: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Whether the replica has all that the replica has whose version this is. Until then it is not certain that the two mean the same ops by
+    /// one name, and what the peer acknowledges is not counted. Left out: always.
+    fn has_seen(&self, version: &[u8]) -> bool {
+        let _ = version;
+        true
+    }
+
     /// Cuts an update that is longer than [`apply`](Self::apply) takes into pieces that are not, to be applied in this order: Yjs clients
     /// send in one what they did offline. Left out, an update stays as it is.
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {

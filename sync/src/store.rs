@@ -49,6 +49,10 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::contains(self, update).map_err(Refusal::new)
     }
 
+    fn has_seen(&self, version: &[u8]) -> bool {
+        Version::from_bytes(version).is_ok_and(|version| Store::has_seen(self, &version))
+    }
+
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
         Store::cut_update(self, update).map_err(Refusal::new)
     }

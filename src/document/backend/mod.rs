@@ -107,6 +107,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
     /// Whether an update holds nothing that the document does not have: to apply it would change nothing.
     fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError>;
+    /// Whether the document has all that a replica at this version has, as far as a version tells.
+    fn has_seen(&self, version: &Version) -> bool;
     /// Cuts an update into pieces of at most so many bytes, each of which stands on those before it, after a walk that checks it.
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.

@@ -99,6 +99,10 @@ impl Replica for Room {
         self.replica.contains(update)
     }
 
+    fn has_seen(&self, version: &[u8]) -> bool {
+        self.replica.has_seen(version)
+    }
+
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
         self.replica.cut(update)
     }

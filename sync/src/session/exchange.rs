@@ -103,6 +103,11 @@ impl Session {
         self.phase = Phase::Streaming;
         self.missed = false;
         let updates = if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
+        // The peer may have other ops under the names of ours, if a replica id was used twice: that shows once this side has all of them.
+        self.unsure = (costs && !self.is_deaf() && !replica.has_seen(version)).then(|| version.clone());
+        if !updates.is_empty() {
+            self.unsure_covers = None;
+        }
         // An empty one too: it says that nothing is missing before it.
         let between = Between { asker: theirs, answerer: ours };
         self.answered = Some(between);
@@ -152,6 +157,7 @@ impl Session {
         }
         let level = self.theirs == Some(ours);
         self.find_contradiction(ours, replica);
+        self.count_what_was_unsure(replica);
         if !level {
             self.mind_the_gap(&version, replica);
         }
@@ -189,7 +195,19 @@ impl Session {
             if failed {
                 self.events.push_back(Event::PeerFailed);
             }
-            if kept {
+            match &self.unsure {
+                _ if !kept => {}
+                Some(_) => self.unsure_covers = self.unsure_covers.max(Some(covers)),
+                None => self.acknowledge(covers),
+            }
+        }
+    }
+
+    /// Once this side has all that the peer had, the two mean the same ops, and what the peer acknowledged meanwhile counts.
+    fn count_what_was_unsure(&mut self, replica: &dyn Replica) {
+        if self.unsure.as_ref().is_some_and(|version| replica.has_seen(version)) {
+            self.unsure = None;
+            if let Some(covers) = self.unsure_covers.take() {
                 self.acknowledge(covers);
             }
         }

@@ -125,6 +125,10 @@ pub struct Session {
     /// Local updates handed over, and how many of the first of them the peer is known to have.
     handed: u64,
     acknowledged: Option<u64>,
+    /// The version of the peer's that was answered and of which this side does not have everything yet.
+    unsure: Option<Vec<u8>>,
+    /// What the peer has acknowledged since, see `acknowledged`.
+    unsure_covers: Option<u64>,
     repair: Repairing,
     /// The peer's replica id, once it has said so.
     peer: u64,
@@ -193,6 +197,8 @@ impl Session {
             sent: Sent::default(),
             handed: 0,
             acknowledged: None,
+            unsure: None,
+            unsure_covers: None,
             repair: Repairing::default(),
             peer: 0,
             peer_key: Key::default(),

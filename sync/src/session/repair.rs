@@ -159,7 +159,11 @@ impl Session {
         if !std::mem::replace(&mut self.repair.verified, true) {
             match replica.verify() {
                 Ok(competed) if competed.is_empty() => {}
-                Ok(competed) => self.events.push_back(Event::Repaired { competed }),
+                Ok(competed) => {
+                    // What this side put back has new names, which the peer has not acknowledged.
+                    self.unsure_covers = None;
+                    self.events.push_back(Event::Repaired { competed });
+                }
                 Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
             }
         }

@@ -318,6 +318,11 @@ impl Backend for Automerge {
         Ok(self.unpack(update, limits)?.is_empty())
     }
 
+    fn has_seen(&self, version: &Version) -> bool {
+        let known = |head: &[u8; 32]| self.doc.get_change_meta_by_hash(&ChangeHash(*head)).is_some();
+        version.as_heads().is_some_and(|(heads, _)| heads.iter().all(known))
+    }
+
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
         automerge_chunk::walk(update, limits)?;
         write::cut(update, bytes_max.min(PIECE_BYTES_MAX))

@@ -395,6 +395,11 @@ impl Backend for Yrs {
         Ok(self.deleted.contain(&self.doc.transact(), update, limits)?)
     }
 
+    fn has_seen(&self, version: &Version) -> bool {
+        let here = self.doc.transact().state_vector();
+        version.as_clocks().is_some_and(|clocks| clocks.iter().all(|(client, clock)| here.get(&ClientID::new(*client)) >= *clock))
+    }
+
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
         Ok(cut::cut_strangers(update, limits, bytes_max)?)
     }
