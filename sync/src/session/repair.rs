@@ -159,11 +159,7 @@ impl Session {
         if !std::mem::replace(&mut self.repair.verified, true) {
             match replica.verify() {
                 Ok(competed) if competed.is_empty() => {}
-                Ok(competed) => {
-                    // What this side put back has new names, which the peer has not acknowledged.
-                    self.unsure_covers = None;
-                    self.events.push_back(Event::Repaired { competed });
-                }
+                Ok(competed) => self.events.push_back(Event::Repaired { competed }),
                 Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
             }
         }
@@ -213,6 +209,8 @@ impl Session {
         });
         // The ops before it are not those that the digests told of.
         (self.our_digest, self.their_digest, self.divergence_told) = (None, None, None);
+        // What this side put back has new names, which the peer has not acknowledged.
+        self.unsure_covers = None;
         self.exchange(replica);
     }
 
