@@ -214,8 +214,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes that this side sent, since the last call that
-    /// said so. They are in the peer's document; but what that listener does with them, keeping them say, may not be done. It is told once, as
-    /// by `fsync`, also where it was something else that failed there meanwhile.
+    /// said so. They are in the peer's document, but that listener may not have done its work, such as writing them to a disk. It is
+    /// reported once, as `fsync` does. The failure may belong to another peer's change.
     ///
     /// [`LiveError::Closed`]: it is over. What the peer did not take is sent by the next one.
     ///
