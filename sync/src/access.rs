@@ -54,8 +54,8 @@ impl Denial {
         Self { kind: DenialKind::Forbidden, message: message.into() }
     }
 
-    /// The server cannot decide now, as a database does not answer. A peer of [`Peer::join`](crate::Peer::join) comes again later;
-    /// [`Peer::connect`](crate::Peer::connect) returns the error at once.
+    /// The server cannot decide now, as a database does not answer. A peer that was made with `Peer::join` comes again later;
+    /// `Peer::connect` returns the error at once.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: DenialKind::Unavailable, message: message.into() }
     }

@@ -73,7 +73,7 @@ impl Status {
     }
 }
 
-/// The two replicas did not become level.
+/// The two replicas are not in sync.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
@@ -253,8 +253,8 @@ impl Peer {
         }
     }
 
-    /// Waits until both replicas are level. An edit made before the call may be in flight still when the two were level before it:
-    /// it is a statement about what both sides last announced.
+    /// Waits until both replicas are in sync, by the versions that they last announced. An edit made just before the call may still be in
+    /// flight: to be sure of an edit, use [`flush`](Self::flush).
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
         let decided = status
