@@ -52,6 +52,8 @@ mod guide {
     mod getting_started {}
     #[doc = include_str!("../docs/guide/src/types.md")]
     mod types {}
+    #[doc = include_str!("../docs/guide/src/text.md")]
+    mod text {}
     #[doc = include_str!("../docs/guide/src/board.md")]
     mod board {}
     #[cfg(feature = "serde")]

@@ -31,7 +31,7 @@ pub use handle::{Handle, WeakHandle};
 pub trait Loader: Send + Sync + Sized + 'static {
     /// The backend of the documents.
     type Backend: Backend;
-    /// What is to live as long as a document is open: a peer that keeps it level with others, a lock on its file; `()` where there is nothing.
+    /// What is to live as long as a document is open: a peer that keeps it in sync, a lock on its file; `()` where there is nothing.
     type Kept: Send + Sync + 'static;
     /// Why a document cannot be loaded or put away.
     type Error: std::fmt::Display;

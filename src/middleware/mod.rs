@@ -92,11 +92,12 @@ pub trait Middleware<S: State>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Updates from elsewhere are about to be applied. What is in them is not known yet: a document cannot be asked what it would
-    /// look like with them. Refusing leaves this replica behind, until it takes them another time.
+    /// Updates from elsewhere are about to be applied; their effect is not known before they are applied. If the updates are refused, this
+    /// replica stays behind until it takes them another time.
     ///
     /// # Errors
-    /// The updates are refused; whoever gives them gets this, as [`ApplyError::Denied`](crate::ApplyError::Denied).
+    /// The updates are refused. The caller of [`Store::apply`](crate::Store::apply) gets this as
+    /// [`ApplyError::Denied`](crate::ApplyError::Denied).
     fn import(&self, import: &Import) -> Result<(), Box<dyn Error + Send + Sync>> {
         let _ = import;
         Ok(())

@@ -309,6 +309,10 @@ impl Node<Edit<'_>, Text> {
     /// the marks that it would when it is inserted there. (To say the marks too, give [`Node::reconcile`] a [`Text`].)
     /// It costs what finding the difference does.
     ///
+    /// This is for small edits of one text. If two people replace the whole text at the same time, the results mix where letters are equal.
+    /// To replace the whole text, call [`clear`](Self::clear) and then [`push_str`](Self::push_str): if two do so, the new texts stand
+    /// one behind the other.
+    ///
     /// ```
     /// use exostate::{State, Store, Text};
     ///

@@ -26,7 +26,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What reconciling does about what does not fit the struct: see [`Violation`].
+/// What `reconcile` does with values in the document that do not fit the struct: see [`Violation`].
 ///
 /// ```
 /// use exostate::{Mend, State, Store};
@@ -50,11 +50,12 @@ impl fmt::Display for Violation {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mend {
-    /// Leaves it where what is wanted is what is shown in its stead: another application, newer than this one, may know what it is.
+    /// A field that is equal to its new value is not written, also where the view shows a default because the document's value does not
+    /// fit: a newer application may know that value.
     #[default]
     Leave,
-    /// Writes what is wanted over it, and removes what cannot be shown at all: the entry of a map that counts as missing, the element
-    /// of a list that is left out. What the struct does not know stays.
+    /// Writes the new value over it. An entry of a map or an element of a list that cannot be shown at all is removed. Fields that the
+    /// struct does not know stay.
     Reset,
 }
 

@@ -666,8 +666,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.updates_since(version))
     }
 
-    /// Whether the document has everything that an update holds, so that applying it would change nothing. For those who let others read
-    /// and not write: a peer that comes back may send what is known already. What only waits for something missing is not had.
+    /// Whether the document has everything that an update holds, so that applying it would change nothing. For a server with
+    /// peers that may only read: such a peer may send updates that the server has already. Pending updates do not count.
     ///
     /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again after each deletion.
     ///
@@ -724,8 +724,11 @@ impl<S: State, B: Backend> Store<S, B> {
         self.read(|core| core.replica.digest())
     }
 
-    /// What in the document does not fit the struct. Those fields show their defaults; the document keeps what it has until somebody writes
-    /// over it, with `set` at the place or [`Store::reconcile_with`] everywhere.
+    /// The scalars in the document that do not fit the struct. Such a field shows its default. The document keeps the value until somebody
+    /// writes over it, with `set` at the place or [`Store::reconcile_with`] everywhere.
+    ///
+    /// Only scalars are listed. A field that becomes another kind (text, list, map, counter, scalar) is a new field: rename it, and copy
+    /// the value.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.read(|core| core.violations.list())
@@ -786,9 +789,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// stands where the character was. Where there is no character to stick to, at the start or at the end of the text, or in an empty
     /// one, it stays at the start (`before`) or at the end, whatever is typed there.
     ///
-    /// Anchors keep their order: of two made at different places, or at one with the same `before`, the later never comes to stand
-    /// before the earlier. At one place the anchor with `before` is the earlier. A selection whose start sticks to what comes after and whose
-    /// end to what comes before does not grow; while it is empty, give both ends the same side.
+    /// Anchors keep their order. For example, an anchor at 2 and one at 5 never swap, whatever is typed or deleted; they may come to the
+    /// same place. At one place an anchor with `before` is the earlier. If the start of a selection sticks to the character after
+    /// it, and the end to the character before it, the selection does not grow; while it is empty, give both ends the same side.
     ///
     /// ```
     /// use exostate::{State, Store, Text};

@@ -55,7 +55,8 @@ impl Denial {
         Self { kind: DenialKind::Forbidden, message: message.into() }
     }
 
-    /// It cannot be said now, as a database does not answer: the peer comes again later.
+    /// The server cannot decide now, as a database does not answer. A peer that was made with `Peer::join` comes again later;
+    /// `Peer::connect` returns the error at once.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: DenialKind::Unavailable, message: message.into() }
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and time go in, frames and
 //! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and [`Server`] drive sessions over a
-//! [`Transport`]: QUIC, WebSocket, WebTransport, or channels in memory. What they keep level is anything that implements [`Replica`].
+//! [`Transport`]: QUIC, WebSocket, WebTransport, or channels in memory. They keep in sync anything that implements [`Replica`].
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]

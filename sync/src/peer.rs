@@ -73,7 +73,7 @@ impl Status {
     }
 }
 
-/// The two replicas did not become level.
+/// The two replicas are not in sync.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
@@ -219,8 +219,8 @@ impl Peer {
     ///
     /// # Errors
     /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes that this side sent, since the last call that
-    /// said so. They are in the peer's document; but what that listener does with them, keeping them say, may not be done. It is told once, as
-    /// by `fsync`, also where it was something else that failed there meanwhile.
+    /// said so. They are in the peer's document, but that listener may not have done its work, such as writing them to a disk. It is
+    /// reported once, as `fsync` does. The failure may belong to another peer's change.
     ///
     /// [`LiveError::ReadOnly`]: this side may only read ([`Rights::ReadOnly`](crate::Rights::ReadOnly), [`Config::only_reads`]), so the peer takes
     /// nothing. The application should not let its user edit then.
@@ -264,8 +264,8 @@ impl Peer {
         }
     }
 
-    /// Waits until both replicas are level. An edit made before the call may be in flight still when the two were level before it:
-    /// it is a statement about what both sides last announced.
+    /// Waits until both replicas are in sync, by the versions that they last announced. An edit made just before the call may still be in
+    /// flight: to be sure of an edit, use [`flush`](Self::flush).
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
         let decided = status

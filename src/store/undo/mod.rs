@@ -190,13 +190,15 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         self.log.lock().undone.len()
     }
 
-    /// The label of what is undone next.
+    /// The label of the newest group that can be undone. If others have overtaken all of that group, [`UndoManager::undo`] goes on to the
+    /// group before it, which may have another label.
     #[must_use]
     pub fn undo_label(&self) -> Option<Arc<str>> {
         self.log.lock().done.back()?.label.clone()
     }
 
-    /// The label of what is redone next.
+    /// The label of the newest group that can be redone. If others have overtaken all of that group, [`UndoManager::redo`] goes on to the
+    /// group before it, which may have another label.
     #[must_use]
     pub fn redo_label(&self) -> Option<Arc<str>> {
         self.log.lock().undone.last()?.label.clone()
