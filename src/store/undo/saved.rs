@@ -174,6 +174,13 @@ fn broken(reason: impl ToString) -> UndoError {
     UndoError { reason: reason.to_string() }
 }
 
+impl UndoError {
+    /// The same, of the text or list at a path.
+    fn at(self, path: &str) -> Self {
+        Self { reason: format!("{} (at {path})", self.reason) }
+    }
+}
+
 /// A path of something: not the whole state.
 fn key_of(path: &str) -> Result<Key, UndoError> {
     if path.is_empty() { Err(broken("a path is missing")) } else { Ok(Key::from(path)) }
@@ -197,17 +204,31 @@ fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
 
 fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, UndoError> {
     let known = T::of(saved.content);
-    let (mut runs, mut there) = (Vec::new(), 0u64);
+    let (mut runs, mut there, mut all) = (Vec::new(), 0usize, 0usize);
     for (id, len, alive) in saved.runs {
         if id > 0 {
             load_ids((id, len))?;
         } else if !alive {
             return Err(broken("what has gone has no id"));
         }
-        there = there.saturating_add(if alive { len } else { 0 });
-        push(&mut runs, Run { id, len: usize::try_from(len).map_err(broken)?, alive });
+        let len = usize::try_from(len).map_err(broken)?;
+        // Runs are joined: what fits all together fits when it is joined.
+        all = all.checked_add(len).ok_or_else(|| broken("a sequence is too long"))?;
+        there += if alive { len } else { 0 };
+        if there > known.len() {
+            break;
+        }
+        push(&mut runs, Run { id, len, alive });
     }
-    if there == known.len() as u64 { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+    if there == known.len() { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+}
+
+fn load_tracks<T: Saving>(saved: BTreeMap<String, SavedTrack<T::Element>>) -> Result<BTreeMap<Key, Track<T>>, UndoError> {
+    let load = |(path, track): (String, _)| {
+        let track = load_track(track).map_err(|error| error.at(&path))?;
+        Ok((key_of(&path)?, track))
+    };
+    saved.into_iter().map(load).collect()
 }
 
 fn save_edited<T: Saving>(edited: &Edited<T>) -> SavedEdited<T::Element> {
@@ -234,13 +255,24 @@ fn load_edited<T: Saving>(saved: SavedEdited<T::Element>) -> Result<Edited<T>, U
         if gone.content.len() == count(&gone.ids) { Ok(gone) } else { Err(broken("what was deleted has another length")) }
     };
     let marked = |(stretches, name, old, new)| Ok(Marked { ids: ids(stretches)?, name, old: value(old), new: value(new) });
+    let deleted = saved.deleted.into_iter().map(gone).collect::<Result<Vec<_>, UndoError>>()?;
+    if !are_apart(deleted.iter().map(|gone| gone.ids.clone())) {
+        return Err(broken("an element was deleted twice"));
+    }
     Ok(Edited {
         inserted: ids(saved.inserted)?,
-        deleted: saved.deleted.into_iter().map(gone).collect::<Result<_, UndoError>>()?,
+        deleted,
         marked: saved.marked.into_iter().map(marked).collect::<Result<_, UndoError>>()?,
         emptied: saved.emptied,
         theirs: saved.theirs,
     })
+}
+
+/// Whether no id is in two of these stretches.
+fn are_apart(stretches: impl Iterator<Item = Range<u64>>) -> bool {
+    let mut sorted: Vec<Range<u64>> = stretches.filter(|ids| !ids.is_empty()).collect();
+    sorted.sort_by_key(|ids| ids.start);
+    sorted.windows(2).all(|pair| pair[0].end <= pair[1].start)
 }
 
 fn save_group(group: &Group) -> SavedGroup {
@@ -267,10 +299,12 @@ fn load_group(saved: SavedGroup) -> Result<Group, UndoError> {
 fn load_entry(saved: SavedEntry) -> Result<Entry, UndoError> {
     let mut entry = Entry { registers: load_registers(saved.registers)?, ..Entry::default() };
     for (path, edited) in saved.texts {
-        entry.texts.insert(key_of(&path)?, load_edited(edited)?);
+        let edited = load_edited(edited).map_err(|error| error.at(&path))?;
+        entry.texts.insert(key_of(&path)?, edited);
     }
     for (path, edited) in saved.lists {
-        entry.lists.insert(key_of(&path)?, load_edited(edited)?);
+        let edited = load_edited(edited).map_err(|error| error.at(&path))?;
+        entry.lists.insert(key_of(&path)?, edited);
     }
     Ok(entry)
 }
@@ -304,11 +338,10 @@ impl Loaded {
 
     /// Behind the last id. Each is that of one element.
     fn ids_end(&self) -> Result<u64, UndoError> {
-        let runs = || self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
-        let with_ids = || runs().filter(|run| run.has_ids());
-        let ids = with_ids().map(Run::ids).collect::<Ids>().sorted();
-        match ids.count() == with_ids().map(|run| run.len as u64).sum::<u64>() {
-            true => Ok(ids.end().max(1)),
+        let runs = self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
+        let ids: Vec<Range<u64>> = runs.filter(|run| run.has_ids()).map(Run::ids).collect();
+        match are_apart(ids.iter().cloned()) {
+            true => Ok(ids.iter().map(|ids| ids.end).fold(1, u64::max)),
             false => Err(broken("two elements have one id")),
         }
     }
@@ -318,8 +351,8 @@ impl Loaded {
         let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
         Ok(Self {
             version: saved.version,
-            texts: saved.texts.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
-            lists: saved.lists.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
+            texts: load_tracks(saved.texts)?,
+            lists: load_tracks(saved.lists)?,
             done: stack(saved.done)?,
             undone: stack(saved.undone)?,
             theirs: keys(saved.theirs),
@@ -389,15 +422,111 @@ impl<S: State, B: Backend> Store<S, B> {
         log.fill(loaded.done, loaded.undone);
         let end = log.ids().map(|ids| ids.end).fold(end, u64::max);
         // In the writer's place, so that nothing is forgotten before the manager is known.
-        Ok(self.read(|core| {
+        self.read(|core| {
             if core.replica.version().to_bytes() != loaded.version {
                 let (texts, lists) = (&loaded.texts, &loaded.lists);
                 let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
                 log.note_unknown(&core.replica, text, |path| Some(&lists.get(key::lookup(&path))?.known));
             }
-            let renamed = core.tracks.borrow_mut().take_in((loaded.texts, loaded.lists), end, &core.replica);
+            let mut tracks = core.tracks.borrow_mut();
+            if tracks.next_id.saturating_add(end) > IDS_MAX {
+                return Err(broken("the store has no ids left for them"));
+            }
+            let renamed = tracks.take_in((loaded.texts, loaded.lists), end, &core.replica);
+            drop(tracks);
             log.rename(&renamed);
-            self.manager(log)
-        }))
+            Ok(self.manager(log))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Map, Text};
+
+    type Notes = Store<Map<u8, Text>>;
+
+    /// "abcd" was typed and "bc" deleted.
+    fn written() -> Notes {
+        let store = Notes::new();
+        store.change(|notes| notes.insert(1, Text::from("ad"))).expect("it can be written");
+        store
+    }
+
+    /// Stacks of that text with these runs, and with this as what the change deleted.
+    fn crafted(store: &Notes, runs: &[(u64, u64, bool)], deleted: &[(SavedIds, &str)]) -> Vec<u8> {
+        let content = |text: &str| vec![(text.to_owned(), BTreeMap::new())];
+        let edited = SavedEdited {
+            inserted: vec![(1, 2)],
+            deleted: deleted.iter().map(|(ids, text)| (*ids, content(text))).collect(),
+            marked: Vec::new(),
+            emptied: false,
+            theirs: false,
+        };
+        let entry = SavedEntry { registers: Vec::new(), texts: vec![("1".to_owned(), edited)], lists: Vec::new() };
+        let group = SavedGroup { label: None, selection: None, entries: vec![entry] };
+        let track = SavedTrack { content: content("ad"), runs: runs.to_vec() };
+        seal(&Saved {
+            format: FORMAT,
+            version: store.version().to_bytes(),
+            texts: BTreeMap::from([("1".to_owned(), track)]),
+            lists: BTreeMap::new(),
+            done: vec![group],
+            undone: Vec::new(),
+            theirs: Vec::new(),
+            given_back: Vec::new(),
+        })
+    }
+
+    fn refused(runs: &[(u64, u64, bool)], deleted: &[(SavedIds, &str)]) -> String {
+        let store = written();
+        let read = store.undo_manager_from(&crafted(&store, runs, deleted), UndoOptions::new());
+        read.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn honest_runs_are_read() {
+        let store = written();
+        let runs = [(1, 1, true), (3, 2, false), (2, 1, true)];
+        let undo = store.undo_manager_from(&crafted(&store, &runs, &[((3, 2), "bc")]), UndoOptions::new()).expect("stacks");
+        undo.undo().expect("it can be undone");
+        assert_eq!(store.view().get(&1).map(Text::to_string).as_deref(), Some("bc"));
+    }
+
+    #[test]
+    fn runs_longer_than_the_text_are_refused() {
+        let longer = "these are no undo stacks: a sequence has another length (at 1)";
+        assert_eq!(refused(&[(0, u64::MAX, true), (0, u64::MAX, true)], &[]), longer);
+        assert_eq!(refused(&[(0, 3, true)], &[]), longer);
+        assert_eq!(refused(&[(0, 1, true)], &[]), longer);
+        let all = "these are no undo stacks: a sequence is too long (at 1)";
+        assert_eq!(refused(&[(0, 2, true), (0, u64::MAX, true)], &[]), all);
+    }
+
+    #[test]
+    fn ids_beyond_the_last_are_refused() {
+        let none = "these are no undo stacks: an id is none (at 1)";
+        assert_eq!(refused(&[(0, 2, true), (IDS_MAX, 1, false)], &[]), none);
+        assert_eq!(refused(&[(0, 2, true), (u64::MAX, 2, false)], &[]), none);
+        assert_eq!(refused(&[(0, 2, true)], &[((u64::MAX, 2), "bc")]), none);
+    }
+
+    #[test]
+    fn an_id_is_that_of_one_element() {
+        let twice = "these are no undo stacks: two elements have one id";
+        assert_eq!(refused(&[(1, 2, true), (2, 1, false)], &[]), twice);
+        let dead = (3, IDS_MAX - 3, false);
+        let runs: Vec<_> = std::iter::once((1, 2, true)).chain(std::iter::repeat_n(dead, 65_536)).collect();
+        assert_eq!(refused(&runs, &[]), twice);
+    }
+
+    #[test]
+    fn an_element_is_deleted_once() {
+        let twice = "these are no undo stacks: an element was deleted twice (at 1)";
+        let runs = [(0, 2, true), (3, 3, false)];
+        assert_eq!(refused(&runs, &[((3, 3), "abc"), ((4, 1), "b")]), twice);
+        assert_eq!(refused(&runs, &[((4, 2), "bc"), ((3, 2), "ab")]), twice);
+        assert_eq!(refused(&runs, &[((4, 2), "bc"), ((3, 1), "a")]), "");
     }
 }
