@@ -136,6 +136,10 @@ struct Noting<'a, T> {
     track: &'a mut Track<T>,
     next_id: &'a mut u64,
     revived: VecDeque<Range<u64>>,
+    /// The revived elements that stand in the track.
+    placed: Sorted,
+    /// Those of them that were inserted, but are not alive in the track yet: all at once is one walk over it.
+    pending: Ids,
     /// The sequence after the ops so far, but for their marks.
     now: T,
     inserted: Ids,
@@ -146,12 +150,20 @@ impl<'a, T: Content> Noting<'a, T> {
     fn new(track: &'a mut Track<T>, (before, after): (&T, &T), next_id: &'a mut u64, revived: VecDeque<Range<u64>>) -> Self {
         track.sync(before);
         track.known = after.clone();
-        Self { track, next_id, revived, now: before.clone(), inserted: Ids::default(), deleted: Vec::new() }
+        let placed = match revived.is_empty() {
+            true => Sorted::default(),
+            false => track.places(&revived.iter().cloned().collect::<Ids>().sorted()).into_iter().map(|placed| placed.ids).collect::<Ids>().sorted(),
+        };
+        let (now, inserted, deleted) = (before.clone(), Ids::default(), Vec::new());
+        Self { track, next_id, revived, placed, pending: Ids::default(), now, inserted, deleted }
     }
 
     fn remove(&mut self, range: Range<usize>) {
         let range = range.start.min(self.now.len())..range.end.min(self.now.len());
         let mut at = range.start;
+        if !range.is_empty() {
+            self.revive();
+        }
         for ids in self.track.remove(range.clone(), Some(self.next_id)).iter() {
             let content = self.now.part(at..at + count(&ids));
             at += count(&ids);
@@ -164,16 +176,27 @@ impl<'a, T: Content> Noting<'a, T> {
         let mut done = 0;
         while done < len {
             let ids = self.next_ids(len - done);
-            let back = Ids::from_iter([ids.clone()]).sorted();
-            match self.track.places(&back).as_slice() {
-                [] => self.track.insert(at + done, Run::of(ids.clone(), true)),
-                _ => self.track.set_alive(&back, true),
+            for (ids, is_placed) in self.placed.cut(ids.clone()) {
+                let ids_len = count(&ids);
+                if is_placed {
+                    self.pending.push(ids);
+                } else {
+                    self.revive();
+                    self.track.insert(at + done, Run::of(ids, true));
+                }
+                done += ids_len;
             }
-            done += count(&ids);
             self.inserted.push(ids);
         }
         if len > 0 {
             insert(&mut self.now);
+        }
+    }
+
+    /// Lets the pending elements be alive in the track, before a position in it is looked up.
+    fn revive(&mut self) {
+        if !self.pending.is_empty() {
+            self.track.set_alive(&std::mem::take(&mut self.pending).sorted(), true);
         }
     }
 
@@ -191,7 +214,8 @@ impl<'a, T: Content> Noting<'a, T> {
     }
 
     /// What the ops come to: what they put in and took out again is neither.
-    fn end(self, after: &T) -> Edited<T> {
+    fn end(mut self, after: &T) -> Edited<T> {
+        self.revive();
         let inserted = self.inserted.clone().sorted();
         let gone: Ids = self.deleted.iter().map(|gone| gone.ids.clone()).collect();
         let stays = |ids, among: &Sorted| among.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids).collect::<Vec<_>>();
@@ -210,6 +234,7 @@ impl<'a, T: Content> Noting<'a, T> {
 impl Noting<'_, Rope> {
     /// What was marked otherwise of what was there before and still is.
     fn marked(&mut self, after: &Rope) -> Vec<Marked> {
+        self.revive();
         let inserted = self.inserted.clone().sorted();
         let (mut marked, none) = (Vec::new(), Arc::new(Marks::new()));
         let (mut at, mut olds, mut news) = (0, runs(&self.now), runs(after));
