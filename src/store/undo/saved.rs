@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Ids, count};
+use super::ids::{Ids, Sorted, count};
 use super::log::{Edited, Entry, Gone, Group, Log, Marked, Written};
+use super::names::Name;
 use super::track::{Content, Run, Track, push};
 use super::{UndoManager, UndoOptions, tracks};
 use crate::document::backend::Backend;
@@ -45,6 +46,9 @@ struct Saved {
     format: u32,
     /// What the store had seen.
     version: Vec<u8>,
+    /// Of the ids that have no name.
+    origin: u64,
+    names: Vec<SavedName>,
     texts: BTreeMap<String, SavedTrack<TextRun>>,
     lists: BTreeMap<String, SavedTrack<Scalar>>,
     /// The oldest first.
@@ -70,6 +74,9 @@ struct SavedEntry {
 
 /// The first id of a stretch, and how many follow each other.
 type SavedIds = (u64, u64);
+
+/// An origin, the first id there and how many follow each other, and the first id here.
+type SavedName = (u64, SavedIds, u64);
 
 #[derive(Serialize, Deserialize)]
 struct SavedTrack<E> {
@@ -197,6 +204,11 @@ fn load_ids((start, len): SavedIds) -> Result<Range<u64>, UndoError> {
     }
 }
 
+fn load_name((origin, ids, id): SavedName) -> Result<Name, UndoError> {
+    load_ids((id, ids.1))?;
+    Ok(Name { origin, named: load_ids(ids)?, id })
+}
+
 fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
     let runs = track.runs.iter().map(|run| (run.id, run.len as u64, run.alive));
     SavedTrack { content: track.known.elements(), runs: runs.collect() }
@@ -318,6 +330,7 @@ fn load_registers(saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>) ->
 #[derive(Default)]
 struct Loaded {
     version: Vec<u8>,
+    names: Vec<Name>,
     texts: BTreeMap<Key, Track<Rope>>,
     lists: BTreeMap<Key, Track<List>>,
     done: Vec<Group>,
@@ -330,34 +343,48 @@ impl Loaded {
     fn read(bytes: &[u8]) -> Result<Self, UndoError> {
         let Format { format } = unseal(bytes).map_err(broken)?;
         match format {
-            1 => first::read(unseal(bytes).map_err(broken)?),
+            // Its ids follow from the bytes.
+            1 => Ok(first::read(unseal(bytes).map_err(broken)?)?.with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
             FORMAT => Self::of(unseal(bytes).map_err(broken)?),
             _ => Err(broken("another format")),
-        }
-    }
-
-    /// Behind the last id. Each is that of one element.
-    fn ids_end(&self) -> Result<u64, UndoError> {
-        let runs = self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
-        let ids: Vec<Range<u64>> = runs.filter(|run| run.has_ids()).map(Run::ids).collect();
-        match are_apart(ids.iter().cloned()) {
-            true => Ok(ids.iter().map(|ids| ids.end).fold(1, u64::max)),
-            false => Err(broken("two elements have one id")),
         }
     }
 
     fn of(saved: Saved) -> Result<Self, UndoError> {
         let stack = |groups: Vec<SavedGroup>| groups.into_iter().map(load_group).collect::<Result<Vec<_>, _>>();
         let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
-        Ok(Self {
+        let loaded = Self {
             version: saved.version,
+            names: saved.names.into_iter().map(load_name).collect::<Result<_, _>>()?,
             texts: load_tracks(saved.texts)?,
             lists: load_tracks(saved.lists)?,
             done: stack(saved.done)?,
             undone: stack(saved.undone)?,
             theirs: keys(saved.theirs),
             given_back: keys(saved.given_back),
-        })
+        };
+        Ok(loaded.with_origin(saved.origin))
+    }
+
+    /// Elements without a name have their ids from a change of the store of this origin.
+    fn with_origin(mut self, origin: u64) -> Self {
+        let named = self.names.iter().map(Name::ids).collect::<Ids>().sorted();
+        let unnamed = self.stretches().flat_map(|ids| named.cut(ids)).filter(|(_, within)| !within);
+        let unnamed: Vec<Name> = unnamed.map(|(ids, _)| Name { origin, id: ids.start, named: ids }).collect();
+        self.names.extend(unnamed);
+        self
+    }
+
+    /// The ids of all elements that have one.
+    fn stretches(&self) -> impl Iterator<Item = Range<u64>> {
+        let runs = self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
+        runs.filter(|run| run.has_ids()).map(Run::ids)
+    }
+
+    /// Forgets all elements but these.
+    fn keep(&mut self, needed: &Sorted) {
+        self.texts.values_mut().for_each(|track| track.keep(needed));
+        self.lists.values_mut().for_each(|track| track.keep(needed));
     }
 }
 
@@ -368,7 +395,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        self.store.read(|core| {
+        let (origin, names) = self.store.read(|core| {
             let mut tracks = core.tracks.borrow_mut();
             let entries = || log.done.iter().chain(&log.undone).flat_map(|group| &group.entries);
             for key in entries().flat_map(|entry| entry.texts.keys()).collect::<BTreeSet<_>>() {
@@ -379,13 +406,17 @@ impl<S: State, B: Backend> UndoManager<S, B> {
                 let track = tracks::current(&mut tracks.lists, key, &core.replica.list(key.as_str()));
                 lists.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
+            let ids = entries().flat_map(Entry::ids).collect::<Ids>().sorted();
+            let name = |name: Name| (name.origin, save_ids(&name.named), name.id);
+            let names: Vec<SavedName> = tracks.names.of(&ids).into_iter().map(name).collect();
+            (tracks.names.own(&core.replica), names)
         });
         let stack = |groups: &[Group]| groups.iter().map(save_group).collect();
         let (done, undone) = (stack(&log.done), stack(&log.undone));
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
         let version = self.store.version().to_bytes();
-        let saved = Saved { format: FORMAT, version, texts, lists, done, undone, theirs, given_back };
+        let saved = Saved { format: FORMAT, version, origin, names, texts, lists, done, undone, theirs, given_back };
         seal(&saved)
     }
 }
@@ -415,12 +446,15 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are no saved stacks.
     pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
-        let loaded = Loaded::read(bytes)?;
-        let end = loaded.ids_end()?;
+        let mut loaded = Loaded::read(bytes)?;
+        if !are_apart(loaded.stretches()) {
+            return Err(broken("two elements have one id"));
+        }
         let mut log = Log::new(options);
-        (log.theirs, log.given_back) = (loaded.theirs, loaded.given_back);
-        log.fill(loaded.done, loaded.undone);
-        let end = log.ids().map(|ids| ids.end).fold(end, u64::max);
+        (log.theirs, log.given_back) = (std::mem::take(&mut loaded.theirs), std::mem::take(&mut loaded.given_back));
+        log.fill(std::mem::take(&mut loaded.done), std::mem::take(&mut loaded.undone));
+        loaded.keep(&log.ids().collect::<Ids>().sorted());
+        let count: u64 = loaded.stretches().map(|ids| ids.end - ids.start).sum();
         // In the writer's place, so that nothing is forgotten before the manager is known.
         self.read(|core| {
             if core.replica.version().to_bytes() != loaded.version {
@@ -429,10 +463,10 @@ impl<S: State, B: Backend> Store<S, B> {
                 log.note_unknown(&core.replica, text, |path| Some(&lists.get(key::lookup(&path))?.known));
             }
             let mut tracks = core.tracks.borrow_mut();
-            if tracks.next_id.saturating_add(end) > IDS_MAX {
+            if tracks.next_id.saturating_add(count) > IDS_MAX {
                 return Err(broken("the store has no ids left for them"));
             }
-            let renamed = tracks.take_in((loaded.texts, loaded.lists), end, &core.replica);
+            let renamed = tracks.take_in((loaded.texts, loaded.lists), &loaded.names, &core.replica);
             drop(tracks);
             log.rename(&renamed);
             Ok(self.manager(log))
@@ -447,7 +481,7 @@ mod tests {
 
     type Notes = Store<Map<u8, Text>>;
 
-    /// "abcd" was typed and "bc" deleted.
+    /// The text that is left where "bc" was deleted from "abcd".
     fn written() -> Notes {
         let store = Notes::new();
         store.change(|notes| notes.insert(1, Text::from("ad"))).expect("it can be written");
@@ -470,6 +504,8 @@ mod tests {
         seal(&Saved {
             format: FORMAT,
             version: store.version().to_bytes(),
+            origin: 1,
+            names: Vec::new(),
             texts: BTreeMap::from([("1".to_owned(), track)]),
             lists: BTreeMap::new(),
             done: vec![group],

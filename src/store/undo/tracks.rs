@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::ids::{Ids, Sorted, count};
 use super::log::{Edited, Gone, Log, Marked};
+use super::names::Names;
 use super::track::{Content, Run, Track, take_ids};
 use crate::document::key::{self, Key};
 use crate::document::ops::{SequenceKind, SequenceOp};
@@ -26,6 +27,7 @@ pub(in crate::store) struct Tracks {
     pub(super) texts: BTreeMap<Key, Track<Rope>>,
     pub(super) lists: BTreeMap<Key, Track<List>>,
     pub(super) next_id: u64,
+    pub(super) names: Names,
     /// Edits noted since it was last asked what is still needed, and the size of what was needed then.
     noted: usize,
     needed: usize,
@@ -33,7 +35,7 @@ pub(in crate::store) struct Tracks {
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, noted: 0, needed: 0 }
+        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, names: Names::default(), noted: 0, needed: 0 }
     }
 }
 
@@ -46,6 +48,7 @@ impl Tracks {
         }
         let needed: Ids = logs.iter().flat_map(|log| log.lock().ids().collect::<Vec<_>>()).collect();
         let needed = needed.sorted();
+        self.names.keep(&needed);
         self.needed = keep(&mut self.texts, &needed) + keep(&mut self.lists, &needed);
         self.noted = 0;
     }
@@ -53,7 +56,9 @@ impl Tracks {
     /// Forgets everything: nobody undoes.
     pub(in crate::store) fn clear(&mut self) {
         if !self.texts.is_empty() || !self.lists.is_empty() {
-            *self = Self { next_id: self.next_id, ..Self::default() };
+            let mut names = std::mem::take(&mut self.names);
+            names.clear();
+            *self = Self { next_id: self.next_id, names, ..Self::default() };
         }
     }
 
@@ -152,7 +157,12 @@ impl<'a, T: Content> Noting<'a, T> {
         track.known = after.clone();
         let placed = match revived.is_empty() {
             true => Sorted::default(),
-            false => track.places(&revived.iter().cloned().collect::<Ids>().sorted()).into_iter().map(|placed| placed.ids).collect::<Ids>().sorted(),
+            false => track
+                .places(&revived.iter().cloned().collect::<Ids>().sorted())
+                .into_iter()
+                .map(|placed| placed.ids)
+                .collect::<Ids>()
+                .sorted(),
         };
         let (now, inserted, deleted) = (before.clone(), Ids::default(), Vec::new());
         Self { track, next_id, revived, placed, pending: Ids::default(), now, inserted, deleted }
