@@ -667,6 +667,125 @@ fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), 
     Ok(())
 }
 
+/// Notes with marks and lines, of which changes took some out.
+fn edited<B: Backend>() -> Result<(Store<Board, B>, [UndoManager<Board, B>; 2]), exostate::Error> {
+    let store = Store::<Board, B>::new();
+    store.change(|board| board.notes().push_str("hello world"))?;
+    store.change(|board| board.notes().mark(2..8, "bold", true))?;
+    store.change(|board| board.lines().reconcile(&List::from(["a", "b", "c", "d"].map(str::to_owned))))?;
+    let managers = [store.undo_manager(each()), store.undo_manager(each())];
+    store.change(|board| board.notes().delete(0..6))?;
+    store.change(|board| board.notes().mark(0..3, "em", true))?;
+    store.change(|board| board.lines().remove(1))?;
+    store.change(|board| board.lines().insert(1, "new".to_owned()))?;
+    store.change(|board| board.notes().splice(1..3, "OR"))?;
+    Ok((store, managers))
+}
+
+type Shown = (Vec<(String, Option<Arc<exostate::Marks>>)>, Vec<String>);
+
+fn shown<B: Backend>(store: &Store<Board, B>) -> Shown {
+    let view = store.view();
+    (view.notes.runs(), view.lines.iter().cloned().collect())
+}
+
+/// What is shown after each step of two managers that take turns.
+fn in_turns<B: Backend>(store: &Store<Board, B>, [one, two]: [&UndoManager<Board, B>; 2]) -> Result<Vec<Shown>, exostate::Error> {
+    let mut steps = Vec::new();
+    for _ in 0..7 {
+        for manager in [one, two, two] {
+            manager.undo()?;
+            steps.push(shown(store));
+        }
+        one.redo()?;
+        steps.push(shown(store));
+    }
+    while two.redo()?.is_some() || one.redo()?.is_some() {
+        steps.push(shown(store));
+    }
+    Ok(steps)
+}
+
+/// Managers that are read from stacks of one store mean the same elements, as those meant that saved them.
+#[test]
+fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let live = |steps: [usize; 2]| {
+            let (store, managers) = edited::<B>()?;
+            in_turns(&store, steps.map(|index| &managers[index]))
+        };
+        let expected = live([0, 1])?;
+        let (store, managers) = edited::<B>()?;
+        let (document, stacks) = (store.save(), [managers[0].save(), managers[1].save()]);
+        let open = || Store::<Board, B>::open(&document);
+
+        let reopened = open()?;
+        let [one, two] = [reopened.undo_manager_from(&stacks[0], each())?, reopened.undo_manager_from(&stacks[1], each())?];
+        assert_eq!(in_turns(&reopened, [&one, &two])?, expected, "both are read");
+
+        // Once more, from what a store saved that had read them, beside what the first one saved.
+        let reopened = open()?;
+        let _other = reopened.undo_manager_from(&stacks[1], each())?;
+        let again = reopened.undo_manager_from(&stacks[0], each())?.save();
+        let third = open()?;
+        let [one, two] = [third.undo_manager_from(&again, each())?, third.undo_manager_from(&stacks[1], each())?];
+        assert_eq!(in_turns(&third, [&one, &two])?, expected, "one is read again");
+
+        let [kept, saved] = managers;
+        drop(saved);
+        let read = store.undo_manager_from(&stacks[1], each())?;
+        assert_eq!(in_turns(&store, [&kept, &read])?, expected, "one is read beside the other");
+        Ok(())
+    }
+    run::<Yrs>().and_then(|()| run::<Automerge>())
+}
+
+/// Of stacks that were saved at different times, too, and read after changes of the store that reads them.
+#[test]
+fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let (store, [early, late]) = edited::<B>()?;
+        let before = shown(&store);
+        let first = early.save();
+        store.change(|board| board.notes().push_str(" and more"))?;
+        store.change(|board| board.lines().insert(0, "first".to_owned()))?;
+        late.undo()?;
+        late.undo()?;
+        assert_eq!(shown(&store), before);
+        let (document, second) = (store.save(), late.save());
+        while late.undo()?.is_some() {}
+        let start = shown(&store);
+        while early.undo()?.is_some() {}
+        assert_eq!(shown(&store), start, "live");
+
+        let reopened = Store::<Board, B>::open(&document)?;
+        let own = reopened.undo_manager(each());
+        reopened.change(|board| board.notes().insert(0, "> "))?;
+        let [early, late] = [reopened.undo_manager_from(&first, each())?, reopened.undo_manager_from(&second, each())?];
+        while early.undo()?.is_some() {}
+        own.undo()?;
+        assert_eq!(shown(&reopened), start);
+        while late.undo()?.is_some() {}
+        assert_eq!(shown(&reopened), start);
+        Ok(())
+    }
+    run::<Yrs>().and_then(|()| run::<Automerge>())
+}
+
+/// Ids are not used up by a manager that is read from its own stacks again and again.
+#[test]
+fn stacks_can_be_read_as_often_as_one_likes() -> Result<(), exostate::Error> {
+    let (store, [mut undo, _]) = edited::<Yrs>()?;
+    for _ in 0..100 {
+        undo = store.undo_manager_from(&undo.save(), each())?;
+        assert!(undo.undo()?.is_some());
+        assert!(undo.redo()?.is_some());
+    }
+    undo_all(&undo);
+    assert_eq!(store.view().notes.to_string(), "hello world");
+    Ok(())
+}
+
 #[test]
 fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();

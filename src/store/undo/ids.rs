@@ -72,16 +72,6 @@ impl Sorted {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// How many there are.
-    pub(super) fn count(&self) -> u64 {
-        self.0.iter().map(|ids| ids.end - ids.start).sum()
-    }
-
-    /// Behind the last.
-    pub(super) fn end(&self) -> u64 {
-        self.0.last().map_or(0, |ids| ids.end)
-    }
 }
 
 /// How many ids there are in a stretch of elements, all of which are in memory.

@@ -130,6 +130,9 @@ impl Entry {
         };
         let mut entry = Self { registers: staged.ops.registers.iter().map(written).collect(), ..Self::default() };
         let ops = Tracks::by_sequence(&staged.ops.sequences);
+        if !ops.is_empty() {
+            tracks.names.own(replica);
+        }
         // What comes to nothing is no edit, but where an undo puts an element in the place of one that looks like it.
         let texts = staged.texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
         for (key, before, after) in texts {
@@ -155,7 +158,7 @@ impl Entry {
     }
 
     /// The elements of sequences that it has to find again.
-    fn ids(&self) -> impl Iterator<Item = Range<u64>> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = Range<u64>> {
         self.texts.values().flat_map(Edited::ids).chain(self.lists.values().flat_map(Edited::ids))
     }
 

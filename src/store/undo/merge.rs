@@ -3,121 +3,213 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::ids::{Ids, count};
+use super::ids::{Ids, Sorted, count};
 use super::log::Gone;
-use super::track::{Content, Run, Track, push};
+use super::names::{Name, Pairs};
+use super::track::{Content, Run, Track, push, take_ids};
 use super::tracks::Tracks;
 use crate::document::key::Key;
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 
-/// What became of ids that were taken in.
-pub(super) struct Renamed {
-    /// What all of them grew by.
-    shift: u64,
-    /// Those, grown, of elements that had an id here: where such a stretch starts, how long it is, and the first id here.
-    known: BTreeMap<u64, (u64, u64)>,
-}
+/// What became of the ids of saved stacks: those here.
+pub(super) struct Renamed(Pairs);
 
 impl Renamed {
     pub(super) fn ids(&self, ids: &Ids) -> Ids {
-        ids.iter().flat_map(|ids| self.stretches(ids)).collect()
+        ids.iter().flat_map(|ids| self.stretches(ids)).map(|(_, here)| here).collect()
     }
 
     pub(super) fn gone<T: Content>(&self, gone: &Gone<T>) -> Vec<Gone<T>> {
-        let mut at = 0;
-        let parts = self.stretches(gone.ids.clone()).into_iter().map(|ids| {
-            let start = at;
-            at += count(&ids);
-            Gone { ids, content: gone.content.part(start..at) }
-        });
+        let parts = self.stretches(gone.ids.clone()).map(|(ids, here)| Gone { ids: here, content: gone.part(ids).content });
         parts.collect()
     }
 
-    fn stretches(&self, ids: Range<u64>) -> Vec<Range<u64>> {
-        let (mut at, end) = (ids.start.saturating_add(self.shift), ids.end.saturating_add(self.shift));
-        let mut found = Vec::new();
-        while at < end {
-            let within = self.known.range(..=at).next_back().filter(|(start, (len, _))| at < *start + len);
-            let next = match within {
-                Some((start, (len, here))) => {
-                    let to = end.min(start + len);
-                    found.push(here + (at - start)..here + (to - start));
-                    to
-                }
-                None => {
-                    let to = self.known.range(at..end).next().map_or(end, |(start, _)| *start);
-                    found.push(at..to);
-                    to
-                }
-            };
-            at = next;
-        }
-        found
+    /// A stretch in pieces, and the ids of each here. An element that stands nowhere has none.
+    fn stretches(&self, ids: Range<u64>) -> impl Iterator<Item = (Range<u64>, Range<u64>)> {
+        let here = |(ids, here): (Range<u64>, Option<u64>)| here.map(|here| (ids.clone(), here..here + (ids.end - ids.start)));
+        self.0.cut(ids).into_iter().filter_map(here)
     }
 }
 
 impl Tracks {
-    /// Takes in tracks of this document, in which ids end before `end`.
+    /// Takes in tracks of this document. Elements that the names say are known here keep their ids, the others get new ones.
     pub(super) fn take_in(
         &mut self,
         (texts, lists): (BTreeMap<Key, Track<Rope>>, BTreeMap<Key, Track<List>>),
-        end: u64,
+        names: &[Name],
         document: &impl Source,
     ) -> Renamed {
-        let mut renamed = Renamed { shift: self.next_id, known: BTreeMap::new() };
-        self.next_id = self.next_id.saturating_add(end);
+        let before = self.next_id;
+        let known = self.names.find(names);
+        let mut weaving = Weaving { known, renamed: Pairs::default(), next_id: &mut self.next_id };
         for (key, track) in texts {
             let now = document.text(key.as_str());
-            merge(&mut self.texts, key, track, &now, &mut renamed);
+            weaving.merge(&mut self.texts, key, track, &now);
         }
         for (key, track) in lists {
             let now = document.list(key.as_str());
-            merge(&mut self.lists, key, track, &now, &mut renamed);
+            weaving.merge(&mut self.lists, key, track, &now);
         }
-        renamed
+        let renamed = weaving.renamed;
+        self.names.note(names, &renamed, before);
+        Renamed(renamed)
     }
 }
 
-fn merge<T: Content>(tracks: &mut BTreeMap<Key, Track<T>>, key: Key, mut loaded: Track<T>, now: &T, renamed: &mut Renamed) {
-    let shift = renamed.shift;
-    loaded.runs.iter_mut().filter(|run| run.has_ids()).for_each(|run| run.id = run.id.saturating_add(shift));
-    loaded.sync(now);
-    let Some(here) = tracks.get_mut(&key) else { return drop(tracks.insert(key, loaded)) };
-    here.sync(now);
-    here.runs = woven(&here.runs, &loaded.runs, &mut renamed.known);
+/// Elements side by side of a saved track.
+struct Piece {
+    /// With their ids in the stacks.
+    run: Run,
+    /// The first id here, where they have one.
+    here: Option<u64>,
 }
 
-/// Two rows of runs of the same sequence as one. Elements that are there and have an id in both keep the one here.
-fn woven(here: &[Run], loaded: &[Run], known: &mut BTreeMap<u64, (u64, u64)>) -> Vec<Run> {
-    let (mut here, mut loaded) = (here.iter().copied(), loaded.iter().copied());
-    let (mut ours, mut theirs, mut runs) = (here.next(), loaded.next(), Vec::new());
-    loop {
-        match (ours, theirs) {
-            (Some(run), _) if !run.alive => {
-                push(&mut runs, run);
-                ours = here.next();
-            }
-            (_, Some(run)) if !run.alive => {
-                push(&mut runs, run);
-                theirs = loaded.next();
-            }
-            (Some(run), Some(other)) => {
-                let len = run.len.min(other.len);
-                let ([first, rest], [other_first, other_rest]) = (run.cut(len), other.cut(len));
-                if first.has_ids() && other_first.has_ids() {
-                    known.insert(other_first.id, (len as u64, first.id));
-                }
-                push(&mut runs, if first.has_ids() { first } else { other_first });
-                ours = if rest.len > 0 { Some(rest) } else { here.next() };
-                theirs = if other_rest.len > 0 { Some(other_rest) } else { loaded.next() };
-            }
-            (Some(run), None) | (None, Some(run)) => {
-                push(&mut runs, run);
-                (ours, theirs) = (here.next(), loaded.next());
-            }
-            (None, None) => return runs,
+struct Weaving<'a> {
+    /// The elements that have an id here, by their ids in the stacks: what their names say.
+    known: Pairs,
+    /// The same for all.
+    renamed: Pairs,
+    next_id: &'a mut u64,
+}
+
+impl Weaving<'_> {
+    fn merge<T: Content>(&mut self, tracks: &mut BTreeMap<Key, Track<T>>, key: Key, mut loaded: Track<T>, now: &T) {
+        loaded.sync(now);
+        let here = tracks.entry(key).or_insert_with(|| Track::new(now.clone()));
+        here.sync(now);
+        here.runs = self.woven(&here.runs, &loaded.runs);
+    }
+
+    /// Two rows of runs of the same sequence as one. Where an element stands, and whether it is alive, is as it is here. One that is alive in
+    /// both and has an id in both keeps the one here.
+    fn woven(&mut self, here: &[Run], loaded: &[Run]) -> Vec<Run> {
+        let pieces = self.pieces(here, loaded);
+        for Piece { run, here } in &pieces {
+            here.iter().for_each(|here| self.renamed.add(run.ids(), *here));
         }
+        let mut row = Row::new(here);
+        for Piece { run, here } in pieces {
+            match here {
+                Some(id) if !run.alive => row.pass_gone(id, run.len),
+                None if !run.alive => push(&mut row.passed, Run { id: self.named_anew(run), ..run }),
+                _ => row.pass(run.len, |ours, at| {
+                    let [_, rest] = run.cut(at);
+                    let [theirs, _] = rest.cut(ours.len);
+                    if here.is_some() || !theirs.has_ids() {
+                        return ours;
+                    }
+                    if ours.has_ids() {
+                        self.renamed.add(theirs.ids(), ours.id);
+                        return ours;
+                    }
+                    Run { id: self.named_anew(theirs), ..ours }
+                }),
+            }
+        }
+        row.end()
+    }
+
+    /// Gives new ids to elements of the stacks: the first.
+    fn named_anew(&mut self, run: Run) -> u64 {
+        let ids = take_ids(self.next_id, run.len);
+        self.renamed.add(run.ids(), ids.start);
+        ids.start
+    }
+
+    /// The runs of a saved track, cut so that each is known here as a whole and within one run, or not at all.
+    fn pieces(&self, here: &[Run], loaded: &[Run]) -> Vec<Piece> {
+        let ids: Sorted = here.iter().filter(|run| run.has_ids()).map(Run::ids).collect::<Ids>().sorted();
+        let mut pieces = Vec::new();
+        for run in loaded {
+            if !run.has_ids() {
+                pieces.push(Piece { run: *run, here: None });
+                continue;
+            }
+            for (stretch, found) in self.known.cut(run.ids()) {
+                let Some(found) = found else {
+                    pieces.push(Piece { run: Run::of(stretch, run.alive), here: None });
+                    continue;
+                };
+                let mut at = stretch.start;
+                for (known, is_here) in ids.cut(found..found + (stretch.end - stretch.start)) {
+                    let end = at + (known.end - known.start);
+                    pieces.push(Piece { run: Run::of(at..end, run.alive), here: is_here.then_some(known.start) });
+                    at = end;
+                }
+            }
+        }
+        pieces
+    }
+}
+
+/// The runs here, one after the other.
+struct Row<'a> {
+    runs: &'a [Run],
+    /// The run that is next, and what is left of it.
+    index: usize,
+    left: Option<Run>,
+    /// For the first id of each run where it is.
+    by_id: BTreeMap<u64, usize>,
+    /// For each run how many elements that are alive stand before it.
+    alive_before: Vec<usize>,
+    passed: Vec<Run>,
+}
+
+impl<'a> Row<'a> {
+    fn new(runs: &'a [Run]) -> Self {
+        let by_id = runs.iter().enumerate().filter(|(_, run)| run.has_ids()).map(|(index, run)| (run.id, index)).collect();
+        let alive_before = runs.iter().scan(0, |at, run| {
+            let before = *at;
+            *at += if run.alive { run.len } else { 0 };
+            Some(before)
+        });
+        Self { runs, index: 0, left: runs.first().copied(), by_id, alive_before: alive_before.collect(), passed: Vec::new() }
+    }
+
+    /// Passes the first elements of the next run, which are no more than there are.
+    fn step(&mut self, len: usize, map: impl FnOnce(Run) -> Run) {
+        let Some(run) = self.left else { return };
+        let [first, rest] = run.cut(len);
+        push(&mut self.passed, map(first));
+        self.left = Some(rest);
+        if rest.len == 0 {
+            self.index += 1;
+            self.left = self.runs.get(self.index).copied();
+        }
+    }
+
+    /// Passes elements that are alive, and those that have gone before them. `map` gets each run, and how many there were before.
+    fn pass(&mut self, len: usize, mut map: impl FnMut(Run, usize) -> Run) {
+        let mut done = 0;
+        while let Some(run) = self.left.filter(|_| done < len) {
+            let part = if run.alive { run.len.min(len - done) } else { run.len };
+            self.step(part, |run| if run.alive { map(run, done) } else { run });
+            done += if run.alive { part } else { 0 };
+        }
+    }
+
+    /// Passes elements that have gone, and those that have gone before them, if they are between the same neighbours.
+    fn pass_gone(&mut self, id: u64, len: usize) {
+        let end = id.saturating_add(len as u64);
+        while let Some((_, target)) = self.by_id.range(..end).next_back() {
+            let run = self.left.filter(|run| !run.alive && self.alive_before[*target] == self.alive_before[self.index]);
+            let Some(run) = run.filter(|_| *target >= self.index && !self.runs[*target].alive) else { return };
+            if *target > self.index {
+                self.step(run.len, |run| run);
+            } else if run.id < end {
+                return self.step(count(&(run.id..end)).min(run.len), |run| run);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn end(mut self) -> Vec<Run> {
+        while let Some(run) = self.left {
+            self.step(run.len, |run| run);
+        }
+        self.passed
     }
 }

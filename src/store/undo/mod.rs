@@ -3,6 +3,7 @@
 mod ids;
 mod log;
 mod merge;
+mod names;
 mod revert;
 mod saved;
 mod track;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Ids, count};
+use super::ids::{Ids, Sorted, count};
 use super::log::{Edited, Entry, Gone, Group, Log, Marked, Written};
+use super::names::Name;
 use super::track::{Content, Run, Track, push};
 use super::{UndoManager, UndoOptions, tracks};
 use crate::document::backend::Backend;
@@ -45,6 +46,9 @@ struct Saved {
     format: u32,
     /// What the store had seen.
     version: Vec<u8>,
+    /// Of the ids that have no name.
+    origin: u64,
+    names: Vec<SavedName>,
     texts: BTreeMap<String, SavedTrack<TextRun>>,
     lists: BTreeMap<String, SavedTrack<Scalar>>,
     /// The oldest first.
@@ -70,6 +74,9 @@ struct SavedEntry {
 
 /// The first id of a stretch, and how many follow each other.
 type SavedIds = (u64, u64);
+
+/// An origin, the first id there and how many follow each other, and the first id here.
+type SavedName = (u64, SavedIds, u64);
 
 #[derive(Serialize, Deserialize)]
 struct SavedTrack<E> {
@@ -174,6 +181,13 @@ fn broken(reason: impl ToString) -> UndoError {
     UndoError { reason: reason.to_string() }
 }
 
+impl UndoError {
+    /// The same, of the text or list at a path.
+    fn at(self, path: &str) -> Self {
+        Self { reason: format!("{} (at {path})", self.reason) }
+    }
+}
+
 /// A path of something: not the whole state.
 fn key_of(path: &str) -> Result<Key, UndoError> {
     if path.is_empty() { Err(broken("a path is missing")) } else { Ok(Key::from(path)) }
@@ -190,6 +204,11 @@ fn load_ids((start, len): SavedIds) -> Result<Range<u64>, UndoError> {
     }
 }
 
+fn load_name((origin, ids, id): SavedName) -> Result<Name, UndoError> {
+    load_ids((id, ids.1))?;
+    Ok(Name { origin, named: load_ids(ids)?, id })
+}
+
 fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
     let runs = track.runs.iter().map(|run| (run.id, run.len as u64, run.alive));
     SavedTrack { content: track.known.elements(), runs: runs.collect() }
@@ -197,17 +216,31 @@ fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
 
 fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, UndoError> {
     let known = T::of(saved.content);
-    let (mut runs, mut there) = (Vec::new(), 0u64);
+    let (mut runs, mut there, mut all) = (Vec::new(), 0usize, 0usize);
     for (id, len, alive) in saved.runs {
         if id > 0 {
             load_ids((id, len))?;
         } else if !alive {
             return Err(broken("what has gone has no id"));
         }
-        there = there.saturating_add(if alive { len } else { 0 });
-        push(&mut runs, Run { id, len: usize::try_from(len).map_err(broken)?, alive });
+        let len = usize::try_from(len).map_err(broken)?;
+        // Runs are joined: what fits all together fits when it is joined.
+        all = all.checked_add(len).ok_or_else(|| broken("a sequence is too long"))?;
+        there += if alive { len } else { 0 };
+        if there > known.len() {
+            break;
+        }
+        push(&mut runs, Run { id, len, alive });
     }
-    if there == known.len() as u64 { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+    if there == known.len() { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+}
+
+fn load_tracks<T: Saving>(saved: BTreeMap<String, SavedTrack<T::Element>>) -> Result<BTreeMap<Key, Track<T>>, UndoError> {
+    let load = |(path, track): (String, _)| {
+        let track = load_track(track).map_err(|error| error.at(&path))?;
+        Ok((key_of(&path)?, track))
+    };
+    saved.into_iter().map(load).collect()
 }
 
 fn save_edited<T: Saving>(edited: &Edited<T>) -> SavedEdited<T::Element> {
@@ -234,13 +267,24 @@ fn load_edited<T: Saving>(saved: SavedEdited<T::Element>) -> Result<Edited<T>, U
         if gone.content.len() == count(&gone.ids) { Ok(gone) } else { Err(broken("what was deleted has another length")) }
     };
     let marked = |(stretches, name, old, new)| Ok(Marked { ids: ids(stretches)?, name, old: value(old), new: value(new) });
+    let deleted = saved.deleted.into_iter().map(gone).collect::<Result<Vec<_>, UndoError>>()?;
+    if !are_apart(deleted.iter().map(|gone| gone.ids.clone())) {
+        return Err(broken("an element was deleted twice"));
+    }
     Ok(Edited {
         inserted: ids(saved.inserted)?,
-        deleted: saved.deleted.into_iter().map(gone).collect::<Result<_, UndoError>>()?,
+        deleted,
         marked: saved.marked.into_iter().map(marked).collect::<Result<_, UndoError>>()?,
         emptied: saved.emptied,
         theirs: saved.theirs,
     })
+}
+
+/// Whether no id is in two of these stretches.
+fn are_apart(stretches: impl Iterator<Item = Range<u64>>) -> bool {
+    let mut sorted: Vec<Range<u64>> = stretches.filter(|ids| !ids.is_empty()).collect();
+    sorted.sort_by_key(|ids| ids.start);
+    sorted.windows(2).all(|pair| pair[0].end <= pair[1].start)
 }
 
 fn save_group(group: &Group) -> SavedGroup {
@@ -267,10 +311,12 @@ fn load_group(saved: SavedGroup) -> Result<Group, UndoError> {
 fn load_entry(saved: SavedEntry) -> Result<Entry, UndoError> {
     let mut entry = Entry { registers: load_registers(saved.registers)?, ..Entry::default() };
     for (path, edited) in saved.texts {
-        entry.texts.insert(key_of(&path)?, load_edited(edited)?);
+        let edited = load_edited(edited).map_err(|error| error.at(&path))?;
+        entry.texts.insert(key_of(&path)?, edited);
     }
     for (path, edited) in saved.lists {
-        entry.lists.insert(key_of(&path)?, load_edited(edited)?);
+        let edited = load_edited(edited).map_err(|error| error.at(&path))?;
+        entry.lists.insert(key_of(&path)?, edited);
     }
     Ok(entry)
 }
@@ -284,6 +330,7 @@ fn load_registers(saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>) ->
 #[derive(Default)]
 struct Loaded {
     version: Vec<u8>,
+    names: Vec<Name>,
     texts: BTreeMap<Key, Track<Rope>>,
     lists: BTreeMap<Key, Track<List>>,
     done: Vec<Group>,
@@ -296,35 +343,48 @@ impl Loaded {
     fn read(bytes: &[u8]) -> Result<Self, UndoError> {
         let Format { format } = unseal(bytes).map_err(broken)?;
         match format {
-            1 => first::read(unseal(bytes).map_err(broken)?),
+            // Its ids follow from the bytes.
+            1 => Ok(first::read(unseal(bytes).map_err(broken)?)?.with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
             FORMAT => Self::of(unseal(bytes).map_err(broken)?),
             _ => Err(broken("another format")),
-        }
-    }
-
-    /// Behind the last id. Each is that of one element.
-    fn ids_end(&self) -> Result<u64, UndoError> {
-        let runs = || self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
-        let with_ids = || runs().filter(|run| run.has_ids());
-        let ids = with_ids().map(Run::ids).collect::<Ids>().sorted();
-        match ids.count() == with_ids().map(|run| run.len as u64).sum::<u64>() {
-            true => Ok(ids.end().max(1)),
-            false => Err(broken("two elements have one id")),
         }
     }
 
     fn of(saved: Saved) -> Result<Self, UndoError> {
         let stack = |groups: Vec<SavedGroup>| groups.into_iter().map(load_group).collect::<Result<Vec<_>, _>>();
         let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
-        Ok(Self {
+        let loaded = Self {
             version: saved.version,
-            texts: saved.texts.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
-            lists: saved.lists.into_iter().map(|(path, track)| Ok((key_of(&path)?, load_track(track)?))).collect::<Result<_, _>>()?,
+            names: saved.names.into_iter().map(load_name).collect::<Result<_, _>>()?,
+            texts: load_tracks(saved.texts)?,
+            lists: load_tracks(saved.lists)?,
             done: stack(saved.done)?,
             undone: stack(saved.undone)?,
             theirs: keys(saved.theirs),
             given_back: keys(saved.given_back),
-        })
+        };
+        Ok(loaded.with_origin(saved.origin))
+    }
+
+    /// Elements without a name have their ids from a change of the store of this origin.
+    fn with_origin(mut self, origin: u64) -> Self {
+        let named = self.names.iter().map(Name::ids).collect::<Ids>().sorted();
+        let unnamed = self.stretches().flat_map(|ids| named.cut(ids)).filter(|(_, within)| !within);
+        let unnamed: Vec<Name> = unnamed.map(|(ids, _)| Name { origin, id: ids.start, named: ids }).collect();
+        self.names.extend(unnamed);
+        self
+    }
+
+    /// The ids of all elements that have one.
+    fn stretches(&self) -> impl Iterator<Item = Range<u64>> {
+        let runs = self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
+        runs.filter(|run| run.has_ids()).map(Run::ids)
+    }
+
+    /// Forgets all elements but these.
+    fn keep(&mut self, needed: &Sorted) {
+        self.texts.values_mut().for_each(|track| track.keep(needed));
+        self.lists.values_mut().for_each(|track| track.keep(needed));
     }
 }
 
@@ -335,7 +395,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
-        self.store.read(|core| {
+        let (origin, names) = self.store.read(|core| {
             let mut tracks = core.tracks.borrow_mut();
             let entries = || log.done.iter().chain(&log.undone).flat_map(|group| &group.entries);
             for key in entries().flat_map(|entry| entry.texts.keys()).collect::<BTreeSet<_>>() {
@@ -346,13 +406,17 @@ impl<S: State, B: Backend> UndoManager<S, B> {
                 let track = tracks::current(&mut tracks.lists, key, &core.replica.list(key.as_str()));
                 lists.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
+            let ids = entries().flat_map(Entry::ids).collect::<Ids>().sorted();
+            let name = |name: Name| (name.origin, save_ids(&name.named), name.id);
+            let names: Vec<SavedName> = tracks.names.of(&ids).into_iter().map(name).collect();
+            (tracks.names.own(&core.replica), names)
         });
         let stack = |groups: &[Group]| groups.iter().map(save_group).collect();
         let (done, undone) = (stack(&log.done), stack(&log.undone));
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
         let version = self.store.version().to_bytes();
-        let saved = Saved { format: FORMAT, version, texts, lists, done, undone, theirs, given_back };
+        let saved = Saved { format: FORMAT, version, origin, names, texts, lists, done, undone, theirs, given_back };
         seal(&saved)
     }
 }
@@ -382,22 +446,123 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The bytes are no saved stacks.
     pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
-        let loaded = Loaded::read(bytes)?;
-        let end = loaded.ids_end()?;
+        let mut loaded = Loaded::read(bytes)?;
+        if !are_apart(loaded.stretches()) {
+            return Err(broken("two elements have one id"));
+        }
         let mut log = Log::new(options);
-        (log.theirs, log.given_back) = (loaded.theirs, loaded.given_back);
-        log.fill(loaded.done, loaded.undone);
-        let end = log.ids().map(|ids| ids.end).fold(end, u64::max);
+        (log.theirs, log.given_back) = (std::mem::take(&mut loaded.theirs), std::mem::take(&mut loaded.given_back));
+        log.fill(std::mem::take(&mut loaded.done), std::mem::take(&mut loaded.undone));
+        loaded.keep(&log.ids().collect::<Ids>().sorted());
+        let count: u64 = loaded.stretches().map(|ids| ids.end - ids.start).sum();
         // In the writer's place, so that nothing is forgotten before the manager is known.
-        Ok(self.read(|core| {
+        self.read(|core| {
             if core.replica.version().to_bytes() != loaded.version {
                 let (texts, lists) = (&loaded.texts, &loaded.lists);
                 let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
                 log.note_unknown(&core.replica, text, |path| Some(&lists.get(key::lookup(&path))?.known));
             }
-            let renamed = core.tracks.borrow_mut().take_in((loaded.texts, loaded.lists), end, &core.replica);
+            let mut tracks = core.tracks.borrow_mut();
+            if tracks.next_id.saturating_add(count) > IDS_MAX {
+                return Err(broken("the store has no ids left for them"));
+            }
+            let renamed = tracks.take_in((loaded.texts, loaded.lists), &loaded.names, &core.replica);
+            drop(tracks);
             log.rename(&renamed);
-            self.manager(log)
-        }))
+            Ok(self.manager(log))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Map, Text};
+
+    type Notes = Store<Map<u8, Text>>;
+
+    /// The text that is left where "bc" was deleted from "abcd".
+    fn written() -> Notes {
+        let store = Notes::new();
+        store.change(|notes| notes.insert(1, Text::from("ad"))).expect("it can be written");
+        store
+    }
+
+    /// Stacks of that text with these runs, and with this as what the change deleted.
+    fn crafted(store: &Notes, runs: &[(u64, u64, bool)], deleted: &[(SavedIds, &str)]) -> Vec<u8> {
+        let content = |text: &str| vec![(text.to_owned(), BTreeMap::new())];
+        let edited = SavedEdited {
+            inserted: vec![(1, 2)],
+            deleted: deleted.iter().map(|(ids, text)| (*ids, content(text))).collect(),
+            marked: Vec::new(),
+            emptied: false,
+            theirs: false,
+        };
+        let entry = SavedEntry { registers: Vec::new(), texts: vec![("1".to_owned(), edited)], lists: Vec::new() };
+        let group = SavedGroup { label: None, selection: None, entries: vec![entry] };
+        let track = SavedTrack { content: content("ad"), runs: runs.to_vec() };
+        seal(&Saved {
+            format: FORMAT,
+            version: store.version().to_bytes(),
+            origin: 1,
+            names: Vec::new(),
+            texts: BTreeMap::from([("1".to_owned(), track)]),
+            lists: BTreeMap::new(),
+            done: vec![group],
+            undone: Vec::new(),
+            theirs: Vec::new(),
+            given_back: Vec::new(),
+        })
+    }
+
+    fn refused(runs: &[(u64, u64, bool)], deleted: &[(SavedIds, &str)]) -> String {
+        let store = written();
+        let read = store.undo_manager_from(&crafted(&store, runs, deleted), UndoOptions::new());
+        read.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn honest_runs_are_read() {
+        let store = written();
+        let runs = [(1, 1, true), (3, 2, false), (2, 1, true)];
+        let undo = store.undo_manager_from(&crafted(&store, &runs, &[((3, 2), "bc")]), UndoOptions::new()).expect("stacks");
+        undo.undo().expect("it can be undone");
+        assert_eq!(store.view().get(&1).map(Text::to_string).as_deref(), Some("bc"));
+    }
+
+    #[test]
+    fn runs_longer_than_the_text_are_refused() {
+        let longer = "these are no undo stacks: a sequence has another length (at 1)";
+        assert_eq!(refused(&[(0, u64::MAX, true), (0, u64::MAX, true)], &[]), longer);
+        assert_eq!(refused(&[(0, 3, true)], &[]), longer);
+        assert_eq!(refused(&[(0, 1, true)], &[]), longer);
+        let all = "these are no undo stacks: a sequence is too long (at 1)";
+        assert_eq!(refused(&[(0, 2, true), (0, u64::MAX, true)], &[]), all);
+    }
+
+    #[test]
+    fn ids_beyond_the_last_are_refused() {
+        let none = "these are no undo stacks: an id is none (at 1)";
+        assert_eq!(refused(&[(0, 2, true), (IDS_MAX, 1, false)], &[]), none);
+        assert_eq!(refused(&[(0, 2, true), (u64::MAX, 2, false)], &[]), none);
+        assert_eq!(refused(&[(0, 2, true)], &[((u64::MAX, 2), "bc")]), none);
+    }
+
+    #[test]
+    fn an_id_is_that_of_one_element() {
+        let twice = "these are no undo stacks: two elements have one id";
+        assert_eq!(refused(&[(1, 2, true), (2, 1, false)], &[]), twice);
+        let dead = (3, IDS_MAX - 3, false);
+        let runs: Vec<_> = std::iter::once((1, 2, true)).chain(std::iter::repeat_n(dead, 65_536)).collect();
+        assert_eq!(refused(&runs, &[]), twice);
+    }
+
+    #[test]
+    fn an_element_is_deleted_once() {
+        let twice = "these are no undo stacks: an element was deleted twice (at 1)";
+        let runs = [(0, 2, true), (3, 3, false)];
+        assert_eq!(refused(&runs, &[((3, 3), "abc"), ((4, 1), "b")]), twice);
+        assert_eq!(refused(&runs, &[((4, 2), "bc"), ((3, 2), "ab")]), twice);
+        assert_eq!(refused(&runs, &[((4, 2), "bc"), ((3, 1), "a")]), "");
     }
 }

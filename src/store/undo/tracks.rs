@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::ids::{Ids, Sorted, count};
 use super::log::{Edited, Gone, Log, Marked};
+use super::names::Names;
 use super::track::{Content, Run, Track, take_ids};
 use crate::document::key::{self, Key};
 use crate::document::ops::{SequenceKind, SequenceOp};
@@ -26,6 +27,7 @@ pub(in crate::store) struct Tracks {
     pub(super) texts: BTreeMap<Key, Track<Rope>>,
     pub(super) lists: BTreeMap<Key, Track<List>>,
     pub(super) next_id: u64,
+    pub(super) names: Names,
     /// Edits noted since it was last asked what is still needed, and the size of what was needed then.
     noted: usize,
     needed: usize,
@@ -33,7 +35,7 @@ pub(in crate::store) struct Tracks {
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, noted: 0, needed: 0 }
+        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, names: Names::default(), noted: 0, needed: 0 }
     }
 }
 
@@ -46,6 +48,7 @@ impl Tracks {
         }
         let needed: Ids = logs.iter().flat_map(|log| log.lock().ids().collect::<Vec<_>>()).collect();
         let needed = needed.sorted();
+        self.names.keep(&needed);
         self.needed = keep(&mut self.texts, &needed) + keep(&mut self.lists, &needed);
         self.noted = 0;
     }
@@ -53,7 +56,9 @@ impl Tracks {
     /// Forgets everything: nobody undoes.
     pub(in crate::store) fn clear(&mut self) {
         if !self.texts.is_empty() || !self.lists.is_empty() {
-            *self = Self { next_id: self.next_id, ..Self::default() };
+            let mut names = std::mem::take(&mut self.names);
+            names.clear();
+            *self = Self { next_id: self.next_id, names, ..Self::default() };
         }
     }
 
@@ -136,6 +141,10 @@ struct Noting<'a, T> {
     track: &'a mut Track<T>,
     next_id: &'a mut u64,
     revived: VecDeque<Range<u64>>,
+    /// The revived elements that stand in the track.
+    placed: Sorted,
+    /// Those of them that were inserted, but are not alive in the track yet: all at once is one walk over it.
+    pending: Ids,
     /// The sequence after the ops so far, but for their marks.
     now: T,
     inserted: Ids,
@@ -146,12 +155,25 @@ impl<'a, T: Content> Noting<'a, T> {
     fn new(track: &'a mut Track<T>, (before, after): (&T, &T), next_id: &'a mut u64, revived: VecDeque<Range<u64>>) -> Self {
         track.sync(before);
         track.known = after.clone();
-        Self { track, next_id, revived, now: before.clone(), inserted: Ids::default(), deleted: Vec::new() }
+        let placed = match revived.is_empty() {
+            true => Sorted::default(),
+            false => track
+                .places(&revived.iter().cloned().collect::<Ids>().sorted())
+                .into_iter()
+                .map(|placed| placed.ids)
+                .collect::<Ids>()
+                .sorted(),
+        };
+        let (now, inserted, deleted) = (before.clone(), Ids::default(), Vec::new());
+        Self { track, next_id, revived, placed, pending: Ids::default(), now, inserted, deleted }
     }
 
     fn remove(&mut self, range: Range<usize>) {
         let range = range.start.min(self.now.len())..range.end.min(self.now.len());
         let mut at = range.start;
+        if !range.is_empty() {
+            self.revive();
+        }
         for ids in self.track.remove(range.clone(), Some(self.next_id)).iter() {
             let content = self.now.part(at..at + count(&ids));
             at += count(&ids);
@@ -164,16 +186,27 @@ impl<'a, T: Content> Noting<'a, T> {
         let mut done = 0;
         while done < len {
             let ids = self.next_ids(len - done);
-            let back = Ids::from_iter([ids.clone()]).sorted();
-            match self.track.places(&back).as_slice() {
-                [] => self.track.insert(at + done, Run::of(ids.clone(), true)),
-                _ => self.track.set_alive(&back, true),
+            for (ids, is_placed) in self.placed.cut(ids.clone()) {
+                let ids_len = count(&ids);
+                if is_placed {
+                    self.pending.push(ids);
+                } else {
+                    self.revive();
+                    self.track.insert(at + done, Run::of(ids, true));
+                }
+                done += ids_len;
             }
-            done += count(&ids);
             self.inserted.push(ids);
         }
         if len > 0 {
             insert(&mut self.now);
+        }
+    }
+
+    /// Lets the pending elements be alive in the track, before a position in it is looked up.
+    fn revive(&mut self) {
+        if !self.pending.is_empty() {
+            self.track.set_alive(&std::mem::take(&mut self.pending).sorted(), true);
         }
     }
 
@@ -191,7 +224,8 @@ impl<'a, T: Content> Noting<'a, T> {
     }
 
     /// What the ops come to: what they put in and took out again is neither.
-    fn end(self, after: &T) -> Edited<T> {
+    fn end(mut self, after: &T) -> Edited<T> {
+        self.revive();
         let inserted = self.inserted.clone().sorted();
         let gone: Ids = self.deleted.iter().map(|gone| gone.ids.clone()).collect();
         let stays = |ids, among: &Sorted| among.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids).collect::<Vec<_>>();
@@ -210,6 +244,7 @@ impl<'a, T: Content> Noting<'a, T> {
 impl Noting<'_, Rope> {
     /// What was marked otherwise of what was there before and still is.
     fn marked(&mut self, after: &Rope) -> Vec<Marked> {
+        self.revive();
         let inserted = self.inserted.clone().sorted();
         let (mut marked, none) = (Vec::new(), Arc::new(Marks::new()));
         let (mut at, mut olds, mut news) = (0, runs(&self.now), runs(after));

@@ -178,6 +178,7 @@ pub(super) fn read(saved: Saved) -> Result<Loaded, UndoError> {
     let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
     Ok(Loaded {
         version: saved.version,
+        names: Vec::new(),
         texts: walks.texts.into_iter().map(|(key, walk)| (key, walk.track)).collect(),
         lists: walks.lists.into_iter().map(|(key, walk)| (key, walk.track)).collect(),
         done,
