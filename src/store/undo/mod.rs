@@ -18,6 +18,8 @@ use super::layers::Report;
 use super::{Core, Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
+use crate::document::ops::Touched;
+use crate::document::source::Source;
 use crate::state::{AsPath, ChangeError, Stage, Staged, State};
 pub(super) use log::{Entry, Log};
 use revert::WayBack;
@@ -276,6 +278,13 @@ impl<S: State, B: Backend> Store<S, B> {
             Ok(Way::Gone(Undone { label: group.label, selection: group.selection }))
         };
         self.stage(report, |_| Ok(()), stage_it)
+    }
+
+    /// Tells those who undo what others have written.
+    pub(super) fn note_others(&self, core: &Core<S, B>, touched: &Touched) {
+        let replica = &core.replica;
+        let is_there = |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
+        self.shared.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
     }
 
     /// Tells those who undo what a change did.
