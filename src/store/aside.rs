@@ -31,6 +31,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let touched = again.touched();
         match core.replica.commit(&again.ops, again.texts, again.lists) {
             Ok(updates) => {
+                // To those who undo it is what it was: the work of others.
+                self.note_others(core, &touched);
                 let mut view = S::clone(&core.view);
                 let mut refresh = Refresh::new(&core.replica, &mut core.violations);
                 let paths = touched.paths();

@@ -551,8 +551,10 @@ impl<S: State, B: Backend> Store<S, B> {
         differs
     }
 
-    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares.
+    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares,
+    /// and those who undo leave alone what they do not know to be their own.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
+        self.note_unknown(core);
         let (view, violations) = read_whole(&core.replica);
         core.violations = violations;
         self.publish(core, view, Touch::of_all(whole()), applied, Origin::Remote, None);

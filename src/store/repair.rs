@@ -14,7 +14,7 @@ use super::again::Again;
 use super::{Applied, ApplyError, Origin, Store, Touch, differing, read_whole, whole};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
-use crate::document::ops::{RegisterWrite, SequenceKind};
+use crate::document::ops::{RegisterTouch, RegisterWrite, SequenceKind, Touched};
 use crate::document::replica::{Giver, ImportError, Replica};
 use crate::document::source::Source;
 use crate::document::value::Value;
@@ -211,11 +211,16 @@ impl<S: State, B: Backend> Repair<S, B> {
             theirs = reopened;
         }
         let (view, violations) = read_whole(&theirs);
-        let told = if store.shared.bus.is_watched() { differing(&core.replica, &theirs).into() } else { whole() };
+        let undoes = !store.shared.logs.is_empty();
+        let compares = undoes || store.shared.bus.is_watched();
+        let told: Arc<[Arc<str>]> = if compares { differing(&core.replica, &theirs).into() } else { whole() };
+        // What this store did not show before is the work of others.
+        let others = if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
+        store.note_others(&core, &others);
         store.note_type(&core);
         store.publish(&mut core, view, Touch { noted: whole(), told }, updates, Origin::Repair, None);
         aside.iter().for_each(|aside| store.put_back(&mut core, aside));
@@ -293,4 +298,22 @@ impl Difference {
             self.competed.push(Competed::List { path: key.as_str().to_owned(), ours, theirs });
         }
     }
+}
+
+/// What differs at some paths between a document and the one that takes its place, as if others had written it.
+fn touched(old: &impl Source, new: &impl Source, paths: &[Arc<str>]) -> Touched {
+    let mut touched = Touched::default();
+    for path in paths {
+        let (was, is) = (old.register(path), new.register(path));
+        if was != is {
+            touched.registers.push(RegisterTouch { key: Arc::clone(path), old: was, new: is, own: false });
+        }
+        if old.text(path) != new.text(path) {
+            touched.sequences.push((SequenceKind::Text, Arc::clone(path)));
+        }
+        if old.list(path) != new.list(path) {
+            touched.sequences.push((SequenceKind::List, Arc::clone(path)));
+        }
+    }
+    touched
 }
