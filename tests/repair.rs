@@ -4,10 +4,11 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use exostate::{Automerge, Backend, Competed, Origin, State, Store, Value, Yrs};
+use exostate::{Automerge, Backend, Competed, Origin, State, Store, UndoOptions, Value, Yrs};
 use proptest::prelude::*;
-use support::{Everything, Op, strategy};
+use support::{Everything, Op, Person, strategy};
 
 /// What a replica that has nothing is sent.
 fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
@@ -324,4 +325,61 @@ fn what_waited_and_is_contradicted_comes_through_a_repair() {
     has_waited(&store, "waited");
     ground.merge(&store).expect("an honest update");
     assert_eq!(ground.digest(), store.digest());
+}
+
+/// A person whom one made, with what another has written in it.
+fn has_theirs<B: Backend>(store: &Store<Everything, B>) -> bool {
+    store.view().people.get("ada").is_some_and(|person| person.age == 36)
+}
+
+/// An undo of one's own insertion leaves what others have written in it, also where that is written again here.
+#[test]
+fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
+    let store = support::store::<Automerge>(6);
+    let undo = store.undo_manager(UndoOptions::new());
+    store.change(|state| state.people().insert("ada", Person::initial())).expect("it can be written");
+    let [ground, one, other] = [5, 4, 4].map(|id| support::store::<Automerge>(id));
+    ground.merge(&store).expect("an honest update");
+    other.merge(&store).expect("an honest update");
+    ground.change(|state| state.title().set("ground")).expect("it can be written");
+    one.merge(&ground).expect("an honest update");
+    other.change(|state| state.tags().insert("other").map(drop)).expect("it can be written");
+    one.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");
+    store.apply(&one.update_since(&ground.version()).expect("its own backend")).expect("it waits");
+    store.merge(&other).expect("an honest update");
+    assert!(store.pending().0 == 1 && !has_theirs(&store));
+    store.merge(&ground).expect("an honest update");
+    assert!(store.pending().0 == 0 && has_theirs(&store));
+    undo.undo().expect("it can be written");
+    assert!(has_theirs(&store), "their work went with ours");
+}
+
+fn undo_after_a_repair<B: Backend>() {
+    let origin = support::store::<B>(1);
+    let undo = origin.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
+    origin.change(|state| state.notes().push_str("mine")).expect("it can be written");
+    origin.change(|state| state.people().insert("ada", Person::initial())).expect("it can be written");
+    origin.change(|state| state.people().insert("bob", Person::initial())).expect("it can be written");
+    // Somebody has opened it under the same id, and both have gone on.
+    let theirs = support::store::<B>(1);
+    theirs.merge(&origin).expect("an honest update");
+    theirs.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");
+    theirs.change(|state| state.notes().push_str(", and theirs")).expect("it can be written");
+    origin.change(|state| state.flag().set(true)).expect("it can be written");
+    origin.change(|state| state.title().set("ours")).expect("it can be written");
+    repair(&origin, &theirs);
+    assert!(has_theirs(&origin) && origin.view().title == "ours" && origin.view().flag);
+    while undo.undo().expect("it can be written").is_some() {}
+    let view = origin.view();
+    assert!(has_theirs(&origin), "their work went with ours on {}", B::NAME);
+    assert_eq!(view.notes.to_string(), ", and theirs");
+    assert!(view.title.is_empty() && !view.flag && !view.people.contains_key("bob"), "what is ours can be undone: {view:?}");
+    theirs.merge(&origin).expect("what the repair put back fits");
+    assert_eq!(theirs.view(), view);
+}
+
+#[test]
+fn an_undo_after_a_repair_leaves_what_came_with_it() {
+    undo_after_a_repair::<Yrs>();
+    undo_after_a_repair::<Automerge>();
 }

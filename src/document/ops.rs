@@ -222,6 +222,17 @@ impl Touched {
         self.registers.get(found).map(|touch| touch.new.clone())
     }
 
+    /// The paths of all that changed, each once, in the order of keys.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Arc<str>> {
+        let registers = self.registers.iter().map(|touch| &touch.key);
+        let sequences = self.sequences.iter().map(|(_, name)| name);
+        let mut paths: Vec<Arc<str>> = registers.chain(sequences).cloned().collect();
+        paths.sort_by(|a, b| key::compare(a, b));
+        paths.dedup();
+        paths
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
 //! watchers. Readers take no lock. Nobody is called while a lock is held.
 
+mod again;
 mod aside;
 mod changes;
 mod commit;
@@ -216,10 +217,7 @@ impl Touch {
         if told.len() == touched.registers.len() + touched.sequences.len() {
             return Self::of_all(told.into());
         }
-        let written = touched.registers.iter().map(|touch| Arc::clone(&touch.key));
-        let mut noted: Vec<Arc<str>> = written.chain(touched.sequences.iter().map(|(_, name)| Arc::clone(name))).collect();
-        in_key_order(&mut noted);
-        Self { noted: noted.into(), told: told.into() }
+        Self { noted: touched.paths().into(), told: told.into() }
     }
 }
 
@@ -527,10 +525,7 @@ impl<S: State, B: Backend> Store<S, B> {
             self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, violations, origin, meta: None });
             return Ok(changed);
         }
-        for log in self.shared.logs.all() {
-            let replica = &core.replica;
-            log.lock().note_others(&touched, |name| !replica.text(name).is_empty() || !replica.list(name).is_empty());
-        }
+        self.note_others(core, &touched);
         let touch = Touch::of(&touched, &edited);
         let view = if core.replica.mostly(&touched) {
             let (view, violations) = read_whole(&core.replica);
@@ -556,8 +551,10 @@ impl<S: State, B: Backend> Store<S, B> {
         differs
     }
 
-    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares.
+    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares,
+    /// and those who undo leave alone what they do not know to be their own.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
+        self.note_unknown(core);
         let (view, violations) = read_whole(&core.replica);
         core.violations = violations;
         self.publish(core, view, Touch::of_all(whole()), applied, Origin::Remote, None);

@@ -6,20 +6,19 @@
 //! registers that hold two values have to lose one; what competed is told. A value that the other side has seen and written over is not
 //! one of two: it is the earlier one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::again::Again;
 use super::{Applied, ApplyError, Origin, Store, Touch, differing, read_whole, whole};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
-use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
-use crate::document::replica::{Giver, ImportError, List, Replica};
-use crate::document::rope::Rope;
+use crate::document::ops::{RegisterTouch, RegisterWrite, SequenceKind, Touched};
+use crate::document::replica::{Giver, ImportError, Replica};
 use crate::document::source::Source;
 use crate::document::value::Value;
-use crate::state::{State, diff};
+use crate::state::State;
 
 /// A place where two diverged documents held different contents.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,11 +195,11 @@ impl<S: State, B: Backend> Repair<S, B> {
         // What the other side has seen and written over does not compete: its value is the later one.
         let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
         for round in 0.. {
-            let difference = Difference::between(&core.replica, &theirs, unseen.as_ref());
-            if !difference.ops.is_empty() {
-                updates.append(&mut theirs.commit(&difference.ops, difference.texts, difference.lists).map_err(backend)?);
+            let Difference { again, competed: more } = Difference::between(&core.replica, &theirs, unseen.as_ref());
+            if !again.ops.is_empty() {
+                updates.append(&mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?);
             }
-            competed.extend(difference.competed);
+            competed.extend(more);
             // Ops of an id that was used twice can make a document that its own bytes do not give again.
             let reopened = store.reopened(&theirs).map_err(backend)?;
             if reopened.digest() == theirs.digest() {
@@ -212,11 +211,16 @@ impl<S: State, B: Backend> Repair<S, B> {
             theirs = reopened;
         }
         let (view, violations) = read_whole(&theirs);
-        let told = if store.shared.bus.is_watched() { differing(&core.replica, &theirs).into() } else { whole() };
+        let undoes = !store.shared.logs.is_empty();
+        let compares = undoes || store.shared.bus.is_watched();
+        let told: Arc<[Arc<str>]> = if compares { differing(&core.replica, &theirs).into() } else { whole() };
+        // What this store did not show before is the work of others.
+        let others = if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
+        store.note_others(&core, &others);
         store.note_type(&core);
         store.publish(&mut core, view, Touch { noted: whole(), told }, updates, Origin::Repair, None);
         aside.iter().for_each(|aside| store.put_back(&mut core, aside));
@@ -234,9 +238,7 @@ fn backend(error: BackendError) -> ApplyError {
 /// What has to be written into one document so that it also has what is in another.
 #[derive(Default)]
 struct Difference {
-    ops: Ops,
-    texts: BTreeMap<Key, Rope>,
-    lists: BTreeMap<Key, List>,
+    again: Again,
     competed: Vec<Competed>,
 }
 
@@ -272,61 +274,46 @@ impl Difference {
             Some(lost) => self.competed.push(Competed::Register { path: path(), kept: kept.clone(), lost: lost.clone() }),
             None => {}
         }
-        self.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
+        self.again.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
     }
 
     /// Inserts what only our text has where it stands there; what only theirs has stays.
     fn text(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
-        let (ours, mut merged) = (ours.text(key.as_str()), theirs.text(key.as_str()));
-        let (ours_text, theirs_text) = (ours.to_string(), merged.to_string());
-        if ours_text == theirs_text {
-            return;
+        let (ours, theirs) = (ours.text(key.as_str()), theirs.text(key.as_str()));
+        self.again.text(&key.0, [&theirs, &ours, &theirs]);
+        let (ours, theirs) = (ours.to_string(), theirs.to_string());
+        if ours != theirs && !theirs.is_empty() {
+            self.competed.push(Competed::Text { path: key.as_str().to_owned(), ours, theirs });
         }
-        let chars = |text: &str| text.chars().collect::<Vec<char>>();
-        for (mut at, range) in insertions(&chars(&theirs_text), &chars(&ours_text)) {
-            for (run, marks) in ours.chunks_in(range).map(|(run, marks)| (run.to_owned(), marks.cloned())).collect::<Vec<_>>() {
-                let units = Units { chars: at, utf16: merged.char_to_utf16(at) };
-                merged.insert(at, &run, marks.clone());
-                at += run.chars().count();
-                let (name, insert) = (Arc::clone(&key.0), Arc::from(run));
-                self.ops.push(SequenceOp::Text { name, at: units, delete: Units::default(), insert, marks });
-            }
-        }
-        if !theirs_text.is_empty() {
-            self.competed.push(Competed::Text { path: key.as_str().to_owned(), ours: ours_text, theirs: theirs_text });
-        }
-        self.texts.insert(key, merged);
     }
 
     fn list(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
-        let (ours, mut merged) = (ours.list(key.as_str()), theirs.list(key.as_str()));
-        if ours == merged {
+        let (ours, theirs) = (ours.list(key.as_str()), theirs.list(key.as_str()));
+        if ours == theirs {
             return;
         }
-        let (ours, theirs): (Vec<Value>, Vec<Value>) = (ours.into_iter().collect(), merged.iter().cloned().collect());
-        let prints = |list: &[Value]| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
-        for (at, range) in insertions(&prints(&theirs), &prints(&ours)) {
-            let insert = ours.get(range).unwrap_or(&[]).to_vec();
-            let rest = merged.split_off(at.min(merged.len()));
-            merged.extend(insert.iter().cloned());
-            merged.append(rest);
-            self.ops.push(SequenceOp::List { name: Arc::clone(&key.0), at, delete: 0, insert });
-        }
+        self.again.list(&key.0, [&theirs, &ours, &theirs]);
         if !theirs.is_empty() {
+            let (ours, theirs) = (ours.into_iter().collect(), theirs.into_iter().collect());
             self.competed.push(Competed::List { path: key.as_str().to_owned(), ours, theirs });
         }
-        self.lists.insert(key, merged);
     }
 }
 
-/// The stretches of `ours` that `theirs` lacks, and where they go in `theirs`, counting the stretches before. Nothing of `theirs` goes.
-fn insertions<T: Eq + std::hash::Hash + Ord>(theirs: &[T], ours: &[T]) -> Vec<(usize, Range<usize>)> {
-    let (mut kept, mut found) = (0, Vec::new());
-    diff::slices(theirs, ours, |at, delete, inserted| {
-        kept += delete;
-        if !inserted.is_empty() {
-            found.push((at + kept, inserted));
+/// What differs at some paths between a document and the one that takes its place, as if others had written it.
+fn touched(old: &impl Source, new: &impl Source, paths: &[Arc<str>]) -> Touched {
+    let mut touched = Touched::default();
+    for path in paths {
+        let (was, is) = (old.register(path), new.register(path));
+        if was != is {
+            touched.registers.push(RegisterTouch { key: Arc::clone(path), old: was, new: is, own: false });
         }
-    });
-    found
+        if old.text(path) != new.text(path) {
+            touched.sequences.push((SequenceKind::Text, Arc::clone(path)));
+        }
+        if old.list(path) != new.list(path) {
+            touched.sequences.push((SequenceKind::List, Arc::clone(path)));
+        }
+    }
+    touched
 }

@@ -155,8 +155,14 @@ impl Rope {
     /// All text in order, in runs as long as their marks are the same. O(bytes).
     #[must_use]
     pub fn runs(&self) -> Vec<(String, Option<Arc<Marks>>)> {
+        self.runs_in(0..self.len_chars())
+    }
+
+    /// As [`Rope::runs`], of a range of chars. O(log n + bytes of the range).
+    #[must_use]
+    pub fn runs_in(&self, range: Range<usize>) -> Vec<(String, Option<Arc<Marks>>)> {
         let mut runs: Vec<(String, Option<Arc<Marks>>)> = Vec::new();
-        for (text, run_marks) in self.chunks() {
+        for (text, run_marks) in self.chunks_in(range) {
             match runs.last_mut() {
                 Some(last) if marks::same(last.1.as_ref(), run_marks) => last.0.push_str(text),
                 _ => runs.push((text.to_owned(), run_marks.cloned())),

@@ -19,6 +19,8 @@ use super::layers::Report;
 use super::{Core, Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
+use crate::document::ops::Touched;
+use crate::document::source::Source;
 use crate::state::{AsPath, ChangeError, Stage, Staged, State};
 pub(super) use log::{Entry, Log};
 use revert::WayBack;
@@ -281,6 +283,21 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(report, |_| Ok(()), stage_it)
     }
 
+    /// Tells those who undo what others have written.
+    pub(super) fn note_others(&self, core: &Core<S, B>, touched: &Touched) {
+        let replica = &core.replica;
+        let is_there = |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
+        self.shared.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
+    }
+
+    /// Tells those who undo that the document is another one, of which it is not known who wrote what.
+    pub(super) fn note_unknown(&self, core: &Core<S, B>) {
+        let tracks = core.tracks.borrow();
+        let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
+        let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
+        self.shared.logs.all().iter().for_each(|log| log.lock().note_unknown(&core.replica, text, list));
+    }
+
     /// Tells those who undo what a change did.
     pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: Entry, report: &Report) {
         let Some(own) = &report.way_back else {
@@ -307,4 +324,47 @@ pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Wri
     let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
     (stage.finish(), way.revived)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UndoOptions;
+    use crate::document::replica::Giver;
+    use crate::{Automerge, Backend, Map, Store, Text, Yrs};
+
+    type People = Map<String, Map<String, Text>>;
+
+    /// A failure that leaves another document, with something in it of which the stacks were not told.
+    fn another_document<B: Backend>() {
+        let store = Store::<People, B>::new();
+        let undo = store.undo_manager(UndoOptions::new());
+        let made = |people: &Store<People, B>, name: &str, text: &str| {
+            people.change(|people| {
+                people.insert(name, Map::new())?;
+                people.get(name).insert("bio", Text::from(text))
+            })
+        };
+        assert!(made(&store, "ada", "").is_ok());
+        undo.split();
+        assert!(made(&store, "bob", "mine").is_ok());
+        let theirs = store.fork().unwrap();
+        theirs.change(|people| people.get("ada").get("bio").push_str("theirs")).unwrap();
+        let update = theirs.update_since(&store.version()).unwrap();
+        {
+            let guard = store.shared.core.lock();
+            let mut core = guard.borrow_mut();
+            core.replica.import(&update, Giver::Stranger).unwrap();
+            store.show_all(&mut core, Vec::new());
+        }
+        while undo.undo().unwrap().is_some() {}
+        let view = store.view();
+        assert!(!view.contains_key("bob"), "what is known to be one's own goes");
+        assert!(view.get("ada").and_then(|ada| ada.get("bio")).is_some_and(|bio| *bio == "theirs"), "{view:?}");
+    }
+
+    #[test]
+    fn what_a_rebuilt_document_holds_besides_is_left_alone() {
+        another_document::<Yrs>();
+        another_document::<Automerge>();
+    }
 }

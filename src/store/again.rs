@@ -1,0 +1,151 @@
+//! Writing again what a text or list of another document has and one's own lacks. Nothing is removed.
+//!
+//! A [repair](super::repair) puts back so what was only in its own document, and [`super::aside`] what a change did that was set aside.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::document::key::Key;
+use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::replica::List;
+use crate::document::rope::Rope;
+use crate::document::value::Value;
+use crate::state::diff;
+
+/// What has to be written into a document, and the texts and lists that it has afterwards.
+#[derive(Default)]
+pub(super) struct Again {
+    pub(super) ops: Ops,
+    pub(super) texts: BTreeMap<Key, Rope>,
+    pub(super) lists: BTreeMap<Key, List>,
+}
+
+impl Again {
+    /// Inserts into the text `now` what `after` has and `before` lacks. O(texts), and what comparing them costs.
+    pub(super) fn text(&mut self, path: &Arc<str>, [before, after, now]: [&Rope; 3]) {
+        if after == now {
+            return;
+        }
+        let chars = |text: &Rope| text.chunks().flat_map(|(chunk, _)| chunk.chars()).collect::<Vec<char>>();
+        let found = insertions(&chars(before), &chars(after), &chars(now));
+        if found.is_empty() {
+            return;
+        }
+        let mut now = now.clone();
+        for (mut at, range) in found {
+            for (run, marks) in after.runs_in(range) {
+                let units = Units { chars: at, utf16: now.char_to_utf16(at) };
+                now.insert(at, &run, marks.clone());
+                at += run.chars().count();
+                let (name, insert) = (Arc::clone(path), Arc::from(run));
+                self.ops.push(SequenceOp::Text { name, at: units, delete: Units::default(), insert, marks });
+            }
+        }
+        self.texts.insert(Key(Arc::clone(path)), now);
+    }
+
+    /// The same for a list.
+    pub(super) fn list(&mut self, path: &Arc<str>, [before, after, now]: [&List; 3]) {
+        if after == now {
+            return;
+        }
+        let prints = |list: &List| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
+        let found = insertions(&prints(before), &prints(after), &prints(now));
+        if found.is_empty() {
+            return;
+        }
+        let mut now = now.clone();
+        for (at, range) in found {
+            let insert = after.skip(range.start).take(range.len());
+            let rest = now.split_off(at.min(now.len()));
+            now.append(insert.clone());
+            now.append(rest);
+            let (name, insert) = (Arc::clone(path), insert.into_iter().collect());
+            self.ops.push(SequenceOp::List { name, at, delete: 0, insert });
+        }
+        self.lists.insert(Key(Arc::clone(path)), now);
+    }
+
+    /// What is touched once all of it is written. It is the work of others, whoever writes it again.
+    pub(super) fn touched(&self) -> Touched {
+        let register = |(key, write): (&Key, &RegisterWrite)| {
+            let (old, new) = (write.old.clone(), write.new.clone());
+            RegisterTouch { key: Arc::clone(&key.0), old, new, own: false }
+        };
+        let texts = self.texts.keys().map(|key| (SequenceKind::Text, Arc::clone(&key.0)));
+        let lists = self.lists.keys().map(|key| (SequenceKind::List, Arc::clone(&key.0)));
+        Touched { registers: self.ops.registers.iter().map(register).collect(), sequences: texts.chain(lists).collect() }
+    }
+}
+
+/// The edits that turn `from` into `to`, in order: where in `from` each is, how much it deletes there, and the stretch of `to` that it
+/// inserts.
+fn edits<T: Eq + std::hash::Hash>(from: &[T], to: &[T]) -> Vec<(usize, usize, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut shift = 0isize;
+    diff::slices(from, to, |at, delete, inserted| {
+        let old = at.saturating_add_signed(-shift);
+        shift += inserted.len() as isize - delete as isize;
+        found.push((old, delete, inserted));
+    });
+    found
+}
+
+/// The stretches that `after` has and `before` lacks, and where they go in `now`, counting the stretches before. What `now` has already, it
+/// does not get twice. A stretch that replaced another one goes behind it. O(all three), and what comparing them costs.
+fn insertions<T: Eq + std::hash::Hash>(before: &[T], after: &[T], now: &[T]) -> Vec<(usize, Range<usize>)> {
+    if after == now {
+        return Vec::new();
+    }
+    let mut moved = edits(before, now).into_iter().peekable();
+    let mut found = Vec::new();
+    // Of the edits that led to `now` before the place: what they inserted and deleted, and where in `before` the last one ends.
+    let (mut grown, mut gone, mut end) = (0, 0, 0);
+    let mut added = 0;
+    for (old, delete, range) in edits(before, after).into_iter().filter(|(.., range)| !range.is_empty()) {
+        let place = old + delete;
+        while let Some((old, delete, inserted)) = moved.next_if(|(old, ..)| *old < place) {
+            grown += inserted.len();
+            gone += delete;
+            end = old + delete;
+        }
+        // What the last of them deleted behind the place does not move it.
+        let at = place + grown + added + end.saturating_sub(place) - gone;
+        added += range.len();
+        found.push((at, range));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::insertions;
+
+    fn put(before: &str, after: &str, now: &str) -> String {
+        let chars = |text: &str| text.chars().collect::<Vec<char>>();
+        let (after, mut result) = (chars(after), chars(now));
+        for (at, range) in insertions(&chars(before), &after, &chars(now)) {
+            result.splice(at..at, after[range].iter().copied());
+        }
+        result.into_iter().collect()
+    }
+
+    #[test]
+    fn what_was_inserted_is_inserted_where_it_was() {
+        assert_eq!(put("ac", "abc", "ac"), "abc");
+        assert_eq!(put("ac", "abc", "xxacyy"), "xxabcyy");
+        assert_eq!(put("", "abc", "xy"), "abcxy");
+        assert_eq!(put("abcd", "aXbcdY", "d"), "XdY", "what is gone stays away");
+        assert_eq!(put("abcd", "ad", "abcd"), "abcd", "and so does what was only removed there stay");
+        assert_eq!(put("ac", "abc", "abc"), "abc", "it is there already");
+    }
+
+    #[test]
+    fn each_place_is_moved_by_all_edits_before_it() {
+        assert_eq!(put("abcdef", "aXbcYdefZ", "1a2cf3"), "1aX2cYfZ3", "before what was inserted at the same place");
+        assert_eq!(put("abcdef", "abcXdef", "af"), "aXf", "within what is gone");
+        assert_eq!(put("abcdef", "abXcdYef", "af"), "aXYf", "twice within it");
+        assert_eq!(put("abcdef", "aXdYef", "abcdef"), "abcXdYef", "behind what it replaced");
+    }
+}
