@@ -338,7 +338,7 @@ fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
     let store = support::store::<Automerge>(6);
     let undo = store.undo_manager(UndoOptions::new());
     store.change(|state| state.people().insert("ada", Person::initial())).expect("it can be written");
-    let [ground, one, other] = [5, 4, 4].map(|id| support::store::<Automerge>(id));
+    let [ground, one, other] = [5, 4, 4].map(support::store::<Automerge>);
     ground.merge(&store).expect("an honest update");
     other.merge(&store).expect("an honest update");
     ground.change(|state| state.title().set("ground")).expect("it can be written");
