@@ -6,7 +6,7 @@ use exostate::{Backend, Counter, List, Map, MovableList, Options, Origin, Replic
 use exostate_sync::{IntoReplica, Replica};
 use fastrand::Rng;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ struct Node<B: Backend> {
     /// What a crash leaves: the bytes saved last, and what came from others since.
     saved: Vec<u8>,
     imported: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Whether the document was mended: then the updates since the last saving are not enough to make it anew.
+    mended: Arc<AtomicBool>,
     _journal: Subscription,
     /// Local updates so far, and the log entry of each.
     updates: Arc<AtomicU64>,
@@ -50,13 +52,17 @@ impl<B: Backend> Node<B> {
     fn new(store: Store<Board, B>) -> Self {
         let imported = Arc::new(Mutex::new(Vec::new()));
         let updates = Arc::new(AtomicU64::new(0));
-        let (journal, count) = (Arc::clone(&imported), Arc::clone(&updates));
+        let mended = Arc::new(AtomicBool::new(false));
+        let (journal, count, mends) = (Arc::clone(&imported), Arc::clone(&updates), Arc::clone(&mended));
         let listening = store.on_update(move |update| match update.origin {
             Origin::Remote => journal.lock().expect("no panic").push(update.bytes.to_vec()),
-            _ => drop(count.fetch_add(1, Ordering::SeqCst)),
+            origin => {
+                mends.fetch_or(origin == Origin::Repair, Ordering::SeqCst);
+                count.fetch_add(1, Ordering::SeqCst);
+            }
         });
         let saved = store.save();
-        Self { store, saved, imported, _journal: listening, updates, entries: Vec::new() }
+        Self { store, saved, imported, mended, _journal: listening, updates, entries: Vec::new() }
     }
 
     fn save(&mut self) {
@@ -230,7 +236,7 @@ impl<B: Backend> World<B> {
                     let repaired = line.repairs();
                     for (end, node) in [ends.0, ends.1].into_iter().enumerate() {
                         // The document is another one: what was kept of the old one is not enough.
-                        if repaired[end] > before[end] {
+                        if repaired[end] > before[end] || self.nodes[node].mended.swap(false, Ordering::SeqCst) {
                             self.nodes[node].save();
                         }
                     }
