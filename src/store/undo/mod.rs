@@ -347,16 +347,16 @@ mod tests {
         assert!(made(&store, "ada", "").is_ok());
         undo.split();
         assert!(made(&store, "bob", "mine").is_ok());
-        let theirs = store.fork().unwrap();
-        theirs.change(|people| people.get("ada").get("bio").push_str("theirs")).unwrap();
-        let update = theirs.update_since(&store.version()).unwrap();
+        let theirs = store.fork().expect("it goes");
+        theirs.change(|people| people.get("ada").get("bio").push_str("theirs")).expect("it goes");
+        let update = theirs.update_since(&store.version()).expect("it goes");
         {
             let guard = store.shared.core.lock();
             let mut core = guard.borrow_mut();
-            core.replica.import(&update, Giver::Stranger).unwrap();
+            core.replica.import(&update, Giver::Stranger).expect("it goes");
             store.show_all(&mut core, Vec::new());
         }
-        while undo.undo().unwrap().is_some() {}
+        while undo.undo().expect("it goes").is_some() {}
         let view = store.view();
         assert!(!view.contains_key("bob"), "what is known to be one's own goes");
         assert!(view.get("ada").and_then(|ada| ada.get("bio")).is_some_and(|bio| *bio == "theirs"), "{view:?}");
