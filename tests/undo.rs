@@ -667,10 +667,10 @@ fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), 
     Ok(())
 }
 
-/// Notes with marks and lines, of which changes took some out.
 /// A store, and two managers of it.
 type Managed<B> = (Store<Board, B>, [UndoManager<Board, B>; 2]);
 
+/// Notes with marks and lines, of which changes took some out.
 fn edited<B: Backend>() -> Result<Managed<B>, exostate::Error> {
     let store = Store::<Board, B>::new();
     store.change(|board| board.notes().push_str("hello world"))?;
