@@ -2,6 +2,7 @@
 //! the digest, the updates that wait for others, and the bytes it can be rebuilt from.
 
 mod parts;
+mod pending;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
+use pending::Pending;
 
 /// A list as it stands in the document.
 pub type List = imbl::Vector<Value>;
@@ -86,7 +88,7 @@ pub struct Replica<B: Backend> {
     lists: BTreeMap<Key, List>,
     registers_hash: u128,
     sequence_hashes: RefCell<SequenceHashes>,
-    pending: Vec<B::Parcel>,
+    pending: Pending<B>,
     journal: Journal,
     /// A rebuilt document is not what it was.
     differs: bool,
@@ -171,7 +173,7 @@ impl<B: Backend> Replica<B> {
             lists: BTreeMap::new(),
             registers_hash: 0,
             sequence_hashes: RefCell::default(),
-            pending: Vec::new(),
+            pending: Pending::default(),
             journal,
             differs: false,
             broken: false,
@@ -325,7 +327,7 @@ impl<B: Backend> Replica<B> {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
             let mut unpacked = unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
             let count = unpacked.len();
-            unpacked.retain(|parcel| !self.pending.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel)));
+            unpacked.retain(|parcel| !self.pending.holds(parcel, giver));
             waits |= unpacked.len() < count;
             // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
             if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
@@ -336,17 +338,15 @@ impl<B: Backend> Replica<B> {
         let before = parcels.len();
         let (ready, waiting) = self.backend.split_ready(parcels);
         let all_new = ready.len() == before && whole.len() == updates.len();
-        let (updates, bytes) = self.pending();
-        let (updates, bytes) = (updates + waiting.len(), bytes + waiting.iter().map(|parcel| B::bytes(parcel).len()).sum::<usize>());
-        let overflow = updates > self.limits.pending_updates_max() || bytes > self.limits.pending_bytes_max();
-        if overflow && !waiting.is_empty() {
+        let limits = limits.clone();
+        if let Some((updates, bytes)) = self.pending.overflow(&waiting, giver, &limits) {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
-        let limits = limits.clone();
         let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
         waits |= !waiting.is_empty();
-        self.pending.extend(waiting);
+        self.pending.extend(waiting, giver);
         self.import_pending(&mut imported);
+        self.pending.tidy();
         imported.waits = waits && !self.pending.is_empty();
         Ok(imported)
     }
@@ -374,24 +374,26 @@ impl<B: Backend> Replica<B> {
     /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost: whoever sent it
     /// was told that it waits. One that contradicts the document is set aside.
     fn import_pending(&mut self, imported: &mut Imported) {
-        let (limits, mut singly) = (self.limits.clone(), false);
+        let mut singly = false;
         while !self.pending.is_empty() {
-            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(&mut self.pending));
-            self.pending = waiting;
+            let pending = self.pending.parcels_mut();
+            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(pending));
+            *pending = waiting;
             if singly && ready.len() > 1 {
-                self.pending.extend(ready.split_off(1));
+                pending.extend(ready.split_off(1));
             }
             if ready.is_empty() {
                 return;
             }
-            match self.import_ready(&ready, None, &limits) {
+            let limits = if ready.iter().all(|parcel| self.pending.is_own(parcel)) { &self.trusted } else { &self.limits };
+            match self.import_ready(&ready, None, &limits.clone()) {
                 Ok(more) => imported.add(more),
                 Err(_) if ready.len() > 1 => {
                     singly = true;
-                    self.pending.append(&mut ready);
+                    self.pending.parcels_mut().append(&mut ready);
                 }
                 Err(BackendError::Contradicted(_)) => {
-                    let aside = guarded(|| Ok(self.backend.aside(ready, &mut self.pending)));
+                    let aside = guarded(|| Ok(self.backend.aside(ready, self.pending.parcels_mut())));
                     imported.aside.extend(aside.ok().flatten());
                 }
                 Err(_) => {}
@@ -402,7 +404,7 @@ impl<B: Backend> Replica<B> {
     /// What an update did whose ground is there, and that contradicts the document.
     pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
         let parcels = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
-        guarded(|| Ok(self.backend.aside(parcels, &mut self.pending))).ok().flatten()
+        guarded(|| Ok(self.backend.aside(parcels, self.pending.parcels_mut()))).ok().flatten()
     }
 
     fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
@@ -597,17 +599,17 @@ impl<B: Backend> Replica<B> {
 
     /// How many updates wait for a missing one, and their bytes.
     pub fn pending(&self) -> (usize, usize) {
-        (self.pending.len(), self.pending.iter().map(|parcel| B::bytes(parcel).len()).sum())
+        self.pending.size()
     }
 
-    /// The updates that wait for a missing one.
-    pub fn pending_updates(&self) -> Vec<Vec<u8>> {
-        self.pending.iter().map(|parcel| B::bytes(parcel).to_vec()).collect()
+    /// The updates that wait for a missing one, each with who gave it.
+    pub fn pending_updates(&self) -> Vec<(Vec<u8>, Giver)> {
+        self.pending.updates()
     }
 
-    /// Forgets the updates that wait for a missing one.
-    pub fn forget_pending(&mut self) {
-        self.pending.clear();
+    /// Forgets the updates from one or the other that wait for a missing one.
+    pub fn forget_pending(&mut self, giver: Giver) {
+        self.pending.forget(giver);
     }
 
     /// Whether so much was touched that reading everything again is cheaper than going to each place.

@@ -362,8 +362,9 @@ impl<S: State, B: Backend> Store<S, B> {
         self.apply_from(update, Giver::Stranger)
     }
 
-    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by oneself: from another document
-    /// of one's own, or a server that one trusts as much.
+    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by oneself: from a journal of this document,
+    /// from another document of one's own, or a server that one trusts as much. What waits for a missing update is never forgotten: after a
+    /// crash the missing one may come from a peer, which counts on this store to have what it said to have.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -737,12 +738,13 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.pending())
     }
 
-    /// Forgets the updates that wait for a missing one, which may never come. [`Store::version`] never counted them, so whoever is asked
-    /// for what this store lacks gives them again.
+    /// Forgets the updates from strangers that wait for a missing one, which may never come. [`Store::version`] never counted them, so
+    /// whoever is asked for what this store lacks gives them again. What [`Store::apply_trusted`] brought is not forgotten: others may have
+    /// lost it.
     pub fn forget_pending(&self) {
         let guard = self.shared.core.lock();
         if let Ok(mut core) = guard.try_borrow_mut() {
-            core.replica.forget_pending();
+            core.replica.forget_pending(Giver::Stranger);
         }
     }
 

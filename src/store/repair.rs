@@ -144,8 +144,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let options = &self.shared.options;
         let id = options.next_replica(replica.id());
         let (mut reopened, ()) = Replica::open(id, &replica.save(), options.trusted_limits(), options.limits().clone(), |_, _| ())?;
-        for update in replica.pending_updates() {
-            let _ = reopened.import(&update, Giver::Own);
+        for (update, giver) in replica.pending_updates() {
+            let _ = reopened.import(&update, giver);
         }
         Ok(reopened)
     }
@@ -183,9 +183,11 @@ impl<S: State, B: Backend> Repair<S, B> {
         for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
             let _ = theirs.import(&update, Giver::Own);
         }
+        // What stands on a refused op is put back with it.
+        theirs.forget_pending(Giver::Own);
         let mut aside = Vec::new();
-        for update in core.replica.pending_updates() {
-            match theirs.import(&update, Giver::Own) {
+        for (update, giver) in core.replica.pending_updates() {
+            match theirs.import(&update, giver) {
                 Ok(mut imported) => aside.append(&mut imported.aside),
                 Err(ImportError::Backend(BackendError::Contradicted(_))) => aside.extend(theirs.set_aside(&update)),
                 Err(_) => {}

@@ -258,14 +258,15 @@ impl Session {
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
-        if self.our_digest.is_none_or(|(version, _)| version != ours) {
-            let claim = claim_of(replica);
+        // Looked at each time: another session may have replaced the document under the same version.
+        let now = claim_of(replica);
+        if self.our_digest.is_none_or(|(version, said)| version != ours || said.digest != now.digest) {
             // A commit in between would pair a digest with another version's hash; it brings its own `settle`.
             if Hash::of(&replica.version()) != ours {
                 return;
             }
-            self.our_digest = Some((ours, claim));
-            let frame = Frame::Digest { version: ours, claim };
+            self.our_digest = Some((ours, now));
+            let frame = Frame::Digest { version: ours, claim: now };
             self.outgoing.push_latest(Latest::Digest, &frame);
         }
         let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
@@ -274,8 +275,9 @@ impl Session {
         if version == ours && theirs.digest == claim.digest {
             self.repair.mended();
         }
-        if version == ours && theirs.digest != claim.digest && self.divergence_told != Some(ours) {
-            self.divergence_told = Some(ours);
+        let differing = Some((ours, claim.digest, theirs.digest));
+        if version == ours && theirs.digest != claim.digest && self.divergence_told != differing {
+            self.divergence_told = differing;
             self.diverged(claim, theirs, replica);
         }
     }

@@ -111,7 +111,8 @@ pub struct Session {
     asked: Option<Between>,
     our_digest: Option<(Hash, Claim)>,
     their_digest: Option<(Hash, Claim)>,
-    divergence_told: Option<Hash>,
+    /// The version, our digest and theirs when it was last said that the contents differ.
+    divergence_told: Option<(Hash, [u8; 16], [u8; 16])>,
     recent: VecDeque<Hash>,
     assembly: Option<Assembly>,
     inbox: Inbox,

@@ -291,7 +291,7 @@ impl<B: Backend> World<B> {
         let imported = std::mem::take(&mut *old.imported.lock().expect("no panic"));
         for update in &imported {
             // After an id was used twice, not all of it need fit.
-            let applied = store.apply(update);
+            let applied = store.apply_trusted(update);
             assert!(applied.is_ok() || self.copied, "{applied:?}");
         }
         let waits = store.pending().0 > 0;
@@ -323,13 +323,25 @@ impl<B: Backend> World<B> {
         while self.now < end {
             self.pass(Duration::from_secs(1));
             let level = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
-            let level = level && self.nodes.iter().all(|node| node.store.pending() == (0, 0));
+            let level = level && self.nodes.iter().all(|node| self.waits_for_nothing(node));
             if level && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
                 return;
             }
         }
         let digests: Vec<_> = self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
         panic!("not level {HEALING:?} after the last fault: {digests:?}");
+    }
+
+    /// After an id was used twice a replica's own storage can have updates that stand on ops that all others have given up: they wait
+    /// for good. Their contents were put back, which the log shows.
+    fn waits_for_nothing(&self, node: &Node<B>) -> bool {
+        if self.copied && node.store.pending().0 > 0 {
+            // What strangers gave is forgotten by this, and the rest is the storage's own.
+            let before = node.store.pending();
+            node.store.forget_pending();
+            return node.store.pending() == before;
+        }
+        node.store.pending() == (0, 0)
     }
 
     fn check(&mut self) {
@@ -342,7 +354,7 @@ impl<B: Backend> World<B> {
             assert_eq!(*store.view(), *first.view());
             assert_eq!(store.version(), first.version());
             assert_eq!(store.reread(), *store.view(), "the view is not the document");
-            assert_eq!(store.pending(), (0, 0), "something waits for ever");
+            assert!(self.waits_for_nothing(node), "something waits for ever");
         }
         if self.copied && B::NAME == "yrs" {
             // Yjs names what is deleted by id and clock: under an id that was used twice, a deletion of the one may hit what the other wrote.

@@ -1,0 +1,169 @@
+//! Promise: what a replica's own storage brings and what waits for a missing update is never forgotten. So whatever one replica has taken
+//! in from another survives crashes of both, in which each loses its own latest changes and keeps what came from others.
+
+mod support;
+
+use exostate::{
+    Applied, ApplyError, Automerge, Backend, ImportError, Limits, Options, Origin, ReplicaId, Set, State, Store, Subscription, Text, Yrs,
+};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Pad {
+    notes: Text,
+    log: Set<String>,
+}
+
+/// A replica that keeps what comes from others, and nothing else.
+struct Node<B: Backend> {
+    store: Store<Pad, B>,
+    journal: Arc<Mutex<Vec<Vec<u8>>>>,
+    _listening: Subscription,
+}
+
+impl<B: Backend> Node<B> {
+    /// Opens what an empty document and a journal give.
+    fn open(id: u64, journal: Vec<Vec<u8>>) -> Self {
+        let store = Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)));
+        for update in &journal {
+            store.apply_trusted(update).expect("it was applied before");
+        }
+        let journal = Arc::new(Mutex::new(journal));
+        let kept = Arc::clone(&journal);
+        let listening = store.on_update(move |update| {
+            if update.origin == Origin::Remote {
+                kept.lock().expect("no panic").push(update.bytes.to_vec());
+            }
+        });
+        Self { store, journal, _listening: listening }
+    }
+
+    fn takes_from(&self, other: &Self) {
+        for update in other.store.updates_since(&self.store.version()).expect("a version") {
+            self.store.apply(&update).expect("an honest update");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Edit { who: usize, at: usize },
+    Take { from: usize, to: usize },
+    Crash { who: usize },
+    Forget { who: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..3usize, any::<usize>()).prop_map(|(who, at)| Step::Edit { who, at }),
+        5 => (0..3usize, 0..3usize).prop_map(|(from, to)| Step::Take { from, to }),
+        2 => (0..3usize).prop_map(|who| Step::Crash { who }),
+        1 => (0..3usize).prop_map(|who| Step::Forget { who }),
+    ]
+}
+
+fn survives<B: Backend>(steps: &[Step]) {
+    let mut nodes = [1, 2, 3].map(|id| Node::<B>::open(id, Vec::new()));
+    let mut taken = BTreeSet::new();
+    for (number, step) in steps.iter().enumerate() {
+        match *step {
+            Step::Edit { who, at } => {
+                let store = &nodes[who].store;
+                let at = at % (store.view().notes.len() + 1);
+                let edit = store.change(|pad| {
+                    pad.notes().insert(at, &format!("<{number}>"))?;
+                    pad.log().insert(format!("{who}:{number}"))
+                });
+                edit.expect("it can be written");
+            }
+            Step::Take { from, to } if from != to => {
+                nodes[to].takes_from(&nodes[from]);
+                let view = nodes[to].store.view();
+                taken.extend(view.log.iter().filter(|entry| !entry.starts_with(&to.to_string())).cloned());
+            }
+            Step::Take { .. } => {}
+            Step::Crash { who } => {
+                let journal = std::mem::take(&mut *nodes[who].journal.lock().expect("no panic"));
+                nodes[who] = Node::open(10 + number as u64, journal);
+            }
+            Step::Forget { who } => nodes[who].store.forget_pending(),
+        }
+    }
+    for _ in 0..4 {
+        for (to, from) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+            nodes[to].takes_from(&nodes[from]);
+            nodes[to].store.forget_pending();
+        }
+    }
+    let first = &nodes[0].store;
+    for Node { store, .. } in &nodes {
+        assert_eq!((store.view(), store.version(), store.pending()), (first.view(), first.version(), (0, 0)));
+    }
+    let lost: Vec<_> = taken.iter().filter(|entry| !first.view().log.contains(entry.as_str())).collect();
+    assert!(lost.is_empty(), "taken in and lost: {lost:?}");
+}
+
+proptest! {
+    #![proptest_config(support::strategy::config())]
+
+    #[test]
+    fn what_was_taken_in_survives_crashes_on_yrs(steps in prop::collection::vec(step(), 1..60)) {
+        survives::<Yrs>(&steps);
+    }
+
+    #[test]
+    fn what_was_taken_in_survives_crashes_on_automerge(steps in prop::collection::vec(step(), 1..60)) {
+        survives::<Automerge>(&steps);
+    }
+}
+
+/// Two updates of one replica, of which the second waits for the first.
+fn two_updates<B: Backend>() -> [Vec<u8>; 2] {
+    let store = Store::<Pad, B>::new();
+    ["one", "two"].map(|word| {
+        let before = store.version();
+        store.change(|pad| pad.notes().push_str(word)).expect("it can be written");
+        store.update_since(&before).expect("its own version")
+    })
+}
+
+fn only_what_strangers_gave_is_forgotten<B: Backend>() {
+    let [first, second] = two_updates::<B>();
+    let store = Store::<Pad, B>::new();
+    assert_eq!(store.apply(&second), Ok(Applied::Waiting));
+    store.forget_pending();
+    assert_eq!(store.pending(), (0, 0));
+    // Whoever gives it first, it is the replica's own as soon as its storage has it too.
+    store.apply(&second).expect("an update");
+    store.apply_trusted(&second).expect("an update");
+    store.forget_pending();
+    assert_eq!(store.pending(), (1, second.len()));
+    store.apply(&first).expect("an update");
+    assert_eq!((store.view().notes.to_string().as_str(), store.pending()), ("onetwo", (0, 0)));
+}
+
+#[test]
+fn only_what_strangers_gave_is_forgotten_on_both() {
+    only_what_strangers_gave_is_forgotten::<Yrs>();
+    only_what_strangers_gave_is_forgotten::<Automerge>();
+}
+
+fn each_giver_has_a_limit<B: Backend>() {
+    let limits = Limits::stranger().with_pending_updates_max(1);
+    let store = Store::<Pad, B>::with_options(Options::new().with_limits(limits));
+    for _ in 0..3 {
+        store.apply_trusted(&two_updates::<B>()[1]).expect("storage may bring more than a stranger");
+    }
+    store.apply(&two_updates::<B>()[1]).expect("what storage brought leaves room for strangers");
+    let refused = store.apply(&two_updates::<B>()[1]);
+    assert!(matches!(refused, Err(ApplyError::Import(ImportError::TooManyPending { updates: 2, .. }))), "{refused:?}");
+    assert_eq!(store.pending().0, 4);
+}
+
+#[test]
+fn each_giver_has_a_limit_on_both() {
+    each_giver_has_a_limit::<Yrs>();
+    each_giver_has_a_limit::<Automerge>();
+}
