@@ -327,6 +327,26 @@ fn what_waited_and_is_contradicted_comes_through_a_repair() {
     assert_eq!(ground.digest(), store.digest());
 }
 
+/// Where nobody has the missing update any more, registers of one that the store's own storage has are written again, once.
+#[test]
+fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
+    let Contradiction { waiting, other, .. } = contradiction::<Automerge>();
+    let store = support::store::<Automerge>(6);
+    store.merge(&other).expect("an honest update");
+    store.change(|state| state.title().set("ours")).expect("it can be written");
+    store.apply_trusted(&waiting).expect("it waits");
+    store.put_back_pending();
+    let view = store.view();
+    assert!(view.tags.contains("waited") && view.tags.contains("other"));
+    assert_eq!(view.cards.iter().map(|card| card.text.as_str()).collect::<Vec<_>>(), ["waited"]);
+    assert_eq!((view.title.as_str(), view.owner), ("ours", Some(exostate::Uuid::from_u128(7))));
+    support::check_view(&store);
+    store.change(|state| state.tags().remove("waited").map(drop)).expect("it can be written");
+    store.put_back_pending();
+    assert!(!store.view().tags.contains("waited"), "what was removed since comes back");
+    assert_eq!(store.pending().0, 1, "the missing update may still come");
+}
+
 /// A person whom one made, with what another has written in it.
 fn has_theirs<B: Backend>(store: &Store<Everything, B>) -> bool {
     store.view().people.get("ada").is_some_and(|person| person.age == 36)

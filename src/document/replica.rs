@@ -607,6 +607,22 @@ impl<B: Backend> Replica<B> {
         self.pending.updates()
     }
 
+    /// What the updates from this replica's own storage that wait have written in registers that the document does not have. It says
+    /// so once of each.
+    pub fn take_unwritten(&mut self) -> BTreeMap<Key, RegisterWrite> {
+        let mut found = BTreeMap::new();
+        for parcel in self.pending.take_unwritten() {
+            for (path, value) in guarded(|| Ok(self.backend.registers_in(parcel))).unwrap_or_default() {
+                match value {
+                    Some(value) => drop(found.insert(Key(path), RegisterWrite { old: None, new: Some(value) })),
+                    None => drop(found.remove(key::lookup(&path.as_ref()))),
+                }
+            }
+        }
+        found.retain(|path, _| self.backend.register(path.as_str()).is_none());
+        found
+    }
+
     /// Forgets the updates from one or the other that wait for a missing one.
     pub fn forget_pending(&mut self, giver: Giver) {
         self.pending.forget(giver);

@@ -24,7 +24,28 @@ impl<S: State, B: Backend> Store<S, B> {
         // Nothing is written in them, so that they may have anybody's id.
         let open = |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
         let (Ok((before, ())), Ok((after, ()))) = (open(&aside.before), open(&aside.after)) else { return };
-        let again = find(&before, &after, &core.replica);
+        self.write_again(core, find(&before, &after, &core.replica));
+    }
+
+    /// Writes again what the updates of this store's own storage wrote that wait for a missing one: for those of which it was not
+    /// done before, and only registers that the document does not have. For a document of which it is known that a replica id was used
+    /// twice: what is missing may have been given up by everybody, and then waits nowhere. On automerge; elsewhere nothing is done. O(what
+    /// waits).
+    pub fn put_back_pending(&self) {
+        let guard = self.shared.core.lock();
+        let Some(now) = self.time_in_turn(&guard) else { return };
+        let Ok(mut core) = guard.try_borrow_mut() else { return };
+        core.now = now;
+        let mut again = Again::default();
+        again.ops.registers = core.replica.take_unwritten();
+        self.show(&mut core);
+        self.write_again(&mut core, again);
+        drop(core);
+        drop(guard);
+        self.shared.bus.deliver();
+    }
+
+    fn write_again(&self, core: &mut Core<S, B>, again: Again) {
         if again.ops.is_empty() {
             return;
         }

@@ -169,6 +169,10 @@ pub trait Replica: Send + Sync + 'static {
     /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing.
     fn forget_pending(&self) {}
 
+    /// Writes again what waits in the replica's own storage, as what it builds on may have been given up: see
+    /// [`exostate::Store::put_back_pending`].
+    fn put_back_pending(&self) {}
+
     /// A hash of the canonical content, at constant cost.
     fn digest(&self) -> [u8; 16];
 

@@ -87,6 +87,14 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::forget_pending(self);
     }
 
+    fn put_back_pending(&self) {
+        // A watcher that panics is nobody's fault here either.
+        let _ = without_watchers(|| {
+            Store::put_back_pending(self);
+            Ok(())
+        });
+    }
+
     fn digest(&self) -> [u8; 16] {
         Store::digest(self).to_bytes()
     }

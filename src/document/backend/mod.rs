@@ -122,6 +122,12 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Saved documents: as it was for those who wrote changes that contradict this document's own, and the same with those changes, with what
     /// of `pending` builds on them. `None` where the backend cannot tell.
     fn aside(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<Self::Parcel>) -> Option<Aside>;
+    /// The registers that a parcel writes, in order, with what it writes or `None` where it removes, as far as that can be told
+    /// without what the parcel builds on.
+    fn registers_in(&self, parcel: &Self::Parcel) -> Vec<(Arc<str>, Option<Value>)> {
+        let _ = parcel;
+        Vec::new()
+    }
     /// Names of what stands in the document beside registers and sequences; some, where there are many.
     fn foreign(&self) -> Vec<String> {
         Vec::new()

@@ -2,9 +2,10 @@
 //!
 //! What a stranger brought may wait for ever, as the missing one may be lost, so it may be forgotten: whoever has both gives both again.
 //! What came from this replica's own storage was applied here once. Others may have acknowledged it, or lost it since and count on this
-//! replica: it is never forgotten.
+//! replica: it is never forgotten. Where a replica id was used twice the missing one may have been given up by all others; then what it
+//! wrote in registers is written again, once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -14,13 +15,14 @@ use crate::document::limits::Limits;
 
 pub(super) struct Pending<B: Backend> {
     parcels: Vec<B::Parcel>,
-    /// Hashes of the bytes of those that came from this replica's own storage.
-    own: HashSet<u128>,
+    /// Hashes of the bytes of those that came from this replica's own storage, and whether they were asked for by
+    /// [`take_unwritten`](Self::take_unwritten).
+    own: HashMap<u128, bool>,
 }
 
 impl<B: Backend> Default for Pending<B> {
     fn default() -> Self {
-        Self { parcels: Vec::new(), own: HashSet::new() }
+        Self { parcels: Vec::new(), own: HashMap::new() }
     }
 }
 
@@ -42,7 +44,7 @@ impl<B: Backend> Pending<B> {
     pub(super) fn holds(&mut self, parcel: &B::Parcel, giver: Giver) -> bool {
         let holds = self.parcels.iter().any(|waiting| B::bytes(waiting) == B::bytes(parcel));
         if holds && giver == Giver::Own {
-            self.own.insert(hash::<B>(parcel));
+            self.own.entry(hash::<B>(parcel)).or_default();
         }
         holds
     }
@@ -57,7 +59,7 @@ impl<B: Backend> Pending<B> {
 
     pub(super) fn extend(&mut self, parcels: Vec<B::Parcel>, giver: Giver) {
         if giver == Giver::Own {
-            self.own.extend(parcels.iter().map(hash::<B>));
+            self.own.extend(parcels.iter().map(|parcel| (hash::<B>(parcel), false)));
         }
         self.parcels.extend(parcels);
     }
@@ -71,7 +73,7 @@ impl<B: Backend> Pending<B> {
     pub(super) fn tidy(&mut self) {
         if !self.own.is_empty() {
             let waiting: HashSet<u128> = self.parcels.iter().map(hash::<B>).collect();
-            self.own.retain(|hash| waiting.contains(hash));
+            self.own.retain(|hash, _| waiting.contains(hash));
         }
     }
 
@@ -83,6 +85,13 @@ impl<B: Backend> Pending<B> {
         self.tidy();
     }
 
+    /// Those from this replica's own storage that were not asked for before.
+    pub(super) fn take_unwritten(&mut self) -> Vec<&B::Parcel> {
+        let (parcels, own) = (&self.parcels, &mut self.own);
+        let asked = |parcel: &&B::Parcel| own.get_mut(&hash::<B>(parcel)).is_some_and(|asked| !std::mem::replace(asked, true));
+        parcels.iter().filter(asked).collect()
+    }
+
     /// All of them as updates, each with who gave it.
     pub(super) fn updates(&self) -> Vec<(Vec<u8>, Giver)> {
         self.parcels.iter().map(|parcel| (B::bytes(parcel).to_vec(), self.giver(parcel))).collect()
@@ -90,7 +99,7 @@ impl<B: Backend> Pending<B> {
 
     /// Whether a parcel that waits, or did until now, came from this replica's own storage.
     pub(super) fn is_own(&self, parcel: &B::Parcel) -> bool {
-        !self.own.is_empty() && self.own.contains(&hash::<B>(parcel))
+        !self.own.is_empty() && self.own.contains_key(&hash::<B>(parcel))
     }
 
     fn giver(&self, parcel: &B::Parcel) -> Giver {

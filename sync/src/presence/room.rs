@@ -131,6 +131,10 @@ impl Replica for Room {
         self.replica.forget_pending();
     }
 
+    fn put_back_pending(&self) {
+        self.replica.put_back_pending();
+    }
+
     fn digest(&self) -> [u8; 16] {
         self.replica.digest()
     }

@@ -361,11 +361,16 @@ impl Session {
         }
     }
 
-    /// Forgets what still waits a while after everything is level: what it stands on was lost with a replica that crashed.
+    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed. What the replica's own
+    /// storage has stays; where documents were given up, it may wait for good, and is written again.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
         if std::mem::replace(&mut self.orphans, waits) && waits {
             replica.forget_pending();
+            let theirs = self.their_digest.map_or(0, |(_, claim)| claim.lineage);
+            if replica.lineage().max(theirs) > 0 && replica.has_pending() {
+                replica.put_back_pending();
+            }
         }
     }
 

@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_millis(700);
 /// How long it may take after the last fault until all is level.
 const HEALING: Duration = Duration::from_secs(600);
 
+/// How long what waits for good may take to be written again.
+const ORPHANED: Duration = Duration::from_secs(30);
+
 struct Node<B: Backend> {
     store: Store<Board, B>,
     /// What a crash leaves: the bytes saved last, and what came from others since.
@@ -319,13 +322,16 @@ impl<B: Backend> World<B> {
                 *wire = Wire::Down { until: self.now };
             }
         }
-        let end = self.now + HEALING;
+        let (end, mut settled) = (self.now + HEALING, false);
         while self.now < end {
             self.pass(Duration::from_secs(1));
             let level = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
             let level = level && self.nodes.iter().all(|node| self.waits_for_nothing(node));
             if level && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
-                return;
+                if std::mem::replace(&mut settled, true) || self.nodes.iter().all(|node| node.store.pending() == (0, 0)) {
+                    return;
+                }
+                self.pass(ORPHANED);
             }
         }
         let digests: Vec<_> = self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
@@ -333,7 +339,7 @@ impl<B: Backend> World<B> {
     }
 
     /// After an id was used twice a replica's own storage can have updates that stand on ops that all others have given up: they wait
-    /// for good. Their contents were put back, which the log shows.
+    /// for good. What they wrote in registers was written again, which the log shows.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
         if self.copied && node.store.pending().0 > 0 {
             // What strangers gave is forgotten by this, and the rest is the storage's own.

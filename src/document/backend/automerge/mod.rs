@@ -29,7 +29,7 @@ use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::Version;
 use seen::Seen;
-use values::{from_value, marks_of};
+use values::{from_scalar, from_value, marks_of};
 use write::Written;
 
 /// How many maps the registers are spread over. A part of the format: see `docs/layout.md`.
@@ -412,6 +412,23 @@ impl Backend for Automerge {
 
     fn aside(&self, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
         aside::aside(&self.doc, contradicting, pending)
+    }
+
+    fn registers_in(&self, Parcel(change): &Parcel) -> Vec<(Arc<str>, Option<Value>)> {
+        let mut written = Vec::new();
+        for op in change.decode().operations {
+            let legacy::Key::Map(path) = &op.key else { continue };
+            let at_home = matches!(self.place_of(&op.obj), Place::Bucket(index) if index == bucket_of(path));
+            if !at_home || split_name(path).is_some() {
+                continue;
+            }
+            match &op.action {
+                legacy::OpType::Put(value) => written.push((Arc::from(path.as_str()), Some(from_scalar(value)))),
+                legacy::OpType::Delete => written.push((Arc::from(path.as_str()), None)),
+                _ => {}
+            }
+        }
+        written
     }
 
     fn register(&self, path: &str) -> Option<Value> {
