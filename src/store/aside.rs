@@ -28,9 +28,8 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Writes again what the updates of this store's own storage wrote that wait for a missing one: for those of which it was not
-    /// done before, and only registers that the document does not have. For a document of which it is known that a replica id was used
-    /// twice: what is missing may have been given up by everybody, and then waits nowhere. On automerge; elsewhere nothing is done. O(what
-    /// waits).
+    /// done before, and only registers that the document does not have. Where a replica id was used twice, what is missing may have been
+    /// given up by everybody, so that it never comes. On automerge; on yrs nothing is done. O(what waits).
     pub fn put_back_pending(&self) {
         let guard = self.shared.core.lock();
         let Some(now) = self.time_in_turn(&guard) else { return };

@@ -146,3 +146,6 @@ pub(crate) const PRESENCE_INTERVAL_MAX: Duration = Duration::from_secs(2);
 /// How often a participant says that it is still there, and after how long without it counts as gone: as in y-protocols.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) const ABSENT_AFTER: Duration = Duration::from_secs(30);
+
+/// At how many pings in a row something of the replica's own storage is pending before it is written again: a minute.
+pub(crate) const PINGS_BEFORE_PUT_BACK: u32 = 12;

@@ -114,8 +114,8 @@ fn replicas_are_equal_after_every_storm() {
 #[test]
 fn seeds_that_failed_once() {
     // Crashes of two neighbours, whose edits wait for each other's; a document replaced under the same version; what waits for an op
-    // that everybody gave up.
-    for seed in [7_003_715, 9_001_150, 50_001_652] {
+    // that everybody gave up; what waited and contradicts the document, and what builds on that and contradicts more.
+    for seed in [7_003_715, 9_001_150, 50_001_652, 60_000_197] {
         let plan = Plan::of(seed, 300);
         if let Err(why) = run(&plan) {
             fail(plan, &why);

@@ -29,7 +29,9 @@ pub use event::{CloseCode, CloseReason, Event};
 use crate::body::Shared;
 use crate::config::Config;
 use crate::frame::{Between, Claim, Frame, Hash, Hello, Key, flag};
-use crate::limits::{PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX};
+use crate::limits::{
+    PINGS_BEFORE_PUT_BACK, PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX,
+};
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
 use allowance::Allowance;
@@ -148,8 +150,8 @@ pub struct Session {
     waiting: bool,
     /// Whoever listens to the replica failed at what came since the last acknowledgement.
     failed: bool,
-    /// Something waited at the last ping although all was level.
-    orphans: bool,
+    /// At how many pings in a row something was pending although all was in sync.
+    orphaned_pings: u32,
 }
 
 impl Session {
@@ -213,7 +215,7 @@ impl Session {
             heard: false,
             waiting: false,
             failed: false,
-            orphans: false,
+            orphaned_pings: 0,
         }
     }
 
@@ -361,16 +363,16 @@ impl Session {
         }
     }
 
-    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed. What the replica's own
-    /// storage has stays; where documents were given up, it may wait for good, and is written again.
+    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed. What the
+    /// replica's own storage has stays. Others may have given up what it builds on, so it is written again in the end.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
-        if std::mem::replace(&mut self.orphans, waits) && waits {
+        self.orphaned_pings = if waits { self.orphaned_pings.saturating_add(1) } else { 0 };
+        if self.orphaned_pings > 1 {
             replica.forget_pending();
-            let theirs = self.their_digest.map_or(0, |(_, claim)| claim.lineage);
-            if replica.lineage().max(theirs) > 0 && replica.has_pending() {
-                replica.put_back_pending();
-            }
+        }
+        if self.orphaned_pings == PINGS_BEFORE_PUT_BACK {
+            replica.put_back_pending();
         }
     }
 

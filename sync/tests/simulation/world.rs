@@ -36,7 +36,7 @@ const RETRY: Duration = Duration::from_millis(700);
 const HEALING: Duration = Duration::from_secs(600);
 
 /// How long what waits for good may take to be written again.
-const ORPHANED: Duration = Duration::from_secs(30);
+const ORPHANED: Duration = Duration::from_secs(150);
 
 struct Node<B: Backend> {
     store: Store<Board, B>,

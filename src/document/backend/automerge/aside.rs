@@ -8,9 +8,11 @@ use super::{Automerge, Parcel};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
 
-/// The document that contradicting changes were made in, and the same with them, and with what of `pending` builds on them. O(document).
+/// The document that contradicting changes were made in, and the same with them, and with what of `pending` builds on them. What
+/// contradicts them in turn stays in `pending`. O(document), and as much again for each pending change where one does so.
 pub(super) fn aside(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
     let mut changes: Vec<Change> = contradicting.into_iter().map(|Parcel(change)| change).collect();
+    let contradicting = changes.len();
     let mut hashes: BTreeSet<ChangeHash> = changes.iter().map(Change::hash).collect();
     loop {
         let fits = |Parcel(change): &mut Parcel| {
@@ -23,6 +25,23 @@ pub(super) fn aside(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<Par
         hashes.extend(later.iter().map(Change::hash));
         changes.extend(later);
     }
+    if let Some(all) = with_and_without(doc, &changes) {
+        return Some(all);
+    }
+    let later = changes.split_off(contradicting);
+    let mut aside = with_and_without(doc, &changes)?;
+    for change in later {
+        changes.push(change);
+        match with_and_without(doc, &changes) {
+            Some(more) => aside = more,
+            None => pending.extend(changes.pop().map(Parcel)),
+        }
+    }
+    Some(aside)
+}
+
+/// What these changes need of a document, and the same with them, if they go together.
+fn with_and_without(doc: &Doc, changes: &[Change]) -> Option<Aside> {
     let mut needed: BTreeSet<ChangeHash> = changes.iter().flat_map(|change| change.deps().iter().copied()).collect();
     let mut ground: Vec<Change> = doc.get_changes(&[]);
     ground.reverse();
@@ -38,6 +57,6 @@ pub(super) fn aside(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<Par
     let mut doc = Automerge::empty(ReplicaId::from_bits(0)).doc;
     doc.apply_changes(ground).ok()?;
     let before = doc.save();
-    doc.apply_changes(changes).ok()?;
+    doc.apply_changes(changes.iter().cloned()).ok()?;
     Some(Aside { before, after: doc.save() })
 }
