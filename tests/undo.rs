@@ -1053,3 +1053,26 @@ fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error
     assert_eq!(store.view().notes.runs(), store.reread().notes.runs());
     Ok(())
 }
+
+/// A redo makes another variant of an enum again although others wrote in the one before meanwhile: what an undo shows again is not what
+/// stops it.
+#[test]
+fn a_redo_goes_back_to_a_variant() -> Result<(), exostate::Error> {
+    fn run<B: Backend>() -> Result<(), exostate::Error> {
+        let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+        theirs.change(|state| state.shape().reconcile(&support::Shape::Circle { radius: 0.0 }))?;
+        ours.merge(&theirs)?;
+        let undo = ours.undo_manager(each());
+        ours.change(|state| state.shape().reconcile(&support::Shape::Label("ours".to_owned(), Text::from("label"))))?;
+        theirs.change(|state| state.shape().reconcile(&support::Shape::Circle { radius: 1.0 }))?;
+        ours.merge(&theirs)?;
+        let before = ours.view();
+        assert_eq!((undo_all(&undo), redo_all(&undo)), (1, 1));
+        same(&ours.view(), &before, "undone and redone");
+        undo_all(&undo);
+        assert_eq!(ours.view().shape, support::Shape::Circle { radius: 1.0 });
+        Ok(())
+    }
+    run::<Yrs>()?;
+    run::<Automerge>()
+}

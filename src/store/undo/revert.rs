@@ -120,10 +120,11 @@ impl Revert<'_> {
         if written.theirs {
             self.given_back.push(key.clone());
         }
-        if written.new.is_none() {
-            // What others wrote in it while it was away shows again.
-            self.given_back.extend(self.log.theirs_below(key, self.origin).cloned());
-        }
+        // What others wrote in it while it was away, or was another variant, shows again.
+        let shown = |found: &Key, value: &Option<Value>| value.as_ref().is_some_and(|value| is_shown(found, key, value));
+        let below = self.log.theirs_below(key, self.origin);
+        let again = below.filter(|found| shown(found, &written.old) && !shown(found, &written.new));
+        self.given_back.extend(again.cloned());
     }
 
     /// Whether anything that is shown below a path, which holds this value, is somebody else's.
