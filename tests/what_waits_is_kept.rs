@@ -1,5 +1,5 @@
-//! Promise: what a replica's own storage brings and what waits for a missing update is never forgotten. So whatever one replica has taken
-//! in from another survives crashes of both, in which each loses its own latest changes and keeps what came from others.
+//! Promise: updates from a replica's own storage that wait for a missing update are never forgotten. So what one replica has taken in from
+//! another survives crashes of both, in which each loses its own latest changes and keeps what came from others.
 
 mod support;
 
@@ -139,7 +139,8 @@ fn only_what_strangers_gave_is_forgotten<B: Backend>() {
     store.apply(&second).expect("an update");
     store.apply_trusted(&second).expect("an update");
     store.forget_pending();
-    assert_eq!(store.pending(), (1, second.len()));
+    assert_eq!((store.pending(), store.own_pending()), ((1, second.len()), (1, second.len())));
+    assert_eq!(store.own_pending_updates(), [second]);
     store.apply(&first).expect("an update");
     assert_eq!((store.view().notes.to_string().as_str(), store.pending()), ("onetwo", (0, 0)));
 }

@@ -21,7 +21,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
-use pending::Pending;
+use pending::{Pending, Waiting};
 
 /// A list as it stands in the document.
 pub type List = imbl::Vector<Value>;
@@ -326,14 +326,17 @@ impl<B: Backend> Replica<B> {
         for update in updates {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
             let mut unpacked = unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
-            let count = unpacked.len();
-            unpacked.retain(|parcel| !self.pending.holds(parcel, giver));
-            waits |= unpacked.len() < count;
+            unpacked.retain(|parcel| {
+                let waiting = self.pending.find(parcel, giver);
+                // What storage has brought is kept, whoever brings it again.
+                waits |= waiting == Some(Giver::Stranger);
+                waiting.is_none()
+            });
             // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
             if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
                 whole.push(update.as_ref());
             }
-            parcels.append(&mut unpacked);
+            parcels.extend(unpacked.into_iter().map(|parcel| Waiting { parcel, giver, written: false }));
         }
         let before = parcels.len();
         let (ready, waiting) = self.backend.split_ready(parcels);
@@ -342,12 +345,12 @@ impl<B: Backend> Replica<B> {
         if let Some((updates, bytes)) = self.pending.overflow(&waiting, giver, &limits) {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
+        let ready: Vec<_> = ready.into_iter().map(|waiting| waiting.parcel).collect();
         let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
         waits |= !waiting.is_empty();
-        self.pending.extend(waiting, giver);
+        self.pending.0.extend(waiting);
         self.import_pending(&mut imported);
-        self.pending.tidy();
-        imported.waits = waits && !self.pending.is_empty();
+        imported.waits = waits && self.pending.0.iter().any(|waiting| waiting.giver == giver);
         Ok(imported)
     }
 
@@ -375,25 +378,28 @@ impl<B: Backend> Replica<B> {
     /// was told that it waits. One that contradicts the document is set aside.
     fn import_pending(&mut self, imported: &mut Imported) {
         let mut singly = false;
-        while !self.pending.is_empty() {
-            let pending = self.pending.parcels_mut();
-            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(pending));
-            *pending = waiting;
+        while !self.pending.0.is_empty() {
+            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(&mut self.pending.0));
+            self.pending.0 = waiting;
             if singly && ready.len() > 1 {
-                pending.extend(ready.split_off(1));
+                self.pending.0.extend(ready.split_off(1));
             }
             if ready.is_empty() {
                 return;
             }
-            let limits = if ready.iter().all(|parcel| self.pending.is_own(parcel)) { &self.trusted } else { &self.limits };
-            match self.import_ready(&ready, None, &limits.clone()) {
+            let own = ready.iter().all(|waiting| waiting.giver == Giver::Own);
+            let limits = if own { self.trusted.clone() } else { self.limits.clone() };
+            let (parcels, given): (Vec<_>, Vec<_>) =
+                ready.into_iter().map(|Waiting { parcel, giver, written }| (parcel, (giver, written))).unzip();
+            match self.import_ready(&parcels, None, &limits) {
                 Ok(more) => imported.add(more),
-                Err(_) if ready.len() > 1 => {
+                Err(_) if parcels.len() > 1 => {
                     singly = true;
-                    self.pending.parcels_mut().append(&mut ready);
+                    let again = parcels.into_iter().zip(given);
+                    self.pending.0.extend(again.map(|(parcel, (giver, written))| Waiting { parcel, giver, written }));
                 }
                 Err(BackendError::Contradicted(_)) => {
-                    let aside = guarded(|| Ok(self.backend.aside(ready, self.pending.parcels_mut())));
+                    let aside = guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0)));
                     imported.aside.extend(aside.ok().flatten());
                 }
                 Err(_) => {}
@@ -404,7 +410,7 @@ impl<B: Backend> Replica<B> {
     /// What an update did whose ground is there, and that contradicts the document.
     pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
         let parcels = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
-        guarded(|| Ok(self.backend.aside(parcels, self.pending.parcels_mut()))).ok().flatten()
+        guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0))).ok().flatten()
     }
 
     fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
@@ -597,22 +603,22 @@ impl<B: Backend> Replica<B> {
         self.backend.unseen_registers(&by.backend)
     }
 
-    /// How many updates wait for a missing one, and their bytes.
-    pub fn pending(&self) -> (usize, usize) {
-        self.pending.size()
+    /// How many updates wait for a missing one, and their bytes: those from one giver, or all.
+    pub fn pending(&self, giver: Option<Giver>) -> (usize, usize) {
+        self.pending.size(giver)
     }
 
     /// The updates that wait for a missing one, each with who gave it.
     pub fn pending_updates(&self) -> Vec<(Vec<u8>, Giver)> {
-        self.pending.updates()
+        self.pending.0.iter().map(|waiting| (B::bytes(&waiting.parcel).to_vec(), waiting.giver)).collect()
     }
 
-    /// What the updates from this replica's own storage that wait have written in registers that the document does not have. It says
-    /// so once of each.
-    pub fn take_unwritten(&mut self) -> BTreeMap<Key, RegisterWrite> {
+    /// What the updates from this replica's own storage that wait have written in registers that no op of the document has ever written.
+    /// Updates that were [`note_written`](Self::note_written) are left out. O(document) where there is anything.
+    pub fn unwritten(&self) -> BTreeMap<Key, RegisterWrite> {
         let mut found = BTreeMap::new();
-        for parcel in self.pending.take_unwritten() {
-            for (path, value) in guarded(|| Ok(self.backend.registers_in(parcel))).unwrap_or_default() {
+        for waiting in self.pending.0.iter().filter(|waiting| waiting.giver == Giver::Own && !waiting.written) {
+            for (path, value) in guarded(|| Ok(self.backend.registers_in(&waiting.parcel))).unwrap_or_default() {
                 match value {
                     Some(value) => drop(found.insert(Key(path), RegisterWrite { old: None, new: Some(value) })),
                     None => drop(found.remove(key::lookup(&path.as_ref()))),
@@ -620,12 +626,21 @@ impl<B: Backend> Replica<B> {
             }
         }
         found.retain(|path, _| self.backend.register(path.as_str()).is_none());
+        if !found.is_empty() {
+            let written = guarded(|| Ok(self.backend.ever_written(found.keys().map(Key::as_str).collect()))).unwrap_or_default();
+            found.retain(|path, _| !written.contains(path.as_str()));
+        }
         found
     }
 
-    /// Forgets the updates from one or the other that wait for a missing one.
+    /// Notes that the registers of all updates from this replica's own storage that wait were written again, or need not be.
+    pub fn note_written(&mut self) {
+        self.pending.0.iter_mut().filter(|waiting| waiting.giver == Giver::Own).for_each(|waiting| waiting.written = true);
+    }
+
+    /// Forgets the updates from one giver that wait for a missing one.
     pub fn forget_pending(&mut self, giver: Giver) {
-        self.pending.forget(giver);
+        self.pending.0.retain(|waiting| waiting.giver != giver);
     }
 
     /// Whether so much was touched that reading everything again is cheaper than going to each place.

@@ -27,26 +27,31 @@ impl<S: State, B: Backend> Store<S, B> {
         self.write_again(core, find(&before, &after, &core.replica));
     }
 
-    /// Writes again what the updates of this store's own storage wrote that wait for a missing one: for those of which it was not
-    /// done before, and only registers that the document does not have. Where a replica id was used twice, what is missing may have been
-    /// given up by everybody, so that it never comes. On automerge; on yrs nothing is done. O(what waits).
+    /// Writes again the registers that updates from this store's own storage wrote and that wait for a missing update
+    /// ([`Store::own_pending`]). Only registers that nothing in the document has ever written. Where a replica id was used twice, everybody may
+    /// have given up the missing update, so that it never comes. But it may also be at a peer that is away: then the registers show earlier
+    /// what that peer has, and compete with what it has written over them. A sync session calls this after twelve pings in a row. On
+    /// automerge; on yrs nothing is done. O(document) where anything waits.
     pub fn put_back_pending(&self) {
         let guard = self.shared.core.lock();
         let Some(now) = self.time_in_turn(&guard) else { return };
         let Ok(mut core) = guard.try_borrow_mut() else { return };
         core.now = now;
-        let mut again = Again::default();
-        again.ops.registers = core.replica.take_unwritten();
         self.show(&mut core);
-        self.write_again(&mut core, again);
+        let mut again = Again::default();
+        again.ops.registers = core.replica.unwritten();
+        if self.write_again(&mut core, again) {
+            core.replica.note_written();
+        }
         drop(core);
         drop(guard);
         self.shared.bus.deliver();
     }
 
-    fn write_again(&self, core: &mut Core<S, B>, again: Again) {
+    /// Whether it could be written.
+    fn write_again(&self, core: &mut Core<S, B>, again: Again) -> bool {
         if again.ops.is_empty() {
-            return;
+            return true;
         }
         let touched = again.touched();
         match core.replica.commit(&again.ops, again.texts, again.lists) {
@@ -58,9 +63,14 @@ impl<S: State, B: Backend> Store<S, B> {
                 let paths = touched.paths();
                 paths.iter().for_each(|path| refresh.touch(&mut view, path));
                 self.publish(core, view, Touch::of_all(paths.into()), updates, Origin::Repair, None);
+                true
             }
-            Err(_) if self.take_differs(core) => self.show_all(core, Vec::new()),
-            Err(_) => {}
+            Err(_) => {
+                if self.take_differs(core) {
+                    self.show_all(core, Vec::new());
+                }
+                false
+            }
         }
     }
 }

@@ -364,7 +364,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by oneself: from a journal of this document,
     /// from another document of one's own, or a server that one trusts as much. What waits for a missing update is never forgotten: after a
-    /// crash the missing one may come from a peer, which counts on this store to have what it said to have.
+    /// crash the missing one may come from a peer, which relies on this store to still have what it said to have. Only one that the document
+    /// refuses when the missing one has come is dropped.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -735,7 +736,21 @@ impl<S: State, B: Backend> Store<S, B> {
     /// How many updates wait for a missing one, and their bytes.
     #[must_use]
     pub fn pending(&self) -> (usize, usize) {
-        self.peek(|core| core.replica.pending())
+        self.peek(|core| core.replica.pending(None))
+    }
+
+    /// How many of these [`Store::apply_trusted`] has brought, and their bytes.
+    #[must_use]
+    pub fn own_pending(&self) -> (usize, usize) {
+        self.peek(|core| core.replica.pending(Some(Giver::Own)))
+    }
+
+    /// The updates that [`Store::apply_trusted`] has brought and that wait for a missing one. They are not in [`Store::save`]: a new journal
+    /// begins with them.
+    #[must_use]
+    pub fn own_pending_updates(&self) -> Vec<Vec<u8>> {
+        let own = |(update, giver)| (giver == Giver::Own).then_some(update);
+        self.peek(|core| core.replica.pending_updates().into_iter().filter_map(own).collect())
     }
 
     /// Forgets the updates from strangers that wait for a missing one, which may never come. [`Store::version`] never counted them, so

@@ -157,11 +157,11 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// # Errors
     /// As [`Store::apply`]; the store itself is not touched yet.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, ApplyError> {
-        let waiting = self.theirs.pending().0;
+        let waiting = self.theirs.pending(None).0;
         let imported = self.theirs.import(update, Giver::Stranger)?;
         Ok(match imported.applied.is_empty() {
             false => Applied::Changed,
-            true if self.theirs.pending().0 > waiting => Applied::Waiting,
+            true if self.theirs.pending(None).0 > waiting => Applied::Waiting,
             true => Applied::Known,
         })
     }

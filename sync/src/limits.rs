@@ -147,5 +147,6 @@ pub(crate) const PRESENCE_INTERVAL_MAX: Duration = Duration::from_secs(2);
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(crate) const ABSENT_AFTER: Duration = Duration::from_secs(30);
 
-/// At how many pings in a row something of the replica's own storage is pending before it is written again: a minute.
+/// At how many pings in a row something that the replica's own storage has waits before it is written again: a minute, with the usual
+/// keep-alive interval, in which this side has nothing else to send.
 pub(crate) const PINGS_BEFORE_PUT_BACK: u32 = 12;

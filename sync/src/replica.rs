@@ -166,11 +166,16 @@ pub trait Replica: Send + Sync + 'static {
         let _ = lineage;
     }
 
-    /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing.
+    /// Forgets imported operations that wait behind a missing one. They are asked for again together with what is missing. Those that the
+    /// replica's own storage has are not forgotten.
     fn forget_pending(&self) {}
 
-    /// Writes again what waits in the replica's own storage, as what it builds on may have been given up: see
-    /// [`exostate::Store::put_back_pending`].
+    /// Whether operations that the replica's own storage has wait behind a missing one.
+    fn has_own_pending(&self) -> bool {
+        false
+    }
+
+    /// Writes those again, as the missing one may have been given up: see [`exostate::Store::put_back_pending`].
     fn put_back_pending(&self) {}
 
     /// A hash of the canonical content, at constant cost.
@@ -200,7 +205,7 @@ pub trait Replica: Send + Sync + 'static {
         true
     }
 
-    /// Whether imported operations wait behind one that is missing.
+    /// Whether imported operations wait behind one that is missing. Those that the replica's own storage has do not count.
     fn has_pending(&self) -> bool;
 
     /// Who is present at the document, where peers and servers of this replica are to share that: see [`Room`](crate::Room).

@@ -42,7 +42,7 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
         let import = || if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) };
         let applied = guarded(self, updates, import)?;
-        Ok(matches!(applied, Applied::Waiting | Applied::Partly) && self.pending().0 > 0)
+        Ok(matches!(applied, Applied::Waiting | Applied::Partly) && Replica::has_pending(self))
     }
 
     fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
@@ -87,6 +87,10 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::forget_pending(self);
     }
 
+    fn has_own_pending(&self) -> bool {
+        self.own_pending().0 > 0
+    }
+
     fn put_back_pending(&self) {
         // A watcher that panics is nobody's fault here either.
         let _ = without_watchers(|| {
@@ -115,7 +119,7 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     }
 
     fn has_pending(&self) -> bool {
-        self.pending().0 > 0
+        self.pending().0 > self.own_pending().0
     }
 }
 

@@ -112,7 +112,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Cuts an update into pieces of at most so many bytes, each of which stands on those before it, after a walk that checks it.
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Sorts parcels into those that can be applied now, one after the other, and those whose ground is missing.
-    fn split_ready(&self, parcels: Vec<Self::Parcel>) -> (Vec<Self::Parcel>, Vec<Self::Parcel>);
+    fn split_ready<P: AsRef<Self::Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>);
     /// Refuses parcels that are ready and that the document must not take, before any of them is applied.
     fn vet(&mut self, ready: &[Self::Parcel], limits: &Limits) -> Result<(), BackendError>;
     /// The parcel as an update.
@@ -121,12 +121,16 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn import(&mut self, parcels: &[Self::Parcel], registers: bool) -> Result<(Touched, bool), BackendError>;
     /// Saved documents: as it was for those who wrote changes that contradict this document's own, and the same with those changes, with what
     /// of `pending` builds on them. `None` where the backend cannot tell.
-    fn aside(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<Self::Parcel>) -> Option<Aside>;
+    fn aside<P: AsRef<Self::Parcel>>(&self, contradicting: Vec<Self::Parcel>, pending: &mut Vec<P>) -> Option<Aside>;
     /// The registers that a parcel writes, in order, with what it writes or `None` where it removes, as far as that can be told
     /// without what the parcel builds on.
     fn registers_in(&self, parcel: &Self::Parcel) -> Vec<(Arc<str>, Option<Value>)> {
         let _ = parcel;
         Vec::new()
+    }
+    /// Of these paths those of registers that any op of the document has written, also where it was removed since. O(document).
+    fn ever_written(&self, paths: BTreeSet<&str>) -> BTreeSet<String> {
+        paths.into_iter().map(str::to_owned).collect()
     }
     /// Names of what stands in the document beside registers and sequences; some, where there are many.
     fn foreign(&self) -> Vec<String> {

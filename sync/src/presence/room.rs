@@ -131,6 +131,10 @@ impl Replica for Room {
         self.replica.forget_pending();
     }
 
+    fn has_own_pending(&self) -> bool {
+        self.replica.has_own_pending()
+    }
+
     fn put_back_pending(&self) {
         self.replica.put_back_pending();
     }

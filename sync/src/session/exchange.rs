@@ -1,5 +1,6 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
 
+use super::repair::Told;
 use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
 use crate::limits::LINEAGE_MAX;
@@ -275,11 +276,19 @@ impl Session {
         if version == ours && theirs.digest == claim.digest {
             self.repair.mended();
         }
-        let differing = Some((ours, claim.digest, theirs.digest));
-        if version == ours && theirs.digest != claim.digest && self.divergence_told != differing {
-            self.divergence_told = differing;
+        if version == ours && theirs.digest != claim.digest && !self.is_told(ours, claim, theirs) {
+            self.divergence_told = Some(Told { version: ours, ours: claim.digest, theirs: theirs.digest, at: self.now });
             self.diverged(claim, theirs, replica);
         }
+    }
+
+    /// Whether it was told that these contents differ. A peer that says another digest under the same version is heard once in a keep-alive
+    /// interval.
+    fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
+        self.divergence_told.is_some_and(|told| {
+            let recent = told.theirs == theirs.digest || self.now < told.at + self.config.keep_alive;
+            told.version == version && told.ours == ours.digest && recent
+        })
     }
 }
 

@@ -113,8 +113,7 @@ pub struct Session {
     asked: Option<Between>,
     our_digest: Option<(Hash, Claim)>,
     their_digest: Option<(Hash, Claim)>,
-    /// The version, our digest and theirs when it was last said that the contents differ.
-    divergence_told: Option<(Hash, [u8; 16], [u8; 16])>,
+    divergence_told: Option<repair::Told>,
     recent: VecDeque<Hash>,
     assembly: Option<Assembly>,
     inbox: Inbox,
@@ -150,7 +149,9 @@ pub struct Session {
     waiting: bool,
     /// Whoever listens to the replica failed at what came since the last acknowledgement.
     failed: bool,
-    /// At how many pings in a row something was pending although all was in sync.
+    /// Something waited at the last ping although all was in sync.
+    orphans: bool,
+    /// At how many pings in a row something that the replica's own storage has waited although all was in sync.
     orphaned_pings: u32,
 }
 
@@ -215,6 +216,7 @@ impl Session {
             heard: false,
             waiting: false,
             failed: false,
+            orphans: false,
             orphaned_pings: 0,
         }
     }
@@ -358,20 +360,27 @@ impl Session {
             self.heard = false;
             self.outgoing.push_latest(Latest::Ping, &Frame::Ping);
             self.drop_orphans(replica);
+            self.put_back_orphans(replica);
         } else {
             self.ask_again(replica);
         }
     }
 
-    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed. What the
-    /// replica's own storage has stays. Others may have given up what it builds on, so it is written again in the end.
+    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
-        self.orphaned_pings = if waits { self.orphaned_pings.saturating_add(1) } else { 0 };
-        if self.orphaned_pings > 1 {
+        if std::mem::replace(&mut self.orphans, waits) && waits {
             replica.forget_pending();
         }
+    }
+
+    /// Has the replica write again what its own storage has and what still waits a long while after everything is in sync: what it builds on may
+    /// have been given up. From a peer that only reads, or lets this side only read, it could not come.
+    fn put_back_orphans(&mut self, replica: &dyn Replica) {
+        let waits = self.live && !self.is_mute() && !self.is_deaf() && replica.has_own_pending();
+        self.orphaned_pings = if waits { self.orphaned_pings + 1 } else { 0 };
         if self.orphaned_pings == PINGS_BEFORE_PUT_BACK {
+            self.orphaned_pings = 0;
             replica.put_back_pending();
         }
     }

@@ -40,6 +40,15 @@ pub(super) struct Repairing {
     answered_at: Option<Duration>,
 }
 
+/// What was compared when it was last told that the contents differ.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) version: Hash,
+    pub(super) ours: [u8; 16],
+    pub(super) theirs: [u8; 16],
+    pub(super) at: Duration,
+}
+
 impl Repairing {
     /// There is something to mend.
     fn learn(&mut self) {
@@ -78,6 +87,8 @@ impl Session {
         let yields = !we_cannot && (they_cannot || ours < theirs || ours == theirs && tie);
         let lineage = lineage_after(ours, theirs, yields);
         if !yields {
+            // Another session may have replaced our document since this side began to take over the peer's.
+            (self.repair.theirs, self.repair.numbers, self.repair.left) = (None, None, 0);
             // Where nothing comes in from the peer, its document and what it says of it are its own affair.
             if !self.is_deaf() {
                 replica.follow(lineage);
@@ -86,11 +97,13 @@ impl Session {
             }
             return;
         }
-        if self.repair.begun == REPAIRS_MAX {
+        // One that is under way begins again with what the peer has now.
+        let again = self.repair.is_under_way();
+        if !again && self.repair.begun == REPAIRS_MAX {
             return self.fail_repair("the contents differ again after every repair");
         }
         let Some(repair) = replica.repair() else { return self.fail_repair("this replica cannot take over another document") };
-        self.repair.begun += 1;
+        self.repair.begun += u32::from(!again);
         self.repair.lineage = lineage;
         self.repair.theirs = Some(repair);
         self.repair.numbers = None;

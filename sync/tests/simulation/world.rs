@@ -338,16 +338,11 @@ impl<B: Backend> World<B> {
         panic!("not level {HEALING:?} after the last fault: {digests:?}");
     }
 
-    /// After an id was used twice a replica's own storage can have updates that stand on ops that all others have given up: they wait
-    /// for good. What they wrote in registers was written again, which the log shows.
+    /// After an id was used twice a replica's own storage can have updates that build on ops that all others have given up: they wait
+    /// for good. What they wrote in registers was written again, so that the log has it.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
-        if self.copied && node.store.pending().0 > 0 {
-            // What strangers gave is forgotten by this, and the rest is the storage's own.
-            let before = node.store.pending();
-            node.store.forget_pending();
-            return node.store.pending() == before;
-        }
-        node.store.pending() == (0, 0)
+        let (all, own) = (node.store.pending(), node.store.own_pending());
+        all == own && (self.copied || own == (0, 0))
     }
 
     fn check(&mut self) {

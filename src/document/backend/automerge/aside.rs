@@ -1,6 +1,6 @@
 //! What a change did that cannot be in the document, as its replica and number are those of another one there.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use automerge::{Automerge as Doc, Change, ChangeHash};
 
@@ -8,55 +8,160 @@ use super::{Automerge, Parcel};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
 
-/// The document that contradicting changes were made in, and the same with them, and with what of `pending` builds on them. What
-/// contradicts them in turn stays in `pending`. O(document), and as much again for each pending change where one does so.
-pub(super) fn aside(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
-    let mut changes: Vec<Change> = contradicting.into_iter().map(|Parcel(change)| change).collect();
-    let contradicting = changes.len();
-    let mut hashes: BTreeSet<ChangeHash> = changes.iter().map(Change::hash).collect();
+/// The document that contradicting changes were made in, and the same with them. Pending changes that build on them come along. One that
+/// contradicts them in turn stays in `pending`. O(document).
+pub(super) fn aside<P: AsRef<Parcel>>(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<P>) -> Option<Aside> {
+    let mut branch = Branch::of(doc);
+    for Parcel(change) in contradicting {
+        if !branch.add(&change) {
+            return None;
+        }
+    }
+    let mut refused = Vec::new();
     loop {
-        let fits = |Parcel(change): &mut Parcel| {
-            change.deps().iter().all(|hash| hashes.contains(hash) || doc.get_change_meta_by_hash(hash).is_some())
-        };
-        let later: Vec<Change> = pending.extract_if(.., fits).map(|Parcel(change)| change).collect();
+        let later: Vec<P> = pending.extract_if(.., |parcel| branch.is_built_on_by(&parcel.as_ref().0)).collect();
         if later.is_empty() {
             break;
         }
-        hashes.extend(later.iter().map(Change::hash));
-        changes.extend(later);
+        refused.extend(later.into_iter().filter(|parcel| !branch.add(&parcel.as_ref().0)));
     }
-    if let Some(all) = with_and_without(doc, &changes) {
-        return Some(all);
-    }
-    let later = changes.split_off(contradicting);
-    let mut aside = with_and_without(doc, &changes)?;
-    for change in later {
-        changes.push(change);
-        match with_and_without(doc, &changes) {
-            Some(more) => aside = more,
-            None => pending.extend(changes.pop().map(Parcel)),
-        }
-    }
-    Some(aside)
+    pending.append(&mut refused);
+    Some(Aside { before: branch.before.save(), after: branch.after.save() })
 }
 
-/// What these changes need of a document, and the same with them, if they go together.
-fn with_and_without(doc: &Doc, changes: &[Change]) -> Option<Aside> {
-    let mut needed: BTreeSet<ChangeHash> = changes.iter().flat_map(|change| change.deps().iter().copied()).collect();
-    let mut ground: Vec<Change> = doc.get_changes(&[]);
-    ground.reverse();
-    ground.retain(|change| {
-        let wanted = needed.contains(&change.hash());
-        if wanted {
-            needed.extend(change.deps().iter().copied());
+/// A part of a document, and the same with changes that cannot be in that document.
+struct Branch {
+    /// All changes of the document.
+    known: HashMap<ChangeHash, Change>,
+    before: Doc,
+    after: Doc,
+    /// Which of the known changes are in both, and which others are in `after`.
+    ground: HashSet<ChangeHash>,
+    added: HashSet<ChangeHash>,
+}
+
+impl Branch {
+    fn of(doc: &Doc) -> Self {
+        // Nobody writes to these, so that they may be anybody's id.
+        let empty = || Automerge::empty(ReplicaId::from_bits(0)).doc;
+        let known: HashMap<_, _> = doc.get_changes(&[]).into_iter().map(|change| (change.hash(), change)).collect();
+        let ground = empty().get_changes(&[]).iter().map(Change::hash).collect();
+        Self { known, before: empty(), after: empty(), ground, added: HashSet::new() }
+    }
+
+    /// Whether a change builds on one that was added, and on nothing that is missing.
+    fn is_built_on_by(&self, change: &Change) -> bool {
+        let deps = change.deps();
+        deps.iter().any(|hash| self.added.contains(hash))
+            && deps.iter().all(|hash| self.added.contains(hash) || self.known.contains_key(hash))
+    }
+
+    /// Adds a change with what it builds on, unless it contradicts what is there.
+    fn add(&mut self, change: &Change) -> bool {
+        let Some(ground) = self.missing(change) else { return false };
+        if self.after.apply_changes(ground.iter().cloned()).is_err() {
+            return false;
         }
-        wanted
-    });
-    ground.reverse();
-    // Nobody writes to it, so that it may be anybody's id.
-    let mut doc = Automerge::empty(ReplicaId::from_bits(0)).doc;
-    doc.apply_changes(ground).ok()?;
-    let before = doc.save();
-    doc.apply_changes(changes.iter().cloned()).ok()?;
-    Some(Aside { before, after: doc.save() })
+        self.ground.extend(ground.iter().map(Change::hash));
+        let added = self.before.apply_changes(ground).is_ok() && self.after.apply_changes([change.clone()]).is_ok();
+        if added {
+            self.added.insert(change.hash());
+        }
+        added
+    }
+
+    /// The known changes that a change builds on and that are not there yet, each behind those that it builds on itself. `None` where one is
+    /// not known.
+    fn missing(&self, change: &Change) -> Option<Vec<Change>> {
+        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        // Each is looked at twice: when it is found, and when all before it are in.
+        let mut left: Vec<(ChangeHash, bool)> = change.deps().iter().map(|hash| (*hash, false)).collect();
+        while let Some((hash, before_is_in)) = left.pop() {
+            if self.ground.contains(&hash) || self.added.contains(&hash) {
+                continue;
+            }
+            let known = self.known.get(&hash)?;
+            if before_is_in {
+                missing.push(known.clone());
+            } else if seen.insert(hash) {
+                left.push((hash, true));
+                left.extend(known.deps().iter().map(|hash| (*hash, false)));
+            }
+        }
+        Some(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use automerge::transaction::{CommitOptions, Transactable};
+    use automerge::{ActorId, ROOT, ReadDoc};
+
+    use super::*;
+
+    impl AsRef<Self> for Parcel {
+        fn as_ref(&self) -> &Self {
+            self
+        }
+    }
+
+    /// A document with a change by an actor on top, and that change.
+    fn with_change(doc: &Doc, actor: u8, key: &str) -> (Doc, Change) {
+        let mut doc = doc.fork().with_actor(ActorId::from([actor; 8]));
+        let mut transaction = doc.transaction();
+        transaction.put(ROOT, key, true).expect("a key");
+        transaction.commit_with(CommitOptions::default());
+        let change = doc.get_last_local_change().expect("just made");
+        (doc, change)
+    }
+
+    fn parcels<const N: usize>(changes: [&Change; N]) -> Vec<Parcel> {
+        changes.into_iter().cloned().map(Parcel).collect()
+    }
+
+    fn left(pending: &[Parcel]) -> Vec<ChangeHash> {
+        pending.iter().map(|Parcel(change)| change.hash()).collect()
+    }
+
+    fn has(bytes: &[u8], key: &str) -> bool {
+        Doc::load(bytes).expect("saved").get(ROOT, key).expect("it can be read").is_some()
+    }
+
+    /// Actor 1 made its second change twice: `first` here, `second` elsewhere. Actor 3 built on each.
+    #[test]
+    fn what_builds_on_the_change_comes_along_and_what_contradicts_it_stays() {
+        let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
+        let (here, first) = with_change(&base, 1, "first");
+        let (elsewhere, second) = with_change(&base, 1, "second");
+        let (later, along) = with_change(&elsewhere, 2, "along");
+        // Builds on actor 2's change and contradicts the aside branch: a change of actor 2 that it had made otherwise.
+        let (contradicted, contradicts) = with_change(&elsewhere, 2, "contradicts");
+        let (_, child) = with_change(&contradicted, 4, "child");
+        let (_, grandchild) = with_change(&later, 5, "grandchild");
+        let (_, unrelated) = with_change(&here, 6, "unrelated");
+        let mut pending = parcels([&along, &contradicts, &child, &grandchild, &unrelated]);
+        let aside = aside(&here, parcels([&second]), &mut pending).expect("it fits where it was made");
+        assert_eq!(left(&pending), [child.hash(), unrelated.hash(), contradicts.hash()]);
+        assert!(has(&aside.before, "base") && !has(&aside.before, "first") && !has(&aside.before, "second"));
+        assert!(["base", "second", "along", "grandchild"].iter().all(|key| has(&aside.after, key)));
+        assert!(!["first", "contradicts", "child", "unrelated"].iter().any(|key| has(&aside.after, key)));
+        assert_eq!(first.seq(), second.seq());
+    }
+
+    /// A change that contradicts what it builds on itself.
+    #[test]
+    fn what_fits_nowhere_takes_nothing_along() {
+        let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
+        let (here, _) = with_change(&base, 1, "first");
+        let (elsewhere, second) = with_change(&base, 1, "second");
+        let (_, along) = with_change(&elsewhere, 2, "along");
+        let mut expanded = second.decode();
+        expanded.deps = here.get_heads();
+        expanded.hash = None;
+        expanded.start_op = std::num::NonZeroU64::new(here.get_heads().len() as u64 + second.start_op().get()).expect("more than none");
+        let bad = Change::from(expanded);
+        let mut pending = parcels([&along]);
+        assert!(aside(&here, vec![Parcel(bad)], &mut pending).is_none());
+        assert_eq!(left(&pending), [along.hash()]);
+    }
 }

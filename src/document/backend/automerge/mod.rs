@@ -329,11 +329,11 @@ impl Backend for Automerge {
     }
 
     /// Each change waits for as many dependencies as are not here; one that comes frees those that wait for it alone. O(changes).
-    fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
+    fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut lacking = vec![0usize; parcels.len()];
         let mut waiting_for: HashMap<ChangeHash, Vec<usize>> = HashMap::new();
-        for (index, Parcel(change)) in parcels.iter().enumerate() {
-            for hash in change.deps().iter().filter(|hash| self.doc.get_change_meta_by_hash(hash).is_none()) {
+        for (index, parcel) in parcels.iter().enumerate() {
+            for hash in parcel.as_ref().0.deps().iter().filter(|hash| self.doc.get_change_meta_by_hash(hash).is_none()) {
                 waiting_for.entry(*hash).or_default().push(index);
                 lacking[index] += 1;
             }
@@ -342,14 +342,14 @@ impl Backend for Automerge {
         let mut next = 0;
         while let Some(index) = order.get(next).copied() {
             next += 1;
-            for freed in waiting_for.remove(&parcels[index].0.hash()).unwrap_or_default() {
+            for freed in waiting_for.remove(&parcels[index].as_ref().0.hash()).unwrap_or_default() {
                 lacking[freed] -= 1;
                 if lacking[freed] == 0 {
                     order.push(freed);
                 }
             }
         }
-        let mut parcels: Vec<Option<Parcel>> = parcels.into_iter().map(Some).collect();
+        let mut parcels: Vec<Option<P>> = parcels.into_iter().map(Some).collect();
         let ready = order.into_iter().filter_map(|index| parcels[index].take()).collect();
         (ready, parcels.into_iter().flatten().collect())
     }
@@ -410,7 +410,7 @@ impl Backend for Automerge {
         Ok((touched, !parcels.is_empty()))
     }
 
-    fn aside(&self, contradicting: Vec<Parcel>, pending: &mut Vec<Parcel>) -> Option<Aside> {
+    fn aside<P: AsRef<Parcel>>(&self, contradicting: Vec<Parcel>, pending: &mut Vec<P>) -> Option<Aside> {
         aside::aside(&self.doc, contradicting, pending)
     }
 
@@ -427,6 +427,18 @@ impl Backend for Automerge {
                 legacy::OpType::Delete => written.push((Arc::from(path.as_str()), None)),
                 _ => {}
             }
+        }
+        written
+    }
+
+    fn ever_written(&self, mut paths: BTreeSet<&str>) -> BTreeSet<String> {
+        let mut written = BTreeSet::new();
+        for change in self.doc.get_changes(&[]) {
+            if paths.is_empty() {
+                break;
+            }
+            let found = self.registers_in(&Parcel(change)).into_iter().map(|(path, _)| path);
+            written.extend(found.filter(|path| paths.remove(path.as_ref())).map(|path| path.to_string()));
         }
         written
     }

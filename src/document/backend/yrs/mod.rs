@@ -404,7 +404,7 @@ impl Backend for Yrs {
         Ok(cut::cut_strangers(update, limits, bytes_max)?)
     }
 
-    fn split_ready(&self, parcels: Vec<Parcel>) -> (Vec<Parcel>, Vec<Parcel>) {
+    fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
         let clock = |here: &HashMap<u64, u32>, client: u64| here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)));
@@ -413,11 +413,12 @@ impl Backend for Yrs {
             let mut later = Vec::new();
             let before = ready.len();
             for parcel in waiting {
-                if !parcel.summary.fits(|client| clock(&here, client)) {
+                let summary = &parcel.as_ref().summary;
+                if !summary.fits(|client| clock(&here, client)) {
                     later.push(parcel);
                     continue;
                 }
-                for (client, (_, end)) in &parcel.summary.brings {
+                for (client, (_, end)) in &summary.brings {
                     let reached = clock(&here, *client).max(*end);
                     here.insert(*client, reached);
                 }
@@ -457,7 +458,7 @@ impl Backend for Yrs {
         applied
     }
 
-    fn aside(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<Parcel>) -> Option<Aside> {
+    fn aside<P: AsRef<Parcel>>(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<P>) -> Option<Aside> {
         // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
         None
     }
