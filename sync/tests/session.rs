@@ -232,6 +232,23 @@ fn equal_versions_with_different_contents_are_reported_by_both() {
 }
 
 #[test]
+fn a_peer_with_ever_new_contents_under_one_version_is_heard_seldom() {
+    use sha2::{Digest as _, Sha256};
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    let version = Sha256::digest(pair.sides[0].replica.version());
+    let told = |pair: &Pair| pair.sides[0].events.iter().filter(|event| matches!(event, Event::Diverged { .. })).count();
+    for times in 1..4 {
+        for number in 0..100 {
+            let claim = [&[0; 8], &[number; 16][..]].concat();
+            say(&mut pair, 6, &[&version[..16], &claim].concat());
+        }
+        assert_eq!(told(&pair), times);
+        pair.now += Duration::from_secs(5);
+    }
+}
+
+#[test]
 fn a_lost_update_is_noticed_by_the_gap_and_asked_for() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
