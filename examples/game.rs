@@ -164,12 +164,12 @@ async fn main() -> Result<()> {
         let game = player.store.view();
         game.ships.len() == players.len() && game.ships.values().all(|ship| ship.tick == TICKS) && game == ada.store.view()
     };
-    let level = timeout(Duration::from_secs(60), async {
+    let in_sync = timeout(Duration::from_secs(60), async {
         while !players.iter().all(done) {
             sleep(Duration::from_millis(5)).await;
         }
     });
-    level.await.context("the players do not see the same game")?;
+    in_sync.await.context("the players do not see the same game")?;
     players.iter().for_each(|player| player.report());
     let fired = (TICKS / RELOAD) as i64 * players.len() as i64;
     ensure!(ada.store.view().score.value() == fired, "a shot is missing or counted twice");

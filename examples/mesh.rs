@@ -63,7 +63,7 @@ async fn main() -> Result<()> {
     for node in [&ada, &bob, &eve] {
         node.edit()?;
     }
-    level("three are there", &[&ada, &bob, &eve], 3).await?;
+    in_sync("three are there", &[&ada, &bob, &eve], 3).await?;
 
     println!("Ada's process ends; Bob and Eve go on");
     let (addr, identity) = (ada.server.local_addr(Scheme::Quic).context("it listens")?, copy(ada.server.identity()));
@@ -72,7 +72,7 @@ async fn main() -> Result<()> {
     drop((ada.room, ada.peers));
     bob.edit()?;
     eve.edit()?;
-    level("two are left", &[&bob, &eve], 5).await?;
+    in_sync("two are left", &[&bob, &eve], 5).await?;
 
     println!("Ada comes back at the same address, with what she had saved and a new edit");
     let store = Store::<Board>::open(&saved)?;
@@ -82,7 +82,7 @@ async fn main() -> Result<()> {
     room.presence().set(&"Ada".to_owned())?;
     let ada = Node { name: "Ada", store, room, server, peers: Vec::new() };
     ada.edit()?;
-    level("three are there again", &[&ada, &bob, &eve], 6).await?;
+    in_sync("three are there again", &[&ada, &bob, &eve], 6).await?;
     println!("all three boards are equal");
     for node in [ada, bob, eve] {
         node.server.shutdown().await;
@@ -95,7 +95,7 @@ fn copy(identity: &Identity) -> Identity {
 }
 
 /// Waits until all have the same board with so many votes, and see each other.
-async fn level(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
+async fn in_sync(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
     let names: Vec<String> = nodes.iter().map(|node| node.name.to_owned()).collect();
     let same =
         |node: &&Node| node.store.view().votes.value() == votes && node.store.view() == nodes[0].store.view() && node.people() == names;

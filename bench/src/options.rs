@@ -19,7 +19,7 @@ usage: exostate-bench <board|text|load|memory|store|latency|throughput|catch_up|
   store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
   latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
   throughput  small updates a second from store to store, one document and 100
-  catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are level
+  catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are in sync
   presence    1,000 participants that show something new 20 times a second
   connections what 1,000 that rest keep, what one that comes back sends, and the time of others while 10,000 come
 
@@ -50,7 +50,7 @@ pub enum Scenario {
     Latency,
     /// Updates a second.
     Throughput,
-    /// Until a replica is level.
+    /// Until a replica is in sync.
     CatchUp,
     /// Who is there.
     Presence,

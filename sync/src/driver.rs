@@ -66,7 +66,7 @@ pub(crate) struct Ended {
     pub(crate) reason: CloseReason,
     /// The peer's replica id, once it has said so.
     pub(crate) peer: Option<u64>,
-    /// The two sides were level at some time.
+    /// The two sides were in sync at some time.
     pub(crate) lived: bool,
 }
 

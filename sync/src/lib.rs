@@ -1,4 +1,4 @@
-//! Keeps replicas of a document level with each other, over any connection that carries frames.
+//! Keeps replicas of a document in sync with each other, over any connection that carries frames.
 //!
 //! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and time go in, frames and
 //! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and [`Server`] drive sessions over a

@@ -78,7 +78,7 @@ impl Status {
 #[non_exhaustive]
 pub enum LiveError {
     /// The connection ended first.
-    #[error("not level with the peer: {0}")]
+    #[error("not in sync with the peer: {0}")]
     Closed(CloseReason),
     /// The peer has the changes, and whoever listens to its document failed at them: see [`Peer::flush`].
     #[error("the peer has the changes, but a listener of its document panicked at them: they may not be kept there")]

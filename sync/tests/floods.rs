@@ -77,7 +77,7 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
                 let store = Store::<Board>::new();
                 let ticket = scene.server.ticket_over(Scheme::WebSocketTls, "d").expect("served");
                 let peer = Peer::connect(&store, ticket).await.expect("a place");
-                peer.live().await.expect("level");
+                peer.live().await.expect("in sync");
                 assert_eq!(store.view(), scene.stores[0].view());
                 peer.disconnect().await;
             }

@@ -32,7 +32,7 @@ async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Ar
     let fails = Arc::new(AtomicBool::new(true));
     listen(&right, Arc::clone(&fails));
     let (peer, other) = connect(&left, &right);
-    peer.live().await.expect("level");
+    peer.live().await.expect("in sync");
     title(&left, "one");
     assert_eq!(peer.flush().await, Err(LiveError::PeerFailed));
     // It is in the peer's memory, and nothing else is the worse for it.
@@ -68,7 +68,7 @@ fn a_failure_that_came_before_the_call_is_told_too() {
         let (left, right) = (Store::<Board>::new(), Store::<Board>::new());
         right.on_update(|_| panic!("a test")).forever();
         let (peer, _other) = connect(&left, &right);
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         title(&left, "one");
         while right.view().title.is_empty() || *peer.status().borrow() != Status::Live {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -96,7 +96,7 @@ fn what_was_not_applied_is_not_flushed() {
         let fails = Arc::new(AtomicBool::new(false));
         right.add_middleware(Fails(Arc::clone(&fails)));
         let (peer, _other) = connect(&left, &right);
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         fails.store(true, Ordering::Relaxed);
         title(&left, "one");
         let flushed = peer.flush().await;

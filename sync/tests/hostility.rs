@@ -202,7 +202,7 @@ async fn who_writes_under_anothers_id<B: Backend>() {
     }
     scene.go_on().await;
     // Who yields becomes somebody else, and what it shows is what all show.
-    let levelled = async {
+    let in_sync = async {
         while thief.digest() != scene.stores[0].digest() {
             let over = matches!(&*status.borrow_and_update(), Status::Closed { .. } | Status::Unrepaired { .. });
             if over {
@@ -212,7 +212,7 @@ async fn who_writes_under_anothers_id<B: Backend>() {
         }
         assert_ne!(thief.replica(), victim);
     };
-    levelled.await;
+    in_sync.await;
     peer.disconnect().await;
     scene.go_on().await;
 }

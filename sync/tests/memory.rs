@@ -27,7 +27,7 @@ fn edits_never_wait_and_a_small_queue_loses_nothing() {
         let (left, right) = (Mock::new(1), Mock::new(2));
         let config = Config::default().queue_max(2, 1000).expect("valid");
         let (peer, other) = pair(&left, &right, &config);
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         (0..250_u8).for_each(|n| drop(left.add(&[n; 50])));
         (0..250_u8).for_each(|n| drop(right.add(&[n; 50])));
         // Nothing is decided by this interval: the loop ends with the contents.
@@ -35,7 +35,7 @@ fn edits_never_wait_and_a_small_queue_loses_nothing() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(left.content(), right.content());
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         peer.disconnect().await;
         assert!(matches!(other.closed().await, CloseReason::Remote { .. }));
     });
@@ -94,8 +94,8 @@ fn the_status_says_that_the_document_is_of_another_type() {
         let (here, there) = memory_pair(1);
         let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
         let right = Peer::over(&form, "d", there, Role::Responder, Config::default());
-        left.live().await.expect("level");
-        right.live().await.expect("level");
+        left.live().await.expect("in sync");
+        right.live().await.expect("in sync");
         assert_eq!(*left.status().borrow(), Status::Live);
         let status = right.status().borrow().clone();
         assert!(status.is_live() && form.view().title == "Roadmap");

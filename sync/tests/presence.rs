@@ -616,7 +616,7 @@ fn peers_send_datagrams_where_the_transport_has_them() {
         };
         let peer = Peer::over(Mock::new(1), "d", over(here, to_there, from_there), Role::Initiator, Config::default());
         let other = Peer::over(Mock::new(2), "d", over(there, to_here, from_here), Role::Responder, Config::default());
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         let (mine, mut changes) = (peer.presence(), other.presence::<u32>().watch());
         for value in 0..50 {
             mine.set(&value).expect("short");

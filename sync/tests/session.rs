@@ -100,7 +100,7 @@ impl Pair {
         self.sides.iter().all(|side| side.session.is_live())
     }
 
-    fn assert_level(&self) {
+    fn assert_in_sync(&self) {
         assert!(self.is_live());
         assert_eq!(self.sides[0].replica.content(), self.sides[1].replica.content());
         assert_eq!(self.sides[0].replica.digest(), self.sides[1].replica.digest());
@@ -120,7 +120,7 @@ fn filled(id: u64, count: u8) -> Arc<Mock> {
 #[test]
 fn equal_replicas_go_live_without_exchanging_versions() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.sides[0].events, [Event::Connected { replica: 2 }, Event::Acknowledged { updates: 0 }, Event::Live]);
     assert_eq!((pair.count(3), pair.count(4)), (0, 0));
 }
@@ -128,7 +128,7 @@ fn equal_replicas_go_live_without_exchanging_versions() {
 #[test]
 fn replicas_that_edited_apart_converge_with_one_update_each_way() {
     let mut pair = Pair::new(&filled(1, 5), &filled(2, 7));
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.sides[0].replica.len(), 12);
     assert_eq!((pair.count(3), pair.count(4)), (2, 2));
 }
@@ -140,7 +140,7 @@ fn live_edits_travel_once_and_are_not_sent_back() {
     let updates = pair.count(4);
     pair.sides[0].replica.add(b"left");
     pair.sides[1].replica.add(b"right");
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.count(4) - updates, 2);
     assert!(pair.sides[0].events.contains(&Event::Behind));
 }
@@ -152,7 +152,7 @@ fn edits_at_every_frame_arrive() {
         (0..at).for_each(|_| _ = pair.step(false));
         pair.sides[0].replica.add(b"left");
         pair.sides[1].replica.add(b"right");
-        pair.run().assert_level();
+        pair.run().assert_in_sync();
     }
 }
 
@@ -187,7 +187,7 @@ fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
         let expected =
             left.len() + right.content().keys().filter(|id| id.0 == 2).count() - left.content().keys().filter(|id| id.0 == 2).count();
         let mut second = Pair::with(&left, &right, config);
-        second.run().assert_level();
+        second.run().assert_in_sync();
         assert_eq!(left.len(), expected, "cut at {cut}");
         steps == cut
     };
@@ -203,7 +203,7 @@ fn large_updates_travel_in_fragments_and_are_bounded() {
     let noise: Vec<u8> = (0..200_000).map(|_| random.u8(..)).collect();
     right.add(&noise);
     let mut pair = Pair::new(&Mock::new(1), &right);
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.count(5), 4);
 
     let config = Config::default().update_bytes_max(100_000).expect("valid");
@@ -255,7 +255,7 @@ fn a_lost_update_is_noticed_by_the_gap_and_asked_for() {
     pair.sides[0].replica.add(b"lost");
     pair.step(true);
     pair.sides[0].replica.add(b"behind the gap");
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.sides[1].replica.len(), 2);
 }
 
@@ -267,7 +267,7 @@ fn dropped_updates_are_computed_anew() {
     pair.sides[0].queue.lock().expect("no panic").clear();
     let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_lagged(9, replica.as_ref());
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert_eq!(pair.sides[1].replica.len(), 11);
 }
 
@@ -320,7 +320,7 @@ fn unknown_frames_are_skipped_and_malformed_ones_say_where() {
     pair.run();
     let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(Duration::ZERO, &support::framed(200, &[1, 2]), replica.as_ref());
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(Duration::ZERO, &support::framed(2, &[1, 2, 3]), replica.as_ref());
     pair.run();
@@ -376,7 +376,7 @@ fn updates_that_wait_are_counted_by_their_bytes() {
         pair.sides[0].work();
     }
     assert_eq!(taken, 4);
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     assert!(pair.sides[0].session.wants_updates());
 }
 
@@ -455,7 +455,7 @@ fn a_large_update_leaves_once_it_is_packed() {
     session.handle_update(&update, Origin::Local);
     assert!(!session.has_transmit() && session.poll_transmit(Duration::ZERO).is_none());
     assert_eq!(session.poll_timeout(), Some(Duration::ZERO), "it is worked on at once");
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
     // The peer had it from here, and does not send it back.
     assert_eq!(pair.frames.iter().filter(|frame| frame[0] == 4).count(), 2, "as it was handed over twice");
 }
@@ -596,7 +596,7 @@ proptest! {
         for _ in 0..8 {
             pair.run().pass(Duration::from_secs(5));
         }
-        pair.run().assert_level();
+        pair.run().assert_in_sync();
     }
 }
 
@@ -616,7 +616,7 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
         }
     }
     assert!(pair.now > Duration::from_secs(40), "too quick to show anything: {:?}", pair.now);
-    pair.run().assert_level();
+    pair.run().assert_in_sync();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Two stores of the engine, kept level over memory and over QUIC, on both backends.
+//! Two stores of the engine, kept in sync over memory and over QUIC, on both backends.
 
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ fn edit<B: Backend>(store: &Store<Board, B>, who: &str, rounds: usize) {
     }
 }
 
-async fn level<B: Backend>(here: &Store<Board, B>, there: &Store<Board, B>) {
+async fn in_sync<B: Backend>(here: &Store<Board, B>, there: &Store<Board, B>) {
     let waiting = async {
         while here.version() != there.version() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(HANG, waiting).await.expect("the replicas did not become level");
+    tokio::time::timeout(HANG, waiting).await.expect("the replicas did not come to be in sync");
     assert_eq!(here.view(), there.view());
     assert_eq!(here.digest(), there.digest());
 }
@@ -52,7 +52,7 @@ async fn over_memory<B: Backend>() {
     peer.live().await.expect("live");
     edit(&here, "here again", 5);
     edit(&there, "there again", 5);
-    level(&here, &there).await;
+    in_sync(&here, &there).await;
     assert_eq!((here.view().votes.value(), here.view().cards.len()), (20, 20));
 }
 
@@ -73,7 +73,7 @@ async fn over_quic<B: Backend>() {
             drop(peer);
             edit(&there, "after", 3);
         } else {
-            level(&here, &there).await;
+            in_sync(&here, &there).await;
             peer.disconnect().await;
         }
     }
@@ -98,7 +98,7 @@ async fn large_over_memory<B: Backend>() {
     let peer = Peer::over(&here, "board", left, Role::Initiator, Config::default());
     let _other = Peer::over(&there, "board", right, Role::Responder, Config::default());
     tokio::time::timeout(HANG, peer.live()).await.expect("in time").expect("live");
-    level(&here, &there).await;
+    in_sync(&here, &there).await;
     assert_eq!(here.view().cards.len(), 12_000);
 }
 

@@ -114,7 +114,7 @@ async fn two_replicas_edit_at_once_and_converge(over: Over) {
     two.await.expect("no panic");
     tokio::join!(holds(&left, 401), holds(&right, 401));
     assert_eq!(left.content(), right.content());
-    peer.live().await.expect("level");
+    peer.live().await.expect("in sync");
     assert_eq!(peer.disconnect().await, CloseReason::Local);
     net.server.shutdown().await;
 }
@@ -126,7 +126,7 @@ async fn a_large_document_crosses_in_fragments(over: Over) {
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
     tokio::join!(holds(&left, 25), holds(&right, 25));
-    peer.live().await.expect("level");
+    peer.live().await.expect("in sync");
     assert_eq!(left.content(), right.content());
 }
 
@@ -134,7 +134,7 @@ async fn an_edit_right_before_a_disconnect_arrives(over: Over) {
     let (left, right) = (Mock::new(1), Mock::new(2));
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
-    peer.live().await.expect("level");
+    peer.live().await.expect("in sync");
     left.add(b"last words");
     peer.disconnect().await;
     assert_eq!(right.len(), 1, "said to have it, and has it");
@@ -177,10 +177,10 @@ async fn three_replicas_meet_through_one_server(over: Over) {
         holds(replica, 61).await;
     }
     for peer in &peers {
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
     }
     replicas.iter().for_each(|replica| assert_eq!(replica.content(), hub.content()));
-    // Quiet once level: what came is not sent around for ever. Closing says so by ending in order.
+    // Quiet once in sync: what came is not sent around for ever. Closing says so by ending in order.
     for peer in peers {
         assert_eq!(peer.disconnect().await, CloseReason::Local);
     }
@@ -253,7 +253,7 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     let (left, right) = (Mock::new(1), Mock::new(2));
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
-    peer.live().await.expect("level");
+    peer.live().await.expect("in sync");
     right.add(b"last words");
     net.server.shutdown().await;
     assert_eq!(left.len(), 1);

@@ -149,24 +149,24 @@ impl Session {
         self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
     }
 
-    /// Announces a version that has changed, asks for what is missing, and finds out whether the two sides are level.
+    /// Announces a version that has changed, asks for what is missing, and finds out whether the two sides are in sync.
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         let ours = Hash::of(&version);
         if self.announced != Some(ours) {
             self.announce(ours);
         }
-        let level = self.theirs == Some(ours);
+        let in_sync = self.theirs == Some(ours);
         self.find_contradiction(ours, replica);
         self.count_what_was_unsure(replica);
-        if !level {
+        if !in_sync {
             self.mind_the_gap(&version, replica);
         }
         if self.is_closed() {
             return;
         }
         let settled = self.phase == Phase::Streaming && !self.missed;
-        if level && settled {
+        if in_sync && settled {
             self.repair.astray = false;
             // What was lost of it has come by another way.
             self.answer.end();
@@ -177,8 +177,8 @@ impl Session {
         // Where one side only reads, it can have ops that the other never gets: then what counts is that the reader has everything.
         let reads_all = self.is_mute() && !self.answer.is_coming() && !self.received.has_gap();
         let read_all = self.is_deaf() && self.sent.is_empty() && !self.outgoing.has_updates();
-        self.set_live(settled && (level || reads_all || read_all));
-        if level && settled {
+        self.set_live(settled && (in_sync || reads_all || read_all));
+        if in_sync && settled {
             self.compare_digests(ours, replica);
         }
     }

@@ -226,7 +226,7 @@ impl Session {
         &self.hello.document
     }
 
-    /// Whether both sides are level: they last announced the same version, or, where one of them only reads, the reader has all.
+    /// Whether both sides are in sync: they last announced the same version, or, where one of them only reads, the reader has all.
     pub fn is_live(&self) -> bool {
         self.live
     }
@@ -429,7 +429,7 @@ impl Session {
             return;
         }
         if let Some(number) = self.received.take_ack() {
-            // What was refused, or waits, may be forgotten before the sides are level; what an answer skips is in it.
+            // What was refused, or waits, may be forgotten before the sides are in sync; what an answer skips is in it.
             let kept = !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
             let failed = std::mem::take(&mut self.failed);
             self.outgoing.push_ack(number, kept, failed);

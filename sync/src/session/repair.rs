@@ -25,7 +25,7 @@ pub(super) struct Repairing {
     progress_at: Duration,
     /// How often the peer's ops contradicted ours.
     conflicts: u32,
-    /// The contents differed, or ops were refused, and the sides have not been level since.
+    /// The contents differed, or ops were refused, and the sides have not been in sync since.
     pub(super) astray: bool,
     /// Our claim, said and not yet answered, when ops contradicted each other.
     conflict: Option<Claim>,

@@ -32,7 +32,7 @@ struct Card {
 
 /// How long a connection waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(700);
-/// How long it may take after the last fault until all is level.
+/// How long it may take after the last fault until all are in sync.
 const HEALING: Duration = Duration::from_secs(600);
 
 /// How long what waits for good may take to be written again.
@@ -310,7 +310,7 @@ impl<B: Backend> World<B> {
         self.reopen(node, options);
     }
 
-    /// Ends all faults, and waits until all is level.
+    /// Ends all faults, and waits until all are in sync.
     fn heal(&mut self) {
         self.weather = Weather::default();
         if self.copied {
@@ -325,9 +325,9 @@ impl<B: Backend> World<B> {
         let (end, mut settled) = (self.now + HEALING, false);
         while self.now < end {
             self.pass(Duration::from_secs(1));
-            let level = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
-            let level = level && self.nodes.iter().all(|node| self.waits_for_nothing(node));
-            if level && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
+            let in_sync = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
+            let in_sync = in_sync && self.nodes.iter().all(|node| self.waits_for_nothing(node));
+            if in_sync && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
                 if std::mem::replace(&mut settled, true) || self.nodes.iter().all(|node| node.store.pending() == (0, 0)) {
                     return;
                 }
@@ -335,7 +335,7 @@ impl<B: Backend> World<B> {
             }
         }
         let digests: Vec<_> = self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
-        panic!("not level {HEALING:?} after the last fault: {digests:?}");
+        panic!("not in sync {HEALING:?} after the last fault: {digests:?}");
     }
 
     /// After an id was used twice a replica's own storage can have updates that build on ops that all others have given up: they wait

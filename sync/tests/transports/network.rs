@@ -70,7 +70,7 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
             let server = serve(scheme, &right).await;
             let (addr, identity) = (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
             let peer = eager().connect(left.clone(), server.ticket("roadmap").expect("served")).await.expect("connected");
-            peer.live().await.expect("level");
+            peer.live().await.expect("in sync");
             let mut server = Some(server);
             for round in 0..3 {
                 match server.take() {
@@ -84,7 +84,7 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
                 server = Some(serve_again(scheme, &right, addr, &identity).await);
                 peer.flush().await.expect("acknowledged");
                 tokio::join!(holds(&left, 3 + 2 * round), holds(&right, 3 + 2 * round));
-                peer.live().await.expect("level");
+                peer.live().await.expect("in sync");
             }
         }
     });
@@ -158,7 +158,7 @@ fn a_connection_that_is_cut_is_opened_again() {
                 peer.flush().await.expect("acknowledged");
                 tokio::join!(holds(&left, 2 * round), holds(&right, 2 * round));
             }
-            peer.live().await.expect("level");
+            peer.live().await.expect("in sync");
         }
     });
 }
@@ -199,7 +199,7 @@ fn silent_loss_is_noticed_and_a_new_connection_resumes() {
         let ticket = Ticket::new(Scheme::Quic, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
         let config = Config::default().times(Duration::from_millis(500), Duration::from_secs(3)).expect("valid");
         let peer = eager_with(config).connect(left.clone(), ticket).await.expect("connected");
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
         swallow.store(true, Ordering::SeqCst);
         left.add(b"into the void");
         right.add(b"unheard");
@@ -207,7 +207,7 @@ fn silent_loss_is_noticed_and_a_new_connection_resumes() {
         assert_eq!((left.len(), right.len()), (1, 1));
         swallow.store(false, Ordering::SeqCst);
         tokio::join!(holds(&left, 2), holds(&right, 2));
-        peer.live().await.expect("level");
+        peer.live().await.expect("in sync");
     });
 }
 

@@ -1,4 +1,4 @@
-//! How long a replica takes that has nothing, or that was away for long, until it is level; medians of several rounds.
+//! How long a replica takes that has nothing, or that was away for long, until it is in sync; medians of several rounds.
 
 use std::time::{Duration, Instant};
 

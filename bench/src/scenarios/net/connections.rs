@@ -57,7 +57,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What the server keeps for each connection that is level and silent.
+/// What the server keeps for each connection that is in sync and silent.
 fn idle(wire: Wire, scheme: Scheme, connections: usize) -> Result<f64> {
     let runtime = runtime()?;
     let server = runtime.block_on(async { serve(wire, Documents::new().with("page", Store::<Page>::new())?).await })?;
@@ -85,7 +85,7 @@ fn come_back(writers: usize) -> Result<usize> {
     loop {
         let said = sides.each_mut().map(|(session, _)| std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>());
         if said.iter().all(Vec::is_empty) {
-            ensure!(sides.iter().all(|(session, _)| session.is_live()), "they are not level");
+            ensure!(sides.iter().all(|(session, _)| session.is_live()), "they are not in sync");
             return Ok(bytes[0].max(bytes[1]));
         }
         for (from, frames) in said.iter().enumerate() {
@@ -147,7 +147,7 @@ pub fn run_as_clients() -> Result<bool> {
     Ok(true)
 }
 
-/// So many connections that are level and silent.
+/// So many connections that are in sync and silent.
 async fn rest(ticket: &str, count: usize) -> Result<()> {
     let mut peers = Vec::new();
     for _ in 0..count {
