@@ -5,16 +5,18 @@
 //! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as `guest` (which connects
 //! with it), and tells both what to do, a line at a time.
 
+use std::io::IsTerminal;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use exostate::{Counter, MovableList, State, Store, Text};
 use exostate_sync::{Documents, Peer, Server};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-#[derive(State, Clone, Debug, Default, PartialEq)]
+#[derive(State, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 struct Board {
     title: String,
     notes: Text,
@@ -22,10 +24,17 @@ struct Board {
     votes: Counter,
 }
 
-#[derive(State, Clone, Debug, Default, PartialEq)]
+#[derive(State, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 struct Card {
     text: String,
     done: bool,
+}
+
+/// What a process shows: its view, and the digest of its document.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Shown {
+    board: Board,
+    digest: String,
 }
 
 #[tokio::main]
@@ -67,12 +76,45 @@ async fn conduct(transport: &str) -> Result<()> {
         }
     });
     let (ours, theirs) = views.await.context("the views did not become equal")??;
-    println!("host:  {ours}");
-    println!("guest: {theirs}");
-    ensure!(ours.matches("card").count() == 40, "a card is missing or doubled");
-    println!("both views are equal");
+    let [host_shows, guest_shows] = [&ours, &theirs].map(|line| serde_json::from_str::<Shown>(line));
+    let (host_shows, guest_shows) = (host_shows?, guest_shows?);
+    print_side_by_side(&host_shows, &guest_shows);
+    ensure!(host_shows.board.cards.len() == 40, "a card is missing or doubled");
+    println!("both views are equal: each of the 40 changes is there once, also the 20 made while the guest was offline");
     guest.stop().await?;
     host.stop().await
+}
+
+/// Prints both views in two columns: green where they agree, red where they do not, if a terminal shows them.
+fn print_side_by_side(host: &Shown, guest: &Shown) {
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    println!("\n{:8}{:34}guest", "", "host");
+    for ((name, ours), (_, theirs)) in rows(host).into_iter().zip(rows(guest)) {
+        let [before, after] = match (colours, ours == theirs) {
+            (false, _) => ["", ""],
+            (true, true) => ["\x1b[32m", "\x1b[0m"],
+            (true, false) => ["\x1b[31m", "\x1b[0m"],
+        };
+        println!("{name:8}{before}{ours:34}{theirs}{after}");
+    }
+    println!();
+}
+
+/// A view in short lines, each with its name.
+fn rows(shown: &Shown) -> Vec<(&'static str, String)> {
+    let Board { title, notes, cards, votes } = &shown.board;
+    let mut rows = vec![("title", title.clone()), ("votes", votes.to_string()), ("notes", start_of(&notes.to_string()))];
+    rows.push(("cards", format!("{}, of which the first are", cards.len())));
+    rows.extend(cards.iter().take(3).map(|card| ("", card.text.clone())));
+    rows.push(("digest", start_of(&shown.digest)));
+    rows
+}
+
+/// The first characters of a text that may be long.
+fn start_of(text: &str) -> String {
+    const SHOWN: usize = 24;
+    let start: String = text.chars().take(SHOWN).collect();
+    if start.len() < text.len() { format!("{start}…") } else { start }
 }
 
 async fn together(host: &mut Process, guest: &mut Process, command: &str) -> Result<()> {
@@ -168,9 +210,8 @@ async fn connect(store: &Store<Board>, ticket: &str) -> Result<Peer> {
 /// Does what both kinds of process do.
 async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> {
     let Some(when) = command.strip_prefix("edit ") else {
-        let view = store.view();
-        let cards: Vec<&str> = view.cards.iter().map(|card| card.text.as_str()).collect();
-        return Ok(format!("{:?}, {} votes, notes {:?}, {cards:?}, digest {}", view.title, view.votes, view.notes, store.digest()));
+        let shown = Shown { board: Board::clone(&store.view()), digest: store.digest().to_string() };
+        return Ok(serde_json::to_string(&shown)?);
     };
     for number in 0..10 {
         store.change(|board| {
