@@ -578,7 +578,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
     fn note(&self, core: &mut Core<S, B>, touched: &Arc<[Arc<str>]>, updates: &[Arc<[u8]>], origin: Origin, meta: Option<&Arc<Meta>>) {
-        core.recent.add(Arc::clone(touched));
+        core.recent.add(touched);
         core.touched = Arc::clone(touched);
         for history in self.shared.histories.all() {
             let step = Step { touched, updates, origin, meta, time: core.now };

@@ -39,7 +39,7 @@ impl<S> Basis<S> {
     }
 }
 
-/// What the last commits and imports touched.
+/// What the last commits and imports touched, as long as there is a [`Basis`] to compare it with.
 #[derive(Default)]
 pub(super) struct Recent {
     /// Tells stores apart.
@@ -52,10 +52,16 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    pub(super) fn add(&mut self, touched: Arc<[Arc<str>]>) {
+    pub(super) fn add(&mut self, touched: &Arc<[Arc<str>]>) {
         self.number += 1;
+        // Only a basis holds the id besides, and one is made only while the writer lock is held: nobody can ask what has changed.
+        if Arc::strong_count(&self.id) == 1 {
+            self.touched = VecDeque::new();
+            self.paths = 0;
+            return;
+        }
         self.paths += touched.len();
-        self.touched.push_back(touched);
+        self.touched.push_back(Arc::clone(touched));
         // The newest stays, however much it touched: it is held by those who are told of it too.
         while self.touched.len() > 1 && (self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX) {
             let Some(oldest) = self.touched.pop_front() else { return };

@@ -97,7 +97,7 @@ pub enum FrameError {
 }
 
 /// The first 16 bytes of a SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Hash(pub(crate) [u8; 16]);
 
 impl Hash {

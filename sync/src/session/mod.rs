@@ -20,6 +20,7 @@ mod exchange;
 mod outgoing;
 mod owed;
 mod receive;
+mod recent;
 mod repair;
 mod showing;
 
@@ -39,6 +40,7 @@ use delivery::{Received, Sent};
 use outgoing::{Latest, Leaving, Outgoing};
 use owed::{DEBTS, Debt, Owed};
 use receive::{Assembly, Inbox};
+use recent::Recent;
 use repair::Repairing;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -114,7 +116,7 @@ pub struct Session {
     our_digest: Option<(Hash, Claim)>,
     their_digest: Option<(Hash, Claim)>,
     divergence_told: Option<repair::Told>,
-    recent: VecDeque<Hash>,
+    recent: Recent,
     assembly: Option<Assembly>,
     inbox: Inbox,
     received: Received,
@@ -191,7 +193,7 @@ impl Session {
             our_digest: None,
             their_digest: None,
             divergence_told: None,
-            recent: VecDeque::new(),
+            recent: Recent::default(),
             assembly: None,
             inbox: Inbox::default(),
             received: Received::default(),
@@ -300,7 +302,7 @@ impl Session {
         match self.phase {
             Phase::Closed => {}
             _ if self.only_reads() => {}
-            _ if origin == Origin::Remote && self.recent.contains(&update.hash()) => {}
+            _ if origin == Origin::Remote && self.recent.contains(update.hash()) => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
             Phase::Streaming => self.outgoing.push_update(update, self.handed),
         }

@@ -4,7 +4,7 @@ use super::exchange::refused;
 use super::{CloseCode, CloseReason, Debt, Event, Latest, Session};
 use crate::body;
 use crate::frame::{Between, Frame, FrameError, Hash, check};
-use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, RECENT_UPDATES_MAX, VARINT_BYTES_MAX};
+use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, VARINT_BYTES_MAX};
 use crate::replica::{Refusal, Replica};
 use std::time::Duration;
 
@@ -222,10 +222,7 @@ impl Session {
         }
         // Before they are applied, as the replica calls its listeners from within.
         for (_, update) in &updates {
-            if self.recent.len() == RECENT_UPDATES_MAX {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(Hash::of(update));
+            self.recent.note(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
         let together = if all.len() > 1 { told_apart(replica.import(&all, part)).ok() } else { None };

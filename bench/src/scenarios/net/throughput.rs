@@ -17,7 +17,7 @@ const DOCUMENTS: [usize; 2] = [1, 100];
 /// Measures every transport.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for documents in DOCUMENTS {
-        let edits = if options.quick { 500 } else { 50_000 };
+        let edits = if options.quick { 500 } else { 400_000 };
         for wire in Wire::ALL {
             let place = Place { scenario: "throughput", n: documents, system: wire.system() };
             progress("throughput", documents, wire.system());
