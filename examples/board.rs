@@ -1,5 +1,5 @@
-//! One process, two replicas of a board with columns and cards: offline edits on both, a merge, a card whose column was removed meanwhile, a
-//! change that is refused as a whole, and watching.
+//! One process, two replicas of a board with columns and cards: offline edits on both, a merge, a
+//! card whose column was removed meanwhile, a change that is refused as a whole, and watching.
 //!
 //! `cargo run --release --example board`
 
@@ -35,7 +35,10 @@ fn card(text: &str) -> Card {
 fn print(who: &str, board: &Board) {
     println!("{who}: {}, {} votes, {:?}", board.title, board.votes, board.notes);
     let row = |title: &str, cards: Vec<&Card>| {
-        let cards: Vec<String> = cards.into_iter().map(|card| format!("{}{}", card.text, if card.done { " (done)" } else { "" })).collect();
+        let cards: Vec<String> = cards
+            .into_iter()
+            .map(|card| format!("{}{}", card.text, if card.done { " (done)" } else { "" }))
+            .collect();
         println!("  {title}: {}", cards.join(", "));
     };
     board.cards.iter().for_each(|(_, column, cards)| row(&column.title, cards.iter().collect()));
@@ -47,8 +50,16 @@ fn main() -> Result<(), exostate::Error> {
     let ada = Store::<Board>::new();
     let (ideas, doing, design, build) = ada.change(|board| {
         board.title().set("Roadmap")?;
-        let (ideas, doing) = (board.cards().push_group(column("Ideas"))?, board.cards().push_group(column("Doing"))?);
-        Ok((ideas, doing, board.cards().push(ideas, card("design"))?, board.cards().push(doing, card("build"))?))
+        let (ideas, doing) = (
+            board.cards().push_group(column("Ideas"))?,
+            board.cards().push_group(column("Doing"))?,
+        );
+        Ok((
+            ideas,
+            doing,
+            board.cards().push(ideas, card("design"))?,
+            board.cards().push(doing, card("build"))?,
+        ))
     })?;
     let bob = ada.fork()?;
 
@@ -79,10 +90,14 @@ fn main() -> Result<(), exostate::Error> {
         board.title().set("Empty")?;
         Err::<(), _>(ChangeError::refuse("a board keeps what is being done"))
     });
-    println!("ada's change was {}", refused.err().map_or_else(String::new, |error| error.to_string()));
+    println!(
+        "ada's change was {}",
+        refused.err().map_or_else(String::new, |error| error.to_string())
+    );
     assert_eq!(before, ada.view(), "a refused change leaves nothing behind");
 
-    // They meet: each takes over what it lacks. The card has both edits, and stands in one of the two columns.
+    // They meet: each takes over what it lacks. The card has both edits, and stands in one of the
+    // two columns.
     ada.merge(&bob)?;
     bob.merge(&ada)?;
     print("ada", &ada.view());

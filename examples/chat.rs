@@ -1,4 +1,5 @@
-//! A chat of three in one process: what is said is a list that is kept, who is there and who is typing is presence that is not.
+//! A chat of three in one process: what is said is a list that is kept, who is there and who is
+//! typing is presence that is not.
 //!
 //! `cargo run --release --example chat`
 
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use exostate::{MovableList, State, Store};
-use exostate_sync::{Config, Connection, Documents, Peer, Presence, PresenceWatch, Role, Server, memory_connections};
+use exostate_sync::{
+    Config, Connection, Documents, Peer, Presence, PresenceWatch, Role, Server, memory_connections,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -41,7 +44,8 @@ impl Person {
         let store = Store::<Chat>::new();
         let (here, there) = memory_connections(8);
         server.serve(there);
-        let peer = Peer::over(&store, "chat", here.open().await?, Role::Initiator, Config::default());
+        let peer =
+            Peer::over(&store, "chat", here.open().await?, Role::Initiator, Config::default());
         peer.live().await?;
         let presence = peer.presence::<Writer>();
         let changes = presence.watch();
@@ -56,7 +60,11 @@ impl Person {
 
     async fn say(&self, text: &str) -> Result<()> {
         self.show(true)?;
-        self.store.change(|chat| chat.messages().push(Message { from: self.name.to_owned(), text: text.to_owned() }).map(drop))?;
+        self.store.change(|chat| {
+            chat.messages()
+                .push(Message { from: self.name.to_owned(), text: text.to_owned() })
+                .map(drop)
+        })?;
         self.show(false)?;
         Ok(self.peer.flush().await?)
     }
@@ -81,7 +89,8 @@ impl Person {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let server = Server::builder(Documents::new().with("chat", Store::<Chat>::new())?).bind().await?;
+    let server =
+        Server::builder(Documents::new().with("chat", Store::<Chat>::new())?).bind().await?;
     let mut ada = Person::enter("Ada", &server).await?;
     let bob = Person::enter("Bob", &server).await?;
     ada.see(Some(("Bob", false))).await?;

@@ -1,4 +1,5 @@
-//! A game of three players at 60 changes a second each, over a server in memory: each has a store of its own, moves its ship in it and sees the others glide.
+//! A game of three players at 60 changes a second each, over a server in memory: each has a store
+//! of its own, moves its ship in it and sees the others glide.
 //!
 //! `cargo run --release --example game`, or `… --example game -- --draw` to watch what Ada sees.
 
@@ -29,7 +30,8 @@ struct Game {
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Ship {
-    /// When it was here, in ticks of its own player's clock: the only time that means something to the others.
+    /// When it was here, in ticks of its own player's clock: the only time that means something to
+    /// the others.
     tick: u64,
     x: f64,
     y: f64,
@@ -52,11 +54,13 @@ impl Track {
         (self.came, self.changes) = (now, self.changes + 1);
     }
 
-    /// Where to draw the ship: on its way from the last place but one to the last, which takes it as long as it took its player.
+    /// Where to draw the ship: on its way from the last place but one to the last, which takes it
+    /// as long as it took its player.
     ///
-    /// States come 60 times a second but never just when a frame is drawn: two in one frame, none in the next. Drawn where it was
-    /// last known, a ship would stand and jump. So it is drawn about a tick late, and moves in every frame. Guessing where it will be
-    /// (extrapolation) would save the tick, and jump back whenever a ship turns.
+    /// States come 60 times a second but never just when a frame is drawn: two in one frame, none
+    /// in the next. Drawn where it was last known, a ship would stand and jump. So it is drawn
+    /// about a tick late, and moves in every frame. Guessing where it will be (extrapolation)
+    /// would save the tick, and jump back whenever a ship turns.
     fn place(&self, now: Instant) -> (f64, f64) {
         let ticks = self.latest.tick.saturating_sub(self.earlier.tick).max(1) as f64;
         let way = ((now - self.came).as_secs_f64() / (TICK.as_secs_f64() * ticks)).min(1.0);
@@ -88,7 +92,13 @@ impl Player {
                 None => {
                     // That a ship is there is no change that it made in the game.
                     let changes = u64::from(new.tick > 0);
-                    let track = Track { earlier: new.clone(), latest: new.clone(), came: now, changes, longest_gap: Duration::ZERO };
+                    let track = Track {
+                        earlier: new.clone(),
+                        latest: new.clone(),
+                        came: now,
+                        changes,
+                        longest_gap: Duration::ZERO,
+                    };
                     others.insert(ship.path().to_owned(), track);
                 }
             }
@@ -96,7 +106,8 @@ impl Player {
         store.change(|game| game.ships().insert(name, Ship::default()))?;
         let (here, there) = memory_connections(64);
         server.serve(there);
-        let peer = Peer::over(&store, "game", here.open().await?, Role::Initiator, Config::default());
+        let peer =
+            Peer::over(&store, "game", here.open().await?, Role::Initiator, Config::default());
         peer.live().await?;
         Ok(Self { name, store, peer, tracks, _watch: watch })
     }
@@ -134,7 +145,9 @@ impl Player {
         for (path, track) in &*self.tracks.lock() {
             let (x, _) = track.place(now);
             let column = ((x + 1.0) / 2.0 * (line.len() - 1) as f64).round() as usize;
-            if let (Some(cell), Some(letter)) = (line.get_mut(column), path.trim_start_matches("ships/").chars().next()) {
+            if let (Some(cell), Some(letter)) =
+                (line.get_mut(column), path.trim_start_matches("ships/").chars().next())
+            {
                 *cell = letter;
             }
         }
@@ -145,14 +158,20 @@ impl Player {
         let tracks = self.tracks.lock();
         let changes: u64 = tracks.values().map(|track| track.changes).sum();
         let gap = tracks.values().map(|track| track.longest_gap).max().unwrap_or_default();
-        println!("{}: saw {changes} changes of the others, {} were made; the longest gap was {} ms", self.name, 2 * TICKS, gap.as_millis());
+        println!(
+            "{}: saw {changes} changes of the others, {} were made; the longest gap was {} ms",
+            self.name,
+            2 * TICKS,
+            gap.as_millis()
+        );
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let draw = std::env::args().any(|argument| argument == "--draw");
-    let server = Server::builder(Documents::new().with("game", Store::<Game>::new())?).bind().await?;
+    let server =
+        Server::builder(Documents::new().with("game", Store::<Game>::new())?).bind().await?;
     let ada = Player::enter("Ada", &server).await?;
     let bob = Player::enter("Bob", &server).await?;
     let eve = Player::enter("Eve", &server).await?;
@@ -162,7 +181,9 @@ async fn main() -> Result<()> {
     let players = [&ada, &bob, &eve];
     let done = |player: &&Player| {
         let game = player.store.view();
-        game.ships.len() == players.len() && game.ships.values().all(|ship| ship.tick == TICKS) && game == ada.store.view()
+        game.ships.len() == players.len()
+            && game.ships.values().all(|ship| ship.tick == TICKS)
+            && game == ada.store.view()
     };
     let in_sync = timeout(Duration::from_secs(60), async {
         while !players.iter().all(done) {

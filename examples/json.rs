@@ -1,4 +1,5 @@
-//! A board as the JSON of a web service: served from the view, edited as JSON elsewhere, and taken back as the least changes.
+//! A board as the JSON of a web service: served from the view, edited as JSON elsewhere, and taken
+//! back as the least changes.
 //!
 //! `cargo run --example json`
 
@@ -36,7 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
 
     // What a web service answers.
-    let mut page: serde_json::Value = serde_json::from_str(&serde_json::to_string(&*store.view())?)?;
+    let mut page: serde_json::Value =
+        serde_json::from_str(&serde_json::to_string(&*store.view())?)?;
     println!("{}", serde_json::to_string_pretty(&page)?);
 
     // The page moves a card to the front and ticks it off; meanwhile somebody else goes on.
@@ -51,6 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     store.merge(&elsewhere)?;
     let view = store.view();
     assert_eq!(view.cards[0], Card { text: "ship it".to_owned(), done: true });
-    println!("the card that was moved is {:?}, {}", view.cards[0].text, if view.cards[0].done { "done" } else { "open" });
+    println!(
+        "the card that was moved is {:?}, {}",
+        view.cards[0].text,
+        if view.cards[0].done { "done" } else { "open" }
+    );
     Ok(())
 }

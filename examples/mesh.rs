@@ -1,4 +1,5 @@
-//! Three peers over QUIC, each connected to both others, and no server: one goes, the others go on, it comes back.
+//! Three peers over QUIC, each connected to both others, and no server: one goes, the others go on,
+//! it comes back.
 //!
 //! `cargo run --release --example mesh`
 
@@ -28,8 +29,12 @@ impl Node {
     async fn start(name: &'static str, others: &[&Node]) -> Result<Self> {
         let store = Store::<Board>::new();
         let room = Room::new(&store);
-        let server = Server::bind("127.0.0.1:0".parse()?, Documents::new().with("board", &room)?).await?;
-        let peers = others.iter().map(|other| Ok(Peer::join(&room, other.ticket()?)?)).collect::<Result<_>>()?;
+        let server =
+            Server::bind("127.0.0.1:0".parse()?, Documents::new().with("board", &room)?).await?;
+        let peers = others
+            .iter()
+            .map(|other| Ok(Peer::join(&room, other.ticket()?)?))
+            .collect::<Result<_>>()?;
         room.presence().set(&name.to_owned())?;
         Ok(Self { name, store, room, server, peers })
     }
@@ -48,7 +53,8 @@ impl Node {
 
     /// The names of those it sees, and its own.
     fn people(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.room.presence::<String>().others().into_iter().map(|other| other.state).collect();
+        let mut names: Vec<String> =
+            self.room.presence::<String>().others().into_iter().map(|other| other.state).collect();
         names.push(self.name.to_owned());
         names.sort();
         names
@@ -66,7 +72,8 @@ async fn main() -> Result<()> {
     in_sync("three are there", &[&ada, &bob, &eve], 3).await?;
 
     println!("Ada's process ends; Bob and Eve go on");
-    let (addr, identity) = (ada.server.local_addr(Scheme::Quic).context("it listens")?, copy(ada.server.identity()));
+    let (addr, identity) =
+        (ada.server.local_addr(Scheme::Quic).context("it listens")?, copy(ada.server.identity()));
     let saved = ada.store.save();
     ada.server.shutdown().await;
     drop((ada.room, ada.peers));
@@ -97,8 +104,11 @@ fn copy(identity: &Identity) -> Identity {
 /// Waits until all have the same board with so many votes, and see each other.
 async fn in_sync(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
     let names: Vec<String> = nodes.iter().map(|node| node.name.to_owned()).collect();
-    let same =
-        |node: &&Node| node.store.view().votes.value() == votes && node.store.view() == nodes[0].store.view() && node.people() == names;
+    let same = |node: &&Node| {
+        node.store.view().votes.value() == votes
+            && node.store.view() == nodes[0].store.view()
+            && node.people() == names
+    };
     // A minute is a guard against a hang, no measure.
     let waiting = tokio::time::timeout(Duration::from_secs(60), async {
         while !nodes.iter().all(same) {
@@ -106,7 +116,14 @@ async fn in_sync(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
         }
     });
     waiting.await.with_context(|| format!("{when}: the boards did not become equal"))?;
-    println!("{when}: {} see {:?}, {votes} votes", names.join(", "), nodes[0].store.view().notes.to_string());
-    ensure!(nodes.iter().all(|node| node.store.digest() == nodes[0].store.digest()), "the digests differ");
+    println!(
+        "{when}: {} see {:?}, {votes} votes",
+        names.join(", "),
+        nodes[0].store.view().notes.to_string()
+    );
+    ensure!(
+        nodes.iter().all(|node| node.store.digest() == nodes[0].store.digest()),
+        "the digests differ"
+    );
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Two processes that edit one board over a network on loopback: both edit at once, one goes offline, both edit on, it returns.
+//! Two processes that edit one board over a network on loopback: both edit at once, one goes
+//! offline, both edit on, it returns.
 //!
-//! `cargo run --release --example peers`, or with another transport than QUIC `… peers -- --over websocket`
+//! `cargo run --release --example peers`, or with another transport than QUIC `… peers -- --over
+//! websocket`
 //!
-//! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as `guest` (which connects
-//! with it), and tells both what to do, a line at a time.
+//! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as
+//! `guest` (which connects with it), and tells both what to do, a line at a time.
 
 use std::io::IsTerminal;
 use std::process::Stdio;
@@ -45,7 +47,9 @@ async fn main() -> Result<()> {
         ["--over", transport] => conduct(transport).await,
         ["host", transport] => host(transport).await,
         ["guest", ticket] => guest(ticket).await,
-        _ => bail!("run it without arguments, or with --over quic, websocket, websocket-tls or webtransport"),
+        _ => bail!(
+            "run it without arguments, or with --over quic, websocket, websocket-tls or webtransport"
+        ),
     }
 }
 
@@ -76,16 +80,20 @@ async fn conduct(transport: &str) -> Result<()> {
         }
     });
     let (ours, theirs) = views.await.context("the views did not become equal")??;
-    let [host_shows, guest_shows] = [&ours, &theirs].map(|line| serde_json::from_str::<Shown>(line));
+    let [host_shows, guest_shows] =
+        [&ours, &theirs].map(|line| serde_json::from_str::<Shown>(line));
     let (host_shows, guest_shows) = (host_shows?, guest_shows?);
     print_side_by_side(&host_shows, &guest_shows);
     ensure!(host_shows.board.cards.len() == 40, "a card is missing or doubled");
-    println!("both views are equal: each of the 40 changes is there once, also the 20 made while the guest was offline");
+    println!(
+        "both views are equal: each of the 40 changes is there once, also the 20 made while the guest was offline"
+    );
     guest.stop().await?;
     host.stop().await
 }
 
-/// Prints both views in two columns: green where they agree, red where they do not, if a terminal shows them.
+/// Prints both views in two columns: green where they agree, red where they do not, if a terminal
+/// shows them.
 fn print_side_by_side(host: &Shown, guest: &Shown) {
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     println!("\n{:8}{:34}guest", "", "host");
@@ -103,7 +111,11 @@ fn print_side_by_side(host: &Shown, guest: &Shown) {
 /// A view in short lines, each with its name.
 fn rows(shown: &Shown) -> Vec<(&'static str, String)> {
     let Board { title, notes, cards, votes } = &shown.board;
-    let mut rows = vec![("title", title.clone()), ("votes", votes.to_string()), ("notes", start_of(&notes.to_string()))];
+    let mut rows = vec![
+        ("title", title.clone()),
+        ("votes", votes.to_string()),
+        ("notes", start_of(&notes.to_string())),
+    ];
     rows.push(("cards", format!("{}, of which the first are", cards.len())));
     rows.extend(cards.iter().take(3).map(|card| ("", card.text.clone())));
     rows.push(("digest", start_of(&shown.digest)));
@@ -132,7 +144,12 @@ struct Process {
 impl Process {
     async fn start(arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
         let commands = child.stdin.take().context("no input")?;
         let answers = BufReader::new(child.stdout.take().context("no output")?).lines();
         Ok(Self { child, commands, answers })
@@ -210,7 +227,8 @@ async fn connect(store: &Store<Board>, ticket: &str) -> Result<Peer> {
 /// Does what both kinds of process do.
 async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> {
     let Some(when) = command.strip_prefix("edit ") else {
-        let shown = Shown { board: Board::clone(&store.view()), digest: store.digest().to_string() };
+        let shown =
+            Shown { board: Board::clone(&store.view()), digest: store.digest().to_string() };
         return Ok(serde_json::to_string(&shown)?);
     };
     for number in 0..10 {
@@ -218,7 +236,9 @@ async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> 
             board.title().set(format!("{who} {when} {number}"))?;
             board.notes().push_str(&format!("{who}{number} "))?;
             board.votes().add(1)?;
-            let card = board.cards().insert(0, Card { text: format!("{who}'s card {number}, {when}"), done: false })?;
+            let card = board
+                .cards()
+                .insert(0, Card { text: format!("{who}'s card {number}, {when}"), done: false })?;
             board.cards().get(card).done().set(true)
         })?;
         // Lets the other one's edits come in between.

@@ -1,4 +1,5 @@
-//! A template for a layer of one's own: it checks every change against a rule, says more about it, and keeps an account.
+//! A template for a layer of one's own: it checks every change against a rule, says more about it,
+//! and keeps an account.
 //!
 //! `cargo run --example plugin`
 
@@ -23,7 +24,8 @@ struct NeverBelowZero {
 }
 
 impl Middleware<Account> for NeverBelowZero {
-    // Before a change is committed: look at the state before and after, refuse, or say more about it.
+    // Before a change is committed: look at the state before and after, refuse, or say more about
+    // it.
     fn change(&self, change: &mut Proposal<'_, Account>) -> Result<(), ChangeError> {
         let overdrawn = |(name, balance): (&String, &i64)| (*balance < 0).then(|| name.clone());
         if let Some(name) = change.new().balances.iter().find_map(overdrawn) {
@@ -37,7 +39,11 @@ impl Middleware<Account> for NeverBelowZero {
 
     // Before what others did comes in. What is in it cannot be known yet, but how much it is.
     fn import(&self, import: &Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if import.bytes > 1 << 20 && !import.trusted { Err("more than a megabyte at once".into()) } else { Ok(()) }
+        if import.bytes > 1 << 20 && !import.trusted {
+            Err("more than a megabyte at once".into())
+        } else {
+            Ok(())
+        }
     }
 
     // Afterwards, whatever came of it.
@@ -47,7 +53,10 @@ impl Middleware<Account> for NeverBelowZero {
         }
         let author = done.meta.and_then(|meta| meta.author()).unwrap_or("somebody");
         let what = if done.origin == Origin::Remote { "an import" } else { "a change" };
-        println!("{what} by {author}: {}", done.error.map_or_else(|| "done".to_owned(), ToString::to_string));
+        println!(
+            "{what} by {author}: {}",
+            done.error.map_or_else(|| "done".to_owned(), ToString::to_string)
+        );
     }
 }
 

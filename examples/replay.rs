@@ -1,9 +1,10 @@
-//! Replays a recorded typing session, one change a keystroke, on one peer, and watches it arrive on another over QUIC.
+//! Replays a recorded typing session, one change a keystroke, on one peer, and watches it arrive on
+//! another over QUIC.
 //!
 //! `cargo run --release --example replay -- tests/data/recording.json.gz`
 //!
-//! A recording is gzipped JSON: `{startContent, endContent, txns: [{patches: [[position, deleted, inserted]]}]}`, positions in
-//! Unicode scalar values.
+//! A recording is gzipped JSON: `{startContent, endContent, txns: [{patches: [[position, deleted,
+//! inserted]]}]}`, positions in Unicode scalar values.
 
 #![allow(clippy::disallowed_methods, reason = "it times itself")]
 
@@ -35,7 +36,8 @@ struct Transaction {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let path = std::env::args().nth(1).context("say which recording to replay: a path to a .json.gz")?;
+    let path =
+        std::env::args().nth(1).context("say which recording to replay: a path to a .json.gz")?;
     let recording = read(&path).with_context(|| format!("{path} cannot be read as a recording"))?;
 
     let typist = Store::<Document>::new();
@@ -65,10 +67,16 @@ async fn main() -> Result<()> {
     println!("and on the other peer after {:.2?}", started.elapsed());
 
     for (name, store) in [("typist", &typist), ("reader", &reader)] {
-        ensure!(store.view().text.to_string() == recording.end_content, "the {name}'s text is not the recorded one");
+        ensure!(
+            store.view().text.to_string() == recording.end_content,
+            "the {name}'s text is not the recorded one"
+        );
     }
     ensure!(typist.digest() == reader.digest(), "the digests differ");
-    println!("the final text is the recorded one on both peers ({} characters)", typist.view().text.len());
+    println!(
+        "the final text is the recorded one on both peers ({} characters)",
+        typist.view().text.len()
+    );
     peer.disconnect().await;
     server.shutdown().await;
     Ok(())

@@ -1,6 +1,8 @@
-//! Walks through the history of a board in a terminal: every revision, what it changed, who did it; names, restores and branches.
+//! Walks through the history of a board in a terminal: every revision, what it changed, who did it;
+//! names, restores and branches.
 //!
-//! `cargo run --example time_travel`; without a terminal it plays some keys to a screen in memory and prints that.
+//! `cargo run --example time_travel`; without a terminal it plays some keys to a screen in memory
+//! and prints that.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -41,7 +43,8 @@ fn sample() -> Result<(Store<Board>, History<Board>)> {
     ada("Plan").run(|board| board.done().insert("book the train", false))?;
     ada("Notes").run(|board| board.notes().push_str("We meet at nine."))?;
     history.name("first draft")?;
-    // Somebody else, on another replica: their author and label stay with them, what they did comes.
+    // Somebody else, on another replica: their author and label stay with them, what they did
+    // comes.
     let theirs = store.fork()?;
     theirs.change(|board| {
         board.notes().splice(11..15, "eight")?;
@@ -69,7 +72,12 @@ impl App {
             KeyCode::Down => self.selected = (self.selected + 1).min(self.revisions.len() - 1),
             KeyCode::Char('n') => self.history.name_revision(id, format!("version {id}"))?,
             KeyCode::Char('r') => self.history.restore(id)?,
-            KeyCode::Char('v') => self.store.transaction().author("You").label("Vote").run(|board| board.votes().add(1))?,
+            KeyCode::Char('v') => self
+                .store
+                .transaction()
+                .author("You")
+                .label("Vote")
+                .run(|board| board.votes().add(1))?,
             // Goes on from there elsewhere, and brings what it did back into the present.
             KeyCode::Char('b') => {
                 let branch = self.history.branch(id)?;
@@ -90,12 +98,22 @@ impl App {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) -> Result<()> {
-        let [top, bottom] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(frame.area());
-        let [left, right] = Layout::horizontal([Constraint::Length(38), Constraint::Fill(1)]).areas(top);
-        let revisions = List::new(self.revisions.iter().map(line)).block(Block::bordered().title("Revisions"));
+        let [top, bottom] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(frame.area());
+        let [left, right] =
+            Layout::horizontal([Constraint::Length(38), Constraint::Fill(1)]).areas(top);
+        let revisions =
+            List::new(self.revisions.iter().map(line)).block(Block::bordered().title("Revisions"));
         let mut state = ListState::default().with_selected(Some(self.selected));
-        frame.render_stateful_widget(revisions.highlight_symbol("> ").highlight_style(Style::new().bold()), left, &mut state);
-        frame.render_widget(Paragraph::new(self.board()?).block(Block::bordered().title("The board then")), right);
+        frame.render_stateful_widget(
+            revisions.highlight_symbol("> ").highlight_style(Style::new().bold()),
+            left,
+            &mut state,
+        );
+        frame.render_widget(
+            Paragraph::new(self.board()?).block(Block::bordered().title("The board then")),
+            right,
+        );
         let keys = "↑↓ look  n name  r restore  b branch  v vote  q quit   ";
         frame.render_widget(Line::from(vec![keys.dim(), self.message.as_str().into()]), bottom);
         Ok(())
@@ -108,10 +126,18 @@ impl App {
         let diff = self.history.diff(before, id)?;
         let board = diff.new();
         let changed = |path: &str| diff.paths().any(|found| found.starts_with(path));
-        let coloured = |path: &str, text: String| if changed(path) { Line::from(text).fg(Color::Green) } else { Line::from(text) };
-        let mut lines = vec![coloured("title", format!("# {}", board.title)), coloured("notes", board.notes.to_string())];
+        let coloured = |path: &str, text: String| {
+            if changed(path) { Line::from(text).fg(Color::Green) } else { Line::from(text) }
+        };
+        let mut lines = vec![
+            coloured("title", format!("# {}", board.title)),
+            coloured("notes", board.notes.to_string()),
+        ];
         for (text, done) in &board.done {
-            lines.push(coloured(&format!("done/{text}"), format!("[{}] {text}", if *done { "x" } else { " " })));
+            lines.push(coloured(
+                &format!("done/{text}"),
+                format!("[{}] {text}", if *done { "x" } else { " " }),
+            ));
         }
         lines.push(coloured("votes", format!("{} votes", board.votes.value())));
         Ok(lines)
@@ -133,8 +159,16 @@ fn line(revision: &Revision) -> String {
 /// The same program for a screen in memory.
 fn headless(mut app: App) -> Result<()> {
     let mut terminal = Terminal::new(TestBackend::new(96, 14))?;
-    let keys =
-        [KeyCode::Up, KeyCode::Up, KeyCode::Char('n'), KeyCode::Char('b'), KeyCode::Up, KeyCode::Up, KeyCode::Up, KeyCode::Char('r')];
+    let keys = [
+        KeyCode::Up,
+        KeyCode::Up,
+        KeyCode::Char('n'),
+        KeyCode::Char('b'),
+        KeyCode::Up,
+        KeyCode::Up,
+        KeyCode::Up,
+        KeyCode::Char('r'),
+    ];
     for key in keys {
         app.key(key)?;
         let mut drawn = Ok(());

@@ -1,5 +1,5 @@
-//! A to-do list with what a state library has: selectors that are computed only when what they read has changed, an effect, undo, and a
-//! second replica that edits it too.
+//! A to-do list with what a state library has: selectors that are computed only when what they read
+//! has changed, an effect, undo, and a second replica that edits it too.
 //!
 //! `cargo run --example todo`
 
@@ -36,11 +36,19 @@ fn main() -> Result<(), exostate::Error> {
     let undo = store.undo_manager(UndoOptions::default());
 
     // Derived values: recomputed only when what they read was touched, told only when they differ.
-    let open = store.select(|todos| todos.items().value().map_or(0, |items| items.iter().filter(|item| !item.done).count()));
+    let open = store.select(|todos| {
+        todos.items().value().map_or(0, |items| items.iter().filter(|item| !item.done).count())
+    });
     let shown = store.select(|todos| {
-        let (filter, items) = (todos.filter().value().copied().unwrap_or_default(), todos.items().value());
+        let (filter, items) =
+            (todos.filter().value().copied().unwrap_or_default(), todos.items().value());
         let keeps = |item: &&Item| filter == Filter::All || !item.done;
-        items.into_iter().flat_map(MovableList::iter).filter(keeps).map(|item| item.text.clone()).collect::<Vec<_>>()
+        items
+            .into_iter()
+            .flat_map(MovableList::iter)
+            .filter(keeps)
+            .map(|item| item.text.clone())
+            .collect::<Vec<_>>()
     });
     let _title = open.watch(|open| println!("{} open", open.new()));
 
@@ -52,15 +60,18 @@ fn main() -> Result<(), exostate::Error> {
     });
 
     // Changes with a label, several in one.
-    let milk = store.transaction().label("Add milk").run(|todos| todos.items().push(item("milk")))?;
+    let milk =
+        store.transaction().label("Add milk").run(|todos| todos.items().push(item("milk")))?;
     store.transaction().label("Add three").run_batch(|batch| {
         for text in ["bread", "salt", ""] {
             // One that fails is left out; the others stay.
-            let _ = batch.change(
-                |todos| {
-                    if text.is_empty() { Err(ChangeError::refuse("without a text")) } else { todos.items().push(item(text)) }
-                },
-            );
+            let _ = batch.change(|todos| {
+                if text.is_empty() {
+                    Err(ChangeError::refuse("without a text"))
+                } else {
+                    todos.items().push(item(text))
+                }
+            });
         }
         Ok(())
     })?;

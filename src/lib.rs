@@ -22,14 +22,16 @@ pub use library::{Handle, Library, LibraryCount, Loaded, Loader, OpenError, Weak
 #[cfg(feature = "serde")]
 pub use state::with_ids;
 pub use state::{
-    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List, Look, Map, MapKey, Mend, Mismatch,
-    MovableList, Node, Path, Place, Register, Scalar, Set, State, Takes, Text, Tree, Violation, Whole,
+    Anchor, AsPath, ChangeError, Counter, Edit, ElementId, ElementIdError, Groups, Link, List,
+    Look, Map, MapKey, Mend, Mismatch, MovableList, Node, Path, Place, Register, Scalar, Set,
+    State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff, Differing, History, HistoryError,
-    HistoryOptions, Joint, JointPatch, LocalUpdates, Meta, Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision,
-    RevisionId, Scoped, Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError, UndoGroup, UndoManager,
-    UndoOptions, Undone, Update, ViolationsPatch, Warning, WeakStore,
+    Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff,
+    Differing, History, HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, Meta,
+    Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision, RevisionId, Scoped,
+    Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError,
+    UndoGroup, UndoManager, UndoOptions, Undone, Update, ViolationsPatch, Warning, WeakStore,
 };
 pub use uuid::Uuid;
 
@@ -37,7 +39,10 @@ pub use uuid::Uuid;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
-    pub use crate::state::{AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, Shape, State, Whole, Writer};
+    pub use crate::state::{
+        AsPath, At, ChangeError, Edit, Holds, Named, Node, Path, Place, Reader, Refresh, Shape,
+        State, Whole, Writer,
+    };
     pub use core::any::Any;
     pub use core::clone::Clone;
     pub use core::default::Default;

@@ -11,7 +11,9 @@ use support::{Everything, strategy};
 type Replica<B> = Store<Everything, B>;
 
 fn anchor<B: Backend>(store: &Replica<B>, at: usize, before: bool) -> Anchor {
-    store.anchor(&Everything::path().notes(), at, before).unwrap_or_else(|| panic!("no anchor at {at} ({before}) on {}", B::NAME))
+    store
+        .anchor(&Everything::path().notes(), at, before)
+        .unwrap_or_else(|| panic!("no anchor at {at} ({before}) on {}", B::NAME))
 }
 
 fn resolve<B: Backend>(store: &Replica<B>, anchor: &Anchor) -> Option<usize> {
@@ -25,8 +27,15 @@ fn at_the_ends<B: Backend>() {
     assert_eq!(never.each_ref().map(|anchor| resolve(&there, anchor)), [Some(0), Some(0)]);
     assert!(here.anchor(&Everything::path().notes(), 1, false).is_none());
     here.change(|state| state.notes().push_str("ä😀")).expect("it can be written");
-    let ends = [anchor(&here, 0, true), anchor(&here, 0, false), anchor(&here, 2, true), anchor(&here, 2, false)];
-    let all = |store: &Replica<B>| never.iter().chain(&ends).map(|anchor| resolve(store, anchor)).collect::<Vec<_>>();
+    let ends = [
+        anchor(&here, 0, true),
+        anchor(&here, 0, false),
+        anchor(&here, 2, true),
+        anchor(&here, 2, false),
+    ];
+    let all = |store: &Replica<B>| {
+        never.iter().chain(&ends).map(|anchor| resolve(store, anchor)).collect::<Vec<_>>()
+    };
     let some = |places: [usize; 6]| places.map(Some).to_vec();
     assert_eq!(all(&here), some([0, 2, 0, 0, 2, 2]));
     here.change(|state| state.notes().insert(0, "<")).expect("it can be written");
@@ -42,7 +51,12 @@ fn at_the_ends<B: Backend>() {
     assert_eq!(empty.each_ref().map(|anchor| resolve(&here, anchor)), [Some(0), Some(5)]);
     // Each is of this text alone.
     here.change(|state| {
-        state.cards().push(support::Card { text: String::new(), done: false, body: Text::from("x"), labels: exostate::Set::new() })
+        state.cards().push(support::Card {
+            text: String::new(),
+            done: false,
+            body: Text::from("x"),
+            labels: exostate::Set::new(),
+        })
     })
     .expect("it can be written");
     let card = here.view().cards.id_at(0).expect("a card");
@@ -65,7 +79,12 @@ fn an_anchor_whose_character_is_gone_stands_where_that_was() {
         store.change(|state| state.notes().push_str("ab")).expect("it can be written");
         let (start, end) = (anchor(&store, 1, true), anchor(&store, 1, false));
         store.change(|state| state.notes().delete(0..1)).expect("it can be written");
-        assert_eq!((resolve(&store, &start), resolve(&store, &end)), (Some(0), Some(0)), "{}", B::NAME);
+        assert_eq!(
+            (resolve(&store, &start), resolve(&store, &end)),
+            (Some(0), Some(0)),
+            "{}",
+            B::NAME
+        );
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -83,7 +102,12 @@ fn made_twice<B: Backend>() {
     assert_eq!(ends.each_ref().map(|anchor| resolve(&there, anchor)), [Some(0), Some(4)]);
     for at in 0..=4 {
         for before in [true, false] {
-            assert_eq!(resolve(&there, &anchor(&here, at, before)), Some(at), "{at} {before} on {}", B::NAME);
+            assert_eq!(
+                resolve(&there, &anchor(&here, at, before)),
+                Some(at),
+                "{at} {before} on {}",
+                B::NAME
+            );
         }
     }
 }
@@ -99,8 +123,9 @@ fn bytes_that_are_no_anchor_resolve_to_nothing() {
     fn run<B: Backend>() {
         let store = support::store::<B>(1);
         store.change(|state| state.notes().push_str("text")).expect("it can be written");
-        let honest: Vec<Vec<u8>> =
-            [(0, true), (4, false), (2, true), (2, false)].map(|(at, before)| anchor(&store, at, before).as_bytes().to_vec()).into();
+        let honest: Vec<Vec<u8>> = [(0, true), (4, false), (2, true), (2, false)]
+            .map(|(at, before)| anchor(&store, at, before).as_bytes().to_vec())
+            .into();
         for bytes in &honest {
             for len in 0..bytes.len() {
                 resolve(&store, &Anchor::from_bytes(&bytes[..len]));
@@ -157,14 +182,24 @@ fn all_anchors<B: Backend>(store: &Replica<B>) -> Vec<Made> {
     let places = (0..=text.len()).flat_map(|at| [(at, true), (at, false)]);
     places
         .map(|(at, before)| {
-            let sticks = if before { at.checked_sub(1).and_then(|at| text.char_at(at)) } else { text.char_at(at) };
+            let sticks = if before {
+                at.checked_sub(1).and_then(|at| text.char_at(at))
+            } else {
+                text.char_at(at)
+            };
             Made { anchor: anchor(store, at, before), sticks, before }
         })
         .collect()
 }
 
-/// Whether anchors that were made in this order are in it, and where they say. `all` has been heard of here.
-fn check<B: Backend>(store: &Replica<B>, made: &[Made], rewritten: &BTreeSet<char>, all: bool) -> Result<(), TestCaseError> {
+/// Whether anchors that were made in this order are in it, and where they say. `all` has been heard
+/// of here.
+fn check<B: Backend>(
+    store: &Replica<B>,
+    made: &[Made],
+    rewritten: &BTreeSet<char>,
+    all: bool,
+) -> Result<(), TestCaseError> {
     let text = store.view().notes.clone();
     let chars: Vec<char> = text.to_string().chars().collect();
     let mut last = 0;
@@ -173,9 +208,19 @@ fn check<B: Backend>(store: &Replica<B>, made: &[Made], rewritten: &BTreeSet<cha
             prop_assert!(!all, "an anchor is lost on {}", B::NAME);
             continue;
         };
-        prop_assert!(last <= at && at <= chars.len(), "{} after {} in {:?} on {}", at, last, text, B::NAME);
+        prop_assert!(
+            last <= at && at <= chars.len(),
+            "{} after {} in {:?} on {}",
+            at,
+            last,
+            text,
+            B::NAME
+        );
         last = at;
-        match sticks.filter(|sticks| !rewritten.contains(sticks)).map(|sticks| chars.iter().position(|found| *found == sticks)) {
+        match sticks
+            .filter(|sticks| !rewritten.contains(sticks))
+            .map(|sticks| chars.iter().position(|found| *found == sticks))
+        {
             None if sticks.is_none() => prop_assert_eq!(at, if *before { 0 } else { chars.len() }),
             Some(Some(found)) => prop_assert_eq!(at, found + usize::from(*before)),
             _ => {}
@@ -186,8 +231,12 @@ fn check<B: Backend>(store: &Replica<B>, made: &[Made], rewritten: &BTreeSet<cha
 
 fn anchors_keep_their_order<B: Backend>(steps: &[(bool, Step)]) -> Result<(), TestCaseError> {
     let replicas = [support::store::<B>(1), support::store::<B>(2)];
-    let undo: Vec<UndoManager<Everything, B>> = replicas.iter().map(|store| store.undo_manager(UndoOptions::new())).collect();
-    let (mut made, mut fresh) = (Vec::new(), (0x1_f300..).filter_map(char::from_u32).zip((0x4e00..).filter_map(char::from_u32)));
+    let undo: Vec<UndoManager<Everything, B>> =
+        replicas.iter().map(|store| store.undo_manager(UndoOptions::new())).collect();
+    let (mut made, mut fresh) = (
+        Vec::new(),
+        (0x1_f300..).filter_map(char::from_u32).zip((0x4e00..).filter_map(char::from_u32)),
+    );
     // What an undo writes anew is another character that looks alike, to which no anchor sticks.
     let mut rewritten = BTreeSet::new();
     for (second, step) in steps {
@@ -196,14 +245,24 @@ fn anchors_keep_their_order<B: Backend>(steps: &[(bool, Step)]) -> Result<(), Te
         let len = before.notes.len();
         match step {
             Step::Insert(at, count) => {
-                let inserted: String = fresh.by_ref().take(*count).map(|(wide, narrow)| if at % 2 == 0 { wide } else { narrow }).collect();
-                store.change(|state| state.notes().insert(at % (len + 1), &inserted)).expect("it can be written");
+                let inserted: String = fresh
+                    .by_ref()
+                    .take(*count)
+                    .map(|(wide, narrow)| if at % 2 == 0 { wide } else { narrow })
+                    .collect();
+                store
+                    .change(|state| state.notes().insert(at % (len + 1), &inserted))
+                    .expect("it can be written");
             }
             Step::Delete(at, count) => {
                 let start = at % (len + 1);
-                store.change(|state| state.notes().delete(start..(start + count).min(len))).expect("it can be written");
+                store
+                    .change(|state| state.notes().delete(start..(start + count).min(len)))
+                    .expect("it can be written");
             }
-            Step::DeleteAll => store.change(|state| state.notes().delete(0..len)).expect("it can be written"),
+            Step::DeleteAll => {
+                store.change(|state| state.notes().delete(0..len)).expect("it can be written")
+            }
             Step::Undo => drop(undo[usize::from(*second)].undo().expect("it can be undone")),
             Step::Redo => drop(undo[usize::from(*second)].redo().expect("it can be redone")),
             Step::Anchors => made.push((*second, all_anchors(store))),
@@ -215,11 +274,18 @@ fn anchors_keep_their_order<B: Backend>(steps: &[(bool, Step)]) -> Result<(), Te
         }
         if matches!(step, Step::Undo | Step::Redo) {
             let here: BTreeSet<char> = before.notes.to_string().chars().collect();
-            rewritten.extend(store.view().notes.to_string().chars().filter(|found| !here.contains(found)));
+            rewritten.extend(
+                store.view().notes.to_string().chars().filter(|found| !here.contains(found)),
+            );
         }
         for (by, made) in &made {
             for (index, store) in replicas.iter().enumerate() {
-                check(store, made, &rewritten, index == usize::from(*by) || matches!(step, Step::Meet))?;
+                check(
+                    store,
+                    made,
+                    &rewritten,
+                    index == usize::from(*by) || matches!(step, Step::Meet),
+                )?;
             }
         }
     }

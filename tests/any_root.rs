@@ -6,12 +6,16 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use exostate::{AsPath, Automerge, Backend, ChangeError, Counter, Edit, List, Map, MovableList, Path, Set, State, Store, Text, Tree, Yrs};
+use exostate::{
+    AsPath, Automerge, Backend, ChangeError, Counter, Edit, List, Map, MovableList, Path, Set,
+    State, Store, Text, Tree, Yrs,
+};
 use support::Shape;
 
 type Change<S> = fn(<S as State>::Node<Edit<'_>>) -> Result<(), ChangeError>;
 
-/// After each change of one replica, it and another that hears of it show what stands in the document.
+/// After each change of one replica, it and another that hears of it show what stands in the
+/// document.
 fn root<S: State + PartialEq + Debug, B: Backend>(edits: &[Change<S>])
 where
     S::Node<Path<S>>: AsPath<S>,
@@ -28,19 +32,37 @@ where
         theirs.merge(&ours).expect("an honest update");
         assert_eq!(*theirs.view(), *ours.view());
     }
-    assert_eq!(heard.load(Ordering::Relaxed), edits.len(), "a watcher of the whole state hears of each");
+    assert_eq!(
+        heard.load(Ordering::Relaxed),
+        edits.len(),
+        "a watcher of the whole state hears of each"
+    );
 }
 
 #[test]
 fn the_whole_state_may_be_of_any_type() {
     fn run<B: Backend>() {
         root::<i64, B>(&[|state| state.set(1), |state| state.set(2)]);
-        root::<Option<i64>, B>(&[|state| state.set(1), |state| state.set(2), |state| state.set(None)]);
+        root::<Option<i64>, B>(&[
+            |state| state.set(1),
+            |state| state.set(2),
+            |state| state.set(None),
+        ]);
         root::<Text, B>(&[|state| state.push_str("ab"), |state| state.delete(0..1)]);
-        root::<List<i64>, B>(&[|state| state.push(1), |state| state.push(2), |state| state.remove(0)]);
+        root::<List<i64>, B>(&[
+            |state| state.push(1),
+            |state| state.push(2),
+            |state| state.remove(0),
+        ]);
         root::<Counter, B>(&[|state| state.add(1), |state| state.add(2)]);
-        root::<Set<String>, B>(&[|state| state.insert("").map(drop), |state| state.insert("@").map(drop)]);
-        root::<MovableList<Text>, B>(&[|state| state.push("x".into()).map(drop), |state| state.insert(0, "y".into()).map(drop)]);
+        root::<Set<String>, B>(&[
+            |state| state.insert("").map(drop),
+            |state| state.insert("@").map(drop),
+        ]);
+        root::<MovableList<Text>, B>(&[
+            |state| state.push("x".into()).map(drop),
+            |state| state.insert(0, "y".into()).map(drop),
+        ]);
         root::<Tree<Text>, B>(&[|state| state.push(None, "x".into()).map(drop)]);
         root::<Map<String, Text>, B>(&[
             |state| state.insert("", "x".into()),

@@ -1,8 +1,9 @@
-//! Promise: a panic in a backend poisons nothing. The document is rebuilt from what was good, and all goes on.
+//! Promise: a panic in a backend poisons nothing. The document is rebuilt from what was good, and
+//! all goes on.
 //!
-//! The guard knows an update and not the document that it goes into, so it lets these two through: a mark beside the value of a
-//! key, at which yrs would panic, and which is refused before it is applied; and a change that names an actor whom nobody knows, at
-//! which automerge does.
+//! The guard knows an update and not the document that it goes into, so it lets these two through:
+//! a mark beside the value of a key, at which yrs would panic, and which is refused before it is
+//! applied; and a change that names an actor whom nobody knows, at which automerge does.
 
 #[path = "support/bytes.rs"]
 mod bytes;
@@ -27,15 +28,20 @@ impl Crasher for Yrs {
 impl Crasher for Automerge {
     fn crasher(first: &[u8]) -> Vec<u8> {
         let (kind, mut contents) = chunks(first).pop().expect("one change");
-        // The dependency becomes the first change itself, the replica another one, the other actor nobody.
+        // The dependency becomes the first change itself, the replica another one, the other actor
+        // nobody.
         let hash = hash(kind, &contents);
         contents[1..33].copy_from_slice(&hash);
-        let replica = contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
+        let replica =
+            contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
         contents[replica + 7] = 40;
-        // Behind the replica stands its sequence number, then the counter of the first op: behind those of the first change, its edit and the
-        // name of the state type.
+        // Behind the replica stands its sequence number, then the counter of the first op: behind
+        // those of the first change, its edit and the name of the state type.
         contents[replica + 9] += 2;
-        let actor = contents.windows(8).position(|part| part == b"exostate").expect("the actor of the first change");
+        let actor = contents
+            .windows(8)
+            .position(|part| part == b"exostate")
+            .expect("the actor of the first change");
         contents[actor + 7] = b'f';
         chunk(kind, &contents)
     }

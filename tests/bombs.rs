@@ -1,5 +1,5 @@
-//! Promise: a few bytes from a stranger that would cost a backend seconds, gigabytes or the process are refused at once, and the
-//! store is unharmed.
+//! Promise: a few bytes from a stranger that would cost a backend seconds, gigabytes or the process
+//! are refused at once, and the store is unharmed.
 
 #![allow(clippy::disallowed_methods, reason = "a bomb that goes off takes seconds")]
 
@@ -13,7 +13,8 @@ use bytes::{at_root, change, chunk, deflate, document, int, prefixed, uint, upda
 use exostate::{Automerge, Backend, Limits, Options, Store, Yrs};
 use support::Everything;
 
-/// A guard against hangs, far above what a walk takes. The fastest of several runs counts, as the machine may be busy.
+/// A guard against hangs, far above what a walk takes. The fastest of several runs counts, as the
+/// machine may be busy.
 const TIME_MAX: Duration = Duration::from_millis(50);
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 
@@ -35,8 +36,17 @@ fn refused<B: Backend>(bytes: &[u8]) {
     store.change(|state| state.title().set("before")).expect("it can be written");
     let (view, digest, version) = (store.view(), store.digest(), store.version());
     bounded(|| store.apply(bytes).map(drop));
-    bounded(|| Store::<Everything, B>::open_with(bytes, Options::new().with_trusted_limits(Limits::stranger())).map(drop));
-    assert_eq!((store.view(), store.digest(), store.version(), store.pending()), (view, digest, version, (0, 0)));
+    bounded(|| {
+        Store::<Everything, B>::open_with(
+            bytes,
+            Options::new().with_trusted_limits(Limits::stranger()),
+        )
+        .map(drop)
+    });
+    assert_eq!(
+        (store.view(), store.digest(), store.version(), store.pending()),
+        (view, digest, version, (0, 0))
+    );
     store.change(|state| state.title().set("after")).expect("the store is usable");
     support::check_view(&store);
 }
@@ -50,7 +60,10 @@ fn in_a_list(kind: u8, content: &[u8]) -> Vec<u8> {
 fn nested_values_do_not_overflow_the_stack() {
     // 14 KB: one value of 7,000 lists, or of as many maps, inside one another.
     refused::<Yrs>(&in_a_list(8, &[vec![1], [0x75, 1].repeat(7_000), vec![0x7e]].concat()));
-    refused::<Yrs>(&in_a_list(8, &[vec![1], [0x76, 1, 1, b'k'].repeat(7_000), vec![0x7e]].concat()));
+    refused::<Yrs>(&in_a_list(
+        8,
+        &[vec![1], [0x76, 1, 1, b'k'].repeat(7_000), vec![0x7e]].concat(),
+    ));
 }
 
 #[test]
@@ -156,10 +169,15 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
         let store = support::store::<B>(1);
         let before = (store.view(), store.digest(), store.version());
         let updates: Vec<_> = updates.collect();
-        let memory = allocation_counter::measure(|| updates.iter().for_each(|update| drop(store.apply(update))));
+        let memory = allocation_counter::measure(|| {
+            updates.iter().for_each(|update| drop(store.apply(update)))
+        });
         assert!(memory.bytes_max < MEMORY_BYTES_MAX, "{} bytes of memory", memory.bytes_max);
         let limits = Limits::stranger();
-        assert!(store.pending().0 <= limits.pending_updates_max() && store.pending().1 <= limits.pending_bytes_max());
+        assert!(
+            store.pending().0 <= limits.pending_updates_max()
+                && store.pending().1 <= limits.pending_bytes_max()
+        );
         assert_eq!((store.view(), store.digest(), store.version()), before);
         // What waits is not a part of what is saved.
         assert!(store.save().len() < 4_096, "{} bytes saved", store.save().len());
@@ -167,7 +185,9 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
         support::check_view(&store);
     }
     let value = [1, 0x7e];
-    run::<Yrs>((1..=20_000).map(|clock| update(&[(40, clock, vec![at_root(8, "L:x", &value)])], &[])));
+    run::<Yrs>(
+        (1..=20_000).map(|clock| update(&[(40, clock, vec![at_root(8, "L:x", &value)])], &[])),
+    );
     // In the bytes of one update: what stands behind a hole.
     run::<Yrs>((1..=20_000).map(|len| {
         let hole = [vec![10], uint(len)].concat();
@@ -201,8 +221,14 @@ fn ids_that_collide_are_not_taken() {
 fn a_version_of_colliding_ids_is_answered_in_no_time() {
     let store = support::store::<Yrs>(1);
     store.change(|state| state.title().set("here")).expect("it can be written");
-    let clocks = (1..170_000u64).flat_map(|id| [(id << 18).to_le_bytes().to_vec(), 1u32.to_le_bytes().to_vec()].concat());
-    let bytes: Vec<u8> = [vec![0], 169_999u32.to_le_bytes().to_vec()].concat().into_iter().chain(clocks).chain([0; 16]).collect();
+    let clocks = (1..170_000u64)
+        .flat_map(|id| [(id << 18).to_le_bytes().to_vec(), 1u32.to_le_bytes().to_vec()].concat());
+    let bytes: Vec<u8> = [vec![0], 169_999u32.to_le_bytes().to_vec()]
+        .concat()
+        .into_iter()
+        .chain(clocks)
+        .chain([0; 16])
+        .collect();
     let version = exostate::Version::from_bytes(&bytes).expect("a version");
     bounded(|| store.updates_since(&version).map_or(Ok(()), Err));
 }
@@ -216,14 +242,20 @@ fn takes_so_many<B: Backend>(bytes_each: usize) {
         let writer = Store::<Everything, B>::open(&store.save()).expect("a document");
         title = format!("by {number}");
         writer.change(|state| state.title().set(title.as_str())).expect("it can be written");
-        store.apply(&writer.update_since(&store.version()).expect("a version")).expect("there is room");
+        store
+            .apply(&writer.update_since(&store.version()).expect("a version"))
+            .expect("there is room");
     }
     let late = Store::<Everything, B>::open(&store.save()).expect("a document");
     late.change(|state| state.title().set("too late")).expect("it can be written");
-    let refusal = store.apply(&late.update_since(&store.version()).expect("a version")).expect_err("it is one too many");
+    let refusal = store
+        .apply(&late.update_since(&store.version()).expect("a version"))
+        .expect_err("it is one too many");
     assert!(refusal.to_string().contains("the version would be too long"), "{refusal}");
     assert_eq!(store.view().title, title);
-    store.apply_trusted(&late.update_since(&store.version()).expect("a version")).expect("one's own is not refused");
+    store
+        .apply_trusted(&late.update_since(&store.version()).expect("a version"))
+        .expect("one's own is not refused");
     assert_eq!(store.view().title, "too late");
 }
 

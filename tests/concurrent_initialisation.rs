@@ -1,5 +1,6 @@
-//! Promise 1: two replicas that start from nothing, each write to every field and meet, lose nothing: containers keep what both
-//! put in, a register that one wrote keeps it, a register that both wrote ends with one of the two values, the same everywhere.
+//! Promise 1: two replicas that start from nothing, each write to every field and meet, lose
+//! nothing: containers keep what both put in, a register that one wrote keeps it, a register that
+//! both wrote ends with one of the two values, the same everywhere.
 
 mod support;
 
@@ -23,9 +24,20 @@ struct Writes {
 }
 
 fn writes() -> impl Strategy<Value = Writes> {
-    let registers = (prop::option::of("[a-z]{1,3}"), prop::option::of(1..100i64), prop::option::of("[a-z]{1,3}"));
-    let sequences = ("[a-zä]{0,6}", prop::collection::vec(any::<i64>(), 0..4), prop::collection::vec("[a-z]{1,3}", 0..4));
-    let keyed = (prop::collection::vec("[a-c]", 0..4), prop::collection::vec((0..4u8, any::<bool>()), 0..4));
+    let registers = (
+        prop::option::of("[a-z]{1,3}"),
+        prop::option::of(1..100i64),
+        prop::option::of("[a-z]{1,3}"),
+    );
+    let sequences = (
+        "[a-zä]{0,6}",
+        prop::collection::vec(any::<i64>(), 0..4),
+        prop::collection::vec("[a-z]{1,3}", 0..4),
+    );
+    let keyed = (
+        prop::collection::vec("[a-c]", 0..4),
+        prop::collection::vec((0..4u8, any::<bool>()), 0..4),
+    );
     (registers, sequences, keyed, -9..9i64, prop::collection::vec("[a-z]{1,3}", 0..3)).prop_map(
         |((title, count, theme), (notes, numbers, cards), (tags, flags), votes, items)| Writes {
             title,
@@ -59,19 +71,35 @@ fn write<B: Backend>(store: &Store<Everything, B>, writes: &Writes) {
             writes.numbers.iter().try_for_each(|number| state.numbers().push(*number))?;
             state.votes().add(writes.votes)?;
             writes.cards.iter().try_for_each(|name| state.names().push(name.clone()).map(drop))?;
-            writes.flags.iter().try_for_each(|(key, flag)| state.settings().flags().insert(*key, *flag))?;
-            writes.items.iter().try_for_each(|label| state.outline().push(None, support::Item { label: label.clone() }).map(drop))
+            writes
+                .flags
+                .iter()
+                .try_for_each(|(key, flag)| state.settings().flags().insert(*key, *flag))?;
+            writes.items.iter().try_for_each(|label| {
+                state.outline().push(None, support::Item { label: label.clone() }).map(drop)
+            })
         })
         .expect("all of it can be written");
 }
 
-fn one_of<T: PartialEq + std::fmt::Debug>(found: &T, default: &T, ours: Option<&T>, theirs: Option<&T>) {
+fn one_of<T: PartialEq + std::fmt::Debug>(
+    found: &T,
+    default: &T,
+    ours: Option<&T>,
+    theirs: Option<&T>,
+) {
     let written: Vec<&T> = ours.into_iter().chain(theirs).collect();
-    assert!(if written.is_empty() { found == default } else { written.contains(&found) }, "{found:?} is none of {written:?}");
+    assert!(
+        if written.is_empty() { found == default } else { written.contains(&found) },
+        "{found:?} is none of {written:?}"
+    );
 }
 
 fn holds_both(found: &str, ours: &str, theirs: &str) {
-    assert!(found == format!("{ours}{theirs}") || found == format!("{theirs}{ours}"), "{found:?} is not {ours:?} and {theirs:?}");
+    assert!(
+        found == format!("{ours}{theirs}") || found == format!("{theirs}{ours}"),
+        "{found:?} is not {ours:?} and {theirs:?}"
+    );
 }
 
 fn run<B: Backend>(ours: &Writes, theirs: &Writes) {
@@ -91,7 +119,10 @@ fn run<B: Backend>(ours: &Writes, theirs: &Writes) {
     holds_both(&view.notes.to_string(), &ours.notes, &theirs.notes);
     assert!(ours.tags.iter().chain(&theirs.tags).all(|tag| view.tags.contains(tag)));
     let numbers: Vec<i64> = view.numbers.iter().copied().collect();
-    assert!(numbers == [&ours.numbers[..], &theirs.numbers].concat() || numbers == [&theirs.numbers[..], &ours.numbers].concat());
+    assert!(
+        numbers == [&ours.numbers[..], &theirs.numbers].concat()
+            || numbers == [&theirs.numbers[..], &ours.numbers].concat()
+    );
     assert_eq!(view.votes.value(), ours.votes + theirs.votes);
     let mut names: Vec<&String> = view.names.iter().collect();
     let mut expected: Vec<&String> = ours.cards.iter().chain(&theirs.cards).collect();
@@ -99,7 +130,12 @@ fn run<B: Backend>(ours: &Writes, theirs: &Writes) {
     expected.sort();
     assert_eq!(names, expected);
     assert_eq!(view.outline.len(), ours.items.len() + theirs.items.len());
-    assert!(ours.flags.iter().chain(&theirs.flags).all(|(key, _)| view.settings.flags.contains_key(key)));
+    assert!(
+        ours.flags
+            .iter()
+            .chain(&theirs.flags)
+            .all(|(key, _)| view.settings.flags.contains_key(key))
+    );
 }
 
 proptest! {

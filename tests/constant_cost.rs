@@ -1,14 +1,18 @@
-//! Promise 3: what a change costs does not grow with the document, beyond what the backend's own work grows by.
+//! Promise 3: what a change costs does not grow with the document, beyond what the backend's own
+//! work grows by.
 //!
-//! Work is counted and not timed: allocations, their bytes, and how often values are read from the document, written to it,
-//! cloned and compared, for the median of some changes, in a small and in a large document. `List` and `Text` are exempt: they
-//! cost what the backend's sequence costs.
+//! Work is counted and not timed: allocations, their bytes, and how often values are read from the
+//! document, written to it, cloned and compared, for the median of some changes, in a small and in
+//! a large document. `List` and `Text` are exempt: they cost what the backend's sequence costs.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use exostate::{Automerge, Backend, ElementId, Groups, Map, MapKey, Mismatch, MovableList, Scalar, Set, State, Store, Tree, Value, Yrs};
+use exostate::{
+    Automerge, Backend, ElementId, Groups, Map, MapKey, Mismatch, MovableList, Scalar, Set, State,
+    Store, Tree, Value, Yrs,
+};
 
 thread_local! {
     /// How often a [`Number`] was read, written, cloned or compared.
@@ -94,9 +98,11 @@ fn number(number: usize) -> Number {
     Number(number as i64)
 }
 
-type Change = Box<dyn Fn(&<Big as State>::Node<exostate::Edit<'_>>) -> Result<(), exostate::ChangeError>>;
+type Change =
+    Box<dyn Fn(&<Big as State>::Node<exostate::Edit<'_>>) -> Result<(), exostate::ChangeError>>;
 
-/// What one change costs: our own handling of values, and the allocations of all that is below us too.
+/// What one change costs: our own handling of values, and the allocations of all that is below us
+/// too.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     handled: u64,
@@ -107,7 +113,11 @@ struct Cost {
 fn cost(work: impl FnOnce()) -> Cost {
     let handled = HANDLED.get();
     let allocated = allocation_counter::measure(work);
-    Cost { handled: HANDLED.get() - handled, allocations: allocated.count_total, bytes: allocated.bytes_total }
+    Cost {
+        handled: HANDLED.get() - handled,
+        allocations: allocated.count_total,
+        bytes: allocated.bytes_total,
+    }
 }
 
 /// How often each change is measured, each time at another place.
@@ -120,7 +130,11 @@ fn median(costs: &[Cost]) -> Cost {
         parts.sort_unstable();
         parts[parts.len() / 2]
     };
-    Cost { handled: of(|cost| cost.handled), allocations: of(|cost| cost.allocations), bytes: of(|cost| cost.bytes) }
+    Cost {
+        handled: of(|cost| cost.handled),
+        allocations: of(|cost| cost.allocations),
+        bytes: of(|cost| cost.bytes),
+    }
 }
 
 fn document<B: Backend>(size: usize) -> Store<Big, B> {
@@ -136,7 +150,8 @@ fn document<B: Backend>(size: usize) -> Store<Big, B> {
                 big.many_groups().push(group, person(index))?;
             }
             // One group with many items, and one with none.
-            let (full, _) = (big.one_group().push_group(person(0))?, big.one_group().push_group(person(1))?);
+            let (full, _) =
+                (big.one_group().push_group(person(0))?, big.one_group().push_group(person(1))?);
             (0..size).try_for_each(|index| big.one_group().push(full, person(index)).map(drop))?;
             // A tree of some depth: each node has ten children.
             let mut nodes = Vec::<ElementId>::new();
@@ -160,21 +175,37 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     let card = view.cards.id_at(place).expect("a card");
     let nodes = view.outline.walk();
     let (node, leaf) = (nodes[place].1, nodes.iter().rev().nth(round).expect("a leaf").1);
-    let group = |groups: &Groups<Person, Person>, index| groups.groups().id_at(index).expect("a group");
+    let group =
+        |groups: &Groups<Person, Person>, index| groups.groups().id_at(index).expect("a group");
     let (full, empty) = (group(&view.one_group, 0), group(&view.one_group, 1));
     let item = view.one_group.items(full).id_at(place).expect("an item");
     let (from, to) = (group(&view.many_groups, place), group(&view.many_groups, len / 2));
     // An earlier change may have moved it away; then no change of this round asks for it.
     let lone = view.many_groups.items(from).id_at(0).unwrap_or_default();
     vec![
-        ("group item field", Box::new(move |big| big.one_group().get(item).age().set(number(1 << 40)))),
+        (
+            "group item field",
+            Box::new(move |big| big.one_group().get(item).age().set(number(1 << 40))),
+        ),
         ("group item push", Box::new(move |big| big.one_group().push(full, person(7)).map(drop))),
-        ("group item insert", Box::new(move |big| big.one_group().insert(full, place, person(7)).map(drop))),
-        ("group item move within", Box::new(move |big| big.one_group().move_to(item, full, len / 2))),
-        ("group item move to another", Box::new(move |big| big.one_group().move_to(item, empty, 0))),
+        (
+            "group item insert",
+            Box::new(move |big| big.one_group().insert(full, place, person(7)).map(drop)),
+        ),
+        (
+            "group item move within",
+            Box::new(move |big| big.one_group().move_to(item, full, len / 2)),
+        ),
+        (
+            "group item move to another",
+            Box::new(move |big| big.one_group().move_to(item, empty, 0)),
+        ),
         ("group item move among many", Box::new(move |big| big.many_groups().move_to(lone, to, 0))),
         ("group item remove", Box::new(move |big| big.one_group().remove(item).map(drop))),
-        ("group field", Box::new(move |big| big.many_groups().group(from).age().set(number(1 << 40)))),
+        (
+            "group field",
+            Box::new(move |big| big.many_groups().group(from).age().set(number(1 << 40))),
+        ),
         ("group move", Box::new(move |big| big.many_groups().move_group(from, len / 2))),
         ("group remove", Box::new(move |big| big.many_groups().remove_group(from).map(drop))),
         ("map field", Box::new(move |big| big.people().get(key()).age().set(number(1 << 40)))),
@@ -195,11 +226,14 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     ]
 }
 
-/// The median cost of each change on the replica that makes it, and on one that hears of it, both with a watcher.
+/// The median cost of each change on the replica that makes it, and on one that hears of it, both
+/// with a watcher.
 fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
     let here = document::<B>(size);
     let there = here.fork().expect("a fork");
-    let watch = |store: &Store<Big, B>| store.watch(Big::path().cards().any().age(), |age| assert_ne!(age.old(), age.new()));
+    let watch = |store: &Store<Big, B>| {
+        store.watch(Big::path().cards().any().age(), |age| assert_ne!(age.old(), age.new()))
+    };
     let _watches = (watch(&here), watch(&there));
     let updates = here.local_updates();
     let names: Vec<_> = changes(&here, 0).into_iter().map(|(name, _)| name).collect();
@@ -222,11 +256,13 @@ fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
 /// The large document is this many times the small one.
 const GROWTH: usize = 16;
 
-/// A cost that is O(log n) grows by half, as do the tables that the backends and our own sequences are made of; some of them in
-/// steps. One that is O(n) would grow 16 times.
+/// A cost that is O(log n) grows by half, as do the tables that the backends and our own sequences
+/// are made of; some of them in steps. One that is O(n) would grow 16 times.
 fn run<B: Backend>() {
-    for ((name, small), (_, large)) in measure::<B>(500).into_iter().zip(measure::<B>(500 * GROWTH)) {
-        let grew = format!("{name} cost {small:?} in the small document, {large:?} in the large one");
+    for ((name, small), (_, large)) in measure::<B>(500).into_iter().zip(measure::<B>(500 * GROWTH))
+    {
+        let grew =
+            format!("{name} cost {small:?} in the small document, {large:?} in the large one");
         assert!(large.handled <= 2 * small.handled + 8, "{grew}");
         assert!(large.allocations <= 3 * small.allocations, "{grew}");
         assert!(large.bytes <= 5 * small.bytes, "{grew}");

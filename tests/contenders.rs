@@ -36,13 +36,22 @@ fn run<B: Backend>(steps: &[(u64, u8, bool)]) {
         stores[a].merge(&stores[b]).expect("it merges");
     }
     for key in 0..3_u8 {
-        let told: Vec<_> = stores.iter().map(|store| store.contenders(&Page::path().rows().get(key))).collect();
-        assert_eq!((&told[0], &told[0]), (&told[1], &told[2]), "they are the same everywhere, on {}", B::NAME);
+        let told: Vec<_> =
+            stores.iter().map(|store| store.contenders(&Page::path().rows().get(key))).collect();
+        assert_eq!(
+            (&told[0], &told[0]),
+            (&told[1], &told[2]),
+            "they are the same everywhere, on {}",
+            B::NAME
+        );
         let shown = stores[0].view().rows.get(&key).copied();
         assert_eq!(told[0].first().map(|first| first.value.clone()), shown.map(Value::from));
         for (place, contender) in told[0].iter().enumerate() {
             let Value::Int(value) = contender.value else { panic!("{contender:?}") };
-            assert_eq!((contender.replica.map(ReplicaId::get), contender.wins), (Some(value as u64 % 10), place == 0));
+            assert_eq!(
+                (contender.replica.map(ReplicaId::get), contender.wins),
+                (Some(value as u64 % 10), place == 0)
+            );
         }
     }
 }
@@ -69,7 +78,10 @@ fn a_later_write_settles_it() -> Result<(), exostate::Error> {
     assert_eq!(ours.contenders(&Page::path().title()).len(), 2);
     ours.change(|page| page.title().set("three"))?;
     let left = ours.contenders(&Page::path().title());
-    assert_eq!(left.iter().map(|left| (&left.value, left.wins)).collect::<Vec<_>>(), [(&Value::from("three"), true)]);
+    assert_eq!(
+        left.iter().map(|left| (&left.value, left.wins)).collect::<Vec<_>>(),
+        [(&Value::from("three"), true)]
+    );
     assert!(ours.contenders(&Page::path().rows()).is_empty(), "no register");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Promise: replicas that have the same updates, in whatever order and however often, have equal views, digests and versions.
+//! Promise: replicas that have the same updates, in whatever order and however often, have equal
+//! views, digests and versions.
 
 mod support;
 
@@ -17,7 +18,8 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
             store.update_since(&before).expect("its own version")
         })
         .collect();
-    // A fourth replica gets all updates in an arbitrary order, some of them twice, then all of them.
+    // A fourth replica gets all updates in an arbitrary order, some of them twice, then all of
+    // them.
     let late = support::store::<B>(4);
     for choice in order.iter().filter(|_| !updates.is_empty()) {
         late.apply(&updates[usize::from(*choice) % updates.len()]).expect("an honest update");
@@ -29,7 +31,10 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
     // A fifth gets all of them at once.
     let whole = support::store::<B>(5);
     whole.apply_all(&updates).expect("honest updates");
-    assert_eq!((whole.view(), whole.digest(), whole.version()), (late.view(), late.digest(), late.version()));
+    assert_eq!(
+        (whole.view(), whole.digest(), whole.version()),
+        (late.view(), late.digest(), late.version())
+    );
     support::check_view(&whole);
     for store in &stores {
         for other in &stores {
@@ -49,7 +54,8 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
         support::check_view(store);
     }
     // Opened again it is the same document.
-    let opened = exostate::Store::<support::Everything, B>::open(&late.save()).expect("what was saved");
+    let opened =
+        exostate::Store::<support::Everything, B>::open(&late.save()).expect("what was saved");
     assert_eq!(*opened.view(), *late.view());
     assert_eq!(opened.digest(), late.digest());
     assert_eq!(opened.version(), late.version());
@@ -57,7 +63,10 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
 }
 
 fn case() -> impl Strategy<Value = (Vec<(usize, support::Op)>, Vec<u16>)> {
-    (prop::collection::vec((0..3usize, strategy::op()), 0..24), prop::collection::vec(any::<u16>(), 0..30))
+    (
+        prop::collection::vec((0..3usize, strategy::op()), 0..24),
+        prop::collection::vec(any::<u16>(), 0..30),
+    )
 }
 
 proptest! {

@@ -1,4 +1,5 @@
-//! Promise: a tree costs what its nodes cost, however deep it is: to write, to hear of, to open and to take apart.
+//! Promise: a tree costs what its nodes cost, however deep it is: to write, to hear of, to open and
+//! to take apart.
 //!
 //! Work is counted and not timed, by the memory that it allocates.
 
@@ -27,11 +28,14 @@ fn costs<B: Backend>(size: usize) -> Vec<(&'static str, u64)> {
     let (here, there) = (store::<B>(1), store::<B>(2));
     let chain = chain(size);
     let mut costs = Vec::new();
-    let mut cost = |name, work: &dyn Fn()| costs.push((name, allocation_counter::measure(work).bytes_total));
+    let mut cost =
+        |name, work: &dyn Fn()| costs.push((name, allocation_counter::measure(work).bytes_total));
     cost("writing it", &|| here.reconcile(&chain).expect("it can be written"));
     let (saved, version) = (here.save(), here.version());
     cost("hearing of it", &|| _ = there.apply(&saved).expect("an honest update"));
-    cost("opening it", &|| assert_eq!(depth(&Outline::<B>::open(&saved).expect("an honest document").view()), size));
+    cost("opening it", &|| {
+        assert_eq!(depth(&Outline::<B>::open(&saved).expect("an honest document").view()), size)
+    });
     assert_eq!((depth(&here.view()), depth(&there.view())), (size, size));
     let root = here.view().children(None).next().expect("a root");
     cost("removing it", &|| _ = here.change(|tree| tree.remove(root)).expect("it can be removed"));
@@ -47,7 +51,10 @@ const GROWTH: usize = 8;
 /// What climbs the tree for each node would cost 64 times as much.
 fn run<B: Backend>() {
     for ((name, small), (_, large)) in costs::<B>(500).into_iter().zip(costs::<B>(500 * GROWTH)) {
-        assert!(large <= 2 * GROWTH as u64 * small, "{name} cost {small} bytes in the small tree, {large} in the deep one");
+        assert!(
+            large <= 2 * GROWTH as u64 * small,
+            "{name} cost {small} bytes in the small tree, {large} in the deep one"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What `#[derive(State)]` makes of structs and enums, on both backends: every attribute, every shape, every scalar.
+//! What `#[derive(State)]` makes of structs and enums, on both backends: every attribute, every
+//! shape, every scalar.
 //!
 //! What is refused, and with which words, is in `tests/ui`.
 
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use exostate::{
-    AsPath, Backend, ChangeError, Counter, List, Map, MovableList, Options, Path, Register, ReplicaId, Set, State, Store, Text, Uuid,
+    AsPath, Backend, ChangeError, Counter, List, Map, MovableList, Options, Path, Register,
+    ReplicaId, Set, State, Store, Text, Uuid,
 };
 use jiff::Timestamp;
 
@@ -65,7 +67,8 @@ on_both_backends! {
     collections_of_scalars_survive
 }
 
-/// The view, which equals the document, here and where it is opened anew; nothing in the document is at odds with the type.
+/// The view, which equals the document, here and where it is opened anew; nothing in the document
+/// is at odds with the type.
 fn checked<S: State + PartialEq + Debug, B: Backend>(store: &Store<S, B>) -> Arc<S> {
     let view = store.view();
     assert_eq!(*view, store.reread(), "the view differs from the document");
@@ -118,7 +121,12 @@ fn structs_nest<B: Backend>() {
     let size = |width, height| Size { width, height };
     let frame = Frame { size: size(5, 6), label: Text::from("frame") };
     let by_name = Map::from_iter([("a".to_owned(), frame), ("b".to_owned(), Frame::default())]);
-    let store = written::<_, B>(&Board { title: "t".into(), size: size(1, 2), maybe: Some(size(3, 4)), by_name });
+    let store = written::<_, B>(&Board {
+        title: "t".into(),
+        size: size(1, 2),
+        maybe: Some(size(3, 4)),
+        by_name,
+    });
     let edit = store.change(|board| {
         board.size().width().set(10u32)?;
         board.maybe().some().height().set(40u32)?;
@@ -130,7 +138,10 @@ fn structs_nest<B: Backend>() {
     assert_eq!((&view.size, &view.maybe), (&size(10, 2), &Some(size(3, 40))));
     assert_eq!(view.by_name.get("a").map(|frame| &frame.size), Some(&size(50, 6)));
     assert_eq!(view.by_name.get("b").map(|frame| frame.label.to_string()).as_deref(), Some("late"));
-    assert_eq!(Board::path().by_name().get("a").size().width().as_path().as_str(), "by_name/a/size/width");
+    assert_eq!(
+        Board::path().by_name().get("a").size().width().as_path().as_str(),
+        "by_name/a/size/width"
+    );
 }
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -140,12 +151,23 @@ struct Folder {
 }
 
 fn a_struct_holds_itself<B: Backend>() {
-    let folder = |name: &str, folders: Vec<Folder>| Folder { name: name.into(), folders: folders.into_iter().collect() };
-    let store = written::<_, B>(&folder("a", vec![folder("b", vec![folder("c", vec![])]), folder("d", vec![])]));
+    let folder = |name: &str, folders: Vec<Folder>| Folder {
+        name: name.into(),
+        folders: folders.into_iter().collect(),
+    };
+    let store = written::<_, B>(&folder(
+        "a",
+        vec![folder("b", vec![folder("c", vec![])]), folder("d", vec![])],
+    ));
     let inner = store.view().folders.id_at(0).expect("an element");
-    store.change(|root| root.folders().get(inner).folders().push(folder("e", vec![]))).expect("it can be written");
+    store
+        .change(|root| root.folders().get(inner).folders().push(folder("e", vec![])))
+        .expect("it can be written");
     let view = checked(&store);
-    assert_eq!(view.folders[0].folders.iter().map(|folder| folder.name.as_str()).collect::<Vec<_>>(), ["c", "e"]);
+    assert_eq!(
+        view.folders[0].folders.iter().map(|folder| folder.name.as_str()).collect::<Vec<_>>(),
+        ["c", "e"]
+    );
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -166,12 +188,18 @@ where
 }
 
 fn structs_have_parameters<B: Backend>() {
-    let store = written::<_, B>(&Pair { first: String::from("x"), second: Pair { first: 1u8, second: Some(2i64) } });
+    let store = written::<_, B>(&Pair {
+        first: String::from("x"),
+        second: Pair { first: 1u8, second: Some(2i64) },
+    });
     store.change(|pair| pair.second().second().set(Some(3))).expect("it can be written");
     assert_eq!(checked(&store).second.second, Some(3));
     let _same: Pair<u8> = Pair { first: 1, second: 2 };
 
-    let store = written::<_, B>(&Bounded::<Size, 7> { all: MovableList::from_iter([Size { width: 1, height: 2 }]), count: 9 });
+    let store = written::<_, B>(&Bounded::<Size, 7> {
+        all: MovableList::from_iter([Size { width: 1, height: 2 }]),
+        count: 9,
+    });
     let id = store.view().all.id_at(0).expect("an element");
     store.change(|bounded| bounded.all().get(id).width().set(3u32)).expect("it can be written");
     assert_eq!(checked(&store).all[0], Size { width: 3, height: 2 });
@@ -193,7 +221,11 @@ struct Tagged<T, U: Clone> {
 struct Unit;
 
 fn bounds_are_those_of_the_attribute<B: Backend>() {
-    let value = Tagged::<Unit, String> { value: "x".into(), list: List::from_iter(["y".to_owned()]), of: std::marker::PhantomData };
+    let value = Tagged::<Unit, String> {
+        value: "x".into(),
+        list: List::from_iter(["y".to_owned()]),
+        of: std::marker::PhantomData,
+    };
     written::<_, B>(&value);
 }
 
@@ -285,12 +317,21 @@ struct Measures {
 
 fn a_transparent_struct_is_its_field<B: Backend>() {
     let measured = |width, height| Measured { size: Size { width, height }, ..Measured::default() };
-    let store = written::<_, B>(&Measures { one: measured(1, 2), many: Map::from_iter([(7, measured(3, 4))]) });
+    let store = written::<_, B>(&Measures {
+        one: measured(1, 2),
+        many: Map::from_iter([(7, measured(3, 4))]),
+    });
     store.change(|state| state.many().get(7).width().set(30u32)).expect("it can be written");
     assert_eq!(checked(&store).many.get(&7), Some(&measured(30, 4)));
     assert_eq!(Measures::path().one().width().as_path().as_str(), "one/width");
-    assert_eq!(*read_as::<Pair<u32>, B>(&written::<_, B>(&measured(5, 6))).view(), Pair { first: 0, second: 0 });
-    assert_eq!(*read_as::<Size, B>(&written::<_, B>(&measured(5, 6))).view(), Size { width: 5, height: 6 });
+    assert_eq!(
+        *read_as::<Pair<u32>, B>(&written::<_, B>(&measured(5, 6))).view(),
+        Pair { first: 0, second: 0 }
+    );
+    assert_eq!(
+        *read_as::<Size, B>(&written::<_, B>(&measured(5, 6))).view(),
+        Size { width: 5, height: 6 }
+    );
 }
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -308,7 +349,8 @@ fn fields_are_renamed<B: Backend>() {
     store.change(|state| state.c().set(30u32)).expect("it can be written");
     checked(&store);
     let found = read_as::<Map<String, u32>, B>(&store);
-    let found: Vec<(String, u32)> = found.view().iter().map(|(name, number)| (name.clone(), *number)).collect();
+    let found: Vec<(String, u32)> =
+        found.view().iter().map(|(name, number)| (name.clone(), *number)).collect();
     assert_eq!(found, [("Kebab-case_1".to_owned(), 30), ("a".to_owned(), 2), ("b".to_owned(), 1)]);
     assert_eq!(Renamed::path().a().as_path().as_str(), "b");
 }
@@ -367,8 +409,10 @@ fn variants_and_their_fields_are_renamed<B: Backend>() {
     let tag = |task: &Task| read_as::<String, B>(&written(task)).view().to_string();
     assert_eq!(tag(&Task::InWork { since_day: 1, whom: 2 }), "in-work");
     assert_eq!(tag(&Task::Done(1)), "ok");
-    let paths = (Task::path().in_work().since_day(), Task::path().in_work().whom(), Task::path().done());
-    let paths = (paths.0.as_path().as_str(), paths.1.as_path().as_str(), paths.2.as_path().as_str());
+    let paths =
+        (Task::path().in_work().since_day(), Task::path().in_work().whom(), Task::path().done());
+    let paths =
+        (paths.0.as_path().as_str(), paths.1.as_path().as_str(), paths.2.as_path().as_str());
     assert_eq!(paths, ("in-work/sinceDay", "in-work/by", "ok/0"));
     let store = written::<_, B>(&Task::InWork { since_day: 1, whom: 2 });
     store.reconcile(&Task::NotBegun).expect("it can be written");
@@ -440,23 +484,42 @@ fn a_default_stands_where_nothing_was_written<B: Backend>() {
     assert_eq!(*checked(&store), initial());
     assert_eq!(<Defaults as State>::initial(), initial());
 
-    // A record with nothing but defaults writes nothing but its marker, so that it cannot win over what another one says.
-    let here = Store::<Map<u8, Defaults>, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
-    let there = Store::<Map<u8, Defaults>, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(2)));
-    let other = Defaults { title: "plan".into(), count: 1, factor: 2.0, maybe: None, colour: Colour::Red, plain: 1, ..initial() };
+    // A record with nothing but defaults writes nothing but its marker, so that it cannot win over
+    // what another one says.
+    let here = Store::<Map<u8, Defaults>, B>::with_options(
+        Options::new().with_replica(ReplicaId::from_bits(1)),
+    );
+    let there = Store::<Map<u8, Defaults>, B>::with_options(
+        Options::new().with_replica(ReplicaId::from_bits(2)),
+    );
+    let other = Defaults {
+        title: "plan".into(),
+        count: 1,
+        factor: 2.0,
+        maybe: None,
+        colour: Colour::Red,
+        plain: 1,
+        ..initial()
+    };
     for (first, second) in [(&initial(), &other), (&other, &initial())] {
         let key = names(&here).len() as u8;
         here.change(|map| map.insert(key, first.clone())).expect("it can be written");
         there.change(|map| map.insert(key, second.clone())).expect("it can be written");
         here.merge(&there).expect("an honest update");
         there.merge(&here).expect("an honest update");
-        assert_eq!((checked(&here).get(&key), checked(&there).get(&key)), (Some(&other), Some(&other)));
+        assert_eq!(
+            (checked(&here).get(&key), checked(&there).get(&key)),
+            (Some(&other), Some(&other))
+        );
         here.change(|map| map.remove(key)).expect("it can be removed");
         there.merge(&here).expect("an honest update");
     }
 
     // Where a field does not fit, its default stands too.
-    let strings = written::<_, B>(&Map::from_iter([("count".to_owned(), "many".to_owned()), ("title".to_owned(), "t".to_owned())]));
+    let strings = written::<_, B>(&Map::from_iter([
+        ("count".to_owned(), "many".to_owned()),
+        ("title".to_owned(), "t".to_owned()),
+    ]));
     let odd = read_as::<Defaults, B>(&strings);
     assert_eq!(*odd.view(), Defaults { title: "t".into(), ..initial() });
     assert_eq!(odd.violations().len(), 1);
@@ -526,7 +589,8 @@ fn a_skipped_field_is_not_in_the_document<B: Backend>() {
     assert_eq!(names(&store), ["number"]);
     assert_eq!(checked(&store).selected, 0);
     // What another struct keeps under the name is not read.
-    let other = written::<_, B>(&Map::from_iter([("selected".to_owned(), 9u32), ("number".to_owned(), 2)]));
+    let other =
+        written::<_, B>(&Map::from_iter([("selected".to_owned(), 9u32), ("number".to_owned(), 2)]));
     assert_eq!(*read_as::<Cached, B>(&other).view(), Cached { number: 2, ..Cached::default() });
 }
 
@@ -554,7 +618,10 @@ fn a_skipped_field_stays_while_others_change<B: Backend>() {
     store.merge(&other).expect("an honest update");
     stays("a merge");
     assert_eq!(checked(&store).inner.text, "w");
-    assert!(!Arc::ptr_eq(&store.reread().cache.0, &first.cache.0), "another reading, another default");
+    assert!(
+        !Arc::ptr_eq(&store.reread().cache.0, &first.cache.0),
+        "another reading, another default"
+    );
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -576,7 +643,10 @@ fn a_skipped_field_of_a_variant<B: Backend>() {
     let store = Store::<Loaded, B>::new();
     for (new, expected) in [
         (Loaded::Busy(5), Loaded::Busy(0)),
-        (Loaded::Ready { name: "a".into(), uses: 5, size: 1 }, Loaded::Ready { name: "a".into(), uses: 0, size: 1 }),
+        (
+            Loaded::Ready { name: "a".into(), uses: 5, size: 1 },
+            Loaded::Ready { name: "a".into(), uses: 0, size: 1 },
+        ),
         (Loaded::Both(5, 6), Loaded::Both(0, 6)),
     ] {
         store.reconcile(&new).expect("it can be written");
@@ -629,7 +699,9 @@ fn an_enum_is_any_of_its_variants<B: Backend>() {
             assert_eq!(checked(&store).shape, to);
             // Nothing of the old variant comes back with its name.
             let empty = Shape::Circle { radius: 0.0, centre: Size::default() };
-            store.change(|drawing| drawing.shape().reconcile(&Shape::Dot)).expect("it can be written");
+            store
+                .change(|drawing| drawing.shape().reconcile(&Shape::Dot))
+                .expect("it can be written");
             store.change(|drawing| drawing.shape().reconcile(&empty)).expect("it can be written");
             assert_eq!(checked(&store).shape, empty);
         }
@@ -643,11 +715,18 @@ fn accessors_of_variants_edit_in_place<B: Backend>() {
         drawing.shape().circle().centre().height().set(8u32)
     });
     edit.expect("it can be written");
-    assert_eq!(checked(&store).shape, Shape::Circle { radius: 7.0, centre: Size { width: 1, height: 8 } });
+    assert_eq!(
+        checked(&store).shape,
+        Shape::Circle { radius: 7.0, centre: Size { width: 1, height: 8 } }
+    );
 
-    let change = |shape: &Shape| store.change(|drawing| drawing.shape().reconcile(shape)).expect("it can be written");
+    let change = |shape: &Shape| {
+        store.change(|drawing| drawing.shape().reconcile(shape)).expect("it can be written")
+    };
     change(&shapes()[2]);
-    store.change(|drawing| drawing.shape().label().field_1().push_str("!")).expect("it can be written");
+    store
+        .change(|drawing| drawing.shape().label().field_1().push_str("!"))
+        .expect("it can be written");
     assert_eq!(checked(&store).shape, Shape::Label("x".into(), Text::from("y!")));
     change(&shapes()[3]);
     store.change(|drawing| drawing.shape().square().set(9.5)).expect("it can be written");
@@ -658,7 +737,10 @@ fn accessors_of_variants_edit_in_place<B: Backend>() {
 
     // Another variant's fields are not there.
     let refused = store.change(|drawing| drawing.shape().square().set(1.0));
-    assert!(matches!(&refused, Err(ChangeError::NotFound { path }) if path == "shape/Square/0"), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(ChangeError::NotFound { path }) if path == "shape/Square/0"),
+        "{refused:?}"
+    );
     assert_eq!(checked(&store).shape, Shape::Boxed(Size { width: 30, height: 4 }));
     assert_eq!(Drawing::path().shape().label().field_1().as_path().as_str(), "shape/Label/1");
 }
@@ -666,7 +748,10 @@ fn accessors_of_variants_edit_in_place<B: Backend>() {
 fn an_edit_of_the_default_variant_writes_its_name<B: Backend>() {
     let store = Store::<Defaults, B>::new();
     store.change(|state| state.shape().circle().filled().set(true)).expect("it can be written");
-    assert_eq!(checked(&store).shape, Outline::Circle { radius: 2.0, label: "none".into(), filled: true });
+    assert_eq!(
+        checked(&store).shape,
+        Outline::Circle { radius: 2.0, label: "none".into(), filled: true }
+    );
     // A reader for whom another variant is the default sees the same.
     assert_eq!(read_as::<Tag, B>(&store).view().shape, "Circle");
 }
@@ -686,7 +771,9 @@ fn an_enum_may_be_the_whole_state<B: Backend>() {
     }
     let other = store.fork().expect("a fork");
     let (sender, seen) = std::sync::mpsc::channel();
-    let _watch = store.watch(Shape::path(), move |change| sender.send(change.new().cloned()).expect("the test waits"));
+    let _watch = store.watch(Shape::path(), move |change| {
+        sender.send(change.new().cloned()).expect("the test waits")
+    });
     other.reconcile(&Shape::Square(1.0)).expect("it can be written");
     store.merge(&other).expect("an honest update");
     assert_eq!(*checked(&store), Shape::Square(1.0));
@@ -748,16 +835,26 @@ fn enums_stand_in_collections<B: Backend>() {
         let value = Shapes {
             maybe: Some(shape.clone()),
             listed: shapes().into_iter().collect(),
-            named: Map::from_iter([("a".to_owned(), shape.clone()), (at.to_string(), Shape::Nothing)]),
+            named: Map::from_iter([
+                ("a".to_owned(), shape.clone()),
+                (at.to_string(), Shape::Nothing),
+            ]),
             colours: MovableList::from_iter([Task::NotBegun, Task::Done(1)]),
         };
         let store = written::<_, B>(&value);
-        store.change(|shapes| shapes.named().insert("a", Shape::Square(0.0))).expect("it can be written");
+        store
+            .change(|shapes| shapes.named().insert("a", Shape::Square(0.0)))
+            .expect("it can be written");
         let ids: Vec<_> = store.view().listed.iter_ids().map(|(id, _)| id).collect();
-        store.change(|shapes| shapes.listed().get(ids[3]).square().set(0.5)).expect("it can be written");
+        store
+            .change(|shapes| shapes.listed().get(ids[3]).square().set(0.5))
+            .expect("it can be written");
         store.change(|shapes| shapes.maybe().set(None)).expect("it can be written");
         let view = checked(&store);
-        assert_eq!((view.named.get("a"), &view.listed[3], &view.maybe), (Some(&Shape::Square(0.0)), &Shape::Square(0.5), &None));
+        assert_eq!(
+            (view.named.get("a"), &view.listed[3], &view.maybe),
+            (Some(&Shape::Square(0.0)), &Shape::Square(0.5), &None)
+        );
     }
 }
 
@@ -776,11 +873,16 @@ where
 
 fn enums_have_parameters<B: Backend>() {
     type Nested = Either<u32, Option<String>>;
-    let right = |value: &str, all: Vec<Nested>| Nested::Right { value: Some(value.into()), all: all.into_iter().collect() };
+    let right = |value: &str, all: Vec<Nested>| Nested::Right {
+        value: Some(value.into()),
+        all: all.into_iter().collect(),
+    };
     let store = written::<_, B>(&right("a", vec![Either::Left(1), right("b", vec![])]));
     let all = store.change(|state| state.right().all().value()).expect("the list");
     let id = all.id_at(1).expect("an element");
-    store.change(|state| state.right().all().get(id).right().value().set(None)).expect("it can be written");
+    store
+        .change(|state| state.right().all().get(id).right().value().set(None))
+        .expect("it can be written");
     let Nested::Right { all, .. } = &*checked(&store) else { panic!("another variant") };
     assert_eq!(all[1], Either::Right { value: None, all: MovableList::new() });
     store.reconcile(&Either::Left(5)).expect("it can be written");
@@ -793,12 +895,20 @@ fn an_unknown_variant_is_a_violation<B: Backend>() {
     let store = odd("Triangle");
     assert_eq!(store.view().shape, Shape::Nothing);
     let found: Vec<String> = store.violations().iter().map(ToString::to_string).collect();
-    assert_eq!(found, ["shape: expected one of Nothing, Dot, Circle, Label, Square, Boxed, Empty, found \"Triangle\""]);
-    store.change(|drawing| drawing.shape().reconcile(&Shape::Square(1.0))).expect("it can be written");
+    assert_eq!(
+        found,
+        [
+            "shape: expected one of Nothing, Dot, Circle, Label, Square, Boxed, Empty, found \"Triangle\""
+        ]
+    );
+    store
+        .change(|drawing| drawing.shape().reconcile(&Shape::Square(1.0)))
+        .expect("it can be written");
     assert_eq!(checked(&store).shape, Shape::Square(1.0));
     assert_eq!(*checked(&odd("Dot")), Drawing { shape: Shape::Dot, title: String::new() });
     // A number is no name.
-    let number = read_as::<Drawing, B>(&written::<_, B>(&Map::from_iter([("shape".to_owned(), 3u32)])));
+    let number =
+        read_as::<Drawing, B>(&written::<_, B>(&Map::from_iter([("shape".to_owned(), 3u32)])));
     assert_eq!((number.violations().len(), &number.view().shape), (1, &Shape::Nothing));
 }
 
@@ -834,7 +944,10 @@ mod taken {
 fn accessors_have_the_name_they_are_given<B: Backend>() {
     let card: taken::AtCard<Path<taken::Card>> = taken::Card::path();
     let some: taken::AtKindSome<Path<taken::Kind>> = taken::Kind::path().some();
-    assert_eq!((card.text().as_path().as_str(), some.number().as_path().as_str()), ("text", "Some/number"));
+    assert_eq!(
+        (card.text().as_path().as_str(), some.number().as_path().as_str()),
+        ("text", "Some/number")
+    );
     let _ = (taken::CardNode, taken::KindNode, taken::KindNodeSome);
     written::<_, B>(&taken::Card { text: "x".into() });
     written::<_, B>(&taken::Kind::Some { number: 1 });
@@ -911,7 +1024,12 @@ fn raw_identifiers_lose_their_prefix<B: Backend>() {
     assert_eq!(r#struct::path().r#move().r#loop().as_path().as_str(), "move/loop/0");
     let path = r#enum::path();
     let paths = (path.r#match(), path.super_(), path._7(), path.__());
-    let paths = [paths.0.as_path().as_str(), paths.1.as_path().as_str(), paths.2.as_path().as_str(), paths.3.as_path().as_str()];
+    let paths = [
+        paths.0.as_path().as_str(),
+        paths.1.as_path().as_str(),
+        paths.2.as_path().as_str(),
+        paths.3.as_path().as_str(),
+    ];
     assert_eq!(paths, ["Match/0", "Super/0", "_7/0", "__/0"]);
 }
 
@@ -953,8 +1071,26 @@ enum Words {
 }
 
 fn fields_may_be_called_anything<B: Backend>() {
-    let value = Names { at: 1, cx: 2, place: 3, new: 4, value: 5, reader: 6, unless: 7, ..Names::default() };
-    let store = written::<_, B>(&Names { writer: 8, reconcile: 9, field: 10, clone: 11, deref: 12, path: 13, field_0: 14, ..value });
+    let value = Names {
+        at: 1,
+        cx: 2,
+        place: 3,
+        new: 4,
+        value: 5,
+        reader: 6,
+        unless: 7,
+        ..Names::default()
+    };
+    let store = written::<_, B>(&Names {
+        writer: 8,
+        reconcile: 9,
+        field: 10,
+        clone: 11,
+        deref: 12,
+        path: 13,
+        field_0: 14,
+        ..value
+    });
     let expected = store.change(|names| {
         names.value().set(50u32)?;
         names.reconcile().set(90u32)?;
@@ -966,10 +1102,28 @@ fn fields_may_be_called_anything<B: Backend>() {
     assert_eq!((store.view().value, store.view().reconcile, store.view().clone), (50, 90, 110));
     assert_eq!(names(&store).len(), 14);
 
-    let words = Words::Tag { tag: 1, name: 2, variant: 3, below: 4, old_0: 5, new_0: 6, value_0: 7, value: 8 };
+    let words = Words::Tag {
+        tag: 1,
+        name: 2,
+        variant: 3,
+        below: 4,
+        old_0: 5,
+        new_0: 6,
+        value_0: 7,
+        value: 8,
+    };
     let store = written::<_, B>(&words);
     store.change(|words| words.tag().value().set(80u32)).expect("it can be written");
-    let expected = Words::Tag { tag: 1, name: 2, variant: 3, below: 4, old_0: 5, new_0: 6, value_0: 7, value: 80 };
+    let expected = Words::Tag {
+        tag: 1,
+        name: 2,
+        variant: 3,
+        below: 4,
+        old_0: 5,
+        new_0: 6,
+        value_0: 7,
+        value: 80,
+    };
     assert_eq!(*checked(&store), expected);
     store.change(|words| (*words).reconcile(&Words::Value(1))).expect("it can be written");
     store.change(|words| words.value().set(2u32)).expect("it can be written");
@@ -990,8 +1144,26 @@ struct Integers {
 
 /// Each value in a field, in a list's elements and in an option, and each by an edit of its own.
 fn integers_keep_their_extremes<B: Backend>() {
-    let least = Integers { a: i8::MIN, b: i16::MIN, c: i32::MIN, d: i64::MIN, e: u8::MIN, f: u16::MIN, g: u32::MIN, h: u64::MIN };
-    let most = Integers { a: i8::MAX, b: i16::MAX, c: i32::MAX, d: i64::MAX, e: u8::MAX, f: u16::MAX, g: u32::MAX, h: u64::MAX };
+    let least = Integers {
+        a: i8::MIN,
+        b: i16::MIN,
+        c: i32::MIN,
+        d: i64::MIN,
+        e: u8::MIN,
+        f: u16::MIN,
+        g: u32::MIN,
+        h: u64::MIN,
+    };
+    let most = Integers {
+        a: i8::MAX,
+        b: i16::MAX,
+        c: i32::MAX,
+        d: i64::MAX,
+        e: u8::MAX,
+        f: u16::MAX,
+        g: u32::MAX,
+        h: u64::MAX,
+    };
     let store = written::<_, B>(&least);
     store.reconcile(&most).expect("it can be written");
     assert_eq!(*checked(&store), most);
@@ -999,7 +1171,18 @@ fn integers_keep_their_extremes<B: Backend>() {
     assert_eq!(*checked(&store), least);
 
     // Around the ends of what floats and the backends' integers hold.
-    let edges = [0, 1, (1 << 53) - 1, 1 << 53, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, u64::MAX - 1, u64::MAX];
+    let edges = [
+        0,
+        1,
+        (1 << 53) - 1,
+        1 << 53,
+        (1 << 53) + 1,
+        (1 << 63) - 1,
+        1 << 63,
+        (1 << 63) + 1,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
     for edge in edges {
         let store = Store::<Integers, B>::new();
         store.change(|state| state.h().set(edge)).expect("it can be written");
@@ -1013,9 +1196,15 @@ fn integers_keep_their_extremes<B: Backend>() {
     written::<_, B>(&Map::<u64, u64>::from_iter(edges.map(|edge| (edge, edge))));
 
     // One that is too large for the field stays in the document and is said to be.
-    let large = read_as::<Pair<u8>, B>(&written::<_, B>(&Map::from_iter([("first".to_owned(), 256u32), ("second".to_owned(), 255)])));
+    let large = read_as::<Pair<u8>, B>(&written::<_, B>(&Map::from_iter([
+        ("first".to_owned(), 256u32),
+        ("second".to_owned(), 255),
+    ])));
     assert_eq!(*large.view(), Pair { first: 0, second: 255 });
-    assert_eq!(large.violations().iter().map(|found| found.path.as_str()).collect::<Vec<_>>(), ["first"]);
+    assert_eq!(
+        large.violations().iter().map(|found| found.path.as_str()).collect::<Vec<_>>(),
+        ["first"]
+    );
 }
 
 #[derive(State, Clone, Debug, Default)]
@@ -1037,7 +1226,10 @@ fn narrow_bits(number: f32) -> u32 {
 }
 
 fn all_bits(floats: &Floats) -> (u64, u32, Option<u64>, Vec<u64>, Vec<u32>) {
-    let (listed, renewed) = (floats.listed.iter().copied().map(bits).collect(), floats.renewed.iter().copied().map(narrow_bits).collect());
+    let (listed, renewed) = (
+        floats.listed.iter().copied().map(bits).collect(),
+        floats.renewed.iter().copied().map(narrow_bits).collect(),
+    );
     (bits(floats.wide), narrow_bits(floats.narrow), floats.maybe.map(bits), listed, renewed)
 }
 
@@ -1091,11 +1283,18 @@ fn floats_keep_their_bits<B: Backend>() {
             listed: List::from_iter([wide, 1.0, wide]),
             renewed: MovableList::from_iter([narrow, 1.0]),
         };
-        let same = |found: &Floats, how: &str| assert_eq!(all_bits(found), all_bits(&value), "{wide:?}, {narrow:?} {how}");
+        let same = |found: &Floats, how: &str| {
+            assert_eq!(all_bits(found), all_bits(&value), "{wide:?}, {narrow:?} {how}")
+        };
         let everywhere = |store: &Store<Floats, B>, how: &str| {
             same(&store.view(), how);
             same(&store.reread(), how);
-            same(&Store::<Floats, B>::open(&store.save()).expect("what was saved can be opened").view(), how);
+            same(
+                &Store::<Floats, B>::open(&store.save())
+                    .expect("what was saved can be opened")
+                    .view(),
+                how,
+            );
             assert_eq!(store.violations(), []);
         };
         let store = Store::<Floats, B>::new();
@@ -1133,8 +1332,12 @@ fn floats_that_are_written_alike_are_not_written_again<B: Backend>() {
     store.change(|state| state.wide().set(f64::NAN)).expect("it can be written");
     assert_eq!(store.version(), version, "something equal was written");
     // The two zeros are not alike.
-    store.reconcile(&Floats { wide: 0.0, ..Floats::clone(&store.view()) }).expect("it can be written");
-    store.reconcile(&Floats { wide: -0.0, ..Floats::clone(&store.view()) }).expect("it can be written");
+    store
+        .reconcile(&Floats { wide: 0.0, ..Floats::clone(&store.view()) })
+        .expect("it can be written");
+    store
+        .reconcile(&Floats { wide: -0.0, ..Floats::clone(&store.view()) })
+        .expect("it can be written");
     assert_eq!(store.reread().wide.to_bits(), (-0.0f64).to_bits());
 }
 
@@ -1183,9 +1386,14 @@ fn text_keeps_every_character<B: Backend>() {
         });
         edit.expect("it can be written");
         let view = checked(&store);
-        assert_eq!((view.register.as_str(), view.edited.to_string()), (text.repeat(2).as_str(), text.repeat(2)));
+        assert_eq!(
+            (view.register.as_str(), view.edited.to_string()),
+            (text.repeat(2).as_str(), text.repeat(2))
+        );
     }
-    for character in ['\0', 'a', '\u{7f}', '\u{80}', '\u{d7ff}', '\u{e000}', '\u{ffff}', '😀', char::MAX] {
+    for character in
+        ['\0', 'a', '\u{7f}', '\u{80}', '\u{d7ff}', '\u{e000}', '\u{ffff}', '😀', char::MAX]
+    {
         written::<_, B>(&Pair { first: character, second: Some(character) });
     }
 }
@@ -1224,7 +1432,13 @@ fn time_stamps_keep_their_extremes<B: Backend>() {
 const FAR: Duration = Duration::from_nanos(i64::MAX as u64);
 
 fn system_times_lie_on_both_sides_of_1970<B: Backend>() {
-    for distance in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1_700_000_000), Duration::new(1, 999_999_999), FAR] {
+    for distance in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_secs(1_700_000_000),
+        Duration::new(1, 999_999_999),
+        FAR,
+    ] {
         for time in [SystemTime::UNIX_EPOCH + distance, SystemTime::UNIX_EPOCH - distance] {
             written::<_, B>(&Pair { first: time, second: Some(time) });
             written::<_, B>(&List::from_iter([time]));
@@ -1241,9 +1455,15 @@ fn a_time_too_far_is_refused<B: Backend>() {
             state.second().set(2u32)?;
             state.first().set(time)
         });
-        assert!(matches!(&edit, Err(ChangeError::Invalid { path, .. }) if path == "first"), "{edit:?}");
+        assert!(
+            matches!(&edit, Err(ChangeError::Invalid { path, .. }) if path == "first"),
+            "{edit:?}"
+        );
         let whole = store.reconcile(&Pair { first: time, second: 3 });
-        assert!(matches!(&whole, Err(ChangeError::Invalid { path, .. }) if path == "first"), "{whole:?}");
+        assert!(
+            matches!(&whole, Err(ChangeError::Invalid { path, .. }) if path == "first"),
+            "{whole:?}"
+        );
     }
     assert_eq!((store.version(), checked(&store).second), (before, 1));
 }
@@ -1325,11 +1545,18 @@ fn options_hold_every_scalar<B: Backend>() {
 
 fn collections_of_scalars_survive<B: Backend>() {
     written::<_, B>(&Map::from_iter([(false, 'a'), (true, '😀')]));
-    written::<_, B>(&Map::from_iter([(i128::MIN, u128::MAX.to_string()), (0, String::new()), (i128::MAX, "x".into())]));
+    written::<_, B>(&Map::from_iter([
+        (i128::MIN, u128::MAX.to_string()),
+        (0, String::new()),
+        (i128::MAX, "x".into()),
+    ]));
     written::<_, B>(&Map::from_iter(['\0', '/', '~', '@', char::MAX].map(|key| (key, Some(key)))));
     written::<_, B>(&Set::from_iter([i8::MIN, -1, 0, i8::MAX]));
     let store = written::<_, B>(&MovableList::from_iter([None, Some(0u64), Some(u64::MAX)]));
     let id = store.view().id_at(1).expect("an element");
     store.change(|list| list.get(id).set(Some(1 << 63))).expect("it can be written");
-    assert_eq!(checked(&store).iter().copied().collect::<Vec<_>>(), [None, Some(1 << 63), Some(u64::MAX)]);
+    assert_eq!(
+        checked(&store).iter().copied().collect::<Vec<_>>(),
+        [None, Some(1 << 63), Some(u64::MAX)]
+    );
 }

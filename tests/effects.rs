@@ -72,7 +72,11 @@ fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
     let again = store.clone();
     let effect = store.effect(Desk::path().title(), move |title| {
         let (store, title) = (again.clone(), title.new().cloned().unwrap_or_default());
-        move || store.change(|desk| desk.windows().insert(title.clone(), "was here".to_owned())).expect("it can be changed")
+        move || {
+            store
+                .change(|desk| desk.windows().insert(title.clone(), "was here".to_owned()))
+                .expect("it can be changed")
+        }
     });
     store.change(|desk| desk.title().set("one"))?;
     store.change(|desk| desk.title().set("two"))?;
@@ -132,7 +136,8 @@ fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate
     });
     *own.lock().expect("the subscription") = Some(effect);
     let told = Arc::clone(&log);
-    let _watch = store.watch(Desk::path().title(), move |title| note(&told, format!("{:?}", title.new())));
+    let _watch =
+        store.watch(Desk::path().title(), move |title| note(&told, format!("{:?}", title.new())));
     assert!(panics(|| store.change(|desk| desk.title().set("one"))));
     store.change(|desk| desk.title().set("two"))?;
     assert_eq!(take(&log), ["Some(\"one\")", "Some(\"two\")"]);
@@ -141,7 +146,8 @@ fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate
 
 #[test]
 fn all_is_closed_whichever_thread_ends_it() {
-    let (store, alive, done) = (Store::<Desk>::new(), Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    let (store, alive, done) =
+        (Store::<Desk>::new(), Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
     let write = |writer: usize| {
         for number in (0..3).cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
             let key = format!("{writer} {number}");
@@ -167,7 +173,10 @@ fn all_is_closed_whichever_thread_ends_it() {
         done.store(true, Ordering::SeqCst);
         writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
     });
-    assert_eq!((alive.load(Ordering::SeqCst), store.subscriptions()), (0, exostate::Subscriptions::default()));
+    assert_eq!(
+        (alive.load(Ordering::SeqCst), store.subscriptions()),
+        (0, exostate::Subscriptions::default())
+    );
 }
 
 /// Counts how many of it there are.
@@ -210,7 +219,8 @@ async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::E
             }
         }
     }));
-    let set = |key: &str, value: &str| store.change(|desk| desk.windows().insert(key, value.to_owned()));
+    let set =
+        |key: &str, value: &str| store.change(|desk| desk.windows().insert(key, value.to_owned()));
     set("a", "one")?;
     set("b", "one")?;
     until(|| alive.load(Ordering::SeqCst) == 2).await;
@@ -220,7 +230,15 @@ async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::E
     assert_eq!(alive.load(Ordering::SeqCst), 2, "one a place");
     set("b", "done")?;
     until(|| alive.load(Ordering::SeqCst) == 1).await;
-    assert_eq!(take(&log), ["windows/a:  -> one", "windows/b:  -> one", "windows/a: one -> three", "windows/b: one -> done"]);
+    assert_eq!(
+        take(&log),
+        [
+            "windows/a:  -> one",
+            "windows/b:  -> one",
+            "windows/a: one -> three",
+            "windows/b: one -> done"
+        ]
+    );
     effect.abort();
     until(|| alive.load(Ordering::SeqCst) == 0).await;
     Ok(())
@@ -231,12 +249,18 @@ async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Er
     let (store, log) = (Store::<Desk>::new(), Log::default());
     let told = Arc::clone(&log);
     let effect = tokio::spawn(store.effect_async(Desk::path().title(), move |title| {
-        let (told, label) = (Arc::clone(&told), title.meta.as_ref().and_then(|meta| meta.label().map(str::to_owned)));
+        let (told, label) = (
+            Arc::clone(&told),
+            title.meta.as_ref().and_then(|meta| meta.label().map(str::to_owned)),
+        );
         async move { note(&told, format!("{:?} {label:?} {:?}", title.origin, title.new)) }
     }));
     store.transaction().label("Name it").run(|desk| desk.title().set("desk"))?;
     drop(store);
-    tokio::time::timeout(Duration::from_secs(10), effect).await.expect("it ends").expect("it does not panic");
+    tokio::time::timeout(Duration::from_secs(10), effect)
+        .await
+        .expect("it ends")
+        .expect("it does not panic");
     assert_eq!(take(&log), [format!("{:?} Some(\"Name it\") Some(\"desk\")", Origin::Local)]);
     Ok(())
 }

@@ -1,10 +1,14 @@
-//! Promise: bytes that are no document of exostate on this backend are refused, and the error says what they are.
+//! Promise: bytes that are no document of exostate on this backend are refused, and the error says
+//! what they are.
 
 mod support;
 
 use std::io::Write;
 
-use exostate::{ApplyError, Automerge, Backend, BackendError, HistoryOptions, ImportError, State, Store, UndoOptions, Warning, Yrs};
+use exostate::{
+    ApplyError, Automerge, Backend, BackendError, HistoryOptions, ImportError, State, Store,
+    UndoOptions, Warning, Yrs,
+};
 use support::Everything;
 use yrs::updates::encoder::Encode;
 use yrs::{Doc, Map as _, ReadTxn, StateVector, Text as _, Transact};
@@ -26,7 +30,9 @@ fn said<B: Backend>(bytes: &[u8]) -> Option<String> {
     let store = written::<B>();
     let before = (store.view(), store.digest());
     let applied = match store.apply(bytes) {
-        Err(ApplyError::Import(ImportError::Backend(error @ BackendError::Foreign { .. }))) => Some(error.to_string()),
+        Err(ApplyError::Import(ImportError::Backend(error @ BackendError::Foreign { .. }))) => {
+            Some(error.to_string())
+        }
         _ => None,
     };
     assert_eq!(applied, opened, "opening and applying say something else");
@@ -53,11 +59,18 @@ fn foreign_yjs() -> Doc {
 #[test]
 fn a_document_of_the_other_backend_is_named() {
     let (yrs, automerge) = (written::<Yrs>(), written::<Automerge>());
-    for bytes in [automerge.save(), automerge.update_since(&support::store::<Automerge>(2).version()).expect("an update")] {
+    for bytes in [
+        automerge.save(),
+        automerge.update_since(&support::store::<Automerge>(2).version()).expect("an update"),
+    ] {
         says::<Yrs>(&bytes, "this is an automerge document");
         says::<Yrs>(&bytes, "Store::<_, Automerge>");
     }
-    for bytes in [yrs.save(), yrs.update_since(&support::store::<Yrs>(2).version()).expect("an update"), support::store::<Yrs>(1).save()] {
+    for bytes in [
+        yrs.save(),
+        yrs.update_since(&support::store::<Yrs>(2).version()).expect("an update"),
+        support::store::<Yrs>(1).save(),
+    ] {
         says::<Automerge>(&bytes, "this is a Yjs document");
         says::<Automerge>(&bytes, "Store::<_, Yrs>");
     }
@@ -70,7 +83,10 @@ fn an_automerge_document_that_exostate_did_not_make_is_named() {
     doc.put(automerge::ROOT, "title", "theirs").expect("it can be written");
     let bytes = doc.save();
     let error = Store::<Everything, Automerge>::open(&bytes).expect_err("it is none of ours");
-    assert!(error.to_string().contains("an automerge document that exostate did not make"), "{error}");
+    assert!(
+        error.to_string().contains("an automerge document that exostate did not make"),
+        "{error}"
+    );
     let error = written::<Automerge>().apply(&bytes).expect_err("it is none of ours");
     assert!(error.to_string().contains("exostate did not make it"), "{error}");
 }
@@ -83,7 +99,8 @@ fn a_yjs_document_of_others_opens_with_a_warning() {
         [Warning::Foreign { roots }] => assert_eq!(roots[..], ["meta", "quill"]),
         other => panic!("{other:?}"),
     };
-    let opened = Store::<Everything>::open(&bytes).expect("it can be opened, and exostate's own be kept in it");
+    let opened = Store::<Everything>::open(&bytes)
+        .expect("it can be opened, and exostate's own be kept in it");
     is_warned(&opened);
     opened.change(|state| state.title().set("ours")).expect("it can be written");
     is_warned(&Store::open(&opened.save()).expect("it opens"));
@@ -104,7 +121,9 @@ fn the_second_encoding_of_yjs_is_named() {
         says::<Yrs>(&bytes, "encoding v2");
     }
     // A state vector is no document either, whatever else it is taken for.
-    assert!(Store::<Everything>::open(&foreign_yjs().transact().state_vector().encode_v1()).is_err());
+    assert!(
+        Store::<Everything>::open(&foreign_yjs().transact().state_vector().encode_v1()).is_err()
+    );
 }
 
 #[test]
@@ -159,9 +178,14 @@ fn a_document_cut_off_says_so_or_nothing_wrong() {
         let whole = written::<B>().save();
         for end in 1..whole.len() {
             let opened = Store::<Everything, B>::open(&whole[..end]);
-            assert!(!matches!(opened, Err(BackendError::Foreign { .. })), "{end} bytes on {}: {opened:?}", B::NAME);
+            assert!(
+                !matches!(opened, Err(BackendError::Foreign { .. })),
+                "{end} bytes on {}: {opened:?}",
+                B::NAME
+            );
         }
-        let error = Store::<Everything, B>::open(&whole[..whole.len() / 2]).expect_err("half a document");
+        let error =
+            Store::<Everything, B>::open(&whole[..whole.len() / 2]).expect_err("half a document");
         assert!(error.to_string().contains("end"), "{error}");
     }
     run::<Yrs>();
@@ -173,7 +197,10 @@ fn a_document_cut_off_says_so_or_nothing_wrong() {
 fn every_state_opens_what_it_wrote() {
     fn run<S: State, B: Backend>() {
         let store = Store::<S, B>::new();
-        assert!(Store::<S, B>::open(&store.save()).is_ok() && Store::<S, B>::open_strict(&store.save()).is_ok());
+        assert!(
+            Store::<S, B>::open(&store.save()).is_ok()
+                && Store::<S, B>::open_strict(&store.save()).is_ok()
+        );
     }
     run::<Everything, Yrs>();
     run::<Everything, Automerge>();

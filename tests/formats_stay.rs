@@ -1,5 +1,5 @@
-//! What an earlier release wrote can be read: documents, updates, versions, anchors, undo stacks and histories, as they lie in
-//! `tests/data/formats`.
+//! What an earlier release wrote can be read: documents, updates, versions, anchors, undo stacks
+//! and histories, as they lie in `tests/data/formats`.
 //!
 //! Those files are never written anew. Where a format changes, new files are added beside them.
 
@@ -10,26 +10,35 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use exostate::{
-    Anchor, Applied, Automerge, Backend, Counter, HistoryOptions, List, Map, Options, Origin, ReplicaId, Set, State, Store, Text,
-    UndoOptions, Version, Yrs,
+    Anchor, Applied, Automerge, Backend, Counter, HistoryOptions, List, Map, Options, Origin,
+    ReplicaId, Set, State, Store, Text, UndoOptions, Version, Yrs,
 };
 use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 
-/// Format 1 has positions that may lie among each other. Since format 2 what one replica inserts side by side stays together, and a document says of
-/// what state type it is.
+/// Format 1 has positions that may lie among each other. Since format 2 what one replica inserts
+/// side by side stays together, and a document says of what state type it is.
 const FORMATS: [u32; 2] = [1, 2];
 const NEWEST: u32 = 2;
 
 fn file<B: Backend>(format: u32, name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(format!("{format}-{}.{name}", B::NAME))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/formats")
+        .join(format!("{format}-{}.{name}", B::NAME))
 }
 
-/// The document that lies there. Ids of elements differ from one writing to the next only in a replica's id, which is fixed.
+/// The document that lies there. Ids of elements differ from one writing to the next only in a
+/// replica's id, which is fixed.
 fn written<B: Backend>() -> Store<Everything, B> {
     let store = support::store::<B>(0x2a);
-    let card = |text: &str| Card { text: text.into(), done: true, body: Text::from("body"), labels: Set::from_iter(["l/1".to_owned()]) };
+    let card = |text: &str| Card {
+        text: text.into(),
+        done: true,
+        body: Text::from("body"),
+        labels: Set::from_iter(["l/1".to_owned()]),
+    };
     let pets = Map::from_iter([("rex".to_owned(), Pet { kind: "dog".into(), legs: 4 })]);
-    let person = Person { name: "Ä".into(), age: 7, likes: Counter::new(3), bio: Text::from("bio"), pets };
+    let person =
+        Person { name: "Ä".into(), age: 7, likes: Counter::new(3), bio: Text::from("bio"), pets };
     let done = store.change(|state| {
         state.title().set("plan")?;
         state.count().set(i64::MIN)?;
@@ -53,7 +62,11 @@ fn written<B: Backend>() -> Store<Everything, B> {
         let top = state.outline().push(None, Item { label: "top".into() })?;
         state.outline().push(Some(top), Item { label: "below".into() })?;
         state.shape().reconcile(&Shape::Label("l".into(), Text::from("t")))?;
-        state.maybe().set(Settings { theme: "dark".into(), size: 2, flags: Map::from_iter([(1, true)]) })
+        state.maybe().set(Settings {
+            theme: "dark".into(),
+            size: 2,
+            flags: Map::from_iter([(1, true)]),
+        })
     });
     done.expect("it can be written");
     store
@@ -61,8 +74,11 @@ fn written<B: Backend>() -> Store<Everything, B> {
 
 /// Somebody else's change of it.
 fn later<B: Backend>(store: &Store<Everything, B>) -> Vec<u8> {
-    let other =
-        Store::<Everything, B>::open_with(&store.save(), Options::new().with_replica(ReplicaId::from_bits(0x2b))).expect("it opens");
+    let other = Store::<Everything, B>::open_with(
+        &store.save(),
+        Options::new().with_replica(ReplicaId::from_bits(0x2b)),
+    )
+    .expect("it opens");
     let change = other.change(|state| {
         state.title().set("new plan")?;
         state.notes().insert(0, "more, ")?;
@@ -80,13 +96,22 @@ fn kept<B: Backend>() -> [(&'static str, Vec<u8>); 3] {
     let store = written::<B>();
     let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
-    let done = store.transaction().author("Ada").label("Title").run(|state| state.title().set("another plan"));
-    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone"))).expect("it can be written");
+    let done = store
+        .transaction()
+        .author("Ada")
+        .label("Title")
+        .run(|state| state.title().set("another plan"));
+    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone")))
+        .expect("it can be written");
     history.name("named").expect("it can be saved");
     undo.undo().expect("it can be undone");
     history.compact().expect("it can be saved");
     store.change(|state| state.count().set(7)).expect("it can be written");
-    [("edited", store.save()), ("stacks", undo.save()), ("history", history.save().expect("it is not within a change"))]
+    [
+        ("edited", store.save()),
+        ("stacks", undo.save()),
+        ("history", history.save().expect("it is not within a change")),
+    ]
 }
 
 fn read_kept<B: Backend>(format: u32) {
@@ -96,9 +121,15 @@ fn read_kept<B: Backend>(format: u32) {
     let revisions = history.revisions();
     let origins: Vec<Option<Origin>> = revisions.iter().map(|revision| revision.origin()).collect();
     assert_eq!(origins, [Some(Origin::Local), Some(Origin::Undo), Some(Origin::Local)]);
-    assert_eq!(history.view_at(revisions[0].id()).expect("it is there").notes.to_string(), "undoneä€😀 and more");
+    assert_eq!(
+        history.view_at(revisions[0].id()).expect("it is there").notes.to_string(),
+        "undoneä€😀 and more"
+    );
     assert_eq!(history.find("named"), Some(revisions[0].id()));
-    let blame = history.blame(&Everything::path().title()).and_then(|blame| blame.revision).expect("it is known");
+    let blame = history
+        .blame(&Everything::path().title())
+        .and_then(|blame| blame.revision)
+        .expect("it is known");
     assert_eq!(blame.meta().and_then(|meta| meta.author()), Some("Ada"));
 
     let undo = store.undo_manager_from(&bytes("stacks"), UndoOptions::new()).expect("stacks");
@@ -133,11 +164,15 @@ fn write<B: Backend>() {
 
 fn read<B: Backend>(format: u32) {
     let bytes = |name: &str| fs::read(file::<B>(format, name)).expect("the file is there");
-    let (store, expected) = (Store::<Everything, B>::open(&bytes("document")).expect("it opens"), written::<B>());
+    let (store, expected) =
+        (Store::<Everything, B>::open(&bytes("document")).expect("it opens"), written::<B>());
     assert_eq!(store.view(), expected.view());
     assert_eq!(store.violations(), []);
     assert_eq!(store.digest().to_string().into_bytes(), bytes("digest"));
-    assert!(format < NEWEST || store.digest() == expected.digest(), "what is written now is something else");
+    assert!(
+        format < NEWEST || store.digest() == expected.digest(),
+        "what is written now is something else"
+    );
     assert_eq!(store.warnings(), []);
     assert_eq!(Version::from_bytes(&bytes("version")).expect("a version"), store.version());
 
@@ -146,11 +181,15 @@ fn read<B: Backend>(format: u32) {
     assert!(matches!(store.apply(&bytes("update")).expect("an honest update"), Applied::Changed));
     assert_eq!(store.resolve(&notes, &anchor), Some(AT + "more, ".len()));
     let view = store.view();
-    assert_eq!((view.title.as_str(), view.notes.to_string().as_str()), ("new plan", "more, ä€😀 and more"));
+    assert_eq!(
+        (view.title.as_str(), view.notes.to_string().as_str()),
+        ("new plan", "more, ä€😀 and more")
+    );
     assert_eq!(view.people.get("a/b").map(|person| person.likes.value()), Some(4));
 }
 
-/// The second format of undo stacks: what changes of texts and lists did, of which others have edited some since.
+/// The second format of undo stacks: what changes of texts and lists did, of which others have
+/// edited some since.
 fn stacks<B: Backend>() -> [(&'static str, Vec<u8>); 2] {
     let store = written::<B>();
     let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
@@ -158,7 +197,8 @@ fn stacks<B: Backend>() -> [(&'static str, Vec<u8>); 2] {
         state.notes().splice(2..3, "smile")?;
         state.notes().mark(1..4, "bold", false)
     });
-    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone"))).expect("it can be written");
+    done.and_then(|()| store.change(|state| state.notes().insert(0, "undone")))
+        .expect("it can be written");
     store.change(|state| state.numbers().remove(1)).expect("it can be written");
     undo.undo().expect("it can be undone");
     undo.undo().expect("it can be undone");
@@ -167,7 +207,9 @@ fn stacks<B: Backend>() -> [(&'static str, Vec<u8>); 2] {
 }
 
 fn stacks_file<B: Backend>(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/formats").join(format!("stacks-2-{}.{name}", B::NAME))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/formats")
+        .join(format!("stacks-2-{}.{name}", B::NAME))
 }
 
 fn read_stacks<B: Backend>() {
@@ -175,13 +217,17 @@ fn read_stacks<B: Backend>() {
     let store = Store::<Everything, B>::open(&bytes("edited")).expect("it opens");
     let undo = store.undo_manager_from(&bytes("stacks"), UndoOptions::new()).expect("stacks");
     assert_eq!((undo.undo_len(), undo.redo_len()), (1, 2));
-    let shown = || (store.view().notes.to_string(), store.view().numbers.iter().copied().collect::<Vec<_>>());
+    let shown = || {
+        (store.view().notes.to_string(), store.view().numbers.iter().copied().collect::<Vec<_>>())
+    };
     assert_eq!(shown(), ("more, ä€smile and more".to_owned(), vec![1, -1, 1 << 40]));
     while undo.redo().expect("it can be redone").is_some() {}
     assert_eq!(shown(), ("more, undoneä€smile and more".to_owned(), vec![1, 1 << 40]));
     while undo.undo().expect("it can be undone").is_some() {}
     assert_eq!(shown(), ("more, ä€😀 and more".to_owned(), vec![1, -1, 1 << 40]));
-    let bold: Vec<bool> = (5..11).map(|at| store.view().notes.marks_at(at).is_some_and(|marks| marks["bold"] == true.into())).collect();
+    let bold: Vec<bool> = (5..11)
+        .map(|at| store.view().notes.marks_at(at).is_some_and(|marks| marks["bold"] == true.into()))
+        .collect();
     assert_eq!(bold, [false, true, true, true, false, false]);
 }
 

@@ -1,12 +1,14 @@
-//! Groups: what one replica does with them alone, and what an application does with what others leave. (What two do at once is in
-//! `concurrent_cases.rs`, the layout in `others_can_read.rs`.)
+//! Groups: what one replica does with them alone, and what an application does with what others
+//! leave. (What two do at once is in `concurrent_cases.rs`, the layout in `others_can_read.rs`.)
 
 mod support;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use exostate::{Automerge, Backend, ChangeError, ElementId, Groups, MovableList, State, Store, UndoOptions, Yrs};
+use exostate::{
+    Automerge, Backend, ChangeError, ElementId, Groups, MovableList, State, Store, UndoOptions, Yrs,
+};
 use proptest::prelude::*;
 use support::strategy;
 
@@ -41,16 +43,27 @@ fn board<B: Backend>() -> (Store<Board, B>, [ElementId; 2], [ElementId; 3]) {
     let ids = store.change(|board| {
         let board = board.cards();
         let columns = [board.push_group(column("todo"))?, board.push_group(column("done"))?];
-        Ok((columns, [board.push(columns[0], card("a"))?, board.push(columns[0], card("b"))?, board.push(columns[0], card("c"))?]))
+        Ok((
+            columns,
+            [
+                board.push(columns[0], card("a"))?,
+                board.push(columns[0], card("b"))?,
+                board.push(columns[0], card("c"))?,
+            ],
+        ))
     });
     let (columns, cards) = ids.expect("it can be written");
     (store, columns, cards)
 }
 
 fn shown(cards: &Groups<Column, Card>) -> String {
-    let texts = |items: Vec<&Card>| items.into_iter().map(|card| card.text.as_str()).collect::<Vec<_>>().join(" ");
-    let mut rows: Vec<String> =
-        cards.iter().map(|(_, column, items)| format!("{}[{}]", column.title, texts(items.iter().collect()))).collect();
+    let texts = |items: Vec<&Card>| {
+        items.into_iter().map(|card| card.text.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let mut rows: Vec<String> = cards
+        .iter()
+        .map(|(_, column, items)| format!("{}[{}]", column.title, texts(items.iter().collect())))
+        .collect();
     let ungrouped: Vec<&Card> = cards.ungrouped().map(|(_, card)| card).collect();
     if !ungrouped.is_empty() {
         rows.push(format!("[{}]", texts(ungrouped)));
@@ -103,8 +116,12 @@ fn items_and_groups_are_edited<B: Backend>() {
     check(&store, "todo[a c] done[b]");
     store.change(|board| board.cards().move_to(a, todo, 1)).expect("it can be moved");
     check(&store, "todo[c a] done[b]");
-    store.change(|board| board.cards().insert(done, 1, card("d")).map(drop)).expect("it can be inserted");
-    store.change(|board| board.cards().insert_group(1, column("doing")).map(drop)).expect("it can be inserted");
+    store
+        .change(|board| board.cards().insert(done, 1, card("d")).map(drop))
+        .expect("it can be inserted");
+    store
+        .change(|board| board.cards().insert_group(1, column("doing")).map(drop))
+        .expect("it can be inserted");
     check(&store, "todo[c a] doing[] done[b d]");
     store
         .change(|board| {
@@ -116,7 +133,10 @@ fn items_and_groups_are_edited<B: Backend>() {
     check(&store, "Done[b d] todo[C a] doing[]");
     let view = store.view();
     assert_eq!((view.cards.get(c), view.cards.group_of(c)), (Some(&card("C")), Some(todo)));
-    assert_eq!((view.cards.group(done), view.cards.items(done).index_of(b)), (Some(&column("Done")), Some(0)));
+    assert_eq!(
+        (view.cards.group(done), view.cards.items(done).index_of(b)),
+        (Some(&column("Done")), Some(0))
+    );
     assert_eq!((view.cards.len(), view.cards.is_empty(), view.cards.groups().len()), (4, false, 3));
     assert!(store.change(|board| board.cards().remove(c)).expect("it can be removed"));
     assert!(store.change(|board| board.cards().remove_group(done)).expect("it can be removed"));
@@ -124,7 +144,8 @@ fn items_and_groups_are_edited<B: Backend>() {
     assert!(store.view().cards.items(done).is_empty());
 }
 
-type Change<'a> = &'a dyn Fn(&<Board as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>;
+type Change<'a> =
+    &'a dyn Fn(&<Board as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>;
 
 fn what_is_gone_or_beyond_is_an_error<B: Backend>() {
     let (store, [todo, done], [a, b, _]) = board::<B>();
@@ -136,12 +157,30 @@ fn what_is_gone_or_beyond_is_an_error<B: Backend>() {
         Err(error) => error.to_string(),
         Ok(()) => panic!("it is refused"),
     };
-    assert_eq!(error(&|board| board.cards().push(done, card("x")).map(drop)), format!("cards/groups/{done}: there is nothing here"));
-    assert_eq!(error(&|board| board.cards().move_to(a, done, 0)), format!("cards/groups/{done}: there is nothing here"));
-    assert_eq!(error(&|board| board.cards().move_to(b, todo, 0)), format!("cards/items/{b}: there is nothing here"));
-    assert_eq!(error(&|board| board.cards().move_to(a, todo, 2)), "cards: 2..2 is beyond the length 1");
-    assert_eq!(error(&|board| board.cards().insert(todo, 3, card("x")).map(drop)), "cards: 3..3 is beyond the length 2");
-    assert_eq!(error(&|board| board.cards().get(b).text().set("x")), format!("cards/items/{b}/text: there is nothing here"));
+    assert_eq!(
+        error(&|board| board.cards().push(done, card("x")).map(drop)),
+        format!("cards/groups/{done}: there is nothing here")
+    );
+    assert_eq!(
+        error(&|board| board.cards().move_to(a, done, 0)),
+        format!("cards/groups/{done}: there is nothing here")
+    );
+    assert_eq!(
+        error(&|board| board.cards().move_to(b, todo, 0)),
+        format!("cards/items/{b}: there is nothing here")
+    );
+    assert_eq!(
+        error(&|board| board.cards().move_to(a, todo, 2)),
+        "cards: 2..2 is beyond the length 1"
+    );
+    assert_eq!(
+        error(&|board| board.cards().insert(todo, 3, card("x")).map(drop)),
+        "cards: 3..3 is beyond the length 2"
+    );
+    assert_eq!(
+        error(&|board| board.cards().get(b).text().set("x")),
+        format!("cards/items/{b}/text: there is nothing here")
+    );
     check(&store, "todo[a c]");
 }
 
@@ -169,7 +208,9 @@ fn an_undo_brings_a_removed_group_back_with_what_came_meanwhile<B: Backend>() {
     let undo = store.undo_manager(UndoOptions::new());
     let other = store.fork().expect("a fork");
     assert!(store.change(|board| board.cards().remove_group(todo)).expect("it can be removed"));
-    other.change(|board| board.cards().push(todo, card("late")).map(drop)).expect("it can be pushed");
+    other
+        .change(|board| board.cards().push(todo, card("late")).map(drop))
+        .expect("it can be pushed");
     store.merge(&other).expect("an honest update");
     check(&store, "done[] [late]");
     assert!(undo.undo().expect("it can be undone").is_some());
@@ -236,7 +277,10 @@ fn reconciling_writes_what_differs<B: Backend>() {
     view.cards.items(done).iter().for_each(|card| _ = named.push(second, card.clone()));
     store.reconcile(&Board { cards: named.clone(), chosen: None }).expect("it can be written");
     assert_eq!(store.view().cards, named);
-    assert!([a, b, c].iter().all(|id| store.view().cards.get(*id).is_some()), "what is equal is the same item");
+    assert!(
+        [a, b, c].iter().all(|id| store.view().cards.get(*id).is_some()),
+        "what is equal is the same item"
+    );
     assert_eq!(*store.view(), store.reread());
 }
 
@@ -264,7 +308,8 @@ fn watchers_hear_of_items_and_groups<B: Backend>() {
     store.change(|board| board.cards().get(b).done().set(true)).expect("it can be edited");
     assert_eq!(heard(), ["all cards".to_owned(), format!("one cards/items/{b}/done")]);
     // A selector reads what a closure reads.
-    let first = store.select(move |board| board.cards().value().map(|cards| cards.items(todo).len()));
+    let first =
+        store.select(move |board| board.cards().value().map(|cards| cards.items(todo).len()));
     assert_eq!(*first.get(), Some(2));
     store.change(|board| board.cards().move_to(a, done, 0)).expect("it can be moved");
     assert_eq!(*first.get(), Some(1));
@@ -300,7 +345,10 @@ fn an_older_struct_moves_what_it_does_not_know<B: Backend>() {
     assert!(again.view().cards.get(a).is_some_and(|card| card.done));
     // A removal takes along what it does not know.
     assert!(old.change(|board| board.cards().remove_group(todo)).expect("it can be removed"));
-    assert_eq!(shown(&Store::<Board, B>::open(&old.save()).expect("it opens").view().cards), "done[a b]");
+    assert_eq!(
+        shown(&Store::<Board, B>::open(&old.save()).expect("it opens").view().cards),
+        "done[a b]"
+    );
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -332,7 +380,9 @@ fn an_id_is_a_scalar<B: Backend>() {
     let mut copy = Groups::<Column, Card>::new();
     let detached = copy.push_group(column("x"));
     let refused = store.change(|board| board.chosen().set(detached));
-    assert!(refused.is_err_and(|error| error.to_string().contains("chosen: the id is of an element of a copy")));
+    assert!(refused.is_err_and(|error| {
+        error.to_string().contains("chosen: the id is of an element of a copy")
+    }));
     assert!(ElementId::default().is_nil() && !a.is_nil());
     // What is no id is a violation, as anywhere.
     #[derive(State, Clone, Debug, PartialEq)]
@@ -350,7 +400,10 @@ fn an_id_is_a_scalar<B: Backend>() {
 fn a_copy_is_edited_and_reconciled<B: Backend>() {
     let (store, [todo, done], [a, b, c]) = board::<B>();
     let mut copy = Board::clone(&store.view());
-    assert!(!copy.cards.move_to(a, ElementId::default(), 0) && !copy.cards.move_to(ElementId::default(), done, 0));
+    assert!(
+        !copy.cards.move_to(a, ElementId::default(), 0)
+            && !copy.cards.move_to(ElementId::default(), done, 0)
+    );
     assert!(copy.cards.move_to(a, done, 9));
     assert_eq!(copy.cards.remove(b), Some(card("b")));
     copy.cards.group_mut(todo).expect("a column").title = "later".to_owned();
@@ -398,7 +451,9 @@ fn groups_are_gone_through_filled_and_emptied<B: Backend>() {
     assert!(store.view().cards.get(a).is_some_and(|card| card.done));
     store.change(|board| board.cards().clear()).expect("it can be emptied");
     check(&store, "");
-    other.change(|board| board.cards().push(done, card("late")).map(drop)).expect("it can be pushed");
+    other
+        .change(|board| board.cards().push(done, card("late")).map(drop))
+        .expect("it can be pushed");
     store.merge(&other).expect("an honest update");
     check(&store, "[late]");
 }
@@ -406,12 +461,17 @@ fn groups_are_gone_through_filled_and_emptied<B: Backend>() {
 fn items_pushed_by_two_at_one_place_stay_together<B: Backend>() {
     let (store, [_, done], _) = board::<B>();
     let other = store.fork().expect("a fork");
-    store.change(|board| board.cards().extend(done, ["milk", "bread", "eggs"].map(card))).expect("it can be pushed");
-    other.change(|board| board.cards().extend(done, ["saw", "nails", "glue"].map(card))).expect("it can be pushed");
+    store
+        .change(|board| board.cards().extend(done, ["milk", "bread", "eggs"].map(card)))
+        .expect("it can be pushed");
+    other
+        .change(|board| board.cards().extend(done, ["saw", "nails", "glue"].map(card)))
+        .expect("it can be pushed");
     store.merge(&other).expect("an honest update");
     let found = shown(&store.view().cards);
     assert!(
-        found.ends_with("[milk bread eggs saw nails glue]") || found.ends_with("[saw nails glue milk bread eggs]"),
+        found.ends_with("[milk bread eggs saw nails glue]")
+            || found.ends_with("[saw nails glue milk bread eggs]"),
         "runs stay runs: {found}"
     );
 }
@@ -425,20 +485,36 @@ fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usiz
         let store = &stores[at % 3];
         let cards = store.view().cards.clone();
         let groups: Vec<ElementId> = cards.groups().iter_ids().map(|(id, _)| id).collect();
-        let items: Vec<ElementId> =
-            cards.iter().flat_map(|(_, _, items)| items.iter_ids()).chain(cards.ungrouped()).map(|(id, _)| id).collect();
-        let of = |ids: &[ElementId], choice: u16| ids.get(usize::from(choice) % ids.len().max(1)).copied();
+        let items: Vec<ElementId> = cards
+            .iter()
+            .flat_map(|(_, _, items)| items.iter_ids())
+            .chain(cards.ungrouped())
+            .map(|(id, _)| id)
+            .collect();
+        let of = |ids: &[ElementId], choice: u16| {
+            ids.get(usize::from(choice) % ids.len().max(1)).copied()
+        };
         match (kind % 5, of(&groups, *x), of(&items, *y)) {
-            (0, _, _) => store.change(|board| board.cards().push_group(column("new")).map(drop)).expect("it can be made"),
+            (0, _, _) => store
+                .change(|board| board.cards().push_group(column("new")).map(drop))
+                .expect("it can be made"),
             (1, Some(group), _) => {
                 made.insert(number.to_string());
-                store.change(|board| board.cards().push(group, card(&number.to_string())).map(drop)).expect("it can be made");
+                store
+                    .change(|board| board.cards().push(group, card(&number.to_string())).map(drop))
+                    .expect("it can be made");
             }
             // Only groups that are empty here go, so that nobody removes an item.
             (2, Some(group), _) if cards.items(group).is_empty() => {
-                assert!(store.change(|board| board.cards().remove_group(group)).expect("it can be removed"));
+                assert!(
+                    store
+                        .change(|board| board.cards().remove_group(group))
+                        .expect("it can be removed")
+                );
             }
-            (3 | 4, Some(group), Some(item)) => store.change(|board| board.cards().move_to(item, group, 0)).expect("it can be moved"),
+            (3 | 4, Some(group), Some(item)) => store
+                .change(|board| board.cards().move_to(item, group, 0))
+                .expect("it can be moved"),
             _ => {}
         }
         if let Some(other) = hears {
@@ -454,7 +530,8 @@ fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usiz
     for store in &stores {
         let view = store.view();
         let items = view.cards.iter().flat_map(|(_, _, items)| items.iter_ids());
-        let mut found: Vec<String> = items.chain(view.cards.ungrouped()).map(|(_, card)| card.text.clone()).collect();
+        let mut found: Vec<String> =
+            items.chain(view.cards.ungrouped()).map(|(_, card)| card.text.clone()).collect();
         found.sort();
         assert_eq!(found, made.iter().cloned().collect::<Vec<_>>());
         assert_eq!((&*view, store.digest()), (&*stores[0].view(), stores[0].digest()));

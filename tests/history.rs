@@ -1,4 +1,5 @@
-//! Promise: a history gives every state back that it lists, compares and restores them, and says who wrote what.
+//! Promise: a history gives every state back that it lists, compares and restores them, and says
+//! who wrote what.
 
 mod support;
 
@@ -8,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use exostate::middleware::Guard;
 use exostate::{
-    Automerge, Backend, ChangeError, ElementId, Error, History, HistoryError, HistoryOptions, Map, MovableList, Options, Origin, ReplicaId,
-    RevisionId, State, Store, Text, UndoOptions, Yrs,
+    Automerge, Backend, ChangeError, ElementId, Error, History, HistoryError, HistoryOptions, Map,
+    MovableList, Options, Origin, ReplicaId, RevisionId, State, Store, Text, UndoOptions, Yrs,
 };
 use proptest::prelude::*;
 use support::{Card, Everything, Op, strategy};
@@ -97,7 +98,9 @@ impl<B: Backend> Kept<B> {
                         self.note();
                     }
                 } else {
-                    self.store.apply(&others.update_since(&before).expect("an update")).expect("it applies");
+                    self.store
+                        .apply(&others.update_since(&before).expect("an update"))
+                        .expect("it applies");
                 }
             }
             Step::Undo => {
@@ -122,8 +125,20 @@ impl<B: Backend> Kept<B> {
                 self.history.restore(id).expect("any state can be written");
                 let view = self.store.view();
                 same(&view, &wanted, "restored");
-                assert!(view.cards.iter_ids().map(|(id, _)| id).eq(wanted.cards.iter_ids().map(|(id, _)| id)), "other cards");
-                let nodes = |view: &Everything| view.outline.walk().into_iter().map(|(depth, id, _)| (depth, id)).collect::<Vec<_>>();
+                assert!(
+                    view.cards
+                        .iter_ids()
+                        .map(|(id, _)| id)
+                        .eq(wanted.cards.iter_ids().map(|(id, _)| id)),
+                    "other cards"
+                );
+                let nodes = |view: &Everything| {
+                    view.outline
+                        .walk()
+                        .into_iter()
+                        .map(|(depth, id, _)| (depth, id))
+                        .collect::<Vec<_>>()
+                };
                 assert_eq!(nodes(&view), nodes(&wanted));
                 support::check_view(&self.store);
                 others.merge(&self.store).expect("it merges");
@@ -133,7 +148,13 @@ impl<B: Backend> Kept<B> {
             }
             Step::Restart => self.restart(),
             Step::Compact => {
-                let named = |history: &History<_, _>| history.revisions().into_iter().filter(|revision| revision.name().is_some()).count();
+                let named = |history: &History<_, _>| {
+                    history
+                        .revisions()
+                        .into_iter()
+                        .filter(|revision| revision.name().is_some())
+                        .count()
+                };
                 let before = named(&self.history);
                 self.history.compact().expect("it can be saved");
                 let left = self.history.revisions();
@@ -146,10 +167,12 @@ impl<B: Backend> Kept<B> {
 
     fn restart(&mut self) {
         self.restarts += 1;
-        let (document, kept) = (self.store.save(), self.history.save().expect("it is not within a change"));
+        let (document, kept) =
+            (self.store.save(), self.history.save().expect("it is not within a change"));
         let before = self.history.revisions();
         let id = ReplicaId::from_bits(0x1000 + self.restarts);
-        self.store = Store::open_with(&document, Options::new().with_replica(id)).expect("it opens");
+        self.store =
+            Store::open_with(&document, Options::new().with_replica(id)).expect("it opens");
         self.history = self.store.history_from(&kept, self.options.clone()).expect("it wrote it");
         assert_eq!(self.history.revisions(), before);
     }
@@ -168,7 +191,10 @@ impl<B: Backend> Kept<B> {
             }
         }
         for revision in &revisions {
-            assert!(self.seen.iter().any(|(id, _)| *id == revision.id()), "{revision:?} was never seen");
+            assert!(
+                self.seen.iter().any(|(id, _)| *id == revision.id()),
+                "{revision:?} was never seen"
+            );
         }
     }
 }
@@ -177,7 +203,12 @@ fn every_revision<B: Backend>(steps: &[Step], bytes_max: usize) {
     let mut kept = Kept::<B>::new(HistoryOptions::new().with_bytes_max(bytes_max));
     let others = support::store::<B>(2);
     for step in steps {
-        let named: Vec<_> = kept.history.revisions().into_iter().filter(|revision| revision.name().is_some()).collect();
+        let named: Vec<_> = kept
+            .history
+            .revisions()
+            .into_iter()
+            .filter(|revision| revision.name().is_some())
+            .collect();
         kept.step(&others, step);
         for revision in named {
             let gone = kept.history.revision(revision.id()).is_none();
@@ -199,7 +230,10 @@ fn differences<B: Backend>(steps: &[Step], from: u16, to: u16) {
     steps.iter().for_each(|step| kept.step(&others, step));
     let (from, to) = (kept.some(from), kept.some(to));
     let diff = kept.history.diff(from, to).expect("both are there");
-    let (old, new) = (kept.history.view_at(from).expect("it is there"), kept.history.view_at(to).expect("it is there"));
+    let (old, new) = (
+        kept.history.view_at(from).expect("it is there"),
+        kept.history.view_at(to).expect("it is there"),
+    );
     same(diff.old(), &old, "the first");
     same(diff.new(), &new, "the second");
     assert!(!diff.is_empty() || old == new);
@@ -269,7 +303,10 @@ fn both(run: fn(), other: fn()) {
 }
 
 /// Who wrote it last, and what it was.
-fn last<S: State, B: Backend>(history: &History<S, B>, path: &impl exostate::AsPath<S>) -> Option<(String, String)> {
+fn last<S: State, B: Backend>(
+    history: &History<S, B>,
+    path: &impl exostate::AsPath<S>,
+) -> Option<(String, String)> {
     let revision = history.blame(path)?.revision?;
     let meta = revision.meta()?;
     Some((meta.author()?.to_owned(), meta.label()?.to_owned()))
@@ -288,7 +325,10 @@ fn blames<B: Backend>() {
     let check = || {
         assert_eq!(last(&history, &Page::path().title()), said("Ada", "Title"));
         assert_eq!(last(&history, &Page::path().subtitle()), said("Eve", "Subtitle"));
-        assert_eq!(last(&history, &Page::path().parts().get(part).heading()), said("Eve", "Heading"));
+        assert_eq!(
+            last(&history, &Page::path().parts().get(part).heading()),
+            said("Eve", "Heading")
+        );
         // It came with the element.
         assert_eq!(last(&history, &Page::path().parts().get(part).open()), said("Ada", "Part"));
         assert_eq!(last(&history, &Page::path().parts().any()), said("Eve", "Heading"));
@@ -303,7 +343,10 @@ fn blames<B: Backend>() {
     store.merge(&theirs).expect("it merges");
     let blame = history.blame(&Page::path().title()).expect("it was written");
     assert_eq!(blame.replica, Some(theirs.replica()));
-    assert_eq!(blame.revision.map(|revision| (revision.id(), revision.origin())), Some((history.latest(), Some(Origin::Remote))));
+    assert_eq!(
+        blame.revision.map(|revision| (revision.id(), revision.origin())),
+        Some((history.latest(), Some(Origin::Remote)))
+    );
     by("Ada", "Title").run(|page| page.title().set("Plan")).expect("a change");
     check();
 
@@ -328,7 +371,10 @@ fn a_name_does_not_take_the_blame() {
     by("Ada", "Subtitle").run(|page| page.subtitle().set("by train")).expect("a change");
     history.compact().expect("it can be saved");
     assert_eq!(history.revisions().len(), 2);
-    assert_eq!(last(&history, &Page::path().title()), Some(("Eve".to_owned(), "Better title".to_owned())));
+    assert_eq!(
+        last(&history, &Page::path().title()),
+        Some(("Eve".to_owned(), "Better title".to_owned()))
+    );
 }
 
 #[test]
@@ -345,11 +391,22 @@ fn blames_the_unknown<B: Backend>() {
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let blame = history.blame(&Page::path().title()).expect("it was written");
     assert_eq!((blame.revision, blame.replica), (None, Some(theirs.replica())));
-    // An import that touches nearly all is told as one of the state as a whole: what was written here is ours all the same.
-    store.transaction().author("Ada").label("Subtitle").run(|page| page.subtitle().set("ours")).expect("a change");
-    theirs.change(|page| (0..5_000).try_for_each(|tag| page.tags().insert(tag.to_string(), true))).expect("a change");
+    // An import that touches nearly all is told as one of the state as a whole: what was written
+    // here is ours all the same.
+    store
+        .transaction()
+        .author("Ada")
+        .label("Subtitle")
+        .run(|page| page.subtitle().set("ours"))
+        .expect("a change");
+    theirs
+        .change(|page| (0..5_000).try_for_each(|tag| page.tags().insert(tag.to_string(), true)))
+        .expect("a change");
     store.merge(&theirs).expect("it merges");
-    assert_eq!(last(&history, &Page::path().subtitle()), Some(("Ada".to_owned(), "Subtitle".to_owned())));
+    assert_eq!(
+        last(&history, &Page::path().subtitle()),
+        Some(("Ada".to_owned(), "Subtitle".to_owned()))
+    );
     let blame = history.blame(&Page::path().tags().get("7".to_owned())).expect("it was written");
     assert_eq!(blame.replica, Some(theirs.replica()));
     assert_eq!(blame.revision.and_then(|revision| revision.origin()), Some(Origin::Remote));
@@ -364,21 +421,31 @@ fn restores<B: Backend>() {
     let (store, history) = page::<B>();
     let theirs = store.fork().expect("it opens");
     let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
-    let part = store.change(|page| page.parts().push(Part { heading: "One".into(), open: true })).expect("a change");
+    let part = store
+        .change(|page| page.parts().push(Part { heading: "One".into(), open: true }))
+        .expect("a change");
     store.change(|page| page.body().push_str("All of it.")).expect("a change");
     let then = history.name("then").expect("it can be saved");
     let wanted = store.view();
-    store.change(|page| page.parts().remove(part).and_then(|_| page.body().splice(0..3, "None"))).expect("a change");
+    store
+        .change(|page| page.parts().remove(part).and_then(|_| page.body().splice(0..3, "None")))
+        .expect("a change");
     let after = store.view();
 
     history.restore(then).expect("any state can be written");
     assert_eq!(store.view(), wanted);
     assert_eq!(store.view().parts.id_at(0), Some(part), "it is another element");
     let revision = history.revision(history.latest()).expect("it is there");
-    assert_eq!((revision.origin(), revision.meta().and_then(|meta| meta.label())), (Some(Origin::Local), Some("Restore then")));
+    assert_eq!(
+        (revision.origin(), revision.meta().and_then(|meta| meta.label())),
+        (Some(Origin::Local), Some("Restore then"))
+    );
     theirs.merge(&store).expect("it merges");
     assert_eq!(theirs.view(), wanted);
-    assert_eq!(undo.undo().expect("it can be undone").and_then(|undone| undone.label).as_deref(), Some("Restore then"));
+    assert_eq!(
+        undo.undo().expect("it can be undone").and_then(|undone| undone.label).as_deref(),
+        Some("Restore then")
+    );
     assert_eq!(store.view(), after);
 
     // Where a layer refuses it, nothing has happened.
@@ -404,7 +471,10 @@ fn branches<B: Backend>() {
     branch.change(|page| page.body().push_str(" Really.")).expect("a change");
     branch.change(|page| page.title().set("Branch")).expect("a change");
     store.merge(&branch).expect("it merges");
-    assert_eq!((store.view().body.to_string().as_str(), store.view().title.as_str()), ("An end. Really.", "Branch"));
+    assert_eq!(
+        (store.view().body.to_string().as_str(), store.view().title.as_str()),
+        ("An end. Really.", "Branch")
+    );
     branch.merge(&store).expect("it merges");
     assert_eq!((branch.view(), branch.digest()), (store.view(), store.digest()));
     assert_eq!(history.view_at(then).expect("it is there").body, "The end.");
@@ -429,19 +499,38 @@ fn garbage_is_collected() {
 fn stays_within_its_bound<B: Backend>() {
     const BYTES_MAX: usize = 100_000;
     let store = Store::<Page, B>::new();
-    let history = store.history(HistoryOptions::new().with_bytes_max(BYTES_MAX)).expect("it can be saved");
+    let history =
+        store.history(HistoryOptions::new().with_bytes_max(BYTES_MAX)).expect("it can be saved");
     let mut named = Vec::new();
     for round in 0..20_u32 {
-        let text: String = (0..300_u32).map(|at| char::from_u32(0x3400 + (round * 7_919 + at * at * 31) % 20_000).unwrap_or('x')).collect();
+        let text: String = (0..300_u32)
+            .map(|at| {
+                char::from_u32(0x3400 + (round * 7_919 + at * at * 31) % 20_000).unwrap_or('x')
+            })
+            .collect();
         for at in 0..10 {
-            store.change(|page| page.body().splice(0..page.body().get()?.len().min(300), &text[..text.len() - 3 * at])).expect("a change");
+            store
+                .change(|page| {
+                    page.body()
+                        .splice(0..page.body().get()?.len().min(300), &text[..text.len() - 3 * at])
+                })
+                .expect("a change");
         }
         if round % 10 == 0 {
-            named.push((history.name(format!("round {round}")).expect("it can be saved"), store.view()));
+            named.push((
+                history.name(format!("round {round}")).expect("it can be saved"),
+                store.view(),
+            ));
         }
     }
-    let kept: usize = history.revisions().iter().filter(|revision| revision.name().is_some()).count() * store.save().len();
-    assert!(history.bytes() < 2 * BYTES_MAX + 4 * store.save().len() + 2 * kept, "{} bytes", history.bytes());
+    let kept: usize =
+        history.revisions().iter().filter(|revision| revision.name().is_some()).count()
+            * store.save().len();
+    assert!(
+        history.bytes() < 2 * BYTES_MAX + 4 * store.save().len() + 2 * kept,
+        "{} bytes",
+        history.bytes()
+    );
     assert!(history.revisions().len() < 20 * 10, "nothing was forgotten");
     for (id, view) in named {
         assert_eq!(history.view_at(id).expect("named revisions stay"), view);
@@ -461,17 +550,26 @@ fn it_stays_within_its_bound() {
 fn checkpoints_are_made_and_thinned() {
     let minutes = Arc::new(AtomicU64::new(0));
     let now = Arc::clone(&minutes);
-    let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(60 * now.load(Ordering::Relaxed));
+    let clock =
+        move || SystemTime::UNIX_EPOCH + Duration::from_secs(60 * now.load(Ordering::Relaxed));
     let store = Store::<Page>::with_options(Options::new().with_clock(clock));
-    let history = store.history(HistoryOptions::new().with_bytes_max(20_000)).expect("it can be saved");
+    let history =
+        store.history(HistoryOptions::new().with_bytes_max(20_000)).expect("it can be saved");
     for minute in 1..=1_000 {
         minutes.store(minute, Ordering::Relaxed);
         store.change(|page| page.title().set(format!("minute {minute}"))).expect("a change");
     }
-    let checkpoints: Vec<u64> =
-        history.revisions().iter().filter(|revision| revision.is_checkpoint()).map(|found| found.id().get()).collect();
+    let checkpoints: Vec<u64> = history
+        .revisions()
+        .iter()
+        .filter(|revision| revision.is_checkpoint())
+        .map(|found| found.id().get())
+        .collect();
     assert!(checkpoints.len() >= 20, "{checkpoints:?}");
-    let (oldest, newest) = (checkpoints[1] - checkpoints[0], checkpoints[checkpoints.len() - 1] - checkpoints[checkpoints.len() - 2]);
+    let (oldest, newest) = (
+        checkpoints[1] - checkpoints[0],
+        checkpoints[checkpoints.len() - 1] - checkpoints[checkpoints.len() - 2],
+    );
     assert!(oldest > newest && newest <= 10, "{checkpoints:?}");
     for revision in history.revisions() {
         let minute = revision.id().get() - 1;
@@ -483,7 +581,8 @@ fn checkpoints_are_made_and_thinned() {
 
 fn repaired<B: Backend>() {
     let id = || Options::new().with_replica(ReplicaId::from_bits(7));
-    let (ours, theirs) = (Store::<Page, B>::with_options(id()), Store::<Page, B>::with_options(id()));
+    let (ours, theirs) =
+        (Store::<Page, B>::with_options(id()), Store::<Page, B>::with_options(id()));
     let history = ours.history(HistoryOptions::new()).expect("it can be saved");
     ours.change(|page| page.title().set("plan")).expect("a change");
     let before = history.latest();
@@ -554,8 +653,11 @@ fn goes_on_elsewhere<B: Backend>() {
     let found = history.revision(history.latest()).expect("it is there");
     assert!(found.origin().is_none() && found.is_checkpoint() && found.id() > one);
     store.change(|page| page.title().set("three")).expect("a change");
-    let titles: Vec<String> =
-        history.revisions().iter().map(|revision| history.view_at(revision.id()).expect("it is there").title.clone()).collect();
+    let titles: Vec<String> = history
+        .revisions()
+        .iter()
+        .map(|revision| history.view_at(revision.id()).expect("it is there").title.clone())
+        .collect();
     assert_eq!(titles, ["", "one", "two", "three"]);
 }
 
@@ -572,11 +674,18 @@ fn bytes_of_something_else_are_refused() {
     for at in 0..kept.len() {
         let mut damaged = kept.clone();
         damaged[at] ^= 1;
-        assert!(matches!(store.history_from(&damaged, HistoryOptions::new()), Err(HistoryError::Damaged { .. })), "byte {at}");
+        assert!(
+            matches!(
+                store.history_from(&damaged, HistoryOptions::new()),
+                Err(HistoryError::Damaged { .. })
+            ),
+            "byte {at}"
+        );
         assert!(store.history_from(&kept[..at], HistoryOptions::new()).is_err());
     }
     let elsewhere = Store::<Page, Automerge>::new();
-    let error = elsewhere.history_from(&kept, HistoryOptions::new()).expect_err("another backend's");
+    let error =
+        elsewhere.history_from(&kept, HistoryOptions::new()).expect_err("another backend's");
     assert_eq!(error.to_string(), "this is no history: one of the backend yrs");
     let stacks = store.undo_manager(UndoOptions::new()).save();
     assert!(store.history_from(&stacks, HistoryOptions::new()).is_err());
@@ -590,7 +699,10 @@ fn within_a_change() {
     let done = store.change(|page| {
         page.title().set("two")?;
         assert_eq!(history.view_at(first).map(|page| page.title.clone()), Ok(String::new()));
-        assert_eq!(history.view_at(history.latest()).map(|page| page.title.clone()), Ok("one".to_owned()));
+        assert_eq!(
+            history.view_at(history.latest()).map(|page| page.title.clone()),
+            Ok("one".to_owned())
+        );
         assert_eq!(history.name("now"), Err(HistoryError::Nested));
         assert_eq!(history.compact(), Err(HistoryError::Nested));
         assert_eq!(history.save(), Err(HistoryError::Nested));
@@ -606,15 +718,22 @@ fn within_a_change() {
 fn a_name_is_never_lost_to_another() {
     let (store, history) = page::<Yrs>();
     store.change(|page| page.title().set("one")).expect("a change");
-    let (first, second) = (history.name("first").expect("it is saved"), history.name("second").expect("it is saved"));
+    let (first, second) =
+        (history.name("first").expect("it is saved"), history.name("second").expect("it is saved"));
     assert!(first < second);
     for id in [first, second] {
         assert_eq!(history.view_at(id).expect("it is there").title, "one");
     }
-    assert_eq!((history.find("first"), history.find("second"), history.find("third")), (Some(first), Some(second), None));
+    assert_eq!(
+        (history.find("first"), history.find("second"), history.find("third")),
+        (Some(first), Some(second), None)
+    );
     assert!(history.unname(first) && !history.unname(first));
     history.compact().expect("it is saved");
-    assert_eq!(history.revisions().iter().map(|revision| revision.id()).collect::<Vec<_>>(), [second]);
+    assert_eq!(
+        history.revisions().iter().map(|revision| revision.id()).collect::<Vec<_>>(),
+        [second]
+    );
     let unknown = RevisionId::from_number(99).expect("it is not 0");
     assert_eq!(history.view_at(unknown), Err(HistoryError::Unknown { revision: unknown }));
 }

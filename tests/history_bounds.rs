@@ -1,4 +1,5 @@
-//! Promise: a history stays within its bounds and in nobody's way, and bytes that somebody has tampered with do no harm.
+//! Promise: a history stays within its bounds and in nobody's way, and bytes that somebody has
+//! tampered with do no harm.
 
 #[path = "support/bytes.rs"]
 mod bytes;
@@ -7,7 +8,9 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use ciborium::Value;
-use exostate::{Automerge, Backend, HistoryError, HistoryOptions, Map, Options, Origin, State, Store, Yrs};
+use exostate::{
+    Automerge, Backend, HistoryError, HistoryOptions, Map, Options, Origin, State, Store, Yrs,
+};
 use support::Everything;
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -26,10 +29,13 @@ fn it_can_be_printed() {
 /// Names stay, and the updates between them keep to the bound all the same.
 fn names<B: Backend>() {
     let store = Store::<Page, B>::new();
-    let history = store.history(HistoryOptions::new().with_bytes_max(20_000)).expect("it can be saved");
+    let history =
+        store.history(HistoryOptions::new().with_bytes_max(20_000)).expect("it can be saved");
     for at in 0..100_u32 {
         for part in 0..5_u32 {
-            store.change(|page| page.title().set(format!("{at}.{part} {}", "long ".repeat(20)))).expect("a change");
+            store
+                .change(|page| page.title().set(format!("{at}.{part} {}", "long ".repeat(20))))
+                .expect("a change");
         }
         history.name(at.to_string()).expect("it can be saved");
     }
@@ -54,7 +60,8 @@ fn names_do_not_keep_what_lies_between() {
 fn small_changes<B: Backend>() {
     const BYTES_MAX: usize = 50_000;
     let store = Store::<Page, B>::new();
-    let history = store.history(HistoryOptions::new().with_bytes_max(BYTES_MAX)).expect("it can be saved");
+    let history =
+        store.history(HistoryOptions::new().with_bytes_max(BYTES_MAX)).expect("it can be saved");
     let mut most = 0;
     for at in 0..2_000_u32 {
         store.change(|page| page.title().set(at.to_string())).expect("a change");
@@ -79,7 +86,10 @@ fn no_room<B: Backend>() {
         store.change(|page| page.title().set(at.to_string())).expect("a change");
         assert_eq!(history.revisions().len(), 2);
         assert_eq!(history.view_at(history.latest()).expect("it is there"), store.view());
-        assert_eq!(history.diff(named, history.latest()).expect("both are there").new(), &store.view());
+        assert_eq!(
+            history.diff(named, history.latest()).expect("both are there").new(),
+            &store.view()
+        );
     }
     assert!(history.unname(named));
     assert_eq!(history.revisions().len(), 1);
@@ -111,7 +121,8 @@ fn revision(map: &mut [(Value, Value)], at: usize) -> &mut Vec<(Value, Value)> {
     field(map, "revisions").as_array_mut().expect("a list")[at].as_map_mut().expect("a map")
 }
 
-/// Ids that leave no room for later ones; names without a document; updates that nothing comes before.
+/// Ids that leave no room for later ones; names without a document; updates that nothing comes
+/// before.
 #[test]
 fn hostile_bytes_do_no_harm() {
     let store = Store::<Page>::new();
@@ -121,7 +132,9 @@ fn hostile_bytes_do_no_harm() {
     let kept = history.save().expect("not within a change");
     drop(history);
     for id in [u64::MAX, u64::MAX - 1, u64::MAX - 2, 1 << 63] {
-        let bytes = tampered(&kept, |map| *field(field(revision(map, 2), "stamp").as_map_mut().expect("a map"), "id") = id.into());
+        let bytes = tampered(&kept, |map| {
+            *field(field(revision(map, 2), "stamp").as_map_mut().expect("a map"), "id") = id.into()
+        });
         let error = store.history_from(&bytes, HistoryOptions::new()).err();
         assert!(matches!(error, Some(HistoryError::Damaged { .. })), "{id}: {error:?}");
     }
@@ -131,9 +144,15 @@ fn hostile_bytes_do_no_harm() {
         *field(revision(map, 2), "updates") = Value::Null;
     });
     for bytes_max in [0, usize::MAX] {
-        let history = store.history_from(&bytes, HistoryOptions::new().with_bytes_max(bytes_max)).expect("it is one");
+        let history = store
+            .history_from(&bytes, HistoryOptions::new().with_bytes_max(bytes_max))
+            .expect("it is one");
         for revision in history.revisions() {
-            drop((history.view_at(revision.id()), history.diff(revision.id(), history.latest()), history.branch(revision.id())));
+            drop((
+                history.view_at(revision.id()),
+                history.diff(revision.id(), history.latest()),
+                history.branch(revision.id()),
+            ));
         }
         let _ = history.unname(history.revisions()[0].id());
         store.change(|page| page.title().set(format!("{} more", bytes_max % 7))).expect("a change");
@@ -146,7 +165,10 @@ fn hostile_bytes_do_no_harm() {
 
 /// A past revision is shown while a change is under way elsewhere.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "one that is not waited for, so that a failure is one and no hang")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "one that is not waited for, so that a failure is one and no hang"
+)]
 fn the_past_waits_for_no_writer() {
     let store = Store::<Page>::new();
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
@@ -167,7 +189,8 @@ fn the_past_waits_for_no_writer() {
 #[test]
 fn many_at_once() {
     let store = Store::<Page>::new();
-    let history = store.history(HistoryOptions::new().with_bytes_max(30_000)).expect("it can be saved");
+    let history =
+        store.history(HistoryOptions::new().with_bytes_max(30_000)).expect("it can be saved");
     let watched = history.clone();
     let _watch = store.watch(Page::path().title(), move |_| {
         let id = watched.name("seen").expect("not within a change");
@@ -178,12 +201,19 @@ fn many_at_once() {
             let (store, history) = (store.clone(), history.clone());
             scope.spawn(move || {
                 for at in 0..50_u32 {
-                    store.change(|page| page.title().set(format!("{thread}.{at}"))).expect("a change");
+                    store
+                        .change(|page| page.title().set(format!("{thread}.{at}")))
+                        .expect("a change");
                     match at % 5 {
                         0 => drop(history.save().expect("not within a change")),
                         1 => drop(history.restore(history.latest())),
                         2 => history.compact().expect("it can be saved"),
-                        3 => drop(store.history(HistoryOptions::new()).expect("it can be saved").diff(history.latest(), history.latest())),
+                        3 => drop(
+                            store
+                                .history(HistoryOptions::new())
+                                .expect("it can be saved")
+                                .diff(history.latest(), history.latest()),
+                        ),
                         _ => drop(history.blame(&Page::path().title())),
                     }
                 }
@@ -216,7 +246,10 @@ fn clocks_may_say_anything() {
     let kept = history.save().expect("not within a change");
     let before = history.revisions();
     assert!(before.iter().enumerate().all(|(round, revision)| revision.time() == time(round)));
-    assert_eq!(store.history_from(&kept, HistoryOptions::new()).expect("it wrote it").revisions(), before);
+    assert_eq!(
+        store.history_from(&kept, HistoryOptions::new()).expect("it wrote it").revisions(),
+        before
+    );
 }
 
 /// After an update at which the backend fails the document is made anew, and the history goes on.
@@ -233,14 +266,22 @@ fn a_rebuilt_document_goes_on() {
     let crasher = bytes::update(&[(40, 0, vec![bytes::behind(6, (2, 0), &mark)])], &[]);
     assert!(store.apply(&crasher).is_err());
     store.change(|state| state.title().set("later")).expect("a change");
-    let title = |id| history.view_at(id).map(|state: std::sync::Arc<Everything>| state.title.clone());
-    assert_eq!((title(then), title(history.latest())), (Ok("from the other".into()), Ok("later".into())));
-    assert_eq!(history.diff(then, history.latest()).expect("both are there").paths().collect::<Vec<_>>(), ["title"]);
+    let title =
+        |id| history.view_at(id).map(|state: std::sync::Arc<Everything>| state.title.clone());
+    assert_eq!(
+        (title(then), title(history.latest())),
+        (Ok("from the other".into()), Ok("later".into()))
+    );
+    assert_eq!(
+        history.diff(then, history.latest()).expect("both are there").paths().collect::<Vec<_>>(),
+        ["title"]
+    );
     let origins: Vec<_> = history.revisions().iter().map(|revision| revision.origin()).collect();
     assert_eq!(origins, [None, Some(Origin::Remote), Some(Origin::Local)]);
 }
 
-/// A history beside a document that is not the one that it was kept beside: what is there now is a revision of its own.
+/// A history beside a document that is not the one that it was kept beside: what is there now is a
+/// revision of its own.
 fn another_document<B: Backend>() {
     let (store, elsewhere) = (Store::<Page, B>::new(), Store::<Page, B>::new());
     let history = store.history(HistoryOptions::new()).expect("it can be saved");

@@ -1,5 +1,5 @@
-//! Promise: whatever bytes arrive, they are applied, wait or are refused, soon and in little memory; the store is in order
-//! afterwards, and one that refused is as it was.
+//! Promise: whatever bytes arrive, they are applied, wait or are refused, soon and in little
+//! memory; the store is in order afterwards, and one that refused is as it was.
 
 #[path = "support/bytes.rs"]
 mod bytes;
@@ -9,7 +9,9 @@ mod support;
 
 use std::sync::Once;
 
-use exostate::{Applied, Automerge, BackendError, ChangeError, Limits, Options, ReplicaId, Store, Yrs};
+use exostate::{
+    Applied, Automerge, BackendError, ChangeError, Limits, Options, ReplicaId, Store, Yrs,
+};
 use fastrand::Rng;
 use hostile::Hostile;
 use proptest::prelude::*;
@@ -27,7 +29,10 @@ fn options(limits: &Limits) -> Options {
 
 fn edit<B: Hostile>(rng: &mut Rng, store: &Store<Everything, B>) {
     let text = ["", "a", "bc", "ä€😀", "x/y~@", "abcabc"][rng.usize(..6)].to_owned();
-    support::apply(store, &Op { kind: rng.u8(..support::KINDS), a: rng.u16(..), b: rng.u16(..), text });
+    support::apply(
+        store,
+        &Op { kind: rng.u8(..support::KINDS), a: rng.u16(..), b: rng.u16(..), text },
+    );
 }
 
 /// The store under attack, and what honest replicas have sent.
@@ -52,7 +57,8 @@ fn scene<B: Hostile>(rng: &mut Rng, limits: &Limits) -> (Store<Everything, B>, V
     (store, honest)
 }
 
-/// Backends panic on what they do not expect, which is caught; printing where each time costs more memory than they do.
+/// Backends panic on what they do not expect, which is caught; printing where each time costs more
+/// memory than they do.
 fn silence_backends() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -76,12 +82,19 @@ fn run<B: Hostile>(seed: u64, limits: &Limits) {
         let before = (store.view(), store.digest(), store.version());
         let mut applied = None;
         let cost = allocation_counter::measure(|| applied = Some(store.apply(&bytes)));
-        assert!(cost.bytes_max < BYTES_MAX, "{} bytes of memory and {applied:?} for {bytes:02x?}", cost.bytes_max);
+        assert!(
+            cost.bytes_max < BYTES_MAX,
+            "{} bytes of memory and {applied:?} for {bytes:02x?}",
+            cost.bytes_max
+        );
         if matches!(applied, Some(Ok(Applied::Changed))) {
             consistent = B::CONSISTENT;
         }
         if consistent && matches!(applied, Some(Err(_))) {
-            assert!((store.view(), store.digest(), store.version()) == before, "{applied:?} and yet something is different");
+            assert!(
+                (store.view(), store.digest(), store.version()) == before,
+                "{applied:?} and yet something is different"
+            );
         }
         let change = store.change(|state| {
             state.count().set(round as i64)?;

@@ -1,10 +1,14 @@
-//! Several stores as one: a change is in all of them or in none, no view shows half of one, and those who watch hear of it once.
+//! Several stores as one: a change is in all of them or in none, no view shows half of one, and
+//! those who watch hear of it once.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use exostate::middleware::Guard;
-use exostate::{Automerge, Backend, ChangeError, List, Map, Meta, Mismatch, Scalar, State, Store, UndoOptions, Uuid, Value, Yrs};
+use exostate::{
+    Automerge, Backend, ChangeError, List, Map, Meta, Mismatch, Scalar, State, Store, UndoOptions,
+    Uuid, Value, Yrs,
+};
 use proptest::prelude::*;
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -18,7 +22,11 @@ struct Journal {
     closed: bool,
 }
 
-fn pay(accounts: &Store<Accounts>, journal: &Store<Journal, Automerge>, amount: i64) -> Result<(), ChangeError> {
+fn pay(
+    accounts: &Store<Accounts>,
+    journal: &Store<Journal, Automerge>,
+    amount: i64,
+) -> Result<(), ChangeError> {
     accounts.and(journal).change(|(accounts, journal)| {
         let left = accounts.balances().get("ada").get()? - amount;
         accounts.balances().insert("ada", left)?;
@@ -39,7 +47,9 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (list, other) = (Arc::clone(&seen), journal.clone());
     // Those who watch the one see the other as it is then.
-    let _watch = accounts.watch(Accounts::path().balances(), move |_| list.lock().expect("the list").push(other.view().lines.len()));
+    let _watch = accounts.watch(Accounts::path().balances(), move |_| {
+        list.lock().expect("the list").push(other.view().lines.len())
+    });
     pay(&accounts, &journal, 7)?;
     assert!(matches!(pay(&accounts, &journal, 7), Err(ChangeError::Refused(_))));
     assert_eq!((accounts.view().balances.get("ada"), journal.view().lines.len()), (Some(&3), 1));
@@ -51,7 +61,14 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     let (others, free) = stores();
     others.add_middleware(Guard::new().deny(&Accounts::path().balances()));
     assert!(pay(&others, &free, 1).is_err());
-    assert_eq!((accounts.view().balances.get("ada"), others.view().balances.get("ada"), free.view().lines.len()), (Some(&3), Some(&10), 0));
+    assert_eq!(
+        (
+            accounts.view().balances.get("ada"),
+            others.view().balances.get("ada"),
+            free.view().lines.len()
+        ),
+        (Some(&3), Some(&10), 0)
+    );
     assert_eq!((&accounts.reread(), &free.reread()), (&*accounts.view(), &*free.view()));
     Ok(())
 }
@@ -88,7 +105,9 @@ fn opposite_orders_do_not_block_each_other() {
     let (accounts, journal) = stores();
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| (0..100).for_each(|_| pay(&accounts, &journal, 0).expect("it can be paid")));
+            scope.spawn(|| {
+                (0..100).for_each(|_| pay(&accounts, &journal, 0).expect("it can be paid"))
+            });
             scope.spawn(|| {
                 for _ in 0..100 {
                     let moved = journal.and(&accounts).change(|(journal, accounts)| {
@@ -118,7 +137,8 @@ fn a_panic_leaves_both_as_they_were() {
     pay(&accounts, &journal, 1).expect("it goes on");
 }
 
-/// Three stores, on both backends, whose numbers are always equal: every change sets all of them, or should not.
+/// Three stores, on both backends, whose numbers are always equal: every change sets all of them,
+/// or should not.
 struct Trio {
     first: Store<Number>,
     second: Store<Number, Automerge>,
@@ -160,7 +180,11 @@ impl Trio {
 
     fn check(&self) {
         let ((first, second), third) = self.first.and(&self.second).and(&self.third).view();
-        assert_eq!((first.value, second.value), (third.value, third.value), "half of a change shows");
+        assert_eq!(
+            (first.value, second.value),
+            (third.value, third.value),
+            "half of a change shows"
+        );
     }
 }
 
@@ -183,9 +207,15 @@ fn deed() -> impl Strategy<Value = Deed> {
 fn perform(trio: &Trio, deed: &Deed) {
     match deed {
         Deed::Joint(value, refuse) => assert_eq!(trio.set(*value, *refuse).is_err(), *refuse),
-        Deed::Alone(0, value) => trio.first.change(|number| number.alone().set(*value)).expect("it can be written"),
-        Deed::Alone(1, value) => trio.second.change(|number| number.alone().set(*value)).expect("it can be written"),
-        Deed::Alone(_, value) => trio.third.change(|number| number.alone().set(*value)).expect("it can be written"),
+        Deed::Alone(0, value) => {
+            trio.first.change(|number| number.alone().set(*value)).expect("it can be written")
+        }
+        Deed::Alone(1, value) => {
+            trio.second.change(|number| number.alone().set(*value)).expect("it can be written")
+        }
+        Deed::Alone(_, value) => {
+            trio.third.change(|number| number.alone().set(*value)).expect("it can be written")
+        }
         Deed::Look => trio.check(),
     }
 }
@@ -254,9 +284,13 @@ fn a_store_tells_nobody_before_all_is_shown() {
     let joint = trio.first.and(&heavy).and(&trio.third);
     let (over, early) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
     let (third, count) = (trio.third.clone(), Arc::clone(&early));
-    // The numbers only grow: who is told of one finds it, or a newer one, in the store that is shown last.
+    // The numbers only grow: who is told of one finds it, or a newer one, in the store that is
+    // shown last.
     let _watch = trio.first.watch(Number::path().value(), move |value| {
-        count.fetch_add(usize::from(value.new().copied() > Some(third.view().value)), Ordering::Relaxed);
+        count.fetch_add(
+            usize::from(value.new().copied() > Some(third.view().value)),
+            Ordering::Relaxed,
+        );
     });
     let (told, last) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
     let heard = Arc::clone(&told);
@@ -271,7 +305,9 @@ fn a_store_tells_nobody_before_all_is_shown() {
                 // Not faster than it is told.
                 if told.load(Ordering::Relaxed) == last.load(Ordering::Relaxed) {
                     let next = last.fetch_add(1, Ordering::Relaxed) + 1;
-                    trio.first.change(|number| number.alone().set(next)).expect("it can be written");
+                    trio.first
+                        .change(|number| number.alone().set(next))
+                        .expect("it can be written");
                 }
             }
         });
@@ -279,7 +315,10 @@ fn a_store_tells_nobody_before_all_is_shown() {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let ((first, heavy), third) = joint.view();
-                early.fetch_add(usize::from((first.value, heavy.value.0) != (third.value, third.value)), Ordering::Relaxed);
+                early.fetch_add(
+                    usize::from((first.value, heavy.value.0) != (third.value, third.value)),
+                    Ordering::Relaxed,
+                );
             }
         });
         for value in 1..100 {
@@ -310,12 +349,23 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
     assert_eq!(take(), [(((true, true), true), 4, 4)]);
     trio.set(5, true).expect_err("it is refused");
     trio.second.change(|number| number.alone().set(1)).expect("it can be written");
-    joint.change(|((first, _), third)| first.alone().set(2).and(third.alone().set(3))).expect("it can be written");
+    joint
+        .change(|((first, _), third)| first.alone().set(2).and(third.alone().set(3)))
+        .expect("it can be written");
     joint.change(|_| Ok(())).expect("nothing can be done");
     let other = trio.third.fork().expect("it forks");
     other.change(|number| number.alone().set(7)).expect("it can be written");
-    trio.third.apply(&other.update_since(&trio.third.version()).expect("an update")).expect("it applies");
-    assert_eq!(take(), [(((false, true), false), 4, 4), (((true, false), true), 4, 4), (((false, false), true), 4, 4)]);
+    trio.third
+        .apply(&other.update_since(&trio.third.version()).expect("an update"))
+        .expect("it applies");
+    assert_eq!(
+        take(),
+        [
+            (((false, true), false), 4, 4),
+            (((true, false), true), 4, 4),
+            (((false, false), true), 4, 4)
+        ]
+    );
 
     // It ends when it is dropped, and keeps no store.
     drop(watch);
@@ -340,7 +390,9 @@ fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
         let (first, _) = patch.new();
         if first.value < 3 {
             inner
-                .change(|(first, third)| first.value().set(first.value().get()? + 1).and(third.alone().set(1)))
+                .change(|(first, third)| {
+                    first.value().set(first.value().get()? + 1).and(third.alone().set(1))
+                })
                 .expect("it can be written");
         }
     });
@@ -352,7 +404,8 @@ fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
 fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
     let trio = Trio::new();
     let own = Arc::new(Mutex::new(None));
-    let (inner, third, calls) = (Arc::clone(&own), trio.third.clone(), Arc::new(AtomicUsize::new(0)));
+    let (inner, third, calls) =
+        (Arc::clone(&own), trio.third.clone(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&calls);
     let watch = trio.first.and(&trio.third).watch(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
@@ -374,7 +427,8 @@ fn a_watch_that_panics_goes_on() {
         let (first, third) = patch.new();
         assert_ne!((first.value, third.value), (1, 0), "a callback panics");
     });
-    let attempt = std::panic::AssertUnwindSafe(|| trio.first.change(|number| number.value().set(1)));
+    let attempt =
+        std::panic::AssertUnwindSafe(|| trio.first.change(|number| number.value().set(1)));
     assert!(std::panic::catch_unwind(attempt).is_err());
     trio.third.change(|number| number.value().set(2)).expect("it can be written");
     trio.first.change(|number| number.value().set(3)).expect("it can be written");
@@ -383,19 +437,28 @@ fn a_watch_that_panics_goes_on() {
 
 #[test]
 fn what_is_said_of_a_joint_change_is_said_in_every_store() {
-    fn heard<B: Backend>(store: &Store<Number, B>) -> (Arc<Mutex<Vec<Option<Meta>>>>, exostate::Subscription) {
+    fn heard<B: Backend>(
+        store: &Store<Number, B>,
+    ) -> (Arc<Mutex<Vec<Option<Meta>>>>, exostate::Subscription) {
         let list = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&list);
-        let watch = store.watch(Number::path(), move |patch| heard.lock().expect("the list").push(patch.meta().cloned()));
+        let watch = store.watch(Number::path(), move |patch| {
+            heard.lock().expect("the list").push(patch.meta().cloned())
+        });
         (list, watch)
     }
     let trio = Trio::new();
     let (first, second) = (heard::<Yrs>(&trio.first), heard::<Automerge>(&trio.second));
     let joint = trio.first.and(&trio.second).and(&trio.third);
-    let named = Meta::new().with_author("Ada").with_label("Pay").with_correlation(Uuid::from_u128(7));
-    joint.change_as(named, |((first, second), _)| first.value().set(1).and(second.value().set(1))).expect("it can be written");
+    let named =
+        Meta::new().with_author("Ada").with_label("Pay").with_correlation(Uuid::from_u128(7));
+    joint
+        .change_as(named, |((first, second), _)| first.value().set(1).and(second.value().set(1)))
+        .expect("it can be written");
     let label = Meta::new().with_label("Pay");
-    joint.change_as(label, |((first, second), _)| first.value().set(2).and(second.value().set(2))).expect("it can be written");
+    joint
+        .change_as(label, |((first, second), _)| first.value().set(2).and(second.value().set(2)))
+        .expect("it can be written");
     // Only the second store changes: that too is another change than the one before.
     joint.change(|((_, second), _)| second.value().set(3)).expect("it can be written");
     joint.change(|((_, second), _)| second.value().set(4)).expect("it can be written");
@@ -404,19 +467,30 @@ fn what_is_said_of_a_joint_change_is_said_in_every_store() {
     assert_eq!((first.len(), second.len()), (2, 4));
     assert_eq!(first[..], second[..2]);
     let second: Vec<&Meta> = second.iter().flatten().collect();
-    assert_eq!((second[0].author(), second[0].label(), second[0].correlation()), (Some("Ada"), Some("Pay"), Some(Uuid::from_u128(7))));
+    assert_eq!(
+        (second[0].author(), second[0].label(), second[0].correlation()),
+        (Some("Ada"), Some("Pay"), Some(Uuid::from_u128(7)))
+    );
     assert_eq!((second[1].author(), second[1].label()), (None, Some("Pay")));
-    let ids: std::collections::BTreeSet<_> = second.iter().filter_map(|meta| meta.correlation()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        second.iter().filter_map(|meta| meta.correlation()).collect();
     assert!(ids.len() == 4 && second.iter().all(|meta| meta.time().is_some()));
 }
 
 #[test]
 fn each_store_undoes_its_own_part() {
     let trio = Trio::new();
-    let (first, second) = (trio.first.undo_manager(UndoOptions::new()), trio.second.undo_manager(UndoOptions::new()));
+    let (first, second) =
+        (trio.first.undo_manager(UndoOptions::new()), trio.second.undo_manager(UndoOptions::new()));
     let named = Meta::new().with_label("Both");
-    trio.first.and(&trio.second).change_as(named, |(first, second)| first.value().set(1).and(second.value().set(1))).expect("written");
-    assert_eq!((first.undo_label().as_deref(), second.undo_label().as_deref()), (Some("Both"), Some("Both")));
+    trio.first
+        .and(&trio.second)
+        .change_as(named, |(first, second)| first.value().set(1).and(second.value().set(1)))
+        .expect("written");
+    assert_eq!(
+        (first.undo_label().as_deref(), second.undo_label().as_deref()),
+        (Some("Both"), Some("Both"))
+    );
     first.undo().expect("it can be undone");
     assert_eq!((trio.first.view().value, trio.second.view().value), (0, 1));
 }
@@ -442,18 +516,24 @@ fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&calls);
     let joint = trio.first.and(&trio.second.and(&trio.third));
-    let _watch = joint.watch(move |patch| list.lock().expect("the list").push((patch.old().clone(), patch.new().clone())));
+    let _watch = joint.watch(move |patch| {
+        list.lock().expect("the list").push((patch.old().clone(), patch.new().clone()))
+    });
     let begin = joint.view();
     std::thread::scope(|scope| {
         for thread in 0..3 {
             let trio = &trio;
-            scope.spawn(move || (0..50).for_each(|step| trio.set(step * 3 + thread, false).expect("it can be written")));
+            scope.spawn(move || {
+                (0..50)
+                    .for_each(|step| trio.set(step * 3 + thread, false).expect("it can be written"))
+            });
         }
         // Meanwhile one document is replaced again and again.
         scope.spawn(|| {
             for _ in 0..5 {
                 let mut repair = trio.third.repair();
-                let updates = trio.third.updates_since(&Store::<Number>::new().version()).expect("updates");
+                let updates =
+                    trio.third.updates_since(&Store::<Number>::new().version()).expect("updates");
                 updates.iter().for_each(|update| _ = repair.apply(update).expect("it applies"));
                 repair.finish().expect("it is repaired");
             }
@@ -472,7 +552,10 @@ fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
     for update in source.updates_since(&trio.third.version()).expect("updates") {
         trio.third.apply_part(&[update]).expect("it applies");
     }
-    let changed = trio.first.and(&trio.third).change(|(first, third)| first.alone().set(third.alone().get()?));
+    let changed = trio
+        .first
+        .and(&trio.third)
+        .change(|(first, third)| first.alone().set(third.alone().get()?));
     changed.expect("it can be written");
     assert_eq!((trio.first.view().alone, trio.third.view().alone), (7, 7));
     assert_eq!(trio.third.reread(), *trio.third.view());
@@ -487,7 +570,8 @@ fn what_another_thread_does_while_a_call_runs_is_told_by_the_next() {
         let (first, last) = patch.new();
         list.lock().expect("the list").push((first.value, last.value));
         if last.value == 0 {
-            let change = || third.change(|number| number.value().set(2)).expect("it can be written");
+            let change =
+                || third.change(|number| number.value().set(2)).expect("it can be written");
             std::thread::scope(|scope| scope.spawn(change).join().expect("nobody panics"));
         }
     });

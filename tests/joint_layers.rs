@@ -1,5 +1,5 @@
-//! Layers and histories of several stores as one: each is asked and told of its own store's part, and sees what it belongs to;
-//! who only looks waits for none of it.
+//! Layers and histories of several stores as one: each is asked and told of its own store's part,
+//! and sees what it belongs to; who only looks waits for none of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,8 +61,14 @@ fn layers_of_every_store_are_told_what_came_of_it() {
     trio.second.add_middleware(second.clone());
     let heard = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&heard);
-    let _watch = trio.first.watch(Number::path(), move |_| _ = count.fetch_add(1, Ordering::Relaxed));
-    let take = || (std::mem::take(&mut *first.0.lock().expect("the counts")), std::mem::take(&mut *second.0.lock().expect("the counts")));
+    let _watch =
+        trio.first.watch(Number::path(), move |_| _ = count.fetch_add(1, Ordering::Relaxed));
+    let take = || {
+        (
+            std::mem::take(&mut *first.0.lock().expect("the counts")),
+            std::mem::take(&mut *second.0.lock().expect("the counts")),
+        )
+    };
     trio.set(2, false).expect("it can be written");
     assert_eq!((take(), heard.load(Ordering::Relaxed)), (((1, 1, 0), (1, 1, 0)), 1));
     trio.set(4, true).expect_err("the closure refuses");
@@ -72,20 +78,27 @@ fn layers_of_every_store_are_told_what_came_of_it() {
     let attempt = std::panic::AssertUnwindSafe(|| trio.set(6, false));
     assert!(std::panic::catch_unwind(attempt).is_err());
     assert_eq!((take(), heard.load(Ordering::Relaxed)), (((1, 0, 1), (1, 0, 1)), 1));
-    assert_eq!((trio.first.view().value, trio.first.reread().value, trio.second.reread().value), (2, 2, 2));
+    assert_eq!(
+        (trio.first.view().value, trio.first.reread().value, trio.second.reread().value),
+        (2, 2, 2)
+    );
     let both = trio.first.and(&trio.second);
-    both.change(|(first, second)| first.value().set(3).and(second.value().set(3))).expect("it goes on");
+    both.change(|(first, second)| first.value().set(3).and(second.value().set(3)))
+        .expect("it goes on");
 }
 
 #[test]
 fn histories_show_which_changes_belong_together() {
     let trio = Trio::default();
-    let (first, second) = (trio.first.history(HistoryOptions::new()), trio.second.history(HistoryOptions::new()));
+    let (first, second) =
+        (trio.first.history(HistoryOptions::new()), trio.second.history(HistoryOptions::new()));
     let (first, second) = (first.expect("a history"), second.expect("a history"));
     trio.set(2, false).expect("it can be written");
     trio.set(4, true).expect_err("it is refused");
     trio.set(3, false).expect("it can be written");
-    let ids = |list: Vec<Revision>| -> Vec<_> { list.iter().filter_map(|revision| revision.meta().and_then(Meta::correlation)).collect() };
+    let ids = |list: Vec<Revision>| -> Vec<_> {
+        list.iter().filter_map(|revision| revision.meta().and_then(Meta::correlation)).collect()
+    };
     let (first, second) = (ids(first.revisions()), ids(second.revisions()));
     assert_eq!((first.len(), &first), (2, &second));
     assert_ne!(first[0], first[1]);
@@ -98,7 +111,8 @@ fn who_only_looks_waits_for_no_closure() {
     let seen = joint.change(|(first, second)| {
         first.value().set(1)?;
         second.value().set(1)?;
-        // Another thread looks, also at one of them beside others, while this one is in both places.
+        // Another thread looks, also at one of them beside others, while this one is in both
+        // places.
         Ok(std::thread::scope(|scope| {
             let look = || (joint.view().0.value, trio.third.and(&trio.second).view().1.value);
             scope.spawn(look).join().expect("nobody panics")

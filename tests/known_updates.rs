@@ -1,5 +1,6 @@
-//! Promise: a store says of an update whether it holds anything new, as it would show if the update were applied; and updates that are
-//! longer than a stranger's may be can be cut into ones that are not.
+//! Promise: a store says of an update whether it holds anything new, as it would show if the update
+//! were applied; and updates that are longer than a stranger's may be can be cut into ones that are
+//! not.
 
 mod support;
 
@@ -17,7 +18,11 @@ fn changes<B: Backend>(store: &Store<Everything, B>, update: &[u8]) -> bool {
     applied != Applied::Known
 }
 
-fn says_what_is_new<B: Backend>(ours: &[Op], theirs: &[Op], more: &[Op]) -> Result<(), TestCaseError> {
+fn says_what_is_new<B: Backend>(
+    ours: &[Op],
+    theirs: &[Op],
+    more: &[Op],
+) -> Result<(), TestCaseError> {
     let (left, right) = (support::store::<B>(1), support::store::<B>(2));
     let empty = support::store::<B>(3).version();
     let mut updates = Vec::new();
@@ -90,11 +95,15 @@ fn a_long_update_is_cut_into_pieces_that_strangers_take() {
     fn check<B: Backend>(parts: usize) {
         let limits = Limits::stranger().with_bytes_max(32 << 10);
         let from = support::store::<B>(1);
-        let to: Store<Everything, B> = Store::with_options(Options::new().with_limits(limits.clone()));
+        let to: Store<Everything, B> =
+            Store::with_options(Options::new().with_limits(limits.clone()));
         let mut rng = fastrand::Rng::with_seed(parts as u64);
         for part in 0..parts {
-            let text: String = (0..60_000 / parts).map(|_| ['ä', 'x', '😀', rng.char('a'..='z')][rng.usize(..4)]).collect();
-            from.change(|state| state.notes().push_str(&format!("{part} {text}"))).expect("it can be written");
+            let text: String = (0..60_000 / parts)
+                .map(|_| ['ä', 'x', '😀', rng.char('a'..='z')][rng.usize(..4)])
+                .collect();
+            from.change(|state| state.notes().push_str(&format!("{part} {text}")))
+                .expect("it can be written");
         }
         from.change(|state| state.notes().delete(0..9)).expect("it can be written");
         // Of automerge as changes one by one, as a saved document stays as it is.
@@ -107,11 +116,17 @@ fn a_long_update_is_cut_into_pieces_that_strangers_take() {
         assert!(to.apply(&update).is_err());
         let pieces = to.cut_update(&update).expect("an update");
         let lengths: Vec<usize> = pieces.iter().map(Vec::len).collect();
-        assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= limits.bytes_max()), "{lengths:?}");
+        assert!(
+            lengths.len() > 1 && lengths.iter().all(|length| *length <= limits.bytes_max()),
+            "{lengths:?}"
+        );
         to.apply_all(&pieces).expect("they fit");
         assert_eq!((to.version(), to.digest()), (from.version(), from.digest()));
         assert_eq!(to.cut_update(b"short"), Ok(vec![b"short".to_vec()]));
-        assert!(matches!(to.cut_update(&vec![7; limits.bytes_max() + 1]), Err(BackendError::Guard(_))));
+        assert!(matches!(
+            to.cut_update(&vec![7; limits.bytes_max() + 1]),
+            Err(BackendError::Guard(_))
+        ));
     }
     check::<Yrs>(1);
     check::<Yrs>(40);

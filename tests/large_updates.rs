@@ -4,7 +4,9 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use exostate::{Applied, Automerge, Backend, Limits, List, MovableList, Options, State, Store, Text, Yrs};
+use exostate::{
+    Applied, Automerge, Backend, Limits, List, MovableList, Options, State, Store, Text, Yrs,
+};
 use support::Everything;
 
 /// More than one change of automerge may hold, and than strangers take at once.
@@ -27,7 +29,9 @@ fn equal<S: State + PartialEq, B: Backend>(a: &Store<S, B>, b: &Store<S, B>) {
 fn kept<S: State, B: Backend>(store: &Store<S, B>) -> Arc<Mutex<Vec<Vec<u8>>>> {
     let updates = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&updates);
-    store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec())).forever();
+    store
+        .on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()))
+        .forever();
     updates
 }
 
@@ -76,13 +80,19 @@ fn a_change_of_any_size_reaches_strangers_on_automerge() {
 fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
     let (here, there) = (support::store::<B>(1), support::store::<B>(2));
     for number in 0..200 {
-        here.change(|state| state.notes().push_str(&format!("{number} and more "))).expect("it can be written");
+        here.change(|state| state.notes().push_str(&format!("{number} and more ")))
+            .expect("it can be written");
     }
     there.merge(&here).expect("an update");
     there.change(|state| state.title().set("made there")).expect("it can be written");
     here.change(|state| state.count().set(7)).expect("it can be written");
-    let (whole, missing) = (here.save().len(), here.update_since(&there.version()).expect("its own backend"));
-    assert!(missing.len() < 200 && missing.len() < whole, "{} of {whole} bytes for one change", missing.len());
+    let (whole, missing) =
+        (here.save().len(), here.update_since(&there.version()).expect("its own backend"));
+    assert!(
+        missing.len() < 200 && missing.len() < whole,
+        "{} of {whole} bytes for one change",
+        missing.len()
+    );
     there.apply(&missing).expect("an update");
     here.apply(&there.update_since(&here.version()).expect("its own backend")).expect("an update");
     equal(&here, &there);
@@ -97,7 +107,9 @@ fn a_replica_with_changes_of_its_own_is_not_sent_the_whole() {
 /// What is passed on is what came, so that whoever sent it knows it again.
 fn relayed<B: Backend>() {
     let (from, relay) = (support::store::<B>(1), support::store::<B>(2));
-    (0..100).for_each(|number| from.change(|state| state.count().set(number)).expect("it can be written"));
+    (0..100).for_each(|number| {
+        from.change(|state| state.count().set(number)).expect("it can be written")
+    });
     let passed = kept(&relay);
     let updates = from.updates_since(&relay.version()).expect("its own backend");
     apply_all(&relay, &updates);
@@ -113,12 +125,17 @@ fn updates_are_passed_on_as_they_came() {
 #[test]
 fn a_version_with_made_up_heads_and_numbers_does_no_harm() {
     let store = support::store::<Automerge>(1);
-    (0..5).for_each(|number| store.change(|state| state.count().set(number)).expect("it can be written"));
+    (0..5).for_each(|number| {
+        store.change(|state| state.count().set(number)).expect("it can be written")
+    });
     let mut bytes = store.version().to_bytes();
     // The first byte of the first head; then the number of the last actor's last change.
     bytes[5] ^= 1;
     let unknown = exostate::Version::from_bytes(&bytes).expect("a version");
-    assert!(store.update_since(&unknown).expect("its own backend").is_empty(), "it has all by its numbers");
+    assert!(
+        store.update_since(&unknown).expect("its own backend").is_empty(),
+        "it has all by its numbers"
+    );
     let last = bytes.len() - 8;
     bytes[last..].copy_from_slice(&u64::MAX.to_le_bytes());
     let lie = exostate::Version::from_bytes(&bytes).expect("a version");

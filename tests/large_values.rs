@@ -1,8 +1,11 @@
-//! Promise: small edits of large values stay small, wherever a value is compared with another one: reconciling, restoring, undoing.
+//! Promise: small edits of large values stay small, wherever a value is compared with another one:
+//! reconciling, restoring, undoing.
 
 use std::time::Duration;
 
-use exostate::{Automerge, Backend, HistoryOptions, List, MovableList, State, Store, Text, UndoOptions, Yrs};
+use exostate::{
+    Automerge, Backend, HistoryOptions, List, MovableList, State, Store, Text, UndoOptions, Yrs,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -15,7 +18,9 @@ struct Large {
 
 /// Text in which hardly anything repeats itself.
 fn prose(len: usize) -> String {
-    let letter = |at: usize| char::from(b'a' + (at.wrapping_mul(at).wrapping_mul(2_654_435_761) >> 13) as u8 % 26);
+    let letter = |at: usize| {
+        char::from(b'a' + (at.wrapping_mul(at).wrapping_mul(2_654_435_761) >> 13) as u8 % 26)
+    };
     (0..len).map(letter).collect()
 }
 
@@ -50,7 +55,11 @@ fn forks_reconcile<B: Backend>() {
                 .iter()
                 .copied()
                 .enumerate()
-                .flat_map(|(at, item)| if at == 10 || at == len - 10 { vec![-1, item] } else { vec![item] })
+                .flat_map(
+                    |(at, item)| {
+                        if at == 10 || at == len - 10 { vec![-1, item] } else { vec![item] }
+                    },
+                )
                 .collect();
             store.reconcile(&wanted).expect("it can be written");
         }
@@ -97,7 +106,8 @@ proptest! {
     }
 }
 
-/// Others type at both ends of a large text: what was inserted goes, what was deleted comes back where it was, and nothing else moves.
+/// Others type at both ends of a large text: what was inserted goes, what was deleted comes back
+/// where it was, and nothing else moves.
 fn undo_amid_others<B: Backend>(restart: bool) {
     let len = 12_000;
     let options = || UndoOptions::new().with_window(Duration::ZERO);
@@ -134,12 +144,24 @@ fn undo_amid_others<B: Backend>(restart: bool) {
         false => (ours.clone(), undo),
     };
     let text = prose(len);
-    let shown = |before: &str, after: &str| (format!("> > > {before}{after} < < <"), 6 + before.len() + after.len() + 6);
+    let shown = |before: &str, after: &str| {
+        (format!("> > > {before}{after} < < <"), 6 + before.len() + after.len() + 6)
+    };
     assert!(undo.undo().expect("it can be undone").is_some());
-    assert_eq!(ours.view().text.to_string(), shown(&text[..6_000], &format!("[mine]{}", &text[6_000..])).0, "on {}", B::NAME);
+    assert_eq!(
+        ours.view().text.to_string(),
+        shown(&text[..6_000], &format!("[mine]{}", &text[6_000..])).0,
+        "on {}",
+        B::NAME
+    );
     assert_eq!(ours.view().list.get(3 + 6_100).copied(), Some(6_099));
     assert!(undo.undo().expect("it can be undone").is_some());
-    assert_eq!(ours.view().text.to_string(), shown(&text[..6_000], &text[6_000..]).0, "on {}", B::NAME);
+    assert_eq!(
+        ours.view().text.to_string(),
+        shown(&text[..6_000], &text[6_000..]).0,
+        "on {}",
+        B::NAME
+    );
     let list: Vec<i64> = [-1; 3].into_iter().chain(0..len as i64).chain([-2; 3]).collect();
     assert_eq!(ours.view().list.iter().copied().collect::<Vec<_>>(), list);
     while undo.redo().expect("it can be redone").is_some() {}
@@ -154,7 +176,8 @@ fn undo_finds_its_own_amid_what_others_typed_at_both_ends() {
     undo_amid_others::<Automerge>(false);
 }
 
-/// What is restored differs at both ends only: what another one types into the middle meanwhile stays where it is.
+/// What is restored differs at both ends only: what another one types into the middle meanwhile
+/// stays where it is.
 #[test]
 fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> {
     let stores = two::<Yrs>(&prose(20_000), 0..20_000);
@@ -173,7 +196,10 @@ fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> 
     })?;
     history.restore(id)?;
     meet(&stores);
-    assert_eq!(ours.view().text.to_string(), format!("{}theirs{}", &prose(20_000)[..10_000], &prose(20_000)[10_000..]));
+    assert_eq!(
+        ours.view().text.to_string(),
+        format!("{}theirs{}", &prose(20_000)[..10_000], &prose(20_000)[10_000..])
+    );
     assert_eq!((ours.view().list.len(), ours.view().list.get(10_000).copied()), (20_001, Some(-5)));
     Ok(())
 }
@@ -190,7 +216,8 @@ fn large_orders_are_matched_by_what_stays() -> Result<(), exostate::Error> {
     numbers.splice(10..11, [-3]);
     store.reconcile(&Large { cards: cards(&numbers), ..Large::clone(&store.view()) })?;
     let view = store.view();
-    let stays: std::collections::BTreeMap<_, _> = view.cards.iter_ids().map(|(id, card)| (id, *card)).collect();
+    let stays: std::collections::BTreeMap<_, _> =
+        view.cards.iter_ids().map(|(id, card)| (id, *card)).collect();
     assert_eq!(ids.iter().filter(|(id, card)| stays.get(id) == Some(card)).count(), 7_998);
     Ok(())
 }

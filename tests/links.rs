@@ -1,4 +1,5 @@
-//! Documents that refer to documents: loaded once, when a link is followed; shared; put away when nobody has them open, and only then loaded again.
+//! Documents that refer to documents: loaded once, when a link is followed; shared; put away when
+//! nobody has them open, and only then loaded again.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -6,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::Duration;
 
-use exostate::{Automerge, Backend, Handle, Library, Link, List, Loader, Map, OpenError, State, Store, Yrs};
+use exostate::{
+    Automerge, Backend, Handle, Library, Link, List, Loader, Map, OpenError, State, Store, Yrs,
+};
 use proptest::prelude::*;
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -51,7 +54,8 @@ impl<B> Drop for Out<B> {
 /// A loader is a handle too here, so that a test can look into it.
 struct Shelves<B: Backend> {
     shelf: Arc<Shelf<B>>,
-    /// What a document opens while it is loaded: itself and all that it names, where the library is there.
+    /// What a document opens while it is loaded: itself and all that it names, where the library
+    /// is there.
     eager: OnceLock<Library<Shelves<B>>>,
 }
 
@@ -78,7 +82,14 @@ impl<B: Backend> Loader for Shelves<B> {
         if self.shelf.broken.load(Ordering::SeqCst) {
             return Err("the shelf is broken".to_owned());
         }
-        let bytes = self.shelf.saved.lock().expect("the shelf").get(link.id()).cloned().ok_or("there is no such document")?;
+        let bytes = self
+            .shelf
+            .saved
+            .lock()
+            .expect("the shelf")
+            .get(link.id())
+            .cloned()
+            .ok_or("there is no such document")?;
         if let Some(library) = self.eager.get() {
             let page = Store::<Page, B>::open(&bytes).map_err(|error| error.to_string())?.view();
             for next in page.next.iter().chain(page.pages.iter()) {
@@ -92,7 +103,12 @@ impl<B: Backend> Loader for Shelves<B> {
         Ok((Store::new(), self.take_out(link.id())))
     }
 
-    fn close<T: State>(&self, link: &Link<T>, store: &Store<T, B>, _: &Out<B>) -> Result<(), String> {
+    fn close<T: State>(
+        &self,
+        link: &Link<T>,
+        store: &Store<T, B>,
+        _: &Out<B>,
+    ) -> Result<(), String> {
         self.shelf.closes.fetch_add(1, Ordering::SeqCst);
         self.shelf.closing.get().iter().for_each(|hook| hook(link.id()));
         std::thread::sleep(Duration::from_millis(1));
@@ -117,7 +133,10 @@ fn library<B: Backend>(unused_max: usize) -> (Library<Shelves<B>>, Arc<Shelf<B>>
         closing: OnceLock::new(),
         of: PhantomData,
     });
-    (Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, unused_max), shelf)
+    (
+        Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, unused_max),
+        shelf,
+    )
 }
 
 fn create<B: Backend>(library: &Library<Shelves<B>>, id: &str) -> Handle<Page, Shelves<B>> {
@@ -153,7 +172,10 @@ fn a_weak_handle_keeps_no_document_open() {
         assert_eq!(done(&shelf), (0, 1));
         let again = library.open(&Link::<Page>::new("a")).expect("it is there");
         assert_eq!((again.view().visits, weak.upgrade().is_none()), (2, true));
-        assert_eq!(format!("{:?} {:?}", weak, again.downgrade()), "WeakHandle { is_open: false } WeakHandle { is_open: true }");
+        assert_eq!(
+            format!("{:?} {:?}", weak, again.downgrade()),
+            "WeakHandle { is_open: false } WeakHandle { is_open: true }"
+        );
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -172,7 +194,10 @@ fn a_link_is_a_register_wherever_scalars_are() {
         theirs.merge(&ours).expect("it merges");
         let view = theirs.view();
         assert_eq!(view.next.as_ref().map(Link::id), Some("b"));
-        assert_eq!((view.pages.get(0).map(Link::id), view.names.get("d").map(Link::id)), (Some("c"), Some("d/~@")));
+        assert_eq!(
+            (view.pages.get(0).map(Link::id), view.names.get("d").map(Link::id)),
+            (Some("c"), Some("d/~@"))
+        );
         assert_eq!((&*view, theirs.digest()), (&theirs.reread(), ours.digest()));
         let opened = Store::<Page, B>::open(&ours.save()).expect("it opens");
         assert_eq!(opened.view(), view);
@@ -188,7 +213,9 @@ fn a_link_is_a_register_wherever_scalars_are() {
             at: Target,
         }
         let (pointer, copy) = (Store::<Pointer, B>::new(), Store::<Pointer, B>::new());
-        pointer.reconcile(&Pointer { at: Target::Page(Link::new("e")) }).expect("it can be written");
+        pointer
+            .reconcile(&Pointer { at: Target::Page(Link::new("e")) })
+            .expect("it can be written");
         copy.merge(&pointer).expect("it merges");
         assert!(matches!(&copy.view().at, Target::Page(link) if link.id() == "e"));
         // What is no name is a violation, and the link is empty.
@@ -226,7 +253,10 @@ fn a_document_is_there_once_and_put_away_when_nobody_has_it_open() {
         assert_eq!((later.kept().1.as_str(), later.link().id()), ("a", "a"));
         // A joint change needs no more than the stores.
         let other = library.create(&page("other")).expect("it can be made");
-        later.and(other.store()).change(|(a, b)| a.visits().set(5).and(b.visits().set(5))).expect("it can be written");
+        later
+            .and(other.store())
+            .change(|(a, b)| a.visits().set(5).and(b.visits().set(5)))
+            .expect("it can be written");
         assert_eq!((later.view().visits, other.view().visits), (5, 5));
         assert_ne!(other.link(), library.create(&page("another")).expect("it can be made").link());
     }
@@ -255,8 +285,12 @@ fn of_threads_that_open_one_document_one_loads_it() {
 
 #[test]
 fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
-    let strategy = (0..3_usize, prop::collection::vec(prop::collection::vec((0..3_u8, any::<bool>()), 1..20), 2..5));
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let strategy = (
+        0..3_usize,
+        prop::collection::vec(prop::collection::vec((0..3_u8, any::<bool>()), 1..20), 2..5),
+    );
+    let config =
+        ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |((unused_max, threads) in strategy)| {
         let (library, shelf) = library::<Yrs>(unused_max);
         for id in ["0", "1", "2"] {
@@ -358,10 +392,14 @@ fn what_cannot_be_put_away_is_not_lost() {
 fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused() {
     let (library, shelf) = library::<Yrs>(0);
     for (id, next) in [("a", "b"), ("b", "c"), ("c", "c"), ("x", "y"), ("y", "x")] {
-        create(&library, id).change(|page| page.next().set(Link::new(next))).expect("it can be written");
+        create(&library, id)
+            .change(|page| page.next().set(Link::new(next)))
+            .expect("it can be written");
     }
     drop(create(&library, "d"));
-    create(&library, "e").change(|page| page.pages().push(Link::new("d"))).expect("it can be written");
+    create(&library, "e")
+        .change(|page| page.pages().push(Link::new("d")))
+        .expect("it can be written");
     // Links in a circle are fine, as long as nobody follows them while loading.
     let mut page = library.open(&Link::<Page>::new("x")).expect("it is loaded");
     for _ in 0..4 {
@@ -372,7 +410,10 @@ fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused()
     assert!(library.loader().eager.set(library.clone()).is_ok());
     assert!(library.open(&Link::<Page>::new("e")).is_ok());
     let circle = library.open(&Link::<Page>::new("a"));
-    assert!(matches!(&circle, Err(OpenError::Load { error, .. }) if error.contains("within its own loading")), "{circle:?}");
+    assert!(
+        matches!(&circle, Err(OpenError::Load { error, .. }) if error.contains("within its own loading")),
+        "{circle:?}"
+    );
     // Two threads, each of which would wait for the other.
     for _ in 0..20 {
         std::thread::scope(|scope| {
@@ -394,8 +435,12 @@ fn a_document_has_one_type_and_a_name_one_document() {
     }
     let (library, _) = library::<Yrs>(0);
     let page = create(&library, "a");
-    assert!(matches!(library.open(&Link::<Other>::new("a")), Err(OpenError::Type { id }) if id == "a"));
-    assert!(matches!(library.create_as(&Link::new("a"), &*page.view()), Err(OpenError::Exists { id }) if id == "a"));
+    assert!(
+        matches!(library.open(&Link::<Other>::new("a")), Err(OpenError::Type { id }) if id == "a")
+    );
+    assert!(
+        matches!(library.create_as(&Link::new("a"), &*page.view()), Err(OpenError::Exists { id }) if id == "a")
+    );
     drop(page);
     assert_eq!(library.open(&Link::<Other>::new("a")).expect("it is loaded").view().title, "a");
 }
@@ -412,7 +457,8 @@ fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
     let hook: Hook = Box::new(move |id| {
         if id == "a" {
             let open = || inner.open(&Link::<Page>::new("c")).expect("it is kept");
-            let elsewhere = std::thread::scope(|scope| scope.spawn(open).join().expect("nobody panics"));
+            let elsewhere =
+                std::thread::scope(|scope| scope.spawn(open).join().expect("nobody panics"));
             kept.lock().expect("the list").extend([elsewhere, open()]);
         }
     });
@@ -429,7 +475,8 @@ fn a_loader_that_panics_leaves_its_turn_to_the_next() {
     let (library, shelf) = library::<Yrs>(0);
     drop(create(&library, "a"));
     let first = AtomicBool::new(true);
-    let hook: Hook = Box::new(move |_| assert!(!first.swap(false, Ordering::SeqCst), "the loader panics"));
+    let hook: Hook =
+        Box::new(move |_| assert!(!first.swap(false, Ordering::SeqCst), "the loader panics"));
     assert!(shelf.loading.set(hook).is_ok());
     let link = Link::<Page>::new("a");
     let barrier = Barrier::new(4);
@@ -438,7 +485,8 @@ fn a_loader_that_panics_leaves_its_turn_to_the_next() {
         for _ in 0..4 {
             scope.spawn(|| {
                 barrier.wait();
-                let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| library.open(&link)));
+                let opened =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| library.open(&link)));
                 match opened {
                     Ok(page) => assert_eq!(page.expect("it is loaded").view().title, "a"),
                     Err(_) => _ = panics.fetch_add(1, Ordering::SeqCst),
@@ -460,7 +508,8 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     // In a callback of its own store.
     let (page, own) = (open("a"), Arc::new(Mutex::new(None)));
     let (inner, store) = (Arc::clone(&own), page.store().clone());
-    let watch = store.watch(Page::path().visits(), move |_| drop(inner.lock().expect("the handle").take()));
+    let watch =
+        store.watch(Page::path().visits(), move |_| drop(inner.lock().expect("the handle").take()));
     own.lock().expect("the handle").replace(page);
     store.change(|page| page.visits().set(4)).expect("it can be written");
     assert_eq!((counts(&library), open("a").view().visits), ((0, 0, 0), 4));
@@ -468,7 +517,12 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     // While another one is loaded, and while that is put away.
     let held = Arc::new(Mutex::new(vec![open("b"), open("c")]));
     let (loading, closing) = (Arc::clone(&held), Arc::clone(&held));
-    assert!(shelf.loading.set(Box::new(move |_| drop(loading.lock().expect("the handles").pop()))).is_ok());
+    assert!(
+        shelf
+            .loading
+            .set(Box::new(move |_| drop(loading.lock().expect("the handles").pop())))
+            .is_ok()
+    );
     assert!(
         shelf
             .closing
@@ -487,13 +541,19 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
 #[test]
 fn any_name_is_only_a_name() {
     let (library, shelf) = library::<Yrs>(0);
-    let names = ["../../etc/passwd", "/", "~", "a\0b", " ", "\u{202e}x", "\u{1f600}", &"x".repeat(100_000)];
+    let names =
+        ["../../etc/passwd", "/", "~", "a\0b", " ", "\u{202e}x", "\u{1f600}", &"x".repeat(100_000)];
     for (at, id) in names.iter().enumerate() {
-        create(&library, id).change(|page| page.visits().set(at as i64)).expect("it can be written");
+        create(&library, id)
+            .change(|page| page.visits().set(at as i64))
+            .expect("it can be written");
     }
     assert_eq!(shelf.saved.lock().expect("the shelf").len(), names.len());
     for (at, id) in names.iter().enumerate() {
-        assert_eq!(library.open(&Link::<Page>::new(*id)).expect("it is loaded").view().visits, at as i64);
+        assert_eq!(
+            library.open(&Link::<Page>::new(*id)).expect("it is loaded").view().visits,
+            at as i64
+        );
     }
     assert_eq!(counts(&library), (0, 0, 0));
 }

@@ -1,4 +1,5 @@
-//! Promise: what a mark on text says is the same at every replica, and what could not be is refused where it is made.
+//! Promise: what a mark on text says is the same at every replica, and what could not be is refused
+//! where it is made.
 
 mod support;
 
@@ -9,7 +10,9 @@ use support::Everything;
 fn marked<B: Backend>(value: &Value) -> Store<Everything, B> {
     let store = support::store::<B>(1);
     store.change(|state| state.notes().push_str("marked and not")).expect("it can be written");
-    store.change(|state| state.notes().mark(0..6, "kind", value.clone())).expect("it can be marked");
+    store
+        .change(|state| state.notes().mark(0..6, "kind", value.clone()))
+        .expect("it can be marked");
     store
 }
 
@@ -35,7 +38,9 @@ fn values() -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(|float| Value::from(float + 0.0)),
+        any::<f64>()
+            .prop_filter("finite", |float| float.is_finite())
+            .prop_map(|float| Value::from(float + 0.0)),
         "\\PC{0,20}".prop_map(Value::from),
     ]
 }
@@ -60,9 +65,15 @@ fn refused<B: Backend>() {
     let store = support::store::<B>(1);
     store.change(|state| state.notes().push_str("text")).expect("it can be written");
     let reason = |name: &str, value: Value| {
-        store.change(|state| state.notes().mark(0..4, name, value)).expect_err("no replica could take it").to_string()
+        store
+            .change(|state| state.notes().mark(0..4, name, value))
+            .expect_err("no replica could take it")
+            .to_string()
     };
-    assert_eq!(reason("m", Value::Bytes([1, 2].as_slice().into())), "notes: a mark cannot hold bytes");
+    assert_eq!(
+        reason("m", Value::Bytes([1, 2].as_slice().into())),
+        "notes: a mark cannot hold bytes"
+    );
     assert_eq!(reason("m", Value::from(f64::NAN)), "notes: a mark cannot hold NaN");
     assert_eq!(reason("m", Value::from(f64::INFINITY)), "notes: a mark cannot hold inf");
     let most = (Limits::stranger().bytes_max() - 2 * Limits::stranger().name_bytes_max()) / 6;
@@ -70,9 +81,14 @@ fn refused<B: Backend>() {
         reason("m", Value::from("\u{1}".repeat(most + 1))),
         format!("notes: a mark of {} bytes is more than the {most} that others take", most + 1)
     );
-    assert_eq!(reason(&"n".repeat(4_097), true.into()), "notes: a mark's name of 4097 bytes is more than the 4096 that others take");
+    assert_eq!(
+        reason(&"n".repeat(4_097), true.into()),
+        "notes: a mark's name of 4097 bytes is more than the 4096 that others take"
+    );
     assert_eq!(mark_at(&store.view().notes, 0), None);
-    store.change(|state| state.notes().mark(0..4, "kind", "\u{1}".repeat(most))).expect("it is just not too large");
+    store
+        .change(|state| state.notes().mark(0..4, "kind", "\u{1}".repeat(most)))
+        .expect("it is just not too large");
     let there = support::store::<B>(2);
     for update in store.updates_since(&there.version()).expect("its own backend") {
         there.apply(&update).expect("an update that strangers take");
@@ -86,14 +102,20 @@ fn what_a_mark_cannot_say_is_refused() {
     refused::<Automerge>();
 }
 
-/// Other software marks text with maps: text typed behind it is marked by none, at home as elsewhere.
+/// Other software marks text with maps: text typed behind it is marked by none, at home as
+/// elsewhere.
 #[test]
 fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
     use yrs::{Any, ReadTxn, Text as _, Transact};
     let foreign = yrs::Doc::with_client_id(7);
     let text = foreign.get_or_insert_text("T:notes");
     let address = Any::Map(std::sync::Arc::new([("href".to_owned(), Any::from("example"))].into()));
-    text.insert_with_attributes(&mut foreign.transact_mut(), 0, "link", [("kind".into(), address)].into());
+    text.insert_with_attributes(
+        &mut foreign.transact_mut(),
+        0,
+        "link",
+        [("kind".into(), address)].into(),
+    );
     let update = foreign.transact().encode_diff_v1(&yrs::StateVector::default());
     let (here, there) = (support::store::<Yrs>(1), support::store::<Yrs>(2));
     here.apply(&update).expect("an update");
@@ -109,7 +131,8 @@ fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
     assert_eq!(mark_at(&copy.view().notes, 0), None);
 }
 
-/// What other software marked, copied to where nothing is, to where another mark is, and to where it is already.
+/// What other software marked, copied to where nothing is, to where another mark is, and to where
+/// it is already.
 #[test]
 fn marks_that_cannot_be_written_are_left_out_of_copies() {
     use automerge::ReadDoc;
@@ -118,15 +141,26 @@ fn marks_that_cannot_be_written_are_left_out_of_copies() {
     let here = support::store::<Automerge>(1);
     here.change(|state| state.notes().push_str("link")).expect("it can be written");
     let mut foreign = automerge::AutoCommit::load(&here.save()).expect("a document");
-    let buckets: Vec<_> = foreign.keys(automerge::ROOT).filter_map(|key| foreign.get(automerge::ROOT, key).expect("a document")).collect();
-    let text = buckets.iter().find_map(|(_, bucket)| foreign.get(bucket, "T:notes").expect("a map"));
+    let buckets: Vec<_> = foreign
+        .keys(automerge::ROOT)
+        .filter_map(|key| foreign.get(automerge::ROOT, key).expect("a document"))
+        .collect();
+    let text =
+        buckets.iter().find_map(|(_, bucket)| foreign.get(bucket, "T:notes").expect("a map"));
     let (_, text) = text.expect("the text");
-    for (name, value) in [("bytes", automerge::ScalarValue::Bytes(vec![1])), ("zero", automerge::ScalarValue::F64(-0.0))] {
-        foreign.mark(&text, Mark::new(name.to_owned(), value, 0, 4), ExpandMark::After).expect("it can be marked");
+    for (name, value) in [
+        ("bytes", automerge::ScalarValue::Bytes(vec![1])),
+        ("zero", automerge::ScalarValue::F64(-0.0)),
+    ] {
+        foreign
+            .mark(&text, Mark::new(name.to_owned(), value, 0, 4), ExpandMark::After)
+            .expect("it can be marked");
     }
     here.apply(&foreign.save()).expect("an update");
     let view = here.view();
-    let names = |text: &Text| text.marks_at(0).map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>());
+    let names = |text: &Text| {
+        text.marks_at(0).map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>())
+    };
     assert_eq!(names(&view.notes), Some(vec!["bytes".to_owned(), "zero".to_owned()]));
     let copy = support::store::<Yrs>(2);
     for prepare in [false, true] {
@@ -134,8 +168,14 @@ fn marks_that_cannot_be_written_are_left_out_of_copies() {
             copy.change(|state| state.notes().mark(0..4, "bytes", true)).expect("it can be marked");
         }
         copy.reconcile(&view).expect("what can be written is");
-        assert_eq!(copy.view().notes.marks_at(0).map(|marks| (**marks).clone()), Some([("zero".into(), Value::from(0))].into()));
-        assert_eq!(Store::<Everything, Yrs>::open(&copy.save()).expect("its own bytes").digest(), copy.digest());
+        assert_eq!(
+            copy.view().notes.marks_at(0).map(|marks| (**marks).clone()),
+            Some([("zero".into(), Value::from(0))].into())
+        );
+        assert_eq!(
+            Store::<Everything, Yrs>::open(&copy.save()).expect("its own bytes").digest(),
+            copy.digest()
+        );
     }
     here.reconcile(&view).expect("nothing to do");
     assert_eq!(names(&here.view().notes), names(&view.notes));
@@ -147,7 +187,11 @@ fn many_large_marks_reach_strangers() {
     fn reaches<B: Backend>() {
         let store = support::store::<B>(1);
         let large = |at: u32| -> String {
-            (0..600_000u32).map(|byte| char::from(b'0' + (byte.wrapping_mul(2_654_435_761 + at) >> 20) as u8 % 64)).collect()
+            (0..600_000u32)
+                .map(|byte| {
+                    char::from(b'0' + (byte.wrapping_mul(2_654_435_761 + at) >> 20) as u8 % 64)
+                })
+                .collect()
         };
         let change = store.change(|state| {
             state.notes().push_str("abcdefghijkl")?;
@@ -164,7 +208,8 @@ fn many_large_marks_reach_strangers() {
     reaches::<Automerge>();
 }
 
-/// What is inserted over text is marked as the first character of that was, on a store as on a copy of its text.
+/// What is inserted over text is marked as the first character of that was, on a store as on a copy
+/// of its text.
 fn splices<B: Backend>() {
     // 0..4 plain, 4..8 bold, 8..12 plain, 12..16 a link, right behind it 16..20 bold and a link.
     let begin = || {
@@ -179,7 +224,9 @@ fn splices<B: Backend>() {
         store
     };
     let names = |text: &Text, at: usize| {
-        text.marks_at(at).map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>().join("+")).unwrap_or_default()
+        text.marks_at(at)
+            .map(|marks| marks.keys().map(ToString::to_string).collect::<Vec<_>>().join("+"))
+            .unwrap_or_default()
     };
     let cases = [
         (4..8, "bold"),
@@ -202,7 +249,9 @@ fn splices<B: Backend>() {
     ];
     for (range, expected) in cases {
         let (edited, reconciled) = (begin(), begin());
-        edited.change(|state| state.notes().splice(range.clone(), "XYZ")).expect("it can be written");
+        edited
+            .change(|state| state.notes().splice(range.clone(), "XYZ"))
+            .expect("it can be written");
         let mut wanted = (*reconciled.view()).clone();
         wanted.notes.splice(range.clone(), "XYZ");
         reconciled.reconcile(&wanted).expect("it can be written");
@@ -244,7 +293,13 @@ fn what_replaces_a_bold_word_is_bold_beside_other_edits() {
         there.change(|state| state.notes().insert(0, "and ")).expect("it can be written");
         here.merge(&there).expect("an honest update");
         there.merge(&here).expect("an honest update");
-        let runs: Vec<(String, bool)> = here.view().notes.runs().into_iter().map(|(text, marks)| (text, marks.is_some())).collect();
+        let runs: Vec<(String, bool)> = here
+            .view()
+            .notes
+            .runs()
+            .into_iter()
+            .map(|(text, marks)| (text, marks.is_some()))
+            .collect();
         assert_eq!(runs, [("and so ".to_owned(), false), ("brave a word".to_owned(), true)]);
         assert_eq!(here.digest(), there.digest());
     }

@@ -1,5 +1,5 @@
-//! Promise: what does not fit a struct is left alone by `reconcile`, written over by `set` and gone after `reconcile_with(_, Mend::Reset)`, which
-//! leaves alone what the struct does not know.
+//! Promise: what does not fit a struct is left alone by `reconcile`, written over by `set` and gone
+//! after `reconcile_with(_, Mend::Reset)`, which leaves alone what the struct does not know.
 
 mod support;
 
@@ -7,7 +7,8 @@ use std::any::Any;
 
 use exostate::__private::{At, Reader, Refresh, Writer};
 use exostate::{
-    Automerge, Backend, ChangeError, Edit, Map, Mend, Mismatch, MovableList, Node, Place, Register, Scalar, State, Store, Value, Yrs,
+    Automerge, Backend, ChangeError, Edit, Map, Mend, Mismatch, MovableList, Node, Place, Register,
+    Scalar, State, Store, Value, Yrs,
 };
 use proptest::prelude::*;
 use support::{Everything, Op, Settings, Shape, strategy};
@@ -121,8 +122,13 @@ struct Inner {
 
 type FormEdit<'a> = <Form as State>::Node<Edit<'a>>;
 
-/// Spoils one place, and says what `edit` has to do: the violation goes, and the view shows the default as before.
-fn mends<B: Backend>(path: &str, garbage: impl Into<Value>, edit: impl Fn(&FormEdit<'_>) -> Result<(), ChangeError>) {
+/// Spoils one place, and says what `edit` has to do: the violation goes, and the view shows the
+/// default as before.
+fn mends<B: Backend>(
+    path: &str,
+    garbage: impl Into<Value>,
+    edit: impl Fn(&FormEdit<'_>) -> Result<(), ChangeError>,
+) {
     let store = Store::<Form, B>::new();
     store
         .change(|form| {
@@ -131,7 +137,10 @@ fn mends<B: Backend>(path: &str, garbage: impl Into<Value>, edit: impl Fn(&FormE
             form.maybe_shape().set(Shape::Circle { radius: 1.0 })
         })
         .expect("it can be written");
-    spoil(&store, vec![(path.to_owned(), garbage.into()), (format!("{path}/later-field"), Value::Int(1))]);
+    spoil(
+        &store,
+        vec![(path.to_owned(), garbage.into()), (format!("{path}/later-field"), Value::Int(1))],
+    );
     assert_eq!(paths(&store), [path], "{} spoilt", B::NAME);
     let shown = store.view();
     store.reconcile(&shown).expect("the view can be written");
@@ -157,16 +166,22 @@ fn set_writes_the_default_over_what_does_not_fit<B: Backend>() {
     mends::<B>("shape", "Triangle", |form| form.shape().set(Shape::Nothing));
     mends::<B>("maybe_kind", "Italic", |form| form.maybe_kind().set(None));
     mends::<B>("maybe_shape", "Triangle", |form| form.maybe_shape().set(None));
-    mends::<B>("maybe_shape/Circle/radius", "wide", |form| form.maybe_shape().set(Shape::Circle { radius: 0.0 }));
+    mends::<B>("maybe_shape/Circle/radius", "wide", |form| {
+        form.maybe_shape().set(Shape::Circle { radius: 0.0 })
+    });
     mends::<B>("inner/width", -1, |form| form.inner().width().set(0));
     mends::<B>("inner/width", -1, |form| form.inner().set(Inner::default()));
     mends::<B>("inner/kind", "Italic", |form| form.inner().set(Inner::default()));
     mends::<B>("maybe/width", -1, |form| form.maybe().set(Inner::default()));
     mends::<B>("maybe/width", -1, |form| form.maybe().some().set(Inner::default()));
     mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").set(Inner::default()));
-    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").kind().set(Kind::Plain));
+    mends::<B>("people/ada/kind", "Italic", |form| {
+        form.people().get("ada").kind().set(Kind::Plain)
+    });
     mends::<B>("people/ada/kind", "Italic", |form| form.people().insert("ada", Inner::default()));
-    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").reconcile_with(&Inner::default(), Mend::Reset));
+    mends::<B>("people/ada/kind", "Italic", |form| {
+        form.people().get("ada").reconcile_with(&Inner::default(), Mend::Reset)
+    });
 }
 
 #[test]
@@ -183,7 +198,10 @@ fn set_writes_the_default_over_what_does_not_fit_on_automerge() {
 fn set_writes_other_values_too<B: Backend>() {
     let store = Store::<Form, B>::new();
     let spoilt = ["size", "name", "kind", "shape", "maybe_shape", "inner/kind"];
-    spoil(&store, spoilt.iter().map(|path| ((*path).to_owned(), Value::Bytes([1, 2].into()))).collect());
+    spoil(
+        &store,
+        spoilt.iter().map(|path| ((*path).to_owned(), Value::Bytes([1, 2].into()))).collect(),
+    );
     assert_eq!(store.violations().len(), spoilt.len());
     store
         .change(|form| {
@@ -196,8 +214,14 @@ fn set_writes_other_values_too<B: Backend>() {
         })
         .expect("it can be written");
     let view = store.view();
-    assert_eq!((view.size, view.name.as_deref(), &view.kind, &view.shape), (3, Some("ada"), &Kind::Bold, &Shape::Circle { radius: 2.0 }));
-    assert_eq!((&view.maybe_shape, &view.inner), (&Some(Shape::Circle { radius: 0.0 }), &Inner { width: 9, kind: Kind::Plain }));
+    assert_eq!(
+        (view.size, view.name.as_deref(), &view.kind, &view.shape),
+        (3, Some("ada"), &Kind::Bold, &Shape::Circle { radius: 2.0 })
+    );
+    assert_eq!(
+        (&view.maybe_shape, &view.inner),
+        (&Some(Shape::Circle { radius: 0.0 }), &Inner { width: 9, kind: Kind::Plain })
+    );
     assert_eq!((store.violations(), store.reread()), (Vec::new(), Form::clone(&view)));
 }
 
@@ -212,7 +236,12 @@ fn set_writes_other_values_over_what_does_not_fit() {
 fn an_unknown_variant_goes_with_its_fields() {
     fn run<B: Backend>() {
         let store = Store::<Form, B>::new();
-        let triangle = || vec![("shape".to_owned(), Value::str("Triangle")), ("shape/Triangle/a".to_owned(), Value::Int(1))];
+        let triangle = || {
+            vec![
+                ("shape".to_owned(), Value::str("Triangle")),
+                ("shape/Triangle/a".to_owned(), Value::Int(1)),
+            ]
+        };
         spoil(&store, triangle());
         let spoilt = store.digest();
         store.reconcile_with(&store.view(), Mend::Reset).expect("it can be written");
@@ -317,7 +346,14 @@ fn garbage() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::Int),
         Just(Value::Int(1)),
         Just(Value::float(0.5)),
-        prop_oneof![Just("Circle"), Just("Triangle"), Just("Nothing"), Just("99999999999999999999"), Just(":zz")].prop_map(Value::str),
+        prop_oneof![
+            Just("Circle"),
+            Just("Triangle"),
+            Just("Nothing"),
+            Just("99999999999999999999"),
+            Just(":zz")
+        ]
+        .prop_map(Value::str),
         prop::collection::vec(any::<u8>(), 0..4).prop_map(|bytes| Value::Bytes(bytes.into())),
     ]
 }
@@ -328,17 +364,23 @@ fn run<B: Backend>(ops: &[Op], spoilt: &Spoilt, numbers: &[Value], wanted: &[Op]
     let store = support::store::<B>(1);
     ops.iter().for_each(|op| support::apply(&store, op));
     let view = store.view();
-    spoil(&store, spoilt.iter().map(|(choice, value)| (place(&view, *choice), value.clone())).collect());
+    spoil(
+        &store,
+        spoilt.iter().map(|(choice, value)| (place(&view, *choice), value.clone())).collect(),
+    );
     let beside = Store::<Beside, B>::open(&store.save()).expect("a document");
     beside
         .change(|beside| {
-            numbers
-                .iter()
-                .enumerate()
-                .try_for_each(|(at, value)| beside.numbers().insert(at.min(beside.numbers().get()?.len()), Anything(value.clone())))
+            numbers.iter().enumerate().try_for_each(|(at, value)| {
+                beside
+                    .numbers()
+                    .insert(at.min(beside.numbers().get()?.len()), Anything(value.clone()))
+            })
         })
         .expect("it can be written");
-    store.apply_trusted(&beside.update_since(&store.version()).expect("a version")).expect("an update");
+    store
+        .apply_trusted(&beside.update_since(&store.version()).expect("a version"))
+        .expect("an update");
     support::check_view(&store);
     let unknown = |store: &Store<Everything, B>| {
         let view = Store::<Beside, B>::open(&store.save()).expect("a document").view();
@@ -402,9 +444,17 @@ proptest! {
 #[test]
 fn a_struct_is_set_whole_and_what_it_does_not_know_stays() {
     let store = support::store::<Yrs>(1);
-    spoil(&store, vec![("settings/size".to_owned(), Value::str("large")), ("settings/later-field".to_owned(), Value::Int(5))]);
+    spoil(
+        &store,
+        vec![
+            ("settings/size".to_owned(), Value::str("large")),
+            ("settings/later-field".to_owned(), Value::Int(5)),
+        ],
+    );
     store
-        .change(|state| state.settings().set(Settings { theme: "dark".to_owned(), size: 0, flags: Map::new() }))
+        .change(|state| {
+            state.settings().set(Settings { theme: "dark".to_owned(), size: 0, flags: Map::new() })
+        })
         .expect("it can be written");
     assert_eq!((store.view().settings.theme.as_str(), store.violations()), ("dark", Vec::new()));
     let beside = Store::<Beside>::open(&store.save()).expect("a document");

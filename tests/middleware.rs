@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use exostate::middleware::{Done, Guard, Import, Log, Metrics, Middleware, Proposal, Throttle};
 use exostate::{ApplyError, Automerge, Backend, ChangeError, Map, Origin, State, Store, Yrs};
-use metrics::{Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Page {
@@ -38,7 +40,12 @@ impl Spy {
 impl Middleware<Page> for Spy {
     fn change(&self, change: &mut Proposal<'_, Page>) -> Result<(), ChangeError> {
         let paths: Vec<&str> = change.paths().collect();
-        self.note(&format!("change {} -> {} {paths:?} {:?}", change.old().number, change.new().number, change.meta().author()));
+        self.note(&format!(
+            "change {} -> {} {paths:?} {:?}",
+            change.old().number,
+            change.new().number,
+            change.meta().author()
+        ));
         change.set_meta(change.meta().clone().with_author(self.name));
         if self.refuses { Err(ChangeError::refuse("no")) } else { Ok(()) }
     }
@@ -50,7 +57,12 @@ impl Middleware<Page> for Spy {
 
     fn done(&self, done: &Done<'_>) {
         let author = done.meta.and_then(|meta| meta.author());
-        self.note(&format!("done {:?} {} {author:?} {:?}", done.origin, done.size, done.error.map(ToString::to_string)));
+        self.note(&format!(
+            "done {:?} {} {author:?} {:?}",
+            done.origin,
+            done.size,
+            done.error.map(ToString::to_string)
+        ));
     }
 }
 
@@ -66,7 +78,8 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
     let heard = Arc::new(Mutex::new(None));
     let author = Arc::clone(&heard);
     let _watch = store.watch(Page::path().number(), move |number| {
-        *author.lock().expect("the author") = number.meta().and_then(|meta| meta.author()).map(str::to_owned);
+        *author.lock().expect("the author") =
+            number.meta().and_then(|meta| meta.author()).map(str::to_owned);
     });
     store.change(|page| page.number().set(1))?;
     assert_eq!(
@@ -80,7 +93,11 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
     );
     assert_eq!(heard.lock().expect("the author").as_deref(), Some("b"));
     store.change(|page| page.number().set(1))?;
-    assert_eq!(take(&seen), ["a done Local 0 None None", "b done Local 0 None None"], "nothing was to be done");
+    assert_eq!(
+        take(&seen),
+        ["a done Local 0 None None", "b done Local 0 None None"],
+        "nothing was to be done"
+    );
 
     let other = store.fork()?;
     other.change(|page| page.title().set("theirs"))?;
@@ -156,19 +173,27 @@ fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
 #[test]
 fn guards_go_by_path() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
-    store.add_middleware(Guard::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()));
+    store.add_middleware(
+        Guard::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()),
+    );
     store.add_middleware(Log);
     store.change(|page| page.rows().insert(1_u8, Row { name: "one".to_owned(), size: 0 }))?;
     let refused = store.change(|page| {
         page.rows().get(1_u8).name().set("two")?;
         page.rows().get(1_u8).size().set(2)
     });
-    assert_eq!(refused.map_err(|error| error.to_string()), Err("refused: rows/1/size: may not be changed here".to_owned()));
+    assert_eq!(
+        refused.map_err(|error| error.to_string()),
+        Err("refused: rows/1/size: may not be changed here".to_owned())
+    );
     assert!(store.change(|page| page.title().set("x")).is_err());
     let other = store.fork()?;
     other.change(|page| page.title().set("theirs"))?;
     store.merge(&other)?;
-    assert_eq!((store.view().title.as_str(), store.view().rows.get(&1).map(|row| row.name.as_str())), ("theirs", Some("one")));
+    assert_eq!(
+        (store.view().title.as_str(), store.view().rows.get(&1).map(|row| row.name.as_str())),
+        ("theirs", Some("one"))
+    );
     let only = Store::<Page>::new();
     only.add_middleware(Guard::new().allow_only(&Page::path().number()));
     only.change(|page| page.number().set(1))?;
@@ -187,7 +212,11 @@ fn throttles_let_so_much_through() -> Result<(), exostate::Error> {
     let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
     store.add_middleware(Throttle::changes(2, Duration::from_secs(1)).with_clock(clock(&now)));
     store.add_middleware(Throttle::imports(1, Duration::from_secs(1)).with_clock(clock(&now)));
-    let made = |from: i64| (from..from + 5).filter(|number| store.change(|page| page.number().set(*number)).is_ok()).count();
+    let made = |from: i64| {
+        (from..from + 5)
+            .filter(|number| store.change(|page| page.number().set(*number)).is_ok())
+            .count()
+    };
     assert_eq!(made(1), 2);
     *now.lock().expect("the clock") += Duration::from_secs(1);
     assert_eq!(made(10), 1);
@@ -229,7 +258,10 @@ impl Recorder for Sums {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         let labels: Vec<&str> = key.labels().map(|label| label.value()).collect();
-        Counter::from_arc(Arc::new(Sum(format!("{} {}", key.name(), labels.join(",")), Arc::clone(&self.0))))
+        Counter::from_arc(Arc::new(Sum(
+            format!("{} {}", key.name(), labels.join(",")),
+            Arc::clone(&self.0),
+        )))
     }
     fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
         Gauge::noop()
@@ -253,7 +285,11 @@ fn metrics_count_by_origin() {
         store.merge(&other).expect("it merges");
     });
     let found: Vec<(String, u64)> = sums.0.lock().expect("the sums").clone().into_iter().collect();
-    let wanted = [("exostate_done_total local", 2), ("exostate_done_total remote", 1), ("exostate_refused_total local", 1)];
+    let wanted = [
+        ("exostate_done_total local", 2),
+        ("exostate_done_total remote", 1),
+        ("exostate_refused_total local", 1),
+    ];
     assert_eq!(found, wanted.map(|(name, count)| (name.to_owned(), count)));
 }
 
@@ -263,7 +299,10 @@ struct Curious(Store<Page>, Arc<Mutex<Vec<bool>>>);
 impl Middleware<Page> for Curious {
     fn import(&self, _: &Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let Self(store, found) = self;
-        assert_eq!((store.version(), store.digest(), store.pending()), (store.version(), store.digest(), (0, 0)));
+        assert_eq!(
+            (store.version(), store.digest(), store.pending()),
+            (store.version(), store.digest(), (0, 0))
+        );
         let changed = store.change(|page| page.title().set("layer"));
         found.lock().expect("the list").push(matches!(changed, Err(ChangeError::Nested)));
         Ok(())

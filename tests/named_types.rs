@@ -1,4 +1,5 @@
-//! Promise: a document remembers the name of its state type, and to open or join it as another one is a warning, or an error where it is asked for.
+//! Promise: a document remembers the name of its state type, and to open or join it as another one
+//! is a warning, or an error where it is asked for.
 
 #[path = "support/reader.rs"]
 mod reader;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exostate::{
-    Automerge, Backend, BackendError, Counter, HistoryOptions, List, Map, MovableList, Options, ReplicaId, Set, State, Store, Text, Tree,
-    UndoOptions, Warning, Yrs,
+    Automerge, Backend, BackendError, Counter, HistoryOptions, List, Map, MovableList, Options,
+    ReplicaId, Set, State, Store, Text, Tree, UndoOptions, Warning, Yrs,
 };
 use yrs::{Map as _, ReadTxn, StateVector, Transact};
 
@@ -98,7 +99,9 @@ fn board<B: Backend>() -> Store<Board, B> {
 
 fn is_warned<S: State, B: Backend>(store: &Store<S, B>, document: &str, opened: &str) {
     match &store.warnings()[..] {
-        [Warning::OtherType(mismatch)] => assert_eq!((mismatch.document(), mismatch.opened()), (document, opened)),
+        [Warning::OtherType(mismatch)] => {
+            assert_eq!((mismatch.document(), mismatch.opened()), (document, opened))
+        }
         other => panic!("{other:?}"),
     }
     let mismatch = store.type_mismatch().expect("the same");
@@ -117,7 +120,9 @@ fn opening_as_another_type_is_a_warning_that_says_both() {
         form.change(|form| form.answers().insert("yes").map(drop)).expect("it can be written");
         assert_eq!(names(&form), ["Board"]);
         let strict = Store::<Form, B>::open_strict(&board.save());
-        assert!(matches!(strict, Err(BackendError::OtherType(mismatch)) if mismatch.document() == "Board"));
+        assert!(
+            matches!(strict, Err(BackendError::OtherType(mismatch)) if mismatch.document() == "Board")
+        );
         assert!(Store::<Board, B>::open_strict(&form.save()).is_ok());
     }
     run::<Yrs>();
@@ -163,7 +168,10 @@ fn of_one_type_written_at_once_nobody_is() {
         let (ours, theirs) = (board::<B>(), board::<B>());
         ours.merge(&theirs).and(theirs.merge(&ours)).expect("honest updates");
         assert_eq!((ours.digest(), ours.version()), (theirs.digest(), theirs.version()));
-        assert_eq!((names(&ours), ours.warnings(), theirs.warnings()), (vec!["Board".to_owned()], vec![], vec![]));
+        assert_eq!(
+            (names(&ours), ours.warnings(), theirs.warnings()),
+            (vec!["Board".to_owned()], vec![], vec![])
+        );
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -175,8 +183,12 @@ fn a_later_or_renamed_type_of_one_name_opens_silently() {
         let board = board::<B>();
         let later = Store::<later::Board, B>::open_strict(&board.save()).expect("the same name");
         later.change(|board| board.votes().add(1)).expect("it can be written");
-        let renamed = Store::<later::Renamed, B>::open_strict(&later.save()).expect("the same name");
-        assert_eq!((names(&renamed), renamed.view().title.as_str()), (vec!["Board".to_owned()], "Roadmap"));
+        let renamed =
+            Store::<later::Renamed, B>::open_strict(&later.save()).expect("the same name");
+        assert_eq!(
+            (names(&renamed), renamed.view().title.as_str()),
+            (vec!["Board".to_owned()], "Roadmap")
+        );
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -189,7 +201,10 @@ fn what_has_no_name_warns_nobody() {
         plain.change(|cards| cards.insert("a", Card::default())).expect("it can be written");
         assert_eq!(names(&plain), Vec::<String>::new());
         assert_eq!(Store::<Board, B>::open(&plain.save()).expect("it opens").warnings(), []);
-        assert_eq!(Store::<Map<String, Card>, B>::open(&board::<B>().save()).expect("it opens").warnings(), []);
+        assert_eq!(
+            Store::<Map<String, Card>, B>::open(&board::<B>().save()).expect("it opens").warnings(),
+            []
+        );
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -230,18 +245,27 @@ fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
 fn nobody_sees_it() {
     fn run<B: Backend>() {
         let store = Store::<Board, B>::new();
-        let (undo, history) = (store.undo_manager(UndoOptions::new()), store.history(HistoryOptions::new()).expect("it can be saved"));
+        let (undo, history) = (
+            store.undo_manager(UndoOptions::new()),
+            store.history(HistoryOptions::new()).expect("it can be saved"),
+        );
         let heard = Arc::new(AtomicUsize::new(0));
         let sink = Arc::clone(&heard);
         let _watch = store.watch(Board::path(), move |patch| {
-            assert!(patch.touched().all(|path| !path.contains('@')), "{:?}", patch.touched().collect::<Vec<_>>());
+            assert!(
+                patch.touched().all(|path| !path.contains('@')),
+                "{:?}",
+                patch.touched().collect::<Vec<_>>()
+            );
             sink.fetch_add(1, Ordering::Relaxed);
         });
         let basis = store.basis();
         store.change(|board| board.title().set("Roadmap")).expect("it can be written");
         assert_eq!((heard.load(Ordering::Relaxed), store.violations()), (1, vec![]));
         let relies = store.transaction().relies_on_path(&basis, &Board::path().cards());
-        relies.run(|board| board.cards().insert("a", Card::default())).expect("nothing in it was touched");
+        relies
+            .run(|board| board.cards().insert("a", Card::default()))
+            .expect("nothing in it was touched");
         let revisions = history.revisions();
         let diff = history.diff(revisions[0].id(), revisions[1].id()).expect("both are there");
         assert!(format!("{diff:?}").find('@').is_none(), "{diff:?}");
@@ -250,7 +274,10 @@ fn nobody_sees_it() {
         while undo.undo().expect("it can be undone").is_some() {}
         assert_eq!((&*store.view(), names(&store)), (&Board::default(), vec!["Board".to_owned()]));
         while undo.redo().expect("it can be redone").is_some() {}
-        assert_eq!((store.view().title.as_str(), names(&store)), ("Roadmap", vec!["Board".to_owned()]));
+        assert_eq!(
+            (store.view().title.as_str(), names(&store)),
+            ("Roadmap", vec!["Board".to_owned()])
+        );
         assert_eq!(*store.view(), store.reread());
     }
     run::<Yrs>();
@@ -279,7 +306,9 @@ fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
     let mut txn = doc.transact_mut();
     registers.remove(&mut txn, "@type/Form");
     drop(txn);
-    store.apply(&doc.transact().encode_state_as_update_v1(&StateVector::default())).expect("an honest update");
+    store
+        .apply(&doc.transact().encode_state_as_update_v1(&StateVector::default()))
+        .expect("an honest update");
     assert_eq!((names(&store), store.warnings()), (vec!["Board".to_owned()], vec![]));
 }
 
@@ -292,20 +321,36 @@ fn what_empties_the_whole_state_leaves_the_name() {
 
     fn run<B: Backend>() {
         let map = Store::<Newtype, B>::new();
-        map.change(|map| map.insert("a", Newtype::default()).and_then(|()| map.get("a").insert("b", Newtype::default()))).expect("written");
+        map.change(|map| {
+            map.insert("a", Newtype::default())
+                .and_then(|()| map.get("a").insert("b", Newtype::default()))
+        })
+        .expect("written");
         map.reconcile(&Newtype::default()).expect("it can be written");
         assert_eq!((map.view().0.len(), names(&map)), (0, vec!["Newtype".to_owned()]));
         assert_eq!(*map.view(), map.reread());
 
         let choice = Store::<Choice, B>::new();
-        for value in [Choice::Text("a".into()), Choice::Both { left: 1, right: Some(Card::default()) }, Choice::Nothing] {
+        for value in [
+            Choice::Text("a".into()),
+            Choice::Both { left: 1, right: Some(Card::default()) },
+            Choice::Nothing,
+        ] {
             choice.reconcile(&value).expect("it can be written");
-            assert_eq!((&*choice.view(), &choice.reread(), names(&choice)), (&value, &value, vec!["Choice".to_owned()]));
+            assert_eq!(
+                (&*choice.view(), &choice.reread(), names(&choice)),
+                (&value, &value, vec!["Choice".to_owned()])
+            );
         }
         let maybe = Store::<Maybe, B>::new();
-        for value in [Some(Card { text: "x".into(), within: Map::new() }), None, Some(Card::default()), None] {
+        for value in
+            [Some(Card { text: "x".into(), within: Map::new() }), None, Some(Card::default()), None]
+        {
             maybe.reconcile(&Maybe(value.clone())).expect("it can be written");
-            assert_eq!((&maybe.view().0, &maybe.reread().0, names(&maybe)), (&value, &value, vec!["Maybe".to_owned()]));
+            assert_eq!(
+                (&maybe.view().0, &maybe.reread().0, names(&maybe)),
+                (&value, &value, vec!["Maybe".to_owned()])
+            );
         }
         let set = Store::<Names, B>::new();
         set.change(|set| set.insert("@type").map(drop)).expect("it can be written");
@@ -322,15 +367,21 @@ fn what_empties_the_whole_state_leaves_the_name() {
 fn the_name_survives_a_repair_and_a_failure() {
     fn run<B: Backend>() {
         let id = || Options::new().with_replica(ReplicaId::from_bits(7));
-        let (ours, theirs) = (Store::<Board, B>::with_options(id()), Store::<Board, B>::with_options(id()));
+        let (ours, theirs) =
+            (Store::<Board, B>::with_options(id()), Store::<Board, B>::with_options(id()));
         ours.change(|board| board.title().set("plan")).expect("it can be written");
-        theirs.change(|board| board.cards().insert("a", Card::default())).expect("it can be written");
+        theirs
+            .change(|board| board.cards().insert("a", Card::default()))
+            .expect("it can be written");
         let mut repair = ours.repair();
         for update in theirs.updates_since(&Store::<Board, B>::new().version()).expect("updates") {
             repair.apply(&update).expect("an honest update");
         }
         let competed = repair.finish().expect("it can be repaired");
-        assert_eq!((competed, names(&ours), ours.warnings()), (vec![], vec!["Board".to_owned()], vec![]));
+        assert_eq!(
+            (competed, names(&ours), ours.warnings()),
+            (vec![], vec!["Board".to_owned()], vec![])
+        );
         assert_eq!((ours.view().title.as_str(), ours.view().cards.len()), ("plan", 1));
     }
     run::<Yrs>();
@@ -374,12 +425,25 @@ fn the_hash_is_of_what_the_type_is_like() {
         edit(&store);
         shape_of(&store)
     }
-    let board = hash::<Board>(|store| store.change(|state| state.title().set("x")).expect("it can be written"));
-    let same = hash::<Same>(|store| store.change(|state| state.title().set("x")).expect("it can be written"));
-    let later = hash::<later::Board>(|store| store.change(|state| state.title().set("x")).expect("it can be written"));
-    let many = hash::<Many>(|store| store.change(|state| state.votes().add(1)).expect("it can be written"));
-    let newtype = hash::<Newtype>(|store| store.change(|state| state.insert("a", Newtype::default())).expect("it can be written"));
+    let board = hash::<Board>(|store| {
+        store.change(|state| state.title().set("x")).expect("it can be written")
+    });
+    let same = hash::<Same>(|store| {
+        store.change(|state| state.title().set("x")).expect("it can be written")
+    });
+    let later = hash::<later::Board>(|store| {
+        store.change(|state| state.title().set("x")).expect("it can be written")
+    });
+    let many = hash::<Many>(|store| {
+        store.change(|state| state.votes().add(1)).expect("it can be written")
+    });
+    let newtype = hash::<Newtype>(|store| {
+        store.change(|state| state.insert("a", Newtype::default())).expect("it can be written")
+    });
     assert_eq!(board, same);
     assert_ne!(board, later);
-    assert_eq!([board, later, many, newtype].join(" "), "88efb1526d32f3ec 450bbff42baca5e2 20fdf8d274138e38 5355f69cedcaf3db");
+    assert_eq!(
+        [board, later, many, newtype].join(" "),
+        "88efb1526d32f3ec 450bbff42baca5e2 20fdf8d274138e38 5355f69cedcaf3db"
+    );
 }

@@ -1,4 +1,5 @@
-//! Promise 4: a replica with an older struct keeps the fields that it does not know, and passes them on.
+//! Promise 4: a replica with an older struct keeps the fields that it does not know, and passes
+//! them on.
 
 mod support;
 
@@ -55,14 +56,23 @@ fn run<B: Backend>(ops: &[Op], title: &str) {
     assert_eq!(*passed_on.view(), *expected);
 
     // A removal by the older one takes the fields that it does not know along.
-    old.change(|state| old.view().people.keys().try_for_each(|key| state.people().remove(key.as_str()).map(drop)))
-        .expect("it can be removed");
-    old.change(|state| old.view().cards.iter_ids().try_for_each(|(id, _)| state.cards().remove(id).map(drop))).expect("it can be removed");
+    old.change(|state| {
+        old.view().people.keys().try_for_each(|key| state.people().remove(key.as_str()).map(drop))
+    })
+    .expect("it can be removed");
+    old.change(|state| {
+        old.view().cards.iter_ids().try_for_each(|(id, _)| state.cards().remove(id).map(drop))
+    })
+    .expect("it can be removed");
     let emptied = Store::<Everything, B>::open(&old.save()).expect("it opens");
     assert!(emptied.view().people.is_empty() && emptied.view().cards.is_empty());
     let again = support::Op { kind: 27, a: 0, b: 3, text: String::new() };
     support::apply(&emptied, &again);
-    assert_eq!(emptied.view().people.get("a").map(|person| person.bio.to_string()).as_deref(), Some("hello"), "nothing resurfaces");
+    assert_eq!(
+        emptied.view().people.get("a").map(|person| person.bio.to_string()).as_deref(),
+        Some("hello"),
+        "nothing resurfaces"
+    );
 }
 
 proptest! {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use exostate::{
-    AsPath, Automerge, Backend, ChangeError, Counter, Edit, Groups, HistoryOptions, Map, MovableList, Path, Register, Set, State, Store,
-    Text, Tree, UndoOptions, Uuid, Yrs,
+    AsPath, Automerge, Backend, ChangeError, Counter, Edit, Groups, HistoryOptions, Map,
+    MovableList, Path, Register, Set, State, Store, Text, Tree, UndoOptions, Uuid, Yrs,
 };
 use proptest::prelude::*;
 use support::{Card, Everything, Item, Op, Person, Pet, Settings, Shape, strategy};
@@ -40,24 +40,43 @@ where
 }
 
 /// Makes a change that says nothing, and looks who hears of it.
-fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(store: &Store<S, B>, what: &str, change: impl FnOnce(&Store<S, B>))
-where
+fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(
+    store: &Store<S, B>,
+    what: &str,
+    change: impl FnOnce(&Store<S, B>),
+) where
     S::Node<Path<S>>: AsPath<S>,
 {
     let ears = listen(store);
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let (undo, revisions) = (store.undo_manager(UndoOptions::new()), history.revisions().len());
-    let (view, version, digest, saved) = (store.view(), store.version(), store.digest(), store.save());
+    let (view, version, digest, saved) =
+        (store.view(), store.version(), store.digest(), store.save());
     change(store);
     assert_eq!(ears.heard.load(Ordering::SeqCst), 0, "{what}: somebody is told, on {}", B::NAME);
-    assert_eq!((store.version(), store.digest()), (version, digest), "{what}: something is written, on {}", B::NAME);
+    assert_eq!(
+        (store.version(), store.digest()),
+        (version, digest),
+        "{what}: something is written, on {}",
+        B::NAME
+    );
     assert_eq!(store.save(), saved, "{what}, on {}", B::NAME);
     assert!(Arc::ptr_eq(&store.view(), &view), "{what}: another view, on {}", B::NAME);
-    assert_eq!((history.revisions().len(), undo.undo_len()), (revisions, 0), "{what}: it is noted, on {}", B::NAME);
+    assert_eq!(
+        (history.revisions().len(), undo.undo_len()),
+        (revisions, 0),
+        "{what}: it is noted, on {}",
+        B::NAME
+    );
 }
 
 fn card(text: &str) -> Card {
-    Card { text: text.to_owned(), done: true, body: Text::from("body"), labels: Set::from_iter(["l".to_owned()]) }
+    Card {
+        text: text.to_owned(),
+        done: true,
+        body: Text::from("body"),
+        labels: Set::from_iter(["l".to_owned()]),
+    }
 }
 
 fn person() -> Person {
@@ -220,15 +239,21 @@ fn each_case<B: Backend>() {
     let store = support::store::<B>(1);
     store.change(|state| fill(&state)).expect("it can be written");
     for (what, change) in CASES {
-        nothing_happens(&store, what, |store| store.change(|state| change(&state)).expect("it can be written"));
+        nothing_happens(&store, what, |store| {
+            store.change(|state| change(&state)).expect("it can be written")
+        });
     }
     // On a replica that has counted nothing yet.
     let fork = store.fork().expect("a fork");
     for (what, change) in CASES {
-        nothing_happens(&fork, what, |store| store.change(|state| change(&state)).expect("it can be written"));
+        nothing_happens(&fork, what, |store| {
+            store.change(|state| change(&state)).expect("it can be written")
+        });
     }
     let view = (*store.view()).clone();
-    nothing_happens(&store, "reconciled", |store| store.reconcile(&view).expect("it can be written"));
+    nothing_happens(&store, "reconciled", |store| {
+        store.reconcile(&view).expect("it can be written")
+    });
     nothing_happens(&store, "a joint change", |store| {
         let other = support::store::<B>(2);
         let both = store.and(&other);
@@ -262,7 +287,10 @@ fn the_rest_is_written<B: Backend>() {
     let there = support::store::<B>(2);
     there.merge(&store).expect("an honest update");
     let view = there.view();
-    assert_eq!((view.title.as_str(), view.notes.to_string().as_str(), view.numbers.len()), ("new", "plain bold plain", 4));
+    assert_eq!(
+        (view.title.as_str(), view.notes.to_string().as_str(), view.numbers.len()),
+        ("new", "plain bold plain", 4)
+    );
     support::check_view(&store);
     assert_eq!(there.digest(), store.digest());
 }
@@ -273,7 +301,8 @@ fn what_remains_is_written() {
     the_rest_is_written::<Automerge>();
 }
 
-/// A field that does not fit is shown as its default: a record that is equal to what is shown is written over it.
+/// A field that does not fit is shown as its default: a record that is equal to what is shown is
+/// written over it.
 #[test]
 fn a_record_in_which_something_does_not_fit_is_written() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
@@ -283,7 +312,9 @@ fn a_record_in_which_something_does_not_fit_is_written() {
         registers.insert(&mut foreign.transact_mut(), key, value);
     }
     let store = support::store::<Yrs>(1);
-    store.apply(&foreign.transact().encode_state_as_update_v1(&yrs::StateVector::default())).expect("an update");
+    store
+        .apply(&foreign.transact().encode_state_as_update_v1(&yrs::StateVector::default()))
+        .expect("an update");
     let shown = store.view().people.get("ada").expect("the record").clone();
     assert_eq!(store.violations().len(), 1);
     store.change(|state| state.people().insert("ada", shown)).expect("it can be written");
@@ -306,16 +337,25 @@ fn words(order: impl Iterator<Item = u8>) -> HashMap<String, u8> {
 fn equal_serde_values<B: Backend>() {
     let there = Store::<Opaque, B>::new();
     let write = |state: <Opaque as State>::Node<Edit<'_>>, backwards: bool| {
-        let numbers = || -> Box<dyn Iterator<Item = u8>> { if backwards { Box::new((0..20).rev()) } else { Box::new(0..20) } };
+        let numbers = || -> Box<dyn Iterator<Item = u8>> {
+            if backwards { Box::new((0..20).rev()) } else { Box::new(0..20) }
+        };
         state.map().set(words(numbers()))?;
         state.set().set(words(numbers()).into_keys().collect::<HashSet<String>>())?;
-        state.nested().set(BTreeMap::from([(1, numbers().map(|number| (i64::from(number) - 9, "x".to_owned())).collect())]))?;
+        state.nested().set(BTreeMap::from([(
+            1,
+            numbers().map(|number| (i64::from(number) - 9, "x".to_owned())).collect(),
+        )]))?;
         state.maps().insert("key", Register(words(numbers())))
     };
     there.change(|state| write(state, false)).expect("it can be written");
-    nothing_happens(&there, "equal maps", |store| store.change(|state| write(state, true)).expect("it can be written"));
+    nothing_happens(&there, "equal maps", |store| {
+        store.change(|state| write(state, true)).expect("it can be written")
+    });
     let view = Opaque::clone(&there.view());
-    nothing_happens(&there, "reconciled", |store| store.reconcile(&view.clone()).expect("it can be written"));
+    nothing_happens(&there, "reconciled", |store| {
+        store.reconcile(&view.clone()).expect("it can be written")
+    });
     let changed = there.change(|state| state.map().set(words(0..19)));
     changed.expect("it can be written");
     assert_eq!(there.view().map.len(), 19);
@@ -347,7 +387,9 @@ fn other_bytes_of_an_equal_value_stay() {
     store.apply(&update).expect("an update");
     let value: HashMap<String, u8> = [("a".to_owned(), 1), ("b".to_owned(), 2)].into();
     assert_eq!(*store.view().map, value);
-    nothing_happens(&store, "an equal value", |store| store.change(|state| state.map().set(value)).expect("it can be written"));
+    nothing_happens(&store, "an equal value", |store| {
+        store.change(|state| state.map().set(value)).expect("it can be written")
+    });
 }
 
 /// The zeros differ, and are written.
@@ -363,7 +405,11 @@ fn what_is_equal_but_not_alike_is_written() {
     assert!(store.view().register.is_sign_negative());
 }
 
-fn all_or_nothing<B: Backend>(before: &[Op], change: &[Op], undone: bool) -> Result<(), TestCaseError> {
+fn all_or_nothing<B: Backend>(
+    before: &[Op],
+    change: &[Op],
+    undone: bool,
+) -> Result<(), TestCaseError> {
     let store = support::store::<B>(1);
     before.iter().for_each(|op| support::apply(&store, op));
     let ears = listen(&store);
@@ -380,7 +426,12 @@ fn all_or_nothing<B: Backend>(before: &[Op], change: &[Op], undone: bool) -> Res
     done.expect("it can be written");
     let same = store.digest() == digest;
     prop_assert_eq!(same, store.version() == version, "{} writes what changes nothing", B::NAME);
-    prop_assert_eq!(same, ears.heard.load(Ordering::SeqCst) == 0, "{} tells of what changes nothing", B::NAME);
+    prop_assert_eq!(
+        same,
+        ears.heard.load(Ordering::SeqCst) == 0,
+        "{} tells of what changes nothing",
+        B::NAME
+    );
     prop_assert!(!same || Arc::ptr_eq(&view, &store.view()));
     support::check_view(&store);
     Ok(())
@@ -431,7 +482,10 @@ struct Kanban {
 fn groups_stay<B: Backend>() {
     let store = Store::<Kanban, B>::new();
     let made = store.change(|kanban| {
-        let (todo, done) = (kanban.cards().push_group("todo".to_owned())?, kanban.cards().push_group("done".to_owned())?);
+        let (todo, done) = (
+            kanban.cards().push_group("todo".to_owned())?,
+            kanban.cards().push_group("done".to_owned())?,
+        );
         kanban.cards().push(todo, card("a"))?;
         Ok((todo, done, kanban.cards().push(todo, card("b"))?))
     });

@@ -1,4 +1,5 @@
-//! Promise 2: two replicas that insert the same key of a map at once end up with one record, merged field by field.
+//! Promise 2: two replicas that insert the same key of a map at once end up with one record, merged
+//! field by field.
 
 mod support;
 
@@ -8,13 +9,18 @@ use support::{Person, Pet, strategy};
 
 fn person() -> impl Strategy<Value = Person> {
     let pets = prop::collection::btree_map("[p-r]", ("[a-z]{0,2}", 0..3u8), 0..3);
-    ("[a-z]{0,2}", 0..3u32, -5..5i64, "[a-z]{0,5}", pets).prop_map(|(name, age, likes, bio, pets)| Person {
-        name,
-        age,
-        likes: Counter::new(likes),
-        bio: Text::from(bio),
-        pets: pets.into_iter().map(|(key, (kind, legs))| (key, Pet { kind, legs })).collect::<Map<String, Pet>>(),
-    })
+    ("[a-z]{0,2}", 0..3u32, -5..5i64, "[a-z]{0,5}", pets).prop_map(
+        |(name, age, likes, bio, pets)| Person {
+            name,
+            age,
+            likes: Counter::new(likes),
+            bio: Text::from(bio),
+            pets: pets
+                .into_iter()
+                .map(|(key, (kind, legs))| (key, Pet { kind, legs }))
+                .collect::<Map<String, Pet>>(),
+        },
+    )
 }
 
 /// A field that only one of them gave another value than the default has that one's value.
@@ -43,10 +49,14 @@ fn run<B: Backend>(ours: &Person, theirs: &Person) {
     merged(&found.age, &0, &ours.age, &theirs.age);
     assert_eq!(found.likes.value(), ours.likes.value() + theirs.likes.value());
     let (bio, a, b) = (found.bio.to_string(), ours.bio.to_string(), theirs.bio.to_string());
-    assert!(bio == format!("{a}{b}") || bio == format!("{b}{a}"), "{bio:?} does not hold {a:?} and {b:?}");
+    assert!(
+        bio == format!("{a}{b}") || bio == format!("{b}{a}"),
+        "{bio:?} does not hold {a:?} and {b:?}"
+    );
     for key in ours.pets.keys().chain(theirs.pets.keys()) {
         let default = Pet { kind: String::new(), legs: 0 };
-        let (a, b) = (ours.pets.get(key).unwrap_or(&default), theirs.pets.get(key).unwrap_or(&default));
+        let (a, b) =
+            (ours.pets.get(key).unwrap_or(&default), theirs.pets.get(key).unwrap_or(&default));
         let pet = found.pets.get(key).expect("a pet of either");
         merged(&pet.kind, &default.kind, &a.kind, &b.kind);
         merged(&pet.legs, &default.legs, &a.legs, &b.legs);

@@ -1,10 +1,14 @@
-//! Promise 6: others can read a document. A reader that follows docs/layout.md alone sees what the typed view shows.
+//! Promise 6: others can read a document. A reader that follows docs/layout.md alone sees what the
+//! typed view shows.
 
 #[path = "support/reader.rs"]
 mod reader;
 mod support;
 
-use exostate::{Automerge, Backend, Counter, ElementId, Groups, Map, MapKey, MovableList, Text, Tree, Value as Mark, Yrs};
+use exostate::{
+    Automerge, Backend, Counter, ElementId, Groups, Map, MapKey, MovableList, Text, Tree,
+    Value as Mark, Yrs,
+};
 use proptest::prelude::*;
 use reader::{Document, Type};
 use serde_json::{Value, json};
@@ -30,13 +34,24 @@ const EVERYTHING: Type = Type::Struct(&[
     ("people", Type::Map(&PERSON)),
     ("scores", Type::Map(&Type::Integer)),
     ("outline", Type::Tree(&Type::Struct(&[("label", Type::String)]))),
-    ("board", Type::Groups(&Type::Struct(&[("title", Type::String), ("limit", Type::Option(&Type::Integer))]), &CARD)),
+    (
+        "board",
+        Type::Groups(
+            &Type::Struct(&[("title", Type::String), ("limit", Type::Option(&Type::Integer))]),
+            &CARD,
+        ),
+    ),
     ("chosen", Type::Option(&Type::String)),
     ("shape", SHAPE),
     ("settings", SETTINGS),
     ("maybe", Type::Option(&SETTINGS)),
 ]);
-const CARD: Type = Type::Struct(&[("text", Type::String), ("done", Type::Bool), ("body", Type::Text), ("labels", Type::Set)]);
+const CARD: Type = Type::Struct(&[
+    ("text", Type::String),
+    ("done", Type::Bool),
+    ("body", Type::Text),
+    ("labels", Type::Set),
+]);
 const PERSON: Type = Type::Struct(&[
     ("name", Type::String),
     ("age", Type::Integer),
@@ -44,10 +59,18 @@ const PERSON: Type = Type::Struct(&[
     ("bio", Type::Text),
     ("pets", Type::Map(&Type::Struct(&[("kind", Type::String), ("legs", Type::Integer)]))),
 ]);
-const SETTINGS: Type = Type::Struct(&[("theme", Type::String), ("size", Type::Integer), ("flags", Type::Map(&Type::Bool))]);
+const SETTINGS: Type = Type::Struct(&[
+    ("theme", Type::String),
+    ("size", Type::Integer),
+    ("flags", Type::Map(&Type::Bool)),
+]);
 const SHAPE: Type = Type::Enum(
     "Nothing",
-    &[("Nothing", &[]), ("Circle", &[("radius", Type::Float)]), ("Label", &[("0", Type::String), ("1", Type::Text)])],
+    &[
+        ("Nothing", &[]),
+        ("Circle", &[("radius", Type::Float)]),
+        ("Label", &[("0", Type::String), ("1", Type::Text)]),
+    ],
 );
 
 fn shown(state: &Everything) -> Value {
@@ -113,7 +136,9 @@ fn text(text: &Text) -> Value {
 }
 
 fn list<T: Clone>(list: &MovableList<T>, value: impl Fn(&T) -> Value) -> Value {
-    list.iter_ids().map(|(id, element)| json!({ "id": id.to_string(), "value": value(element) })).collect()
+    list.iter_ids()
+        .map(|(id, element)| json!({ "id": id.to_string(), "value": value(element) }))
+        .collect()
 }
 
 fn board(board: &Groups<Column, Card>) -> Value {
@@ -121,7 +146,8 @@ fn board(board: &Groups<Column, Card>) -> Value {
         let value = json!({ "title": column.title, "limit": column.limit });
         json!({ "id": id.to_string(), "value": value, "items": list(items, card) })
     });
-    let ungrouped = board.ungrouped().map(|(id, item)| json!({ "id": id.to_string(), "value": card(item) }));
+    let ungrouped =
+        board.ungrouped().map(|(id, item)| json!({ "id": id.to_string(), "value": card(item) }));
     json!({ "groups": groups.collect::<Vec<_>>(), "ungrouped": ungrouped.collect::<Vec<_>>() })
 }
 
@@ -151,24 +177,46 @@ fn run<B: Backend>(read: fn(&[u8]) -> Document, steps: &[Step]) {
     }
     for store in &stores {
         let found = read(&store.save()).read("", &EVERYTHING);
-        assert_eq!(found, shown(&store.view()), "the reader of another language sees something else");
+        assert_eq!(
+            found,
+            shown(&store.view()),
+            "the reader of another language sees something else"
+        );
     }
 }
 
 type Step = (usize, support::Op, Option<usize>);
 
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0..3usize, strategy::op(), prop::option::weighted(0.2, 0..3usize)), 0..40)
+    prop::collection::vec(
+        (0..3usize, strategy::op(), prop::option::weighted(0.2, 0..3usize)),
+        0..40,
+    )
 }
 
-/// Four nodes that all know, and then everyone moves and removes at will: cycles, and children of what is gone.
+/// Four nodes that all know, and then everyone moves and removes at will: cycles, and children of
+/// what is gone.
 fn tree_steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = |at, kind, a, b, hears| (at, support::Op { kind, a, b, text: "node".to_owned() }, hears);
-    let moves = (0..3usize, prop_oneof![1 => Just(32u8), 4 => Just(33), 1 => Just(34)], any::<u16>(), any::<u16>());
-    prop::collection::vec((moves, prop::option::weighted(0.1, 0..3usize)), 1..16).prop_map(move |moves| {
-        let known = (0..4).map(|_| step(0, 32, 0, 0, None)).chain([step(1, 0, 0, 0, Some(0)), step(2, 0, 0, 0, Some(0))]);
-        known.chain(moves.into_iter().map(|((at, kind, a, b), hears)| step(at, kind, a, b, hears))).collect()
-    })
+    let step =
+        |at, kind, a, b, hears| (at, support::Op { kind, a, b, text: "node".to_owned() }, hears);
+    let moves = (
+        0..3usize,
+        prop_oneof![1 => Just(32u8), 4 => Just(33), 1 => Just(34)],
+        any::<u16>(),
+        any::<u16>(),
+    );
+    prop::collection::vec((moves, prop::option::weighted(0.1, 0..3usize)), 1..16).prop_map(
+        move |moves| {
+            let known = (0..4)
+                .map(|_| step(0, 32, 0, 0, None))
+                .chain([step(1, 0, 0, 0, Some(0)), step(2, 0, 0, 0, Some(0))]);
+            known
+                .chain(
+                    moves.into_iter().map(|((at, kind, a, b), hears)| step(at, kind, a, b, hears)),
+                )
+                .collect()
+        },
+    )
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

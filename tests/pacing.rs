@@ -1,4 +1,5 @@
-//! Promise: what changes steadily is told at a pace, nothing of what changed last is lost, and what has begun is not dropped.
+//! Promise: what changes steadily is told at a pace, nothing of what changed last is lost, and what
+//! has begun is not dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -28,11 +29,16 @@ impl Clock {
         *self.0.lock().expect("nobody panics with it") += by;
     }
 
-    fn sleep(&self) -> impl FnMut(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
+    fn sleep(
+        &self,
+    ) -> impl FnMut(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + use<> {
         let clock = self.clone();
         move |duration| {
-            let (clock, end) = (clock.clone(), clock.now() + u64::try_from(duration.as_millis()).expect("short"));
-            Box::pin(poll_fn(move |_| if clock.now() >= end { Poll::Ready(()) } else { Poll::Pending }))
+            let (clock, end) =
+                (clock.clone(), clock.now() + u64::try_from(duration.as_millis()).expect("short"));
+            Box::pin(poll_fn(
+                move |_| if clock.now() >= end { Poll::Ready(()) } else { Poll::Pending },
+            ))
         }
     }
 }
@@ -46,11 +52,19 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
 }
 
 /// What is told each millisecond, while `edits` says when something is changed.
-fn told(stream: &mut Paced<Option<i64>>, store: &Store<Notes>, clock: &Clock, edits: impl Fn(u64) -> bool, until: u64) -> Vec<(u64, i64)> {
+fn told(
+    stream: &mut Paced<Option<i64>>,
+    store: &Store<Notes>,
+    clock: &Clock,
+    edits: impl Fn(u64) -> bool,
+    until: u64,
+) -> Vec<(u64, i64)> {
     let mut told = Vec::new();
     while clock.now() < until {
         if edits(clock.now()) {
-            store.change(|notes| notes.count().set(i64::try_from(clock.now() + 1).expect("small"))).expect("it can be written");
+            store
+                .change(|notes| notes.count().set(i64::try_from(clock.now() + 1).expect("small")))
+                .expect("it can be written");
         }
         while let Poll::Ready(value) = poll(stream.next()) {
             told.push((clock.now(), value.flatten().expect("the store is there")));
@@ -63,7 +77,8 @@ fn told(stream: &mut Paced<Option<i64>>, store: &Store<Notes>, clock: &Clock, ed
 #[test]
 fn debounce_waits_for_rest_and_not_for_ever() {
     let (store, clock) = (Store::<Notes>::new(), Clock::default());
-    let mut counts = store.changes(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
+    let mut counts =
+        store.changes(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
     // Every 4 ms until 101, then rest.
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 100, 200);
     // The newest each 35 ms after the first that was not told, and the last 10 ms after it.
@@ -73,7 +88,8 @@ fn debounce_waits_for_rest_and_not_for_ever() {
 #[test]
 fn debounce_without_a_limit_waits_for_rest() {
     let (store, clock) = (Store::<Notes>::new(), Clock::default());
-    let mut counts = store.changes(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
+    let mut counts =
+        store.changes(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 1000, 2000);
     assert_eq!(told, [(1010, 1001)]);
 }
@@ -88,16 +104,19 @@ fn throttle_tells_at_once_and_then_at_most_so_often() {
 
 #[test]
 fn the_last_value_comes_when_the_store_goes_and_when_asked() {
-    let paces: [fn(&Clock) -> Pace; 2] =
-        [|clock| Pace::debounce(millis(10), millis(100), clock.sleep()), |clock| Pace::throttle(millis(10), clock.sleep())];
+    let paces: [fn(&Clock) -> Pace; 2] = [
+        |clock| Pace::debounce(millis(10), millis(100), clock.sleep()),
+        |clock| Pace::throttle(millis(10), clock.sleep()),
+    ];
     for pace in paces {
         let (store, clock) = (Store::<Notes>::new(), Clock::default());
         let done = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&done);
-        let mut effect = Box::pin(store.effect_paced(Notes::path().count(), pace(&clock), move |count| {
-            let sink = Arc::clone(&sink);
-            async move { sink.lock().expect("nobody panics with it").extend(count.new) }
-        }));
+        let mut effect =
+            Box::pin(store.effect_paced(Notes::path().count(), pace(&clock), move |count| {
+                let sink = Arc::clone(&sink);
+                async move { sink.lock().expect("nobody panics with it").extend(count.new) }
+            }));
         let mut poll_it = || effect.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         store.change(|notes| notes.count().set(1)).expect("it can be written");
         assert!(poll_it().is_pending());
@@ -108,7 +127,8 @@ fn the_last_value_comes_when_the_store_goes_and_when_asked() {
         assert_eq!(done.lock().expect("nobody panics with it").last(), Some(&2));
     }
     let (store, clock) = (Store::<Notes>::new(), Clock::default());
-    let mut counts = store.changes(Notes::path().count()).debounce(millis(10), millis(100), clock.sleep());
+    let mut counts =
+        store.changes(Notes::path().count()).debounce(millis(10), millis(100), clock.sleep());
     store.change(|notes| notes.count().set(1)).expect("it can be written");
     assert!(poll(counts.next()).is_pending());
     assert_eq!((counts.flush(), counts.flush()), (Some(Some(1)), None));
@@ -141,13 +161,19 @@ fn an_effect_that_has_begun_runs_to_its_end() {
         assert!(poll_it().is_pending());
         clock.advance(1);
     }
-    assert!(done.lock().expect("nobody panics with it").len() >= 4, "steady edits keep nothing from being saved");
+    assert!(
+        done.lock().expect("nobody panics with it").len() >= 4,
+        "steady edits keep nothing from being saved"
+    );
     drop(store);
     while poll_it().is_pending() {
         clock.advance(1);
     }
     let done = done.lock().expect("nobody panics with it");
-    assert_eq!(done[done.len() - 2..], [("pages/a".to_owned(), Some(399)), ("pages/b".to_owned(), Some(399))]);
+    assert_eq!(
+        done[done.len() - 2..],
+        [("pages/a".to_owned(), Some(399)), ("pages/b".to_owned(), Some(399))]
+    );
 }
 
 proptest! {
@@ -182,7 +208,8 @@ proptest! {
     }
 }
 
-/// The obvious debounced save, on a runtime: it runs under steady edits, and what was typed last is saved at the end.
+/// The obvious debounced save, on a runtime: it runs under steady edits, and what was typed last is
+/// saved at the end.
 #[tokio::test(start_paused = true)]
 async fn a_debounced_save_saves_under_steady_edits_and_at_the_end() {
     let store = Store::<Notes>::new();

@@ -1,5 +1,5 @@
-//! Promise: a document that comes in parts is in the end the same as one that came whole, whatever is done with the store meanwhile,
-//! and nobody sees half of it as long as nothing is.
+//! Promise: a document that comes in parts is in the end the same as one that came whole, whatever
+//! is done with the store meanwhile, and nobody sees half of it as long as nothing is.
 
 mod support;
 
@@ -30,7 +30,8 @@ fn between() -> impl Strategy<Value = Between> {
 fn updates<B: Backend>(ops: &[Op]) -> (Store<Everything, B>, Vec<Vec<u8>>) {
     let (store, made) = (support::store::<B>(1), Arc::new(Mutex::new(Vec::new())));
     let sink = Arc::clone(&made);
-    let _listener = store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()));
+    let _listener =
+        store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()));
     ops.iter().for_each(|op| support::apply(&store, op));
     let made = made.lock().expect("no panic").clone();
     (store, made)
@@ -41,12 +42,17 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
     let store = support::store::<B>(2);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
-    let _listener = store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()));
+    let _listener =
+        store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()));
     let plain = support::store::<B>(2);
-    for (update, between) in updates.iter().zip(meanwhile.iter().chain(std::iter::repeat(&Between::Nothing))) {
+    for (update, between) in
+        updates.iter().zip(meanwhile.iter().chain(std::iter::repeat(&Between::Nothing)))
+    {
         match between {
             Between::Nothing => {}
-            Between::Change => [&store, &plain].iter().for_each(|store| store.change(|state| state.votes().add(1)).expect("written")),
+            Between::Change => [&store, &plain]
+                .iter()
+                .for_each(|store| store.change(|state| state.votes().add(1)).expect("written")),
             Between::Digest => assert_eq!(store.digest(), plain.digest()),
             Between::Whole => {
                 store.apply(update).expect("an honest update");
@@ -63,7 +69,10 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
         assert_eq!(store.version(), plain.version());
     }
     store.show_parts();
-    assert_eq!((store.view(), store.digest(), store.violations()), (plain.view(), plain.digest(), plain.violations()));
+    assert_eq!(
+        (store.view(), store.digest(), store.violations()),
+        (plain.view(), plain.digest(), plain.violations())
+    );
     support::check_view(&store);
     // Who listens has been told of all of it, as it came.
     let relayed = support::store::<B>(3);
@@ -102,13 +111,17 @@ fn who_watches_hears_once_of_what_came_in_parts() {
     let store = support::store::<Yrs>(2);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
-    let _watch = store.watch(Everything::path().count(), move |count| sink.lock().expect("no panic").push(count.new().copied()));
+    let _watch = store.watch(Everything::path().count(), move |count| {
+        sink.lock().expect("no panic").push(count.new().copied())
+    });
     for part in &parts {
         store.apply_part(&[part]).expect("an honest update");
         assert_eq!(store.view().count, 0);
     }
     // A change sees all of it.
-    let seen = store.change(|state| state.title().set("x").and_then(|()| state.count().get())).expect("it can be written");
+    let seen = store
+        .change(|state| state.title().set("x").and_then(|()| state.count().get()))
+        .expect("it can be written");
     assert_eq!(seen, 9);
     assert_eq!(*heard.lock().expect("no panic"), [Some(9)]);
 }
@@ -119,7 +132,9 @@ fn who_watches_hears_of_parts_though_the_change_that_showed_them_failed() {
     from.change(|state| state.count().set(7)).expect("it can be written");
     let (store, heard) = (support::store::<Yrs>(2), Arc::new(Mutex::new(Vec::new())));
     let sink = Arc::clone(&heard);
-    let _watch = store.watch(Everything::path().count(), move |count| sink.lock().expect("no panic").push(count.new().copied()));
+    let _watch = store.watch(Everything::path().count(), move |count| {
+        sink.lock().expect("no panic").push(count.new().copied())
+    });
     store.apply_part(&[from.save()]).expect("an honest update");
     // It changes nothing.
     store.change(|_| Ok(())).expect("nothing to refuse");

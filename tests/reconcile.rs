@@ -40,7 +40,11 @@ proptest! {
 /// Text that reconciling puts behind a marked stretch must not take the mark on.
 fn new_text_is_not_marked<B: Backend>() {
     let store = support::store::<B>(1);
-    store.change(|state| state.notes().insert(0, "aa").and_then(|()| state.notes().mark(0..2, "bold", true))).expect("a change");
+    store
+        .change(|state| {
+            state.notes().insert(0, "aa").and_then(|()| state.notes().mark(0..2, "bold", true))
+        })
+        .expect("a change");
     let mut wanted = (*store.view()).clone();
     wanted.notes = exostate::Text::from("ab");
     store.reconcile(&wanted).expect("any state can be written");
@@ -82,7 +86,13 @@ fn one_changed_field_is_one_op() {
 /// The names a, b and c.
 fn names<B: Backend>() -> Store<Everything, B> {
     let store = support::store::<B>(1);
-    store.change(|state| ["a", "b", "c"].into_iter().try_for_each(|name| state.names().push(name.to_owned()).map(drop))).expect("names");
+    store
+        .change(|state| {
+            ["a", "b", "c"]
+                .into_iter()
+                .try_for_each(|name| state.names().push(name.to_owned()).map(drop))
+        })
+        .expect("names");
     store
 }
 
@@ -91,7 +101,10 @@ fn name_id<B: Backend>(store: &Store<Everything, B>, index: usize) -> ElementId 
 }
 
 fn with_names<B: Backend>(store: &Store<Everything, B>, names: &[&str]) -> Everything {
-    Everything { names: names.iter().map(|name| (*name).to_owned()).collect(), ..(*store.view()).clone() }
+    Everything {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..(*store.view()).clone()
+    }
 }
 
 #[test]
@@ -100,13 +113,18 @@ fn a_list_built_afresh_keeps_its_elements() {
     assert_eq!(touched(&store, &with_names(&store, &["a", "b", "c"])), Vec::<String>::new());
     let second = name_id(&store, 1);
     assert_eq!(touched(&store, &with_names(&store, &["a", "x", "c"])), [format!("names/{second}")]);
-    assert_eq!(touched(&store, &with_names(&store, &["a", "c"])), [format!("names/{second}"), format!("names/{second}/@position")]);
+    assert_eq!(
+        touched(&store, &with_names(&store, &["a", "c"])),
+        [format!("names/{second}"), format!("names/{second}/@position")]
+    );
 }
 
 #[test]
 fn a_new_element_moves_no_other() {
     let store = names::<Yrs>();
-    for (index, names) in [&["a", "x", "b", "c"][..], &["y", "a", "x", "b", "c"]].into_iter().enumerate() {
+    for (index, names) in
+        [&["a", "x", "b", "c"][..], &["y", "a", "x", "b", "c"]].into_iter().enumerate()
+    {
         let touched = touched(&store, &with_names(&store, names));
         let new = name_id(&store, 1 - index);
         assert_eq!(touched, [format!("names/{new}"), format!("names/{new}/@position")]);
@@ -121,8 +139,8 @@ fn a_moved_element_is_one_op() {
     assert_eq!(touched(&store, &new), [format!("names/{first}/@position")]);
 }
 
-/// Two elements have the same position, as replicas of earlier releases may have given: something between the two moves one of them and
-/// no others.
+/// Two elements have the same position, as replicas of earlier releases may have given: something
+/// between the two moves one of them and no others.
 #[test]
 fn where_there_is_no_room_one_element_moves() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
@@ -132,23 +150,40 @@ fn where_there_is_no_room_one_element_moves() {
         let path = format!("names/7-{at}{name}");
         let mut txn = earlier.transact_mut();
         registers.insert(&mut txn, path.as_str(), name);
-        registers.insert(&mut txn, format!("{path}/@position"), Any::Buffer([at, 0, 1].as_slice().into()));
+        registers.insert(
+            &mut txn,
+            format!("{path}/@position"),
+            Any::Buffer([at, 0, 1].as_slice().into()),
+        );
     }
     let store = support::store::<Yrs>(1);
-    store.apply(&earlier.transact().encode_state_as_update_v1(&yrs::StateVector::default())).expect("an update");
+    store
+        .apply(&earlier.transact().encode_state_as_update_v1(&yrs::StateVector::default()))
+        .expect("an update");
     assert_eq!(store.view().names.iter().map(String::as_str).collect::<String>(), "abcde");
     store.change(|state| state.names().push("f".to_owned())).expect("a name");
     let (moved, mut new) = (name_id(&store, 4), (*store.view()).clone());
     new.names.insert(4, "x".to_owned());
     let touched = touched(&store, &new);
     let added = name_id(&store, 4);
-    assert_eq!(touched, [format!("names/{added}"), format!("names/{added}/@position"), format!("names/{moved}/@position")]);
+    assert_eq!(
+        touched,
+        [
+            format!("names/{added}"),
+            format!("names/{added}/@position"),
+            format!("names/{moved}/@position")
+        ]
+    );
 }
 
 /// A tree by its labels: each with what stands below it.
 struct Labels(&'static str, &'static [Labels]);
 
-const LABELS: &[Labels] = &[Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+const LABELS: &[Labels] = &[
+    Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]),
+    Labels("b", &[Labels("b1", &[])]),
+    Labels("c", &[]),
+];
 
 fn grow(tree: &mut Tree<Item>, parent: Option<ElementId>, labels: &[Labels]) {
     for Labels(label, below) in labels {
@@ -170,7 +205,14 @@ fn outline<B: Backend>() -> Store<Everything, B> {
 }
 
 fn node<B: Backend>(store: &Store<Everything, B>, label: &str) -> ElementId {
-    store.view().outline.walk().into_iter().find(|(_, _, item)| item.label == label).expect("the node").1
+    store
+        .view()
+        .outline
+        .walk()
+        .into_iter()
+        .find(|(_, _, item)| item.label == label)
+        .expect("the node")
+        .1
 }
 
 fn node_registers(id: ElementId) -> [String; 3] {
@@ -182,16 +224,27 @@ fn a_tree_built_afresh_keeps_its_nodes() {
     let store = outline::<Yrs>();
     assert_eq!(touched(&store, &with_outline(&store, LABELS)), Vec::<String>::new());
     // Another label deep below is that label.
-    let labels = [Labels("a", &[Labels("a1", &[]), Labels("x", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+    let labels = [
+        Labels("a", &[Labels("a1", &[]), Labels("x", &[])]),
+        Labels("b", &[Labels("b1", &[])]),
+        Labels("c", &[]),
+    ];
     let second = node(&store, "a2");
-    assert_eq!(touched(&store, &with_outline(&store, &labels)), [format!("outline/{second}/label")]);
+    assert_eq!(
+        touched(&store, &with_outline(&store, &labels)),
+        [format!("outline/{second}/label")]
+    );
 }
 
 #[test]
 fn a_new_node_moves_no_other() {
     let store = outline::<Yrs>();
-    let first =
-        &[Labels("x", &[]), Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("b", &[Labels("b1", &[])]), Labels("c", &[])];
+    let first = &[
+        Labels("x", &[]),
+        Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]),
+        Labels("b", &[Labels("b1", &[])]),
+        Labels("c", &[]),
+    ];
     let touched_first = touched(&store, &with_outline(&store, first));
     assert_eq!(touched_first, node_registers(node(&store, "x")));
     let middle: &[Labels] = &[
@@ -209,18 +262,25 @@ fn a_removed_node_touches_no_other() {
     let store = outline::<Yrs>();
     let (gone, below) = (node(&store, "b"), node(&store, "b1"));
     let labels = [Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("c", &[])];
-    assert_eq!(touched(&store, &with_outline(&store, &labels)), [node_registers(gone), node_registers(below)].concat());
+    assert_eq!(
+        touched(&store, &with_outline(&store, &labels)),
+        [node_registers(gone), node_registers(below)].concat()
+    );
 }
 
 /// Of two nodes with one label the one with the same children is the same.
 #[test]
 fn nodes_are_told_apart_by_what_is_below_them() {
     let store = support::store::<Yrs>(1);
-    let labels = [Labels("same", &[Labels("first", &[])]), Labels("same", &[Labels("second", &[])])];
+    let labels =
+        [Labels("same", &[Labels("first", &[])]), Labels("same", &[Labels("second", &[])])];
     store.reconcile(&with_outline(&store, &labels)).expect("it can be written");
     let (gone, below) = (node(&store, "same"), node(&store, "first"));
     let labels = [Labels("same", &[Labels("second", &[])])];
-    assert_eq!(touched(&store, &with_outline(&store, &labels)), [node_registers(gone), node_registers(below)].concat());
+    assert_eq!(
+        touched(&store, &with_outline(&store, &labels)),
+        [node_registers(gone), node_registers(below)].concat()
+    );
 }
 
 #[test]
@@ -236,7 +296,8 @@ fn a_moved_node_is_one_op() {
     }
 }
 
-/// Concurrent moves close a cycle, whose first node stands at the root by the rule: it stays there when the cycle is taken apart.
+/// Concurrent moves close a cycle, whose first node stands at the root by the rule: it stays there
+/// when the cycle is taken apart.
 fn a_cycle_is_taken_apart<B: Backend>() {
     let store = support::store::<B>(1);
     let labels = [Labels("a", &[]), Labels("b", &[]), Labels("c", &[])];
@@ -245,9 +306,25 @@ fn a_cycle_is_taken_apart<B: Backend>() {
     let other = store.fork().expect("a fork");
     let [a, b, c] = ["a", "b", "c"].map(|label| node(&store, label));
     store.change(|state| state.outline().move_to(a, Some(c), 0)).expect("it can move");
-    other.change(|state| state.outline().move_to(b, Some(a), 0).and_then(|()| state.outline().move_to(c, Some(b), 0))).expect("they can");
+    other
+        .change(|state| {
+            state
+                .outline()
+                .move_to(b, Some(a), 0)
+                .and_then(|()| state.outline().move_to(c, Some(b), 0))
+        })
+        .expect("they can");
     store.merge(&other).expect("a merge");
-    assert_eq!(store.view().outline.walk().into_iter().map(|(depth, id, _)| (depth, id)).collect::<Vec<_>>(), [(0, a), (1, b), (2, c)]);
+    assert_eq!(
+        store
+            .view()
+            .outline
+            .walk()
+            .into_iter()
+            .map(|(depth, id, _)| (depth, id))
+            .collect::<Vec<_>>(),
+        [(0, a), (1, b), (2, c)]
+    );
     let cycle = (*store.view()).clone();
     assert_eq!(touched(&store, &cycle), Vec::<String>::new());
     assert_eq!(touched(&store, &old), [a, b, c].map(|id| format!("outline/{id}/@place")));

@@ -1,5 +1,5 @@
-//! Two replicas that used one id are the same by their versions and different by their contents. `Store::repair` makes them equal
-//! again, and nothing that either of them shows is gone.
+//! Two replicas that used one id are the same by their versions and different by their contents.
+//! `Store::repair` makes them equal again, and nothing that either of them shows is gone.
 
 mod support;
 
@@ -31,9 +31,19 @@ fn is_within<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
 
 fn keeps(new: &Everything, old: &Everything) {
     let chars = |text: &exostate::Text| text.to_string().chars().collect::<Vec<char>>();
-    assert!(is_within(&chars(&old.notes), &chars(&new.notes)), "{:?} is not within {:?}", old.notes, new.notes);
+    assert!(
+        is_within(&chars(&old.notes), &chars(&new.notes)),
+        "{:?} is not within {:?}",
+        old.notes,
+        new.notes
+    );
     let numbers = |state: &Everything| state.numbers.iter().copied().collect::<Vec<i64>>();
-    assert!(is_within(&numbers(old), &numbers(new)), "{:?} is not within {:?}", old.numbers, new.numbers);
+    assert!(
+        is_within(&numbers(old), &numbers(new)),
+        "{:?} is not within {:?}",
+        old.numbers,
+        new.numbers
+    );
     assert!(old.people.keys().all(|key| new.people.contains_key(key)));
     assert!(old.scores.keys().all(|key| new.scores.contains_key(key)));
     assert!(old.tags.iter().all(|tag| new.tags.contains(tag)));
@@ -98,7 +108,9 @@ struct Page {
 
 fn pages<B: Backend>() -> [Store<Page, B>; 2] {
     ["left", "right"].map(|name| {
-        let store = Store::<Page, B>::with_options(exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(9)));
+        let store = Store::<Page, B>::with_options(
+            exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(9)),
+        );
         let written = store.change(|page| {
             page.title().set(name)?;
             page.text().push_str(name)
@@ -112,7 +124,9 @@ fn tells<B: Backend>() {
     let [left, right] = pages::<B>();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&heard);
-    let _listening = left.on_update(move |update| listener.lock().expect("no panic").push((update.origin, update.bytes.to_vec())));
+    let _listening = left.on_update(move |update| {
+        listener.lock().expect("no panic").push((update.origin, update.bytes.to_vec()))
+    });
     let competed = repair(&left, &right);
     let text = |text: &str| Value::str(text);
     assert_eq!(
@@ -124,7 +138,9 @@ fn tells<B: Backend>() {
     );
     assert_eq!(left.view().title, "left");
     let heard = heard.lock().expect("no panic");
-    assert!(matches!(&heard[..], [(Origin::Repair, bytes)] if right.apply(bytes) == Ok(exostate::Applied::Changed)));
+    assert!(
+        matches!(&heard[..], [(Origin::Repair, bytes)] if right.apply(bytes) == Ok(exostate::Applied::Changed))
+    );
     assert_eq!(left.view(), right.view());
 }
 
@@ -152,7 +168,8 @@ fn a_repair_inside_a_change_is_refused_and_an_unfinished_one_changes_nothing() {
 
 #[test]
 fn updates_behind_the_other_document_stay_what_they_are() {
-    // A third replica typed something that only the left one has heard of: the right one gets it from the third later.
+    // A third replica typed something that only the left one has heard of: the right one gets it
+    // from the third later.
     let [left, right] = pages::<Yrs>();
     let third = Store::<Page>::new();
     third.change(|page| page.text().push_str(" third ")).expect("it can be written");
@@ -161,7 +178,12 @@ fn updates_behind_the_other_document_stay_what_they_are() {
     right.merge(&left).expect("an honest update");
     right.merge(&third).expect("an honest update");
     assert_eq!(left.view(), right.view());
-    assert_eq!(right.view().text.to_string().matches("third").count(), 1, "{:?}", right.view().text);
+    assert_eq!(
+        right.view().text.to_string().matches("third").count(),
+        1,
+        "{:?}",
+        right.view().text
+    );
 }
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -171,7 +193,8 @@ struct Poll {
     mine: String,
 }
 
-/// A third replica goes on while two that have one id differ: the one that gives way has only heard of its first change.
+/// A third replica goes on while two that have one id differ: the one that gives way has only heard
+/// of its first change.
 fn later_wins<B: Backend>() {
     let third = Store::<Poll, B>::new();
     let vote = |title: &str| {
@@ -182,7 +205,9 @@ fn later_wins<B: Backend>() {
     };
     vote("first").expect("it can be written");
     let [left, right] = [("left", "ours"), ("right", "theirs")].map(|(mine, title)| {
-        let store = Store::<Poll, B>::with_options(exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(7)));
+        let store = Store::<Poll, B>::with_options(
+            exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(7)),
+        );
         store.merge(&third).expect("an honest update");
         store.change(|poll| poll.mine().set(mine)).expect("it can be written");
         if title == "ours" {
@@ -193,10 +218,17 @@ fn later_wins<B: Backend>() {
     vote("second").expect("it can be written");
     right.merge(&third).expect("an honest update");
     let competed = repair(&left, &right);
-    assert_eq!((left.view().title.as_str(), left.view().votes.value()), ("second", 12), "{competed:?}");
+    assert_eq!(
+        (left.view().title.as_str(), left.view().votes.value()),
+        ("second", 12),
+        "{competed:?}"
+    );
     // What was written twice under one op competes as ever.
     assert_eq!(left.view().mine, "left");
-    assert!(matches!(&competed[..], [Competed::Register { path, .. }] if path == "mine"), "{competed:?}");
+    assert!(
+        matches!(&competed[..], [Competed::Register { path, .. }] if path == "mine"),
+        "{competed:?}"
+    );
     right.merge(&left).expect("an honest update");
     assert_eq!(left.view(), right.view());
 }
@@ -211,10 +243,12 @@ fn op(kind: u8, a: u16, b: u16, text: &str) -> Op {
     Op { kind, a, b, text: text.to_owned() }
 }
 
-/// On yrs what one replica typed into a text can land in another text at a replica with the same id, which does not count it.
+/// On yrs what one replica typed into a text can land in another text at a replica with the same
+/// id, which does not count it.
 #[test]
 fn a_text_that_lands_elsewhere() {
-    let ours = [op(9, 0, 0, "aaaa"), op(22, 0, 17630, "a"), op(13, 15, 457, ""), op(9, 0, 0, "x/y~@")];
+    let ours =
+        [op(9, 0, 0, "aaaa"), op(22, 0, 17630, "a"), op(13, 15, 457, ""), op(9, 0, 0, "x/y~@")];
     let theirs = [op(22, 0, 0, ""), op(0, 0, 0, ""), op(22, 0, 0, "")];
     run::<Yrs>(&[], &ours, &theirs, &[]);
 }
@@ -233,7 +267,8 @@ fn a_text_between_a_text_and_a_register() {
     run::<Yrs>(&[], &ours, &[op(27, 0, 0, "a"), op(32, 0, 0, "a"), op(9, 0, 0, "x/y~@")], &[]);
 }
 
-/// Text was typed between two marks that stand the other way round here: where it goes depends on the order in which it comes.
+/// Text was typed between two marks that stand the other way round here: where it goes depends on
+/// the order in which it comes.
 #[test]
 fn a_text_between_neighbours_that_changed_places() {
     let ours = [op(22, 0, 0, ""), op(9, 53617, 0, "a"), op(9, 25859, 0, "aaa")];
@@ -247,7 +282,8 @@ fn a_value_that_lands_on_the_mark_of_a_record() {
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[]);
 }
 
-/// A change that waits for another one, `ground`, and contradicts `other`: its replica id was used twice.
+/// A change that waits for another one, `ground`, and contradicts `other`: its replica id was used
+/// twice.
 struct Contradiction<B: Backend> {
     waiting: Vec<u8>,
     ground: Store<Everything, B>,
@@ -268,7 +304,12 @@ fn contradiction<B: Backend>() -> Contradiction<B> {
     one.change(|state| {
         state.tags().insert("waited")?;
         let (body, labels) = (exostate::Text::from("body"), exostate::Set::new());
-        state.cards().push(support::Card { text: "waited".to_owned(), done: true, body, labels })?;
+        state.cards().push(support::Card {
+            text: "waited".to_owned(),
+            done: true,
+            body,
+            labels,
+        })?;
         state.notes().insert(3, " and a half")?;
         state.numbers().push(2)?;
         state.owner().set(exostate::Uuid::from_u128(7))?;
@@ -284,7 +325,10 @@ fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
     assert_eq!(store.pending(), (0, 0));
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
     assert_eq!(
-        view.cards.iter().map(|card| (card.text.as_str(), card.body.to_string())).collect::<Vec<_>>(),
+        view.cards
+            .iter()
+            .map(|card| (card.text.as_str(), card.body.to_string()))
+            .collect::<Vec<_>>(),
         [("waited", "body".to_owned())]
     );
     assert_eq!(view.notes.to_string(), "one and a half two, later");
@@ -294,7 +338,8 @@ fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
     support::check_view(store);
 }
 
-/// What waited, and cannot be applied any more as an op contradicts it, is not lost: it is written again.
+/// What waited, and cannot be applied any more as an op contradicts it, is not lost: it is written
+/// again.
 #[test]
 fn what_waited_and_is_contradicted_is_written_again() {
     let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
@@ -309,7 +354,8 @@ fn what_waited_and_is_contradicted_is_written_again() {
     has_waited(&store, "later");
     // Others hear of it as of any change.
     ground.merge(&other).expect("an honest update");
-    std::iter::from_fn(|| updates.try_next()).for_each(|update| assert!(ground.apply(&update).is_ok()));
+    std::iter::from_fn(|| updates.try_next())
+        .for_each(|update| assert!(ground.apply(&update).is_ok()));
     assert_eq!(ground.digest(), store.digest());
 }
 
@@ -327,7 +373,8 @@ fn what_waited_and_is_contradicted_comes_through_a_repair() {
     assert_eq!(ground.digest(), store.digest());
 }
 
-/// Where nobody has the missing update any more, registers of one that the store's own storage has are written again, once.
+/// Where nobody has the missing update any more, registers of one that the store's own storage has
+/// are written again, once.
 #[test]
 fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     let Contradiction { waiting, other, .. } = contradiction::<Automerge>();
@@ -348,7 +395,10 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     // Nor after the replica was opened again from what it has, or by another one that has the same.
     let again = support::store::<Automerge>(7);
     again.apply_trusted(&store.save()).expect("its own document");
-    store.own_pending_updates().iter().for_each(|update| assert!(again.apply_trusted(update).is_ok()));
+    store
+        .own_pending_updates()
+        .iter()
+        .for_each(|update| assert!(again.apply_trusted(update).is_ok()));
     again.put_back_pending();
     assert_eq!((again.view().tags.contains("waited"), again.own_pending().0), (false, 1));
 }
@@ -358,12 +408,15 @@ fn has_theirs<B: Backend>(store: &Store<Everything, B>) -> bool {
     store.view().people.get("ada").is_some_and(|person| person.age == 36)
 }
 
-/// An undo of one's own insertion leaves what others have written in it, also where that is written again here.
+/// An undo of one's own insertion leaves what others have written in it, also where that is written
+/// again here.
 #[test]
 fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
     let store = support::store::<Automerge>(6);
     let undo = store.undo_manager(UndoOptions::new());
-    store.change(|state| state.people().insert("ada", Person::initial())).expect("it can be written");
+    store
+        .change(|state| state.people().insert("ada", Person::initial()))
+        .expect("it can be written");
     let [ground, one, other] = [5, 4, 4].map(support::store::<Automerge>);
     ground.merge(&store).expect("an honest update");
     other.merge(&store).expect("an honest update");
@@ -384,8 +437,12 @@ fn undo_after_a_repair<B: Backend>() {
     let origin = support::store::<B>(1);
     let undo = origin.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
     origin.change(|state| state.notes().push_str("mine")).expect("it can be written");
-    origin.change(|state| state.people().insert("ada", Person::initial())).expect("it can be written");
-    origin.change(|state| state.people().insert("bob", Person::initial())).expect("it can be written");
+    origin
+        .change(|state| state.people().insert("ada", Person::initial()))
+        .expect("it can be written");
+    origin
+        .change(|state| state.people().insert("bob", Person::initial()))
+        .expect("it can be written");
     // Somebody has opened it under the same id, and both have gone on.
     let theirs = support::store::<B>(1);
     theirs.merge(&origin).expect("an honest update");
@@ -399,7 +456,10 @@ fn undo_after_a_repair<B: Backend>() {
     let view = origin.view();
     assert!(has_theirs(&origin), "their work went with ours on {}", B::NAME);
     assert_eq!(view.notes.to_string(), ", and theirs");
-    assert!(view.title.is_empty() && !view.flag && !view.people.contains_key("bob"), "what is ours can be undone: {view:?}");
+    assert!(
+        view.title.is_empty() && !view.flag && !view.people.contains_key("bob"),
+        "what is ours can be undone: {view:?}"
+    );
     theirs.merge(&origin).expect("what the repair put back fits");
     assert_eq!(theirs.view(), view);
 }

@@ -1,8 +1,11 @@
-//! Promise: a restore merges with what others do at the same time, and what comes back is one thing, under the ids that it had.
+//! Promise: a restore merges with what others do at the same time, and what comes back is one
+//! thing, under the ids that it had.
 
 mod support;
 
-use exostate::{Automerge, Backend, Counter, History, HistoryOptions, Store, Tree, UndoOptions, Yrs};
+use exostate::{
+    Automerge, Backend, Counter, History, HistoryOptions, Store, Tree, UndoOptions, Yrs,
+};
 use proptest::prelude::*;
 use support::{Card, Everything, Item, Op, strategy};
 
@@ -48,7 +51,9 @@ fn beside_others<B: Backend>(rounds: &[(Vec<Op>, u16, Meanwhile)]) {
         support::check_view(&ours);
         match meanwhile {
             Meanwhile::Changes(ops) => ops.iter().for_each(|op| support::apply(&theirs, op)),
-            Meanwhile::Restore(at) => other.restore(some(&other, *at)).expect("any state can be written"),
+            Meanwhile::Restore(at) => {
+                other.restore(some(&other, *at)).expect("any state can be written")
+            }
         }
         exchange(&ours, &theirs);
         // Whatever has come of it can be left, and come back to.
@@ -81,15 +86,27 @@ proptest! {
 }
 
 fn card(text: &str) -> Card {
-    Card { text: text.into(), done: false, body: "body".into(), labels: ["a".to_owned()].into_iter().collect() }
+    Card {
+        text: text.into(),
+        done: false,
+        body: "body".into(),
+        labels: ["a".to_owned()].into_iter().collect(),
+    }
 }
 
-/// Two restore what is gone at once: it is one element, and a field that only one of them or others have changed is what they made it.
+/// Two restore what is gone at once: it is one element, and a field that only one of them or others
+/// have changed is what they made it.
 fn at_once<B: Backend>() {
     let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
-    let (first, second) = ours.change(|state| Ok((state.cards().push(card("one"))?, state.cards().push(card("two"))?))).expect("a change");
-    let node = ours.change(|state| state.outline().push(None, Item { label: "root".into() })).expect("a change");
-    let below = ours.change(|state| state.outline().push(Some(node), Item { label: "leaf".into() })).expect("a change");
+    let (first, second) = ours
+        .change(|state| Ok((state.cards().push(card("one"))?, state.cards().push(card("two"))?)))
+        .expect("a change");
+    let node = ours
+        .change(|state| state.outline().push(None, Item { label: "root".into() }))
+        .expect("a change");
+    let below = ours
+        .change(|state| state.outline().push(Some(node), Item { label: "leaf".into() }))
+        .expect("a change");
     exchange(&ours, &theirs);
     let (then, there) = (history.latest(), other.latest());
     let wanted = ours.view();
@@ -112,11 +129,25 @@ fn at_once<B: Backend>() {
     exchange(&ours, &theirs);
     let view = ours.view();
     assert_eq!(view.cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>(), [first, second]);
-    let (found, wanted_card) = (view.cards.by_id(first).expect("it is back"), wanted.cards.by_id(first).expect("it was there"));
-    assert_eq!((&found.text, found.done, &found.labels), (&wanted_card.text, false, &wanted_card.labels));
-    let nodes = |tree: &Tree<Item>| tree.walk().into_iter().map(|(depth, id, item)| (depth, id, item.label.clone())).collect::<Vec<_>>();
+    let (found, wanted_card) = (
+        view.cards.by_id(first).expect("it is back"),
+        wanted.cards.by_id(first).expect("it was there"),
+    );
+    assert_eq!(
+        (&found.text, found.done, &found.labels),
+        (&wanted_card.text, false, &wanted_card.labels)
+    );
+    let nodes = |tree: &Tree<Item>| {
+        tree.walk()
+            .into_iter()
+            .map(|(depth, id, item)| (depth, id, item.label.clone()))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(nodes(&view.outline), nodes(&wanted.outline));
-    assert_eq!(nodes(&view.outline).iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [node, below]);
+    assert_eq!(
+        nodes(&view.outline).iter().map(|(_, id, _)| *id).collect::<Vec<_>>(),
+        [node, below]
+    );
 }
 
 #[test]
@@ -150,18 +181,24 @@ fn what_others_add_to_a_counter_counts() {
     counters::<Automerge>();
 }
 
-/// What is restored by insertion or addition is done twice where two do it at once, as any two edits are.
+/// What is restored by insertion or addition is done twice where two do it at once, as any two
+/// edits are.
 fn twice<B: Backend>() {
     let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
-    ours.change(|state| state.notes().push_str("body").and_then(|()| state.votes().add(5))).expect("a change");
+    ours.change(|state| state.notes().push_str("body").and_then(|()| state.votes().add(5)))
+        .expect("a change");
     exchange(&ours, &theirs);
     let (then, there) = (history.latest(), other.latest());
-    ours.change(|state| state.notes().delete(0..4).and_then(|()| state.votes().add(-2))).expect("a change");
+    ours.change(|state| state.notes().delete(0..4).and_then(|()| state.votes().add(-2)))
+        .expect("a change");
     exchange(&ours, &theirs);
     history.restore(then).expect("it can be restored");
     other.restore(there).expect("it can be restored");
     exchange(&ours, &theirs);
-    assert_eq!((ours.view().notes.to_string().as_str(), ours.view().votes.value()), ("bodybody", 7));
+    assert_eq!(
+        (ours.view().notes.to_string().as_str(), ours.view().votes.value()),
+        ("bodybody", 7)
+    );
     history.restore(then).expect("it can be restored");
     exchange(&ours, &theirs);
     assert_eq!((ours.view().notes.to_string().as_str(), ours.view().votes.value()), ("body", 5));

@@ -11,7 +11,8 @@ use support::strategy;
 fn run<B: Backend>(kept: &[support::Op], lost: &[support::Op], panics: bool) {
     let store = support::store::<B>(1);
     kept.iter().for_each(|op| support::apply(&store, op));
-    let (view, version, digest, bytes) = (store.view(), store.version(), store.digest(), store.save());
+    let (view, version, digest, bytes) =
+        (store.view(), store.version(), store.digest(), store.save());
     let attempt = || {
         store.change(|state| {
             lost.iter().try_for_each(|op| support::edit(&state, op))?;

@@ -1,4 +1,5 @@
-//! Promise: what one replica inserts side by side stays together when others insert at that place at once.
+//! Promise: what one replica inserts side by side stays together when others insert at that place
+//! at once.
 
 mod support;
 
@@ -18,11 +19,19 @@ const COMMON: [&str; 4] = ["p", "q", "r", "s"];
 type Way = fn(&Root<'_>, &[&str]) -> Done;
 
 fn names(state: &Root<'_>) -> Vec<(ElementId, String)> {
-    state.names().value().expect("the names").iter_ids().map(|(id, name)| (id, name.clone())).collect()
+    state
+        .names()
+        .value()
+        .expect("the names")
+        .iter_ids()
+        .map(|(id, name)| (id, name.clone()))
+        .collect()
 }
 
 fn forwards(state: &Root<'_>, run: &[&str]) -> Done {
-    run.iter().enumerate().try_for_each(|(at, name)| state.names().insert(2 + at, (*name).to_owned()).map(drop))
+    run.iter()
+        .enumerate()
+        .try_for_each(|(at, name)| state.names().insert(2 + at, (*name).to_owned()).map(drop))
 }
 
 fn backwards(state: &Root<'_>, run: &[&str]) -> Done {
@@ -42,14 +51,19 @@ fn the_middle_last(state: &Root<'_>, run: &[&str]) -> Done {
 }
 
 fn pushed_and_moved(state: &Root<'_>, run: &[&str]) -> Done {
-    let ids: Vec<ElementId> = run.iter().map(|name| state.names().push((*name).to_owned())).collect::<Result<_, _>>()?;
+    let ids: Vec<ElementId> =
+        run.iter().map(|name| state.names().push((*name).to_owned())).collect::<Result<_, _>>()?;
     ids.iter().enumerate().try_for_each(|(at, id)| state.names().move_to(*id, 2 + at))
 }
 
 fn moved_from_the_last_on(state: &Root<'_>, run: &[&str]) -> Done {
-    let ids: Vec<ElementId> = run.iter().map(|name| state.names().insert(0, (*name).to_owned())).collect::<Result<_, _>>()?;
+    let ids: Vec<ElementId> = run
+        .iter()
+        .map(|name| state.names().insert(0, (*name).to_owned()))
+        .collect::<Result<_, _>>()?;
     ids.iter().rev().try_for_each(|id| {
-        let target = names(state).iter().position(|(_, name)| name == "q").expect("it is there") + 1;
+        let target =
+            names(state).iter().position(|(_, name)| name == "q").expect("it is there") + 1;
         let from = names(state).iter().position(|(found, _)| found == id).expect("it is there");
         state.names().move_to(*id, if from < target { target - 1 } else { target })
     })
@@ -69,12 +83,22 @@ fn after_a_removal(state: &Root<'_>, run: &[&str]) -> Done {
     state.names().insert(3, run[2].to_owned()).map(drop)
 }
 
-const WAYS: [Way; 8] =
-    [forwards, backwards, from_the_middle, the_middle_last, pushed_and_moved, moved_from_the_last_on, reconciled, after_a_removal];
+const WAYS: [Way; 8] = [
+    forwards,
+    backwards,
+    from_the_middle,
+    the_middle_last,
+    pushed_and_moved,
+    moved_from_the_last_on,
+    reconciled,
+    after_a_removal,
+];
 
 fn begin<B: Backend>(id: u64) -> Replica<B> {
     let store = support::store::<B>(id);
-    let write = |state: Root<'_>| COMMON.iter().try_for_each(|name| state.names().push((*name).to_owned()).map(drop));
+    let write = |state: Root<'_>| {
+        COMMON.iter().try_for_each(|name| state.names().push((*name).to_owned()).map(drop))
+    };
     store.change(write).expect("it can be written");
     store
 }
@@ -108,7 +132,10 @@ fn any_two_ways<B: Backend>() {
             here.change(|state| ours(&state, &["a", "b", "c"])).expect("it can be written");
             there.change(|state| theirs(&state, &["x", "y", "z"])).expect("it can be written");
             meet(&[here.clone(), there]);
-            together(&here.view().names.iter().map(String::as_str).collect::<String>(), ["abc", "xyz"]);
+            together(
+                &here.view().names.iter().map(String::as_str).collect::<String>(),
+                ["abc", "xyz"],
+            );
         }
     }
 }
@@ -119,17 +146,25 @@ fn whatever_way_two_runs_come_about() {
     any_two_ways::<Automerge>();
 }
 
-/// One change after the other, at the ends and within what is there, on replicas that make their lists anew or append to one.
+/// One change after the other, at the ends and within what is there, on replicas that make their
+/// lists anew or append to one.
 fn change_by_change<B: Backend>() {
-    for (whole, place, back) in
-        [(true, 0, false), (true, 0, true), (false, 4, false), (false, 0, true), (false, 2, false), (false, 2, true)]
-    {
+    for (whole, place, back) in [
+        (true, 0, false),
+        (true, 0, true),
+        (false, 4, false),
+        (false, 0, true),
+        (false, 2, false),
+        (false, 2, true),
+    ] {
         let here = if whole { support::store::<B>(1) } else { begin::<B>(1) };
         let there = here.fork().expect("a fork");
         for (store, run) in [(&here, ["a", "b", "c"]), (&there, ["x", "y", "z"])] {
             for (at, name) in (0..).zip(run) {
                 let index = if back { place } else { place + at };
-                store.change(|state| state.names().insert(index, name.to_owned())).expect("it can be written");
+                store
+                    .change(|state| state.names().insert(index, name.to_owned()))
+                    .expect("it can be written");
             }
         }
         meet(&[here.clone(), there]);
@@ -149,7 +184,9 @@ fn whole_values<B: Backend>() {
     let (here, there) = (support::store::<B>(1), support::store::<B>(2));
     for (store, run) in [(&here, ["a", "b", "c"]), (&there, ["x", "y", "z"])] {
         let change = store.change(|state| {
-            state.names().reconcile(&run.iter().map(ToString::to_string).collect::<MovableList<String>>())?;
+            state
+                .names()
+                .reconcile(&run.iter().map(ToString::to_string).collect::<MovableList<String>>())?;
             let mut tree = Tree::new();
             let top = tree.push(None, Item { label: run[0].to_owned() });
             for label in &run[1..] {
@@ -179,7 +216,9 @@ fn siblings<B: Backend>() {
     for back in [false, true] {
         for moved in [false, true] {
             let here = support::store::<B>(1);
-            let parent = here.change(|state| state.outline().push(None, Item { label: ".".to_owned() })).expect("it can be written");
+            let parent = here
+                .change(|state| state.outline().push(None, Item { label: ".".to_owned() }))
+                .expect("it can be written");
             let there = here.fork().expect("a fork");
             for (store, run) in [(&here, ["a", "b", "c"]), (&there, ["x", "y", "z"])] {
                 for (at, label) in run.into_iter().enumerate() {
@@ -217,7 +256,9 @@ fn sequences<B: Backend>(back: bool) -> (String, Vec<i64>) {
         for (at, text) in run.into_iter().enumerate() {
             let index = if back { 1 } else { 1 + at };
             store.change(|state| state.notes().insert(index, text)).expect("it can be written");
-            store.change(|state| state.numbers().insert(index, i64::from(text.as_bytes()[0]))).expect("it can be written");
+            store
+                .change(|state| state.numbers().insert(index, i64::from(text.as_bytes()[0])))
+                .expect("it can be written");
         }
     }
     meet(&[here.clone(), there]);
@@ -225,11 +266,13 @@ fn sequences<B: Backend>(back: bool) -> (String, Vec<i64>) {
     (view.notes.to_string(), view.numbers.iter().copied().collect())
 }
 
-/// The backends' own sequences keep what is typed forwards together. What is typed backwards yrs keeps together too; automerge orders
-/// it by the numbers of the operations, so that it mingles.
+/// The backends' own sequences keep what is typed forwards together. What is typed backwards yrs
+/// keeps together too; automerge orders it by the numbers of the operations, so that it mingles.
 #[test]
 fn texts_and_lists_as_the_backends_order_them() {
-    let spelt = |numbers: &[i64]| numbers.iter().map(|number| char::from(*number as u8)).collect::<String>();
+    let spelt = |numbers: &[i64]| {
+        numbers.iter().map(|number| char::from(*number as u8)).collect::<String>()
+    };
     for (text, list) in [sequences::<Yrs>(false), sequences::<Automerge>(false)] {
         together(&text, ["abc", "xyz"]);
         together(&spelt(&list), ["abc", "xyz"]);
@@ -241,7 +284,8 @@ fn texts_and_lists_as_the_backends_order_them() {
     assert!(text == "<czbyax>" || text == "<zcybxa>", "{text}");
 }
 
-/// What one replica does before it meets the others again: a run at some place, each element beside one of it.
+/// What one replica does before it meets the others again: a run at some place, each element beside
+/// one of it.
 #[derive(Clone, Debug)]
 struct Turn {
     place: usize,
@@ -251,7 +295,12 @@ struct Turn {
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
-    (0..20usize, prop::collection::vec(0..5u8, 1..5), prop::option::of(0..20usize), prop::option::of(0..20usize))
+    (
+        0..20usize,
+        prop::collection::vec(0..5u8, 1..5),
+        prop::option::of(0..20usize),
+        prop::option::of(0..20usize),
+    )
         .prop_map(|(place, sides, moves, removes)| Turn { place, sides, moves, removes })
 }
 
@@ -278,7 +327,11 @@ fn take_turn<B: Backend>(store: &Replica<B>, turn: &Turn, name: &str) -> Vec<Ele
             2 | 3 => span.start,
             _ => span.start + span.len() / 2,
         };
-        run.push(store.change(|state| state.names().insert(index, name.to_owned())).expect("it can be inserted"));
+        run.push(
+            store
+                .change(|state| state.names().insert(index, name.to_owned()))
+                .expect("it can be inserted"),
+        );
         span.end += 1;
     }
     run
@@ -286,17 +339,25 @@ fn take_turn<B: Backend>(store: &Replica<B>, turn: &Turn, name: &str) -> Vec<Ele
 
 fn no_run_is_scattered<B: Backend>(rounds: &[Vec<Turn>]) -> Result<(), TestCaseError> {
     let first = begin::<B>(1);
-    let replicas: Vec<Replica<B>> =
-        [None, Some(()), Some(())].map(|fork| fork.map_or(first.clone(), |()| first.fork().expect("a fork"))).into();
+    let replicas: Vec<Replica<B>> = [None, Some(()), Some(())]
+        .map(|fork| fork.map_or(first.clone(), |()| first.fork().expect("a fork")))
+        .into();
     for (number, round) in rounds.iter().enumerate() {
         let turns = replicas.iter().zip(round).enumerate();
-        let runs: Vec<Vec<ElementId>> = turns.map(|(index, (store, turn))| take_turn(store, turn, &format!("{index}.{number}"))).collect();
+        let runs: Vec<Vec<ElementId>> = turns
+            .map(|(index, (store, turn))| take_turn(store, turn, &format!("{index}.{number}")))
+            .collect();
         meet(&replicas);
         let view = first.view();
-        // An element that several have moved stands where one of them has put it, and the others have it no more.
+        // An element that several have moved stands where one of them has put it, and the others
+        // have it no more.
         let moved = |id: &ElementId| runs.iter().filter(|run| run.contains(id)).count() > 1;
         for run in &runs {
-            let mut places: Vec<usize> = run.iter().filter(|id| !moved(id)).filter_map(|id| view.names.index_of(*id)).collect();
+            let mut places: Vec<usize> = run
+                .iter()
+                .filter(|id| !moved(id))
+                .filter_map(|id| view.names.index_of(*id))
+                .collect();
             places.sort_unstable();
             let (Some(start), Some(end)) = (places.first(), places.last()) else { continue };
             let within = (*start..=*end).filter_map(|index| view.names.id_at(index));

@@ -44,17 +44,24 @@ fn card(text: &str) -> Card {
 #[test]
 fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
-    let (one, two) = store.change(|board| Ok((board.cards().push(card("one"))?, board.cards().push(card("two"))?)))?;
-    let (first, heard) = (store.scoped(&Board::path().cards().get(one)), Arc::new(Mutex::new(Vec::new())));
+    let (one, two) = store
+        .change(|board| Ok((board.cards().push(card("one"))?, board.cards().push(card("two"))?)))?;
+    let (first, heard) =
+        (store.scoped(&Board::path().cards().get(one)), Arc::new(Mutex::new(Vec::new())));
     let tags = first.scoped(&Card::path().tags());
     let list = Arc::clone(&heard);
     let _watch = first.watch(Card::path().tags().any(), move |tag| {
-        list.lock().expect("the list").push((tag.path().rsplit('/').next().unwrap_or("").to_owned(), tag.new().copied()));
+        list.lock()
+            .expect("the list")
+            .push((tag.path().rsplit('/').next().unwrap_or("").to_owned(), tag.new().copied()));
     });
     tags.change(|tags| tags.insert("urgent", true))?;
     store.change(|board| board.cards().get(two).tags().insert("other", true))?;
     store.change(|board| board.cards().get(one).tags().insert("later", false))?;
-    assert_eq!(*heard.lock().expect("the list"), [("urgent".to_owned(), Some(true)), ("later".to_owned(), Some(false))]);
+    assert_eq!(
+        *heard.lock().expect("the list"),
+        [("urgent".to_owned(), Some(true)), ("later".to_owned(), Some(false))]
+    );
     assert_eq!(tags.view().map(|tags| tags.len()), Some(2));
     let refused = first.change(|card| {
         card.text().set("lost")?;
@@ -64,35 +71,63 @@ fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
     assert_eq!(first.view().map(|card| card.text), Some("one".to_owned()));
     store.change(|board| board.cards().remove(one))?;
     assert_eq!((first.view(), tags.view()), (None, None));
-    assert!(matches!(tags.change(|tags| tags.insert("ghost", true)), Err(ChangeError::NotFound { .. })));
+    assert!(matches!(
+        tags.change(|tags| tags.insert("ghost", true)),
+        Err(ChangeError::NotFound { .. })
+    ));
     assert_eq!(store.reread(), *store.view());
     Ok(())
 }
 
-/// An enum that was never written shows its default variant; what edits that makes it name the variant, wherever the scope begins.
+/// An enum that was never written shows its default variant; what edits that makes it name the
+/// variant, wherever the scope begins.
 #[test]
 fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     let named = |edit: &dyn Fn(&Store<Board>) -> Result<(), ChangeError>| {
         let (ours, theirs) = (Store::<Board>::new(), Store::<Board>::new());
         edit(&ours)?;
-        let told = ours.contenders(&Board::path().shape()).len() + ours.contenders(&Board::path().inner().shape()).len();
+        let told = ours.contenders(&Board::path().shape()).len()
+            + ours.contenders(&Board::path().inner().shape()).len();
         theirs.merge(&ours)?;
         assert_eq!(theirs.view(), ours.view());
         Ok::<_, exostate::Error>(told)
     };
     assert_eq!(named(&|store| store.change(|board| board.shape().circle().radius().set(1)))?, 1);
     let path = || Board::path().shape();
-    assert_eq!(named(&|store| store.scoped(&path().circle().radius()).change(|radius| radius.set(1)))?, 1);
-    assert_eq!(named(&|store| store.scoped(&path().circle().name()).change(|name| name.text().set("x")))?, 1);
-    assert_eq!(named(&|store| store.scoped(&path().circle().name()).scoped(&Card::path().text()).change(|text| text.set("x")))?, 1);
+    assert_eq!(
+        named(&|store| store.scoped(&path().circle().radius()).change(|radius| radius.set(1)))?,
+        1
+    );
+    assert_eq!(
+        named(&|store| store.scoped(&path().circle().name()).change(|name| name.text().set("x")))?,
+        1
+    );
+    assert_eq!(
+        named(&|store| store
+            .scoped(&path().circle().name())
+            .scoped(&Card::path().text())
+            .change(|text| text.set("x")))?,
+        1
+    );
     let inner = |store: &Store<Board>| store.scoped(&Board::path().inner());
-    assert_eq!(named(&|store| inner(store).scoped(&Inner::path().shape().circle().radius()).change(|radius| radius.set(1)))?, 1);
+    assert_eq!(
+        named(&|store| inner(store)
+            .scoped(&Inner::path().shape().circle().radius())
+            .change(|radius| radius.set(1)))?,
+        1
+    );
     let shape = |store: &Store<Board>| inner(store).scoped(&Inner::path().shape());
-    assert_eq!(named(&|store| shape(store).scoped(&Shape::path().circle().radius()).change(|radius| radius.set(1)))?, 1);
+    assert_eq!(
+        named(&|store| shape(store)
+            .scoped(&Shape::path().circle().radius())
+            .change(|radius| radius.set(1)))?,
+        1
+    );
     Ok(())
 }
 
-/// A scope shows what is at its place, and can be changed where there is something and nowhere else.
+/// A scope shows what is at its place, and can be changed where there is something and nowhere
+/// else.
 fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
     scope: &Scoped<Everything, T, B>,
     expected: Option<&T>,
@@ -101,7 +136,9 @@ fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
     assert_eq!(scope.view().as_ref(), expected);
     match scope.change(edit) {
         Ok(()) => assert!(expected.is_some()),
-        Err(error) => assert!(expected.is_none() && matches!(error, ChangeError::NotFound { .. }), "{error}"),
+        Err(error) => {
+            assert!(expected.is_none() && matches!(error, ChangeError::NotFound { .. }), "{error}")
+        }
     }
     support::check_view(scope.store());
 }
@@ -127,7 +164,9 @@ fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
         }
         let view = store.view();
         follows(&inside, view.maybe.as_ref(), |settings| settings.size().set(number as i32));
-        follows(&theme, view.maybe.as_ref().map(|settings| &settings.theme), |theme| theme.set(number.to_string()));
+        follows(&theme, view.maybe.as_ref().map(|settings| &settings.theme), |theme| {
+            theme.set(number.to_string())
+        });
         let (circle, text) = match &view.shape {
             support::Shape::Circle { radius } => (Some(radius), None),
             support::Shape::Label(_, text) => (None, Some(text)),
@@ -139,15 +178,22 @@ fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
         follows(&rex, ada.and_then(|ada| ada.pets.get("rex")), |rex| rex.legs().set(number as u8));
         follows(&person, store.view().people.get("a"), |person| person.likes().add(1));
         follows(&any, None, |person| person.likes().add(1));
-        let unknown = view.cards.iter_ids().map(|(id, _)| id).filter(|id| cards.iter().all(|(known, _)| known != id));
-        let unknown: Vec<_> = unknown.map(|id| (id, store.scoped(&path().cards().get(id)))).collect();
+        let unknown = view
+            .cards
+            .iter_ids()
+            .map(|(id, _)| id)
+            .filter(|id| cards.iter().all(|(known, _)| known != id));
+        let unknown: Vec<_> =
+            unknown.map(|id| (id, store.scoped(&path().cards().get(id)))).collect();
         cards.extend(unknown);
         for (id, card) in &cards {
             let found = view.cards.iter_ids().find(|(found, _)| found == id);
             follows(card, found.map(|(_, card)| card), |card| card.body().push_str("y"));
         }
         if number % 5 == 4 {
-            follows(&maybe, Some(&store.view().maybe), |maybe| maybe.set(Settings { theme: String::new(), size: 0, flags: Map::new() }));
+            follows(&maybe, Some(&store.view().maybe), |maybe| {
+                maybe.set(Settings { theme: String::new(), size: 0, flags: Map::new() })
+            });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Promise: a selector's value is what its closure gives on the view, it is computed only when something that it read was touched, and
-//! who watches it hears of each other value.
+//! Promise: a selector's value is what its closure gives on the view, it is computed only when
+//! something that it read was touched, and who watches it hears of each other value.
 
 mod support;
 
@@ -75,7 +75,9 @@ fn left<B: Backend>(store: &Store<Sheet, B>, runs: &Count) -> Selector<i64> {
 
 fn one_of_a_thousand<B: Backend>(watched: bool) {
     let (store, runs) = (Store::<Sheet, B>::new(), Count::default());
-    let fill = |sheet: SheetNode<exostate::Edit<'_>>| (0..1_000u32).try_for_each(|cell| sheet.cells().insert(cell, 0));
+    let fill = |sheet: SheetNode<exostate::Edit<'_>>| {
+        (0..1_000u32).try_for_each(|cell| sheet.cells().insert(cell, 0))
+    };
     store.change(fill).expect("it can be written");
     let counted = runs.clone();
     let cell = store.select_by(move |sheet, cell: &u32| {
@@ -84,7 +86,8 @@ fn one_of_a_thousand<B: Backend>(watched: bool) {
     });
     let cells: Vec<Selector<Option<i64>>> = (0..1_000u32).map(|at| cell.of(at)).collect();
     let told = Count::default();
-    let watches: Vec<Subscription> = cells.iter().filter(|_| watched).map(|cell| cell.watch(once(&told))).collect();
+    let watches: Vec<Subscription> =
+        cells.iter().filter(|_| watched).map(|cell| cell.watch(once(&told))).collect();
     let sum = || cells.iter().filter_map(|cell| *cell.get()).sum::<i64>();
     assert_eq!((sum(), runs.take()), (0, 1_000));
     store.change(|sheet| sheet.cells().insert(7u32, 3)).expect("it can be written");
@@ -127,7 +130,11 @@ fn a_selector_reads_what_it_needs_now() {
     let counted = runs.clone();
     let wide_or_left = store.select(move |sheet| {
         counted.add();
-        if sheet.wide().value() == Some(&true) { -1 } else { sheet.left().value().copied().unwrap_or_default() }
+        if sheet.wide().value() == Some(&true) {
+            -1
+        } else {
+            sheet.left().value().copied().unwrap_or_default()
+        }
     });
     let told = Log::default();
     let log = told.clone();
@@ -173,7 +180,8 @@ fn a_diamond_shows_no_mixture_and_runs_once() {
 
 #[test]
 fn what_comes_out_equal_goes_no_further() {
-    let (store, runs, inner_runs, told) = (Store::<Sheet>::new(), Count::default(), Count::default(), Count::default());
+    let (store, runs, inner_runs, told) =
+        (Store::<Sheet>::new(), Count::default(), Count::default(), Count::default());
     let (left, counted) = (left(&store, &inner_runs), runs.clone());
     let inner = left.clone();
     let sign = store.select(move |_| inner.get().signum());
@@ -254,14 +262,20 @@ fn selectors_and_subscriptions_may_come_and_go_in_callbacks() {
         let ended = std::mem::take(&mut *kept.lock().expect("no panic"));
         drop(ended);
         let log = log.clone();
-        let new = inner.select(|sheet| sheet.right().value().copied()).watch(move |right| log.push(**right.new()));
+        let new = inner
+            .select(|sheet| sheet.right().value().copied())
+            .watch(move |right| log.push(**right.new()));
         kept.lock().expect("no panic").push(Box::new(new));
         assert_eq!(left.new(), &watched.get());
         inner.change(|sheet| sheet.right().set(7)).expect("a change from a callback");
     });
     let log = told.clone();
     let second = selector.watch(move |_| log.push(None));
-    held.lock().expect("no panic").extend([Box::new(first) as Box<dyn std::any::Any + Send>, Box::new(second), Box::new(selector)]);
+    held.lock().expect("no panic").extend([
+        Box::new(first) as Box<dyn std::any::Any + Send>,
+        Box::new(second),
+        Box::new(selector),
+    ]);
     set(&store, 1, 0);
     assert_eq!(told.take(), [Some(7)]);
     let counts = store.subscriptions();
@@ -297,7 +311,8 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
     assert_eq!(*outer.get(), 7);
 }
 
-/// One whose input has changed is tried again as often as it is asked, as one whose place has changed is.
+/// One whose input has changed is tried again as often as it is asked, as one whose place has
+/// changed is.
 #[test]
 fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
     let (store, told) = (Store::<Sheet>::new(), Log::default());
@@ -325,7 +340,8 @@ fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
         assert!(left != 1, "it does not like it");
         left
     });
-    let caught = store.select(move |_| catch_unwind(AssertUnwindSafe(|| *fails.get())).unwrap_or(-1));
+    let caught =
+        store.select(move |_| catch_unwind(AssertUnwindSafe(|| *fails.get())).unwrap_or(-1));
     assert_eq!(*caught.get(), 0);
     for (number, expected) in [(1, -1), (2, 2), (1, -1), (1, -1), (3, 3)] {
         set(&store, number, 0);
@@ -333,7 +349,8 @@ fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
     }
 }
 
-/// Two threads run one selector at once; the one that fails does not know what the other one has read.
+/// Two threads run one selector at once; the one that fails does not know what the other one has
+/// read.
 #[test]
 fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
     let store = Store::<Sheet>::new();
@@ -422,7 +439,9 @@ fn selectors_outlive_their_store() {
 fn families_outlive_their_store() {
     let store = Store::<Sheet>::new();
     set(&store, 3, 0);
-    let number = store.select_by(|sheet, right: &bool| if *right { sheet.right().value().copied() } else { sheet.left().value().copied() });
+    let number = store.select_by(|sheet, right: &bool| {
+        if *right { sheet.right().value().copied() } else { sheet.left().value().copied() }
+    });
     let read = number.clone();
     let sum = store.select_by(move |_, (): &()| [true, false].map(|right| *read.of(right).get()));
     drop(store);
@@ -502,7 +521,8 @@ fn a_commit_while_a_selector_runs_is_told_too() {
     let log = told.clone();
     let _watch = selector.watch(move |sum| log.push(**sum.new()));
     std::thread::scope(|scope| {
-        let telling = scope.spawn(|| store.change(|sheet| sheet.left().set(1)).expect("it can be written"));
+        let telling =
+            scope.spawn(|| store.change(|sheet| sheet.left().set(1)).expect("it can be written"));
         enters.recv().expect("it runs");
         store.change(|sheet| sheet.right().set(5)).expect("it can be written");
         drop(release);
@@ -536,14 +556,19 @@ fn a_closure_that_takes_its_time_reads_selectors_of_its_own_view() {
     assert_eq!(*both.get(), (2, 2));
 }
 
-/// Selectors of selectors, which read now these and now those, while two threads change what they read and two ask.
+/// Selectors of selectors, which read now these and now those, while two threads change what they
+/// read and two ask.
 #[test]
 fn when_all_threads_are_done_all_is_as_the_view_says() {
     for round in 0..20u32 {
         let store = Store::<Sheet>::new();
-        let cells: [_; 4] = std::array::from_fn(|at| store.select(move |sheet| sheet.cells().get(at as u32).value().copied().unwrap_or(0)));
+        let cells: [_; 4] = std::array::from_fn(|at| {
+            store.select(move |sheet| sheet.cells().get(at as u32).value().copied().unwrap_or(0))
+        });
         let read = cells.clone();
-        let chosen = store.select(move |sheet| *read[(sheet.left().value().copied().unwrap_or(0) % 4) as usize].get() / 2);
+        let chosen = store.select(move |sheet| {
+            *read[(sheet.left().value().copied().unwrap_or(0) % 4) as usize].get() / 2
+        });
         let (first, read) = (chosen.clone(), cells.clone());
         let sum = store.select(move |_| *first.get() + *read[(*first.get() % 2) as usize].get());
         let told = Arc::new(Mutex::new(*sum.get()));
@@ -569,7 +594,10 @@ fn when_all_threads_are_done_all_is_as_the_view_says() {
         let cell = |at: i64| view.cells.get(&(at as u32)).copied().unwrap_or(0);
         let chosen_now = cell(view.left % 4) / 2;
         let sum_now = chosen_now + cell(chosen_now % 2);
-        assert_eq!((*chosen.get(), *sum.get(), *told.lock().expect("no panic")), (chosen_now, sum_now, sum_now));
+        assert_eq!(
+            (*chosen.get(), *sum.get(), *told.lock().expect("no panic")),
+            (chosen_now, sum_now, sum_now)
+        );
     }
 }
 
@@ -608,16 +636,21 @@ fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
 fn no_thread_waits_for_a_value_in_vain() {
     for _ in 0..20 {
         let store = Store::<Sheet>::new();
-        let (values, places) = (left(&store, &Count::default()).changes(), store.changes(Sheet::path().left()));
+        let (values, places) =
+            (left(&store, &Count::default()).changes(), store.changes(Sheet::path().left()));
         let found = std::thread::scope(|scope| {
-            let values = scope.spawn(move || all(values).iter().map(|value| **value).collect::<Vec<_>>());
+            let values =
+                scope.spawn(move || all(values).iter().map(|value| **value).collect::<Vec<_>>());
             let places = scope.spawn(move || all(places).into_iter().flatten().collect::<Vec<_>>());
             (1..=100).for_each(|number| set(&store, number, 0));
             drop(store);
             [values, places].map(|thread| thread.join().expect("no panic"))
         });
         for found in found {
-            assert!(found.is_sorted_by(|before, after| before < after) && found.last() == Some(&100), "{found:?}");
+            assert!(
+                found.is_sorted_by(|before, after| before < after) && found.last() == Some(&100),
+                "{found:?}"
+            );
         }
     }
 }
@@ -643,7 +676,8 @@ fn the_task_that_asked_last_is_woken() {
 async fn streams_give_the_newest_value() {
     let store = Store::<Sheet>::new();
     let selector = left(&store, &Count::default());
-    let (mut values, mut places) = (selector.changes(), store.changes(Sheet::path().cells().get(1u32)));
+    let (mut values, mut places) =
+        (selector.changes(), store.changes(Sheet::path().cells().get(1u32)));
     drop(selector);
     (1..=5).for_each(|number| set(&store, number, 0));
     assert_eq!(values.next().await.as_deref(), Some(&5));
@@ -658,7 +692,14 @@ async fn streams_give_the_newest_value() {
     assert_eq!(values.next().await.as_deref(), Some(&6));
     writing.await.expect("no panic");
     store.change(|sheet| sheet.cells().remove(1u32)).expect("it can be removed");
-    assert_eq!(std::future::poll_fn(|cx| futures_core::Stream::poll_next(std::pin::Pin::new(&mut places), cx)).await, Some(None));
+    assert_eq!(
+        std::future::poll_fn(|cx| futures_core::Stream::poll_next(
+            std::pin::Pin::new(&mut places),
+            cx
+        ))
+        .await,
+        Some(None)
+    );
     let counts = store.subscriptions();
     assert_eq!((counts.selectors, counts.selector_watchers, counts.watchers), (1, 1, 1));
     drop(store);
@@ -669,14 +710,17 @@ async fn streams_give_the_newest_value() {
 fn a_weak_watch_ends_with_its_target() {
     let (store, told) = (Store::<Sheet>::new(), Log::default());
     let target = Arc::new(told.clone());
-    store.watch_weak(Sheet::path().left(), &target, |target, left| target.push(left.new().copied()));
+    store
+        .watch_weak(Sheet::path().left(), &target, |target, left| target.push(left.new().copied()));
     set(&store, 1, 0);
     assert_eq!((told.take(), store.subscriptions().watchers), (vec![Some(1)], 1));
     drop(target);
     set(&store, 2, 0);
     assert_eq!((told.take(), store.subscriptions().watchers), (vec![], 0));
     for _ in 0..1_000 {
-        store.watch_weak(Sheet::path().left(), &Arc::new(()), |(), _| unreachable!("its target is gone"));
+        store.watch_weak(Sheet::path().left(), &Arc::new(()), |(), _| {
+            unreachable!("its target is gone")
+        });
     }
     set(&store, 3, 0);
     assert_eq!(store.subscriptions().watchers, 0);
@@ -692,23 +736,48 @@ const EVERYWHERE: &[(OnLook, OnView)] = &[
     (|state| format!("{:?}", state.owner().value()), |view| format!("{:?}", Some(&view.owner))),
     (|state| format!("{:?}", state.owner().some().value()), |view| format!("{:?}", view.owner)),
     (|state| format!("{:?}", state.pair().value()), |view| format!("{:?}", Some(&view.pair))),
-    (|state| format!("{:?}", state.notes().value().map(|text| text.runs())), |view| format!("{:?}", Some(view.notes.runs()))),
-    (|state| format!("{:?}", state.tags().contains("a")), |view| format!("{:?}", view.tags.contains("a"))),
+    (
+        |state| format!("{:?}", state.notes().value().map(|text| text.runs())),
+        |view| format!("{:?}", Some(view.notes.runs())),
+    ),
+    (
+        |state| format!("{:?}", state.tags().contains("a")),
+        |view| format!("{:?}", view.tags.contains("a")),
+    ),
     (|state| format!("{:?}", state.tags().value()), |view| format!("{:?}", Some(&view.tags))),
     (|state| format!("{:?}", state.numbers().value()), |view| format!("{:?}", Some(&view.numbers))),
     (|state| format!("{:?}", state.votes().value()), |view| format!("{:?}", Some(&view.votes))),
-    (|state| format!("{:?}", state.scores().get(1).value()), |view| format!("{:?}", view.scores.get(&1))),
-    (|state| format!("{:?}", state.people().contains_key("c/d")), |view| format!("{:?}", view.people.contains_key("c/d"))),
+    (
+        |state| format!("{:?}", state.scores().get(1).value()),
+        |view| format!("{:?}", view.scores.get(&1)),
+    ),
+    (
+        |state| format!("{:?}", state.people().contains_key("c/d")),
+        |view| format!("{:?}", view.people.contains_key("c/d")),
+    ),
     (
         |state| format!("{:?}", state.people().get("a").pets().get("rex").legs().value()),
-        |view| format!("{:?}", view.people.get("a").and_then(|person| person.pets.get("rex")).map(|pet| pet.legs)),
+        |view| {
+            format!(
+                "{:?}",
+                view.people.get("a").and_then(|person| person.pets.get("rex")).map(|pet| pet.legs)
+            )
+        },
     ),
     (
         |state| format!("{:?}", state.people().get("~@").bio().value()),
         |view| format!("{:?}", view.people.get("~@").map(|person| &person.bio)),
     ),
     (
-        |state| format!("{:?}", state.cards().value().map(|cards| cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>())),
+        |state| {
+            format!(
+                "{:?}",
+                state
+                    .cards()
+                    .value()
+                    .map(|cards| cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>())
+            )
+        },
         |view| format!("{:?}", Some(view.cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>())),
     ),
     (
@@ -723,13 +792,30 @@ const EVERYWHERE: &[(OnLook, OnView)] = &[
     (|state| format!("{:?}", state.shape().value()), |view| format!("{:?}", Some(&view.shape))),
     (
         |state| format!("{:?}", state.shape().circle().radius().value()),
-        |view| format!("{:?}", if let support::Shape::Circle { radius } = &view.shape { Some(radius) } else { None }),
+        |view| {
+            format!(
+                "{:?}",
+                if let support::Shape::Circle { radius } = &view.shape {
+                    Some(radius)
+                } else {
+                    None
+                }
+            )
+        },
     ),
     (
         |state| format!("{:?}", state.shape().label().field_1().value()),
-        |view| format!("{:?}", if let support::Shape::Label(_, text) = &view.shape { Some(text) } else { None }),
+        |view| {
+            format!(
+                "{:?}",
+                if let support::Shape::Label(_, text) = &view.shape { Some(text) } else { None }
+            )
+        },
     ),
-    (|state| format!("{:?}", state.settings().flags().get(1).value()), |view| format!("{:?}", view.settings.flags.get(&1))),
+    (
+        |state| format!("{:?}", state.settings().flags().get(1).value()),
+        |view| format!("{:?}", view.settings.flags.get(&1)),
+    ),
     (
         |state| format!("{:?}", state.maybe().some().theme().value()),
         |view| format!("{:?}", view.maybe.as_ref().map(|settings| &settings.theme)),
@@ -747,19 +833,28 @@ impl Elements {
     fn check<B: Backend>(&mut self, store: &Store<Everything, B>) {
         let view = store.view();
         for (id, card) in &self.cards {
-            assert_eq!(*card.get(), view.cards.iter_ids().find(|(found, _)| found == id).map(|(_, card)| card.done));
+            assert_eq!(
+                *card.get(),
+                view.cards.iter_ids().find(|(found, _)| found == id).map(|(_, card)| card.done)
+            );
         }
         for (id, node) in &self.nodes {
             assert_eq!(*node.get(), view.outline.get(*id).map(|item| item.label.clone()));
         }
         for (id, _) in view.cards.iter_ids() {
             if self.cards.iter().all(|(known, _)| *known != id) {
-                self.cards.push((id, store.select(move |state| state.cards().get(id).done().value().copied())));
+                self.cards.push((
+                    id,
+                    store.select(move |state| state.cards().get(id).done().value().copied()),
+                ));
             }
         }
         for (_, id, _) in view.outline.walk() {
             if self.nodes.iter().all(|(known, _)| *known != id) {
-                self.nodes.push((id, store.select(move |state| state.outline().get(id).label().value().cloned())));
+                self.nodes.push((
+                    id,
+                    store.select(move |state| state.outline().get(id).label().value().cloned()),
+                ));
             }
         }
     }
@@ -769,11 +864,14 @@ impl Elements {
 fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)]) {
     let (store, other) = (support::store::<B>(1), support::store::<B>(2));
     let told: Vec<Log<String>> = EVERYWHERE.iter().map(|_| Log::default()).collect();
-    let selectors: Vec<Selector<String>> = EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
+    let selectors: Vec<Selector<String>> =
+        EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
     // Those that are not watched are marked only; one reads all of them.
-    let unwatched: Vec<Selector<String>> = EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
+    let unwatched: Vec<Selector<String>> =
+        EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
     let read = unwatched.clone();
-    let all = store.select(move |_| read.iter().map(|selector| selector.get().len()).sum::<usize>());
+    let all =
+        store.select(move |_| read.iter().map(|selector| selector.get().len()).sum::<usize>());
     let note = |(selector, told): (&Selector<String>, &Log<String>)| {
         let told = told.clone();
         selector.watch(move |changed| {
@@ -783,7 +881,8 @@ fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)])
     };
     let watches: Vec<Subscription> = selectors.iter().zip(&told).map(note).collect();
     let mut elements = Elements::default();
-    let mut before: Vec<String> = EVERYWHERE.iter().map(|(_, on_view)| on_view(&store.view())).collect();
+    let mut before: Vec<String> =
+        EVERYWHERE.iter().map(|(_, on_view)| on_view(&store.view())).collect();
     for (step, (elsewhere, meet, op)) in ops.iter().enumerate() {
         support::apply(if *elsewhere { &other } else { &store }, op);
         if *meet {
@@ -795,9 +894,14 @@ fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)])
         for (at, (_, on_view)) in EVERYWHERE.iter().enumerate() {
             let expected = on_view(&view);
             assert_eq!(*selectors[at].get(), expected, "selector {at}");
-            // A merge from elsewhere comes as one notice, so nobody hears twice; told at most when it changed, and of what it is now.
+            // A merge from elsewhere comes as one notice, so nobody hears twice; told at most when
+            // it changed, and of what it is now.
             let heard = told[at].take();
-            assert_eq!(heard.last().unwrap_or(&before[at]), &expected, "selector {at} heard otherwise");
+            assert_eq!(
+                heard.last().unwrap_or(&before[at]),
+                &expected,
+                "selector {at} heard otherwise"
+            );
             assert!(heard.len() <= 1 + usize::from(*meet), "selector {at} heard {heard:?}");
             if ask_all {
                 assert_eq!(*unwatched[at].get(), expected, "unwatched selector {at}");
@@ -813,7 +917,10 @@ fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)])
 }
 
 fn steps(max: usize) -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
-    prop::collection::vec((any::<bool>(), prop::bool::weighted(0.3), support::strategy::op()), 0..max)
+    prop::collection::vec(
+        (any::<bool>(), prop::bool::weighted(0.3), support::strategy::op()),
+        0..max,
+    )
 }
 
 proptest! {
@@ -830,11 +937,14 @@ proptest! {
     }
 }
 
-/// Changes of a store, with or without selectors and subscriptions that come and go; how many bytes remain allocated.
+/// Changes of a store, with or without selectors and subscriptions that come and go; how many bytes
+/// remain allocated.
 fn bytes_after(changes: i64, with: bool) -> i64 {
     let mut kept = None;
     let remaining = allocation_counter::measure(|| {
-        let store = Store::<Sheet>::with_options(exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(1)));
+        let store = Store::<Sheet>::with_options(
+            exostate::Options::new().with_replica(exostate::ReplicaId::from_bits(1)),
+        );
         let left = left(&store, &Count::default());
         let cell = store.select_by(|sheet, at: &u32| sheet.cells().get(*at).value().copied());
         let watch = left.watch(|_| ());
@@ -846,27 +956,51 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
         kept = Some((store, left, cell, watch));
     });
     let counts = kept.as_ref().map(|(store, ..)| store.subscriptions()).expect("a store");
-    assert_eq!((counts.selectors, counts.selector_watchers, counts.watchers, counts.update_listeners), (1, 1, 0, 0));
+    assert_eq!(
+        (counts.selectors, counts.selector_watchers, counts.watchers, counts.update_listeners),
+        (1, 1, 0, 0)
+    );
     remaining.bytes_current
 }
 
 /// Of a selector that stays as of one that goes, and between the two.
-fn come(store: &Store<Sheet>, left: &Selector<i64>, cell: &Selector<Option<i64>>) -> impl Sized + use<> {
+fn come(
+    store: &Store<Sheet>,
+    left: &Selector<i64>,
+    cell: &Selector<Option<i64>>,
+) -> impl Sized + use<> {
     let read = (left.clone(), cell.clone());
-    let sum =
-        store.select(move |sheet| sheet.left().value().copied().unwrap_or_default() + *read.0.get() + read.1.get().unwrap_or_default());
+    let sum = store.select(move |sheet| {
+        sheet.left().value().copied().unwrap_or_default()
+            + *read.0.get()
+            + read.1.get().unwrap_or_default()
+    });
     store.watch_weak(Sheet::path().left(), &Arc::new([0u8; 64]), |_, _| ());
-    let watches = (sum.watch(|_| ()), cell.watch(|_| ()), store.watch(Sheet::path().right(), |_| ()), store.on_update(|_| ()));
-    (watches, left.watch(|_| ()), left.changes(), sum.changes(), store.changes(Sheet::path().cells()))
+    let watches = (
+        sum.watch(|_| ()),
+        cell.watch(|_| ()),
+        store.watch(Sheet::path().right(), |_| ()),
+        store.on_update(|_| ()),
+    );
+    (
+        watches,
+        left.watch(|_| ()),
+        left.changes(),
+        sum.changes(),
+        store.changes(Sheet::path().cells()),
+    )
 }
 
-/// As many as an unoptimised build does in some seconds, each with a dozen subscriptions and selectors that come and go. `EXOSTATE_CHANGES` says
-/// another number.
+/// As many as an unoptimised build does in some seconds, each with a dozen subscriptions and
+/// selectors that come and go. `EXOSTATE_CHANGES` says another number.
 const CHANGES: i64 = 20_000;
 
 #[test]
 fn subscriptions_that_come_and_go_leave_no_memory() {
-    let changes = std::env::var("EXOSTATE_CHANGES").ok().and_then(|changes| changes.parse().ok()).unwrap_or(CHANGES);
+    let changes = std::env::var("EXOSTATE_CHANGES")
+        .ok()
+        .and_then(|changes| changes.parse().ok())
+        .unwrap_or(CHANGES);
     let (without, with) = (bytes_after(changes, false), bytes_after(changes, true));
     println!("{changes} changes: {without} bytes remain without subscriptions, {with} with");
     // What remains are tables with room for a few.

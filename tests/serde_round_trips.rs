@@ -1,4 +1,5 @@
-//! A view is JSON and back, and a state is made from JSON: every type, in formats that say what comes next and in one that does not.
+//! A view is JSON and back, and a state is made from JSON: every type, in formats that say what
+//! comes next and in one that does not.
 
 mod support;
 
@@ -6,7 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use exostate::{
-    Automerge, Backend, Counter, ElementId, Groups, Link, List, Map, MovableList, Register, Set, State, Store, Text, Tree, Uuid, Value, Yrs,
+    Automerge, Backend, Counter, ElementId, Groups, Link, List, Map, MovableList, Register, Set,
+    State, Store, Text, Tree, Uuid, Value, Yrs,
 };
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -15,7 +17,8 @@ use serde_json::json;
 use support::{Card, Column, Everything, Item, Op, strategy};
 
 fn json_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
-    serde_json::from_str(&serde_json::to_string(value).expect("JSON")).expect("what was written is read")
+    serde_json::from_str(&serde_json::to_string(value).expect("JSON"))
+        .expect("what was written is read")
 }
 
 fn cbor_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
@@ -26,7 +29,8 @@ fn cbor_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
 
 /// postcard does not say what comes next.
 fn postcard_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
-    postcard::from_bytes(&postcard::to_stdvec(value).expect("postcard")).expect("what was written is read")
+    postcard::from_bytes(&postcard::to_stdvec(value).expect("postcard"))
+        .expect("what was written is read")
 }
 
 /// serde reads what is flattened into a buffer that calls itself readable, whatever the format.
@@ -38,7 +42,11 @@ struct Flattened<T> {
 
 fn all_and_back<T: Serialize + DeserializeOwned>(value: &T, check: impl Fn(T, &str)) {
     check(json_and_back(value), "JSON");
-    check(serde_json::from_value(serde_json::to_value(value).expect("JSON")).expect("what was written is read"), "a JSON value");
+    check(
+        serde_json::from_value(serde_json::to_value(value).expect("JSON"))
+            .expect("what was written is read"),
+        "a JSON value",
+    );
     check(cbor_and_back(value), "CBOR");
     check(postcard_and_back(value), "postcard");
 }
@@ -62,18 +70,29 @@ struct Named {
 
 impl Named {
     fn of(state: &Everything) -> Self {
-        let (cards, names, outline, board) = (state.cards.clone(), state.names.clone(), state.outline.clone(), state.board.clone());
+        let (cards, names, outline, board) =
+            (state.cards.clone(), state.names.clone(), state.outline.clone(), state.board.clone());
         Self { cards, names, outline, board }
     }
 
     /// All ids, in order, with the parents of nodes.
     fn ids(&self) -> Vec<(ElementId, Option<ElementId>)> {
-        let listed = self.cards.iter_ids().map(|(id, _)| id).chain(self.names.iter_ids().map(|(id, _)| id));
+        let listed =
+            self.cards.iter_ids().map(|(id, _)| id).chain(self.names.iter_ids().map(|(id, _)| id));
         let nodes = self.outline.walk().into_iter().map(|(_, id, _)| (id, self.outline.parent(id)));
         let groups = self.board.groups().iter_ids().map(|(id, _)| (id, None));
-        let items = self.board.iter().flat_map(|(group, _, items)| items.iter_ids().map(move |(id, _)| (id, Some(group))));
+        let items = self
+            .board
+            .iter()
+            .flat_map(|(group, _, items)| items.iter_ids().map(move |(id, _)| (id, Some(group))));
         let ungrouped = self.board.ungrouped().map(|(id, _)| (id, None));
-        listed.map(|id| (id, None)).chain(nodes).chain(groups).chain(items).chain(ungrouped).collect()
+        listed
+            .map(|id| (id, None))
+            .chain(nodes)
+            .chain(groups)
+            .chain(items)
+            .chain(ungrouped)
+            .collect()
     }
 }
 
@@ -103,9 +122,12 @@ fn run<B: Backend>(ops: &[Op], more: &[Op]) {
         assert_eq!(read.ids(), named.ids(), "the ids, by {format}");
     });
     more.iter().for_each(|op| support::apply(&store, op));
-    let there: Vec<ElementId> = Named::of(&store.view()).ids().into_iter().map(|(id, _)| id).collect();
+    let there: Vec<ElementId> =
+        Named::of(&store.view()).ids().into_iter().map(|(id, _)| id).collect();
     let Named { cards, names, outline, board } = json_and_back(&named);
-    store.reconcile(&Everything { cards, names, outline, board, ..Everything::clone(&store.view()) }).expect("it can be written");
+    store
+        .reconcile(&Everything { cards, names, outline, board, ..Everything::clone(&store.view()) })
+        .expect("it can be written");
     let now = Named::of(&store.view());
     assert_eq!(now, named);
     for ((was, _), (is, _)) in named.ids().into_iter().zip(now.ids()) {
@@ -168,7 +190,9 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_filter("JSON has none", |number| number.is_finite()).prop_map(Value::float),
+        any::<f64>()
+            .prop_filter("JSON has none", |number| number.is_finite())
+            .prop_map(Value::float),
         ".{0,4}".prop_map(Value::from),
         prop::collection::vec(any::<u8>(), 0..4).prop_map(|bytes| Value::Bytes(Arc::from(bytes))),
     ]
@@ -180,14 +204,28 @@ fn json_like() -> impl Strategy<Value = String> {
         Just(json!(null)),
         any::<i64>().prop_map(|number| json!(number)),
         any::<u64>().prop_map(|number| json!(number)),
-        prop_oneof![Just("1-1"), Just("ffffffffffffffff-ffffffffffffffff"), Just("ffffffffffffffff-0"), Just("")]
-            .prop_map(|text| json!(text)),
+        prop_oneof![
+            Just("1-1"),
+            Just("ffffffffffffffff-ffffffffffffffff"),
+            Just("ffffffffffffffff-0"),
+            Just("")
+        ]
+        .prop_map(|text| json!(text)),
     ];
-    let word = prop_oneof![Just("id"), Just("value"), Just("children"), Just("depth"), Just("insert"), Just("attributes"), Just("outline")];
+    let word = prop_oneof![
+        Just("id"),
+        Just("value"),
+        Just("children"),
+        Just("depth"),
+        Just("insert"),
+        Just("attributes"),
+        Just("outline")
+    ];
     let tree = leaf.prop_recursive(6, 40, 5, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
-            prop::collection::btree_map(word.clone().prop_map(str::to_owned), inner, 0..5).prop_map(|map| json!(map)),
+            prop::collection::btree_map(word.clone().prop_map(str::to_owned), inner, 0..5)
+                .prop_map(|map| json!(map)),
         ]
     });
     tree.prop_map(|value| value.to_string())
@@ -208,13 +246,22 @@ fn each_type_has_its_form() {
     assert_eq!(json!(List::from([1, 2])), json!([1, 2]));
     assert_eq!(json!(MovableList::from(["a"])), json!(["a"]));
     assert_eq!(json!(Set::from_iter([2u8, 1])), json!([1, 2]));
-    assert_eq!(json!(Map::from_iter([(7i32, true), (-7, false)])), json!({ "7": true, "-7": false }));
-    assert_eq!(json!(Map::from_iter([(id, Uuid::nil())])), json!({ "3f-1": "00000000-0000-0000-0000-000000000000" }));
+    assert_eq!(
+        json!(Map::from_iter([(7i32, true), (-7, false)])),
+        json!({ "7": true, "-7": false })
+    );
+    assert_eq!(
+        json!(Map::from_iter([(id, Uuid::nil())])),
+        json!({ "3f-1": "00000000-0000-0000-0000-000000000000" })
+    );
     assert_eq!(json!(Text::from("plain")), json!("plain"));
     let mut tree = Tree::new();
     let root = tree.push(None, "a");
     tree.push(Some(root), "b");
-    assert_eq!(json!(tree), json!([{ "value": "a", "children": [{ "value": "b", "children": [] }] }]));
+    assert_eq!(
+        json!(tree),
+        json!([{ "value": "a", "children": [{ "value": "b", "children": [] }] }])
+    );
     let mut groups = Groups::new();
     let todo = groups.push_group("To do");
     groups.push_group("Done");
@@ -246,7 +293,8 @@ fn marked_text_is_a_delta() {
     assert_eq!(json!(store.view().notes), delta);
     let made = support::store::<Automerge>(2);
     let notes: Text = serde_json::from_value(delta).expect("a text");
-    made.reconcile(&Everything { notes, ..Everything::clone(&made.view()) }).expect("it can be written");
+    made.reconcile(&Everything { notes, ..Everything::clone(&made.view()) })
+        .expect("it can be written");
     assert_eq!(made.view().notes.runs(), store.view().notes.runs());
     // null is no mark.
     let plain: Text =
@@ -264,22 +312,41 @@ fn what_does_not_fit_is_an_error_that_says_why() {
     }
     assert!(error::<Text>("7").contains("a string, or runs"));
     assert!(error::<Text>(r#"[{"insert": {"image": "x"}}]"#).contains("string"));
-    assert!(error::<Text>(r#"[{"insert": "a", "attributes": {"bold": [1]}}]"#).contains("a mark cannot hold bytes"));
+    assert!(
+        error::<Text>(r#"[{"insert": "a", "attributes": {"bold": [1]}}]"#)
+            .contains("a mark cannot hold bytes")
+    );
     assert!(error::<Counter>("0.5").contains("i64"));
     let twice = r#"[{"id": "1-1", "value": 1}, {"id": "1-1", "value": 2}]"#;
-    let named =
-        |cards: &str, outline: &str| format!(r#"{{"cards": {cards}, "names": [], "outline": {outline}, "board": {{"groups": []}}}}"#);
+    let named = |cards: &str, outline: &str| {
+        format!(
+            r#"{{"cards": {cards}, "names": [], "outline": {outline}, "board": {{"groups": []}}}}"#
+        )
+    };
     assert!(
-        error::<Named>(&format!(r#"{{"cards": [], "outline": [], "names": {}}}"#, twice.replace("1}", "\"a\"}").replace("2}", "\"b\"}")))
-            .contains("one id")
+        error::<Named>(&format!(
+            r#"{{"cards": [], "outline": [], "names": {}}}"#,
+            twice.replace("1}", "\"a\"}").replace("2}", "\"b\"}")
+        ))
+        .contains("one id")
     );
-    let node = |below: &str| format!(r#"{{"id": "1-1", "value": {{"label": ""}}, "children": [{below}]}}"#);
+    let node = |below: &str| {
+        format!(r#"{{"id": "1-1", "value": {{"label": ""}}, "children": [{below}]}}"#)
+    };
     assert!(error::<Named>(&named("[]", &format!("[{}]", node(&node(""))))).contains("one id"));
     assert!(error::<Tree<u8>>(r#"[{"children": []}]"#).contains("missing field `value`"));
     assert!(error::<Tree<u8>>(r#"[{"value": 1, "value": 2}]"#).contains("duplicate field"));
-    assert!(error::<Tree<u8>>(r#"[{"depth": 0, "value": 1}, {"depth": 2, "value": 2}]"#).contains("deeper"));
-    assert!(error::<Tree<u8>>(r#"[{"depth": 18446744073709551615, "value": 1}]"#).contains("deeper"));
-    assert!(error::<Tree<u8>>(r#"[{"value": 1, "children": [{"depth": 3, "value": 1}]}]"#).contains("has a depth"));
+    assert!(
+        error::<Tree<u8>>(r#"[{"depth": 0, "value": 1}, {"depth": 2, "value": 2}]"#)
+            .contains("deeper")
+    );
+    assert!(
+        error::<Tree<u8>>(r#"[{"depth": 18446744073709551615, "value": 1}]"#).contains("deeper")
+    );
+    assert!(
+        error::<Tree<u8>>(r#"[{"value": 1, "children": [{"depth": 3, "value": 1}]}]"#)
+            .contains("has a depth")
+    );
 }
 
 #[test]
@@ -296,12 +363,15 @@ fn a_deep_tree_is_written_flat_and_read_again() {
 
 #[test]
 fn deep_nesting_is_refused() {
-    let nested = |levels: usize| "[{\"value\": 1, \"children\": ".repeat(levels) + "[]" + &"}]".repeat(levels);
+    let nested = |levels: usize| {
+        "[{\"value\": 1, \"children\": ".repeat(levels) + "[]" + &"}]".repeat(levels)
+    };
     assert_eq!(serde_json::from_str::<Tree<u8>>(&nested(60)).expect("a tree").len(), 60);
     assert!(error::<Tree<u8>>(&nested(100_000)).contains("recursion limit"));
     // A reader whose own limit is off.
     let from_value = |levels| {
-        let inner = (0..levels).fold(json!([]), |below, _| json!([{ "value": 1, "children": below }]));
+        let inner =
+            (0..levels).fold(json!([]), |below, _| json!([{ "value": 1, "children": below }]));
         serde_json::from_value::<Tree<u8>>(inner)
     };
     assert_eq!(from_value(64).expect("a tree").len(), 64);
@@ -328,7 +398,8 @@ impl Default for Page {
 
 #[test]
 fn a_field_that_is_missing_has_its_default_where_the_struct_says_so() {
-    let page: Page = serde_json::from_str(r#"{"title": "Plan", "body": "hello", "unknown": 1}"#).expect("a page");
+    let page: Page = serde_json::from_str(r#"{"title": "Plan", "body": "hello", "unknown": 1}"#)
+        .expect("a page");
     assert_eq!(page, Page { title: "Plan".into(), body: Text::from("hello"), ..Page::default() });
     let store = Store::<Page>::new();
     store.reconcile(&page).expect("it can be written");

@@ -1,11 +1,12 @@
-//! Promise: what a field is set to is written as it is in the code: a number has the field's type, an enum is switched, a text is edited; and
-//! collections are gone through, filled and emptied.
+//! Promise: what a field is set to is written as it is in the code: a number has the field's type,
+//! an enum is switched, a text is edited; and collections are gone through, filled and emptied.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use exostate::{
-    Automerge, Backend, ChangeError, ElementId, Link, List, Map, MovableList, Register, Set, State, Store, Takes, Text, Tree, Uuid, Yrs,
+    Automerge, Backend, ChangeError, ElementId, Link, List, Map, MovableList, Register, Set, State,
+    Store, Takes, Text, Tree, Uuid, Yrs,
 };
 use jiff::Timestamp;
 
@@ -150,8 +151,14 @@ fn a_number_in_the_code_has_the_type_of_its_field<B: Backend>() {
         .expect("it can be written");
     let view = store.view();
     assert_eq!((view.half, view.ratio, view.maybe_ratio), (0.5, 1.5, Some(2.5)));
-    assert_eq!((view.name.as_str(), view.maybe_name.as_deref(), &*view.shared), ("title!", Some("some"), "shared"));
-    assert_eq!((view.bytes.as_slice(), &*view.shared_bytes), (b"bytes".as_slice(), [1, 2].as_slice()));
+    assert_eq!(
+        (view.name.as_str(), view.maybe_name.as_deref(), &*view.shared),
+        ("title!", Some("some"), "shared")
+    );
+    assert_eq!(
+        (view.bytes.as_slice(), &*view.shared_bytes),
+        (b"bytes".as_slice(), [1, 2].as_slice())
+    );
     assert_eq!((*view.count, view.sizes.get("a"), view.codes.get(&'a')), (1, Some(&7), Some(&2.0)));
     assert_eq!(*view, store.reread());
 }
@@ -240,9 +247,15 @@ fn an_enum_is_set<B: Backend>() {
         })
         .expect("it can be written");
     let view = store.view();
-    assert_eq!((&view.status, &view.shape), (&Status::Done, &Shape::Circle { radius: 1.5, fill: 7 }));
+    assert_eq!(
+        (&view.status, &view.shape),
+        (&Status::Done, &Shape::Circle { radius: 1.5, fill: 7 })
+    );
     assert_eq!(view.maybe_shape, Some(Shape::Circle { radius: 0.0, fill: "red".to_owned() }));
-    assert_eq!((view.by_name.get("a"), view.in_order.get(0)), (Some(&Shape::Set(0)), Some(&Status::Done)));
+    assert_eq!(
+        (view.by_name.get("a"), view.in_order.get(0)),
+        (Some(&Shape::Set(0)), Some(&Status::Done))
+    );
 
     // The same variant again: what is equal is not written.
     let touched = touched(&store, |drawing| {
@@ -285,7 +298,9 @@ fn touched<B: Backend>(
     edit: impl FnOnce(<Drawing as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>,
 ) -> Vec<String> {
     let (sender, told) = std::sync::mpsc::channel();
-    let _watch = store.watch(Drawing::path(), move |patch| patch.touched().for_each(|path| sender.send(path.to_owned()).expect("a test")));
+    let _watch = store.watch(Drawing::path(), move |patch| {
+        patch.touched().for_each(|path| sender.send(path.to_owned()).expect("a test"))
+    });
     store.change(edit).expect("it can be written");
     told.try_iter().collect()
 }
@@ -306,7 +321,11 @@ fn setting_one_variant_twice_merges_and_setting_two_competes<B: Backend>() {
     ours.merge(&theirs).expect("a merge");
     theirs.merge(&ours).expect("a merge");
     assert_eq!((ours.view(), ours.digest()), (theirs.view(), theirs.digest()));
-    assert!([Shape::Nothing, Shape::Set(1)].contains(&ours.view().shape), "{:?}", ours.view().shape);
+    assert!(
+        [Shape::Nothing, Shape::Set(1)].contains(&ours.view().shape),
+        "{:?}",
+        ours.view().shape
+    );
 }
 
 // Texts and collections.
@@ -340,7 +359,8 @@ fn a_text_is_set_with_the_least_edits<B: Backend>() {
     store.change(|page| page.body().set("zero one two 3")).expect("it can be written");
     let view = store.view();
     assert_eq!(view.body, "zero one two 3");
-    let bold: Vec<usize> = (0..view.body.len()).filter(|at| view.body.marks_at(*at).is_some()).collect();
+    let bold: Vec<usize> =
+        (0..view.body.len()).filter(|at| view.body.marks_at(*at).is_some()).collect();
     assert_eq!(bold, [9, 10, 11], "what stays keeps its marks");
     store.merge(&other).expect("a merge");
     assert_eq!(store.view().body, "zero one t-wo 3");
@@ -360,14 +380,23 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
     let (first, root) = store
         .change(|page| {
             page.lines().extend(["a", "b"])?;
-            assert_eq!((page.lines().len()?, page.lines().iter()?.collect::<Vec<_>>()), (2, vec!["a".to_owned(), "b".to_owned()]));
+            assert_eq!(
+                (page.lines().len()?, page.lines().iter()?.collect::<Vec<_>>()),
+                (2, vec!["a".to_owned(), "b".to_owned()])
+            );
             let ids = page.cards().extend([card("a"), card("b")])?;
-            assert_eq!(page.cards().iter_ids()?.collect::<Vec<_>>(), [(ids[0], card("a")), (ids[1], card("b"))]);
+            assert_eq!(
+                page.cards().iter_ids()?.collect::<Vec<_>>(),
+                [(ids[0], card("a")), (ids[1], card("b"))]
+            );
             page.people().extend([("ada", card("a")), ("bob", card("b"))])?;
             assert_eq!(page.people().keys()?.collect::<Vec<_>>(), ["ada", "bob"]);
             assert_eq!(page.people().iter()?.next_back(), Some(("bob".to_owned(), card("b"))));
             page.tags().extend([3, 1, 2])?;
-            assert_eq!((page.tags().len()?, page.tags().iter()?.collect::<Vec<_>>()), (3, vec![1, 2, 3]));
+            assert_eq!(
+                (page.tags().len()?, page.tags().iter()?.collect::<Vec<_>>()),
+                (3, vec![1, 2, 3])
+            );
             let roots = page.outline().extend(None, [card("r"), card("s")])?;
             page.outline().extend(Some(roots[0]), [card("c")])?;
             let values: Vec<Card> = page.outline().iter()?.collect();
@@ -384,7 +413,10 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
         })
         .expect("it can be written");
     let view = store.view();
-    assert_eq!((view.cards.iter().cloned().collect::<Vec<_>>(), view.cards.index_of(first)), (vec![card("b!"), card("a!")], Some(1)));
+    assert_eq!(
+        (view.cards.iter().cloned().collect::<Vec<_>>(), view.cards.index_of(first)),
+        (vec![card("b!"), card("a!")], Some(1))
+    );
     assert_eq!(view.outline.get(root), Some(&card("R")));
 
     store
@@ -394,7 +426,9 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
             page.people().clear()?;
             page.tags().clear()?;
             page.outline().clear()?;
-            assert!(page.lines().is_empty()? && page.cards().is_empty()? && page.people().is_empty()?);
+            assert!(
+                page.lines().is_empty()? && page.cards().is_empty()? && page.people().is_empty()?
+            );
             assert!(page.tags().is_empty()? && page.outline().is_empty()?);
             assert!(matches!(page.maybe().some().clear(), Err(ChangeError::NotFound { .. })));
             page.maybe().set(Map::from_iter([("a".to_owned(), 1)]))?;
@@ -411,7 +445,12 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
     let version = store.version();
     store
         .change(|page| {
-            page.lines().clear().and(page.cards().clear()).and(page.people().clear()).and(page.tags().clear()).and(page.outline().clear())
+            page.lines()
+                .clear()
+                .and(page.cards().clear())
+                .and(page.people().clear())
+                .and(page.tags().clear())
+                .and(page.outline().clear())
         })
         .expect("nothing is written");
     assert_eq!(store.version(), version, "what is empty was emptied");
@@ -452,10 +491,19 @@ fn clearing_leaves_what_others_insert<B: Backend>() {
     .expect("it can be written");
     ours.merge(&theirs).expect("a merge");
     let view = ours.view();
-    assert_eq!((view.body.to_string().as_str(), view.lines.iter().cloned().collect::<Vec<_>>()), ("new", vec!["new".to_owned()]));
+    assert_eq!(
+        (view.body.to_string().as_str(), view.lines.iter().cloned().collect::<Vec<_>>()),
+        ("new", vec!["new".to_owned()])
+    );
     assert_eq!(view.people, Map::from_iter([("new".to_owned(), card("new"))]));
-    assert_eq!((view.tags.iter().collect::<Vec<_>>(), view.cards.iter().collect::<Vec<_>>()), (vec![&2], vec![&card("new")]));
-    assert_eq!(view.outline.walk().into_iter().map(|(depth, _, card)| (depth, card)).collect::<Vec<_>>(), [(0, &card("new"))]);
+    assert_eq!(
+        (view.tags.iter().collect::<Vec<_>>(), view.cards.iter().collect::<Vec<_>>()),
+        (vec![&2], vec![&card("new")])
+    );
+    assert_eq!(
+        view.outline.walk().into_iter().map(|(depth, _, card)| (depth, card)).collect::<Vec<_>>(),
+        [(0, &card("new"))]
+    );
     assert_eq!(*view, ours.reread());
 }
 
@@ -476,13 +524,22 @@ fn clearing_removes_what_does_not_fit_and_what_is_not_known<B: Backend>() {
     newer
         .change(|state| {
             state.lines().extend([1, 2])?;
-            state.people().insert("ada", Person { title: "a".to_owned(), age: 36, bio: Text::from("bio") })
+            state
+                .people()
+                .insert("ada", Person { title: "a".to_owned(), age: 36, bio: Text::from("bio") })
         })
         .expect("it can be written");
     let store = Store::<Page, B>::open(&newer.save()).expect("a document");
-    assert_eq!((store.violations().len(), store.view().lines.len(), store.view().people.len()), (1, 0, 1));
-    store.change(|page| page.lines().clear().and(page.people().clear())).expect("it can be written");
+    assert_eq!(
+        (store.violations().len(), store.view().lines.len(), store.view().people.len()),
+        (1, 0, 1)
+    );
+    store
+        .change(|page| page.lines().clear().and(page.people().clear()))
+        .expect("it can be written");
     // All is gone that goes when it is cleared by who knows it.
-    newer.change(|state| state.lines().clear().and(state.people().clear())).expect("it can be written");
+    newer
+        .change(|state| state.lines().clear().and(state.people().clear()))
+        .expect("it can be written");
     assert_eq!((store.violations(), store.digest()), (Vec::new(), newer.digest()));
 }

@@ -7,7 +7,10 @@ mod support;
 use std::sync::mpsc;
 use std::thread;
 
-use exostate::{Applied, ApplyError, Automerge, Backend, ChangeError, LocalUpdates, Options, ReplicaId, State, Store, Yrs};
+use exostate::{
+    Applied, ApplyError, Automerge, Backend, ChangeError, LocalUpdates, Options, ReplicaId, State,
+    Store, Yrs,
+};
 use support::Everything;
 
 /// A test on both backends.
@@ -45,16 +48,26 @@ fn it_goes_from_thread_to_thread<B: Backend>() {
         thread::spawn(move || (0..25).try_for_each(|_| store.change(|state| state.votes().add(1))))
     });
     let threads: Vec<_> = threads.collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("no panic").expect("it can be written"));
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no panic").expect("it can be written"));
     assert_eq!(store.view().votes, 100);
 }
 
 fn a_replica_id_is_never_used_again<B: Backend>() {
     let store = Store::<Everything, B>::new();
     store.change(|state| state.count().set(1)).expect("it can be written");
-    let (opened, again) = (Store::<Everything, B>::open(&store.save()), Store::<Everything, B>::open(&store.save()));
-    let (opened, again, fork) = (opened.expect("it opens"), again.expect("it opens"), store.fork().expect("a fork"));
-    let mut ids = [store.replica(), opened.replica(), again.replica(), fork.replica(), Store::<Everything, B>::new().replica()];
+    let (opened, again) =
+        (Store::<Everything, B>::open(&store.save()), Store::<Everything, B>::open(&store.save()));
+    let (opened, again, fork) =
+        (opened.expect("it opens"), again.expect("it opens"), store.fork().expect("a fork"));
+    let mut ids = [
+        store.replica(),
+        opened.replica(),
+        again.replica(),
+        fork.replica(),
+        Store::<Everything, B>::new().replica(),
+    ];
     ids.sort();
     assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
     // Clones are one replica.
@@ -68,8 +81,13 @@ fn earlier_ids_are_known_where_the_caller_says_so<B: Backend>() {
     let own = [opened.replica(), store.replica(), ReplicaId::from_bits(7)];
     assert!(own.into_iter().all(|id| opened.is_own(id)));
     assert!(!opened.is_own(ReplicaId::from_bits(8)));
-    assert!(opened.fork().expect("a fork").is_own(opened.replica()), "a fork has its parent's id for an earlier one");
-    assert!(!Store::<Everything, B>::open(&store.save()).expect("it opens").is_own(store.replica()));
+    assert!(
+        opened.fork().expect("a fork").is_own(opened.replica()),
+        "a fork has its parent's id for an earlier one"
+    );
+    assert!(
+        !Store::<Everything, B>::open(&store.save()).expect("it opens").is_own(store.replica())
+    );
 }
 
 fn the_view_is_read_inside_a_change_and_an_import_waits_for_its_end<B: Backend>() {
@@ -125,7 +143,8 @@ fn local_updates_are_those_made_here<B: Backend>() {
     ours.merge(&theirs).expect("an honest update");
     // Neither of these is a change.
     ours.change(|state| state.count().set(1)).expect("nothing to write");
-    ours.change(|state| state.count().set(9).and(Err::<(), _>(ChangeError::refuse("no")))).expect_err("it was refused");
+    ours.change(|state| state.count().set(9).and(Err::<(), _>(ChangeError::refuse("no"))))
+        .expect_err("it was refused");
     ours.change(|state| state.count().set(2)).expect("it can be written");
     let taken: Vec<_> = std::iter::from_fn(|| updates.try_next()).collect();
     assert_eq!(taken.len(), 2);
@@ -135,16 +154,25 @@ fn local_updates_are_those_made_here<B: Backend>() {
 
 fn errors_name_the_place<B: Backend>() {
     let store = support::store::<B>(1);
-    let error = |change: fn(<Everything as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>| {
-        store.change(change).expect_err("it cannot be made").to_string()
-    };
+    let error =
+        |change: fn(<Everything as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>| {
+            store.change(change).expect_err("it cannot be made").to_string()
+        };
     assert_eq!(error(|state| state.notes().insert(3, "x")), "notes: 3..3 is beyond the length 0");
     assert_eq!(error(|state| state.numbers().remove(0)), "numbers: 0..1 is beyond the length 0");
-    assert_eq!(error(|state| state.people().get("a/b").age().set(1u32)), "people/a~1b/age: there is nothing here");
+    assert_eq!(
+        error(|state| state.people().get("a/b").age().set(1u32)),
+        "people/a~1b/age: there is nothing here"
+    );
     assert_eq!(error(|_| Err(ChangeError::refuse("not today"))), "refused: not today");
     // Peers would refuse these, now and for ever.
-    let long = error(|state| state.scores().insert(1, 1).and(state.tags().insert("x".repeat(5_000)).map(drop)));
-    assert!(long.ends_with("a path of 5005 bytes is more than the 4096 that others take"), "{long}");
+    let long = error(|state| {
+        state.scores().insert(1, 1).and(state.tags().insert("x".repeat(5_000)).map(drop))
+    });
+    assert!(
+        long.ends_with("a path of 5005 bytes is more than the 4096 that others take"),
+        "{long}"
+    );
     let large = error(|state| state.title().set("x".repeat(5 << 20)));
     assert_eq!(large, "title: a value of 5242880 bytes is more than the 4186112 that others take");
     assert_eq!(store.version(), support::store::<B>(1).version());
@@ -161,7 +189,9 @@ fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
     assert_eq!(older.digest(), store.digest());
     store.change(|state| state.notes().push_str("more")).expect("it can be written");
     assert_ne!(older.digest(), store.digest());
-    older.apply(&store.update_since(&older.version()).expect("an update")).expect("an honest update");
+    older
+        .apply(&store.update_since(&older.version()).expect("an update"))
+        .expect("an honest update");
     assert_eq!(older.digest(), store.digest());
     assert_eq!(older.view().title, "a");
 }
@@ -169,7 +199,9 @@ fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
 fn stores_in_the_same_hands_exchange_more_than_strangers_may<B: Backend>() {
     let tight = Options::new().with_limits(exostate::Limits::stranger().with_bytes_max(1_000));
     let (store, large) = (Store::<Everything, B>::with_options(tight), support::store::<B>(2));
-    (0..20).for_each(|_| large.change(|state| state.notes().push_str(&"x".repeat(100))).expect("it can be written"));
+    (0..20).for_each(|_| {
+        large.change(|state| state.notes().push_str(&"x".repeat(100))).expect("it can be written")
+    });
     let update = large.update_since(&store.version()).expect("an update");
     assert!(matches!(store.apply(&update), Err(ApplyError::Import(_))));
     assert_eq!(store.merge(&large).expect("it may be large"), Applied::Changed);
@@ -181,10 +213,13 @@ fn an_error_says_each_cause_once() {
     let store = support::store::<Yrs>(1);
     let guard = store.apply(&[0xff]).expect_err("no update");
     let open = Store::<Everything>::open(&[0xff]).expect_err("no document");
-    let refused = store.change(|_| Err::<(), _>(ChangeError::refuse("not today"))).expect_err("refused");
+    let refused =
+        store.change(|_| Err::<(), _>(ChangeError::refuse("not today"))).expect_err("refused");
     for error in [exostate::Error::from(guard), open.into(), refused.into()] {
         let all: Vec<String> =
-            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).map(ToString::to_string).collect();
+            std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+                .map(ToString::to_string)
+                .collect();
         let repeats = all.windows(2).any(|pair| pair[0].contains(&pair[1]));
         assert!(!repeats, "{all:?}");
         assert!(all[0].len() > 10, "what is printed says what is wrong: {all:?}");

@@ -1,10 +1,14 @@
-//! Promise: a watcher, an effect, a selector is told where something differs, and only there, however much an import or a repair touches.
+//! Promise: a watcher, an effect, a selector is told where something differs, and only there,
+//! however much an import or a repair touches.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use exostate::{Automerge, Backend, ChangeError, List, Map, MovableList, Options, Patch, ReplicaId, State, Store, Subscription, Text, Yrs};
+use exostate::{
+    Automerge, Backend, ChangeError, List, Map, MovableList, Options, Patch, ReplicaId, State,
+    Store, Subscription, Text, Yrs,
+};
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Board {
@@ -105,17 +109,22 @@ fn fill<B: Backend>(store: &Store<Board, B>, many: u32) -> Result<(), ChangeErro
         board.names().push("name".to_owned())?;
         board.inner().size().set(1)?;
         board.inner().shape().reconcile(&Shape::Circle { radius: 1 })?;
-        (0..10u32).try_for_each(|key| board.cards().insert(key, Card { text: "card".to_owned(), size: 1 }))?;
+        (0..10u32).try_for_each(|key| {
+            board.cards().insert(key, Card { text: "card".to_owned(), size: 1 })
+        })?;
         (0..many).try_for_each(|key| board.done().insert(key, false))
     })
 }
 
-/// An import of many registers: told are those that differ, with their keys, and who relies on others may go on.
+/// An import of many registers: told are those that differ, with their keys, and who relies on
+/// others may go on.
 fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     fill(&ours, MANY)?;
     let theirs = ours.fork()?;
-    theirs.change(|board| (0..MANY).filter(|key| *key != 1).try_for_each(|key| board.done().insert(key, true)))?;
+    theirs.change(|board| {
+        (0..MANY).filter(|key| *key != 1).try_for_each(|key| board.done().insert(key, true))
+    })?;
     theirs.change(|board| board.cards().get(3u32).size().set(7))?;
     let (told, _watches) = watch_all(&ours);
     let runs = Arc::new(AtomicUsize::new(0));
@@ -128,16 +137,25 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
     let basis = ours.basis();
     ours.merge(&theirs)?;
     let all = told.take();
-    let mut expected: BTreeSet<String> = (0..MANY).filter(|key| *key != 1).map(|key| format!("done/{key}")).collect();
+    let mut expected: BTreeSet<String> =
+        (0..MANY).filter(|key| *key != 1).map(|key| format!("done/{key}")).collect();
     expected.extend(["", "done", "cards", "cards/3", "cards/3/size"].map(str::to_owned));
     assert_eq!(places(&all), expected.iter().map(String::as_str).collect());
-    assert!(all.contains(&("done".to_owned(), MANY as usize - 1)) && all.contains(&("cards".to_owned(), 1)));
+    assert!(
+        all.contains(&("done".to_owned(), MANY as usize - 1))
+            && all.contains(&("cards".to_owned(), 1))
+    );
     assert_eq!(selected.get(), before);
     assert_eq!(runs.load(Ordering::SeqCst), 1, "a selector that read nothing of it is fresh");
 
-    let stale = ours.transaction().relies_on_path(&basis, &Board::path().cards().get(3u32)).run(|board| board.title().set("not"));
+    let stale = ours
+        .transaction()
+        .relies_on_path(&basis, &Board::path().cards().get(3u32))
+        .run(|board| board.title().set("not"));
     assert!(matches!(stale, Err(ChangeError::Stale { changed }) if changed == ["cards/3/size"]));
-    ours.transaction().relies_on_path(&basis, &Board::path().cards().get(1u32)).run(|board| board.title().set("relied"))?;
+    ours.transaction()
+        .relies_on_path(&basis, &Board::path().cards().get(1u32))
+        .run(|board| board.title().set("relied"))?;
     Ok(())
 }
 
@@ -145,7 +163,10 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
 fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     fill(&ours, 3)?;
-    let theirs = Store::<Board, B>::open_with(&ours.save(), Options::new().with_replica(ReplicaId::from_bits(2)))?;
+    let theirs = Store::<Board, B>::open_with(
+        &ours.save(),
+        Options::new().with_replica(ReplicaId::from_bits(2)),
+    )?;
     ours.change(|board| board.title().set("both"))?;
     let (told, _watches) = watch_all(&ours);
     let updates = Arc::new(AtomicUsize::new(0));
@@ -183,7 +204,10 @@ fn parts<B: Backend>() -> Result<(), exostate::Error> {
         ours.apply_part(&[update])?;
     }
     ours.show_parts();
-    assert_eq!(places(&told.take()), BTreeSet::from(["", "cards", "cards/3", "cards/3/size", "cards/3/text", "notes"]));
+    assert_eq!(
+        places(&told.take()),
+        BTreeSet::from(["", "cards", "cards/3", "cards/3/size", "cards/3/text", "notes"])
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! Promise: a part of a change that fails leaves the rest as if it had not been; a change that relied on something is refused once that
-//! has changed; several changes are one where they are asked to be.
+//! Promise: a part of a change that fails leaves the rest as if it had not been; a change that
+//! relied on something is refused once that has changed; several changes are one where they are
+//! asked to be.
 
 mod support;
 
@@ -21,7 +22,8 @@ enum Part {
 fn parts() -> impl Strategy<Value = Vec<Part>> {
     let edit = strategy::op().prop_map(Part::Edit);
     let part = edit.prop_recursive(3, 24, 5, |inner| {
-        (prop::collection::vec(inner, 0..5), any::<bool>()).prop_map(|(parts, fails)| Part::Savepoint { parts, fails })
+        (prop::collection::vec(inner, 0..5), any::<bool>())
+            .prop_map(|(parts, fails)| Part::Savepoint { parts, fails })
     });
     prop::collection::vec(part, 0..8)
 }
@@ -61,7 +63,8 @@ fn shown(state: &Everything) -> String {
 }
 
 fn run<B: Backend>(before: &[Op], theirs: &[Op], parts: &[Part]) {
-    let (one, other, peer) = (support::store::<B>(1), support::store::<B>(1), support::store::<B>(2));
+    let (one, other, peer) =
+        (support::store::<B>(1), support::store::<B>(1), support::store::<B>(2));
     theirs.iter().for_each(|op| support::apply(&peer, op));
     for store in [&one, &other] {
         before.iter().for_each(|op| support::apply(store, op));
@@ -93,11 +96,14 @@ struct Row {
     size: i64,
 }
 
-/// A change that relies on a place is refused exactly where a change since touched that place, something in it, or all of it.
+/// A change that relies on a place is refused exactly where a change since touched that place,
+/// something in it, or all of it.
 fn relies<B: Backend>(touches: &[u8], relied: u8) {
     let store = Store::<Page, B>::new();
     let row = |number: u32| Row { name: format!("row {number}"), size: 0 };
-    store.change(|page| (0..3).try_for_each(|number| page.rows().insert(number, row(number)))).expect("it can be filled");
+    store
+        .change(|page| (0..3).try_for_each(|number| page.rows().insert(number, row(number))))
+        .expect("it can be filled");
     let basis = store.basis();
     for (number, touch) in touches.iter().enumerate() {
         let number = number as i64 + 1;
@@ -116,11 +122,19 @@ fn relies<B: Backend>(touches: &[u8], relied: u8) {
         0 => (transaction.relies_on(&basis), since(&[0, 1, 2, 3, 4])),
         1 => (transaction.relies_on_path(&basis, &Page::path().title()), since(&[0])),
         2 => (transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32)), since(&[2, 3])),
-        3 => (transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32).size()), since(&[2])),
+        3 => (
+            transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32).size()),
+            since(&[2]),
+        ),
         4 => (transaction.relies_on_path(&basis, &Page::path().rows()), since(&[2, 3, 4])),
         5 => (transaction.relies_on_path(&basis, &Page::path().rows().any()), since(&[2, 3, 4])),
-        6 => (transaction.relies_on_path(&basis, &Page::path().rows().any().size()), since(&[2, 4])),
-        _ => (transaction.relies_on_path(&basis, &Page::path().rows().get(2_u32).name()), since(&[4])),
+        6 => {
+            (transaction.relies_on_path(&basis, &Page::path().rows().any().size()), since(&[2, 4]))
+        }
+        _ => (
+            transaction.relies_on_path(&basis, &Page::path().rows().get(2_u32).name()),
+            since(&[4]),
+        ),
     };
     match transaction.run(|page| page.lines().push(1)) {
         Ok(()) => assert!(!stale, "{touches:?}"),
@@ -212,13 +226,25 @@ fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Er
     for number in 1..5_000 {
         store.change(|page| page.seats().set(number))?;
     }
-    let refused = store.transaction().relies_on_path(&basis, &Page::path().title()).run(|page| page.seats().set(0));
-    assert!(matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]), "nobody knows any more");
+    let refused = store
+        .transaction()
+        .relies_on_path(&basis, &Page::path().title())
+        .run(|page| page.seats().set(0));
+    assert!(
+        matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]),
+        "nobody knows any more"
+    );
     other.change(|page| page.title().set("theirs"))?;
     let basis = store.basis();
     store.merge(&other)?;
-    let refused = store.transaction().relies_on_path(&basis, &Page::path().title()).run(|page| page.seats().set(0));
-    assert!(matches!(refused, Err(ChangeError::Stale { changed }) if changed == ["title"]), "what others do counts too");
+    let refused = store
+        .transaction()
+        .relies_on_path(&basis, &Page::path().title())
+        .run(|page| page.seats().set(0));
+    assert!(
+        matches!(refused, Err(ChangeError::Stale { changed }) if changed == ["title"]),
+        "what others do counts too"
+    );
     Ok(())
 }
 
@@ -250,7 +276,10 @@ fn it_is_tried_again_until_it_succeeds() {
     assert_eq!(*tried.lock().expect("the count"), 1, "what stays is not tried again");
     assert_eq!(Retry::new(4).pauses().count(), 3);
     assert!(
-        Retry::new(40).with_pauses(Duration::from_secs(1), Duration::from_secs(5)).pauses().all(|pause| pause <= Duration::from_secs(5))
+        Retry::new(40)
+            .with_pauses(Duration::from_secs(1), Duration::from_secs(5))
+            .pauses()
+            .all(|pause| pause <= Duration::from_secs(5))
     );
 }
 

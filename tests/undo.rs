@@ -1,4 +1,5 @@
-//! Promise: undo takes back one's own changes and nothing of others; redo after undo is the identity.
+//! Promise: undo takes back one's own changes and nothing of others; redo after undo is the
+//! identity.
 
 mod support;
 
@@ -8,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use exostate::middleware::{Middleware, Proposal};
 use exostate::{
-    Automerge, Backend, ChangeError, Counter, List, Map, MovableList, Options, Origin, ReplicaId, State, Store, Text, UndoManager,
-    UndoOptions, Yrs,
+    Automerge, Backend, ChangeError, Counter, List, Map, MovableList, Options, Origin, ReplicaId,
+    State, Store, Text, UndoManager, UndoOptions, Yrs,
 };
 use proptest::prelude::*;
 use support::{Everything, strategy};
@@ -59,7 +60,8 @@ fn alone<B: Backend>(ops: &[support::Op]) {
     assert_eq!((undo.redo().expect("nothing is left"), undo.undo_len()), (None, states.len() - 1));
 }
 
-/// With others: undo of everything and redo of everything leads back, and all converge at each step.
+/// With others: undo of everything and redo of everything leads back, and all converge at each
+/// step.
 fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
     let (mut ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
     let mut undo = ours.undo_manager(each());
@@ -72,7 +74,8 @@ fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
     }
     ours.merge(&theirs).expect("it merges");
     if restart {
-        let options = Options::new().with_replica(ReplicaId::from_bits(3)).with_earlier([ours.replica()]);
+        let options =
+            Options::new().with_replica(ReplicaId::from_bits(3)).with_earlier([ours.replica()]);
         let reopened = Store::open_with(&ours.save(), options).expect("it opens");
         let manager = reopened.undo_manager_from(&undo.save(), each()).expect("it wrote them");
         assert_eq!((manager.undo_len(), manager.redo_len()), (undo.undo_len(), undo.redo_len()));
@@ -108,9 +111,12 @@ struct Record {
     b: i64,
 }
 
-/// The last digit of every number says who wrote it: 1 or 2. What is ours may go, what is theirs stays.
+/// The last digit of every number says who wrote it: 1 or 2. What is ours may go, what is theirs
+/// stays.
 fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
-    let store = |id| Store::<Numbers, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(id)));
+    let store = |id| {
+        Store::<Numbers, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
+    };
     let stores = [store(1), store(2)];
     let undo = stores[0].undo_manager(each());
     for (number, (own, what, key, meets)) in steps.iter().enumerate() {
@@ -132,7 +138,8 @@ fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
     }
     stores[0].merge(&stores[1]).expect("it merges");
     let theirs = |view: &Numbers| {
-        let mut found: BTreeMap<(u8, char), i64> = view.all.iter().map(|(key, value)| ((*key, '='), *value)).collect();
+        let mut found: BTreeMap<(u8, char), i64> =
+            view.all.iter().map(|(key, value)| ((*key, '='), *value)).collect();
         for (key, record) in view.records.iter() {
             found.extend([((*key, 'a'), record.a), ((*key, 'b'), record.b)]);
         }
@@ -164,7 +171,11 @@ fn marked_edit() -> impl Strategy<Value = MarkedEdit> {
     (0u8..10, any::<u8>(), any::<u8>(), "[a-c]{0,3}|😀")
 }
 
-fn edit_marked(note: &<Note as State>::Node<exostate::Edit<'_>>, earlier: &[Text], edit: &MarkedEdit) -> Result<(), ChangeError> {
+fn edit_marked(
+    note: &<Note as State>::Node<exostate::Edit<'_>>,
+    earlier: &[Text],
+    edit: &MarkedEdit,
+) -> Result<(), ChangeError> {
     let (kind, a, b, text) = edit;
     let body = note.body();
     let len = body.get()?.len();
@@ -185,20 +196,29 @@ fn edit_marked(note: &<Note as State>::Node<exostate::Edit<'_>>, earlier: &[Text
 
 fn runs_of<B: Backend>(store: &Store<Note, B>) -> Vec<(String, Option<Arc<exostate::Marks>>)> {
     let runs = store.view().body.runs();
-    assert_eq!(runs, store.reread().body.runs(), "on {}: the view differs from the document", B::NAME);
+    assert_eq!(
+        runs,
+        store.reread().body.runs(),
+        "on {}: the view differs from the document",
+        B::NAME
+    );
     runs
 }
 
-/// Groups of changes of several edits each of a text with marks: every undo leads to the runs before, every redo to those after.
+/// Groups of changes of several edits each of a text with marks: every undo leads to the runs
+/// before, every redo to those after.
 fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
-    let store = Store::<Note, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
+    let store =
+        Store::<Note, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
     let undo = store.undo_manager(each());
     let (mut states, mut texts) = (vec![runs_of(&store)], vec![Text::from("caba")]);
     for group in groups {
         let before = undo.undo_len();
         let held = undo.group();
         for change in group {
-            store.change(|note| change.iter().try_for_each(|edit| edit_marked(&note, &texts, edit))).expect("it can be changed");
+            store
+                .change(|note| change.iter().try_for_each(|edit| edit_marked(&note, &texts, edit)))
+                .expect("it can be changed");
             texts.push(store.view().body.clone());
             runs_of(&store);
         }
@@ -335,9 +355,13 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     assert!(undo.undo()?.is_none(), "`two` is not ours to take back any more");
     assert_eq!(ours.view().title, "theirs");
 
-    // A card in which others have written stays whole; one that others removed stays away; a removed one comes back with what was in it.
+    // A card in which others have written stays whole; one that others removed stays away; a
+    // removed one comes back with what was in it.
     let [kept, lost, back] = ["kept", "lost", "back"].map(|text| {
-        ours.change(|board| board.cards().push(Card { text: text.to_owned(), body: Text::from("body") })).expect("it can be added")
+        ours.change(|board| {
+            board.cards().push(Card { text: text.to_owned(), body: Text::from("body") })
+        })
+        .expect("it can be added")
     });
     meet(&ours, &theirs);
     theirs.change(|board| {
@@ -350,7 +374,14 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     meet(&ours, &theirs);
     assert!(undo.undo()?.is_some());
     meet(&ours, &theirs);
-    let shown = |store: &Store<Board, B>| store.view().cards.iter().map(|card| format!("{} {}", card.text, card.body)).collect::<Vec<_>>();
+    let shown = |store: &Store<Board, B>| {
+        store
+            .view()
+            .cards
+            .iter()
+            .map(|card| format!("{} {}", card.text, card.body))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(shown(&theirs), ["kept body!", "back body"]);
     assert!(undo.undo()?.is_some(), "the adding of `back`");
     assert!(undo.undo()?.is_none(), "`lost` is gone, and `kept` is also theirs");
@@ -366,11 +397,15 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     meet(&ours, &theirs);
     assert_eq!(undo_all(&undo), 2);
     meet(&ours, &theirs);
-    assert_eq!((theirs.view().votes.value(), theirs.view().lines.iter().cloned().collect::<Vec<_>>()), (2, vec!["theirs".to_owned()]));
+    assert_eq!(
+        (theirs.view().votes.value(), theirs.view().lines.iter().cloned().collect::<Vec<_>>()),
+        (2, vec!["theirs".to_owned()])
+    );
     Ok(())
 }
 
-/// What others set to the value that one had set oneself is theirs, and so is what an undo gave back to them.
+/// What others set to the value that one had set oneself is theirs, and so is what an undo gave
+/// back to them.
 fn equal_values<B: Backend>(one_by_one: bool) -> Result<(), exostate::Error> {
     let (ours, theirs) = two::<B>();
     let undo = ours.undo_manager(each());
@@ -436,14 +471,22 @@ fn table<B: Backend>() -> Result<(), exostate::Error> {
     assert!(theirs.view().cards.is_empty(), "removal wins");
     undo.undo()?;
     meet(&ours, &theirs);
-    let shown = |store: &Store<Board, B>| store.view().cards.iter().map(|card| format!("{} {}", card.text, card.body)).collect::<Vec<_>>();
+    let shown = |store: &Store<Board, B>| {
+        store
+            .view()
+            .cards
+            .iter()
+            .map(|card| format!("{} {}", card.text, card.body))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(shown(&theirs), ["edited body, theirs"]);
     undo.undo()?;
     meet(&ours, &theirs);
     assert_eq!(theirs.view().notes.to_string(), "> One. Two. Three. Four.");
 
     // Moves.
-    let other = ours.change(|board| board.cards().push(Card { text: "other".to_owned(), body: Text::new() }))?;
+    let other = ours
+        .change(|board| board.cards().push(Card { text: "other".to_owned(), body: Text::new() }))?;
     ours.change(|board| board.cards().move_to(other, 0))?;
     meet(&ours, &theirs);
     theirs.change(|board| board.cards().get(other).text().set("renamed"))?;
@@ -469,7 +512,9 @@ fn what_the_documentation_says() -> Result<(), exostate::Error> {
 fn changes_are_grouped_by_time_by_label_and_by_hand() -> Result<(), exostate::Error> {
     let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
     let clock = Arc::clone(&now);
-    let store = Store::<Board>::with_options(Options::new().with_clock(move || *clock.lock().expect("the clock")));
+    let store = Store::<Board>::with_options(
+        Options::new().with_clock(move || *clock.lock().expect("the clock")),
+    );
     let undo = store.undo_manager(UndoOptions::new());
     let wait = |millis| *now.lock().expect("the clock") += Duration::from_millis(millis);
     let type_in = |text: &str| store.change(|board| board.notes().push_str(text));
@@ -490,12 +535,18 @@ fn changes_are_grouped_by_time_by_label_and_by_hand() -> Result<(), exostate::Er
     drop(dragging);
     type_in("g")?;
     assert_eq!(undo.undo_len(), 5);
-    let shown: Vec<String> =
-        std::iter::from_fn(|| undo.undo().expect("it can be undone").map(|_| store.view().notes.to_string())).collect();
+    let shown: Vec<String> = std::iter::from_fn(|| {
+        undo.undo().expect("it can be undone").map(|_| store.view().notes.to_string())
+    })
+    .collect();
     assert_eq!(shown, ["abcdef", "abcd", "abc", "ab", ""]);
     undo.redo()?;
     type_in("x")?;
-    assert_eq!((undo.redo_len(), store.view().notes.to_string()), (0, "abx".to_owned()), "a new change forgets what could be redone");
+    assert_eq!(
+        (undo.redo_len(), store.view().notes.to_string()),
+        (0, "abx".to_owned()),
+        "a new change forgets what could be redone"
+    );
     Ok(())
 }
 
@@ -506,8 +557,14 @@ fn selections_come_back() -> Result<(), exostate::Error> {
     undo.note_selection(*b"at the start");
     store.change(|board| board.notes().push_str("text"))?;
     undo.note_selection(*b"at the end");
-    assert_eq!(undo.undo()?.and_then(|undone| undone.selection).as_deref(), Some(&b"at the start"[..]));
-    assert_eq!(undo.redo()?.and_then(|redone| redone.selection).as_deref(), Some(&b"at the end"[..]));
+    assert_eq!(
+        undo.undo()?.and_then(|undone| undone.selection).as_deref(),
+        Some(&b"at the start"[..])
+    );
+    assert_eq!(
+        undo.redo()?.and_then(|redone| redone.selection).as_deref(),
+        Some(&b"at the end"[..])
+    );
     Ok(())
 }
 
@@ -516,13 +573,18 @@ fn managers_have_scopes() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let titles = store.undo_manager(each().within(&Board::path().title()));
     let cards = store.undo_manager(each().within(&Board::path().cards().any()));
-    let card = store.change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::new() }))?;
+    let card = store
+        .change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::new() }))?;
     store.change(|board| board.title().set("title"))?;
     store.change(|board| {
         board.title().set("both")?;
         board.cards().get(card).text().set("both")
     })?;
-    assert_eq!((titles.undo_len(), cards.undo_len()), (1, 1), "what reaches beyond the scope is nobody's");
+    assert_eq!(
+        (titles.undo_len(), cards.undo_len()),
+        (1, 1),
+        "what reaches beyond the scope is nobody's"
+    );
     assert!(titles.undo()?.is_none());
     assert_eq!(store.view().title, "both");
     drop(titles);
@@ -566,7 +628,10 @@ fn those_who_watch_hear_of_it_as_such() -> Result<(), exostate::Error> {
     undo.undo()?;
     undo.redo()?;
     let label = || Some("Rename".to_owned());
-    assert_eq!(*heard.lock().expect("the list"), [(Origin::Local, label()), (Origin::Undo, label()), (Origin::Redo, label())]);
+    assert_eq!(
+        *heard.lock().expect("the list"),
+        [(Origin::Local, label()), (Origin::Undo, label()), (Origin::Redo, label())]
+    );
     Ok(())
 }
 
@@ -581,8 +646,19 @@ fn marks_go_and_come_back() -> Result<(), exostate::Error> {
         theirs.change(|board| board.notes().mark(0..3, "bold", "very"))?;
         meet(&ours, &theirs);
         undo.undo()?;
-        let runs: Vec<(String, bool)> = ours.view().notes.runs().into_iter().map(|(run, marks)| (run, marks.is_some())).collect();
-        assert_eq!(runs, [("one".to_owned(), true), (" two".to_owned(), false)], "on {}: where others marked it anew it stays", B::NAME);
+        let runs: Vec<(String, bool)> = ours
+            .view()
+            .notes
+            .runs()
+            .into_iter()
+            .map(|(run, marks)| (run, marks.is_some()))
+            .collect();
+        assert_eq!(
+            runs,
+            [("one".to_owned(), true), (" two".to_owned(), false)],
+            "on {}: where others marked it anew it stays",
+            B::NAME
+        );
         undo.redo()?;
         assert!(ours.view().notes.marks_at(5).is_some());
         Ok(())
@@ -611,9 +687,19 @@ fn a_marked_text_that_was_replaced_comes_back_as_it_was() -> Result<(), exostate
         assert_eq!(store.view().notes.to_string(), "ac");
         for _ in 0..2 {
             undo.undo()?;
-            assert_eq!((store.view().notes.runs(), store.reread().notes.runs()), (before.clone(), before.clone()), "on {}", B::NAME);
+            assert_eq!(
+                (store.view().notes.runs(), store.reread().notes.runs()),
+                (before.clone(), before.clone()),
+                "on {}",
+                B::NAME
+            );
             undo.redo()?;
-            assert_eq!((store.view().notes.runs(), store.reread().notes.runs()), (after.clone(), after.clone()), "on {}", B::NAME);
+            assert_eq!(
+                (store.view().notes.runs(), store.reread().notes.runs()),
+                (after.clone(), after.clone()),
+                "on {}",
+                B::NAME
+            );
         }
         Ok(())
     }
@@ -621,7 +707,8 @@ fn a_marked_text_that_was_replaced_comes_back_as_it_was() -> Result<(), exostate
     run::<Automerge>()
 }
 
-/// Equal characters side by side: the one that was typed goes, and what others typed beside it stays where it is.
+/// Equal characters side by side: the one that was typed goes, and what others typed beside it
+/// stays where it is.
 #[test]
 fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -638,7 +725,11 @@ fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
         later.redo()?;
         assert_eq!(runs(), ["a", "a", "aaaa"]);
         undo.undo()?;
-        assert_eq!(runs(), ["a", "a", "aaa"], "what the other manager brought back is the same element");
+        assert_eq!(
+            runs(),
+            ["a", "a", "aaa"],
+            "what the other manager brought back is the same element"
+        );
         undo.undo()?;
         undo.undo()?;
         assert_eq!(store.view().notes.to_string(), "aaaa");
@@ -675,7 +766,9 @@ fn edited<B: Backend>() -> Result<Managed<B>, exostate::Error> {
     let store = Store::<Board, B>::new();
     store.change(|board| board.notes().push_str("hello world"))?;
     store.change(|board| board.notes().mark(2..8, "bold", true))?;
-    store.change(|board| board.lines().reconcile(&List::from(["a", "b", "c", "d"].map(str::to_owned))))?;
+    store.change(|board| {
+        board.lines().reconcile(&List::from(["a", "b", "c", "d"].map(str::to_owned)))
+    })?;
     let managers = [store.undo_manager(each()), store.undo_manager(each())];
     store.change(|board| board.notes().delete(0..6))?;
     store.change(|board| board.notes().mark(0..3, "em", true))?;
@@ -693,7 +786,10 @@ fn shown<B: Backend>(store: &Store<Board, B>) -> Shown {
 }
 
 /// What is shown after each step of two managers that take turns.
-fn in_turns<B: Backend>(store: &Store<Board, B>, [one, two]: [&UndoManager<Board, B>; 2]) -> Result<Vec<Shown>, exostate::Error> {
+fn in_turns<B: Backend>(
+    store: &Store<Board, B>,
+    [one, two]: [&UndoManager<Board, B>; 2],
+) -> Result<Vec<Shown>, exostate::Error> {
     let mut steps = Vec::new();
     for _ in 0..7 {
         for manager in [one, two, two] {
@@ -709,7 +805,8 @@ fn in_turns<B: Backend>(store: &Store<Board, B>, [one, two]: [&UndoManager<Board
     Ok(steps)
 }
 
-/// Managers that are read from stacks of one store mean the same elements, as those meant that saved them.
+/// Managers that are read from stacks of one store mean the same elements, as those meant that
+/// saved them.
 #[test]
 fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -723,7 +820,10 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
         let open = || Store::<Board, B>::open(&document);
 
         let reopened = open()?;
-        let [one, two] = [reopened.undo_manager_from(&stacks[0], each())?, reopened.undo_manager_from(&stacks[1], each())?];
+        let [one, two] = [
+            reopened.undo_manager_from(&stacks[0], each())?,
+            reopened.undo_manager_from(&stacks[1], each())?,
+        ];
         assert_eq!(in_turns(&reopened, [&one, &two])?, expected, "both are read");
 
         // Once more, from what a store saved that had read them, beside what the first one saved.
@@ -731,7 +831,10 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
         let _other = reopened.undo_manager_from(&stacks[1], each())?;
         let again = reopened.undo_manager_from(&stacks[0], each())?.save();
         let third = open()?;
-        let [one, two] = [third.undo_manager_from(&again, each())?, third.undo_manager_from(&stacks[1], each())?];
+        let [one, two] = [
+            third.undo_manager_from(&again, each())?,
+            third.undo_manager_from(&stacks[1], each())?,
+        ];
         assert_eq!(in_turns(&third, [&one, &two])?, expected, "one is read again");
 
         let [kept, saved] = managers;
@@ -743,7 +846,8 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
     run::<Yrs>().and_then(|()| run::<Automerge>())
 }
 
-/// Of stacks that were saved at different times, too, and read after changes of the store that reads them.
+/// Of stacks that were saved at different times, too, and read after changes of the store that
+/// reads them.
 #[test]
 fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -764,7 +868,10 @@ fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Er
         let reopened = Store::<Board, B>::open(&document)?;
         let own = reopened.undo_manager(each());
         reopened.change(|board| board.notes().insert(0, "> "))?;
-        let [early, late] = [reopened.undo_manager_from(&first, each())?, reopened.undo_manager_from(&second, each())?];
+        let [early, late] = [
+            reopened.undo_manager_from(&first, each())?,
+            reopened.undo_manager_from(&second, each())?,
+        ];
         while early.undo()?.is_some() {}
         own.undo()?;
         assert_eq!(shown(&reopened), start);
@@ -808,7 +915,11 @@ fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate
     });
     assert!(undo.undo()?.is_some());
     assert_eq!(store.view().notes.to_string(), "abc");
-    assert_eq!(*seen.lock().expect("the list"), [(1, 1), (0, 2)], "those who watch see the stacks as they are");
+    assert_eq!(
+        *seen.lock().expect("the list"),
+        [(1, 1), (0, 2)],
+        "those who watch see the stacks as they are"
+    );
     Ok(())
 }
 
@@ -825,7 +936,10 @@ fn threads_that_undo_at_once_undo_one_each() -> Result<(), exostate::Error> {
                 scope.spawn(|| assert!(undo.undo().expect("it can be undone").is_some()));
             }
         });
-        assert_eq!((store.view().notes.to_string(), undo.undo_len(), undo.redo_len()), ("a".to_owned(), 1, 3));
+        assert_eq!(
+            (store.view().notes.to_string(), undo.undo_len(), undo.redo_len()),
+            ("a".to_owned(), 1, 3)
+        );
         assert_eq!(store.reread(), *store.view());
     }
     Ok(())
@@ -943,7 +1057,10 @@ fn changes_of_many_threads_are_one_group() -> Result<(), exostate::Error> {
 fn a_clock_that_goes_back_ends_no_group() -> Result<(), exostate::Error> {
     let micros = Arc::new(std::sync::atomic::AtomicU64::new(1_000_000));
     let clock = Arc::clone(&micros);
-    let now = move || SystemTime::UNIX_EPOCH + Duration::from_micros(clock.load(std::sync::atomic::Ordering::SeqCst));
+    let now = move || {
+        SystemTime::UNIX_EPOCH
+            + Duration::from_micros(clock.load(std::sync::atomic::Ordering::SeqCst))
+    };
     let store = Store::<Board>::with_options(Options::new().with_clock(now));
     let undo = store.undo_manager(UndoOptions::new());
     let type_at = |time: u64| {
@@ -990,7 +1107,9 @@ fn what_others_removed_is_not_remembered() -> Result<(), exostate::Error> {
     let undo = ours.undo_manager(each());
     let mut sizes = Vec::new();
     for _ in 0..20 {
-        let card = theirs.change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::from("body") }))?;
+        let card = theirs.change(|board| {
+            board.cards().push(Card { text: "card".to_owned(), body: Text::from("body") })
+        })?;
         ours.merge(&theirs)?;
         theirs.change(|board| board.cards().remove(card))?;
         ours.merge(&theirs)?;
@@ -1012,10 +1131,12 @@ fn saved_stacks_keep_to_the_limit() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// What stood there is more than a change may write: it cannot come back, and must not stand before what can.
+/// What stood there is more than a change may write: it cannot come back, and must not stand before
+/// what can.
 #[test]
 fn what_cannot_be_undone_is_passed_over() -> Result<(), exostate::Error> {
-    let theirs = Store::<Board>::with_options(Options::new().with_limits(exostate::Limits::trusted()));
+    let theirs =
+        Store::<Board>::with_options(Options::new().with_limits(exostate::Limits::trusted()));
     theirs.change(|board| board.title().set("z".repeat(20 << 20)))?;
     let ours = Store::<Board>::new();
     ours.apply_trusted(&theirs.save())?;
@@ -1054,8 +1175,8 @@ fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error
     Ok(())
 }
 
-/// A redo makes another variant of an enum again although others wrote in the one before meanwhile: what an undo shows again is not what
-/// stops it.
+/// A redo makes another variant of an enum again although others wrote in the one before meanwhile:
+/// what an undo shows again is not what stops it.
 #[test]
 fn a_redo_goes_back_to_a_variant() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -1063,7 +1184,9 @@ fn a_redo_goes_back_to_a_variant() -> Result<(), exostate::Error> {
         theirs.change(|state| state.shape().reconcile(&support::Shape::Circle { radius: 0.0 }))?;
         ours.merge(&theirs)?;
         let undo = ours.undo_manager(each());
-        ours.change(|state| state.shape().reconcile(&support::Shape::Label("ours".to_owned(), Text::from("label"))))?;
+        ours.change(|state| {
+            state.shape().reconcile(&support::Shape::Label("ours".to_owned(), Text::from("label")))
+        })?;
         theirs.change(|state| state.shape().reconcile(&support::Shape::Circle { radius: 1.0 }))?;
         ours.merge(&theirs)?;
         let before = ours.view();

@@ -1,12 +1,13 @@
-//! Promise: where another wrote the same place at the same time, an undo takes one's own value back if it won, and does nothing if it lost.
+//! Promise: where another wrote the same place at the same time, an undo takes one's own value back
+//! if it won, and does nothing if it lost.
 
 mod support;
 
 use std::time::Duration;
 
 use exostate::{
-    Automerge, Backend, ChangeError, Counter, Edit, ElementId, Map, MovableList, Options, ReplicaId, Set, State, Store, Text, Tree,
-    UndoManager, UndoOptions, Yrs,
+    Automerge, Backend, ChangeError, Counter, Edit, ElementId, Map, MovableList, Options,
+    ReplicaId, Set, State, Store, Text, Tree, UndoManager, UndoOptions, Yrs,
 };
 use proptest::prelude::*;
 use support::strategy;
@@ -77,11 +78,16 @@ fn begin(store: &Store<Places, impl Backend>) -> Known {
         state.owner().set("base".to_owned())?;
         state.scores().insert(0, 0)?;
         state.scores().insert(1, 0)?;
-        state.people().insert("ada", Person { name: "base".to_owned(), age: 0, bio: Text::new() })?;
+        state
+            .people()
+            .insert("ada", Person { name: "base".to_owned(), age: 0, bio: Text::new() })?;
         state.form().reconcile(&Shape::Circle { radius: 0 })?;
         state.tags().insert("base".to_owned())?;
-        let cards = (0..3).map(|_| state.cards().push("card".to_owned())).collect::<Result<_, _>>()?;
-        let nodes = (0..4).map(|_| state.outline().push(None, "node".to_owned())).collect::<Result<_, _>>()?;
+        let cards =
+            (0..3).map(|_| state.cards().push("card".to_owned())).collect::<Result<_, _>>()?;
+        let nodes = (0..4)
+            .map(|_| state.outline().push(None, "node".to_owned()))
+            .collect::<Result<_, _>>()?;
         Ok(Known { cards, nodes })
     });
     made.expect("it can be written")
@@ -91,7 +97,13 @@ fn begin(store: &Store<Places, impl Backend>) -> Known {
 const PLACES: usize = 14;
 
 /// Writes one place; `other` chooses between two things to do.
-fn edit(state: &Node<'_>, place: usize, who: Who, other: bool, known: &Known) -> Result<(), ChangeError> {
+fn edit(
+    state: &Node<'_>,
+    place: usize,
+    who: Who,
+    other: bool,
+    known: &Known,
+) -> Result<(), ChangeError> {
     let ours = who == Who::We;
     match place {
         0 => state.title().set(who.name()),
@@ -108,7 +120,9 @@ fn edit(state: &Node<'_>, place: usize, who: Who, other: bool, known: &Known) ->
         8 if ours => state.form().reconcile(&Shape::Label("ours".to_owned())),
         8 => state.form().reconcile(&Shape::Nothing),
         9 => state.cards().move_to(known.cards[0], if ours { 1 } else { 2 }),
-        10 => state.outline().move_to(known.nodes[0], Some(known.nodes[if ours { 1 } else { 2 }]), 0),
+        10 => {
+            state.outline().move_to(known.nodes[0], Some(known.nodes[if ours { 1 } else { 2 }]), 0)
+        }
         11 => state.tags().insert(who.name().to_owned()).map(drop),
         12 => state.votes().add(who.number()),
         _ => state.outline().get(known.nodes[3]).set(who.name()),
@@ -123,7 +137,14 @@ fn shown(view: &Places, place: usize, known: &Known) -> String {
         2 => format!("{:?}", view.scores.get(&0)),
         3 => format!("{:?}", view.scores.get(&1)),
         4 => format!("{:?}", view.scores.get(&2)),
-        5 | 6 => format!("{:?}", view.people.get("ada").map(|ada| if place == 5 { ada.name.clone() } else { ada.age.to_string() })),
+        5 | 6 => format!(
+            "{:?}",
+            view.people.get("ada").map(|ada| if place == 5 {
+                ada.name.clone()
+            } else {
+                ada.age.to_string()
+            })
+        ),
         7 => format!("{:?}", view.shape),
         8 => format!("{:?}", view.form),
         9 => format!("{:?}", view.cards.index_of(known.cards[0])),
@@ -136,7 +157,8 @@ fn shown(view: &Places, place: usize, known: &Known) -> String {
 /// One run: what each of the two writes, and how.
 #[derive(Clone, Debug)]
 struct Run {
-    /// Of each place whether we write it, whether they do, and whether each does the other of two things.
+    /// Of each place whether we write it, whether they do, and whether each does the other of two
+    /// things.
     places: Vec<(bool, bool, bool, bool)>,
     /// Writes elsewhere before, so that one's ops are newer on automerge.
     fillers: (u8, u8),
@@ -148,13 +170,15 @@ struct Run {
 
 fn run() -> impl Strategy<Value = Run> {
     let places = prop::collection::vec(any::<(bool, bool, bool, bool)>(), PLACES);
-    (places, (0u8..3, 0u8..3), any::<[bool; 3]>()).prop_map(|(places, fillers, [we_are_first, in_one_change, bit_by_bit])| Run {
-        places,
-        fillers,
-        we_are_first,
-        in_one_change,
-        bit_by_bit,
-    })
+    (places, (0u8..3, 0u8..3), any::<[bool; 3]>()).prop_map(
+        |(places, fillers, [we_are_first, in_one_change, bit_by_bit])| Run {
+            places,
+            fillers,
+            we_are_first,
+            in_one_change,
+            bit_by_bit,
+        },
+    )
 }
 
 fn store<B: Backend>(id: u64) -> Store<Places, B> {
@@ -162,7 +186,8 @@ fn store<B: Backend>(id: u64) -> Store<Places, B> {
 }
 
 fn open<B: Backend>(bytes: &[u8], id: u64) -> Store<Places, B> {
-    Store::open_with(bytes, Options::new().with_replica(ReplicaId::from_bits(id))).expect("it opens")
+    Store::open_with(bytes, Options::new().with_replica(ReplicaId::from_bits(id)))
+        .expect("it opens")
 }
 
 fn each() -> UndoOptions {
@@ -174,10 +199,18 @@ fn undo_all<B: Backend>(undo: &UndoManager<Places, B>) -> usize {
 }
 
 /// Writes all places that one of the two writes, and that `wanted` names.
-fn write<B: Backend>(store: &Store<Places, B>, run: &Run, who: Who, known: &Known, wanted: impl Fn(usize) -> bool) {
+fn write<B: Backend>(
+    store: &Store<Places, B>,
+    run: &Run,
+    who: Who,
+    known: &Known,
+    wanted: impl Fn(usize) -> bool,
+) {
     let fillers = if who == Who::We { run.fillers.0 } else { run.fillers.1 };
     for number in 0..fillers {
-        store.change(|state| state.filler().insert(who.number() as u8 * 10 + number, 1)).expect("it can be written");
+        store
+            .change(|state| state.filler().insert(who.number() as u8 * 10 + number, 1))
+            .expect("it can be written");
     }
     let places: Vec<(usize, bool)> = (0..PLACES)
         .filter_map(|place| {
@@ -187,16 +220,21 @@ fn write<B: Backend>(store: &Store<Places, B>, run: &Run, who: Who, known: &Know
         })
         .collect();
     if run.in_one_change {
-        let all = |state: Node<'_>| places.iter().try_for_each(|(place, other)| edit(&state, *place, who, *other, known));
+        let all = |state: Node<'_>| {
+            places.iter().try_for_each(|(place, other)| edit(&state, *place, who, *other, known))
+        };
         store.change(all).expect("it can be written");
     } else {
         for (place, other) in places {
-            store.change(|state| edit(&state, place, who, other, known)).expect("it can be written");
+            store
+                .change(|state| edit(&state, place, who, other, known))
+                .expect("it can be written");
         }
     }
 }
 
-/// After an undo of everything the state is as if nothing had been done here, and of theirs what won stands.
+/// After an undo of everything the state is as if nothing had been done here, and of theirs what
+/// won stands.
 fn undone<B: Backend>(run: &Run) {
     let (first, ids) = (store::<B>(5), if run.we_are_first { (1, 2) } else { (2, 1) });
     let known = begin(&first);
@@ -216,7 +254,9 @@ fn undone<B: Backend>(run: &Run) {
     let met = ours.view();
     let we_won = |place: usize| {
         let (we, they, ..) = run.places[place];
-        we && they && shown(&met, place, &known) == shown(&alone, place, &known) && ![11, 12].contains(&place)
+        we && they
+            && shown(&met, place, &known) == shown(&alone, place, &known)
+            && ![11, 12].contains(&place)
     };
 
     let undone = undo_all(&undo);
@@ -248,7 +288,8 @@ proptest! {
     }
 }
 
-/// Two replicas with the same beginning. The second has the higher id, and so its values win where both have written as much.
+/// Two replicas with the same beginning. The second has the higher id, and so its values win where
+/// both have written as much.
 fn two<B: Backend>() -> (Store<Places, B>, Store<Places, B>, Known) {
     let first = store::<B>(5);
     let known = begin(&first);
@@ -265,7 +306,11 @@ fn mine_wins<B: Backend>() -> Result<(), exostate::Error> {
     ours.merge(&theirs)?;
     assert_eq!(ours.view().title, "mine");
     undo.undo()?;
-    assert_eq!((ours.view().title.as_str(), ours.view().owner.as_deref()), ("base", Some("earlier")), "what was overwritten here is back");
+    assert_eq!(
+        (ours.view().title.as_str(), ours.view().owner.as_deref()),
+        ("base", Some("earlier")),
+        "what was overwritten here is back"
+    );
     theirs.merge(&ours)?;
     assert_eq!(theirs.view(), ours.view(), "the value that lost stays lost");
     undo.redo()?;
@@ -322,13 +367,16 @@ fn removed_twice<B: Backend>() -> Result<(), exostate::Error> {
         }
         ours.merge(theirs)?;
         undo.undo()?;
-        assert!(ours.view().tags.contains("base") && ours.view().cards.by_id(known.cards[0]).is_some());
+        assert!(
+            ours.view().tags.contains("base") && ours.view().cards.by_id(known.cards[0]).is_some()
+        );
         theirs.merge(ours)?;
     }
     Ok(())
 }
 
-/// A value of theirs that won, and that they take back without having seen ours: on automerge ours shows again, and is ours to take back.
+/// A value of theirs that won, and that they take back without having seen ours: on automerge ours
+/// shows again, and is ours to take back.
 fn ours_shows_again<B: Backend>() -> Result<(), exostate::Error> {
     let (ours, theirs, _) = two::<B>();
     let undo = ours.undo_manager(each());

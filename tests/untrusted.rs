@@ -23,9 +23,14 @@ fn truncated_and_damaged_updates_are_refused_or_wait() {
         let whole = store::<B>();
         for end in 0..update.len() {
             let before = (whole.view(), whole.digest());
-            // An update of automerge is a row of changes: cut between two of them it is a shorter update.
+            // An update of automerge is a row of changes: cut between two of them it is a shorter
+            // update.
             if whole.apply(&update[..end]).is_err() || B::NAME == Yrs::NAME {
-                assert_eq!((whole.view(), whole.digest()), before, "a truncated update did something");
+                assert_eq!(
+                    (whole.view(), whole.digest()),
+                    before,
+                    "a truncated update did something"
+                );
             }
         }
         for at in 0..update.len() {
@@ -59,7 +64,10 @@ fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
             .collect();
         let results: Vec<_> = updates.iter().skip(1).map(|update| store.apply(update)).collect();
         assert!(results.iter().take(16).all(Result::is_ok), "what fits waits");
-        assert!(results.iter().skip(16).all(|result| matches!(result, Err(ApplyError::Import(ImportError::TooManyPending { .. })))));
+        assert!(results.iter().skip(16).all(|result| matches!(
+            result,
+            Err(ApplyError::Import(ImportError::TooManyPending { .. }))
+        )));
         assert_eq!(store.pending().0, 16);
         // A duplicate of one that waits takes no room.
         store.apply(&updates[1]).expect("it waits already");
@@ -80,10 +88,13 @@ fn the_bytes_of_updates_that_wait_are_bounded_too() {
         let other = support::store::<B>(2);
         let mut updates = (0..4).map(|number| {
             let before = other.version();
-            other.change(|state| state.title().set(format!("{number}").repeat(100))).expect("it can be written");
+            other
+                .change(|state| state.title().set(format!("{number}").repeat(100)))
+                .expect("it can be written");
             other.update_since(&before).expect("an update")
         });
-        let (_missing, first, second) = (updates.next(), updates.next().expect("four"), updates.next().expect("four"));
+        let (_missing, first, second) =
+            (updates.next(), updates.next().expect("four"), updates.next().expect("four"));
         let both = first.len() + second.len();
         for (max, fits) in [(both, true), (both - 1, false)] {
             let limits = Limits::stranger().with_pending_bytes_max(max);
@@ -94,7 +105,10 @@ fn the_bytes_of_updates_that_wait_are_bounded_too() {
                 assert_eq!((result.is_ok(), store.pending()), (true, (2, both)));
             } else {
                 let error = ImportError::TooManyPending { updates: 2, bytes: both };
-                assert_eq!((result, store.pending()), (Err(ApplyError::Import(error)), (1, first.len())));
+                assert_eq!(
+                    (result, store.pending()),
+                    (Err(ApplyError::Import(error)), (1, first.len()))
+                );
             }
         }
     }
@@ -132,14 +146,25 @@ fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
             .expect("it can be written");
         let right = Store::<Right, B>::open(&wrong.save()).expect("it opens");
         let found: Vec<String> = right.violations().iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["people/3f/owner: expected a uuid, found \"x\"", "title: expected a string, found 7"]);
-        assert_eq!((right.view().title.as_str(), right.view().people.get("3f")), ("", Some(&RightPerson { owner: None })));
+        assert_eq!(
+            found,
+            ["people/3f/owner: expected a uuid, found \"x\"", "title: expected a string, found 7"]
+        );
+        assert_eq!(
+            (right.view().title.as_str(), right.view().people.get("3f")),
+            ("", Some(&RightPerson { owner: None }))
+        );
         // Nothing was lost, and writing the field mends it.
         assert_eq!(right.digest(), wrong.digest());
         right.change(|state| state.title().set("fits")).expect("it can be written");
         assert_eq!(right.violations().len(), 1);
-        wrong.apply(&right.update_since(&wrong.version()).expect("an update")).expect("an honest update");
-        assert_eq!(wrong.violations()[0].to_string(), "title: expected an integer of 64 bits, found \"fits\"");
+        wrong
+            .apply(&right.update_since(&wrong.version()).expect("an update"))
+            .expect("an honest update");
+        assert_eq!(
+            wrong.violations()[0].to_string(),
+            "title: expected an integer of 64 bits, found \"fits\""
+        );
     }
     run::<Yrs>();
     run::<Automerge>();

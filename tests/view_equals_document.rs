@@ -21,7 +21,10 @@ fn run<B: Backend>(steps: &[(usize, support::Op, Option<usize>)]) {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(usize, support::Op, Option<usize>)>> {
-    prop::collection::vec((0..3usize, strategy::op(), prop::option::weighted(0.3, 0..3usize)), 0..24)
+    prop::collection::vec(
+        (0..3usize, strategy::op(), prop::option::weighted(0.3, 0..3usize)),
+        0..24,
+    )
 }
 
 proptest! {

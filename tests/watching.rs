@@ -1,4 +1,5 @@
-//! Promise: watchers hear of each commit and import that touches their place, once, in commit order, outside every lock.
+//! Promise: watchers hear of each commit and import that touches their place, once, in commit
+//! order, outside every lock.
 
 mod support;
 
@@ -39,15 +40,26 @@ fn one_field<B: Backend>() {
     drop(watch);
     store.change(|state| state.title().set("x")).expect("it can be written");
     let log = log.lock().expect("no panic");
-    assert_eq!(*log, ["Some(false) -> Some(true) Local", "Some(true) -> Some(false) Remote", "Some(false) -> None Local"]);
+    assert_eq!(
+        *log,
+        [
+            "Some(false) -> Some(true) Local",
+            "Some(true) -> Some(false) Remote",
+            "Some(false) -> None Local"
+        ]
+    );
 }
 
 fn collections<B: Backend>() {
     let store = support::store::<B>(1);
     let (log, note) = heard();
     let each = note.clone();
-    let _any = store.watch(Everything::path().people().any().age(), move |age| each(format!("{} {:?}", age.path(), age.new())));
-    let _all = store.watch(Everything::path().people(), move |people| note(format!("keys {:?}", people.keys::<String>())));
+    let _any = store.watch(Everything::path().people().any().age(), move |age| {
+        each(format!("{} {:?}", age.path(), age.new()))
+    });
+    let _all = store.watch(Everything::path().people(), move |people| {
+        note(format!("keys {:?}", people.keys::<String>()))
+    });
     store
         .change(|state| {
             state.people().insert("ada", support::Person { age: 36, ..empty() })?;
@@ -70,7 +82,8 @@ fn collections<B: Backend>() {
 }
 
 fn empty() -> support::Person {
-    let (likes, bio, pets) = (exostate::Counter::new(0), exostate::Text::new(), exostate::Map::new());
+    let (likes, bio, pets) =
+        (exostate::Counter::new(0), exostate::Text::new(), exostate::Map::new());
     support::Person { name: String::new(), age: 0, likes, bio, pets }
 }
 
@@ -120,7 +133,9 @@ fn commits_of_many_threads_are_heard_in_order() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let add = |state: <Everything as State>::Node<exostate::Edit<'_>>| state.count().set(state.count().get()? + 1);
+                    let add = |state: <Everything as State>::Node<exostate::Edit<'_>>| {
+                        state.count().set(state.count().get()? + 1)
+                    };
                     store.change(add).expect("it can be written");
                 }
             });
@@ -137,9 +152,12 @@ fn a_panicking_watcher_poisons_nothing() {
     let (log, note) = heard();
     let watch = store.watch(Everything::path().title(), |_| panic!("a watcher panics"));
     let other = note.clone();
-    let _watch = store.watch(Everything::path().title(), move |title| other(format!("{:?}", title.new())));
+    let _watch =
+        store.watch(Everything::path().title(), move |title| other(format!("{:?}", title.new())));
     let _updates = store.on_update(move |_| note("an update".to_owned()));
-    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.change(|state| state.title().set("a"))));
+    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        store.change(|state| state.title().set("a"))
+    }));
     assert!(attempt.is_err());
     // The others heard of it all the same, and the change is made.
     assert_eq!(*log.lock().expect("no panic"), ["an update", "Some(\"a\")"]);
@@ -173,9 +191,12 @@ fn any_element_of_what_comes_and_goes<B: Backend>() {
     let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
     ours.change(|state| state.people().insert("ada", empty())).expect("it can be written");
     theirs.merge(&ours).expect("an honest update");
-    // One adds a pet while the other removes its owner: the pet's registers stay in the document, hidden.
+    // One adds a pet while the other removes its owner: the pet's registers stay in the document,
+    // hidden.
     let rex = support::Pet { kind: "dog".to_owned(), legs: 4 };
-    theirs.change(|state| state.people().get("ada").pets().insert("rex", rex)).expect("it can be written");
+    theirs
+        .change(|state| state.people().get("ada").pets().insert("rex", rex))
+        .expect("it can be written");
     ours.change(|state| state.people().remove("ada").map(drop)).expect("it can be removed");
     let (log, note) = heard();
     let _watch = theirs.watch(Everything::path().people().any().pets().any().legs(), move |legs| {
@@ -204,8 +225,12 @@ fn who_subscribes_later_does_not_hear_what_was_before() {
             inner.change(|state| state.count().set(2)).expect("a change from a watcher");
             let (note, on_update) = (note.clone(), note.clone());
             let mut kept = kept.lock().expect("no panic");
-            kept.push(inner.watch(Everything::path().count(), move |count| note(format!("watch {:?}", count.new()))));
-            kept.push(inner.on_update(move |update| on_update(format!("update {:?}", update.origin))));
+            kept.push(inner.watch(Everything::path().count(), move |count| {
+                note(format!("watch {:?}", count.new()))
+            }));
+            kept.push(
+                inner.on_update(move |update| on_update(format!("update {:?}", update.origin))),
+            );
             inner.change(|state| state.count().set(3)).expect("a change from a watcher");
         }
     });
@@ -239,8 +264,11 @@ fn updates(count: i64) -> Vec<Arc<[u8]>> {
     let other = support::store::<Yrs>(2);
     let kept = Arc::new(Mutex::new(Vec::new()));
     let made = Arc::clone(&kept);
-    let _listener = other.on_update(move |update| made.lock().expect("no panic").push(Arc::clone(update.bytes)));
-    (1..=count).for_each(|number| other.change(|state| state.count().set(number)).expect("it can be written"));
+    let _listener = other
+        .on_update(move |update| made.lock().expect("no panic").push(Arc::clone(update.bytes)));
+    (1..=count).for_each(|number| {
+        other.change(|state| state.count().set(number)).expect("it can be written")
+    });
     let made = kept.lock().expect("no panic");
     made.clone()
 }
@@ -281,7 +309,8 @@ fn imports_wait_for_callbacks_that_take_their_time() {
 #[test]
 fn nobody_is_kept_telling_others_what_comes_in_without_end() {
     let store = support::store::<Yrs>(1);
-    let _watch = store.watch(Everything::path().count(), |_| std::thread::sleep(Duration::from_millis(1)));
+    let _watch =
+        store.watch(Everything::path().count(), |_| std::thread::sleep(Duration::from_millis(1)));
     let (ended, end) = mpsc::channel();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,9 +1,13 @@
-//! Promise: whoever watches violations hears of each that comes and goes, once; and layers hear what was touched.
+//! Promise: whoever watches violations hears of each that comes and goes, once; and layers hear
+//! what was touched.
 
 use std::sync::{Arc, Mutex};
 
 use exostate::middleware::{Done, Middleware};
-use exostate::{Automerge, Backend, ChangeError, Map, Origin, State, Store, UndoOptions, Violation, ViolationsPatch, Yrs};
+use exostate::{
+    Automerge, Backend, ChangeError, Map, Origin, State, Store, UndoOptions, Violation,
+    ViolationsPatch, Yrs,
+};
 use proptest::prelude::*;
 
 mod newer {
@@ -32,7 +36,12 @@ type Told = Arc<Mutex<Vec<ViolationsPatch>>>;
 fn watched<B: Backend>(store: &Store<Form, B>) -> (Told, exostate::Subscription) {
     let told = Told::default();
     let sink = Arc::clone(&told);
-    (told, store.watch_violations(move |patch| sink.lock().expect("nobody panics with it").push(patch.clone())))
+    (
+        told,
+        store.watch_violations(move |patch| {
+            sink.lock().expect("nobody panics with it").push(patch.clone())
+        }),
+    )
 }
 
 fn take(told: &Told) -> Vec<ViolationsPatch> {
@@ -40,7 +49,9 @@ fn take(told: &Told) -> Vec<ViolationsPatch> {
 }
 
 fn hear<B: Backend, S: State, T: State>(store: &Store<S, B>, other: &Store<T, B>) {
-    store.apply(&other.update_since(&store.version()).expect("an update")).expect("an honest update");
+    store
+        .apply(&other.update_since(&store.version()).expect("an update"))
+        .expect("an honest update");
 }
 
 #[test]
@@ -51,28 +62,43 @@ fn what_comes_and_what_goes_is_told() {
         theirs.change(|form| form.age().set("seven")).expect("it can be written");
         hear(&store, &theirs);
         let [patch] = &take(&told)[..] else { panic!("one call") };
-        assert_eq!((patch.new(), patch.gone().len(), patch.origin()), (&store.violations()[..], 0, Origin::Remote));
+        assert_eq!(
+            (patch.new(), patch.gone().len(), patch.origin()),
+            (&store.violations()[..], 0, Origin::Remote)
+        );
 
         // Another value that does not fit is another violation in the stead of the first.
         theirs.change(|form| form.age().set("eight")).expect("it can be written");
         hear(&store, &theirs);
         let [patch] = &take(&told)[..] else { panic!("one call") };
-        assert_eq!((patch.new()[0].found.as_str(), patch.gone()[0].found.as_str()), ("\"eight\"", "\"seven\""));
+        assert_eq!(
+            (patch.new()[0].found.as_str(), patch.gone()[0].found.as_str()),
+            ("\"eight\"", "\"seven\"")
+        );
 
         // What has nothing to do with it tells nobody.
-        store.change(|form| form.names().insert("a", Name { first: 1 })).expect("it can be written");
+        store
+            .change(|form| form.names().insert("a", Name { first: 1 }))
+            .expect("it can be written");
         hear(&theirs, &store);
         assert_eq!(take(&told), []);
         // A change that is refused neither.
-        let refused = store.change(|form| form.age().set(7).and(Err::<(), _>(ChangeError::refuse("no"))));
+        let refused =
+            store.change(|form| form.age().set(7).and(Err::<(), _>(ChangeError::refuse("no"))));
         assert!(refused.is_err() && take(&told).is_empty());
 
         let undo = store.undo_manager(UndoOptions::new());
         store.change(|form| form.age().set(7)).expect("it can be written");
         let [patch] = &take(&told)[..] else { panic!("one call") };
-        assert_eq!((patch.new().len(), patch.gone()[0].path.as_str(), patch.origin()), (0, "age", Origin::Local));
+        assert_eq!(
+            (patch.new().len(), patch.gone()[0].path.as_str(), patch.origin()),
+            (0, "age", Origin::Local)
+        );
         undo.undo().expect("it can be undone");
-        assert_eq!(take(&told).iter().map(|patch| (patch.new().len(), patch.origin())).collect::<Vec<_>>(), [(1, Origin::Undo)]);
+        assert_eq!(
+            take(&told).iter().map(|patch| (patch.new().len(), patch.origin())).collect::<Vec<_>>(),
+            [(1, Origin::Undo)]
+        );
 
         drop(watch);
         store.change(|form| form.age().set(8)).expect("it can be written");
@@ -91,11 +117,17 @@ fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
         let (key, text) = ((value % 3).to_string(), (value % 5).to_string());
         match what % 7 {
             0 => theirs.change(|form| form.age().set(text)).expect("it can be written"),
-            1 => theirs.change(|form| form.names().insert(key, Map::from_iter([("first".to_owned(), text)]))).expect("it can be written"),
+            1 => theirs
+                .change(|form| {
+                    form.names().insert(key, Map::from_iter([("first".to_owned(), text)]))
+                })
+                .expect("it can be written"),
             2 => drop(theirs.change(|form| form.names().remove(&key)).expect("it can be written")),
             3 => hear(&theirs, &store),
             4 => store.change(|form| form.age().set(*value)).expect("it can be written"),
-            5 => store.change(|form| form.names().insert(key, Name { first: 3 })).expect("it can be written"),
+            5 => store
+                .change(|form| form.names().insert(key, Name { first: 3 }))
+                .expect("it can be written"),
             _ => hear(&store, &theirs),
         }
         for patch in take(&told) {
@@ -135,7 +167,9 @@ fn layers_hear_what_was_touched() {
         let (audit, store) = (Audit::default(), Store::<Form, B>::new());
         store.add_middleware(audit.clone());
         let take = || std::mem::take(&mut *audit.0.lock().expect("nobody panics with it"));
-        store.change(|form| form.age().set(1).and(form.names().insert("a", Name { first: 2 }))).expect("it can be written");
+        store
+            .change(|form| form.age().set(1).and(form.names().insert("a", Name { first: 2 })))
+            .expect("it can be written");
         assert_eq!(take(), ["Local age names/a names/a/first false"]);
         let _ = store.change(|form| form.age().set(2).and(Err::<(), _>(ChangeError::refuse("no"))));
         assert_eq!(take(), ["Local  true"]);
@@ -156,7 +190,10 @@ fn layers_hear_what_was_touched() {
 
         let other = Store::<Form, B>::new();
         other.add_middleware(audit.clone());
-        store.and(&other).change(|(one, two)| one.age().set(6).and(two.age().set(7))).expect("it can be written");
+        store
+            .and(&other)
+            .change(|(one, two)| one.age().set(6).and(two.age().set(7)))
+            .expect("it can be written");
         assert_eq!(take(), ["Local age false", "Local age false"]);
     }
     run::<Yrs>();

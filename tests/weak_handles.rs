@@ -1,4 +1,5 @@
-//! Promise: handles that keep nothing do not, whatever callbacks have them; and a change's closure may fail with any error.
+//! Promise: handles that keep nothing do not, whatever callbacks have them; and a change's closure
+//! may fail with any error.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -44,7 +45,9 @@ fn a_callback_with_a_weak_store_does_not_keep_it() {
     let (weak, outer) = (store.downgrade(), store.downgrade());
     let watch = store.watch(Note::path().title(), move |title| {
         let store = weak.upgrade().expect("it calls this");
-        store.change(|note| note.length().set(title.new().map_or(0, |title| title.len() as u64))).expect("it can be written");
+        store
+            .change(|note| note.length().set(title.new().map_or(0, |title| title.len() as u64)))
+            .expect("it can be written");
     });
     watch.forever();
     store.change(|note| note.title().set("plan")).expect("it can be written");
@@ -60,16 +63,23 @@ async fn a_weak_asynchronous_watch_runs_each_to_its_end_and_ends_with_its_target
         begun: AtomicUsize,
         done: AtomicUsize,
     }
-    let app = Arc::new(App { store: Store::new(), begun: AtomicUsize::new(0), done: AtomicUsize::new(0) });
+    let app = Arc::new(App {
+        store: Store::new(),
+        begun: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+    });
     let store = app.store.clone();
-    let following = tokio::spawn(store.watch_weak_async(Note::path().title(), &app, |app, title| async move {
-        app.begun.fetch_add(1, Ordering::Relaxed);
-        for _ in 0..3 {
-            tokio::task::yield_now().await;
-        }
-        app.store.change(|note| note.length().set(title.new.map_or(0, |title| title.len() as u64))).expect("it can be written");
-        app.done.fetch_add(1, Ordering::Relaxed);
-    }));
+    let following =
+        tokio::spawn(store.watch_weak_async(Note::path().title(), &app, |app, title| async move {
+            app.begun.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            app.store
+                .change(|note| note.length().set(title.new.map_or(0, |title| title.len() as u64)))
+                .expect("it can be written");
+            app.done.fetch_add(1, Ordering::Relaxed);
+        }));
     for count in 1..20 {
         store.change(|note| note.title().set("x".repeat(count))).expect("it can be written");
         tokio::task::yield_now().await;
@@ -77,7 +87,11 @@ async fn a_weak_asynchronous_watch_runs_each_to_its_end_and_ends_with_its_target
     while store.view().length != 19 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(app.begun.load(Ordering::Relaxed), app.done.load(Ordering::Relaxed), "each runs to its end");
+    assert_eq!(
+        app.begun.load(Ordering::Relaxed),
+        app.done.load(Ordering::Relaxed),
+        "each runs to its end"
+    );
     assert!(app.done.load(Ordering::Relaxed) < 19, "what came meanwhile was told as one");
     let weak = Arc::downgrade(&app);
     drop(app);
@@ -88,8 +102,16 @@ async fn a_weak_asynchronous_watch_runs_each_to_its_end_and_ends_with_its_target
     following.await.expect("nothing panicked");
     assert_eq!((store.view().length, store.subscriptions().watchers), (19, 0));
 
-    let app = Arc::new(App { store: Store::new(), begun: AtomicUsize::new(0), done: AtomicUsize::new(0) });
-    let following = tokio::spawn(app.store.watch_weak_async(Note::path().title(), &Arc::new(()), |_, _| async {}));
+    let app = Arc::new(App {
+        store: Store::new(),
+        begun: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+    });
+    let following = tokio::spawn(app.store.watch_weak_async(
+        Note::path().title(),
+        &Arc::new(()),
+        |_, _| async {},
+    ));
     drop((store, app));
     following.await.expect("it ends with the store");
 }
@@ -128,12 +150,17 @@ fn errors_of_the_applications_own_come_back_as_they_are() {
         assert!(matches!(seat("x"), Err(Own::Json(error)) if error.is_syntax()));
         assert!(matches!(seat("10"), Err(Own::Full(10))));
         assert_eq!(store.view().part.seats, 7);
-        let nested = store.try_change(|_| store.try_change(|note| Ok::<_, Own>(note.title().set("x")?)));
+        let nested =
+            store.try_change(|_| store.try_change(|note| Ok::<_, Own>(note.title().set("x")?)));
         assert!(matches!(nested, Err(Own::Change(ChangeError::Nested))));
 
         let part = store.scoped(&Note::path().part());
         assert!(matches!(
-            part.try_change(|part| part.seats().set(1).map_err(Own::from).and(Err::<(), _>(Own::Full(0)))),
+            part.try_change(|part| part
+                .seats()
+                .set(1)
+                .map_err(Own::from)
+                .and(Err::<(), _>(Own::Full(0)))),
             Err(Own::Full(0))
         ));
         let run = store.transaction().author("Ada").try_run(|note| {
@@ -172,6 +199,9 @@ fn usual_error_types_work() {
         note.part().seats().set(seats)
     });
     let refused = refused.expect_err("no number");
-    assert!(refused.refusal::<std::num::ParseIntError>().is_some() && refused.refusal::<std::io::Error>().is_none());
+    assert!(
+        refused.refusal::<std::num::ParseIntError>().is_some()
+            && refused.refusal::<std::io::Error>().is_none()
+    );
     assert!(matches!(Error::from(refused), Error::Change(ChangeError::Refused(_))));
 }

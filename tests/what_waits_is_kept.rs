@@ -1,10 +1,12 @@
-//! Promise: updates from a replica's own storage that wait for a missing update are never forgotten. So what one replica has taken in from
-//! another survives crashes of both, in which each loses its own latest changes and keeps what came from others.
+//! Promise: updates from a replica's own storage that wait for a missing update are never
+//! forgotten. So what one replica has taken in from another survives crashes of both, in which each
+//! loses its own latest changes and keeps what came from others.
 
 mod support;
 
 use exostate::{
-    Applied, ApplyError, Automerge, Backend, ImportError, Limits, Options, Origin, ReplicaId, Set, State, Store, Subscription, Text, Yrs,
+    Applied, ApplyError, Automerge, Backend, ImportError, Limits, Options, Origin, ReplicaId, Set,
+    State, Store, Subscription, Text, Yrs,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -81,7 +83,9 @@ fn survives<B: Backend>(steps: &[Step]) {
             Step::Take { from, to } if from != to => {
                 nodes[to].takes_from(&nodes[from]);
                 let view = nodes[to].store.view();
-                taken.extend(view.log.iter().filter(|entry| !entry.starts_with(&to.to_string())).cloned());
+                taken.extend(
+                    view.log.iter().filter(|entry| !entry.starts_with(&to.to_string())).cloned(),
+                );
             }
             Step::Take { .. } => {}
             Step::Crash { who } => {
@@ -99,9 +103,13 @@ fn survives<B: Backend>(steps: &[Step]) {
     }
     let first = &nodes[0].store;
     for Node { store, .. } in &nodes {
-        assert_eq!((store.view(), store.version(), store.pending()), (first.view(), first.version(), (0, 0)));
+        assert_eq!(
+            (store.view(), store.version(), store.pending()),
+            (first.view(), first.version(), (0, 0))
+        );
     }
-    let lost: Vec<_> = taken.iter().filter(|entry| !first.view().log.contains(entry.as_str())).collect();
+    let lost: Vec<_> =
+        taken.iter().filter(|entry| !first.view().log.contains(entry.as_str())).collect();
     assert!(lost.is_empty(), "taken in and lost: {lost:?}");
 }
 
@@ -155,11 +163,16 @@ fn each_giver_has_a_limit<B: Backend>() {
     let limits = Limits::stranger().with_pending_updates_max(1);
     let store = Store::<Pad, B>::with_options(Options::new().with_limits(limits));
     for _ in 0..3 {
-        store.apply_trusted(&two_updates::<B>()[1]).expect("storage may bring more than a stranger");
+        store
+            .apply_trusted(&two_updates::<B>()[1])
+            .expect("storage may bring more than a stranger");
     }
     store.apply(&two_updates::<B>()[1]).expect("what storage brought leaves room for strangers");
     let refused = store.apply(&two_updates::<B>()[1]);
-    assert!(matches!(refused, Err(ApplyError::Import(ImportError::TooManyPending { updates: 2, .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ApplyError::Import(ImportError::TooManyPending { updates: 2, .. }))),
+        "{refused:?}"
+    );
     assert_eq!(store.pending().0, 4);
 }
 

@@ -1,13 +1,19 @@
-//! `exostate-bench`: exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work in one process.
+//! `exostate-bench`: exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
+//! in one process.
 //!
-//! The folders say how it hangs together: `work` makes the inputs once, so that every system gets the same;
-//! `peers` wraps one library a file behind two small traits; `scenarios` drives them and takes the times;
-//! `report` prints. Adding a system is a file in `peers` and two lines in `peers/mod.rs`.
+//! The folders say how it hangs together: `work` makes the inputs once, so that every system gets
+//! the same; `peers` wraps one library a file behind two small traits; `scenarios` drives them and
+//! takes the times; `report` prints. Adding a system is a file in `peers` and two lines in
+//! `peers/mod.rs`.
 //!
-//! Ratios between the rows of one run mean something, absolute times only on the machine they came from.
-//! No timing decides whether the program succeeds; a peer that gives a wrong result does.
+//! Ratios between the rows of one run mean something, absolute times only on the machine they came
+//! from. No timing decides whether the program succeeds; a peer that gives a wrong result does.
 
-#![allow(clippy::disallowed_methods, clippy::iter_over_hash_type, reason = "a bench reads the clock, and peers hand out hash maps")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::iter_over_hash_type,
+    reason = "a bench reads the clock, and peers hand out hash maps"
+)]
 
 mod allocation;
 mod measure;

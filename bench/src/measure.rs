@@ -75,7 +75,8 @@ pub enum Progress {
     TooLong(Duration),
 }
 
-/// Many steps whose time counts together, run in slices so that others can have their turn between them.
+/// Many steps whose time counts together, run in slices so that others can have their turn between
+/// them.
 #[derive(Debug)]
 pub struct Lane {
     total: usize,
@@ -98,9 +99,13 @@ impl Lane {
 
     /// Runs the next `steps` steps, or what is left of them.
     ///
-    /// Stops at the limit, and before it as soon as it is clear that twice the limit would not do: a document that
-    /// grows makes later steps dearer, not cheaper.
-    pub fn advance(&mut self, steps: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    /// Stops at the limit, and before it as soon as it is clear that twice the limit would not do:
+    /// a document that grows makes later steps dearer, not cheaper.
+    pub fn advance(
+        &mut self,
+        steps: usize,
+        mut step: impl FnMut(usize) -> Result<()>,
+    ) -> Result<()> {
         let (before, start) = (self.spent, Instant::now());
         let end = self.total.min(self.done + steps);
         while self.done < end && self.progress == Progress::Running {
@@ -109,7 +114,9 @@ impl Lane {
             if self.done.is_multiple_of(16) || self.done == end {
                 self.spent = before + start.elapsed();
                 let projected = self.spent.mul_f64(self.total as f64 / self.done as f64);
-                if self.spent > self.limit || (self.spent > self.limit / 20 && projected > self.limit * 2) {
+                if self.spent > self.limit
+                    || (self.spent > self.limit / 20 && projected > self.limit * 2)
+                {
                     self.progress = Progress::TooLong(projected);
                 } else if self.done == self.total {
                     self.progress = Progress::Done(self.spent);

@@ -85,8 +85,17 @@ impl Scenario {
     pub fn parts(self) -> Vec<Self> {
         match self {
             Self::All => {
-                let network = [Self::Latency, Self::Throughput, Self::CatchUp, Self::Presence, Self::Connections];
-                [Self::Board, Self::Text, Self::Load, Self::Memory, Self::Store].into_iter().chain(network).collect()
+                let network = [
+                    Self::Latency,
+                    Self::Throughput,
+                    Self::CatchUp,
+                    Self::Presence,
+                    Self::Connections,
+                ];
+                [Self::Board, Self::Text, Self::Load, Self::Memory, Self::Store]
+                    .into_iter()
+                    .chain(network)
+                    .collect()
             }
             one => vec![one],
         }
@@ -113,7 +122,8 @@ pub struct Options {
 impl Options {
     /// Reads the command line; `None` where the user asked for help.
     pub fn from_command_line() -> Result<Option<Self>> {
-        let (mut scenario, mut sizes, mut traces, mut systems) = (None, Vec::new(), Vec::new(), Vec::new());
+        let (mut scenario, mut sizes, mut traces, mut systems) =
+            (None, Vec::new(), Vec::new(), Vec::new());
         let (mut quick, mut json) = (false, false);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
@@ -122,9 +132,13 @@ impl Options {
                 Long("json") => json = true,
                 Long("n") => sizes = parse_sizes(&arguments.value()?.string()?)?,
                 Long("trace") => traces.push(PathBuf::from(arguments.value()?)),
-                Long("systems") => systems.extend(arguments.value()?.string()?.split(',').map(str::to_owned)),
+                Long("systems") => {
+                    systems.extend(arguments.value()?.string()?.split(',').map(str::to_owned))
+                }
                 Long("help") | Short('h') => return Ok(None),
-                Value(name) if scenario.is_none() => scenario = Some(Scenario::parse(&name.string()?)?),
+                Value(name) if scenario.is_none() => {
+                    scenario = Some(Scenario::parse(&name.string()?)?)
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
@@ -162,7 +176,10 @@ impl Options {
 fn parse_sizes(list: &str) -> Result<Vec<usize>> {
     list.split(',')
         .map(|size| {
-            let size: usize = size.replace('_', "").parse().with_context(|| format!("--n: {size:?} is no number"))?;
+            let size: usize = size
+                .replace('_', "")
+                .parse()
+                .with_context(|| format!("--n: {size:?} is no number"))?;
             if size == 0 { bail!("--n: a board needs at least one record") } else { Ok(size) }
         })
         .collect()

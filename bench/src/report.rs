@@ -47,8 +47,10 @@ impl Report {
 
     /// A figure that was added.
     pub fn figure(&self, place: Place, metric: &str) -> Option<f64> {
-        let is_it =
-            |entry: &&Entry| (entry.scenario, entry.n, entry.system, entry.metric) == (place.scenario, place.n, place.system, metric);
+        let is_it = |entry: &&Entry| {
+            (entry.scenario, entry.n, entry.system, entry.metric)
+                == (place.scenario, place.n, place.system, metric)
+        };
         self.entries.iter().find(is_it).map(|entry| entry.value)
     }
 
@@ -68,11 +70,13 @@ impl Report {
         self.failures
     }
 
-    /// Adds, for each system that ran in several layouts, the better figure under the system's own name.
+    /// Adds, for each system that ran in several layouts, the better figure under the system's own
+    /// name.
     ///
     /// The 99th percentile follows the layout whose median won.
     pub fn add_best_layouts(&mut self, systems: &[System]) {
-        let group_of: BTreeMap<&str, &'static str> = systems.iter().filter_map(|system| Some((system.name, system.layout_of?))).collect();
+        let group_of: BTreeMap<&str, &'static str> =
+            systems.iter().filter_map(|system| Some((system.name, system.layout_of?))).collect();
         let mut best: BTreeMap<(&str, usize, &str, &str), &Entry> = BTreeMap::new();
         for entry in &self.entries {
             let Some(group) = group_of.get(entry.system) else {
@@ -85,9 +89,14 @@ impl Report {
         }
         let mut won = Vec::new();
         for (&(scenario, n, group, metric), &entry) in &best {
-            let deciding = metric.strip_suffix("_p99").and_then(|median| best.get(&(scenario, n, group, median)));
+            let deciding = metric
+                .strip_suffix("_p99")
+                .and_then(|median| best.get(&(scenario, n, group, median)));
             let winner = deciding.map_or(entry.system, |median| median.system);
-            let figure = self.entries.iter().find(|e| (e.scenario, e.n, e.system, e.metric) == (scenario, n, winner, metric));
+            let figure = self
+                .entries
+                .iter()
+                .find(|e| (e.scenario, e.n, e.system, e.metric) == (scenario, n, winner, metric));
             if let (Some(figure), Some(&system)) = (figure, group_of.get(winner)) {
                 won.push(Entry { system, ..figure.clone() });
             }
@@ -109,13 +118,19 @@ impl Report {
         Ok(())
     }
 
-    /// The table: a block for each scenario and size, a row for each system, a column for each metric.
+    /// The table: a block for each scenario and size, a row for each system, a column for each
+    /// metric.
     fn table(&self) -> Result<String> {
         let mut text = String::new();
         for (scenario, n) in distinct(self.entries.iter().map(|entry| (entry.scenario, entry.n))) {
-            let block: Vec<&Entry> = self.entries.iter().filter(|entry| (entry.scenario, entry.n) == (scenario, n)).collect();
+            let block: Vec<&Entry> = self
+                .entries
+                .iter()
+                .filter(|entry| (entry.scenario, entry.n) == (scenario, n))
+                .collect();
             let columns = distinct(block.iter().map(|entry| (entry.metric, entry.unit)));
-            let headings: Vec<String> = columns.iter().map(|(metric, unit)| format!("{metric} [{unit}]")).collect();
+            let headings: Vec<String> =
+                columns.iter().map(|(metric, unit)| format!("{metric} [{unit}]")).collect();
             write!(text, "\n{:<20}", format!("{scenario} n={n}"))?;
             headings.iter().try_for_each(|heading| write!(text, "  {heading:>15}"))?;
             writeln!(text)?;
@@ -124,8 +139,11 @@ impl Report {
             for system in systems {
                 write!(text, "{system:<20}")?;
                 for ((metric, _), heading) in columns.iter().zip(&headings) {
-                    let entry = block.iter().find(|entry| (entry.system, entry.metric) == (system, *metric));
-                    let figure = entry.map_or_else(|| "-".to_owned(), |entry| readable(entry.value));
+                    let entry = block
+                        .iter()
+                        .find(|entry| (entry.system, entry.metric) == (system, *metric));
+                    let figure =
+                        entry.map_or_else(|| "-".to_owned(), |entry| readable(entry.value));
                     write!(text, "  {figure:>width$}", width = heading.len().max(15))?;
                 }
                 writeln!(text)?;

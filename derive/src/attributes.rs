@@ -1,4 +1,5 @@
-//! What stands in `#[state(…)]`: parsed, and allowed at its place. What contradicts what is for [`crate::model`].
+//! What stands in `#[state(…)]`: parsed, and allowed at its place. What contradicts what is for
+//! [`crate::model`].
 
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
@@ -99,13 +100,14 @@ impl Attributes {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("state")) {
-            let entries = match attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    errors.add(error);
-                    continue;
-                }
-            };
+            let entries =
+                match attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated) {
+                    Ok(entries) => entries,
+                    Err(error) => {
+                        errors.add(error);
+                        continue;
+                    }
+                };
             for entry in entries {
                 let key = entry.key.to_string();
                 let result = if seen.contains(&key) {
@@ -117,12 +119,15 @@ impl Attributes {
                 result.unwrap_or_else(|error| errors.add(error));
             }
         }
-        let mark = attributes.iter().find(|attribute| matches!(&attribute.meta, Meta::Path(path) if path.is_ident("default")));
+        let mark = attributes.iter().find(
+            |attribute| matches!(&attribute.meta, Meta::Path(path) if path.is_ident("default")),
+        );
         if let Some(mark) = mark {
             let span = mark.path().span();
             match target {
                 Target::Variant => drop(parsed.default.get_or_insert((span, None))),
-                Target::Field => errors.at(span, "`#[default]` marks a variant; on a field write `#[state(default)]`"),
+                Target::Field => errors
+                    .at(span, "`#[default]` marks a variant; on a field write `#[state(default)]`"),
                 Target::Struct | Target::Enum => errors.at(span, "`#[default]` marks a variant"),
             }
         }
@@ -134,12 +139,18 @@ impl Attributes {
         let key = entry.key.to_string();
         check_place(&key, target, span)?;
         match key.as_str() {
-            "crate" => self.runtime = Some(entry.parsed("a path, as in `crate = \"crate::engine\"`", |text| text.parse())?),
+            "crate" => {
+                self.runtime = Some(
+                    entry
+                        .parsed("a path, as in `crate = \"crate::engine\"`", |text| text.parse())?,
+                )
+            }
             "node" => self.node = Some(entry.ident()?),
             "name" => self.name = Some(entry.string()?),
             "bound" => {
                 let what = "bounds, as in `bound = \"T: State, U: Clone\"`";
-                self.bound = Some(entry.parsed(what, |text| text.parse_with(Punctuated::parse_terminated))?);
+                self.bound =
+                    Some(entry.parsed(what, |text| text.parse_with(Punctuated::parse_terminated))?);
             }
             "rename_all" => self.rename_all = Some(entry.case()?),
             "rename" => self.rename = Some(entry.string()?),
@@ -162,7 +173,9 @@ fn check_place(key: &str, target: Target, span: Span) -> syn::Result<()> {
         Some((_, places)) => {
             let places: Vec<_> = places.iter().map(|place| place.with_article()).collect();
             let places = match places.as_slice() {
-                [rest @ .., before, last] => [rest, &[format!("{before} or {last}").as_str()]].concat().join(", "),
+                [rest @ .., before, last] => {
+                    [rest, &[format!("{before} or {last}").as_str()]].concat().join(", ")
+                }
                 one => one.concat(),
             };
             format!("`{key}` belongs on {places}, not on {}", target.with_article())
@@ -170,7 +183,11 @@ fn check_place(key: &str, target: Target, span: Span) -> syn::Result<()> {
         None => {
             let here = KNOWN.iter().filter(|(_, places)| places.contains(&target));
             let here: Vec<_> = here.map(|(known, _)| format!("`{known}`")).collect();
-            format!("unknown attribute `{key}`; {} can have {}", target.with_article(), here.join(", "))
+            format!(
+                "unknown attribute `{key}`; {} can have {}",
+                target.with_article(),
+                here.join(", ")
+            )
         }
     };
     Err(syn::Error::new(span, message))
@@ -185,7 +202,9 @@ struct Entry {
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         if !input.peek(Ident::peek_any) {
-            return Err(input.error("expected a key, as in `#[state(skip)]` or `#[state(rename = \"…\")]`"));
+            return Err(
+                input.error("expected a key, as in `#[state(skip)]` or `#[state(rename = \"…\")]`")
+            );
         }
         let key = Ident::parse_any(input)?;
         if input.peek(token::Paren) {
@@ -211,21 +230,30 @@ impl Entry {
     fn flag(&self) -> syn::Result<Span> {
         match self.value {
             None => Ok(self.key.span()),
-            Some(_) => Err(syn::Error::new(self.key.span(), format!("`{}` takes no value here", self.key))),
+            Some(_) => {
+                Err(syn::Error::new(self.key.span(), format!("`{}` takes no value here", self.key)))
+            }
         }
     }
 
     fn string(&self) -> syn::Result<LitStr> {
         match &self.value {
             Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Ok(text.clone()),
-            _ => Err(syn::Error::new(self.key.span(), format!("write it as `{} = \"…\"`", self.key))),
+            _ => {
+                Err(syn::Error::new(self.key.span(), format!("write it as `{} = \"…\"`", self.key)))
+            }
         }
     }
 
     /// What the string holds. `what` says it in an error.
-    fn parsed<T>(&self, what: &str, parse: impl FnOnce(&LitStr) -> syn::Result<T>) -> syn::Result<T> {
+    fn parsed<T>(
+        &self,
+        what: &str,
+        parse: impl FnOnce(&LitStr) -> syn::Result<T>,
+    ) -> syn::Result<T> {
         let text = self.string()?;
-        parse(&text).map_err(|error| syn::Error::new(text.span(), format!("expected {what} ({error})")))
+        parse(&text)
+            .map_err(|error| syn::Error::new(text.span(), format!("expected {what} ({error})")))
     }
 
     fn ident(&self) -> syn::Result<Ident> {
@@ -233,11 +261,15 @@ impl Entry {
             Some(Expr::Path(path)) => path.path.get_ident().cloned(),
             _ => None,
         };
-        ident.ok_or_else(|| syn::Error::new(self.key.span(), format!("write it as `{} = Name`", self.key)))
+        ident.ok_or_else(|| {
+            syn::Error::new(self.key.span(), format!("write it as `{} = Name`", self.key))
+        })
     }
 
     fn case(&self) -> syn::Result<Case> {
         let name = self.string()?;
-        Case::named(&name.value()).ok_or_else(|| syn::Error::new(name.span(), format!("unknown case; known are {}", Case::names())))
+        Case::named(&name.value()).ok_or_else(|| {
+            syn::Error::new(name.span(), format!("unknown case; known are {}", Case::names()))
+        })
     }
 }

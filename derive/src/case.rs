@@ -52,7 +52,9 @@ impl Case {
             Self::Upper => words.concat().to_uppercase(),
             Self::Pascal => words.iter().map(|word| capitalised(word)).collect(),
             Self::Camel => {
-                let (first, rest) = words.split_first().map_or(("", [].as_slice()), |(first, rest)| (first.as_str(), rest));
+                let (first, rest) = words
+                    .split_first()
+                    .map_or(("", [].as_slice()), |(first, rest)| (first.as_str(), rest));
                 rest.iter().fold(first.to_owned(), |name, word| name + &capitalised(word))
             }
             Self::Snake => words.join("_"),
@@ -70,7 +72,8 @@ fn words(name: &str) -> Vec<String> {
     for (at, &letter) in letters.iter().enumerate() {
         let before = at.checked_sub(1).and_then(|before| letters.get(before));
         let after_lower = before.is_some_and(|before| !before.is_uppercase());
-        let before_lower = before.is_some() && letters.get(at + 1).is_some_and(|next| next.is_lowercase());
+        let before_lower =
+            before.is_some() && letters.get(at + 1).is_some_and(|next| next.is_lowercase());
         if letter == '_' || letter.is_uppercase() && (after_lower || before_lower) {
             words.push(String::new());
         }
@@ -97,7 +100,8 @@ mod tests {
 
     #[test]
     fn fields_and_variants_are_put_into_every_case() {
-        let expected = ["dueday", "DUEDAY", "DueDay", "dueDay", "due_day", "DUE_DAY", "due-day", "DUE-DAY"];
+        let expected =
+            ["dueday", "DUEDAY", "DueDay", "dueDay", "due_day", "DUE_DAY", "due-day", "DUE-DAY"];
         assert_eq!(all("due_day"), expected);
         assert_eq!(all("DueDay"), expected);
         assert_eq!(all("_due__day"), expected);

@@ -1,4 +1,5 @@
-//! `impl State` for enums: a register with the variant's name, and the variant's fields below `<path>/<variant>`.
+//! `impl State` for enums: a register with the variant's name, and the variant's fields below
+//! `<path>/<variant>`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -12,7 +13,11 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
     let (runtime, locals, place) = (&input.runtime, Locals::new(), &input.place);
     let has_data = variants.iter().any(Variant::has_data);
     let (node_type, node, accessor) = match has_data {
-        true => (node::ty(input, &input.node, &quote!(#place)), Some(&input.node), node::of_enum(input, variants)),
+        true => (
+            node::ty(input, &input.node, &quote!(#place)),
+            Some(&input.node),
+            node::of_enum(input, variants),
+        ),
         false => (quote!(#runtime::Node<#place, Self>), None, TokenStream::new()),
     };
     let (local, scalar) = (&locals.place, !has_data);
@@ -80,7 +85,8 @@ fn read(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream
     }
 }
 
-/// Only the fields of the variant that the register names are of interest; the view may show another where it names none.
+/// Only the fields of the variant that the register names are of interest; the view may show
+/// another where it names none.
 fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, cx, .. } = locals;
     let [variant_name, below, tag] = ["variant", "below", "tag"].map(local);
@@ -89,7 +95,11 @@ fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStr
         let refresh = field.refresh(runtime, locals, &quote!(#value));
         (value.clone(), refresh)
     });
-    let arms: Vec<_> = arms.map(|(pattern, variant, name, refresh)| quote!((#pattern, #variant, #name) => { #refresh })).collect();
+    let arms: Vec<_> = arms
+        .map(
+            |(pattern, variant, name, refresh)| quote!((#pattern, #variant, #name) => { #refresh }),
+        )
+        .collect();
     if arms.is_empty() {
         return TokenStream::new();
     }
@@ -110,8 +120,11 @@ fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStr
 fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, value, .. } = locals;
     let [variant_name, below, name] = ["variant", "below", "name"].map(local);
-    let arms = fields_by_path(variants, |field| (value.clone(), field.locate(locals, &quote!(#value))));
-    let arms: Vec<_> = arms.map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,)).collect();
+    let arms =
+        fields_by_path(variants, |field| (value.clone(), field.locate(locals, &quote!(#value))));
+    let arms: Vec<_> = arms
+        .map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,))
+        .collect();
     if arms.is_empty() {
         return quote!(if #runtime::At::is_end(#at) { ::core::option::Option::Some(self) } else { ::core::option::Option::None });
     }
@@ -140,7 +153,9 @@ fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
             };
         }
         let (pattern, values) = bind(variant, "value");
-        let fields = live(variant).zip(&values).map(|(field, value)| field.write(runtime, locals, &quote!(#value)));
+        let fields = live(variant)
+            .zip(&values)
+            .map(|(field, value)| field.write(runtime, locals, &quote!(#value)));
         quote! {
             (#pattern, _) => {
                 #put;
@@ -151,7 +166,8 @@ fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
     quote!(match (self, #unless) { #(#arms)* })
 }
 
-/// The same variant: field by field. Another, or one that nobody here knows and that is to be mended: its fields go first.
+/// The same variant: field by field. Another, or one that nobody here knows and that is to be
+/// mended: its fields go first.
 fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { new, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
@@ -161,7 +177,9 @@ fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenS
         }
         let ((old_pattern, old), (new_pattern, new)) = (bind(variant, "old"), bind(variant, "new"));
         let pairs = live(variant).zip(old.iter().zip(&new));
-        let fields = pairs.map(|(field, (old, new))| field.reconcile(runtime, locals, &quote!(#old), &quote!(#new)));
+        let fields = pairs.map(|(field, (old, new))| {
+            field.reconcile(runtime, locals, &quote!(#old), &quote!(#new))
+        });
         quote! {
             (#old_pattern, #new_pattern) => {
                 return #runtime::Writer::variant(#writer, #segment, |#writer| { #(#fields)* });
@@ -184,28 +202,39 @@ fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenS
 fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let shape = &locals.shape;
     let variants = variants.iter().map(|variant| {
-        let (segment, fields) = (&variant.name, live(variant).map(|field| field.shape(runtime, locals)));
+        let (segment, fields) =
+            (&variant.name, live(variant).map(|field| field.shape(runtime, locals)));
         quote!(#runtime::Shape::variant(#shape, #segment, |#shape| { #(#fields)* });)
     });
     quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
 }
 
-/// For each field: a pattern that binds it, the names of its variant and itself, and what `make` makes of it.
+/// For each field: a pattern that binds it, the names of its variant and itself, and what `make`
+/// makes of it.
 fn fields_by_path<'a>(
     variants: &'a [Variant],
     make: impl Fn(&Field) -> (Ident, TokenStream) + 'a,
 ) -> impl Iterator<Item = (TokenStream, &'a str, &'a str, TokenStream)> {
-    let fields = variants.iter().flat_map(|variant| live(variant).map(move |field| (variant, field)));
+    let fields =
+        variants.iter().flat_map(|variant| live(variant).map(move |field| (variant, field)));
     fields.map(move |(variant, field)| {
         let (ident, member) = (&variant.ident, &field.member);
         let (value, made) = make(field);
-        (quote!(Self::#ident { #member: #value, .. }), variant.name.as_str(), field.name.as_str(), made)
+        (
+            quote!(Self::#ident { #member: #value, .. }),
+            variant.name.as_str(),
+            field.name.as_str(),
+            made,
+        )
     })
 }
 
 /// A pattern for a variant that binds its fields, and the names it binds.
 fn bind(variant: &Variant, prefix: &str) -> (TokenStream, Vec<Ident>) {
-    let values: Vec<_> = live(variant).enumerate().map(|(at, _)| local(&format_ident!("{prefix}_{at}").to_string())).collect();
+    let values: Vec<_> = live(variant)
+        .enumerate()
+        .map(|(at, _)| local(&format_ident!("{prefix}_{at}").to_string()))
+        .collect();
     let (ident, members) = (&variant.ident, live(variant).map(|field| &field.member));
     (quote!(Self::#ident { #(#members: #values,)* .. }), values)
 }

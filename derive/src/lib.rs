@@ -1,8 +1,9 @@
 //! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in a document.
 //!
-//! Three steps, each in modules of its own: `attributes` parses what stands in `#[state(…)]`, `model` checks the whole
-//! input and collects every error with its place, and `structs`, `enums` and `node` write code that calls exostate's
-//! runtime. The code names that runtime by full paths below `::exostate::__private` and decides nothing itself.
+//! Three steps, each in modules of its own: `attributes` parses what stands in `#[state(…)]`,
+//! `model` checks the whole input and collects every error with its place, and `structs`, `enums`
+//! and `node` write code that calls exostate's runtime. The code names that runtime by full paths
+//! below `::exostate::__private` and decides nothing itself.
 
 mod attributes;
 mod case;
@@ -19,16 +20,18 @@ use model::{Body, Input};
 
 /// Makes a struct or an enum a state type.
 ///
-/// A struct `Board` gets `BoardNode`, the accessor of a board at a place: a method per field, with the field's visibility
-/// (the fields of a tuple struct are `field_0`, `field_1`, …). It dereferences to exostate's `Node`, so `value`, `set` and
-/// `reconcile` are there too; a field (or an enum's variant) of the same name wins, and `(*node).value()` reaches the other.
+/// A struct `Board` gets `BoardNode`, the accessor of a board at a place: a method per field, with
+/// the field's visibility (the fields of a tuple struct are `field_0`, `field_1`, …). It
+/// dereferences to exostate's `Node`, so `value`, `set` and `reconcile` are there too; a field (or
+/// an enum's variant) of the same name wins, and `(*node).value()` reaches the other.
 ///
-/// An enum `Shape` must say which variant stands where nothing was written: mark it `#[default]` or, if it has fields,
-/// `#[state(default)]`. Where a variant has fields, the enum gets `ShapeNode`: a method per such variant, in snake case. It
-/// gives `ShapeNodeCircle` with a method per field, or the field's own accessor where the variant is a newtype like
-/// `Square(f64)`.
+/// An enum `Shape` must say which variant stands where nothing was written: mark it `#[default]`
+/// or, if it has fields, `#[state(default)]`. Where a variant has fields, the enum gets
+/// `ShapeNode`: a method per such variant, in snake case. It gives `ShapeNodeCircle` with a method
+/// per field, or the field's own accessor where the variant is a newtype like `Square(f64)`.
 ///
-/// A tuple struct with one field (a newtype) is transparent: it stands in the document as its field would.
+/// A tuple struct with one field (a newtype) is transparent: it stands in the document as its field
+/// would.
 ///
 /// # Attributes
 ///
@@ -56,7 +59,8 @@ fn expand(input: TokenStream) -> TokenStream {
     };
     let (input, error) = Input::check(&parsed);
     let errors = error.map(syn::Error::into_compile_error);
-    // A type with errors is a state type all the same, in name: else each use of it would be one more error.
+    // A type with errors is a state type all the same, in name: else each use of it would be one
+    // more error.
     let code = match &input.body {
         _ if input.has_lifetimes => TokenStream::new(),
         Body::Struct(fields) => structs::derive(&input, fields),

@@ -7,8 +7,8 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics, Lit, LitStr, Member, PathArguments, Type,
-    Visibility,
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, GenericArgument, GenericParam, Generics,
+    Lit, LitStr, Member, PathArguments, Type, Visibility,
 };
 
 use crate::attributes::{Attributes, Errors, Target};
@@ -84,8 +84,9 @@ pub struct Field {
     pub vis: Visibility,
     /// Its type, with `Self` written out.
     pub ty: TokenStream,
-    /// Its type as a state type: `<T as State>`, or of a type that holds others `<T as Holds<…>>`, which says the same in other words. All of it
-    /// stands where the type does, so that one that is no state type is one error and not ten.
+    /// Its type as a state type: `<T as State>`, or of a type that holds others `<T as Holds<…>>`,
+    /// which says the same in other words. All of it stands where the type does, so that one
+    /// that is no state type is one error and not ten.
     pub state: TokenStream,
     /// Its doc comments.
     pub docs: Vec<Attribute>,
@@ -116,17 +117,27 @@ impl Input {
     /// Checks the input of the derive. Where there are errors, what comes is still good for a stub.
     pub fn check(input: &DeriveInput) -> (Self, Option<syn::Error>) {
         let mut errors = Errors::default();
-        let target = if matches!(input.data, Data::Enum(_)) { Target::Enum } else { Target::Struct };
+        let target =
+            if matches!(input.data, Data::Enum(_)) { Target::Enum } else { Target::Struct };
         let attributes = Attributes::parse(&input.attrs, target, &mut errors);
         let (_, arguments, _) = input.generics.split_for_impl();
         let ident = &input.ident;
         let runtime = Runtime::new(attributes.runtime.as_ref());
-        let of = Context { runtime: &runtime, itself: quote!(#ident #arguments), rename_all: attributes.rename_all };
+        let of = Context {
+            runtime: &runtime,
+            itself: quote!(#ident #arguments),
+            rename_all: attributes.rename_all,
+        };
         let body = match &input.data {
-            Data::Struct(data) => check_struct(&data.fields, &attributes, ident.span(), &of, &mut errors),
+            Data::Struct(data) => {
+                check_struct(&data.fields, &attributes, ident.span(), &of, &mut errors)
+            }
             Data::Enum(data) => check_enum(data, ident.span(), &of, &mut errors),
             Data::Union(data) => {
-                errors.at(data.union_token.span, "a union cannot be a state type: nothing says which field holds");
+                errors.at(
+                    data.union_token.span,
+                    "a union cannot be a state type: nothing says which field holds",
+                );
                 Body::Struct(Vec::new())
             }
         };
@@ -136,8 +147,23 @@ impl Input {
         let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
         let place = Ident::new(place, Span::call_site());
         let (ident, vis) = (ident.clone(), input.vis.clone());
-        let (errors, has_lifetimes) = (errors.finish(), input.generics.lifetimes().next().is_some());
-        (Self { ident, name, vis, generics, node, place, runtime, body, is_stub: errors.is_some(), has_lifetimes }, errors)
+        let (errors, has_lifetimes) =
+            (errors.finish(), input.generics.lifetimes().next().is_some());
+        (
+            Self {
+                ident,
+                name,
+                vis,
+                generics,
+                node,
+                place,
+                runtime,
+                body,
+                is_stub: errors.is_some(),
+                has_lifetimes,
+            },
+            errors,
+        )
     }
 }
 
@@ -151,7 +177,9 @@ pub struct Runtime {
 impl Runtime {
     fn new(path: Option<&syn::Path>) -> Self {
         match path {
-            Some(path) => Self { path: quote_spanned!(path.span()=> #path::__private), is_users: true },
+            Some(path) => {
+                Self { path: quote_spanned!(path.span()=> #path::__private), is_users: true }
+            }
             None => Self { path: quote!(::exostate::__private), is_users: false },
         }
     }
@@ -199,7 +227,12 @@ struct Context<'a> {
     rename_all: Option<Case>,
 }
 
-fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &Runtime, errors: &mut Errors) -> Generics {
+fn check_generics(
+    generics: &Generics,
+    attributes: &Attributes,
+    runtime: &Runtime,
+    errors: &mut Errors,
+) -> Generics {
     let mut checked = generics.clone();
     for lifetime in generics.lifetimes() {
         let message = "a state type owns its data: no lifetimes (`String` instead of `&str`, `Arc<T>` instead of `&T`)";
@@ -208,26 +241,37 @@ fn check_generics(generics: &Generics, attributes: &Attributes, runtime: &Runtim
     for parameter in &mut checked.params {
         match parameter {
             GenericParam::Type(parameter) => (parameter.eq_token, parameter.default) = (None, None),
-            GenericParam::Const(parameter) => (parameter.eq_token, parameter.default) = (None, None),
+            GenericParam::Const(parameter) => {
+                (parameter.eq_token, parameter.default) = (None, None)
+            }
             GenericParam::Lifetime(_) => {}
         }
     }
     let clause = checked.make_where_clause();
     match &attributes.bound {
         Some(bounds) => clause.predicates.extend(bounds.iter().cloned()),
-        None => clause.predicates.extend(generics.type_params().map(|parameter| -> syn::WherePredicate {
-            let ident = &parameter.ident;
-            syn::parse_quote!(#ident: #runtime::State)
-        })),
+        None => clause.predicates.extend(generics.type_params().map(
+            |parameter| -> syn::WherePredicate {
+                let ident = &parameter.ident;
+                syn::parse_quote!(#ident: #runtime::State)
+            },
+        )),
     }
     checked
 }
 
-fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Context<'_>, errors: &mut Errors) -> Body {
+fn check_struct(
+    fields: &Fields,
+    attributes: &Attributes,
+    span: Span,
+    of: &Context<'_>,
+    errors: &mut Errors,
+) -> Body {
     let named = matches!(fields, Fields::Named(_));
     let is_newtype = !named && fields.len() == 1;
     let mut fields = check_fields(fields, of.rename_all, of, errors);
-    let live: Vec<usize> = fields.iter().enumerate().filter(|(_, field)| !field.skip).map(|(at, _)| at).collect();
+    let live: Vec<usize> =
+        fields.iter().enumerate().filter(|(_, field)| !field.skip).map(|(at, _)| at).collect();
     match (attributes.transparent, live.as_slice()) {
         (Some(_), [one]) | (None, [one]) if attributes.transparent.is_some() || is_newtype => {
             if let Some(rename) = fields.get(*one).and_then(|field| field.renamed) {
@@ -237,7 +281,10 @@ fn check_struct(fields: &Fields, attributes: &Attributes, span: Span, of: &Conte
             Body::Transparent { inner, skipped: fields }
         }
         (Some(_), _) => {
-            let message = format!("`transparent` needs exactly one field that is not skipped; there are {}", live.len());
+            let message = format!(
+                "`transparent` needs exactly one field that is not skipped; there are {}",
+                live.len()
+            );
             errors.at(attributes.transparent.unwrap_or(span), message);
             Body::Struct(fields)
         }
@@ -254,15 +301,29 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context<'_>, errors: &mut E
     for (at, variant) in data.variants.iter().enumerate() {
         let attributes = Attributes::parse(&variant.attrs, Target::Variant, errors);
         let plain = variant.ident.unraw().to_string();
-        let name = names.check(&plain, attributes.rename.as_ref(), of.rename_all, variant.ident.span(), errors);
+        let name = names.check(
+            &plain,
+            attributes.rename.as_ref(),
+            of.rename_all,
+            variant.ident.span(),
+            errors,
+        );
         match (attributes.default, default) {
-            (Some((second, _)), Some(_)) => errors.at(second, "only one variant can be the default"),
+            (Some((second, _)), Some(_)) => {
+                errors.at(second, "only one variant can be the default")
+            }
             (Some(_), None) => default = Some(at),
             (None, _) => {}
         }
         let fields = check_fields(&variant.fields, attributes.rename_all, of, errors);
         let newtype = fields.len() == 1 && matches!(variant.fields, Fields::Unnamed(_));
-        variants.push(Variant { ident: variant.ident.clone(), docs: docs(&variant.attrs), name, fields, newtype });
+        variants.push(Variant {
+            ident: variant.ident.clone(),
+            docs: docs(&variant.attrs),
+            name,
+            fields,
+            newtype,
+        });
     }
     check_accessors(&variants, errors);
     if default.is_none() {
@@ -277,8 +338,10 @@ fn check_accessors(variants: &[Variant], errors: &mut Errors) {
     for variant in variants.iter().filter(|variant| variant.has_data()) {
         let accessor = snake_ident(&variant.ident).to_string();
         if let Some(first) = taken.get(&accessor) {
-            let message =
-                format!("the accessor of `{}` would be called `{accessor}`, as that of `{first}`: rename a variant", variant.ident);
+            let message = format!(
+                "the accessor of `{}` would be called `{accessor}`, as that of `{first}`: rename a variant",
+                variant.ident
+            );
             errors.at(variant.ident.span(), message);
         } else {
             taken.insert(accessor, &variant.ident);
@@ -286,7 +349,12 @@ fn check_accessors(variants: &[Variant], errors: &mut Errors) {
     }
 }
 
-fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context<'_>, errors: &mut Errors) -> Vec<Field> {
+fn check_fields(
+    fields: &Fields,
+    rename_all: Option<Case>,
+    of: &Context<'_>,
+    errors: &mut Errors,
+) -> Vec<Field> {
     let mut names = Names::new("fields");
     let mut checked = Vec::new();
     for (member, field) in fields.members().zip(fields) {
@@ -311,14 +379,31 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context<'_>, err
                 "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases",
             );
         }
-        let name = if skip { String::new() } else { names.check(&plain, attributes.rename.as_ref(), case, span, errors) };
+        let name = if skip {
+            String::new()
+        } else {
+            names.check(&plain, attributes.rename.as_ref(), case, span, errors)
+        };
         let ty = replace_self(field.ty.to_token_stream(), &of.itself);
         let default_span = attributes.default.as_ref().map(|(span, _)| *span);
         let default = attributes.default.map(|(_, value)| default_value(value, &ty));
         let renamed = attributes.rename.map(|rename| rename.span());
         let (vis, docs, type_span) = (field.vis.clone(), docs(&field.attrs), field.ty.span());
         let state = state(&field.ty, of);
-        checked.push(Field { member, vis, ty, state, docs, name, skip, default, renamed, span, type_span, default_span });
+        checked.push(Field {
+            member,
+            vis,
+            ty,
+            state,
+            docs,
+            name,
+            skip,
+            default,
+            renamed,
+            span,
+            type_span,
+            default_span,
+        });
     }
     checked
 }
@@ -326,10 +411,12 @@ fn check_fields(fields: &Fields, rename_all: Option<Case>, of: &Context<'_>, err
 /// The types that hold others, as they are called in exostate.
 const HOLDERS: [&str; 6] = ["List", "MovableList", "Map", "Set", "Tree", "Option"];
 
-/// What a type holds, if it is called as one of exostate's that hold others: the last of its parameters.
+/// What a type holds, if it is called as one of exostate's that hold others: the last of its
+/// parameters.
 fn held(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|last| HOLDERS.iter().any(|name| last.ident == name))?;
+    let last =
+        path.path.segments.last().filter(|last| HOLDERS.iter().any(|name| last.ident == name))?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
     arguments.args.iter().rev().find_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
@@ -340,15 +427,16 @@ fn held(ty: &Type) -> Option<&Type> {
 /// A type as a state type.
 fn state(ty: &Type, of: &Context<'_>) -> TokenStream {
     let at = ty.span();
-    let (itself, runtime) = (moved(replace_self(ty.to_token_stream(), &of.itself), at), of.runtime.at(at));
+    let (itself, runtime) =
+        (moved(replace_self(ty.to_token_stream(), &of.itself), at), of.runtime.at(at));
     match held(ty).map(|held| moved(replace_self(held.to_token_stream(), &of.itself), at)) {
         Some(held) => quote_spanned!(at=> <#itself as #runtime::Holds<#held>>),
         None => quote_spanned!(at=> <#itself as #runtime::State>),
     }
 }
 
-/// A user's tokens as if they all stood at a place, with the meaning that they have. An error that is found several times at one place is
-/// said once.
+/// A user's tokens as if they all stood at a place, with the meaning that they have. An error that
+/// is found several times at one place is said once.
 fn moved(tokens: TokenStream, to: Span) -> TokenStream {
     let moved = tokens.into_iter().map(|mut token| {
         let span = to.resolved_at(token.span());
@@ -366,10 +454,12 @@ fn inside_option(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|segment| segment.ident == "Option")?;
     match &last.arguments {
-        PathArguments::AngleBracketed(arguments) => arguments.args.iter().find_map(|argument| match argument {
-            GenericArgument::Type(ty) => Some(ty),
-            _ => None,
-        }),
+        PathArguments::AngleBracketed(arguments) => {
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            })
+        }
         _ => None,
     }
 }
@@ -378,7 +468,9 @@ fn inside_option(ty: &Type) -> Option<&Type> {
 fn default_value(value: Option<Expr>, ty: &TokenStream) -> TokenStream {
     match value {
         None => quote!(<#ty as ::core::default::Default>::default()),
-        Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => quote!(<#ty as ::core::convert::From<_>>::from(#text)),
+        Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => {
+            quote!(<#ty as ::core::convert::From<_>>::from(#text))
+        }
         Some(value) => quote!(#value),
     }
 }
@@ -387,7 +479,8 @@ fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect()
 }
 
-/// The names in the document so far, of the variants of an enum or of the fields of one struct or variant.
+/// The names in the document so far, of the variants of an enum or of the fields of one struct or
+/// variant.
 struct Names {
     of: &'static str,
     taken: BTreeMap<String, Span>,
@@ -399,14 +492,22 @@ impl Names {
     }
 
     /// The name in the document.
-    fn check(&mut self, plain: &str, rename: Option<&LitStr>, case: Option<Case>, span: Span, errors: &mut Errors) -> String {
+    fn check(
+        &mut self,
+        plain: &str,
+        rename: Option<&LitStr>,
+        case: Option<Case>,
+        span: Span,
+        errors: &mut Errors,
+    ) -> String {
         let name = match (rename, case) {
             (Some(rename), _) => rename.value(),
             (None, Some(case)) => case.apply(plain),
             (None, None) => plain.to_owned(),
         };
         let span = rename.map_or(span, LitStr::span);
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+        let allowed =
+            |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
         if name.is_empty() || !name.chars().all(allowed) {
             errors.at(
                 span,
@@ -433,7 +534,8 @@ fn replace_self(tokens: TokenStream, itself: &TokenStream) -> TokenStream {
     let replaced = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(ident) if ident == "Self" => itself.clone(),
         TokenTree::Group(group) => {
-            let mut inner = proc_macro2::Group::new(group.delimiter(), replace_self(group.stream(), itself));
+            let mut inner =
+                proc_macro2::Group::new(group.delimiter(), replace_self(group.stream(), itself));
             inner.set_span(group.span());
             TokenTree::Group(inner).into()
         }

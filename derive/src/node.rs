@@ -1,4 +1,5 @@
-//! The accessors: `BoardNode` for a struct, `ShapeNode` and `ShapeNodeCircle` for an enum with fields.
+//! The accessors: `BoardNode` for a struct, `ShapeNode` and `ShapeNodeCircle` for an enum with
+//! fields.
 
 use std::collections::BTreeSet;
 
@@ -16,26 +17,36 @@ pub fn of_struct(input: &Input, fields: &[Field]) -> TokenStream {
         let (runtime, name) = (&input.runtime, &field.name);
         method(input, field, &field.vis, quote!(#runtime::Node::field(&self.0, #name)))
     });
-    let docs = format!("The accessor of a [`{}`] at a place: a method per field.", input.ident.unraw());
+    let docs =
+        format!("The accessor of a [`{}`] at a place: a method per field.", input.ident.unraw());
     let declared = declare(input, &input.node, &docs, methods.collect());
     let conversions = conversions(input);
     quote!(#declared #conversions)
 }
 
-/// The accessor of an enum, with a method per variant that has fields, and the accessors of these variants.
+/// The accessor of an enum, with a method per variant that has fields, and the accessors of these
+/// variants.
 pub fn of_enum(input: &Input, variants: &[Variant]) -> TokenStream {
     let with_data = || variants.iter().filter(|variant| variant.has_data());
     let mut names = BTreeSet::new();
     // Two that are called alike are an error already.
     let named = with_data().filter(|variant| names.insert(snake_ident(&variant.ident)));
     let methods = named.map(|variant| variant_method(input, variant));
-    let docs = format!("The accessor of a [`{}`] at a place: a method per variant that has fields.", input.ident.unraw());
+    let docs = format!(
+        "The accessor of a [`{}`] at a place: a method per variant that has fields.",
+        input.ident.unraw()
+    );
     let declared = declare(input, &input.node, &docs, methods.collect());
     let conversions = conversions(input);
     let inside = with_data().filter(|variant| !variant.newtype).map(|variant| {
-        let docs = format!("The accessor of the fields of [`{}::{}`].", input.ident.unraw(), variant.ident.unraw());
+        let docs = format!(
+            "The accessor of the fields of [`{}::{}`].",
+            input.ident.unraw(),
+            variant.ident.unraw()
+        );
         let fields = variant.fields.iter().filter(|field| !field.skip);
-        let methods = fields.map(|field| method(input, field, &input.vis, variant_field(input, variant, field)));
+        let methods = fields
+            .map(|field| method(input, field, &input.vis, variant_field(input, variant, field)));
         declare(input, &variant_node(input, variant), &docs, methods.collect())
     });
     quote!(#declared #conversions #(#inside)*)
@@ -57,7 +68,12 @@ fn variant_method(input: &Input, variant: &Variant) -> TokenStream {
     let docs = docs_or(&variant.docs, format!("Inside the variant `{}`.", variant.ident.unraw()));
     let (vis, place) = (&input.vis, &input.place);
     if let ([field], true) = (variant.fields.as_slice(), variant.newtype) {
-        return accessor(input, field, (vis, &method_name, docs), &variant_field(input, variant, field));
+        return accessor(
+            input,
+            field,
+            (vis, &method_name, docs),
+            &variant_field(input, variant, field),
+        );
     }
     let node = variant_node(input, variant);
     let returned = ty(input, &node, &place.to_token_stream());
@@ -77,7 +93,12 @@ fn variant_field(input: &Input, variant: &Variant, field: &Field) -> TokenStream
 }
 
 /// The method that gives a field's accessor at a place.
-fn accessor(input: &Input, field: &Field, (vis, name, docs): (&Visibility, &Ident, TokenStream), at: &TokenStream) -> TokenStream {
+fn accessor(
+    input: &Input,
+    field: &Field,
+    (vis, name, docs): (&Visibility, &Ident, TokenStream),
+    at: &TokenStream,
+) -> TokenStream {
     let (state, place) = (&field.state, &input.place);
     let returned = quote_spanned!(field.type_span=> #state::Node<#place>);
     let made = match input.is_stub {
@@ -100,7 +121,9 @@ fn variant_node(input: &Input, variant: &Variant) -> Ident {
 /// The method of a field that is at a place.
 fn method(input: &Input, field: &Field, vis: &Visibility, at: TokenStream) -> TokenStream {
     let (name, docs) = match &field.member {
-        Member::Named(ident) => (ident.clone(), docs_or(&field.docs, format!("The field `{}`.", ident.unraw()))),
+        Member::Named(ident) => {
+            (ident.clone(), docs_or(&field.docs, format!("The field `{}`.", ident.unraw())))
+        }
         Member::Unnamed(index) => {
             let ident = format_ident!("field_{}", index.index, span = field.span);
             (ident, docs_or(&field.docs, format!("The field `{}`.", index.index)))
@@ -200,7 +223,9 @@ pub fn snake_ident(ident: &Ident) -> Ident {
     let plain = syn::parse_str::<Ident>(&name).map(|_| Ident::new(&name, ident.span()));
     plain.unwrap_or_else(|_| match name.as_str() {
         "crate" | "self" | "super" => format_ident!("{name}_", span = ident.span()),
-        digits if digits.starts_with(|letter: char| letter.is_ascii_digit()) => format_ident!("_{digits}", span = ident.span()),
+        digits if digits.starts_with(|letter: char| letter.is_ascii_digit()) => {
+            format_ident!("_{digits}", span = ident.span())
+        }
         _ => Ident::new_raw(&name, ident.span()),
     })
 }

@@ -51,7 +51,9 @@ impl Field {
     pub fn initial(&self) -> TokenStream {
         let ty = &self.ty;
         match &self.default {
-            _ if self.skip => quote_spanned!(self.type_span=> <#ty as ::core::default::Default>::default()),
+            _ if self.skip => {
+                quote_spanned!(self.type_span=> <#ty as ::core::default::Default>::default())
+            }
             Some(default) => default.clone(),
             None => {
                 let state = &self.state;
@@ -89,13 +91,20 @@ impl Field {
 
     /// Writes the field, which stands at `value`.
     pub fn write(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (writer, name, initial, state) = (&locals.writer, &self.name, self.initial(), &self.state);
+        let (writer, name, initial, state) =
+            (&locals.writer, &self.name, self.initial(), &self.state);
         let write = quote_spanned!(self.type_span=> #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #write);)
     }
 
     /// Reconciles the field.
-    pub fn reconcile(&self, runtime: &Runtime, locals: &Locals, old: &TokenStream, new: &TokenStream) -> TokenStream {
+    pub fn reconcile(
+        &self,
+        runtime: &Runtime,
+        locals: &Locals,
+        old: &TokenStream,
+        new: &TokenStream,
+    ) -> TokenStream {
         let (writer, name, state) = (&locals.writer, &self.name, &self.state);
         let reconcile = quote_spanned!(self.type_span=> #state::reconcile(#old, #new, #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
@@ -153,7 +162,19 @@ impl Parts {
         let (marked, scalar, optional) = (quote!(true), no(), no());
         let (initial, read, refresh, locate) = (none(), none(), none(), none());
         let (write, reconcile, shape) = (none(), none(), none());
-        Self { marked, scalar, optional, initial, read, refresh, locate, write, reconcile, shape, ..self }
+        Self {
+            marked,
+            scalar,
+            optional,
+            initial,
+            read,
+            refresh,
+            locate,
+            write,
+            reconcile,
+            shape,
+            ..self
+        }
     }
 
     /// The whole implementation.
@@ -236,8 +257,12 @@ impl Parts {
     }
 }
 
-/// Refuses `default` on fields whose type never asks for it: what stands below them says what they are, even if nothing does.
-pub fn check_defaults<'a>(input: &'a Input, fields: impl Iterator<Item = &'a Field> + 'a) -> TokenStream {
+/// Refuses `default` on fields whose type never asks for it: what stands below them says what they
+/// are, even if nothing does.
+pub fn check_defaults<'a>(
+    input: &'a Input,
+    fields: impl Iterator<Item = &'a Field> + 'a,
+) -> TokenStream {
     // A constant item knows no parameters, and a stub has errors enough.
     if !input.generics.params.is_empty() || input.is_stub {
         return TokenStream::new();
@@ -308,7 +333,8 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         reconcile: quote!(#(#reconcile)*),
         shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
     };
-    let (implementation, accessor) = (parts.into_impl(input, &locals), node::of_struct(input, fields));
+    let (implementation, accessor) =
+        (parts.into_impl(input, &locals), node::of_struct(input, fields));
     let defaults = check_defaults(input, fields.iter());
     quote!(#implementation #accessor #defaults)
 }
@@ -342,7 +368,9 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         },
         refresh: of_itself(quote!(refresh(&mut self.#member, #at, #cx))),
         locate: of_itself(quote!(locate(&self.#member, #at))),
-        write: of_itself(quote!(write(&self.#member, #map(#unless, |#unless| &#unless.#member), #writer))),
+        write: of_itself(
+            quote!(write(&self.#member, #map(#unless, |#unless| &#unless.#member), #writer)),
+        ),
         reconcile: of_itself(quote!(reconcile(&self.#member, &#new.#member, #writer))),
         shape: {
             let (inner, at) = (of_itself(quote!(shape)), inner.type_span);
@@ -350,6 +378,7 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
             quote_spanned!(at=> #runtime::Shape::transparent::<Self>(#shape, #inner))
         },
     };
-    let (implementation, defaults) = (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
+    let (implementation, defaults) =
+        (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
     quote!(#implementation #defaults)
 }

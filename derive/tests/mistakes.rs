@@ -1,6 +1,7 @@
 //! What `#[derive(State)]` says to a mistake.
 //!
-//! `TRYBUILD=overwrite cargo test -p exostate-derive` writes the expected messages anew; read them before you keep them.
+//! `TRYBUILD=overwrite cargo test -p exostate-derive` writes the expected messages anew; read them
+//! before you keep them.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +11,21 @@ fn mistakes_are_named_where_they_stand() {
     trybuild::TestCases::new().compile_fail("tests/mistakes/*.rs");
 }
 
-/// One mistake is one error: the lines that end in `//~` are those of which the compiler speaks, each once.
+/// One mistake is one error: the lines that end in `//~` are those of which the compiler speaks,
+/// each once.
 #[test]
 fn a_mistake_is_one_error() {
     for name in ["wrong_fields", "used_all_the_same"] {
-        let file = |extension| fs::read_to_string(Path::new("tests/mistakes").join(name).with_extension(extension)).expect("a file");
+        let file = |extension| {
+            fs::read_to_string(Path::new("tests/mistakes").join(name).with_extension(extension))
+                .expect("a file")
+        };
         let (source, said) = (file("rs"), file("stderr"));
-        let marked: Vec<usize> = (1..).zip(source.lines()).filter(|(_, line)| line.ends_with("//~")).map(|(number, _)| number).collect();
+        let marked: Vec<usize> = (1..)
+            .zip(source.lines())
+            .filter(|(_, line)| line.ends_with("//~"))
+            .map(|(number, _)| number)
+            .collect();
         let lines = said.split("\nerror").map(|error| {
             let place = error.split_once(".rs:").expect("a place").1;
             place.split(':').next().and_then(|number| number.parse().ok()).expect("a line")

@@ -1,4 +1,5 @@
-//! One page, two engines: this process has it as a struct, a Node process as a Yjs document, and both edit it.
+//! One page, two engines: this process has it as a struct, a Node process as a Yjs document, and
+//! both edit it.
 //!
 //! `npm ci --prefix examples/yjs`, once, then `cargo run --release --example yjs`
 
@@ -41,7 +42,8 @@ async fn main() -> Result<()> {
         page.title().set("Shopping")?;
         page.notes().push_str("To buy:\n")
     })?;
-    // Yjs clients come by WebSocket; peers of this crate may join by any transport at the same time.
+    // Yjs clients come by WebSocket; peers of this crate may join by any transport at the same
+    // time.
     let documents = Documents::new().with("page", &store)?;
     let server = Server::builder(documents).websocket("127.0.0.1:0".parse()?).yjs().bind().await?;
     let addr = server.local_addr(Scheme::WebSocket).context("the server does not listen")?;
@@ -61,7 +63,11 @@ fn edit_in_node(url: &str, room: &str) -> Result<Child> {
         bail!("the Node side lacks its packages: npm ci --prefix examples/yjs");
     }
     let mut node = Command::new("node");
-    node.arg(folder.join("editor.mjs")).args([url, room]).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    node.arg(folder.join("editor.mjs"))
+        .args([url, room])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     node.spawn().context("`node` cannot be started: this example needs Node.js 20 or later")
 }
 
@@ -77,10 +83,19 @@ async fn together(store: &Store<Page>, server: &Server, node: Child) -> Result<(
         }
         ended = &mut output => ended?,
     };
-    ensure!(output.status.success(), "the Node side failed ({}); if it lacks packages: npm ci --prefix examples/yjs", output.status);
-    let theirs: Shown = serde_json::from_slice(&output.stdout).context("the Node side said something else than what it shows")?;
+    ensure!(
+        output.status.success(),
+        "the Node side failed ({}); if it lacks packages: npm ci --prefix examples/yjs",
+        output.status
+    );
+    let theirs: Shown = serde_json::from_slice(&output.stdout)
+        .context("the Node side said something else than what it shows")?;
     let view = store.view();
-    let ours = Shown { title: view.title.clone(), notes: view.notes.to_string(), tags: view.tags.iter().cloned().collect() };
+    let ours = Shown {
+        title: view.title.clone(),
+        notes: view.notes.to_string(),
+        tags: view.tags.iter().cloned().collect(),
+    };
     println!("{}\n{}{}", ours.title, ours.notes, ours.tags.join(", "));
     ensure!(ours == theirs, "the two sides differ: {ours:?} and {theirs:?}");
     println!("both sides show the same page");

@@ -17,7 +17,8 @@ pub struct Edit {
 impl Edit {
     pub fn op(&self) -> Op {
         const PIECES: [&str; 8] = ["", "a", "b", "abc", "ä€😀", "x/y~@", "\u{301}", "@position"];
-        let text = self.text.iter().map(|piece| PIECES[usize::from(*piece) % PIECES.len()]).collect();
+        let text =
+            self.text.iter().map(|piece| PIECES[usize::from(*piece) % PIECES.len()]).collect();
         Op { kind: self.kind, a: self.a, b: self.b, text }
     }
 }
@@ -33,11 +34,16 @@ pub fn damage(bytes: &mut Vec<u8>, mutations: &[(u16, u8)], cut: u16, cut_end: u
     bytes.truncate(len - usize::from(cut) % len.min(cut_end));
 }
 
-/// Lets panics inside a backend pass, which are caught and answered by rebuilding; libfuzzer's own hook would abort at them.
+/// Lets panics inside a backend pass, which are caught and answered by rebuilding; libfuzzer's own
+/// hook would abort at them.
 pub fn let_backends_panic() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or("", |place| place.file());
-        if !place.contains("yrs") && !place.contains("automerge") && !place.contains("hexane") && !place.contains("rustc") {
+        if !place.contains("yrs")
+            && !place.contains("automerge")
+            && !place.contains("hexane")
+            && !place.contains("rustc")
+        {
             eprintln!("{info}");
             std::process::abort();
         }

@@ -1,4 +1,5 @@
-//! Several replicas, arbitrary typed changes, arbitrary delivery: equal views, digests and versions, on both backends.
+//! Several replicas, arbitrary typed changes, arbitrary delivery: equal views, digests and
+//! versions, on both backends.
 #![no_main]
 
 mod input;
@@ -28,10 +29,14 @@ fn run<B: Backend>(steps: &[Step]) {
                 updates.push(store.update_since(&before).expect("its own version"));
             }
             Step::Deliver { to, update } if !updates.is_empty() => {
-                stores[usize::from(to % 3)].apply(&updates[usize::from(*update) % updates.len()]).expect("an honest update");
+                stores[usize::from(to % 3)]
+                    .apply(&updates[usize::from(*update) % updates.len()])
+                    .expect("an honest update");
             }
             Step::Merge { to, from } => {
-                stores[usize::from(to % 3)].merge(&stores[usize::from(from % 3)]).expect("an honest update");
+                stores[usize::from(to % 3)]
+                    .merge(&stores[usize::from(from % 3)])
+                    .expect("an honest update");
             }
             Step::Deliver { .. } => {}
         }

@@ -1,5 +1,6 @@
-//! Two sessions over a hostile line: frames are changed, cut, repeated, dropped and made up. Nothing panics, views
-//! equal their documents, and where nothing was forged the replicas can always be brought together.
+//! Two sessions over a hostile line: frames are changed, cut, repeated, dropped and made up.
+//! Nothing panics, views equal their documents, and where nothing was forged the replicas can
+//! always be brought together.
 #![no_main]
 
 mod input;
@@ -18,7 +19,12 @@ use libfuzzer_sys::fuzz_target;
 enum Step {
     Edit(bool, input::Edit),
     /// Carries up to this many frames, the first of them changed.
-    Carry { left: bool, count: u8, damage: Option<(u16, u8)>, cut: u8 },
+    Carry {
+        left: bool,
+        count: u8,
+        damage: Option<(u16, u8)>,
+        cut: u8,
+    },
     Drop(bool),
     Repeat(bool),
     MadeUp(bool, Vec<u8>),
@@ -38,12 +44,16 @@ impl<B: Backend> Side<B> {
         let store = support::store::<B>(id);
         let updates = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&updates);
-        let listener = Replica::on_update(&store, Box::new(move |update, origin| {
-            if origin == exostate_sync::Origin::Local {
-                sink.lock().expect("no panic").push(update.to_vec());
-            }
-        }));
-        let session = Session::new(Config::default(), role, "fuzz", &store, Duration::ZERO).with_participants(Arc::default());
+        let listener = Replica::on_update(
+            &store,
+            Box::new(move |update, origin| {
+                if origin == exostate_sync::Origin::Local {
+                    sink.lock().expect("no panic").push(update.to_vec());
+                }
+            }),
+        );
+        let session = Session::new(Config::default(), role, "fuzz", &store, Duration::ZERO)
+            .with_participants(Arc::default());
         Self { store, session, updates, _listener: listener, last: Vec::new() }
     }
 
@@ -54,7 +64,9 @@ impl<B: Backend> Side<B> {
 
     fn settle(&mut self) {
         let updates = std::mem::take(&mut *self.updates.lock().expect("no panic"));
-        updates.iter().for_each(|update| self.session.handle_update(update, exostate_sync::Origin::Local));
+        updates
+            .iter()
+            .for_each(|update| self.session.handle_update(update, exostate_sync::Origin::Local));
         self.session.settle(&self.store);
         while self.session.poll_event().is_some() {}
     }
@@ -72,7 +84,10 @@ fn run<B: Backend>(steps: &[Step]) {
             }
             Step::Carry { left, count, damage, cut } => {
                 for index in 0..(*count % 8) {
-                    let Some(mut frame) = sides[usize::from(*left)].session.poll_transmit(now) else { break };
+                    let Some(mut frame) = sides[usize::from(*left)].session.poll_transmit(now)
+                    else {
+                        break;
+                    };
                     if let (0, Some((at, value))) = (index, damage) {
                         let len = frame.len();
                         frame[usize::from(*at) % len] = *value;
@@ -100,9 +115,11 @@ fn run<B: Backend>(steps: &[Step]) {
     for side in &sides {
         support::check_view(&side.store);
     }
-    let honest = |step: &Step| !matches!(step, Step::MadeUp(..) | Step::Carry { damage: Some(_), .. });
+    let honest =
+        |step: &Step| !matches!(step, Step::MadeUp(..) | Step::Carry { damage: Some(_), .. });
     if !steps.iter().all(honest) {
-        // Changed ops that were taken are ops of another content: from then on the replicas may differ, and the digests say so.
+        // Changed ops that were taken are ops of another content: from then on the replicas may
+        // differ, and the digests say so.
         return;
     }
     // Whatever was lost or repeated on the line, a new one brings the two together.

@@ -1,5 +1,5 @@
-//! Undo stacks and histories that were damaged where they were kept, with a checksum that fits: no crash, no hang; the store stays as it
-//! was, or goes on from what they say.
+//! Undo stacks and histories that were damaged where they were kept, with a checksum that fits: no
+//! crash, no hang; the store stays as it was, or goes on from what they say.
 #![no_main]
 
 mod input;
@@ -42,7 +42,9 @@ fn run<B: Backend>(input: &Input) {
     let (kept, stacks) = (history.save().expect("not within a change"), undo.save());
     drop((history, undo));
     let before = (store.view(), store.digest());
-    if let Ok(history) = store.history_from(&input.damage(&kept), HistoryOptions::new().with_bytes_max(4_096)) {
+    if let Ok(history) =
+        store.history_from(&input.damage(&kept), HistoryOptions::new().with_bytes_max(4_096))
+    {
         for revision in history.revisions().iter().take(8) {
             drop(history.view_at(revision.id()));
             drop(history.diff(revision.id(), history.latest()));

@@ -1,4 +1,5 @@
-//! Raw bytes and mutated real updates: no crash, no hang, bounded memory; the store stays usable and consistent.
+//! Raw bytes and mutated real updates: no crash, no hang, bounded memory; the store stays usable
+//! and consistent.
 #![no_main]
 
 mod input;
@@ -29,7 +30,11 @@ fn run<B: Backend>(input: &Input) {
     };
     let before = (store.view(), store.digest());
     if store.apply(&bytes).is_err() {
-        assert_eq!((store.view(), store.digest()), before, "a refused update left something behind");
+        assert_eq!(
+            (store.view(), store.digest()),
+            before,
+            "a refused update left something behind"
+        );
     }
     support::check_view(&store);
     store.change(|state| state.title().set("usable")).expect("the store stays usable");

@@ -6,8 +6,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::value::Value;
 
-/// A hash of a document's content. Equal contents have equal digests; on one backend, equal versions with unequal digests mean
-/// that replicas have diverged. It tells contents apart by accident, not against somebody who looks for two with one digest.
+/// A hash of a document's content. Equal contents have equal digests; on one backend, equal
+/// versions with unequal digests mean that replicas have diverged. It tells contents apart by
+/// accident, not against somebody who looks for two with one digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 16]);
 
@@ -35,8 +36,8 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Content on its way into a hash (XXH3, 128 bits): kinds, lengths and numbers in a fixed order of bytes, so that the hash is the
-/// same on every machine and no two contents read alike.
+/// Content on its way into a hash (XXH3, 128 bits): kinds, lengths and numbers in a fixed order of
+/// bytes, so that the hash is the same on every machine and no two contents read alike.
 #[derive(Default)]
 pub struct Canonical(Vec<u8>);
 

@@ -1,20 +1,25 @@
 //! How much untrusted bytes may claim before a backend sees them.
 //!
-//! Every length, count and depth that the [`guard`](super::guard) checks has its number here, in two sets: [`Limits::stranger`]
-//! for what arrives from others, [`Limits::trusted`] for one's own saves. Neither is a promise about memory: an accepted update
-//! still costs what the backend makes of it, which these numbers keep in proportion.
+//! Every length, count and depth that the [`guard`](super::guard) checks has its number here, in
+//! two sets: [`Limits::stranger`] for what arrives from others, [`Limits::trusted`] for one's own
+//! saves. Neither is a promise about memory: an accepted update still costs what the backend makes
+//! of it, which these numbers keep in proportion.
 
 /// Bytes of one update from a stranger.
 const STRANGER_BYTES_MAX: usize = 4 << 20;
-/// Clients (replicas) named in one section of an update from a stranger. yrs keeps them in a table whose hash is the id itself,
-/// so that chosen ids collide: the cost grows with the square of this number.
+/// Clients (replicas) named in one section of an update from a stranger. yrs keeps them in a table
+/// whose hash is the id itself, so that chosen ids collide: the cost grows with the square of this
+/// number.
 const STRANGER_CLIENTS_MAX: usize = 8_192;
-/// Blocks, and deleted ranges, in one update from a stranger; a block costs yrs about 200 bytes of memory and 4 bytes of update.
+/// Blocks, and deleted ranges, in one update from a stranger; a block costs yrs about 200 bytes of
+/// memory and 4 bytes of update.
 const STRANGER_BLOCKS_MAX: usize = 300_000;
-/// Values within the blocks of one update from a stranger; a nested empty map costs two bytes of update and about 100 of memory.
+/// Values within the blocks of one update from a stranger; a nested empty map costs two bytes of
+/// update and about 100 of memory.
 const STRANGER_VALUES_MAX: usize = 400_000;
-/// Shared types inside other shared types, in one update from a stranger. None: yrs deletes a nest of types recursively, and
-/// many small updates can make one as deep as they like; the layout keeps to root types.
+/// Shared types inside other shared types, in one update from a stranger. None: yrs deletes a nest
+/// of types recursively, and many small updates can make one as deep as they like; the layout keeps
+/// to root types.
 const STRANGER_NESTED_TYPES_MAX: usize = 0;
 /// Levels of arrays and maps within one value.
 const STRANGER_NESTING_MAX: usize = 64;
@@ -22,17 +27,19 @@ const STRANGER_NESTING_MAX: usize = 64;
 const STRANGER_NAME_BYTES_MAX: usize = 4 << 10;
 /// Automerge operations in one update from a stranger; run-length coding claims them for nothing.
 const STRANGER_OPS_MAX: u64 = 150_000;
-/// Bytes that the deflated parts and repeated strings of one update from a stranger may grow to, all together.
+/// Bytes that the deflated parts and repeated strings of one update from a stranger may grow to,
+/// all together.
 const STRANGER_INFLATED_BYTES_MAX: u64 = 16 << 20;
 /// Updates that wait for a missing one.
 const STRANGER_PENDING_UPDATES_MAX: usize = 1_024;
 /// Bytes of updates that wait for a missing one.
 const STRANGER_PENDING_BYTES_MAX: usize = 4 << 20;
-/// Bytes that a document's version may take once a stranger's update is in it. It grows with every replica that ever wrote, by 12 bytes on
-/// yrs and 18 on automerge, and replicas that meet send it in one frame of at most 2 MiB.
+/// Bytes that a document's version may take once a stranger's update is in it. It grows with every
+/// replica that ever wrote, by 12 bytes on yrs and 18 on automerge, and replicas that meet send it
+/// in one frame of at most 2 MiB.
 const STRANGER_VERSION_BYTES_MAX: usize = 1_900_000;
-/// Replicas of a document whose ids end in the same 16 bits, with those that a stranger's update brings. Ids are random: of a hundred
-/// thousand it is a dozen. See [`STRANGER_CLIENTS_MAX`].
+/// Replicas of a document whose ids end in the same 16 bits, with those that a stranger's update
+/// brings. Ids are random: of a hundred thousand it is a dozen. See [`STRANGER_CLIENTS_MAX`].
 const STRANGER_ALIKE_IDS_MAX: usize = 64;
 /// The same of a document of one's own, which has to open whatever strangers have brought into it.
 const TRUSTED_ALIKE_IDS_MAX: usize = 1_024;
@@ -43,14 +50,16 @@ const TRUSTED_BYTES_MAX: usize = 1 << 30;
 const TRUSTED_NESTING_MAX: usize = 128;
 /// Automerge operations in one saved document.
 const TRUSTED_OPS_MAX: u64 = 100_000_000;
-/// Bytes that the deflated parts and repeated strings of one saved document may grow to, all together.
+/// Bytes that the deflated parts and repeated strings of one saved document may grow to, all
+/// together.
 const TRUSTED_INFLATED_BYTES_MAX: u64 = 4 << 30;
 /// Updates that wait for a missing one, when the sender is trusted.
 const TRUSTED_PENDING_UPDATES_MAX: usize = 65_536;
 /// Bytes of updates that wait for a missing one, when the sender is trusted.
 const TRUSTED_PENDING_BYTES_MAX: usize = 256 << 20;
 
-/// The deepest nesting that can be asked for: beyond it yrs's recursive decoder may overflow a small thread's stack.
+/// The deepest nesting that can be asked for: beyond it yrs's recursive decoder may overflow a
+/// small thread's stack.
 const NESTING_CEILING: usize = 256;
 
 /// What untrusted bytes may claim. The default is [`Limits::stranger`].
@@ -117,7 +126,8 @@ impl Limits {
         }
     }
 
-    /// For so many updates in one: what they hold may be so many times as much, what their parts are like may not.
+    /// For so many updates in one: what they hold may be so many times as much, what their parts
+    /// are like may not.
     pub(crate) fn times(self, updates: usize) -> Self {
         Self {
             bytes_max: self.bytes_max.saturating_mul(updates),
@@ -179,8 +189,8 @@ impl Limits {
         self.nested_types_max
     }
 
-    /// Sets the shared types inside other shared types, in one update. Above zero, a stranger's updates together can build a nest
-    /// so deep that deleting it overflows the stack.
+    /// Sets the shared types inside other shared types, in one update. Above zero, a stranger's
+    /// updates together can build a nest so deep that deleting it overflows the stack.
     pub fn with_nested_types_max(self, nested_types_max: usize) -> Self {
         Self { nested_types_max, ..self }
     }
@@ -251,8 +261,8 @@ impl Limits {
         Self { pending_bytes_max, ..self }
     }
 
-    /// Bytes that the document's version may take with what an update brings. What was opened or merged as one's own counts, but is not
-    /// refused.
+    /// Bytes that the document's version may take with what an update brings. What was opened or
+    /// merged as one's own counts, but is not refused.
     #[must_use]
     pub fn version_bytes_max(&self) -> usize {
         self.version_bytes_max
@@ -263,7 +273,8 @@ impl Limits {
         Self { version_bytes_max, ..self }
     }
 
-    /// Replicas of a document on yrs whose ids end in the same 16 bits. More of them are no chance, and make each access go through all.
+    /// Replicas of a document on yrs whose ids end in the same 16 bits. More of them are no chance,
+    /// and make each access go through all.
     #[must_use]
     pub fn alike_ids_max(&self) -> usize {
         self.alike_ids_max

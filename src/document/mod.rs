@@ -1,8 +1,8 @@
 //! One CRDT replica behind a neutral interface.
 //!
-//! Promises: bytes from outside are walked by the [`guard`] before a backend sees them; a failed commit or import leaves the
-//! document as it was; what was touched is said exactly, so that nobody has to read everything. Above this layer nobody knows
-//! which backend there is.
+//! Promises: bytes from outside are walked by the [`guard`] before a backend sees them; a failed
+//! commit or import leaves the document as it was; what was touched is said exactly, so that nobody
+//! has to read everything. Above this layer nobody knows which backend there is.
 
 pub mod backend;
 pub mod digest;
@@ -32,8 +32,9 @@ impl ReplicaId {
     /// The largest id: 2^53 − 1, as Yjs keeps ids in a JavaScript number.
     pub const MAX: u64 = (1 << 53) - 1;
 
-    /// An id from the 53 low bits of a number. Whoever calls this vouches that the id is fresh, and that ids differ in their low 16 bits as
-    /// random ones do: of many that end alike, peers refuse the last ([`Limits::alike_ids_max`](crate::Limits::alike_ids_max)).
+    /// An id from the 53 low bits of a number. Whoever calls this vouches that the id is fresh, and
+    /// that ids differ in their low 16 bits as random ones do: of many that end alike, peers
+    /// refuse the last ([`Limits::alike_ids_max`](crate::Limits::alike_ids_max)).
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits & Self::MAX)

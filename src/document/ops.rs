@@ -57,17 +57,23 @@ impl SequenceOp {
     fn marks(&self) -> Vec<(&str, &str, &Value)> {
         match self {
             Self::Mark { name, mark, value, .. } => vec![(name, mark, value)],
-            Self::Text { name, marks: Some(marks), .. } => marks.iter().map(|(mark, value)| (&**name, &**mark, value)).collect(),
+            Self::Text { name, marks: Some(marks), .. } => {
+                marks.iter().map(|(mark, value)| (&**name, &**mark, value)).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// Takes in an edit of the same list that goes on where this one ends: many insertions one behind the other cost as much as one.
-    /// Any other edit comes back.
+    /// Takes in an edit of the same list that goes on where this one ends: many insertions one
+    /// behind the other cost as much as one. Any other edit comes back.
     fn absorb(&mut self, next: Self) -> Option<Self> {
         match (self, next) {
-            (Self::List { name, at, delete, insert }, Self::List { name: next_name, at: next_at, delete: more, insert: mut values })
-                if *name == next_name && (more == 0 || insert.is_empty()) && next_at == *at + insert.len() =>
+            (
+                Self::List { name, at, delete, insert },
+                Self::List { name: next_name, at: next_at, delete: more, insert: mut values },
+            ) if *name == next_name
+                && (more == 0 || insert.is_empty())
+                && next_at == *at + insert.len() =>
             {
                 *delete += more;
                 insert.append(&mut values);
@@ -87,7 +93,8 @@ pub struct RegisterWrite {
     pub new: Option<Value>,
 }
 
-/// All that one change does. Writes to registers have no order among each other: the last one of a key counts.
+/// All that one change does. Writes to registers have no order among each other: the last one of a
+/// key counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ops {
     /// The registers that are written.
@@ -112,7 +119,8 @@ impl Ops {
         self.sequences.extend(rest);
     }
 
-    /// The sequences whose edits, taken together, may change nothing: those with insertions and deletions, or with marks.
+    /// The sequences whose edits, taken together, may change nothing: those with insertions and
+    /// deletions, or with marks.
     #[must_use]
     pub fn may_be_idle(&self) -> BTreeSet<(Key, SequenceKind)> {
         let mut does: BTreeMap<(&Arc<str>, SequenceKind), (bool, bool)> = BTreeMap::new();
@@ -145,31 +153,70 @@ impl Ops {
     pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
         let name_max = limits.name_bytes_max();
         // An update has more in it than the value.
-        let bytes_max = limits.bytes_max().saturating_sub(name_max.min(limits.bytes_max() / 4) * 2).max(1);
-        let names = self.registers.keys().map(Key::as_str).chain(self.sequences.iter().map(|op| &**op.target().0));
+        let bytes_max =
+            limits.bytes_max().saturating_sub(name_max.min(limits.bytes_max() / 4) * 2).max(1);
+        let names = self
+            .registers
+            .keys()
+            .map(Key::as_str)
+            .chain(self.sequences.iter().map(|op| &**op.target().0));
         // A sequence's name has two characters more in the document.
         let long = names.filter(|name| name.len() > name_max.saturating_sub(2)).map(|name| {
             let shown: String = name.chars().take(40).collect();
-            (format!("{shown}…"), format!("a path of {} bytes is more than the {name_max} that others take", name.len()))
+            (
+                format!("{shown}…"),
+                format!(
+                    "a path of {} bytes is more than the {name_max} that others take",
+                    name.len()
+                ),
+            )
         });
         let large = |(path, bytes): (&str, usize)| {
-            (bytes >= bytes_max)
-                .then(|| (path.to_owned(), format!("a value of {bytes} bytes is more than the {bytes_max} that others take")))
+            (bytes >= bytes_max).then(|| {
+                (
+                    path.to_owned(),
+                    format!(
+                        "a value of {bytes} bytes is more than the {bytes_max} that others take"
+                    ),
+                )
+            })
         };
-        let values = self.registers.iter().filter_map(|(key, write)| Some((key.as_str(), write.new.as_ref()?.size())));
+        let values = self
+            .registers
+            .iter()
+            .filter_map(|(key, write)| Some((key.as_str(), write.new.as_ref()?.size())));
         let elements = self.sequences.iter().filter_map(|op| match op {
-            SequenceOp::List { name, insert, .. } => Some((&**name, insert.iter().map(Value::size).max()?)),
+            SequenceOp::List { name, insert, .. } => {
+                Some((&**name, insert.iter().map(Value::size).max()?))
+            }
             _ => None,
         });
         let marks = || self.sequences.iter().flat_map(SequenceOp::marks);
-        let long_mark = marks().filter(|(_, mark, _)| mark.len() > name_max).map(|(name, mark, _)| {
-            (name.to_owned(), format!("a mark's name of {} bytes is more than the {name_max} that others take", mark.len()))
-        });
+        let long_mark =
+            marks().filter(|(_, mark, _)| mark.len() > name_max).map(|(name, mark, _)| {
+                (
+                    name.to_owned(),
+                    format!(
+                        "a mark's name of {} bytes is more than the {name_max} that others take",
+                        mark.len()
+                    ),
+                )
+            });
         let mark_max = bytes_max / ESCAPED_BYTES_MAX;
-        let large_mark = marks().filter(|(_, _, value)| value.size() > mark_max).map(|(name, _, value)| {
-            (name.to_owned(), format!("a mark of {} bytes is more than the {mark_max} that others take", value.size()))
-        });
-        long.chain(values.chain(elements).filter_map(large)).chain(long_mark).chain(large_mark).next()
+        let large_mark =
+            marks().filter(|(_, _, value)| value.size() > mark_max).map(|(name, _, value)| {
+                (
+                    name.to_owned(),
+                    format!(
+                        "a mark of {} bytes is more than the {mark_max} that others take",
+                        value.size()
+                    ),
+                )
+            });
+        long.chain(values.chain(elements).filter_map(large))
+            .chain(long_mark)
+            .chain(large_mark)
+            .next()
     }
 
     /// How many ops these are.
@@ -202,7 +249,8 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Puts the registers in the order of their paths, each once: what it held first and what it holds last.
+    /// Puts the registers in the order of their paths, each once: what it held first and what it
+    /// holds last.
     pub fn settle(&mut self) {
         self.registers.sort_by(|a, b| key::compare(&a.key, &b.key));
         self.registers.dedup_by(|later, first| {
@@ -215,7 +263,8 @@ impl Touched {
         });
     }
 
-    /// What a register holds now, if it is among those that changed. Needs [`Touched::settle`]. O(log n).
+    /// What a register holds now, if it is among those that changed. Needs [`Touched::settle`].
+    /// O(log n).
     #[must_use]
     pub fn register(&self, path: &str) -> Option<Option<Value>> {
         let found = self.registers.binary_search_by(|touch| key::compare(&touch.key, path)).ok()?;

@@ -1,5 +1,6 @@
-//! One replica of a document, with what every backend needs around it: the index of its keys, a mirror of its sequences,
-//! the digest, the updates that wait for others, and the bytes it can be rebuilt from.
+//! One replica of a document, with what every backend needs around it: the index of its keys, a
+//! mirror of its sequences, the digest, the updates that wait for others, and the bytes it can be
+//! rebuilt from.
 
 mod parts;
 mod pending;
@@ -42,11 +43,13 @@ pub struct Imported {
     pub touched: Touched,
     /// Of the sequences that it touched those whose content differs now.
     pub edited: BTreeSet<Arc<str>>,
-    /// The updates that were applied, this one or ones that had waited for it. Empty where nothing was new.
+    /// The updates that were applied, this one or ones that had waited for it. Empty where nothing
+    /// was new.
     pub applied: Vec<Arc<[u8]>>,
     /// Whether a part of these updates waits, or may. Others may have brought it before.
     pub waits: bool,
-    /// Changes that had waited, and contradict what the document has. They may have come long ago, from a replica that has lost them since.
+    /// Changes that had waited, and contradict what the document has. They may have come long ago,
+    /// from a replica that has lost them since.
     pub aside: Vec<Aside>,
 }
 
@@ -70,7 +73,9 @@ pub enum ImportError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// Too much waits already for an update that is missing.
-    #[error("{updates} updates with {bytes} bytes would wait for a missing one: ask the peer for what is missing first")]
+    #[error(
+        "{updates} updates with {bytes} bytes would wait for a missing one: ask the peer for what is missing first"
+    )]
     TooManyPending {
         /// How many would wait.
         updates: usize,
@@ -96,7 +101,8 @@ pub struct Replica<B: Backend> {
     broken: bool,
     /// The document's own registers, which say of what state type it is: see [`named`].
     own: BTreeSet<Arc<str>>,
-    /// Parts were imported whose registers are not in the index and the digest yet; see [`Replica::import_part`].
+    /// Parts were imported whose registers are not in the index and the digest yet; see
+    /// [`Replica::import_part`].
     unread: bool,
     /// For updates from elsewhere.
     limits: Limits,
@@ -112,12 +118,14 @@ struct SequenceHashes {
     dirty: BTreeSet<(SequenceKind, Arc<str>)>,
 }
 
-/// The bytes that a document can be rebuilt from after a backend panicked: a snapshot and the updates since.
+/// The bytes that a document can be rebuilt from after a backend panicked: a snapshot and the
+/// updates since.
 struct Journal {
     snapshot: Arc<[u8]>,
     updates: Vec<Arc<[u8]>>,
     updates_bytes: usize,
-    /// Bytes of the first of them, which came as parts of a document and are as good as a snapshot.
+    /// Bytes of the first of them, which came as parts of a document and are as good as a
+    /// snapshot.
     parts_bytes: usize,
 }
 
@@ -126,17 +134,24 @@ const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
 /// The same while a document comes in parts.
 const JOURNAL_PARTS_BYTES: usize = 64 * 1024 * 1024;
 
-/// Registers that an import may touch before it is asked whether a whole read of the document is cheaper.
+/// Registers that an import may touch before it is asked whether a whole read of the document is
+/// cheaper.
 const WHOLE_READ_MIN: usize = 4_096;
 
 impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, limits: Limits) -> Self {
-        let journal = Journal { snapshot: Arc::default(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let journal = Journal {
+            snapshot: Arc::default(),
+            updates: Vec::new(),
+            updates_bytes: 0,
+            parts_bytes: 0,
+        };
         Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
-    /// Opens saved bytes under `id`, which must never have been used before. `read` is given all registers, in order. O(document).
+    /// Opens saved bytes under `id`, which must never have been used before. `read` is given all
+    /// registers, in order. O(document).
     pub fn open<V>(
         id: ReplicaId,
         bytes: &[u8],
@@ -144,8 +159,14 @@ impl<B: Backend> Replica<B> {
         limits: Limits,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
-        let backend = guarded(|| B::load(id, bytes, trusted)).map_err(|error| explain::<B>(error, bytes, trusted))?;
-        let journal = Journal { snapshot: Arc::from(bytes), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let backend = guarded(|| B::load(id, bytes, trusted))
+            .map_err(|error| explain::<B>(error, bytes, trusted))?;
+        let journal = Journal {
+            snapshot: Arc::from(bytes),
+            updates: Vec::new(),
+            updates_bytes: 0,
+            parts_bytes: 0,
+        };
         let mut this = Self::around(id, backend, journal, limits, trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
@@ -154,17 +175,32 @@ impl<B: Backend> Replica<B> {
     }
 
     /// Reads saved bytes as [`Replica::open`] does, and keeps nothing. O(document).
-    pub fn glance<V>(bytes: &[u8], trusted: &Limits, read: impl FnOnce(&Self, &[(Key, Value)]) -> V) -> Result<V, BackendError> {
+    pub fn glance<V>(
+        bytes: &[u8],
+        trusted: &Limits,
+        read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
+    ) -> Result<V, BackendError> {
         // Nothing is written, so that it may be anybody's id.
         let id = ReplicaId::from_bits(0);
         let backend = guarded(|| B::load(id, bytes, trusted))?;
-        let journal = Journal { snapshot: Arc::default(), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        let journal = Journal {
+            snapshot: Arc::default(),
+            updates: Vec::new(),
+            updates_bytes: 0,
+            parts_bytes: 0,
+        };
         let mut this = Self::around(id, backend, journal, Limits::stranger(), trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         Ok(read(&this, &entries))
     }
 
-    fn around(id: ReplicaId, backend: B, journal: Journal, limits: Limits, trusted: Limits) -> Self {
+    fn around(
+        id: ReplicaId,
+        backend: B,
+        journal: Journal,
+        limits: Limits,
+        trusted: Limits,
+    ) -> Self {
         Self {
             id,
             backend,
@@ -184,7 +220,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Reads the whole document: mirror and digest are filled, and all registers come back in order, to be indexed.
+    /// Reads the whole document: mirror and digest are filled, and all registers come back in
+    /// order, to be indexed.
     fn read_all(&mut self) -> Vec<(Key, Value)> {
         self.texts.clear();
         self.lists.clear();
@@ -211,7 +248,8 @@ impl<B: Backend> Replica<B> {
         key::sort(entries)
     }
 
-    /// Fills the index. The keys are moved into it: with many of them, to copy and drop each costs more than the index itself.
+    /// Fills the index. The keys are moved into it: with many of them, to copy and drop each costs
+    /// more than the index itself.
     fn index(&mut self, entries: Vec<(Key, Value)>) {
         self.keys = entries.into_iter().map(|(key, _)| key).collect();
     }
@@ -232,20 +270,29 @@ impl<B: Backend> Replica<B> {
         for (kind, name) in self.backend.sequences() {
             match kind {
                 SequenceKind::Text => {
-                    let plain = self.backend.plain_text(&name).map(|text| Rope::from_runs([(text, None)]));
+                    let plain =
+                        self.backend.plain_text(&name).map(|text| Rope::from_runs([(text, None)]));
                     let text = plain.unwrap_or_else(|| Rope::from_runs(self.backend.text(&name)));
                     fresh.texts.insert(Key(name.clone()), text);
                 }
-                SequenceKind::List => drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into())),
+                SequenceKind::List => {
+                    drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into()))
+                }
             }
         }
         fresh
     }
 
-    /// Applies a change. `texts` and `lists` are the staged contents of the sequences that it edits.
+    /// Applies a change. `texts` and `lists` are the staged contents of the sequences that it
+    /// edits.
     ///
     /// Its updates come back, as a rule one. On an error the document is rebuilt as it was before.
-    pub fn commit(&mut self, ops: &Ops, texts: BTreeMap<Key, Rope>, lists: BTreeMap<Key, List>) -> Result<Vec<Arc<[u8]>>, BackendError> {
+    pub fn commit(
+        &mut self,
+        ops: &Ops,
+        texts: BTreeMap<Key, Rope>,
+        lists: BTreeMap<Key, List>,
+    ) -> Result<Vec<Arc<[u8]>>, BackendError> {
         self.commit_named(ops, None, texts, lists)
     }
 
@@ -292,7 +339,8 @@ impl<B: Backend> Replica<B> {
         self.import_all(&[update], giver)
     }
 
-    /// Whether an update from elsewhere holds nothing that the document does not have. One that waits is not had.
+    /// Whether an update from elsewhere holds nothing that the document does not have. One that
+    /// waits is not had.
     pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
         self.check_whole()?;
         let limits = as_several(update, &self.limits);
@@ -304,7 +352,8 @@ impl<B: Backend> Replica<B> {
         guarded(|| Ok(self.backend.has_seen(version))).unwrap_or(false)
     }
 
-    /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are not. It needs no document.
+    /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are
+    /// not. It needs no document.
     pub fn cut(update: &[u8], limits: &Limits) -> Result<Vec<Vec<u8>>, BackendError> {
         if update.len() <= limits.bytes_max() {
             return Ok(vec![update.to_vec()]);
@@ -317,26 +366,36 @@ impl<B: Backend> Replica<B> {
         &self.limits
     }
 
-    /// Applies updates from elsewhere, as if they were one. What builds on something missing is kept until that has come; what had
-    /// waited for these is applied after them.
-    pub fn import_all(&mut self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Imported, ImportError> {
+    /// Applies updates from elsewhere, as if they were one. What builds on something missing is
+    /// kept until that has come; what had waited for these is applied after them.
+    pub fn import_all(
+        &mut self,
+        updates: &[impl AsRef<[u8]>],
+        giver: Giver,
+    ) -> Result<Imported, ImportError> {
         self.check_whole()?;
         let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
         let (mut parcels, mut whole, mut waits) = (Vec::new(), Vec::new(), false);
         for update in updates {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
-            let mut unpacked = unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
+            let mut unpacked =
+                unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
             unpacked.retain(|parcel| {
                 let waiting = self.pending.find(parcel, giver);
                 // What storage has brought is kept, whoever brings it again.
                 waits |= waiting == Some(Giver::Stranger);
                 waiting.is_none()
             });
-            // Where it is no longer than what is new in it, it is passed on as it came: whoever sent it will know it again.
+            // Where it is no longer than what is new in it, it is passed on as it came: whoever
+            // sent it will know it again.
             if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
                 whole.push(update.as_ref());
             }
-            parcels.extend(unpacked.into_iter().map(|parcel| Waiting { parcel, giver, written: false }));
+            parcels.extend(unpacked.into_iter().map(|parcel| Waiting {
+                parcel,
+                giver,
+                written: false,
+            }));
         }
         let before = parcels.len();
         let (ready, waiting) = self.backend.split_ready(parcels);
@@ -354,9 +413,14 @@ impl<B: Backend> Replica<B> {
         Ok(imported)
     }
 
-    /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an error the document is rebuilt as it
-    /// was before.
-    fn import_ready(&mut self, ready: &[B::Parcel], whole: Option<&Vec<&[u8]>>, limits: &Limits) -> Result<Imported, BackendError> {
+    /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an
+    /// error the document is rebuilt as it was before.
+    fn import_ready(
+        &mut self,
+        ready: &[B::Parcel],
+        whole: Option<&Vec<&[u8]>>,
+        limits: &Limits,
+    ) -> Result<Imported, BackendError> {
         if ready.is_empty() {
             return Ok(Imported::default());
         }
@@ -374,12 +438,14 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and only a bad one is lost: whoever sent it
-    /// was told that it waits. One that contradicts the document is set aside.
+    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and
+    /// only a bad one is lost: whoever sent it was told that it waits. One that contradicts the
+    /// document is set aside.
     fn import_pending(&mut self, imported: &mut Imported) {
         let mut singly = false;
         while !self.pending.0.is_empty() {
-            let (mut ready, waiting) = self.backend.split_ready(std::mem::take(&mut self.pending.0));
+            let (mut ready, waiting) =
+                self.backend.split_ready(std::mem::take(&mut self.pending.0));
             self.pending.0 = waiting;
             if singly && ready.len() > 1 {
                 self.pending.0.extend(ready.split_off(1));
@@ -389,14 +455,20 @@ impl<B: Backend> Replica<B> {
             }
             let own = ready.iter().all(|waiting| waiting.giver == Giver::Own);
             let limits = if own { self.trusted.clone() } else { self.limits.clone() };
-            let (parcels, given): (Vec<_>, Vec<_>) =
-                ready.into_iter().map(|Waiting { parcel, giver, written }| (parcel, (giver, written))).unzip();
+            let (parcels, given): (Vec<_>, Vec<_>) = ready
+                .into_iter()
+                .map(|Waiting { parcel, giver, written }| (parcel, (giver, written)))
+                .unzip();
             match self.import_ready(&parcels, None, &limits) {
                 Ok(more) => imported.add(more),
                 Err(_) if parcels.len() > 1 => {
                     singly = true;
                     let again = parcels.into_iter().zip(given);
-                    self.pending.0.extend(again.map(|(parcel, (giver, written))| Waiting { parcel, giver, written }));
+                    self.pending.0.extend(again.map(|(parcel, (giver, written))| Waiting {
+                        parcel,
+                        giver,
+                        written,
+                    }));
                 }
                 Err(BackendError::Contradicted(_)) => {
                     let aside = guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0)));
@@ -413,7 +485,11 @@ impl<B: Backend> Replica<B> {
         guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0))).ok().flatten()
     }
 
-    fn note_import(&mut self, mut touched: Touched, applied: Vec<Arc<[u8]>>) -> Result<Imported, BackendError> {
+    fn note_import(
+        &mut self,
+        mut touched: Touched,
+        applied: Vec<Arc<[u8]>>,
+    ) -> Result<Imported, BackendError> {
         touched.settle();
         let mut edited = BTreeSet::new();
         for (kind, name) in &touched.sequences {
@@ -429,16 +505,28 @@ impl<B: Backend> Replica<B> {
         Ok(Imported { touched, edited, applied, ..Imported::default() })
     }
 
-    /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could be relied on. It comes about on yrs
-    /// where an id was used twice, as items then stand beside others than those where they were made.
+    /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could
+    /// be relied on. It comes about on yrs where an id was used twice, as items then stand
+    /// beside others than those where they were made.
     fn check_count(&self, kind: SequenceKind, name: &Arc<str>) -> Result<(), BackendError> {
         let path = name.as_ref();
         let key = key::lookup(&path);
         let fits = match kind {
-            SequenceKind::Text => self.texts.get(key).is_none_or(|text| landing::fits(text, self.backend.text_len(name))),
-            SequenceKind::List => self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name)),
+            SequenceKind::Text => self
+                .texts
+                .get(key)
+                .is_none_or(|text| landing::fits(text, self.backend.text_len(name))),
+            SequenceKind::List => {
+                self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name))
+            }
         };
-        if fits { Ok(()) } else { Err(BackendError::Contradicted(format!("{name} does not have the length that it counts"))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(BackendError::Contradicted(format!(
+                "{name} does not have the length that it counts"
+            )))
+        }
     }
 
     /// Takes out what was done to the document's own registers.
@@ -451,10 +539,18 @@ impl<B: Backend> Replica<B> {
         let mut canonical = Canonical::new();
         for touch in touched {
             if let Some(old) = &touch.old {
-                self.registers_hash = self.registers_hash.wrapping_sub(register_hash(&mut canonical, &touch.key, old));
+                self.registers_hash = self.registers_hash.wrapping_sub(register_hash(
+                    &mut canonical,
+                    &touch.key,
+                    old,
+                ));
             }
             if let Some(new) = &touch.new {
-                self.registers_hash = self.registers_hash.wrapping_add(register_hash(&mut canonical, &touch.key, new));
+                self.registers_hash = self.registers_hash.wrapping_add(register_hash(
+                    &mut canonical,
+                    &touch.key,
+                    new,
+                ));
             }
             if named::is_own(&touch.key) {
                 match touch.new {
@@ -471,7 +567,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Mirrors a sequence anew; whether it differs. What did not change stays shared with older views.
+    /// Mirrors a sequence anew; whether it differs. What did not change stays shared with older
+    /// views.
     fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
         let differs = match kind {
             SequenceKind::Text => {
@@ -507,13 +604,18 @@ impl<B: Backend> Replica<B> {
         if since > base.max(least) {
             // What cannot be saved is kept as it is, and tried again with the next update.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
-                self.journal = Journal { snapshot: Arc::from(snapshot), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+                self.journal = Journal {
+                    snapshot: Arc::from(snapshot),
+                    updates: Vec::new(),
+                    updates_bytes: 0,
+                    parts_bytes: 0,
+                };
             }
         }
     }
 
-    /// Throws the backend's document away and makes it anew from what was good. The error that made it necessary comes back, or
-    /// that of the rebuilding.
+    /// Throws the backend's document away and makes it anew from what was good. The error that made
+    /// it necessary comes back, or that of the rebuilding.
     fn rebuild(&mut self, because: BackendError) -> BackendError {
         let before = (!self.unread).then(|| self.digest());
         let result = guarded(|| self.replay());
@@ -535,13 +637,16 @@ impl<B: Backend> Replica<B> {
     /// Refuses all work on a document that could not be rebuilt.
     fn check_whole(&self) -> Result<(), BackendError> {
         if self.broken {
-            return Err(BackendError::Panicked("the document could not be rebuilt: open it again from what was saved".to_owned()));
+            return Err(BackendError::Panicked(
+                "the document could not be rebuilt: open it again from what was saved".to_owned(),
+            ));
         }
         Ok(())
     }
 
-    /// Whether a rebuilt document is not what it was, and all must be read again. It says so once. Honest updates give the same
-    /// document whenever they are replayed, but for bugs; ones that contradict themselves need not.
+    /// Whether a rebuilt document is not what it was, and all must be read again. It says so once.
+    /// Honest updates give the same document whenever they are replayed, but for bugs; ones
+    /// that contradict themselves need not.
     pub fn take_differs(&mut self) -> bool {
         std::mem::take(&mut self.differs)
     }
@@ -573,7 +678,12 @@ impl<B: Backend> Replica<B> {
     pub fn checkpoint(&mut self) -> Result<Arc<[u8]>, BackendError> {
         self.check_whole()?;
         let snapshot: Arc<[u8]> = guarded(|| Ok(self.backend.save()))?.into();
-        self.journal = Journal { snapshot: Arc::clone(&snapshot), updates: Vec::new(), updates_bytes: 0, parts_bytes: 0 };
+        self.journal = Journal {
+            snapshot: Arc::clone(&snapshot),
+            updates: Vec::new(),
+            updates_bytes: 0,
+            parts_bytes: 0,
+        };
         Ok(snapshot)
     }
 
@@ -592,13 +702,15 @@ impl<B: Backend> Replica<B> {
         guarded(|| self.backend.updates_since(version))
     }
 
-    /// The values that compete for a register, each with who wrote it where that is known, the one that it shows last.
+    /// The values that compete for a register, each with who wrote it where that is known, the one
+    /// that it shows last.
     pub fn contenders(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
         let found = guarded(|| Ok(self.backend.contenders(path))).unwrap_or_default();
         found.into_iter().map(|(value, writer)| (value, writer.map(ReplicaId::from_bits))).collect()
     }
 
-    /// The registers that hold a value of which another document has no op, neither as it is nor written over. O(document).
+    /// The registers that hold a value of which another document has no op, neither as it is nor
+    /// written over. O(document).
     pub fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
         self.backend.unseen_registers(&by.backend)
     }
@@ -610,32 +722,50 @@ impl<B: Backend> Replica<B> {
 
     /// The updates that wait for a missing one, each with who gave it.
     pub fn pending_updates(&self) -> Vec<(Vec<u8>, Giver)> {
-        self.pending.0.iter().map(|waiting| (B::bytes(&waiting.parcel).to_vec(), waiting.giver)).collect()
+        self.pending
+            .0
+            .iter()
+            .map(|waiting| (B::bytes(&waiting.parcel).to_vec(), waiting.giver))
+            .collect()
     }
 
-    /// What the updates from this replica's own storage that wait have written in registers that no op of the document has ever written.
-    /// Updates that were [`note_written`](Self::note_written) are left out. O(document) where there is anything.
+    /// What the updates from this replica's own storage that wait have written in registers that no
+    /// op of the document has ever written. Updates that were
+    /// [`note_written`](Self::note_written) are left out. O(document) where there is anything.
     pub fn unwritten(&self) -> BTreeMap<Key, RegisterWrite> {
         let mut found = BTreeMap::new();
-        for waiting in self.pending.0.iter().filter(|waiting| waiting.giver == Giver::Own && !waiting.written) {
-            for (path, value) in guarded(|| Ok(self.backend.registers_in(&waiting.parcel))).unwrap_or_default() {
+        for waiting in
+            self.pending.0.iter().filter(|waiting| waiting.giver == Giver::Own && !waiting.written)
+        {
+            for (path, value) in
+                guarded(|| Ok(self.backend.registers_in(&waiting.parcel))).unwrap_or_default()
+            {
                 match value {
-                    Some(value) => drop(found.insert(Key(path), RegisterWrite { old: None, new: Some(value) })),
+                    Some(value) => {
+                        drop(found.insert(Key(path), RegisterWrite { old: None, new: Some(value) }))
+                    }
                     None => drop(found.remove(key::lookup(&path.as_ref()))),
                 }
             }
         }
         found.retain(|path, _| self.backend.register(path.as_str()).is_none());
         if !found.is_empty() {
-            let written = guarded(|| Ok(self.backend.ever_written(found.keys().map(Key::as_str).collect()))).unwrap_or_default();
+            let written =
+                guarded(|| Ok(self.backend.ever_written(found.keys().map(Key::as_str).collect())))
+                    .unwrap_or_default();
             found.retain(|path, _| !written.contains(path.as_str()));
         }
         found
     }
 
-    /// Notes that the registers of all updates from this replica's own storage that wait were written again, or need not be.
+    /// Notes that the registers of all updates from this replica's own storage that wait were
+    /// written again, or need not be.
     pub fn note_written(&mut self) {
-        self.pending.0.iter_mut().filter(|waiting| waiting.giver == Giver::Own).for_each(|waiting| waiting.written = true);
+        self.pending
+            .0
+            .iter_mut()
+            .filter(|waiting| waiting.giver == Giver::Own)
+            .for_each(|waiting| waiting.written = true);
     }
 
     /// Forgets the updates from one giver that wait for a missing one.
@@ -643,12 +773,14 @@ impl<B: Backend> Replica<B> {
         self.pending.0.retain(|waiting| waiting.giver != giver);
     }
 
-    /// Whether so much was touched that reading everything again is cheaper than going to each place.
+    /// Whether so much was touched that reading everything again is cheaper than going to each
+    /// place.
     pub fn mostly(&self, touched: &Touched) -> bool {
         touched.registers.len() > WHOLE_READ_MIN.max(self.keys.len() / 4)
     }
 
-    /// The digest of the content: of every register and sequence, also of those that no struct knows.
+    /// The digest of the content: of every register and sequence, also of those that no struct
+    /// knows.
     pub fn digest(&self) -> Digest {
         let mut hashes = self.sequence_hashes.borrow_mut();
         for (kind, name) in std::mem::take(&mut hashes.dirty) {
@@ -669,20 +801,24 @@ impl<B: Backend> Replica<B> {
     fn sequence_hash(&self, kind: SequenceKind, name: &Arc<str>) -> u128 {
         let mut canonical = Canonical::new();
         match kind {
-            SequenceKind::Text => match self.texts.get(key::lookup(&name.as_ref())).filter(|text| !text.is_empty()) {
-                Some(text) => {
-                    canonical.bytes(0, name.as_bytes());
-                    text.digest().into_iter().for_each(|lane| canonical.number(lane));
+            SequenceKind::Text => {
+                match self.texts.get(key::lookup(&name.as_ref())).filter(|text| !text.is_empty()) {
+                    Some(text) => {
+                        canonical.bytes(0, name.as_bytes());
+                        text.digest().into_iter().for_each(|lane| canonical.number(lane));
+                    }
+                    None => return 0,
                 }
-                None => return 0,
-            },
-            SequenceKind::List => match self.lists.get(key::lookup(&name.as_ref())).filter(|list| !list.is_empty()) {
-                Some(list) => {
-                    canonical.bytes(1, name.as_bytes());
-                    list.iter().for_each(|value| canonical.value(value));
+            }
+            SequenceKind::List => {
+                match self.lists.get(key::lookup(&name.as_ref())).filter(|list| !list.is_empty()) {
+                    Some(list) => {
+                        canonical.bytes(1, name.as_bytes());
+                        list.iter().for_each(|value| canonical.value(value));
+                    }
+                    None => return 0,
                 }
-                None => return 0,
-            },
+            }
         }
         canonical.finish()
     }
@@ -703,7 +839,9 @@ impl<B: Backend> Replica<B> {
         // Anchors come from peers.
         match guarded(|| Ok(self.backend.resolve(name, anchor))).ok().flatten()? {
             Offset::Chars(at) => Some(at),
-            Offset::Utf16(at) => Some(self.texts.get(key::lookup(&name)).map_or(0, |rope| rope.utf16_to_char(at))),
+            Offset::Utf16(at) => {
+                Some(self.texts.get(key::lookup(&name)).map_or(0, |rope| rope.utf16_to_char(at)))
+            }
         }
     }
 }
@@ -714,8 +852,13 @@ impl<B: Backend> Source for Replica<B> {
     }
 
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
-        let within = self.keys.range(Key::from(prefix)..).take_while(|found| key::is_within(found.as_str(), prefix));
-        within.filter_map(|found| Some((found.clone(), self.backend.register(found.as_str())?))).collect()
+        let within = self
+            .keys
+            .range(Key::from(prefix)..)
+            .take_while(|found| key::is_within(found.as_str(), prefix));
+        within
+            .filter_map(|found| Some((found.clone(), self.backend.register(found.as_str())?)))
+            .collect()
     }
 
     fn text(&self, path: &str) -> Rope {
@@ -728,12 +871,20 @@ impl<B: Backend> Source for Replica<B> {
 
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
         let mut found = Vec::new();
-        for (name, text) in self.texts.range(Key::from(prefix)..).take_while(|(name, _)| key::is_within(name.as_str(), prefix)) {
+        for (name, text) in self
+            .texts
+            .range(Key::from(prefix)..)
+            .take_while(|(name, _)| key::is_within(name.as_str(), prefix))
+        {
             if !text.is_empty() {
                 found.push((SequenceKind::Text, name.clone()));
             }
         }
-        for (name, list) in self.lists.range(Key::from(prefix)..).take_while(|(name, _)| key::is_within(name.as_str(), prefix)) {
+        for (name, list) in self
+            .lists
+            .range(Key::from(prefix)..)
+            .take_while(|(name, _)| key::is_within(name.as_str(), prefix))
+        {
             if !list.is_empty() {
                 found.push((SequenceKind::List, name.clone()));
             }
@@ -763,7 +914,10 @@ impl Source for Fresh {
     }
 
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
-        let within = self.registers.range(Key::from(prefix)..).take_while(|(found, _)| key::is_within(found.as_str(), prefix));
+        let within = self
+            .registers
+            .range(Key::from(prefix)..)
+            .take_while(|(found, _)| key::is_within(found.as_str(), prefix));
         within.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
@@ -799,7 +953,9 @@ fn update_list(list: &mut List, new: &[Value]) -> bool {
     let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
     let (old_len, new_len) = (list.len(), new.len());
     let room = old_len.min(new_len) - head;
-    let tail = (0..room).take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back)).count();
+    let tail = (0..room)
+        .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))
+        .count();
     let rest = list.split_off(old_len - tail);
     list.truncate(head);
     list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
@@ -810,9 +966,11 @@ fn update_list(list: &mut List, new: &[Value]) -> bool {
 /// Says of bytes that were refused what they are, where that can be told.
 fn explain<B: Backend>(error: BackendError, bytes: &[u8], limits: &Limits) -> BackendError {
     match recognize(bytes, B::NAME, limits) {
-        Some(Recognized { what, hint }) => {
-            BackendError::Foreign { found: what.to_owned(), expected: format!("document of exostate on {}", B::NAME), hint }
-        }
+        Some(Recognized { what, hint }) => BackendError::Foreign {
+            found: what.to_owned(),
+            expected: format!("document of exostate on {}", B::NAME),
+            hint,
+        },
         None => error,
     }
 }

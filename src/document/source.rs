@@ -20,7 +20,8 @@ pub trait Source {
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)>;
 }
 
-/// A source just after a commit or an import: what that changed is known without asking the backend.
+/// A source just after a commit or an import: what that changed is known without asking the
+/// backend.
 pub struct Touching<'a> {
     /// The document.
     pub document: &'a dyn Source,

@@ -8,8 +8,9 @@ use super::digest::{Canonical, canonical_bits};
 ///
 /// Values are equal if they are the same content: NaN equals NaN, unlike the float.
 ///
-/// Numbers are canonical: a float with an integral value within the range of `i64` is an [`Value::Int`],
-/// because Yjs peers do not tell the two apart on the wire. A field of type `f64` therefore reads integers.
+/// Numbers are canonical: a float with an integral value within the range of `i64` is an
+/// [`Value::Int`], because Yjs peers do not tell the two apart on the wire. A field of type `f64`
+/// therefore reads integers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
@@ -25,7 +26,8 @@ pub enum Value {
     Str(Arc<str>),
     /// Raw bytes.
     Bytes(Arc<[u8]>),
-    /// Something that this version does not know, with the name of its kind: a foreign nested container, say.
+    /// Something that this version does not know, with the name of its kind: a foreign nested
+    /// container, say.
     Unknown(&'static str),
 }
 
@@ -35,7 +37,9 @@ impl PartialEq for Value {
             (Self::Null, Self::Null) => true,
             (Self::Bool(left), Self::Bool(right)) => left == right,
             (Self::Int(left), Self::Int(right)) => left == right,
-            (Self::Float(left), Self::Float(right)) => canonical_bits(*left) == canonical_bits(*right),
+            (Self::Float(left), Self::Float(right)) => {
+                canonical_bits(*left) == canonical_bits(*right)
+            }
             (Self::Str(left), Self::Str(right)) => left == right,
             (Self::Bytes(left), Self::Bytes(right)) => left == right,
             (Self::Unknown(left), Self::Unknown(right)) => left == right,
@@ -108,13 +112,15 @@ impl Value {
         }
     }
 
-    /// This as what a mark on text says, or why it cannot be. yrs writes marks as JSON, in which bytes become a list of numbers, some
-    /// floats nothing at all, and negative zero is zero.
+    /// This as what a mark on text says, or why it cannot be. yrs writes marks as JSON, in which
+    /// bytes become a list of numbers, some floats nothing at all, and negative zero is zero.
     pub(crate) fn as_mark(&self) -> Result<Self, String> {
         match self {
             Self::Unknown(kind) => Err(format!("a {kind} cannot be written")),
             Self::Bytes(_) => Err("a mark cannot hold bytes".to_owned()),
-            Self::Float(number) if !number.is_finite() => Err(format!("a mark cannot hold {number}")),
+            Self::Float(number) if !number.is_finite() => {
+                Err(format!("a mark cannot hold {number}"))
+            }
             Self::Float(number) => Ok(Self::float(number + 0.0)),
             value => Ok(value.clone()),
         }

@@ -7,10 +7,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::guard::yrs_update::put_uint;
 
-/// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does not see deletions),
-/// on automerge the heads of the change graph and, for replicas that lack some of them, the number of each actor's last change.
+/// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does
+/// not see deletions), on automerge the heads of the change graph and, for replicas that lack some
+/// of them, the number of each actor's last change.
 ///
-/// Two replicas at equal versions have seen the same ops. Whether they also hold the same content is for the digest to say.
+/// Two replicas at equal versions have seen the same ops. Whether they also hold the same content
+/// is for the digest to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(Kind);
 
@@ -52,11 +54,13 @@ impl Version {
         }
     }
 
-    /// The version as bytes: a kind (0: clocks, 1: heads), then what belongs to it. All numbers are little-endian; a count is a `u32`.
+    /// The version as bytes: a kind (0: clocks, 1: heads), then what belongs to it. All numbers are
+    /// little-endian; a count is a `u32`.
     ///
-    /// - Clocks: a count, as many clients (`u64`) each with its clock (`u32`), and the 16-byte hash of the delete set.
-    /// - Heads: a count, as many 32-byte hashes, then a count, and as many actors: a length (`u16`), that many bytes, and the number of
-    ///   the actor's last change (`u64`).
+    /// - Clocks: a count, as many clients (`u64`) each with its clock (`u32`), and the 16-byte hash
+    ///   of the delete set.
+    /// - Heads: a count, as many 32-byte hashes, then a count, and as many actors: a length
+    ///   (`u16`), that many bytes, and the number of the actor's last change (`u64`).
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -93,12 +97,18 @@ impl Version {
         let mut reader = Reader { bytes, at: 0 };
         let version = match reader.array::<1>("it is empty")? {
             [0] => {
-                let clocks = (0..reader.count()?).map(|_| Ok((reader.number(8)? & ((1 << 53) - 1), reader.number(4)? as u32)));
+                let clocks = (0..reader.count()?)
+                    .map(|_| Ok((reader.number(8)? & ((1 << 53) - 1), reader.number(4)? as u32)));
                 let clocks = clocks.collect::<Result<_, _>>()?;
-                Self::clocks(clocks, DeleteHash(u128::from_le_bytes(reader.array("it is cut off")?)))
+                Self::clocks(
+                    clocks,
+                    DeleteHash(u128::from_le_bytes(reader.array("it is cut off")?)),
+                )
             }
             [1] => {
-                let heads = (0..reader.count()?).map(|_| reader.array("it is cut off")).collect::<Result<_, _>>()?;
+                let heads = (0..reader.count()?)
+                    .map(|_| reader.array("it is cut off"))
+                    .collect::<Result<_, _>>()?;
                 let numbers = (0..reader.count()?).map(|_| {
                     let len = reader.number(2)? as usize;
                     Ok((Arc::from(reader.take(len, "it is cut off")?), reader.number(8)?))
@@ -110,7 +120,8 @@ impl Version {
         reader.end(version)
     }
 
-    /// Reads the state vector of a Yjs client (`Y.encodeStateVector`): a version of [`Yrs`](crate::Yrs) that has seen no deletion.
+    /// Reads the state vector of a Yjs client (`Y.encodeStateVector`): a version of
+    /// [`Yrs`](crate::Yrs) that has seen no deletion.
     ///
     /// # Errors
     /// Says where the bytes are not those of a state vector.
@@ -146,7 +157,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn end(&self, version: Version) -> Result<Version, VersionError> {
-        if self.at < self.bytes.len() { Err(VersionError { at: self.at, reason: "there is more behind it" }) } else { Ok(version) }
+        if self.at < self.bytes.len() {
+            Err(VersionError { at: self.at, reason: "there is more behind it" })
+        } else {
+            Ok(version)
+        }
     }
 
     /// LEB128, as lib0 has it.
@@ -164,7 +179,11 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, len: usize, reason: &'static str) -> Result<&'a [u8], VersionError> {
-        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len)).ok_or(VersionError { at: self.at, reason })?;
+        let taken = self
+            .bytes
+            .get(self.at..)
+            .and_then(|rest| rest.get(..len))
+            .ok_or(VersionError { at: self.at, reason })?;
         self.at += len;
         Ok(taken)
     }
@@ -177,7 +196,11 @@ impl<'a> Reader<'a> {
 
     /// A number of so many bytes, at most 8.
     fn number(&mut self, len: usize) -> Result<u64, VersionError> {
-        Ok(self.take(len, "it is cut off")?.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Ok(self
+            .take(len, "it is cut off")?
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     /// How many entries follow. What it claims costs nothing: they are read one by one.
@@ -189,7 +212,8 @@ impl<'a> Reader<'a> {
 /// The number of each actor's last change.
 pub(crate) type Numbers = BTreeMap<Arc<[u8]>, u64>;
 
-/// A hash of a set of (client, clock) pairs that grows by disjoint ranges and does not depend on how they are cut.
+/// A hash of a set of (client, clock) pairs that grows by disjoint ranges and does not depend on
+/// how they are cut.
 ///
 /// The hash of a range is g(end) − g(start), so adjacent ranges telescope; ranges add up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,7 +256,8 @@ mod tests {
     #[test]
     fn versions_round_trip_and_damage_is_named() {
         let clocks = Version::clocks(BTreeMap::from([(1, 2), (9, 4)]), DeleteHash(5));
-        let heads = Version::heads(vec![[3; 32], [1; 32]], BTreeMap::from([(Arc::from([7, 8, 9]), 5)]));
+        let heads =
+            Version::heads(vec![[3; 32], [1; 32]], BTreeMap::from([(Arc::from([7, 8, 9]), 5)]));
         for version in [clocks, heads] {
             let bytes = version.to_bytes();
             assert_eq!(Version::from_bytes(&bytes).as_ref(), Ok(&version));
@@ -245,7 +270,9 @@ mod tests {
     #[test]
     fn state_vectors_are_those_of_yjs() {
         use yrs::updates::encoder::Encode;
-        let vector = yrs::StateVector::new([(yrs::ClientID::new(300), 70_000), (yrs::ClientID::new(1), 2)].into_iter().collect());
+        let vector = yrs::StateVector::new(
+            [(yrs::ClientID::new(300), 70_000), (yrs::ClientID::new(1), 2)].into_iter().collect(),
+        );
         let version = Version::from_state_vector(&vector.encode_v1()).expect("a state vector");
         assert_eq!(version.as_clocks(), Some(&BTreeMap::from([(1, 2), (300, 70_000)])));
         let bytes = version.to_state_vector().expect("of yrs");

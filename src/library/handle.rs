@@ -9,11 +9,12 @@ use super::registry::{Closes, Registry};
 use crate::state::{Link, State};
 use crate::store::Store;
 
-/// An open document of a [`Library`](super::Library): a store, which stays open as long as somebody has a handle. It derefs to the
-/// [`Store`], so that it is used as one.
+/// An open document of a [`Library`](super::Library): a store, which stays open as long as somebody
+/// has a handle. It derefs to the [`Store`], so that it is used as one.
 ///
-/// The document is let go where the last handle is dropped, on that thread. A clone of the store alone does not keep it open: what is changed there
-/// after that is in no file, and in no store that is opened later. So keep the handle.
+/// The document is let go where the last handle is dropped, on that thread. A clone of the store
+/// alone does not keep it open: what is changed there after that is in no file, and in no store
+/// that is opened later. So keep the handle.
 #[must_use = "the document is let go when the last handle is dropped"]
 pub struct Handle<T: State, L: Loader> {
     // Dropped before the lease, so that the lease's own is the last.
@@ -28,20 +29,23 @@ pub(super) struct Document<T: State, L: Loader> {
     pub(super) kept: L::Kept,
 }
 
-/// What all handles of an open document share. When it is dropped, nobody has the document open any more.
+/// What all handles of an open document share. When it is dropped, nobody has the document open any
+/// more.
 pub(super) struct Lease<T: State, L: Loader> {
     document: Option<Arc<Document<T, L>>>,
     registry: Arc<Registry<L>>,
 }
 
-/// A handle that does not keep its document open: `upgrade` gives one that does, as long as somebody has one. Made by [`Handle::downgrade`].
+/// A handle that does not keep its document open: `upgrade` gives one that does, as long as
+/// somebody has one. Made by [`Handle::downgrade`].
 pub struct WeakHandle<T: State, L: Loader> {
     document: Weak<Document<T, L>>,
     lease: Weak<Lease<T, L>>,
 }
 
 impl<T: State, L: Loader> WeakHandle<T, L> {
-    /// Another handle; `None` where the last one is dropped, or is being dropped: then [`Library::open`](super::Library::open) opens the document again.
+    /// Another handle; `None` where the last one is dropped, or is being dropped: then
+    /// [`Library::open`](super::Library::open) opens the document again.
     #[must_use]
     pub fn upgrade(&self) -> Option<Handle<T, L>> {
         // While there is a lease, there is its document.
@@ -53,7 +57,10 @@ impl<T: State, L: Loader> WeakHandle<T, L> {
 impl<T: State, L: Loader> Handle<T, L> {
     /// The first handle of a document.
     pub(super) fn first(document: Arc<Document<T, L>>, registry: &Arc<Registry<L>>) -> Self {
-        let lease = Arc::new(Lease { document: Some(Arc::clone(&document)), registry: Arc::clone(registry) });
+        let lease = Arc::new(Lease {
+            document: Some(Arc::clone(&document)),
+            registry: Arc::clone(registry),
+        });
         Self { document, lease }
     }
 

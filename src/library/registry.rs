@@ -1,7 +1,8 @@
 //! Which documents are open, and whose turn it is with one.
 //!
-//! A document is open, or kept though nobody has it open, or it is some thread's turn: that one loads it or puts it away, with no lock held, and
-//! whoever else wants it waits. A document whose last handle is just being dropped is waited for too.
+//! A document is open, or kept though nobody has it open, or it is some thread's turn: that one
+//! loads it or puts it away, with no lock held, and whoever else wants it waits. A document whose
+//! last handle is just being dropped is waited for too.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -90,16 +91,19 @@ impl<L: Loader> Entries<L> {
         self.by_id.insert(id, Entry::Unused(document));
     }
 
-    /// Takes the one that was used longest ago, if there are more than so many: it is this thread's turn with it.
+    /// Takes the one that was used longest ago, if there are more than so many: it is this thread's
+    /// turn with it.
     fn take_unused(&mut self, unused_max: usize) -> Option<Arc<dyn Closes<L>>> {
-        let id = if self.unused.len() > unused_max { self.unused.pop_front()? } else { return None };
+        let id =
+            if self.unused.len() > unused_max { self.unused.pop_front()? } else { return None };
         match self.by_id.insert(id, Entry::UnderWay(current().id())) {
             Some(Entry::Unused(document)) => Some(document),
             _ => None,
         }
     }
 
-    /// Whether a thread that waits for a document would wait for itself: the others' turns end only after what they wait for.
+    /// Whether a thread that waits for a document would wait for itself: the others' turns end only
+    /// after what they wait for.
     fn is_within<'a>(&'a self, mut id: &'a Arc<str>, thread: ThreadId) -> bool {
         while let Some(Entry::UnderWay(whose)) = self.by_id.get(id) {
             if *whose == thread {
@@ -114,7 +118,8 @@ impl<L: Loader> Entries<L> {
 
 impl<L: Loader> Registry<L> {
     pub(super) fn new(loader: L, unused_max: usize) -> Self {
-        let entries = Entries { by_id: BTreeMap::new(), unused: VecDeque::new(), waiting: HashMap::new() };
+        let entries =
+            Entries { by_id: BTreeMap::new(), unused: VecDeque::new(), waiting: HashMap::new() };
         Self { loader, unused_max, entries: Mutex::new(entries), moved: Condvar::new() }
     }
 
@@ -135,7 +140,10 @@ impl<L: Loader> Registry<L> {
     }
 
     /// Finds a document, or else takes the turn to bring it.
-    pub(super) fn find<'a, T: State>(self: &'a Arc<Self>, link: &'a Link<T>) -> Result<Found<'a, T, L>, OpenError<L::Error>> {
+    pub(super) fn find<'a, T: State>(
+        self: &'a Arc<Self>,
+        link: &'a Link<T>,
+    ) -> Result<Found<'a, T, L>, OpenError<L::Error>> {
         let id = link.shared_id();
         if link.is_empty() {
             return Err(OpenError::Empty);
@@ -149,13 +157,17 @@ impl<L: Loader> Registry<L> {
                     return Ok(Found::Turn(Turn { registry: self, id, over: false }));
                 }
                 Some(Entry::Open(handles)) => {
-                    let handles = handles.downcast_ref::<WeakHandle<T, L>>().ok_or_else(other_type)?;
+                    let handles =
+                        handles.downcast_ref::<WeakHandle<T, L>>().ok_or_else(other_type)?;
                     if let Some(handle) = handles.upgrade() {
                         return Ok(Found::Open(handle));
                     }
                 }
                 Some(Entry::Unused(document)) => {
-                    let document = Arc::clone(document).into_any().downcast::<Document<T, L>>().map_err(|_| other_type())?;
+                    let document = Arc::clone(document)
+                        .into_any()
+                        .downcast::<Document<T, L>>()
+                        .map_err(|_| other_type())?;
                     let handle = Handle::first(document, self);
                     entries.unused.retain(|unused| unused != id);
                     entries.open(id, &handle);
@@ -168,7 +180,11 @@ impl<L: Loader> Registry<L> {
     }
 
     /// Waits until something has moved.
-    fn wait(&self, entries: &mut MutexGuard<'_, Entries<L>>, id: &Arc<str>) -> Result<(), OpenError<L::Error>> {
+    fn wait(
+        &self,
+        entries: &mut MutexGuard<'_, Entries<L>>,
+        id: &Arc<str>,
+    ) -> Result<(), OpenError<L::Error>> {
         let thread = current().id();
         if entries.is_within(id, thread) {
             return Err(OpenError::Within { id: id.to_string() });
@@ -190,10 +206,11 @@ impl<L: Loader> Registry<L> {
         self.put_away(0)
     }
 
-    /// Puts the unused documents beyond a number away, with no lock held. Whether all of them were; those that were not stay. A loader that panics
-    /// keeps nothing from the others.
+    /// Puts the unused documents beyond a number away, with no lock held. Whether all of them were;
+    /// those that were not stay. A loader that panics keeps nothing from the others.
     ///
-    /// One is taken after the other: whoever wants one whose turn has not come, the loader too, does not wait for those before it.
+    /// One is taken after the other: whoever wants one whose turn has not come, the loader too,
+    /// does not wait for those before it.
     fn put_away(&self, unused_max: usize) -> bool {
         let (mut all, mut panicked) = (true, Ok(()));
         // Each once: what stays goes to the end of the line.
@@ -230,7 +247,10 @@ impl<L: Loader> Drop for Registry<L> {
 }
 
 /// Puts a document away. On an error, or a panic of the loader, it comes back.
-fn put_away<L: Loader>(loader: &L, document: Arc<dyn Closes<L>>) -> (Option<Arc<dyn Closes<L>>>, std::thread::Result<()>) {
+fn put_away<L: Loader>(
+    loader: &L,
+    document: Arc<dyn Closes<L>>,
+) -> (Option<Arc<dyn Closes<L>>>, std::thread::Result<()>) {
     match catch_unwind(AssertUnwindSafe(|| document.close(loader))) {
         // Its peer or its lock ends before it can be loaded again.
         Ok(Ok(())) => (None, catch_unwind(AssertUnwindSafe(|| drop(document)))),

@@ -4,8 +4,8 @@ use super::{Middleware, Proposal};
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, State};
 
-/// Refuses changes made here that write to certain places. What others write still arrives: they have their own guards, and a hub that
-/// has the last word (`exostate-sync`'s read-only peers).
+/// Refuses changes made here that write to certain places. What others write still arrives: they
+/// have their own guards, and a hub that has the last word (`exostate-sync`'s read-only peers).
 ///
 /// ```
 /// use exostate::middleware::Guard;

@@ -1,4 +1,5 @@
-//! What stands between an application and its store: it sees every change and import, and may refuse it or add to what is said about it.
+//! What stands between an application and its store: it sees every change and import, and may
+//! refuse it or add to what is said about it.
 
 mod guard;
 mod log;
@@ -22,12 +23,15 @@ use crate::store::{Meta, Origin};
 
 /// A layer around changes and imports. All methods can be left out.
 ///
-/// Layers are asked in the order in which they were added with [`Store::add_middleware`](crate::Store::add_middleware); the first that
-/// refuses ends it, and nothing has happened to the store then. [`Middleware::done`] is called in the same order afterwards, whatever
-/// came of it, for each attempt once, and before those who watch. A call within a change of the same store fails before anybody is asked.
+/// Layers are asked in the order in which they were added with
+/// [`Store::add_middleware`](crate::Store::add_middleware); the first that refuses ends it, and
+/// nothing has happened to the store then. [`Middleware::done`] is called in the same order
+/// afterwards, whatever came of it, for each attempt once, and before those who watch. A call
+/// within a change of the same store fails before anybody is asked.
 ///
-/// `change` and `import` are called in the writer's place: others wait, [`Store::view`](crate::Store::view) shows the state before, and
-/// changing the same store is an error ([`ChangeError::Nested`]). They should return soon. `done` is called outside every lock.
+/// `change` and `import` are called in the writer's place: others wait,
+/// [`Store::view`](crate::Store::view) shows the state before, and changing the same store is an
+/// error ([`ChangeError::Nested`]). They should return soon. `done` is called outside every lock.
 ///
 /// ```
 /// use exostate::middleware::{Middleware, Proposal};
@@ -83,7 +87,8 @@ use crate::store::{Meta, Origin};
 /// # Ok::<(), exostate::Error>(())
 /// ```
 pub trait Middleware<S: State>: Send + Sync + 'static {
-    /// A change was staged, and is about to be committed; an undo or a redo, too. Changes that do nothing do not come here.
+    /// A change was staged, and is about to be committed; an undo or a redo, too. Changes that do
+    /// nothing do not come here.
     ///
     /// # Errors
     /// The change is refused: whoever wanted it gets this error, as a rule [`ChangeError::refuse`].
@@ -92,8 +97,9 @@ pub trait Middleware<S: State>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Updates from elsewhere are about to be applied; their effect is not known before they are applied. If the updates are refused, this
-    /// replica stays behind until it takes them another time.
+    /// Updates from elsewhere are about to be applied; their effect is not known before they are
+    /// applied. If the updates are refused, this replica stays behind until it takes them
+    /// another time.
     ///
     /// # Errors
     /// The updates are refused. The caller of [`Store::apply`](crate::Store::apply) gets this as
@@ -120,7 +126,10 @@ pub struct Proposal<'a, S> {
 
 impl<S> std::fmt::Debug for Proposal<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proposal").field("origin", &self.origin).field("meta", &self.meta).finish_non_exhaustive()
+        f.debug_struct("Proposal")
+            .field("origin", &self.origin)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +147,8 @@ impl<S> Proposal<'_, S> {
         self.new
     }
 
-    /// The paths of the registers and sequences that are written, in the escaped form of `docs/layout.md`, each at least once.
+    /// The paths of the registers and sequences that are written, in the escaped form of
+    /// `docs/layout.md`, each at least once.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let sequences = self.ops.sequences.iter().map(|op| &**op.target().0);
         self.ops.registers.keys().map(|key| key.as_str()).chain(sequences)
@@ -176,7 +186,8 @@ pub struct Import {
     pub updates: usize,
     /// Their bytes together.
     pub bytes: usize,
-    /// Whether they come from a document that one trusts: [`Store::apply_trusted`](crate::Store::apply_trusted).
+    /// Whether they come from a document that one trusts:
+    /// [`Store::apply_trusted`](crate::Store::apply_trusted).
     pub trusted: bool,
 }
 
@@ -190,8 +201,9 @@ pub struct Done<'a> {
     pub meta: Option<&'a Meta>,
     /// The ops of a change, the updates of an import.
     pub size: usize,
-    /// The paths that were touched, each once, in the escaped form of `docs/layout.md` and in their order; the empty path is the whole state,
-    /// as after an import of most of it. None where nothing has changed, and of parts that are not shown yet.
+    /// The paths that were touched, each once, in the escaped form of `docs/layout.md` and in
+    /// their order; the empty path is the whole state, as after an import of most of it. None
+    /// where nothing has changed, and of parts that are not shown yet.
     pub touched: &'a [Arc<str>],
     /// Why it failed or was refused.
     pub error: Option<&'a (dyn Error + 'static)>,

@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::{Import, Middleware, Proposal};
 use crate::state::{ChangeError, State};
 
-/// Refuses changes made here, or imports, that come faster than a rate (generic cell rate algorithm, ITU-T I.371): so many at once, and
-/// on average one in each `step`.
+/// Refuses changes made here, or imports, that come faster than a rate (generic cell rate
+/// algorithm, ITU-T I.371): so many at once, and on average one in each `step`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,11 @@ enum Of {
 
 impl std::fmt::Debug for Throttle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Throttle").field("burst", &self.burst).field("step", &self.step).field("of", &self.of).finish_non_exhaustive()
+        f.debug_struct("Throttle")
+            .field("burst", &self.burst)
+            .field("step", &self.step)
+            .field("of", &self.of)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,14 +58,17 @@ impl Throttle {
         Self::new(burst, step, Of::Changes)
     }
 
-    /// Imports, each of which may bring several updates. Who is refused has to come again; a session of `exostate-sync` ends, and its
-    /// peer connects anew.
+    /// Imports, each of which may bring several updates. Who is refused has to come again; a
+    /// session of `exostate-sync` ends, and its peer connects anew.
     #[must_use]
     pub fn imports(burst: u32, step: Duration) -> Self {
         Self::new(burst, step, Of::Imports)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "where the caller gives no clock, this is its driver")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where the caller gives no clock, this is its driver"
+    )]
     fn new(burst: u32, step: Duration, of: Of) -> Self {
         Self { burst, step, of, settled_at: Arc::default(), now: Arc::new(Instant::now) }
     }
@@ -78,7 +85,12 @@ impl Throttle {
         let next = settled_at.map_or(now, |at| at.max(now)).checked_add(self.step);
         match next.filter(|next| next.duration_since(now) <= self.step.saturating_mul(self.burst)) {
             Some(next) => *settled_at = Some(next),
-            None => return Err(format!("more than {} at once, and one in {:?}", self.burst, self.step)),
+            None => {
+                return Err(format!(
+                    "more than {} at once, and one in {:?}",
+                    self.burst, self.step
+                ));
+            }
         }
         Ok(())
     }

@@ -10,7 +10,8 @@ pub struct At<'a> {
     path: &'a str,
     /// How many bytes of the path lie behind; a slash that follows belongs to neither side.
     done: usize,
-    /// Where a collection that the path's last segment, [`ANY`](super::ANY), asks for its elements puts them.
+    /// Where a collection that the path's last segment, [`ANY`](super::ANY), asks for its elements
+    /// puts them.
     elements: Option<&'a RefCell<Vec<String>>>,
 }
 
@@ -21,7 +22,8 @@ impl<'a> At<'a> {
         Self { path, done: 0, elements: None }
     }
 
-    /// The start of a path that ends in [`ANY`](super::ANY): what stands there is to [offer](Self::offer) its elements.
+    /// The start of a path that ends in [`ANY`](super::ANY): what stands there is to
+    /// [offer](Self::offer) its elements.
     #[must_use]
     pub fn asking(path: &'a str, elements: &'a RefCell<Vec<String>>) -> Self {
         Self { path, done: 0, elements: Some(elements) }

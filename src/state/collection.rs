@@ -1,10 +1,15 @@
-//! What every collection can in a change besides its own edits: go through all of it, add many, remove all.
+//! What every collection can in a change besides its own edits: go through all of it, add many,
+//! remove all.
 //!
-//! To go through a collection is to go through what it held when that began: its elements may be edited and removed meanwhile.
+//! To go through a collection is to go through what it held when that began: its elements may be
+//! edited and removed meanwhile.
 
 use crate::document::source::Source;
 
-use super::{ChangeError, Edit, ElementId, Groups, List, Map, MapKey, MovableList, Node, Scalar, Set, State, Takes, Tree};
+use super::{
+    ChangeError, Edit, ElementId, Groups, List, Map, MapKey, MovableList, Node, Scalar, Set, State,
+    Takes, Tree,
+};
 
 impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// How many elements there are.
@@ -31,7 +36,8 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
         self.place.look(|list: &List<T>| all(list.iter().cloned()))
     }
 
-    /// Removes all elements, also those that do not fit `T`. What others insert at the same time stays.
+    /// Removes all elements, also those that do not fit `T`. What others insert at the same time
+    /// stays.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the list is gone.
@@ -55,7 +61,8 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         self.place.look(|list: &MovableList<T>| all(list.iter().cloned()))
     }
 
-    /// The staged elements in order, with their ids: to edit or remove some of them on the way. O(n).
+    /// The staged elements in order, with their ids: to edit or remove some of them on the way.
+    /// O(n).
     ///
     /// ```
     /// use exostate::{MovableList, State, Store};
@@ -81,18 +88,24 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the list is gone.
     pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
-        self.place.look(|list: &MovableList<T>| all(list.iter_ids().map(|(id, value)| (id, value.clone()))))
+        self.place.look(|list: &MovableList<T>| {
+            all(list.iter_ids().map(|(id, value)| (id, value.clone())))
+        })
     }
 
     /// Appends elements and says their ids.
     ///
     /// # Errors
     /// As `push`.
-    pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+    pub fn extend(
+        &self,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<ElementId>, ChangeError> {
         values.into_iter().map(|value| self.push(value)).collect()
     }
 
-    /// Removes all elements with all their fields, also those that this struct does not know. What others insert at the same time stays.
+    /// Removes all elements with all their fields, also those that this struct does not know. What
+    /// others insert at the same time stays.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the list is gone.
@@ -108,7 +121,9 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<(K, V)>, ChangeError> {
-        self.place.look(|map: &Map<K, V>| all(map.iter().map(|(key, value)| (key.clone(), value.clone()))))
+        self.place.look(|map: &Map<K, V>| {
+            all(map.iter().map(|(key, value)| (key.clone(), value.clone())))
+        })
     }
 
     /// The staged keys in order. O(n).
@@ -130,8 +145,8 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         entries.into_iter().try_for_each(|(key, value)| self.insert(key, value))
     }
 
-    /// Removes all records with all their fields, also those that this struct does not know, and entries that do not fit. What others
-    /// insert at the same time stays.
+    /// Removes all records with all their fields, also those that this struct does not know, and
+    /// entries that do not fit. What others insert at the same time stays.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone.
@@ -209,7 +224,9 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the tree is gone.
     pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
-        self.place.look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, id, value)| (id, value.clone()))))
+        self.place.look(|tree: &Tree<T>| {
+            all(tree.walk().into_iter().map(|(_, id, value)| (id, value.clone())))
+        })
     }
 
     /// The staged values of the nodes from the roots down, parents first. O(n · log n).
@@ -217,19 +234,24 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the tree is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
-        self.place.look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, _, value)| value.clone())))
+        self.place
+            .look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, _, value)| value.clone())))
     }
 
     /// Appends nodes under a parent, or as roots, and says their ids.
     ///
     /// # Errors
     /// As `push`.
-    pub fn extend(&self, parent: Option<ElementId>, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+    pub fn extend(
+        &self,
+        parent: Option<ElementId>,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<ElementId>, ChangeError> {
         values.into_iter().map(|value| self.push(parent, value)).collect()
     }
 
-    /// Removes all nodes with all their fields, also those that this struct does not know. What others insert at the same time stays, at
-    /// the root where its parent is gone.
+    /// Removes all nodes with all their fields, also those that this struct does not know. What
+    /// others insert at the same time stays, at the root where its parent is gone.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the tree is gone.
@@ -261,27 +283,39 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the whole is gone.
     pub fn iter_groups(&self) -> Result<std::vec::IntoIter<(ElementId, G)>, ChangeError> {
-        self.place.look(|whole: &Groups<G, T>| all(whole.groups().iter_ids().map(|(id, group)| (id, group.clone()))))
+        self.place.look(|whole: &Groups<G, T>| {
+            all(whole.groups().iter_ids().map(|(id, group)| (id, group.clone())))
+        })
     }
 
-    /// The staged items of a group in order, with their ids; none where there is no such group. O(n).
+    /// The staged items of a group in order, with their ids; none where there is no such group.
+    /// O(n).
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the whole is gone.
-    pub fn iter_ids(&self, group: ElementId) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
-        self.place.look(|whole: &Groups<G, T>| all(whole.items(group).iter_ids().map(|(id, item)| (id, item.clone()))))
+    pub fn iter_ids(
+        &self,
+        group: ElementId,
+    ) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
+        self.place.look(|whole: &Groups<G, T>| {
+            all(whole.items(group).iter_ids().map(|(id, item)| (id, item.clone())))
+        })
     }
 
     /// Appends items to a group and says their ids.
     ///
     /// # Errors
     /// As `push`.
-    pub fn extend(&self, group: ElementId, values: impl IntoIterator<Item = T>) -> Result<Vec<ElementId>, ChangeError> {
+    pub fn extend(
+        &self,
+        group: ElementId,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<Vec<ElementId>, ChangeError> {
         values.into_iter().map(|value| self.push(group, value)).collect()
     }
 
-    /// Removes all groups and items with all their fields, also those that this struct does not know. What others insert at the same time
-    /// stays, ungrouped where its group is gone.
+    /// Removes all groups and items with all their fields, also those that this struct does not
+    /// know. What others insert at the same time stays, ungrouped where its group is gone.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the whole is gone.

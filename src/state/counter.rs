@@ -11,8 +11,9 @@ use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, W
 
 /// A sum to which everybody adds; concurrent additions all count.
 ///
-/// Each replica keeps its own part of the sum in a register of its own (a PN-counter: Shapiro et al., *A comprehensive study
-/// of convergent and commutative replicated data types*, 2011), on every backend alike.
+/// Each replica keeps its own part of the sum in a register of its own (a PN-counter: Shapiro et
+/// al., *A comprehensive study of convergent and commutative replicated data types*, 2011), on
+/// every backend alike.
 #[derive(Clone, Default)]
 pub struct Counter {
     /// What each replica has added, by the segment of its register.
@@ -43,7 +44,8 @@ impl Counter {
     }
 }
 
-/// Whether a segment is what a replica writes its part under. Whatever else stands there is nobody's part.
+/// Whether a segment is what a replica writes its part under. Whatever else stands there is
+/// nobody's part.
 fn is_replica(segment: &str) -> bool {
     u64::from_str_radix(segment, 16).is_ok_and(|id| format!("{id:x}") == segment)
 }
@@ -108,7 +110,11 @@ impl State for Counter {
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        let Some((segment, at)) = at.next().filter(|(segment, rest)| rest.is_end() && is_replica(segment)) else { return };
+        let Some((segment, at)) =
+            at.next().filter(|(segment, rest)| rest.is_end() && is_replica(segment))
+        else {
+            return;
+        };
         cx.forget_violations(at.here());
         let part = match cx.register(at.here()) {
             Some(Value::Int(part)) => Some(part),
@@ -163,7 +169,8 @@ impl Node<Edit<'_>, Counter> {
     /// Adds to the counter; a negative amount takes away, 0 does nothing.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where this replica's part would overflow.
+    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where this
+    /// replica's part would overflow.
     pub fn add(&self, amount: i64) -> Result<(), ChangeError> {
         self.place.look(|_: &Counter| ())?;
         self.place.write(|writer| add(writer, amount))

@@ -1,6 +1,8 @@
-//! The names of what can move: elements of a [`MovableList`](super::MovableList), nodes of a [`Tree`](super::Tree).
+//! The names of what can move: elements of a [`MovableList`](super::MovableList), nodes of a
+//! [`Tree`](super::Tree).
 //!
-//! A name is the replica that made the element and a count of its own, so that no two replicas ever make the same.
+//! A name is the replica that made the element and a count of its own, so that no two replicas ever
+//! make the same.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,13 +15,16 @@ use super::map::MapKey;
 use super::position::Stamp;
 use super::scalar::{Mismatch, Scalar};
 
-/// The name of an element of a [`MovableList`](super::MovableList), a node of a [`Tree`](super::Tree), or a group or item of
-/// [`Groups`](super::Groups), the same on every replica and for ever.
+/// The name of an element of a [`MovableList`](super::MovableList), a node of a
+/// [`Tree`](super::Tree), or a group or item of [`Groups`](super::Groups), the same on every
+/// replica and for ever.
 ///
-/// It is a scalar too: a field, an `Option`, an element of a [`List`](super::List) or a key may name an element. It says nothing about
-/// whether the element is there (any more): another may remove it at any time, and whoever follows the name asks. A field that was never
-/// written holds the nil id, which names no element; where there may be none, an `Option<ElementId>` says so. The id of an element of a copy
-/// (what `push` on a view's own collection gives) holds within that copy only and cannot be written.
+/// It is a scalar too: a field, an `Option`, an element of a [`List`](super::List) or a key may
+/// name an element. It says nothing about whether the element is there (any more): another may
+/// remove it at any time, and whoever follows the name asks. A field that was never written holds
+/// the nil id, which names no element; where there may be none, an `Option<ElementId>` says so. The
+/// id of an element of a copy (what `push` on a view's own collection gives) holds within that copy
+/// only and cannot be written.
 ///
 /// ```
 /// use exostate::{ElementId, MovableList, State, Store};
@@ -71,7 +76,8 @@ impl ElementId {
         }
     }
 
-    /// A name for an element that is in no document yet: the next that is not taken. A document may hold such names, by malice.
+    /// A name for an element that is in no document yet: the next that is not taken. A document may
+    /// hold such names, by malice.
     pub(crate) fn detached(counter: &mut u64, taken: impl Fn(Self) -> bool) -> Self {
         loop {
             let id = Self { replica: u64::MAX, counter: *counter };
@@ -110,7 +116,10 @@ impl FromStr for ElementId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (replica, counter) = text.split_once('-')?;
-            let id = Self { replica: u64::from_str_radix(replica, 16).ok()?, counter: u64::from_str_radix(counter, 16).ok()? };
+            let id = Self {
+                replica: u64::from_str_radix(replica, 16).ok()?,
+                counter: u64::from_str_radix(counter, 16).ok()?,
+            };
             (id.to_string() == text).then_some(id)
         };
         parse().ok_or_else(|| ElementIdError(text.to_owned()))
@@ -130,7 +139,9 @@ impl MapKey for ElementId {
 impl Scalar for ElementId {
     fn to_value(&self) -> Result<Value, String> {
         match self.is_detached() {
-            true => Err("the id is of an element of a copy, which is in no document yet".to_owned()),
+            true => {
+                Err("the id is of an element of a copy, which is in no document yet".to_owned())
+            }
             false => Ok(Value::str(self.to_string())),
         }
     }

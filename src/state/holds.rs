@@ -1,13 +1,18 @@
 //! What the derive asks of the types that hold others, for the sake of what the compiler says.
 //!
-//! Of a `List<Text>` that is asked to be a [`State`] the compiler names no reason, as there are two ways to be one: to be a scalar, and to be a list of
-//! scalars. [`Holds`] is [`State`] in other words, which name the type within.
+//! Of a `List<Text>` that is asked to be a [`State`] the compiler names no reason, as there are two
+//! ways to be one: to be a scalar, and to be a list of scalars. [`Holds`] is [`State`] in other
+//! words, which name the type within.
 
 use std::any::Any;
 
-use super::{At, List, Map, MapKey, MovableList, Place, Reader, Refresh, Scalar, Set, Shape, State, Tree, Writer};
+use super::{
+    At, List, Map, MapKey, MovableList, Place, Reader, Refresh, Scalar, Set, Shape, State, Tree,
+    Writer,
+};
 
-/// Types that are not exostate's own holders: scalars, and what has `#[derive(State)]`. They may be called as a holder is.
+/// Types that are not exostate's own holders: scalars, and what has `#[derive(State)]`. They may be
+/// called as a holder is.
 pub trait Named: State {}
 
 impl<T: Scalar> Named for T {}

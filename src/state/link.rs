@@ -8,10 +8,13 @@ use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
 
-/// The name of another document, whose state is a `T`: one register, the last writer wins. It is written as a string.
+/// The name of another document, whose state is a `T`: one register, the last writer wins. It is
+/// written as a string.
 ///
-/// It keeps nothing, and says nothing about whether there is such a document: a link is followed by [`Link::open`], when somebody wants to, and
-/// links may go in circles. The name can be any text, as whoever writes to the document chooses it: see [`Loader`](crate::Loader). A link that was never written is empty; where there may be none, an `Option<Link<T>>` says so.
+/// It keeps nothing, and says nothing about whether there is such a document: a link is followed by
+/// [`Link::open`], when somebody wants to, and links may go in circles. The name can be any text,
+/// as whoever writes to the document chooses it: see [`Loader`](crate::Loader). A link that was
+/// never written is empty; where there may be none, an `Option<Link<T>>` says so.
 ///
 /// ```
 /// use exostate::{Link, List, State, Store, Text};

@@ -6,16 +6,20 @@ use std::fmt;
 use crate::document::value::Value;
 
 use super::scalar::Mismatch;
-use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, Shape, State, Takes, Writer};
+use super::{
+    At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, Shape, State, Takes, Writer,
+};
 
-/// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and does not move.
+/// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and
+/// does not move.
 ///
-/// An edit costs what the backend's sequence costs: O(n) on both. For records, or where elements move, take
-/// [`MovableList`](super::MovableList).
+/// An edit costs what the backend's sequence costs: O(n) on both. For records, or where elements
+/// move, take [`MovableList`](super::MovableList).
 #[derive(Clone)]
 pub struct List<T> {
     items: imbl::Vector<T>,
-    /// The document's values, where some of them do not fit `T`: then positions here and there differ.
+    /// The document's values, where some of them do not fit `T`: then positions here and there
+    /// differ.
     misfits: Option<imbl::Vector<Value>>,
 }
 
@@ -94,10 +98,15 @@ impl<'a, T: Clone> IntoIterator for &'a List<T> {
     }
 }
 
-/// The position in the document of the element at `index`, where elements that do not fit are skipped.
+/// The position in the document of the element at `index`, where elements that do not fit are
+/// skipped.
 fn real_index<T: Scalar>(list: &List<T>, index: usize) -> usize {
     let Some(values) = &list.misfits else { return index };
-    let mut fitting = values.iter().enumerate().filter(|(_, value)| T::from_value(value).is_ok()).map(|(at, _)| at);
+    let mut fitting = values
+        .iter()
+        .enumerate()
+        .filter(|(_, value)| T::from_value(value).is_ok())
+        .map(|(at, _)| at);
     fitting.nth(index).unwrap_or(values.len())
 }
 
@@ -151,7 +160,8 @@ impl<T: Scalar> State for List<T> {
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         // Elements are compared by what is written of them.
-        let bytes = |item: &T| item.to_value().map(|value| format!("{value:?}")).unwrap_or_default();
+        let bytes =
+            |item: &T| item.to_value().map(|value| format!("{value:?}")).unwrap_or_default();
         let (old_items, new_items): (Vec<String>, Vec<String>) =
             (self.items.iter().map(bytes).collect(), new.items.iter().map(bytes).collect());
         let mut staged = self.clone();
@@ -200,7 +210,12 @@ impl<T: Scalar> List<T> {
     }
 }
 
-fn splice<'i, T: Scalar>(writer: &mut Writer<'_, '_>, at: usize, delete: usize, items: impl Iterator<Item = &'i T>) {
+fn splice<'i, T: Scalar>(
+    writer: &mut Writer<'_, '_>,
+    at: usize,
+    delete: usize,
+    items: impl Iterator<Item = &'i T>,
+) {
     match items.map(Scalar::to_value).collect::<Result<Vec<Value>, String>>() {
         Ok(values) if values.is_empty() && delete == 0 => {}
         Ok(values) => writer.splice_list(at, delete, values),
@@ -212,8 +227,8 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// Inserts an element before the one at `index`.
     ///
     /// # Errors
-    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is gone,
-    /// [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is
+    /// gone, [`ChangeError::Invalid`] where the value cannot be written.
     pub fn insert<V>(&self, index: usize, item: V) -> Result<(), ChangeError>
     where
         T: Takes<V>,
@@ -276,7 +291,12 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
         self.place.look(|list: &List<T>| {
             if range.end > list.len() {
                 let path = self.place.path().to_owned();
-                return Err(ChangeError::OutOfRange { path, start: range.start, end: range.end, len: list.len() });
+                return Err(ChangeError::OutOfRange {
+                    path,
+                    start: range.start,
+                    end: range.end,
+                    len: list.len(),
+                });
             }
             let start = real_index(list, range.start);
             Ok(start..start + range.len())

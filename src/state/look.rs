@@ -1,4 +1,5 @@
-//! A place in a view that is being read: which paths were read says when what was made of them has to be made again.
+//! A place in a view that is being read: which paths were read says when what was made of them has
+//! to be made again.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -11,7 +12,8 @@ use crate::document::key;
 use super::map::segment_of;
 use super::{At, Map, MapKey, Node, Place, Set, State, Takes, typed};
 
-/// A place in a view that a selector reads. What is read through it is noted: see [`Store::select`](crate::Store::select).
+/// A place in a view that a selector reads. What is read through it is noted: see
+/// [`Store::select`](crate::Store::select).
 #[derive(Clone)]
 pub struct Look<'a> {
     reading: &'a dyn Noted,
@@ -31,8 +33,8 @@ impl Place for Look<'_> {
 }
 
 impl<'a, T: State> Node<Look<'a>, T> {
-    /// The value at this place, which counts as read with all that it holds; `None` where there is nothing: no such element, another
-    /// enum variant, an empty option. Nothing is copied.
+    /// The value at this place, which counts as read with all that it holds; `None` where there is
+    /// nothing: no such element, another enum variant, an empty option. Nothing is copied.
     ///
     /// Where a struct has a field of this name, `(*node).value()` reaches it.
     #[must_use]

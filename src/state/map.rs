@@ -12,9 +12,12 @@ use crate::document::key;
 use super::shared::{Lookup, Shared};
 use super::stage::fingerprint;
 use super::violation::Mend;
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer};
+use super::{
+    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
+};
 
-/// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text form that keeps it apart.
+/// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text
+/// form that keeps it apart.
 ///
 /// To use a type of your own, give the text form that `Display` and `FromStr` would.
 #[diagnostic::on_unimplemented(
@@ -26,7 +29,8 @@ use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, Sta
 pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key as text.
     fn to_text(&self) -> Cow<'_, str>;
-    /// The key that has this text; `None` where there is none, or where [`MapKey::to_text`] would write it otherwise.
+    /// The key that has this text; `None` where there is none, or where [`MapKey::to_text`] would
+    /// write it otherwise.
     fn from_text(text: &str) -> Option<Self>;
 }
 
@@ -74,8 +78,8 @@ pub(crate) fn key_of<K: MapKey>(segment: &str) -> Option<K> {
     K::from_text(&key::unescape(segment)?)
 }
 
-/// Records or values by key, ordered by key. Two replicas that insert one key at once end up with one record, merged field by
-/// field; removing a record wins over edits of its fields.
+/// Records or values by key, ordered by key. Two replicas that insert one key at once end up with
+/// one record, merged field by field; removing a record wins over edits of its fields.
 ///
 /// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
 pub struct Map<K, V>(imbl::OrdMap<Shared<K>, Arc<V>>);
@@ -177,7 +181,12 @@ impl<K: MapKey, V: Clone> Default for Map<K, V> {
 
 impl<K: Ord, V: PartialEq> PartialEq for Map<K, V> {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(other.0.iter()).all(|(a, b)| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1))
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(other.0.iter())
+                .all(|(a, b)| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1))
     }
 }
 
@@ -287,16 +296,20 @@ impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
 }
 
 impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
-    /// Inserts a record or value. One that is there under this key is replaced whole; where it is equal, nothing is written.
+    /// Inserts a record or value. One that is there under this key is replaced whole; where it is
+    /// equal, nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value
+    /// cannot be written.
     pub fn insert<Q>(&self, key: Q, value: V) -> Result<(), ChangeError>
     where
         K: Takes<Q>,
     {
         let key = K::take(key);
-        let there = self.place.look(|map: &Map<K, V>| map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value)))?;
+        let there = self.place.look(|map: &Map<K, V>| {
+            map.get(&key).is_some_and(|old| fingerprint(old) == fingerprint(&value))
+        })?;
         let segment = segment_of(&key);
         if there {
             // What does not fit in it is shown as its default, which is the value's: it goes.
@@ -305,7 +318,8 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
     }
 
-    /// Removes a record with all its fields, also those that this struct does not know. Whether it was there.
+    /// Removes a record with all its fields, also those that this struct does not know. Whether it
+    /// was there.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the map is gone.

@@ -1,8 +1,9 @@
 //! What a typed field is: how it is read from a document, patched, written and reconciled.
 //!
-//! The layer knows paths and neutral values ([`crate::document`]) and nothing of backends or stores. A type says how it is
-//! read; the one mechanism that keeps a view current is "this path was touched: read it again", for local and remote
-//! changes alike, so that a view equals a fresh read by construction.
+//! The layer knows paths and neutral values ([`crate::document`]) and nothing of backends or
+//! stores. A type says how it is read; the one mechanism that keeps a view current is "this path
+//! was touched: read it again", for local and remote changes alike, so that a view equals a fresh
+//! read by construction.
 
 mod at;
 mod collection;
@@ -69,8 +70,8 @@ use std::any::Any;
 
 /// A type that can be kept in a document. Derive it: `#[derive(State)]`.
 ///
-/// A type is read from the registers at and below a path and from sequences by path; see `docs/layout.md`. All methods but
-/// [`State::path`] are for the derive and for exostate itself.
+/// A type is read from the registers at and below a path and from sequences by path; see
+/// `docs/layout.md`. All methods but [`State::path`] are for the derive and for exostate itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state type",
     label = "cannot be kept in a document",
@@ -82,8 +83,9 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// The typed accessor of this type at a place: methods per field, in a change or in a path.
     type Node<P: Place>;
 
-    /// Whether a slot (a map's value, a list's element, an `Option`) needs a marker register of its own to say that it is
-    /// filled. Types that keep a register at their own path (scalars, enums) do not.
+    /// Whether a slot (a map's value, a list's element, an `Option`) needs a marker register of its
+    /// own to say that it is filled. Types that keep a register at their own path (scalars,
+    /// enums) do not.
     const MARKED: bool = true;
 
     /// Whether all there is to read is the one register at the type's own path.
@@ -92,8 +94,8 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// Whether a null in the register at the type's own path is one of its values.
     const OPTIONAL: bool = false;
 
-    /// The type's name, which a document remembers that this type was written into first. `None`: the type is no struct or enum of an
-    /// application's own, and a document of it has no name.
+    /// The type's name, which a document remembers that this type was written into first. `None`:
+    /// the type is no struct or enum of an application's own, and a document of it has no name.
     const STATE_NAME: Option<&'static str> = None;
 
     /// The accessor at `place`.
@@ -102,18 +104,19 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// The value where nothing was written.
     fn initial() -> Self;
 
-    /// Reads a value; `None` where its own register is missing or does not fit (which is noted as a violation).
+    /// Reads a value; `None` where its own register is missing or does not fit (which is noted as a
+    /// violation).
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self>;
 
-    /// Reads again what was touched strictly below this value. `at` holds the rest of the path, which is at its end only where
-    /// the value is the whole state.
+    /// Reads again what was touched strictly below this value. `at` holds the rest of the path,
+    /// which is at its end only where the value is the whole state.
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>);
 
     /// The value at the rest of a path, of the type that the typed path promises.
     fn locate(&self, at: At<'_>) -> Option<&dyn Any>;
 
-    /// Writes the value where nothing is, leaving out what reads the same anyway: own registers equal to those of `unless`,
-    /// and all fields that have their initial value.
+    /// Writes the value where nothing is, leaving out what reads the same anyway: own registers
+    /// equal to those of `unless`, and all fields that have their initial value.
     fn write(&self, unless: Option<&Self>, writer: &mut Writer<'_, '_>);
 
     /// Writes the least that turns this value, which stands in the document, into `new`.

@@ -11,7 +11,9 @@ use crate::document::value::Value;
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
 use super::stage::fingerprint;
-use super::{ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
+use super::{
+    ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer,
+};
 
 /// What a position within a copy is given with.
 fn copy_stamp(count: &mut u64) -> Stamp {
@@ -40,10 +42,12 @@ impl<T> Entry<T> {
     }
 }
 
-/// Records or values in an order that users change. An element keeps its id, its edits and its watchers when it moves.
+/// Records or values in an order that users change. An element keeps its id, its edits and its
+/// watchers when it moves.
 ///
-/// Concurrent moves of one element compete, one wins whole; removing an element wins over moving and editing it. Reading and
-/// editing cost O(log n); a clone is O(1) and shares what it does not change.
+/// Concurrent moves of one element compete, one wins whole; removing an element wins over moving
+/// and editing it. Reading and editing cost O(log n); a clone is O(1) and shares what it does not
+/// change.
 pub struct MovableList<T> {
     entries: imbl::Vector<Entry<T>>,
     positions: imbl::OrdMap<ElementId, Position>,
@@ -115,7 +119,8 @@ impl<T: Clone> MovableList<T> {
         self.insert_entry(index.min(self.len()), id, Arc::new(value));
     }
 
-    /// Appends an element to this copy under an id, or under a new one. `None` where the id is taken.
+    /// Appends an element to this copy under an id, or under a new one. `None` where the id is
+    /// taken.
     #[cfg(feature = "serde")]
     pub(crate) fn push_as(&mut self, id: Option<ElementId>, value: T) -> Option<ElementId> {
         let id = match id {
@@ -127,10 +132,15 @@ impl<T: Clone> MovableList<T> {
         Some(id)
     }
 
-    /// Inserts an entry into this copy. Its position is good for this copy only, in which entries are searched by it.
+    /// Inserts an entry into this copy. Its position is good for this copy only, in which entries
+    /// are searched by it.
     pub(super) fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
         let at = |index: Option<usize>| Some(self.entries.get(index?)?.position.as_ref());
-        let between = position::between(at(index.checked_sub(1)), at(Some(index)), copy_stamp(&mut self.detached));
+        let between = position::between(
+            at(index.checked_sub(1)),
+            at(Some(index)),
+            copy_stamp(&mut self.detached),
+        );
         let position = Position::from(between.as_deref().unwrap_or_default());
         self.positions.insert(id, position.clone());
         self.entries.insert(index, Entry { position, id, value });
@@ -139,11 +149,18 @@ impl<T: Clone> MovableList<T> {
         }
     }
 
-    /// Gives all entries of this copy new positions: somewhere there was no room between two. O(n · log n).
+    /// Gives all entries of this copy new positions: somewhere there was no room between two. O(n ·
+    /// log n).
     fn place_all(&mut self) {
         let places = order::places(&vec![None; self.len()], || copy_stamp(&mut self.detached));
-        self.entries = self.entries.iter().zip(places).map(|(entry, position)| Entry { position, ..entry.clone() }).collect();
-        self.positions = self.entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
+        self.entries = self
+            .entries
+            .iter()
+            .zip(places)
+            .map(|(entry, position)| Entry { position, ..entry.clone() })
+            .collect();
+        self.positions =
+            self.entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
     }
 
     /// Removes from this copy: to build a value.
@@ -172,8 +189,13 @@ impl<T: Clone> MovableList<T> {
     }
 
     /// A list of entries of the document, in any order.
-    pub(super) fn from_entries(entries: impl IntoIterator<Item = (Position, ElementId, Arc<T>)>) -> Self {
-        let mut entries: Vec<_> = entries.into_iter().map(|(position, id, value)| Entry { position, id, value }).collect();
+    pub(super) fn from_entries(
+        entries: impl IntoIterator<Item = (Position, ElementId, Arc<T>)>,
+    ) -> Self {
+        let mut entries: Vec<_> = entries
+            .into_iter()
+            .map(|(position, id, value)| Entry { position, id, value })
+            .collect();
         entries.sort_by(|a, b| a.order().cmp(&b.order()));
         let positions = entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
         Self { entries: entries.into_iter().collect(), positions, detached: 0 }
@@ -194,7 +216,10 @@ impl<T: Clone> MovableList<T> {
     pub(super) fn place(&mut self, id: ElementId, position: Position, value: Arc<T>) {
         self.displace(id);
         let entry = Entry { position: position.clone(), id, value };
-        let index = self.entries.binary_search_by(|other| other.order().cmp(&entry.order())).unwrap_or_else(|index| index);
+        let index = self
+            .entries
+            .binary_search_by(|other| other.order().cmp(&entry.order()))
+            .unwrap_or_else(|index| index);
         self.entries.insert(index, entry);
         self.positions.insert(id, position);
     }
@@ -217,7 +242,11 @@ impl<'a, T: Clone> IntoIterator for &'a MovableList<T> {
 
 impl<T> Clone for MovableList<T> {
     fn clone(&self) -> Self {
-        Self { entries: self.entries.clone(), positions: self.positions.clone(), detached: self.detached }
+        Self {
+            entries: self.entries.clone(),
+            positions: self.positions.clone(),
+            detached: self.detached,
+        }
     }
 }
 
@@ -230,8 +259,10 @@ impl<T: Clone> Default for MovableList<T> {
 /// Lists are equal when their elements are, in order; ids do not count.
 impl<T: PartialEq> PartialEq for MovableList<T> {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Entry<T>, &Entry<T>)| Arc::ptr_eq(&a.value, &b.value) || a.value == b.value;
-        self.entries.len() == other.entries.len() && self.entries.iter().zip(other.entries.iter()).all(same)
+        let same =
+            |(a, b): (&Entry<T>, &Entry<T>)| Arc::ptr_eq(&a.value, &b.value) || a.value == b.value;
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().zip(other.entries.iter()).all(same)
     }
 }
 
@@ -312,7 +343,9 @@ impl<T: State> State for MovableList<T> {
         let Ok(id) = segment.parse::<ElementId>() else { return };
         if at.is_end() {
             return match cx.slot::<T>(at) {
-                Some(value) => self.place(id, cx.position(&key::join(at.here(), POSITION)), Arc::new(value)),
+                Some(value) => {
+                    self.place(id, cx.position(&key::join(at.here(), POSITION)), Arc::new(value))
+                }
                 None => drop(self.displace(id)),
             };
         }
@@ -342,7 +375,13 @@ impl<T: State> State for MovableList<T> {
     }
 
     fn write(&self, _unless: Option<&Self>, writer: &mut Writer<'_, '_>) {
-        self.arrange(self.entries.iter().map(|entry| Wanted { old: None, id: entry.id, value: entry.value.as_ref() }).collect(), writer);
+        self.arrange(
+            self.entries
+                .iter()
+                .map(|entry| Wanted { old: None, id: entry.id, value: entry.value.as_ref() })
+                .collect(),
+            writer,
+        );
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
@@ -350,7 +389,8 @@ impl<T: State> State for MovableList<T> {
     }
 }
 
-/// An element of the list that is wanted: where it stood, what it is called in the list that is wanted, and what it shall be.
+/// An element of the list that is wanted: where it stood, what it is called in the list that is
+/// wanted, and what it shall be.
 struct Wanted<'a, T> {
     old: Option<usize>,
     id: ElementId,
@@ -358,28 +398,41 @@ struct Wanted<'a, T> {
 }
 
 impl<T: State> MovableList<T> {
-    /// Writes the least that turns this list into `new`. Says under which id each element of that is written.
-    pub(super) fn write_least(&self, new: &Self, writer: &mut Writer<'_, '_>) -> HashMap<ElementId, ElementId> {
+    /// Writes the least that turns this list into `new`. Says under which id each element of that
+    /// is written.
+    pub(super) fn write_least(
+        &self,
+        new: &Self,
+        writer: &mut Writer<'_, '_>,
+    ) -> HashMap<ElementId, ElementId> {
         let target = self.pair(new, writer.core.restores);
-        let kept: BTreeSet<ElementId> = target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
+        let kept: BTreeSet<ElementId> =
+            target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
         for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {
             writer.at(&entry.id.segment(), |writer| writer.clear());
         }
         for wanted in &target {
             if let Some(entry) = wanted.old.and_then(|index| self.entries.get(index)) {
-                writer.at(&entry.id.segment(), |writer| entry.value.reconcile(wanted.value, writer));
+                writer
+                    .at(&entry.id.segment(), |writer| entry.value.reconcile(wanted.value, writer));
             }
         }
         self.arrange(target, writer)
     }
 
-    /// Finds the old element of each new one: by id, else, unless ids alone count, by equal content in order, else by what stands in its stead.
+    /// Finds the old element of each new one: by id, else, unless ids alone count, by equal content
+    /// in order, else by what stands in its stead.
     fn pair<'a>(&self, new: &'a Self, ids_alone: bool) -> Vec<Wanted<'a, T>> {
         let mut taken = HashSet::new();
-        let mut old_of: Vec<Option<usize>> =
-            new.entries.iter().map(|entry| self.index_of(entry.id).filter(|index| taken.insert(*index))).collect();
+        let mut old_of: Vec<Option<usize>> = new
+            .entries
+            .iter()
+            .map(|entry| self.index_of(entry.id).filter(|index| taken.insert(*index)))
+            .collect();
         let free_old: Vec<usize> = (0..self.len()).filter(|index| !taken.contains(index)).collect();
-        let free_new: Vec<usize> = (0..new.len()).filter(|index| !ids_alone && old_of.get(*index) == Some(&None)).collect();
+        let free_new: Vec<usize> = (0..new.len())
+            .filter(|index| !ids_alone && old_of.get(*index) == Some(&None))
+            .collect();
         let prints = |list: &Self, indices: &[usize]| -> Vec<u128> {
             indices.iter().filter_map(|index| list.get(*index)).map(fingerprint).collect()
         };
@@ -388,14 +441,23 @@ impl<T: State> MovableList<T> {
                 *slot = free_old.get(old).copied();
             }
         });
-        old_of.into_iter().zip(&new.entries).map(|(old, entry)| Wanted { old, id: entry.id, value: entry.value.as_ref() }).collect()
+        old_of
+            .into_iter()
+            .zip(&new.entries)
+            .map(|(old, entry)| Wanted { old, id: entry.id, value: entry.value.as_ref() })
+            .collect()
     }
 
-    /// Gives every wanted element its place: the longest run that stands in order stays, the others move, new ones are written. Says
-    /// under which ids.
-    fn arrange(&self, target: Vec<Wanted<'_, T>>, writer: &mut Writer<'_, '_>) -> HashMap<ElementId, ElementId> {
+    /// Gives every wanted element its place: the longest run that stands in order stays, the others
+    /// move, new ones are written. Says under which ids.
+    fn arrange(
+        &self,
+        target: Vec<Wanted<'_, T>>,
+        writer: &mut Writer<'_, '_>,
+    ) -> HashMap<ElementId, ElementId> {
         let entry = |old: Option<usize>| self.entries.get(old?);
-        let stood: Vec<_> = target.iter().map(|wanted| Some((wanted.old?, &entry(wanted.old)?.position))).collect();
+        let stood: Vec<_> =
+            target.iter().map(|wanted| Some((wanted.old?, &entry(wanted.old)?.position))).collect();
         let places = order::places(&stood, || writer.core.stamp());
         let mut written = HashMap::new();
         for (wanted, place) in target.into_iter().zip(places) {
@@ -406,7 +468,8 @@ impl<T: State> MovableList<T> {
                     writer.write_slot(wanted.value);
                 }
                 if stood.is_none_or(|entry| entry.position != place) {
-                    writer.at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place.as_ref()))));
+                    writer
+                        .at(POSITION, |writer| writer.put(Value::Bytes(Arc::from(place.as_ref()))));
                 }
             });
             written.insert(wanted.id, id);
@@ -435,7 +498,8 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     /// Appends an element and says its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the list is gone, [`ChangeError::Invalid`] where the value
+    /// cannot be written.
     pub fn push(&self, value: T) -> Result<ElementId, ChangeError> {
         let len = self.len()?;
         self.insert(len, value)
@@ -456,10 +520,12 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there already, nothing is written.
+    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there
+    /// already, nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`] beyond the end.
+    /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`]
+    /// beyond the end.
     pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         let mut list = self.place.look(MovableList::<T>::clone)?;
         self.check(index, list.len())?;
@@ -467,7 +533,9 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
             return Ok(());
         }
         if list.displace(id).is_none() {
-            return Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) });
+            return Err(ChangeError::NotFound {
+                path: key::join(self.place.path(), &id.segment()),
+            });
         }
         self.place.write(|writer| {
             let stamp = writer.core.stamp();
@@ -475,7 +543,8 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Removes an element with all its fields, also those that this struct does not know. Whether it was there.
+    /// Removes an element with all its fields, also those that this struct does not know. Whether
+    /// it was there.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the list is gone.
@@ -507,17 +576,25 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         if index < end {
             return Ok(());
         }
-        Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: index, end: index, len: end - 1 })
+        Err(ChangeError::OutOfRange {
+            path: self.place.path().to_owned(),
+            start: index,
+            end: index,
+            len: end - 1,
+        })
     }
 }
 
 /// Writes the position of an element below the path of its list.
 fn put_position(id: ElementId, position: &[u8], writer: &mut Writer<'_, '_>) {
-    writer.at(&key::join(&id.segment(), POSITION), |writer| writer.put(Value::Bytes(Arc::from(position))));
+    writer.at(&key::join(&id.segment(), POSITION), |writer| {
+        writer.put(Value::Bytes(Arc::from(position)))
+    });
 }
 
 impl<T: Clone> MovableList<T> {
-    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`. `put` writes the position of an element.
+    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`. `put`
+    /// writes the position of an element.
     pub(super) fn put_at(
         &self,
         index: usize,
@@ -526,8 +603,11 @@ impl<T: Clone> MovableList<T> {
         writer: &mut Writer<'_, '_>,
         put: &dyn Fn(ElementId, &[u8], &mut Writer<'_, '_>),
     ) {
-        let at = |index: Option<usize>| index.and_then(|index| self.entries.get(index)).map(|entry| entry.position.as_ref());
-        if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), stamp) {
+        let at = |index: Option<usize>| {
+            index.and_then(|index| self.entries.get(index)).map(|entry| entry.position.as_ref())
+        };
+        if let Some(position) = position::between(at(index.checked_sub(1)), at(Some(index)), stamp)
+        {
             return put(id, &position, writer);
         }
         // Equal neighbours: two replicas chose one position. All are placed anew.
@@ -549,7 +629,11 @@ mod tests {
     fn read(positions: Vec<Vec<u8>>) -> MovableList<u64> {
         let mut list = MovableList::new();
         for (index, position) in positions.iter().enumerate() {
-            list.place(ElementId::new(ReplicaId::from_bits(1), index as u64), position.as_slice().into(), Arc::new(index as u64));
+            list.place(
+                ElementId::new(ReplicaId::from_bits(1), index as u64),
+                position.as_slice().into(),
+                Arc::new(index as u64),
+            );
         }
         list
     }
@@ -601,7 +685,10 @@ mod tests {
         (0..10).for_each(|value| copy.push(value));
         copy.insert(0, 7);
         assert!(copy.move_to(3, 1));
-        assert_eq!(old.iter().map(|id| copy.index_of(*id)).collect::<Vec<_>>(), [Some(2), Some(3), Some(1)]);
+        assert_eq!(
+            old.iter().map(|id| copy.index_of(*id)).collect::<Vec<_>>(),
+            [Some(2), Some(3), Some(1)]
+        );
     }
 
     /// Somebody's document may hold the ids that copies give to new elements.

@@ -10,13 +10,15 @@ use crate::document::key;
 use super::stage::{ChangeError, StageAccess};
 use super::{Mend, Scalar, State, Takes, Writer};
 
-/// Something that a typed accessor can stand on: a [`Path`], an [`Edit`] or a [`Look`](super::Look).
+/// Something that a typed accessor can stand on: a [`Path`], an [`Edit`] or a
+/// [`Look`](super::Look).
 pub trait Place: Clone {
     /// The place below this one. `segment` is escaped.
     #[must_use]
     fn child(&self, segment: &str) -> Self;
 
-    /// The place of the fields of an enum's variant: an edit below it makes the enum's register name the variant.
+    /// The place of the fields of an enum's variant: an edit below it makes the enum's register
+    /// name the variant.
     #[must_use]
     fn variant(&self, name: &str) -> Self {
         self.child(name)
@@ -48,7 +50,8 @@ impl<S> Path<S> {
         let mut variants = self.variants.clone();
         variants.extend(below.variants.iter().map(|(of, variant)| (of + shift, variant + shift)));
         // The enum at the joint itself: its path ends before the slash.
-        for (of, _) in variants.iter_mut().skip(self.variants.len()).filter(|(of, _)| *of == shift) {
+        for (of, _) in variants.iter_mut().skip(self.variants.len()).filter(|(of, _)| *of == shift)
+        {
             *of = self.segments.len();
         }
         Self { segments, variants, root: PhantomData }
@@ -75,7 +78,11 @@ impl<S> fmt::Debug for Path<S> {
 
 impl<S> Place for Path<S> {
     fn child(&self, segment: &str) -> Self {
-        Self { segments: key::join(&self.segments, segment), variants: self.variants.clone(), root: PhantomData }
+        Self {
+            segments: key::join(&self.segments, segment),
+            variants: self.variants.clone(),
+            root: PhantomData,
+        }
     }
 
     fn variant(&self, name: &str) -> Self {
@@ -121,12 +128,19 @@ impl<'a> Edit<'a> {
     }
 
     /// Writes at this place; afterwards the staged view is brought up to date.
-    pub(crate) fn write<R>(&self, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
+    pub(crate) fn write<R>(
+        &self,
+        write: impl FnOnce(&mut Writer<'_, '_>) -> R,
+    ) -> Result<R, ChangeError> {
         self.write_with(Mend::Leave, write)
     }
 
     /// Writes at this place, and mends what does not fit there.
-    pub(super) fn write_with<R>(&self, mend: Mend, write: impl FnOnce(&mut Writer<'_, '_>) -> R) -> Result<R, ChangeError> {
+    pub(super) fn write_with<R>(
+        &self,
+        mend: Mend,
+        write: impl FnOnce(&mut Writer<'_, '_>) -> R,
+    ) -> Result<R, ChangeError> {
         let mut write = Some(write);
         let mut result = None;
         self.stage.write(&self.path, mend, &mut |writer| {
@@ -152,10 +166,12 @@ impl<'a> Edit<'a> {
         self.stage.failure()
     }
 
-    /// An enum that was never written shows its default variant; with the first edit inside it, its register must say so.
+    /// An enum that was never written shows its default variant; with the first edit inside it, its
+    /// register must say so.
     fn name_variants(&self, writer: &mut Writer<'_, '_>) {
         for &(of, variant) in &self.variants {
-            let (of, variant) = (self.path.get(..of).unwrap_or(""), self.path.get(..variant).unwrap_or(""));
+            let (of, variant) =
+                (self.path.get(..of).unwrap_or(""), self.path.get(..variant).unwrap_or(""));
             writer.core.name_variant(of, key::below(variant, of));
         }
     }
@@ -189,7 +205,11 @@ pub(crate) fn typed<T: 'static>(value: &dyn Any) -> Option<&T> {
 
 impl Place for Edit<'_> {
     fn child(&self, segment: &str) -> Self {
-        Self { stage: self.stage, path: Cow::Owned(key::join(&self.path, segment)), variants: self.variants.clone() }
+        Self {
+            stage: self.stage,
+            path: Cow::Owned(key::join(&self.path, segment)),
+            variants: self.variants.clone(),
+        }
     }
 
     fn variant(&self, name: &str) -> Self {
@@ -201,8 +221,8 @@ impl Place for Edit<'_> {
 
 /// The accessor of a `T` at a place.
 ///
-/// On a [`Path`] it names the place; in a change it reads and edits it. Structs and enums have accessors of their own,
-/// which add a method per field and dereference to this one.
+/// On a [`Path`] it names the place; in a change it reads and edits it. Structs and enums have
+/// accessors of their own, which add a method per field and dereference to this one.
 pub struct Node<P, T> {
     pub(crate) place: P,
     of: PhantomData<fn() -> T>,
@@ -249,21 +269,25 @@ impl<T: State> Node<Edit<'_>, T> {
     /// The staged value at this place.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where there is nothing (any more): a removed element, another enum variant.
+    /// [`ChangeError::NotFound`] where there is nothing (any more): a removed element, another enum
+    /// variant.
     pub fn value(&self) -> Result<T, ChangeError> {
         self.place.look(T::clone)
     }
 
-    /// Turns the value at this place into `new` with the least ops: what is shown already is not written, also where it is shown in the
-    /// stead of something that does not fit. To write over that take `set` or [`Node::reconcile_with`].
+    /// Turns the value at this place into `new` with the least ops: what is shown already is not
+    /// written, also where it is shown in the stead of something that does not fit. To write
+    /// over that take `set` or [`Node::reconcile_with`].
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where there is nothing to change, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where there is nothing to change, [`ChangeError::Invalid`] where
+    /// the value cannot be written.
     pub fn reconcile(&self, new: &T) -> Result<(), ChangeError> {
         self.reconcile_with(new, Mend::Leave)
     }
 
-    /// Turns the value at this place into `new`, and with [`Mend::Reset`] writes over what does not fit here, or anywhere in it.
+    /// Turns the value at this place into `new`, and with [`Mend::Reset`] writes over what does not
+    /// fit here, or anywhere in it.
     ///
     /// # Errors
     /// As [`Node::reconcile`].
@@ -274,14 +298,17 @@ impl<T: State> Node<Edit<'_>, T> {
 }
 
 impl<T: Whole> Node<Edit<'_>, T> {
-    /// Makes this the value: a scalar's, an option's, an enum's with its variant's fields, a struct's with all that it holds.
+    /// Makes this the value: a scalar's, an option's, an enum's with its variant's fields, a
+    /// struct's with all that it holds.
     ///
-    /// As with [`Node::reconcile`] the least is written, and a field of a struct or variant that is equal is not. But what was never written
-    /// is written, even if it is the default, and so is what stands where something does not fit (an unknown variant, a number out of
-    /// range): [`Store::violations`](crate::Store::violations) says nothing of this place afterwards.
+    /// As with [`Node::reconcile`] the least is written, and a field of a struct or variant that is
+    /// equal is not. But what was never written is written, even if it is the default, and so
+    /// is what stands where something does not fit (an unknown variant, a number out of range):
+    /// [`Store::violations`](crate::Store::violations) says nothing of this place afterwards.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value
+    /// cannot be written.
     pub fn set<V>(&self, value: V) -> Result<(), ChangeError>
     where
         T: Takes<V>,
@@ -299,8 +326,9 @@ impl<T: Whole> Node<Edit<'_>, T> {
     }
 }
 
-/// A type that is given to a place as a whole: scalars, options, and every struct and enum with `#[derive(State)]`. Its accessor has
-/// [`set`](Node::set). Texts and collections have edits of their own instead.
+/// A type that is given to a place as a whole: scalars, options, and every struct and enum with
+/// `#[derive(State)]`. Its accessor has [`set`](Node::set). Texts and collections have edits of
+/// their own instead.
 pub trait Whole: State {}
 
 impl<T: Scalar> Whole for T {}

@@ -26,7 +26,12 @@ impl<T: State> State for Option<T> {
     }
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
-        const { assert!(!T::OPTIONAL, "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases") };
+        const {
+            assert!(
+                !T::OPTIONAL,
+                "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases"
+            )
+        };
         match reader.own() {
             None => None,
             Some(Value::Null) => Some(None),
@@ -87,7 +92,8 @@ impl<T: State> Node<Edit<'_>, Option<T>> {
 }
 
 impl<P: Place, T: State> Node<P, Option<T>> {
-    /// The place inside a filled option: its fields, where it holds a struct. There is nothing there while it is empty.
+    /// The place inside a filled option: its fields, where it holds a struct. There is nothing
+    /// there while it is empty.
     #[must_use]
     pub fn some(&self) -> T::Node<P> {
         T::node(self.place.clone())

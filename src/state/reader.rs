@@ -13,7 +13,8 @@ use super::position::{self, Position};
 use super::violation::Violations;
 use super::{At, State};
 
-/// Reads one value: the registers at and below its path, in order, and the sequences of the document.
+/// Reads one value: the registers at and below its path, in order, and the sequences of the
+/// document.
 pub struct Reader<'a, 'v> {
     source: &'a dyn Source,
     entries: &'a [(Key, Value)],
@@ -22,7 +23,12 @@ pub struct Reader<'a, 'v> {
 }
 
 impl<'a, 'v> Reader<'a, 'v> {
-    pub(crate) fn new(source: &'a dyn Source, entries: &'a [(Key, Value)], path: &'a str, violations: &'v mut Violations) -> Self {
+    pub(crate) fn new(
+        source: &'a dyn Source,
+        entries: &'a [(Key, Value)],
+        path: &'a str,
+        violations: &'v mut Violations,
+    ) -> Self {
         Self { source, entries, path: Cow::Borrowed(path), violations }
     }
 
@@ -59,11 +65,18 @@ impl<'a, 'v> Reader<'a, 'v> {
         self.violations.add_element(&self.path, expected, found);
     }
 
-    /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and the field.
+    /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and
+    /// the field.
     ///
-    /// What the field's type does is an argument, here and in [`Refresh::field`]: with a bound on the type, each call would
-    /// be another error where a field is of a type that is no state type.
-    pub fn field<T>(&mut self, name: &str, scalar: bool, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>) -> Option<T> {
+    /// What the field's type does is an argument, here and in [`Refresh::field`]: with a bound on
+    /// the type, each call would be another error where a field is of a type that is no state
+    /// type.
+    pub fn field<T>(
+        &mut self,
+        name: &str,
+        scalar: bool,
+        read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
         let entries = self.entries_of(name);
         if entries.is_empty() && scalar {
             return None;
@@ -85,7 +98,9 @@ impl<'a, 'v> Reader<'a, 'v> {
         }
         while let Some((first, _)) = rest.first() {
             let segment = first_below(first, &self.path);
-            let same = |found: &Key| segment_order(key::below(found.as_str(), &self.path), segment).is_eq();
+            let same = |found: &Key| {
+                segment_order(key::below(found.as_str(), &self.path), segment).is_eq()
+            };
             let count = rest.iter().take_while(|(found, _)| same(found)).count();
             let (entries, later) = rest.split_at(count);
             // What begins with `@` is exostate's own: an element's position, a node's place.
@@ -106,7 +121,8 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     /// The registers at and below one segment.
     fn entries_of(&self, name: &str) -> &'a [(Key, Value)] {
-        let order = |(found, _): &(Key, Value)| segment_order(key::below(found.as_str(), &self.path), name);
+        let order =
+            |(found, _): &(Key, Value)| segment_order(key::below(found.as_str(), &self.path), name);
         let start = self.entries.partition_point(|entry| order(entry).is_lt());
         let rest = self.entries.get(start..).unwrap_or(&[]);
         rest.get(..rest.partition_point(|entry| order(entry).is_le())).unwrap_or(&[])
@@ -114,7 +130,10 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     fn below(&mut self, entries: &'a [(Key, Value)], segment: &str) -> Reader<'a, '_> {
         let separator = usize::from(!self.path.is_empty());
-        let path = match entries.first().and_then(|(key, _)| key.as_str().get(..self.path.len() + separator + segment.len())) {
+        let path = match entries
+            .first()
+            .and_then(|(key, _)| key.as_str().get(..self.path.len() + separator + segment.len()))
+        {
             Some(path) => Cow::Borrowed(path),
             None => Cow::Owned(key::join(&self.path, segment)),
         };
@@ -141,7 +160,8 @@ pub struct Refresh<'a> {
     violations: &'a mut Violations,
     /// The path that was read whole last: what is touched below it needs no second reading.
     covered: Option<String>,
-    /// How much has been done so far besides reading, for types that rather read anew beyond some amount.
+    /// How much has been done so far besides reading, for types that rather read anew beyond some
+    /// amount.
     steps: usize,
 }
 
@@ -164,7 +184,12 @@ impl<'a> Refresh<'a> {
     }
 
     /// Reads a field at which the path ends again; `None` where it was not written or does not fit.
-    pub fn field<T>(&mut self, at: At<'_>, scalar: bool, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>) -> Option<T> {
+    pub fn field<T>(
+        &mut self,
+        at: At<'_>,
+        scalar: bool,
+        read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+    ) -> Option<T> {
         self.read(at.here(), read, scalar)
     }
 
@@ -181,17 +206,28 @@ impl<'a> Refresh<'a> {
         self.steps = self.steps.saturating_add(steps);
     }
 
-    /// Reads a value whole for what is touched below it, which makes all that is touched below it later current too.
+    /// Reads a value whole for what is touched below it, which makes all that is touched below it
+    /// later current too.
     pub(crate) fn read_anew<T: State>(&mut self, at: At<'_>) -> Option<T> {
         self.steps = 0;
         self.read(at.here(), |reader| T::read(reader), T::SCALAR)
     }
 
     /// Reads a whole value again.
-    fn read<T>(&mut self, path: &str, read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>, scalar: bool) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        path: &str,
+        read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+        scalar: bool,
+    ) -> Option<T> {
         self.violations.forget(path);
         let entries = match scalar {
-            true => self.source.register(path).map(|value| (Key::from(path), value)).into_iter().collect(),
+            true => self
+                .source
+                .register(path)
+                .map(|value| (Key::from(path), value))
+                .into_iter()
+                .collect(),
             false => {
                 self.covered = Some(path.to_owned());
                 self.source.scan(path)

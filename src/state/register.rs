@@ -12,11 +12,13 @@ use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
 
-/// A value of any serde type, kept as one register: concurrent writes compete, one of the values wins whole.
+/// A value of any serde type, kept as one register: concurrent writes compete, one of the values
+/// wins whole.
 ///
-/// It is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip` attributes work. The bytes are deterministic
-/// (section 4.2: maps by their keys), so that equal values are equal bytes; of a `HashSet`, which serde writes as a list in any order, they
-/// are not, but setting an equal one writes nothing all the same.
+/// It is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip`
+/// attributes work. The bytes are deterministic (section 4.2: maps by their keys), so that equal
+/// values are equal bytes; of a `HashSet`, which serde writes as a list in any order, they are not,
+/// but setting an equal one writes nothing all the same.
 ///
 /// ```
 /// use exostate::{Register, State, Store};
@@ -70,7 +72,8 @@ where
         const EXPECTED: Mismatch = Mismatch("CBOR of the register's type");
         let Value::Bytes(bytes) = value else { return Err(EXPECTED) };
         let mut rest = bytes.as_ref();
-        let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX).map_err(|_| EXPECTED)?;
+        let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
+            .map_err(|_| EXPECTED)?;
         if rest.is_empty() { Ok(Self(read)) } else { Err(EXPECTED) }
     }
 
@@ -79,8 +82,11 @@ where
     }
 
     fn same(&self, other: &Self) -> bool {
-        let alike =
-            |lists| canonical(&self.0, lists).is_ok_and(|value| canonical(&other.0, lists).is_ok_and(|other| equal(&value, &other)));
+        let alike = |lists| {
+            canonical(&self.0, lists).is_ok_and(|value| {
+                canonical(&other.0, lists).is_ok_and(|other| equal(&value, &other))
+            })
+        };
         alike(Lists::InOrder) || self == other && alike(Lists::Sorted)
     }
 }
@@ -115,7 +121,10 @@ fn sort(value: &mut Cbor, lists: Lists) -> Result<(), String> {
         Cbor::Array(items) => {
             items.iter_mut().try_for_each(|item| sort(item, lists))?;
             if lists == Lists::Sorted {
-                let keyed: Result<Vec<_>, String> = std::mem::take(items).into_iter().map(|item| Ok((encode(&item)?, item))).collect();
+                let keyed: Result<Vec<_>, String> = std::mem::take(items)
+                    .into_iter()
+                    .map(|item| Ok((encode(&item)?, item)))
+                    .collect();
                 let mut keyed = keyed?;
                 keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
                 *items = keyed.into_iter().map(|(_, item)| item).collect();

@@ -21,7 +21,8 @@ pub(crate) struct Trail {
     steps: Vec<Before>,
     /// How many savepoints are open.
     open: usize,
-    /// The edits of sequences before the last savepoint, which those after it must not be merged with.
+    /// The edits of sequences before the last savepoint, which those after it must not be merged
+    /// with.
     apart: usize,
 }
 
@@ -35,7 +36,8 @@ pub(crate) struct Mark {
 }
 
 impl StageCore<'_> {
-    /// Opens a savepoint. Savepoints are closed in the opposite order, by [`StageCore::release`] or [`StageCore::roll_back`].
+    /// Opens a savepoint. Savepoints are closed in the opposite order, by [`StageCore::release`] or
+    /// [`StageCore::roll_back`].
     pub(crate) fn save(&mut self) -> Mark {
         let (steps, sequences) = (self.trail.steps.len(), self.ops.sequences.len());
         let mark = Mark { steps, sequences, apart: self.trail.apart, failed: self.has_failed() };
@@ -83,13 +85,19 @@ impl StageCore<'_> {
 
     pub(crate) fn note_text(&mut self, key: &Key) {
         if self.trail.open > 0 {
-            self.trail.steps.push(Before::Text(key.clone(), self.texts.get(key::lookup(&key.as_str())).cloned()));
+            self.trail.steps.push(Before::Text(
+                key.clone(),
+                self.texts.get(key::lookup(&key.as_str())).cloned(),
+            ));
         }
     }
 
     pub(crate) fn note_list(&mut self, key: &Key) {
         if self.trail.open > 0 {
-            self.trail.steps.push(Before::List(key.clone(), self.lists.get(key::lookup(&key.as_str())).cloned()));
+            self.trail.steps.push(Before::List(
+                key.clone(),
+                self.lists.get(key::lookup(&key.as_str())).cloned(),
+            ));
         }
     }
 }
@@ -102,8 +110,9 @@ fn put_back<T>(staged: &mut std::collections::BTreeMap<Key, T>, key: Key, before
 }
 
 impl<'a, T: State> Node<Edit<'a>, T> {
-    /// A part of a change that can fail by itself: where `edit` returns an error, everything that it did is taken back, and the change
-    /// goes on as it stood before, if its closure does. Savepoints nest. What is taken back costs what it did.
+    /// A part of a change that can fail by itself: where `edit` returns an error, everything that
+    /// it did is taken back, and the change goes on as it stood before, if its closure does.
+    /// Savepoints nest. What is taken back costs what it did.
     ///
     /// ```
     /// use exostate::{ChangeError, Map, State, Store};
@@ -127,9 +136,13 @@ impl<'a, T: State> Node<Edit<'a>, T> {
     ///
     /// # Errors
     /// What `edit` returned; the first write that could not be made.
-    pub fn savepoint<R>(&self, edit: impl FnOnce(T::Node<Edit<'a>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn savepoint<R>(
+        &self,
+        edit: impl FnOnce(T::Node<Edit<'a>>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         let saved = self.place.save();
-        let result = edit(T::node(self.place.clone())).and_then(|result| self.place.failure().map_or(Ok(result), Err));
+        let result = edit(T::node(self.place.clone()))
+            .and_then(|result| self.place.failure().map_or(Ok(result), Err));
         saved.close(result.is_ok());
         result
     }

@@ -15,10 +15,10 @@ pub struct Mismatch(pub &'static str);
 
 /// A value that is one register (or one element of a [`List`](super::List)).
 ///
-/// Implement it for a type of your own that has a natural neutral value; for any serde type there is
-/// [`Register`](super::Register).
-// The same words as those of `State`: by which of the two a type is asked for depends on where the derive does, and what is said twice in the
-// same words is said once.
+/// Implement it for a type of your own that has a natural neutral value; for any serde type there
+/// is [`Register`](super::Register).
+// The same words as those of `State`: by which of the two a type is asked for depends on where the
+// derive does, and what is said twice in the same words is said once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state type",
     label = "cannot be kept in a document",
@@ -39,8 +39,8 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     fn from_value(value: &Value) -> Result<Self, Mismatch>;
     /// The value of a register that was never written.
     fn initial() -> Self;
-    /// Whether the two are written alike, so that neither need replace the other. It is not always `==`: `-0.0 == 0.0`, and
-    /// NaN is not equal to itself.
+    /// Whether the two are written alike, so that neither need replace the other. It is not always
+    /// `==`: `-0.0 == 0.0`, and NaN is not equal to itself.
     fn same(&self, other: &Self) -> bool {
         self == other
     }
@@ -61,7 +61,10 @@ impl<T: Scalar> State for T {
 
     /// A scalar is like what it expects in its register.
     fn shape(shape: &mut Shape) {
-        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads")) else { return shape.kind("any") };
+        let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads"))
+        else {
+            return shape.kind("any");
+        };
         shape.kind(expected);
     }
 
@@ -127,8 +130,9 @@ impl Scalar for bool {
     }
 }
 
-/// The integers of up to 64 bits differ in nothing but their names and ranges. One above `i64::MAX` is written as a decimal
-/// string: no backend has room for it as a number, and the string says what it is.
+/// The integers of up to 64 bits differ in nothing but their names and ranges. One above `i64::MAX`
+/// is written as a decimal string: no backend has room for it as a number, and the string says what
+/// it is.
 macro_rules! integer {
     ($($type:ty, $expected:literal;)*) => {$(
         #[diagnostic::do_not_recommend]
@@ -170,7 +174,8 @@ impl Scalar for f64 {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Float(number) => Ok(*number),
-            // An integer that JavaScript wrote, or a float without a fraction. Beyond 2^53 the nearest float.
+            // An integer that JavaScript wrote, or a float without a fraction. Beyond 2^53 the
+            // nearest float.
             #[allow(clippy::cast_precision_loss)]
             Value::Int(number) => Ok(*number as f64),
             _ => Err(Mismatch("a number")),
@@ -294,7 +299,9 @@ impl Scalar for Uuid {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         match value {
             // Hyphenated: of the ways to write one the layout has this.
-            Value::Str(text) if text.len() == 36 => Self::parse_str(text).map_err(|_| Mismatch("a uuid")),
+            Value::Str(text) if text.len() == 36 => {
+                Self::parse_str(text).map_err(|_| Mismatch("a uuid"))
+            }
             _ => Err(Mismatch("a uuid")),
         }
     }
@@ -336,7 +343,11 @@ impl Scalar for std::time::SystemTime {
         const EXPECTED: Mismatch = Mismatch("nanoseconds since 1970");
         let Value::Int(nanos) = value else { return Err(EXPECTED) };
         let distance = std::time::Duration::from_nanos(nanos.unsigned_abs());
-        let time = if *nanos < 0 { Self::UNIX_EPOCH.checked_sub(distance) } else { Self::UNIX_EPOCH.checked_add(distance) };
+        let time = if *nanos < 0 {
+            Self::UNIX_EPOCH.checked_sub(distance)
+        } else {
+            Self::UNIX_EPOCH.checked_add(distance)
+        };
         time.ok_or(EXPECTED)
     }
     fn initial() -> Self {

@@ -8,10 +8,12 @@ use crate::document::value::Value;
 
 use super::map::{MapKey, key_of, segment_of};
 use super::shared::{Lookup, Shared};
-use super::{ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer};
+use super::{
+    ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
+};
 
-/// A set of values that are their own keys, in order. Adding an element anew wins over a removal at the same time (on yrs: unless
-/// the remover had also added it anew; then the two compete).
+/// A set of values that are their own keys, in order. Adding an element anew wins over a removal at
+/// the same time (on yrs: unless the remover had also added it anew; then the two compete).
 pub struct Set<T>(imbl::OrdSet<Shared<T>>);
 
 impl<T: MapKey> Set<T> {
@@ -144,7 +146,9 @@ impl<T: MapKey> State for Set<T> {
                 None
             }
             // The presence of one element, as a bool.
-            Some((segment, _)) => self.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any),
+            Some((segment, _)) => {
+                self.contains(&key_of::<T>(segment)?).then_some(&true as &dyn Any)
+            }
         }
     }
 
@@ -186,8 +190,9 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     {
         let item = T::take(item);
         let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
-        // Written even where it is in, so that it survives a removal elsewhere that does not know of this addition. The value says
-        // nothing, but another one makes an op on every backend.
+        // Written even where it is in, so that it survives a removal elsewhere that does not know
+        // of this addition. The value says nothing, but another one makes an op on every
+        // backend.
         let write = |writer: &mut Writer<'_, '_>| {
             let flag = writer.own() == Some(Value::Bool(true));
             writer.put(Value::Bool(!flag));

@@ -1,7 +1,8 @@
 //! What a state type is like, as a hash: the names of its fields and what these are like.
 //!
-//! A document remembers the hash of the type that wrote into it first, see [`crate::document::named`]. It is a part of the format: the
-//! same on every machine, and not of how Rust names or orders types in memory.
+//! A document remembers the hash of the type that wrote into it first, see
+//! [`crate::document::named`]. It is a part of the format: the same on every machine, and not of
+//! how Rust names or orders types in memory.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -55,7 +56,8 @@ impl Shape {
         self.canonical.bytes(VARIANT_END, &[]);
     }
 
-    /// A type with fields. What it is like is asked for once, however often it occurs, and not while it is being described.
+    /// A type with fields. What it is like is asked for once, however often it occurs, and not
+    /// while it is being described.
     pub fn record<T: 'static>(&mut self, describe: impl FnOnce(&mut Self)) {
         let id = TypeId::of::<T>();
         if self.is_open(id) {

@@ -1,5 +1,5 @@
-//! Keys of persistent maps. A view that changes copies the nodes on the way to the change, sixteen keys each: sharing a key is a
-//! count, copying a `String` an allocation.
+//! Keys of persistent maps. A view that changes copies the nodes on the way to the change, sixteen
+//! keys each: sharing a key is a count, copying a `String` an allocation.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -20,7 +20,8 @@ use super::savepoint::{Mark, Trail};
 use super::violation::Violations;
 use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
 
-/// Why an edit in a change cannot be made. Return it from the closure and nothing of the change happens.
+/// Why an edit in a change cannot be made. Return it from the closure and nothing of the change
+/// happens.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -53,10 +54,12 @@ pub enum ChangeError {
     /// The closure refused the change, for a reason of its own: see [`ChangeError::refuse`].
     #[error("refused: {0}")]
     Refused(Arc<dyn std::error::Error + Send + Sync>),
-    /// What the change relied on has changed meanwhile: see [`Transaction::relies_on`](crate::Transaction::relies_on).
+    /// What the change relied on has changed meanwhile: see
+    /// [`Transaction::relies_on`](crate::Transaction::relies_on).
     #[error("what the change relied on has changed: {}", changed.join(", "))]
     Stale {
-        /// The paths that have changed since, each once, in order; the empty path is the whole state.
+        /// The paths that have changed since, each once, in order; the empty path is the whole
+        /// state.
         changed: Vec<String>,
     },
     /// A change inside a change of the same store.
@@ -74,8 +77,8 @@ impl ChangeError {
         matches!(self, Self::Stale { .. })
     }
 
-    /// An error to return from a change's closure, so that nothing of the change happens: text, or another error, as in
-    /// `input.parse().map_err(ChangeError::refuse)?`.
+    /// An error to return from a change's closure, so that nothing of the change happens: text, or
+    /// another error, as in `input.parse().map_err(ChangeError::refuse)?`.
     pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(Arc::from(reason.into()))
     }
@@ -90,7 +93,8 @@ impl ChangeError {
     }
 }
 
-/// The ops of a change and what the sequences that it edits hold. Reads as the document would read after the change.
+/// The ops of a change and what the sequences that it edits hold. Reads as the document would read
+/// after the change.
 pub(crate) struct StageCore<'d> {
     document: &'d dyn Source,
     pub(crate) ops: Ops,
@@ -107,7 +111,8 @@ pub(crate) struct StageCore<'d> {
     pub(crate) trail: Trail,
     /// A write is under way, or was broken off by a panic.
     writing: bool,
-    /// Elements that are made are those that had these names before: what is written is an earlier state of this document.
+    /// Elements that are made are those that had these names before: what is written is an earlier
+    /// state of this document.
     pub(crate) restores: bool,
     /// While what does not fit is mended: the registers that are still to be written or removed.
     misfits: Option<BTreeSet<Key>>,
@@ -181,9 +186,15 @@ impl<'d> StageCore<'d> {
     }
 
     /// Writes a register, unless it holds this value or one that is `alike`.
-    pub(crate) fn put_unless(&mut self, path: &str, value: Option<Value>, alike: &dyn Fn(&Value) -> bool) {
+    pub(crate) fn put_unless(
+        &mut self,
+        path: &str,
+        value: Option<Value>,
+        alike: &dyn Fn(&Value) -> bool,
+    ) {
         let stands = |found: &Option<Value>| *found == value || found.as_ref().is_some_and(alike);
-        // Writing what is there already would compete with what others write, on yrs though not on automerge.
+        // Writing what is there already would compete with what others write, on yrs though not on
+        // automerge.
         let Some(staged) = self.ops.registers.get(key::lookup(&path)) else {
             let old = self.document.register(path);
             if !stands(&old) {
@@ -247,8 +258,9 @@ impl<'d> StageCore<'d> {
         }
     }
 
-    /// Drops the edits of every sequence that comes out as the document has it: what is typed and deleted, pushed and popped, replaced by
-    /// what it was. Only sequences whose edits can have that end are compared, which costs what differs.
+    /// Drops the edits of every sequence that comes out as the document has it: what is typed and
+    /// deleted, pushed and popped, replaced by what it was. Only sequences whose edits can have
+    /// that end are compared, which costs what differs.
     fn drop_idle_sequences(&mut self) {
         if self.raw {
             return;
@@ -259,8 +271,12 @@ impl<'d> StageCore<'d> {
             .may_be_idle()
             .into_iter()
             .filter(|(name, kind)| match kind {
-                SequenceKind::Text => texts.get(name).is_some_and(|text| *text == document.text(name.as_str())),
-                SequenceKind::List => lists.get(name).is_some_and(|list| *list == document.list(name.as_str())),
+                SequenceKind::Text => {
+                    texts.get(name).is_some_and(|text| *text == document.text(name.as_str()))
+                }
+                SequenceKind::List => {
+                    lists.get(name).is_some_and(|list| *list == document.list(name.as_str()))
+                }
             })
             .collect();
         for (name, kind) in &idle {
@@ -277,7 +293,8 @@ impl<'d> StageCore<'d> {
         ElementId::new(replica, number)
     }
 
-    /// What a position is given with. Elements and positions share their numbers, so that a new element's serves for its position.
+    /// What a position is given with. Elements and positions share their numbers, so that a new
+    /// element's serves for its position.
     pub(crate) fn stamp(&mut self) -> Stamp {
         let number = self.next_element.get();
         self.next_element.set(number + 1);
@@ -295,7 +312,10 @@ impl<'d> StageCore<'d> {
 
     /// Why the change must not be committed.
     fn failure(&self) -> Option<ChangeError> {
-        let broken_off = || ChangeError::Invalid { path: String::new(), reason: "a panic broke a write off".to_owned() };
+        let broken_off = || ChangeError::Invalid {
+            path: String::new(),
+            reason: "a panic broke a write off".to_owned(),
+        };
         self.failed.clone().or_else(|| self.writing.then(broken_off))
     }
 
@@ -315,7 +335,8 @@ impl Source for StageCore<'_> {
 
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
         let staged = self.ops.registers.range(Key::from(prefix)..);
-        let staged: Vec<_> = staged.take_while(|(found, _)| key::is_within(found.as_str(), prefix)).collect();
+        let staged: Vec<_> =
+            staged.take_while(|(found, _)| key::is_within(found.as_str(), prefix)).collect();
         let found = self.document.scan(prefix);
         if staged.is_empty() {
             return found;
@@ -339,12 +360,17 @@ impl Source for StageCore<'_> {
     }
 
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
-        let mut found: BTreeSet<(SequenceKind, Key)> = self.document.sequences(prefix).into_iter().collect();
-        for (name, text) in self.texts.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix)) {
+        let mut found: BTreeSet<(SequenceKind, Key)> =
+            self.document.sequences(prefix).into_iter().collect();
+        for (name, text) in
+            self.texts.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix))
+        {
             let entry = (SequenceKind::Text, name.clone());
             let _ = if text.is_empty() { found.remove(&entry) } else { found.insert(entry) };
         }
-        for (name, list) in self.lists.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix)) {
+        for (name, list) in
+            self.lists.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix))
+        {
             let entry = (SequenceKind::List, name.clone());
             let _ = if list.is_empty() { found.remove(&entry) } else { found.insert(entry) };
         }
@@ -352,7 +378,8 @@ impl Source for StageCore<'_> {
     }
 }
 
-/// A hash of what a value writes: equal for values that are written alike, whatever ids their elements have.
+/// A hash of what a value writes: equal for values that are written alike, whatever ids their
+/// elements have.
 pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
     hash_of(value, false)
 }
@@ -420,14 +447,26 @@ pub(crate) struct Staged<S> {
     pub(crate) ops: Ops,
     pub(crate) texts: BTreeMap<Key, Rope>,
     pub(crate) lists: BTreeMap<Key, List>,
-    /// A write that failed half-way: the change must not be committed, even if its closure went on.
+    /// A write that failed half-way: the change must not be committed, even if its closure went
+    /// on.
     pub(crate) failed: Option<ChangeError>,
 }
 
 impl<'d, S: State> Stage<'d, S> {
-    pub(crate) fn new(document: &'d dyn Source, view: S, violations: Violations, replica: ReplicaId, next_element: &'d Cell<u64>) -> Self {
+    pub(crate) fn new(
+        document: &'d dyn Source,
+        view: S,
+        violations: Violations,
+        replica: ReplicaId,
+        next_element: &'d Cell<u64>,
+    ) -> Self {
         let core = StageCore::new(document, replica, next_element);
-        Self { core: RefCell::new(core), view: RefCell::new(view), violations: RefCell::new(violations), saved: RefCell::default() }
+        Self {
+            core: RefCell::new(core),
+            view: RefCell::new(view),
+            violations: RefCell::new(violations),
+            saved: RefCell::default(),
+        }
     }
 
     /// The state as it would be.
@@ -446,14 +485,16 @@ impl<'d, S: State> Stage<'d, S> {
         self.write("", mend, &mut |writer| old.reconcile(new, writer))
     }
 
-    /// Stages the least ops that turn the state into one that this document was in: elements that are gone come back as themselves.
+    /// Stages the least ops that turn the state into one that this document was in: elements that
+    /// are gone come back as themselves.
     pub(crate) fn restore(&self, earlier: &S) -> Result<(), ChangeError> {
         self.core.borrow_mut().restores = true;
         self.reconcile(earlier, Mend::Leave)
     }
 
-    /// Writes registers and sequences as they are, past every type. An undo is written even where it looks like nothing: what it gives
-    /// back are other characters than those that it takes away, and later undos follow them.
+    /// Writes registers and sequences as they are, past every type. An undo is written even where
+    /// it looks like nothing: what it gives back are other characters than those that it takes
+    /// away, and later undos follow them.
     pub(crate) fn raw(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
         self.core.borrow_mut().raw = true;
         self.write("", Mend::Leave, edit)
@@ -484,10 +525,16 @@ pub(crate) trait StageAccess {
     /// Shows the staged value at a path, if there is one.
     fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any));
     /// Writes, and reads what was touched back into the staged view.
-    fn write(&self, path: &str, mend: Mend, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError>;
+    fn write(
+        &self,
+        path: &str,
+        mend: Mend,
+        write: &mut dyn FnMut(&mut Writer<'_, '_>),
+    ) -> Result<(), ChangeError>;
     /// Opens a savepoint.
     fn save(&self);
-    /// Closes the innermost savepoint, and keeps what was staged since it was opened, or takes that back.
+    /// Closes the innermost savepoint, and keeps what was staged since it was opened, or takes that
+    /// back.
     fn close(&self, keep: bool);
     /// The first thing that could not be written.
     fn failure(&self) -> Option<ChangeError>;
@@ -500,7 +547,12 @@ impl<S: State> StageAccess for Stage<'_, S> {
         }
     }
 
-    fn write(&self, path: &str, mend: Mend, write: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
+    fn write(
+        &self,
+        path: &str,
+        mend: Mend,
+        write: &mut dyn FnMut(&mut Writer<'_, '_>),
+    ) -> Result<(), ChangeError> {
         let mut core = self.core.borrow_mut();
         if let Some(error) = core.failure() {
             return Err(error);

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::Register;
 
-/// What a place that holds a `Self` takes: the argument of `set`, `push`, `insert` and `get` in a change.
+/// What a place that holds a `Self` takes: the argument of `set`, `push`, `insert` and `get` in a
+/// change.
 ///
-/// Every type takes itself, an `Option<T>` and a [`Register<T>`](Register) also a `T`, a `String` also a `&str`, a float also the
-/// integers that it holds exactly. An integer takes its own type only, so that a number in the code is of that type, and one that is
-/// too large does not compile; give another integer with `.into()`.
+/// Every type takes itself, an `Option<T>` and a [`Register<T>`](Register) also a `T`, a `String`
+/// also a `&str`, a float also the integers that it holds exactly. An integer takes its own type
+/// only, so that a number in the code is of that type, and one that is too large does not compile;
+/// give another integer with `.into()`.
 ///
 /// ```
 /// use exostate::{List, Map, State, Store};
@@ -89,8 +91,8 @@ impl<const N: usize> Takes<[u8; N]> for Arc<[u8]> {
     }
 }
 
-/// The conversions of the standard library. All of them but those between integers, for the literals' sake: of several types that a
-/// literal could have none is chosen.
+/// The conversions of the standard library. All of them but those between integers, for the
+/// literals' sake: of several types that a literal could have none is chosen.
 macro_rules! takes {
     ($($type:ty: $($given:ty),*;)*) => {$($(
         impl Takes<$given> for $type {

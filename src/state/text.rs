@@ -12,14 +12,15 @@ use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, W
 
 /// Text that many edit at once, with marks (bold, a link, a comment's id) over stretches of it.
 ///
-/// Positions count Unicode scalar values (`char`s); [`Text::char_to_utf16`] and its kin convert. A clone is O(1) and shares
-/// what it does not change.
+/// Positions count Unicode scalar values (`char`s); [`Text::char_to_utf16`] and its kin convert. A
+/// clone is O(1) and shares what it does not change.
 #[derive(Clone, Default, PartialEq)]
 pub struct Text(Rope);
 
 /// A place in a text that follows the text as it changes: a cursor, the end of a selection.
 ///
-/// Made by [`Store::anchor`](crate::Store::anchor). Its bytes, or itself by serde, may be sent to any replica of the document.
+/// Made by [`Store::anchor`](crate::Store::anchor). Its bytes, or itself by serde, may be sent to
+/// any replica of the document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "StickyIndex")]
 #[doc(alias = "Cursor")]
@@ -51,13 +52,14 @@ impl<'de> serde::Deserialize<'de> for Anchor {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = String::deserialize(deserializer)?;
         let pairs = digits.as_bytes().chunks(2).map(|pair| {
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.contains('+'))?;
+            let pair = std::str::from_utf8(pair)
+                .ok()
+                .filter(|pair| pair.len() == 2 && !pair.contains('+'))?;
             u8::from_str_radix(pair, 16).ok()
         });
-        pairs
-            .collect::<Option<Vec<u8>>>()
-            .map(Self)
-            .ok_or_else(|| serde::de::Error::custom("expected an even number of hexadecimal digits"))
+        pairs.collect::<Option<Vec<u8>>>().map(Self).ok_or_else(|| {
+            serde::de::Error::custom("expected an even number of hexadecimal digits")
+        })
     }
 }
 
@@ -145,8 +147,9 @@ impl Text {
         self.0.byte_to_char(at)
     }
 
-    /// Replaces a stretch of this copy: to build a new value for [`Store::reconcile`](crate::Store::reconcile). Beyond the end
-    /// is the end. What is inserted is marked as by [`Node::splice`].
+    /// Replaces a stretch of this copy: to build a new value for
+    /// [`Store::reconcile`](crate::Store::reconcile). Beyond the end is the end. What is
+    /// inserted is marked as by [`Node::splice`].
     pub fn splice(&mut self, range: Range<usize>, insert: &str) {
         let start = range.start.min(self.len());
         let end = range.end.clamp(start, self.len());
@@ -252,12 +255,18 @@ impl State for Text {
     }
 }
 
-/// Those marks that can be written on other text, as they are written there. Other software may have made some that cannot.
+/// Those marks that can be written on other text, as they are written there. Other software may
+/// have made some that cannot.
 pub(super) fn writable(marks: Arc<Marks>) -> Arc<Marks> {
     if marks.values().all(|value| value.as_mark().as_ref() == Ok(value)) {
         return marks;
     }
-    Arc::new(marks.iter().filter_map(|(name, value)| Some((name.clone(), value.as_mark().ok()?))).collect())
+    Arc::new(
+        marks
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_mark().ok()?)))
+            .collect(),
+    )
 }
 
 /// Sets the marks of the staged text to those of `new`, whose characters are equal by now.
@@ -272,12 +281,19 @@ fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
         while at < end {
             let staged = writer.staged_text();
             let found = staged.marks_at(at).cloned().unwrap_or_default();
-            let stretch = (at..end).take_while(|at| staged.marks_at(*at).map_or(&empty, |marks| marks) == &*found).count().max(1);
-            for (name, value) in written.iter().filter(|(name, value)| found.get(*name) != Some(*value)) {
+            let stretch = (at..end)
+                .take_while(|at| staged.marks_at(*at).map_or(&empty, |marks| marks) == &*found)
+                .count()
+                .max(1);
+            for (name, value) in
+                written.iter().filter(|(name, value)| found.get(*name) != Some(*value))
+            {
                 writer.mark_text(at..at + stretch, name, value);
             }
             // What cannot be written stays where it is already.
-            let stays = |name: &Arc<str>, value: &Value| written.contains_key(name) || wanted.get(name) == Some(value);
+            let stays = |name: &Arc<str>, value: &Value| {
+                written.contains_key(name) || wanted.get(name) == Some(value)
+            };
             for (name, _) in found.iter().filter(|(name, value)| !stays(name, value)) {
                 writer.mark_text(at..at + stretch, name, &Value::Null);
             }
@@ -291,7 +307,8 @@ impl Node<Edit<'_>, Text> {
     /// Inserts text before the character at `at`. It takes on the marks of the character before it.
     ///
     /// # Errors
-    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is
+    /// gone.
     pub fn insert(&self, at: usize, text: &str) -> Result<(), ChangeError> {
         self.splice(at..at, text)
     }
@@ -305,13 +322,15 @@ impl Node<Edit<'_>, Text> {
         self.splice(end..end, text)
     }
 
-    /// Makes this the text, with the least edits: what stays keeps its marks, and merges with what others type into it. What is new takes on
-    /// the marks that it would when it is inserted there. (To say the marks too, give [`Node::reconcile`] a [`Text`].)
-    /// It costs what finding the difference does.
+    /// Makes this the text, with the least edits: what stays keeps its marks, and merges with what
+    /// others type into it. What is new takes on the marks that it would when it is inserted
+    /// there. (To say the marks too, give [`Node::reconcile`] a [`Text`].) It costs what
+    /// finding the difference does.
     ///
-    /// This is for small edits of one text. If two people replace the whole text at the same time, the results mix where letters are equal.
-    /// To replace the whole text, call [`clear`](Self::clear) and then [`push_str`](Self::push_str): if two do so, the new texts stand
-    /// one behind the other.
+    /// This is for small edits of one text. If two people replace the whole text at the same time,
+    /// the results mix where letters are equal. To replace the whole text, call
+    /// [`clear`](Self::clear) and then [`push_str`](Self::push_str): if two do so, the new texts
+    /// stand one behind the other.
     ///
     /// ```
     /// use exostate::{State, Store, Text};
@@ -358,8 +377,9 @@ impl Node<Edit<'_>, Text> {
         self.splice(range, "")
     }
 
-    /// Replaces a stretch of text. What is inserted takes on the marks of the first character that it replaces, as editors do where one types
-    /// over a selection: what stands in a bold word's stead is bold. Where it replaces nothing it takes on those of the character
+    /// Replaces a stretch of text. What is inserted takes on the marks of the first character that
+    /// it replaces, as editors do where one types over a selection: what stands in a bold
+    /// word's stead is bold. Where it replaces nothing it takes on those of the character
     /// before it, as by `insert`. O(log n) and the backend's own work.
     ///
     /// ```
@@ -390,16 +410,24 @@ impl Node<Edit<'_>, Text> {
         if range.is_empty() && insert.is_empty() {
             return Ok(());
         }
-        self.place.write(|writer| writer.splice_text(range.start, range.end - range.start, insert, marks))
+        self.place
+            .write(|writer| writer.splice_text(range.start, range.end - range.start, insert, marks))
     }
 
-    /// Marks a stretch of text with a name and a value (`true`, a colour, an address). Text typed at its end takes the mark on, text
-    /// typed at its start not. [`Value::Null`] takes the mark off. Where all of the stretch has the mark with this value already, nothing is
+    /// Marks a stretch of text with a name and a value (`true`, a colour, an address). Text typed
+    /// at its end takes the mark on, text typed at its start not. [`Value::Null`] takes the
+    /// mark off. Where all of the stretch has the mark with this value already, nothing is
     /// written.
     ///
     /// # Errors
-    /// As `insert`; [`ChangeError::Invalid`] for bytes, infinity, NaN and [`Value::Unknown`], which a mark cannot hold.
-    pub fn mark(&self, range: Range<usize>, name: &str, value: impl Into<Value>) -> Result<(), ChangeError> {
+    /// As `insert`; [`ChangeError::Invalid`] for bytes, infinity, NaN and [`Value::Unknown`], which
+    /// a mark cannot hold.
+    pub fn mark(
+        &self,
+        range: Range<usize>,
+        name: &str,
+        value: impl Into<Value>,
+    ) -> Result<(), ChangeError> {
         match value.into().as_mark() {
             Ok(value) => self.put_mark(range, name, &value),
             Err(reason) => Err(ChangeError::Invalid { path: self.place.path().to_owned(), reason }),
@@ -429,7 +457,12 @@ impl Node<Edit<'_>, Text> {
         if range.start <= range.end && range.end <= len {
             return Ok(());
         }
-        Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: range.start, end: range.end, len })
+        Err(ChangeError::OutOfRange {
+            path: self.place.path().to_owned(),
+            start: range.start,
+            end: range.end,
+            len,
+        })
     }
 
     /// The staged text.

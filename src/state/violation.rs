@@ -8,7 +8,8 @@ use imbl::ordmap::DiffItem;
 use crate::document::key::{self, Key};
 use crate::document::value::Value;
 
-/// A register that does not fit the field's type. The field keeps its default; nothing is lost in the document.
+/// A register that does not fit the field's type. The field keeps its default; nothing is lost in
+/// the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
@@ -50,12 +51,12 @@ impl fmt::Display for Violation {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mend {
-    /// A field that is equal to its new value is not written, also where the view shows a default because the document's value does not
-    /// fit: a newer application may know that value.
+    /// A field that is equal to its new value is not written, also where the view shows a default
+    /// because the document's value does not fit: a newer application may know that value.
     #[default]
     Leave,
-    /// Writes the new value over it. An entry of a map or an element of a list that cannot be shown at all is removed. Fields that the
-    /// struct does not know stay.
+    /// Writes the new value over it. An entry of a map or an element of a list that cannot be shown
+    /// at all is removed. Fields that the struct does not know stay.
     Reset,
 }
 
@@ -81,13 +82,20 @@ impl Violations {
     }
 
     fn insert(&mut self, path: &str, expected: &str, found: &Value, in_list: bool) {
-        let violation = Violation { path: path.to_owned(), expected: expected.to_owned(), found: found.describe() };
+        let violation = Violation {
+            path: path.to_owned(),
+            expected: expected.to_owned(),
+            found: found.describe(),
+        };
         self.0.insert(Key::from(path), Found { violation, in_list });
     }
 
     /// The registers at and below a path that do not fit.
     pub(crate) fn registers(&self, path: &str) -> BTreeSet<Key> {
-        let within = self.0.range(Key::from(path)..).take_while(|(key, _)| key::is_within(key.as_str(), path));
+        let within = self
+            .0
+            .range(Key::from(path)..)
+            .take_while(|(key, _)| key::is_within(key.as_str(), path));
         within.filter(|(_, found)| !found.in_list).map(|(key, _)| key.clone()).collect()
     }
 
@@ -97,7 +105,12 @@ impl Violations {
             return;
         }
         let within = |found: &Key| key::is_within(found.as_str(), path);
-        let found: Vec<Key> = self.0.range(Key::from(path)..).map(|(key, _)| key.clone()).take_while(within).collect();
+        let found: Vec<Key> = self
+            .0
+            .range(Key::from(path)..)
+            .map(|(key, _)| key.clone())
+            .take_while(within)
+            .collect();
         for key in found {
             self.0.remove(&key);
         }
@@ -108,14 +121,17 @@ impl Violations {
         self.0.is_empty() && other.0.is_empty() || self.0.ptr_eq(&other.0)
     }
 
-    /// What is here and not in an earlier state, and what was there and is not any more. O(what differs · log n).
+    /// What is here and not in an earlier state, and what was there and is not any more. O(what
+    /// differs · log n).
     pub(crate) fn since(&self, before: &Self) -> (Vec<Violation>, Vec<Violation>) {
         let (mut new, mut gone) = (Vec::new(), Vec::new());
         for item in before.0.diff(&self.0) {
             match item {
                 DiffItem::Add(_, added) => new.push(added.violation.clone()),
                 DiffItem::Remove(_, removed) => gone.push(removed.violation.clone()),
-                DiffItem::Update { old: (_, old), new: (_, now) } if old.violation != now.violation => {
+                DiffItem::Update { old: (_, old), new: (_, now) }
+                    if old.violation != now.violation =>
+                {
                     gone.push(old.violation.clone());
                     new.push(now.violation.clone());
                 }

@@ -30,7 +30,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.register(&self.path)
     }
 
-    /// Whether the register at the path does not fit its type and is to be written over: see [`Mend`](super::Mend).
+    /// Whether the register at the path does not fit its type and is to be written over: see
+    /// [`Mend`](super::Mend).
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         self.core.is_misfit(&self.path)
@@ -71,7 +72,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         result
     }
 
-    /// Writes the fields of an enum's variant; if anything is written, the enum's register names the variant afterwards.
+    /// Writes the fields of an enum's variant; if anything is written, the enum's register names
+    /// the variant afterwards.
     pub fn variant(&mut self, name: &str, write: impl FnOnce(&mut Writer<'_, 'd>)) {
         let before = self.core.edits();
         self.at(name, write);
@@ -80,7 +82,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         }
     }
 
-    /// Fills a slot: what is still there from an earlier value (a ghost) goes, unless `merge` keeps it.
+    /// Fills a slot: what is still there from an earlier value (a ghost) goes, unless `merge` keeps
+    /// it.
     pub fn fill<T: State>(&mut self, value: &T) {
         self.clear();
         self.write_slot(value);
@@ -147,7 +150,13 @@ impl<'c, 'd> Writer<'c, 'd> {
         let name = std::sync::Arc::from(name);
         let (at, len) = (units(&rope, 0, range.start), units(&rope, range.start, range.end));
         rope.mark(range, &name, value);
-        let op = SequenceOp::Mark { name: self.path.as_str().into(), at, len, mark: name, value: value.clone() };
+        let op = SequenceOp::Mark {
+            name: self.path.as_str().into(),
+            at,
+            len,
+            mark: name,
+            value: value.clone(),
+        };
         self.core.edit_text(&self.path, rope, op);
     }
 
@@ -172,8 +181,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.new_element()
     }
 
-    /// An id for an element of a value that is written: a new one, unless an earlier state is restored; then the one that it had in that,
-    /// and what others have left at its place goes.
+    /// An id for an element of a value that is written: a new one, unless an earlier state is
+    /// restored; then the one that it had in that, and what others have left at its place goes.
     pub(crate) fn element(&mut self, had: ElementId) -> ElementId {
         if !self.core.restores || had.is_detached() {
             return self.new_element();

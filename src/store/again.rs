@@ -1,13 +1,17 @@
-//! Writing again what a text or list of another document has and one's own lacks. Nothing is removed.
+//! Writing again what a text or list of another document has and one's own lacks. Nothing is
+//! removed.
 //!
-//! A [repair](super::repair) puts back so what was only in its own document, and [`super::aside`] what a change did that was set aside.
+//! A [repair](super::repair) puts back so what was only in its own document, and [`super::aside`]
+//! what a change did that was set aside.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::document::key::Key;
-use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::ops::{
+    Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
+};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
@@ -22,12 +26,14 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Inserts into the text `now` what `after` has and `before` lacks. O(texts), and what comparing them costs.
+    /// Inserts into the text `now` what `after` has and `before` lacks. O(texts), and what
+    /// comparing them costs.
     pub(super) fn text(&mut self, path: &Arc<str>, [before, after, now]: [&Rope; 3]) {
         if after == now {
             return;
         }
-        let chars = |text: &Rope| text.chunks().flat_map(|(chunk, _)| chunk.chars()).collect::<Vec<char>>();
+        let chars =
+            |text: &Rope| text.chunks().flat_map(|(chunk, _)| chunk.chars()).collect::<Vec<char>>();
         let found = insertions(&chars(before), &chars(after), &chars(now));
         if found.is_empty() {
             return;
@@ -39,7 +45,13 @@ impl Again {
                 now.insert(at, &run, marks.clone());
                 at += run.chars().count();
                 let (name, insert) = (Arc::clone(path), Arc::from(run));
-                self.ops.push(SequenceOp::Text { name, at: units, delete: Units::default(), insert, marks });
+                self.ops.push(SequenceOp::Text {
+                    name,
+                    at: units,
+                    delete: Units::default(),
+                    insert,
+                    marks,
+                });
             }
         }
         self.texts.insert(Key(Arc::clone(path)), now);
@@ -67,7 +79,8 @@ impl Again {
         self.lists.insert(Key(Arc::clone(path)), now);
     }
 
-    /// What is touched once all of it is written. It is the work of others, whoever writes it again.
+    /// What is touched once all of it is written. It is the work of others, whoever writes it
+    /// again.
     pub(super) fn touched(&self) -> Touched {
         let register = |(key, write): (&Key, &RegisterWrite)| {
             let (old, new) = (write.old.clone(), write.new.clone());
@@ -75,12 +88,15 @@ impl Again {
         };
         let texts = self.texts.keys().map(|key| (SequenceKind::Text, Arc::clone(&key.0)));
         let lists = self.lists.keys().map(|key| (SequenceKind::List, Arc::clone(&key.0)));
-        Touched { registers: self.ops.registers.iter().map(register).collect(), sequences: texts.chain(lists).collect() }
+        Touched {
+            registers: self.ops.registers.iter().map(register).collect(),
+            sequences: texts.chain(lists).collect(),
+        }
     }
 }
 
-/// The edits that turn `from` into `to`, in order: where in `from` each is, how much it deletes there, and the stretch of `to` that it
-/// inserts.
+/// The edits that turn `from` into `to`, in order: where in `from` each is, how much it deletes
+/// there, and the stretch of `to` that it inserts.
 fn edits<T: Eq + std::hash::Hash>(from: &[T], to: &[T]) -> Vec<(usize, usize, Range<usize>)> {
     let mut found = Vec::new();
     let mut shift = 0isize;
@@ -92,18 +108,26 @@ fn edits<T: Eq + std::hash::Hash>(from: &[T], to: &[T]) -> Vec<(usize, usize, Ra
     found
 }
 
-/// The stretches that `after` has and `before` lacks, and where they go in `now`, counting the stretches before. What `now` has already, it
-/// does not get twice. A stretch that replaced another one goes behind it. O(all three), and what comparing them costs.
-fn insertions<T: Eq + std::hash::Hash>(before: &[T], after: &[T], now: &[T]) -> Vec<(usize, Range<usize>)> {
+/// The stretches that `after` has and `before` lacks, and where they go in `now`, counting the
+/// stretches before. What `now` has already, it does not get twice. A stretch that replaced another
+/// one goes behind it. O(all three), and what comparing them costs.
+fn insertions<T: Eq + std::hash::Hash>(
+    before: &[T],
+    after: &[T],
+    now: &[T],
+) -> Vec<(usize, Range<usize>)> {
     if after == now {
         return Vec::new();
     }
     let mut moved = edits(before, now).into_iter().peekable();
     let mut found = Vec::new();
-    // Of the edits that led to `now` before the place: what they inserted and deleted, and where in `before` the last one ends.
+    // Of the edits that led to `now` before the place: what they inserted and deleted, and where in
+    // `before` the last one ends.
     let (mut grown, mut gone, mut end) = (0, 0, 0);
     let mut added = 0;
-    for (old, delete, range) in edits(before, after).into_iter().filter(|(.., range)| !range.is_empty()) {
+    for (old, delete, range) in
+        edits(before, after).into_iter().filter(|(.., range)| !range.is_empty())
+    {
         let place = old + delete;
         while let Some((old, delete, inserted)) = moved.next_if(|(old, ..)| *old < place) {
             grown += inserted.len();
@@ -137,13 +161,21 @@ mod tests {
         assert_eq!(put("ac", "abc", "xxacyy"), "xxabcyy");
         assert_eq!(put("", "abc", "xy"), "abcxy");
         assert_eq!(put("abcd", "aXbcdY", "d"), "XdY", "what is gone stays away");
-        assert_eq!(put("abcd", "ad", "abcd"), "abcd", "and so does what was only removed there stay");
+        assert_eq!(
+            put("abcd", "ad", "abcd"),
+            "abcd",
+            "and so does what was only removed there stay"
+        );
         assert_eq!(put("ac", "abc", "abc"), "abc", "it is there already");
     }
 
     #[test]
     fn each_place_is_moved_by_all_edits_before_it() {
-        assert_eq!(put("abcdef", "aXbcYdefZ", "1a2cf3"), "1aX2cYfZ3", "before what was inserted at the same place");
+        assert_eq!(
+            put("abcdef", "aXbcYdefZ", "1a2cf3"),
+            "1aX2cYfZ3",
+            "before what was inserted at the same place"
+        );
         assert_eq!(put("abcdef", "abcXdef", "af"), "aXf", "within what is gone");
         assert_eq!(put("abcdef", "abXcdYef", "af"), "aXYf", "twice within it");
         assert_eq!(put("abcdef", "aXdYef", "abcdef"), "abcXdYef", "behind what it replaced");

@@ -1,7 +1,8 @@
 //! The newest value, for async code.
 //!
-//! A receiver has a subscription and a slot of its own: one value and one waker, so that neither a channel of some runtime nor a list of
-//! listeners is needed, and one who does not keep up costs one value.
+//! A receiver has a subscription and a slot of its own: one value and one waker, so that neither a
+//! channel of some runtime nor a list of listeners is needed, and one who does not keep up costs
+//! one value.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -20,8 +21,8 @@ use super::select::Selector;
 use super::slot::{Receiver, Sender, slot};
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The newest value at a place, after every commit and import that touches it: as [`Store::watch`], for async code. `None` is where there is
-    /// nothing any more.
+    /// The newest value at a place, after every commit and import that touches it: as
+    /// [`Store::watch`], for async code. `None` is where there is nothing any more.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -39,7 +40,10 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     pub fn changes<P: AsPath<S>>(&self, path: P) -> Changes<Option<P::Target>> {
         let (sender, receiver) = slot();
-        Changes { receiver, _subscription: self.watch(path, move |patch| put(&sender, patch.new().cloned())) }
+        Changes {
+            receiver,
+            _subscription: self.watch(path, move |patch| put(&sender, patch.new().cloned())),
+        }
     }
 }
 
@@ -53,12 +57,16 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
     #[doc(alias = "stream")]
     pub fn changes(&self) -> Changes<Arc<R>> {
         let (sender, receiver) = slot();
-        Changes { receiver, _subscription: self.watch(move |changed| put(&sender, Arc::clone(changed.new()))) }
+        Changes {
+            receiver,
+            _subscription: self.watch(move |changed| put(&sender, Arc::clone(changed.new()))),
+        }
     }
 }
 
-/// A stream of what a value has become: always the newest, those that came before it and were not taken are left out. It begins with the first
-/// change, ends when the store is gone, and needs no runtime in particular. See [`Selector::changes`] and [`Store::changes`].
+/// A stream of what a value has become: always the newest, those that came before it and were not
+/// taken are left out. It begins with the first change, ends when the store is gone, and needs no
+/// runtime in particular. See [`Selector::changes`] and [`Store::changes`].
 #[must_use = "nothing is heard once this is dropped"]
 pub struct Changes<T> {
     receiver: Receiver<Option<T>>,
@@ -66,7 +74,8 @@ pub struct Changes<T> {
 }
 
 impl<T> Changes<T> {
-    /// Waits for the next value; `None` when the store is gone. May be dropped while it waits, and nothing is lost.
+    /// Waits for the next value; `None` when the store is gone. May be dropped while it waits, and
+    /// nothing is lost.
     pub async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll(cx)).await
     }

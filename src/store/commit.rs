@@ -34,7 +34,13 @@ pub(super) struct Written<S> {
 impl<S: State, B: Backend> Core<S, B> {
     /// A stage on what is shown.
     pub(super) fn stage(&self) -> Stage<'_, S> {
-        Stage::new(&self.replica, S::clone(&self.view), self.violations.clone(), self.replica.id(), &self.next_element)
+        Stage::new(
+            &self.replica,
+            S::clone(&self.view),
+            self.violations.clone(),
+            self.replica.id(),
+            &self.next_element,
+        )
     }
 }
 
@@ -46,7 +52,8 @@ impl<S: State, B: Backend> Store<S, B> {
         check: impl FnOnce(&Core<S, B>) -> Result<(), ChangeError>,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
-        let span = tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
+        let span =
+            tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
         let timer = self.shared.layers.timer();
         let guard = self.shared.core.lock();
         self.enter(&guard, &mut report)?;
@@ -69,12 +76,17 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Takes note that the writer's place is held. It may be by a change of the same thread.
-    pub(super) fn enter(&self, guard: &Writer<'_, S, B>, report: &mut Report) -> Result<(), ChangeError> {
+    pub(super) fn enter(
+        &self,
+        guard: &Writer<'_, S, B>,
+        report: &mut Report,
+    ) -> Result<(), ChangeError> {
         report.now = self.time_in_turn(guard).ok_or(ChangeError::Nested)?;
         if report.dated {
             let time = report.now.unwrap_or_else(|| self.now());
             let meta = report.meta.take().map(Arc::unwrap_or_clone).unwrap_or_default();
-            report.meta = Some(Arc::new(if meta.time().is_none() { meta.with_time(time) } else { meta }));
+            report.meta =
+                Some(Arc::new(if meta.time().is_none() { meta.with_time(time) } else { meta }));
         }
         let mut core = guard.try_borrow_mut().map_err(|_| ChangeError::Nested)?;
         core.now = report.now;
@@ -96,7 +108,12 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Asks all who may refuse what was staged. `None`: there is nothing to do.
-    pub(super) fn judge(&self, core: &Core<S, B>, stage: Stage<'_, S>, report: &mut Report) -> Result<Option<Staged<S>>, ChangeError> {
+    pub(super) fn judge(
+        &self,
+        core: &Core<S, B>,
+        stage: Stage<'_, S>,
+        report: &mut Report,
+    ) -> Result<Option<Staged<S>>, ChangeError> {
         let staged = stage.finish();
         if let Some(label) = report.way_back.as_ref().and_then(|log| log.lock().staged_label()) {
             report.meta = Some(Arc::new(Meta::new().with_label(label)));
@@ -109,7 +126,8 @@ impl<S: State, B: Backend> Store<S, B> {
         }
         report.size = staged.ops.len();
         if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
-            // What cannot be written never can be: it must not keep what was done before it from being undone.
+            // What cannot be written never can be: it must not keep what was done before it from
+            // being undone.
             report.way_back.iter().for_each(|log| log.lock().give_up());
             return Err(ChangeError::Invalid { path, reason });
         }
@@ -117,8 +135,9 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(Some(staged))
     }
 
-    /// Writes a staged change into the document. What it did is noted where somebody undoes, or where it is `wanted`. Whether it succeeds
-    /// or not, those who watch may have to be told then.
+    /// Writes a staged change into the document. What it did is noted where somebody undoes, or
+    /// where it is `wanted`. Whether it succeeds or not, those who watch may have to be told
+    /// then.
     pub(super) fn write(
         &self,
         core: &mut Core<S, B>,
@@ -134,10 +153,16 @@ impl<S: State, B: Backend> Store<S, B> {
         let entry = (wanted || !logs.is_empty()).then(|| {
             let mut tracks = core.tracks.borrow_mut();
             tracks.prune(&logs);
-            let revived = report.way_back.as_ref().map(|log| log.lock().take_revived()).unwrap_or_default();
+            let revived =
+                report.way_back.as_ref().map(|log| log.lock().take_revived()).unwrap_or_default();
             Entry::of(&staged, &core.replica, &mut tracks, revived)
         });
-        let updates = match core.replica.commit_named(&staged.ops, name_for(core), staged.texts, staged.lists) {
+        let updates = match core.replica.commit_named(
+            &staged.ops,
+            name_for(core),
+            staged.texts,
+            staged.lists,
+        ) {
             Ok(updates) => updates,
             Err(error) => {
                 if self.take_differs(core) {
@@ -146,16 +171,29 @@ impl<S: State, B: Backend> Store<S, B> {
                 return Err(error.into());
             }
         };
-        let mut touched: Vec<Arc<str>> = staged.ops.registers.into_keys().map(|key| key.0).collect();
+        let mut touched: Vec<Arc<str>> =
+            staged.ops.registers.into_keys().map(|key| key.0).collect();
         touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
         in_key_order(&mut touched);
         report.touched = Arc::from(touched);
         let touched = Arc::clone(&report.touched);
-        Ok(Written { view: staged.view, violations: staged.violations, touched, updates, entry, logs })
+        Ok(Written {
+            view: staged.view,
+            violations: staged.violations,
+            touched,
+            updates,
+            entry,
+            logs,
+        })
     }
 
     /// Notes what was written: for those who undo, and in the histories.
-    pub(super) fn note_written(&self, core: &mut Core<S, B>, written: &mut Written<S>, report: &Report) {
+    pub(super) fn note_written(
+        &self,
+        core: &mut Core<S, B>,
+        written: &mut Written<S>,
+        report: &Report,
+    ) {
         if let Some(entry) = written.entry.take() {
             self.record(&written.logs, entry, report);
         }
@@ -163,13 +201,30 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Shows what was written and noted. What nobody hears of comes back, as of [`Store::publish`].
-    pub(super) fn show_written(&self, core: &mut Core<S, B>, written: Written<S>, report: &Report) -> Option<Notice<S>> {
+    pub(super) fn show_written(
+        &self,
+        core: &mut Core<S, B>,
+        written: Written<S>,
+        report: &Report,
+    ) -> Option<Notice<S>> {
         core.violations = written.violations;
-        self.swap(core, written.view, written.touched, written.updates, report.origin, report.meta.clone())
+        self.swap(
+            core,
+            written.view,
+            written.touched,
+            written.updates,
+            report.origin,
+            report.meta.clone(),
+        )
     }
 
     /// Afterwards, outside every lock: tells the layers and those who watch.
-    pub(super) fn end(&self, timer: Option<Instant>, report: &Report, error: Option<&(dyn Error + 'static)>) {
+    pub(super) fn end(
+        &self,
+        timer: Option<Instant>,
+        report: &Report,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
         self.shared.layers.done(timer, report, error);
         if report.shown {
             self.shared.bus.deliver();
@@ -178,7 +233,9 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 /// What a change failed with, as layers are told it.
-pub(super) fn error_of<R>(result: &std::thread::Result<Result<R, ChangeError>>) -> Option<&(dyn Error + 'static)> {
+pub(super) fn error_of<R>(
+    result: &std::thread::Result<Result<R, ChangeError>>,
+) -> Option<&(dyn Error + 'static)> {
     match result {
         Ok(result) => result.as_ref().err().map(|error| error as _),
         Err(_) => Some(&Panicked as _),

@@ -19,16 +19,19 @@ pub struct Contender {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The values that compete for a register, and who wrote them, the one that the state shows first. Until somebody writes the register
-    /// anew, and so settles it, the others stay.
+    /// The values that compete for a register, and who wrote them, the one that the state shows
+    /// first. Until somebody writes the register anew, and so settles it, the others stay.
     ///
-    /// Of a place that is no register (a struct, a record, a text, a collection) there are none; of an enum it is the variant, of an `Option`
-    /// whether it is filled, where it does not hold a register itself.
+    /// Of a place that is no register (a struct, a record, a text, a collection) there are none; of
+    /// an enum it is the variant, of an `Option` whether it is filled, where it does not hold a
+    /// register itself.
     ///
-    /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is: yrs throws away what loses in the moment in
-    /// which it does, on whichever replica that is. So there is one contender at most; who wrote it is read off the document's bytes, O(document).
-    /// Who needs to know what was lost keeps it elsewhere: a [`List`](crate::List) of proposals, say, or watches the place and notes what a
-    /// remote [`Patch`](crate::Patch) replaces.
+    /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is:
+    /// yrs throws away what loses in the moment in which it does, on whichever replica that is.
+    /// So there is one contender at most; who wrote it is read off the document's bytes,
+    /// O(document). Who needs to know what was lost keeps it elsewhere: a [`List`](crate::List)
+    /// of proposals, say, or watches the place and notes what a remote [`Patch`](crate::Patch)
+    /// replaces.
     ///
     /// ```
     /// use exostate::{Automerge, State, Store, Value};
@@ -54,6 +57,8 @@ impl<S: State, B: Backend> Store<S, B> {
         }
         let found = self.read(|core| core.replica.contenders(path.as_path().as_str()));
         let contenders = found.into_iter().rev().enumerate();
-        contenders.map(|(place, (value, replica))| Contender { value, replica, wins: place == 0 }).collect()
+        contenders
+            .map(|(place, (value, replica))| Contender { value, replica, wins: place == 0 })
+            .collect()
     }
 }

@@ -48,15 +48,18 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let cleanups = std::mem::take(self.0.get_mut()).into_values();
-        // One that panics keeps nothing from the others; nor does it end the process, where they are run because of another panic.
-        let panics: Vec<_> = cleanups.filter_map(|cleanup| catch_unwind(AssertUnwindSafe(cleanup)).err()).collect();
+        // One that panics keeps nothing from the others; nor does it end the process, where they
+        // are run because of another panic.
+        let panics: Vec<_> =
+            cleanups.filter_map(|cleanup| catch_unwind(AssertUnwindSafe(cleanup)).err()).collect();
         if let Some(panic) = panics.into_iter().next().filter(|_| !std::thread::panicking()) {
             resume_unwind(panic);
         }
     }
 }
 
-/// What happened to a place, to be kept: see [`Store::effect_async`]. Of several changes that came before anybody looked it is the sum.
+/// What happened to a place, to be kept: see [`Store::effect_async`]. Of several changes that came
+/// before anybody looked it is the sum.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OwnedPatch<T> {
@@ -73,8 +76,9 @@ pub struct OwnedPatch<T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Does something outside the state after every commit and import that touches a place, as [`Store::watch`] does. What `f` gives back
-    /// is called before it is called again for the same place, when the place is gone, and when the subscription or the store ends: to
+    /// Does something outside the state after every commit and import that touches a place, as
+    /// [`Store::watch`] does. What `f` gives back is called before it is called again for the
+    /// same place, when the place is gone, and when the subscription or the store ends: to
     /// close what it opened.
     ///
     /// ```
@@ -93,7 +97,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store.change(|desk| desk.windows().insert("main", "Roadmap".to_owned()))?;
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn effect<P, C>(&self, path: P, f: impl Fn(&Patch<'_, P::Target>) -> C + Send + Sync + 'static) -> Subscription
+    pub fn effect<P, C>(
+        &self,
+        path: P,
+        f: impl Fn(&Patch<'_, P::Target>) -> C + Send + Sync + 'static,
+    ) -> Subscription
     where
         P: AsPath<S>,
         C: Cleanup,
@@ -103,7 +111,9 @@ impl<S: State, B: Backend> Store<S, B> {
             // What could not be cleaned up keeps nothing from what comes next.
             let cleaned = catch_unwind(AssertUnwindSafe(|| pending.run(patch.path())));
             match (f(patch).into_cleanup(), patch.new()) {
-                (Some(cleanup), Some(_)) => drop(pending.0.lock().insert(patch.path().to_owned(), cleanup)),
+                (Some(cleanup), Some(_)) => {
+                    drop(pending.0.lock().insert(patch.path().to_owned(), cleanup))
+                }
                 (Some(cleanup), None) => cleanup(),
                 (None, _) => {}
             }
@@ -111,13 +121,16 @@ impl<S: State, B: Backend> Store<S, B> {
         })
     }
 
-    /// The same for asynchronous code: a future to be spawned on whatever runtime there is, or joined with others. For every change of
-    /// the place it runs the future that `f` makes; a newer change of the same place drops that one where it stands. Changes that come
-    /// while nobody polls are told as one, in the order of their paths; a place that came and went meanwhile is not told of. It ends with the
-    /// store, once what runs then is done, or when it is dropped; the store is not kept alive by it.
+    /// The same for asynchronous code: a future to be spawned on whatever runtime there is, or
+    /// joined with others. For every change of the place it runs the future that `f` makes; a
+    /// newer change of the same place drops that one where it stands. Changes that come
+    /// while nobody polls are told as one, in the order of their paths; a place that came and went
+    /// meanwhile is not told of. It ends with the store, once what runs then is done, or when
+    /// it is dropped; the store is not kept alive by it.
     ///
-    /// **Do not save with it:** while somebody goes on typing, each change drops the save before it, and none is ever finished. What has to be
-    /// done to its end is for [`Store::effect_paced`] and [`Changes::debounce`](crate::Changes::debounce).
+    /// **Do not save with it:** while somebody goes on typing, each change drops the save before
+    /// it, and none is ever finished. What has to be done to its end is for
+    /// [`Store::effect_paced`] and [`Changes::debounce`](crate::Changes::debounce).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -135,7 +148,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store.change(|search| search.query().set("crdt"))?;
     /// # Ok(()) }
     /// ```
-    pub fn effect_async<P, F, Run>(&self, path: P, f: F) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
+    pub fn effect_async<P, F, Run>(
+        &self,
+        path: P,
+        f: F,
+    ) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
     where
         P: AsPath<S>,
         F: FnMut(OwnedPatch<P::Target>) -> Run + Send,
@@ -152,7 +169,8 @@ pub(super) type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
 impl<T: Clone> OwnedPatch<T> {
     fn of(patch: &Patch<'_, T>) -> Self {
-        let (path, old, new) = (patch.path().to_owned(), patch.old().cloned(), patch.new().cloned());
+        let (path, old, new) =
+            (patch.path().to_owned(), patch.old().cloned(), patch.new().cloned());
         Self { path, old, new, origin: patch.origin(), meta: patch.meta().cloned() }
     }
 }
@@ -165,7 +183,9 @@ pub(super) fn send<T: Clone>(sender: &Sender<Waiting<T>>, patch: &Patch<'_, T>) 
 
 /// Adds a change to what waits. What comes back is to be dropped outside the lock.
 fn add<T>(waiting: &mut Waiting<T>, mut change: OwnedPatch<T>) -> [Option<OwnedPatch<T>>; 2] {
-    let Some(before) = waiting.get_mut(&change.path) else { return [waiting.insert(change.path.clone(), change), None] };
+    let Some(before) = waiting.get_mut(&change.path) else {
+        return [waiting.insert(change.path.clone(), change), None];
+    };
     if before.old.is_none() && change.new.is_none() {
         // It came and went: what is not taken must not grow with every place that ever was.
         return [waiting.remove(&change.path), Some(change)];

@@ -43,53 +43,89 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(origin: Origin, meta: Option<Meta>) -> Self {
         let touched = Arc::default();
-        Self { origin, meta: meta.map(Arc::new), size: 0, touched, shown: false, now: None, dated: false, way_back: None }
+        Self {
+            origin,
+            meta: meta.map(Arc::new),
+            size: 0,
+            touched,
+            shown: false,
+            now: None,
+            dated: false,
+            way_back: None,
+        }
     }
 }
 
 impl<S: State> Layers<S> {
     /// When something begins, if anybody wants to know.
-    #[expect(clippy::disallowed_methods, reason = "what takes how long is for those who measure, and changes nothing")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what takes how long is for those who measure, and changes nothing"
+    )]
     pub(super) fn timer(&self) -> Option<Instant> {
         (!self.0.load().is_empty()).then(Instant::now)
     }
 
     /// Asks all about a change; they may say more about it.
-    pub(super) fn change(&self, old: &S, staged: &Staged<S>, report: &mut Report) -> Result<(), ChangeError> {
+    pub(super) fn change(
+        &self,
+        old: &S,
+        staged: &Staged<S>,
+        report: &mut Report,
+    ) -> Result<(), ChangeError> {
         let layers = self.0.load_full();
         if layers.is_empty() {
             return Ok(());
         }
         let meta = report.meta.as_deref().cloned().unwrap_or_default();
-        let mut proposal = Proposal { old, new: &staged.view, ops: &staged.ops, origin: report.origin, meta };
+        let mut proposal =
+            Proposal { old, new: &staged.view, ops: &staged.ops, origin: report.origin, meta };
         let result = layers.iter().try_for_each(|layer| layer.change(&mut proposal));
-        report.meta = (report.meta.is_some() || proposal.meta != Meta::default()).then(|| Arc::new(proposal.meta));
+        report.meta = (report.meta.is_some() || proposal.meta != Meta::default())
+            .then(|| Arc::new(proposal.meta));
         result
     }
 
     /// Asks all about an import.
-    pub(super) fn import(&self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<(), ApplyError> {
+    pub(super) fn import(
+        &self,
+        updates: &[impl AsRef<[u8]>],
+        giver: Giver,
+    ) -> Result<(), ApplyError> {
         let layers = self.0.load_full();
         if layers.is_empty() {
             return Ok(());
         }
         let bytes = updates.iter().map(|update| update.as_ref().len()).sum();
         let import = Import { updates: updates.len(), bytes, trusted: giver == Giver::Own };
-        layers.iter().try_for_each(|layer| layer.import(&import)).map_err(|error| ApplyError::Denied(error.to_string()))
+        layers
+            .iter()
+            .try_for_each(|layer| layer.import(&import))
+            .map_err(|error| ApplyError::Denied(error.to_string()))
     }
 
     /// Tells all what came of it.
-    pub(super) fn done(&self, begun: Option<Instant>, report: &Report, error: Option<&(dyn Error + 'static)>) {
+    pub(super) fn done(
+        &self,
+        begun: Option<Instant>,
+        report: &Report,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
         let Some(begun) = begun else { return };
-        let (origin, meta, size, took) = (report.origin, report.meta.as_deref(), report.size, begun.elapsed());
+        let (origin, meta, size, took) =
+            (report.origin, report.meta.as_deref(), report.size, begun.elapsed());
         // What failed has touched nothing, however far it came.
         let touched = if error.is_none() { &*report.touched } else { &[] };
-        self.0.load_full().iter().for_each(|layer| layer.done(&Done { origin, meta, size, touched, error, took }));
+        self.0
+            .load_full()
+            .iter()
+            .for_each(|layer| layer.done(&Done { origin, meta, size, touched, error, took }));
     }
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Adds a layer around changes and imports, behind those that are there: see [`Middleware`]. It stays as long as the store.
+    /// Adds a layer around changes and imports, behind those that are there: see [`Middleware`]. It
+    /// stays as long as the store.
     pub fn add_middleware(&self, layer: impl Middleware<S>) {
         let layer: Arc<dyn Middleware<S>> = Arc::new(layer);
         self.shared.layers.0.rcu(|layers| {

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-/// What is said about a change: who made it, why, when, and what it belongs to. It goes to watchers, middleware, undo and history of this
-/// store; others get the change without it.
+/// What is said about a change: who made it, why, when, and what it belongs to. It goes to
+/// watchers, middleware, undo and history of this store; others get the change without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     author: Option<Arc<str>>,
@@ -65,7 +65,8 @@ impl Meta {
         self.correlation
     }
 
-    /// When it was made, by the store's clock: see [`Options::with_clock`](crate::Options::with_clock).
+    /// When it was made, by the store's clock: see
+    /// [`Options::with_clock`](crate::Options::with_clock).
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
         self.time
@@ -77,7 +78,10 @@ impl Meta {
 pub(crate) struct Clock(pub(crate) Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl Default for Clock {
-    #[expect(clippy::disallowed_methods, reason = "where the caller gives no clock, the store is its driver")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where the caller gives no clock, the store is its driver"
+    )]
     fn default() -> Self {
         Self(Arc::new(SystemTime::now))
     }

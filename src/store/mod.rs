@@ -1,7 +1,7 @@
 //! The store: a document, its typed view, and those who watch it.
 //!
-//! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document → touched paths → view →
-//! watchers. Readers take no lock. Nobody is called while a lock is held.
+//! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document
+//! → touched paths → view → watchers. Readers take no lock. Nobody is called while a lock is held.
 
 mod again;
 mod aside;
@@ -44,7 +44,9 @@ use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 pub use changes::Changes;
 pub use contender::Contender;
 pub use effect::{Cleanup, OwnedPatch};
-pub use history::{Blame, Diff, Differing, History, HistoryError, HistoryOptions, Revision, RevisionId};
+pub use history::{
+    Blame, Diff, Differing, History, HistoryError, HistoryOptions, Revision, RevisionId,
+};
 pub use joint::{Joint, JointPatch, Stores};
 pub use meta::Meta;
 pub use notify::{Origin, Subscription, Update};
@@ -71,7 +73,9 @@ use crate::document::replica::{Giver, ImportError, Imported, Replica};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
-use crate::state::{Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations};
+use crate::state::{
+    Anchor, AsPath, ChangeError, Edit, Mend, Reader, Refresh, State, Text, Violation, Violations,
+};
 use history::{Records, Step, differing};
 use layers::{Layers, Report};
 use live::Live;
@@ -81,7 +85,8 @@ use undo::{Log, Tracks};
 
 /// A state that many people change at once.
 ///
-/// A store is a handle: clones share one document. Reading ([`Store::view`]) takes no lock; writers take turns.
+/// A store is a handle: clones share one document. Reading ([`Store::view`]) takes no lock; writers
+/// take turns.
 ///
 /// ```
 /// use exostate::{Counter, Map, State, Store};
@@ -186,7 +191,8 @@ pub enum ApplyError {
 /// Reads a whole state from all registers of a document, and says what does not fit.
 fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
     let mut violations = Violations::default();
-    let view = S::read(&mut Reader::new(document, entries, "", &mut violations)).unwrap_or_else(S::initial);
+    let view = S::read(&mut Reader::new(document, entries, "", &mut violations))
+        .unwrap_or_else(S::initial);
     (view, violations)
 }
 
@@ -209,9 +215,14 @@ impl Touch {
         Self { noted: Arc::clone(&paths), told: paths }
     }
 
-    /// What an import touched. `edited` are the sequences that differ: others may have written what was there already.
+    /// What an import touched. `edited` are the sequences that differ: others may have written what
+    /// was there already.
     fn of(touched: &Touched, edited: &BTreeSet<Arc<str>>) -> Self {
-        let differs = touched.registers.iter().filter(|touch| touch.old != touch.new).map(|touch| Arc::clone(&touch.key));
+        let differs = touched
+            .registers
+            .iter()
+            .filter(|touch| touch.old != touch.new)
+            .map(|touch| Arc::clone(&touch.key));
         let mut told: Vec<Arc<str>> = differs.chain(edited.iter().cloned()).collect();
         in_key_order(&mut told);
         if told.len() == touched.registers.len() + touched.sequences.len() {
@@ -246,7 +257,10 @@ impl<S: State, B: Backend> Default for Store<S, B> {
 
 impl<S: State, B: Backend> std::fmt::Debug for Store<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("backend", &B::NAME).field("replica", &self.replica()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("backend", &B::NAME)
+            .field("replica", &self.replica())
+            .finish_non_exhaustive()
     }
 }
 
@@ -267,10 +281,12 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Opens a document that [`Store::save`] wrote, under a fresh replica id. O(document).
     ///
-    /// A document that was made as another state type opens too, and [`Store::warnings`] says so; [`Store::open_strict`] refuses it.
+    /// A document that was made as another state type opens too, and [`Store::warnings`] says so;
+    /// [`Store::open_strict`] refuses it.
     ///
     /// # Errors
-    /// The bytes are damaged, or not a document of exostate on this backend: [`BackendError::Foreign`] says what they are, where that can be told.
+    /// The bytes are damaged, or not a document of exostate on this backend:
+    /// [`BackendError::Foreign`] says what they are, where that can be told.
     pub fn open(bytes: &[u8]) -> Result<Self, BackendError> {
         Self::open_with(bytes, Options::default())
     }
@@ -280,8 +296,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
-        let (id, trusted, limits) = (options.fresh_replica(), options.trusted_limits(), options.limits().clone());
-        let (replica, (view, violations)) = Replica::open(id, bytes, trusted, limits, |replica, entries| read_view(replica, entries))?;
+        let (id, trusted, limits) =
+            (options.fresh_replica(), options.trusted_limits(), options.limits().clone());
+        let (replica, (view, violations)) =
+            Replica::open(id, bytes, trusted, limits, |replica, entries| {
+                read_view(replica, entries)
+            })?;
         let store = Self::around(replica, view, violations, options);
         store.peek(|core| {
             store.note_type(core);
@@ -307,10 +327,26 @@ impl<S: State, B: Backend> Store<S, B> {
             now: None,
             touched: Arc::default(),
         };
-        let (core, ids) = (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        let (view, bus, lineage) = (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
-        let (layers, logs, histories, mismatch) = (Layers::default(), Live::default(), Live::default(), ArcSwapOption::empty());
-        Self { shared: Arc::new(Shared { view, core, bus, layers, logs, histories, options, ids, lineage, mismatch }) }
+        let (core, ids) =
+            (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
+        let (view, bus, lineage) =
+            (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
+        let (layers, logs, histories, mismatch) =
+            (Layers::default(), Live::default(), Live::default(), ArcSwapOption::empty());
+        Self {
+            shared: Arc::new(Shared {
+                view,
+                core,
+                bus,
+                layers,
+                logs,
+                histories,
+                options,
+                ids,
+                lineage,
+                mismatch,
+            }),
+        }
     }
 
     /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
@@ -321,12 +357,14 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Changes the state: all of it, or nothing.
     ///
-    /// The closure edits a staged copy; [`Store::view`] shows the old state meanwhile. When it returns `Ok`, the edits become
-    /// one transaction, watchers are told, and what the closure returned comes back. When it returns `Err` or panics, nothing
-    /// has happened. Other writers and imports wait.
+    /// The closure edits a staged copy; [`Store::view`] shows the old state meanwhile. When it
+    /// returns `Ok`, the edits become one transaction, watchers are told, and what the closure
+    /// returned comes back. When it returns `Err` or panics, nothing has happened. Other
+    /// writers and imports wait.
     ///
-    /// The closure's errors are [`ChangeError`]s, so that `?` works on what the accessors return. An error of another type becomes one with
-    /// `map_err(ChangeError::refuse)`; [`Store::try_change`] takes closures that return an error of the application's own.
+    /// The closure's errors are [`ChangeError`]s, so that `?` works on what the accessors return.
+    /// An error of another type becomes one with `map_err(ChangeError::refuse)`;
+    /// [`Store::try_change`] takes closures that return an error of the application's own.
     ///
     /// ```
     /// use exostate::{ChangeError, State, Store};
@@ -347,25 +385,32 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store; [`ChangeError::Backend`] where the
-    /// backend failed, in which case the document is as it was.
-    pub fn change<R>(&self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store;
+    /// [`ChangeError::Backend`] where the backend failed, in which case the document is as it
+    /// was.
+    pub fn change<R>(
+        &self,
+        edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| edit(stage.root()))
     }
 
-    /// Applies an update from elsewhere. It is checked against the limits for strangers before the backend sees it; one that
-    /// builds on something missing waits for it.
+    /// Applies an update from elsewhere. It is checked against the limits for strangers before the
+    /// backend sees it; one that builds on something missing waits for it.
     ///
     /// # Errors
-    /// The bytes are refused, too much waits already, or this was called inside a change. The store is as it was.
+    /// The bytes are refused, too much waits already, or this was called inside a change. The store
+    /// is as it was.
     pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
         self.apply_from(update, Giver::Stranger)
     }
 
-    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by oneself: from a journal of this document,
-    /// from another document of one's own, or a server that one trusts as much. What waits for a missing update is never forgotten: after a
-    /// crash the missing one may come from a peer, which relies on this store to still have what it said to have. Only one that the document
-    /// refuses when the missing one has come is dropped.
+    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by
+    /// oneself: from a journal of this document, from another document of one's own, or a
+    /// server that one trusts as much. What waits for a missing update is never forgotten: after a
+    /// crash the missing one may come from a peer, which relies on this store to still have what it
+    /// said to have. Only one that the document refuses when the missing one has come is
+    /// dropped.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -373,18 +418,24 @@ impl<S: State, B: Backend> Store<S, B> {
         self.apply_from(update, Giver::Own)
     }
 
-    /// Applies several updates as [`Store::apply`] does, as if they were one: the view changes once, and watchers hear once. What came
-    /// in while other work was done costs less so, on automerge much less.
+    /// Applies several updates as [`Store::apply`] does, as if they were one: the view changes
+    /// once, and watchers hear once. What came in while other work was done costs less so, on
+    /// automerge much less.
     ///
     /// # Errors
-    /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good ones can be.
+    /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good
+    /// ones can be.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.import_locked(updates, Giver::Stranger, |core| self.import(core, updates, Giver::Stranger, false))
+        self.import_locked(updates, Giver::Stranger, |core| {
+            self.import(core, updates, Giver::Stranger, false)
+        })
     }
 
-    /// Applies updates that are parts of something larger, the rest of which is to follow, as [`Store::apply_all`] does. A store that holds
-    /// nothing yet need not show them before all is there: it does so with the next thing that is done with it, and costs less; at the
-    /// latest [`Store::show_parts`] does. What is asked of the version, of updates and of what waits counts them at once.
+    /// Applies updates that are parts of something larger, the rest of which is to follow, as
+    /// [`Store::apply_all`] does. A store that holds nothing yet need not show them before all
+    /// is there: it does so with the next thing that is done with it, and costs less; at the
+    /// latest [`Store::show_parts`] does. What is asked of the version, of updates and of what
+    /// waits counts them at once.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -461,7 +512,10 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Works in the writer's place, then tells the watchers, outside the lock.
-    fn locked(&self, work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>) -> Result<Applied, ApplyError> {
+    fn locked(
+        &self,
+        work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
+    ) -> Result<Applied, ApplyError> {
         let guard = self.shared.core.lock();
         let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let result = match guard.try_borrow_mut() {
@@ -476,42 +530,73 @@ impl<S: State, B: Backend> Store<S, B> {
         result
     }
 
-    /// Brings the view up to date with parts that were imported. Whether there were any: then those who watch have to be told.
+    /// Brings the view up to date with parts that were imported. Whether there were any: then those
+    /// who watch have to be told.
     fn show(&self, core: &mut Core<S, B>) -> bool {
         let watched = self.shared.bus.is_watched();
         let read = core.replica.read_parts(|replica, entries| {
             // The document held nothing before: all that it holds is new.
             let keys = entries.iter().map(|(key, _)| Arc::clone(&key.0));
             let sequences = || replica.sequences("").into_iter().map(|(_, name)| name.0);
-            let paths: Vec<Arc<str>> = if watched { keys.chain(sequences()).collect() } else { vec![Arc::from("")] };
+            let paths: Vec<Arc<str>> =
+                if watched { keys.chain(sequences()).collect() } else { vec![Arc::from("")] };
             (read_view(replica, entries), paths)
         });
         let Some(((view, violations), mut paths)) = read else { return false };
         core.violations = violations;
         self.note_type(core);
         in_key_order(&mut paths);
-        self.publish(core, view, Touch { noted: whole(), told: paths.into() }, Vec::new(), Origin::Remote, None);
+        self.publish(
+            core,
+            view,
+            Touch { noted: whole(), told: paths.into() },
+            Vec::new(),
+            Origin::Remote,
+            None,
+        );
         true
     }
 
-    /// Imports updates and brings the view up to date, which stays as it is if they are only a `part`.
-    fn import(&self, core: &mut Core<S, B>, updates: &[impl AsRef<[u8]>], giver: Giver, part: bool) -> Result<Applied, ApplyError> {
+    /// Imports updates and brings the view up to date, which stays as it is if they are only a
+    /// `part`.
+    fn import(
+        &self,
+        core: &mut Core<S, B>,
+        updates: &[impl AsRef<[u8]>],
+        giver: Giver,
+        part: bool,
+    ) -> Result<Applied, ApplyError> {
         if !part {
             self.show(core);
         }
-        let mut result = if part { core.replica.import_part(updates, giver) } else { core.replica.import_all(updates, giver) };
+        let mut result = if part {
+            core.replica.import_part(updates, giver)
+        } else {
+            core.replica.import_all(updates, giver)
+        };
         self.note_type(core);
-        let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside)).unwrap_or_default();
+        let aside =
+            result.as_mut().map(|imported| std::mem::take(&mut imported.aside)).unwrap_or_default();
         let applied = self.show_imported(core, result, part);
         aside.iter().for_each(|aside| self.put_back(core, aside));
         applied
     }
 
     /// Brings the view up to date with what was imported.
-    fn show_imported(&self, core: &mut Core<S, B>, result: Result<Imported, ImportError>, part: bool) -> Result<Applied, ApplyError> {
-        let changed = if result.as_ref().is_ok_and(|imported| imported.waits) { Applied::Partly } else { Applied::Changed };
+    fn show_imported(
+        &self,
+        core: &mut Core<S, B>,
+        result: Result<Imported, ImportError>,
+        part: bool,
+    ) -> Result<Applied, ApplyError> {
+        let changed = if result.as_ref().is_ok_and(|imported| imported.waits) {
+            Applied::Partly
+        } else {
+            Applied::Changed
+        };
         if self.take_differs(core) {
-            let applied = result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
+            let applied =
+                result.as_ref().map_or_else(|_| Vec::new(), |imported| imported.applied.clone());
             self.show_all(core, applied);
             return Ok(result.map(|_| changed)?);
         }
@@ -524,7 +609,16 @@ impl<S: State, B: Backend> Store<S, B> {
             let (touched, origin) = (Arc::default(), Origin::Remote);
             let violations = [core.shown_violations.clone(), core.shown_violations.clone()];
             self.shared.histories.all().iter().for_each(|history| history.lock().part(&applied));
-            self.shared.bus.push(Notice { number: 0, old, new, touched, updates: applied, violations, origin, meta: None });
+            self.shared.bus.push(Notice {
+                number: 0,
+                old,
+                new,
+                touched,
+                updates: applied,
+                violations,
+                origin,
+                meta: None,
+            });
             return Ok(changed);
         }
         self.note_others(core, &touched);
@@ -553,8 +647,9 @@ impl<S: State, B: Backend> Store<S, B> {
         differs
     }
 
-    /// Reads everything again: a failure left another document than there was before it. What differs is not known; a watcher compares,
-    /// and those who undo leave alone what they do not know to be their own.
+    /// Reads everything again: a failure left another document than there was before it. What
+    /// differs is not known; a watcher compares, and those who undo leave alone what they do
+    /// not know to be their own.
     fn show_all(&self, core: &mut Core<S, B>, applied: Vec<Arc<[u8]>>) {
         self.note_unknown(core);
         let (view, violations) = read_whole(&core.replica);
@@ -562,7 +657,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.publish(core, view, Touch::of_all(whole()), applied, Origin::Remote, None);
     }
 
-    /// Notes a new view and shows it. What nobody is told of comes back, with the old view, to be dropped where no lock is held that matters.
+    /// Notes a new view and shows it. What nobody is told of comes back, with the old view, to be
+    /// dropped where no lock is held that matters.
     fn publish(
         &self,
         core: &mut Core<S, B>,
@@ -576,8 +672,16 @@ impl<S: State, B: Backend> Store<S, B> {
         self.swap(core, view, touch.told, updates, origin, meta)
     }
 
-    /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a checkpoint.
-    fn note(&self, core: &mut Core<S, B>, touched: &Arc<[Arc<str>]>, updates: &[Arc<[u8]>], origin: Origin, meta: Option<&Arc<Meta>>) {
+    /// Notes what is about to be shown, in the histories too. O(document) where one of them makes a
+    /// checkpoint.
+    fn note(
+        &self,
+        core: &mut Core<S, B>,
+        touched: &Arc<[Arc<str>]>,
+        updates: &[Arc<[u8]>],
+        origin: Origin,
+        meta: Option<&Arc<Meta>>,
+    ) {
         core.recent.add(touched);
         core.touched = Arc::clone(touched);
         for history in self.shared.histories.all() {
@@ -605,23 +709,27 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.bus.publish(&self.shared.view, notice)
     }
 
-    /// Whether another thread is changing the store or importing into it now, or is telling those who watch: then whoever else changes
-    /// or imports may have to wait. A moment later it may be otherwise; for those who have something better to do than to wait.
+    /// Whether another thread is changing the store or importing into it now, or is telling those
+    /// who watch: then whoever else changes or imports may have to wait. A moment later it may
+    /// be otherwise; for those who have something better to do than to wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.shared.core.try_lock().is_none() || self.shared.bus.is_delivering()
     }
 
-    /// Turns the state into `new` with the least ops: what is equal is not written, so that it does not compete with what others
-    /// write. Elements of a [`MovableList`](crate::MovableList) are matched by id, else by content.
+    /// Turns the state into `new` with the least ops: what is equal is not written, so that it does
+    /// not compete with what others write. Elements of a [`MovableList`](crate::MovableList)
+    /// are matched by id, else by content.
     ///
-    /// A text or list gets the least edits where up to some 4,000 characters or elements differ, and where more do not many more: what
-    /// differs little merges with what others write meanwhile, however large it is. O(state), and for what differs O(length · edits), bounded by
+    /// A text or list gets the least edits where up to some 4,000 characters or elements differ,
+    /// and where more do not many more: what differs little merges with what others write
+    /// meanwhile, however large it is. O(state), and for what differs O(length · edits), bounded by
     /// some hundred steps for each element of large values.
     ///
-    /// Equal is what the view shows. Where something in the document does not fit (see [`Store::violations`]), the view shows a default, and
-    /// `new` with that default leaves what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes over
-    /// it, and so does [`Node::set`](crate::Node::set) at one place.
+    /// Equal is what the view shows. Where something in the document does not fit (see
+    /// [`Store::violations`]), the view shows a default, and `new` with that default leaves
+    /// what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes
+    /// over it, and so does [`Node::set`](crate::Node::set) at one place.
     ///
     /// # Errors
     /// As [`Store::change`]; [`ChangeError::Invalid`] where a value cannot be written.
@@ -629,9 +737,10 @@ impl<S: State, B: Backend> Store<S, B> {
         self.reconcile_with(new, Mend::Leave)
     }
 
-    /// Turns the state into `new` as [`Store::reconcile`] does, and says what becomes of what does not fit. With [`Mend::Reset`] all of it
-    /// is written over or removed, so that [`Store::violations`] is empty afterwards: to reset to defaults, give the view itself. What the
-    /// struct does not know stays. O(state).
+    /// Turns the state into `new` as [`Store::reconcile`] does, and says what becomes of what does
+    /// not fit. With [`Mend::Reset`] all of it is written over or removed, so that
+    /// [`Store::violations`] is empty afterwards: to reset to defaults, give the view itself. What
+    /// the struct does not know stays. O(state).
     ///
     /// # Errors
     /// As [`Store::reconcile`].
@@ -653,9 +762,11 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.update_since(version))
     }
 
-    /// All that a replica at `version` lacks, in pieces that are to be applied in this order. Each is small enough for a peer that
-    /// knows nothing of this one: it passes [`Limits::stranger`](crate::Limits::stranger), however large the whole is.
-    /// Between two pieces that peer shows a state that never was; all of them together are [`Store::update_since`].
+    /// All that a replica at `version` lacks, in pieces that are to be applied in this order. Each
+    /// is small enough for a peer that knows nothing of this one: it passes
+    /// [`Limits::stranger`](crate::Limits::stranger), however large the whole is. Between two
+    /// pieces that peer shows a state that never was; all of them together are
+    /// [`Store::update_since`].
     ///
     /// One value, and one of automerge's changes that was made elsewhere, cannot be cut.
     ///
@@ -665,10 +776,12 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.updates_since(version))
     }
 
-    /// Whether the document has everything that an update holds, so that applying it would change nothing. For a server with
-    /// peers that may only read: such a peer may send updates that the server has already. Pending updates do not count.
+    /// Whether the document has everything that an update holds, so that applying it would change
+    /// nothing. For a server with peers that may only read: such a peer may send updates that
+    /// the server has already. Pending updates do not count.
     ///
-    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again after each deletion.
+    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again
+    /// after each deletion.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -689,18 +802,21 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.contains(update))
     }
 
-    /// Whether this document has all that a replica at `version` has; not where the version is one of another backend. O(the version).
+    /// Whether this document has all that a replica at `version` has; not where the version is one
+    /// of another backend. O(the version).
     ///
-    /// On automerge a version names changes by their hashes, so it is exact even where a replica id was used twice. On yrs it names them by
-    /// number, and what was deleted does not count.
+    /// On automerge a version names changes by their hashes, so it is exact even where a replica id
+    /// was used twice. On yrs it names them by number, and what was deleted does not count.
     #[must_use]
     pub fn has_seen(&self, version: &Version) -> bool {
         self.peek(|core| core.replica.has_seen(version))
     }
 
-    /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into pieces that are not, to be applied in this
-    /// order; one that is not stays as it is. For updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
-    /// may hold as much as that many updates of the full length; what strangers may not send in an update is refused in this one too.
+    /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into
+    /// pieces that are not, to be applied in this order; one that is not stays as it is. For
+    /// updates of those who cannot cut: a Yjs client sends all that was typed offline as one. It
+    /// may hold as much as that many updates of the full length; what strangers may not send in an
+    /// update is refused in this one too.
     ///
     /// O(update · log(update)). One value, and one of automerge's changes, cannot be cut.
     ///
@@ -717,17 +833,19 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.save())
     }
 
-    /// The digest of the content, also of what the struct does not know. Costs nothing but for lists and texts that changed.
+    /// The digest of the content, also of what the struct does not know. Costs nothing but for
+    /// lists and texts that changed.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.read(|core| core.replica.digest())
     }
 
-    /// The scalars in the document that do not fit the struct. Such a field shows its default. The document keeps the value until somebody
-    /// writes over it, with `set` at the place or [`Store::reconcile_with`] everywhere.
+    /// The scalars in the document that do not fit the struct. Such a field shows its default. The
+    /// document keeps the value until somebody writes over it, with `set` at the place or
+    /// [`Store::reconcile_with`] everywhere.
     ///
-    /// Only scalars are listed. A field that becomes another kind (text, list, map, counter, scalar) is a new field: rename it, and copy
-    /// the value.
+    /// Only scalars are listed. A field that becomes another kind (text, list, map, counter,
+    /// scalar) is a new field: rename it, and copy the value.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.read(|core| core.violations.list())
@@ -745,16 +863,17 @@ impl<S: State, B: Backend> Store<S, B> {
         self.peek(|core| core.replica.pending(Some(Giver::Own)))
     }
 
-    /// The updates that [`Store::apply_trusted`] has brought and that wait for a missing one. They are not in [`Store::save`]: a new journal
-    /// begins with them.
+    /// The updates that [`Store::apply_trusted`] has brought and that wait for a missing one. They
+    /// are not in [`Store::save`]: a new journal begins with them.
     #[must_use]
     pub fn own_pending_updates(&self) -> Vec<Vec<u8>> {
         let own = |(update, giver)| (giver == Giver::Own).then_some(update);
         self.peek(|core| core.replica.pending_updates().into_iter().filter_map(own).collect())
     }
 
-    /// Forgets the updates from strangers that wait for a missing one, which may never come. [`Store::version`] never counted them, so
-    /// whoever is asked for what this store lacks gives them again. What [`Store::apply_trusted`] brought is not forgotten: others may have
+    /// Forgets the updates from strangers that wait for a missing one, which may never come.
+    /// [`Store::version`] never counted them, so whoever is asked for what this store lacks
+    /// gives them again. What [`Store::apply_trusted`] brought is not forgotten: others may have
     /// lost it.
     pub fn forget_pending(&self) {
         let guard = self.shared.core.lock();
@@ -769,7 +888,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.ids.load().last().copied().unwrap_or_else(|| ReplicaId::from_bits(0))
     }
 
-    /// Whether a replica id is this store's own: its id now, one that it gave up, or one that the options named as an earlier one.
+    /// Whether a replica id is this store's own: its id now, one that it gave up, or one that the
+    /// options named as an earlier one.
     #[must_use]
     pub fn is_own(&self, id: ReplicaId) -> bool {
         self.shared.ids.load().contains(&id) || self.shared.options.earlier().contains(&id)
@@ -783,7 +903,8 @@ impl<S: State, B: Backend> Store<S, B> {
         Self::open_with(&self.save(), self.shared.options.clone().for_fork(&self.shared.ids.load()))
     }
 
-    /// Takes over all that another store of the same document has and this one lacks, however much it is.
+    /// Takes over all that another store of the same document has and this one lacks, however much
+    /// it is.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -792,20 +913,24 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(self.apply_trusted(&update)?)
     }
 
-    /// Reads the whole document again, past the view and every index: to check that the view equals the document. O(document).
+    /// Reads the whole document again, past the view and every index: to check that the view equals
+    /// the document. O(document).
     #[must_use]
     pub fn reread(&self) -> S {
         let fresh = self.read(|core| core.replica.fresh());
         read_view::<S>(&fresh, &fresh.entries()).0
     }
 
-    /// A place in a text that follows the text. It sticks to the character before it (`before`) or to the one after; when that is gone, it
-    /// stands where the character was. Where there is no character to stick to, at the start or at the end of the text, or in an empty
-    /// one, it stays at the start (`before`) or at the end, whatever is typed there.
+    /// A place in a text that follows the text. It sticks to the character before it (`before`) or
+    /// to the one after; when that is gone, it stands where the character was. Where there is
+    /// no character to stick to, at the start or at the end of the text, or in an empty one, it
+    /// stays at the start (`before`) or at the end, whatever is typed there.
     ///
-    /// Anchors keep their order. For example, an anchor at 2 and one at 5 never swap, whatever is typed or deleted; they may come to the
-    /// same place. At one place an anchor with `before` is the earlier. If the start of a selection sticks to the character after
-    /// it, and the end to the character before it, the selection does not grow; while it is empty, give both ends the same side.
+    /// Anchors keep their order. For example, an anchor at 2 and one at 5 never swap, whatever is
+    /// typed or deleted; they may come to the same place. At one place an anchor with `before`
+    /// is the earlier. If the start of a selection sticks to the character after it, and the
+    /// end to the character before it, the selection does not grow; while it is empty, give both
+    /// ends the same side.
     ///
     /// ```
     /// use exostate::{State, Store, Text};
@@ -824,9 +949,14 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// O(log n), and on yrs what the backend's walk to the place costs.
     ///
-    /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its end, and inside a change of the same
-    /// store, whose text nobody else knows yet.
-    pub fn anchor(&self, text: &impl AsPath<S, Target = Text>, at: usize, before: bool) -> Option<Anchor> {
+    /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its
+    /// end, and inside a change of the same store, whose text nobody else knows yet.
+    pub fn anchor(
+        &self,
+        text: &impl AsPath<S, Target = Text>,
+        at: usize,
+        before: bool,
+    ) -> Option<Anchor> {
         let path = text.as_path().as_str();
         self.show_parts();
         let guard = self.shared.core.lock();
@@ -835,8 +965,9 @@ impl<S: State, B: Backend> Store<S, B> {
         core.replica.anchor(path, at, before).map(Anchor::from_bytes)
     }
 
-    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another text, for one that sticks to a character
-    /// which this document has never heard of, and for bytes that are no anchor.
+    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another
+    /// text, for one that sticks to a character which this document has never heard of, and for
+    /// bytes that are no anchor.
     pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }

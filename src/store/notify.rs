@@ -24,8 +24,9 @@ pub enum Origin {
     Local,
     /// [`Store::apply`](crate::Store::apply).
     Remote,
-    /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds what was put back. Whoever keeps
-    /// updates on disk needs the whole document anew, [`Store::save`](crate::Store::save).
+    /// [`Store::repair`](crate::Store::repair): the document was replaced, and the update holds
+    /// what was put back. Whoever keeps updates on disk needs the whole document anew,
+    /// [`Store::save`](crate::Store::save).
     Repair,
     /// [`UndoManager::undo`](crate::UndoManager::undo).
     Undo,
@@ -33,7 +34,8 @@ pub enum Origin {
     Redo,
 }
 
-/// An update that was just committed or applied. A change that is too much for one update comes as several, one after the other.
+/// An update that was just committed or applied. A change that is too much for one update comes as
+/// several, one after the other.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Update<'a> {
@@ -47,7 +49,8 @@ pub struct Update<'a> {
 
 /// What one commit or import did.
 pub(crate) struct Notice<S> {
-    /// Where it stands among the notices and the subscriptions: those that came later do not hear of it.
+    /// Where it stands among the notices and the subscriptions: those that came later do not hear
+    /// of it.
     pub(crate) number: u64,
     pub(crate) old: Arc<S>,
     pub(crate) new: Arc<S>,
@@ -70,7 +73,8 @@ impl<S> Notice<S> {
 type Panic = Box<dyn Any + Send>;
 type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 
-/// Held in the moment in which a new view is shown: for all stores of a joint change, and for whoever looks at several views, together.
+/// Held in the moment in which a new view is shown: for all stores of a joint change, and for
+/// whoever looks at several views, together.
 type Showing = Arc<ReentrantMutex<()>>;
 
 /// Those who are told, and what they have not been told yet.
@@ -90,7 +94,8 @@ pub(crate) struct Subscribers<S> {
     of_violations: BTreeSet<u64>,
     pub(crate) selectors: Graph,
     pub(crate) weak: WeakSubscriptions,
-    /// The store's own: whoever tells what is shown now waits until what belongs to it is shown too.
+    /// The store's own: whoever tells what is shown now waits until what belongs to it is shown
+    /// too.
     pub(crate) showing: Showing,
 }
 
@@ -111,16 +116,31 @@ impl<S> Default for Bus<S> {
     fn default() -> Self {
         let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
         let showing = Showing::default();
-        let (watchers, listeners, of_violations) = (Watchers::default(), BTreeMap::new(), BTreeSet::new());
-        let subscribers = Subscribers { next_id: 0, watchers, listeners, of_violations, selectors, weak, showing: Arc::clone(&showing) };
+        let (watchers, listeners, of_violations) =
+            (Watchers::default(), BTreeMap::new(), BTreeSet::new());
+        let subscribers = Subscribers {
+            next_id: 0,
+            watchers,
+            listeners,
+            of_violations,
+            selectors,
+            weak,
+            showing: Arc::clone(&showing),
+        };
         let queue = Queue { notices: VecDeque::new(), delivering: None, waiting: 0 };
-        Self { subscribers: Arc::new(Mutex::new(subscribers)), queue: Mutex::new(queue), showing, turn: Condvar::new() }
+        Self {
+            subscribers: Arc::new(Mutex::new(subscribers)),
+            queue: Mutex::new(queue),
+            showing,
+            turn: Condvar::new(),
+        }
     }
 }
 
 impl<S: State> Bus<S> {
-    /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in which it is shown. What nobody hears of
-    /// comes back, to be dropped outside the locks, and an old view with it.
+    /// Shows a new view and queues its notice. Selectors learn what was touched in the moment in
+    /// which it is shown. What nobody hears of comes back, to be dropped outside the locks, and
+    /// an old view with it.
     pub(crate) fn publish(&self, view: &ArcSwap<S>, notice: Notice<S>) -> Option<Notice<S>> {
         let _showing = self.hold_view();
         let mut subscribers = self.subscribers.lock();
@@ -129,8 +149,8 @@ impl<S: State> Bus<S> {
         self.queue(subscribers, notice)
     }
 
-    /// Until this is dropped no other thread shows a new view. Whoever holds several takes them in the order of their stores' addresses, and calls
-    /// nobody meanwhile.
+    /// Until this is dropped no other thread shows a new view. Whoever holds several takes them in
+    /// the order of their stores' addresses, and calls nobody meanwhile.
     pub(crate) fn hold_view(&self) -> ReentrantMutexGuard<'_, ()> {
         self.showing.lock()
     }
@@ -140,8 +160,13 @@ impl<S: State> Bus<S> {
         drop(self.queue(self.subscribers.lock(), notice));
     }
 
-    /// Gives a notice its number. Called under the writer's lock, so that the order is that of the commits.
-    fn queue(&self, mut subscribers: MutexGuard<'_, Subscribers<S>>, mut notice: Notice<S>) -> Option<Notice<S>> {
+    /// Gives a notice its number. Called under the writer's lock, so that the order is that of the
+    /// commits.
+    fn queue(
+        &self,
+        mut subscribers: MutexGuard<'_, Subscribers<S>>,
+        mut notice: Notice<S>,
+    ) -> Option<Notice<S>> {
         if subscribers.listeners.is_empty() && subscribers.watchers.is_empty() {
             return Some(notice);
         }
@@ -153,19 +178,23 @@ impl<S: State> Bus<S> {
 
     /// Delivers what is queued, unless somebody does so already: then that one delivers this too.
     ///
-    /// A callback that panics keeps nothing from the others: its panic goes on when all is delivered.
+    /// A callback that panics keeps nothing from the others: its panic goes on when all is
+    /// delivered.
     pub(crate) fn deliver(&self) {
         self.deliver_all(self.queue.lock());
     }
 
-    /// The same for an import, which waits its turn where much is queued: what comes from others must not grow without end where
-    /// callbacks take their time, nor keep one thread delivering for ever.
+    /// The same for an import, which waits its turn where much is queued: what comes from others
+    /// must not grow without end where callbacks take their time, nor keep one thread
+    /// delivering for ever.
     pub(crate) fn deliver_in_turn(&self) {
         let mut queue = self.queue.lock();
-        let elsewhere = |queue: &Queue<S>| queue.delivering.is_some_and(|thread| thread != current().id());
+        let elsewhere =
+            |queue: &Queue<S>| queue.delivering.is_some_and(|thread| thread != current().id());
         if elsewhere(&queue) && queue.notices.len() > NOTICES_MAX {
             queue.waiting += 1;
-            let too_many = |queue: &mut Queue<S>| elsewhere(queue) && queue.notices.len() > NOTICES_MAX;
+            let too_many =
+                |queue: &mut Queue<S>| elsewhere(queue) && queue.notices.len() > NOTICES_MAX;
             self.turn.wait_while_for(&mut queue, too_many, TURN_MAX);
             queue.waiting -= 1;
         }
@@ -184,12 +213,19 @@ impl<S: State> Bus<S> {
     }
 
     fn deliver_all<'a>(&'a self, mut queue: MutexGuard<'a, Queue<S>>) {
-        let Some(own) = queue.notices.back().map(|notice| notice.number).filter(|_| queue.delivering.is_none()) else { return };
+        let Some(own) =
+            queue.notices.back().map(|notice| notice.number).filter(|_| queue.delivering.is_none())
+        else {
+            return;
+        };
         queue.delivering = Some(current().id());
         let mut panicked = None;
         loop {
-            let handed_over = queue.waiting > 0 && queue.notices.front().is_some_and(|notice| notice.number > own);
-            let Some(notice) = (if handed_over { None } else { queue.notices.pop_front() }) else { break };
+            let handed_over = queue.waiting > 0
+                && queue.notices.front().is_some_and(|notice| notice.number > own);
+            let Some(notice) = (if handed_over { None } else { queue.notices.pop_front() }) else {
+                break;
+            };
             if queue.waiting > 0 && queue.notices.len() == NOTICES_MAX {
                 self.turn.notify_all();
             }
@@ -214,8 +250,11 @@ impl<S: State> Bus<S> {
         // What belongs together is told once all of it is shown.
         drop(self.hold_view());
         let mut subscribers = self.subscribers.lock();
-        let listeners: Vec<(u64, Listener)> =
-            subscribers.listeners.range(..notice.number).map(|(id, listener)| (*id, listener.clone())).collect();
+        let listeners: Vec<(u64, Listener)> = subscribers
+            .listeners
+            .range(..notice.number)
+            .map(|(id, listener)| (*id, listener.clone()))
+            .collect();
         let mut calls = subscribers.watchers.calls_of(&notice);
         let pending = subscribers.selectors.take_pending(notice.number);
         calls.extend(subscribers.watchers.calls_to(pending));
@@ -231,7 +270,9 @@ impl<S: State> Bus<S> {
         let mut panicked = None;
         for (id, listener) in listeners {
             for bytes in notice.updates.iter().filter(|_| lives(id)) {
-                caught(&mut panicked, || listener(Update { bytes, origin: notice.origin, meta: notice.meta.as_deref() }));
+                caught(&mut panicked, || {
+                    listener(Update { bytes, origin: notice.origin, meta: notice.meta.as_deref() })
+                });
             }
             caught(&mut panicked, || drop(listener));
         }
@@ -254,7 +295,10 @@ impl<S: State> Bus<S> {
         self.subscription(id)
     }
 
-    pub(crate) fn watch_violations(&self, f: impl Fn(&Notice<S>) + Send + Sync + 'static) -> Subscription {
+    pub(crate) fn watch_violations(
+        &self,
+        f: impl Fn(&Notice<S>) + Send + Sync + 'static,
+    ) -> Subscription {
         let mut subscribers = self.subscribers.lock();
         let id = subscribers.take_id();
         subscribers.watchers.add_anywhere(id, Arc::new(move |notice, _, _| f(notice)));
@@ -289,7 +333,8 @@ impl<S> Subscribers<S> {
     }
 }
 
-/// Runs what is not ours. What it leaves half done is its own, and ours is not touched by it; the first panic is kept.
+/// Runs what is not ours. What it leaves half done is its own, and ours is not touched by it; the
+/// first panic is kept.
 fn caught(first: &mut Option<Panic>, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         first.get_or_insert(panic);
@@ -307,7 +352,8 @@ fn end<S>(subscribers: &Weak<Mutex<Subscribers<S>>>, id: u64) {
     drop(dropped);
 }
 
-/// A subscription, which ends when this is dropped: no call starts any more, one that runs on another thread may still do so.
+/// A subscription, which ends when this is dropped: no call starts any more, one that runs on
+/// another thread may still do so.
 #[must_use = "the subscription ends when this is dropped"]
 pub struct Subscription {
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -333,8 +379,9 @@ impl Subscription {
         Self { end: Some(Box::new(end)) }
     }
 
-    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone of that store, which would live as long as
-    /// the callback; [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
+    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone
+    /// of that store, which would live as long as the callback;
+    /// [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
     pub fn forever(mut self) {
         self.end = None;
     }

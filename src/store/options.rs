@@ -18,7 +18,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: Limits::stranger(), trusted: Limits::trusted(), replica: None, earlier: Vec::new(), clock: Clock::default() }
+        Self {
+            limits: Limits::stranger(),
+            trusted: Limits::trusted(),
+            replica: None,
+            earlier: Vec::new(),
+            clock: Clock::default(),
+        }
     }
 }
 
@@ -43,8 +49,8 @@ impl Options {
         self
     }
 
-    /// A replica id to use instead of a random one, for simulations. The caller vouches that no replica ever had it: two that share
-    /// an id diverge for ever.
+    /// A replica id to use instead of a random one, for simulations. The caller vouches that no
+    /// replica ever had it: two that share an id diverge for ever.
     #[must_use]
     pub fn with_replica(mut self, id: ReplicaId) -> Self {
         self.replica = Some(id);
@@ -58,10 +64,12 @@ impl Options {
         self
     }
 
-    /// Where the store gets the time of a change from, for [`Meta`](crate::Meta) and for grouping what is undone. Default: the system's clock.
+    /// Where the store gets the time of a change from, for [`Meta`](crate::Meta) and for grouping
+    /// what is undone. Default: the system's clock.
     ///
-    /// It is called in the store's turn, so that the times of changes are in the order of the changes, as far as the clock goes on. It may look
-    /// at the store, and must neither change it nor wait for another thread that does.
+    /// It is called in the store's turn, so that the times of changes are in the order of the
+    /// changes, as far as the clock goes on. It may look at the store, and must neither change
+    /// it nor wait for another thread that does.
     #[must_use]
     pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock(std::sync::Arc::new(now));
@@ -91,10 +99,12 @@ impl Options {
         self
     }
 
-    /// The id after this one, for a store that has to take another: a random one, but for simulations, where it follows from the first.
+    /// The id after this one, for a store that has to take another: a random one, but for
+    /// simulations, where it follows from the first.
     pub(crate) fn next_replica(&self, now: ReplicaId) -> ReplicaId {
         let bits = match self.replica {
-            // SplitMix64 (Steele, Lea, Flood, 2014): ids that a simulation counts up do not meet those that follow from them.
+            // SplitMix64 (Steele, Lea, Flood, 2014): ids that a simulation counts up do not meet
+            // those that follow from them.
             Some(_) => {
                 let mixed = now.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -112,13 +122,20 @@ impl Options {
 }
 
 /// 64 random bits from the system.
-#[expect(clippy::disallowed_methods, reason = "where the caller gives no id, the store is its driver")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the caller gives no id, the store is its driver"
+)]
 pub(crate) fn random_bits() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         // A system without randomness: a hasher's seed and the time are the best there is.
         use std::hash::{BuildHasher, Hasher};
         let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-        hasher.write_u128(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos()));
+        hasher.write_u128(
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |time| time.as_nanos()),
+        );
         hasher.finish()
     })
 }

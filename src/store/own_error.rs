@@ -9,8 +9,11 @@ use crate::state::{ChangeError, Edit, State};
 #[error("the change's closure returned an error of its own")]
 struct OwnError;
 
-/// Runs a change whose closure's error comes back as it is. `change` is given what runs the closure and keeps its error.
-fn keep_error<R, E: From<ChangeError>>(change: impl FnOnce(&mut dyn FnMut(E) -> ChangeError) -> Result<R, ChangeError>) -> Result<R, E> {
+/// Runs a change whose closure's error comes back as it is. `change` is given what runs the closure
+/// and keeps its error.
+fn keep_error<R, E: From<ChangeError>>(
+    change: impl FnOnce(&mut dyn FnMut(E) -> ChangeError) -> Result<R, ChangeError>,
+) -> Result<R, E> {
     let mut kept = None;
     let result = change(&mut |error| {
         kept = Some(error);
@@ -21,8 +24,9 @@ fn keep_error<R, E: From<ChangeError>>(change: impl FnOnce(&mut dyn FnMut(E) -> 
 
 impl<S: State, B: Backend> Store<S, B> {
     /// Changes the state as [`Store::change`] does, where the closure returns an error of the application's own: an enum, [`anyhow::Error`](https://docs.rs/anyhow), a
-    /// `Box<dyn Error>`, anything that a [`ChangeError`] turns into. `?` works in it on whatever turns into that error, which comes back as it
-    /// is; nothing of the change has happened then. Say the error's type where nothing else does: `try_change::<_, AppError>(…)`.
+    /// `Box<dyn Error>`, anything that a [`ChangeError`] turns into. `?` works in it on whatever
+    /// turns into that error, which comes back as it is; nothing of the change has happened
+    /// then. Say the error's type where nothing else does: `try_change::<_, AppError>(…)`.
     ///
     /// ```
     /// use exostate::{ChangeError, Map, State, Store};
@@ -59,8 +63,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returned, as it is; what [`Store::change`] fails with, turned into that type.
-    pub fn try_change<R, E: From<ChangeError>>(&self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>) -> Result<R, E> {
+    /// What the closure returned, as it is; what [`Store::change`] fails with, turned into that
+    /// type.
+    pub fn try_change<R, E: From<ChangeError>>(
+        &self,
+        edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>,
+    ) -> Result<R, E> {
         keep_error(|keep| self.change(|state| edit(state).map_err(keep)))
     }
 }
@@ -69,8 +77,12 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
     /// Makes the change, as [`Store::try_change`] does.
     ///
     /// # Errors
-    /// As [`Store::try_change`], and [`ChangeError::Stale`] where something was touched that it relies on.
-    pub fn try_run<R, E: From<ChangeError>>(self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>) -> Result<R, E> {
+    /// As [`Store::try_change`], and [`ChangeError::Stale`] where something was touched that it
+    /// relies on.
+    pub fn try_run<R, E: From<ChangeError>>(
+        self,
+        edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>,
+    ) -> Result<R, E> {
         keep_error(|keep| self.run(|state| edit(state).map_err(keep)))
     }
 }
@@ -80,16 +92,21 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
     ///
     /// # Errors
     /// As [`Store::try_change`]; [`ChangeError::NotFound`] where there is nothing.
-    pub fn try_change<R, E: From<ChangeError>>(&self, edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, E>) -> Result<R, E> {
+    pub fn try_change<R, E: From<ChangeError>>(
+        &self,
+        edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, E>,
+    ) -> Result<R, E> {
         keep_error(|keep| self.change(|place| edit(place).map_err(keep)))
     }
 }
 
 impl<X: Stores, Y: Stores> Joint<X, Y> {
-    /// Changes the stores as [`Joint::change`] does, where the closure returns an error of the application's own: see [`Store::try_change`].
+    /// Changes the stores as [`Joint::change`] does, where the closure returns an error of the
+    /// application's own: see [`Store::try_change`].
     ///
     /// # Errors
-    /// What the closure returned, as it is; what [`Joint::change`] fails with, turned into that type.
+    /// What the closure returned, as it is; what [`Joint::change`] fails with, turned into that
+    /// type.
     pub fn try_change<R, E: From<ChangeError>>(
         &self,
         edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, E>,

@@ -1,7 +1,9 @@
-//! Values and effects at a pace: what changes often is told when it has come to rest, or at most so often.
+//! Values and effects at a pace: what changes often is told when it has come to rest, or at most so
+//! often.
 //!
-//! The engine has no clock: whoever paces gives what sleeps, as `tokio::time::sleep` does. What waits stays in the subscription's slot, where newer
-//! changes take the place of older ones, until it is due.
+//! The engine has no clock: whoever paces gives what sleeps, as `tokio::time::sleep` does. What
+//! waits stays in the subscription's slot, where newer changes take the place of older ones, until
+//! it is due.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +25,8 @@ use crate::state::{AsPath, State};
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Sleep = Box<dyn FnMut(Duration) -> Timer + Send>;
 
-/// When what has changed is told: see [`Changes::debounce`], [`Changes::throttle`] and [`Store::effect_paced`].
+/// When what has changed is told: see [`Changes::debounce`], [`Changes::throttle`] and
+/// [`Store::effect_paced`].
 #[must_use = "it says how, and does nothing by itself"]
 pub struct Pace {
     sleep: Sleep,
@@ -49,16 +52,25 @@ enum Kind {
 }
 
 impl Pace {
-    /// Once nothing has changed for `delay`, and at the latest `max_wait` after the first change that has not been told, however
-    /// steadily there are others; [`Duration::MAX`] is no limit. `sleep` is what waits, as `tokio::time::sleep`.
-    pub fn debounce<F>(delay: Duration, max_wait: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Self
+    /// Once nothing has changed for `delay`, and at the latest `max_wait` after the first change
+    /// that has not been told, however steadily there are others; [`Duration::MAX`] is no
+    /// limit. `sleep` is what waits, as `tokio::time::sleep`.
+    pub fn debounce<F>(
+        delay: Duration,
+        max_wait: Duration,
+        sleep: impl FnMut(Duration) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future + Send + 'static,
     {
-        Self { sleep: boxed(sleep), kind: Kind::Debounce { delay, max_wait, quiet: None, limit: None } }
+        Self {
+            sleep: boxed(sleep),
+            kind: Kind::Debounce { delay, max_wait, quiet: None, limit: None },
+        }
     }
 
-    /// At once, and from then on at most once in `every`; of what changes meanwhile the newest is told when that is over.
+    /// At once, and from then on at most once in `every`; of what changes meanwhile the newest is
+    /// told when that is over.
     pub fn throttle<F>(every: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Self
     where
         F: Future + Send + 'static,
@@ -66,7 +78,8 @@ impl Pace {
         Self { sleep: boxed(sleep), kind: Kind::Throttle { every, pause: None, waits: false } }
     }
 
-    /// Whether it is time to tell what waits. `changed`: there was a change since this was asked last.
+    /// Whether it is time to tell what waits. `changed`: there was a change since this was asked
+    /// last.
     fn is_due(&mut self, changed: bool, cx: &mut Context<'_>) -> bool {
         let sleep = &mut self.sleep;
         match &mut self.kind {
@@ -95,7 +108,9 @@ impl Pace {
     }
 }
 
-fn boxed<F: Future + Send + 'static>(mut sleep: impl FnMut(Duration) -> F + Send + 'static) -> Sleep {
+fn boxed<F: Future + Send + 'static>(
+    mut sleep: impl FnMut(Duration) -> F + Send + 'static,
+) -> Sleep {
     Box::new(move |duration| {
         let timer = sleep(duration);
         Box::pin(async move { drop(timer.await) })
@@ -114,10 +129,14 @@ fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
 impl fmt::Debug for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Debounce { delay, max_wait, .. } => {
-                f.debug_struct("Debounce").field("delay", &delay).field("max_wait", &max_wait).finish()
+            Kind::Debounce { delay, max_wait, .. } => f
+                .debug_struct("Debounce")
+                .field("delay", &delay)
+                .field("max_wait", &max_wait)
+                .finish(),
+            Kind::Throttle { every, .. } => {
+                f.debug_struct("Throttle").field("every", &every).finish()
             }
-            Kind::Throttle { every, .. } => f.debug_struct("Throttle").field("every", &every).finish(),
         }
     }
 }
@@ -132,7 +151,8 @@ struct Queue<W> {
 }
 
 impl<W: Default> Queue<W> {
-    /// What waits, once it is due; when the store is gone at once, and then `None`. `is_empty` says that nothing waits.
+    /// What waits, once it is due; when the store is gone at once, and then `None`. `is_empty` says
+    /// that nothing waits.
     fn poll(&mut self, is_empty: impl Fn(&W) -> bool, cx: &mut Context<'_>) -> Poll<Option<W>> {
         loop {
             let (changes, over) = self.receiver.watch(cx);
@@ -151,20 +171,24 @@ impl<W: Default> Queue<W> {
     }
 }
 
-/// A stream of what a value has become, at a pace: made by [`Changes::debounce`] and [`Changes::throttle`].
+/// A stream of what a value has become, at a pace: made by [`Changes::debounce`] and
+/// [`Changes::throttle`].
 ///
-/// What waits is never lost while this is there: it comes when it is due, at once where the store is gone, and with [`Paced::flush`].
+/// What waits is never lost while this is there: it comes when it is due, at once where the store
+/// is gone, and with [`Paced::flush`].
 #[must_use = "nothing is heard once this is dropped"]
 pub struct Paced<T> {
     queue: Queue<Option<T>>,
 }
 
 impl<T> Changes<T> {
-    /// The newest value, once it has been at rest for `delay`; at the latest `max_wait` after the first change that was not told, also while it goes
-    /// on changing. For what is to be done now and then with what somebody types: saving, searching.
+    /// The newest value, once it has been at rest for `delay`; at the latest `max_wait` after the
+    /// first change that was not told, also while it goes on changing. For what is to be done
+    /// now and then with what somebody types: saving, searching.
     ///
-    /// When the store is gone, what waits comes at once, so that the last value is never missed; [`Paced::flush`] gives it earlier. A change that
-    /// comes while nobody polls counts from the next poll. `sleep` is what waits, on whatever runtime there is.
+    /// When the store is gone, what waits comes at once, so that the last value is never missed;
+    /// [`Paced::flush`] gives it earlier. A change that comes while nobody polls counts from
+    /// the next poll. `sleep` is what waits, on whatever runtime there is.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -194,16 +218,26 @@ impl<T> Changes<T> {
     /// assert_eq!(saver.await.unwrap(), ["pla", "plan"]);
     /// # Ok(()) }
     /// ```
-    pub fn debounce<F>(self, delay: Duration, max_wait: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Paced<T>
+    pub fn debounce<F>(
+        self,
+        delay: Duration,
+        max_wait: Duration,
+        sleep: impl FnMut(Duration) -> F + Send + 'static,
+    ) -> Paced<T>
     where
         F: Future + Send + 'static,
     {
         self.paced(Pace::debounce(delay, max_wait, sleep))
     }
 
-    /// The newest value, at once and from then on at most once in `every`. When the store is gone, what waits comes at once. For what is to be shown
-    /// soon and not too often: progress, a preview.
-    pub fn throttle<F>(self, every: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Paced<T>
+    /// The newest value, at once and from then on at most once in `every`. When the store is gone,
+    /// what waits comes at once. For what is to be shown soon and not too often: progress, a
+    /// preview.
+    pub fn throttle<F>(
+        self,
+        every: Duration,
+        sleep: impl FnMut(Duration) -> F + Send + 'static,
+    ) -> Paced<T>
     where
         F: Future + Send + 'static,
     {
@@ -217,7 +251,8 @@ impl<T> Changes<T> {
 }
 
 impl<T> Paced<T> {
-    /// Waits for the next value; `None` when the store is gone and all was told. May be dropped while it waits, and nothing is lost.
+    /// Waits for the next value; `None` when the store is gone and all was told. May be dropped
+    /// while it waits, and nothing is lost.
     pub async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -247,9 +282,10 @@ impl<T> fmt::Debug for Paced<T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Runs a future for what happened to a place, at a pace: as [`Store::effect_async`], for what has to be done to its end. A future that has begun
-    /// is never dropped by a newer change: what changes meanwhile waits, and is told afterwards, of each place as one. When the store is
-    /// gone, what waits is told at once, and then it ends.
+    /// Runs a future for what happened to a place, at a pace: as [`Store::effect_async`], for what
+    /// has to be done to its end. A future that has begun is never dropped by a newer change:
+    /// what changes meanwhile waits, and is told afterwards, of each place as one. When the store
+    /// is gone, what waits is told at once, and then it ends.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -270,7 +306,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// saver.await.expect("nothing panicked");         // …what was typed last is saved too
     /// # Ok(()) }
     /// ```
-    pub fn effect_paced<P, F, Run>(&self, path: P, pace: Pace, mut f: F) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
+    pub fn effect_paced<P, F, Run>(
+        &self,
+        path: P,
+        pace: Pace,
+        mut f: F,
+    ) -> impl Future<Output = ()> + Send + use<S, B, P, F, Run>
     where
         P: AsPath<S>,
         F: FnMut(OwnedPatch<P::Target>) -> Run + Send,
@@ -278,7 +319,8 @@ impl<S: State, B: Backend> Store<S, B> {
     {
         let (sender, receiver) = slot();
         let subscription = self.watch(path, move |patch| send(&sender, patch));
-        let mut queue: Queue<Waiting<P::Target>> = Queue { receiver, pace, seen: 0, _subscription: subscription };
+        let mut queue: Queue<Waiting<P::Target>> =
+            Queue { receiver, pace, seen: 0, _subscription: subscription };
         async move {
             while let Some(changes) = poll_fn(|cx| queue.poll(BTreeMap::is_empty, cx)).await {
                 for change in changes.into_values() {
@@ -288,9 +330,10 @@ impl<S: State, B: Backend> Store<S, B> {
         }
     }
 
-    /// The asynchronous [`Store::watch_weak`]: a future that runs one of `f`'s for what happened to a place, for as long as `target` lives, which it does not
-    /// keep. They run one after the other, each to its end; what changes meanwhile is told afterwards, of each place as one. It ends with the store, or
-    /// with the first change after the target is gone.
+    /// The asynchronous [`Store::watch_weak`]: a future that runs one of `f`'s for what happened to
+    /// a place, for as long as `target` lives, which it does not keep. They run one after the
+    /// other, each to its end; what changes meanwhile is told afterwards, of each place as one. It
+    /// ends with the store, or with the first change after the target is gone.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

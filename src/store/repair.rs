@@ -1,9 +1,11 @@
-//! What to do when two replicas have seen the same ops and hold different contents: one replica id was used twice, or a bug.
-//! Exchanging everything heals nothing, as each side takes the other's ops for ones that it has.
+//! What to do when two replicas have seen the same ops and hold different contents: one replica id
+//! was used twice, or a bug. Exchanging everything heals nothing, as each side takes the other's
+//! ops for ones that it has.
 //!
-//! So one side sets its document aside, takes the other's, and puts back what was only in its own, as fresh ops under a fresh
-//! replica id. Nothing that anybody sees goes: what only one side has stays, texts and lists keep what either side inserted. Only
-//! registers that hold two values have to lose one; what competed is told. A value that the other side has seen and written over is not
+//! So one side sets its document aside, takes the other's, and puts back what was only in its own,
+//! as fresh ops under a fresh replica id. Nothing that anybody sees goes: what only one side has
+//! stays, texts and lists keep what either side inserted. Only registers that hold two values have
+//! to lose one; what competed is told. A value that the other side has seen and written over is not
 //! one of two: it is the earlier one.
 
 use std::collections::BTreeSet;
@@ -28,7 +30,8 @@ pub enum Competed {
     Register {
         /// Where, as [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md) writes paths.
         path: String,
-        /// The value that stays: this store's, unless the other one says that a record exists and this one says nothing of it.
+        /// The value that stays: this store's, unless the other one says that a record exists and
+        /// this one says nothing of it.
         kept: Value,
         /// The value of the other document, as a rule.
         lost: Value,
@@ -53,10 +56,12 @@ pub enum Competed {
     },
 }
 
-/// How often a document that its own bytes do not give again is taken from them before a repair gives up.
+/// How often a document that its own bytes do not give again is taken from them before a repair
+/// gives up.
 const ROUNDS_MAX: u32 = 3;
 
-/// Another replica's document, being put together beside a store's own, to take its place: see [`Store::repair`].
+/// Another replica's document, being put together beside a store's own, to take its place: see
+/// [`Store::repair`].
 #[must_use = "nothing happens before `finish`"]
 pub struct Repair<S: State, B: Backend> {
     store: Store<S, B>,
@@ -72,8 +77,9 @@ impl<S: State, B: Backend> std::fmt::Debug for Repair<S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Begins to replace this store's document by that of a replica that has the same [version](Store::version) and another
-    /// [digest](Store::digest): the two would stay different for ever. The sessions of `exostate-sync` do this by themselves, after the
+    /// Begins to replace this store's document by that of a replica that has the same
+    /// [version](Store::version) and another [digest](Store::digest): the two would stay
+    /// different for ever. The sessions of `exostate-sync` do this by themselves, after the
     /// other replica has [verified](Store::verify) its document.
     ///
     /// ```
@@ -106,9 +112,10 @@ impl<S: State, B: Backend> Store<S, B> {
         Repair { store: self.clone(), theirs, own: false }
     }
 
-    /// Makes sure that the document's own bytes give what the store shows. They always do, unless a replica id was used twice: then
-    /// they are taken over, as by [`Store::repair`], with the difference on top. Before another replica takes the document over,
-    /// this should be called, or the two may come to differ again. What competed comes back. O(document).
+    /// Makes sure that the document's own bytes give what the store shows. They always do, unless a
+    /// replica id was used twice: then they are taken over, as by [`Store::repair`], with the
+    /// difference on top. Before another replica takes the document over, this should be
+    /// called, or the two may come to differ again. What competed comes back. O(document).
     ///
     /// # Errors
     /// As [`Repair::finish`].
@@ -126,15 +133,17 @@ impl<S: State, B: Backend> Store<S, B> {
         Repair { store: self.clone(), theirs: reopened, own: true }.finish()
     }
 
-    /// Which of several diverged documents this store follows: 0 as long as it has met no other, see [`Store::follow`].
+    /// Which of several diverged documents this store follows: 0 as long as it has met no other,
+    /// see [`Store::follow`].
     #[must_use]
     pub fn lineage(&self) -> u64 {
         self.shared.lineage.load(Ordering::Relaxed)
     }
 
-    /// Notes that this store's document won over a diverged one, or was taken over from one that did. Where many replicas have come to
-    /// differ and meet in pairs, the one of the lower lineage gives way: as lineages only rise, one document spreads, and none comes
-    /// back that was given up. A lower lineage than the store has changes nothing.
+    /// Notes that this store's document won over a diverged one, or was taken over from one that
+    /// did. Where many replicas have come to differ and meet in pairs, the one of the lower
+    /// lineage gives way: as lineages only rise, one document spreads, and none comes back that
+    /// was given up. A lower lineage than the store has changes nothing.
     pub fn follow(&self, lineage: u64) {
         self.shared.lineage.fetch_max(lineage, Ordering::Relaxed);
     }
@@ -143,7 +152,13 @@ impl<S: State, B: Backend> Store<S, B> {
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
         let options = &self.shared.options;
         let id = options.next_replica(replica.id());
-        let (mut reopened, ()) = Replica::open(id, &replica.save(), options.trusted_limits(), options.limits().clone(), |_, _| ())?;
+        let (mut reopened, ()) = Replica::open(
+            id,
+            &replica.save(),
+            options.trusted_limits(),
+            options.limits().clone(),
+            |_, _| (),
+        )?;
         for (update, giver) in replica.pending_updates() {
             let _ = reopened.import(&update, giver);
         }
@@ -152,7 +167,8 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> Repair<S, B> {
-    /// Takes a piece of the other document, as [`Store::updates_since`] an empty version gives them there.
+    /// Takes a piece of the other document, as [`Store::updates_since`] an empty version gives them
+    /// there.
     ///
     /// # Errors
     /// As [`Store::apply`]; the store itself is not touched yet.
@@ -166,8 +182,9 @@ impl<S: State, B: Backend> Repair<S, B> {
         })
     }
 
-    /// Puts the other document in the place of the store's own, and what was only in that on top, as a change of a fresh
-    /// replica id ([`Store::replica`] is another one afterwards). What competed comes back. O(document).
+    /// Puts the other document in the place of the store's own, and what was only in that on top,
+    /// as a change of a fresh replica id ([`Store::replica`] is another one afterwards). What
+    /// competed comes back. O(document).
     ///
     /// # Errors
     /// The backend failed, or this was called inside a change. The store is as it was.
@@ -178,8 +195,9 @@ impl<S: State, B: Backend> Repair<S, B> {
         let now = store.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
         store.show(&mut core);
-        // What the store has from others and the other document lacks stays what it is: written as fresh ops, a text would come
-        // twice. Ops that contradict those of the other document are refused here, and their contents put back below.
+        // What the store has from others and the other document lacks stays what it is: written as
+        // fresh ops, a text would come twice. Ops that contradict those of the other
+        // document are refused here, and their contents put back below.
         for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
             let _ = theirs.import(&update, Giver::Own);
         }
@@ -189,42 +207,60 @@ impl<S: State, B: Backend> Repair<S, B> {
         for (update, giver) in core.replica.pending_updates() {
             match theirs.import(&update, giver) {
                 Ok(mut imported) => aside.append(&mut imported.aside),
-                Err(ImportError::Backend(BackendError::Contradicted(_))) => aside.extend(theirs.set_aside(&update)),
+                Err(ImportError::Backend(BackendError::Contradicted(_))) => {
+                    aside.extend(theirs.set_aside(&update))
+                }
                 Err(_) => {}
             }
         }
         let (mut updates, mut competed) = (Vec::new(), Vec::new());
-        // What the other side has seen and written over does not compete: its value is the later one.
+        // What the other side has seen and written over does not compete: its value is the later
+        // one.
         let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
         for round in 0.. {
-            let Difference { again, competed: more } = Difference::between(&core.replica, &theirs, unseen.as_ref());
+            let Difference { again, competed: more } =
+                Difference::between(&core.replica, &theirs, unseen.as_ref());
             if !again.ops.is_empty() {
-                updates.append(&mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?);
+                updates.append(
+                    &mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?,
+                );
             }
             competed.extend(more);
-            // Ops of an id that was used twice can make a document that its own bytes do not give again.
+            // Ops of an id that was used twice can make a document that its own bytes do not give
+            // again.
             let reopened = store.reopened(&theirs).map_err(backend)?;
             if reopened.digest() == theirs.digest() {
                 break;
             }
             if round == ROUNDS_MAX {
-                return Err(backend(BackendError::Contradicted("the document's own bytes show something else".to_owned())));
+                return Err(backend(BackendError::Contradicted(
+                    "the document's own bytes show something else".to_owned(),
+                )));
             }
             theirs = reopened;
         }
         let (view, violations) = read_whole(&theirs);
         let undoes = !store.shared.logs.is_empty();
         let compares = undoes || store.shared.bus.is_watched();
-        let told: Arc<[Arc<str>]> = if compares { differing(&core.replica, &theirs).into() } else { whole() };
+        let told: Arc<[Arc<str>]> =
+            if compares { differing(&core.replica, &theirs).into() } else { whole() };
         // What this store did not show before is the work of others.
-        let others = if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
+        let others =
+            if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
         store.shared.take_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
         store.note_others(&core, &others);
         store.note_type(&core);
-        store.publish(&mut core, view, Touch { noted: whole(), told }, updates, Origin::Repair, None);
+        store.publish(
+            &mut core,
+            view,
+            Touch { noted: whole(), told },
+            updates,
+            Origin::Repair,
+            None,
+        );
         aside.iter().for_each(|aside| store.put_back(&mut core, aside));
         drop(core);
         drop(guard);
@@ -246,7 +282,11 @@ struct Difference {
 
 impl Difference {
     /// Registers that both have compete only where ours is `unseen`, if that is known.
-    fn between(ours: &dyn Source, theirs: &dyn Source, unseen: Option<&BTreeSet<Arc<str>>>) -> Self {
+    fn between(
+        ours: &dyn Source,
+        theirs: &dyn Source,
+        unseen: Option<&BTreeSet<Arc<str>>>,
+    ) -> Self {
         let mut this = Self::default();
         for (key, value) in ours.scan("") {
             let seen = unseen.is_some_and(|unseen| !unseen.contains(key.as_str()));
@@ -268,12 +308,21 @@ impl Difference {
         }
         let path = || key.as_str().to_owned();
         match &old {
-            // What says that a record exists stays, whatever has landed on it: the record would be gone.
+            // What says that a record exists stays, whatever has landed on it: the record would be
+            // gone.
             Some(Value::Bool(true)) if !matches!(kept, Value::Bool(_)) => {
-                self.competed.push(Competed::Register { path: path(), kept: Value::Bool(true), lost: kept });
+                self.competed.push(Competed::Register {
+                    path: path(),
+                    kept: Value::Bool(true),
+                    lost: kept,
+                });
                 return;
             }
-            Some(lost) => self.competed.push(Competed::Register { path: path(), kept: kept.clone(), lost: lost.clone() }),
+            Some(lost) => self.competed.push(Competed::Register {
+                path: path(),
+                kept: kept.clone(),
+                lost: lost.clone(),
+            }),
             None => {}
         }
         self.again.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
@@ -302,13 +351,19 @@ impl Difference {
     }
 }
 
-/// What differs at some paths between a document and the one that takes its place, as if others had written it.
+/// What differs at some paths between a document and the one that takes its place, as if others had
+/// written it.
 fn touched(old: &impl Source, new: &impl Source, paths: &[Arc<str>]) -> Touched {
     let mut touched = Touched::default();
     for path in paths {
         let (was, is) = (old.register(path), new.register(path));
         if was != is {
-            touched.registers.push(RegisterTouch { key: Arc::clone(path), old: was, new: is, own: false });
+            touched.registers.push(RegisterTouch {
+                key: Arc::clone(path),
+                old: was,
+                new: is,
+                own: false,
+            });
         }
         if old.text(path) != new.text(path) {
             touched.sequences.push((SequenceKind::Text, Arc::clone(path)));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::state::ChangeError;
 
-/// How often, and after how long, a change is tried again that failed because of others: exponential back-off with full jitter (Brooker,
-/// *Exponential Backoff and Jitter*, 2015).
+/// How often, and after how long, a change is tried again that failed because of others:
+/// exponential back-off with full jitter (Brooker, *Exponential Backoff and Jitter*, 2015).
 ///
 /// ```
 /// use exostate::{Retry, State, Store};
@@ -30,7 +30,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// So many attempts in all, at least one; pauses of up to 1 ms, doubled each time, to at most 1 s.
+    /// So many attempts in all, at least one; pauses of up to 1 ms, doubled each time, to at most 1
+    /// s.
     #[must_use]
     pub fn new(attempts: u32) -> Self {
         Self { attempts, first: Duration::from_millis(1), longest: Duration::from_secs(1) }
@@ -44,15 +45,23 @@ impl Retry {
 
     /// The pauses between attempts, each at random between nothing and its bound.
     pub fn pauses(self) -> impl Iterator<Item = Duration> {
-        let bound = move |attempt: u32| self.first.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(self.longest);
+        let bound = move |attempt: u32| {
+            self.first
+                .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX))
+                .min(self.longest)
+        };
         (0..self.attempts.saturating_sub(1)).map(move |attempt| part(bound(attempt), random()))
     }
 
-    /// Does something until it succeeds, fails for a reason that stays, or was tried often enough. Blocks the thread in the pauses.
+    /// Does something until it succeeds, fails for a reason that stays, or was tried often enough.
+    /// Blocks the thread in the pauses.
     ///
     /// # Errors
     /// That of the last attempt.
-    pub fn run<R>(self, mut attempt: impl FnMut() -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn run<R>(
+        self,
+        mut attempt: impl FnMut() -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         let mut pauses = self.pauses();
         loop {
             match (attempt(), pauses.next()) {
@@ -81,7 +90,8 @@ impl Retry {
     }
 }
 
-/// A part of a pause, of 0 to 1. The longest that there is has no exact number of seconds: all of it may come out as more.
+/// A part of a pause, of 0 to 1. The longest that there is has no exact number of seconds: all of
+/// it may come out as more.
 fn part(pause: Duration, share: f64) -> Duration {
     Duration::try_from_secs_f64(pause.as_secs_f64() * share).unwrap_or(pause).min(pause)
 }
@@ -98,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_part_of_any_pause_is_no_longer_than_it() {
-        for pause in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX] {
+        for pause in
+            [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX]
+        {
             for share in [0.0, 0.5, 1.0] {
                 assert!(part(pause, share) <= pause);
             }

@@ -6,8 +6,8 @@ use super::{Patch, Store, Subscription};
 use crate::document::backend::{Backend, Yrs};
 use crate::state::{AsPath, At, ChangeError, Edit, Path, State, typed};
 
-/// A store that shows one place of another one, with that place's type: for code that knows a card and not the board. Made by
-/// [`Store::scoped`].
+/// A store that shows one place of another one, with that place's type: for code that knows a card
+/// and not the board. Made by [`Store::scoped`].
 ///
 /// It is a handle: the place may come and go, and what is done to it goes through the whole store.
 pub struct Scoped<S: State, T: State, B: Backend = Yrs> {
@@ -72,7 +72,8 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
-    /// What is there now; `None` where there is nothing. A clone of the part of the view, which shares what it holds.
+    /// What is there now; `None` where there is nothing. A clone of the part of the view, which
+    /// shares what it holds.
     #[must_use]
     pub fn view(&self) -> Option<T> {
         typed(self.store.view().locate(At::start(self.path.as_str()))?).cloned()
@@ -93,13 +94,24 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
     ///
     /// # Errors
     /// As [`Store::change`]; [`ChangeError::NotFound`] where there is nothing.
-    pub fn change<R>(&self, edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn change<R>(
+        &self,
+        edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.store.change_at(&self.path, edit)
     }
 
-    /// Watches a place within this one. See [`Store::watch`]; a patch's path is that in the whole store.
-    pub fn watch<P: AsPath<T>>(&self, path: P, f: impl Fn(&Patch<'_, P::Target>) + Send + Sync + 'static) -> Subscription {
-        self.store.watch(Within::<S, P::Target> { path: self.path.join(path.as_path()), of: PhantomData }, f)
+    /// Watches a place within this one. See [`Store::watch`]; a patch's path is that in the whole
+    /// store.
+    pub fn watch<P: AsPath<T>>(
+        &self,
+        path: P,
+        f: impl Fn(&Patch<'_, P::Target>) + Send + Sync + 'static,
+    ) -> Subscription {
+        self.store.watch(
+            Within::<S, P::Target> { path: self.path.join(path.as_path()), of: PhantomData },
+            f,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is kept beside a document, as bytes: CBOR (RFC 8949) with a checksum behind it (XXH3, 64 bits, little-endian).
+//! What is kept beside a document, as bytes: CBOR (RFC 8949) with a checksum behind it (XXH3, 64
+//! bits, little-endian).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,11 +19,13 @@ pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
 
 /// Reads what [`seal`] wrote; what is wrong with it otherwise.
 pub(super) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let (mut rest, sum) = bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));
+    let (mut rest, sum) =
+        bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));
     if sum != checksum(rest) {
         return Err("they are damaged, or something else".to_owned());
     }
-    let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX).map_err(|error| error.to_string())?;
+    let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
+        .map_err(|error| error.to_string())?;
     if rest.is_empty() { Ok(value) } else { Err("something follows them".to_owned()) }
 }
 

@@ -14,14 +14,16 @@ struct Slot<T> {
     ended: bool,
 }
 
-/// The end that the subscription has. When it is dropped, so when the store is gone, the other one is told.
+/// The end that the subscription has. When it is dropped, so when the store is gone, the other one
+/// is told.
 pub(super) struct Sender<T>(Arc<Mutex<Slot<T>>>);
 
 /// The end that the future has.
 pub(super) struct Receiver<T>(Arc<Mutex<Slot<T>>>);
 
 pub(super) fn slot<T: Default>() -> (Sender<T>, Receiver<T>) {
-    let slot = Arc::new(Mutex::new(Slot { value: T::default(), sent: 0, waker: None, ended: false }));
+    let slot =
+        Arc::new(Mutex::new(Slot { value: T::default(), sent: 0, waker: None, ended: false }));
     (Sender(Arc::clone(&slot)), Receiver(slot))
 }
 
@@ -53,7 +55,8 @@ impl<T: Default> Receiver<T> {
         take(&mut self.0.lock().value)
     }
 
-    /// The same, and whether nothing can come any more. If something may, the task is woken when it does.
+    /// The same, and whether nothing can come any more. If something may, the task is woken when it
+    /// does.
     pub(super) fn poll(&self, cx: &Context<'_>) -> (T, bool) {
         let mut slot = self.0.lock();
         let replaced = slot.waker.replace(cx.waker().clone());
@@ -63,8 +66,8 @@ impl<T: Default> Receiver<T> {
         found
     }
 
-    /// How often something was sent, which stays where it is, and whether nothing can come any more. If something may, the task is woken when
-    /// it does.
+    /// How often something was sent, which stays where it is, and whether nothing can come any
+    /// more. If something may, the task is woken when it does.
     pub(super) fn watch(&self, cx: &Context<'_>) -> (u64, bool) {
         let mut slot = self.0.lock();
         let replaced = slot.waker.replace(cx.waker().clone());

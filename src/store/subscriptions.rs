@@ -15,7 +15,8 @@ use super::watch::Patch;
 pub struct Subscriptions {
     /// Watchers of places: [`Store::watch`], [`Store::watch_weak`], [`Store::changes`].
     pub watchers: usize,
-    /// Watchers of selectors: [`Selector::watch`](crate::Selector::watch), [`Selector::changes`](crate::Selector::changes).
+    /// Watchers of selectors: [`Selector::watch`](crate::Selector::watch),
+    /// [`Selector::changes`](crate::Selector::changes).
     pub selector_watchers: usize,
     /// Those who hear of updates: [`Store::on_update`], [`Store::local_updates`].
     pub update_listeners: usize,
@@ -32,15 +33,21 @@ pub(crate) struct WeakSubscriptions {
 }
 
 impl WeakSubscriptions {
-    /// Holds a subscription while `lives` says so. What comes back is to be dropped outside the lock. O(1) amortised.
-    fn hold(&mut self, lives: Arc<dyn Fn() -> bool + Send + Sync>, subscription: Subscription) -> impl Sized + use<> {
+    /// Holds a subscription while `lives` says so. What comes back is to be dropped outside the
+    /// lock. O(1) amortised.
+    fn hold(
+        &mut self,
+        lives: Arc<dyn Fn() -> bool + Send + Sync>,
+        subscription: Subscription,
+    ) -> impl Sized + use<> {
         let ended = if self.held.len() > self.room { self.take_ended() } else { Vec::new() };
         self.held.push((lives, subscription));
         ended
     }
 
     fn take_ended(&mut self) -> Vec<(Arc<dyn Fn() -> bool + Send + Sync>, Subscription)> {
-        let (held, ended) = std::mem::take(&mut self.held).into_iter().partition(|(lives, _)| lives());
+        let (held, ended) =
+            std::mem::take(&mut self.held).into_iter().partition(|(lives, _)| lives());
         self.held = held;
         self.room = 2 * self.held.len() + 16;
         ended
@@ -48,8 +55,8 @@ impl WeakSubscriptions {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` as [`Store::watch`] does, for as long as `target` lives: something that follows a place need not keep its subscription. Nor does the
-    /// subscription keep the target.
+    /// Calls `f` as [`Store::watch`] does, for as long as `target` lives: something that follows a
+    /// place need not keep its subscription. Nor does the subscription keep the target.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -81,7 +88,13 @@ impl<S: State, B: Backend> Store<S, B> {
                 f(&target, patch);
             }
         });
-        let ended = self.shared.bus.subscribers.lock().weak.hold(Arc::new(move || asked.strong_count() > 0), subscription);
+        let ended = self
+            .shared
+            .bus
+            .subscribers
+            .lock()
+            .weak
+            .hold(Arc::new(move || asked.strong_count() > 0), subscription);
         drop(ended);
     }
 

@@ -13,7 +13,8 @@ use crate::document::backend::Backend;
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, Edit, Node, Stage, State};
 
-/// Paths that a store remembers of its last commits and imports, to say what has changed since a [`Basis`].
+/// Paths that a store remembers of its last commits and imports, to say what has changed since a
+/// [`Basis`].
 const RECENT_PATHS_MAX: usize = 4_096;
 
 /// Where a store stood at some time: what a later change can rely on.
@@ -54,7 +55,8 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) fn add(&mut self, touched: &Arc<[Arc<str>]>) {
         self.number += 1;
-        // Only a basis holds the id besides, and one is made only while the writer lock is held: nobody can ask what has changed.
+        // Only a basis holds the id besides, and one is made only while the writer lock is held:
+        // nobody can ask what has changed.
         if Arc::strong_count(&self.id) == 1 {
             self.touched = VecDeque::new();
             self.paths = 0;
@@ -63,7 +65,9 @@ impl Recent {
         self.paths += touched.len();
         self.touched.push_back(Arc::clone(touched));
         // The newest stays, however much it touched: it is held by those who are told of it too.
-        while self.touched.len() > 1 && (self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX) {
+        while self.touched.len() > 1
+            && (self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX)
+        {
             let Some(oldest) = self.touched.pop_front() else { return };
             self.paths -= oldest.len();
         }
@@ -74,25 +78,33 @@ impl Recent {
         self.number
     }
 
-    /// The paths touched since, each once; the whole state where that is too long ago to know, or was another store.
+    /// The paths touched since, each once; the whole state where that is too long ago to know, or
+    /// was another store.
     fn since(&self, of: &Arc<()>, number: u64) -> BTreeSet<Arc<str>> {
         let count = usize::try_from(self.number.saturating_sub(number)).unwrap_or(usize::MAX);
         let known = self.touched.len().checked_sub(count).filter(|_| Arc::ptr_eq(of, &self.id));
         match known {
-            Some(known) => self.touched.iter().skip(known).flat_map(|touched| touched.iter().cloned()).collect(),
+            Some(known) => self
+                .touched
+                .iter()
+                .skip(known)
+                .flat_map(|touched| touched.iter().cloned())
+                .collect(),
             None => BTreeSet::from([Arc::from("")]),
         }
     }
 }
 
-/// What a change relies on: nothing at or below these paths, or above them as a whole, may have been touched.
+/// What a change relies on: nothing at or below these paths, or above them as a whole, may have
+/// been touched.
 struct Relied {
     of: Arc<()>,
     number: u64,
     path: String,
 }
 
-/// A change that is about to be made: what is said about it, and what it relies on. Made by [`Store::transaction`].
+/// A change that is about to be made: what is said about it, and what it relies on. Made by
+/// [`Store::transaction`].
 ///
 /// ```
 /// use exostate::{ChangeError, State, Store};
@@ -147,21 +159,33 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
 
     /// Refuses the change if anything of the state was touched since.
     pub fn relies_on(mut self, basis: &Basis<S>) -> Self {
-        self.relied.push(Relied { of: Arc::clone(&basis.of), number: basis.number, path: String::new() });
+        self.relied.push(Relied {
+            of: Arc::clone(&basis.of),
+            number: basis.number,
+            path: String::new(),
+        });
         self
     }
 
     /// Refuses the change if this place, or anything in it, was touched since, or has come or gone.
     pub fn relies_on_path(mut self, basis: &Basis<S>, path: &impl AsPath<S>) -> Self {
-        self.relied.push(Relied { of: Arc::clone(&basis.of), number: basis.number, path: path.as_path().as_str().to_owned() });
+        self.relied.push(Relied {
+            of: Arc::clone(&basis.of),
+            number: basis.number,
+            path: path.as_path().as_str().to_owned(),
+        });
         self
     }
 
     /// Makes the change, as [`Store::change`] does.
     ///
     /// # Errors
-    /// As [`Store::change`], and [`ChangeError::Stale`] where something was touched that it relies on.
-    pub fn run<R>(self, edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    /// As [`Store::change`], and [`ChangeError::Stale`] where something was touched that it relies
+    /// on.
+    pub fn run<R>(
+        self,
+        edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.staged(|stage| edit(stage.root()))
     }
 
@@ -169,11 +193,17 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
     ///
     /// # Errors
     /// As [`Transaction::run`].
-    pub fn run_batch<R>(self, work: impl FnOnce(&Batch<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn run_batch<R>(
+        self,
+        work: impl FnOnce(&Batch<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.staged(|stage| work(&Batch::on(stage)))
     }
 
-    pub(super) fn staged<R>(self, edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub(super) fn staged<R>(
+        self,
+        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         let Self { store, meta, relied } = self;
         let report = Report { dated: true, ..Report::new(Origin::Local, Some(meta)) };
         store.stage(report, |core| check(&core.recent, &relied), edit)
@@ -188,7 +218,9 @@ fn check(recent: &Recent, relied: &[Relied]) -> Result<(), ChangeError> {
     }
     match changed.is_empty() {
         true => Ok(()),
-        false => Err(ChangeError::Stale { changed: changed.iter().map(|path| path.to_string()).collect() }),
+        false => Err(ChangeError::Stale {
+            changed: changed.iter().map(|path| path.to_string()).collect(),
+        }),
     }
 }
 
@@ -210,11 +242,15 @@ impl<S: State> std::fmt::Debug for Batch<'_, S> {
 }
 
 impl<'a, S: State> Batch<'a, S> {
-    /// One of the changes: all of it, or, where `edit` returns an error, nothing of it. The others stay.
+    /// One of the changes: all of it, or, where `edit` returns an error, nothing of it. The others
+    /// stay.
     ///
     /// # Errors
     /// What `edit` returned; the first write that could not be made.
-    pub fn change<R>(&self, edit: impl FnOnce(S::Node<Edit<'a>>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn change<R>(
+        &self,
+        edit: impl FnOnce(S::Node<Edit<'a>>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.state.savepoint(edit)
     }
 
@@ -228,7 +264,8 @@ impl<'a, S: State> Batch<'a, S> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A change of which more is to be said than what it does: who makes it, what it is called, what it relies on.
+    /// A change of which more is to be said than what it does: who makes it, what it is called,
+    /// what it relies on.
     pub fn transaction(&self) -> Transaction<'_, S, B> {
         Transaction { store: self, meta: Meta::new(), relied: Vec::new() }
     }
@@ -238,11 +275,16 @@ impl<S: State, B: Backend> Store<S, B> {
         self.show_parts();
         let guard = self.shared.core.lock();
         let core = guard.borrow();
-        Basis { of: Arc::clone(&core.recent.id), number: core.recent.number, view: Arc::clone(&core.view) }
+        Basis {
+            of: Arc::clone(&core.recent.id),
+            number: core.recent.number,
+            view: Arc::clone(&core.view),
+        }
     }
 
-    /// Makes several changes as one: one transaction, one update, and those who watch are told once. One that fails is taken back by
-    /// itself; if `work` returns an error, nothing has happened at all.
+    /// Makes several changes as one: one transaction, one update, and those who watch are told
+    /// once. One that fails is taken back by itself; if `work` returns an error, nothing has
+    /// happened at all.
     ///
     /// ```
     /// use exostate::{List, State, Store};
@@ -263,12 +305,16 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// # Errors
     /// As [`Store::change`].
-    pub fn batch<R>(&self, work: impl FnOnce(&Batch<'_, S>) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    pub fn batch<R>(
+        &self,
+        work: impl FnOnce(&Batch<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| work(&Batch::on(stage)))
     }
 
-    /// The time at which this turn of a writer begins, if those who undo or keep a history want it. Whose turn comes later has a later time, as
-    /// far as the clock goes on. `None` within another turn of this thread.
+    /// The time at which this turn of a writer begins, if those who undo or keep a history want it.
+    /// Whose turn comes later has a later time, as far as the clock goes on. `None` within
+    /// another turn of this thread.
     pub(super) fn time_in_turn(&self, guard: &Writer<'_, S, B>) -> Option<Option<SystemTime>> {
         // The clock is the application's own, and may look at the store.
         let free = guard.try_borrow_mut().is_ok();

@@ -21,7 +21,8 @@ impl ViolationsPatch {
         &self.new
     }
 
-    /// Those that are no more, in the order of their paths: the place was written again, or removed. One of which only what was found differs is in both.
+    /// Those that are no more, in the order of their paths: the place was written again, or
+    /// removed. One of which only what was found differs is in both.
     #[must_use]
     pub fn gone(&self) -> &[Violation] {
         &self.gone
@@ -35,8 +36,9 @@ impl ViolationsPatch {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` after every commit and import that changes what [`Store::violations`] says, until the subscription is dropped. It is called as
-    /// [`Store::watch`] says; violations that are there already are not told.
+    /// Calls `f` after every commit and import that changes what [`Store::violations`] says, until
+    /// the subscription is dropped. It is called as [`Store::watch`] says; violations that are
+    /// there already are not told.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -60,7 +62,10 @@ impl<S: State, B: Backend> Store<S, B> {
     /// assert_eq!(store.violations().len(), 1);
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn watch_violations(&self, f: impl Fn(&ViolationsPatch) + Send + Sync + 'static) -> Subscription {
+    pub fn watch_violations(
+        &self,
+        f: impl Fn(&ViolationsPatch) + Send + Sync + 'static,
+    ) -> Subscription {
         self.shared.bus.watch_violations(move |notice: &Notice<S>| {
             let [before, now] = &notice.violations;
             let (new, gone) = now.since(before);

@@ -13,10 +13,12 @@ use crate::state::{Shape, State};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// It says that it holds another state type. Fields of one name and kind that both have show what is there, all others their defaults.
+    /// It says that it holds another state type. Fields of one name and kind that both have show
+    /// what is there, all others their defaults.
     #[error(transparent)]
     OtherType(#[from] TypeMismatch),
-    /// It has contents besides those that exostate keeps, which no state shows: it is a Yjs document that something else wrote, too.
+    /// It has contents besides those that exostate keeps, which no state shows: it is a Yjs
+    /// document that something else wrote, too.
     #[error("the document has contents that exostate did not make, in {}", roots.join(", "))]
     Foreign {
         /// Where they are: some names of Yjs's root types.
@@ -58,8 +60,9 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// What is odd about the document: that it was made as another state type, that others keep something in it. Nothing of that keeps it
-    /// from being opened and merged, or from being changed; what comes later can bring it about. An empty list, as a rule. O(1).
+    /// What is odd about the document: that it was made as another state type, that others keep
+    /// something in it. Nothing of that keeps it from being opened and merged, or from being
+    /// changed; what comes later can bring it about. An empty list, as a rule. O(1).
     ///
     /// ```
     /// use exostate::{State, Store, Warning};
@@ -85,13 +88,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.type_mismatch().map(Warning::OtherType).into_iter().chain(foreign).collect()
     }
 
-    /// Whether the document says that it holds another state type than this one: that of [`Store::warnings`] by itself. Takes no lock; O(1).
+    /// Whether the document says that it holds another state type than this one: that of
+    /// [`Store::warnings`] by itself. Takes no lock; O(1).
     #[must_use]
     pub fn type_mismatch(&self) -> Option<TypeMismatch> {
         self.shared.mismatch.load().as_deref().cloned()
     }
 
-    /// Opens a document as [`Store::open`] does, and refuses one of which there is anything to be said in [`Store::warnings`].
+    /// Opens a document as [`Store::open`] does, and refuses one of which there is anything to be
+    /// said in [`Store::warnings`].
     ///
     /// # Errors
     /// As [`Store::open`], and [`BackendError::OtherType`] and [`BackendError::Foreign`].

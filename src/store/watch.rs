@@ -1,7 +1,8 @@
 //! Watching places of the state.
 //!
-//! Watchers stand in a tree of path segments, so that a touched path finds those whom it concerns in O(its length), however
-//! many there are: those at its ancestors, at the path itself, and (something came, went or was replaced there) below it.
+//! Watchers stand in a tree of path segments, so that a touched path finds those whom it concerns
+//! in O(its length), however many there are: those at its ancestors, at the path itself, and
+//! (something came, went or was replaced there) below it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +28,8 @@ pub struct Patch<'a, T> {
 }
 
 impl<'a, T> Patch<'a, T> {
-    /// The place's path, in the escaped form of `docs/layout.md`: for a watch on any element, that of the element's.
+    /// The place's path, in the escaped form of `docs/layout.md`: for a watch on any element, that
+    /// of the element's.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.path
@@ -46,17 +48,25 @@ impl<'a, T> Patch<'a, T> {
         self.new
     }
 
-    /// The paths at or below the place that were touched, relative to it; the empty path is the place itself: it came, went or was replaced, or a failure
-    /// left another document, of which nobody knows what differs.
+    /// The paths at or below the place that were touched, relative to it; the empty path is the
+    /// place itself: it came, went or was replaced, or a failure left another document, of
+    /// which nobody knows what differs.
     pub fn touched(&self) -> impl Iterator<Item = &'a str> {
         let place = self.path;
-        self.touched.iter().map(move |path| if key::is_within(path, place) { key::below(path, place) } else { "" })
+        self.touched
+            .iter()
+            .map(move |path| if key::is_within(path, place) { key::below(path, place) } else { "" })
     }
 
-    /// The keys or element ids below the place that were touched, each once: of a `Map`, `Set`, `MovableList` or `Tree`.
+    /// The keys or element ids below the place that were touched, each once: of a `Map`, `Set`,
+    /// `MovableList` or `Tree`.
     #[must_use]
     pub fn keys<K: crate::MapKey>(&self) -> Vec<K> {
-        let mut segments: Vec<&str> = self.touched().map(|path| key::split_first(path).0).filter(|segment| !segment.is_empty()).collect();
+        let mut segments: Vec<&str> = self
+            .touched()
+            .map(|path| key::split_first(path).0)
+            .filter(|segment| !segment.is_empty())
+            .collect();
         segments.dedup();
         segments.into_iter().filter_map(|segment| K::from_text(&key::unescape(segment)?)).collect()
     }
@@ -75,15 +85,19 @@ impl<'a, T> Patch<'a, T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` after every commit and import that changes a place or something in it, until the subscription is dropped. What was written
-    /// as it was is not told; an import that touches most of the document tells of what differs, and of nothing else.
+    /// Calls `f` after every commit and import that changes a place or something in it, until the
+    /// subscription is dropped. What was written as it was is not told; an import that touches
+    /// most of the document tells of what differs, and of nothing else.
     ///
-    /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of a collection is called
-    /// once an element that was touched. What was committed before is not heard, also where others have yet to be told of it. Once
-    /// the subscription is dropped no call starts; one that runs on another thread may still do so.
+    /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of
+    /// a collection is called once an element that was touched. What was committed before is
+    /// not heard, also where others have yet to be told of it. Once the subscription is dropped
+    /// no call starts; one that runs on another thread may still do so.
     ///
-    /// `f` is called by whichever thread commits or imports, a thread of an async runtime too where a peer's edits come in, so it should
-    /// return soon, leave what takes long to others, and not wait for that runtime (`blocking_send` and its like). While calls lag behind, imports wait; changes made here do not.
+    /// `f` is called by whichever thread commits or imports, a thread of an async runtime too where
+    /// a peer's edits come in, so it should return soon, leave what takes long to others, and
+    /// not wait for that runtime (`blocking_send` and its like). While calls lag behind, imports
+    /// wait; changes made here do not.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -98,14 +112,25 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store.change(|board| board.done().insert("tests", true))?;
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn watch<P: AsPath<S>>(&self, path: P, f: impl Fn(&Patch<'_, P::Target>) + Send + Sync + 'static) -> Subscription {
+    pub fn watch<P: AsPath<S>>(
+        &self,
+        path: P,
+        f: impl Fn(&Patch<'_, P::Target>) + Send + Sync + 'static,
+    ) -> Subscription {
         let watcher = move |notice: &Notice<S>, place: &str, touched: &[Arc<str>]| {
             let old = notice.old.locate(At::start(place)).and_then(typed);
             let new = notice.new.locate(At::start(place)).and_then(typed);
             // After a failure nobody knows what differs.
             let is_same = || touched.iter().any(|path| path.is_empty()) && is_same(old, new);
             if (old.is_some() || new.is_some()) && !is_same() {
-                f(&Patch { path: place, old, new, touched, origin: notice.origin, meta: notice.meta.as_deref() });
+                f(&Patch {
+                    path: place,
+                    old,
+                    new,
+                    touched,
+                    origin: notice.origin,
+                    meta: notice.meta.as_deref(),
+                });
             }
         };
         let mut subscribers = self.shared.bus.subscribers.lock();
@@ -115,12 +140,14 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.bus.subscription(id)
     }
 
-    /// Calls `f` with the bytes of every update, made here or applied, in commit order, until the subscription is dropped.
+    /// Calls `f` with the bytes of every update, made here or applied, in commit order, until the
+    /// subscription is dropped.
     pub fn on_update(&self, f: impl Fn(Update<'_>) + Send + Sync + 'static) -> Subscription {
         self.shared.bus.listen(Arc::new(f))
     }
 
-    /// The updates that are made here from now on, by changes and repairs, in commit order, for another thread. What is not taken is kept.
+    /// The updates that are made here from now on, by changes and repairs, in commit order, for
+    /// another thread. What is not taken is kept.
     #[must_use]
     pub fn local_updates(&self) -> LocalUpdates {
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -236,7 +263,10 @@ impl<S> Watchers<S> {
     }
 
     /// The calls of those who are named.
-    pub(crate) fn calls_to(&self, ids: impl IntoIterator<Item = u64>) -> impl Iterator<Item = Call<S>> {
+    pub(crate) fn calls_to(
+        &self,
+        ids: impl IntoIterator<Item = u64>,
+    ) -> impl Iterator<Item = Call<S>> {
         let call = |id| {
             let (path, watcher) = self.entries.get(&id)?;
             Some(Call { id, watcher: Arc::clone(watcher), path: path.clone(), touched: Vec::new() })
@@ -250,8 +280,13 @@ impl<S> Watchers<S> {
         Some(watcher)
     }
 
-    /// The calls that touched paths cause, in the order of subscription, then of paths. `elements` names those of a collection.
-    fn calls(&self, touched: &[Arc<str>], elements: &dyn Fn(&str) -> BTreeSet<String>) -> Vec<Call<S>> {
+    /// The calls that touched paths cause, in the order of subscription, then of paths. `elements`
+    /// names those of a collection.
+    fn calls(
+        &self,
+        touched: &[Arc<str>],
+        elements: &dyn Fn(&str) -> BTreeSet<String>,
+    ) -> Vec<Call<S>> {
         let mut found: BTreeMap<(u64, String), Vec<Arc<str>>> = BTreeMap::new();
         for path in touched {
             self.root.find(At::start(path), "", elements, &mut |id, place| {
@@ -280,10 +315,19 @@ impl Branch {
         self.remove(&segments, id);
     }
 
-    /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch stands for.
-    pub(crate) fn find(&self, at: At<'_>, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
+    /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch
+    /// stands for.
+    pub(crate) fn find(
+        &self,
+        at: At<'_>,
+        place: &str,
+        elements: &dyn Fn(&str) -> BTreeSet<String>,
+        found: &mut impl FnMut(u64, &str),
+    ) {
         self.ids.iter().for_each(|id| found(*id, place));
-        let Some((segment, rest)) = at.next() else { return self.find_below(place, elements, found) };
+        let Some((segment, rest)) = at.next() else {
+            return self.find_below(place, elements, found);
+        };
         for name in [segment, ANY] {
             if let Some(branch) = self.below.get(name) {
                 branch.find(rest, &key::join(place, segment), elements, found);
@@ -293,9 +337,15 @@ impl Branch {
 
     /// The watchers below a touched place. Those of any element are told of each.
     #[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
-    fn find_below(&self, place: &str, elements: &dyn Fn(&str) -> BTreeSet<String>, found: &mut impl FnMut(u64, &str)) {
+    fn find_below(
+        &self,
+        place: &str,
+        elements: &dyn Fn(&str) -> BTreeSet<String>,
+        found: &mut impl FnMut(u64, &str),
+    ) {
         for (name, branch) in &self.below {
-            let segments = if &**name == ANY { elements(place) } else { BTreeSet::from([name.to_string()]) };
+            let segments =
+                if &**name == ANY { elements(place) } else { BTreeSet::from([name.to_string()]) };
             for segment in segments {
                 let place = key::join(place, &segment);
                 branch.ids.iter().for_each(|id| found(*id, &place));

@@ -7,7 +7,8 @@ use super::{Shared, Store};
 use crate::document::backend::{Backend, Yrs};
 use crate::state::State;
 
-/// A handle that does not keep its store: for callbacks and tasks of the store itself, and for tables of stores that are open. Made by [`Store::downgrade`].
+/// A handle that does not keep its store: for callbacks and tasks of the store itself, and for
+/// tables of stores that are open. Made by [`Store::downgrade`].
 ///
 /// ```
 /// use exostate::{State, Store};

@@ -10,8 +10,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rights {
-    /// It gets the document and every change, and may show its presence. A change of its own stays with it, and [`Peer::flush`](crate::Peer::flush)
-    /// says so; one that it sends all the same ends the conversation.
+    /// It gets the document and every change, and may show its presence. A change of its own stays
+    /// with it, and [`Peer::flush`](crate::Peer::flush) says so; one that it sends all the same
+    /// ends the conversation.
     ReadOnly,
     /// It may change the document, too.
     ReadWrite,
@@ -55,8 +56,8 @@ impl Denial {
         Self { kind: DenialKind::Forbidden, message: message.into() }
     }
 
-    /// The server cannot decide now, as a database does not answer. A peer that was made with `Peer::join` comes again later;
-    /// `Peer::connect` returns the error at once.
+    /// The server cannot decide now, as a database does not answer. A peer that was made with
+    /// `Peer::join` comes again later; `Peer::connect` returns the error at once.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: DenialKind::Unavailable, message: message.into() }
     }
@@ -75,8 +76,8 @@ impl Denial {
 /// A peer asks for a document: what is known of the peer, for the hook given to
 /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
 ///
-/// What a peer says of itself (its token, query, subprotocols, headers) proves nothing before the hook has checked it. It is shown by no
-/// `Debug`, as secrets are in it.
+/// What a peer says of itself (its token, query, subprotocols, headers) proves nothing before the
+/// hook has checked it. It is shown by no `Debug`, as secrets are in it.
 #[derive(Clone)]
 pub struct AccessRequest {
     document: String,
@@ -118,15 +119,22 @@ impl AccessRequest {
         &self.document
     }
 
-    /// The token: that of the peer's ticket ([`Ticket::with_token`](crate::Ticket::with_token)), or else the query parameter `token`, as
-    /// `new WebsocketProvider(url, room, doc, { params: { token } })` sends it.
+    /// The token: that of the peer's ticket ([`Ticket::with_token`](crate::Ticket::with_token)), or
+    /// else the query parameter `token`, as `new WebsocketProvider(url, room, doc, { params: {
+    /// token } })` sends it.
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.0.as_str()).or_else(|| self.query("token"))
     }
 
-    /// A parameter of the URL's query, decoded; the first of that name. Over QUIC, and in memory, there is none.
+    /// A parameter of the URL's query, decoded; the first of that name. Over QUIC, and in memory,
+    /// there is none.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.arrival.request.query.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.arrival
+            .request
+            .query
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The WebSocket subprotocols that the peer offers, in its order.
@@ -134,13 +142,20 @@ impl AccessRequest {
         &self.arrival.request.subprotocols
     }
 
-    /// A header of the HTTP request with which a WebSocket or a WebTransport session began (`origin`, `cookie`, `authorization`), its name in
-    /// any case; the first of that name. Pages cannot set headers of their own, but browsers send cookies.
+    /// A header of the HTTP request with which a WebSocket or a WebTransport session began
+    /// (`origin`, `cookie`, `authorization`), its name in any case; the first of that name.
+    /// Pages cannot set headers of their own, but browsers send cookies.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.arrival.request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.arrival
+            .request
+            .headers
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
-    /// How the peer came; `None` for a connection that was handed to [`Server::serve`](crate::Server::serve).
+    /// How the peer came; `None` for a connection that was handed to
+    /// [`Server::serve`](crate::Server::serve).
     pub fn scheme(&self) -> Option<Scheme> {
         self.arrival.scheme
     }
@@ -160,16 +175,25 @@ impl fmt::Debug for AccessRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Arrival { scheme, address, yjs, .. } = &*self.arrival;
         let mut shown = f.debug_struct("AccessRequest");
-        shown.field("document", &self.document).field("scheme", scheme).field("address", address).field("yjs", yjs).finish_non_exhaustive()
+        shown
+            .field("document", &self.document)
+            .field("scheme", scheme)
+            .field("address", address)
+            .field("yjs", yjs)
+            .finish_non_exhaustive()
     }
 }
 
-/// The parameters of a query as forms write it, `a=1&b=two%20words`. One that is not UTF-8 is passed over.
+/// The parameters of a query as forms write it, `a=1&b=two%20words`. One that is not UTF-8 is
+/// passed over.
 #[cfg(any(test, feature = "websocket", feature = "webtransport"))]
 pub(crate) fn parameters(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| crate::ticket::unescape(&text.replace('+', " ")).ok();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.filter_map(|pair| pair.split_once('=').or(Some((pair, "")))).filter_map(|(name, value)| decode(name).zip(decode(value))).collect()
+    pairs
+        .filter_map(|pair| pair.split_once('=').or(Some((pair, ""))))
+        .filter_map(|(name, value)| decode(name).zip(decode(value)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -178,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded() {
-        let pairs = [("token", "a b+c"), ("x", ""), ("ä", "1=2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs = [("token", "a b+c"), ("x", ""), ("ä", "1=2")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parameters("token=a+b%2Bc&x&&%C3%A4=1=2&bad=%ff&worse=%4"), pairs);
     }
 
@@ -191,7 +216,10 @@ mod tests {
         };
         let arrival = Arc::new(Arrival { request, ..Arrival::default() });
         let asked = AccessRequest::new("page", None, &arrival);
-        assert_eq!((asked.token(), asked.header("Cookie"), asked.query("none")), (Some("secret"), Some("secret"), None));
+        assert_eq!(
+            (asked.token(), asked.header("Cookie"), asked.query("none")),
+            (Some("secret"), Some("secret"), None)
+        );
         let ours = AccessRequest::new("page", Some(Token("ticket's".to_owned())), &arrival);
         assert_eq!(ours.token(), Some("ticket's"));
         let shown = format!("{ours:?} {arrival:?}");

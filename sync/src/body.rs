@@ -1,5 +1,6 @@
-//! What is in an update's frame: the update as it is, or compressed where that is shorter. DEFLATE, because browsers
-//! bring it along (`DecompressionStream`), and because a stream of it cannot refer to anything outside of itself.
+//! What is in an update's frame: the update as it is, or compressed where that is shorter. DEFLATE,
+//! because browsers bring it along (`DecompressionStream`), and because a stream of it cannot refer
+//! to anything outside of itself.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -15,7 +16,8 @@ use crate::limits::{LARGE_BYTES, VARINT_BYTES_MAX};
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 
-/// An update on its way to any number of peers: they hold it together, and what it takes work to know of it is worked out once for all.
+/// An update on its way to any number of peers: they hold it together, and what it takes work to
+/// know of it is worked out once for all.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The body that is not compressed.
@@ -56,12 +58,15 @@ impl Shared {
         !self.is_large() || !self.is_worth_a_try(over) || self.deflated.get().is_some()
     }
 
-    /// The update as a body. `over` is the size from which on it is worth a try to compress it, `None` where the peer reads no such bodies.
+    /// The update as a body. `over` is the size from which on it is worth a try to compress it,
+    /// `None` where the peer reads no such bodies.
     pub(crate) fn body(&self, over: Option<usize>) -> &[u8] {
         if !self.is_worth_a_try(over) {
             return &self.plain;
         }
-        let deflated = self.deflated.get_or_init(|| deflate(self.update()).filter(|packed| packed.len() <= self.len()));
+        let deflated = self
+            .deflated
+            .get_or_init(|| deflate(self.update()).filter(|packed| packed.len() <= self.len()));
         deflated.as_ref().unwrap_or(&self.plain)
     }
 
@@ -99,13 +104,17 @@ pub(crate) fn unpack(body: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, Fra
             let wrong = reader.malformed("an update, compressed, of the length that was said");
             // What is allocated beforehand is no more than a hostile sender pays for in full.
             let mut update = Vec::with_capacity(length.min(4 * body.len()));
-            let inflated = DeflateDecoder::new(reader.rest()).take(length as u64 + 1).read_to_end(&mut update);
+            let inflated =
+                DeflateDecoder::new(reader.rest()).take(length as u64 + 1).read_to_end(&mut update);
             if inflated.is_err() || update.len() != length {
                 return Err(wrong);
             }
             Ok(Cow::Owned(update))
         }
-        _ => Err(FrameError::Malformed { at: 0, expected: "an encoding of bodies that this version knows" }),
+        _ => Err(FrameError::Malformed {
+            at: 0,
+            expected: "an encoding of bodies that this version knows",
+        }),
     }
 }
 
@@ -125,8 +134,14 @@ mod tests {
         assert!(shared.is_large() && shared.is_packed(None) && !shared.is_packed(Some(512)));
         let body = shared.body(Some(512)).as_ptr();
         assert!(shared.is_packed(Some(512)));
-        assert_eq!((shared.body(Some(512)).as_ptr(), shared.hash()), (body, Hash::of(&[7; LARGE_BYTES + 1])));
-        assert!(Shared::new(&[7; LARGE_BYTES]).is_packed(Some(512)), "what is not large is packed as it leaves");
+        assert_eq!(
+            (shared.body(Some(512)).as_ptr(), shared.hash()),
+            (body, Hash::of(&[7; LARGE_BYTES + 1]))
+        );
+        assert!(
+            Shared::new(&[7; LARGE_BYTES]).is_packed(Some(512)),
+            "what is not large is packed as it leaves"
+        );
     }
 
     #[test]
@@ -168,7 +183,10 @@ mod tests {
     fn an_update_at_the_limit_passes_and_one_past_it_is_refused() {
         for over in [None, Some(0)] {
             assert!(unpack(&pack(&[0; 100], over), 100).is_ok());
-            assert!(matches!(unpack(&pack(&[0; 101], over), 100), Err(FrameError::TooLarge { bytes: 101, .. })));
+            assert!(matches!(
+                unpack(&pack(&[0; 101], over), 100),
+                Err(FrameError::TooLarge { bytes: 101, .. })
+            ));
         }
     }
 }

@@ -69,7 +69,8 @@ pub enum ConnectError {
         /// The ticket's document.
         document: String,
     },
-    /// The server does not give this side the document: see [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
+    /// The server does not give this side the document: see
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
     #[error("the server denies `{document}`: {}", crate::session::OneLine(message))]
     Denied {
         /// The ticket's document.
@@ -96,9 +97,15 @@ impl ConnectError {
     }
 
     /// The handshake failed, maybe because of the certificate that was seen.
-    pub(crate) fn unproved(ticket: &Ticket, seen: &crate::transport::tls::Seen, source: Box<dyn Error + Send + Sync>) -> Self {
+    pub(crate) fn unproved(
+        ticket: &Ticket,
+        seen: &crate::transport::tls::Seen,
+        source: Box<dyn Error + Send + Sync>,
+    ) -> Self {
         match (ticket.fingerprint(), seen.get()) {
-            (Some(ticket), Some(&theirs)) if ticket != theirs => Self::WrongFingerprint { ticket, theirs },
+            (Some(ticket), Some(&theirs)) if ticket != theirs => {
+                Self::WrongFingerprint { ticket, theirs }
+            }
             _ => Self::unreachable(ticket, source),
         }
     }
@@ -119,17 +126,21 @@ impl ConnectError {
 
     fn ended(document: String, reason: CloseReason) -> Self {
         match reason {
-            CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => Self::UnknownDocument { document },
-            CloseReason::Remote { code: code @ (CloseCode::Unauthenticated | CloseCode::Forbidden), message } => {
-                Self::Denied { document, code, message }
+            CloseReason::Remote { code: CloseCode::UnknownDocument, .. } => {
+                Self::UnknownDocument { document }
             }
+            CloseReason::Remote {
+                code: code @ (CloseCode::Unauthenticated | CloseCode::Forbidden),
+                message,
+            } => Self::Denied { document, code, message },
             reason => Self::Closed { document, reason },
         }
     }
 }
 
-/// Connects replicas to servers. Documents of one server share a connection, which ends with the last of them; where there are more than
-/// one connection has room for, they share as few as it takes.
+/// Connects replicas to servers. Documents of one server share a connection, which ends with the
+/// last of them; where there are more than one connection has room for, they share as few as it
+/// takes.
 ///
 /// A client is a handle: clones share their connections.
 ///
@@ -152,7 +163,8 @@ pub struct Client {
 /// What makes a server another one.
 type Place = (Scheme, String, u16, Option<Fingerprint>);
 
-/// The connections to one server, the newest last. Who holds the lock opens something on one of them, or another one.
+/// The connections to one server, the newest last. Who holds the lock opens something on one of
+/// them, or another one.
 type Slot = Arc<Mutex<Vec<Weak<Link>>>>;
 
 impl Client {
@@ -161,12 +173,16 @@ impl Client {
         Self { config, ..Self::default() }
     }
 
-    /// Connects to the document that a ticket names, and returns once the server has answered. From there on the connection is kept:
-    /// when it is lost, it is opened again.
+    /// Connects to the document that a ticket names, and returns once the server has answered. From
+    /// there on the connection is kept: when it is lost, it is opened again.
     ///
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
-    pub async fn connect<T>(&self, replica: impl IntoReplica, ticket: T) -> Result<Peer, ConnectError>
+    pub async fn connect<T>(
+        &self,
+        replica: impl IntoReplica,
+        ticket: T,
+    ) -> Result<Peer, ConnectError>
     where
         T: TryInto<Ticket>,
         TicketError: From<T::Error>,
@@ -179,12 +195,15 @@ impl Client {
         let answered = status.wait_for(|status| *status != Status::Connecting).await;
         match answered.as_deref() {
             Ok(Status::Closed { reason }) => Err(ConnectError::ended(document, reason.clone())),
-            Ok(Status::Offline { why, .. }) => Err(ConnectError::ended(document, CloseReason::Lost { message: why.clone() })),
+            Ok(Status::Offline { why, .. }) => {
+                Err(ConnectError::ended(document, CloseReason::Lost { message: why.clone() }))
+            }
             _ => Ok(peer),
         }
     }
 
-    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline. Needs a tokio runtime.
+    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline.
+    /// Needs a tokio runtime.
     ///
     /// # Errors
     /// The string is no ticket.
@@ -198,17 +217,22 @@ impl Client {
 
     fn keep(&self, replica: impl IntoReplica, ticket: Ticket, first: Option<Joined>) -> Peer {
         let (peer, handles) = Peer::new(replica.into_replica(), &self.config);
-        tokio::spawn(keep(Kept { client: self.clone(), config: self.config.clone(), ticket, handles }, first));
+        tokio::spawn(keep(
+            Kept { client: self.clone(), config: self.config.clone(), ticket, handles },
+            first,
+        ));
         peer
     }
 
-    /// A transport for the ticket's document, on a connection that there is, or on a new one. Who has to wait for others that want the
-    /// same waits no longer than for the server itself.
+    /// A transport for the ticket's document, on a connection that there is, or on a new one. Who
+    /// has to wait for others that want the same waits no longer than for the server itself.
     pub(crate) async fn open(&self, ticket: &Ticket) -> Result<Joined, ConnectError> {
         let patience = CONNECT_TIMEOUT.min(self.config.idle_timeout);
         let slot = self.slot(ticket);
         let opening = timeout(patience, self.open_in(&slot, ticket)).await;
-        opening.unwrap_or_else(|_| Err(ConnectError::unreachable(ticket, format!("no answer for {patience:?}").into())))
+        opening.unwrap_or_else(|_| {
+            Err(ConnectError::unreachable(ticket, format!("no answer for {patience:?}").into()))
+        })
     }
 
     async fn open_in(&self, slot: &Slot, ticket: &Ticket) -> Result<Joined, ConnectError> {
@@ -217,17 +241,22 @@ impl Client {
             return Ok(joined);
         }
         let link = Arc::new(open_link(ticket, &self.config).await?);
-        let joined = link.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))?;
+        let joined =
+            link.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))?;
         // Only now, so that none is kept on which nothing can be opened.
         links.push(Arc::downgrade(&link));
         Ok(joined)
     }
 
     fn slot(&self, ticket: &Ticket) -> Slot {
-        let place = (ticket.scheme(), ticket.host().to_owned(), ticket.port(), ticket.fingerprint());
+        let place =
+            (ticket.scheme(), ticket.host().to_owned(), ticket.port(), ticket.fingerprint());
         // A panic elsewhere cannot leave the map half changed.
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|links| links.iter().any(is_open)));
+        links.retain(|_, slot| {
+            Arc::strong_count(slot) > 1
+                || slot.try_lock().is_ok_and(|links| links.iter().any(is_open))
+        });
         Arc::clone(links.entry(place).or_default())
     }
 }
@@ -236,8 +265,9 @@ fn is_open(link: &Weak<Link>) -> bool {
     link.strong_count() > 0
 }
 
-/// Another transport on a connection that is open still and has room for it. One that has room by our count, and gives none, is gone or
-/// as good as gone: what is open on it goes on, and nothing else is tried there.
+/// Another transport on a connection that is open still and has room for it. One that has room by
+/// our count, and gives none, is gone or as good as gone: what is open on it goes on, and nothing
+/// else is tried there.
 async fn reuse(links: &mut Vec<Weak<Link>>) -> Option<Joined> {
     links.retain(is_open);
     let mut at = 0;
@@ -258,18 +288,23 @@ async fn reuse(links: &mut Vec<Weak<Link>>) -> Option<Joined> {
 
 async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {
     #[allow(unused_variables, reason = "with every transport built in there is none to name")]
-    let not_built = |feature| Err::<Link, _>(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
+    let not_built =
+        |feature| Err::<Link, _>(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
     match ticket.scheme() {
         #[cfg(feature = "quic")]
         Scheme::Quic => crate::transport::quic::connect(ticket, config).await.map(Link::Quic),
         #[cfg(not(feature = "quic"))]
         Scheme::Quic => not_built("quic"),
         #[cfg(feature = "websocket")]
-        Scheme::WebSocket | Scheme::WebSocketTls => crate::transport::websocket::connect(ticket, config).await.map(Link::WebSocket),
+        Scheme::WebSocket | Scheme::WebSocketTls => {
+            crate::transport::websocket::connect(ticket, config).await.map(Link::WebSocket)
+        }
         #[cfg(not(feature = "websocket"))]
         Scheme::WebSocket | Scheme::WebSocketTls => not_built("websocket"),
         #[cfg(feature = "webtransport")]
-        Scheme::WebTransport => crate::transport::webtransport::connect(ticket, config).await.map(Link::WebTransport),
+        Scheme::WebTransport => {
+            crate::transport::webtransport::connect(ticket, config).await.map(Link::WebTransport)
+        }
         #[cfg(not(feature = "webtransport"))]
         Scheme::WebTransport => not_built("webtransport"),
     }

@@ -2,8 +2,9 @@
 
 use crate::frame::flag;
 use crate::limits::{
-    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX, FRAME_BYTES_MIN, HANDSHAKES_PER_SECOND,
-    IDLE_TIMEOUT, KEEP_ALIVE, PARTICIPANTS_MAX, PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST,
+    COMPRESS_OVER_BYTES, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, FRAME_BYTES_MAX,
+    FRAME_BYTES_MIN, HANDSHAKES_PER_SECOND, IDLE_TIMEOUT, KEEP_ALIVE, PARTICIPANTS_MAX,
+    PARTICIPANTS_OF_CALLER_MAX, QUEUE_BYTES_MAX, QUEUE_UPDATES_MAX, RECONNECT_LEAST,
     RECONNECT_MOST, UPDATE_BYTES_MAX, YJS_MESSAGE_BYTES_MAX,
 };
 use crate::session::Role;
@@ -30,7 +31,9 @@ pub enum ConfigError {
         most: Duration,
     },
     /// What should be allowed is no origin.
-    #[error("`{origin}` is no origin as a browser writes it, `https://app.example` or `http://localhost:5173`")]
+    #[error(
+        "`{origin}` is no origin as a browser writes it, `https://app.example` or `http://localhost:5173`"
+    )]
     Origin {
         /// What was given.
         origin: String,
@@ -102,7 +105,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// After how long without a frame sent a ping goes out, and after how long without one received the connection counts as dead.
+    /// After how long without a frame sent a ping goes out, and after how long without one received
+    /// the connection counts as dead.
     pub fn times(self, keep_alive: Duration, idle_timeout: Duration) -> Result<Self, ConfigError> {
         if keep_alive.is_zero() || keep_alive >= idle_timeout {
             return Err(ConfigError::Times { keep_alive, idle_timeout });
@@ -122,27 +126,31 @@ impl Config {
         Ok(Self { update_bytes_max, ..self })
     }
 
-    /// Bytes of one message that a server takes from a Yjs client, which sends in one all that was done offline. It is cut into updates of the
-    /// usual size before it is applied and passed on. A longer one ends the connection with a Close that says so (1009). Each connection may
+    /// Bytes of one message that a server takes from a Yjs client, which sends in one all that was
+    /// done offline. It is cut into updates of the usual size before it is applied and passed
+    /// on. A longer one ends the connection with a Close that says so (1009). Each connection may
     /// take as much memory while such a message comes. Default: 16 MiB.
     pub fn yjs_message_bytes_max(self, yjs_message_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("a Yjs message's limit", yjs_message_bytes_max, FRAME_BYTES_MIN)?;
         Ok(Self { yjs_message_bytes_max, ..self })
     }
 
-    /// How many updates, and bytes of them, wait for a slow connection. Past that they are dropped and what the peer lacks is
-    /// computed once it keeps up again: nothing is lost, edits never wait.
+    /// How many updates, and bytes of them, wait for a slow connection. Past that they are dropped
+    /// and what the peer lacks is computed once it keeps up again: nothing is lost, edits never
+    /// wait.
     pub fn queue_max(self, updates: usize, bytes: usize) -> Result<Self, ConfigError> {
         at_least("a queue's length", updates, 1)?;
         Ok(Self { queue_updates_max: updates, queue_bytes_max: bytes, ..self })
     }
 
-    /// Updates over so many bytes are compressed where that makes them shorter; `None` compresses nothing. Default: 512.
+    /// Updates over so many bytes are compressed where that makes them shorter; `None` compresses
+    /// nothing. Default: 512.
     pub fn compress_over(self, compress_over: Option<usize>) -> Self {
         Self { compress_over, ..self }
     }
 
-    /// Lets peers read, and refuses every update of theirs. They are told, so that an honest one sends none.
+    /// Lets peers read, and refuses every update of theirs. They are told, so that an honest one
+    /// sends none.
     pub fn read_only(self) -> Self {
         Self { takes_updates: false, ..self }
     }
@@ -152,13 +160,15 @@ impl Config {
         Self { sends_updates: false, ..self }
     }
 
-    /// Never takes over a peer's document when the contents diverge: the peer has to. For the one that all others go by.
+    /// Never takes over a peer's document when the contents diverge: the peer has to. For the one
+    /// that all others go by.
     pub fn never_yields(self) -> Self {
         Self { yields: false, ..self }
     }
 
-    /// How long a peer waits before it connects again: at first at most `least`, then twice as long after every attempt in vain, at most
-    /// `most`; between half of that and all of it by chance, so that not all peers come at once. Default: 250 ms and 30 s.
+    /// How long a peer waits before it connects again: at first at most `least`, then twice as long
+    /// after every attempt in vain, at most `most`; between half of that and all of it by
+    /// chance, so that not all peers come at once. Default: 250 ms and 30 s.
     pub fn reconnect(self, least: Duration, most: Duration) -> Result<Self, ConfigError> {
         if least.is_zero() || least > most {
             return Err(ConfigError::Reconnect { least, most });
@@ -177,18 +187,24 @@ impl Config {
         Ok(Self { connections_max, ..self })
     }
 
-    /// How many connections a server has at most with one address (an IPv4 address, or a network of 64 bits of IPv6), and how many new
-    /// ones from it in a minute; further ones are refused. Default: 1,024. Connections over WebSocket without encryption are not counted
+    /// How many connections a server has at most with one address (an IPv4 address, or a network of
+    /// 64 bits of IPv6), and how many new ones from it in a minute; further ones are refused.
+    /// Default: 1,024. Connections over WebSocket without encryption are not counted
     /// so, as they come by a proxy, which has to count them itself.
-    pub fn connections_per_address_max(self, connections_per_address_max: usize) -> Result<Self, ConfigError> {
+    pub fn connections_per_address_max(
+        self,
+        connections_per_address_max: usize,
+    ) -> Result<Self, ConfigError> {
         at_least("an address's connections", connections_per_address_max, 1)?;
         Ok(Self { connections_per_address_max, ..self })
     }
 
-    /// How many participants a peer may introduce to a document: itself, and those whom it tells of. Default: 64 where the peer connected to
-    /// this side, and 4,096 where this side connected to it, as a server tells of everybody. A server to which other servers connect, with
-    /// clients of theirs behind them, wants more. A document has 4,096 participants in all, whatever is set here: where there are as many,
-    /// one who comes by a connection with few takes the place of one who came by the connection with the most.
+    /// How many participants a peer may introduce to a document: itself, and those whom it tells
+    /// of. Default: 64 where the peer connected to this side, and 4,096 where this side
+    /// connected to it, as a server tells of everybody. A server to which other servers connect,
+    /// with clients of theirs behind them, wants more. A document has 4,096 participants in
+    /// all, whatever is set here: where there are as many, one who comes by a connection with
+    /// few takes the place of one who came by the connection with the most.
     pub fn participants_max(self, participants_max: usize) -> Result<Self, ConfigError> {
         at_least("a peer's participants", participants_max, 1)?;
         Ok(Self { participants_max: Some(participants_max), ..self })
@@ -202,9 +218,11 @@ impl Config {
         })
     }
 
-    /// How many handshakes a server begins in a second over QUIC and WebTransport, at each address where it listens. Others wait, by turns
-    /// of where they come from, for up to five seconds; more than that are refused and come again later. A handshake costs as much as
-    /// hundreds of edits, so this is what a flood of connections can take from those who are in. Default: 40.
+    /// How many handshakes a server begins in a second over QUIC and WebTransport, at each address
+    /// where it listens. Others wait, by turns of where they come from, for up to five seconds;
+    /// more than that are refused and come again later. A handshake costs as much as
+    /// hundreds of edits, so this is what a flood of connections can take from those who are in.
+    /// Default: 40.
     pub fn handshakes_per_second(self, handshakes_per_second: u32) -> Result<Self, ConfigError> {
         at_least("a server's handshakes in a second", handshakes_per_second as usize, 1)?;
         Ok(Self { handshakes_per_second, ..self })

@@ -1,13 +1,20 @@
 //! Drives a session over a connection: the only place where it meets a clock and tasks.
 //!
-//! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose calls into the replica run
-//! where they may block, or here where they are brief ([`crate::steps`]). Everything between them is bounded.
+//! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose
+//! calls into the replica run where they may block, or here where they are brief
+//! ([`crate::steps`]). Everything between them is bounded.
 
-#![allow(clippy::disallowed_methods, reason = "a driver reads the clock, so that sessions need none")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a driver reads the clock, so that sessions need none"
+)]
 
 use crate::config::Config;
 use crate::frame;
-use crate::limits::{BATCH_FRAMES_MAX, BRIEF_BYTES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX, WRITER_FRAMES_MAX};
+use crate::limits::{
+    BATCH_FRAMES_MAX, BRIEF_BYTES_MAX, EVENTS_MAX, FLUSH_TIMEOUT, TRANSMIT_SOFT_MAX,
+    WRITER_FRAMES_MAX,
+};
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
 use crate::presence::Room;
@@ -43,7 +50,8 @@ pub(crate) struct Start {
     pub(crate) first: Option<Vec<u8>>,
 }
 
-/// A secret for a peer to know this side by; none where the system has no randomness, as one that can be guessed is worse.
+/// A secret for a peer to know this side by; none where the system has no randomness, as one that
+/// can be guessed is worse.
 pub(crate) fn fresh_key() -> [u8; 16] {
     let mut key = [0; 16];
     if getrandom::fill(&mut key).is_ok() { key } else { [0; 16] }
@@ -86,7 +94,8 @@ impl Listening {
     pub(crate) fn to(replica: &dyn Replica, config: &Config) -> Arc<Self> {
         let outbox = Arc::new(Outbox::new(config));
         let listener = Arc::clone(&outbox);
-        let guard = replica.on_update(Box::new(move |update, origin| listener.push(update, origin)));
+        let guard =
+            replica.on_update(Box::new(move |update, origin| listener.push(update, origin)));
         Arc::new(Self { outbox, _guard: guard })
     }
 }
@@ -96,7 +105,8 @@ impl Listening {
 pub(crate) struct Reports {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) events: broadcast::Sender<Event>,
-    /// Local updates that the peer has said to have, with all that was there before; `None` until it has said so.
+    /// Local updates that the peer has said to have, with all that was there before; `None` until
+    /// it has said so.
     pub(crate) acknowledged: watch::Sender<Option<u64>>,
     /// How often a listener of the peer failed at what it was sent.
     pub(crate) failures: watch::Sender<u64>,
@@ -115,8 +125,10 @@ impl Reports {
     }
 
     fn keeping(events_max: usize) -> Self {
-        let (status, events) = (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
-        let (acknowledged, failures, only_reads) = (watch::Sender::new(None), watch::Sender::new(0), watch::Sender::new(false));
+        let (status, events) =
+            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
+        let (acknowledged, failures, only_reads) =
+            (watch::Sender::new(None), watch::Sender::new(0), watch::Sender::new(false));
         Self { status, events, acknowledged, failures, only_reads }
     }
 }
@@ -137,9 +149,13 @@ impl Step {
 
     /// Whether it asks for nothing that takes long, as far as can be seen from outside.
     fn is_brief(&self) -> bool {
-        let frames = || self.received.iter().map(|(frame, _)| frame.as_ref().ok().and_then(Option::as_deref));
+        let frames = || {
+            self.received.iter().map(|(frame, _)| frame.as_ref().ok().and_then(Option::as_deref))
+        };
         let bytes: usize = frames().flatten().map(<[u8]>::len).sum();
-        !self.taken.lagged && bytes <= BRIEF_BYTES_MAX && frames().all(|frame| frame.is_some_and(frame::is_brief))
+        !self.taken.lagged
+            && bytes <= BRIEF_BYTES_MAX
+            && frames().all(|frame| frame.is_some_and(frame::is_brief))
     }
 }
 
@@ -168,8 +184,25 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
-    let mut wires = Wires { frames, received, datagrams, outbox: Arc::clone(&outbox.outbox), presence, stop, stopping: None };
-    let mut driver = Driver { replica, reports, epoch: Instant::now(), pace, before, peer: None, lived: false, closed: None };
+    let mut wires = Wires {
+        frames,
+        received,
+        datagrams,
+        outbox: Arc::clone(&outbox.outbox),
+        presence,
+        stop,
+        stopping: None,
+    };
+    let mut driver = Driver {
+        replica,
+        reports,
+        epoch: Instant::now(),
+        pace,
+        before,
+        peer: None,
+        lived: false,
+        closed: None,
+    };
     let replica = Arc::clone(&driver.replica);
     let begin = move || {
         let session = Session::new(config, role, &document, replica.as_ref(), Duration::ZERO);
@@ -209,7 +242,8 @@ struct Wires {
 }
 
 impl Wires {
-    /// Hands the writer as many frames as it takes without waiting: some small ones, or one large one. Whether there were any.
+    /// Hands the writer as many frames as it takes without waiting: some small ones, or one large
+    /// one. Whether there were any.
     fn send_frames(&self, session: &mut Session, now: Duration) -> bool {
         let mut bytes = 0;
         while session.has_transmit() && bytes <= BRIEF_BYTES_MAX {
@@ -232,7 +266,10 @@ impl Wires {
     /// Why to end it now, if it is time.
     fn may_stop(&self, session: &Session) -> Option<CloseReason> {
         let flushed = || session.is_flushed() && self.outbox.is_empty();
-        self.stopping.as_ref().filter(|(_, end)| Instant::now() >= *end || flushed()).map(|(reason, _)| reason.clone())
+        self.stopping
+            .as_ref()
+            .filter(|(_, end)| Instant::now() >= *end || flushed())
+            .map(|(reason, _)| reason.clone())
     }
 }
 
@@ -253,7 +290,8 @@ impl Driver {
         self.epoch.elapsed()
     }
 
-    /// The conversation until it is closed. `None`: the replica panicked, and the session is gone with it.
+    /// The conversation until it is closed. `None`: the replica panicked, and the session is gone
+    /// with it.
     async fn converse(
         &mut self,
         begin: impl FnOnce() -> Session + Send + 'static,
@@ -277,18 +315,28 @@ impl Driver {
         }
     }
 
-    /// Works off a batch: what needs the replica where blocking is allowed. `None`: the replica panicked, and the session is gone with it.
-    async fn run(&mut self, mut session: Session, mut step: Step, wires: &mut Wires) -> Option<Session> {
+    /// Works off a batch: what needs the replica where blocking is allowed. `None`: the replica
+    /// panicked, and the session is gone with it.
+    async fn run(
+        &mut self,
+        mut session: Session,
+        mut step: Step,
+        wires: &mut Wires,
+    ) -> Option<Session> {
         let now = self.now();
         session.show(now);
         if !step.taken.updates.is_empty() {
-            step.taken.updates.drain(..).for_each(|(update, origin)| session.take_update(update, origin));
+            step.taken
+                .updates
+                .drain(..)
+                .for_each(|(update, origin)| session.take_update(update, origin));
             step.settles = true;
         }
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
             let brief = step.is_brief() && session.is_brief() && self.expects_brief();
-            // What is ready does not wait for what takes longer. After a brief step all goes together.
+            // What is ready does not wait for what takes longer. After a brief step all goes
+            // together.
             if !brief && wires.send_frames(&mut session, now) {
                 yield_now().await;
             }
@@ -309,8 +357,13 @@ impl Driver {
         self.pace.is_brief() && !self.replica.is_busy()
     }
 
-    /// Runs what needs the replica: here, if it is likely to be `brief`, or else where it may block. `None`: it panicked.
-    async fn step<T: Send + 'static>(&self, brief: bool, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// Runs what needs the replica: here, if it is likely to be `brief`, or else where it may
+    /// block. `None`: it panicked.
+    async fn step<T: Send + 'static>(
+        &self,
+        brief: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let timed = move || {
             let begun = Instant::now();
             (work(), begun.elapsed())
@@ -379,13 +432,23 @@ impl Driver {
                 self.reports.only_reads.send_replace(session.only_reads());
             }
             let status = match &event {
-                Event::Connected { .. } | Event::Behind => Some(Status::CatchingUp { received: 0, total: 0 }),
-                Event::Progress { received, total } => Some(Status::CatchingUp { received: *received, total: *total }),
+                Event::Connected { .. } | Event::Behind => {
+                    Some(Status::CatchingUp { received: 0, total: 0 })
+                }
+                Event::Progress { received, total } => {
+                    Some(Status::CatchingUp { received: *received, total: *total })
+                }
                 Event::Live => {
                     self.lived = true;
-                    Some(self.replica.type_mismatch().map_or(Status::Live, |mismatch| Status::LiveAsOther { mismatch }))
+                    Some(
+                        self.replica
+                            .type_mismatch()
+                            .map_or(Status::Live, |mismatch| Status::LiveAsOther { mismatch }),
+                    )
                 }
-                Event::Diverged { ours, theirs } => Some(Status::Diverged { ours: *ours, theirs: *theirs }),
+                Event::Diverged { ours, theirs } => {
+                    Some(Status::Diverged { ours: *ours, theirs: *theirs })
+                }
                 // Told once everything is sent, by `flush`.
                 Event::Closed { reason } => {
                     self.closed = Some(reason.clone());
@@ -399,7 +462,9 @@ impl Driver {
                     self.reports.failures.send_modify(|failures| *failures += 1);
                     None
                 }
-                Event::RepairFailed { message } => Some(Status::Unrepaired { message: message.clone() }),
+                Event::RepairFailed { message } => {
+                    Some(Status::Unrepaired { message: message.clone() })
+                }
                 Event::RemoteUpdate { .. } | Event::Repaired { .. } => None,
             };
             if let Some(status) = status {
@@ -411,7 +476,12 @@ impl Driver {
     }
 
     /// Sends what is left.
-    async fn flush(&mut self, mut session: Session, frames: mpsc::Sender<Vec<u8>>, mut writer: JoinHandle<()>) -> CloseReason {
+    async fn flush(
+        &mut self,
+        mut session: Session,
+        frames: mpsc::Sender<Vec<u8>>,
+        mut writer: JoinHandle<()>,
+    ) -> CloseReason {
         let end = Instant::now() + FLUSH_TIMEOUT;
         let now = self.now();
         while let Some(frame) = session.poll_transmit(now) {
@@ -458,7 +528,10 @@ fn spawn_writer<W: FrameSink>(mut sink: W) -> (mpsc::Sender<Vec<u8>>, JoinHandle
     (sender, writer)
 }
 
-fn spawn_reader<R: FrameSource>(mut source: R, config: &Config) -> (mpsc::Receiver<Received>, JoinHandle<()>) {
+fn spawn_reader<R: FrameSource>(
+    mut source: R,
+    config: &Config,
+) -> (mpsc::Receiver<Received>, JoinHandle<()>) {
     let (sender, received) = mpsc::channel(BATCH_FRAMES_MAX);
     // All frames that wait take no more memory than the largest single one may.
     let bytes_max = u32::try_from(config.frame_bytes_max).unwrap_or(u32::MAX);

@@ -28,16 +28,19 @@
 //! ```
 //!
 //! What they mean, and what is in a body, is in `docs/protocol.md`.
-//! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a later version can add to both.
-//! Neighbours: `session` decides which frame when; the transports only find where one ends.
+//! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a
+//! later version can add to both. Neighbours: `session` decides which frame when; the transports
+//! only find where one ends.
 
 use crate::limits::{
-    BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX, TOKEN_BYTES_MAX, VARINT_BYTES_MAX,
+    BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX,
+    TOKEN_BYTES_MAX, VARINT_BYTES_MAX,
 };
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// TLS and QUIC let nothing pass that was changed on its way. Plain WebSockets and the programs in between do.
+/// TLS and QUIC let nothing pass that was changed on its way. Plain WebSockets and the programs in
+/// between do.
 const CHECKSUM_BYTES: usize = 4;
 const MAGIC: &[u8; 4] = b"exo\0";
 const HELLO: u8 = 1;
@@ -144,7 +147,8 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// A secret by which a peer is known when it comes again. It is told to that side only, and shown nowhere.
+/// A secret by which a peer is known when it comes again. It is told to that side only, and shown
+/// nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Key(pub(crate) [u8; 16]);
 
@@ -152,7 +156,11 @@ impl Key {
     /// Whether whoever has the one is whoever has the other. Nobody is known by none.
     pub(crate) fn proves(&self, other: &Self) -> bool {
         // All of it, so that how long it takes says nothing.
-        let differs = self.0.iter().zip(&other.0).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
+        let differs = self
+            .0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         *self != Self::default() && differs == 0
     }
 }
@@ -163,7 +171,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a peer proves by that it may have a document; see [`Ticket::with_token`](crate::Ticket::with_token). It is shown nowhere.
+/// What a peer proves by that it may have a document; see
+/// [`Ticket::with_token`](crate::Ticket::with_token). It is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) String);
 
@@ -220,7 +229,8 @@ pub(crate) enum Frame<'a> {
         code: u64,
         message: String,
     },
-    /// Everything up to this number has come; whether it is applied and here to stay, and whether whoever listens failed at some of it.
+    /// Everything up to this number has come; whether it is applied and here to stay, and whether
+    /// whoever listens failed at some of it.
     Ack {
         number: u64,
         kept: bool,
@@ -247,12 +257,14 @@ pub(crate) enum Frame<'a> {
     Unknown,
 }
 
-/// Whether a frame is one of those that come all the time and are quickly seen to: neither a question that takes a long answer, nor an update
-/// that is larger than it looks.
+/// Whether a frame is one of those that come all the time and are quickly seen to: neither a
+/// question that takes a long answer, nor an update that is larger than it looks.
 pub(crate) fn is_brief(frame: &[u8]) -> bool {
     match frame.first() {
         Some(&UPDATE) => body_of(frame).is_ok_and(crate::body::is_plain),
-        Some(kind) => [HELLO, HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind),
+        Some(kind) => {
+            [HELLO, HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind)
+        }
         None => false,
     }
 }
@@ -279,16 +291,25 @@ impl<'a> Frame<'a> {
             return Err(reader.malformed("as many bytes as the frame's length says"));
         }
         if sum != checksum(kind, &[&bytes[reader.at..]]) {
-            return Err(FrameError::Malformed { at: sum_at, expected: "the checksum of what follows: it was changed on its way" });
+            return Err(FrameError::Malformed {
+                at: sum_at,
+                expected: "the checksum of what follows: it was changed on its way",
+            });
         }
         Ok(match kind {
             HELLO => Self::Hello(reader.hello()?),
             HAVE => Self::Have(Hash(reader.array("a hash of 16 bytes")?)),
             VERSION => {
                 let flags = reader.byte("a version's flags")?;
-                Self::Version { want_yours: flags & 1 != 0, repair: flags & 2 != 0, version: reader.rest() }
+                Self::Version {
+                    want_yours: flags & 1 != 0,
+                    repair: flags & 2 != 0,
+                    version: reader.rest(),
+                }
             }
-            UPDATE => Self::Update { number: reader.varint("an update's number")?, body: reader.rest() },
+            UPDATE => {
+                Self::Update { number: reader.varint("an update's number")?, body: reader.rest() }
+            }
             FRAGMENT => {
                 let number = reader.varint("an update's number")?;
                 let total = reader.varint("an update's total length")?;
@@ -298,7 +319,10 @@ impl<'a> Frame<'a> {
                 }
                 Self::Fragment { number, total, offset, part: reader.rest() }
             }
-            DIGEST => Self::Digest { version: Hash(reader.array("a hash of 16 bytes")?), claim: Claim::read(&mut reader)? },
+            DIGEST => Self::Digest {
+                version: Hash(reader.array("a hash of 16 bytes")?),
+                claim: Claim::read(&mut reader)?,
+            },
             PING => Self::Ping,
             PONG => Self::Pong,
             CLOSE => Self::Close {
@@ -307,7 +331,11 @@ impl<'a> Frame<'a> {
             },
             ACK => {
                 let flags = reader.byte("an acknowledgement's flags")?;
-                Self::Ack { number: reader.varint("an update's number")?, kept: flags & 1 != 0, failed: flags & 2 != 0 }
+                Self::Ack {
+                    number: reader.varint("an update's number")?,
+                    kept: flags & 1 != 0,
+                    failed: flags & 2 != 0,
+                }
             }
             ANSWER => Self::Answer {
                 repair: reader.byte("an answer's flags")? & 1 != 0,
@@ -335,7 +363,10 @@ impl<'a> Frame<'a> {
                 put_varint(&mut payload, hello.newest);
                 put_varint(&mut payload, hello.oldest);
                 let flags = hello.flags & !flag::HAS_TOKEN;
-                put_varint(&mut payload, if hello.token.is_some() { flags | flag::HAS_TOKEN } else { flags });
+                put_varint(
+                    &mut payload,
+                    if hello.token.is_some() { flags | flag::HAS_TOKEN } else { flags },
+                );
                 put_string(&mut payload, &hello.backend);
                 put_string(&mut payload, &hello.document);
                 payload.extend_from_slice(&hello.replica.to_le_bytes());
@@ -384,7 +415,9 @@ impl<'a> Frame<'a> {
             }
             Self::Answer { repair, first, updates, bytes, between } => {
                 payload.push(u8::from(*repair));
-                [*first, *updates, *bytes].into_iter().for_each(|number| put_varint(&mut payload, number));
+                [*first, *updates, *bytes]
+                    .into_iter()
+                    .for_each(|number| put_varint(&mut payload, number));
                 payload.extend_from_slice(&between.asker.0);
                 payload.extend_from_slice(&between.answerer.0);
                 ANSWER
@@ -409,8 +442,9 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// How many bytes the first frame of a byte stream takes, `None` while its header is incomplete. The limit is checked before the
-/// payload arrives. Transports that keep messages apart by themselves have no need for it.
+/// How many bytes the first frame of a byte stream takes, `None` while its header is incomplete.
+/// The limit is checked before the payload arrives. Transports that keep messages apart by
+/// themselves have no need for it.
 #[cfg(any(test, feature = "quic"))]
 pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<usize>, FrameError> {
     if stream.is_empty() {
@@ -499,7 +533,11 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    pub(crate) fn take(&mut self, count: usize, expected: &'static str) -> Result<&'a [u8], FrameError> {
+    pub(crate) fn take(
+        &mut self,
+        count: usize,
+        expected: &'static str,
+    ) -> Result<&'a [u8], FrameError> {
         let rest = &self.bytes[self.at..];
         let taken = rest.get(..count).ok_or(self.malformed(expected))?;
         self.at += count;
@@ -539,7 +577,10 @@ impl<'a> Reader<'a> {
         let length = check(what, self.varint(what)?, max)?;
         let start = self.at;
         let text = std::str::from_utf8(self.take(length, what)?);
-        text.map(str::to_owned).map_err(|error| FrameError::Malformed { at: start + error.valid_up_to(), expected: "UTF-8" })
+        text.map(str::to_owned).map_err(|error| FrameError::Malformed {
+            at: start + error.valid_up_to(),
+            expected: "UTF-8",
+        })
     }
 
     fn hello(&mut self) -> Result<Hello, FrameError> {
@@ -547,7 +588,8 @@ impl<'a> Reader<'a> {
             self.at -= MAGIC.len();
             return Err(self.malformed("the magic bytes `exo\\0`"));
         }
-        let (newest, oldest) = (self.varint("a protocol version")?, self.varint("a protocol version")?);
+        let (newest, oldest) =
+            (self.varint("a protocol version")?, self.varint("a protocol version")?);
         let flags = self.varint("flags")?;
         Ok(Hello {
             newest,
@@ -558,13 +600,21 @@ impl<'a> Reader<'a> {
             replica: u64::from_le_bytes(self.array("a replica id of 8 bytes")?),
             version: Hash(self.array("a hash of 16 bytes")?),
             key: self.key()?,
-            token: if flags & flag::HAS_TOKEN != 0 { Some(Token(self.string("a token", TOKEN_BYTES_MAX)?)) } else { None },
+            token: if flags & flag::HAS_TOKEN != 0 {
+                Some(Token(self.string("a token", TOKEN_BYTES_MAX)?))
+            } else {
+                None
+            },
         })
     }
 
     /// Peers from before there were keys have none.
     fn key(&mut self) -> Result<Key, FrameError> {
-        if self.at == self.bytes.len() { Ok(Key::default()) } else { self.array("a key of 16 bytes").map(Key) }
+        if self.at == self.bytes.len() {
+            Ok(Key::default())
+        } else {
+            self.array("a key of 16 bytes").map(Key)
+        }
     }
 }
 
@@ -592,7 +642,10 @@ mod tests {
             Frame::Version { want_yours: false, repair: true, version: b"" },
             Frame::Update { number: 1, body: b"" },
             Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
-            Frame::Digest { version: Hash([1; 16]), claim: Claim { lineage: LINEAGE_MAX, digest: [2; 16] } },
+            Frame::Digest {
+                version: Hash([1; 16]),
+                claim: Claim { lineage: LINEAGE_MAX, digest: [2; 16] },
+            },
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
@@ -654,7 +707,10 @@ mod tests {
         let (mut at, mut past) = (bytes.clone(), bytes);
         at.push(1);
         past.push(2);
-        assert!(matches!(frame_length(&at, MAX), Err(FrameError::TooLarge { bytes: u64::MAX, .. })));
+        assert!(matches!(
+            frame_length(&at, MAX),
+            Err(FrameError::TooLarge { bytes: u64::MAX, .. })
+        ));
         assert!(matches!(frame_length(&past, MAX), Err(FrameError::Malformed { at: 1, .. })));
         assert_eq!(frame_length(&past[..10], MAX), Ok(None));
         past[10] = 0xff;
@@ -672,19 +728,32 @@ mod tests {
     fn a_hello_without_a_key_is_one_and_no_key_is_shown_or_proves_anything() {
         let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
         let none = Hello { key: Key::default(), ..hello.clone() };
-        let (with, without) = (Frame::Hello(hello.clone()).encode(), Frame::Hello(none.clone()).encode());
-        let payload =
-            |frame: &[u8], less: usize| frame[frame.len() - (4 + 10 + 1 + 1 + 33 + 2 + 255 + 8 + 16 + 16)..frame.len() - less].to_vec();
-        assert_eq!(Frame::decode(&with_header(HELLO, &payload(&without, 16), &[]), MAX), Ok(Frame::Hello(none.clone())));
+        let (with, without) =
+            (Frame::Hello(hello.clone()).encode(), Frame::Hello(none.clone()).encode());
+        let payload = |frame: &[u8], less: usize| {
+            frame[frame.len() - (4 + 10 + 1 + 1 + 33 + 2 + 255 + 8 + 16 + 16)..frame.len() - less]
+                .to_vec()
+        };
+        assert_eq!(
+            Frame::decode(&with_header(HELLO, &payload(&without, 16), &[]), MAX),
+            Ok(Frame::Hello(none.clone()))
+        );
         assert!(Frame::decode(&with_header(HELLO, &payload(&with, 1), &[]), MAX).is_err());
         assert!(Frame::decode(&with_header(HELLO, &payload(&with, 0), b"and more"), MAX).is_ok());
         assert!(format!("{hello:?}").contains("key: Key(..)"));
-        assert!(hello.key.proves(&hello.key) && !hello.key.proves(&none.key) && !none.key.proves(&none.key));
+        assert!(
+            hello.key.proves(&hello.key)
+                && !hello.key.proves(&none.key)
+                && !none.key.proves(&none.key)
+        );
     }
 
     #[test]
     fn what_fits_ends_between_characters() {
-        assert_eq!((fitting("aää", 2), fitting("aää", 3), fitting("aää", 9), fitting("ä", 1)), ("a", "aä", "aää", ""));
+        assert_eq!(
+            (fitting("aää", 2), fitting("aää", 3), fitting("aää", 9), fitting("ä", 1)),
+            ("a", "aä", "aää", "")
+        );
     }
 
     #[test]
@@ -693,7 +762,10 @@ mod tests {
         let of = |length| Hello { token: Some(Token("t".repeat(length))), ..hello.clone() };
         let max = 2 * TOKEN_BYTES_MAX;
         let longest = of(TOKEN_BYTES_MAX);
-        assert_eq!(Frame::decode(&Frame::Hello(longest.clone()).encode(), max), Ok(Frame::Hello(longest.clone())));
+        assert_eq!(
+            Frame::decode(&Frame::Hello(longest.clone()).encode(), max),
+            Ok(Frame::Hello(longest.clone()))
+        );
         let past = Frame::Hello(of(TOKEN_BYTES_MAX + 1)).encode();
         let past = Frame::decode(&past, max);
         assert!(matches!(past, Err(FrameError::TooLarge { what: "a token", .. })), "{past:?}");

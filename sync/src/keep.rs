@@ -26,7 +26,9 @@ pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
         let (why, last) = match kept.once(first.take(), &mut attempts).await {
             Ok(reason) => (reason.to_string(), reason.is_final().then_some(reason)),
             Err(Failure { why, last: false }) => (why, None),
-            Err(Failure { why, last: true }) => (why.clone(), Some(CloseReason::Lost { message: why })),
+            Err(Failure { why, last: true }) => {
+                (why.clone(), Some(CloseReason::Lost { message: why }))
+            }
         };
         if let Some(reason) = last {
             break reason;
@@ -55,7 +57,11 @@ struct Failure {
 
 impl Kept {
     /// One connection and what was said on it.
-    async fn once(&mut self, first: Option<Joined>, attempts: &mut u32) -> Result<CloseReason, Failure> {
+    async fn once(
+        &mut self,
+        first: Option<Joined>,
+        attempts: &mut u32,
+    ) -> Result<CloseReason, Failure> {
         let joined = match first {
             Some(joined) => joined,
             None => tokio::select! {
@@ -98,8 +104,9 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 impl Config {
-    /// How long to wait before another attempt, after so many in vain: exponential back-off with jitter ("Exponential Backoff And
-    /// Jitter", AWS Architecture Blog, 2015; "equal jitter"). `None`: never. `chance` is between 0 and 1.
+    /// How long to wait before another attempt, after so many in vain: exponential back-off with
+    /// jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015; "equal jitter").
+    /// `None`: never. `chance` is between 0 and 1.
     fn retry_in(&self, attempts: u32, chance: impl FnOnce() -> f64) -> Option<Duration> {
         let (least, most) = self.reconnect?;
         let longest = least.saturating_mul(2_u32.saturating_pow(attempts)).min(most);
@@ -114,7 +121,9 @@ mod tests {
     #[test]
     fn waits_grow_to_their_limit_and_no_two_are_alike() {
         let config = Config::default();
-        let seconds = |attempts, chance: f64| config.retry_in(attempts, || chance).map(|wait| wait.as_secs_f64());
+        let seconds = |attempts, chance: f64| {
+            config.retry_in(attempts, || chance).map(|wait| wait.as_secs_f64())
+        };
         assert_eq!((seconds(0, 0.0), seconds(0, 1.0)), (Some(0.125), Some(0.25)));
         assert_eq!(seconds(3, 1.0), Some(2.0));
         assert_eq!((seconds(7, 1.0), seconds(u32::MAX, 0.0)), (Some(30.0), Some(15.0)));

@@ -1,8 +1,8 @@
 //! Keeps replicas of a document in sync with each other, over any connection that carries frames.
 //!
-//! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and time go in, frames and
-//! time-outs come out, so it can be tested and simulated to the last byte. [`Peer`] and [`Server`] drive sessions over a
-//! [`Transport`]: QUIC, WebSocket, WebTransport, or channels in memory. They keep in sync anything that implements [`Replica`].
+//! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and
+//! time go in, frames and time-outs come out, so it can be tested and simulated to the last byte.
+//! [`Peer`] and [`Server`] drive sessions over a [`Transport`]: QUIC, WebSocket, WebTransport, or channels in memory. They keep in sync anything that implements [`Replica`].
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]
@@ -20,11 +20,15 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Edits never wait for a connection: what a slow one cannot take is dropped from its queue, and what the peer lacks is
-//! computed again from the versions.
+//! Edits never wait for a connection: what a slow one cannot take is dropped from its queue, and
+//! what the peer lacks is computed again from the versions.
 
-// What transports share is not all used where one is left out; the build with all of them is checked to the last item.
-#![cfg_attr(not(all(feature = "quic", feature = "websocket")), allow(dead_code, unused_imports, unused_variables))]
+// What transports share is not all used where one is left out; the build with all of them is
+// checked to the last item.
+#![cfg_attr(
+    not(all(feature = "quic", feature = "websocket")),
+    allow(dead_code, unused_imports, unused_variables)
+)]
 
 mod access;
 mod body;
@@ -53,13 +57,17 @@ pub use access::{AccessRequest, Denial, DenialKind, Rights};
 pub use config::{Config, ConfigError};
 pub use frame::FrameError;
 pub use peer::{LiveError, Peer, Status};
-pub use presence::{Participant, Participants, Presence, PresenceChange, PresenceError, PresenceWatch, Room};
+pub use presence::{
+    Participant, Participants, Presence, PresenceChange, PresenceError, PresenceWatch, Room,
+};
 pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
 pub use server::{Departure, DocumentError, Documents, Server, ServerBuilder, ServerError};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};
 pub use transport::datagrams::{DatagramSender, Datagrams};
-pub use transport::memory::{Memory, MemoryConnection, MemorySink, MemorySource, memory_connections, memory_pair};
+pub use transport::memory::{
+    Memory, MemoryConnection, MemorySink, MemorySource, memory_connections, memory_pair,
+};
 pub use transport::{Connection, FrameSink, FrameSource, Transport, TransportError};
 
 #[cfg(feature = "tls")]

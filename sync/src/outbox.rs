@@ -1,5 +1,6 @@
-//! Between a replica's listener, which must return at once, and a connection, which may be slow: a bounded queue
-//! that forgets everything and remembers only that it did, once it is full. Between conversations it only counts.
+//! Between a replica's listener, which must return at once, and a connection, which may be slow: a
+//! bounded queue that forgets everything and remembers only that it did, once it is full. Between
+//! conversations it only counts.
 
 use crate::body::Shared;
 use crate::config::Config;
@@ -43,10 +44,16 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { queue: Mutex::default(), filled: Notify::new(), updates_max: config.queue_updates_max, bytes_max: config.queue_bytes_max }
+        Self {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            updates_max: config.queue_updates_max,
+            bytes_max: config.queue_bytes_max,
+        }
     }
 
-    /// A conversation begins: gives how many local updates came before, which it learns of from the replica's version.
+    /// A conversation begins: gives how many local updates came before, which it learns of from the
+    /// replica's version.
     pub(crate) fn begin(&self) -> u64 {
         let mut queue = self.lock();
         *queue = Queue { open: true, pushed: queue.pushed, ..Queue::default() };
@@ -67,11 +74,19 @@ impl Outbox {
         if !queue.open {
             return;
         }
-        let full = queue.updates.len() >= self.updates_max || queue.bytes.saturating_add(update.len()) > self.bytes_max;
+        let full = queue.updates.len() >= self.updates_max
+            || queue.bytes.saturating_add(update.len()) > self.bytes_max;
         if full {
-            let waited = queue.updates.iter().filter(|(_, origin)| *origin == Origin::Local).count() as u64;
+            let waited =
+                queue.updates.iter().filter(|(_, origin)| *origin == Origin::Local).count() as u64;
             let forgotten = queue.forgotten + waited + local;
-            *queue = Queue { open: true, lagged: true, forgotten, pushed: queue.pushed, ..Queue::default() };
+            *queue = Queue {
+                open: true,
+                lagged: true,
+                forgotten,
+                pushed: queue.pushed,
+                ..Queue::default()
+            };
         } else if !queue.lagged {
             queue.bytes += update.len();
             queue.updates.push_back((share(update), origin));
@@ -106,7 +121,11 @@ impl Outbox {
         let count = queue.updates.iter().take(updates_max).take_while(within).count();
         let updates: Vec<_> = queue.updates.drain(..count).collect();
         queue.bytes -= updates.iter().map(|(update, _)| update.len()).sum::<usize>();
-        Taken { updates, lagged: std::mem::take(&mut queue.lagged), forgotten: std::mem::take(&mut queue.forgotten) }
+        Taken {
+            updates,
+            lagged: std::mem::take(&mut queue.lagged),
+            forgotten: std::mem::take(&mut queue.forgotten),
+        }
     }
 
     /// How many local updates ever came.
@@ -125,12 +144,15 @@ thread_local! {
     static LAST: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
 }
 
-/// A copy of an update for all connections together: a replica calls its listeners one after the other, each with the same bytes. To
-/// compare them takes no longer than to copy them would.
+/// A copy of an update for all connections together: a replica calls its listeners one after the
+/// other, each with the same bytes. To compare them takes no longer than to copy them would.
 fn share(update: &[u8]) -> Arc<Shared> {
     let shared = LAST.try_with(|last| {
         let mut last = last.try_borrow_mut().ok()?;
-        let shared = last.upgrade().filter(|shared| shared.update() == update).unwrap_or_else(|| Shared::new(update));
+        let shared = last
+            .upgrade()
+            .filter(|shared| shared.update() == update)
+            .unwrap_or_else(|| Shared::new(update));
         *last = Arc::downgrade(&shared);
         Some(shared)
     });
@@ -154,7 +176,9 @@ mod tests {
         for count in [2, 1, 1, 0] {
             let [ours, theirs] = [&boxes[0], &boxes[1]].map(|outbox| outbox.take(16).updates);
             assert_eq!(ours.len(), count);
-            assert!(ours.iter().zip(&theirs).all(|((ours, _), (theirs, _))| Arc::ptr_eq(ours, theirs)));
+            assert!(
+                ours.iter().zip(&theirs).all(|((ours, _), (theirs, _))| Arc::ptr_eq(ours, theirs))
+            );
         }
     }
 

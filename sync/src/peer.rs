@@ -40,14 +40,16 @@ pub enum Status {
     },
     /// Both have the same version, and said so.
     Live,
-    /// As [`Live`](Self::Live), and the document says that it holds another state type than this replica's: as a rule the document's name or
-    /// the type is the wrong one. Fields that both have show what is there. See [`exostate::Store::type_mismatch`].
+    /// As [`Live`](Self::Live), and the document says that it holds another state type than this
+    /// replica's: as a rule the document's name or the type is the wrong one. Fields that both
+    /// have show what is there. See [`exostate::Store::type_mismatch`].
     LiveAsOther {
         /// Both names.
         mismatch: TypeMismatch,
     },
-    /// Both have the same version and different contents: a replica id was used twice, or there is a bug. One of the two is about to
-    /// take over the other's document; see [`Event::Repaired`].
+    /// Both have the same version and different contents: a replica id was used twice, or there is
+    /// a bug. One of the two is about to take over the other's document; see
+    /// [`Event::Repaired`].
     Diverged {
         /// This replica's digest.
         ours: [u8; 16],
@@ -67,7 +69,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether both replicas have the same version: [`Live`](Self::Live), or [`LiveAsOther`](Self::LiveAsOther).
+    /// Whether both replicas have the same version: [`Live`](Self::Live), or
+    /// [`LiveAsOther`](Self::LiveAsOther).
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Live | Self::LiveAsOther { .. })
     }
@@ -80,10 +83,14 @@ pub enum LiveError {
     /// The connection ended first.
     #[error("not in sync with the peer: {0}")]
     Closed(CloseReason),
-    /// The peer has the changes, and whoever listens to its document failed at them: see [`Peer::flush`].
-    #[error("the peer has the changes, but a listener of its document panicked at them: they may not be kept there")]
+    /// The peer has the changes, and whoever listens to its document failed at them: see
+    /// [`Peer::flush`].
+    #[error(
+        "the peer has the changes, but a listener of its document panicked at them: they may not be kept there"
+    )]
     PeerFailed,
-    /// This side may only read: the peer takes no changes from it, so what is changed here stays here.
+    /// This side may only read: the peer takes no changes from it, so what is changed here stays
+    /// here.
     #[error("the peer takes no changes from here: this side may only read")]
     ReadOnly,
     /// The versions are equal, the contents are not, and it cannot be helped.
@@ -94,12 +101,15 @@ pub enum LiveError {
     },
 }
 
-/// A replica's connection to one other replica, kept by tasks in the background. A replica may have any number of peers.
+/// A replica's connection to one other replica, kept by tasks in the background. A replica may have
+/// any number of peers.
 ///
-/// A connection to a server that is lost is opened again, after a while that grows with every attempt in vain (see
-/// [`Config::reconnect`]); edits made meanwhile are sent then. [`status`](Self::status) tells how things stand.
+/// A connection to a server that is lost is opened again, after a while that grows with every
+/// attempt in vain (see [`Config::reconnect`]); edits made meanwhile are sent then.
+/// [`status`](Self::status) tells how things stand.
 ///
-/// Dropping it ends the connection after what is queued has left, without waiting for that; [`disconnect`](Self::disconnect) waits.
+/// Dropping it ends the connection after what is queued has left, without waiting for that;
+/// [`disconnect`](Self::disconnect) waits.
 #[derive(Debug)]
 #[must_use = "dropping a peer ends its connection"]
 pub struct Peer {
@@ -145,7 +155,8 @@ impl Peer {
         (peer, Handles { room, reports, outbox, stop: stopped, key: fresh_key() })
     }
 
-    /// Connects to the document that a ticket names, and returns once the server has answered; see [`Client::connect`].
+    /// Connects to the document that a ticket names, and returns once the server has answered; see
+    /// [`Client::connect`].
     ///
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
@@ -158,7 +169,8 @@ impl Peer {
         Client::default().connect(replica, ticket).await
     }
 
-    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline; see [`Client::join`].
+    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline;
+    /// see [`Client::join`].
     ///
     /// # Errors
     /// The string is no ticket.
@@ -171,8 +183,9 @@ impl Peer {
         Client::default().join(replica, ticket)
     }
 
-    /// Talks about `document` over a connection that exists already, as long as that lasts. One side has to be the
-    /// [`Role::Initiator`], the other the [`Role::Responder`]. Needs a tokio runtime with time enabled.
+    /// Talks about `document` over a connection that exists already, as long as that lasts. One
+    /// side has to be the [`Role::Initiator`], the other the [`Role::Responder`]. Needs a tokio
+    /// runtime with time enabled.
     ///
     /// ```
     /// # async fn example<S: exostate::State>(left: exostate::Store<S>, right: exostate::Store<S>) -> Result<(), exostate_sync::LiveError> {
@@ -184,11 +197,28 @@ impl Peer {
     /// peer.live().await?;
     /// # Ok(()) }
     /// ```
-    pub fn over<T: Transport>(replica: impl IntoReplica, document: &str, transport: T, role: Role, config: Config) -> Self {
+    pub fn over<T: Transport>(
+        replica: impl IntoReplica,
+        document: &str,
+        transport: T,
+        role: Role,
+        config: Config,
+    ) -> Self {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
         let Handles { room, reports, outbox, stop, key } = handles;
         let (status, document) = (reports.status.clone(), document.to_owned());
-        let start = Start { config, role, key, token: None, document, room, reports, outbox, stop, first: None };
+        let start = Start {
+            config,
+            role,
+            key,
+            token: None,
+            document,
+            room,
+            reports,
+            outbox,
+            stop,
+            first: None,
+        };
         tokio::spawn(async move {
             let reason = drive(start, transport).await.reason;
             status.send_replace(Status::Closed { reason });
@@ -196,7 +226,8 @@ impl Peer {
         peer
     }
 
-    /// What this replica shows of itself to the others, and what they show. Peers of one [`Room`] share it.
+    /// What this replica shows of itself to the others, and what they show. Peers of one [`Room`]
+    /// share it.
     pub fn presence<P: Serialize + DeserializeOwned>(&self) -> Presence<P> {
         self.room.presence()
     }
@@ -211,16 +242,19 @@ impl Peer {
         self.events.subscribe()
     }
 
-    /// Waits until the peer has said to have every change that was made here before the call, however often it has to connect for that.
+    /// Waits until the peer has said to have every change that was made here before the call,
+    /// however often it has to connect for that.
     ///
-    /// **The peer has them in its memory then**: they are in its document, and in what it sends to others. That is all this promises today. Not
-    /// that they are on a disk, nor that whoever else is connected to the peer has them: a peer that crashes may lose them, unless this side, or
-    /// another, still has them and comes back. See the guide's page "What is kept when".
+    /// **The peer has them in its memory then**: they are in its document, and in what it sends to
+    /// others. That is all this promises today. Not that they are on a disk, nor that whoever
+    /// else is connected to the peer has them: a peer that crashes may lose them, unless this side,
+    /// or another, still has them and comes back. See the guide's page "What is kept when".
     ///
     /// # Errors
     /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes that this side sent, since the last call that
-    /// said so. They are in the peer's document, but that listener may not have done its work, such as writing them to a disk. It is
-    /// reported once, as `fsync` does. The failure may belong to another peer's change.
+    /// said so. They are in the peer's document, but that listener may not have done its work, such
+    /// as writing them to a disk. It is reported once, as `fsync` does. The failure may belong
+    /// to another peer's change.
     ///
     /// [`LiveError::ReadOnly`]: this side may only read ([`Rights::ReadOnly`](crate::Rights::ReadOnly), [`Config::only_reads`]), so the peer takes
     /// nothing. The application should not let its user edit then.
@@ -246,7 +280,8 @@ impl Peer {
         let wanted = self.outbox.outbox.pushed();
         let told = self.failures_told.load(Ordering::Relaxed);
         let mut acknowledged = self.acknowledged.clone();
-        let done = async { acknowledged.wait_for(|updates| *updates >= Some(wanted)).await.is_ok() };
+        let done =
+            async { acknowledged.wait_for(|updates| *updates >= Some(wanted)).await.is_ok() };
         let mut only_reads = self.only_reads.clone();
         let refuses = async { only_reads.wait_for(|only_reads| *only_reads).await.is_ok() };
         let mut failed = self.failures.clone();
@@ -264,18 +299,27 @@ impl Peer {
         }
     }
 
-    /// Waits until both replicas are in sync, by the versions that they last announced. An edit made just before the call may still be in
-    /// flight: to be sure of an edit, use [`flush`](Self::flush).
+    /// Waits until both replicas are in sync, by the versions that they last announced. An edit
+    /// made just before the call may still be in flight: to be sure of an edit, use
+    /// [`flush`](Self::flush).
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
         let decided = status
             .wait_for(|status| {
-                matches!(status, Status::Live | Status::LiveAsOther { .. } | Status::Unrepaired { .. } | Status::Closed { .. })
+                matches!(
+                    status,
+                    Status::Live
+                        | Status::LiveAsOther { .. }
+                        | Status::Unrepaired { .. }
+                        | Status::Closed { .. }
+                )
             })
             .await;
         match decided.as_deref() {
             Ok(Status::Closed { reason }) => Err(LiveError::Closed(reason.clone())),
-            Ok(Status::Unrepaired { message }) => Err(LiveError::Unrepaired { message: message.clone() }),
+            Ok(Status::Unrepaired { message }) => {
+                Err(LiveError::Unrepaired { message: message.clone() })
+            }
             Ok(_) => Ok(()),
             Err(_) => Err(LiveError::Closed(ended())),
         }
@@ -291,7 +335,8 @@ impl Peer {
         }
     }
 
-    /// Sends what the peer lacks (for at most five seconds), ends the connection and waits until the peer knows.
+    /// Sends what the peer lacks (for at most five seconds), ends the connection and waits until
+    /// the peer knows.
     pub async fn disconnect(self) -> CloseReason {
         self.stop.send_replace(Some(CloseReason::Local));
         self.closed().await

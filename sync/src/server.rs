@@ -1,4 +1,5 @@
-//! Serves documents. A document's connections all hang on one replica, so that what one peer sends reaches the others.
+//! Serves documents. A document's connections all hang on one replica, so that what one peer sends
+//! reaches the others.
 
 use crate::access::{AccessRequest, Arrival, Denial, Rights};
 use crate::config::Config;
@@ -107,7 +108,8 @@ struct Shared {
     departures: broadcast::Sender<Departure>,
 }
 
-/// Serves documents until it is [shut down](Self::shutdown), or dropped, which does the same without waiting.
+/// Serves documents until it is [shut down](Self::shutdown), or dropped, which does the same
+/// without waiting.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "quic", feature = "websocket"))]
@@ -145,7 +147,10 @@ impl Server {
 
     /// The address that it listens on for this scheme.
     pub fn local_addr(&self, scheme: Scheme) -> Option<SocketAddr> {
-        self.listeners.iter().find(|listener| listener.scheme == scheme).map(|listener| listener.addr)
+        self.listeners
+            .iter()
+            .find(|listener| listener.scheme == scheme)
+            .map(|listener| listener.addr)
     }
 
     /// Its key and certificate.
@@ -154,16 +159,17 @@ impl Server {
         &self.identity
     }
 
-    /// SHA-256 of the certificate that it shows to WebTransport clients now, and of the one that it will show next: what a browser's
-    /// `serverCertificateHashes` takes. Good for six days at least, then they should be asked for again. Nothing where it does not listen for that.
+    /// SHA-256 of the certificate that it shows to WebTransport clients now, and of the one that it
+    /// will show next: what a browser's `serverCertificateHashes` takes. Good for six days at
+    /// least, then they should be asked for again. Nothing where it does not listen for that.
     #[cfg(feature = "webtransport")]
     pub fn certificate_hashes(&self) -> Vec<crate::ticket::Fingerprint> {
         let rotations = self.listeners.iter().filter_map(|listener| listener.rotation.as_ref());
         rotations.flat_map(|rotation| rotation.hashes()).collect()
     }
 
-    /// A ticket for one of its documents, over what it was told first to listen for. A server that listens on every address names the
-    /// loopback one: see [`Ticket::with_host`].
+    /// A ticket for one of its documents, over what it was told first to listen for. A server that
+    /// listens on every address names the loopback one: see [`Ticket::with_host`].
     ///
     /// # Errors
     /// There is no such document, or the server does not listen.
@@ -176,10 +182,19 @@ impl Server {
     /// # Errors
     /// There is no such document, or the server does not listen for that.
     pub fn ticket_over(&self, scheme: Scheme, document: &str) -> Result<Ticket, DocumentError> {
-        self.ticket_at(self.listeners.iter().find(|listener| listener.scheme == scheme), Some(scheme), document)
+        self.ticket_at(
+            self.listeners.iter().find(|listener| listener.scheme == scheme),
+            Some(scheme),
+            document,
+        )
     }
 
-    fn ticket_at(&self, listener: Option<&listen::Listener>, scheme: Option<Scheme>, document: &str) -> Result<Ticket, DocumentError> {
+    fn ticket_at(
+        &self,
+        listener: Option<&listen::Listener>,
+        scheme: Option<Scheme>,
+        document: &str,
+    ) -> Result<Ticket, DocumentError> {
         let listener = listener.ok_or(DocumentError::NotListening { scheme })?;
         if !self.shared.documents.0.contains_key(document) {
             return Err(DocumentError::Unknown { document: document.to_owned() });
@@ -189,30 +204,43 @@ impl Server {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        Ok(Ticket::new(listener.scheme, &host.to_string(), listener.addr.port(), document, listener.fingerprint)?)
+        Ok(Ticket::new(
+            listener.scheme,
+            &host.to_string(),
+            listener.addr.port(),
+            document,
+            listener.fingerprint,
+        )?)
     }
 
     /// What the server shows of itself at a document, and who is there.
     ///
     /// # Errors
     /// There is no such document.
-    pub fn presence<P: Serialize + DeserializeOwned>(&self, document: &str) -> Result<Presence<P>, DocumentError> {
+    pub fn presence<P: Serialize + DeserializeOwned>(
+        &self,
+        document: &str,
+    ) -> Result<Presence<P>, DocumentError> {
         let room = self.shared.documents.0.get(document);
-        room.map(Room::presence).ok_or_else(|| DocumentError::Unknown { document: document.to_owned() })
+        room.map(Room::presence)
+            .ok_or_else(|| DocumentError::Unknown { document: document.to_owned() })
     }
 
-    /// Tells of every conversation that ends from now on, why, and who it was with: to log who breaks the protocol or sends what is refused. Who is slow
-    /// to listen misses all but the last 256.
+    /// Tells of every conversation that ends from now on, why, and who it was with: to log who
+    /// breaks the protocol or sends what is refused. Who is slow to listen misses all but the
+    /// last 256.
     pub fn departures(&self) -> broadcast::Receiver<Departure> {
         self.shared.departures.subscribe()
     }
 
-    /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the server may have is dropped.
+    /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the
+    /// server may have is dropped.
     pub fn serve<C: Connection>(&self, connection: C) {
         self.shared.serve(connection);
     }
 
-    /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes down, and waits until they know.
+    /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes
+    /// down, and waits until they know.
     pub async fn shutdown(self) {
         self.end();
         self.shared.stop.closed().await;
@@ -243,12 +271,22 @@ impl Shared {
     fn new(documents: Documents, config: Config, gate: Gate) -> Arc<Self> {
         let places = Places::new(config.connections_max, config.connections_per_address_max);
         let departures = broadcast::Sender::new(EVENTS_MAX);
-        Arc::new(Self { documents, config, gate, stop: watch::Sender::new(None), places, departures })
+        Arc::new(Self {
+            documents,
+            config,
+            gate,
+            stop: watch::Sender::new(None),
+            places,
+            departures,
+        })
     }
 
     /// A place for one more connection from this address, if there is one.
     #[cfg(feature = "tls")]
-    #[allow(clippy::disallowed_methods, reason = "who accepts connections reads the clock, so that the places need none")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "who accepts connections reads the clock, so that the places need none"
+    )]
     fn place_from(&self, from: SocketAddr, proved: bool) -> Option<Place> {
         self.places.take_from(from.ip(), proved, std::time::Instant::now())
     }
@@ -321,7 +359,11 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     let config = match admitted {
         Ok(config) => config,
         Err(reason) => {
-            let message = if let CloseReason::Denied(denial) = &reason { denial.message().to_owned() } else { reason.to_string() };
+            let message = if let CloseReason::Denied(denial) = &reason {
+                denial.message().to_owned()
+            } else {
+                reason.to_string()
+            };
             refuse(&mut sink, reason.code(), &message).await;
             return report.tell(Some(document), Some(hello.replica), reason);
         }
@@ -336,13 +378,27 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     let (reports, name) = (Reports::to_nobody(), document.clone());
     // A server does not come again to who connects to it: nobody has to know it.
     let key = [0; 16];
-    let start = Start { config, role: Role::Responder, key, token: None, document, room, reports, outbox, stop, first: Some(first) };
+    let start = Start {
+        config,
+        role: Role::Responder,
+        key,
+        token: None,
+        document,
+        room,
+        reports,
+        outbox,
+        stop,
+        first: Some(first),
+    };
     let ended = drive(start, Halves { sink, source, datagrams }).await;
     report.tell(Some(name), ended.peer, ended.reason);
 }
 
 /// The first frame, which says which document it is about.
-fn asked_for(first: Result<FirstFrame, Elapsed>, config: &Config) -> Result<(Vec<u8>, Hello), CloseReason> {
+fn asked_for(
+    first: Result<FirstFrame, Elapsed>,
+    config: &Config,
+) -> Result<(Vec<u8>, Hello), CloseReason> {
     let lost = |message: &str| CloseReason::Lost { message: message.to_owned() };
     let first = match first {
         Ok(Ok(Some(first))) => first,

@@ -1,7 +1,9 @@
-//! Where the steps of a conversation run: the brief ones on the runtime's thread that has them, all others where they may block.
+//! Where the steps of a conversation run: the brief ones on the runtime's thread that has them, all
+//! others where they may block.
 //!
-//! To hand a step to another thread takes longer than most steps do. But a step may apply megabytes, wait for a writer, or call
-//! watchers that take their time, and none of that may hold up the runtime.
+//! To hand a step to another thread takes longer than most steps do. But a step may apply
+//! megabytes, wait for a writer, or call watchers that take their time, and none of that may hold
+//! up the runtime.
 
 use crate::limits::{BRIEF, BRIEF_STEPS, LONG_STEPS_REMEMBERED};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,8 +12,8 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, spawn_blocking};
 
-/// How long the steps about a replica have taken of late. All conversations about it share this, so that a new one need not prove anew
-/// what the others have shown.
+/// How long the steps about a replica have taken of late. All conversations about it share this, so
+/// that a new one need not prove anew what the others have shown.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// Brief steps in a row.
@@ -32,7 +34,8 @@ impl Pace {
         self.brief.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Notes how long a step took. Where one was long that should have been brief, it takes more of them from then on.
+    /// Notes how long a step took. Where one was long that should have been brief, it takes more of
+    /// them from then on.
     pub(crate) fn note(&self, took: Duration) {
         if took <= BRIEF {
             let next = self.brief.load(Ordering::Relaxed).saturating_add(1);
@@ -63,9 +66,12 @@ pub(crate) fn here<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// Runs what may block where nobody else is held up. `None`: it panicked.
 ///
-/// A thread of the blocking pool has to wake up first. So one of a runtime of several threads goes on with it and leaves its other tasks
-/// to another, unless enough do so already: then there is work for all, and whoever waits for a turn finds more to work off in one go.
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// A thread of the blocking pool has to wake up first. So one of a runtime of several threads goes
+/// on with it and leaves its other tasks to another, unless enough do so already: then there is
+/// work for all, and whoever waits for a turn finds more to work off in one go.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let runtime = Handle::current();
     if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
         let turn = Turn(IN_PLACE.fetch_add(1, Ordering::Relaxed));

@@ -3,7 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use exostate::{Applied, ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version};
+use exostate::{
+    Applied, ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version,
+};
 
 use crate::replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
 
@@ -40,7 +42,9 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
     }
 
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
-        let import = || if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) };
+        let import = || {
+            if part { Store::apply_part(self, updates) } else { Store::apply_all(self, updates) }
+        };
         let applied = guarded(self, updates, import)?;
         Ok(matches!(applied, Applied::Waiting | Applied::Partly) && Replica::has_pending(self))
     }
@@ -109,7 +113,11 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
 
     fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
         Box::new(Store::on_update(self, move |update| {
-            let origin = if update.origin == exostate::Origin::Remote { Origin::Remote } else { Origin::Local };
+            let origin = if update.origin == exostate::Origin::Remote {
+                Origin::Remote
+            } else {
+                Origin::Local
+            };
             listener(update.bytes, origin);
         }))
     }
@@ -135,8 +143,8 @@ impl<S: State, B: Backend> Repair for exostate::Repair<S, B> {
     }
 }
 
-/// Imports updates. Whoever listens or watches is called in it, and what panics there has undone nothing; but what panics before, a layer say,
-/// has kept the updates out.
+/// Imports updates. Whoever listens or watches is called in it, and what panics there has undone
+/// nothing; but what panics before, a layer say, has kept the updates out.
 fn guarded<S: State, B: Backend>(
     store: &Store<S, B>,
     updates: &[&[u8]],
@@ -151,14 +159,17 @@ fn guarded<S: State, B: Backend>(
     }
 }
 
-/// The same of what is the replica's own doing: a watcher that panics is called here, and that is nobody's fault.
+/// The same of what is the replica's own doing: a watcher that panics is called here, and that is
+/// nobody's fault.
 fn without_watchers(work: impl FnOnce() -> Result<(), ApplyError>) -> Result<(), Refusal> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(())).map_err(refusal)
 }
 
 fn refusal(error: ApplyError) -> Refusal {
     match error {
-        ApplyError::Import(ImportError::Backend(BackendError::Contradicted(_))) => Refusal::contradiction(error),
+        ApplyError::Import(ImportError::Backend(BackendError::Contradicted(_))) => {
+            Refusal::contradiction(error)
+        }
         ApplyError::Import(ImportError::TooManyPending { .. }) => Refusal::for_now(error),
         error => Refusal::new(error),
     }

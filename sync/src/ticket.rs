@@ -1,5 +1,5 @@
-//! What one hands to another person so that they can connect: `exo://host:port/document#fingerprint`, or another scheme for another
-//! transport.
+//! What one hands to another person so that they can connect:
+//! `exo://host:port/document#fingerprint`, or another scheme for another transport.
 
 use crate::frame::Token;
 use crate::limits::{DOCUMENT_NAME_BYTES_MAX, TOKEN_BYTES_MAX};
@@ -15,9 +15,11 @@ pub enum Scheme {
     Quic,
     /// `ws`: WebSocket without encryption.
     WebSocket,
-    /// `wss`: WebSocket over TLS, to a server with a fingerprint or, without one, with a certificate that the web trusts.
+    /// `wss`: WebSocket over TLS, to a server with a fingerprint or, without one, with a
+    /// certificate that the web trusts.
     WebSocketTls,
-    /// `https`: WebTransport over HTTP/3, to a server with a fingerprint or with a certificate that the web trusts.
+    /// `https`: WebTransport over HTTP/3, to a server with a fingerprint or with a certificate that
+    /// the web trusts.
     WebTransport,
 }
 
@@ -87,7 +89,9 @@ pub enum TicketError {
         found: String,
     },
     /// What is behind `?` is no token. It is not shown, as it may be a secret all the same.
-    #[error("behind `?` a ticket has `token=` and 1 to 4,096 bytes, percent-encoded, and nothing else")]
+    #[error(
+        "behind `?` a ticket has `token=` and 1 to 4,096 bytes, percent-encoded, and nothing else"
+    )]
     Token,
     /// There is a fingerprint, and no certificate that could have one.
     #[error("a `ws://` ticket has no fingerprint: without encryption there is no certificate")]
@@ -160,8 +164,8 @@ fn hex(digit: u8) -> Option<u8> {
 /// | `https://host:port/document#fingerprint` | WebTransport | the one with that certificate |
 /// | `https://host:port/document` | WebTransport | the one whose certificate the web trusts for the host |
 ///
-/// Where the scheme has a usual port (80, 443), `:port` may be left out. Behind the document may be a token, `?token=…`: see
-/// [`with_token`](Self::with_token).
+/// Where the scheme has a usual port (80, 443), `:port` may be left out. Behind the document may be
+/// a token, `?token=…`: see [`with_token`](Self::with_token).
 ///
 /// ```
 /// use exostate_sync::{Ticket, TicketError};
@@ -189,8 +193,15 @@ impl Ticket {
     /// A ticket of these parts.
     ///
     /// # Errors
-    /// The host or the document is none, the port is 0, or the scheme needs a fingerprint or cannot have one.
-    pub fn new(scheme: Scheme, host: &str, port: u16, document: &str, fingerprint: Option<Fingerprint>) -> Result<Self, TicketError> {
+    /// The host or the document is none, the port is 0, or the scheme needs a fingerprint or cannot
+    /// have one.
+    pub fn new(
+        scheme: Scheme,
+        host: &str,
+        port: u16,
+        document: &str,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Self, TicketError> {
         check_host(host)?;
         check_document(document)?;
         if port == 0 {
@@ -225,19 +236,22 @@ impl Ticket {
         &self.document
     }
 
-    /// The fingerprint that the server's certificate must have; `None` where any that the web trusts for the host will do, or where
-    /// there is none.
+    /// The fingerprint that the server's certificate must have; `None` where any that the web
+    /// trusts for the host will do, or where there is none.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
     }
 
-    /// What proves to the server that the holder may have the document: see [`with_token`](Self::with_token).
+    /// What proves to the server that the holder may have the document: see
+    /// [`with_token`](Self::with_token).
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.0.as_str())
     }
 
-    /// The same with a token, for the hook of [`ServerBuilder::authorize`](crate::ServerBuilder::authorize): `?token=…` behind the document
-    /// when it is written out. It has 1 to 4,096 bytes. `Debug` does not show it; a ticket with a token is a secret like the token.
+    /// The same with a token, for the hook of
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize): `?token=…` behind the
+    /// document when it is written out. It has 1 to 4,096 bytes. `Debug` does not show it; a
+    /// ticket with a token is a secret like the token.
     ///
     /// Over `ws://` it is readable on its way.
     ///
@@ -289,7 +303,9 @@ impl fmt::Display for Ticket {
 fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => f.write_char(char::from(byte))?,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                f.write_char(char::from(byte))?
+            }
             _ => write!(f, "%{byte:02X}")?,
         }
     }
@@ -302,9 +318,13 @@ impl FromStr for Ticket {
     fn from_str(text: &str) -> Result<Self, TicketError> {
         let wrong = || TicketError::Scheme { found: text.chars().take("https://".len()).collect() };
         let (found, rest) = text.split_once("://").ok_or_else(wrong)?;
-        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == found).ok_or_else(wrong)?;
-        let (rest, fingerprint) = rest.split_once('#').map_or((rest, None), |(rest, fingerprint)| (rest, Some(fingerprint)));
-        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+        let scheme =
+            Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == found).ok_or_else(wrong)?;
+        let (rest, fingerprint) = rest
+            .split_once('#')
+            .map_or((rest, None), |(rest, fingerprint)| (rest, Some(fingerprint)));
+        let (rest, query) =
+            rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         let (place, document) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -321,7 +341,10 @@ impl FromStr for Ticket {
         let ticket = Self::new(scheme, host, number, &unescape(document)?, fingerprint)?;
         match query {
             Some(query) => {
-                let token = query.strip_prefix("token=").filter(|token| !token.contains('&')).ok_or(TicketError::Token)?;
+                let token = query
+                    .strip_prefix("token=")
+                    .filter(|token| !token.contains('&'))
+                    .ok_or(TicketError::Token)?;
                 ticket.with_token(&unescape(token).map_err(|_| TicketError::Token)?)
             }
             None => Ok(ticket),
@@ -435,8 +458,13 @@ mod tests {
     fn any_document_name_survives() {
         let print = Fingerprint::of(b"certificate");
         for document in ["a/b", "ä #%?", "%41", "line\nbreak"] {
-            for (scheme, print) in [(Scheme::Quic, Some(print)), (Scheme::WebSocket, None), (Scheme::WebSocketTls, None)] {
-                let ticket = Ticket::new(scheme, "host.example", 4433, document, print).expect("valid");
+            for (scheme, print) in [
+                (Scheme::Quic, Some(print)),
+                (Scheme::WebSocket, None),
+                (Scheme::WebSocketTls, None),
+            ] {
+                let ticket =
+                    Ticket::new(scheme, "host.example", 4433, document, print).expect("valid");
                 assert_eq!(ticket.to_string().parse(), Ok(ticket));
             }
         }
@@ -444,23 +472,46 @@ mod tests {
 
     #[test]
     fn a_token_survives_and_is_shown_by_no_debug() {
-        let ticket = Ticket::new(Scheme::Quic, "host.example", 4433, "a?b", Some(Fingerprint::of(b"certificate"))).expect("valid");
+        let ticket = Ticket::new(
+            Scheme::Quic,
+            "host.example",
+            4433,
+            "a?b",
+            Some(Fingerprint::of(b"certificate")),
+        )
+        .expect("valid");
         for token in ["t", "ä #%?&=+", "%41"] {
             let ticket = ticket.clone().with_token(token).expect("valid");
-            assert_eq!((ticket.token(), ticket.to_string().parse().as_ref()), (Some(token), Ok(&ticket)));
+            assert_eq!(
+                (ticket.token(), ticket.to_string().parse().as_ref()),
+                (Some(token), Ok(&ticket))
+            );
         }
         let shown = format!("{:?}", ticket.clone().with_token("secret"));
         assert!(!shown.contains("secret"), "{shown}");
         let print = "ab".repeat(32);
-        for query in ["", "token=", "key=a", "token=a&b=c", "token=%4", "tokena", &format!("token={}", "t".repeat(4097))] {
-            assert_eq!(format!("exo://h:1/d?{query}#{print}").parse::<Ticket>(), Err(TicketError::Token), "{query}");
+        for query in [
+            "",
+            "token=",
+            "key=a",
+            "token=a&b=c",
+            "token=%4",
+            "tokena",
+            &format!("token={}", "t".repeat(4097)),
+        ] {
+            assert_eq!(
+                format!("exo://h:1/d?{query}#{print}").parse::<Ticket>(),
+                Err(TicketError::Token),
+                "{query}"
+            );
         }
         assert!(ticket.with_token(&"t".repeat(4096)).is_ok());
     }
 
     #[test]
     fn usual_ports_need_not_be_said() {
-        let port = |text: &str| text.parse::<Ticket>().map(|ticket| (ticket.scheme(), ticket.port()));
+        let port =
+            |text: &str| text.parse::<Ticket>().map(|ticket| (ticket.scheme(), ticket.port()));
         assert_eq!(port("ws://h/d"), Ok((Scheme::WebSocket, 80)));
         assert_eq!(port("wss://[::1]/d"), Ok((Scheme::WebSocketTls, 443)));
         assert_eq!(port("https://h/d"), Ok((Scheme::WebTransport, 443)));

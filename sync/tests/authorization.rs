@@ -1,12 +1,13 @@
-//! Promise: an embedder's hook says of everybody, over every transport, who may have which document.
+//! Promise: an embedder's hook says of everybody, over every transport, who may have which
+//! document.
 #![cfg(all(feature = "quic", feature = "websocket", feature = "webtransport"))]
 
 mod support;
 
 use exostate::{State, Store};
 use exostate_sync::{
-    AccessRequest, Client, CloseCode, CloseReason, Config, ConnectError, Denial, Documents, LiveError, Peer, Rights, Role, Scheme, Server,
-    Status, Ticket, memory_connections,
+    AccessRequest, Client, CloseCode, CloseReason, Config, ConnectError, Denial, Documents,
+    LiveError, Peer, Rights, Role, Scheme, Server, Status, Ticket, memory_connections,
 };
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -23,11 +24,17 @@ struct Page {
     title: String,
 }
 
-const SCHEMES: [Scheme; 4] = [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls, Scheme::WebTransport];
+const SCHEMES: [Scheme; 4] =
+    [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls, Scheme::WebTransport];
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime
+        .block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
 }
 
 async fn decide(request: AccessRequest) -> Result<Rights, Denial> {
@@ -36,7 +43,9 @@ async fn decide(request: AccessRequest) -> Result<Rights, Denial> {
     match (request.token(), request.document()) {
         (Some("writer"), _) => Ok(Rights::ReadWrite),
         (Some("reader"), "page") => Ok(Rights::ReadOnly),
-        (Some("reader"), document) => Err(Denial::forbidden(format!("`{document}` is not for readers"))),
+        (Some("reader"), document) => {
+            Err(Denial::forbidden(format!("`{document}` is not for readers")))
+        }
         (Some("later"), _) => Err(Denial::unavailable("the users are not there yet")),
         (Some("panic"), _) => panic!("a test"),
         (_, _) => Err(Denial::unauthenticated("a token is needed")),
@@ -45,8 +54,17 @@ async fn decide(request: AccessRequest) -> Result<Rights, Denial> {
 
 async fn serve(store: &Store<Page>) -> Server {
     let addr = || "127.0.0.1:0".parse().expect("valid");
-    let documents = Documents::new().with("page", store).expect("valid").with("minutes", Store::<Page>::new()).expect("valid");
-    let builder = Server::builder(documents).quic(addr()).websocket(addr()).websocket_tls(addr()).webtransport(addr()).yjs();
+    let documents = Documents::new()
+        .with("page", store)
+        .expect("valid")
+        .with("minutes", Store::<Page>::new())
+        .expect("valid");
+    let builder = Server::builder(documents)
+        .quic(addr())
+        .websocket(addr())
+        .websocket_tls(addr())
+        .webtransport(addr())
+        .yjs();
     builder.authorize(decide).subprotocols(|name| name == "notes").bind().await.expect("a server")
 }
 
@@ -73,8 +91,14 @@ fn tokens_decide_over_every_transport() {
             let (writes, reads) = (Store::<Page>::new(), Store::<Page>::new());
             // One connection, and a token for each document.
             let client = Client::new(Config::default());
-            let writer = client.connect(&writes, &ticket(&server, scheme, "page", "writer")).await.expect("let in");
-            let reader = client.connect(&reads, ticket(&server, scheme, "page", "reader").to_string()).await.expect("let in");
+            let writer = client
+                .connect(&writes, &ticket(&server, scheme, "page", "writer"))
+                .await
+                .expect("let in");
+            let reader = client
+                .connect(&reads, ticket(&server, scheme, "page", "reader").to_string())
+                .await
+                .expect("let in");
             title(&writes, scheme.as_str());
             writer.flush().await.expect("taken");
             shows(&reads, scheme.as_str()).await;
@@ -82,17 +106,31 @@ fn tokens_decide_over_every_transport() {
             reader.live().await.expect("it reads on");
             assert_eq!(store.view().title, scheme.as_str());
 
-            let denied = client.connect(&reads, ticket(&server, scheme, "minutes", "reader")).await.expect_err("denied");
+            let denied = client
+                .connect(&reads, ticket(&server, scheme, "minutes", "reader"))
+                .await
+                .expect_err("denied");
             let ConnectError::Denied { code, message, .. } = &denied else { panic!("{denied:?}") };
-            assert_eq!((*code, message.as_str()), (CloseCode::Forbidden, "`minutes` is not for readers"));
+            assert_eq!(
+                (*code, message.as_str()),
+                (CloseCode::Forbidden, "`minutes` is not for readers")
+            );
             let nobody = server.ticket_over(scheme, "page").expect("served");
             let denied = client.connect(&reads, &nobody).await.expect_err("denied");
             assert_eq!(denied.to_string(), "the server denies `page`: a token is needed");
             // Nobody learns what there is who may not have it.
-            let other = ticket(&server, scheme, "page", "reader").to_string().replace("/page?", "/other?");
-            assert!(matches!(client.connect(&reads, other.as_str()).await, Err(ConnectError::Denied { .. })));
-            let other = ticket(&server, scheme, "page", "writer").to_string().replace("/page?", "/other?");
-            assert!(matches!(client.connect(&reads, other).await, Err(ConnectError::UnknownDocument { .. })));
+            let other =
+                ticket(&server, scheme, "page", "reader").to_string().replace("/page?", "/other?");
+            assert!(matches!(
+                client.connect(&reads, other.as_str()).await,
+                Err(ConnectError::Denied { .. })
+            ));
+            let other =
+                ticket(&server, scheme, "page", "writer").to_string().replace("/page?", "/other?");
+            assert!(matches!(
+                client.connect(&reads, other).await,
+                Err(ConnectError::UnknownDocument { .. })
+            ));
         }
     });
 }
@@ -103,8 +141,12 @@ fn who_is_denied_stays_away_and_who_is_told_later_comes_again() {
         let server = serve(&Store::<Page>::new()).await;
         let mut departures = server.departures();
         for token in ["later", "panic"] {
-            let config = Config::default().reconnect(Duration::from_millis(10), Duration::from_millis(20)).expect("valid");
-            let peer = Client::new(config).join(Store::<Page>::new(), ticket(&server, Scheme::Quic, "page", token)).expect("a ticket");
+            let config = Config::default()
+                .reconnect(Duration::from_millis(10), Duration::from_millis(20))
+                .expect("valid");
+            let peer = Client::new(config)
+                .join(Store::<Page>::new(), ticket(&server, Scheme::Quic, "page", token))
+                .expect("a ticket");
             for _ in 0..3 {
                 let reason = departures.recv().await.expect("told").reason;
                 assert!(matches!(reason, CloseReason::Denied(_)), "{reason}");
@@ -112,8 +154,12 @@ fn who_is_denied_stays_away_and_who_is_told_later_comes_again() {
             assert!(!matches!(*peer.status().borrow(), Status::Closed { .. }));
             peer.disconnect().await;
         }
-        let peer = Peer::join(Store::<Page>::new(), server.ticket("page").expect("served")).expect("a ticket");
-        let CloseReason::Remote { code: CloseCode::Unauthenticated, .. } = peer.closed().await else { panic!("it stays away") };
+        let peer = Peer::join(Store::<Page>::new(), server.ticket("page").expect("served"))
+            .expect("a ticket");
+        let CloseReason::Remote { code: CloseCode::Unauthenticated, .. } = peer.closed().await
+        else {
+            panic!("it stays away")
+        };
         assert!(matches!(peer.flush().await, Err(LiveError::Closed(_))));
     });
 }
@@ -127,16 +173,24 @@ fn a_hook_is_asked_about_connections_in_memory_too() {
         let documents = Documents::new().with("page", &store).expect("valid");
         let builder = Server::builder(documents).authorize(move |request| {
             count.fetch_add(1, Ordering::Relaxed);
-            assert!(request.scheme().is_none() && request.address().is_none() && request.token().is_none());
+            assert!(
+                request.scheme().is_none()
+                    && request.address().is_none()
+                    && request.token().is_none()
+            );
             async { Err(Denial::forbidden("no")) }
         });
         let server = builder.bind().await.expect("a server");
         let (here, there) = memory_connections(8);
         server.serve(there);
         let transport = exostate_sync::Connection::open(&here).await.expect("open");
-        let peer = Peer::over(Store::<Page>::new(), "page", transport, Role::Initiator, Config::default());
+        let peer =
+            Peer::over(Store::<Page>::new(), "page", transport, Role::Initiator, Config::default());
         let reason = peer.closed().await;
-        assert_eq!(reason, CloseReason::Remote { code: CloseCode::Forbidden, message: "no".to_owned() });
+        assert_eq!(
+            reason,
+            CloseReason::Remote { code: CloseCode::Forbidden, message: "no".to_owned() }
+        );
         assert_eq!(asked.load(Ordering::Relaxed), 1);
     });
 }
@@ -144,15 +198,23 @@ fn a_hook_is_asked_about_connections_in_memory_too() {
 type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
 /// A Yjs client that says nothing yet, and the subprotocol that was agreed upon.
-async fn yjs(server: &Server, path: &str, offers: &[&str]) -> Result<(Socket, Option<String>), SocketError> {
+async fn yjs(
+    server: &Server,
+    path: &str,
+    offers: &[&str],
+) -> Result<(Socket, Option<String>), SocketError> {
     let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
     let stream = TcpStream::connect(addr).await.expect("connected");
-    let mut request = ClientRequestBuilder::new(format!("ws://{addr}/{path}").parse().expect("valid"));
+    let mut request =
+        ClientRequestBuilder::new(format!("ws://{addr}/{path}").parse().expect("valid"));
     for offer in offers {
         request = request.with_sub_protocol(*offer);
     }
     let (socket, response) = tokio_tungstenite::client_async(request, stream).await?;
-    let agreed = response.headers().get("sec-websocket-protocol").map(|name| name.to_str().expect("text").to_owned());
+    let agreed = response
+        .headers()
+        .get("sec-websocket-protocol")
+        .map(|name| name.to_str().expect("text").to_owned());
     Ok((socket, agreed))
 }
 
@@ -168,11 +230,16 @@ fn yjs_clients_are_closed_with_a_code_that_says_what_is_wrong() {
         ];
         for (path, code, why) in cases {
             let (mut socket, _) = yjs(&server, path, &[]).await.expect("upgraded");
-            let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!("{path}: no close") };
+            let Some(Ok(Message::Close(Some(close)))) = socket.next().await else {
+                panic!("{path}: no close")
+            };
             assert_eq!((close.code, close.reason.as_str()), (code, why));
         }
         let (mut socket, _) = yjs(&server, "page?token=reader", &[]).await.expect("upgraded");
-        assert!(matches!(socket.next().await, Some(Ok(Message::Binary(_)))), "it is asked what it has");
+        assert!(
+            matches!(socket.next().await, Some(Ok(Message::Binary(_)))),
+            "it is asked what it has"
+        );
     });
 }
 
@@ -180,7 +247,11 @@ fn yjs_clients_are_closed_with_a_code_that_says_what_is_wrong() {
 fn a_subprotocol_is_agreed_upon_if_the_embedder_accepts_it() {
     test(async {
         let server = serve(&Store::<Page>::new()).await;
-        for (offers, agreed) in [(&["notes", "secret"][..], Some("notes")), (&["secret", "notes"], Some("notes")), (&[], None)] {
+        for (offers, agreed) in [
+            (&["notes", "secret"][..], Some("notes")),
+            (&["secret", "notes"], Some("notes")),
+            (&[], None),
+        ] {
             let (_, found) = yjs(&server, "page?token=reader", offers).await.expect("upgraded");
             assert_eq!(found.as_deref(), agreed);
         }
@@ -193,14 +264,25 @@ fn a_subprotocol_is_agreed_upon_if_the_embedder_accepts_it() {
 fn the_hook_sees_the_request() {
     test(async {
         let documents = Documents::new().with("page", Store::<Page>::new()).expect("valid");
-        let builder = Server::builder(documents).websocket("127.0.0.1:0".parse().expect("valid")).yjs();
-        let builder = builder.allow_origin("https://app.example").expect("an origin").subprotocols(|_| true);
+        let builder =
+            Server::builder(documents).websocket("127.0.0.1:0".parse().expect("valid")).yjs();
+        let builder =
+            builder.allow_origin("https://app.example").expect("an origin").subprotocols(|_| true);
         let server = builder
             .authorize(|request| async move {
-                let seen = (request.header("Origin"), request.header("cookie"), request.header("authorization"), request.query("room"));
-                let expected = (Some("https://app.example"), Some("session=1"), Some("Bearer 2"), Some("a b"));
+                let seen = (
+                    request.header("Origin"),
+                    request.header("cookie"),
+                    request.header("authorization"),
+                    request.query("room"),
+                );
+                let expected =
+                    (Some("https://app.example"), Some("session=1"), Some("Bearer 2"), Some("a b"));
                 let secrets = format!("{request:?}");
-                match seen == expected && request.subprotocols() == ["one", "two"] && !secrets.contains("session") {
+                match seen == expected
+                    && request.subprotocols() == ["one", "two"]
+                    && !secrets.contains("session")
+                {
                     true => Ok(Rights::ReadWrite),
                     false => Err(Denial::forbidden(format!("{seen:?}"))),
                 }
@@ -210,13 +292,16 @@ fn the_hook_sees_the_request() {
             .expect("a server");
         let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
         let stream = TcpStream::connect(addr).await.expect("connected");
-        let request = ClientRequestBuilder::new(format!("ws://{addr}/page?room=a%20b").parse().expect("valid"))
-            .with_sub_protocol("one")
-            .with_sub_protocol("two")
-            .with_header("Origin", "https://app.example")
-            .with_header("Cookie", "session=1")
-            .with_header("Authorization", "Bearer 2");
-        let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("upgraded");
+        let request = ClientRequestBuilder::new(
+            format!("ws://{addr}/page?room=a%20b").parse().expect("valid"),
+        )
+        .with_sub_protocol("one")
+        .with_sub_protocol("two")
+        .with_header("Origin", "https://app.example")
+        .with_header("Cookie", "session=1")
+        .with_header("Authorization", "Bearer 2");
+        let (mut socket, _) =
+            tokio_tungstenite::client_async(request, stream).await.expect("upgraded");
         let first = socket.next().await;
         assert!(matches!(first, Some(Ok(Message::Binary(_)))), "{first:?}");
     });

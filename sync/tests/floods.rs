@@ -1,4 +1,5 @@
-//! Floods: more connections, frames and datagrams than anybody needs. The honest ones go on, and the server's memory comes back to what it was.
+//! Floods: more connections, frames and datagrams than anybody needs. The honest ones go on, and
+//! the server's memory comes back to what it was.
 //!
 //! The tests count what the whole process has allocated, so one runs after the other.
 #![cfg(all(feature = "quic", feature = "websocket"))]
@@ -60,7 +61,9 @@ fn with_few_from_one_address() -> Config {
 fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
     alone(async {
         let addr = "127.0.0.1:0".parse().expect("valid");
-        let mut scene = Scene::<Yrs>::new(with_few_from_one_address(), |builder| builder.websocket_tls(addr)).await;
+        let mut scene =
+            Scene::<Yrs>::new(with_few_from_one_address(), |builder| builder.websocket_tls(addr))
+                .await;
         let server = scene.server.local_addr(Scheme::WebSocketTls).expect("it listens");
         let (before, mut most, mut held) = (live_bytes(), 0, VecDeque::new());
         for number in 0..10_000 {
@@ -94,8 +97,11 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
 fn a_thousand_attempts_over_quic_past_the_limit_are_refused() {
     alone(async {
         let addr = "127.0.0.1:0".parse().expect("valid");
-        let mut scene =
-            Scene::<Yrs>::new(Config::default().connections_per_address_max(20).expect("valid"), |builder| builder.quic(addr)).await;
+        let mut scene = Scene::<Yrs>::new(
+            Config::default().connections_per_address_max(20).expect("valid"),
+            |builder| builder.quic(addr),
+        )
+        .await;
         let ticket = scene.server.ticket("d").expect("served");
         let before = live_bytes();
         let (mut taken, mut refused) = (Vec::new(), 0);
@@ -130,18 +136,32 @@ fn a_thousand_attempts_over_quic_past_the_limit_are_refused() {
 #[test]
 fn who_sends_without_end_and_reads_nothing_is_left() {
     alone(async {
-        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(500)).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(100), Duration::from_millis(500))
+            .expect("valid");
         let mut scene = Scene::<Yrs>::new(config, |builder| builder).await;
         let before = live_bytes();
         let version = [vec![1], Store::<Board>::new().version().to_bytes()].concat();
         let presence = [vec![5], varint(1), varint(2), b"42".to_vec()].concat();
-        // What the server answers, what it need not, what it has to keep, and what it has never heard of.
-        let floods = [framed(7, b""), framed(3, &version), framed(14, b""), framed(13, &presence), framed(200, &[0; 100_000])];
+        // What the server answers, what it need not, what it has to keep, and what it has never
+        // heard of.
+        let floods = [
+            framed(7, b""),
+            framed(3, &version),
+            framed(14, b""),
+            framed(13, &presence),
+            framed(200, &[0; 100_000]),
+        ];
         for flood in floods {
             let (mut sink, source) = scene.stranger().await;
             let mut sent = 0;
             // Until the server takes no more, or ends it.
-            while sent < 20_000 && matches!(timeout(Duration::from_secs(2), sink.send(flood.clone())).await, Ok(Ok(()))) {
+            while sent < 20_000
+                && matches!(
+                    timeout(Duration::from_secs(2), sink.send(flood.clone())).await,
+                    Ok(Ok(()))
+                )
+            {
                 sent += 1;
             }
             let most = live_bytes() - before;
@@ -151,7 +171,10 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
             let reason = scene.departure().await;
             let expected = matches!(
                 reason,
-                CloseReason::Lost { .. } | CloseReason::TimedOut { .. } | CloseReason::Stalled { .. } | CloseReason::Protocol(_)
+                CloseReason::Lost { .. }
+                    | CloseReason::TimedOut { .. }
+                    | CloseReason::Stalled { .. }
+                    | CloseReason::Protocol(_)
             );
             assert!(expected || matches!(reason, CloseReason::Refused { .. }), "{reason}");
         }
@@ -165,7 +188,8 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
 async fn who_does_not_read(server: &Server) -> WebSocketStream<TcpStream> {
     let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
     let stream = TcpStream::connect(addr).await.expect("connected");
-    let request = ClientRequestBuilder::new(format!("ws://{addr}/").parse().expect("valid")).with_sub_protocol("exostate.1");
+    let request = ClientRequestBuilder::new(format!("ws://{addr}/").parse().expect("valid"))
+        .with_sub_protocol("exostate.1");
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("let in");
     for frame in [vec![], hello("mock", 0), framed(3, &[0])] {
         socket.send(on(1, &frame)).await.expect("sent");
@@ -188,9 +212,13 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
         // More than the system takes for somebody who reads nothing.
         (0..16).for_each(|_| drop(replica.add(&[7; 1_000_000])));
         let documents = Documents::new().with("d", replica).expect("valid");
-        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(500)).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(100), Duration::from_millis(500))
+            .expect("valid");
         let config = config.connections_max(1).expect("valid");
-        let server = Server::builder(documents).config(config).websocket("127.0.0.1:0".parse().expect("valid"));
+        let server = Server::builder(documents)
+            .config(config)
+            .websocket("127.0.0.1:0".parse().expect("valid"));
         let server = server.bind().await.expect("a server");
         let (bytes, tasks_before) = (live_bytes(), tasks());
         for _ in 0..2 {

@@ -1,4 +1,5 @@
-//! Promise: `flush` is `Ok` only where the peer has what was changed here, and nobody who listens there failed at it.
+//! Promise: `flush` is `Ok` only where the peer has what was changed here, and nobody who listens
+//! there failed at it.
 
 use exostate::{Automerge, Backend, State, Store};
 use exostate_sync::{Config, LiveError, Peer, Role, Status, memory_pair};
@@ -15,7 +16,10 @@ struct Board {
 fn connect<B: Backend>(left: &Store<Board, B>, right: &Store<Board, B>) -> (Peer, Peer) {
     let (here, there) = memory_pair(8);
     let config = Config::default();
-    (Peer::over(left, "board", here, Role::Initiator, config.clone()), Peer::over(right, "board", there, Role::Responder, config))
+    (
+        Peer::over(left, "board", here, Role::Initiator, config.clone()),
+        Peer::over(right, "board", there, Role::Responder, config),
+    )
 }
 
 fn title<B: Backend>(store: &Store<Board, B>, title: &str) {
@@ -23,8 +27,13 @@ fn title<B: Backend>(store: &Store<Board, B>, title: &str) {
 }
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime
+        .block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
 }
 
 async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Arc<AtomicBool>)) {
@@ -53,7 +62,11 @@ fn a_listener_or_watcher_of_the_peer_that_panics_is_told() {
         store.on_update(move |_| assert!(!fails.load(Ordering::Relaxed), "a test")).forever();
     }
     fn watches<B: Backend>(store: &Store<Board, B>, fails: Arc<AtomicBool>) {
-        store.watch(Board::path().title(), move |_| assert!(!fails.load(Ordering::Relaxed), "a test")).forever();
+        store
+            .watch(Board::path().title(), move |_| {
+                assert!(!fails.load(Ordering::Relaxed), "a test")
+            })
+            .forever();
     }
     test(async {
         a_listener_that_panics::<exostate::Yrs>(listens).await;
@@ -83,7 +96,10 @@ fn a_failure_that_came_before_the_call_is_told_too() {
 struct Fails(Arc<AtomicBool>);
 
 impl exostate::middleware::Middleware<Board> for Fails {
-    fn import(&self, _import: &exostate::middleware::Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn import(
+        &self,
+        _import: &exostate::middleware::Import,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         assert!(!self.0.load(Ordering::Relaxed), "a test");
         Ok(())
     }
@@ -105,7 +121,8 @@ fn what_was_not_applied_is_not_flushed() {
     });
 }
 
-/// Whoever may only read is told so, whichever side decided it; and what the peer changes comes all the same.
+/// Whoever may only read is told so, whichever side decided it; and what the peer changes comes all
+/// the same.
 #[test]
 fn who_only_reads_is_told_that_nothing_is_taken() {
     async fn run<B: Backend>(ours: Config, theirs: Config) {

@@ -1,4 +1,5 @@
-//! Peers that break the rules: each is named with the reason, and the honest ones stay equal, with all that they wrote.
+//! Peers that break the rules: each is named with the reason, and the honest ones stay equal, with
+//! all that they wrote.
 
 mod support;
 
@@ -7,8 +8,8 @@ mod scene;
 
 use exostate::{Automerge, Backend, Limits, Options, ReplicaId, Store, Yrs};
 use exostate_sync::{
-    CloseReason, Config, Documents, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica, Role, Server, Status, Transport,
-    UpdateGuard, UpdateListener,
+    CloseReason, Config, Documents, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica,
+    Role, Server, Status, Transport, UpdateGuard, UpdateListener,
 };
 use scene::{Board, STRANGER, Scene, connect, hello, test, until_closed};
 use std::sync::Arc;
@@ -21,11 +22,13 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
     test(async {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
         let zeros = vec![0; 512 * 1024 * 1024];
-        let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut deflated =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut deflated, &zeros).expect("memory is enough");
         drop(zeros);
         // Half a gigabyte that says to be a little.
-        let bomb = [vec![1, 1], varint(1_000), deflated.finish().expect("memory is enough")].concat();
+        let bomb =
+            [vec![1, 1], varint(1_000), deflated.finish().expect("memory is enough")].concat();
         let many_clients = [varint(u64::from(u32::MAX)), vec![0; 100]].concat();
         let cases: [(&str, u8, Vec<u8>); 8] = [
             ("no frame", 2, vec![1, 2, 3]),
@@ -33,7 +36,11 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
             ("an update that is none", 4, [&[1, 0][..], &many_clients].concat()),
             ("an update without a body", 4, vec![1]),
             ("an update compressed to far less", 4, bomb),
-            ("an update that says to be huge", 4, [vec![1, 1], varint(1 << 40), vec![0; 20]].concat()),
+            (
+                "an update that says to be huge",
+                4,
+                [vec![1, 1], varint(1 << 40), vec![0; 20]].concat(),
+            ),
             ("a fragment of something huge", 5, [vec![1], varint(u64::MAX), vec![0; 20]].concat()),
             ("presence that is no JSON", 13, vec![5, 1, 3, b'{', b'{', b'{']),
         ];
@@ -42,7 +49,10 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
             sink.send(framed(kind, &payload)).await.expect("the server listens");
             assert!(until_closed(&mut source).await.is_some(), "{what}: nothing was said");
             let reason = scene.departure().await;
-            assert!(matches!(reason, CloseReason::Protocol(_) | CloseReason::Refused { .. }), "{what}: {reason}");
+            assert!(
+                matches!(reason, CloseReason::Protocol(_) | CloseReason::Refused { .. }),
+                "{what}: {reason}"
+            );
             scene.go_on().await;
         }
         let (mut sink, mut source) = scene.stranger().await;
@@ -65,10 +75,13 @@ fn who_promises_and_does_not_deliver_is_stuck() {
     test(async {
         let mut scene = Scene::<Yrs>::new(impatient(), |builder| builder).await;
         let (mut sink, _source) = scene.stranger().await;
-        // Ten updates are announced, one half of a fragmented one comes, and then nothing but signs of life.
+        // Ten updates are announced, one half of a fragmented one comes, and then nothing but signs
+        // of life.
         let answer = [&[0][..], &[1, 10], &varint(1_000), &[7; 32]].concat();
         sink.send(framed(11, &answer)).await.expect("the server listens");
-        sink.send(framed(5, &[&[1][..], &varint(100), &[0], &[0; 50]].concat())).await.expect("the server listens");
+        sink.send(framed(5, &[&[1][..], &varint(100), &[0], &[0; 50]].concat()))
+            .await
+            .expect("the server listens");
         let pinging = async {
             while sink.send(framed(7, b"")).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -93,7 +106,8 @@ enum Lie {
     Nothing,
     /// It is another one each time.
     Another,
-    /// It is that of somebody who has everything that the liar knows of, and its contents are others.
+    /// It is that of somebody who has everything that the liar knows of, and its contents are
+    /// others.
     Digest,
 }
 
@@ -160,7 +174,13 @@ async fn who_lies_about_its_version<B: Backend>() {
         let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
         let liar: Liar<B> = Liar { store: Store::new(), other: Store::new(), lie };
         liar.other.change(|board| board.notes().push_str("never seen")).expect("it can be written");
-        let peer = Peer::over(Arc::new(liar), "d", connect(&scene.server).await, Role::Initiator, impatient());
+        let peer = Peer::over(
+            Arc::new(liar),
+            "d",
+            connect(&scene.server).await,
+            Role::Initiator,
+            impatient(),
+        );
         for _ in 0..20 {
             scene.go_on().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -168,7 +188,10 @@ async fn who_lies_about_its_version<B: Backend>() {
         let told = format!("{:?}", peer.status().borrow().clone());
         peer.disconnect().await;
         let reason = scene.departure().await;
-        assert!(!scene.stores[0].view().notes.to_string().contains("never"), "{lie:?}: {told}, {reason}");
+        assert!(
+            !scene.stores[0].view().notes.to_string().contains("never"),
+            "{lie:?}: {told}, {reason}"
+        );
         scene.go_on().await;
     }
 }
@@ -183,7 +206,8 @@ fn who_lies_about_its_version_harms_nobody_on_automerge() {
     test(who_lies_about_its_version::<Automerge>());
 }
 
-/// Somebody writes under the id of an honest peer, other things than that one wrote, while that one goes on.
+/// Somebody writes under the id of an honest peer, other things than that one wrote, while that one
+/// goes on.
 async fn who_writes_under_anothers_id<B: Backend>() {
     let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
     let victim = scene.stores[1].replica();
@@ -204,7 +228,10 @@ async fn who_writes_under_anothers_id<B: Backend>() {
     // Who yields becomes somebody else, and what it shows is what all show.
     let in_sync = async {
         while thief.digest() != scene.stores[0].digest() {
-            let over = matches!(&*status.borrow_and_update(), Status::Closed { .. } | Status::Unrepaired { .. });
+            let over = matches!(
+                &*status.borrow_and_update(),
+                Status::Closed { .. } | Status::Unrepaired { .. }
+            );
             if over {
                 return;
             }
@@ -256,7 +283,11 @@ fn who_may_only_read_changes_nothing_by_a_conflict() {
         let store = Store::<Board>::new();
         store.apply(&orphan()).expect("it waits");
         let documents = Documents::new().with("d", &store).expect("valid");
-        let server = Server::builder(documents).config(Config::default().read_only()).bind().await.expect("a server");
+        let server = Server::builder(documents)
+            .config(Config::default().read_only())
+            .bind()
+            .await
+            .expect("a server");
         let (mut sink, mut source) = connect(&server).await.split();
         sink.send(hello("yrs", 2)).await.expect("the server listens");
         let claim = [&[0x7f; 8][..], &[0; 16]].concat();
@@ -283,7 +314,10 @@ fn who_is_refused_because_of_others_may_come_again() {
         let options = Options::new().with_limits(Limits::stranger().with_pending_updates_max(1));
         let store = Store::<Board>::with_options(options);
         store.apply(&orphan()).expect("it waits");
-        let server = Server::builder(Documents::new().with("d", &store).expect("valid")).bind().await.expect("a server");
+        let server = Server::builder(Documents::new().with("d", &store).expect("valid"))
+            .bind()
+            .await
+            .expect("a server");
         let mut departures = server.departures();
         let (mut sink, mut source) = connect(&server).await.split();
         sink.send(hello("yrs", 2)).await.expect("the server listens");

@@ -2,13 +2,16 @@
 
 mod support;
 
-use exostate_sync::{CloseReason, Config, LiveError, Peer, Replica, Role, Status, Transport, memory_pair};
+use exostate_sync::{
+    CloseReason, Config, LiveError, Peer, Replica, Role, Status, Transport, memory_pair,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use support::Mock;
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
     runtime.expect("a runtime").block_on(async {
         tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs");
     });
@@ -64,7 +67,8 @@ fn divergence_reaches_the_application() {
         left.apply(&Mock::new(7).add(b"one")).expect("fits");
         right.apply(&Mock::new(7).add(b"other")).expect("fits");
         let (peer, other) = pair(&left, &right, &Config::default());
-        // One of the two would have to take over the other's document, and this kind of replica cannot.
+        // One of the two would have to take over the other's document, and this kind of replica
+        // cannot.
         let unrepaired = |status: &Status| matches!(status, Status::Unrepaired { .. });
         let (mut ours, mut theirs) = (peer.status(), other.status());
         let told = tokio::select! {
@@ -100,7 +104,9 @@ fn the_status_says_that_the_document_is_of_another_type() {
         let status = right.status().borrow().clone();
         assert!(status.is_live() && form.view().title == "Roadmap");
         match status {
-            Status::LiveAsOther { mismatch } => assert_eq!((mismatch.document(), mismatch.opened()), ("Board", "Form")),
+            Status::LiveAsOther { mismatch } => {
+                assert_eq!((mismatch.document(), mismatch.opened()), ("Board", "Form"))
+            }
             other => panic!("{other:?}"),
         }
     });
@@ -109,7 +115,8 @@ fn the_status_says_that_the_document_is_of_another_type() {
 #[test]
 fn joining_with_another_backend_says_which() {
     test(async {
-        let (board, other) = (exostate::Store::<Board>::new(), exostate::Store::<Board, exostate::Automerge>::new());
+        let (board, other) =
+            (exostate::Store::<Board>::new(), exostate::Store::<Board, exostate::Automerge>::new());
         let (here, there) = memory_pair(1);
         let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
         let right = Peer::over(&other, "d", there, Role::Responder, Config::default());

@@ -1,12 +1,13 @@
-//! Presence over sessions without IO, on a clock of the test's own, and over peers and servers in memory.
+//! Presence over sessions without IO, on a clock of the test's own, and over peers and servers in
+//! memory.
 
 mod support;
 
 use exostate::State as _;
 use exostate_sync::{
-    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError, FrameSource as _, Memory, MemorySink,
-    MemorySource, Participant, Peer, Presence, PresenceError, Replica, Role, Room, Server, Session, Transport, memory_connections,
-    memory_pair,
+    CloseReason, Config, Connection, DatagramSender, Datagrams, Documents, Event, FrameError,
+    FrameSource as _, Memory, MemorySink, MemorySource, Participant, Peer, Presence, PresenceError,
+    Replica, Role, Room, Server, Session, Transport, memory_connections, memory_pair,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,11 @@ use tokio::sync::mpsc;
 const TICK: Duration = Duration::from_millis(100);
 
 fn shown(room: &Room) -> BTreeMap<u64, u32> {
-    room.presence::<u32>().others().into_iter().map(|Participant { id, state, .. }| (id, state)).collect()
+    room.presence::<u32>()
+        .others()
+        .into_iter()
+        .map(|Participant { id, state, .. }| (id, state))
+        .collect()
 }
 
 /// A session of one room with the other end of its line.
@@ -45,7 +50,13 @@ impl Line {
         let end = |room: &Room, role| {
             let session = Session::new(config.clone(), role, "d", room, now);
             let participants = room.participants().expect("a room has some");
-            End { session: session.with_participants(participants), room: room.clone(), presences: 0, calls: 0, datagrams: 0 }
+            End {
+                session: session.with_participants(participants),
+                room: room.clone(),
+                presences: 0,
+                calls: 0,
+                datagrams: 0,
+            }
         };
         Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
     }
@@ -75,8 +86,10 @@ impl Line {
                     }
                     moved = true;
                 }
-                // Each begins with the number that the other end has named; the last comes first, and twice.
-                let datagrams: Vec<_> = std::iter::from_fn(|| self.ends[from].session.poll_datagram()).collect();
+                // Each begins with the number that the other end has named; the last comes first,
+                // and twice.
+                let datagrams: Vec<_> =
+                    std::iter::from_fn(|| self.ends[from].session.poll_datagram()).collect();
                 self.ends[from].datagrams += datagrams.len();
                 for datagram in datagrams.iter().rev().flat_map(|datagram| [datagram; 2]) {
                     assert!(datagram.len() <= 1_100 && datagram[0] == [7, 5][from]);
@@ -114,7 +127,11 @@ fn what_one_shows_the_other_sees_and_the_newest_counts() {
     line.run(TICK * 12, || false);
     assert_eq!(shown(&right), [(1, 999)].into());
     assert!(shown(&left).is_empty());
-    assert!(line.ends[0].presences <= 1_000 / 30 + 2, "{} frames in a second", line.ends[0].presences);
+    assert!(
+        line.ends[0].presences <= 1_000 / 30 + 2,
+        "{} frames in a second",
+        line.ends[0].presences
+    );
     mine.leave();
     line.run(TICK * 20, || false);
     assert!(shown(&right).is_empty());
@@ -132,7 +149,11 @@ fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
         (0..10).for_each(|part| line.run(TICK * value + TICK / 10 * part, || false));
         assert_eq!(shown(&right), [(1, value)].into());
     }
-    assert_eq!((line.ends[0].presences, line.ends[0].datagrams), (0, 100), "nothing lasted, so nothing went the reliable way");
+    assert_eq!(
+        (line.ends[0].presences, line.ends[0].datagrams),
+        (0, 100),
+        "nothing lasted, so nothing went the reliable way"
+    );
     mine.set(&100).expect("short");
     let end = &mut line.ends[0];
     let now = TICK * 100;
@@ -184,7 +205,15 @@ fn a_malformed_datagram_ends_it_with_the_place() {
     while session.poll_event().is_some() {}
     session.handle_datagram(TICK, b"\x05\x01\x04nu");
     let closed = session.poll_event();
-    assert!(matches!(&closed, Some(Event::Closed { reason: CloseReason::Protocol(FrameError::Malformed { at: 3, .. }) })), "{closed:?}");
+    assert!(
+        matches!(
+            &closed,
+            Some(Event::Closed {
+                reason: CloseReason::Protocol(FrameError::Malformed { at: 3, .. })
+            })
+        ),
+        "{closed:?}"
+    );
 }
 
 #[test]
@@ -234,8 +263,15 @@ fn nobody_speaks_for_another() {
     let mut second = Line::new(&liar, &server, TICK);
     second.run(TICK, || false);
     let (now, victim) = (TICK * 2, &mut second.ends[1]);
-    // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself; someone new; the liar itself.
-    for news in [&b"\x01\x7f\x03666"[..], b"\x01\x7f\x00", b"\x09\x7f\x00", b"\x05\x60\x015", b"\x00\x01\x012"] {
+    // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself;
+    // someone new; the liar itself.
+    for news in [
+        &b"\x01\x7f\x03666"[..],
+        b"\x01\x7f\x00",
+        b"\x09\x7f\x00",
+        b"\x05\x60\x015",
+        b"\x00\x01\x012",
+    ] {
         victim.session.handle_bytes(now, &framed(13, news), &victim.room);
     }
     assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 5)].into());
@@ -289,7 +325,8 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
         drop(steals);
         assert_eq!(shown(&server), [(1, 7)].into());
     }
-    // The owner's line is dead, which nobody knows yet; it comes again, at once with the same clock.
+    // The owner's line is dead, which nobody knows yet; it comes again, at once with the same
+    // clock.
     let mut second = with_key(&owner, 1, TICK * 5);
     second.run(TICK * 5, || false);
     owner.presence::<u32>().set(&8).expect("short");
@@ -316,7 +353,8 @@ fn no_clock_that_is_made_up_mutes_anybody() {
     let mut reads = Line::new(&reader, &server, Duration::ZERO);
     let mut lies = Line::new(&liar, &server, Duration::ZERO);
     lies.run(Duration::ZERO, || false);
-    // Before the victim is there the liar names it with the highest clock; and the victim itself is told so again and again.
+    // Before the victim is there the liar names it with the highest clock; and the victim itself is
+    // told so again and again.
     let news = [b"\x01", &support::varint(u32::MAX.into())[..], b"\x03666"].concat();
     let end = &mut lies.ends[1];
     end.session.handle_bytes(Duration::ZERO, &framed(13, &news), &end.room);
@@ -343,7 +381,8 @@ fn no_clock_that_is_made_up_mutes_anybody() {
 #[test]
 fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
     let (server, honest, other) = (room(9), room(1), room(2));
-    let mut lines = [Line::new(&honest, &server, Duration::ZERO), Line::new(&other, &server, Duration::ZERO)];
+    let mut lines =
+        [Line::new(&honest, &server, Duration::ZERO), Line::new(&other, &server, Duration::ZERO)];
     honest.presence::<u32>().set(&7).expect("short");
     for tick in 0..100 {
         let short = room(100 + u64::from(tick));
@@ -415,10 +454,15 @@ fn no_connection_introduces_more_than_so_many() {
 fn one_that_names_thousands_hides_nobody_who_comes_later() {
     let (server, reader, flood) = (room(9), room(1), room(2));
     let relay = Config::default().participants_max(4_096).expect("valid");
-    let mut lines = [Line::new(&reader, &server, Duration::ZERO), Line::with(&relay, &flood, &server, Duration::ZERO)];
+    let mut lines = [
+        Line::new(&reader, &server, Duration::ZERO),
+        Line::with(&relay, &flood, &server, Duration::ZERO),
+    ];
     lines.iter_mut().for_each(|line| line.run(TICK, || false));
     let end = &mut lines[1].ends[1];
-    let news: Vec<u8> = (0..4_096_u64).flat_map(|id| [&support::varint(1_000 + id)[..], b"\x01\x010"].concat()).collect();
+    let news: Vec<u8> = (0..4_096_u64)
+        .flat_map(|id| [&support::varint(1_000 + id)[..], b"\x01\x010"].concat())
+        .collect();
     end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
     for tick in 2..40 {
         lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
@@ -440,8 +484,14 @@ fn one_that_names_thousands_hides_nobody_who_comes_later() {
 fn a_state_that_is_too_long_is_refused() {
     let here = room(1);
     let long = "x".repeat(5_000);
-    assert!(matches!(here.presence().set(&long), Err(PresenceError::TooLarge { bytes: 5_002, bytes_max: 4_096 })));
-    assert!(matches!(here.presence().set(&BTreeMap::from([(vec![1], 1)])), Err(PresenceError::Json(_))));
+    assert!(matches!(
+        here.presence().set(&long),
+        Err(PresenceError::TooLarge { bytes: 5_002, bytes_max: 4_096 })
+    ));
+    assert!(matches!(
+        here.presence().set(&BTreeMap::from([(vec![1], 1)])),
+        Err(PresenceError::Json(_))
+    ));
 }
 
 #[derive(Clone, Debug)]
@@ -531,7 +581,8 @@ proptest! {
 }
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
     runtime.expect("a runtime").block_on(async {
         tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs");
     });
@@ -540,12 +591,21 @@ fn test(body: impl Future<Output = ()>) {
 #[test]
 fn changes_are_told_one_by_one_through_a_server() {
     test(async {
-        let server = Server::builder(Documents::new().with("d", Mock::new(9)).expect("valid")).bind().await.expect("a server");
+        let server = Server::builder(Documents::new().with("d", Mock::new(9)).expect("valid"))
+            .bind()
+            .await
+            .expect("a server");
         let mut peers = Vec::new();
         for id in [1, 2] {
             let (here, there) = memory_connections(8);
             server.serve(there);
-            peers.push(Peer::over(Mock::new(id), "d", here.open().await.expect("open"), Role::Initiator, Config::default()));
+            peers.push(Peer::over(
+                Mock::new(id),
+                "d",
+                here.open().await.expect("open"),
+                Role::Initiator,
+                Config::default(),
+            ));
         }
         let (ada, bob) = (peers[0].presence::<String>(), peers[1].presence::<String>());
         let mut changes = bob.watch();
@@ -554,8 +614,15 @@ fn changes_are_told_one_by_one_through_a_server() {
         assert_eq!((came.id, came.state.as_deref(), came.joined), (1, Some("Ada"), true));
         ada.set(&"Ada L.".to_owned()).expect("short");
         let changed = changes.next().await.expect("told");
-        assert_eq!((changed.id, changed.state.as_deref(), changed.joined), (1, Some("Ada L."), false));
-        server.presence::<String>("d").expect("served").set(&"the server".to_owned()).expect("short");
+        assert_eq!(
+            (changed.id, changed.state.as_deref(), changed.joined),
+            (1, Some("Ada L."), false)
+        );
+        server
+            .presence::<String>("d")
+            .expect("served")
+            .set(&"the server".to_owned())
+            .expect("short");
         let came = changes.next().await.expect("told");
         assert_eq!((came.id, came.joined), (9, true));
         // What is no string is not shown to who expects strings.
@@ -611,11 +678,24 @@ fn peers_send_datagrams_where_the_transport_has_them() {
         let (here, there) = memory_pair(8);
         let ((to_there, from_here), (to_here, from_there)) = (mpsc::channel(8), mpsc::channel(8));
         let over = |memory, to, received| {
-            let datagrams = Datagrams::new(1, Arc::new(Lossy { to, sent: Arc::clone(&sent) }), received);
+            let datagrams =
+                Datagrams::new(1, Arc::new(Lossy { to, sent: Arc::clone(&sent) }), received);
             WithDatagrams { memory, datagrams: Some(datagrams) }
         };
-        let peer = Peer::over(Mock::new(1), "d", over(here, to_there, from_there), Role::Initiator, Config::default());
-        let other = Peer::over(Mock::new(2), "d", over(there, to_here, from_here), Role::Responder, Config::default());
+        let peer = Peer::over(
+            Mock::new(1),
+            "d",
+            over(here, to_there, from_there),
+            Role::Initiator,
+            Config::default(),
+        );
+        let other = Peer::over(
+            Mock::new(2),
+            "d",
+            over(there, to_here, from_here),
+            Role::Responder,
+            Config::default(),
+        );
         peer.live().await.expect("in sync");
         let (mine, mut changes) = (peer.presence(), other.presence::<u32>().watch());
         for value in 0..50 {

@@ -1,5 +1,5 @@
-//! What it costs to come back with nothing missing: one round trip and less than 1 KiB each way, however large the document is and
-//! however many replicas ever wrote to it.
+//! What it costs to come back with nothing missing: one round trip and less than 1 KiB each way,
+//! however large the document is and however many replicas ever wrote to it.
 
 use exostate::{Automerge, Backend, Counter, State, Store, Yrs};
 use exostate_sync::{Config, Role, Session};
@@ -17,22 +17,31 @@ fn written_by<B: Backend>(writers: usize) -> (Store<Board, B>, Store<Board, B>) 
     for number in 0..writers {
         let writer = Store::<Board, B>::new();
         writer.merge(&one).expect("an honest update");
-        writer.change(|board| board.votes().add(1).and_then(|()| board.title().set(format!("{number}")))).expect("it can be written");
+        writer
+            .change(|board| {
+                board.votes().add(1).and_then(|()| board.title().set(format!("{number}")))
+            })
+            .expect("it can be written");
         one.merge(&writer).expect("an honest update");
     }
     other.merge(&one).expect("an honest update");
     (one, other)
 }
 
-/// How many bytes go each way, and in how many flights, until both are live and have nothing more to say.
+/// How many bytes go each way, and in how many flights, until both are live and have nothing more
+/// to say.
 fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([usize; 2], usize) {
     let now = Duration::ZERO;
-    let session = |store: &Store<Board, B>, role| Session::new(Config::default(), role, "board", store, now);
-    let mut sides = [(session(one, Role::Initiator), one), (session(other, Role::Responder), other)];
+    let session =
+        |store: &Store<Board, B>, role| Session::new(Config::default(), role, "board", store, now);
+    let mut sides =
+        [(session(one, Role::Initiator), one), (session(other, Role::Responder), other)];
     let (mut bytes, mut flights) = ([0; 2], 0);
     loop {
         // Both speak at once; what they say arrives together.
-        let said = sides.each_mut().map(|(session, _)| std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>());
+        let said = sides.each_mut().map(|(session, _)| {
+            std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>()
+        });
         if said.iter().all(Vec::is_empty) {
             assert!(sides.iter().all(|(session, _)| session.is_live()));
             return (bytes, flights);

@@ -121,7 +121,10 @@ fn filled(id: u64, count: u8) -> Arc<Mock> {
 fn equal_replicas_go_live_without_exchanging_versions() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run().assert_in_sync();
-    assert_eq!(pair.sides[0].events, [Event::Connected { replica: 2 }, Event::Acknowledged { updates: 0 }, Event::Live]);
+    assert_eq!(
+        pair.sides[0].events,
+        [Event::Connected { replica: 2 }, Event::Acknowledged { updates: 0 }, Event::Live]
+    );
     assert_eq!((pair.count(3), pair.count(4)), (0, 0));
 }
 
@@ -184,8 +187,8 @@ fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
         let steps = steps.count();
         drop(first);
         left.add(b"offline");
-        let expected =
-            left.len() + right.content().keys().filter(|id| id.0 == 2).count() - left.content().keys().filter(|id| id.0 == 2).count();
+        let expected = left.len() + right.content().keys().filter(|id| id.0 == 2).count()
+            - left.content().keys().filter(|id| id.0 == 2).count();
         let mut second = Pair::with(&left, &right, config);
         second.run().assert_in_sync();
         assert_eq!(left.len(), expected, "cut at {cut}");
@@ -237,7 +240,9 @@ fn a_peer_with_ever_new_contents_under_one_version_is_heard_seldom() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     let version = Sha256::digest(pair.sides[0].replica.version());
-    let told = |pair: &Pair| pair.sides[0].events.iter().filter(|event| matches!(event, Event::Diverged { .. })).count();
+    let told = |pair: &Pair| {
+        pair.sides[0].events.iter().filter(|event| matches!(event, Event::Diverged { .. })).count()
+    };
     for times in 1..4 {
         for number in 0..100 {
             let claim = [&[0; 8], &[number; 16][..]].concat();
@@ -457,7 +462,11 @@ fn a_large_update_leaves_once_it_is_packed() {
     assert_eq!(session.poll_timeout(), Some(Duration::ZERO), "it is worked on at once");
     pair.run().assert_in_sync();
     // The peer had it from here, and does not send it back.
-    assert_eq!(pair.frames.iter().filter(|frame| frame[0] == 4).count(), 2, "as it was handed over twice");
+    assert_eq!(
+        pair.frames.iter().filter(|frame| frame[0] == 4).count(),
+        2,
+        "as it was handed over twice"
+    );
 }
 
 /// The second of two updates, of which the first never comes.
@@ -502,7 +511,8 @@ fn what_a_peer_brought_and_waits_is_not_acknowledged_as_kept() {
 
 #[test]
 fn answers_are_worked_out_as_often_as_they_are_read_and_no_more_than_so_many_in_a_time() {
-    let given = |pair: &Pair| pair.sides[0].replica.given.load(std::sync::atomic::Ordering::Relaxed);
+    let given =
+        |pair: &Pair| pair.sides[0].replica.given.load(std::sync::atomic::Ordering::Relaxed);
     let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
     pair.run();
     let before = given(&pair);
@@ -528,7 +538,8 @@ fn answers_are_worked_out_as_often_as_they_are_read_and_no_more_than_so_many_in_
 #[test]
 fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
     let count = |pair: &Pair| {
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
+        let load =
+            |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
         let replica = &pair.sides[0].replica;
         (load(&replica.given), load(&replica.verified))
     };
@@ -547,7 +558,8 @@ fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
     for round in 1..4 {
         (0..32).for_each(|_| say(&mut pair, 3, &[2]));
         assert_eq!(count(&pair), (given + round, verified + 1));
-        // What was asked meanwhile counts as one, and is answered when it is time: here at the first of the next.
+        // What was asked meanwhile counts as one, and is answered when it is time: here at the
+        // first of the next.
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
         pair.now += Duration::from_secs(5);
@@ -556,7 +568,8 @@ fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
 
 fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..64);
-    let well_framed = (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));
+    let well_framed =
+        (0..18_u8, bytes()).prop_map(|(kind, payload)| support::framed(kind, &payload));
     prop_oneof![bytes(), well_framed]
 }
 
@@ -608,7 +621,11 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
     let mut pair = Pair::new(&left, &right);
     // A fragment every few seconds; the peer's version comes behind the last.
     while !pair.is_live() {
-        assert!(pair.sides.iter().all(|side| side.closed().is_none()), "given up after {:?}", pair.now);
+        assert!(
+            pair.sides.iter().all(|side| side.closed().is_none()),
+            "given up after {:?}",
+            pair.now
+        );
         assert!(pair.now < Duration::from_secs(600), "it does not end");
         pair.pass(Duration::from_secs(4));
         for _ in 0..3 {
@@ -627,14 +644,35 @@ fn who_only_reads_may_send_what_is_known_whole_or_in_fragments() {
         if known {
             right.apply(&update).expect("fits");
         }
-        let mut reads = Session::new(Config::default().read_only(), Role::Responder, "roadmap", right.as_ref(), Duration::ZERO);
-        let hello =
-            Session::new(Config::default(), Role::Initiator, "roadmap", left.as_ref(), Duration::ZERO).poll_transmit(Duration::ZERO);
+        let mut reads = Session::new(
+            Config::default().read_only(),
+            Role::Responder,
+            "roadmap",
+            right.as_ref(),
+            Duration::ZERO,
+        );
+        let hello = Session::new(
+            Config::default(),
+            Role::Initiator,
+            "roadmap",
+            left.as_ref(),
+            Duration::ZERO,
+        )
+        .poll_transmit(Duration::ZERO);
         reads.handle_bytes(Duration::ZERO, &hello.expect("a hello"), right.as_ref());
         let body = [&[0][..], &update].concat();
         for (at, part) in body.chunks(60_000).enumerate() {
-            let head = [support::varint(1), support::varint(body.len() as u64), support::varint(at as u64 * 60_000)].concat();
-            reads.handle_bytes(Duration::ZERO, &support::framed(5, &[&head, part].concat()), right.as_ref());
+            let head = [
+                support::varint(1),
+                support::varint(body.len() as u64),
+                support::varint(at as u64 * 60_000),
+            ]
+            .concat();
+            reads.handle_bytes(
+                Duration::ZERO,
+                &support::framed(5, &[&head, part].concat()),
+                right.as_ref(),
+            );
         }
         reads.settle(right.as_ref());
         let closed = std::iter::from_fn(|| reads.poll_event()).find_map(|event| match event {

@@ -1,6 +1,7 @@
-//! Replicas on a simulated network with a simulated clock, all of it driven by one seed: edits of every kind, partitions, delay,
-//! loss, doubling, another order, changed bytes, restarts, crashes, ids used twice, on both backends. Afterwards all are equal, and
-//! nothing that was acknowledged is gone.
+//! Replicas on a simulated network with a simulated clock, all of it driven by one seed: edits of
+//! every kind, partitions, delay, loss, doubling, another order, changed bytes, restarts, crashes,
+//! ids used twice, on both backends. Afterwards all are equal, and nothing that was acknowledged is
+//! gone.
 //!
 //! A failing seed prints itself and the least plan that still fails. From the environment:
 //!
@@ -10,7 +11,10 @@
 //! * `EXOSTATE_SIM_STEPS=300` makes each so long;
 //! * `EXOSTATE_SIM_TRACE=1` prints what the sessions tell.
 
-#![allow(clippy::disallowed_methods, reason = "the test may look at the clock to know when to stop; what is simulated may not")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the test may look at the clock to know when to stop; what is simulated may not"
+)]
 
 #[path = "simulation/network.rs"]
 mod network;
@@ -27,15 +31,19 @@ use std::time::{Duration, Instant};
 use world::World;
 
 fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
 /// How many repairs it took, or what went wrong.
 fn run(plan: &Plan) -> Result<usize, String> {
-    let run = || if plan.automerge { World::<Automerge>::run(plan) } else { World::<Yrs>::run(plan) };
+    let run =
+        || if plan.automerge { World::<Automerge>::run(plan) } else { World::<Yrs>::run(plan) };
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default()
     })
 }
 
@@ -87,7 +95,9 @@ fn replicas_are_equal_after_every_storm() {
     let (next, repairs, begun) = (AtomicU64::new(first), AtomicUsize::new(0), Instant::now());
     let failed = std::sync::Mutex::new(None);
     let work = || {
-        while time.is_none_or(|time| begun.elapsed() < time) && failed.lock().expect("no panic").is_none() {
+        while time.is_none_or(|time| begun.elapsed() < time)
+            && failed.lock().expect("no panic").is_none()
+        {
             let seed = next.fetch_add(1, Ordering::SeqCst);
             if seed >= first + seeds {
                 return;
@@ -108,13 +118,18 @@ fn replicas_are_equal_after_every_storm() {
         fail(plan, &why);
     }
     let ran = next.into_inner().min(first + seeds) - first;
-    println!("{ran} seeds from {first} on, of {steps} steps, {} repairs, {:?}", repairs.into_inner(), begun.elapsed());
+    println!(
+        "{ran} seeds from {first} on, of {steps} steps, {} repairs, {:?}",
+        repairs.into_inner(),
+        begun.elapsed()
+    );
 }
 
 #[test]
 fn seeds_that_failed_once() {
-    // Crashes of two neighbours, whose edits wait for each other's; a document replaced under the same version; what waits for an op
-    // that everybody gave up; what waited and contradicts the document, and what builds on that and contradicts more.
+    // Crashes of two neighbours, whose edits wait for each other's; a document replaced under the
+    // same version; what waits for an op that everybody gave up; what waited and contradicts
+    // the document, and what builds on that and contradicts more.
     for seed in [7_003_715, 9_001_150, 50_001_652, 60_000_197] {
         let plan = Plan::of(seed, 300);
         if let Err(why) = run(&plan) {

@@ -60,7 +60,9 @@ async fn over_memory<B: Backend>() {
 async fn over_quic<B: Backend>() {
     let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
     let documents = Documents::new().with("board", &here).expect("a name");
-    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), documents).await.expect("a server");
+    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), documents)
+        .await
+        .expect("a server");
     let ticket = server.ticket("board").expect("a ticket");
     for round in 0..3 {
         edit(&here, "before", 3);
@@ -77,7 +79,11 @@ async fn over_quic<B: Backend>() {
             peer.disconnect().await;
         }
     }
-    assert_eq!((here.view().votes.value(), here.view().cards.len()), (33, 33), "nothing is lost or doubled");
+    assert_eq!(
+        (here.view().votes.value(), here.view().cards.len()),
+        (33, 33),
+        "nothing is lost or doubled"
+    );
     server.shutdown().await;
 }
 
@@ -86,7 +92,9 @@ async fn large_over_memory<B: Backend>() {
     let fill = |store: &Store<Board, B>| {
         let line = "x".repeat(1_000);
         for _ in 0..3 {
-            let done = store.change(|board| (0..2_000).try_for_each(|_| board.cards().push(line.clone()).map(drop)));
+            let done = store.change(|board| {
+                (0..2_000).try_for_each(|_| board.cards().push(line.clone()).map(drop))
+            });
             done.expect("it can be written");
         }
     };

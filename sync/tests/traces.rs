@@ -1,8 +1,8 @@
-//! Yjs in Node and exostate exchange updates in any order, late and twice: they end with the same document, and with the same typed
-//! view as a reader made from `docs/layout.md` alone.
+//! Yjs in Node and exostate exchange updates in any order, late and twice: they end with the same
+//! document, and with the same typed view as a reader made from `docs/layout.md` alone.
 //!
-//! Ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`, then `cargo test --test traces -- --ignored`.
-//! `EXOSTATE_TRACES` says how many (1,000), `EXOSTATE_TRACE` which one.
+//! Ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`, then `cargo test --test
+//! traces -- --ignored`. `EXOSTATE_TRACES` says how many (1,000), `EXOSTATE_TRACE` which one.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use data_encoding::{BASE64, HEXLOWER};
 use exostate::{
-    ChangeError, Counter, Edit, ElementId, List, Map, MovableList, Options, ReplicaId, Set, State, Store, Text, Tree, Uuid, Value as Scalar,
+    ChangeError, Counter, Edit, ElementId, List, Map, MovableList, Options, ReplicaId, Set, State,
+    Store, Text, Tree, Uuid, Value as Scalar,
 };
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -64,7 +65,9 @@ fn view_json(view: &Everything) -> Value {
     let shape = match &view.shape {
         Shape::Nothing => json!({ "Nothing": null }),
         Shape::Circle(radius) => json!({ "Circle": [float(*radius)] }),
-        Shape::Box { width, label } => json!({ "Box": { "width": width.to_string(), "label": label } }),
+        Shape::Box { width, label } => {
+            json!({ "Box": { "width": width.to_string(), "label": label } })
+        }
     };
     json!({
         "flag": view.flag,
@@ -119,14 +122,20 @@ fn text(text: &Text) -> Value {
                 Scalar::Str(text) => json!(**text),
                 other => panic!("no edit marks with {other:?}"),
             };
-            match marks.iter_mut().find(|mark| mark.2 == start && mark.0 == **name && mark.3 == value) {
+            match marks
+                .iter_mut()
+                .find(|mark| mark.2 == start && mark.0 == **name && mark.3 == value)
+            {
                 Some(mark) => mark.2 = end,
                 None => marks.push((name.to_string(), start, end, value)),
             }
         }
     }
     marks.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-    let marks: Vec<_> = marks.into_iter().map(|(name, start, end, value)| json!([start, end, name, value])).collect();
+    let marks: Vec<_> = marks
+        .into_iter()
+        .map(|(name, start, end, value)| json!([start, end, name, value]))
+        .collect();
     json!({ "text": text.to_string(), "marks": marks })
 }
 
@@ -135,7 +144,9 @@ fn canonical(value: Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64().map(|number| number + 0.0)),
         Value::Array(values) => values.into_iter().map(canonical).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, canonical(value))).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, canonical(value))).collect()
+        }
         value => value,
     }
 }
@@ -176,7 +187,9 @@ fn edit_fields(state: &Root<'_>, rng: &mut Rng) -> Result<(), ChangeError> {
         0 => state.flag().set(rng.bool()),
         1 => state.count().set(rng.i64(..)),
         2 => state.big().set(rng.u64(..)),
-        3 => state.ratio().set(rng.choice([0.0, -0.0, 0.5, 1e300, 3.0, f64::NAN, f64::INFINITY]).unwrap_or_default()),
+        3 => state.ratio().set(
+            rng.choice([0.0, -0.0, 0.5, 1e300, 3.0, f64::NAN, f64::INFINITY]).unwrap_or_default(),
+        ),
         4 => state.title().set(word(rng)),
         5 => state.data().set((0..rng.u8(0..5)).collect::<Vec<_>>()),
         _ if rng.bool() => state.owner().set(None),
@@ -209,7 +222,12 @@ fn edit_tags(state: &Root<'_>, rng: &mut Rng) -> Result<(), ChangeError> {
 }
 
 fn new_card(rng: &mut Rng) -> Card {
-    Card { text: word(rng).to_owned(), done: rng.bool(), points: rng.i64(0..3), notes: Text::from(word(rng)) }
+    Card {
+        text: word(rng).to_owned(),
+        done: rng.bool(),
+        points: rng.i64(0..3),
+        notes: Text::from(word(rng)),
+    }
 }
 
 fn edit_cards(state: &Root<'_>, rng: &mut Rng) -> Result<(), ChangeError> {
@@ -266,7 +284,8 @@ struct Engine {
 impl Engine {
     fn start() -> Self {
         let engine = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/yjs/build/engine.js");
-        let child = Command::new("node").arg(engine).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child =
+            Command::new("node").arg(engine).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("Node, and `npm ci && npm run build` in sync/tests/yjs");
         let requests = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));
@@ -286,7 +305,12 @@ impl Engine {
     fn updates(&mut self, request: Value) -> Vec<Vec<u8>> {
         let answer = self.ask(request);
         let updates = answer["updates"].as_array().cloned().unwrap_or_default();
-        updates.iter().map(|update| BASE64.decode(update.as_str().expect("base64").as_bytes()).expect("base64")).collect()
+        updates
+            .iter()
+            .map(|update| {
+                BASE64.decode(update.as_str().expect("base64").as_bytes()).expect("base64")
+            })
+            .collect()
     }
 }
 
@@ -313,7 +337,9 @@ impl Replica {
 
     fn edit(&self, engine: &mut Engine, rng: &mut Rng) -> Vec<Vec<u8>> {
         match self {
-            Self::Yjs(doc) => engine.updates(json!({"op": "edit", "doc": doc, "seed": rng.u32(..), "steps": rng.u8(1..6)})),
+            Self::Yjs(doc) => engine.updates(
+                json!({"op": "edit", "doc": doc, "seed": rng.u32(..), "steps": rng.u8(1..6)}),
+            ),
             Self::Rust(store, updates) => {
                 for _ in 0..rng.u8(1..6) {
                     store.change(|state| edit(&state, rng)).expect("it can be written");
@@ -326,7 +352,9 @@ impl Replica {
     /// Merging may make updates of its own in Yjs.
     fn apply(&self, engine: &mut Engine, update: &[u8]) -> Vec<Vec<u8>> {
         match self {
-            Self::Yjs(doc) => engine.updates(json!({"op": "apply", "doc": doc, "update": BASE64.encode(update)})),
+            Self::Yjs(doc) => {
+                engine.updates(json!({"op": "apply", "doc": doc, "update": BASE64.encode(update)}))
+            }
             Self::Rust(store, _) => {
                 store.apply(update).expect("an update of an honest replica");
                 Vec::new()
@@ -362,8 +390,11 @@ fn trace(engine: &mut Engine, seed: u64) {
         for _ in 0..rng.usize(0..=queues[to].len()) {
             let at = rng.usize(0..queues[to].len().clamp(1, 4));
             // Late, out of order, sometimes twice.
-            let update =
-                if rng.u8(0..8) == 0 { queues[to].get(at).cloned() } else { (at < queues[to].len()).then(|| queues[to].remove(at)) };
+            let update = if rng.u8(0..8) == 0 {
+                queues[to].get(at).cloned()
+            } else {
+                (at < queues[to].len()).then(|| queues[to].remove(at))
+            };
             let Some(update) = update else { break };
             let news = replicas[to].apply(engine, &update);
             spread(&mut queues, to, news);
@@ -389,10 +420,16 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
                 // What exostate saves, as Yjs reads it.
                 let doc = format!("{seed}-{number}");
                 engine.ask(json!({"op": "new", "doc": doc, "client": 9}));
-                engine.ask(json!({"op": "apply", "doc": doc, "update": BASE64.encode(&store.save())}));
+                engine.ask(
+                    json!({"op": "apply", "doc": doc, "update": BASE64.encode(&store.save())}),
+                );
                 assert_eq!(store.pending().0, 0, "trace {seed}: something waits");
                 let read = engine.ask(json!({"op": "view", "doc": doc}))["view"].take();
-                assert_eq!(canonical(view_json(&store.view())), canonical(read), "trace {seed}: the views of replica {number}");
+                assert_eq!(
+                    canonical(view_json(&store.view())),
+                    canonical(read),
+                    "trace {seed}: the views of replica {number}"
+                );
                 doc
             }
         };
@@ -401,26 +438,59 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
         engine.ask(json!({"op": "free", "doc": doc}));
     }
     for (number, document) in &documents {
-        assert_eq!(document, &documents[&0], "trace {seed}: the documents of replicas {number} and 0");
+        assert_eq!(
+            document, &documents[&0],
+            "trace {seed}: the documents of replicas {number} and 0"
+        );
     }
     let digests: Vec<_> =
-        replicas.iter().filter_map(|replica| if let Replica::Rust(store, _) = replica { Some(store.digest()) } else { None }).collect();
+        replicas
+            .iter()
+            .filter_map(|replica| {
+                if let Replica::Rust(store, _) = replica { Some(store.digest()) } else { None }
+            })
+            .collect();
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "trace {seed}: the digests");
 }
 
-/// A register that somebody wrote by hand: at a path that means something, or nearly, and of any kind.
+/// A register that somebody wrote by hand: at a path that means something, or nearly, and of any
+/// kind.
 fn misfit(rng: &mut Rng) -> (String, yrs::Any) {
     let id = rng.choice(["1-1", "1-2", "a-0", "01-1", "1-", "x"]).unwrap_or_default();
     let path = match rng.u8(0..9) {
-        0 | 1 => rng.choice(["flag", "count", "big", "ratio", "title", "data", "owner", "shape", "notes"]).unwrap_or_default().to_owned(),
-        2 => format!("shape/{}", rng.choice(["Circle/0", "Box/width", "Box/label", "Star/0"]).unwrap_or_default()),
-        3 => format!("votes/{}", rng.choice(["1", "a", "0a", "A", "fffffffffffffffff"]).unwrap_or_default()),
+        0 | 1 => rng
+            .choice(["flag", "count", "big", "ratio", "title", "data", "owner", "shape", "notes"])
+            .unwrap_or_default()
+            .to_owned(),
+        2 => format!(
+            "shape/{}",
+            rng.choice(["Circle/0", "Box/width", "Box/label", "Star/0"]).unwrap_or_default()
+        ),
+        3 => format!(
+            "votes/{}",
+            rng.choice(["1", "a", "0a", "A", "fffffffffffffffff"]).unwrap_or_default()
+        ),
         4 => format!("seen/{}", rng.choice(["a", "~3", "~2x", "~", "@x"]).unwrap_or_default()),
-        5 => format!("board/{}", rng.choice(["a", "a/done", "~0", "~0/points", "b/text"]).unwrap_or_default()),
+        5 => format!(
+            "board/{}",
+            rng.choice(["a", "a/done", "~0", "~0/points", "b/text"]).unwrap_or_default()
+        ),
         6 => format!("cards/{id}{}", rng.choice(["", "/@position", "/text"]).unwrap_or_default()),
         _ => format!("outline/{id}{}", rng.choice(["", "/@place", "/name"]).unwrap_or_default()),
     };
-    let words = ["x", "Box", "Circle", ":80", "1-1:80", "1-2:8", "a-0:AB", "1-1", "x:80", "18446744073709551615", "9223372036854775807"];
+    let words = [
+        "x",
+        "Box",
+        "Circle",
+        ":80",
+        "1-1:80",
+        "1-2:8",
+        "a-0:AB",
+        "1-1",
+        "x:80",
+        "18446744073709551615",
+        "9223372036854775807",
+    ];
     let uuid = "0E9A3C4C-7E2D-4F3B-9C3D-2B1A0C9D8E7F";
     let value = match rng.u8(0..9) {
         0 => yrs::Any::Null,
@@ -460,12 +530,21 @@ fn what_does_not_fit_is_read_alike() {
         let store = Store::<Everything>::new();
         store.apply(&update).expect("it fits no type, but every document");
         let shown = |store: &Store<Everything>| canonical(view_json(&store.view()));
-        assert_eq!(shown(&piecemeal), shown(&store), "seed {seed}: what came one by one is shown as what came at once");
+        assert_eq!(
+            shown(&piecemeal),
+            shown(&store),
+            "seed {seed}: what came one by one is shown as what came at once"
+        );
         let name = format!("misfits {seed}");
         engine.ask(json!({"op": "new", "doc": name, "client": 9}));
         engine.ask(json!({"op": "apply", "doc": name, "update": BASE64.encode(&update)}));
         let read = engine.ask(json!({"op": "view", "doc": name}))["view"].take();
-        assert_eq!(shown(&store), canonical(read), "seed {seed}: {:?}", state.to_json(&doc.transact()));
+        assert_eq!(
+            shown(&store),
+            canonical(read),
+            "seed {seed}: {:?}",
+            state.to_json(&doc.transact())
+        );
         engine.ask(json!({"op": "free", "doc": name}));
     }
 }
@@ -473,7 +552,8 @@ fn what_does_not_fit_is_read_alike() {
 #[test]
 #[ignore = "needs Node and its packages"]
 fn both_engines_end_with_the_same_document() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let number =
+        |name: &str| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
     let mut engine = Engine::start();
     let seeds = match number("EXOSTATE_TRACE") {
         Some(seed) => seed..seed + 1,

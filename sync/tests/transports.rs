@@ -1,5 +1,5 @@
-//! What holds over every transport: the same tests run over each of them, on loopback. Nothing is decided by time; the one time-out
-//! only ends a test that hangs.
+//! What holds over every transport: the same tests run over each of them, on loopback. Nothing is
+//! decided by time; the one time-out only ends a test that hangs.
 #![cfg(all(feature = "quic", feature = "websocket", feature = "webtransport"))]
 
 mod support;
@@ -8,8 +8,8 @@ mod support;
 mod network;
 
 use exostate_sync::{
-    Client, CloseCode, CloseReason, Config, Connection, Documents, MemoryConnection, Peer, Replica, Role, Scheme, Server, Status,
-    memory_connections,
+    Client, CloseCode, CloseReason, Config, Connection, Documents, MemoryConnection, Peer, Replica,
+    Role, Scheme, Server, Status, memory_connections,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,11 @@ use tokio::sync::Notify;
 const HANG: Duration = Duration::from_secs(90);
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         tokio::time::timeout(HANG, body).await.expect("the test hangs");
     });
@@ -156,7 +160,10 @@ async fn an_unknown_document_is_named(over: Over) {
     let net = Net::of(over, &Mock::new(2)).await;
     let peer = net.join(&Mock::new(1), "raodmap").await;
     let CloseReason::Remote { code, message } = peer.closed().await else { panic!("it is known") };
-    assert_eq!((code, message.as_str()), (CloseCode::UnknownDocument, "no document named `raodmap`"));
+    assert_eq!(
+        (code, message.as_str()),
+        (CloseCode::UnknownDocument, "no document named `raodmap`")
+    );
 }
 
 async fn three_replicas_meet_through_one_server(over: Over) {
@@ -180,7 +187,8 @@ async fn three_replicas_meet_through_one_server(over: Over) {
         peer.live().await.expect("in sync");
     }
     replicas.iter().for_each(|replica| assert_eq!(replica.content(), hub.content()));
-    // Quiet once in sync: what came is not sent around for ever. Closing says so by ending in order.
+    // Quiet once in sync: what came is not sent around for ever. Closing says so by ending in
+    // order.
     for peer in peers {
         assert_eq!(peer.disconnect().await, CloseReason::Local);
     }
@@ -197,11 +205,14 @@ async fn the_status_ends_with_the_reason(over: Over) {
 
 /// The server takes one connection only.
 async fn many_documents_share_one_connection(over: Over) {
-    let names: Vec<String> = (0..20).map(|n| if n == 0 { "roadmap".to_owned() } else { format!("d{n}") }).collect();
+    let names: Vec<String> =
+        (0..20).map(|n| if n == 0 { "roadmap".to_owned() } else { format!("d{n}") }).collect();
     let theirs: Vec<_> = (0..20).map(|n| Mock::new(100 + n)).collect();
-    let documents =
-        names.iter().zip(&theirs).fold(Documents::new(), |all, (name, replica)| all.with(name, replica.clone()).expect("valid"));
-    let net = Net::with(over, documents, Config::default().connections_max(1).expect("valid")).await;
+    let documents = names.iter().zip(&theirs).fold(Documents::new(), |all, (name, replica)| {
+        all.with(name, replica.clone()).expect("valid")
+    });
+    let net =
+        Net::with(over, documents, Config::default().connections_max(1).expect("valid")).await;
     let ours: Vec<_> = (0..20).map(|n| Mock::new(200 + n)).collect();
     let mut peers = Vec::new();
     for (name, replica) in names.iter().zip(&ours) {
@@ -223,9 +234,14 @@ async fn many_documents_share_one_connection(over: Over) {
 /// As many as two connections have room for, and some.
 async fn more_documents_than_a_connection_has_room_for(over: Over) {
     let name = |number: u64| if number == 0 { "roadmap".to_owned() } else { format!("d{number}") };
-    let all: Vec<_> = (0..130).map(|number| (name(number), Mock::new(1_000 + number), Mock::new(2_000 + number))).collect();
-    let documents = all.iter().fold(Documents::new(), |all, (name, theirs, _)| all.with(name, theirs.clone()).expect("valid"));
-    let net = Net::with(over, documents, Config::default().connections_max(3).expect("valid")).await;
+    let all: Vec<_> = (0..130)
+        .map(|number| (name(number), Mock::new(1_000 + number), Mock::new(2_000 + number)))
+        .collect();
+    let documents = all.iter().fold(Documents::new(), |all, (name, theirs, _)| {
+        all.with(name, theirs.clone()).expect("valid")
+    });
+    let net =
+        Net::with(over, documents, Config::default().connections_max(3).expect("valid")).await;
     let mut peers = Vec::new();
     for (name, _, ours) in &all {
         ours.add(name.as_bytes());
@@ -260,16 +276,26 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     let mut status = peer.status();
     let over = |status: &Status| match status {
         Status::Offline { why, .. } => why.contains("closes down"),
-        Status::Closed { reason } => matches!(reason, CloseReason::Remote { code: CloseCode::Unavailable, .. }),
+        Status::Closed { reason } => {
+            matches!(reason, CloseReason::Remote { code: CloseCode::Unavailable, .. })
+        }
         _ => false,
     };
     status.wait_for(over).await.expect("told");
 }
 
-/// Many who move all the time, in two documents of one connection: everyone sees the last of everyone, as soon as it lasts.
+/// Many who move all the time, in two documents of one connection: everyone sees the last of
+/// everyone, as soon as it lasts.
 async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
-    let documents = ["one", "two"].into_iter().try_fold(Documents::new(), |all, name| all.with(name, Mock::new(name.len() as u64)));
-    let net = Net::with(over, documents.expect("valid").with("roadmap", Mock::new(9)).expect("valid"), Config::default()).await;
+    let documents = ["one", "two"]
+        .into_iter()
+        .try_fold(Documents::new(), |all, name| all.with(name, Mock::new(name.len() as u64)));
+    let net = Net::with(
+        over,
+        documents.expect("valid").with("roadmap", Mock::new(9)).expect("valid"),
+        Config::default(),
+    )
+    .await;
     let mut peers = Vec::new();
     for id in 10..20_u64 {
         let document = if id % 2 == 0 { "one" } else { "two" };
@@ -284,9 +310,15 @@ async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
     for (own, peer) in &peers {
         let presence = peer.presence::<(u64, u32)>();
         let mut changes = presence.watch();
-        let fellows = || peers.iter().map(|(id, _)| *id).filter(|id| id != own && id % 2 == own % 2);
+        let fellows =
+            || peers.iter().map(|(id, _)| *id).filter(|id| id != own && id % 2 == own % 2);
         // The one time-out is that of a test that hangs.
-        while !fellows().eq(presence.others().iter().filter(|other| other.state == (other.id, 19)).map(|other| other.id)) {
+        while !fellows().eq(presence
+            .others()
+            .iter()
+            .filter(|other| other.state == (other.id, 19))
+            .map(|other| other.id))
+        {
             changes.next().await.expect("they are all there");
         }
     }

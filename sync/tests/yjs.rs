@@ -1,11 +1,14 @@
-//! Yjs clients on a server's WebSocket port: a client made here, message by message, and the real packages in Node.
+//! Yjs clients on a server's WebSocket port: a client made here, message by message, and the real
+//! packages in Node.
 //!
-//! The tests with Node are ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`, then
-//! `cargo test --test yjs -- --include-ignored`.
+//! The tests with Node are ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`,
+//! then `cargo test --test yjs -- --include-ignored`.
 #![cfg(feature = "websocket")]
 
 use exostate::{Automerge, Counter, List, State, Store, Text};
-use exostate_sync::{AccessRequest, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server};
+use exostate_sync::{
+    AccessRequest, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server,
+};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -32,7 +35,11 @@ struct Page {
 }
 
 async fn serve(store: &Store<Page>, config: Config) -> Server {
-    let documents = Documents::new().with("a page", store).expect("valid").with("other", Store::<Page, Automerge>::new()).expect("valid");
+    let documents = Documents::new()
+        .with("a page", store)
+        .expect("valid")
+        .with("other", Store::<Page, Automerge>::new())
+        .expect("valid");
     let addr = "127.0.0.1:0".parse().expect("valid");
     Server::builder(documents).config(config).websocket(addr).yjs().bind().await.expect("a server")
 }
@@ -51,9 +58,16 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(server: &Server, path: &str, doc: Doc) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
-        let stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens")).await.expect("connected");
-        let (socket, _) = tokio_tungstenite::client_async(format!("{}/{path}", url(server)), stream).await?;
+    async fn connect(
+        server: &Server,
+        path: &str,
+        doc: Doc,
+    ) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
+        let stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens"))
+            .await
+            .expect("connected");
+        let (socket, _) =
+            tokio_tungstenite::client_async(format!("{}/{path}", url(server)), stream).await?;
         let mut client = Self { socket, doc, shown: Default::default(), is_synced: false };
         let vector = client.doc.transact().state_vector();
         client.send(Message::Sync(SyncMessage::SyncStep1(vector))).await;
@@ -68,7 +82,9 @@ impl Client {
     async fn take(&mut self) -> Result<(), (CloseCode, String)> {
         let message = match self.socket.next().await {
             Some(Ok(Socket::Binary(bytes))) => Message::decode_v1(&bytes).expect("a message"),
-            Some(Ok(Socket::Close(Some(frame)))) => return Err((frame.code, frame.reason.to_string())),
+            Some(Ok(Socket::Close(Some(frame)))) => {
+                return Err((frame.code, frame.reason.to_string()));
+            }
             Some(Ok(_)) => return Ok(()),
             other => panic!("{other:?}"),
         };
@@ -121,13 +137,19 @@ impl Client {
 
     async fn show(&mut self, client: u64, clock: u32, state: &str) {
         let entry = yrs::sync::awareness::AwarenessUpdateEntry { clock, json: state.into() };
-        let update = AwarenessUpdate { clients: [(yrs::ClientID::new(client), entry)].into_iter().collect() };
+        let update = AwarenessUpdate {
+            clients: [(yrs::ClientID::new(client), entry)].into_iter().collect(),
+        };
         self.send(Message::Awareness(update)).await;
     }
 }
 
 fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         tokio::time::timeout(HANG, body).await.expect("the test hangs");
     });
@@ -151,7 +173,8 @@ fn both_sides_get_what_the_other_had_and_what_it_does_then() {
             let (map, mut txn) = (doc.get_or_insert_map("state"), doc.transact_mut());
             map.insert(&mut txn, "title", "a Yjs title");
         }
-        let mut client = Client::connect(&server, "a%20page?token=1", doc).await.expect("connected");
+        let mut client =
+            Client::connect(&server, "a%20page?token=1", doc).await.expect("connected");
         client.until(|client| client.is_synced && client.notes() == "from Rust. ").await;
         shows(&store, |page| page.title == "a Yjs title").await;
         store.change(|page| page.notes().push_str("And more. ")).expect("it can be written");
@@ -169,8 +192,10 @@ fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
         let server = serve(&store, Config::default()).await;
         let ticket = server.ticket("a page").expect("served");
         let peer = Peer::connect(&other, ticket).await.expect("connected");
-        let mut one = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
-        let mut two = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        let mut one =
+            Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut two =
+            Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
         one.until(|client| client.is_synced).await;
         two.until(|client| client.is_synced).await;
         let text = one.doc.get_or_insert_text("T:notes");
@@ -192,14 +217,17 @@ fn awareness_is_presence_and_a_client_owns_what_it_brought() {
         let server = serve(&store, Config::default()).await;
         let presence: Presence<Value> = server.presence("a page").expect("served");
         let mut changes = presence.watch();
-        let mut one = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
-        let mut two = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        let mut one =
+            Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut two =
+            Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
         one.show(7, 1, r#"{"name":"one"}"#).await;
         let came = changes.next().await.expect("told");
         assert_eq!((came.id, came.state, came.joined), (7, Some(json!({"name": "one"})), true));
         two.until(|client| client.shown.get(&7) == Some(&Some(json!({"name": "one"})))).await;
         presence.set(&json!("the server")).expect("short");
-        one.until(|client| client.shown.values().any(|state| *state == Some(json!("the server")))).await;
+        one.until(|client| client.shown.values().any(|state| *state == Some(json!("the server"))))
+            .await;
         // Another cannot speak for it.
         two.show(7, 99, "null").await;
         two.show(8, 1, r#"{"name":"two"}"#).await;
@@ -230,9 +258,11 @@ fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
     test(async {
         let store = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
-        let broken: [&[u8]; 4] = [&[0, 2, 200, 1, 5], &[0, 2, 3, 9, 9, 9], &[1, 5, 1, 1, 1, 1, b'{'], &[255; 12]];
+        let broken: [&[u8]; 4] =
+            [&[0, 2, 200, 1, 5], &[0, 2, 3, 9, 9, 9], &[1, 5, 1, 1, 1, 1, b'{'], &[255; 12]];
         for bytes in broken {
-            let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+            let mut client =
+                Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
             client.socket.send(Socket::Binary(bytes.to_vec().into())).await.expect("sent");
             let end = loop {
                 if let Err(end) = client.take().await {
@@ -242,7 +272,8 @@ fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
             assert_eq!(end.0, CloseCode::Policy, "{end:?}");
             assert!(!end.1.is_empty());
         }
-        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut client =
+            Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
         let text = client.doc.get_or_insert_text("T:notes");
         client.edit(|txn| text.push(txn, "unharmed")).await;
         shows(&store, |page| page.notes == "unharmed").await;
@@ -293,7 +324,8 @@ fn who_only_reads_may_say_what_is_known() {
         client.until(|client| client.is_synced).await;
         let doc = client.doc.clone();
         for _ in 0..3 {
-            let mut client = Client::connect(&server, "a%20page", doc.clone()).await.expect("connected");
+            let mut client =
+                Client::connect(&server, "a%20page", doc.clone()).await.expect("connected");
             client.until(|client| client.is_synced).await;
             // All of it, twice.
             client.send(step_2(&doc, &Default::default())).await;
@@ -305,7 +337,10 @@ fn who_only_reads_may_say_what_is_known() {
         // A deletion of one's own is new, though nothing is added.
         let text = doc.get_or_insert_text("T:notes");
         client.edit(|txn| text.remove_range(txn, 8, 1)).await;
-        assert_eq!(end_of(&mut client).await, (CloseCode::Policy, "the document is read-only".to_owned()));
+        assert_eq!(
+            end_of(&mut client).await,
+            (CloseCode::Policy, "the document is read-only".to_owned())
+        );
     });
 }
 
@@ -321,7 +356,9 @@ async fn end_of(client: &mut Client) -> (CloseCode, String) {
 #[test]
 fn a_client_that_gives_no_sign_of_life_is_left() {
     test(async {
-        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(400)).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(100), Duration::from_millis(400))
+            .expect("valid");
         let server = serve(&Store::<Page>::new(), config).await;
         let mut departures = server.departures();
         // One that reads answers pings, and stays.
@@ -333,7 +370,10 @@ fn a_client_that_gives_no_sign_of_life_is_left() {
         let departure = departure.expect("told").to_string();
         assert!(departure.ends_with("nothing heard from the peer for 400ms"), "{departure}");
         let mut sleeps = sleeps;
-        assert_eq!(end_of(&mut sleeps).await, (CloseCode::Again, "nothing heard from the client for 400ms".to_owned()));
+        assert_eq!(
+            end_of(&mut sleeps).await,
+            (CloseCode::Again, "nothing heard from the client for 400ms".to_owned())
+        );
     });
 }
 
@@ -341,9 +381,12 @@ fn a_client_that_gives_no_sign_of_life_is_left() {
 fn a_large_message_may_come_slowly() {
     test(async {
         let store = Store::<Page>::new();
-        let config = Config::default().times(Duration::from_millis(100), Duration::from_millis(400)).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(100), Duration::from_millis(400))
+            .expect("valid");
         let server = serve(&store, config).await;
-        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut client =
+            Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
         let text = client.doc.get_or_insert_text("T:notes");
         let update = {
             let mut txn = client.doc.transact_mut();
@@ -368,8 +411,11 @@ fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
     test(async {
         let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
         let server = serve(&store, Config::default()).await;
-        let peer = Peer::connect(&other, server.ticket("a page").expect("served")).await.expect("connected");
-        let mut reader = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        let peer = Peer::connect(&other, server.ticket("a page").expect("served"))
+            .await
+            .expect("connected");
+        let mut reader =
+            Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
         reader.until(|client| client.is_synced).await;
         let doc = Doc::with_client_id(7);
         let text = doc.get_or_insert_text("T:notes");
@@ -402,11 +448,18 @@ fn what_is_too_large_is_said_with_a_close() {
         assert_eq!(code, CloseCode::Size, "{why}");
         assert!(why.contains("6291"), "{why}");
         // A state to show others.
-        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
+        let mut client =
+            Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
         client.show(8, 1, &format!("{:?}", "x".repeat(4_094))).await;
         client.show(8, 2, &format!("{:?}", "x".repeat(4_095))).await;
         let (code, why) = end_of(&mut client).await;
-        assert_eq!((code, why.as_str()), (CloseCode::Size, "a participant's awareness state of 4097 bytes is over the limit of 4096"));
+        assert_eq!(
+            (code, why.as_str()),
+            (
+                CloseCode::Size,
+                "a participant's awareness state of 4097 bytes is over the limit of 4096"
+            )
+        );
     });
 }
 
@@ -438,7 +491,8 @@ fn who_only_reads_tells_a_client_nothing() {
         let store = Store::<Page>::new();
         store.change(|page| page.notes().push_str("for nobody else")).expect("it can be written");
         let server = serve(&store, Config::default().only_reads()).await;
-        let mut client = Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
+        let mut client =
+            Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
         client.until(|client| client.is_synced).await;
         let text = client.doc.get_or_insert_text("T:notes");
         client.edit(|txn| text.push(txn, "read")).await;
@@ -459,7 +513,8 @@ fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
         let server = serve(&Store::<Page>::new(), Config::default()).await;
         let mut departures = server.departures();
         let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
-        // One client after the other, each with a clock of 1: more than a version in a frame of 2 MiB has room for.
+        // One client after the other, each with a clock of 1: more than a version in a frame of 2
+        // MiB has room for.
         let number = |number: u64| {
             let mut bytes = Vec::new();
             yrs::encoding::varint::VarInt::write(&number, &mut bytes);
@@ -476,7 +531,10 @@ fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
         };
         assert_eq!(end.0, CloseCode::Policy, "{end:?}");
         let departure = departures.recv().await.expect("told").to_string();
-        assert!(departure.ends_with("a state vector names 200000 clients, more than 174762"), "{departure}");
+        assert!(
+            departure.ends_with("a state vector names 200000 clients, more than 174762"),
+            "{departure}"
+        );
     });
 }
 
@@ -484,7 +542,9 @@ fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
 fn who_reads_nothing_does_not_hold_up_a_shutdown() {
     test(async {
         let store = Store::<Page>::new();
-        store.change(|page| page.notes().push_str(&"x".repeat(3 << 20))).expect("it can be written");
+        store
+            .change(|page| page.notes().push_str(&"x".repeat(3 << 20)))
+            .expect("it can be written");
         // The idle time-out is longer than this test may take.
         let config = Config::default().times(Duration::from_secs(5), HANG * 2).expect("valid");
         let server = serve(&store, config).await;
@@ -514,12 +574,16 @@ impl Node {
         let provider = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/yjs/build/provider.js");
         let mut command = Command::new("node");
         command.arg(provider).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("Node, and `npm ci && npm run build` in sync/tests/yjs");
+        let mut child =
+            command.spawn().expect("Node, and `npm ci && npm run build` in sync/tests/yjs");
         let requests = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut node = Self { _child: child, requests, answers };
         let mut connect = json!({"op": "connect", "url": url(server), "room": "a page"});
-        connect.as_object_mut().expect("an object").extend(with.as_object().expect("an object").clone());
+        connect
+            .as_object_mut()
+            .expect("an object")
+            .extend(with.as_object().expect("an object").clone());
         node.ask(connect).await;
         node
     }
@@ -537,7 +601,8 @@ impl Node {
     }
 
     async fn sees(&mut self, part: &str) {
-        self.ask(json!({"op": "wait", "text": "T:notes", "contains": part, "timeout_ms": 60_000})).await;
+        self.ask(json!({"op": "wait", "text": "T:notes", "contains": part, "timeout_ms": 60_000}))
+            .await;
     }
 }
 
@@ -556,8 +621,12 @@ fn a_provider_in_node_edits_together_with_a_store() {
         one.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "Node too. "})).await;
         one.ask(json!({"op": "set", "key": "title", "value": "set in Node"})).await;
         one.ask(json!({"op": "push", "name": "L:tags", "value": "red"})).await;
-        shows(&store, |page| page.notes == "Node too. Rust was first. " && page.title == "set in Node" && page.tags.iter().eq(["red"]))
-            .await;
+        shows(&store, |page| {
+            page.notes == "Node too. Rust was first. "
+                && page.title == "set in Node"
+                && page.tags.iter().eq(["red"])
+        })
+        .await;
         two.sees("Node too. ").await;
         // From Rust to Node.
         store
@@ -579,15 +648,21 @@ fn a_provider_in_node_edits_together_with_a_store() {
         one.synced().await;
         one.sees("And on.").await;
         two.sees("(offline) ").await;
-        shows(&store, |page| page.notes == "(offline) Node too. Rust was first. The end. And on.").await;
-        let (left, right) = (one.ask(json!({"op": "json"})).await, two.ask(json!({"op": "json"})).await);
+        shows(&store, |page| page.notes == "(offline) Node too. Rust was first. The end. And on.")
+            .await;
+        let (left, right) =
+            (one.ask(json!({"op": "json"})).await, two.ask(json!({"op": "json"})).await);
         assert_eq!(left, right);
         // A server that goes and comes back.
         let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
         server.shutdown().await;
-        two.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "[without a server] "})).await;
+        two.ask(
+            json!({"op": "text", "name": "T:notes", "index": 0, "insert": "[without a server] "}),
+        )
+        .await;
         let documents = Documents::new().with("a page", &store).expect("valid");
-        let _server = Server::builder(documents).websocket(addr).yjs().bind().await.expect("a server");
+        let _server =
+            Server::builder(documents).websocket(addr).yjs().bind().await.expect("a server");
         shows(&store, |page| page.notes.to_string().starts_with("[without a server] ")).await;
     });
 }
@@ -605,7 +680,8 @@ fn awareness_goes_both_ways_with_a_provider_in_node() {
         node.synced().await;
         node.ask(json!({"op": "wait_awareness", "count": 1, "timeout_ms": 60_000})).await;
         let others = node.ask(json!({"op": "awareness"})).await;
-        let states: Vec<&Value> = others["clients"].as_object().expect("clients").values().collect();
+        let states: Vec<&Value> =
+            others["clients"].as_object().expect("clients").values().collect();
         assert_eq!(states, [&json!({"name": "Rust"})]);
         node.ask(json!({"op": "awareness_set", "state": {"name": "Node", "cursor": 3}})).await;
         let named = loop {
@@ -628,14 +704,17 @@ fn awareness_goes_both_ways_with_a_provider_in_node() {
 fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
     test(async {
         let store = Store::<Page>::new();
-        store.change(|page| page.notes().push_str("for all of you to read.")).expect("it can be written");
+        store
+            .change(|page| page.notes().push_str("for all of you to read."))
+            .expect("it can be written");
         let writes = serve(&store, Config::default()).await;
         let mut node = Node::start(&writes, 7).await;
         node.synced().await;
         // Deletions, marks and maps of its own and of others.
         node.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "now "})).await;
         node.ask(json!({"op": "delete", "name": "T:notes", "index": 2, "length": 5})).await;
-        node.ask(json!({"op": "mark", "name": "T:notes", "index": 1, "length": 5, "mark": "bold"})).await;
+        node.ask(json!({"op": "mark", "name": "T:notes", "index": 1, "length": 5, "mark": "bold"}))
+            .await;
         node.ask(json!({"op": "set", "key": "title", "value": "one"})).await;
         node.ask(json!({"op": "set", "key": "title", "value": "two"})).await;
         node.ask(json!({"op": "push", "name": "L:tags", "value": "red"})).await;
@@ -647,7 +726,10 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         // The system may take a moment to give the address back.
         let _reads = loop {
             let documents = Documents::new().with("a page", &store).expect("valid");
-            let reads = Server::builder(documents).config(Config::default().read_only()).websocket(addr).yjs();
+            let reads = Server::builder(documents)
+                .config(Config::default().read_only())
+                .websocket(addr)
+                .yjs();
             match reads.bind().await {
                 Ok(server) => break server,
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -656,7 +738,9 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         for round in 0..3 {
             node.ask(json!({"op": "reconnect"})).await;
             node.synced().await;
-            store.change(|page| page.notes().push_str(&format!(" Round {round}."))).expect("it can be written");
+            store
+                .change(|page| page.notes().push_str(&format!(" Round {round}.")))
+                .expect("it can be written");
             node.sees(&format!("Round {round}.")).await;
             node.ask(json!({"op": "disconnect"})).await;
             store.change(|page| page.notes().delete(0..1)).expect("it can be written");
@@ -684,8 +768,14 @@ fn a_provider_in_node_brings_what_it_typed_offline_or_is_told_why_not() {
         node.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
         let close = node.ask(json!({"op": "closes"})).await["closes"][0].clone();
         assert_eq!(close["code"], json!(1009), "{close}");
-        assert!(close["reason"].as_str().expect("a reason").contains("is over the limit"), "{close}");
-        assert!(close["reason"].as_str().is_some_and(|why| why.contains(&(16 << 20).to_string())), "{close}");
+        assert!(
+            close["reason"].as_str().expect("a reason").contains("is over the limit"),
+            "{close}"
+        );
+        assert!(
+            close["reason"].as_str().is_some_and(|why| why.contains(&(16 << 20).to_string())),
+            "{close}"
+        );
         // Another client: a state that is too large.
         let mut shows_off = Node::start(&server, 8).await;
         shows_off.synced().await;
@@ -707,8 +797,15 @@ fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
         let authorize = |request: AccessRequest| async move {
             // A database, say.
             tokio::time::sleep(Duration::from_millis(20)).await;
-            assert!(request.is_yjs() && request.address().is_some() && request.scheme() == Some(Scheme::WebSocket));
-            assert_eq!((request.document(), request.subprotocols().first().map(String::as_str)), ("a page", Some("notes")));
+            assert!(
+                request.is_yjs()
+                    && request.address().is_some()
+                    && request.scheme() == Some(Scheme::WebSocket)
+            );
+            assert_eq!(
+                (request.document(), request.subprotocols().first().map(String::as_str)),
+                ("a page", Some("notes"))
+            );
             match request.token() {
                 Some("writer & co") => Ok(Rights::ReadWrite),
                 Some("reader") => Ok(Rights::ReadOnly),
@@ -716,24 +813,38 @@ fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
                 _ => Err(Denial::unauthenticated("a token is needed: ä".repeat(20))),
             }
         };
-        let builder = Server::builder(documents).websocket("127.0.0.1:0".parse().expect("valid")).yjs();
-        let server = builder.subprotocols(|name| name == "notes").authorize(authorize).bind().await.expect("a server");
+        let builder =
+            Server::builder(documents).websocket("127.0.0.1:0".parse().expect("valid")).yjs();
+        let server = builder
+            .subprotocols(|name| name == "notes")
+            .authorize(authorize)
+            .bind()
+            .await
+            .expect("a server");
         let with = |client: u64, token: &str| json!({"client": client, "protocols": ["notes", "extra"], "params": {"token": token}});
         let mut writer = Node::start_with(&server, with(7, "writer & co")).await;
         let mut reader = Node::start_with(&server, with(8, "reader")).await;
         writer.synced().await;
         reader.synced().await;
-        writer.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "written "})).await;
+        writer
+            .ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "written "}))
+            .await;
         reader.sees("written for those who may").await;
         reader.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "not "})).await;
         reader.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
         assert_eq!(store.view().notes.to_string(), "written for those who may");
-        for (token, code, why) in [("stranger", 4403, "this page is not for you"), ("", 4401, "a token is needed: ä")] {
+        for (token, code, why) in
+            [("stranger", 4403, "this page is not for you"), ("", 4401, "a token is needed: ä")]
+        {
             let mut denied = Node::start_with(&server, with(9, token)).await;
             denied.ask(json!({"op": "wait_closed", "count": 1, "timeout_ms": 60_000})).await;
             let said = denied.ask(json!({"op": "closes"})).await;
             let close = &said["closes"][0];
-            assert!(close["code"] == json!(code) && close["reason"].as_str().is_some_and(|reason| reason.starts_with(why)), "{said}");
+            assert!(
+                close["code"] == json!(code)
+                    && close["reason"].as_str().is_some_and(|reason| reason.starts_with(why)),
+                "{said}"
+            );
             // It does not try again.
             assert_eq!(said["connects"], json!(false));
         }

@@ -1,4 +1,5 @@
-//! A crate that passes exostate on can derive without its users naming exostate, whatever they have called so.
+//! A crate that passes exostate on can derive without its users naming exostate, whatever they have
+//! called so.
 
 mod engine {
     pub mod state {

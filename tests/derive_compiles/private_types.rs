@@ -43,5 +43,8 @@ fn private_types() {
     changed.expect("it can be written");
     board::Board::tell(&store, "hush");
     let view = store.view();
-    assert_eq!((view.title.as_str(), view.votes, view.place.x, view.told()), ("Plan", 3, -1, "hush"));
+    assert_eq!(
+        (view.title.as_str(), view.votes, view.place.x, view.told()),
+        ("Plan", 3, -1, "hush")
+    );
 }

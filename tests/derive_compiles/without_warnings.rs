@@ -1,5 +1,11 @@
 //! The generated code is as clean as strict lints ask of written code.
-#![deny(warnings, missing_docs, missing_debug_implementations, rust_2018_idioms, unused_qualifications)]
+#![deny(
+    warnings,
+    missing_docs,
+    missing_debug_implementations,
+    rust_2018_idioms,
+    unused_qualifications
+)]
 
 use exostate::{MovableList, State, Store, Text};
 

@@ -39,10 +39,15 @@ pub fn prefixed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A yrs update of sections (client, first clock, blocks) and deletions (client, ranges).
-pub fn update(sections: &[(u64, u64, Vec<Vec<u8>>)], deleted: &[(u64, Vec<(u64, u64)>)]) -> Vec<u8> {
+pub fn update(
+    sections: &[(u64, u64, Vec<Vec<u8>>)],
+    deleted: &[(u64, Vec<(u64, u64)>)],
+) -> Vec<u8> {
     let mut bytes = uint(sections.len() as u64);
     for (client, clock, blocks) in sections {
-        bytes.extend([uint(blocks.len() as u64), uint(*client), uint(*clock), blocks.concat()].concat());
+        bytes.extend(
+            [uint(blocks.len() as u64), uint(*client), uint(*clock), blocks.concat()].concat(),
+        );
     }
     bytes.extend(uint(deleted.len() as u64));
     for (client, ranges) in deleted {
@@ -59,7 +64,8 @@ pub fn at_root(kind: u8, root: &str, content: &[u8]) -> Vec<u8> {
 
 /// A yrs item under a key of a root type.
 pub fn at_key(kind: u8, root: &str, key: &str, content: &[u8]) -> Vec<u8> {
-    [vec![kind | 0x20, 1], prefixed(root.as_bytes()), prefixed(key.as_bytes()), content.to_vec()].concat()
+    [vec![kind | 0x20, 1], prefixed(root.as_bytes()), prefixed(key.as_bytes()), content.to_vec()]
+        .concat()
 }
 
 /// A yrs item behind another.
@@ -95,7 +101,8 @@ pub fn document(changes: &[(u64, Vec<u8>)], ops: &[(u64, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn table(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let entries = columns.iter().flat_map(|(spec, data)| [uint(*spec), uint(data.len() as u64)].concat());
+    let entries =
+        columns.iter().flat_map(|(spec, data)| [uint(*spec), uint(data.len() as u64)].concat());
     uint(columns.len() as u64).into_iter().chain(entries).collect()
 }
 
@@ -116,7 +123,11 @@ pub fn chunks(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
             }
         }
         let contents = &bytes[at..at + len];
-        found.push(if bytes[8] == 2 { (1, inflate(contents)) } else { (bytes[8], contents.to_vec()) });
+        found.push(if bytes[8] == 2 {
+            (1, inflate(contents))
+        } else {
+            (bytes[8], contents.to_vec())
+        });
         bytes = &bytes[at + len..];
     }
     found
@@ -129,7 +140,8 @@ pub fn inflate(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder =
+        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).expect("memory");
     encoder.finish().expect("memory")
 }

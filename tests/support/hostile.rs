@@ -1,4 +1,5 @@
-//! Updates that no honest replica writes: honest ones with damage, and ones made from the format's grammar.
+//! Updates that no honest replica writes: honest ones with damage, and ones made from the format's
+//! grammar.
 
 use exostate::{Automerge, Backend, Store, Version, Yrs};
 use fastrand::Rng;
@@ -6,13 +7,15 @@ use fastrand::Rng;
 use super::Everything;
 use super::bytes::{self, prefixed, uint};
 
-/// The ids of the store under attack, of two honest replicas that it knows, and of two that nobody knows.
+/// The ids of the store under attack, of two honest replicas that it knows, and of two that nobody
+/// knows.
 const CLIENTS: [u64; 5] = [1, 2, 3, 40, 41];
 
 /// A backend's hostile bytes.
 pub trait Hostile: Backend {
-    /// Whether an update that contradicts itself is refused. yrs takes an item that stands beside items of two parents, and what
-    /// it makes of it depends on the order in which updates come; replicas that differ by it find that out by their digests.
+    /// Whether an update that contradicts itself is refused. yrs takes an item that stands beside
+    /// items of two parents, and what it makes of it depends on the order in which updates
+    /// come; replicas that differ by it find that out by their digests.
     const CONSISTENT: bool;
     /// What an honest store sends, in all the forms that its format has.
     fn honest(store: &Store<Everything, Self>, since: &Version) -> Vec<Vec<u8>>;
@@ -43,8 +46,15 @@ impl Hostile for Automerge {
 
     fn honest(store: &Store<Everything, Self>, since: &Version) -> Vec<Vec<u8>> {
         let update = store.update_since(since).expect("an update");
-        let mut honest: Vec<_> = bytes::chunks(&update).iter().map(|(kind, contents)| bytes::chunk(*kind, contents)).collect();
-        honest.push(automerge::Automerge::load(&store.save()).expect("an honest document").save_nocompress());
+        let mut honest: Vec<_> = bytes::chunks(&update)
+            .iter()
+            .map(|(kind, contents)| bytes::chunk(*kind, contents))
+            .collect();
+        honest.push(
+            automerge::Automerge::load(&store.save())
+                .expect("an honest document")
+                .save_nocompress(),
+        );
         honest.push(update);
         honest.retain(|bytes| !bytes.is_empty());
         honest
@@ -127,13 +137,15 @@ fn ranges(rng: &mut Rng) -> Vec<(u64, u64)> {
 fn block(rng: &mut Rng, client: u64) -> Vec<u8> {
     const ROOTS: [&str; 7] = ["state", "T:notes", "L:numbers", "T:x", "L:x", "zz", "T:cards"];
     const KEYS: [&str; 6] = ["title", "count", "cards/28-1", "people/a/name", "votes/1", "x"];
-    // Collected, deleted, binary, text, embedded, mark, value, type, gap; those that matter most more often.
+    // Collected, deleted, binary, text, embedded, mark, value, type, gap; those that matter most
+    // more often.
     let kind = pick(rng, &[0, 0, 1, 1, 3, 4, 4, 4, 5, 6, 6, 7, 8, 8, 8, 10]);
     if matches!(kind, 0 | 10) {
         return [vec![kind], uint(1 + rng.u64(..5))].concat();
     }
     let (origin, right, keyed) = (rng.bool(), rng.u8(..3) == 0, rng.u8(..3) == 0);
-    let mut block = vec![kind | u8::from(origin) << 7 | u8::from(right) << 6 | u8::from(keyed) << 5];
+    let mut block =
+        vec![kind | u8::from(origin) << 7 | u8::from(right) << 6 | u8::from(keyed) << 5];
     for _ in 0..u8::from(origin) + u8::from(right) {
         block.extend(id(rng, client));
     }
@@ -179,7 +191,8 @@ fn content(rng: &mut Rng, kind: u8) -> Vec<u8> {
                 &[0x74, 1, 0],
             ];
             let count = rng.usize(..4);
-            [uint(count as u64), (0..count).flat_map(|_| pick(rng, &values).to_vec()).collect()].concat()
+            [uint(count as u64), (0..count).flat_map(|_| pick(rng, &values).to_vec()).collect()]
+                .concat()
         }
     }
 }

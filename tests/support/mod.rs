@@ -1,12 +1,13 @@
-//! A state with every type in it, and arbitrary edits of it: what the property tests and the fuzz targets share.
+//! A state with every type in it, and arbitrary edits of it: what the property tests and the fuzz
+//! targets share.
 #![allow(dead_code)]
 
 #[cfg(test)]
 pub mod strategy;
 
 use exostate::{
-    Backend, ChangeError, Counter, Edit, ElementId, Groups, List, Map, MovableList, Options, Register, ReplicaId, Set, State, Store, Text,
-    Tree, Uuid,
+    Backend, ChangeError, Counter, Edit, ElementId, Groups, List, Map, MovableList, Options,
+    Register, ReplicaId, Set, State, Store, Text, Tree, Uuid,
 };
 use jiff::Timestamp;
 
@@ -96,7 +97,8 @@ pub enum Shape {
     Label(String, Text),
 }
 
-/// One arbitrary edit: what it does and to what is taken from the numbers, so that any numbers are an edit.
+/// One arbitrary edit: what it does and to what is taken from the numbers, so that any numbers are
+/// an edit.
 #[derive(Clone, Debug)]
 pub struct Op {
     pub kind: u8,
@@ -144,12 +146,21 @@ pub fn edit(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<()
     }
 }
 
-fn edit_registers(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(), ChangeError> {
+fn edit_registers(
+    state: &<Everything as State>::Node<Edit<'_>>,
+    op: &Op,
+) -> Result<(), ChangeError> {
     match op.kind % KINDS {
         0 => state.title().set(op.text.as_str()),
-        1 => state.count().set([0, -1, i64::MAX, i64::MIN, 1 << 40, i64::from(op.b)][usize::from(op.a) % 6]),
-        2 => state.big().set([0, u64::MAX, 1 << 63, (1 << 63) - 1, u64::from(op.b)][usize::from(op.a) % 5]),
-        3 => state.ratio().set([0.0, -0.0, 0.5, 1e300, 3.0, -9_223_372_036_854_775_808.0][usize::from(op.a) % 6]),
+        1 => state
+            .count()
+            .set([0, -1, i64::MAX, i64::MIN, 1 << 40, i64::from(op.b)][usize::from(op.a) % 6]),
+        2 => state
+            .big()
+            .set([0, u64::MAX, 1 << 63, (1 << 63) - 1, u64::from(op.b)][usize::from(op.a) % 5]),
+        3 => state
+            .ratio()
+            .set([0.0, -0.0, 0.5, 1e300, 3.0, -9_223_372_036_854_775_808.0][usize::from(op.a) % 6]),
         4 => state.flag().set(op.a.is_multiple_of(2)),
         5 => state.data().set(op.text.clone().into_bytes()),
         6 if op.a.is_multiple_of(3) => state.owner().set(None),
@@ -165,12 +176,19 @@ fn edit_text(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(
         9 | 10 => state.notes().insert(usize::from(op.a) % (len + 1), &op.text),
         11 => state.notes().delete(range(len, op)),
         12 => state.notes().splice(range(len, op), &op.text),
-        13 => state.notes().mark(range(len, op), ["bold", "link"][usize::from(op.b) % 2], op.text.clone()),
+        13 => state.notes().mark(
+            range(len, op),
+            ["bold", "link"][usize::from(op.b) % 2],
+            op.text.clone(),
+        ),
         _ => state.notes().unmark(range(len, op), ["bold", "link"][usize::from(op.b) % 2]),
     }
 }
 
-fn edit_collections(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(), ChangeError> {
+fn edit_collections(
+    state: &<Everything as State>::Node<Edit<'_>>,
+    op: &Op,
+) -> Result<(), ChangeError> {
     let len = state.numbers().get()?.len();
     match op.kind % KINDS {
         15 => state.tags().insert(key(op)).map(drop),
@@ -189,7 +207,12 @@ fn edit_cards(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
     let cards = state.cards().value()?;
     let ids: Vec<_> = cards.iter_ids().map(|(id, _)| id).collect();
     let Some(id) = pick(&ids, op.a).filter(|_| op.kind % KINDS > 22) else {
-        let card = Card { text: op.text.clone(), done: op.b.is_multiple_of(2), body: Text::from("body"), labels: Set::new() };
+        let card = Card {
+            text: op.text.clone(),
+            done: op.b.is_multiple_of(2),
+            body: Text::from("body"),
+            labels: Set::new(),
+        };
         state.names().insert(usize::from(op.a) % (state.names().len()? + 1), op.text.clone())?;
         return state.cards().insert(usize::from(op.b) % (ids.len() + 1), card).map(drop);
     };
@@ -210,7 +233,13 @@ fn edit_people(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result
     let person = state.people().get(key(op));
     if !state.people().contains_key(key(op))? || op.kind % KINDS == 27 {
         let pets = Map::from_iter([("rex".to_owned(), Pet { kind: "dog".to_owned(), legs: 4 })]);
-        let new = Person { name: op.text.clone(), age: u32::from(op.b), likes: Counter::new(1), bio: Text::from("hello"), pets };
+        let new = Person {
+            name: op.text.clone(),
+            age: u32::from(op.b),
+            likes: Counter::new(1),
+            bio: Text::from("hello"),
+            pets,
+        };
         return state.people().insert(key(op), new);
     }
     match op.kind % KINDS {
@@ -223,13 +252,26 @@ fn edit_people(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result
     }
 }
 
-fn edit_tree_and_variants(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(), ChangeError> {
+fn edit_tree_and_variants(
+    state: &<Everything as State>::Node<Edit<'_>>,
+    op: &Op,
+) -> Result<(), ChangeError> {
     let tree = state.outline().value()?;
     let ids: Vec<_> = tree.walk().into_iter().map(|(_, id, _)| id).collect();
     match op.kind % KINDS {
-        32 => state.outline().push(pick(&ids, op.a).filter(|_| !op.b.is_multiple_of(3)), Item { label: op.text.clone() }).map(drop),
+        32 => state
+            .outline()
+            .push(
+                pick(&ids, op.a).filter(|_| !op.b.is_multiple_of(3)),
+                Item { label: op.text.clone() },
+            )
+            .map(drop),
         33 => {
-            let (Some(id), parent) = (pick(&ids, op.a), pick(&ids, op.b).filter(|_| !op.b.is_multiple_of(4))) else { return Ok(()) };
+            let (Some(id), parent) =
+                (pick(&ids, op.a), pick(&ids, op.b).filter(|_| !op.b.is_multiple_of(4)))
+            else {
+                return Ok(());
+            };
             // Moving a node below itself is refused, and refuses nothing else.
             drop(state.outline().move_to(id, parent, 0));
             Ok(())
@@ -249,7 +291,11 @@ fn edit_tree_and_variants(state: &<Everything as State>::Node<Edit<'_>>, op: &Op
             state.settings().flags().insert((op.b % 3) as u8, op.a.is_multiple_of(2))
         }
         _ if op.a.is_multiple_of(3) => state.maybe().set(None),
-        _ => state.maybe().set(Settings { theme: op.text.clone(), size: i32::from(op.b), flags: Map::new() }),
+        _ => state.maybe().set(Settings {
+            theme: op.text.clone(),
+            size: i32::from(op.b),
+            flags: Map::new(),
+        }),
     }
 }
 
@@ -258,9 +304,19 @@ fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
     let groups: Vec<_> = whole.groups().iter_ids().map(|(id, _)| id).collect();
     let grouped = whole.iter().flat_map(|(_, _, items)| items.iter_ids());
     let items: Vec<_> = grouped.chain(whole.ungrouped()).map(|(id, _)| id).collect();
-    let column = || Column { title: op.text.clone(), limit: Some(op.b.into()).filter(|limit| limit % 2 == 0) };
-    let card = || Card { text: op.text.clone(), done: false, body: Text::from("body"), labels: Set::new() };
-    let (Some(group), kind) = (pick(&groups, op.b), op.kind % KINDS) else { return board.push_group(column()).map(drop) };
+    let column = || Column {
+        title: op.text.clone(),
+        limit: Some(op.b.into()).filter(|limit| limit % 2 == 0),
+    };
+    let card = || Card {
+        text: op.text.clone(),
+        done: false,
+        body: Text::from("body"),
+        labels: Set::new(),
+    };
+    let (Some(group), kind) = (pick(&groups, op.b), op.kind % KINDS) else {
+        return board.push_group(column()).map(drop);
+    };
     let len = whole.items(group).len();
     match (kind, pick(&items, op.a)) {
         (38, _) => board.insert_group(usize::from(op.a) % (groups.len() + 1), column()).map(drop),
@@ -280,12 +336,17 @@ fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
     }
 }
 
-/// The property that every test may ask of a store: its view is what a fresh read of the document gives.
+/// The property that every test may ask of a store: its view is what a fresh read of the document
+/// gives.
 pub fn check_view<B: Backend>(store: &Store<Everything, B>) {
     let (view, fresh) = (store.view(), store.reread());
     // NaN is not equal to itself, but shown like itself.
     if *view != fresh {
         assert_eq!(format!("{view:?}"), format!("{fresh:?}"), "the view differs from the document");
     }
-    assert_eq!(view.notes.runs(), fresh.notes.runs(), "the marks differ from those of the document");
+    assert_eq!(
+        view.notes.runs(),
+        fresh.notes.runs(),
+        "the marks differ from those of the document"
+    );
 }

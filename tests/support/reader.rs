@@ -1,5 +1,5 @@
-//! A reader of documents that knows docs/layout.md, the raw backends and a schema, and nothing of exostate: what a reader in
-//! another language would be.
+//! A reader of documents that knows docs/layout.md, the raw backends and a schema, and nothing of
+//! exostate: what a reader in another language would be.
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +97,9 @@ fn plain(scalar: &Scalar) -> Value {
 
 pub fn from_yrs(bytes: &[u8]) -> Document {
     let doc = Doc::new();
-    doc.transact_mut().apply_update(Update::decode_v1(bytes).expect("an update of Yjs")).expect("it applies");
+    doc.transact_mut()
+        .apply_update(Update::decode_v1(bytes).expect("an update of Yjs"))
+        .expect("it applies");
     let mut document = Document::default();
     let names: Vec<String> = doc.transact().root_refs().map(|(name, _)| name.to_owned()).collect();
     for name in names {
@@ -105,9 +107,16 @@ pub fn from_yrs(bytes: &[u8]) -> Document {
             ("T:", path) => {
                 let text = doc.get_or_insert_text(name.as_str());
                 let runs = text.diff(&doc.transact(), |_| ()).into_iter().map(|run| {
-                    let Out::Any(Any::String(piece)) = run.insert else { panic!("{name} holds {:?}", run.insert) };
+                    let Out::Any(Any::String(piece)) = run.insert else {
+                        panic!("{name} holds {:?}", run.insert)
+                    };
                     let marks = run.attributes.into_iter().flat_map(|marks| *marks);
-                    (piece.to_string(), marks.map(|(name, value)| (name.to_string(), plain(&Scalar::from(&value)))).collect())
+                    (
+                        piece.to_string(),
+                        marks
+                            .map(|(name, value)| (name.to_string(), plain(&Scalar::from(&value))))
+                            .collect(),
+                    )
                 });
                 document.texts.insert(path.to_owned(), runs.collect());
             }
@@ -131,18 +140,26 @@ pub fn from_yrs(bytes: &[u8]) -> Document {
 }
 
 fn fnv_1a(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    text.bytes()
+        .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 pub fn from_automerge(bytes: &[u8]) -> Document {
     let doc = automerge::Automerge::load(bytes).expect("a document of automerge");
     let mut document = Document::default();
     let first = doc.get_changes(&[]).into_iter().next().expect("the first change");
-    assert_eq!((first.actor_id().to_bytes(), first.seq(), first.timestamp()), (b"exostate".as_slice(), 1, 0));
+    assert_eq!(
+        (first.actor_id().to_bytes(), first.seq(), first.timestamp()),
+        (b"exostate".as_slice(), 1, 0)
+    );
     assert!(first.deps().is_empty());
-    assert!(doc.keys(automerge::ROOT).eq((0..1024).map(|number| format!("{number:03x}"))), "the maps at the root");
+    assert!(
+        doc.keys(automerge::ROOT).eq((0..1024).map(|number| format!("{number:03x}"))),
+        "the maps at the root"
+    );
     for number in 0..1024 {
-        let (_, map) = doc.get(automerge::ROOT, format!("{number:03x}")).expect("a map").expect("a map");
+        let (_, map) =
+            doc.get(automerge::ROOT, format!("{number:03x}")).expect("a map").expect("a map");
         for key in doc.keys(&map) {
             let all = doc.get_all(&map, &key).expect("a value");
             let (winner, _) = doc.get(&map, &key).expect("a value").expect("a value");
@@ -153,21 +170,37 @@ pub fn from_automerge(bytes: &[u8]) -> Document {
                     document.registers.insert(key, Scalar::from(&*scalar));
                 }
                 automerge::Value::Object(ObjType::Text) => {
-                    assert!(key.starts_with("T:") && fnv_1a(&key) % 1024 == number, "{key} is in the wrong map");
+                    assert!(
+                        key.starts_with("T:") && fnv_1a(&key) % 1024 == number,
+                        "{key} is in the wrong map"
+                    );
                     let spans = all.iter().flat_map(|(_, id)| doc.spans(id).expect("a text"));
                     let runs = spans.map(|span| {
-                        let Span::Text { text, marks } = span else { panic!("{key} holds a block") };
+                        let Span::Text { text, marks } = span else {
+                            panic!("{key} holds a block")
+                        };
                         let marks = marks.iter().flat_map(|marks| marks.iter());
-                        (text, marks.map(|(name, value)| (name.to_owned(), plain(&Scalar::from(value)))).collect())
+                        (
+                            text,
+                            marks
+                                .map(|(name, value)| (name.to_owned(), plain(&Scalar::from(value))))
+                                .collect(),
+                        )
                     });
                     document.texts.insert(path, runs.collect());
                 }
                 automerge::Value::Object(ObjType::List) => {
-                    assert!(key.starts_with("L:") && fnv_1a(&key) % 1024 == number, "{key} is in the wrong map");
-                    let items = all.iter().flat_map(|(_, id)| doc.values(id)).map(|(value, _)| match value {
-                        automerge::Value::Scalar(scalar) => Scalar::from(&*scalar),
-                        other => panic!("{key} holds {other:?}"),
-                    });
+                    assert!(
+                        key.starts_with("L:") && fnv_1a(&key) % 1024 == number,
+                        "{key} is in the wrong map"
+                    );
+                    let items =
+                        all.iter().flat_map(|(_, id)| doc.values(id)).map(
+                            |(value, _)| match value {
+                                automerge::Value::Scalar(scalar) => Scalar::from(&*scalar),
+                                other => panic!("{key} holds {other:?}"),
+                            },
+                        );
                     document.lists.insert(path, items.collect());
                 }
                 other => panic!("{key} holds {other:?}"),
@@ -211,7 +244,12 @@ impl Document {
     /// The value of a type at a path.
     pub fn read(&self, path: &str, of: &Type) -> Value {
         match of {
-            Type::Bool | Type::Integer | Type::Float | Type::String | Type::Bytes | Type::Cbor(_) => {
+            Type::Bool
+            | Type::Integer
+            | Type::Float
+            | Type::String
+            | Type::Bytes
+            | Type::Cbor(_) => {
                 let default = match of {
                     Type::Bool => json!(false),
                     Type::Integer => json!(0),
@@ -225,25 +263,54 @@ impl Document {
             Type::Struct(fields) => self.fields(path, fields),
             Type::Enum(default, variants) => {
                 let tag = self.tag(path, variants).unwrap_or(default);
-                let fields = variants.iter().find(|(name, _)| *name == tag).map_or(&[][..], |(_, fields)| fields);
+                let fields = variants
+                    .iter()
+                    .find(|(name, _)| *name == tag)
+                    .map_or(&[][..], |(_, fields)| fields);
                 json!({ tag: self.fields(&join(path, tag), fields) })
             }
             Type::Option(of) => self.slot(path, of).unwrap_or(Value::Null),
             Type::Text => self.text(path),
-            Type::List(of) => self.lists.get(path).into_iter().flatten().filter_map(|item| scalar(item, of)).collect(),
-            Type::Counter => self.children(path).iter().filter_map(|replica| self.integer(&join(path, replica))).sum::<i64>().into(),
+            Type::List(of) => self
+                .lists
+                .get(path)
+                .into_iter()
+                .flatten()
+                .filter_map(|item| scalar(item, of))
+                .collect(),
+            Type::Counter => self
+                .children(path)
+                .iter()
+                .filter_map(|replica| self.integer(&join(path, replica)))
+                .sum::<i64>()
+                .into(),
             Type::Map(of) => {
                 let entries = self.children(path).into_iter();
-                entries.filter_map(|key| Some((unescape(&key), self.slot(&join(path, &key), of)?))).collect()
+                entries
+                    .filter_map(|key| Some((unescape(&key), self.slot(&join(path, &key), of)?)))
+                    .collect()
             }
             Type::Set => {
-                let elements = self.children(path).into_iter().filter(|element| self.registers.contains_key(&join(path, element)));
-                elements.map(|element| unescape(&element)).collect::<BTreeSet<_>>().into_iter().collect()
+                let elements = self
+                    .children(path)
+                    .into_iter()
+                    .filter(|element| self.registers.contains_key(&join(path, element)));
+                elements
+                    .map(|element| unescape(&element))
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect()
             }
             Type::MovableList(of) => {
-                let mut elements: Vec<_> = self.elements(path, of).map(|(id, value)| (self.position(path, id), id, value)).collect();
+                let mut elements: Vec<_> = self
+                    .elements(path, of)
+                    .map(|(id, value)| (self.position(path, id), id, value))
+                    .collect();
                 elements.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-                elements.into_iter().map(|(_, id, value)| json!({ "id": name(id), "value": value })).collect()
+                elements
+                    .into_iter()
+                    .map(|(_, id, value)| json!({ "id": name(id), "value": value }))
+                    .collect()
             }
             Type::Tree(of) => self.tree(path, of),
             Type::Groups(group, item) => self.groups(path, group, item),
@@ -254,16 +321,28 @@ impl Document {
     fn slot(&self, path: &str, of: &Type) -> Option<Value> {
         let marker = self.registers.get(path).filter(|marker| **marker != Scalar::Null)?;
         match of {
-            Type::Bool | Type::Integer | Type::Float | Type::String | Type::Bytes | Type::Cbor(_) => scalar(marker, of),
+            Type::Bool
+            | Type::Integer
+            | Type::Float
+            | Type::String
+            | Type::Bytes
+            | Type::Cbor(_) => scalar(marker, of),
             _ => Some(self.read(path, of)),
         }
     }
 
     fn fields(&self, path: &str, fields: &[(&str, Type)]) -> Value {
-        fields.iter().map(|(name, of)| ((*name).to_owned(), self.read(&join(path, name), of))).collect()
+        fields
+            .iter()
+            .map(|(name, of)| ((*name).to_owned(), self.read(&join(path, name), of)))
+            .collect()
     }
 
-    fn tag(&self, path: &str, variants: &[(&'static str, &[(&str, Type)])]) -> Option<&'static str> {
+    fn tag(
+        &self,
+        path: &str,
+        variants: &[(&'static str, &[(&str, Type)])],
+    ) -> Option<&'static str> {
         let Scalar::String(tag) = self.registers.get(path)? else { return None };
         variants.iter().map(|(name, _)| *name).find(|name| name == tag)
     }
@@ -274,9 +353,14 @@ impl Document {
 
     /// The segments directly below a path that are not exostate's own.
     fn children(&self, path: &str) -> BTreeSet<String> {
-        let below =
-            self.registers.keys().filter_map(|key| if path.is_empty() { Some(&key[..]) } else { key.strip_prefix(&join(path, "")) });
-        below.filter_map(|rest| rest.split('/').next()).filter(|segment| !segment.starts_with('@')).map(str::to_owned).collect()
+        let below = self.registers.keys().filter_map(|key| {
+            if path.is_empty() { Some(&key[..]) } else { key.strip_prefix(&join(path, "")) }
+        });
+        below
+            .filter_map(|rest| rest.split('/').next())
+            .filter(|segment| !segment.starts_with('@'))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The text as runs of equal marks: they may stand in the document in smaller pieces.
@@ -293,7 +377,9 @@ impl Document {
 
     /// The elements of a list or tree.
     fn elements(&self, path: &str, of: &Type) -> impl Iterator<Item = (Id, Value)> {
-        self.children(path).into_iter().filter_map(move |segment| Some((id(&segment)?, self.slot(&join(path, &segment), of)?)))
+        self.children(path)
+            .into_iter()
+            .filter_map(move |segment| Some((id(&segment)?, self.slot(&join(path, &segment), of)?)))
     }
 
     fn position(&self, path: &str, id: Id) -> Vec<u8> {
@@ -316,7 +402,10 @@ impl Document {
 
     /// Groups with their items, and the items whose group is not there.
     fn groups(&self, path: &str, group: &'static Type, item: &Type) -> Value {
-        let Value::Array(mut groups) = self.read(&join(path, "groups"), &Type::MovableList(group)) else { panic!("a list") };
+        let Value::Array(mut groups) = self.read(&join(path, "groups"), &Type::MovableList(group))
+        else {
+            panic!("a list")
+        };
         let items_at = join(path, "items");
         let mut items: BTreeMap<Option<Id>, BTreeMap<(String, Id), Value>> = BTreeMap::new();
         for (id, value) in self.elements(&items_at, item) {
@@ -326,7 +415,8 @@ impl Document {
         }
         for group in &mut groups {
             let id = group["id"].as_str().and_then(id);
-            group["items"] = items.remove(&id).into_iter().flat_map(BTreeMap::into_values).collect();
+            group["items"] =
+                items.remove(&id).into_iter().flat_map(BTreeMap::into_values).collect();
         }
         let ungrouped: Vec<Value> = items.into_values().flat_map(BTreeMap::into_values).collect();
         json!({ "groups": groups, "ungrouped": ungrouped })
@@ -336,11 +426,13 @@ impl Document {
         let nodes: BTreeMap<Id, Value> = self.elements(path, of).collect();
         let place = |node: Id| self.place(path, node);
         let claimed = |node: Id| place(node).0.filter(|parent| nodes.contains_key(parent));
-        // Of each cycle the smallest node is at the root: one that comes back to itself, and meets none smaller on the way.
+        // Of each cycle the smallest node is at the root: one that comes back to itself, and meets
+        // none smaller on the way.
         let heads_cycle = |node: Id| {
             let way = std::iter::successors(claimed(node), |at| claimed(*at)).take(nodes.len());
             let cycle: Vec<Id> = way.take_while(|at| *at != node).collect();
-            cycle.last().map_or(claimed(node) == Some(node), |last| claimed(*last) == Some(node)) && cycle.iter().all(|at| *at > node)
+            cycle.last().map_or(claimed(node) == Some(node), |last| claimed(*last) == Some(node))
+                && cycle.iter().all(|at| *at > node)
         };
         let mut children: BTreeMap<Option<Id>, BTreeSet<(String, Id)>> = BTreeMap::new();
         for node in nodes.keys() {
@@ -351,7 +443,11 @@ impl Document {
     }
 }
 
-fn below(parent: Option<Id>, children: &BTreeMap<Option<Id>, BTreeSet<(String, Id)>>, nodes: &BTreeMap<Id, Value>) -> Value {
+fn below(
+    parent: Option<Id>,
+    children: &BTreeMap<Option<Id>, BTreeSet<(String, Id)>>,
+    nodes: &BTreeMap<Id, Value>,
+) -> Value {
     let siblings = children.get(&parent).into_iter().flatten();
     siblings.map(|(_, id)| json!({ "id": name(*id), "value": nodes[id], "children": below(Some(*id), children, nodes) })).collect()
 }

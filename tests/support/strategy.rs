@@ -6,9 +6,11 @@ use proptest::test_runner::{Config, RngSeed};
 
 use super::{KINDS, Op};
 
-/// 256 cases, or as many as `EXOSTATE_CASES` says. A test that fails has printed how to run the same cases again.
+/// 256 cases, or as many as `EXOSTATE_CASES` says. A test that fails has printed how to run the
+/// same cases again.
 pub fn config() -> Config {
-    let cases = std::env::var("EXOSTATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
+    let cases =
+        std::env::var("EXOSTATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let seed = match config.rng_seed {
         RngSeed::Fixed(seed) => seed,
@@ -31,7 +33,12 @@ pub fn text() -> impl Strategy<Value = String> {
 }
 
 pub fn op() -> impl Strategy<Value = Op> {
-    (0..KINDS, any::<u16>(), any::<u16>(), text()).prop_map(|(kind, a, b, text)| Op { kind, a, b, text })
+    (0..KINDS, any::<u16>(), any::<u16>(), text()).prop_map(|(kind, a, b, text)| Op {
+        kind,
+        a,
+        b,
+        text,
+    })
 }
 
 pub fn ops(max: usize) -> impl Strategy<Value = Vec<Op>> {

@@ -4,7 +4,9 @@
 
 use anyhow::{Context, Result, ensure};
 use automerge::transaction::{Transactable, Transaction};
-use automerge::{ActorId, Automerge, Change as AmChange, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value};
+use automerge::{
+    ActorId, Automerge, Change as AmChange, ObjId, ObjType, ROOT, ReadDoc as _, ScalarValue, Value,
+};
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
 use crate::work::cards::{Card, Change, Edit};
@@ -13,8 +15,16 @@ use crate::work::recording::Patch;
 /// The layouts of automerge: two for maps, one for lists; the text goes with the list.
 pub fn systems() -> Vec<System> {
     vec![
-        System { layout_of: Some("automerge"), map: Some(Boards::of::<AutomergeBoard<Nested>>()), ..System::named("automerge-nested") },
-        System { layout_of: Some("automerge"), map: Some(Boards::of::<AutomergeBoard<Flat>>()), ..System::named("automerge-flat") },
+        System {
+            layout_of: Some("automerge"),
+            map: Some(Boards::of::<AutomergeBoard<Nested>>()),
+            ..System::named("automerge-nested")
+        },
+        System {
+            layout_of: Some("automerge"),
+            map: Some(Boards::of::<AutomergeBoard<Flat>>()),
+            ..System::named("automerge-flat")
+        },
         System {
             list: Some(Boards::of::<AutomergeBoard<List>>()),
             text: Some(|replica| Ok(Box::new(AutomergeText::new(replica)))),
@@ -30,7 +40,13 @@ trait Layout: Sized + 'static {
     /// Finds the containers of a filled document.
     fn find(doc: &Automerge) -> Result<Self>;
     /// The object that holds a card's fields, and the key of one of them in it.
-    fn place<D: automerge::ReadDoc>(&self, doc: &D, index: usize, id: &str, field: &str) -> Result<(ObjId, String)>;
+    fn place<D: automerge::ReadDoc>(
+        &self,
+        doc: &D,
+        index: usize,
+        id: &str,
+        field: &str,
+    ) -> Result<(ObjId, String)>;
 }
 
 /// A map in the root → card's id → map of its fields.
@@ -50,7 +66,13 @@ impl Layout for Nested {
         Ok(Self(object(doc.get(ROOT, "cards")?)?))
     }
 
-    fn place<D: automerge::ReadDoc>(&self, doc: &D, _index: usize, id: &str, field: &str) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(
+        &self,
+        doc: &D,
+        _index: usize,
+        id: &str,
+        field: &str,
+    ) -> Result<(ObjId, String)> {
         Ok((object(doc.get(&self.0, id)?)?, field.to_owned()))
     }
 }
@@ -58,13 +80,16 @@ impl Layout for Nested {
 /// How many maps the flat layout spreads its keys over.
 const BUCKETS: u32 = 1_024;
 
-/// Hash-bucket maps in the root, with keys `cards/<id>/<field>` and a marker `cards/<id>` that says the card exists.
+/// Hash-bucket maps in the root, with keys `cards/<id>/<field>` and a marker `cards/<id>` that says
+/// the card exists.
 struct Flat(Vec<ObjId>);
 
 impl Flat {
     /// The bucket of a key: FNV-1a of the whole key.
     fn bucket(key: &str) -> usize {
-        let hash = key.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = key
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         (hash % BUCKETS) as usize
     }
 
@@ -94,10 +119,19 @@ impl Layout for Flat {
     }
 
     fn find(doc: &Automerge) -> Result<Self> {
-        (0..BUCKETS as usize).map(|bucket| object(doc.get(ROOT, Self::name(bucket))?)).collect::<Result<_>>().map(Self)
+        (0..BUCKETS as usize)
+            .map(|bucket| object(doc.get(ROOT, Self::name(bucket))?))
+            .collect::<Result<_>>()
+            .map(Self)
     }
 
-    fn place<D: automerge::ReadDoc>(&self, _doc: &D, _index: usize, id: &str, field: &str) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(
+        &self,
+        _doc: &D,
+        _index: usize,
+        id: &str,
+        field: &str,
+    ) -> Result<(ObjId, String)> {
         let key = format!("cards/{id}/{field}");
         Ok((self.0[Self::bucket(&key)].clone(), key))
     }
@@ -120,14 +154,25 @@ impl Layout for List {
         Ok(Self(object(doc.get(ROOT, "cards")?)?))
     }
 
-    fn place<D: automerge::ReadDoc>(&self, doc: &D, index: usize, _id: &str, field: &str) -> Result<(ObjId, String)> {
+    fn place<D: automerge::ReadDoc>(
+        &self,
+        doc: &D,
+        index: usize,
+        _id: &str,
+        field: &str,
+    ) -> Result<(ObjId, String)> {
         Ok((object(doc.get(&self.0, index)?)?, field.to_owned()))
     }
 }
 
 /// The four fields of a card.
 fn fields(card: &Card) -> [(&'static str, ScalarValue); 4] {
-    [("id", card.id.as_str().into()), ("text", card.text.as_str().into()), ("done", card.done.into()), ("points", card.points.into())]
+    [
+        ("id", card.id.as_str().into()),
+        ("text", card.text.as_str().into()),
+        ("done", card.done.into()),
+        ("points", card.points.into()),
+    ]
 }
 
 /// Writes a card's fields into its own map.
@@ -160,7 +205,10 @@ fn document(replica: u8) -> Automerge {
 }
 
 /// Runs one transaction, and returns the bytes of its change.
-fn commit(doc: &mut Automerge, write: impl FnOnce(&mut Transaction) -> Result<()>) -> Result<Vec<u8>> {
+fn commit(
+    doc: &mut Automerge,
+    write: impl FnOnce(&mut Transaction) -> Result<()>,
+) -> Result<Vec<u8>> {
     let mut txn = doc.transaction();
     write(&mut txn)?;
     txn.commit();
@@ -213,7 +261,10 @@ impl<L: Layout> Board for AutomergeBoard<L> {
     fn card(&self, index: usize, key: &str) -> Result<Card> {
         let field = |name: &str| {
             let (record, place) = self.cards.place(&self.doc, index, key, name)?;
-            let (value, _) = self.doc.get(record, place)?.with_context(|| format!("card {key} has no {name}"))?;
+            let (value, _) = self
+                .doc
+                .get(record, place)?
+                .with_context(|| format!("card {key} has no {name}"))?;
             Ok::<_, anyhow::Error>(value.into_owned())
         };
         let odd = || format!("card {key}: a value of the wrong type");

@@ -1,4 +1,5 @@
-//! autosurgeon on automerge: a local change is a reconcile of the whole struct, a remote one a hydrate of it.
+//! autosurgeon on automerge: a local change is a reconcile of the whole struct, a remote one a
+//! hydrate of it.
 
 use std::collections::BTreeMap;
 
@@ -135,7 +136,10 @@ impl<S: State> NewBoard for Surgeon<S> {
 
 impl<S: State> Board for Surgeon<S> {
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>> {
-        let card = self.state.card(edit.index, &edit.key).with_context(|| format!("no card {}", edit.key))?;
+        let card = self
+            .state
+            .card(edit.index, &edit.key)
+            .with_context(|| format!("no card {}", edit.key))?;
         let mut plain = PlainCard::from(&*card);
         edit.change.apply_to(&mut plain);
         *card = Card::from(&plain);
@@ -182,10 +186,12 @@ impl SurgeonText {
 }
 
 impl TextPeer for SurgeonText {
-    /// The struct is hydrated again afterwards: a `Text` keeps its edits and would make them a second time.
+    /// The struct is hydrated again afterwards: a `Text` keeps its edits and would make them a
+    /// second time.
     fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>> {
         for patch in patches {
-            // Its string takes bytes and its document code points, so that anything else goes astray.
+            // Its string takes bytes and its document code points, so that anything else goes
+            // astray.
             ensure!(patch.insert.is_ascii(), "autosurgeon's Text takes ASCII only");
             self.page.text.splice(patch.at, isize::try_from(patch.delete)?, &patch.insert);
         }

@@ -1,11 +1,14 @@
-//! exostate on both backends: a typed change and its update; an import until the view and a watcher have it.
+//! exostate on both backends: a typed change and its update; an import until the view and a watcher
+//! have it.
 
 use std::any::Any;
 use std::hint::black_box;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use exostate::{Applied, Automerge, Backend, Batch, Map, MovableList, State, Store, Subscription, Text, Yrs};
+use exostate::{
+    Applied, Automerge, Backend, Batch, Map, MovableList, State, Store, Subscription, Text, Yrs,
+};
 use parking_lot::Mutex;
 use yrs::Transact;
 use yrs::updates::decoder::Decode;
@@ -16,7 +19,10 @@ use crate::work::recording::Patch;
 
 /// exostate on yrs and on automerge.
 pub fn systems() -> Vec<System> {
-    vec![system::<Yrs>("exostate-yrs", open_yrs), system::<Automerge>("exostate-automerge", open_automerge)]
+    vec![
+        system::<Yrs>("exostate-yrs", open_yrs),
+        system::<Automerge>("exostate-automerge", open_automerge),
+    ]
 }
 
 /// Raw yrs on what exostate saved.
@@ -87,7 +93,10 @@ pub trait Cards: State {
     fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription;
 }
 
-fn change(record: &RecordNode<exostate::Edit<'_>>, change: &Change) -> Result<(), exostate::ChangeError> {
+fn change(
+    record: &RecordNode<exostate::Edit<'_>>,
+    change: &Change,
+) -> Result<(), exostate::ChangeError> {
     match change {
         Change::Text(text) => record.text().set(text.as_str()),
         Change::Done(done) => record.done().set(*done),
@@ -109,7 +118,9 @@ impl Cards for MapState {
     }
 
     fn edit_batch<B: Backend>(store: &Store<Self, B>, edits: &[Edit]) -> Result<()> {
-        let one = |batch: &Batch<'_, Self>, edit: &Edit| batch.change(|state| change(&state.cards().get(edit.key.as_str()), &edit.change));
+        let one = |batch: &Batch<'_, Self>, edit: &Edit| {
+            batch.change(|state| change(&state.cards().get(edit.key.as_str()), &edit.change))
+        };
         Ok(store.batch(|batch| edits.iter().try_for_each(|edit| one(batch, edit)))?)
     }
 
@@ -209,7 +220,12 @@ impl<S: Cards, B: Backend> Board for StateBoard<S, B> {
     fn card(&self, index: usize, key: &str) -> Result<Card> {
         let view = self.store.view();
         let record = view.find(index, key).context("no such card")?;
-        Ok(Card { id: record.id.clone(), text: record.text.clone(), done: record.done, points: record.points })
+        Ok(Card {
+            id: record.id.clone(),
+            text: record.text.clone(),
+            done: record.done,
+            points: record.points,
+        })
     }
 
     fn save(&mut self) -> Result<Vec<u8>> {
@@ -246,8 +262,11 @@ impl<B: Backend> StateText<B> {
 
 impl<B: Backend> TextPeer for StateText<B> {
     fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>> {
-        self.store
-            .change(|state| patches.iter().try_for_each(|patch| state.text().splice(patch.at..patch.at + patch.delete, &patch.insert)))?;
+        self.store.change(|state| {
+            patches.iter().try_for_each(|patch| {
+                state.text().splice(patch.at..patch.at + patch.delete, &patch.insert)
+            })
+        })?;
         take(&self.last)
     }
 
@@ -263,6 +282,10 @@ impl<B: Backend> TextPeer for StateText<B> {
 
     fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         // An update of automerge is its changes one after the other.
-        Ok(vec![if B::NAME == Yrs::NAME { yrs::merge_updates_v1(updates)? } else { updates.concat() }])
+        Ok(vec![if B::NAME == Yrs::NAME {
+            yrs::merge_updates_v1(updates)?
+        } else {
+            updates.concat()
+        }])
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use loro::event::{Diff, DiffEvent};
 use loro::{
-    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroMap, LoroMovableList, LoroText, LoroValue, Subscription, ValueOrContainer,
-    VersionVector,
+    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroMap, LoroMovableList, LoroText, LoroValue,
+    Subscription, ValueOrContainer, VersionVector,
 };
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
@@ -149,7 +149,11 @@ impl<C: Cards> Board for LoroBoard<C> {
     }
 
     fn local_batch(&mut self, edits: &[Edit]) -> Option<Result<Vec<u8>>> {
-        let one = |edit: &Edit| Ok(self.record(edit.index, &edit.key)?.insert(edit.change.field(), value(&edit.change))?);
+        let one = |edit: &Edit| {
+            Ok(self
+                .record(edit.index, &edit.key)?
+                .insert(edit.change.field(), value(&edit.change))?)
+        };
         let written = edits.iter().try_for_each(one);
         Some(written.and_then(|()| export_new(&self.doc, &mut self.sent)))
     }
@@ -212,7 +216,12 @@ impl TextPeer for LoroTextPeer {
             }
         }
         let update = export_new(&self.doc, &mut self.sent)?;
-        self.ops.push(self.sent.get(&self.doc.peer_id()).copied().context("the replica has written nothing")?);
+        self.ops.push(
+            self.sent
+                .get(&self.doc.peer_id())
+                .copied()
+                .context("the replica has written nothing")?,
+        );
         Ok(update)
     }
 
@@ -226,7 +235,8 @@ impl TextPeer for LoroTextPeer {
         Ok(self.text.to_string())
     }
 
-    /// One export of the whole range, which Loro takes faster than the single updates in `import_batch`.
+    /// One export of the whole range, which Loro takes faster than the single updates in
+    /// `import_batch`.
     fn pack(&mut self, first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         let (from, to) = (self.ops[first], self.ops[first + updates.len()]);
         let span = IdSpan::new(self.doc.peer_id(), from, to);

@@ -1,7 +1,7 @@
 //! The systems under test, one file a library, behind two small traits.
 //!
-//! To add one: write its file with a `pub fn systems() -> Vec<System>`, then name the module below and put its
-//! call into [`all`].
+//! To add one: write its file with a `pub fn systems() -> Vec<System>`, then name the module below
+//! and put its call into [`all`].
 
 mod automerge;
 mod autosurgeon;
@@ -18,7 +18,13 @@ use crate::work::recording::Patch;
 
 /// Every system, in the order in which they take turns; what will be compared runs close together.
 fn all() -> Vec<System> {
-    let groups = [exostate::systems(), yrs::systems(), loro::systems(), automerge::systems(), autosurgeon::systems()];
+    let groups = [
+        exostate::systems(),
+        yrs::systems(),
+        loro::systems(),
+        automerge::systems(),
+        autosurgeon::systems(),
+    ];
     groups.into_iter().flatten().collect()
 }
 
@@ -26,11 +32,13 @@ fn all() -> Vec<System> {
 pub trait Board {
     /// Changes one field of one card, and returns the bytes that tell the others.
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>>;
-    /// Makes all these changes as one transaction, and returns the bytes that tell the others; `None` where the system was not taught to.
+    /// Makes all these changes as one transaction, and returns the bytes that tell the others;
+    /// `None` where the system was not taught to.
     fn local_batch(&mut self, _edits: &[Edit]) -> Option<Result<Vec<u8>>> {
         None
     }
-    /// Has someone told of changes made here from now on, where a new board does not do so by itself.
+    /// Has someone told of changes made here from now on, where a new board does not do so by
+    /// itself.
     fn subscribe(&mut self) {}
     /// Takes in such bytes, until whoever looks at the board here has what changed.
     fn remote(&mut self, update: &[u8]) -> Result<()>;
@@ -39,7 +47,8 @@ pub trait Board {
     /// The whole document as bytes.
     fn save(&mut self) -> Result<Vec<u8>>;
 
-    /// The current view, for as long as it is held; `None` where a system has no view that later changes leave alone.
+    /// The current view, for as long as it is held; `None` where a system has no view that later
+    /// changes leave alone.
     fn view(&self) -> Option<Box<dyn Any>> {
         None
     }
@@ -66,8 +75,8 @@ pub trait TextPeer {
     /// The text as it is now.
     fn text(&self) -> Result<String>;
 
-    /// Packs a batch of this replica's own updates as a sender would who sends them together; not timed.
-    /// The batch begins with update number `_first`.
+    /// Packs a batch of this replica's own updates as a sender would who sends them together; not
+    /// timed. The batch begins with update number `_first`.
     fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         Ok(updates.to_vec())
     }
@@ -95,7 +104,10 @@ pub struct Boards {
 impl Boards {
     /// Boards of this type.
     fn of<B: NewBoard>() -> Self {
-        Self { build: |cards| Ok(Box::new(B::build(cards)?)), open: |saved| Ok(Box::new(B::open(saved)?)) }
+        Self {
+            build: |cards| Ok(Box::new(B::build(cards)?)),
+            open: |saved| Ok(Box::new(B::open(saved)?)),
+        }
     }
 }
 
@@ -104,7 +116,8 @@ impl Boards {
 pub struct System {
     /// Its name in the report.
     pub name: &'static str,
-    /// The system of which this is one layout among several; the report adds the better one under that name.
+    /// The system of which this is one layout among several; the report adds the better one under
+    /// that name.
     pub layout_of: Option<&'static str>,
     /// How many edits of a board it gets at most, where one takes seconds.
     pub edits_max: Option<usize>,
@@ -121,7 +134,15 @@ pub struct System {
 impl System {
     /// A system of this name that can do nothing yet.
     fn named(name: &'static str) -> Self {
-        Self { name, layout_of: None, edits_max: None, map: None, list: None, open_backend: None, text: None }
+        Self {
+            name,
+            layout_of: None,
+            edits_max: None,
+            map: None,
+            list: None,
+            open_backend: None,
+            text: None,
+        }
     }
 
     /// Whether the user means this system by `name`.
@@ -133,7 +154,9 @@ impl System {
 /// The systems that the user chose by name; all of them for no names.
 pub fn selected(names: &[String]) -> Result<Vec<System>> {
     let mut systems = all();
-    if let Some(unknown) = names.iter().find(|name| !systems.iter().any(|system| system.answers_to(name))) {
+    if let Some(unknown) =
+        names.iter().find(|name| !systems.iter().any(|system| system.answers_to(name)))
+    {
         let known: Vec<&str> = systems.iter().map(|system| system.name).collect();
         bail!("--systems: no system {unknown:?}; there are {}", known.join(", "));
     }

@@ -1,7 +1,7 @@
 //! Raw yrs: a board in three layouts, and a text.
 //!
-//! Local is a map insert with an update observer, remote is an apply with a deep observer that reads the changed
-//! keys (in a list also the path, which is what tells the record).
+//! Local is a map insert with an update observer, remote is an apply with a deep observer that
+//! reads the changed keys (in a list also the path, which is what tells the record).
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +10,9 @@ use anyhow::{Context, Result, anyhow};
 use yrs::types::{DeepObservable as _, Event, Events};
 use yrs::updates::decoder::Decode as _;
 use yrs::{
-    Any, Array as _, ArrayRef, ClientID, Doc, GetString as _, In, Map as _, MapPrelim, MapRef, OffsetKind, Options, Out, ReadTxn,
-    StateVector, Text as _, TextRef, Transact as _, TransactionMut, Update, merge_updates_v1,
+    Any, Array as _, ArrayRef, ClientID, Doc, GetString as _, In, Map as _, MapPrelim, MapRef,
+    OffsetKind, Options, Out, ReadTxn, StateVector, Text as _, TextRef, Transact as _,
+    TransactionMut, Update, merge_updates_v1,
 };
 
 use super::{Board, Boards, NewBoard, System, TextPeer};
@@ -21,8 +22,16 @@ use crate::work::recording::Patch;
 /// The layouts of yrs: two for maps, one for lists; the text goes with the list.
 pub fn systems() -> Vec<System> {
     vec![
-        System { layout_of: Some("yrs"), map: Some(Boards::of::<YrsBoard<Nested>>()), ..System::named("yrs-nested") },
-        System { layout_of: Some("yrs"), map: Some(Boards::of::<YrsBoard<Flat>>()), ..System::named("yrs-flat") },
+        System {
+            layout_of: Some("yrs"),
+            map: Some(Boards::of::<YrsBoard<Nested>>()),
+            ..System::named("yrs-nested")
+        },
+        System {
+            layout_of: Some("yrs"),
+            map: Some(Boards::of::<YrsBoard<Flat>>()),
+            ..System::named("yrs-flat")
+        },
         System {
             list: Some(Boards::of::<YrsBoard<List>>()),
             text: Some(|replica| Ok(Box::new(YrsText::new(replica)?))),
@@ -78,7 +87,8 @@ impl Layout for Nested {
     }
 
     fn set(&self, txn: &mut TransactionMut, edit: &Edit) -> Result<()> {
-        let card = map(self.0.get(txn, &edit.key)).with_context(|| format!("no card {}", edit.key))?;
+        let card =
+            map(self.0.get(txn, &edit.key)).with_context(|| format!("no card {}", edit.key))?;
         card.insert(txn, edit.change.field(), value(&edit.change));
         Ok(())
     }
@@ -131,8 +141,8 @@ impl Layout for List {
         Self(doc.get_or_insert_array("cards"))
     }
 
-    /// Writes from the last card to the first: in yrs an insert at the front costs the same at any length, where
-    /// one at the end walks the whole array. The array is the same.
+    /// Writes from the last card to the first: in yrs an insert at the front costs the same at any
+    /// length, where one at the end walks the whole array. The array is the same.
     fn fill(&self, txn: &mut TransactionMut, cards: &[Card]) {
         for card in cards.iter().rev() {
             self.0.push_front(txn, record(card));
@@ -259,7 +269,11 @@ impl<L: Layout> Board for YrsBoard<L> {
 
     fn card(&self, index: usize, key: &str) -> Result<Card> {
         let txn = self.doc.transact();
-        let field = |name: &str| self.cards.field(&txn, index, key, name).with_context(|| format!("card {key} has no field {name}"));
+        let field = |name: &str| {
+            self.cards
+                .field(&txn, index, key, name)
+                .with_context(|| format!("card {key} has no field {name}"))
+        };
         let odd = |any: Any| anyhow!("card {key}: unexpected value {any:?}");
         Ok(Card {
             id: field("id")?.cast().map_err(odd)?,
@@ -284,7 +298,10 @@ struct YrsText {
 impl YrsText {
     /// An empty text.
     fn new(replica: u8) -> Result<Self> {
-        let options = Options { offset_kind: OffsetKind::Utf16, ..Options::with_client_id(ClientID::new(u64::from(replica))) };
+        let options = Options {
+            offset_kind: OffsetKind::Utf16,
+            ..Options::with_client_id(ClientID::new(u64::from(replica)))
+        };
         let doc = Doc::with_options(options);
         let text = doc.get_or_insert_text("text");
         let outbox = observe_updates(&doc)?;

@@ -1,7 +1,9 @@
-//! One field of one record changes: how long until the others can be told, and until another replica knows.
+//! One field of one record changes: how long until the others can be told, and until another
+//! replica knows.
 //!
-//! All systems at all sizes are built first and then take turns, an eighth of their edits a turn: where the machine
-//! is faster at one moment than at another, it is so for every row, and ratios hold, also between sizes.
+//! All systems at all sizes are built first and then take turns, an eighth of their edits a turn:
+//! where the machine is faster at one moment than at another, it is so for every row, and ratios
+//! hold, also between sizes.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -73,7 +75,8 @@ fn build_all(options: &Options, systems: &[System], report: &mut Report) -> Vec<
     runners
 }
 
-/// A system at one size: the replica that writes, the replica that learns of it, and the times so far.
+/// A system at one size: the replica that writes, the replica that learns of it, and the times so
+/// far.
 struct Runner {
     place: Place,
     metrics: [&'static str; 4],
@@ -88,16 +91,33 @@ struct Runner {
 
 impl Runner {
     /// Builds the writer, and opens the reader from its bytes.
-    fn new(boards: Boards, work: &Rc<BoardWork>, place: Place, metrics: [&'static str; 4], edits_max: Option<usize>) -> Result<Self> {
+    fn new(
+        boards: Boards,
+        work: &Rc<BoardWork>,
+        place: Place,
+        metrics: [&'static str; 4],
+        edits_max: Option<usize>,
+    ) -> Result<Self> {
         let mut writer = (boards.build)(&work.cards)?;
         let reader = (boards.open)(&writer.save()?)?;
         let (local, remote) = (Samples::default(), Samples::default());
-        Ok(Self { place, metrics, edits_max, work: Rc::clone(work), writer, reader, done: 0, local, remote })
+        Ok(Self {
+            place,
+            metrics,
+            edits_max,
+            work: Rc::clone(work),
+            writer,
+            reader,
+            done: 0,
+            local,
+            remote,
+        })
     }
 
     /// Makes the turn's edits on one replica, then brings them to the other.
     fn turn(&mut self, options: &Options) -> Result<()> {
-        let over = self.local.len() >= EDITS_MIN && self.local.sum() + self.remote.sum() > options.board_limit();
+        let over = self.local.len() >= EDITS_MIN
+            && self.local.sum() + self.remote.sum() > options.board_limit();
         let (warm_up, timed) = match self.edits_max {
             _ if over => return Ok(()),
             Some(most) => (0, usize::from(self.local.len() < most)),
@@ -122,7 +142,11 @@ impl Runner {
         let mut updates = Vec::with_capacity(edits.len());
         for index in edits {
             let edit = &self.work.edits[index];
-            updates.push(if index >= first_timed { self.local.time(|| self.writer.local(edit))? } else { self.writer.local(edit)? });
+            updates.push(if index >= first_timed {
+                self.local.time(|| self.writer.local(edit))?
+            } else {
+                self.writer.local(edit)?
+            });
         }
         Ok(updates)
     }
@@ -132,7 +156,10 @@ impl Runner {
         for (index, expected) in self.work.cards_after(self.done).into_iter().take(CARDS_COMPARED) {
             for (side, board) in [("local", &self.writer), ("remote", &self.reader)] {
                 let found = board.card(index, &expected.id)?;
-                ensure!(found == expected, "{side}: card {index} is {found:?}, expected {expected:?}");
+                ensure!(
+                    found == expected,
+                    "{side}: card {index} is {found:?}, expected {expected:?}"
+                );
             }
         }
         Ok(())
@@ -149,7 +176,10 @@ impl Runner {
             }
         }
         if self.local.len() < edits {
-            report.note(self.place, format_args!("{local}, {remote}: medians over {} edits only", self.local.len()));
+            report.note(
+                self.place,
+                format_args!("{local}, {remote}: medians over {} edits only", self.local.len()),
+            );
         }
     }
 }

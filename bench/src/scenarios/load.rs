@@ -1,6 +1,7 @@
 //! Saved bytes until they can be read: a board is opened with its observers, and one card read.
 //!
-//! Where a system has a view on top of a backend, the backend alone opens the same bytes too (`open_backend`).
+//! Where a system has a view on top of a backend, the backend alone opens the same bytes too
+//! (`open_backend`).
 
 use anyhow::{Result, ensure};
 
@@ -52,7 +53,13 @@ struct Saved {
 
 impl Saved {
     /// Builds a board and saves it.
-    fn new(boards: Boards, open_backend: Option<OpenBackend>, work: &BoardWork, place: Place, report: &mut Report) -> Result<Self> {
+    fn new(
+        boards: Boards,
+        open_backend: Option<OpenBackend>,
+        work: &BoardWork,
+        place: Place,
+        report: &mut Report,
+    ) -> Result<Self> {
         let (mut writer, built) = timed(|| (boards.build)(&work.cards))?;
         let bytes = writer.save()?;
         report.add(place, "build", built.as_secs_f64() * 1e3, "ms");
@@ -69,7 +76,11 @@ impl Saved {
             Ok((board, card))
         })?;
         self.open_ms.push(took.as_secs_f64() * 1e3);
-        ensure!(card == work.cards[middle], "the opened card is {card:?}, expected {:?}", work.cards[middle]);
+        ensure!(
+            card == work.cards[middle],
+            "the opened card is {card:?}, expected {:?}",
+            work.cards[middle]
+        );
         drop(board);
         if let Some(open_backend) = self.open_backend {
             let (document, took) = timed(|| open_backend(&self.bytes))?;

@@ -1,7 +1,8 @@
 //! What an open board keeps in memory, and what it costs to hold on to old views while it changes.
 //!
-//! `resident` is a board opened from its bytes, `resident_built` one that wrote them, `resident_backend` the bytes
-//! opened by the backend alone, where a system has a view on top of one.
+//! `resident` is a board opened from its bytes, `resident_built` one that wrote them,
+//! `resident_backend` the bytes opened by the backend alone, where a system has a view on top of
+//! one.
 
 use std::any::Any;
 
@@ -24,7 +25,11 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         for system in systems {
             progress("memory", n, system.name);
             if let Err(error) = measure(system, &work, n, report) {
-                report.failed(Place { scenario: "memory", n, system: system.name }, "memory", &error);
+                report.failed(
+                    Place { scenario: "memory", n, system: system.name },
+                    "memory",
+                    &error,
+                );
             }
         }
     }
@@ -55,9 +60,15 @@ fn measure(system: &System, work: &BoardWork, n: usize, report: &mut Report) -> 
     held_views(board.as_mut(), work, Place { scenario: "view", ..place }, report)
 }
 
-/// For a system with views: the same number of changes without and with holding the view before each of them.
-/// The difference is what the old views cost; one whole view beside it says whether that is much.
-fn held_views(board: &mut dyn Board, work: &BoardWork, place: Place, report: &mut Report) -> Result<()> {
+/// For a system with views: the same number of changes without and with holding the view before
+/// each of them. The difference is what the old views cost; one whole view beside it says whether
+/// that is much.
+fn held_views(
+    board: &mut dyn Board,
+    work: &BoardWork,
+    place: Place,
+    report: &mut Report,
+) -> Result<()> {
     let (Some(fresh), megabytes_one) = megabytes_kept(|| board.fresh_view()) else {
         return Ok(());
     };

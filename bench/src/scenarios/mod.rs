@@ -1,4 +1,5 @@
-//! What is measured. Each scenario makes its work once, drives every system through it, and checks the result.
+//! What is measured. Each scenario makes its work once, drives every system through it, and checks
+//! the result.
 
 pub mod board;
 pub mod load;

@@ -1,6 +1,8 @@
-//! A typing session, one transaction a keystroke: written here, and taken in elsewhere one by one and in batches.
+//! A typing session, one transaction a keystroke: written here, and taken in elsewhere one by one
+//! and in batches.
 //!
-//! The systems take turns on slices of the recording, as they do on the board, and for the same reason.
+//! The systems take turns on slices of the recording, as they do on the board, and for the same
+//! reason.
 
 use std::time::Duration;
 
@@ -78,7 +80,13 @@ struct Typist {
 
 impl Typist {
     /// Types a keystroke, or takes in an update or a batch of them.
-    fn step(&mut self, peer: &mut dyn TextPeer, stage: Stage, recording: &Recording, index: usize) -> Result<()> {
+    fn step(
+        &mut self,
+        peer: &mut dyn TextPeer,
+        stage: Stage,
+        recording: &Recording,
+        index: usize,
+    ) -> Result<()> {
         match stage {
             Stage::Local => self.updates.push(peer.local(&recording.keystrokes[index])?),
             Stage::RemoteBatch64 => peer.remote_batch(&self.packed[index])?,
@@ -88,11 +96,18 @@ impl Typist {
     }
 
     /// Checks the text, and has the writer pack its updates for the stages that follow.
-    fn finish(&mut self, peer: &mut dyn TextPeer, stage: Stage, recording: &Recording) -> Result<()> {
+    fn finish(
+        &mut self,
+        peer: &mut dyn TextPeer,
+        stage: Stage,
+        recording: &Recording,
+    ) -> Result<()> {
         ensure!(peer.text()? == recording.end, "the text differs from the recording's end");
         if stage == Stage::Local {
             let batches = self.updates.chunks(BATCH).enumerate();
-            self.packed = batches.map(|(batch, updates)| peer.pack(batch * BATCH, updates)).collect::<Result<_>>()?;
+            self.packed = batches
+                .map(|(batch, updates)| peer.pack(batch * BATCH, updates))
+                .collect::<Result<_>>()?;
         }
         Ok(())
     }
@@ -115,7 +130,10 @@ impl Session<'_> {
         let mut out = vec![false; typists.len()];
         for (typist, out) in typists.iter().zip(&mut out) {
             if stage != Stage::Local && typist.packed.is_empty() {
-                report.note(typist.place, format_args!("{}: left out, no updates to replay", stage.metric()));
+                report.note(
+                    typist.place,
+                    format_args!("{}: left out, no updates to replay", stage.metric()),
+                );
                 *out = true;
             }
         }
@@ -128,7 +146,12 @@ impl Session<'_> {
                     Some(Ok(Progress::TooLong(projected))) => {
                         let (limit, pace) = (self.limit.as_secs(), projected.as_secs());
                         let metric = stage.metric();
-                        report.note(place, format_args!("{metric}: left out, over {limit} s ({pace} s at its pace)"));
+                        report.note(
+                            place,
+                            format_args!(
+                                "{metric}: left out, over {limit} s ({pace} s at its pace)"
+                            ),
+                        );
                         out[index] = true;
                     }
                     Some(Ok(Progress::Running)) | None => {}
@@ -148,7 +171,12 @@ impl Session<'_> {
     }
 
     /// Replays once, in turns; what became of each system, `None` for those that are out.
-    fn replay(&self, stage: Stage, typists: &mut [Typist], out: &[bool]) -> Vec<Option<Result<Progress>>> {
+    fn replay(
+        &self,
+        stage: Stage,
+        typists: &mut [Typist],
+        out: &[bool],
+    ) -> Vec<Option<Result<Progress>>> {
         let total = match stage {
             Stage::RemoteBatch64 => self.recording.keystrokes.len().div_ceil(BATCH),
             Stage::Local | Stage::RemoteSingle => self.recording.keystrokes.len(),
@@ -178,7 +206,8 @@ impl Session<'_> {
                 Err(error) => return Some(Err(error)),
             };
             let done = matches!(lane.progress(), Progress::Done(_));
-            let finished = if done { typist.finish(peer.as_mut(), stage, self.recording) } else { Ok(()) };
+            let finished =
+                if done { typist.finish(peer.as_mut(), stage, self.recording) } else { Ok(()) };
             Some(finished.map(|()| lane.progress()))
         };
         typists.iter_mut().zip(lanes).map(finish).collect()

@@ -79,7 +79,8 @@ impl BoardWork {
         while cards.len() < n {
             let id = format!("{:012x}", random.random_range(0..1_u64 << 48));
             if ids.insert(id.clone()) {
-                let (text, done, points) = (sentence(&mut random), random.random(), random.random_range(0..1_000));
+                let (text, done, points) =
+                    (sentence(&mut random), random.random(), random.random_range(0..1_000));
                 cards.push(Card { id, text, done, points });
             }
         }
@@ -100,7 +101,9 @@ impl BoardWork {
     pub fn of_one_field(&self) -> Self {
         let card = &self.cards[0];
         let change = |step| Change::Points(card.points + 1 + step as i64);
-        let edits = (0..self.edits.len()).map(|step| Edit { index: 0, key: card.id.clone(), change: change(step) }).collect();
+        let edits = (0..self.edits.len())
+            .map(|step| Edit { index: 0, key: card.id.clone(), change: change(step) })
+            .collect();
         Self { cards: self.cards.clone(), edits }
     }
 
@@ -131,8 +134,10 @@ fn change_to(card: &Card, random: &mut SmallRng) -> Change {
 
 /// Three to six words.
 fn sentence(random: &mut SmallRng) -> String {
-    const WORDS: [&str; 16] =
-        ["ship", "the", "parser", "before", "review", "of", "a", "slow", "query", "and", "write", "tests", "for", "every", "new", "screen"];
+    const WORDS: [&str; 16] = [
+        "ship", "the", "parser", "before", "review", "of", "a", "slow", "query", "and", "write",
+        "tests", "for", "every", "new", "screen",
+    ];
     let count = random.random_range(3..=6);
     let words: Vec<&str> = (0..count).filter_map(|_| WORDS.choose(random).copied()).collect();
     words.join(" ")
@@ -149,7 +154,8 @@ mod tests {
         assert_eq!(one.cards_after(300), two.cards_after(300));
         for done in 0..300 {
             let index = one.edits[done].index;
-            let before = one.cards_after(done).remove(&index).unwrap_or_else(|| one.cards[index].clone());
+            let before =
+                one.cards_after(done).remove(&index).unwrap_or_else(|| one.cards[index].clone());
             assert_ne!(Some(&before), one.cards_after(done + 1).get(&index));
         }
     }

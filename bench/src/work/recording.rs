@@ -61,9 +61,11 @@ impl Recording {
             Box::new(file)
         };
         let trace: Trace = serde_json::from_reader(BufReader::new(reader)).with_context(problem)?;
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let name =
+            path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let name = name.trim_end_matches(".gz").trim_end_matches(".json").to_owned();
-        let mut keystrokes: Vec<_> = trace.txns.into_iter().map(|transaction| transaction.patches).collect();
+        let mut keystrokes: Vec<_> =
+            trace.txns.into_iter().map(|transaction| transaction.patches).collect();
         if !trace.start_content.is_empty() {
             keystrokes.insert(0, vec![(0, 0, trace.start_content)]);
         }
@@ -83,7 +85,8 @@ impl Recording {
                 text.remove(cursor);
                 typed.push(vec![(cursor, 1, String::new())]);
             } else {
-                let letter = if random.random_ratio(1, 6) { ' ' } else { random.random_range('a'..='z') };
+                let letter =
+                    if random.random_ratio(1, 6) { ' ' } else { random.random_range('a'..='z') };
                 text.insert(cursor, letter);
                 typed.push(vec![(cursor, 0, letter.to_string())]);
                 cursor += 1;
@@ -93,16 +96,25 @@ impl Recording {
     }
 
     /// Works out the UTF-16 positions, and checks that the patches fit.
-    fn from_keystrokes(name: String, typed: Vec<Vec<(usize, usize, String)>>, end: String) -> Result<Self> {
-        let astral = typed.iter().flatten().any(|(_, _, insert)| insert.chars().any(|c| c.len_utf16() == 2));
+    fn from_keystrokes(
+        name: String,
+        typed: Vec<Vec<(usize, usize, String)>>,
+        end: String,
+    ) -> Result<Self> {
+        let astral =
+            typed.iter().flatten().any(|(_, _, insert)| insert.chars().any(|c| c.len_utf16() == 2));
         let (mut text, mut length) = (Vec::new(), 0);
         let mut keystrokes = Vec::with_capacity(typed.len());
         for patches in typed {
             let mut keystroke = Vec::with_capacity(patches.len());
             for (at, delete, insert) in patches {
-                ensure!(at + delete <= length, "a patch at {at} reaches beyond the text's {length} characters");
+                ensure!(
+                    at + delete <= length,
+                    "a patch at {at} reaches beyond the text's {length} characters"
+                );
                 length = length - delete + insert.chars().count();
-                // Only text with characters beyond the first plane needs the walk: everywhere else one is one.
+                // Only text with characters beyond the first plane needs the walk: everywhere else
+                // one is one.
                 let (at_utf16, delete_utf16) = if astral {
                     let units = (units(&text[..at]), units(&text[at..at + delete]));
                     text.splice(at..at + delete, insert.chars());
@@ -129,9 +141,14 @@ mod tests {
 
     #[test]
     fn positions_behind_an_astral_character_count_two_units_for_it() -> anyhow::Result<()> {
-        let typed = vec![vec![(0, 0, "a🦀b".to_owned())], vec![(2, 1, "é".to_owned())], vec![(1, 1, String::new())]];
+        let typed = vec![
+            vec![(0, 0, "a🦀b".to_owned())],
+            vec![(2, 1, "é".to_owned())],
+            vec![(1, 1, String::new())],
+        ];
         let recording = Recording::from_keystrokes("crab".to_owned(), typed, "aé".to_owned())?;
-        let utf16: Vec<_> = recording.keystrokes.iter().flatten().map(|p| (p.at_utf16, p.delete_utf16)).collect();
+        let utf16: Vec<_> =
+            recording.keystrokes.iter().flatten().map(|p| (p.at_utf16, p.delete_utf16)).collect();
         assert_eq!(utf16, [(0, 0), (3, 1), (1, 2)]);
         Ok(())
     }

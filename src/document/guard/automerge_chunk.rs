@@ -1,8 +1,8 @@
 //! Walks automerge bytes: saved documents, changes, changes that are deflated, one after the other.
 //!
 //! The format is that of <https://automerge.org/automerge-binary-format-spec/>. Two things in it grow beyond the bytes: deflated parts, which are
-//! inflated here under a budget for all of them together, and run-length encoded columns, where a few bytes claim any number of
-//! rows, which are counted. The checksums are left to automerge.
+//! inflated here under a budget for all of them together, and run-length encoded columns, where a
+//! few bytes claim any number of rows, which are counted. The checksums are left to automerge.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -156,7 +156,11 @@ impl Walk<'_> {
     fn column(&mut self, reader: &mut Reader<'_>, spec: u64, len: u64) -> Result<(), GuardError> {
         let start = reader.at();
         let data = reader.take(len)?;
-        let data = if spec & DEFLATED == 0 { Cow::Borrowed(data) } else { Cow::Owned(self.inflate(start, data)?) };
+        let data = if spec & DEFLATED == 0 {
+            Cow::Borrowed(data)
+        } else {
+            Cow::Owned(self.inflate(start, data)?)
+        };
         let mut column = Reader::new(&data, start);
         match spec & 0x07 {
             // Group counts, actors, unsigned numbers, value metadata.
@@ -169,8 +173,13 @@ impl Walk<'_> {
         }
     }
 
-    /// A run-length encoded column. `value` reads one value and says how many bytes each repetition of it costs.
-    fn runs(&mut self, reader: &mut Reader<'_>, value: impl Fn(&mut Reader<'_>) -> Result<u64, GuardError>) -> Result<(), GuardError> {
+    /// A run-length encoded column. `value` reads one value and says how many bytes each repetition
+    /// of it costs.
+    fn runs(
+        &mut self,
+        reader: &mut Reader<'_>,
+        value: impl Fn(&mut Reader<'_>) -> Result<u64, GuardError>,
+    ) -> Result<(), GuardError> {
         let mut rows = 0u64;
         while !reader.is_empty() {
             let at = reader.at();
@@ -201,7 +210,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Each row becomes an op in memory, whatever it took in bytes: what counts are all of them together.
+    /// Each row becomes an op in memory, whatever it took in bytes: what counts are all of them
+    /// together.
     fn check_rows(&mut self, at: usize, rows: u64) -> Result<(), GuardError> {
         self.rows = self.rows.max(rows);
         at_most(at, "rows", self.rows_before.saturating_add(self.rows), self.limits.ops_max())

@@ -1,12 +1,13 @@
 //! Walks untrusted bytes before a backend's decoder sees them.
 //!
-//! A decoder trusts counts and recurses; a few bytes can claim gigabytes, or overflow the stack, which nothing catches. Each walk
-//! here reads the whole encoding once, believes no number that the bytes left cannot pay for, recurses no deeper than a limit, and
-//! refuses what no honest replica writes. It keeps nothing: what the bytes mean is the backend's matter. The numbers come from
+//! A decoder trusts counts and recurses; a few bytes can claim gigabytes, or overflow the stack,
+//! which nothing catches. Each walk here reads the whole encoding once, believes no number that the
+//! bytes left cannot pay for, recurses no deeper than a limit, and refuses what no honest replica
+//! writes. It keeps nothing: what the bytes mean is the backend's matter. The numbers come from
 //! [`Limits`](super::limits::Limits).
 //!
-//! A walk knows one update and not the document it goes into, so that a panic in a backend remains possible: apply under
-//! `catch_unwind`.
+//! A walk knows one update and not the document it goes into, so that a panic in a backend remains
+//! possible: apply under `catch_unwind`.
 
 pub mod automerge_chunk;
 pub mod recognize;
@@ -14,8 +15,8 @@ pub mod recognize;
 mod walks;
 pub mod yrs_update;
 
-/// Why bytes were refused. `at` is a byte offset into the bytes that were walked; within deflated data it is the offset of the
-/// deflated part plus the place in what it inflates to.
+/// Why bytes were refused. `at` is a byte offset into the bytes that were walked; within deflated
+/// data it is the offset of the deflated part plus the place in what it inflates to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
@@ -136,7 +137,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// An unsigned number of seven bits a byte, lowest first, in its shortest form: LEB128, and lib0's `varUint`.
+    /// An unsigned number of seven bits a byte, lowest first, in its shortest form: LEB128, and
+    /// lib0's `varUint`.
     fn uint(&mut self) -> Result<u64, GuardError> {
         let start = self.at;
         let mut value = 0u64;
@@ -149,7 +151,10 @@ impl<'a> Reader<'a> {
             value |= low << shift;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
-                    return Err(GuardError::Malformed { at: start, what: "a number longer than it need be" });
+                    return Err(GuardError::Malformed {
+                        at: start,
+                        what: "a number longer than it need be",
+                    });
                 }
                 return Ok(value);
             }
@@ -174,7 +179,8 @@ impl<'a> Reader<'a> {
     /// UTF-8 with its length in front.
     fn string(&mut self) -> Result<&'a str, GuardError> {
         let at = self.at;
-        std::str::from_utf8(self.buffer()?).map_err(|_| GuardError::Malformed { at, what: "text that is not UTF-8" })
+        std::str::from_utf8(self.buffer()?)
+            .map_err(|_| GuardError::Malformed { at, what: "text that is not UTF-8" })
     }
 
     /// UTF-8 of at most `max` bytes with its length in front.

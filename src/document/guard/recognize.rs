@@ -1,6 +1,8 @@
-//! Says what bytes are that a backend refused, where that can be told: somebody opened the wrong file.
+//! Says what bytes are that a backend refused, where that can be told: somebody opened the wrong
+//! file.
 //!
-//! Asked only once something is refused. It looks at the first bytes, and walks what may be a Yjs update under the limits of the guard.
+//! Asked only once something is refused. It looks at the first bytes, and walks what may be a Yjs
+//! update under the limits of the guard.
 
 use super::{Reader, automerge_chunk, yrs_update};
 use crate::document::limits::Limits;
@@ -37,14 +39,24 @@ const BEGINNINGS: [(&[u8], &str); 13] = [
 
 /// What is kept beside a document begins with the names of its first fields, in CBOR.
 const SEALED: [(&str, Recognized); 2] = [
-    ("backend", Recognized { what: "a history that exostate saved", hint: "open the document, and give these to `Store::history_from`" }),
+    (
+        "backend",
+        Recognized {
+            what: "a history that exostate saved",
+            hint: "open the document, and give these to `Store::history_from`",
+        },
+    ),
     (
         "version",
-        Recognized { what: "undo stacks that exostate saved", hint: "open the document, and give these to `Store::undo_manager_from`" },
+        Recognized {
+            what: "undo stacks that exostate saved",
+            hint: "open the document, and give these to `Store::undo_manager_from`",
+        },
     ),
 ];
 
-/// What the bytes are that the backend of this name could not take. `None`: nothing that is known here, or what they should be, damaged.
+/// What the bytes are that the backend of this name could not take. `None`: nothing that is known
+/// here, or what they should be, damaged.
 #[must_use]
 pub fn recognize(bytes: &[u8], backend: &str, limits: &Limits) -> Option<Recognized> {
     if bytes.is_empty() {
@@ -69,10 +81,13 @@ pub fn recognize(bytes: &[u8], backend: &str, limits: &Limits) -> Option<Recogni
     beginning.map(|(_, what)| plain(what)).or_else(|| sealed(bytes)).or_else(|| text(bytes))
 }
 
-/// Yjs's second encoding: a byte that is zero, then nine columns, each with its length before it, and then the rest.
+/// Yjs's second encoding: a byte that is zero, then nine columns, each with its length before it,
+/// and then the rest.
 fn is_second_encoding(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes, 0);
-    reader.byte().is_ok_and(|first| first == 0) && (0..9).all(|_| reader.buffer().is_ok()) && !reader.is_empty()
+    reader.byte().is_ok_and(|first| first == 0)
+        && (0..9).all(|_| reader.buffer().is_ok())
+        && !reader.is_empty()
 }
 
 /// A map in CBOR whose first key is `format`, a number, and whose second says what it is.

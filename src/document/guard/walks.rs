@@ -12,7 +12,12 @@ fn yrs(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
 }
 
 /// The bytes pass `at` a limit and are refused one past it. Gives that error.
-fn edge(walk: fn(&[u8], &Limits) -> Result<(), GuardError>, bytes: &[u8], at: &Limits, past: &Limits) -> GuardError {
+fn edge(
+    walk: fn(&[u8], &Limits) -> Result<(), GuardError>,
+    bytes: &[u8],
+    at: &Limits,
+    past: &Limits,
+) -> GuardError {
     assert_eq!(walk(bytes, at), Ok(()), "it does not pass at the limit");
     walk(bytes, past).expect_err("it passes one beyond the limit")
 }
@@ -38,11 +43,17 @@ fn values(count: u64, encoded: &[u8]) -> Vec<u8> {
 #[test]
 fn the_length_of_the_whole_is_limited() {
     let wide = Limits::stranger();
-    for (walk, bytes) in
-        [(yrs as fn(&[u8], &Limits) -> _, blocks(vec![values(1, &[0x7e])])), (automerge_chunk::walk, chunk(1, &change(&[])))]
-    {
+    for (walk, bytes) in [
+        (yrs as fn(&[u8], &Limits) -> _, blocks(vec![values(1, &[0x7e])])),
+        (automerge_chunk::walk, chunk(1, &change(&[]))),
+    ] {
         let len = bytes.len();
-        let error = edge(walk, &bytes, &wide.clone().with_bytes_max(len), &wide.clone().with_bytes_max(len - 1));
+        let error = edge(
+            walk,
+            &bytes,
+            &wide.clone().with_bytes_max(len),
+            &wide.clone().with_bytes_max(len - 1),
+        );
         assert_eq!(error, GuardError::TooLarge { len, max: len - 1 });
     }
 }
@@ -51,9 +62,15 @@ fn the_length_of_the_whole_is_limited() {
 fn clients_of_an_update_are_limited() {
     let limit = |max| Limits::stranger().with_clients_max(max);
     let sections: Vec<_> = [3, 2, 1].map(|client| (client, 0, vec![values(1, &[0x7e])])).into();
-    assert_eq!(too_many(edge(yrs, &update(&sections, &[]), &limit(3), &limit(2))), ("clients", 3, 2, 0));
+    assert_eq!(
+        too_many(edge(yrs, &update(&sections, &[]), &limit(3), &limit(2))),
+        ("clients", 3, 2, 0)
+    );
     let deleted: Vec<_> = [3, 2, 1].map(|client| (client, vec![(0, 1)])).into();
-    assert_eq!(too_many(edge(yrs, &update(&[], &deleted), &limit(3), &limit(2))), ("clients with deletions", 3, 2, 1));
+    assert_eq!(
+        too_many(edge(yrs, &update(&[], &deleted), &limit(3), &limit(2))),
+        ("clients with deletions", 3, 2, 1)
+    );
 }
 
 #[test]
@@ -73,7 +90,10 @@ fn values_are_limited_with_those_inside_others() {
     let limit = |max| Limits::stranger().with_values_max(max);
     // A list of two and a map of one: five values, the last at the last byte but one.
     let bytes = blocks(vec![values(2, &[0x75, 2, 0x7e, 0x7e, 0x76, 1, 1, b'k', 0x7e])]);
-    assert_eq!(too_many(edge(yrs, &bytes, &limit(5), &limit(4))), ("values", 5, 4, bytes.len() - 2));
+    assert_eq!(
+        too_many(edge(yrs, &bytes, &limit(5), &limit(4))),
+        ("values", 5, 4, bytes.len() - 2)
+    );
     let json = blocks(vec![at_root(5, "x", &prefixed(b"[1,2]"))]);
     assert_eq!(too_many(edge(yrs, &json, &limit(3), &limit(2))), ("values", 3, 2, json.len() - 7));
 }
@@ -83,16 +103,25 @@ fn nesting_is_limited() {
     let limit = |max| Limits::stranger().with_nesting_max(max);
     let nested = [[0x75, 1].repeat(3), vec![0x7e]].concat();
     let bytes = blocks(vec![values(1, &nested)]);
-    assert_eq!(edge(yrs, &bytes, &limit(3), &limit(2)), GuardError::TooDeep { at: bytes.len() - 4, max: 2 });
+    assert_eq!(
+        edge(yrs, &bytes, &limit(3), &limit(2)),
+        GuardError::TooDeep { at: bytes.len() - 4, max: 2 }
+    );
     let json = blocks(vec![at_root(5, "x", &prefixed(br#"[{"[[[":[1]}]"#))]);
-    assert_eq!(edge(yrs, &json, &limit(3), &limit(2)), GuardError::TooDeep { at: json.len() - 15, max: 2 });
+    assert_eq!(
+        edge(yrs, &json, &limit(3), &limit(2)),
+        GuardError::TooDeep { at: json.len() - 15, max: 2 }
+    );
 }
 
 #[test]
 fn nested_types_are_limited() {
     let limit = |max| Limits::stranger().with_nested_types_max(max);
     let bytes = blocks(vec![at_key(7, "x", "a", &[1]), at_key(7, "x", "b", &[2])]);
-    assert_eq!(too_many(edge(yrs, &bytes, &limit(2), &limit(1))), ("nested types", 2, 1, bytes.len() - 2));
+    assert_eq!(
+        too_many(edge(yrs, &bytes, &limit(2), &limit(1))),
+        ("nested types", 2, 1, bytes.len() - 2)
+    );
 }
 
 #[test]
@@ -111,14 +140,20 @@ fn names_are_limited_wherever_they_stand() {
     }
     let bytes = chunk(1, &change(&[]));
     // Magic, checksum, kind, length, the number of dependencies: then the replica.
-    assert_eq!(too_many(edge(automerge_chunk::walk, &bytes, &limit(8), &limit(7))), ("bytes in an actor's id", 8, 7, 11));
+    assert_eq!(
+        too_many(edge(automerge_chunk::walk, &bytes, &limit(8), &limit(7))),
+        ("bytes in an actor's id", 8, 7, 11)
+    );
 }
 
 #[test]
 fn actors_are_limited() {
     let limit = |max| Limits::stranger().with_clients_max(max);
     let actors = [vec![2], prefixed(b"a"), prefixed(b"b"), vec![0, 0, 0]].concat();
-    assert_eq!(too_many(edge(automerge_chunk::walk, &chunk(0, &actors), &limit(2), &limit(1))), ("actors", 2, 1, 10));
+    assert_eq!(
+        too_many(edge(automerge_chunk::walk, &chunk(0, &actors), &limit(2), &limit(1))),
+        ("actors", 2, 1, 10)
+    );
 }
 
 #[test]
@@ -133,8 +168,11 @@ fn rows_are_limited_in_every_kind_of_column() {
         (0x15, [int(5), prefixed(b"k")].concat()),
         (0x34, [uint(2), uint(3)].concat()),
     ] {
-        for bytes in [chunk(1, &change(std::slice::from_ref(&column))), chunk(0, &document(&[], &[column]))] {
-            let (what, count, max, at) = too_many(edge(automerge_chunk::walk, &bytes, &limit(5), &limit(4)));
+        for bytes in
+            [chunk(1, &change(std::slice::from_ref(&column))), chunk(0, &document(&[], &[column]))]
+        {
+            let (what, count, max, at) =
+                too_many(edge(automerge_chunk::walk, &bytes, &limit(5), &limit(4)));
             assert_eq!((what, count, max), ("rows", 5, 4));
             assert!(at > 20, "the place is in the column");
         }
@@ -159,13 +197,22 @@ fn what_inflates_is_limited_all_together() {
     let contents = change(&[(0x57, vec![7; 100])]);
     let len = contents.len() as u64;
     let deflated = chunk(2, &deflate(&contents));
-    assert_eq!(inflated(edge(automerge_chunk::walk, &deflated, &limit(len), &limit(len - 1))), (10, len - 1));
+    assert_eq!(
+        inflated(edge(automerge_chunk::walk, &deflated, &limit(len), &limit(len - 1))),
+        (10, len - 1)
+    );
     let column = || deflate(&[7; 100]);
     let document = chunk(0, &document(&[(0x5f, column())], &[(0x5f, column())]));
     let last = document.len() - column().len();
-    assert_eq!(inflated(edge(automerge_chunk::walk, &document, &limit(200), &limit(199))), (last, 199));
+    assert_eq!(
+        inflated(edge(automerge_chunk::walk, &document, &limit(200), &limit(199))),
+        (last, 199)
+    );
     let keys = chunk(1, &change(&[(0x15, [int(10), prefixed(b"0123456789")].concat())]));
-    assert_eq!(inflated(edge(automerge_chunk::walk, &keys, &limit(100), &limit(99))), (keys.len() - 12, 99));
+    assert_eq!(
+        inflated(edge(automerge_chunk::walk, &keys, &limit(100), &limit(99))),
+        (keys.len() - 12, 99)
+    );
 }
 
 #[test]
@@ -191,18 +238,32 @@ fn an_update_that_ends_too_early_is_refused_wherever_it_ends() {
 
 #[test]
 fn a_chunk_that_ends_too_early_is_refused_wherever_it_ends() {
-    let ops = || vec![(0x15, [int(1), prefixed(b"key")].concat()), (0x42, [int(1), uint(1)].concat()), (0x57, vec![1, 2, 3])];
-    for whole in [chunk(1, &change(&ops())), chunk(2, &deflate(&change(&ops()))), chunk(0, &document(&ops(), &ops()))] {
+    let ops = || {
+        vec![
+            (0x15, [int(1), prefixed(b"key")].concat()),
+            (0x42, [int(1), uint(1)].concat()),
+            (0x57, vec![1, 2, 3]),
+        ]
+    };
+    for whole in [
+        chunk(1, &change(&ops())),
+        chunk(2, &deflate(&change(&ops()))),
+        chunk(0, &document(&ops(), &ops())),
+    ] {
         assert_eq!(automerge_chunk::walk(&whole, &Limits::stranger()), Ok(()));
         for end in 1..whole.len() {
-            let error = automerge_chunk::walk(&whole[..end], &Limits::stranger()).expect_err("a part is no chunk");
+            let error = automerge_chunk::walk(&whole[..end], &Limits::stranger())
+                .expect_err("a part is no chunk");
             assert!(place(&error).is_some_and(|at| at <= end), "{error} of {end} bytes");
         }
     }
     // The same with a header that says what there is, so that the contents end too early.
     for (kind, contents) in [(1, change(&ops())), (0, document(&ops(), &ops()))] {
         for end in 0..contents.len() {
-            assert!(automerge_chunk::walk(&chunk(kind, &contents[..end]), &Limits::stranger()).is_err(), "{end} bytes of contents");
+            assert!(
+                automerge_chunk::walk(&chunk(kind, &contents[..end]), &Limits::stranger()).is_err(),
+                "{end} bytes of contents"
+            );
         }
     }
 }

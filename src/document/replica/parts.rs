@@ -1,5 +1,6 @@
-//! Parts of a document that comes to a replica that has none yet. To bring index and digest up to date with each of them costs as much
-//! as the import itself; to read all registers once, when all parts are there, a fraction of that.
+//! Parts of a document that comes to a replica that has none yet. To bring index and digest up to
+//! date with each of them costs as much as the import itself; to read all registers once, when all
+//! parts are there, a fraction of that.
 
 use super::{Giver, ImportError, Imported, Replica};
 use crate::document::backend::Backend;
@@ -12,9 +13,14 @@ impl<B: Backend> Replica<B> {
         self.unread || self.keys.is_empty() && self.texts.is_empty() && self.lists.is_empty()
     }
 
-    /// Applies updates as [`Replica::import_all`] does, but touches no registers: until [`Replica::read_parts`] has been called the index,
-    /// what is scanned and the digest are those from before. For an empty document.
-    pub fn import_part(&mut self, updates: &[impl AsRef<[u8]>], giver: Giver) -> Result<Imported, ImportError> {
+    /// Applies updates as [`Replica::import_all`] does, but touches no registers: until
+    /// [`Replica::read_parts`] has been called the index, what is scanned and the digest are
+    /// those from before. For an empty document.
+    pub fn import_part(
+        &mut self,
+        updates: &[impl AsRef<[u8]>],
+        giver: Giver,
+    ) -> Result<Imported, ImportError> {
         debug_assert!(self.takes_parts());
         self.unread = true;
         self.import_all(updates, giver)
@@ -25,7 +31,8 @@ impl<B: Backend> Replica<B> {
         self.unread
     }
 
-    /// Brings index and digest up to date, if parts were imported. `read` is given all registers, in order. O(n log n).
+    /// Brings index and digest up to date, if parts were imported. `read` is given all registers,
+    /// in order. O(n log n).
     pub fn read_parts<V>(&mut self, read: impl FnOnce(&Self, &[(Key, Value)]) -> V) -> Option<V> {
         if !self.unread {
             return None;

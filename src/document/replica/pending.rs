@@ -1,9 +1,11 @@
 //! Updates that wait for a missing one.
 //!
-//! An update from a stranger may wait for ever, as the missing one may be lost. It may be forgotten: a peer that has both gives both again.
-//! An update from this replica's own storage was applied here once. A peer may have lost it since and rely on this replica to still have
-//! it. So it is never forgotten. Where a replica id was used twice, everybody may have given up the missing one; then the registers that
-//! the pending update wrote are written again ([`Replica::unwritten`](super::Replica::unwritten)).
+//! An update from a stranger may wait for ever, as the missing one may be lost. It may be
+//! forgotten: a peer that has both gives both again. An update from this replica's own storage was
+//! applied here once. A peer may have lost it since and rely on this replica to still have
+//! it. So it is never forgotten. Where a replica id was used twice, everybody may have given up the
+//! missing one; then the registers that the pending update wrote are written again
+//! ([`Replica::unwritten`](super::Replica::unwritten)).
 
 use super::Giver;
 use crate::document::backend::Backend;
@@ -33,9 +35,11 @@ impl<B: Backend> Default for Pending<B> {
 }
 
 impl<B: Backend> Pending<B> {
-    /// The giver of an update that waits already. If it comes from this replica's own storage now, it counts as such.
+    /// The giver of an update that waits already. If it comes from this replica's own storage now,
+    /// it counts as such.
     pub(super) fn find(&mut self, parcel: &B::Parcel, giver: Giver) -> Option<Giver> {
-        let waiting = self.0.iter_mut().find(|waiting| B::bytes(&waiting.parcel) == B::bytes(parcel))?;
+        let waiting =
+            self.0.iter_mut().find(|waiting| B::bytes(&waiting.parcel) == B::bytes(parcel))?;
         if giver == Giver::Own {
             waiting.giver = giver;
         }
@@ -44,18 +48,28 @@ impl<B: Backend> Pending<B> {
 
     /// How many there are from a giver, or from both, and their bytes.
     pub(super) fn size(&self, giver: Option<Giver>) -> (usize, usize) {
-        let wanted = self.0.iter().filter(|waiting| giver.is_none_or(|giver| giver == waiting.giver));
-        wanted.fold((0, 0), |(updates, bytes), waiting| (updates + 1, bytes + B::bytes(&waiting.parcel).len()))
+        let wanted =
+            self.0.iter().filter(|waiting| giver.is_none_or(|giver| giver == waiting.giver));
+        wanted.fold((0, 0), |(updates, bytes), waiting| {
+            (updates + 1, bytes + B::bytes(&waiting.parcel).len())
+        })
     }
 
-    /// How many from this giver there would be with these, and their bytes, if that is more than the limits allow.
-    pub(super) fn overflow(&self, more: &[Waiting<B::Parcel>], giver: Giver, limits: &Limits) -> Option<(usize, usize)> {
+    /// How many from this giver there would be with these, and their bytes, if that is more than
+    /// the limits allow.
+    pub(super) fn overflow(
+        &self,
+        more: &[Waiting<B::Parcel>],
+        giver: Giver,
+        limits: &Limits,
+    ) -> Option<(usize, usize)> {
         if more.is_empty() {
             return None;
         }
         let (updates, bytes) = self.size(Some(giver));
         let updates = updates + more.len();
-        let bytes = bytes + more.iter().map(|waiting| B::bytes(&waiting.parcel).len()).sum::<usize>();
+        let bytes =
+            bytes + more.iter().map(|waiting| B::bytes(&waiting.parcel).len()).sum::<usize>();
         let over = updates > limits.pending_updates_max() || bytes > limits.pending_bytes_max();
         over.then_some((updates, bytes))
     }

@@ -7,8 +7,8 @@ use super::marks::{self, Marks};
 use super::measure::Size;
 use super::node::Node;
 
-/// The text of a rope, or of a range of it, piece by piece with the marks of each. Made by [`Rope::chunks`] and
-/// [`Rope::chunks_in`]; a step takes O(1) on average.
+/// The text of a rope, or of a range of it, piece by piece with the marks of each. Made by
+/// [`Rope::chunks`] and [`Rope::chunks_in`]; a step takes O(1) on average.
 ///
 /// [`Rope::chunks`]: super::Rope::chunks
 /// [`Rope::chunks_in`]: super::Rope::chunks_in
@@ -78,8 +78,8 @@ enum Part<'a> {
     Text(&'a str, Option<&'a Arc<Marks>>),
 }
 
-/// Whether two trees hold the same text with the same marks. Subtrees that are shared, at the same place, are not
-/// looked into: O(what differs in structure).
+/// Whether two trees hold the same text with the same marks. Subtrees that are shared, at the same
+/// place, are not looked into: O(what differs in structure).
 pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
     let (mut lefts, mut rights) = (vec![Part::Tree(left)], vec![Part::Tree(right)]);
     loop {
@@ -103,7 +103,9 @@ pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
             }
             (Part::Text(a, a_marks), Part::Text(b, b_marks)) => {
                 let common = a.len().min(b.len());
-                if a.as_bytes()[..common] != b.as_bytes()[..common] || !marks::same(a_marks, b_marks) {
+                if a.as_bytes()[..common] != b.as_bytes()[..common]
+                    || !marks::same(a_marks, b_marks)
+                {
                     return false;
                 }
                 rest(&mut lefts, a, common, a_marks);
@@ -121,9 +123,14 @@ fn open<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>) {
     }
 }
 
-/// Puts back what is left of a text whose first `common` bytes were compared. That is never inside a char: these bytes
-/// equal a whole text.
-fn rest<'a>(parts: &mut Vec<Part<'a>>, text: &'a str, common: usize, marks: Option<&'a Arc<Marks>>) {
+/// Puts back what is left of a text whose first `common` bytes were compared. That is never inside
+/// a char: these bytes equal a whole text.
+fn rest<'a>(
+    parts: &mut Vec<Part<'a>>,
+    text: &'a str,
+    common: usize,
+    marks: Option<&'a Arc<Marks>>,
+) {
     if let Some(rest) = text.get(common..).filter(|rest| !rest.is_empty()) {
         parts.push(Part::Text(rest, marks));
     }
@@ -136,7 +143,8 @@ pub(super) enum End {
     Finish,
 }
 
-/// How many chars two trees have in common at one end, whatever their marks. Subtrees that are shared, at the same place, are not looked into.
+/// How many chars two trees have in common at one end, whatever their marks. Subtrees that are
+/// shared, at the same place, are not looked into.
 pub(super) fn common(left: &Arc<Node>, right: &Arc<Node>, end: End) -> usize {
     let (mut lefts, mut rights, mut chars) = (vec![Part::Tree(left)], vec![Part::Tree(right)], 0);
     while let (Some(left), Some(right)) = (lefts.pop(), rights.pop()) {
@@ -156,11 +164,30 @@ pub(super) fn common(left: &Arc<Node>, right: &Arc<Node>, end: End) -> usize {
             }
             (Part::Text(a, marks), Part::Text(b, _)) => {
                 let same = match end {
-                    End::Start => a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(char, _)| char.len_utf8()).sum::<usize>(),
-                    End::Finish => a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b).map(|(char, _)| char.len_utf8()).sum(),
+                    End::Start => a
+                        .chars()
+                        .zip(b.chars())
+                        .take_while(|(a, b)| a == b)
+                        .map(|(char, _)| char.len_utf8())
+                        .sum::<usize>(),
+                    End::Finish => a
+                        .chars()
+                        .rev()
+                        .zip(b.chars().rev())
+                        .take_while(|(a, b)| a == b)
+                        .map(|(char, _)| char.len_utf8())
+                        .sum(),
                 };
-                let (in_a, a_left) = if end == End::Start { a.split_at(same) } else { flipped(a.split_at(a.len() - same)) };
-                let (_, b_left) = if end == End::Start { b.split_at(same) } else { flipped(b.split_at(b.len() - same)) };
+                let (in_a, a_left) = if end == End::Start {
+                    a.split_at(same)
+                } else {
+                    flipped(a.split_at(a.len() - same))
+                };
+                let (_, b_left) = if end == End::Start {
+                    b.split_at(same)
+                } else {
+                    flipped(b.split_at(b.len() - same))
+                };
                 chars += Size::of(in_a).chars;
                 if !a_left.is_empty() && !b_left.is_empty() {
                     break;

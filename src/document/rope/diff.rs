@@ -1,5 +1,5 @@
-//! What changed between a rope and a text that is to replace it: one edit, found by the common start and end. What two ropes have in
-//! common there.
+//! What changed between a rope and a text that is to replace it: one edit, found by the common
+//! start and end. What two ropes have in common there.
 
 use std::sync::Arc;
 
@@ -23,11 +23,13 @@ pub struct Edit {
 }
 
 impl Rope {
-    /// Turns this text into `new` by replacing what stands between their common start and end, and returns that edit,
-    /// or `None` if nothing changed. Leaves outside the edit stay shared with older clones.
+    /// Turns this text into `new` by replacing what stands between their common start and end, and
+    /// returns that edit, or `None` if nothing changed. Leaves outside the edit stay shared
+    /// with older clones.
     ///
-    /// O(bytes) at the speed of comparing memory. Meant for text without marks; where there are some, they stay with the
-    /// text that stays, and inserted text is marked as by [`Rope::splice`].
+    /// O(bytes) at the speed of comparing memory. Meant for text without marks; where there are
+    /// some, they stay with the text that stays, and inserted text is marked as by
+    /// [`Rope::splice`].
     pub fn diff_apply(&mut self, new: &str) -> Option<Edit> {
         let old = self.len_bytes();
         let start = common_start(self, new);
@@ -45,8 +47,8 @@ impl Rope {
         Some(Edit { at, deleted, inserted: inserted.to_owned() })
     }
 
-    /// How many chars two texts have in common at their start, and how many of the rest at their end, whatever their marks. O(what is not
-    /// shared).
+    /// How many chars two texts have in common at their start, and how many of the rest at their
+    /// end, whatever their marks. O(what is not shared).
     #[must_use]
     pub fn common_ends(&self, other: &Self) -> (usize, usize) {
         let (Some(left), Some(right)) = (&self.root, &other.root) else { return (0, 0) };
@@ -77,7 +79,8 @@ fn common_end(root: &Arc<Node>, new: &str, limit: usize) -> usize {
         match node {
             Node::Branch(branch) => pending.extend([&*branch.left, &*branch.right]),
             Node::Leaf(leaf) => {
-                let same = equal_suffix(leaf.text.as_bytes(), &new.as_bytes()[..new.len() - common]);
+                let same =
+                    equal_suffix(leaf.text.as_bytes(), &new.as_bytes()[..new.len() - common]);
                 common += same;
                 if same < leaf.text.len() || common >= limit {
                     break;
@@ -98,7 +101,11 @@ fn equal_prefix(left: &[u8], right: &[u8]) -> usize {
     if left == right {
         return length;
     }
-    let strides = left.chunks(STRIDE_BYTES).zip(right.chunks(STRIDE_BYTES)).take_while(|(a, b)| a == b).count();
+    let strides = left
+        .chunks(STRIDE_BYTES)
+        .zip(right.chunks(STRIDE_BYTES))
+        .take_while(|(a, b)| a == b)
+        .count();
     let from = (strides * STRIDE_BYTES).min(length);
     from + left[from..].iter().zip(&right[from..]).take_while(|(a, b)| a == b).count()
 }
@@ -109,7 +116,12 @@ fn equal_suffix(left: &[u8], right: &[u8]) -> usize {
     if left == right {
         return length;
     }
-    let strides = left.rchunks(STRIDE_BYTES).zip(right.rchunks(STRIDE_BYTES)).take_while(|(a, b)| a == b).count();
+    let strides = left
+        .rchunks(STRIDE_BYTES)
+        .zip(right.rchunks(STRIDE_BYTES))
+        .take_while(|(a, b)| a == b)
+        .count();
     let to = length - (strides * STRIDE_BYTES).min(length);
-    length - to + left[..to].iter().rev().zip(right[..to].iter().rev()).take_while(|(a, b)| a == b).count()
+    length - to
+        + left[..to].iter().rev().zip(right[..to].iter().rev()).take_while(|(a, b)| a == b).count()
 }

@@ -1,8 +1,9 @@
 //! A rolling hash of marked text that does not depend on how the text is cut into leaves.
 //!
-//! Each char (together with its marks) is one term of a polynomial: `H(ab) = H(a) · B^chars(b) + H(b)`, in two lanes
-//! modulo the prime 2^61 - 1 with different bases. Hashes of neighbours combine in O(1), so a node keeps the hash of
-//! its subtree and an edit leaves all others valid. It tells texts apart by accident, not against an adversary.
+//! Each char (together with its marks) is one term of a polynomial: `H(ab) = H(a) · B^chars(b) +
+//! H(b)`, in two lanes modulo the prime 2^61 - 1 with different bases. Hashes of neighbours combine
+//! in O(1), so a node keeps the hash of its subtree and an edit leaves all others valid. It tells
+//! texts apart by accident, not against an adversary.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ const BASES: [u64; 2] = [0x0E5A_3F1C_97B4_D26B, 0x1390_6D5E_48A7_C3F1];
 /// What spreads a char over 61 bits, in each lane: arbitrary and odd.
 const SPREAD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD1B5_4A32_D192_ED03];
 
-/// How many terms are added up before one reduction: with the hash so far, one product of 123 bits and three of 122,
-/// which stay below 2^125.
+/// How many terms are added up before one reduction: with the hash so far, one product of 123 bits
+/// and three of 122, which stay below 2^125.
 const GROUP: usize = 4;
 
 /// `BASES` to the powers 0 to 4.
@@ -42,14 +43,16 @@ impl Digest {
 
     /// The hash of this text followed by `next`. O(1).
     pub(super) fn then(&self, next: &Self) -> Self {
-        let lane = |lane: usize| reduce(product(self.hash[lane], next.power[lane]) + u128::from(next.hash[lane]));
+        let lane = |lane: usize| {
+            reduce(product(self.hash[lane], next.power[lane]) + u128::from(next.hash[lane]))
+        };
         let power = |lane: usize| reduce(product(self.power[lane], next.power[lane]));
         Self { hash: [lane(0), lane(1)], power: [power(0), power(1)] }
     }
 }
 
-/// One lane of the hash of a text. The lanes go over the text one after the other: side by side they are slower, because
-/// the compiler then moves them between vector and general registers.
+/// One lane of the hash of a text. The lanes go over the text one after the other: side by side
+/// they are slower, because the compiler then moves them between vector and general registers.
 fn lane<const LANE: usize>(text: &str, ascii: bool, seed: u64) -> u64 {
     let mut hash = 0;
     if ascii {

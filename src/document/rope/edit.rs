@@ -1,5 +1,5 @@
-//! Small edits in one pass down the tree: nodes that nobody else holds are changed in place, shared ones are copied,
-//! and a subtree is only rebuilt where its balance is lost.
+//! Small edits in one pass down the tree: nodes that nobody else holds are changed in place, shared
+//! ones are copied, and a subtree is only rebuilt where its balance is lost.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ pub(super) struct Insertion<'a> {
     pub(super) marks: Option<&'a Arc<Marks>>,
 }
 
-/// Inserts before the char `at` (at most the length) a text that is not empty and shorter than a leaf. O(log n).
+/// Inserts before the char `at` (at most the length) a text that is not empty and shorter than a
+/// leaf. O(log n).
 pub(super) fn insert(slot: &mut Arc<Node>, at: usize, new: &Insertion<'_>) {
     match Arc::make_mut(slot) {
         Node::Leaf(leaf) => {
@@ -68,8 +69,9 @@ fn part(text: &str, of: &Leaf) -> Arc<Node> {
     Node::leaf(text.to_owned(), Size::of(text), of.marks.clone())
 }
 
-/// Deletes the chars from `start` to `end`, where `start < end <= length`. Returns whether anything is left; if not,
-/// the slot is unchanged and to be dropped. O(log n), and freeing what nobody else holds.
+/// Deletes the chars from `start` to `end`, where `start < end <= length`. Returns whether anything
+/// is left; if not, the slot is unchanged and to be dropped. O(log n), and freeing what nobody else
+/// holds.
 pub(super) fn delete(slot: &mut Arc<Node>, start: usize, end: usize) -> bool {
     if start == 0 && end >= slot.size().chars {
         return false;
@@ -80,9 +82,12 @@ pub(super) fn delete(slot: &mut Arc<Node>, start: usize, end: usize) -> bool {
             let left = branch.left.size().chars;
             let (in_left, in_right) = (start < left, end > left);
             let left_stays = !in_left || delete(&mut branch.left, start, end.min(left));
-            let right_stays = !in_right || delete(&mut branch.right, start.saturating_sub(left), end - left);
+            let right_stays =
+                !in_right || delete(&mut branch.right, start.saturating_sub(left), end - left);
             let rebuilt = match (left_stays, right_stays) {
-                (true, true) if (in_left && in_right) || has_small_leaf(branch) => settle_seam(branch),
+                (true, true) if (in_left && in_right) || has_small_leaf(branch) => {
+                    settle_seam(branch)
+                }
                 (true, true) => settle(branch),
                 (true, false) => Some(branch.left.clone()),
                 (false, _) => Some(branch.right.clone()),
@@ -108,7 +113,8 @@ fn settle_seam(branch: &mut Branch) -> Option<Arc<Node>> {
     settle(branch)
 }
 
-/// Brings a branch up to date after a change below. Returns what takes its place if it is no longer balanced.
+/// Brings a branch up to date after a change below. Returns what takes its place if it is no longer
+/// balanced.
 fn settle(branch: &mut Branch) -> Option<Arc<Node>> {
     if !branch.is_balanced() {
         return Some(join(&branch.left, &branch.right));

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use crate::document::Value;
 use crate::document::digest::Canonical;
 
-/// What a run of text is marked with: names ("bold", "link") and their values, in the order of the names.
+/// What a run of text is marked with: names ("bold", "link") and their values, in the order of the
+/// names.
 pub type Marks = BTreeMap<Arc<str>, Value>;
 
 /// The marks of one run. Canonical: never an empty map, never a [`Value::Null`] inside.
 pub(super) type RunMarks = Option<Arc<Marks>>;
 
-/// Brings marks that came from outside into their canonical form; free of charge for those that are.
+/// Brings marks that came from outside into their canonical form; free of charge for those that
+/// are.
 pub(super) fn canonical(marks: RunMarks) -> RunMarks {
     let marks = marks?;
     if !marks.values().any(|value| matches!(value, Value::Null)) {
         return (!marks.is_empty()).then_some(marks);
     }
-    let kept: Marks =
-        marks.iter().filter(|(_, value)| !matches!(value, Value::Null)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let kept: Marks = marks
+        .iter()
+        .filter(|(_, value)| !matches!(value, Value::Null))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     (!kept.is_empty()).then(|| Arc::new(kept))
 }
 
@@ -48,17 +53,23 @@ pub(super) fn same(left: Option<&Arc<Marks>>, right: Option<&Arc<Marks>>) -> boo
         (None, None) => true,
         (Some(left), Some(right)) => {
             Arc::ptr_eq(left, right)
-                || (left.len() == right.len() && left.iter().zip(right.iter()).all(|(a, b)| a.0 == b.0 && same_value(a.1, b.1)))
+                || (left.len() == right.len()
+                    && left
+                        .iter()
+                        .zip(right.iter())
+                        .all(|(a, b)| a.0 == b.0 && same_value(a.1, b.1)))
         }
         _ => false,
     }
 }
 
-/// Equality that agrees with [`Canonical::value`]: a NaN equals a NaN (a text must equal its own clone),
-/// the two zeros differ.
+/// Equality that agrees with [`Canonical::value`]: a NaN equals a NaN (a text must equal its own
+/// clone), the two zeros differ.
 fn same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Float(left), Value::Float(right)) => left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan()),
+        (Value::Float(left), Value::Float(right)) => {
+            left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
+        }
         _ => left == right,
     }
 }

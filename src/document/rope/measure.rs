@@ -33,7 +33,11 @@ impl Add for Size {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { bytes: self.bytes + other.bytes, chars: self.chars + other.chars, utf16: self.utf16 + other.utf16 }
+        Self {
+            bytes: self.bytes + other.bytes,
+            chars: self.chars + other.chars,
+            utf16: self.utf16 + other.utf16,
+        }
     }
 }
 
@@ -62,7 +66,8 @@ impl Unit {
     }
 }
 
-/// The size of the longest prefix of `text` (made of whole chars) that is at most `position` long in `unit`.
+/// The size of the longest prefix of `text` (made of whole chars) that is at most `position` long
+/// in `unit`.
 pub(super) fn prefix(text: &str, size: Size, unit: Unit, position: usize) -> Size {
     if position >= unit.of(size) {
         return size;
@@ -73,13 +78,15 @@ pub(super) fn prefix(text: &str, size: Size, unit: Unit, position: usize) -> Siz
     let mut seen = Size::default();
     for stride in text.as_bytes().chunks(STRIDE_BYTES) {
         let chars = count(stride, starts_char);
-        let next = seen + Size { bytes: stride.len(), chars, utf16: chars + count(stride, starts_astral) };
+        let next =
+            seen + Size { bytes: stride.len(), chars, utf16: chars + count(stride, starts_astral) };
         if unit.of(next) > position {
             break;
         }
         seen = next;
     }
-    // A stride may have ended inside a char: step back to its start, taking it out of the counts again.
+    // A stride may have ended inside a char: step back to its start, taking it out of the counts
+    // again.
     while !text.is_char_boundary(seen.bytes) {
         seen.bytes -= 1;
         if text.is_char_boundary(seen.bytes) {

@@ -1,15 +1,18 @@
-//! A persistent sequence of marked text: what a text field shows, and what its older views go on showing.
+//! A persistent sequence of marked text: what a text field shows, and what its older views go on
+//! showing.
 //!
-//! [`Rope`] is a balanced binary tree whose leaves hold short runs of text, each with one set of [`Marks`]. Cloning shares
-//! the whole tree in O(1); an edit copies the way from the root to one leaf and shares the rest, so that a view from before
-//! stays as it was. Every node knows its size in bytes, chars and UTF-16 units, which makes positions translate in
-//! O(log n), and keeps a digest of its text once that was asked for.
+//! [`Rope`] is a balanced binary tree whose leaves hold short runs of text, each with one set of
+//! [`Marks`]. Cloning shares the whole tree in O(1); an edit copies the way from the root to one
+//! leaf and shares the rest, so that a view from before stays as it was. Every node knows its size
+//! in bytes, chars and UTF-16 units, which makes positions translate in O(log n), and keeps a
+//! digest of its text once that was asked for.
 //!
-//! Positions are in Unicode scalar values ("chars") unless a name says otherwise. Nothing panics: a position past the end
-//! is taken for the end, and a range that ends before it starts is empty.
+//! Positions are in Unicode scalar values ("chars") unless a name says otherwise. Nothing panics: a
+//! position past the end is taken for the end, and a range that ends before it starts is empty.
 //!
-//! Inside: `node` (the data), `tree` (join, split, build), `edit` (small changes in place), `chunks` (walking), `diff`,
-//! `digest`, `marks`, `measure`. Apart from the values of marks this module knows nothing of documents.
+//! Inside: `node` (the data), `tree` (join, split, build), `edit` (small changes in place),
+//! `chunks` (walking), `diff`, `digest`, `marks`, `measure`. Apart from the values of marks this
+//! module knows nothing of documents.
 
 mod chunks;
 mod diff;
@@ -45,8 +48,8 @@ pub fn utf16_len(text: &str) -> usize {
 
 /// A persistent sequence of marked text. See the module for what it promises.
 ///
-/// Two ropes are equal if their text and their marks are. A map of marks that is empty counts as no marks, and a mark
-/// with the value [`Value::Null`] as absent.
+/// Two ropes are equal if their text and their marks are. A map of marks that is empty counts as no
+/// marks, and a mark with the value [`Value::Null`] as absent.
 #[derive(Clone, Default)]
 pub struct Rope {
     root: Option<Arc<Node>>,
@@ -116,8 +119,8 @@ impl Rope {
         self.root.as_ref()?.leaf_at(at).0.marks()
     }
 
-    /// The marks of a text that replaces a range of chars: those of the first of them; where there is none, those of the char before
-    /// (at 0: none). O(log n).
+    /// The marks of a text that replaces a range of chars: those of the first of them; where there
+    /// is none, those of the char before (at 0: none). O(log n).
     #[must_use]
     pub fn marks_of_insertion(&self, range: &Range<usize>) -> Option<&Arc<Marks>> {
         let (start, end) = self.clamp(range.clone());
@@ -125,8 +128,8 @@ impl Rope {
         at.filter(|_| self.has_marks()).and_then(|at| self.marks_at(at))
     }
 
-    /// Whether setting a mark of a range of chars to `value` ([`Value::Null`]: removing it) would change nothing. O(log n + bytes of the
-    /// range).
+    /// Whether setting a mark of a range of chars to `value` ([`Value::Null`]: removing it) would
+    /// change nothing. O(log n + bytes of the range).
     #[must_use]
     pub fn is_marked(&self, range: Range<usize>, name: &str, value: &Value) -> bool {
         self.chunks_in(range).all(|(_, marks)| marks::already(marks, name, value))
@@ -138,8 +141,8 @@ impl Rope {
         self.chunks_in(range).map(|(text, _)| text).collect()
     }
 
-    /// All text in order, in pieces of 1 to 1,024 bytes with their marks. Where one piece ends and the next begins is not
-    /// part of the content: neighbours may be marked alike.
+    /// All text in order, in pieces of 1 to 1,024 bytes with their marks. Where one piece ends and
+    /// the next begins is not part of the content: neighbours may be marked alike.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks::new(self.root.as_ref(), 0, self.len_chars())
@@ -171,10 +174,12 @@ impl Rope {
         runs
     }
 
-    /// A hash of the text and its marks in two lanes of 61 bits: equal for equal content however it came about, zero for
-    /// the empty text. O(1) when it was asked for before; after an edit, O(log n) and the leaf that changed.
+    /// A hash of the text and its marks in two lanes of 61 bits: equal for equal content however it
+    /// came about, zero for the empty text. O(1) when it was asked for before; after an edit,
+    /// O(log n) and the leaf that changed.
     ///
-    /// It tells contents apart by accident, not against somebody who looks for two with the same digest.
+    /// It tells contents apart by accident, not against somebody who looks for two with the same
+    /// digest.
     #[must_use]
     pub fn digest(&self) -> [u64; 2] {
         self.root.as_ref().map_or([0; 2], |root| root.digest().hash)
@@ -239,8 +244,8 @@ impl Rope {
         }
     }
 
-    /// Replaces `delete` chars from `at` on by a text, which is marked as [`Rope::marks_of_insertion`] says.
-    /// O(log n + bytes inserted).
+    /// Replaces `delete` chars from `at` on by a text, which is marked as
+    /// [`Rope::marks_of_insertion`] says. O(log n + bytes inserted).
     pub fn splice(&mut self, at: usize, delete: usize, insert: &str) {
         let at = at.min(self.len_chars());
         let inherited = self.marks_of_insertion(&(at..at.saturating_add(delete))).cloned();
@@ -248,7 +253,8 @@ impl Rope {
         self.insert_canonical(at, insert, inherited.as_ref());
     }
 
-    /// Sets one mark of a range of chars; [`Value::Null`] removes it. O(log n + bytes of the range).
+    /// Sets one mark of a range of chars; [`Value::Null`] removes it. O(log n + bytes of the
+    /// range).
     pub fn mark(&mut self, range: Range<usize>, name: &Arc<str>, value: &Value) {
         let (start, end) = self.clamp(range);
         if self.is_marked(start..end, name, value) {
@@ -281,7 +287,8 @@ impl Rope {
                 edit::insert(root, at, &Insertion { text, size: Size::of(text), marks });
             }
             root => {
-                let (before, after) = root.as_ref().map_or((None, None), |root| tree::split(root, at));
+                let (before, after) =
+                    root.as_ref().map_or((None, None), |root| tree::split(root, at));
                 let mut builder = Builder::default();
                 builder.push(text, marks);
                 *root = tree::concat_all([before, builder.finish(), after]);
@@ -300,8 +307,8 @@ impl From<&str> for Rope {
 }
 
 impl PartialEq for Rope {
-    /// O(1) for clones and for different lengths or (where both are known) digests, else O(bytes) without what is shared
-    /// at the same place.
+    /// O(1) for clones and for different lengths or (where both are known) digests, else O(bytes)
+    /// without what is shared at the same place.
     fn eq(&self, other: &Self) -> bool {
         let (Some(left), Some(right)) = (&self.root, &other.root) else {
             return self.is_empty() && other.is_empty();
@@ -309,7 +316,10 @@ impl PartialEq for Rope {
         if left.size() != right.size() || left.marked() != right.marked() {
             return false;
         }
-        let told_apart = left.known_digest().zip(right.known_digest()).is_some_and(|(left, right)| left != right);
+        let told_apart = left
+            .known_digest()
+            .zip(right.known_digest())
+            .is_some_and(|(left, right)| left != right);
         !told_apart && chunks::same_content(left, right)
     }
 }

@@ -1,4 +1,5 @@
-//! The nodes of the tree: leaves with one run of text each, branches that know the size of what is below them.
+//! The nodes of the tree: leaves with one run of text each, branches that know the size of what is
+//! below them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -52,7 +53,14 @@ impl Clone for Leaf {
 impl Clone for Branch {
     fn clone(&self) -> Self {
         let (left, right) = (self.left.clone(), self.right.clone());
-        Self { left, right, size: self.size, height: self.height, marked: self.marked, digest: OnceLock::new() }
+        Self {
+            left,
+            right,
+            size: self.size,
+            height: self.height,
+            marked: self.marked,
+            digest: OnceLock::new(),
+        }
     }
 }
 
@@ -80,7 +88,11 @@ impl Leaf {
         let gone = Size::of(&self.text[bytes.clone()]);
         self.text.replace_range(bytes, "");
         let Size { bytes, chars, utf16 } = self.size;
-        self.size = Size { bytes: bytes - gone.bytes, chars: chars - gone.chars, utf16: utf16 - gone.utf16 };
+        self.size = Size {
+            bytes: bytes - gone.bytes,
+            chars: chars - gone.chars,
+            utf16: utf16 - gone.utf16,
+        };
         self.digest.take();
     }
 
@@ -88,7 +100,8 @@ impl Leaf {
     pub(super) fn merges_with(&self, next: &Self) -> bool {
         let bytes = self.size.bytes + next.size.bytes;
         let small = self.size.bytes.min(next.size.bytes) < LEAF_BYTES_MIN;
-        (bytes <= LEAF_BYTES_AIM || (small && bytes <= LEAF_BYTES_MAX)) && marks::same(self.marks(), next.marks())
+        (bytes <= LEAF_BYTES_AIM || (small && bytes <= LEAF_BYTES_MAX))
+            && marks::same(self.marks(), next.marks())
     }
 }
 
@@ -118,7 +131,14 @@ impl Node {
         let height = 1 + left.height().max(right.height());
         let marked = left.marked() || right.marked();
         let size = left.size() + right.size();
-        Arc::new(Self::Branch(Branch { left, right, size, height, marked, digest: OnceLock::new() }))
+        Arc::new(Self::Branch(Branch {
+            left,
+            right,
+            size,
+            height,
+            marked,
+            digest: OnceLock::new(),
+        }))
     }
 
     /// The size of all text below.
@@ -148,8 +168,12 @@ impl Node {
     /// The digest of all text below, computed where it is not known yet.
     pub(super) fn digest(&self) -> &Digest {
         match self {
-            Self::Leaf(leaf) => leaf.digest.get_or_init(|| Digest::of(&leaf.text, leaf.size.chars, leaf.marks())),
-            Self::Branch(branch) => branch.digest.get_or_init(|| branch.left.digest().then(branch.right.digest())),
+            Self::Leaf(leaf) => {
+                leaf.digest.get_or_init(|| Digest::of(&leaf.text, leaf.size.chars, leaf.marks()))
+            }
+            Self::Branch(branch) => {
+                branch.digest.get_or_init(|| branch.left.digest().then(branch.right.digest()))
+            }
         }
     }
 
@@ -183,7 +207,8 @@ impl Node {
         }
     }
 
-    /// The leaf with the char `at` and the place of that char in it; past the end, the last leaf and its length.
+    /// The leaf with the char `at` and the place of that char in it; past the end, the last leaf
+    /// and its length.
     pub(super) fn leaf_at(&self, mut at: usize) -> (&Leaf, usize) {
         let mut node = self;
         loop {
@@ -191,7 +216,8 @@ impl Node {
                 Self::Leaf(leaf) => return (leaf, at.min(leaf.size.chars)),
                 Self::Branch(branch) => {
                     let left = branch.left.size().chars;
-                    (node, at) = if at < left { (&branch.left, at) } else { (&branch.right, at - left) };
+                    (node, at) =
+                        if at < left { (&branch.left, at) } else { (&branch.right, at - left) };
                 }
             }
         }

@@ -17,7 +17,9 @@ fn check_node(node: &Node) -> usize {
         Node::Leaf(leaf) => {
             assert!((1..=LEAF_BYTES_MAX).contains(&leaf.text.len()));
             assert_eq!(leaf.size, super::Size::of(&leaf.text));
-            assert!(leaf.marks().is_none_or(|marks| !marks.is_empty() && !marks.values().any(|value| *value == Value::Null)));
+            assert!(leaf.marks().is_none_or(
+                |marks| !marks.is_empty() && !marks.values().any(|value| *value == Value::Null)
+            ));
             1
         }
         Node::Branch(branch) => {
@@ -42,7 +44,10 @@ fn check(rope: &Rope, model: &Model) {
     assert_eq!(rope.len_utf16(), text.encode_utf16().count());
     assert_eq!(rope.is_empty(), model.is_empty());
     assert_eq!(rope.has_marks(), model.iter().any(|(_, marks)| marks.is_some()));
-    let marked: Model = rope.chunks().flat_map(|(text, marks)| text.chars().map(move |char| (char, marks.cloned()))).collect();
+    let marked: Model = rope
+        .chunks()
+        .flat_map(|(text, marks)| text.chars().map(move |char| (char, marks.cloned())))
+        .collect();
     assert_same(&marked, model);
     let rebuilt = rebuild(model);
     assert_eq!(*rope, rebuilt);
@@ -55,7 +60,9 @@ fn check(rope: &Rope, model: &Model) {
 
 fn assert_same(left: &Model, right: &Model) {
     assert_eq!(left.len(), right.len());
-    assert!(left.iter().zip(right).all(|(a, b)| a.0 == b.0 && marks::same(a.1.as_ref(), b.1.as_ref())));
+    assert!(
+        left.iter().zip(right).all(|(a, b)| a.0 == b.0 && marks::same(a.1.as_ref(), b.1.as_ref()))
+    );
 }
 
 /// The same content, cut differently.
@@ -103,7 +110,10 @@ fn apply(step: &Step, rope: &mut Rope, model: &mut Model) {
             let at = place(*at, model);
             rope.insert(at, text, new_marks.clone());
             let at = clamped(at, model);
-            model.splice(at..at, text.chars().map(|char| (char, marks::canonical(new_marks.clone()))));
+            model.splice(
+                at..at,
+                text.chars().map(|char| (char, marks::canonical(new_marks.clone()))),
+            );
         }
         Step::Delete(start, length) => {
             let start = place(*start, model);
@@ -115,7 +125,8 @@ fn apply(step: &Step, rope: &mut Rope, model: &mut Model) {
             let start = place(*start, model);
             rope.splice(start, *length, text);
             let range = clamped(start, model)..clamped(start + length, model);
-            let like = if range.is_empty() { range.start.checked_sub(1) } else { Some(range.start) };
+            let like =
+                if range.is_empty() { range.start.checked_sub(1) } else { Some(range.start) };
             let inherited = like.and_then(|like| model[like].1.clone());
             model.splice(range, text.chars().map(|char| (char, inherited.clone())));
         }
@@ -146,7 +157,12 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
-    prop_oneof![Just(Value::Null), Just(Value::Bool(true)), Just(Value::Float(f64::NAN)), Just(Value::Str(Arc::from("link"))),]
+    prop_oneof![
+        Just(Value::Null),
+        Just(Value::Bool(true)),
+        Just(Value::Float(f64::NAN)),
+        Just(Value::Str(Arc::from("link"))),
+    ]
 }
 
 fn any_name() -> impl Strategy<Value = Arc<str>> {
@@ -154,7 +170,9 @@ fn any_name() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn any_marks() -> impl Strategy<Value = Option<Arc<Marks>>> {
-    proptest::option::of(proptest::collection::btree_map(any_name(), any_value(), 0..3).prop_map(Arc::new))
+    proptest::option::of(
+        proptest::collection::btree_map(any_name(), any_value(), 0..3).prop_map(Arc::new),
+    )
 }
 
 fn any_length() -> impl Strategy<Value = usize> {
@@ -272,18 +290,29 @@ fn what_an_edit_does_not_touch_stays_shared() {
     let old = Rope::from("word ".repeat(20_000).as_str());
     let mut new = old.clone();
     let changed = [&old.slice(0..50_000), "!", &old.slice(50_000..usize::MAX)].concat();
-    assert_eq!(new.diff_apply(&changed), Some(Edit { at: 50_000, deleted: 0, inserted: "!".to_owned() }));
-    let addresses = |rope: &Rope| rope.chunks().map(|(text, _)| text.as_ptr()).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(
+        new.diff_apply(&changed),
+        Some(Edit { at: 50_000, deleted: 0, inserted: "!".to_owned() })
+    );
+    let addresses = |rope: &Rope| {
+        rope.chunks().map(|(text, _)| text.as_ptr()).collect::<std::collections::BTreeSet<_>>()
+    };
     assert!(addresses(&new).difference(&addresses(&old)).count() <= 2);
     assert_eq!(new.diff_apply(&changed), None);
 }
 
 #[test]
 fn regular_texts_have_different_digests() {
-    // Thue and Morse's sequence and its complement are what a hash modulo a power of two cannot tell apart.
-    let word = |flip: u32| (0..4096u32).map(|n| if (n.count_ones() + flip).is_multiple_of(2) { 'a' } else { 'b' }).collect::<String>();
+    // Thue and Morse's sequence and its complement are what a hash modulo a power of two cannot
+    // tell apart.
+    let word = |flip: u32| {
+        (0..4096u32)
+            .map(|n| if (n.count_ones() + flip).is_multiple_of(2) { 'a' } else { 'b' })
+            .collect::<String>()
+    };
     let texts = [word(0), word(1), "\0".to_owned(), "\0\0".to_owned(), String::new()];
-    let digests: std::collections::BTreeSet<_> = texts.iter().map(|text| Rope::from(text.as_str()).digest()).collect();
+    let digests: std::collections::BTreeSet<_> =
+        texts.iter().map(|text| Rope::from(text.as_str()).digest()).collect();
     assert_eq!(digests.len(), texts.len());
 }
 
@@ -298,6 +327,9 @@ fn positions_out_of_range_are_harmless() {
     rope.insert(usize::MAX, "c", None);
     assert_eq!(rope.to_string(), "a😀bc");
     assert_eq!((rope.char_at(usize::MAX), rope.marks_at(usize::MAX)), (None, None));
-    assert_eq!((rope.char_to_utf16(usize::MAX), rope.utf16_to_char(2), rope.byte_to_char(usize::MAX)), (5, 1, 4));
+    assert_eq!(
+        (rope.char_to_utf16(usize::MAX), rope.utf16_to_char(2), rope.byte_to_char(usize::MAX)),
+        (5, 1, 4)
+    );
     assert_eq!(rope.slice(3..1), "");
 }

@@ -1,5 +1,6 @@
-//! The shape of the tree: joining, splitting and building subtrees so that they stay balanced (AVL: the heights of two
-//! siblings differ by at most one). Nothing here changes a node; what is not rebuilt is shared.
+//! The shape of the tree: joining, splitting and building subtrees so that they stay balanced (AVL:
+//! the heights of two siblings differ by at most one). Nothing here changes a node; what is not
+//! rebuilt is shared.
 
 use std::sync::Arc;
 
@@ -10,8 +11,12 @@ use super::node::{Branch, LEAF_BYTES_AIM, Node};
 /// One after the other, whatever their heights. O(difference of the heights).
 pub(super) fn join(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     match (&**left, &**right) {
-        (Node::Branch(tall), low) if tall.height > low.height() + 1 => lean(&tall.left, &join(&tall.right, right)),
-        (low, Node::Branch(tall)) if tall.height > low.height() + 1 => lean(&join(left, &tall.left), &tall.right),
+        (Node::Branch(tall), low) if tall.height > low.height() + 1 => {
+            lean(&tall.left, &join(&tall.right, right))
+        }
+        (low, Node::Branch(tall)) if tall.height > low.height() + 1 => {
+            lean(&join(left, &tall.left), &tall.right)
+        }
         _ => Node::branch(left.clone(), right.clone()),
     }
 }
@@ -20,15 +25,17 @@ pub(super) fn join(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
 fn lean(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     match (&**left, &**right) {
         (low, Node::Branch(tall)) if tall.height > low.height() + 1 => match &*tall.left {
-            Node::Branch(inner) if inner.height > tall.right.height() => {
-                Node::branch(Node::branch(left.clone(), inner.left.clone()), Node::branch(inner.right.clone(), tall.right.clone()))
-            }
+            Node::Branch(inner) if inner.height > tall.right.height() => Node::branch(
+                Node::branch(left.clone(), inner.left.clone()),
+                Node::branch(inner.right.clone(), tall.right.clone()),
+            ),
             _ => Node::branch(Node::branch(left.clone(), tall.left.clone()), tall.right.clone()),
         },
         (Node::Branch(tall), low) if tall.height > low.height() + 1 => match &*tall.right {
-            Node::Branch(inner) if inner.height > tall.left.height() => {
-                Node::branch(Node::branch(tall.left.clone(), inner.left.clone()), Node::branch(inner.right.clone(), right.clone()))
-            }
+            Node::Branch(inner) if inner.height > tall.left.height() => Node::branch(
+                Node::branch(tall.left.clone(), inner.left.clone()),
+                Node::branch(inner.right.clone(), right.clone()),
+            ),
             _ => Node::branch(tall.left.clone(), Node::branch(tall.right.clone(), right.clone())),
         },
         _ => Node::branch(left.clone(), right.clone()),
@@ -79,23 +86,38 @@ pub(super) fn split(node: &Arc<Node>, at: usize) -> (Option<Arc<Node>>, Option<A
     match &**node {
         Node::Leaf(leaf) => {
             let (head, tail) = leaf.text.split_at(leaf.byte_of(at));
-            let part = |text: &str| Some(Node::leaf(text.to_owned(), Size::of(text), leaf.marks.clone()));
+            let part =
+                |text: &str| Some(Node::leaf(text.to_owned(), Size::of(text), leaf.marks.clone()));
             (part(head), part(tail))
         }
         Node::Branch(branch) => {
             let left = branch.left.size().chars;
             if at < left {
                 let (head, tail) = split(&branch.left, at);
-                (head, Some(tail.map_or_else(|| branch.right.clone(), |tail| join(&tail, &branch.right))))
+                (
+                    head,
+                    Some(
+                        tail.map_or_else(
+                            || branch.right.clone(),
+                            |tail| join(&tail, &branch.right),
+                        ),
+                    ),
+                )
             } else {
                 let (head, tail) = split(&branch.right, at - left);
-                (Some(head.map_or_else(|| branch.left.clone(), |head| join(&branch.left, &head))), tail)
+                (
+                    Some(
+                        head.map_or_else(|| branch.left.clone(), |head| join(&branch.left, &head)),
+                    ),
+                    tail,
+                )
             }
         }
     }
 }
 
-/// Collects runs of text into leaves of about [`LEAF_BYTES_AIM`] and those into a tree, in O(bytes).
+/// Collects runs of text into leaves of about [`LEAF_BYTES_AIM`] and those into a tree, in
+/// O(bytes).
 #[derive(Default)]
 pub(super) struct Builder {
     leaves: Vec<Arc<Node>>,
@@ -104,7 +126,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Adds a run; one that is marked like the run before continues its leaf. The marks are canonical.
+    /// Adds a run; one that is marked like the run before continues its leaf. The marks are
+    /// canonical.
     pub(super) fn push(&mut self, text: &str, marks: Option<&Arc<Marks>>) {
         if text.is_empty() {
             return;
@@ -132,7 +155,8 @@ impl Builder {
         balanced(&self.leaves)
     }
 
-    /// Turns all of the text but a last piece of 1 to 3/2 [`LEAF_BYTES_AIM`] into leaves, and returns that piece.
+    /// Turns all of the text but a last piece of 1 to 3/2 [`LEAF_BYTES_AIM`] into leaves, and
+    /// returns that piece.
     fn cut<'a>(&mut self, text: &'a str) -> &'a str {
         let mut rest = text;
         while rest.len() > LEAF_BYTES_AIM * 3 / 2 {
@@ -157,7 +181,8 @@ impl Builder {
     }
 }
 
-/// A tree over leaves in their order: halves of a row of leaves differ by one leaf, so by at most one in height.
+/// A tree over leaves in their order: halves of a row of leaves differ by one leaf, so by at most
+/// one in height.
 fn balanced(leaves: &[Arc<Node>]) -> Option<Arc<Node>> {
     match leaves {
         [] => None,

@@ -1,4 +1,5 @@
-//! Stretches that stand once in either of two sequences, and in the same order in both: what lies between them can be compared by itself.
+//! Stretches that stand once in either of two sequences, and in the same order in both: what lies
+//! between them can be compared by itself.
 
 use super::super::order::longest_run;
 use super::Equal;
@@ -8,25 +9,34 @@ type Place = (u64, usize);
 
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The longest row of stretches that start with `len` elements which stand once in either sequence. O(lengths · log lengths).
+/// The longest row of stretches that start with `len` elements which stand once in either sequence.
+/// O(lengths · log lengths).
 pub(super) fn find(old: &[u32], new: &[u32], len: usize) -> Vec<Equal> {
     let (olds, news) = (once(old, len), once(new, len));
     let mut pairs: Vec<(usize, usize)> = Vec::new();
     let mut rest = news.as_slice();
     for (hash, at) in olds {
         rest = &rest[rest.partition_point(|(found, _)| *found < hash)..];
-        let same = rest.first().filter(|(found, to)| *found == hash && old[at..at + len] == new[*to..*to + len]);
+        let same = rest
+            .first()
+            .filter(|(found, to)| *found == hash && old[at..at + len] == new[*to..*to + len]);
         pairs.extend(same.map(|(_, to)| (at, *to)));
     }
     pairs.sort_unstable();
     let stays = longest_run(&pairs.iter().map(|(_, to)| Some(*to)).collect::<Vec<_>>());
     let mut anchors: Vec<Equal> = Vec::new();
     for (at, to) in stays.into_iter().filter_map(|index| pairs.get(index).copied()) {
-        let (old_done, new_done) = anchors.last().map_or((0, 0), |last| (last.old + last.len, last.new + last.len));
+        let (old_done, new_done) =
+            anchors.last().map_or((0, 0), |last| (last.old + last.len, last.new + last.len));
         if at < old_done || to < new_done {
             continue;
         }
-        let before = old[old_done..at].iter().rev().zip(new[new_done..to].iter().rev()).take_while(|(a, b)| a == b).count();
+        let before = old[old_done..at]
+            .iter()
+            .rev()
+            .zip(new[new_done..to].iter().rev())
+            .take_while(|(a, b)| a == b)
+            .count();
         let behind = old[at..].iter().zip(&new[to..]).take_while(|(a, b)| a == b).count();
         anchors.push(Equal { old: at - before, new: to - before, len: before + behind });
     }

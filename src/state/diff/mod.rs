@@ -1,8 +1,9 @@
 //! Small differences between two sequences, at a bounded cost.
 //!
-//! What is cheap to compare gets the least edits there are. Larger differences are cut at stretches that stand once in either sequence
-//! (`anchors`), and what lies between these at the furthest point that a bounded search reaches (`search`). The result never depends on time,
-//! and what is replaced without need stays within a piece.
+//! What is cheap to compare gets the least edits there are. Larger differences are cut at stretches
+//! that stand once in either sequence (`anchors`), and what lies between these at the furthest
+//! point that a bounded search reaches (`search`). The result never depends on time, and what is
+//! replaced without need stays within a piece.
 
 mod anchors;
 mod search;
@@ -19,7 +20,8 @@ use search::{Found, Search};
 const EXACT_EDITS: usize = 2_048;
 /// Comparisons beside those of `EXACT_EDITS` that this may take, for each element.
 const EXACT_WORK: usize = 16;
-/// Comparisons that the whole may take where the least edits are not to be had, as long as this leaves `EDITS_MIN` for each search.
+/// Comparisons that the whole may take where the least edits are not to be had, as long as this
+/// leaves `EDITS_MIN` for each search.
 const WORK_MAX: usize = 16 * 1_024 * 1_024;
 /// The edits to either side of the middle for which a piece is searched then.
 const EDITS_MIN: usize = 64;
@@ -27,7 +29,8 @@ const EDITS_MAX: usize = 1_024;
 /// How long the stretches are at which pieces are cut, one length after the other.
 const ANCHORS: [usize; 3] = [32, 8, 1];
 
-/// A stretch that both sequences have: where it starts in the old and in the new one, and how long it is.
+/// A stretch that both sequences have: where it starts in the old and in the new one, and how long
+/// it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Equal {
     old: usize,
@@ -46,11 +49,17 @@ enum Piece {
     Equal(Equal),
 }
 
-/// Calls `edit(at, delete, inserted range of new)` for each edit that turns `old` into `new`, positions counting the edits before.
+/// Calls `edit(at, delete, inserted range of new)` for each edit that turns `old` into `new`,
+/// positions counting the edits before.
 ///
-/// The least edits where up to some 4,000 are enough or the sequences are small, and not many more where there are more. O(length · edits), and for large
-/// differences O(length), with a factor that falls from 1,024 to 64 as the length grows.
-pub(crate) fn slices<T: Eq + Hash>(old: &[T], new: &[T], mut edit: impl FnMut(usize, usize, Range<usize>)) {
+/// The least edits where up to some 4,000 are enough or the sequences are small, and not many more
+/// where there are more. O(length · edits), and for large differences O(length), with a factor that
+/// falls from 1,024 to 64 as the length grows.
+pub(crate) fn slices<T: Eq + Hash>(
+    old: &[T],
+    new: &[T],
+    mut edit: impl FnMut(usize, usize, Range<usize>),
+) {
     let (mut from, mut done) = (0, 0);
     let end = Equal { old: old.len(), new: new.len(), len: 0 };
     for Equal { old, new, len } in equal(old, new).into_iter().chain([end]) {
@@ -89,11 +98,13 @@ fn equal<T: Eq + Hash>(old: &[T], new: &[T]) -> Vec<Equal> {
 /// How much two sequences have in common at their start, and how much of the rest at their end.
 fn ends<T: Eq>(old: &[T], new: &[T]) -> (usize, usize) {
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let tail =
+        old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
     (head, tail)
 }
 
-/// Numbers for the elements, equal for equal ones: they are cheap to compare, whatever the elements are.
+/// Numbers for the elements, equal for equal ones: they are cheap to compare, whatever the elements
+/// are.
 fn numbered<T: Eq + Hash>(old: &[T], new: &[T]) -> (Vec<u32>, Vec<u32>) {
     let mut numbers = HashMap::new();
     let mut number = |element| {
@@ -107,7 +118,9 @@ fn numbered<T: Eq + Hash>(old: &[T], new: &[T]) -> (Vec<u32>, Vec<u32>) {
 /// Adds a stretch; one that goes on where the last one ends becomes a part of it.
 fn push(equal: &mut Vec<Equal>, next: Equal) {
     match equal.last_mut() {
-        Some(last) if last.old + last.len == next.old && last.new + last.len == next.new => last.len += next.len,
+        Some(last) if last.old + last.len == next.old && last.new + last.len == next.new => {
+            last.len += next.len
+        }
         _ if next.len > 0 => equal.push(next),
         _ => {}
     }
@@ -118,19 +131,26 @@ struct Middle<'a> {
     old: &'a [u32],
     new: &'a [u32],
     search: Search,
-    /// The edits to either side for which a piece is searched once the least edits are out of reach.
+    /// The edits to either side for which a piece is searched once the least edits are out of
+    /// reach.
     edits_max: usize,
 }
 
 impl<'a> Middle<'a> {
     fn new(old: &'a [u32], new: &'a [u32]) -> Self {
         let length = old.len() + new.len();
-        Self { old, new, search: Search::default(), edits_max: (WORK_MAX / length).clamp(EDITS_MIN, EDITS_MAX) }
+        Self {
+            old,
+            new,
+            search: Search::default(),
+            edits_max: (WORK_MAX / length).clamp(EDITS_MIN, EDITS_MAX),
+        }
     }
 
     /// The stretches that stay, in order.
     fn compare(&mut self) -> Vec<Equal> {
-        let mut pieces = vec![Piece::Compare { old: 0..self.old.len(), new: 0..self.new.len(), tried: None }];
+        let mut pieces =
+            vec![Piece::Compare { old: 0..self.old.len(), new: 0..self.new.len(), tried: None }];
         let mut equal = Vec::new();
         while let Some(piece) = pieces.pop() {
             match piece {
@@ -142,7 +162,13 @@ impl<'a> Middle<'a> {
     }
 
     /// Cuts a piece into smaller ones, which are put on the stack, the first of them on top.
-    fn cut(&mut self, old: Range<usize>, new: Range<usize>, tried: Option<usize>, pieces: &mut Vec<Piece>) {
+    fn cut(
+        &mut self,
+        old: Range<usize>,
+        new: Range<usize>,
+        tried: Option<usize>,
+        pieces: &mut Vec<Piece>,
+    ) {
         let (head, tail) = ends(&self.old[old.clone()], &self.new[new.clone()]);
         let first = Equal { old: old.start, new: new.start, len: head };
         let last = Equal { old: old.end - tail, new: new.end - tail, len: tail };
@@ -155,9 +181,17 @@ impl<'a> Middle<'a> {
     }
 
     /// Splits a piece that has no common ends.
-    fn split(&mut self, old: Range<usize>, new: Range<usize>, tried: Option<usize>, pieces: &mut Vec<Piece>) {
+    fn split(
+        &mut self,
+        old: Range<usize>,
+        new: Range<usize>,
+        tried: Option<usize>,
+        pieces: &mut Vec<Piece>,
+    ) {
         let (edits, work) = match tried {
-            None => (EXACT_EDITS, 4 * EXACT_EDITS * EXACT_EDITS + EXACT_WORK * (old.len() + new.len())),
+            None => {
+                (EXACT_EDITS, 4 * EXACT_EDITS * EXACT_EDITS + EXACT_WORK * (old.len() + new.len()))
+            }
             Some(_) => (self.edits_max, usize::MAX),
         };
         let found = self.search.middle(&self.old[old.clone()], &self.new[new.clone()], edits, work);
@@ -176,8 +210,15 @@ impl<'a> Middle<'a> {
         pieces.push(Piece::Compare { old: old.start..at, new: new.start..to, tried });
     }
 
-    /// Cuts a piece at stretches that it has once on either side, the longest first. Whether there are any.
-    fn anchor(&self, old: &Range<usize>, new: &Range<usize>, done: usize, pieces: &mut Vec<Piece>) -> bool {
+    /// Cuts a piece at stretches that it has once on either side, the longest first. Whether there
+    /// are any.
+    fn anchor(
+        &self,
+        old: &Range<usize>,
+        new: &Range<usize>,
+        done: usize,
+        pieces: &mut Vec<Piece>,
+    ) -> bool {
         for (index, len) in ANCHORS.iter().enumerate().skip(done) {
             let anchors = anchors::find(&self.old[old.clone()], &self.new[new.clone()], *len);
             if anchors.is_empty() {
@@ -185,13 +226,22 @@ impl<'a> Middle<'a> {
             }
             let (mut old_end, mut new_end) = (old.end, new.end);
             for anchor in anchors.into_iter().rev() {
-                let anchor = Equal { old: old.start + anchor.old, new: new.start + anchor.new, ..anchor };
+                let anchor =
+                    Equal { old: old.start + anchor.old, new: new.start + anchor.new, ..anchor };
                 let behind = (anchor.old + anchor.len..old_end, anchor.new + anchor.len..new_end);
-                pieces.push(Piece::Compare { old: behind.0, new: behind.1, tried: Some(index + 1) });
+                pieces.push(Piece::Compare {
+                    old: behind.0,
+                    new: behind.1,
+                    tried: Some(index + 1),
+                });
                 pieces.push(Piece::Equal(anchor));
                 (old_end, new_end) = (anchor.old, anchor.new);
             }
-            pieces.push(Piece::Compare { old: old.start..old_end, new: new.start..new_end, tried: Some(index + 1) });
+            pieces.push(Piece::Compare {
+                old: old.start..old_end,
+                new: new.start..new_end,
+                tried: Some(index + 1),
+            });
             return true;
         }
         false

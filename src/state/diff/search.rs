@@ -1,5 +1,5 @@
-//! The middle of the least edits between two sequences, searched from both ends (Myers, *An O(ND) difference algorithm*, 1986), as far as is
-//! allowed.
+//! The middle of the least edits between two sequences, searched from both ends (Myers, *An O(ND)
+//! difference algorithm*, 1986), as far as is allowed.
 
 /// A point that no path of edits has reached, seen from the start and seen from the end.
 const BEFORE: isize = isize::MIN / 2;
@@ -13,7 +13,8 @@ pub(super) enum Found {
     Furthest(usize, usize),
 }
 
-/// For each diagonal the furthest point (in the old sequence) that is reached from the start, and from the end. Kept to be used again.
+/// For each diagonal the furthest point (in the old sequence) that is reached from the start, and
+/// from the end. Kept to be used again.
 #[derive(Default)]
 pub(super) struct Search {
     forward: Vec<isize>,
@@ -29,8 +30,15 @@ struct Reach {
 }
 
 impl Reach {
-    /// Grows by one at either end; where there is no more, it shrinks by one, as only every other diagonal can be reached.
-    fn grow(&mut self, (least, most): (isize, isize), points: &mut [isize], offset: isize, unreached: isize) {
+    /// Grows by one at either end; where there is no more, it shrinks by one, as only every other
+    /// diagonal can be reached.
+    fn grow(
+        &mut self,
+        (least, most): (isize, isize),
+        points: &mut [isize],
+        offset: isize,
+        unreached: isize,
+    ) {
         if self.low > least {
             self.low -= 1;
             points[(self.low - 1 + offset) as usize] = unreached;
@@ -55,14 +63,23 @@ impl Reach {
 }
 
 impl Search {
-    /// Searches two sequences that are not empty and differ at both ends, up to so many edits from either end, and with so many comparisons.
-    pub(super) fn middle(&mut self, old: &[u32], new: &[u32], edits_max: usize, work_max: usize) -> Found {
+    /// Searches two sequences that are not empty and differ at both ends, up to so many edits from
+    /// either end, and with so many comparisons.
+    pub(super) fn middle(
+        &mut self,
+        old: &[u32],
+        new: &[u32],
+        edits_max: usize,
+        work_max: usize,
+    ) -> Found {
         let (width, height) = (old.len() as isize, new.len() as isize);
-        // A point on diagonal k has k more elements of the old sequence before it than of the new one.
+        // A point on diagonal k has k more elements of the old sequence before it than of the new
+        // one.
         let (least, most, delta) = (-height, width, width - height);
         let offset = height + 2;
         self.make_room(old.len() + new.len() + 5);
-        let (mut ahead, mut behind) = (Reach { low: 0, high: 0 }, Reach { low: delta, high: delta });
+        let (mut ahead, mut behind) =
+            (Reach { low: 0, high: 0 }, Reach { low: delta, high: delta });
         self.forward[offset as usize] = 0;
         self.backward[(delta + offset) as usize] = width;
         let begun = self.work;
@@ -70,7 +87,8 @@ impl Search {
             ahead.grow((least, most), &mut self.forward, offset, BEFORE);
             for k in ahead.diagonals() {
                 let x = self.step_ahead(old, new, k, offset);
-                if delta % 2 != 0 && behind.contains(k) && x >= self.backward[(k + offset) as usize] {
+                if delta % 2 != 0 && behind.contains(k) && x >= self.backward[(k + offset) as usize]
+                {
                     return Found::Middle(x as usize, (x - k) as usize);
                 }
             }
@@ -131,7 +149,8 @@ impl Search {
             return BEHIND;
         }
         let (rest_old, rest_new) = (&old[..from as usize], &new[..(from - k) as usize]);
-        let same = rest_old.iter().rev().zip(rest_new.iter().rev()).take_while(|(a, b)| a == b).count();
+        let same =
+            rest_old.iter().rev().zip(rest_new.iter().rev()).take_while(|(a, b)| a == b).count();
         self.work += same + 1;
         self.backward[at] = from - same as isize;
         self.backward[at]
@@ -139,11 +158,18 @@ impl Search {
 
     /// The point that has most of both sequences before it or behind it.
     fn furthest(&self, (ahead, behind): (&Reach, &Reach), length: isize, offset: isize) -> Found {
-        let forward = ahead.diagonals().map(|k| (self.forward[(k + offset) as usize], k)).filter(|(x, _)| *x >= 0);
-        let backward = behind.diagonals().map(|k| (self.backward[(k + offset) as usize], k)).filter(|(x, _)| *x < BEHIND);
+        let forward = ahead
+            .diagonals()
+            .map(|k| (self.forward[(k + offset) as usize], k))
+            .filter(|(x, _)| *x >= 0);
+        let backward = behind
+            .diagonals()
+            .map(|k| (self.backward[(k + offset) as usize], k))
+            .filter(|(x, _)| *x < BEHIND);
         let forward = forward.map(|(x, k)| (2 * x - k, x, k));
         let backward = backward.map(|(x, k)| (length - (2 * x - k), x, k));
-        let (_, x, k) = forward.chain(backward).max_by_key(|(passed, ..)| *passed).unwrap_or((0, 0, 0));
+        let (_, x, k) =
+            forward.chain(backward).max_by_key(|(passed, ..)| *passed).unwrap_or((0, 0, 0));
         Found::Furthest(x as usize, (x - k) as usize)
     }
 }

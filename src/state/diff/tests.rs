@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The edits, applied one after the other as those who call do it, and how much they delete and insert.
+/// The edits, applied one after the other as those who call do it, and how much they delete and
+/// insert.
 fn patched<T: Clone + Eq + Hash + std::fmt::Debug>(old: &[T], new: &[T]) -> (usize, usize) {
     let (mut result, mut gone, mut come) = (old.to_vec(), 0, 0);
     slices(old, new, |at, delete, insert| {
@@ -14,7 +15,8 @@ fn patched<T: Clone + Eq + Hash + std::fmt::Debug>(old: &[T], new: &[T]) -> (usi
     (gone, come)
 }
 
-/// The fewest elements that have to be deleted and inserted, by the textbook. O(product of the lengths).
+/// The fewest elements that have to be deleted and inserted, by the textbook. O(product of the
+/// lengths).
 fn least<T: Eq>(old: &[T], new: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=new.len()).collect();
     for (index, element) in old.iter().enumerate() {
@@ -164,7 +166,8 @@ fn the_work_is_bounded() {
     ];
     for (old, new) in cases {
         let length = old.len() + new.len();
-        let (done, most) = (work(&old, &new), 4 * WORK_MAX + (4 * EDITS_MIN + 2 * EXACT_WORK) * length);
+        let (done, most) =
+            (work(&old, &new), 4 * WORK_MAX + (4 * EDITS_MIN + 2 * EXACT_WORK) * length);
         assert!(done <= most, "{done} comparisons of {length} elements, {most} are allowed");
         patched(&old, &new);
     }

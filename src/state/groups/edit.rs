@@ -10,7 +10,8 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// Appends a group and says its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the whole is gone, [`ChangeError::Invalid`] where the value
+    /// cannot be written.
     pub fn push_group(&self, group: G) -> Result<ElementId, ChangeError> {
         self.groups().push(group)
     }
@@ -26,14 +27,17 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// Moves a group, with its items, to stand at `index` among the groups as they are afterwards.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::OutOfRange`] beyond the end.
+    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::OutOfRange`] beyond the
+    /// end.
     pub fn move_group(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         self.groups().move_to(id, index)
     }
 
-    /// Removes a group with the items that stand in it. Whether it was there. To keep the items, move them first.
+    /// Removes a group with the items that stand in it. Whether it was there. To keep the items,
+    /// move them first.
     ///
-    /// An item that another moves or adds to the group at the same time stays, [ungrouped](Groups::ungrouped).
+    /// An item that another moves or adds to the group at the same time stays,
+    /// [ungrouped](Groups::ungrouped).
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the whole is gone.
@@ -54,7 +58,8 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// Appends an item to a group and says its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::Invalid`] where the value
+    /// cannot be written.
     pub fn push(&self, group: ElementId, value: T) -> Result<ElementId, ChangeError> {
         let items = self.items(group)?;
         self.insert_at(&items, group, items.len(), value)
@@ -64,18 +69,30 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     ///
     /// # Errors
     /// As `push`, and [`ChangeError::OutOfRange`] beyond the end of the group.
-    pub fn insert(&self, group: ElementId, index: usize, value: T) -> Result<ElementId, ChangeError> {
+    pub fn insert(
+        &self,
+        group: ElementId,
+        index: usize,
+        value: T,
+    ) -> Result<ElementId, ChangeError> {
         let items = self.items(group)?;
         self.check(index, items.len())?;
         self.insert_at(&items, group, index, value)
     }
 
-    /// Moves an item to stand at `index` among the items of a group as they are afterwards: within its group, to another one, or out of
-    /// the ungrouped. Where it stands there already, nothing is written.
+    /// Moves an item to stand at `index` among the items of a group as they are afterwards: within
+    /// its group, to another one, or out of the ungrouped. Where it stands there already,
+    /// nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the item or the group is gone, [`ChangeError::OutOfRange`] beyond the end of the group.
-    pub fn move_to(&self, id: ElementId, group: ElementId, index: usize) -> Result<(), ChangeError> {
+    /// [`ChangeError::NotFound`] where the item or the group is gone, [`ChangeError::OutOfRange`]
+    /// beyond the end of the group.
+    pub fn move_to(
+        &self,
+        id: ElementId,
+        group: ElementId,
+        index: usize,
+    ) -> Result<(), ChangeError> {
         let mut items = self.items(group)?;
         if self.place.look(|whole: &Groups<G, T>| whole.get(id).is_none())? {
             return Err(self.gone(ITEMS, id));
@@ -91,14 +108,17 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         })
     }
 
-    /// Removes an item with all its fields, also those that this struct does not know. Whether it was there.
+    /// Removes an item with all its fields, also those that this struct does not know. Whether it
+    /// was there.
     ///
     /// # Errors
     /// [`ChangeError::NotFound`] where the whole is gone.
     pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
         let found = self.place.look(|whole: &Groups<G, T>| whole.claims.contains_key(&id))?;
         if found {
-            self.place.write(|writer| writer.at(&key::join(ITEMS, &id.segment()), |writer| writer.clear()))?;
+            self.place.write(|writer| {
+                writer.at(&key::join(ITEMS, &id.segment()), |writer| writer.clear())
+            })?;
         }
         Ok(found)
     }
@@ -108,22 +128,37 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     }
 
     fn items(&self, group: ElementId) -> Result<MovableList<T>, ChangeError> {
-        let items = self.place.look(|whole: &Groups<G, T>| whole.has_group(group).then(|| whole.items(group).clone()))?;
+        let items = self.place.look(|whole: &Groups<G, T>| {
+            whole.has_group(group).then(|| whole.items(group).clone())
+        })?;
         items.ok_or_else(|| self.gone(GROUPS, group))
     }
 
     fn gone(&self, among: &str, id: ElementId) -> ChangeError {
-        ChangeError::NotFound { path: key::join(self.place.path(), &key::join(among, &id.segment())) }
+        ChangeError::NotFound {
+            path: key::join(self.place.path(), &key::join(among, &id.segment())),
+        }
     }
 
     fn check(&self, index: usize, len: usize) -> Result<(), ChangeError> {
         if index <= len {
             return Ok(());
         }
-        Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: index, end: index, len })
+        Err(ChangeError::OutOfRange {
+            path: self.place.path().to_owned(),
+            start: index,
+            end: index,
+            len,
+        })
     }
 
-    fn insert_at(&self, items: &MovableList<T>, group: ElementId, index: usize, value: T) -> Result<ElementId, ChangeError> {
+    fn insert_at(
+        &self,
+        items: &MovableList<T>,
+        group: ElementId,
+        index: usize,
+        value: T,
+    ) -> Result<ElementId, ChangeError> {
         self.place.write(|writer| {
             writer.at(ITEMS, |writer| {
                 let id = writer.new_element();
@@ -138,6 +173,8 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
 /// Writes a position in a group.
 fn put_into(group: ElementId) -> impl Fn(ElementId, &[u8], &mut Writer<'_, '_>) {
     move |id, position, writer| {
-        writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(Some(group), position)));
+        writer.at(&key::join(&id.segment(), PLACE), |writer| {
+            writer.put(place_value(Some(group), position))
+        });
     }
 }

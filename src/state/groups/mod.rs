@@ -1,8 +1,10 @@
-//! Lists within a list, where an item stands in exactly one of them: columns and cards, sections and tasks, playlists and tracks.
+//! Lists within a list, where an item stands in exactly one of them: columns and cards, sections
+//! and tasks, playlists and tracks.
 //!
-//! The groups are a [`MovableList`]. An item is a record with one register `@place` that holds its group and its position there, as a
-//! node of a [`Tree`](super::Tree) has, so that a move is one write: concurrent moves of one item compete, one wins whole, and the item is
-//! never lost nor doubled. An item whose group does not exist (another removed it) is *ungrouped*.
+//! The groups are a [`MovableList`]. An item is a record with one register `@place` that holds its
+//! group and its position there, as a node of a [`Tree`](super::Tree) has, so that a move is one
+//! write: concurrent moves of one item compete, one wins whole, and the item is never lost nor
+//! doubled. An item whose group does not exist (another removed it) is *ungrouped*.
 
 mod edit;
 mod reconcile;
@@ -25,11 +27,13 @@ const ITEMS: &str = "items";
 
 const EXPECTED: &str = "a place in a group (group and position)";
 
-/// Groups of items, both in an order that users change: a board's columns `G` with their cards `T`. An item stands in exactly one group, keeps its
-/// id, its edits and its watchers when it moves to another, and is never there twice.
+/// Groups of items, both in an order that users change: a board's columns `G` with their cards `T`.
+/// An item stands in exactly one group, keeps its id, its edits and its watchers when it moves to
+/// another, and is never there twice.
 ///
-/// Concurrent moves of one item compete, one wins whole. Removing a group removes the items that whoever removes it sees there; one that
-/// another moves or adds to the group at the same time stays, and is [ungrouped](Groups::ungrouped) until somebody moves it to a group.
+/// Concurrent moves of one item compete, one wins whole. Removing a group removes the items that
+/// whoever removes it sees there; one that another moves or adds to the group at the same time
+/// stays, and is [ungrouped](Groups::ungrouped) until somebody moves it to a group.
 ///
 /// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
 ///
@@ -61,7 +65,8 @@ const EXPECTED: &str = "a place in a group (group and position)";
 #[doc(alias = "Kanban")]
 pub struct Groups<G, T> {
     groups: MovableList<G>,
-    /// The items by the group that their registers name, there or not; none of these lists is empty.
+    /// The items by the group that their registers name, there or not; none of these lists is
+    /// empty.
     lists: imbl::OrdMap<Option<ElementId>, MovableList<T>>,
     /// The group that each item's register names.
     claims: imbl::OrdMap<ElementId, Option<ElementId>>,
@@ -113,10 +118,14 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         self.groups.iter_ids().map(|(id, group)| (id, group, self.items(id)))
     }
 
-    /// The items whose group is not there: another removed it while they were moved or added to it. An application shows them apart, or
-    /// [moves](Node::move_to) them to a group. They stand together by the group that they were in.
+    /// The items whose group is not there: another removed it while they were moved or added to it.
+    /// An application shows them apart, or [moves](Node::move_to) them to a group. They stand
+    /// together by the group that they were in.
     pub fn ungrouped(&self) -> impl Iterator<Item = (ElementId, &T)> {
-        let lists = self.lists.iter().filter(|(group, _)| !group.is_some_and(|group| self.has_group(group)));
+        let lists = self
+            .lists
+            .iter()
+            .filter(|(group, _)| !group.is_some_and(|group| self.has_group(group)));
         lists.flat_map(|(_, list)| list.iter_ids())
     }
 
@@ -137,7 +146,13 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     }
 
     /// Puts an item of the document in its place.
-    fn place(&mut self, id: ElementId, group: Option<ElementId>, position: Position, value: Arc<T>) {
+    fn place(
+        &mut self,
+        id: ElementId,
+        group: Option<ElementId>,
+        position: Position,
+        value: Arc<T>,
+    ) {
         self.displace(id);
         self.claims.insert(id, group);
         self.lists.entry(group).or_default().place(id, position, value);
@@ -154,7 +169,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     }
 }
 
-/// To build a value, or to edit a copy that is then reconciled. Ids of what is new hold within this copy only.
+/// To build a value, or to edit a copy that is then reconciled. Ids of what is new hold within this
+/// copy only.
 impl<G: Clone, T: Clone> Groups<G, T> {
     /// Appends a group to this copy.
     pub fn push_group(&mut self, group: G) -> ElementId {
@@ -170,7 +186,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         id
     }
 
-    /// Moves an item of this copy to stand at `index` of a group, at its end where that is beyond it. Whether both are there.
+    /// Moves an item of this copy to stand at `index` of a group, at its end where that is beyond
+    /// it. Whether both are there.
     pub fn move_to(&mut self, id: ElementId, group: ElementId, index: usize) -> bool {
         if !self.has_group(group) {
             return false;
@@ -190,7 +207,13 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     /// Removes a group from this copy, with its items.
     pub fn remove_group(&mut self, id: ElementId) -> Option<G> {
         let group = self.groups.displace(id)?;
-        let items: Vec<ElementId> = self.lists.get(&Some(id)).into_iter().flat_map(|list| list.iter_ids()).map(|(id, _)| id).collect();
+        let items: Vec<ElementId> = self
+            .lists
+            .get(&Some(id))
+            .into_iter()
+            .flat_map(|list| list.iter_ids())
+            .map(|(id, _)| id)
+            .collect();
         items.into_iter().for_each(|item| drop(self.displace(item)));
         Some(G::clone(&group))
     }
@@ -207,7 +230,9 @@ impl<G: Clone, T: Clone> Groups<G, T> {
 
     fn new_id(&mut self) -> ElementId {
         let (groups, claims) = (&self.groups, &self.claims);
-        ElementId::detached(&mut self.detached, |id| groups.position(id).is_some() || claims.contains_key(&id))
+        ElementId::detached(&mut self.detached, |id| {
+            groups.position(id).is_some() || claims.contains_key(&id)
+        })
     }
 
     fn append(&mut self, id: ElementId, group: Option<ElementId>, value: T) {
@@ -227,9 +252,15 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         Some(id)
     }
 
-    /// Appends an item to a group, or ungrouped, under an id or a new one. `None` where the id is taken.
+    /// Appends an item to a group, or ungrouped, under an id or a new one. `None` where the id is
+    /// taken.
     #[cfg(feature = "serde")]
-    pub(crate) fn push_as(&mut self, id: Option<ElementId>, group: Option<ElementId>, value: T) -> Option<ElementId> {
+    pub(crate) fn push_as(
+        &mut self,
+        id: Option<ElementId>,
+        group: Option<ElementId>,
+        value: T,
+    ) -> Option<ElementId> {
         let id = id.unwrap_or_else(|| self.new_id());
         if self.claims.contains_key(&id) {
             return None;
@@ -242,7 +273,13 @@ impl<G: Clone, T: Clone> Groups<G, T> {
 impl<G, T> Clone for Groups<G, T> {
     fn clone(&self) -> Self {
         let (lists, claims) = (self.lists.clone(), self.claims.clone());
-        Self { groups: self.groups.clone(), lists, claims, empty: self.empty.clone(), detached: self.detached }
+        Self {
+            groups: self.groups.clone(),
+            lists,
+            claims,
+            empty: self.empty.clone(),
+            detached: self.detached,
+        }
     }
 }
 

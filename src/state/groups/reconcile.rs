@@ -1,6 +1,7 @@
 //! Writing the least that turns one set of groups into another.
 //!
-//! The groups are paired and written first, as a list; then the items are paired, their values written, and then their places.
+//! The groups are paired and written first, as a list; then the items are paired, their values
+//! written, and then their places.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +12,8 @@ use super::super::tree::{PLACE, place_value};
 use super::super::{ElementId, State, Writer, order};
 use super::{GROUPS, Groups, ITEMS};
 
-/// An item that is wanted: the old one that it is, what it is called in what is wanted, and what it shall be.
+/// An item that is wanted: the old one that it is, what it is called in what is wanted, and what it
+/// shall be.
 struct Wanted<'a, T> {
     old: Option<ElementId>,
     id: ElementId,
@@ -23,7 +25,11 @@ impl<G: State, T: State> Groups<G, T> {
         let written = writer.at(GROUPS, |writer| self.groups.write_least(&new.groups, writer));
         writer.at(ITEMS, |writer| {
             let target = self.pair(new, &written, writer.core.restores);
-            let kept: HashSet<ElementId> = target.iter().flat_map(|(_, items)| items).filter_map(|wanted| wanted.old).collect();
+            let kept: HashSet<ElementId> = target
+                .iter()
+                .flat_map(|(_, items)| items)
+                .filter_map(|wanted| wanted.old)
+                .collect();
             for id in self.claims.keys().filter(|id| !kept.contains(*id)) {
                 writer.at(&id.segment(), |writer| writer.clear());
             }
@@ -34,8 +40,9 @@ impl<G: State, T: State> Groups<G, T> {
         });
     }
 
-    /// What is wanted in each group, by the id under which it is written, and last, without one, what is wanted ungrouped. The old item of each
-    /// is found by id, wherever that stands; else, unless ids alone count, among those of its group by equal content in order, or as
+    /// What is wanted in each group, by the id under which it is written, and last, without one,
+    /// what is wanted ungrouped. The old item of each is found by id, wherever that stands;
+    /// else, unless ids alone count, among those of its group by equal content in order, or as
     /// the one in whose stead it stands.
     fn pair<'a>(
         &self,
@@ -43,7 +50,11 @@ impl<G: State, T: State> Groups<G, T> {
         written: &HashMap<ElementId, ElementId>,
         ids_alone: bool,
     ) -> Vec<(Option<ElementId>, Vec<Wanted<'a, T>>)> {
-        let by_id = |(id, value)| Wanted { old: Some(id).filter(|id| self.claims.contains_key(id)), id, value };
+        let by_id = |(id, value)| Wanted {
+            old: Some(id).filter(|id| self.claims.contains_key(id)),
+            id,
+            value,
+        };
         let mut target: Vec<(Option<ElementId>, Vec<_>)> = Vec::new();
         for (id, _, items) in new.iter() {
             if let Some(group) = written.get(&id) {
@@ -54,14 +65,17 @@ impl<G: State, T: State> Groups<G, T> {
         if ids_alone {
             return target;
         }
-        let taken: HashSet<ElementId> = target.iter().flat_map(|(_, items)| items).filter_map(|wanted| wanted.old).collect();
+        let taken: HashSet<ElementId> =
+            target.iter().flat_map(|(_, items)| items).filter_map(|wanted| wanted.old).collect();
         for (group, items) in &mut target {
             let there: Vec<(ElementId, &T)> = match group {
                 Some(group) => self.items(*group).iter_ids().collect(),
                 None => self.ungrouped().collect(),
             };
-            let free_old: Vec<(ElementId, &T)> = there.into_iter().filter(|(id, _)| !taken.contains(id)).collect();
-            let mut free_new: Vec<&mut Wanted<'_, T>> = items.iter_mut().filter(|wanted| wanted.old.is_none()).collect();
+            let free_old: Vec<(ElementId, &T)> =
+                there.into_iter().filter(|(id, _)| !taken.contains(id)).collect();
+            let mut free_new: Vec<&mut Wanted<'_, T>> =
+                items.iter_mut().filter(|wanted| wanted.old.is_none()).collect();
             let old_prints = free_old.iter().map(|(_, value)| fingerprint(*value)).collect();
             let new_prints = free_new.iter().map(|wanted| fingerprint(wanted.value)).collect();
             order::pair(&[(old_prints, new_prints)], &mut |old, new| {
@@ -73,7 +87,8 @@ impl<G: State, T: State> Groups<G, T> {
         target
     }
 
-    /// Writes the values. Says under which id each item is written: its old one's, or one of its own.
+    /// Writes the values. Says under which id each item is written: its old one's, or one of its
+    /// own.
     fn write_values(&self, items: &[Wanted<'_, T>], writer: &mut Writer<'_, '_>) -> Vec<ElementId> {
         let write = |wanted: &Wanted<'_, T>| {
             let old = wanted.old.and_then(|id| Some((id, self.get(id)?)));
@@ -88,17 +103,26 @@ impl<G: State, T: State> Groups<G, T> {
     }
 
     /// Writes the places of the items that do not stand in theirs.
-    fn write_places(&self, group: Option<ElementId>, ids: &[ElementId], writer: &mut Writer<'_, '_>) {
-        // What is ungrouped may name groups that are gone. It stays as it is, unless its order changes.
+    fn write_places(
+        &self,
+        group: Option<ElementId>,
+        ids: &[ElementId],
+        writer: &mut Writer<'_, '_>,
+    ) {
+        // What is ungrouped may name groups that are gone. It stays as it is, unless its order
+        // changes.
         if group.is_none() && self.ungrouped().map(|(id, _)| id).eq(ids.iter().copied()) {
             return;
         }
         let list = self.lists.get(&group).unwrap_or(&self.empty);
-        let stood: Vec<_> = ids.iter().map(|id| Some((list.index_of(*id)?, list.position(*id)?))).collect();
+        let stood: Vec<_> =
+            ids.iter().map(|id| Some((list.index_of(*id)?, list.position(*id)?))).collect();
         let places = order::places(&stood, || writer.core.stamp());
         for ((id, stood), place) in ids.iter().zip(&stood).zip(places) {
             if stood.is_none_or(|(_, position)| *position != place) {
-                writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(group, &place)));
+                writer.at(&key::join(&id.segment(), PLACE), |writer| {
+                    writer.put(place_value(group, &place))
+                });
             }
         }
     }

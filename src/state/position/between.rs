@@ -2,18 +2,24 @@
 
 use super::level::{self, Level, Stamp, levels};
 
-/// Longer positions than this are not given: the elements are placed anew instead. Honest ones stay far below.
+/// Longer positions than this are not given: the elements are placed anew instead. Honest ones stay
+/// far below.
 const LEN_MAX: usize = 512;
 
-/// A position strictly between two neighbours, `None` standing for either end; `None` where there is no room.
+/// A position strictly between two neighbours, `None` standing for either end; `None` where there
+/// is no room.
 ///
-/// Beside an element that `stamp`'s replica gave its place to, the new one goes into the same node, or into the gap beside that
-/// element, so that no element of others who have not seen it comes between the two. Of two such neighbours the younger one counts:
-/// it is the one of the run that is being made. Elsewhere a new node is begun, wherever its name is shortest.
+/// Beside an element that `stamp`'s replica gave its place to, the new one goes into the same node,
+/// or into the gap beside that element, so that no element of others who have not seen it comes
+/// between the two. Of two such neighbours the younger one counts: it is the one of the run that is
+/// being made. Elsewhere a new node is begun, wherever its name is shortest.
 pub(crate) fn between(low: Option<&[u8]>, high: Option<&[u8]>, stamp: Stamp) -> Option<Vec<u8>> {
     let gap = Gap::new(low.unwrap_or_default(), high);
     let fits = |position: &Vec<u8>| gap.holds(position);
-    gap.beside_own(stamp).filter(fits).or_else(|| gap.shortest(stamp)).or_else(|| gap.forced(stamp).filter(fits))
+    gap.beside_own(stamp)
+        .filter(fits)
+        .or_else(|| gap.shortest(stamp))
+        .or_else(|| gap.forced(stamp).filter(fits))
 }
 
 /// What lies between two positions.
@@ -30,7 +36,9 @@ impl<'a> Gap<'a> {
     }
 
     fn holds(&self, position: &Vec<u8>) -> bool {
-        self.low < position.as_slice() && self.high.is_none_or(|high| position.as_slice() < high) && position.len() <= LEN_MAX
+        self.low < position.as_slice()
+            && self.high.is_none_or(|high| position.as_slice() < high)
+            && position.len() <= LEN_MAX
     }
 
     /// Beside the younger of the neighbours that this replica gave.
@@ -44,7 +52,8 @@ impl<'a> Gap<'a> {
         }
     }
 
-    /// Behind the lower neighbour: the next value of its node, if nothing that is higher is in that; else the gap behind it.
+    /// Behind the lower neighbour: the next value of its node, if nothing that is higher is in
+    /// that; else the gap behind it.
     fn behind(&self, own: &Level, stamp: Stamp) -> Option<Vec<u8>> {
         let node = self.low.get(..own.node_end)?;
         if own.value >= 0 && !self.high.is_some_and(|high| high.starts_with(node)) {
@@ -66,15 +75,27 @@ impl<'a> Gap<'a> {
         (!self.low.starts_with(&gap)).then(|| level::new_node(&gap, 0, stamp))
     }
 
-    /// The shortest new node that lies between the two: behind a node of the lower neighbour, in the gap behind that neighbour, before
-    /// a node of the higher one, or in the gap before that.
+    /// The shortest new node that lies between the two: behind a node of the lower neighbour, in
+    /// the gap behind that neighbour, before a node of the higher one, or in the gap before
+    /// that.
     fn shortest(&self, stamp: Stamp) -> Option<Vec<u8>> {
         let high = self.high.unwrap_or_default();
-        let behind = self.below.iter().filter_map(|level| Some((self.low.get(..level.start)?, level.head.checked_add(1)?)));
-        let before = self.above.iter().filter_map(|level| Some((high.get(..level.start)?, level.head.checked_sub(1)?)));
+        let behind = self
+            .below
+            .iter()
+            .filter_map(|level| Some((self.low.get(..level.start)?, level.head.checked_add(1)?)));
+        let before = self
+            .above
+            .iter()
+            .filter_map(|level| Some((high.get(..level.start)?, level.head.checked_sub(1)?)));
         let gap_before = level::gap_before(high);
-        let gaps = behind.chain([(self.low, 0)]).chain(before).chain(gap_before.as_deref().map(|gap| (gap, 0)));
-        let nodes = gaps.filter(|(gap, _)| gap.len() < LEN_MAX).map(|(gap, head)| level::new_node(gap, head, stamp));
+        let gaps = behind
+            .chain([(self.low, 0)])
+            .chain(before)
+            .chain(gap_before.as_deref().map(|gap| (gap, 0)));
+        let nodes = gaps
+            .filter(|(gap, _)| gap.len() < LEN_MAX)
+            .map(|(gap, head)| level::new_node(gap, head, stamp));
         nodes.filter(|node| self.holds(node)).min_by_key(Vec::len)
     }
 

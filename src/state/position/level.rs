@@ -1,14 +1,17 @@
 //! How a position is written: a row of levels.
 //!
-//! A level is *head, replica, number, value, end*. Head, number and value are numbers in a code that keeps their order and of which
-//! no one begins another; the replica is its id in seven bytes. Head, replica and number together are the name of a **node**: one
-//! replica makes it, once, and gives all its values. The end byte says how long the three numbers are, so that a position can be
-//! read from its end, whatever bytes it begins with; and which side of the value is meant: [`LEFT`] is the gap before the element,
-//! [`ELEMENT`] the element, and what is written behind that is the gap behind it.
+//! A level is *head, replica, number, value, end*. Head, number and value are numbers in a code
+//! that keeps their order and of which no one begins another; the replica is its id in seven bytes.
+//! Head, replica and number together are the name of a **node**: one replica makes it, once, and
+//! gives all its values. The end byte says how long the three numbers are, so that a position can
+//! be read from its end, whatever bytes it begins with; and which side of the value is meant:
+//! [`LEFT`] is the gap before the element, [`ELEMENT`] the element, and what is written behind that
+//! is the gap behind it.
 
 use crate::document::ReplicaId;
 
-/// The end byte of the gap before an element. It is less than [`ELEMENT`], and the lower bits of the two are equal.
+/// The end byte of the gap before an element. It is less than [`ELEMENT`], and the lower bits of
+/// the two are equal.
 const LEFT: u8 = 0x40;
 /// The end byte of an element.
 const ELEMENT: u8 = 0xc0;
@@ -56,7 +59,8 @@ impl Level {
         Some(Self { start: rest.len(), head, tag: *tag, number, node_end, value, end: *end })
     }
 
-    /// The number that this element, the last level of its position, was given with; `None` where another replica gave it.
+    /// The number that this element, the last level of its position, was given with; `None` where
+    /// another replica gave it.
     pub(super) fn given_by(&self, stamp: Stamp) -> Option<i64> {
         let own = self.end & ELEMENT == ELEMENT && self.tag == stamp.tag();
         own.then(|| self.number.saturating_add(self.value.saturating_abs()))
@@ -68,7 +72,8 @@ impl Level {
     }
 }
 
-/// The levels of a position, the first one first. A position of another scheme has none; levels may stand behind such a one.
+/// The levels of a position, the first one first. A position of another scheme has none; levels may
+/// stand behind such a one.
 pub(super) fn levels(position: &[u8]) -> Vec<Level> {
     let before = |level: &Level| position.get(..level.start).and_then(Level::last);
     let mut levels: Vec<Level> = std::iter::successors(Level::last(position), before).collect();
@@ -106,8 +111,9 @@ pub(super) fn gap_before(element: &[u8]) -> Option<Vec<u8>> {
     Some(gap)
 }
 
-/// Appends the code of a number: 1, 2, 4 or 8 bytes, the two bits that say which come back. The first byte of a number from 0 on is
-/// `100…`, `101…`, `110…` or `111…`; the code of one below 0 has the bits of its complement's code turned round.
+/// Appends the code of a number: 1, 2, 4 or 8 bytes, the two bits that say which come back. The
+/// first byte of a number from 0 on is `100…`, `101…`, `110…` or `111…`; the code of one below 0
+/// has the bits of its complement's code turned round.
 ///
 /// Numbers of 61 bits and more are cut to those: no counter gets there.
 fn push_code(out: &mut Vec<u8>, number: i64) -> u8 {
@@ -134,7 +140,8 @@ fn split_code(bytes: &[u8], size: u8) -> Option<(&[u8], i64)> {
     let mut whole = [0; 8];
     whole.iter_mut().zip(code).for_each(|(to, from)| *to = from ^ turn);
     let marker = whole.first()? >> 5 & 3;
-    let magnitude = i64::try_from((u64::from_be_bytes(whole) & (u64::MAX >> 3)) >> (64 - 8 * len)).ok()?;
+    let magnitude =
+        i64::try_from((u64::from_be_bytes(whole) & (u64::MAX >> 3)) >> (64 - 8 * len)).ok()?;
     (marker == size & 3).then_some((rest, if turn == 0 { magnitude } else { !magnitude }))
 }
 

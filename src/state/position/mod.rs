@@ -1,9 +1,10 @@
-//! Positions between positions: byte strings with room between any two, of which those that one replica gives one beside the other
-//! stay together.
+//! Positions between positions: byte strings with room between any two, of which those that one
+//! replica gives one beside the other stay together.
 //!
-//! A position is compared byte by byte. It is the way to an element in a tree, written out (after Weidner and Kleppmann, *The Art of the
-//! Fugue*, 2023, and Weidner's position strings): `level` says how, `between` which one is given where, and
-//! `docs/decisions/0015-runs-stay-together.md` what is proved of it.
+//! A position is compared byte by byte. It is the way to an element in a tree, written out (after
+//! Weidner and Kleppmann, *The Art of the Fugue*, 2023, and Weidner's position strings): `level`
+//! says how, `between` which one is given where, and `docs/decisions/0015-runs-stay-together.md`
+//! what is proved of it.
 
 mod between;
 mod level;

@@ -17,7 +17,11 @@ fn any_position() -> impl Strategy<Value = Vec<u8>> {
             _ => level::new_node(&low, 0, stamp(replica, number)),
         })
     });
-    prop_oneof![prop::collection::vec(any::<u8>(), 0..6), prop::collection::vec(any::<u8>(), 0..30), ours]
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..6),
+        prop::collection::vec(any::<u8>(), 0..30),
+        ours
+    ]
 }
 
 /// An element that one replica inserts: beside the last or the first of its run, or among them.
@@ -38,15 +42,21 @@ struct Turn {
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
-    let run = prop::collection::vec((0..6u8, any::<prop::sample::Index>()).prop_map(|(side, at)| Step { side, at: at.index(100) }), 1..7);
+    let run = prop::collection::vec(
+        (0..6u8, any::<prop::sample::Index>())
+            .prop_map(|(side, at)| Step { side, at: at.index(100) }),
+        1..7,
+    );
     let few = || prop::collection::vec(0..100usize, 0..3);
-    (0..4u64, few(), 0..100usize, run, few()).prop_map(|(replica, removes, place, run, removes_later)| Turn {
-        replica,
-        removes,
-        place,
-        run,
-        removes_later,
-    })
+    (0..4u64, few(), 0..100usize, run, few()).prop_map(
+        |(replica, removes, place, run, removes_later)| Turn {
+            replica,
+            removes,
+            place,
+            run,
+            removes_later,
+        },
+    )
 }
 
 type Element = (Vec<u8>, (u64, u64));
@@ -54,7 +64,8 @@ type Element = (Vec<u8>, (u64, u64));
 /// Inserts at an index of a list that is in order, under the next number.
 fn insert(list: &mut Vec<Element>, index: usize, replica: u64, number: u64) {
     let at = |index: Option<usize>| Some(list.get(index?)?.0.as_slice());
-    let position = between(at(index.checked_sub(1)), at(Some(index)), stamp(replica, number)).expect("there is room");
+    let position = between(at(index.checked_sub(1)), at(Some(index)), stamp(replica, number))
+        .expect("there is room");
     list.insert(index, (position, (replica, number)));
     assert!(list.is_sorted(), "it stands elsewhere");
 }
@@ -63,7 +74,8 @@ fn insert(list: &mut Vec<Element>, index: usize, replica: u64, number: u64) {
 fn insert_run(list: &mut Vec<Element>, turn: &Turn, next: &mut u64) -> BTreeSet<(u64, u64)> {
     let mut run = BTreeSet::new();
     for step in &turn.run {
-        let own: Vec<usize> = (0..list.len()).filter(|index| run.contains(&list[*index].1)).collect();
+        let own: Vec<usize> =
+            (0..list.len()).filter(|index| run.contains(&list[*index].1)).collect();
         let index = match (own.first(), own.last()) {
             (Some(first), Some(last)) => match step.side {
                 0 | 1 => last + 1,
@@ -146,8 +158,13 @@ fn a_run_of_one_replica_grows_by_the_logarithm() {
     for backwards in [false, true] {
         let (mut last, mut longest) = (Vec::new(), 0);
         for number in 1..100_000 {
-            let (low, high) = if backwards { (None, Some(last.as_slice())) } else { (Some(last.as_slice()), None) };
-            let position = between(low, high.filter(|high| !high.is_empty()), stamp(7, number)).expect("there is room");
+            let (low, high) = if backwards {
+                (None, Some(last.as_slice()))
+            } else {
+                (Some(last.as_slice()), None)
+            };
+            let position = between(low, high.filter(|high| !high.is_empty()), stamp(7, number))
+                .expect("there is room");
             assert!(last.is_empty() || (position < last) == backwards);
             longest = longest.max(position.len());
             last = position;
@@ -169,7 +186,11 @@ fn those_who_take_turns_stay_short() {
         let before_last = list.iter().position(|(_, id)| *id == (1, 2)).expect("it is there");
         insert(&mut list, before_last, number % 3, 3 * number + 2);
     }
-    assert!(list.iter().all(|(position, _)| position.len() <= 30), "{:?}", list.iter().map(|(position, _)| position.len()).max());
+    assert!(
+        list.iter().all(|(position, _)| position.len() <= 30),
+        "{:?}",
+        list.iter().map(|(position, _)| position.len()).max()
+    );
 }
 
 #[test]
@@ -179,7 +200,8 @@ fn insertions_anywhere_grow_by_the_logarithm() {
         let place = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
         let index = place as usize % (list.len() + 1);
         let at = |index: Option<usize>| Some(list.get(index?)?.0.as_slice());
-        let position = between(at(index.checked_sub(1)), at(Some(index)), stamp(place % 3, number)).expect("there is room");
+        let position = between(at(index.checked_sub(1)), at(Some(index)), stamp(place % 3, number))
+            .expect("there is room");
         list.insert(index, (position, (place % 3, number)));
     }
     let bytes: usize = list.iter().map(|(position, _)| position.len()).sum();

@@ -79,7 +79,8 @@ impl<'de, K: MapKey, V: Clone + Deserialize<'de>> Visitor<'de> for Entries<K, V>
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Map<K, V>, A::Error> {
         let mut map = Map::new();
         while let Some((text, value)) = entries.next_entry::<String, V>()? {
-            let key = K::from_text(&text).ok_or_else(|| A::Error::custom(format_args!("{text:?} is no key of this map")))?;
+            let key = K::from_text(&text)
+                .ok_or_else(|| A::Error::custom(format_args!("{text:?} is no key of this map")))?;
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key {text:?} is there twice")));
             }

@@ -27,15 +27,22 @@ struct NamedGroup<G, I> {
     items: Vec<I>,
 }
 
-/// As `{"groups": [{"group": …, "items": […]}], "ungrouped": […]}`, without ids; [`with_ids`](crate::with_ids) writes and reads them too.
+/// As `{"groups": [{"group": …, "items": […]}], "ungrouped": […]}`, without ids;
+/// [`with_ids`](crate::with_ids) writes and reads them too.
 impl<G: Clone + Serialize, T: Clone + Serialize> Serialize for Groups<G, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let groups = self.iter().map(|(_, group, items)| Group { group, items: items.iter().collect() }).collect();
-        Whole { groups, ungrouped: self.ungrouped().map(|(_, item)| item).collect() }.serialize(serializer)
+        let groups = self
+            .iter()
+            .map(|(_, group, items)| Group { group, items: items.iter().collect() })
+            .collect();
+        Whole { groups, ungrouped: self.ungrouped().map(|(_, item)| item).collect() }
+            .serialize(serializer)
     }
 }
 
-impl<'de, G: Clone + Deserialize<'de>, T: Clone + Deserialize<'de>> Deserialize<'de> for Groups<G, T> {
+impl<'de, G: Clone + Deserialize<'de>, T: Clone + Deserialize<'de>> Deserialize<'de>
+    for Groups<G, T>
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let whole = Whole::<Group<G, T>, T>::deserialize(deserializer)?;
         let mut read = Self::new();
@@ -57,21 +64,32 @@ impl<G: Clone + Serialize, T: Clone + Serialize> SerializeWithIds for Groups<G, 
         fn named<T>((id, value): (ElementId, &T)) -> Element<&T> {
             Element { id: Some(id), value }
         }
-        let groups = self.iter().map(|(id, group, items)| NamedGroup { id: Some(id), group, items: items.iter_ids().map(named).collect() });
-        Whole { groups: groups.collect(), ungrouped: self.ungrouped().map(named).collect() }.serialize(serializer)
+        let groups = self.iter().map(|(id, group, items)| NamedGroup {
+            id: Some(id),
+            group,
+            items: items.iter_ids().map(named).collect(),
+        });
+        Whole { groups: groups.collect(), ungrouped: self.ungrouped().map(named).collect() }
+            .serialize(serializer)
     }
 }
 
-impl<'de, G: Clone + Deserialize<'de>, T: Clone + Deserialize<'de>> DeserializeWithIds<'de> for Groups<G, T> {
+impl<'de, G: Clone + Deserialize<'de>, T: Clone + Deserialize<'de>> DeserializeWithIds<'de>
+    for Groups<G, T>
+{
     fn deserialize_with_ids<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let whole = Whole::<NamedGroup<G, Element<T>>, Element<T>>::deserialize(deserializer)?;
         let mut read = Self::new();
-        let add = |group, Element { id, value }: Element<T>, read: &mut Self| match read.push_as(id, group, value) {
+        let add = |group, Element { id, value }: Element<T>, read: &mut Self| match read
+            .push_as(id, group, value)
+        {
             Some(_) => Ok(()),
             None => Err(D::Error::custom("two items have one id")),
         };
         for NamedGroup { id, group, items } in whole.groups {
-            let id = read.push_group_as(id, group).ok_or_else(|| D::Error::custom("two groups have one id"))?;
+            let id = read
+                .push_group_as(id, group)
+                .ok_or_else(|| D::Error::custom("two groups have one id"))?;
             items.into_iter().try_for_each(|item| add(Some(id), item, &mut read))?;
         }
         whole.ungrouped.into_iter().try_for_each(|item| add(None, item, &mut read))?;

@@ -33,7 +33,11 @@ pub(super) struct Element<T> {
 
 impl<T: Clone + Serialize> SerializeWithIds for MovableList<T> {
     fn serialize_with_ids<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        super::sequence(serializer, self.len(), self.iter_ids().map(|(id, value)| Element { id: Some(id), value }))
+        super::sequence(
+            serializer,
+            self.len(),
+            self.iter_ids().map(|(id, value)| Element { id: Some(id), value }),
+        )
     }
 }
 
@@ -41,7 +45,8 @@ impl<'de, T: Clone + Deserialize<'de>> DeserializeWithIds<'de> for MovableList<T
     fn deserialize_with_ids<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut list = Self::new();
         for Element { id, value } in Vec::<Element<T>>::deserialize(deserializer)? {
-            list.push_as(id, value).ok_or_else(|| D::Error::custom("two elements of a list have one id"))?;
+            list.push_as(id, value)
+                .ok_or_else(|| D::Error::custom("two elements of a list have one id"))?;
         }
         Ok(list)
     }

@@ -1,4 +1,5 @@
-//! `ElementId`, `Link`, `Counter` and `Value`. (A `Register` is its value; `Register` derives that.)
+//! `ElementId`, `Link`, `Counter` and `Value`. (A `Register` is its value; `Register` derives
+//! that.)
 
 use std::fmt;
 use std::sync::Arc;
@@ -101,12 +102,15 @@ impl Value {
     }
 }
 
-/// In JSON and its like as null, a truth value, a number, a string, and bytes as an array of numbers; elsewhere with its kind.
-/// [`Value::Unknown`] is an error.
+/// In JSON and its like as null, a truth value, a number, a string, and bytes as an array of
+/// numbers; elsewhere with its kind. [`Value::Unknown`] is an error.
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Some(tagged) = self.tagged() else {
-            return Err(serde::ser::Error::custom(format!("{} cannot be serialised", self.describe())));
+            return Err(serde::ser::Error::custom(format!(
+                "{} cannot be serialised",
+                self.describe()
+            )));
         };
         if !serializer.is_human_readable() {
             return tagged.serialize(serializer);
@@ -182,7 +186,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Bytes(Arc::from(bytes)))
     }
 
-    /// With its kind: what `#[serde(flatten)]` and untagged enums have read of a format that is not readable.
+    /// With its kind: what `#[serde(flatten)]` and untagged enums have read of a format that is not
+    /// readable.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
         Tagged::deserialize(MapAccessDeserializer::new(map)).map(Value::from)
     }

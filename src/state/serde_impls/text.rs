@@ -14,8 +14,9 @@ use crate::document::value::Value;
 use super::super::Text;
 use super::super::text::writable;
 
-/// In JSON and its like a string where nothing is marked, else runs as Quill and Yjs (`Y.Text.toDelta`) write them:
-/// `[{"insert": "bold", "attributes": {"bold": true}}, {"insert": " and not"}]`. Both are read. Elsewhere always runs.
+/// In JSON and its like a string where nothing is marked, else runs as Quill and Yjs
+/// (`Y.Text.toDelta`) write them: `[{"insert": "bold", "attributes": {"bold": true}}, {"insert": "
+/// and not"}]`. Both are read. Elsewhere always runs.
 ///
 /// Marks that exostate does not write (bytes, say, from other software) are left out.
 impl Serialize for Text {
@@ -23,7 +24,11 @@ impl Serialize for Text {
         if serializer.is_human_readable() && !self.rope().has_marks() {
             return serializer.collect_str(self);
         }
-        let runs: Vec<RunOut> = self.runs().into_iter().map(|(insert, marks)| RunOut { insert, marks: marks.map(writable) }).collect();
+        let runs: Vec<RunOut> = self
+            .runs()
+            .into_iter()
+            .map(|(insert, marks)| RunOut { insert, marks: marks.map(writable) })
+            .collect();
         super::sequence(serializer, runs.len(), runs.iter())
     }
 }
@@ -36,7 +41,8 @@ struct RunOut {
 impl Serialize for RunOut {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // A format that does not name its fields needs all of them.
-        let plain = serializer.is_human_readable() && self.marks.as_ref().is_none_or(|marks| marks.is_empty());
+        let plain = serializer.is_human_readable()
+            && self.marks.as_ref().is_none_or(|marks| marks.is_empty());
         let mut run = serializer.serialize_struct("Run", if plain { 1 } else { 2 })?;
         run.serialize_field("insert", &self.insert)?;
         match plain {
@@ -52,7 +58,8 @@ struct Attributes<'a>(Option<&'a Marks>);
 impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let empty = Marks::new();
-        serializer.collect_map(self.0.unwrap_or(&empty).iter().map(|(name, value)| (&**name, value)))
+        serializer
+            .collect_map(self.0.unwrap_or(&empty).iter().map(|(name, value)| (&**name, value)))
     }
 }
 
@@ -88,7 +95,8 @@ impl<'de> Visitor<'de> for StringOrRuns {
     fn visit_seq<A: SeqAccess<'de>>(self, mut runs: A) -> Result<Text, A::Error> {
         let mut rope = Rope::new();
         while let Some(Run { insert, attributes }) = runs.next_element()? {
-            let marks = attributes.into_iter().map(|(name, value)| Ok((Arc::from(name), value.as_mark()?)));
+            let marks =
+                attributes.into_iter().map(|(name, value)| Ok((Arc::from(name), value.as_mark()?)));
             let marks: Marks = marks.collect::<Result<_, String>>().map_err(A::Error::custom)?;
             rope.insert(rope.len_chars(), &insert, Some(Arc::new(marks)));
         }

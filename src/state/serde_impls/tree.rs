@@ -9,14 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::{ElementId, Tree};
 
-/// A tree of more levels is written flat, in JSON too: readers refuse deep nesting (`serde_json` beyond 128 arrays and objects, of which a
-/// level takes two), and a stack ends. What others make may be as deep as they like.
+/// A tree of more levels is written flat, in JSON too: readers refuse deep nesting (`serde_json`
+/// beyond 128 arrays and objects, of which a level takes two), and a stack ends. What others make
+/// may be as deep as they like.
 const NESTED_MAX: usize = 32;
 /// More levels are not read.
 const LEVELS_MAX: usize = 64;
 
-/// In JSON and its like as nested nodes, `[{"value": …, "children": […]}]`. A tree of more than 32 levels, and in other formats any tree, as a flat
-/// row of nodes, parents first, each with its depth: `[{"depth": 0, "value": …}, {"depth": 1, "value": …}]`. Both are read.
+/// In JSON and its like as nested nodes, `[{"value": …, "children": […]}]`. A tree of more than 32
+/// levels, and in other formats any tree, as a flat row of nodes, parents first, each with its
+/// depth: `[{"depth": 0, "value": …}, {"depth": 1, "value": …}]`. Both are read.
 /// [`with_ids`](crate::with_ids) writes and reads ids too.
 impl<T: Clone + Serialize> Serialize for Tree<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -30,20 +32,36 @@ impl<'de, T: Clone + Deserialize<'de>> Deserialize<'de> for Tree<T> {
     }
 }
 
-pub(super) fn serialize<T: Clone + Serialize, S: Serializer>(tree: &Tree<T>, ids: bool, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize<T: Clone + Serialize, S: Serializer>(
+    tree: &Tree<T>,
+    ids: bool,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let nodes = tree.walk();
     if !serializer.is_human_readable() {
-        let flat = nodes.iter().map(|(depth, id, value)| Flat { depth: *depth as u64, id: ids.then_some(*id), value });
+        let flat = nodes.iter().map(|(depth, id, value)| Flat {
+            depth: *depth as u64,
+            id: ids.then_some(*id),
+            value,
+        });
         return super::sequence(serializer, nodes.len(), flat);
     }
     if nodes.iter().all(|(depth, _, _)| *depth < NESTED_MAX) {
         return Children { tree, parent: None, ids }.serialize(serializer);
     }
-    let flat = nodes.iter().map(|(depth, id, value)| NodeOut { depth: Some(*depth), id: ids.then_some(*id), value, children: None });
+    let flat = nodes.iter().map(|(depth, id, value)| NodeOut {
+        depth: Some(*depth),
+        id: ids.then_some(*id),
+        value,
+        children: None,
+    });
     super::sequence(serializer, nodes.len(), flat)
 }
 
-pub(super) fn deserialize<'de, T: Clone + Deserialize<'de>, D: Deserializer<'de>>(ids: bool, deserializer: D) -> Result<Tree<T>, D::Error> {
+pub(super) fn deserialize<'de, T: Clone + Deserialize<'de>, D: Deserializer<'de>>(
+    ids: bool,
+    deserializer: D,
+) -> Result<Tree<T>, D::Error> {
     let nodes = match deserializer.is_human_readable() {
         true => Nodes { level: 0, of: PhantomData }.deserialize(deserializer)?,
         false => Vec::<Flat<T>>::deserialize(deserializer)?.into_iter().map(NodeIn::from).collect(),
@@ -58,15 +76,25 @@ pub(super) fn deserialize<'de, T: Clone + Deserialize<'de>, D: Deserializer<'de>
 }
 
 /// Adds a node with all below it. The ancestors are those of the node before it, itself included.
-fn add<T: Clone>(tree: &mut Tree<T>, ids: bool, ancestors: &mut Vec<ElementId>, depth: u64, node: NodeIn<T>) -> Result<(), &'static str> {
+fn add<T: Clone>(
+    tree: &mut Tree<T>,
+    ids: bool,
+    ancestors: &mut Vec<ElementId>,
+    depth: u64,
+    node: NodeIn<T>,
+) -> Result<(), &'static str> {
     let depth = usize::try_from(depth)
         .ok()
         .filter(|depth| *depth <= ancestors.len())
         .ok_or("a node is deeper than a child of the one before it")?;
     ancestors.truncate(depth);
-    let id = tree.push_as(node.id.filter(|_| ids), ancestors.last().copied(), node.value).ok_or("two nodes of a tree have one id")?;
+    let id = tree
+        .push_as(node.id.filter(|_| ids), ancestors.last().copied(), node.value)
+        .ok_or("two nodes of a tree have one id")?;
     ancestors.push(id);
-    node.children.into_iter().try_for_each(|child| add(tree, ids, ancestors, depth as u64 + 1, child))
+    node.children
+        .into_iter()
+        .try_for_each(|child| add(tree, ids, ancestors, depth as u64 + 1, child))
 }
 
 /// A node where nothing nests.
@@ -87,7 +115,12 @@ impl<T: Clone + Serialize> Serialize for Children<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.tree.children(self.parent).filter_map(|id| {
             let children = Children { parent: Some(id), ..*self };
-            Some(NodeOut { depth: None, id: self.ids.then_some(id), value: self.tree.get(id)?, children: Some(children) })
+            Some(NodeOut {
+                depth: None,
+                id: self.ids.then_some(id),
+                value: self.tree.get(id)?,
+                children: Some(children),
+            })
         }))
     }
 }
@@ -103,7 +136,8 @@ struct NodeOut<'a, T> {
 impl<T: Clone + Serialize> Serialize for NodeOut<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fields = [self.depth.is_some(), self.id.is_some(), true, self.children.is_some()];
-        let mut node = serializer.serialize_struct("Node", fields.into_iter().filter(|there| *there).count())?;
+        let mut node = serializer
+            .serialize_struct("Node", fields.into_iter().filter(|there| *there).count())?;
         if let Some(depth) = &self.depth {
             node.serialize_field("depth", depth)?;
         }
@@ -170,10 +204,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Nodes<T> {
             let below = items.next_element::<IgnoredAny>()?;
             return match below {
                 None => Ok(nodes),
-                Some(_) => Err(A::Error::custom(format_args!("the tree has more than {LEVELS_MAX} levels"))),
+                Some(_) => Err(A::Error::custom(format_args!(
+                    "the tree has more than {LEVELS_MAX} levels"
+                ))),
             };
         }
-        while let Some(node) = items.next_element_seed(NodeSeed { level: self.level, of: PhantomData })? {
+        while let Some(node) =
+            items.next_element_seed(NodeSeed { level: self.level, of: PhantomData })?
+        {
             nodes.push(node);
         }
         Ok(nodes)
@@ -202,13 +240,16 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NodeSeed<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeIn<T>, A::Error> {
         let (mut depth, mut id, mut value, mut children) = (None, None, None, None);
-        let once = |there: bool, name| if there { Err(A::Error::duplicate_field(name)) } else { Ok(()) };
+        let once =
+            |there: bool, name| if there { Err(A::Error::duplicate_field(name)) } else { Ok(()) };
         while let Some(field) = map.next_key()? {
             match field {
                 Field::Depth => {
                     once(depth.is_some(), "depth")?;
                     if self.level > 0 {
-                        return Err(A::Error::custom("a node among another's children has a depth"));
+                        return Err(A::Error::custom(
+                            "a node among another's children has a depth",
+                        ));
                     }
                     depth = Some(map.next_value()?);
                 }
@@ -222,7 +263,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NodeSeed<T> {
                 }
                 Field::Children => {
                     once(children.is_some(), "children")?;
-                    children = Some(map.next_value_seed(Nodes { level: self.level + 1, of: PhantomData })?);
+                    children = Some(
+                        map.next_value_seed(Nodes { level: self.level + 1, of: PhantomData })?,
+                    );
                 }
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }

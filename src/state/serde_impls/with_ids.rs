@@ -1,9 +1,10 @@
-//! Serialises a [`MovableList`](crate::MovableList), a [`Tree`](crate::Tree) or [`Groups`](crate::Groups) with the ids of its elements:
-//! `#[serde(with = "exostate::with_ids")]`.
+//! Serialises a [`MovableList`](crate::MovableList), a [`Tree`](crate::Tree) or
+//! [`Groups`](crate::Groups) with the ids of its elements: `#[serde(with = "exostate::with_ids")]`.
 //!
-//! Each element is an object with its `id` and its `value`. What is read keeps the ids, so that [`Store::reconcile`](crate::Store::reconcile)
-//! finds each element by its id, wherever it has moved. An element without an id is a new one; so is one whose id the
-//! document does not hold. An id that stands there twice is an error.
+//! Each element is an object with its `id` and its `value`. What is read keeps the ids, so that
+//! [`Store::reconcile`](crate::Store::reconcile) finds each element by its id, wherever it has
+//! moved. An element without an id is a new one; so is one whose id the document does not hold. An
+//! id that stands there twice is an error.
 //!
 //! ```
 //! use exostate::{MovableList, State, Store};
@@ -39,7 +40,10 @@ use super::identified::{DeserializeWithIds, SerializeWithIds};
 ///
 /// # Errors
 /// Those of the serializer.
-pub fn serialize<C: SerializeWithIds, S: Serializer>(collection: &C, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn serialize<C: SerializeWithIds, S: Serializer>(
+    collection: &C,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     collection.serialize_with_ids(serializer)
 }
 
@@ -47,6 +51,8 @@ pub fn serialize<C: SerializeWithIds, S: Serializer>(collection: &C, serializer:
 ///
 /// # Errors
 /// What the deserializer refuses, and two elements with one id.
-pub fn deserialize<'de, C: DeserializeWithIds<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<C, D::Error> {
+pub fn deserialize<'de, C: DeserializeWithIds<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<C, D::Error> {
     C::deserialize_with_ids(deserializer)
 }

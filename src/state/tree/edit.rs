@@ -17,7 +17,8 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// Appends a node under a parent, or as a root, and says its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the parent or the tree is gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::NotFound`] where the parent or the tree is gone, [`ChangeError::Invalid`]
+    /// where the value cannot be written.
     pub fn push(&self, parent: Option<ElementId>, value: T) -> Result<ElementId, ChangeError> {
         let tree = self.tree_with(parent)?;
         let gap = Gap { before: tree.last_child(parent), after: None };
@@ -28,24 +29,38 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     ///
     /// # Errors
     /// As `push`, and [`ChangeError::OutOfRange`] beyond the last child.
-    pub fn insert(&self, parent: Option<ElementId>, index: usize, value: T) -> Result<ElementId, ChangeError> {
+    pub fn insert(
+        &self,
+        parent: Option<ElementId>,
+        index: usize,
+        value: T,
+    ) -> Result<ElementId, ChangeError> {
         let tree = self.tree_with(parent)?;
         let gap = self.gap(&tree, parent, index, None)?;
         self.insert_at(&tree, parent, gap, value)
     }
 
-    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they are afterwards. Where it stands there
-    /// already, nothing is written.
+    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they
+    /// are afterwards. Where it stands there already, nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where node, parent or tree is gone, [`ChangeError::OutOfRange`] beyond the last child,
-    /// [`ChangeError::Invalid`] where the parent is the node itself or lies below it.
-    pub fn move_to(&self, id: ElementId, parent: Option<ElementId>, index: usize) -> Result<(), ChangeError> {
+    /// [`ChangeError::NotFound`] where node, parent or tree is gone, [`ChangeError::OutOfRange`]
+    /// beyond the last child, [`ChangeError::Invalid`] where the parent is the node itself or
+    /// lies below it.
+    pub fn move_to(
+        &self,
+        id: ElementId,
+        parent: Option<ElementId>,
+        index: usize,
+    ) -> Result<(), ChangeError> {
         let tree = self.tree_with(parent)?;
         self.tree_with(Some(id))?;
         if parent.is_some_and(|parent| tree.is_ancestor(id, parent)) {
             let reason = "a node cannot move below itself".to_owned();
-            return Err(ChangeError::Invalid { path: key::join(self.place.path(), &id.segment()), reason });
+            return Err(ChangeError::Invalid {
+                path: key::join(self.place.path(), &id.segment()),
+                reason,
+            });
         }
         let gap = self.gap(&tree, parent, index, Some(id))?;
         if tree.stands_in(id, parent, index) {
@@ -72,19 +87,29 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
             gone.extend(tree.children(Some(node)));
             next += 1;
         }
-        self.place.write(|writer| gone.iter().for_each(|id| writer.at(&id.segment(), |writer| writer.clear())))?;
+        self.place.write(|writer| {
+            gone.iter().for_each(|id| writer.at(&id.segment(), |writer| writer.clear()))
+        })?;
         Ok(true)
     }
 
     fn tree_with(&self, node: Option<ElementId>) -> Result<Tree<T>, ChangeError> {
         let tree = self.place.look(Tree::<T>::clone)?;
         match node {
-            Some(id) if tree.get(id).is_none() => Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) }),
+            Some(id) if tree.get(id).is_none() => {
+                Err(ChangeError::NotFound { path: key::join(self.place.path(), &id.segment()) })
+            }
             _ => Ok(tree),
         }
     }
 
-    fn insert_at(&self, tree: &Tree<T>, parent: Option<ElementId>, gap: Gap, value: T) -> Result<ElementId, ChangeError> {
+    fn insert_at(
+        &self,
+        tree: &Tree<T>,
+        parent: Option<ElementId>,
+        gap: Gap,
+        value: T,
+    ) -> Result<ElementId, ChangeError> {
         self.place.write(|writer| {
             let id = writer.new_element();
             tree.put_at(parent, gap, id, id.stamp(), writer);
@@ -94,22 +119,35 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     }
 
     /// The gap at an index among a parent's children, where one of them is to move.
-    fn gap(&self, tree: &Tree<T>, parent: Option<ElementId>, index: usize, moves: Option<ElementId>) -> Result<Gap, ChangeError> {
+    fn gap(
+        &self,
+        tree: &Tree<T>,
+        parent: Option<ElementId>,
+        index: usize,
+        moves: Option<ElementId>,
+    ) -> Result<Gap, ChangeError> {
         let siblings = || tree.children(parent).filter(|sibling| Some(*sibling) != moves);
         let mut after = siblings();
         let before = index.checked_sub(1).map(|last| after.nth(last));
         if before == Some(None) {
             let len = siblings().count();
-            return Err(ChangeError::OutOfRange { path: self.place.path().to_owned(), start: index, end: index, len });
+            return Err(ChangeError::OutOfRange {
+                path: self.place.path().to_owned(),
+                start: index,
+                end: index,
+                len,
+            });
         }
         Ok(Gap { before: before.flatten(), after: after.next() })
     }
 }
 
 impl<T: State> Tree<T> {
-    /// Whether a node stands at an index among the children of a parent, by its register and not by the rule.
+    /// Whether a node stands at an index among the children of a parent, by its register and not by
+    /// the rule.
     fn stands_in(&self, id: ElementId, parent: Option<ElementId>, index: usize) -> bool {
-        let by_register = self.nodes.get(&id).is_some_and(|node| node.parent == parent && node.shown == parent);
+        let by_register =
+            self.nodes.get(&id).is_some_and(|node| node.parent == parent && node.shown == parent);
         by_register && self.children(parent).nth(index) == Some(id)
     }
 
@@ -126,16 +164,26 @@ impl<T: State> Tree<T> {
     }
 
     /// Writes the place of `id`, which itself is no neighbour of the gap.
-    fn put_at(&self, parent: Option<ElementId>, gap: Gap, id: ElementId, stamp: Stamp, writer: &mut Writer<'_, '_>) {
+    fn put_at(
+        &self,
+        parent: Option<ElementId>,
+        gap: Gap,
+        id: ElementId,
+        stamp: Stamp,
+        writer: &mut Writer<'_, '_>,
+    ) {
         let at = |id: Option<ElementId>| Some(self.nodes.get(&id?)?.position.as_ref());
         let put = |id: ElementId, position: &[u8], writer: &mut Writer<'_, '_>| {
-            writer.at(&key::join(&id.segment(), PLACE), |writer| writer.put(place_value(parent, position)));
+            writer.at(&key::join(&id.segment(), PLACE), |writer| {
+                writer.put(place_value(parent, position))
+            });
         };
         if let Some(position) = position::between(at(gap.before), at(gap.after), stamp) {
             return put(id, &position, writer);
         }
         // Equal neighbours: two replicas chose one position. All siblings are placed anew.
-        let mut ids: Vec<ElementId> = self.children(parent).filter(|sibling| *sibling != id).collect();
+        let mut ids: Vec<ElementId> =
+            self.children(parent).filter(|sibling| *sibling != id).collect();
         let index = ids.iter().position(|sibling| Some(*sibling) == gap.after).unwrap_or(ids.len());
         ids.insert(index, id);
         let places = order::places(&vec![None; ids.len()], || writer.core.stamp());

@@ -1,9 +1,11 @@
 //! A tree whose nodes move.
 //!
-//! A node is a record with one register `@place` that holds its parent and its position among the siblings, so that a move is
-//! one write: concurrent moves of one node compete, one wins whole. Two moves of different nodes may still close a cycle.
-//! The rule, a function of the registers alone and so the same on every replica: **in each cycle the node with the smallest id
-//! stands at the root, until the cycle is gone**; and a node whose parent does not exist (another deleted it) stands at the root.
+//! A node is a record with one register `@place` that holds its parent and its position among the
+//! siblings, so that a move is one write: concurrent moves of one node compete, one wins whole. Two
+//! moves of different nodes may still close a cycle. The rule, a function of the registers alone
+//! and so the same on every replica: **in each cycle the node with the smallest id stands at the
+//! root, until the cycle is gone**; and a node whose parent does not exist (another deleted it)
+//! stands at the root.
 
 mod edit;
 mod reconcile;
@@ -20,11 +22,13 @@ use crate::document::value::Value;
 use super::position::{self, COPY, Position, Stamp};
 use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// The register of a node's parent and position: `<parent's id, or nothing>:<position in hexadecimal>`.
+/// The register of a node's parent and position: `<parent's id, or nothing>:<position in
+/// hexadecimal>`.
 pub(super) const PLACE: &str = "@place";
 
-/// An update that moves many nodes of a deep tree would climb it for each. After this many steps a node of the tree, the tree is
-/// read anew, which settles all nodes in one pass: what an update costs is then in proportion to it and the tree.
+/// An update that moves many nodes of a deep tree would climb it for each. After this many steps a
+/// node of the tree, the tree is read anew, which settles all nodes in one pass: what an update
+/// costs is then in proportion to it and the tree.
 const STEPS_MAX: usize = 4;
 
 struct TreeNode<T> {
@@ -38,16 +42,22 @@ struct TreeNode<T> {
 
 impl<T> Clone for TreeNode<T> {
     fn clone(&self) -> Self {
-        Self { parent: self.parent, position: self.position.clone(), shown: self.shown, value: self.value.clone() }
+        Self {
+            parent: self.parent,
+            position: self.position.clone(),
+            shown: self.shown,
+            value: self.value.clone(),
+        }
     }
 }
 
-/// Records or values in a tree. Concurrent moves never make a cycle and never lose a node (see the module's rule: a node of a
-/// cycle, or one whose parent another deleted, stands at the root).
+/// Records or values in a tree. Concurrent moves never make a cycle and never lose a node (see the
+/// module's rule: a node of a cycle, or one whose parent another deleted, stands at the root).
 ///
-/// Reading and editing a node and appending one cost O(log n). A place in the middle is found by counting: inserting at an index
-/// costs O(index + log n), a move O(index + depth · log n), as the nodes above are asked whether it would close a cycle. (The order
-/// of siblings is a set, which versions share and which says a node's neighbours, but not which is the tenth.)
+/// Reading and editing a node and appending one cost O(log n). A place in the middle is found by
+/// counting: inserting at an index costs O(index + log n), a move O(index + depth · log n), as the
+/// nodes above are asked whether it would close a cycle. (The order of siblings is a set, which
+/// versions share and which says a node's neighbours, but not which is the tenth.)
 pub struct Tree<T> {
     nodes: imbl::OrdMap<ElementId, TreeNode<T>>,
     /// Children in order, by the parent that is shown.
@@ -61,7 +71,12 @@ impl<T: Clone> Tree<T> {
     /// An empty tree.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: imbl::OrdMap::new(), children: imbl::OrdSet::new(), claims: imbl::OrdSet::new(), detached: 0 }
+        Self {
+            nodes: imbl::OrdMap::new(),
+            children: imbl::OrdSet::new(),
+            claims: imbl::OrdSet::new(),
+            detached: 0,
+        }
     }
 
     /// How many nodes there are.
@@ -91,7 +106,10 @@ impl<T: Clone> Tree<T> {
     /// The children of a node, or the roots, in order.
     pub fn children(&self, parent: Option<ElementId>) -> impl Iterator<Item = ElementId> {
         let start = (parent, Position::from([]), ElementId::LOWEST);
-        self.children.range(start..).take_while(move |(of, _, _)| *of == parent).map(|(_, _, id)| *id)
+        self.children
+            .range(start..)
+            .take_while(move |(of, _, _)| *of == parent)
+            .map(|(_, _, id)| *id)
     }
 
     /// All nodes from the roots down, parents first, each with its depth.
@@ -108,8 +126,8 @@ impl<T: Clone> Tree<T> {
         found
     }
 
-    /// Appends a node to this copy, to build a value; its id holds within this copy only. A parent that is not there is the root.
-    /// O(log n).
+    /// Appends a node to this copy, to build a value; its id holds within this copy only. A parent
+    /// that is not there is the root. O(log n).
     pub fn push(&mut self, parent: Option<ElementId>, value: T) -> ElementId {
         let id = ElementId::detached(&mut self.detached, |id| self.nodes.contains_key(&id));
         let parent = parent.filter(|parent| self.nodes.contains_key(parent));
@@ -120,7 +138,12 @@ impl<T: Clone> Tree<T> {
 
     /// As [`Tree::push`], under an id or a new one. `None` where the id is taken.
     #[cfg(feature = "serde")]
-    pub(crate) fn push_as(&mut self, id: Option<ElementId>, parent: Option<ElementId>, value: T) -> Option<ElementId> {
+    pub(crate) fn push_as(
+        &mut self,
+        id: Option<ElementId>,
+        parent: Option<ElementId>,
+        value: T,
+    ) -> Option<ElementId> {
         let Some(id) = id else { return Some(self.push(parent, value)) };
         if self.nodes.contains_key(&id) {
             return None;
@@ -141,10 +164,11 @@ impl<T: Clone> Tree<T> {
         (*of == parent).then_some(*id)
     }
 
-    /// A position for a copy's node behind its siblings. Where somebody took the last there is, the two share it: names of copies
-    /// come last.
+    /// A position for a copy's node behind its siblings. Where somebody took the last there is, the
+    /// two share it: names of copies come last.
     fn position_after_all(&self, parent: Option<ElementId>, stamp: Stamp) -> Position {
-        let last = self.last_child(parent).and_then(|id| self.nodes.get(&id)).map(|node| &node.position);
+        let last =
+            self.last_child(parent).and_then(|id| self.nodes.get(&id)).map(|node| &node.position);
         match position::between(last.map(AsRef::as_ref), None, stamp) {
             Some(position) => position.as_slice().into(),
             None => last.cloned().unwrap_or_else(|| Position::from([])),
@@ -154,7 +178,12 @@ impl<T: Clone> Tree<T> {
 
 impl<T> Clone for Tree<T> {
     fn clone(&self) -> Self {
-        Self { nodes: self.nodes.clone(), children: self.children.clone(), claims: self.claims.clone(), detached: self.detached }
+        Self {
+            nodes: self.nodes.clone(),
+            children: self.children.clone(),
+            claims: self.claims.clone(),
+            detached: self.detached,
+        }
     }
 }
 
@@ -167,14 +196,19 @@ impl<T: Clone> Default for Tree<T> {
 /// Trees are equal when they have the same shape and values, in order; ids do not count.
 impl<T: PartialEq + Clone> PartialEq for Tree<T> {
     fn eq(&self, other: &Self) -> bool {
-        let shape = |tree: &Self| tree.walk().into_iter().map(|(depth, _, _)| depth).collect::<Vec<_>>();
-        self.len() == other.len() && shape(self) == shape(other) && self.walk().iter().zip(other.walk()).all(|(a, b)| a.2 == b.2)
+        let shape =
+            |tree: &Self| tree.walk().into_iter().map(|(depth, _, _)| depth).collect::<Vec<_>>();
+        self.len() == other.len()
+            && shape(self) == shape(other)
+            && self.walk().iter().zip(other.walk()).all(|(a, b)| a.2 == b.2)
     }
 }
 
 impl<T: fmt::Debug + Clone> fmt::Debug for Tree<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.walk().into_iter().map(|(depth, _, value)| (depth, value))).finish()
+        f.debug_list()
+            .entries(self.walk().into_iter().map(|(depth, _, value)| (depth, value)))
+            .finish()
     }
 }
 
@@ -183,7 +217,8 @@ pub(super) fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)
     let Value::Str(text) = value else { return None };
     let (parent, digits) = text.split_once(':')?;
     let parent = if parent.is_empty() { None } else { Some(parent.parse().ok()?) };
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit =
+        |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = digits.as_bytes().chunks(2).map(|pair| match pair {
         [high, low] => Some(digit(high)? * 16 + digit(low)?),
         _ => None,
@@ -281,7 +316,10 @@ impl<T: State> State for Tree<T> {
 }
 
 /// The place that a register below a slot says; where it says none, the first one of the root.
-pub(super) fn place_below(reader: &mut Reader<'_, '_>, expected: &str) -> (Option<ElementId>, Position) {
+pub(super) fn place_below(
+    reader: &mut Reader<'_, '_>,
+    expected: &str,
+) -> (Option<ElementId>, Position) {
     let place = reader.within(PLACE, |reader| {
         let own = reader.own()?;
         let place = parse_place(own);
@@ -294,7 +332,11 @@ pub(super) fn place_below(reader: &mut Reader<'_, '_>, expected: &str) -> (Optio
 }
 
 /// As [`place_below`], of one register that was touched.
-pub(super) fn read_place(cx: &mut Refresh<'_>, path: &str, expected: &str) -> (Option<ElementId>, Position) {
+pub(super) fn read_place(
+    cx: &mut Refresh<'_>,
+    path: &str,
+    expected: &str,
+) -> (Option<ElementId>, Position) {
     cx.forget_violations(path);
     let none = (None, Position::from([]));
     let Some(value) = cx.register(path) else { return none };

@@ -1,7 +1,7 @@
 //! The rule that makes a tree of any registers: who stands where when nodes come, move and go.
 //!
-//! Registers say what they like: parents that do not exist, cycles as long as the document. A change settles the nodes that it
-//! may concern, a reading all of them, in one pass either way.
+//! Registers say what they like: parents that do not exist, cycles as long as the document. A
+//! change settles the nodes that it may concern, a reading all of them, in one pass either way.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use super::{Tree, TreeNode};
 /// The way up the tree, from one node or from many.
 #[derive(Default)]
 pub(super) struct Walk {
-    /// The nodes that were looked at: those of this way, and those of earlier ways, which need no second look.
+    /// The nodes that were looked at: those of this way, and those of earlier ways, which need no
+    /// second look.
     seen: HashSet<ElementId>,
     steps: usize,
 }
@@ -26,9 +27,15 @@ impl Walk {
 }
 
 impl<T: Clone> Tree<T> {
-    /// Puts a node in its place, new or not. Says how many steps up the tree that took: at most the depth and, for a new node
-    /// that others wait for, what lies above them.
-    pub(super) fn put(&mut self, id: ElementId, parent: Option<ElementId>, position: Position, value: Arc<T>) -> usize {
+    /// Puts a node in its place, new or not. Says how many steps up the tree that took: at most the
+    /// depth and, for a new node that others wait for, what lies above them.
+    pub(super) fn put(
+        &mut self,
+        id: ElementId,
+        parent: Option<ElementId>,
+        position: Position,
+        value: Arc<T>,
+    ) -> usize {
         let mut walk = Walk::default();
         let mut affected = self.cycle(id, &mut walk);
         match self.nodes.get(&id) {
@@ -48,7 +55,13 @@ impl<T: Clone> Tree<T> {
     }
 
     /// Adds a node that is not there, at the root until it is settled.
-    pub(super) fn add(&mut self, id: ElementId, parent: Option<ElementId>, position: Position, value: Arc<T>) {
+    pub(super) fn add(
+        &mut self,
+        id: ElementId,
+        parent: Option<ElementId>,
+        position: Position,
+        value: Arc<T>,
+    ) {
         self.claims.insert((parent, id));
         self.children.insert((None, position.clone(), id));
         self.nodes.insert(id, TreeNode { parent, position, shown: None, value });
@@ -82,8 +95,8 @@ impl<T: Clone> Tree<T> {
         cycle
     }
 
-    /// The cycle of parents that the way up from a node runs into, unless this walk met it before. Each node is looked at once a
-    /// walk, whatever the number of starts.
+    /// The cycle of parents that the way up from a node runs into, unless this walk met it before.
+    /// Each node is looked at once a walk, whatever the number of starts.
     fn cycle_above(&self, start: ElementId, walk: &mut Walk) -> Vec<ElementId> {
         // Most nodes are leaves, and what is nobody's parent is on no cycle.
         if self.claimants(start).next().is_none() {
@@ -107,7 +120,10 @@ impl<T: Clone> Tree<T> {
     /// Gives nodes the parents of the rule. O((nodes + what lies above them) · log n).
     fn settle(&mut self, affected: &[ElementId], walk: &mut Walk) {
         walk.forget();
-        let heads: HashSet<ElementId> = affected.iter().filter_map(|id| self.cycle_above(*id, walk).into_iter().min()).collect();
+        let heads: HashSet<ElementId> = affected
+            .iter()
+            .filter_map(|id| self.cycle_above(*id, walk).into_iter().min())
+            .collect();
         for id in affected {
             let Some(node) = self.nodes.get(id) else { continue };
             let exists = node.parent.filter(|parent| self.nodes.contains_key(parent));
@@ -144,15 +160,20 @@ mod tests {
     /// A tree as it is read: each node with the parent of its register.
     fn read(parents: impl IntoIterator<Item = (usize, Option<usize>)>) -> Tree<()> {
         let mut tree = Tree::new();
-        parents.into_iter().for_each(|(node, parent)| tree.add(id(node), parent.map(id), Position::from([]), Arc::new(())));
+        parents.into_iter().for_each(|(node, parent)| {
+            tree.add(id(node), parent.map(id), Position::from([]), Arc::new(()))
+        });
         tree.settle_all();
         tree
     }
 
     /// The rule word by word, node by node.
     fn by_the_word(tree: &Tree<()>, node: ElementId) -> Option<ElementId> {
-        let claimed = |at: ElementId| tree.nodes.get(&at)?.parent.filter(|parent| tree.nodes.contains_key(parent));
-        let above: Vec<ElementId> = std::iter::successors(claimed(node), |at| claimed(*at)).take(tree.len()).collect();
+        let claimed = |at: ElementId| {
+            tree.nodes.get(&at)?.parent.filter(|parent| tree.nodes.contains_key(parent))
+        };
+        let above: Vec<ElementId> =
+            std::iter::successors(claimed(node), |at| claimed(*at)).take(tree.len()).collect();
         let on_cycle = above.contains(&node);
         claimed(node).filter(|_| !on_cycle || above.iter().min() != Some(&node))
     }
@@ -196,15 +217,20 @@ mod tests {
     #[test]
     fn a_long_chain_is_read_in_one_pass() {
         let tree = read((0..MANY).map(|node| (node, node.checked_sub(1))));
-        assert_eq!(tree.walk().last().map(|(depth, node, ())| (*depth, *node)), Some((MANY - 1, id(MANY - 1))));
+        assert_eq!(
+            tree.walk().last().map(|(depth, node, ())| (*depth, *node)),
+            Some((MANY - 1, id(MANY - 1)))
+        );
     }
 
     #[test]
     fn a_long_cycle_with_many_nodes_below_is_read_in_one_pass() {
-        // One half is a cycle, and of the other half each node hangs below one of it, with a child of its own.
+        // One half is a cycle, and of the other half each node hangs below one of it, with a child
+        // of its own.
         let half = MANY / 2;
         let cycle = (0..half).map(|node| (node, Some((node + 1) % half)));
-        let below = (half..MANY).flat_map(|node| [(node, Some(node - half)), (node + half, Some(node))]);
+        let below =
+            (half..MANY).flat_map(|node| [(node, Some(node - half)), (node + half, Some(node))]);
         let tree = read(cycle.chain(below));
         assert_eq!(tree.children(None).collect::<Vec<_>>(), [id(0)]);
         assert_eq!(tree.walk().len(), MANY + half);

@@ -39,7 +39,10 @@ impl<S: State> std::fmt::Debug for Diff<S> {
 }
 
 impl<S: State> Diff<S> {
-    pub(super) fn between((old, old_view): (&impl Source, Arc<S>), (new, new_view): (&impl Source, Arc<S>)) -> Self {
+    pub(super) fn between(
+        (old, old_view): (&impl Source, Arc<S>),
+        (new, new_view): (&impl Source, Arc<S>),
+    ) -> Self {
         Self { old: old_view, new: new_view, paths: differing(old, new).into() }
     }
 
@@ -62,13 +65,15 @@ impl<S: State> Diff<S> {
         self.paths.is_empty()
     }
 
-    /// The paths of all registers, texts and lists that differ, in order, also of those that the struct does not know.
+    /// The paths of all registers, texts and lists that differ, in order, also of those that the
+    /// struct does not know.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.paths.iter().map(|path| &**path)
     }
 
-    /// A place with its two values, if anything at, below or above it differs; for `any()` of a collection each element of which that is
-    /// true. It is what a [watch](crate::Store::watch) of the place would have been told.
+    /// A place with its two values, if anything at, below or above it differs; for `any()` of a
+    /// collection each element of which that is true. It is what a [watch](crate::Store::watch)
+    /// of the place would have been told.
     ///
     /// ```
     /// use exostate::{HistoryOptions, Map, State, Store};
@@ -93,7 +98,11 @@ impl<S: State> Diff<S> {
     #[must_use]
     pub fn at<P: AsPath<S>>(&self, path: P) -> Vec<Differing<'_, P::Target>> {
         let mut watchers = Watchers::default();
-        watchers.add(0, path.as_path().as_str(), Arc::new(|_: &Notice<S>, _: &str, _: &[Arc<str>]| {}));
+        watchers.add(
+            0,
+            path.as_path().as_str(),
+            Arc::new(|_: &Notice<S>, _: &str, _: &[Arc<str>]| {}),
+        );
         let calls = watchers.calls_of(&Notice {
             number: 1,
             old: Arc::clone(&self.old),
@@ -116,9 +125,20 @@ impl<S: State> Diff<S> {
 /// The paths at which two documents differ, in order. O(both).
 pub(in crate::store) fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
     let mut paths: Vec<Arc<str>> = Vec::new();
-    paths.extend(old.scan("").into_iter().filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value)).map(|(key, _)| key.0));
-    paths.extend(new.scan("").into_iter().filter(|(key, _)| old.register(key.as_str()).is_none()).map(|(key, _)| key.0));
-    let sequences: BTreeSet<(SequenceKind, Key)> = old.sequences("").into_iter().chain(new.sequences("")).collect();
+    paths.extend(
+        old.scan("")
+            .into_iter()
+            .filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value))
+            .map(|(key, _)| key.0),
+    );
+    paths.extend(
+        new.scan("")
+            .into_iter()
+            .filter(|(key, _)| old.register(key.as_str()).is_none())
+            .map(|(key, _)| key.0),
+    );
+    let sequences: BTreeSet<(SequenceKind, Key)> =
+        old.sequences("").into_iter().chain(new.sequences("")).collect();
     let differs = |(kind, name): &(SequenceKind, Key)| match kind {
         SequenceKind::Text => old.text(name.as_str()) != new.text(name.as_str()),
         SequenceKind::List => old.list(name.as_str()) != new.list(name.as_str()),

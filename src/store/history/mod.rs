@@ -1,7 +1,8 @@
 //! History: what the state was, who changed what and when, and the way back.
 //!
-//! A history is kept beside the document, as updates and checkpoints, so that the document itself can forget what was deleted. It is told
-//! of every commit and import in the writer's place, and read outside it.
+//! A history is kept beside the document, as updates and checkpoints, so that the document itself
+//! can forget what was deleted. It is told of every commit and import in the writer's place, and
+//! read outside it.
 
 mod blame;
 mod diff;
@@ -45,15 +46,17 @@ impl HistoryOptions {
         Self::default()
     }
 
-    /// About how many bytes of memory updates and automatic checkpoints may take. Default: 64 MiB. What has a name is not counted, and never
-    /// forgotten; of a document that is itself larger, the newest checkpoint and the updates since are kept all the same.
+    /// About how many bytes of memory updates and automatic checkpoints may take. Default: 64 MiB.
+    /// What has a name is not counted, and never forgotten; of a document that is itself
+    /// larger, the newest checkpoint and the updates since are kept all the same.
     #[must_use]
     pub fn with_bytes_max(self, bytes_max: usize) -> Self {
         Self { bytes_max, ..self }
     }
 
-    /// A change that comes as long as this after the newest checkpoint makes another one, which costs O(document). Default: 10 minutes.
-    /// Whenever the updates since have become as long as the checkpoint, one is made anyway.
+    /// A change that comes as long as this after the newest checkpoint makes another one, which
+    /// costs O(document). Default: 10 minutes. Whenever the updates since have become as long
+    /// as the checkpoint, one is made anyway.
     #[must_use]
     pub fn with_checkpoint_every(self, checkpoint_every: Duration) -> Self {
         Self { checkpoint_every, ..self }
@@ -105,7 +108,8 @@ impl Revision {
         RevisionId::of(self.stamp.id)
     }
 
-    /// Where the change came from. `None`: the document was found so, where the history began or was taken up again.
+    /// Where the change came from. `None`: the document was found so, where the history began or
+    /// was taken up again.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
         self.stamp.origin
@@ -117,7 +121,8 @@ impl Revision {
         self.stamp.time
     }
 
-    /// What is said about the change: author, label. `None` where nothing is, as of changes of others.
+    /// What is said about the change: author, label. `None` where nothing is, as of changes of
+    /// others.
     #[must_use]
     pub fn meta(&self) -> Option<&Meta> {
         self.stamp.meta.as_deref()
@@ -144,7 +149,11 @@ impl Revision {
 impl std::fmt::Debug for Revision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("Revision");
-        debug.field("id", &self.id()).field("name", &self.name).field("origin", &self.origin()).field("meta", &self.meta());
+        debug
+            .field("id", &self.id())
+            .field("name", &self.name)
+            .field("origin", &self.origin())
+            .field("meta", &self.meta());
         debug.finish_non_exhaustive()
     }
 }
@@ -153,13 +162,15 @@ impl std::fmt::Debug for Revision {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
-    /// The history has no such revision: it never had, or has forgotten it to keep within its bounds.
+    /// The history has no such revision: it never had, or has forgotten it to keep within its
+    /// bounds.
     #[error("the history has no revision {revision}")]
     Unknown {
         /// Which.
         revision: RevisionId,
     },
-    /// The document at this revision cannot be made again: it was replaced there, and could not be saved.
+    /// The document at this revision cannot be made again: it was replaced there, and could not be
+    /// saved.
     #[error("nothing leads to revision {revision}")]
     Unreachable {
         /// Which.
@@ -168,7 +179,8 @@ pub enum HistoryError {
     /// The document was not saved or opened.
     #[error(transparent)]
     Document(#[from] BackendError),
-    /// The updates that lead to the revision were refused: the bytes of the history are not its own.
+    /// The updates that lead to the revision were refused: the bytes of the history are not its
+    /// own.
     #[error("revision {revision}: {error}")]
     Update {
         /// Which.
@@ -188,13 +200,16 @@ pub enum HistoryError {
     Nested,
 }
 
-/// What a document was like, revision by revision: to list, name, look at, compare and restore, and to say who wrote what.
+/// What a document was like, revision by revision: to list, name, look at, compare and restore, and
+/// to say who wrote what.
 ///
-/// Every change and import while a history is held is a [`Revision`]. It keeps the updates, and from time to time a checkpoint, beside the
-/// document: within a [bound](HistoryOptions::with_bytes_max), beyond which the oldest updates go and automatic checkpoints become sparser. A
-/// revision that has a name stays until the name is taken away.
+/// Every change and import while a history is held is a [`Revision`]. It keeps the updates, and
+/// from time to time a checkpoint, beside the document: within a
+/// [bound](HistoryOptions::with_bytes_max), beyond which the oldest updates go and automatic
+/// checkpoints become sparser. A revision that has a name stays until the name is taken away.
 ///
-/// A history is a handle: clones share it, and it ends with the last of them. It is one replica's own, and is not sent to others.
+/// A history is a handle: clones share it, and it ends with the last of them. It is one replica's
+/// own, and is not sent to others.
 ///
 /// ```
 /// use exostate::{HistoryOptions, State, Store, Text};
@@ -232,7 +247,10 @@ impl<S: State, B: Backend> std::fmt::Debug for History<S, B> {
         let records = self.records.lock();
         let (revisions, bytes) = (records.list.len(), records.bytes());
         drop(records);
-        f.debug_struct("History").field("revisions", &revisions).field("bytes", &bytes).finish_non_exhaustive()
+        f.debug_struct("History")
+            .field("revisions", &revisions)
+            .field("bytes", &bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -258,7 +276,10 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Works in the writer's place, with all shown that is there.
-    fn write_history<R>(&self, work: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<R, HistoryError>) -> Result<R, HistoryError> {
+    fn write_history<R>(
+        &self,
+        work: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<R, HistoryError>,
+    ) -> Result<R, HistoryError> {
         let guard = self.shared.core.lock();
         let now = self.time_in_turn(&guard).ok_or(HistoryError::Nested)?;
         let time = now.unwrap_or_else(|| self.now());
@@ -299,11 +320,13 @@ impl<S: State, B: Backend> History<S, B> {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<RevisionId> {
         let records = self.records.lock();
-        let found = records.list.iter().rev().find(|record| record.name.as_deref() == Some(name))?;
+        let found =
+            records.list.iter().rev().find(|record| record.name.as_deref() == Some(name))?;
         Some(RevisionId::of(found.stamp.id))
     }
 
-    /// Gives the state as it is now a name, under which it is kept. If it has one, there will be two revisions of it. O(document).
+    /// Gives the state as it is now a name, under which it is kept. If it has one, there will be
+    /// two revisions of it. O(document).
     ///
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
@@ -322,7 +345,11 @@ impl<S: State, B: Backend> History<S, B> {
     ///
     /// # Errors
     /// As [`History::view_at`].
-    pub fn name_revision(&self, id: RevisionId, name: impl Into<Arc<str>>) -> Result<(), HistoryError> {
+    pub fn name_revision(
+        &self,
+        id: RevisionId,
+        name: impl Into<Arc<str>>,
+    ) -> Result<(), HistoryError> {
         let bytes = self.document_at(id)?;
         let mut records = self.records.lock();
         let at = records.position(id).ok_or(HistoryError::Unknown { revision: id })?;
@@ -337,7 +364,8 @@ impl<S: State, B: Backend> History<S, B> {
         records.position(id).is_some_and(|at| records.unname(at))
     }
 
-    /// Forgets all revisions but the named ones and the newest. Who wrote what last is remembered all the same. O(document).
+    /// Forgets all revisions but the named ones and the newest. Who wrote what last is remembered
+    /// all the same. O(document).
     ///
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
@@ -349,7 +377,8 @@ impl<S: State, B: Backend> History<S, B> {
         })
     }
 
-    /// About how many bytes of memory the history takes, with what is kept for its names. O(revisions).
+    /// About how many bytes of memory the history takes, with what is kept for its names.
+    /// O(revisions).
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.records.lock().bytes()

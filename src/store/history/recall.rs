@@ -32,8 +32,9 @@ impl Records {
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// The state at a revision, as it is read today. Of the newest O(1); of a checkpoint as much as [`Store::open`]; of others also what it
-    /// costs to apply the updates since the checkpoint before, which are not much longer than that.
+    /// The state at a revision, as it is read today. Of the newest O(1); of a checkpoint as much as
+    /// [`Store::open`]; of others also what it costs to apply the updates since the checkpoint
+    /// before, which are not much longer than that.
     ///
     /// Changes go on meanwhile, and watchers hear nothing of it.
     ///
@@ -42,16 +43,19 @@ impl<S: State, B: Backend> History<S, B> {
     pub fn view_at(&self, id: RevisionId) -> Result<Arc<S>, HistoryError> {
         // The past waits for no writer.
         if self.latest() == id {
-            let present = self.store.read(|core| (self.latest() == id).then(|| Arc::clone(&core.view)));
+            let present =
+                self.store.read(|core| (self.latest() == id).then(|| Arc::clone(&core.view)));
             if let Some(view) = present {
                 return Ok(view);
             }
         }
         let way = self.way(id)?;
         let view = match way.updates.is_empty() {
-            true => Replica::<B>::glance(&way.checkpoint, self.store.shared.options.trusted_limits(), |replica, entries| {
-                read_view(replica, entries).0
-            })?,
+            true => Replica::<B>::glance(
+                &way.checkpoint,
+                self.store.shared.options.trusted_limits(),
+                |replica, entries| read_view(replica, entries).0,
+            )?,
             false => read_whole(&self.replica_at(id, way)?).0,
         };
         Ok(Arc::new(view))
@@ -71,11 +75,14 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(Diff::between((&old, old_view), (&new, new_view)))
     }
 
-    /// Makes the state what it was at a revision, by a change like any other: it goes to others, through the middleware and into the
-    /// history, and can be undone. Only what differs is written; elements that are gone come back under their ids; what other versions of the
-    /// application keep in the document, and this one does not know, stays. Its label is "Restore" and the revision's name or number.
+    /// Makes the state what it was at a revision, by a change like any other: it goes to others,
+    /// through the middleware and into the history, and can be undone. Only what differs is
+    /// written; elements that are gone come back under their ids; what other versions of the
+    /// application keep in the document, and this one does not know, stays. Its label is "Restore"
+    /// and the revision's name or number.
     ///
-    /// To restore a part, or to say more about it, give the [view](History::view_at) to a node's `reconcile` in a change of one's own.
+    /// To restore a part, or to say more about it, give the [view](History::view_at) to a node's
+    /// `reconcile` in a change of one's own.
     ///
     /// # Errors
     /// As [`History::view_at`], and as [`Store::change`].
@@ -86,8 +93,8 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(self.store.transaction().label(label).staged(|stage| stage.restore(&view))?)
     }
 
-    /// A store of its own with the document as it was at a revision, under a fresh replica id: to go on from there, and to be
-    /// [merged](Store::merge) back, or not.
+    /// A store of its own with the document as it was at a revision, under a fresh replica id: to
+    /// go on from there, and to be [merged](Store::merge) back, or not.
     ///
     /// ```
     /// use exostate::{HistoryOptions, State, Store};
@@ -113,7 +120,12 @@ impl<S: State, B: Backend> History<S, B> {
         let shared = &self.store.shared;
         let replica = self.replica_at(id, self.way(id)?)?;
         let (view, violations) = read_whole(&replica);
-        Ok(Store::around(replica, view, violations, shared.options.clone().for_fork(&shared.ids.load())))
+        Ok(Store::around(
+            replica,
+            view,
+            violations,
+            shared.options.clone().for_fork(&shared.ids.load()),
+        ))
     }
 
     /// The document at a revision, as bytes.

@@ -8,8 +8,9 @@ use super::{HistoryOptions, Revision, RevisionId};
 use crate::document::key::Key;
 use crate::store::{Meta, Origin};
 
-/// Bytes of updates behind a checkpoint before the next one is due. It is also not due before they are as many as the checkpoint's own, so
-/// that checkpoints cost no more than the updates do, and a revision's way from a checkpoint is no longer than that.
+/// Bytes of updates behind a checkpoint before the next one is due. It is also not due before they
+/// are as many as the checkpoint's own, so that checkpoints cost no more than the updates do, and a
+/// revision's way from a checkpoint is no longer than that.
 const CHECKPOINT_BYTES_MIN: usize = 64 * 1024;
 /// What a revision costs beside its updates and paths, about.
 const RECORD_BYTES: usize = 192;
@@ -49,7 +50,10 @@ impl Record {
     /// What it costs but for the way to it.
     fn lasting_bytes(&self) -> usize {
         let paths: usize = self.touched.iter().map(|path| PATH_BYTES + path.len()).sum();
-        let (checkpoint, name) = (self.checkpoint.as_ref().map_or(0, |bytes| bytes.len()), self.name.as_ref().map_or(0, |name| name.len()));
+        let (checkpoint, name) = (
+            self.checkpoint.as_ref().map_or(0, |bytes| bytes.len()),
+            self.name.as_ref().map_or(0, |name| name.len()),
+        );
         RECORD_BYTES + paths + checkpoint + name
     }
 
@@ -64,7 +68,12 @@ impl Record {
 
     pub(super) fn revision(&self) -> Revision {
         let (stamp, name) = (Arc::clone(&self.stamp), self.name.clone());
-        Revision { stamp, name, touched: Arc::clone(&self.touched), is_checkpoint: self.checkpoint.is_some() }
+        Revision {
+            stamp,
+            name,
+            touched: Arc::clone(&self.touched),
+            is_checkpoint: self.checkpoint.is_some(),
+        }
     }
 }
 
@@ -119,13 +128,23 @@ impl Records {
     pub(super) fn new(options: HistoryOptions, time: SystemTime, checkpoint: Arc<[u8]>) -> Self {
         let newest = Newest::of(time, &checkpoint);
         let stamp = Arc::new(Stamp { id: 1, origin: None, time, meta: None });
-        let first = Record { stamp, touched: Arc::default(), updates: None, checkpoint: Some(checkpoint), name: None };
+        let first = Record {
+            stamp,
+            touched: Arc::default(),
+            updates: None,
+            checkpoint: Some(checkpoint),
+            name: None,
+        };
         let (bytes, list, faded) = (first.bytes(), VecDeque::from([first]), BTreeMap::new());
         Self { options, list, faded, bytes, parts: Vec::new(), replaced: false, newest }
     }
 
     /// A history that goes on. There must be records.
-    pub(super) fn from_parts(options: HistoryOptions, list: VecDeque<Record>, faded: BTreeMap<Key, Arc<Stamp>>) -> Self {
+    pub(super) fn from_parts(
+        options: HistoryOptions,
+        list: VecDeque<Record>,
+        faded: BTreeMap<Key, Arc<Stamp>>,
+    ) -> Self {
         let mut newest = Newest::of(SystemTime::UNIX_EPOCH, &[]);
         for record in &list {
             match &record.checkpoint {
@@ -133,7 +152,8 @@ impl Records {
                 None => newest.note(record),
             }
         }
-        let mut this = Self { options, list, faded, bytes: 0, parts: Vec::new(), replaced: false, newest };
+        let mut this =
+            Self { options, list, faded, bytes: 0, parts: Vec::new(), replaced: false, newest };
         this.count();
         this.trim();
         this
@@ -184,15 +204,26 @@ impl Records {
     }
 
     /// Records a revision. `save` gives the document as it is now, if it can.
-    pub(in crate::store) fn add(&mut self, step: &Step<'_>, save: impl FnOnce() -> Option<Arc<[u8]>>) {
+    pub(in crate::store) fn add(
+        &mut self,
+        step: &Step<'_>,
+        save: impl FnOnce() -> Option<Arc<[u8]>>,
+    ) {
         let mut updates = std::mem::take(&mut self.parts);
         updates.extend(step.updates.iter().cloned());
         let replaced = std::mem::take(&mut self.replaced) || step.origin == Origin::Repair;
-        let time = step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
+        let time =
+            step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
         let (id, meta) = (self.last_id() + 1, step.meta.cloned());
         let stamp = Arc::new(Stamp { id, origin: Some(step.origin), time, meta });
         let touched = Arc::clone(step.touched);
-        let record = Record { stamp, touched, updates: (!replaced).then_some(updates), checkpoint: None, name: None };
+        let record = Record {
+            stamp,
+            touched,
+            updates: (!replaced).then_some(updates),
+            checkpoint: None,
+            name: None,
+        };
         self.newest.note(&record);
         self.push(record);
         if (replaced || self.is_due(time))
@@ -204,20 +235,33 @@ impl Records {
         }
     }
 
-    /// Whether the newest checkpoint is long ago, or far. Where there is no more room, what is noted beside the updates counts too: only
-    /// behind a checkpoint can anything be forgotten.
+    /// Whether the newest checkpoint is long ago, or far. Where there is no more room, what is
+    /// noted beside the updates counts too: only behind a checkpoint can anything be forgotten.
     fn is_due(&self, time: SystemTime) -> bool {
         let newest = &self.newest;
-        let long_ago = time.duration_since(newest.made).is_ok_and(|passed| passed >= self.options.checkpoint_every);
-        let since = if self.bytes > self.options.bytes_max { newest.kept_since } else { newest.bytes_since };
+        let long_ago = time
+            .duration_since(newest.made)
+            .is_ok_and(|passed| passed >= self.options.checkpoint_every);
+        let since = if self.bytes > self.options.bytes_max {
+            newest.kept_since
+        } else {
+            newest.bytes_since
+        };
         long_ago || since > CHECKPOINT_BYTES_MIN.max(newest.bytes)
     }
 
-    /// Gives the newest revision, whose document is given, a name, or where it has one, another revision of the same state.
+    /// Gives the newest revision, whose document is given, a name, or where it has one, another
+    /// revision of the same state.
     pub(super) fn name(&mut self, name: Arc<str>, present: Arc<[u8]>, time: SystemTime) {
         if self.last().is_some_and(|last| last.name.is_some()) {
             let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
-            self.push(Record { stamp, touched: Arc::default(), updates: Some(Vec::new()), checkpoint: None, name: None });
+            self.push(Record {
+                stamp,
+                touched: Arc::default(),
+                updates: Some(Vec::new()),
+                checkpoint: None,
+                name: None,
+            });
         }
         self.keep(self.list.len() - 1, present, Some(name));
         // No other checkpoint may become due, and what lies before this one can be forgotten.
@@ -243,7 +287,9 @@ impl Records {
 
     /// Takes a revision's name away. Whether it had one.
     pub(super) fn unname(&mut self, at: usize) -> bool {
-        let Some(record) = self.list.get_mut(at).filter(|record| record.name.is_some()) else { return false };
+        let Some(record) = self.list.get_mut(at).filter(|record| record.name.is_some()) else {
+            return false;
+        };
         self.bytes -= record.bytes();
         record.name = None;
         self.bytes += record.bytes();
@@ -251,13 +297,14 @@ impl Records {
         true
     }
 
-    /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the older they are. What the present needs
-    /// stays, and so does what has a name.
+    /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the
+    /// older they are. What the present needs stays, and so does what has a name.
     pub(super) fn trim(&mut self) {
         if self.bytes <= self.options.bytes_max {
             return;
         }
-        let mut log: usize = self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
+        let mut log: usize =
+            self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
         while self.bytes > self.options.bytes_max {
             // By turns, so that neither the updates nor the checkpoints take all the room.
             if log <= self.options.bytes_max / 2 && self.thin() {
@@ -271,10 +318,19 @@ impl Records {
         }
     }
 
-    /// Forgets the oldest updates, up to the next checkpoint. How many bytes of the revisions before that went, if there were any.
+    /// Forgets the oldest updates, up to the next checkpoint. How many bytes of the revisions
+    /// before that went, if there were any.
     fn forget_updates(&mut self) -> Option<usize> {
-        let end = self.list.iter().position(|record| !record.stands_alone() && record.checkpoint.is_some())?;
-        let start = self.list.iter().take(end).rposition(|record| record.checkpoint.is_some()).map_or(0, |at| at + 1);
+        let end = self
+            .list
+            .iter()
+            .position(|record| !record.stands_alone() && record.checkpoint.is_some())?;
+        let start = self
+            .list
+            .iter()
+            .take(end)
+            .rposition(|record| record.checkpoint.is_some())
+            .map_or(0, |at| at + 1);
         let forgotten: Vec<Record> = self.list.drain(start..end).collect();
         forgotten.iter().for_each(|record| self.fade(record));
         let bytes = forgotten.iter().map(Record::bytes).sum();
@@ -286,17 +342,23 @@ impl Records {
         Some(bytes)
     }
 
-    /// Forgets the checkpoints that are missed least, of the oldest ones, between which there are no updates: what comes before and after
-    /// them is near, compared with how long ago they are. Whether there were any. As a rule it is one; where a long history has to fit
-    /// into a smaller bound, up to an eighth of them at once.
+    /// Forgets the checkpoints that are missed least, of the oldest ones, between which there are
+    /// no updates: what comes before and after them is near, compared with how long ago they
+    /// are. Whether there were any. As a rule it is one; where a long history has to fit into a
+    /// smaller bound, up to an eighth of them at once.
     fn thin(&mut self) -> bool {
         let id = |at: usize| self.list.get(at).map_or(0, |record| record.stamp.id);
         let before_updates = self.list.iter().take_while(|record| record.stands_alone()).count();
         let alone = |at: &usize| self.list.get(*at).is_some_and(|record| record.name.is_none());
         let last = self.last_id();
         #[expect(clippy::cast_precision_loss, reason = "it is a comparison of sizes")]
-        let missed = |at: usize| (id(at + 1) - at.checked_sub(1).map_or(0, id)) as f64 / (last - id(at)) as f64;
-        let mut least: Vec<(f64, usize)> = (0..before_updates.saturating_sub(1)).filter(alone).map(|at| (missed(at), at)).collect();
+        let missed = |at: usize| {
+            (id(at + 1) - at.checked_sub(1).map_or(0, id)) as f64 / (last - id(at)) as f64
+        };
+        let mut least: Vec<(f64, usize)> = (0..before_updates.saturating_sub(1))
+            .filter(alone)
+            .map(|at| (missed(at), at))
+            .collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         let wanted = (least.len() / 8).max(1);
         if least.len() > wanted {
@@ -307,7 +369,9 @@ impl Records {
         let mut gone = BTreeSet::new();
         for (_, at) in least {
             // Whose neighbour goes is missed more now.
-            if gone.contains(&(at + 1)) || at.checked_sub(1).is_some_and(|before| gone.contains(&before)) {
+            if gone.contains(&(at + 1))
+                || at.checked_sub(1).is_some_and(|before| gone.contains(&before))
+            {
                 continue;
             }
             let Some(record) = self.list.get(at).cloned() else { continue };
@@ -328,8 +392,9 @@ impl Records {
     pub(super) fn compact(&mut self, present: Arc<[u8]>) {
         self.keep(self.list.len() - 1, present, None);
         let last = self.last_id();
-        let (kept, forgotten): (Vec<Record>, _) =
-            std::mem::take(&mut self.list).into_iter().partition(|record| record.name.is_some() || record.stamp.id == last);
+        let (kept, forgotten): (Vec<Record>, _) = std::mem::take(&mut self.list)
+            .into_iter()
+            .partition(|record| record.name.is_some() || record.stamp.id == last);
         forgotten.iter().for_each(|record| self.fade(record));
         self.list = kept.into_iter().map(|record| Record { updates: None, ..record }).collect();
         self.count();
@@ -338,7 +403,10 @@ impl Records {
     /// Remembers who wrote what, of a revision that is forgotten.
     fn fade(&mut self, record: &Record) {
         for path in record.touched.iter().filter(|path| !path.is_empty()) {
-            let stamp = self.faded.entry(Key(Arc::clone(path))).or_insert_with(|| Arc::clone(&record.stamp));
+            let stamp = self
+                .faded
+                .entry(Key(Arc::clone(path)))
+                .or_insert_with(|| Arc::clone(&record.stamp));
             if stamp.id < record.stamp.id {
                 *stamp = Arc::clone(&record.stamp);
             }
@@ -346,7 +414,8 @@ impl Records {
         if self.faded.len() > FADED_PATHS_MAX {
             // The newer half stays, and of those that came at once as many as there is room for.
             let mut ids: Vec<u64> = self.faded.values().map(|stamp| stamp.id).collect();
-            let (_, oldest, newer) = ids.select_nth_unstable(self.faded.len() - FADED_PATHS_MAX / 2);
+            let (_, oldest, newer) =
+                ids.select_nth_unstable(self.faded.len() - FADED_PATHS_MAX / 2);
             let oldest = *oldest;
             let mut room = 1 + newer.iter().filter(|id| **id == oldest).count();
             self.faded.retain(|_, stamp| {

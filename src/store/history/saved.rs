@@ -61,7 +61,8 @@ struct SavedMeta {
 }
 
 /// The origins by their numbers in the bytes.
-const ORIGINS: [Origin; 5] = [Origin::Local, Origin::Remote, Origin::Repair, Origin::Undo, Origin::Redo];
+const ORIGINS: [Origin; 5] =
+    [Origin::Local, Origin::Remote, Origin::Repair, Origin::Undo, Origin::Redo];
 
 fn damaged(reason: impl Into<String>) -> HistoryError {
     HistoryError::Damaged { reason: reason.into() }
@@ -98,14 +99,16 @@ impl From<SavedMeta> for Meta {
         let mut meta = Self::new();
         meta = saved.author.into_iter().fold(meta, Self::with_author);
         meta = saved.label.into_iter().fold(meta, Self::with_label);
-        meta = saved.correlation.map(Uuid::from_u128).into_iter().fold(meta, Self::with_correlation);
+        meta =
+            saved.correlation.map(Uuid::from_u128).into_iter().fold(meta, Self::with_correlation);
         saved.time.map(time).into_iter().fold(meta, Self::with_time)
     }
 }
 
 impl From<&Stamp> for SavedStamp {
     fn from(stamp: &Stamp) -> Self {
-        let origin = stamp.origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
+        let origin =
+            stamp.origin.and_then(|origin| ORIGINS.iter().position(|known| *known == origin));
         Self {
             id: stamp.id,
             origin: origin.and_then(|at| u8::try_from(at).ok()),
@@ -119,7 +122,9 @@ impl TryFrom<SavedStamp> for Stamp {
     type Error = HistoryError;
 
     fn try_from(saved: SavedStamp) -> Result<Self, HistoryError> {
-        let known = |code: u8| ORIGINS.get(usize::from(code)).copied().ok_or_else(|| damaged("an unknown origin"));
+        let known = |code: u8| {
+            ORIGINS.get(usize::from(code)).copied().ok_or_else(|| damaged("an unknown origin"))
+        };
         let origin = saved.origin.map(known).transpose()?;
         let meta = saved.meta.map(|meta| Arc::new(meta.into()));
         Ok(Self { id: saved.id, origin, time: time(saved.time), meta })
@@ -164,7 +169,8 @@ fn path(paths: &[Arc<str>], number: u32) -> Result<Arc<str>, HistoryError> {
 }
 
 fn load_revision(saved: SavedRevision, paths: &[Arc<str>]) -> Result<Record, HistoryError> {
-    let touched: Vec<Arc<str>> = saved.touched.iter().map(|number| path(paths, *number)).collect::<Result<_, _>>()?;
+    let touched: Vec<Arc<str>> =
+        saved.touched.iter().map(|number| path(paths, *number)).collect::<Result<_, _>>()?;
     let arc = |bytes: ByteBuf| Arc::from(bytes.into_vec());
     Ok(Record {
         stamp: Arc::new(saved.stamp.try_into()?),
@@ -176,7 +182,8 @@ fn load_revision(saved: SavedRevision, paths: &[Arc<str>]) -> Result<Record, His
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// The history as bytes, to be kept beside the saved document and read again by [`Store::history_from`]. O(history).
+    /// The history as bytes, to be kept beside the saved document and read again by
+    /// [`Store::history_from`]. O(history).
     ///
     /// They hold every checkpoint and update as it is; whoever wants them smaller compresses them.
     ///
@@ -190,20 +197,35 @@ impl<S: State, B: Backend> History<S, B> {
         // Others go on meanwhile: what was taken out shares its bytes with the history.
         let mut paths = Paths::default();
         let revisions = list.iter().map(|record| save_revision(record, &mut paths)).collect();
-        let faded = faded.iter().map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp))).collect();
+        let faded = faded
+            .iter()
+            .map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp)))
+            .collect();
         let backend = B::NAME.to_owned();
-        Ok(seal(&Saved { format: FORMAT, backend, version, digest, paths: paths.list, revisions, faded }))
+        Ok(seal(&Saved {
+            format: FORMAT,
+            backend,
+            version,
+            digest,
+            paths: paths.list,
+            revisions,
+            faded,
+        }))
     }
 }
 
 /// What tells whether the document has gone on without its history.
 fn state_of<S, B: Backend>(core: &Core<S, B>) -> (ByteBuf, ByteBuf) {
-    (ByteBuf::from(core.replica.version().to_bytes()), ByteBuf::from(core.replica.digest().to_bytes()))
+    (
+        ByteBuf::from(core.replica.version().to_bytes()),
+        ByteBuf::from(core.replica.digest().to_bytes()),
+    )
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The history that another one saved, of this document in an earlier run, which goes on from here. If the document is not as it was
-    /// then, how it came from there is not known: what it is now is a revision of its own.
+    /// The history that another one saved, of this document in an earlier run, which goes on from
+    /// here. If the document is not as it was then, how it came from there is not known: what
+    /// it is now is a revision of its own.
     ///
     /// ```
     /// use exostate::{HistoryOptions, State, Store};
@@ -226,8 +248,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// The bytes are no saved history, or one of another backend; [`HistoryError::Nested`] inside a change.
-    pub fn history_from(&self, bytes: &[u8], options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
+    /// The bytes are no saved history, or one of another backend; [`HistoryError::Nested`] inside a
+    /// change.
+    pub fn history_from(
+        &self,
+        bytes: &[u8],
+        options: HistoryOptions,
+    ) -> Result<History<S, B>, HistoryError> {
         let saved: Saved = unseal(bytes).map_err(damaged)?;
         if saved.format != FORMAT {
             return Err(damaged("another format"));
@@ -238,7 +265,10 @@ impl<S: State, B: Backend> Store<S, B> {
         let paths: Vec<Arc<str>> = saved.paths.into_iter().map(Arc::from).collect();
         let revisions = saved.revisions.into_iter().map(|revision| load_revision(revision, &paths));
         let list = revisions.collect::<Result<VecDeque<Record>, _>>()?;
-        let faded = saved.faded.into_iter().map(|(number, stamp)| Ok((Key(path(&paths, number)?), Arc::new(stamp.try_into()?))));
+        let faded = saved
+            .faded
+            .into_iter()
+            .map(|(number, stamp)| Ok((Key(path(&paths, number)?), Arc::new(stamp.try_into()?))));
         let faded = faded.collect::<Result<BTreeMap<Key, Arc<Stamp>>, HistoryError>>()?;
         check(&list)?;
         let known = (saved.version, saved.digest);
@@ -255,7 +285,10 @@ impl<S: State, B: Backend> Store<S, B> {
 /// What all else relies on.
 fn check(list: &VecDeque<Record>) -> Result<(), HistoryError> {
     let ids = || list.iter().map(|record| record.stamp.id);
-    if list.is_empty() || !ids().is_sorted_by(|a, b| a < b) || ids().any(|id| id == 0 || id > ID_MAX) {
+    if list.is_empty()
+        || !ids().is_sorted_by(|a, b| a < b)
+        || ids().any(|id| id == 0 || id > ID_MAX)
+    {
         return Err(damaged("its revisions have no order"));
     }
     Ok(())

@@ -1,6 +1,8 @@
-//! Several stores as one: one change in all of them or in none, views that stand side by side, one watch.
+//! Several stores as one: one change in all of them or in none, views that stand side by side, one
+//! watch.
 //!
-//! [`parts`] is what there is to do with one store, whatever its type; here is the order in which it is done.
+//! [`parts`] is what there is to do with one store, whatever its type; here is the order in which
+//! it is done.
 
 mod parts;
 mod watch;
@@ -20,10 +22,12 @@ use parts::{Member, Start, Step};
 pub use parts::Stores;
 pub use watch::JointPatch;
 
-/// Several stores as one: made by [`Store::and`], and longer by [`Joint::and`]. What they hold comes as nested pairs, in the order in which they
-/// were put together: two stores as `(a, b)`, three as `((a, b), c)`.
+/// Several stores as one: made by [`Store::and`], and longer by [`Joint::and`]. What they hold
+/// comes as nested pairs, in the order in which they were put together: two stores as `(a, b)`,
+/// three as `((a, b), c)`.
 ///
-/// It is a handle, as a store is. The stores may differ in type and backend, go on by themselves, and be part of any number of others.
+/// It is a handle, as a store is. The stores may differ in type and backend, go on by themselves,
+/// and be part of any number of others.
 ///
 /// ```
 /// use exostate::{Automerge, List, Map, Meta, State, Store};
@@ -63,8 +67,8 @@ impl<X, Y> std::fmt::Debug for Joint<X, Y> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// This store and another one, or several others, as one: to change them together, to look at them together, to watch them together.
-    /// See [`Joint`].
+    /// This store and another one, or several others, as one: to change them together, to look at
+    /// them together, to watch them together. See [`Joint`].
     pub fn and<P: Stores>(&self, other: &P) -> Joint<Self, P> {
         Joint { first: self.clone(), second: other.clone() }
     }
@@ -81,22 +85,31 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         (&self.first, &self.second)
     }
 
-    /// Changes the stores: all of it in all of them, or nothing in any. Each store in which something changes gets a change of its own, and those
-    /// who watch are told once all are there. The changes carry one [`Meta::correlation`], by which watchers and history see that they
-    /// belong together. Peers get them one by one, as each document travels by itself. Each store's undo manager undoes its own part.
+    /// Changes the stores: all of it in all of them, or nothing in any. Each store in which
+    /// something changes gets a change of its own, and those who watch are told once all are
+    /// there. The changes carry one [`Meta::correlation`], by which watchers and history see that
+    /// they belong together. Peers get them one by one, as each document travels by itself.
+    /// Each store's undo manager undoes its own part.
     ///
-    /// Use this rather than a change within a change: two threads that change two stores within each other in opposite order wait
-    /// for each other for ever; this takes them all in an order of its own.
+    /// Use this rather than a change within a change: two threads that change two stores within
+    /// each other in opposite order wait for each other for ever; this takes them all in an
+    /// order of its own.
     ///
     /// # Errors
-    /// As [`Store::change`], for any of them; [`ChangeError::Nested`] also where one store is there twice, and at once within a change of any. Nothing has happened in any. Where the
-    /// backend of one fails, what was written into those before it is taken back: nobody has seen it, but peers get it together with the way back.
-    pub fn change<R>(&self, edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, ChangeError>) -> Result<R, ChangeError> {
+    /// As [`Store::change`], for any of them; [`ChangeError::Nested`] also where one store is there
+    /// twice, and at once within a change of any. Nothing has happened in any. Where the
+    /// backend of one fails, what was written into those before it is taken back: nobody has seen
+    /// it, but peers get it together with the way back.
+    pub fn change<R>(
+        &self,
+        edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
         self.change_as(Meta::new(), edit)
     }
 
-    /// The same, of which more is said: who makes it, what it is called. All the changes carry it. A correlation that it names stays; else they get
-    /// one. The time, where it names none, is by the first store's clock.
+    /// The same, of which more is said: who makes it, what it is called. All the changes carry it.
+    /// A correlation that it names stays; else they get one. The time, where it names none, is
+    /// by the first store's clock.
     ///
     /// # Errors
     /// As [`Joint::change`].
@@ -107,11 +120,15 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     ) -> Result<R, ChangeError> {
         let members = members(self);
         let order = in_order(&members);
-        // Found out before anything is waited for: a thread within a change of one of them would wait for the others with that one's place in its hands.
-        if order.windows(2).any(|pair| pair[0].address() == pair[1].address()) || order.iter().any(|member| member.is_within()) {
+        // Found out before anything is waited for: a thread within a change of one of them would
+        // wait for the others with that one's place in its hands.
+        if order.windows(2).any(|pair| pair[0].address() == pair[1].address())
+            || order.iter().any(|member| member.is_within())
+        {
             return Err(ChangeError::Nested);
         }
-        let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len()).entered();
+        let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len())
+            .entered();
         let mut starts: Vec<Start> = members.iter().map(|member| member.begin()).collect();
         let places: Vec<_> = order.iter().map(|member| member.take_place()).collect();
         // This thread has every place, so it gets them again without waiting.
@@ -137,12 +154,14 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         result
     }
 
-    /// The states now, side by side: all of them were there at one moment, so that no half of a joint change shows. Waits for no change that is
-    /// under way, and may be called anywhere. O(number of stores).
+    /// The states now, side by side: all of them were there at one moment, so that no half of a
+    /// joint change shows. Waits for no change that is under way, and may be called anywhere.
+    /// O(number of stores).
     #[must_use]
     pub fn view(&self) -> (X::Views, Y::Views) {
         let members = members(self);
-        let held: Vec<_> = in_order(&members).into_iter().map(|member| member.hold_view()).collect();
+        let held: Vec<_> =
+            in_order(&members).into_iter().map(|member| member.hold_view()).collect();
         let views = self.views();
         drop(held);
         views
@@ -169,16 +188,24 @@ fn steps<'t, J: Stores>(turns: &'t mut J::Turns<'_>) -> Vec<&'t mut dyn Step> {
     steps
 }
 
-/// Begins in every store. What this may have shown of one is told with the next thing that is done there where another one fails.
-fn enter(steps: &mut [&mut dyn Step], starts: &mut [Start], mut meta: Meta) -> Result<(), ChangeError> {
+/// Begins in every store. What this may have shown of one is told with the next thing that is done
+/// there where another one fails.
+fn enter(
+    steps: &mut [&mut dyn Step],
+    starts: &mut [Start],
+    mut meta: Meta,
+) -> Result<(), ChangeError> {
     let mut hash = Xxh3::new();
     for (step, start) in steps.iter_mut().zip(starts.iter_mut()) {
         step.enter(start)?;
         hash.update(&step.stand());
     }
     if meta.correlation().is_none() {
-        // Where the stores stand they never stood before, and if anything is written never will again.
-        meta = meta.with_correlation(Builder::from_custom_bytes(hash.digest128().to_be_bytes()).into_uuid());
+        // Where the stores stand they never stood before, and if anything is written never will
+        // again.
+        meta = meta.with_correlation(
+            Builder::from_custom_bytes(hash.digest128().to_be_bytes()).into_uuid(),
+        );
     }
     let meta = Arc::new(meta);
     starts.iter_mut().for_each(|start| start.report.meta = Some(Arc::clone(&meta)));
@@ -202,15 +229,24 @@ fn stage<J: Stores, R>(
 fn write(steps: &mut [&mut dyn Step], starts: &mut [Start]) -> Result<(), ChangeError> {
     for at in 0..steps.len() {
         if let Err(error) = steps[at].write(&mut starts[at]) {
-            steps.iter_mut().zip(starts.iter()).take(at).for_each(|(step, start)| step.take_back(start));
+            steps
+                .iter_mut()
+                .zip(starts.iter())
+                .take(at)
+                .for_each(|(step, start)| step.take_back(start));
             return Err(error);
         }
     }
     Ok(())
 }
 
-/// Tells all, outside every lock. A callback that panics keeps nothing from the other stores; the first panic comes back.
-fn end<R>(members: &[&dyn Member], starts: &[Start], result: &std::thread::Result<Result<R, ChangeError>>) -> std::thread::Result<()> {
+/// Tells all, outside every lock. A callback that panics keeps nothing from the other stores; the
+/// first panic comes back.
+fn end<R>(
+    members: &[&dyn Member],
+    starts: &[Start],
+    result: &std::thread::Result<Result<R, ChangeError>>,
+) -> std::thread::Result<()> {
     let mut told = Ok(());
     for (member, start) in members.iter().zip(starts) {
         let one = catch_unwind(AssertUnwindSafe(|| member.end(start, error_of(result))));

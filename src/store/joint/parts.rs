@@ -1,4 +1,5 @@
-//! What there is to do with one store of several, and how several are put together: as nested pairs, by one trait.
+//! What there is to do with one store of several, and how several are put together: as nested
+//! pairs, by one trait.
 
 use std::cell::{Cell, Ref};
 use std::error::Error;
@@ -86,7 +87,8 @@ pub struct Start {
 pub trait Member {
     /// Where it is: what makes it another one, and the order in which several are taken.
     fn address(&self) -> usize;
-    /// Whether this thread is in the writer's place already: within a change of the store, or in what a layer does there.
+    /// Whether this thread is in the writer's place already: within a change of the store, or in
+    /// what a layer does there.
     fn is_within(&self) -> bool;
     fn now(&self) -> SystemTime;
     fn begin(&self) -> Start;
@@ -113,10 +115,11 @@ pub trait Step {
     /// Where the store stands, in bytes.
     fn stand(&self) -> [u8; 16];
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError>;
-    /// Takes back what was written, as another document failed. Nobody has seen it, but it has been in the document: peers get it together with
-    /// the way back.
+    /// Takes back what was written, as another document failed. Nobody has seen it, but it has been
+    /// in the document: peers get it together with the way back.
     fn take_back(&mut self, start: &Start);
-    /// Notes what was written for those who undo and those who keep a history, which may take as long as saving the document does.
+    /// Notes what was written for those who undo and those who keep a history, which may take as
+    /// long as saving the document does.
     fn note(&mut self, start: &Start);
     fn show(&mut self, start: &Start);
 }
@@ -170,7 +173,12 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError> {
         if let Some(staged) = self.staged.take() {
-            self.written = Some(self.store.write(&mut self.guard.borrow_mut(), staged, true, &mut start.report)?);
+            self.written = Some(self.store.write(
+                &mut self.guard.borrow_mut(),
+                staged,
+                true,
+                &mut start.report,
+            )?);
         }
         Ok(())
     }
@@ -185,13 +193,27 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
             Ok(mut updates) => {
                 written.updates.append(&mut updates);
-                self.store.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
+                self.store.note(
+                    core,
+                    &written.touched,
+                    &written.updates,
+                    report.origin,
+                    report.meta.as_ref(),
+                );
                 // As a rule nothing differs now: a watcher compares.
-                self.store.swap(core, view, whole(), written.updates, report.origin, report.meta.clone());
+                self.store.swap(
+                    core,
+                    view,
+                    whole(),
+                    written.updates,
+                    report.origin,
+                    report.meta.clone(),
+                );
             }
             // Two documents failed at once: what is there is shown.
             Err(_) => {
-                // Those who keep a history have to know where what is there is not what its updates give.
+                // Those who keep a history have to know where what is there is not what its updates
+                // give.
                 let _ = self.store.take_differs(core);
                 self.store.show_all(core, written.updates);
             }
@@ -206,7 +228,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn show(&mut self, start: &Start) {
         if let Some(written) = self.written.take() {
-            self.left = self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
+            self.left =
+                self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
         }
     }
 }
@@ -227,7 +250,13 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     }
 
     fn turns(&self) -> Turn<'_, S, B> {
-        Turn { store: self, guard: self.shared.core.lock(), staged: Cell::default(), written: None, left: None }
+        Turn {
+            store: self,
+            guard: self.shared.core.lock(),
+            staged: Cell::default(),
+            written: None,
+            left: None,
+        }
     }
 
     fn steps<'t>(turns: &'t mut Turn<'_, S, B>, steps: &mut Vec<&'t mut dyn Step>) {

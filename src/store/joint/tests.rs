@@ -13,7 +13,8 @@ fn texts<B: Backend>() -> Texts<B> {
     store
 }
 
-/// The document of the last store fails: what is in those before it is taken back, and nobody has seen it.
+/// The document of the last store fails: what is in those before it is taken back, and nobody has
+/// seen it.
 fn run<B: Backend, C: Backend>() {
     let (first, second, third) = (texts::<B>(), texts::<C>(), texts::<B>());
     let joint = first.and(&second).and(&third);
@@ -27,12 +28,16 @@ fn run<B: Backend, C: Backend>() {
 
     let mut starts: Vec<Start> = members(&joint).iter().map(|member| member.begin()).collect();
     let mut turns = Stores::turns(&joint);
-    stage::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>, ()>(&turns, &mut starts, |((first, second), third)| {
-        first.get(1_u8).push_str(" more")?;
-        second.insert(2, Text::from("two"))?;
-        second.remove(1_u8)?;
-        third.insert(3, Text::from("three"))
-    })
+    stage::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>, ()>(
+        &turns,
+        &mut starts,
+        |((first, second), third)| {
+            first.get(1_u8).push_str(" more")?;
+            second.insert(2, Text::from("two"))?;
+            second.remove(1_u8)?;
+            third.insert(3, Text::from("three"))
+        },
+    )
     .expect("it can be staged");
     // The third one has no turn: its document is the one that fails.
     let mut all = steps::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>>(&mut turns);
@@ -79,15 +84,18 @@ fn what_was_written_is_taken_back() {
     run::<Automerge, Yrs>();
 }
 
-/// What takes as long as a document is large is done before views are held: whoever looks waits for nothing of the kind.
+/// What takes as long as a document is large is done before views are held: whoever looks waits for
+/// nothing of the kind.
 #[test]
 fn histories_are_written_before_views_are_held() {
     let (first, second) = (texts::<Yrs>(), texts::<Automerge>());
-    let (joint, history) = (first.and(&second), first.history(crate::HistoryOptions::new()).expect("a history"));
+    let (joint, history) =
+        (first.and(&second), first.history(crate::HistoryOptions::new()).expect("a history"));
     let before = history.revisions().len();
     std::thread::scope(|scope| {
         let held = [joint.first.hold_view(), joint.second.hold_view()];
-        let changing = scope.spawn(|| joint.change(|(first, second)| first.remove(1_u8).and(second.remove(1_u8))));
+        let changing = scope
+            .spawn(|| joint.change(|(first, second)| first.remove(1_u8).and(second.remove(1_u8))));
         while history.revisions().len() == before {
             std::thread::yield_now();
         }
@@ -98,7 +106,8 @@ fn histories_are_written_before_views_are_held() {
     assert_eq!((first.view().len(), second.view().len()), (0, 0));
 }
 
-/// A thread that is told while a watch begins, and looks late, finds what came after the watch had begun: that is told.
+/// A thread that is told while a watch begins, and looks late, finds what came after the watch had
+/// begun: that is told.
 #[test]
 fn all_that_comes_after_a_watch_began_is_told() {
     for at in 0..100 {
@@ -115,19 +124,24 @@ fn all_that_comes_after_a_watch_began_is_told() {
             scope.spawn(|| {
                 barrier.wait();
                 while !over.load(Ordering::Relaxed) {
-                    high.change(|texts| texts.insert(1, Text::from("again"))).expect("it can be written");
+                    high.change(|texts| texts.insert(1, Text::from("again")))
+                        .expect("it can be written");
                 }
             });
             scope.spawn(|| {
                 let _late = low.hold_view();
                 barrier.wait();
-                (0..500).take_while(|_| !over.load(Ordering::Relaxed)).for_each(|_| std::thread::yield_now());
+                (0..500)
+                    .take_while(|_| !over.load(Ordering::Relaxed))
+                    .for_each(|_| std::thread::yield_now());
             });
             let count = Arc::clone(&told);
             barrier.wait();
             // Sooner or later within what the others do.
             (0..at * 50).for_each(|_| std::hint::spin_loop());
-            joint.watch(move |patch| _ = count.fetch_max(patch.new().0.len(), Ordering::Relaxed)).forever();
+            joint
+                .watch(move |patch| _ = count.fetch_max(patch.new().0.len(), Ordering::Relaxed))
+                .forever();
             high.change(|texts| texts.insert(2, Text::from("after"))).expect("it can be written");
             over.store(true, Ordering::Relaxed);
         });
@@ -139,21 +153,30 @@ fn all_that_comes_after_a_watch_began_is_told() {
 #[test]
 fn a_selector_tells_nobody_before_all_is_shown() {
     let (first, second) = (texts::<Yrs>(), texts::<Yrs>());
-    let (barrier, over, early) = (Arc::new(Barrier::new(2)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (barrier, over, early) = (
+        Arc::new(Barrier::new(2)),
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let pause = Arc::clone(&barrier);
     // Who delivers waits until the next view is shown.
     let once = AtomicBool::new(true);
-    let _pause = first.watch(Node::<Path<Map<u8, Text>>, Map<u8, Text>>::new(Path::root()), move |_| {
-        if once.swap(false, Ordering::SeqCst) {
-            pause.wait();
-            pause.wait();
-        }
-    });
+    let _pause =
+        first.watch(Node::<Path<Map<u8, Text>>, Map<u8, Text>>::new(Path::root()), move |_| {
+            if once.swap(false, Ordering::SeqCst) {
+                pause.wait();
+                pause.wait();
+            }
+        });
     let (told, count) = (Arc::clone(&over), Arc::clone(&early));
     let selector = first.select(|texts| texts.value().map(Map::len));
-    let _watch = selector.watch(move |_| _ = count.fetch_add(usize::from(!told.load(Ordering::SeqCst)), Ordering::SeqCst));
+    let _watch = selector.watch(move |_| {
+        _ = count.fetch_add(usize::from(!told.load(Ordering::SeqCst)), Ordering::SeqCst)
+    });
     std::thread::scope(|scope| {
-        scope.spawn(|| first.change(|texts| texts.insert(2, Text::from("before"))).expect("it can be written"));
+        scope.spawn(|| {
+            first.change(|texts| texts.insert(2, Text::from("before"))).expect("it can be written")
+        });
         barrier.wait();
         let held = [first.hold_view(), second.hold_view()];
         first.change(|texts| texts.insert(3, Text::from("half"))).expect("it can be written");

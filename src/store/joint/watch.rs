@@ -1,7 +1,8 @@
 //! One watch on several stores.
 //!
-//! Every store's notice is only a hint to look: what is told is how all of them stand, side by side, against what was told last. So one joint
-//! change is told once, half of one never, and what comes while a call runs is told by the next, however much it is.
+//! Every store's notice is only a hint to look: what is told is how all of them stand, side by
+//! side, against what was told last. So one joint change is told once, half of one never, and what
+//! comes while a call runs is told by the next, however much it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -60,12 +61,14 @@ struct Watch<J: Stores, F> {
 }
 
 impl<X: Stores, Y: Stores> Joint<X, Y> {
-    /// Calls `f` after commits and imports in any of the stores, until the subscription is dropped: once for a joint change, and never with a part
-    /// of one. Changes that come while a call runs are told together, by one more call. Calls come one at a time, outside every lock; `f` may
-    /// use the stores.
+    /// Calls `f` after commits and imports in any of the stores, until the subscription is dropped:
+    /// once for a joint change, and never with a part of one. Changes that come while a call
+    /// runs are told together, by one more call. Calls come one at a time, outside every lock; `f`
+    /// may use the stores.
     ///
-    /// The subscription keeps none of the stores, and hears nothing more once one of them is gone. Who made a change, and what was touched, each
-    /// store's own [`watch`](crate::Store::watch) says.
+    /// The subscription keeps none of the stores, and hears nothing more once one of them is gone.
+    /// Who made a change, and what was touched, each store's own [`watch`](crate::Store::watch)
+    /// says.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -83,10 +86,15 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     /// ```
     pub fn watch(&self, f: impl Fn(&JointPatch<'_, Self>) + Send + Sync + 'static) -> Subscription {
         let telling = Telling { last: None, under_way: false, again: false, ended: false };
-        let watch = Arc::new(Watch::<Self, _> { stores: self.downgrade(), telling: Mutex::new(telling), f });
+        let watch = Arc::new(Watch::<Self, _> {
+            stores: self.downgrade(),
+            telling: Mutex::new(telling),
+            f,
+        });
         let heard = Arc::clone(&watch);
         let hear: Arc<dyn Fn() + Send + Sync> = Arc::new(move || heard.look());
-        let parts = members(self).into_iter().map(|member| member.on_notice(Arc::clone(&hear))).collect();
+        let parts =
+            members(self).into_iter().map(|member| member.on_notice(Arc::clone(&hear))).collect();
         // Notes what there is, so that all that comes from now on is told, and nothing else.
         watch.telling.lock().last.get_or_insert_with(|| self.view());
         Subscription::of_all(parts, move || watch.telling.lock().ended = true)
@@ -116,7 +124,8 @@ impl<X: Stores, Y: Stores, F: Fn(&JointPatch<'_, Joint<X, Y>>)> Watch<Joint<X, Y
 
     fn tell(&self) {
         let Some(stores) = Joint::<X, Y>::upgrade(&self.stores) else { return };
-        // Looked at under the lock, so that nobody notes what was there before: looking calls nobody, and waits for nobody who calls.
+        // Looked at under the lock, so that nobody notes what was there before: looking calls
+        // nobody, and waits for nobody who calls.
         let mut telling = self.telling.lock();
         let new = stores.view();
         let last = telling.last.replace(new.clone());

@@ -15,7 +15,8 @@ use super::Selector;
 use super::memo::Ask;
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A selector per key: [`SelectorBy::of`] gives the one of a key, the same for all who hold it at a time.
+    /// A selector per key: [`SelectorBy::of`] gives the one of a key, the same for all who hold it
+    /// at a time.
     ///
     /// ```
     /// use exostate::{Map, State, Store};

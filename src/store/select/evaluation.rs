@@ -31,8 +31,17 @@ impl Evaluation {
     /// Where this thread is evaluating the selector already: it would never end.
     pub(crate) fn begin(home: usize, selector: usize, moment: &Moment) -> Self {
         RUNNING.with_borrow_mut(|running| {
-            assert!(running.iter().all(|frame| frame.selector != selector), "a selector reads itself");
-            running.push(Frame { home, selector, moment: moment.clone(), inputs: None, noted: BTreeSet::new() });
+            assert!(
+                running.iter().all(|frame| frame.selector != selector),
+                "a selector reads itself"
+            );
+            running.push(Frame {
+                home,
+                selector,
+                moment: moment.clone(),
+                inputs: None,
+                noted: BTreeSet::new(),
+            });
         });
         Self(())
     }
@@ -59,10 +68,12 @@ fn with_last<R>(f: impl FnOnce(&mut Frame) -> R) -> Option<R> {
 
 /// The moment at which a closure of the same store's selector runs on this thread, if one does.
 pub(crate) fn current(home: usize) -> Option<Moment> {
-    with_last(|frame| (frame.home == home && frame.inputs.is_some()).then(|| frame.moment.clone())).flatten()
+    with_last(|frame| (frame.home == home && frame.inputs.is_some()).then(|| frame.moment.clone()))
+        .flatten()
 }
 
-/// A selector that the running closure reads: when this is dropped, it is noted, with the version that was found.
+/// A selector that the running closure reads: when this is dropped, it is noted, with the version
+/// that was found.
 pub(crate) struct Noted {
     input: Option<Arc<dyn Input>>,
     pub(crate) version: Option<u64>,

@@ -1,9 +1,10 @@
 //! Which selectors are fresh: the graph of what each read, the paths and the other selectors.
 //!
-//! A commit marks, an asker refreshes. Marking happens in the moment in which the new view is shown, under the lock that every asker takes,
-//! so that nobody is given an old value beside a new view; it costs O(path) per touched path and calls nobody. Who read a touched path is
-//! [`Stale`](Freshness::Stale); who read such a selector is only [`Unsure`](Freshness::Unsure): if that one's value turns out to be what it was,
-//! nothing is to be done.
+//! A commit marks, an asker refreshes. Marking happens in the moment in which the new view is
+//! shown, under the lock that every asker takes, so that nobody is given an old value beside a new
+//! view; it costs O(path) per touched path and calls nobody. Who read a touched path is
+//! [`Stale`](Freshness::Stale); who read such a selector is only [`Unsure`](Freshness::Unsure): if
+//! that one's value turns out to be what it was, nothing is to be done.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,12 +26,13 @@ pub(crate) struct Moment {
 /// A selector that another one read.
 pub(crate) trait Input: Send + Sync {
     fn id(&self) -> u64;
-    /// Brings the value up to date; which one it is then. `None` where the moment is over, and the value was not kept, and where there is
-    /// none, because it panics.
+    /// Brings the value up to date; which one it is then. `None` where the moment is over, and the
+    /// value was not kept, and where there is none, because it panics.
     fn version_at(&self, moment: &Moment) -> Option<u64>;
 }
 
-/// Selectors that were read, each with the version of its value, or `None` where that could not be had.
+/// Selectors that were read, each with the version of its value, or `None` where that could not be
+/// had.
 pub(crate) type Inputs = Vec<(Arc<dyn Input>, Option<u64>)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +97,14 @@ impl Graph {
 
     pub(crate) fn add(&mut self, id: u64) {
         let (readers, watchers) = (BTreeSet::new(), BTreeSet::new());
-        let entry = Entry { freshness: Freshness::Stale, value: None, version: 0, read: Read::default(), readers, watchers };
+        let entry = Entry {
+            freshness: Freshness::Stale,
+            value: None,
+            version: 0,
+            read: Read::default(),
+            readers,
+            watchers,
+        };
         self.entries.insert(id, entry);
     }
 
@@ -118,36 +127,63 @@ impl Graph {
             });
         }
         let mut unsure = BTreeSet::new();
-        let mut marks: Vec<(u64, Freshness)> = stale.into_iter().map(|id| (id, Freshness::Stale)).collect();
+        let mut marks: Vec<(u64, Freshness)> =
+            stale.into_iter().map(|id| (id, Freshness::Stale)).collect();
         while let Some((id, mark)) = marks.pop() {
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             entry.freshness = entry.freshness.max(mark);
             // Also where it was marked before: its value may have been asked for in vain since.
             self.pending.extend(&entry.watchers);
-            marks.extend(entry.readers.iter().filter(|reader| unsure.insert(**reader)).map(|reader| (*reader, Freshness::Unsure)));
+            marks.extend(
+                entry
+                    .readers
+                    .iter()
+                    .filter(|reader| unsure.insert(**reader))
+                    .map(|reader| (*reader, Freshness::Unsure)),
+            );
         }
     }
 
     /// What is known of a selector; nothing where it is gone.
     pub(crate) fn known(&self, id: u64) -> Option<Known> {
         let entry = self.entries.get(&id)?;
-        let inputs = if entry.freshness == Freshness::Unsure { entry.read.inputs.clone() } else { Vec::new() };
-        Some(Known { freshness: entry.freshness, value: entry.value.clone(), version: entry.version, inputs })
+        let inputs = if entry.freshness == Freshness::Unsure {
+            entry.read.inputs.clone()
+        } else {
+            Vec::new()
+        };
+        Some(Known {
+            freshness: entry.freshness,
+            value: entry.value.clone(),
+            version: entry.version,
+            inputs,
+        })
     }
 
-    /// An unsure selector's inputs are what they were: whether the moment is the same still, and its value fresh with that.
+    /// An unsure selector's inputs are what they were: whether the moment is the same still, and
+    /// its value fresh with that.
     pub(crate) fn confirm(&mut self, id: u64, generation: u64) -> bool {
-        let Some(entry) = self.entries.get_mut(&id).filter(|_| self.generation == generation) else { return false };
+        let Some(entry) = self.entries.get_mut(&id).filter(|_| self.generation == generation)
+        else {
+            return false;
+        };
         if entry.freshness == Freshness::Unsure {
             entry.freshness = Freshness::Fresh;
         }
         entry.freshness == Freshness::Fresh
     }
 
-    /// Keeps what a selector read and the value that it made of it, if it is another one; the version. `None` where the moment is over:
-    /// then nothing is kept, and its watchers have to ask again when they are told of the next one. What comes back beside it is to be dropped
+    /// Keeps what a selector read and the value that it made of it, if it is another one; the
+    /// version. `None` where the moment is over: then nothing is kept, and its watchers have to
+    /// ask again when they are told of the next one. What comes back beside it is to be dropped
     /// outside the lock.
-    pub(crate) fn keep(&mut self, id: u64, generation: u64, value: Option<Shown>, read: Read) -> (Option<u64>, impl Sized + use<>) {
+    pub(crate) fn keep(
+        &mut self,
+        id: u64,
+        generation: u64,
+        value: Option<Shown>,
+        read: Read,
+    ) -> (Option<u64>, impl Sized + use<>) {
         let current = self.generation == generation;
         let Some(entry) = self.entries.get_mut(&id) else { return (None, (Some(read), value)) };
         if !current {
@@ -168,8 +204,14 @@ impl Graph {
         (Some(version), (self.replace_read(id, read), old))
     }
 
-    /// Keeps what a selector read before it failed, so that it is tried again when it is asked, and its watchers when that has changed.
-    pub(crate) fn keep_failed(&mut self, id: u64, generation: u64, read: Read) -> impl Sized + use<> {
+    /// Keeps what a selector read before it failed, so that it is tried again when it is asked, and
+    /// its watchers when that has changed.
+    pub(crate) fn keep_failed(
+        &mut self,
+        id: u64,
+        generation: u64,
+        read: Read,
+    ) -> impl Sized + use<> {
         let Some(entry) = self.entries.get_mut(&id) else { return Some(read) };
         if self.generation != generation {
             self.pending.extend(&entry.watchers);
@@ -179,12 +221,14 @@ impl Graph {
             // Another thread did not fail, with the same view.
             return Some(read);
         }
-        // Not unsure any more: that what it read until then stays as it is does not make the old value right.
+        // Not unsure any more: that what it read until then stays as it is does not make the old
+        // value right.
         entry.freshness = Freshness::Stale;
         self.replace_read(id, read)
     }
 
-    /// Registers what a selector read in the stead of what it read before: only what differs is touched.
+    /// Registers what a selector read in the stead of what it read before: only what differs is
+    /// touched.
     fn replace_read(&mut self, id: u64, new: Read) -> Option<Read> {
         let entry = self.entries.get_mut(&id)?;
         let old = std::mem::replace(&mut entry.read, new);
@@ -194,7 +238,9 @@ impl Graph {
         for path in entry.read.paths.difference(&old.paths) {
             self.readers_by_path.add(path, id);
         }
-        let ids = |read: &Read| -> BTreeSet<u64> { read.inputs.iter().map(|(input, _)| input.id()).collect() };
+        let ids = |read: &Read| -> BTreeSet<u64> {
+            read.inputs.iter().map(|(input, _)| input.id()).collect()
+        };
         let (before, now) = (ids(&old), ids(&entry.read));
         for input in before.difference(&now) {
             self.entries.get_mut(input).map(|input| input.readers.remove(&id));
@@ -205,7 +251,8 @@ impl Graph {
         Some(old)
     }
 
-    /// Notes that `watcher` was told the value of this version. If that is not the newest, it is told with the next notice.
+    /// Notes that `watcher` was told the value of this version. If that is not the newest, it is
+    /// told with the next notice.
     pub(crate) fn watch(&mut self, id: u64, watcher: u64, version: Option<u64>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.watchers.insert(watcher);
@@ -217,7 +264,8 @@ impl Graph {
 
     pub(crate) fn unwatch(&mut self, watcher: u64) {
         self.pending.remove(&watcher);
-        if let Some(entry) = self.watched.remove(&watcher).and_then(|id| self.entries.get_mut(&id)) {
+        if let Some(entry) = self.watched.remove(&watcher).and_then(|id| self.entries.get_mut(&id))
+        {
             entry.watchers.remove(&watcher);
         }
     }

@@ -1,7 +1,8 @@
 //! How a selector's value is computed and remembered.
 //!
-//! A closure runs at one [`Moment`]: the selectors that it reads are brought to that same view, so that old and new never mix. No lock is
-//! held meanwhile; if the moment is over when it is done, the value is given and not kept.
+//! A closure runs at one [`Moment`]: the selectors that it reads are brought to that same view, so
+//! that old and new never mix. No lock is held meanwhile; if the moment is over when it is done,
+//! the value is given and not kept.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
@@ -42,8 +43,16 @@ impl<S: State> Home<S> {
             subscribers.selectors.add(id);
             id
         });
-        let home = Self { view: Arc::clone(&self.view), subscribers: Weak::clone(&self.subscribers) };
-        Selector { memo: Arc::new_cyclic(|own| Memo { id, home, compute: Box::new(compute), own: Weak::clone(own) }) }
+        let home =
+            Self { view: Arc::clone(&self.view), subscribers: Weak::clone(&self.subscribers) };
+        Selector {
+            memo: Arc::new_cyclic(|own| Memo {
+                id,
+                home,
+                compute: Box::new(compute),
+                own: Weak::clone(own),
+            }),
+        }
     }
 }
 
@@ -77,7 +86,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
             return self.unkept(&Moment { view: self.home.view.load_full(), generation: 0 });
         };
         let locked = subscribers.lock();
-        let now = Moment { view: self.home.view.load_full(), generation: locked.selectors.generation() };
+        let now =
+            Moment { view: self.home.view.load_full(), generation: locked.selectors.generation() };
         let known = locked.selectors.known(self.id);
         drop(locked);
         match (moment, known) {
@@ -92,10 +102,18 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         let evaluation = self.begin(moment);
         let (result, read) = self.run(moment, evaluation);
         drop(read);
-        Valued { value: Arc::new(result.unwrap_or_else(|panic| resume_unwind(panic))), version: None }
+        Valued {
+            value: Arc::new(result.unwrap_or_else(|panic| resume_unwind(panic))),
+            version: None,
+        }
     }
 
-    fn refreshed(&self, subscribers: &Mutex<Subscribers<S>>, now: &Moment, known: Known) -> Valued<R> {
+    fn refreshed(
+        &self,
+        subscribers: &Mutex<Subscribers<S>>,
+        now: &Moment,
+        known: Known,
+    ) -> Valued<R> {
         let old = known.value.and_then(|value| value.downcast::<R>().ok());
         if let Some(value) = old.as_ref().filter(|_| known.freshness == Freshness::Fresh) {
             return Valued { value: Arc::clone(value), version: Some(known.version) };
@@ -103,7 +121,11 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         let evaluation = self.begin(now);
         if let Some(value) = old.as_ref().filter(|_| known.freshness == Freshness::Unsure) {
             // In order: what was read after one that has changed may not be read any more.
-            if known.inputs.iter().all(|(input, version)| version.is_some() && input.version_at(now) == *version) {
+            if known
+                .inputs
+                .iter()
+                .all(|(input, version)| version.is_some() && input.version_at(now) == *version)
+            {
                 let kept = subscribers.lock().selectors.confirm(self.id, now.generation);
                 return Valued { value: Arc::clone(value), version: kept.then_some(known.version) };
             }
@@ -112,12 +134,19 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         self.recompute(subscribers, now, old, evaluation)
     }
 
-    fn recompute(&self, subscribers: &Mutex<Subscribers<S>>, now: &Moment, old: Option<Arc<R>>, evaluation: Evaluation) -> Valued<R> {
+    fn recompute(
+        &self,
+        subscribers: &Mutex<Subscribers<S>>,
+        now: &Moment,
+        old: Option<Arc<R>>,
+        evaluation: Evaluation,
+    ) -> Valued<R> {
         let (result, read) = self.run(now, evaluation);
         let new = match result {
             Ok(new) => new,
             Err(panic) => {
-                let dropped = subscribers.lock().selectors.keep_failed(self.id, now.generation, read);
+                let dropped =
+                    subscribers.lock().selectors.keep_failed(self.id, now.generation, read);
                 drop(dropped);
                 resume_unwind(panic);
             }
@@ -129,7 +158,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
                 (Arc::clone(&new), Some(new as Shown))
             }
         };
-        let (version, dropped) = subscribers.lock().selectors.keep(self.id, now.generation, changed, read);
+        let (version, dropped) =
+            subscribers.lock().selectors.keep(self.id, now.generation, changed, read);
         drop(dropped);
         Valued { value, version }
     }
@@ -140,9 +170,12 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
 
     /// Runs the closure on a view: what it gave, or its panic, and what it read until then.
     fn run(&self, moment: &Moment, evaluation: Evaluation) -> (std::thread::Result<R>, Read) {
-        let Ok(view) = Arc::clone(&moment.view).downcast::<S>() else { unreachable!("a moment of the same store") };
+        let Ok(view) = Arc::clone(&moment.view).downcast::<S>() else {
+            unreachable!("a moment of the same store")
+        };
         let reading = Reading::new(&*view);
-        let (result, inputs) = evaluation.run(|| catch_unwind(AssertUnwindSafe(|| (self.compute)(reading.root()))));
+        let (result, inputs) =
+            evaluation.run(|| catch_unwind(AssertUnwindSafe(|| (self.compute)(reading.root()))));
         (result, Read { paths: reading.into_paths(), inputs })
     }
 }
@@ -150,7 +183,9 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
 impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
     fn read(&self) -> Arc<R> {
         let moment = evaluation::current(self.home.number());
-        let Some((moment, own)) = moment.zip(self.own.upgrade()) else { return self.at(None).value };
+        let Some((moment, own)) = moment.zip(self.own.upgrade()) else {
+            return self.at(None).value;
+        };
         // Also one that panics was read.
         let mut noted = evaluation::Noted::new(own);
         let valued = self.at(Some(&moment));
@@ -165,7 +200,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
         let (told, showing) = (Mutex::new(first.value), Arc::clone(&subscribers.lock().showing));
         let watcher = move |_: &Notice<S>, _: &str, _: &[Arc<str>]| {
             let new = self.at(None).value;
-            // It may be newer than the notice, and the first part of a joint change: that is told once all of it is shown.
+            // It may be newer than the notice, and the first part of a joint change: that is told
+            // once all of it is shown.
             drop(showing.lock());
             let old = Arc::clone(&told.lock());
             if !Arc::ptr_eq(&old, &new) && *old != *new {

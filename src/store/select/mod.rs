@@ -1,7 +1,7 @@
 //! Selectors: values derived from the state, made again only when what they read has changed.
 //!
-//! [`graph`] knows what each selector read and which are fresh; [`memo`] computes, outside every lock; [`evaluation`] notices when one
-//! selector's closure reads another.
+//! [`graph`] knows what each selector read and which are fresh; [`memo`] computes, outside every
+//! lock; [`evaluation`] notices when one selector's closure reads another.
 
 mod by;
 mod evaluation;
@@ -22,15 +22,18 @@ pub use by::SelectorBy;
 pub(crate) use graph::Graph;
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A value derived from the state, which is remembered: it is computed when it is asked for, and again only once a commit or an import
-    /// touched something that it read.
+    /// A value derived from the state, which is remembered: it is computed when it is asked for,
+    /// and again only once a commit or an import touched something that it read.
     ///
-    /// The closure gets the state's accessor; what it reads there with `value()` counts, each time anew. It should read as narrowly as it can: a
-    /// collection read as a whole is touched by every edit in it. It may read other selectors of the same store ([`Selector::get`]):
-    /// then their values count. It should do nothing else; what it takes from elsewhere, or reads on threads of its own, is not watched. It may
-    /// run on any thread, and more than once at a time. Where it panics, whoever asks does, and it is run again for the next who asks.
+    /// The closure gets the state's accessor; what it reads there with `value()` counts, each time
+    /// anew. It should read as narrowly as it can: a collection read as a whole is touched by
+    /// every edit in it. It may read other selectors of the same store ([`Selector::get`]):
+    /// then their values count. It should do nothing else; what it takes from elsewhere, or reads
+    /// on threads of its own, is not watched. It may run on any thread, and more than once at a
+    /// time. Where it panics, whoever asks does, and it is run again for the next who asks.
     ///
-    /// Selectors that read others are computed one inside the other: a chain of a thousand may be more than a thread's stack takes.
+    /// Selectors that read others are computed one inside the other: a chain of a thousand may be
+    /// more than a thread's stack takes.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -66,7 +69,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
 /// A derived value: see [`Store::select`].
 ///
-/// A handle: clones share one value. It lives as long as somebody holds a clone, watches it, or holds a selector that read it.
+/// A handle: clones share one value. It lives as long as somebody holds a clone, watches it, or
+/// holds a selector that read it.
 #[must_use]
 pub struct Selector<R> {
     memo: Arc<dyn Ask<R>>,
@@ -85,8 +89,8 @@ impl<R> fmt::Debug for Selector<R> {
 }
 
 impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
-    /// The value that belongs to the store's view now. Computes where something that it read was touched; else O(1). Equal values stay
-    /// the same `Arc`.
+    /// The value that belongs to the store's view now. Computes where something that it read was
+    /// touched; else O(1). Equal values stay the same `Arc`.
     ///
     /// Inside another selector's closure, that of the view which the closure reads.
     ///
@@ -97,11 +101,13 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
         self.memo.read()
     }
 
-    /// Calls `f` when a commit or an import has changed the value, until the subscription is dropped. It computes the value now, and
-    /// then with every notice that touched what it read; who is not watched computes when asked.
+    /// Calls `f` when a commit or an import has changed the value, until the subscription is
+    /// dropped. It computes the value now, and then with every notice that touched what it
+    /// read; who is not watched computes when asked.
     ///
-    /// As [watchers](Store::watch) are, `f` is called outside every lock, and the two kinds take turns in the order in which they subscribed. It hears
-    /// of the newest value: where commits came faster than calls, those in between are left out.
+    /// As [watchers](Store::watch) are, `f` is called outside every lock, and the two kinds take
+    /// turns in the order in which they subscribed. It hears of the newest value: where commits
+    /// came faster than calls, those in between are left out.
     pub fn watch(&self, f: impl Fn(&Changed<R>) + Send + Sync + 'static) -> Subscription {
         Arc::clone(&self.memo).watch(Box::new(f))
     }

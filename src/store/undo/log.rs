@@ -30,7 +30,8 @@ pub(super) struct Written {
     pub(super) theirs: bool,
 }
 
-/// What a change did to one sequence: to which of its elements, as its [`Track`](super::track::Track) tells them apart.
+/// What a change did to one sequence: to which of its elements, as its
+/// [`Track`](super::track::Track) tells them apart.
 #[derive(Clone, Debug)]
 pub(super) struct Edited<T> {
     pub(super) inserted: Ids,
@@ -74,7 +75,10 @@ impl<T> Edited<T> {
     }
 
     fn ids(&self) -> impl Iterator<Item = Range<u64>> {
-        let (deleted, marked) = (self.deleted.iter().map(|gone| gone.ids.clone()), self.marked.iter().flat_map(|marked| marked.ids.iter()));
+        let (deleted, marked) = (
+            self.deleted.iter().map(|gone| gone.ids.clone()),
+            self.marked.iter().flat_map(|marked| marked.ids.iter()),
+        );
         self.inserted.iter().chain(deleted).chain(marked)
     }
 }
@@ -105,8 +109,13 @@ impl<T: Content> Edited<T> {
             }
         }
         let again = again.sorted();
-        let rest = |ids| again.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids);
-        let stays = if again.is_empty() { std::mem::take(&mut self.inserted) } else { self.inserted.iter().flat_map(rest).collect() };
+        let rest =
+            |ids| again.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids);
+        let stays = if again.is_empty() {
+            std::mem::take(&mut self.inserted)
+        } else {
+            self.inserted.iter().flat_map(rest).collect()
+        };
         self.inserted = stays;
         later.inserted.iter().for_each(|ids| self.inserted.push(ids));
         self.emptied = later.emptied;
@@ -122,19 +131,29 @@ pub(in crate::store) struct Entry {
 }
 
 impl Entry {
-    /// What a staged change is about to do, which its tracks take note of. `revived` is what an undo brings back. O(change), and the runs of
-    /// the tracks for each op.
-    pub(in crate::store) fn of<S, B: Backend>(staged: &Staged<S>, replica: &Replica<B>, tracks: &mut Tracks, mut revived: Revived) -> Self {
+    /// What a staged change is about to do, which its tracks take note of. `revived` is what an
+    /// undo brings back. O(change), and the runs of the tracks for each op.
+    pub(in crate::store) fn of<S, B: Backend>(
+        staged: &Staged<S>,
+        replica: &Replica<B>,
+        tracks: &mut Tracks,
+        mut revived: Revived,
+    ) -> Self {
         let written = |(key, write): (&Key, &crate::document::ops::RegisterWrite)| {
             (key.clone(), Written { old: write.old.clone(), new: write.new.clone(), theirs: false })
         };
-        let mut entry = Self { registers: staged.ops.registers.iter().map(written).collect(), ..Self::default() };
+        let mut entry = Self {
+            registers: staged.ops.registers.iter().map(written).collect(),
+            ..Self::default()
+        };
         let ops = Tracks::by_sequence(&staged.ops.sequences);
         if !ops.is_empty() {
             tracks.names.own(replica);
         }
-        // What comes to nothing is no edit, but where an undo puts an element in the place of one that looks like it.
-        let texts = staged.texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
+        // What comes to nothing is no edit, but where an undo puts an element in the place of one
+        // that looks like it.
+        let texts =
+            staged.texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
         for (key, before, after) in texts {
             let back = revived.remove(&(SequenceKind::Text, key.clone()));
             if before == *after && back.is_none() {
@@ -144,7 +163,8 @@ impl Entry {
             let edited = tracks.note_text(key, ops, (&before, after), back.unwrap_or_default());
             entry.texts.extend((!edited.is_empty()).then(|| (key.clone(), edited)));
         }
-        let lists = staged.lists.iter().map(|(key, after)| (key, replica.list(key.as_str()), after));
+        let lists =
+            staged.lists.iter().map(|(key, after)| (key, replica.list(key.as_str()), after));
         for (key, before, after) in lists {
             let back = revived.remove(&(SequenceKind::List, key.clone()));
             if before == *after && back.is_none() {
@@ -172,7 +192,11 @@ impl Entry {
 
     /// Takes in a later entry. One that does not go on where this one ends comes back.
     fn absorb(&mut self, later: Self) -> Option<Self> {
-        let registers = |key, next: &Written| self.registers.get(key).is_none_or(|ours: &Written| ours.new == next.old && !next.theirs);
+        let registers = |key, next: &Written| {
+            self.registers
+                .get(key)
+                .is_none_or(|ours: &Written| ours.new == next.old && !next.theirs)
+        };
         let goes_on = later.registers.iter().all(|(key, next)| registers(key, next))
             && go_on(&self.texts, &later.texts)
             && go_on(&self.lists, &later.lists);
@@ -233,7 +257,8 @@ pub(in crate::store) struct Log {
     pub(super) undone: Vec<Group>,
     /// Registers and sequences whose newest content is somebody else's.
     pub(super) theirs: BTreeSet<Key>,
-    /// Registers and sequences that hold what somebody else had written since an undo gave it back: to be left alone by an undo, not by a redo.
+    /// Registers and sequences that hold what somebody else had written since an undo gave it
+    /// back: to be left alone by an undo, not by a redo.
     pub(super) given_back: BTreeSet<Key>,
     /// The selection now, as the application last said.
     pub(super) selection: Option<Arc<[u8]>>,
@@ -242,7 +267,8 @@ pub(in crate::store) struct Log {
     /// When the newest group last grew; `None` where the next change begins another one.
     grown_at: Option<SystemTime>,
     next_id: u64,
-    /// The undo or redo that is staged. Whoever stages one has the writer's place until it is committed or dropped.
+    /// The undo or redo that is staged. Whoever stages one has the writer's place until it is
+    /// committed or dropped.
     staged: Option<StagedWay>,
 }
 
@@ -257,12 +283,29 @@ struct StagedWay {
 
 impl Log {
     pub(super) fn new(options: UndoOptions) -> Self {
-        let (done, undone, theirs, given_back) = (VecDeque::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Self { options, done, undone, theirs, given_back, selection: None, held: 0, grown_at: None, next_id: 1, staged: None }
+        let (done, undone, theirs, given_back) =
+            (VecDeque::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+        Self {
+            options,
+            done,
+            undone,
+            theirs,
+            given_back,
+            selection: None,
+            held: 0,
+            grown_at: None,
+            next_id: 1,
+            staged: None,
+        }
     }
 
     /// Notes a change that was made here, at a time.
-    pub(in crate::store) fn record(&mut self, mut entry: Entry, meta: Option<&Meta>, now: Option<SystemTime>) {
+    pub(in crate::store) fn record(
+        &mut self,
+        mut entry: Entry,
+        meta: Option<&Meta>,
+        now: Option<SystemTime>,
+    ) {
         self.take_over(&mut entry);
         if !entry.is_empty() && self.options.covers(entry.keys()) {
             self.undone.clear();
@@ -277,7 +320,8 @@ impl Log {
 
     /// Notes that the way back from the newest group is staged.
     pub(super) fn stage(&mut self, id: u64, label: Option<Arc<str>>, way: WayBack) {
-        self.staged = Some(StagedWay { id, label, given_back: way.given_back, revived: way.revived });
+        self.staged =
+            Some(StagedWay { id, label, given_back: way.given_back, revived: way.revived });
     }
 
     /// The elements that come back by what is staged.
@@ -302,10 +346,13 @@ impl Log {
         }
     }
 
-    /// Moves the group whose way back was just committed to the other stack. What holds again what others had written comes back.
+    /// Moves the group whose way back was just committed to the other stack. What holds again what
+    /// others had written comes back.
     pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin) -> Vec<Key> {
         self.take_over(&mut entry);
-        let Some(StagedWay { id, label, given_back, .. }) = self.staged.take() else { return Vec::new() };
+        let Some(StagedWay { id, label, given_back, .. }) = self.staged.take() else {
+            return Vec::new();
+        };
         self.take(id);
         self.give_back(&given_back);
         let group = self.new_group(entry, label);
@@ -333,14 +380,31 @@ impl Log {
         };
         entry.registers.iter_mut().for_each(|(key, written)| written.theirs = take(key));
         // What others have put into a sequence stays theirs until all of it has gone.
-        entry.texts.iter_mut().filter(|(_, text)| text.emptied).for_each(|(key, text)| text.theirs = take(key));
-        entry.lists.iter_mut().filter(|(_, list)| list.emptied).for_each(|(key, list)| list.theirs = take(key));
+        entry
+            .texts
+            .iter_mut()
+            .filter(|(_, text)| text.emptied)
+            .for_each(|(key, text)| text.theirs = take(key));
+        entry
+            .lists
+            .iter_mut()
+            .filter(|(_, list)| list.emptied)
+            .for_each(|(key, list)| list.theirs = take(key));
     }
 
-    /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds nothing is nobody's.
-    pub(in crate::store) fn note_others(&mut self, touched: &Touched, is_there: impl Fn(&str) -> bool) {
-        let registers = touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some() && !touch.own));
-        let sequences = touched.sequences.iter().map(|(_, name): &(SequenceKind, Arc<str>)| (name, is_there(name)));
+    /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds
+    /// nothing is nobody's.
+    pub(in crate::store) fn note_others(
+        &mut self,
+        touched: &Touched,
+        is_there: impl Fn(&str) -> bool,
+    ) {
+        let registers =
+            touched.registers.iter().map(|touch| (&touch.key, touch.new.is_some() && !touch.own));
+        let sequences = touched
+            .sequences
+            .iter()
+            .map(|(_, name): &(SequenceKind, Arc<str>)| (name, is_there(name)));
         for (key, is_there) in registers.chain(sequences) {
             self.given_back.remove(key::lookup(&key.as_ref()));
             match is_there {
@@ -353,10 +417,14 @@ impl Log {
     fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: Option<SystemTime>) {
         let label = meta.and_then(Meta::label);
         // A clock that went back says nothing about how much time has passed.
-        let since = at.zip(self.grown_at).map(|(at, grown_at)| at.duration_since(grown_at).unwrap_or_default());
-        let close = self.grown_at.is_some() && self.held > 0 || since.is_some_and(|since| since < self.options.window);
+        let since = at
+            .zip(self.grown_at)
+            .map(|(at, grown_at)| at.duration_since(grown_at).unwrap_or_default());
+        let close = self.grown_at.is_some() && self.held > 0
+            || since.is_some_and(|since| since < self.options.window);
         self.grown_at = at;
-        let same = |group: &Group| self.held > 0 || label.is_none() || group.label.as_deref() == label;
+        let same =
+            |group: &Group| self.held > 0 || label.is_none() || group.label.as_deref() == label;
         match self.done.back_mut().filter(|group| close && same(group)) {
             Some(group) => {
                 let rest = match group.entries.last_mut() {
@@ -421,8 +489,9 @@ impl Log {
         }
     }
 
-    /// Notes what in the places that a way back would take away is none of the changes in these stacks: the document has gone on without
-    /// this manager, and whoever wrote it, it is not known to be one's own. O(what is in those places).
+    /// Notes what in the places that a way back would take away is none of the changes in these
+    /// stacks: the document has gone on without this manager, and whoever wrote it, it is not
+    /// known to be one's own. O(what is in those places).
     pub(super) fn note_unknown<'a>(
         &mut self,
         document: &impl Source,
@@ -435,14 +504,21 @@ impl Log {
             known.entry(key).or_default().extend(&written.new);
         }
         let mut unknown = BTreeSet::new();
-        for (place, _) in entries().flat_map(|entry| &entry.registers).filter(|(_, written)| written.new.is_some()) {
+        for (place, _) in entries()
+            .flat_map(|entry| &entry.registers)
+            .filter(|(_, written)| written.new.is_some())
+        {
             let within = document.scan(place.as_str()).into_iter();
-            let is_known = |key: &Key, value: &Value| known.get(key).is_some_and(|values| values.contains(&value));
+            let is_known = |key: &Key, value: &Value| {
+                known.get(key).is_some_and(|values| values.contains(&value))
+            };
             unknown.extend(within.filter(|(key, value)| !is_known(key, value)).map(|(key, _)| key));
             for (kind, name) in document.sequences(place.as_str()) {
                 let same = match kind {
-                    SequenceKind::Text => text(name.as_str()).is_some_and(|text| *text == document.text(name.as_str())),
-                    SequenceKind::List => list(name.as_str()).is_some_and(|list| *list == document.list(name.as_str())),
+                    SequenceKind::Text => text(name.as_str())
+                        .is_some_and(|text| *text == document.text(name.as_str())),
+                    SequenceKind::List => list(name.as_str())
+                        .is_some_and(|list| *list == document.list(name.as_str())),
                 };
                 unknown.extend((!same).then_some(name));
             }
@@ -456,9 +532,15 @@ impl Log {
     }
 
     /// The keys below a path of which the same is true.
-    pub(super) fn theirs_below<'a>(&'a self, path: &'a Key, origin: Origin) -> impl Iterator<Item = &'a Key> {
+    pub(super) fn theirs_below<'a>(
+        &'a self,
+        path: &'a Key,
+        origin: Origin,
+    ) -> impl Iterator<Item = &'a Key> {
         let below = move |keys: &'a BTreeSet<Key>| {
-            let within = keys.range(path.clone()..).take_while(|found| key::is_within(found.as_str(), path.as_str()));
+            let within = keys
+                .range(path.clone()..)
+                .take_while(|found| key::is_within(found.as_str(), path.as_str()));
             within.filter(move |found| *found != path)
         };
         below(&self.theirs).chain(below(&self.given_back).filter(move |_| origin == Origin::Undo))

@@ -1,4 +1,5 @@
-//! Taking in the tracks of stacks that were saved, whose elements have ids of another run of the program.
+//! Taking in the tracks of stacks that were saved, whose elements have ids of another run of the
+//! program.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,19 +23,24 @@ impl Renamed {
     }
 
     pub(super) fn gone<T: Content>(&self, gone: &Gone<T>) -> Vec<Gone<T>> {
-        let parts = self.stretches(gone.ids.clone()).map(|(ids, here)| Gone { ids: here, content: gone.part(ids).content });
+        let parts = self
+            .stretches(gone.ids.clone())
+            .map(|(ids, here)| Gone { ids: here, content: gone.part(ids).content });
         parts.collect()
     }
 
     /// A stretch in pieces, and the ids of each here. An element that stands nowhere has none.
     fn stretches(&self, ids: Range<u64>) -> impl Iterator<Item = (Range<u64>, Range<u64>)> {
-        let here = |(ids, here): (Range<u64>, Option<u64>)| here.map(|here| (ids.clone(), here..here + (ids.end - ids.start)));
+        let here = |(ids, here): (Range<u64>, Option<u64>)| {
+            here.map(|here| (ids.clone(), here..here + (ids.end - ids.start)))
+        };
         self.0.cut(ids).into_iter().filter_map(here)
     }
 }
 
 impl Tracks {
-    /// Takes in tracks of this document. Elements that the names say are known here keep their ids, the others get new ones.
+    /// Takes in tracks of this document. Elements that the names say are known here keep their ids,
+    /// the others get new ones.
     pub(super) fn take_in(
         &mut self,
         (texts, lists): (BTreeMap<Key, Track<Rope>>, BTreeMap<Key, Track<List>>),
@@ -75,15 +81,22 @@ struct Weaving<'a> {
 }
 
 impl Weaving<'_> {
-    fn merge<T: Content>(&mut self, tracks: &mut BTreeMap<Key, Track<T>>, key: Key, mut loaded: Track<T>, now: &T) {
+    fn merge<T: Content>(
+        &mut self,
+        tracks: &mut BTreeMap<Key, Track<T>>,
+        key: Key,
+        mut loaded: Track<T>,
+        now: &T,
+    ) {
         loaded.sync(now);
         let here = tracks.entry(key).or_insert_with(|| Track::new(now.clone()));
         here.sync(now);
         here.runs = self.woven(&here.runs, &loaded.runs);
     }
 
-    /// Two rows of runs of the same sequence as one. Where an element stands, and whether it is alive, is as it is here. One that is alive in
-    /// both and has an id in both keeps the one here.
+    /// Two rows of runs of the same sequence as one. Where an element stands, and whether it is
+    /// alive, is as it is here. One that is alive in both and has an id in both keeps the one
+    /// here.
     fn woven(&mut self, here: &[Run], loaded: &[Run]) -> Vec<Run> {
         let pieces = self.pieces(here, loaded);
         for Piece { run, here } in &pieces {
@@ -93,7 +106,9 @@ impl Weaving<'_> {
         for Piece { run, here } in pieces {
             match here {
                 Some(id) if !run.alive => row.pass_gone(id, run.len),
-                None if !run.alive => push(&mut row.passed, Run { id: self.named_anew(run), ..run }),
+                None if !run.alive => {
+                    push(&mut row.passed, Run { id: self.named_anew(run), ..run })
+                }
                 _ => row.pass(run.len, |ours, at| {
                     let [_, rest] = run.cut(at);
                     let [theirs, _] = rest.cut(ours.len);
@@ -118,9 +133,11 @@ impl Weaving<'_> {
         ids.start
     }
 
-    /// The runs of a saved track, cut so that each is known here as a whole and within one run, or not at all.
+    /// The runs of a saved track, cut so that each is known here as a whole and within one run, or
+    /// not at all.
     fn pieces(&self, here: &[Run], loaded: &[Run]) -> Vec<Piece> {
-        let ids: Sorted = here.iter().filter(|run| run.has_ids()).map(Run::ids).collect::<Ids>().sorted();
+        let ids: Sorted =
+            here.iter().filter(|run| run.has_ids()).map(Run::ids).collect::<Ids>().sorted();
         let mut pieces = Vec::new();
         for run in loaded {
             if !run.has_ids() {
@@ -135,7 +152,10 @@ impl Weaving<'_> {
                 let mut at = stretch.start;
                 for (known, is_here) in ids.cut(found..found + (stretch.end - stretch.start)) {
                     let end = at + (known.end - known.start);
-                    pieces.push(Piece { run: Run::of(at..end, run.alive), here: is_here.then_some(known.start) });
+                    pieces.push(Piece {
+                        run: Run::of(at..end, run.alive),
+                        here: is_here.then_some(known.start),
+                    });
                     at = end;
                 }
             }
@@ -159,13 +179,25 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(runs: &'a [Run]) -> Self {
-        let by_id = runs.iter().enumerate().filter(|(_, run)| run.has_ids()).map(|(index, run)| (run.id, index)).collect();
+        let by_id = runs
+            .iter()
+            .enumerate()
+            .filter(|(_, run)| run.has_ids())
+            .map(|(index, run)| (run.id, index))
+            .collect();
         let alive_before = runs.iter().scan(0, |at, run| {
             let before = *at;
             *at += if run.alive { run.len } else { 0 };
             Some(before)
         });
-        Self { runs, index: 0, left: runs.first().copied(), by_id, alive_before: alive_before.collect(), passed: Vec::new() }
+        Self {
+            runs,
+            index: 0,
+            left: runs.first().copied(),
+            by_id,
+            alive_before: alive_before.collect(),
+            passed: Vec::new(),
+        }
     }
 
     /// Passes the first elements of the next run, which are no more than there are.
@@ -180,7 +212,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes elements that are alive, and those that have gone before them. `map` gets each run, and how many there were before.
+    /// Passes elements that are alive, and those that have gone before them. `map` gets each run,
+    /// and how many there were before.
     fn pass(&mut self, len: usize, mut map: impl FnMut(Run, usize) -> Run) {
         let mut done = 0;
         while let Some(run) = self.left.filter(|_| done < len) {
@@ -190,12 +223,18 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes elements that have gone, and those that have gone before them, if they are between the same neighbours.
+    /// Passes elements that have gone, and those that have gone before them, if they are between
+    /// the same neighbours.
     fn pass_gone(&mut self, id: u64, len: usize) {
         let end = id.saturating_add(len as u64);
         while let Some((_, target)) = self.by_id.range(..end).next_back() {
-            let run = self.left.filter(|run| !run.alive && self.alive_before[*target] == self.alive_before[self.index]);
-            let Some(run) = run.filter(|_| *target >= self.index && !self.runs[*target].alive) else { return };
+            let run = self.left.filter(|run| {
+                !run.alive && self.alive_before[*target] == self.alive_before[self.index]
+            });
+            let Some(run) = run.filter(|_| *target >= self.index && !self.runs[*target].alive)
+            else {
+                return;
+            };
             if *target > self.index {
                 self.step(run.len, |run| run);
             } else if run.id < end {

@@ -48,8 +48,8 @@ impl UndoOptions {
         Self::default()
     }
 
-    /// Changes that follow each other faster than this are undone together, unless they have different labels. Default: half a second;
-    /// zero: each by itself.
+    /// Changes that follow each other faster than this are undone together, unless they have
+    /// different labels. Default: half a second; zero: each by itself.
     #[must_use]
     pub fn with_window(self, window: Duration) -> Self {
         Self { window, ..self }
@@ -61,7 +61,8 @@ impl UndoOptions {
         Self { groups_max: groups_max.max(1), ..self }
     }
 
-    /// Only changes that stay within this place, or within one of several such, are undone. Default: all.
+    /// Only changes that stay within this place, or within one of several such, are undone.
+    /// Default: all.
     #[must_use]
     pub fn within<S: State>(mut self, path: &impl AsPath<S>) -> Self {
         self.scopes.push(path.as_path().as_str().to_owned());
@@ -69,7 +70,8 @@ impl UndoOptions {
     }
 
     fn covers<'k>(&self, mut keys: impl Iterator<Item = &'k Key>) -> bool {
-        self.scopes.is_empty() || keys.all(|key| self.scopes.iter().any(|scope| key::matches(key.as_str(), scope)))
+        self.scopes.is_empty()
+            || keys.all(|key| self.scopes.iter().any(|scope| key::matches(key.as_str(), scope)))
     }
 }
 
@@ -79,27 +81,31 @@ impl UndoOptions {
 pub struct Undone {
     /// The label of the changes: that of the first.
     pub label: Option<Arc<str>>,
-    /// The selection that the application had noted before them ([`UndoManager::note_selection`]), to be restored.
+    /// The selection that the application had noted before them ([`UndoManager::note_selection`]),
+    /// to be restored.
     pub selection: Option<Arc<[u8]>>,
 }
 
 /// Undoes and redoes the changes that are made on a store, from when it was made on.
 ///
-/// Only what this store's own [`change`](Store::change)s did is taken back, and only where nobody else has gone on from it:
+/// Only what this store's own [`change`](Store::change)s did is taken back, and only where nobody
+/// else has gone on from it:
 ///
 /// - a **register** goes back to what it held, unless somebody else has written it since;
-/// - in a **text** or **list** what was inserted goes, as far as it is still there, what was deleted comes back where it stood, and what
-///   others have typed, in the midst of it too, stays;
-/// - a **record** that was made goes, unless somebody else has written in it; one that was removed comes back with what it held; one that
-///   others have removed since stays away;
+/// - in a **text** or **list** what was inserted goes, as far as it is still there, what was
+///   deleted comes back where it stood, and what others have typed, in the midst of it too, stays;
+/// - a **record** that was made goes, unless somebody else has written in it; one that was removed
+///   comes back with what it held; one that others have removed since stays away;
 /// - an element's **move** is taken back, unless it was moved by others.
 ///
-/// What nobody else has touched since comes back as it was; redo after undo is the identity on it. Both are changes like any other: they
-/// go to others, to watchers ([`Origin::Undo`]) and through the middleware, which may refuse them. A change made after an undo forgets
-/// what could be redone. It works alike on both backends.
+/// What nobody else has touched since comes back as it was; redo after undo is the identity on it.
+/// Both are changes like any other: they go to others, to watchers ([`Origin::Undo`]) and through
+/// the middleware, which may refuse them. A change made after an undo forgets what could be redone.
+/// It works alike on both backends.
 ///
-/// A manager is a handle: clones share the stacks, which end with the last of them. Several managers of one store do not undo each
-/// other's undoing, but each of the changes within its [scope](UndoOptions::within).
+/// A manager is a handle: clones share the stacks, which end with the last of them. Several
+/// managers of one store do not undo each other's undoing, but each of the changes within its
+/// [scope](UndoOptions::within).
 ///
 /// ```
 /// use exostate::{State, Store, Text, UndoOptions};
@@ -134,7 +140,10 @@ impl<S: State, B: Backend> Clone for UndoManager<S, B> {
 impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (undo, redo) = (self.undo_len(), self.redo_len());
-        f.debug_struct("UndoManager").field("undo", &undo).field("redo", &redo).finish_non_exhaustive()
+        f.debug_struct("UndoManager")
+            .field("undo", &undo)
+            .field("redo", &redo)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,12 +162,15 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
-    /// Takes back the newest group of changes of which anything can be taken back; `None` where there is none. O(what they did), and for each
-    /// text and list in it the pieces in which the changes that can be undone have edited it. Where others have edited one since it was last
-    /// edited here, that is found by comparing: O(its length · their edits), bounded as of [`Store::reconcile`].
+    /// Takes back the newest group of changes of which anything can be taken back; `None` where
+    /// there is none. O(what they did), and for each text and list in it the pieces in which
+    /// the changes that can be undone have edited it. Where others have edited one since it was
+    /// last edited here, that is found by comparing: O(its length · their edits), bounded as of
+    /// [`Store::reconcile`].
     ///
     /// # Errors
-    /// As [`Store::change`]: middleware refused it, or this was called inside a change. The stacks are as they were.
+    /// As [`Store::change`]: middleware refused it, or this was called inside a change. The stacks
+    /// are as they were.
     pub fn undo(&self) -> Result<Option<Undone>, ChangeError> {
         self.go(Origin::Undo)
     }
@@ -181,7 +193,8 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         }
     }
 
-    /// How many groups can be undone. Some of them may have been overtaken by others, and are passed over then.
+    /// How many groups can be undone. Some of them may have been overtaken by others, and are
+    /// passed over then.
     #[must_use]
     pub fn undo_len(&self) -> usize {
         self.log.lock().done.len()
@@ -193,15 +206,17 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         self.log.lock().undone.len()
     }
 
-    /// The label of the newest group that can be undone. If others have overtaken all of that group, [`UndoManager::undo`] goes on to the
-    /// group before it, which may have another label.
+    /// The label of the newest group that can be undone. If others have overtaken all of that
+    /// group, [`UndoManager::undo`] goes on to the group before it, which may have another
+    /// label.
     #[must_use]
     pub fn undo_label(&self) -> Option<Arc<str>> {
         self.log.lock().done.back()?.label.clone()
     }
 
-    /// The label of the newest group that can be redone. If others have overtaken all of that group, [`UndoManager::redo`] goes on to the
-    /// group before it, which may have another label.
+    /// The label of the newest group that can be redone. If others have overtaken all of that
+    /// group, [`UndoManager::redo`] goes on to the group before it, which may have another
+    /// label.
     #[must_use]
     pub fn redo_label(&self) -> Option<Arc<str>> {
         self.log.lock().undone.last()?.label.clone()
@@ -223,8 +238,8 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         UndoGroup { log: Arc::clone(&self.log) }
     }
 
-    /// Notes what is selected now, in the application's own form (anchors, as a rule): it comes back with the undo of what is changed
-    /// next, and with the redo of what is undone next.
+    /// Notes what is selected now, in the application's own form (anchors, as a rule): it comes
+    /// back with the undo of what is changed next, and with the redo of what is undone next.
     pub fn note_selection(&self, selection: impl Into<Arc<[u8]>>) {
         self.log.lock().selection = Some(selection.into());
     }
@@ -263,15 +278,20 @@ enum Way {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Stages and commits the way back from the newest group. Everything about it happens in the writer's place, so that two at once, or
-    /// one within a callback of another, do not go back from the same group.
+    /// Stages and commits the way back from the newest group. Everything about it happens in the
+    /// writer's place, so that two at once, or one within a callback of another, do not go back
+    /// from the same group.
     fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Way, ChangeError> {
         let report = Report { way_back: Some(Arc::clone(log)), ..Report::new(origin, None) };
         let stage_it = |stage: &Stage<'_, S>| {
             let mut log = log.lock();
             let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
-            let mut way = self.peek(|core| WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), &core.replica));
-            stage.raw(&mut |writer| group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer)))?;
+            let mut way = self.peek(|core| {
+                WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), &core.replica)
+            });
+            stage.raw(&mut |writer| {
+                group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer))
+            })?;
             if !stage.has_ops() {
                 log.take(group.id);
                 self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), &core.replica));
@@ -286,16 +306,22 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Tells those who undo what others have written.
     pub(super) fn note_others(&self, core: &Core<S, B>, touched: &Touched) {
         let replica = &core.replica;
-        let is_there = |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
+        let is_there =
+            |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
         self.shared.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
     }
 
-    /// Tells those who undo that the document is another one, of which it is not known who wrote what.
+    /// Tells those who undo that the document is another one, of which it is not known who wrote
+    /// what.
     pub(super) fn note_unknown(&self, core: &Core<S, B>) {
         let tracks = core.tracks.borrow();
         let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
         let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
-        self.shared.logs.all().iter().for_each(|log| log.lock().note_unknown(&core.replica, text, list));
+        self.shared
+            .logs
+            .all()
+            .iter()
+            .for_each(|log| log.lock().note_unknown(&core.replica, text, list));
     }
 
     /// Tells those who undo what a change did.
@@ -316,12 +342,24 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Stages the way back from a change that is in the document, and that nobody has seen. The elements that come back by it, too.
-pub(super) fn staged_way_back<S: State, B: Backend>(entry: &Entry, written: &Written<S>, core: &Core<S, B>) -> (Staged<S>, Revived) {
+/// Stages the way back from a change that is in the document, and that nobody has seen. The
+/// elements that come back by it, too.
+pub(super) fn staged_way_back<S: State, B: Backend>(
+    entry: &Entry,
+    written: &Written<S>,
+    core: &Core<S, B>,
+) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
-    let stage = Stage::new(&core.replica, written.view.clone(), written.violations.clone(), core.replica.id(), &core.next_element);
+    let stage = Stage::new(
+        &core.replica,
+        written.view.clone(),
+        written.violations.clone(),
+        core.replica.id(),
+        &core.next_element,
+    );
     // What it did was written a moment ago, and so can be taken back.
-    let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
+    let mut way =
+        WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
     (stage.finish(), way.revived)
 }
@@ -334,7 +372,8 @@ mod tests {
 
     type People = Map<String, Map<String, Text>>;
 
-    /// A failure that leaves another document, with something in it of which the stacks were not told.
+    /// A failure that leaves another document, with something in it of which the stacks were not
+    /// told.
     fn another_document<B: Backend>() {
         let store = Store::<People, B>::new();
         let undo = store.undo_manager(UndoOptions::new());
@@ -359,7 +398,10 @@ mod tests {
         while undo.undo().expect("it goes").is_some() {}
         let view = store.view();
         assert!(!view.contains_key("bob"), "what is known to be one's own goes");
-        assert!(view.get("ada").and_then(|ada| ada.get("bio")).is_some_and(|bio| *bio == "theirs"), "{view:?}");
+        assert!(
+            view.get("ada").and_then(|ada| ada.get("bio")).is_some_and(|bio| *bio == "theirs"),
+            "{view:?}"
+        );
     }
 
     #[test]

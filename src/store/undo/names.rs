@@ -1,7 +1,9 @@
-//! What the elements of sequences are called outside the store: by this, saved stacks of one store are known to mean the same elements.
+//! What the elements of sequences are called outside the store: by this, saved stacks of one store
+//! are known to mean the same elements.
 //!
-//! Ids are a store's own. A name is the id that an element had in the store whose change gave it one, and that store's origin. An element
-//! without a name here has its id from a change of this store.
+//! Ids are a store's own. A name is the id that an element had in the store whose change gave it
+//! one, and that store's origin. An element without a name here has its id from a change of this
+//! store.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -40,7 +42,8 @@ impl Stretches {
     pub(super) fn add(&mut self, ids: Range<u64>, to: u64) {
         for (piece, found) in self.cut(ids.clone()) {
             if found.is_none() {
-                self.0.insert(piece.start, (piece.end - piece.start, to + (piece.start - ids.start)));
+                self.0
+                    .insert(piece.start, (piece.end - piece.start, to + (piece.start - ids.start)));
             }
         }
     }
@@ -48,8 +51,10 @@ impl Stretches {
     /// Lets ids lead to others, wherever they led.
     fn set(&mut self, ids: Range<u64>, to: u64) {
         let before = self.0.range(..ids.start).next_back();
-        let meets: Vec<u64> = before.into_iter().chain(self.0.range(ids.clone())).map(|(start, _)| *start).collect();
-        let old: Vec<_> = meets.into_iter().filter_map(|start| Some((start, self.0.remove(&start)?))).collect();
+        let meets: Vec<u64> =
+            before.into_iter().chain(self.0.range(ids.clone())).map(|(start, _)| *start).collect();
+        let old: Vec<_> =
+            meets.into_iter().filter_map(|start| Some((start, self.0.remove(&start)?))).collect();
         self.add(ids, to);
         for (start, (len, to)) in old {
             self.add(start..start + len, to);
@@ -71,7 +76,8 @@ pub(super) struct Pairs {
 impl Pairs {
     /// Adds what leads nowhere yet, to where nothing leads yet.
     pub(super) fn add(&mut self, ids: Range<u64>, to: u64) {
-        for (piece, _) in self.to.cut(ids.clone()).into_iter().filter(|(_, found)| found.is_none()) {
+        for (piece, _) in self.to.cut(ids.clone()).into_iter().filter(|(_, found)| found.is_none())
+        {
             let start = to + (piece.start - ids.start);
             let free = self.from.cut(start..start + (piece.end - piece.start));
             for (target, _) in free.into_iter().filter(|(_, found)| found.is_none()) {
@@ -113,8 +119,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The store's origin. It follows from the replica and its version, so that it is another one in each run, and the same where a run is
-    /// repeated.
+    /// The store's origin. It follows from the replica and its version, so that it is another one
+    /// in each run, and the same where a run is repeated.
     pub(super) fn own<B: Backend>(&mut self, document: &Replica<B>) -> u64 {
         if let Some(own) = self.own {
             return own;
@@ -130,14 +136,19 @@ impl Names {
 
     /// The names of these elements, but for those that have none.
     pub(super) fn of(&self, ids: &Sorted) -> Vec<Name> {
-        let all = self.given.iter().flat_map(|(origin, given)| given.iter().map(|(named, id)| Name { origin: *origin, named, id }));
+        let all = self.given.iter().flat_map(|(origin, given)| {
+            given.iter().map(|(named, id)| Name { origin: *origin, named, id })
+        });
         all.filter(|name| ids.cut(name.ids()).iter().any(|(_, within)| *within)).collect()
     }
 
     /// Forgets the names of all elements but these.
     pub(super) fn keep(&mut self, needed: &Sorted) {
-        let is_needed = |id: u64, len: u64| needed.cut(id..id + len).iter().any(|(_, within)| *within);
-        self.given.values_mut().for_each(|given| given.0.retain(|_, (len, id)| is_needed(*id, *len)));
+        let is_needed =
+            |id: u64, len: u64| needed.cut(id..id + len).iter().any(|(_, within)| *within);
+        self.given
+            .values_mut()
+            .for_each(|given| given.0.retain(|_, (len, id)| is_needed(*id, *len)));
         self.given.retain(|_, given| !given.0.is_empty());
     }
 
@@ -152,7 +163,10 @@ impl Names {
         for name in names {
             let own = |ids: &Range<u64>| (self.own == Some(name.origin)).then_some(ids.start);
             let given = self.given.get(&name.origin);
-            let pieces = given.map_or_else(|| vec![(name.named.clone(), None)], |given| given.cut(name.named.clone()));
+            let pieces = given.map_or_else(
+                || vec![(name.named.clone(), None)],
+                |given| given.cut(name.named.clone()),
+            );
             for (piece, here) in pieces {
                 if let Some(here) = here.or_else(|| own(&piece)) {
                     let id = name.id + (piece.start - name.named.start);
@@ -163,13 +177,23 @@ impl Names {
         found
     }
 
-    /// Notes names of saved stacks, whose ids are these here. `next_id` is the first that the store had not given before.
+    /// Notes names of saved stacks, whose ids are these here. `next_id` is the first that the store
+    /// had not given before.
     pub(super) fn note(&mut self, names: &[Name], ids: &Pairs, next_id: u64) {
         if let Some(own) = self.own {
             // An element that gets another name needs its own one beside it.
-            let named: Ids = self.given.values().flat_map(Stretches::iter).map(|(named, id)| id..id + (named.end - named.start)).collect();
+            let named: Ids = self
+                .given
+                .values()
+                .flat_map(Stretches::iter)
+                .map(|(named, id)| id..id + (named.end - named.start))
+                .collect();
             let named = named.sorted();
-            let known = ids.to.iter().map(|(ids, here)| here..here + (ids.end - ids.start)).filter(|here| here.start < next_id);
+            let known = ids
+                .to
+                .iter()
+                .map(|(ids, here)| here..here + (ids.end - ids.start))
+                .filter(|here| here.start < next_id);
             for (ids, _) in known.flat_map(|here| named.cut(here)).filter(|(_, within)| !within) {
                 self.given.entry(own).or_default().set(ids.clone(), ids.start);
             }
@@ -180,7 +204,11 @@ impl Names {
                 let start = name.named.start + (piece.start - name.id);
                 let named = start..start + (piece.end - piece.start);
                 // Ids that this store has not given are none of its own names.
-                let origin = if self.own == Some(name.origin) && named.end > next_id { !name.origin } else { name.origin };
+                let origin = if self.own == Some(name.origin) && named.end > next_id {
+                    !name.origin
+                } else {
+                    name.origin
+                };
                 self.given.entry(origin).or_default().set(named, here);
             }
         }

@@ -29,16 +29,22 @@ pub(super) struct WayBack {
 
 impl WayBack {
     /// Prepares the way back from changes to the document as it is.
-    pub(super) fn new<'e>(entries: impl Iterator<Item = &'e Entry> + Clone, tracks: &mut Tracks, document: &impl Source) -> Self {
+    pub(super) fn new<'e>(
+        entries: impl Iterator<Item = &'e Entry> + Clone,
+        tracks: &mut Tracks,
+        document: &impl Source,
+    ) -> Self {
         let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
         for key in entries.clone().flat_map(|entry| entry.texts.keys()) {
-            let mut track = || tracks::current(&mut tracks.texts, key, &document.text(key.as_str())).cloned();
+            let mut track =
+                || tracks::current(&mut tracks.texts, key, &document.text(key.as_str())).cloned();
             if !texts.contains_key(key) {
                 texts.extend(track().map(|track| (key.clone(), track)));
             }
         }
         for key in entries.flat_map(|entry| entry.lists.keys()) {
-            let mut track = || tracks::current(&mut tracks.lists, key, &document.list(key.as_str())).cloned();
+            let mut track =
+                || tracks::current(&mut tracks.lists, key, &document.list(key.as_str())).cloned();
             if !lists.contains_key(key) {
                 lists.extend(track().map(|track| (key.clone(), track)));
             }
@@ -46,8 +52,8 @@ impl WayBack {
         Self { texts, lists, revived: Revived::new(), given_back: Vec::new() }
     }
 
-    /// Notes in the tracks of a document that is as it was what goes on where nothing is to be written: elements took the places of others that
-    /// look like them.
+    /// Notes in the tracks of a document that is as it was what goes on where nothing is to be
+    /// written: elements took the places of others that look like them.
     pub(super) fn settle(self, tracks: &mut Tracks, document: &impl Source) {
         for (key, track) in self.texts {
             if track.known == document.text(key.as_str()) {
@@ -62,7 +68,13 @@ impl WayBack {
     }
 
     /// Stages the way back from one change. Of several the last comes first.
-    pub(super) fn stage(&mut self, entry: &Entry, log: &Log, origin: Origin, writer: &mut Writer<'_, '_>) {
+    pub(super) fn stage(
+        &mut self,
+        entry: &Entry,
+        log: &Log,
+        origin: Origin,
+        writer: &mut Writer<'_, '_>,
+    ) {
         let given_back = std::mem::take(&mut self.given_back);
         let revert = Revert { log, origin, way: self, left: Vec::new(), given_back };
         self.given_back = revert.entry(entry, writer);
@@ -86,15 +98,19 @@ impl Revert<'_> {
         }
         for (key, edited) in entry.texts.iter().filter(|(key, _)| !is_left(&self.left, key)) {
             if let Some(track) = self.way.texts.get_mut(key) {
-                let revived = self.way.revived.entry((SequenceKind::Text, key.clone())).or_default();
-                writer.at(key.as_str(), |writer| revived.extend(text(edited, track, writer).iter()));
+                let revived =
+                    self.way.revived.entry((SequenceKind::Text, key.clone())).or_default();
+                writer
+                    .at(key.as_str(), |writer| revived.extend(text(edited, track, writer).iter()));
             }
             self.given_back.extend(edited.theirs.then(|| key.clone()));
         }
         for (key, edited) in entry.lists.iter().filter(|(key, _)| !is_left(&self.left, key)) {
             if let Some(track) = self.way.lists.get_mut(key) {
-                let revived = self.way.revived.entry((SequenceKind::List, key.clone())).or_default();
-                writer.at(key.as_str(), |writer| revived.extend(list(edited, track, writer).iter()));
+                let revived =
+                    self.way.revived.entry((SequenceKind::List, key.clone())).or_default();
+                writer
+                    .at(key.as_str(), |writer| revived.extend(list(edited, track, writer).iter()));
             }
             self.given_back.extend(edited.theirs.then(|| key.clone()));
         }
@@ -106,7 +122,8 @@ impl Revert<'_> {
             return;
         }
         // Others have written over it, or have written in what it would take away.
-        let theirs_below = || written.new.as_ref().is_some_and(|value| self.has_theirs_below(key, value, writer));
+        let theirs_below =
+            || written.new.as_ref().is_some_and(|value| self.has_theirs_below(key, value, writer));
         let theirs = || self.log.is_theirs(key, self.origin) || theirs_below();
         let taken = writer.core.register(key.as_str()) != written.new || theirs();
         if taken || matches!(written.old, Some(Value::Unknown(_))) {
@@ -121,7 +138,9 @@ impl Revert<'_> {
             self.given_back.push(key.clone());
         }
         // What others wrote in it while it was away, or was another variant, shows again.
-        let shown = |found: &Key, value: &Option<Value>| value.as_ref().is_some_and(|value| is_shown(found, key, value));
+        let shown = |found: &Key, value: &Option<Value>| {
+            value.as_ref().is_some_and(|value| is_shown(found, key, value))
+        };
         let below = self.log.theirs_below(key, self.origin);
         let again = below.filter(|found| shown(found, &written.old) && !shown(found, &written.new));
         self.given_back.extend(again.cloned());
@@ -129,15 +148,20 @@ impl Revert<'_> {
 
     /// Whether anything that is shown below a path, which holds this value, is somebody else's.
     fn has_theirs_below(&self, key: &Key, value: &Value, writer: &Writer<'_, '_>) -> bool {
-        self.log.theirs_below(key, self.origin).filter(|found| is_shown(found, key, value)).any(|found| {
-            let path = found.as_str();
-            writer.core.register(path).is_some() || !writer.core.text(path).is_empty() || !writer.core.list(path).is_empty()
-        })
+        self.log.theirs_below(key, self.origin).filter(|found| is_shown(found, key, value)).any(
+            |found| {
+                let path = found.as_str();
+                writer.core.register(path).is_some()
+                    || !writer.core.text(path).is_empty()
+                    || !writer.core.list(path).is_empty()
+            },
+        )
     }
 }
 
-/// Whether what stands at `found` is shown where the register above it holds this value. Below an enum's register, which names a variant,
-/// another writer may have left a variant that lost; a place in an order (`@position`) stands beside the variants.
+/// Whether what stands at `found` is shown where the register above it holds this value. Below an
+/// enum's register, which names a variant, another writer may have left a variant that lost; a
+/// place in an order (`@position`) stands beside the variants.
 fn is_shown(found: &Key, above: &Key, value: &Value) -> bool {
     let Value::Str(variant) = value else { return true };
     let (segment, _) = key::split_first(key::below(found.as_str(), above.as_str()));
@@ -146,7 +170,9 @@ fn is_shown(found: &Key, above: &Key, value: &Value) -> bool {
 
 /// Whether a key lies below a place that is left as it is.
 fn is_left(left: &[Key], key: &Key) -> bool {
-    left.iter().any(|left| key.as_str().len() > left.as_str().len() && key::is_within(key.as_str(), left.as_str()))
+    left.iter().any(|left| {
+        key.as_str().len() > left.as_str().len() && key::is_within(key.as_str(), left.as_str())
+    })
 }
 
 /// What comes back at one place: where that is once what comes back before it is there, and what.
@@ -155,7 +181,8 @@ struct Back<T> {
     content: T,
 }
 
-/// Takes out of a track what an edit has put in, as far as it is still there: the stretches, to be taken out from the last to the first.
+/// Takes out of a track what an edit has put in, as far as it is still there: the stretches, to be
+/// taken out from the last to the first.
 fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<usize>> {
     let ids = edited.inserted.clone().sorted();
     let mut stretches: Vec<Range<usize>> = Vec::new();
@@ -171,7 +198,8 @@ fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<u
     stretches
 }
 
-/// Puts into a track what an edit has taken out, where it stood: what comes back, from the first to the last, and its ids.
+/// Puts into a track what an edit has taken out, where it stood: what comes back, from the first to
+/// the last, and its ids.
 fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T>>, Ids) {
     let mut gone: Vec<&Gone<T>> = edited.deleted.iter().collect();
     gone.sort_by_key(|gone| gone.ids.start);
@@ -183,7 +211,9 @@ fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T
         // A stretch of the track may have gone in several pieces.
         let first = gone.partition_point(|gone| gone.ids.end <= placed.ids.start);
         for gone in gone.iter().skip(first).take_while(|gone| gone.ids.start < placed.ids.end) {
-            let content = gone.part(gone.ids.start.max(placed.ids.start)..gone.ids.end.min(placed.ids.end)).content;
+            let content = gone
+                .part(gone.ids.start.max(placed.ids.start)..gone.ids.end.min(placed.ids.end))
+                .content;
             let len = content.len();
             match backs.last_mut() {
                 Some(last) if last.at + last.content.len() == at => last.content.append(&content),
@@ -215,14 +245,15 @@ fn text(edited: &Edited<Rope>, track: &mut Track<Rope>, writer: &mut Writer<'_, 
     ids
 }
 
-/// Takes back marks that were set or cleared on characters that are still there, where they are as they were left. Neighbours that get the
-/// same go in one op.
+/// Takes back marks that were set or cleared on characters that are still there, where they are as
+/// they were left. Neighbours that get the same go in one op.
 fn marks(marked: &[Marked], track: &Track<Rope>, writer: &mut Writer<'_, '_>) {
     let now = writer.staged_text();
     let mut found: BTreeMap<&Arc<str>, Vec<(Range<usize>, Value)>> = BTreeMap::new();
     for Marked { ids, name, old, new } in marked {
         let Ok(value) = old.as_ref().unwrap_or(&Value::Null).as_mark() else { continue };
-        for placed in track.places(&ids.clone().sorted()).into_iter().filter(|placed| placed.alive) {
+        for placed in track.places(&ids.clone().sorted()).into_iter().filter(|placed| placed.alive)
+        {
             let mut at = placed.at;
             for (run, marks) in now.chunks_in(placed.at..placed.at + count(&placed.ids)) {
                 let end = at + run.chars().count();

@@ -1,5 +1,5 @@
-//! Stacks as bytes, so that they survive a restart: the edits, and of the texts and lists that they concern the present state and where in
-//! it stands, or stood, which element.
+//! Stacks as bytes, so that they survive a restart: the edits, and of the texts and lists that they
+//! concern the present state and where in it stands, or stood, which element.
 
 mod first;
 
@@ -154,14 +154,22 @@ impl Saving for Rope {
 
     fn elements(&self) -> Vec<TextRun> {
         let marks = |marks: Option<Arc<Marks>>| {
-            marks.iter().flat_map(|marks| marks.iter()).map(|(name, value)| (Arc::clone(name), value.into())).collect()
+            marks
+                .iter()
+                .flat_map(|marks| marks.iter())
+                .map(|(name, value)| (Arc::clone(name), value.into()))
+                .collect()
         };
         self.runs().into_iter().map(|(run, found)| (run, marks(found))).collect()
     }
 
     fn of(elements: Vec<TextRun>) -> Self {
-        let marks = |marks: BTreeMap<Arc<str>, Scalar>| marks.into_iter().map(|(name, value)| (name, value.into())).collect::<Marks>();
-        Self::from_runs(elements.into_iter().map(|(run, found)| (run, Some(Arc::new(marks(found))))))
+        let marks = |marks: BTreeMap<Arc<str>, Scalar>| {
+            marks.into_iter().map(|(name, value)| (name, value.into())).collect::<Marks>()
+        };
+        Self::from_runs(
+            elements.into_iter().map(|(run, found)| (run, Some(Arc::new(marks(found))))),
+        )
     }
 }
 
@@ -232,10 +240,16 @@ fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, Undo
         }
         push(&mut runs, Run { id, len, alive });
     }
-    if there == known.len() { Ok(Track { known, runs }) } else { Err(broken("a sequence has another length")) }
+    if there == known.len() {
+        Ok(Track { known, runs })
+    } else {
+        Err(broken("a sequence has another length"))
+    }
 }
 
-fn load_tracks<T: Saving>(saved: BTreeMap<String, SavedTrack<T::Element>>) -> Result<BTreeMap<Key, Track<T>>, UndoError> {
+fn load_tracks<T: Saving>(
+    saved: BTreeMap<String, SavedTrack<T::Element>>,
+) -> Result<BTreeMap<Key, Track<T>>, UndoError> {
     let load = |(path, track): (String, _)| {
         let track = load_track(track).map_err(|error| error.at(&path))?;
         Ok((key_of(&path)?, track))
@@ -248,11 +262,22 @@ fn save_edited<T: Saving>(edited: &Edited<T>) -> SavedEdited<T::Element> {
     let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
     SavedEdited {
         inserted: ids(&edited.inserted),
-        deleted: edited.deleted.iter().map(|gone| (save_ids(&gone.ids), gone.content.elements())).collect(),
+        deleted: edited
+            .deleted
+            .iter()
+            .map(|gone| (save_ids(&gone.ids), gone.content.elements()))
+            .collect(),
         marked: edited
             .marked
             .iter()
-            .map(|marked| (ids(&marked.ids), Arc::clone(&marked.name), scalar(&marked.old), scalar(&marked.new)))
+            .map(|marked| {
+                (
+                    ids(&marked.ids),
+                    Arc::clone(&marked.name),
+                    scalar(&marked.old),
+                    scalar(&marked.new),
+                )
+            })
             .collect(),
         emptied: edited.emptied,
         theirs: edited.theirs,
@@ -264,9 +289,15 @@ fn load_edited<T: Saving>(saved: SavedEdited<T::Element>) -> Result<Edited<T>, U
     let value = |scalar: Option<Scalar>| scalar.map(Value::from);
     let gone = |(ids, elements)| {
         let gone = Gone { ids: load_ids(ids)?, content: T::of(elements) };
-        if gone.content.len() == count(&gone.ids) { Ok(gone) } else { Err(broken("what was deleted has another length")) }
+        if gone.content.len() == count(&gone.ids) {
+            Ok(gone)
+        } else {
+            Err(broken("what was deleted has another length"))
+        }
     };
-    let marked = |(stretches, name, old, new)| Ok(Marked { ids: ids(stretches)?, name, old: value(old), new: value(new) });
+    let marked = |(stretches, name, old, new)| {
+        Ok(Marked { ids: ids(stretches)?, name, old: value(old), new: value(new) })
+    };
     let deleted = saved.deleted.into_iter().map(gone).collect::<Result<Vec<_>, UndoError>>()?;
     if !are_apart(deleted.iter().map(|gone| gone.ids.clone())) {
         return Err(broken("an element was deleted twice"));
@@ -289,13 +320,19 @@ fn are_apart(stretches: impl Iterator<Item = Range<u64>>) -> bool {
 
 fn save_group(group: &Group) -> SavedGroup {
     let entries = group.entries.iter().map(save_entry).collect();
-    SavedGroup { label: group.label.clone(), selection: group.selection.as_ref().map(|bytes| bytes.to_vec()), entries }
+    SavedGroup {
+        label: group.label.clone(),
+        selection: group.selection.as_ref().map(|bytes| bytes.to_vec()),
+        entries,
+    }
 }
 
 fn save_entry(entry: &Entry) -> SavedEntry {
     let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
     let path = |key: &Key| key.as_str().to_owned();
-    let register = |(key, written): (&Key, &Written)| (path(key), scalar(&written.old), scalar(&written.new), written.theirs);
+    let register = |(key, written): (&Key, &Written)| {
+        (path(key), scalar(&written.old), scalar(&written.new), written.theirs)
+    };
     SavedEntry {
         registers: entry.registers.iter().map(register).collect(),
         texts: entry.texts.iter().map(|(key, edited)| (path(key), save_edited(edited))).collect(),
@@ -321,9 +358,16 @@ fn load_entry(saved: SavedEntry) -> Result<Entry, UndoError> {
     Ok(entry)
 }
 
-fn load_registers(saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>) -> Result<BTreeMap<Key, Written>, UndoError> {
+fn load_registers(
+    saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>,
+) -> Result<BTreeMap<Key, Written>, UndoError> {
     let value = |scalar: Option<Scalar>| scalar.map(Value::from);
-    saved.into_iter().map(|(path, old, new, theirs)| Ok((key_of(&path)?, Written { old: value(old), new: value(new), theirs }))).collect()
+    saved
+        .into_iter()
+        .map(|(path, old, new, theirs)| {
+            Ok((key_of(&path)?, Written { old: value(old), new: value(new), theirs }))
+        })
+        .collect()
 }
 
 /// Stacks as they are loaded, with ids of their own.
@@ -344,14 +388,17 @@ impl Loaded {
         let Format { format } = unseal(bytes).map_err(broken)?;
         match format {
             // Its ids follow from the bytes.
-            1 => Ok(first::read(unseal(bytes).map_err(broken)?)?.with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
+            1 => Ok(first::read(unseal(bytes).map_err(broken)?)?
+                .with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
             FORMAT => Self::of(unseal(bytes).map_err(broken)?),
             _ => Err(broken("another format")),
         }
     }
 
     fn of(saved: Saved) -> Result<Self, UndoError> {
-        let stack = |groups: Vec<SavedGroup>| groups.into_iter().map(load_group).collect::<Result<Vec<_>, _>>();
+        let stack = |groups: Vec<SavedGroup>| {
+            groups.into_iter().map(load_group).collect::<Result<Vec<_>, _>>()
+        };
         let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
         let loaded = Self {
             version: saved.version,
@@ -370,14 +417,19 @@ impl Loaded {
     fn with_origin(mut self, origin: u64) -> Self {
         let named = self.names.iter().map(Name::ids).collect::<Ids>().sorted();
         let unnamed = self.stretches().flat_map(|ids| named.cut(ids)).filter(|(_, within)| !within);
-        let unnamed: Vec<Name> = unnamed.map(|(ids, _)| Name { origin, id: ids.start, named: ids }).collect();
+        let unnamed: Vec<Name> =
+            unnamed.map(|(ids, _)| Name { origin, id: ids.start, named: ids }).collect();
         self.names.extend(unnamed);
         self
     }
 
     /// The ids of all elements that have one.
     fn stretches(&self) -> impl Iterator<Item = Range<u64>> {
-        let runs = self.texts.values().flat_map(|track| &track.runs).chain(self.lists.values().flat_map(|track| &track.runs));
+        let runs = self
+            .texts
+            .values()
+            .flat_map(|track| &track.runs)
+            .chain(self.lists.values().flat_map(|track| &track.runs));
         runs.filter(|run| run.has_ids()).map(Run::ids)
     }
 
@@ -389,8 +441,9 @@ impl Loaded {
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
-    /// The stacks as bytes, to be kept beside the saved document and read again by [`Store::undo_manager_from`]. Groups that are held
-    /// open are closed in them. O(what the changes in them did, and the lengths of the texts and lists that they concern).
+    /// The stacks as bytes, to be kept beside the saved document and read again by
+    /// [`Store::undo_manager_from`]. Groups that are held open are closed in them. O(what the
+    /// changes in them did, and the lengths of the texts and lists that they concern).
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
@@ -399,11 +452,13 @@ impl<S: State, B: Backend> UndoManager<S, B> {
             let mut tracks = core.tracks.borrow_mut();
             let entries = || log.done.iter().chain(&log.undone).flat_map(|group| &group.entries);
             for key in entries().flat_map(|entry| entry.texts.keys()).collect::<BTreeSet<_>>() {
-                let track = tracks::current(&mut tracks.texts, key, &core.replica.text(key.as_str()));
+                let track =
+                    tracks::current(&mut tracks.texts, key, &core.replica.text(key.as_str()));
                 texts.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
             for key in entries().flat_map(|entry| entry.lists.keys()).collect::<BTreeSet<_>>() {
-                let track = tracks::current(&mut tracks.lists, key, &core.replica.list(key.as_str()));
+                let track =
+                    tracks::current(&mut tracks.lists, key, &core.replica.list(key.as_str()));
                 lists.extend(track.map(|track| (key.as_str().to_owned(), save_track(track))));
             }
             let ids = entries().flat_map(Entry::ids).collect::<Ids>().sorted();
@@ -416,14 +471,25 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
         let version = self.store.version().to_bytes();
-        let saved = Saved { format: FORMAT, version, origin, names, texts, lists, done, undone, theirs, given_back };
+        let saved = Saved {
+            format: FORMAT,
+            version,
+            origin,
+            names,
+            texts,
+            lists,
+            done,
+            undone,
+            theirs,
+            given_back,
+        };
         seal(&saved)
     }
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A manager with the stacks that another one saved, of this document in an earlier run. The document may have gone on meanwhile: what
-    /// others have written over is left to them.
+    /// A manager with the stacks that another one saved, of this document in an earlier run. The
+    /// document may have gone on meanwhile: what others have written over is left to them.
     ///
     /// ```
     /// use exostate::{State, Store, UndoOptions};
@@ -445,13 +511,18 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// # Errors
     /// The bytes are no saved stacks.
-    pub fn undo_manager_from(&self, bytes: &[u8], options: UndoOptions) -> Result<UndoManager<S, B>, UndoError> {
+    pub fn undo_manager_from(
+        &self,
+        bytes: &[u8],
+        options: UndoOptions,
+    ) -> Result<UndoManager<S, B>, UndoError> {
         let mut loaded = Loaded::read(bytes)?;
         if !are_apart(loaded.stretches()) {
             return Err(broken("two elements have one id"));
         }
         let mut log = Log::new(options);
-        (log.theirs, log.given_back) = (std::mem::take(&mut loaded.theirs), std::mem::take(&mut loaded.given_back));
+        (log.theirs, log.given_back) =
+            (std::mem::take(&mut loaded.theirs), std::mem::take(&mut loaded.given_back));
         log.fill(std::mem::take(&mut loaded.done), std::mem::take(&mut loaded.undone));
         loaded.keep(&log.ids().collect::<Ids>().sorted());
         let count: u64 = loaded.stretches().map(|ids| ids.end - ids.start).sum();
@@ -460,13 +531,16 @@ impl<S: State, B: Backend> Store<S, B> {
             if core.replica.version().to_bytes() != loaded.version {
                 let (texts, lists) = (&loaded.texts, &loaded.lists);
                 let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
-                log.note_unknown(&core.replica, text, |path| Some(&lists.get(key::lookup(&path))?.known));
+                log.note_unknown(&core.replica, text, |path| {
+                    Some(&lists.get(key::lookup(&path))?.known)
+                });
             }
             let mut tracks = core.tracks.borrow_mut();
             if tracks.next_id.saturating_add(count) > IDS_MAX {
                 return Err(broken("the store has no ids left for them"));
             }
-            let renamed = tracks.take_in((loaded.texts, loaded.lists), &loaded.names, &core.replica);
+            let renamed =
+                tracks.take_in((loaded.texts, loaded.lists), &loaded.names, &core.replica);
             drop(tracks);
             log.rename(&renamed);
             Ok(self.manager(log))
@@ -498,7 +572,11 @@ mod tests {
             emptied: false,
             theirs: false,
         };
-        let entry = SavedEntry { registers: Vec::new(), texts: vec![("1".to_owned(), edited)], lists: Vec::new() };
+        let entry = SavedEntry {
+            registers: Vec::new(),
+            texts: vec![("1".to_owned(), edited)],
+            lists: Vec::new(),
+        };
         let group = SavedGroup { label: None, selection: None, entries: vec![entry] };
         let track = SavedTrack { content: content("ad"), runs: runs.to_vec() };
         seal(&Saved {
@@ -525,7 +603,9 @@ mod tests {
     fn honest_runs_are_read() {
         let store = written();
         let runs = [(1, 1, true), (3, 2, false), (2, 1, true)];
-        let undo = store.undo_manager_from(&crafted(&store, &runs, &[((3, 2), "bc")]), UndoOptions::new()).expect("stacks");
+        let undo = store
+            .undo_manager_from(&crafted(&store, &runs, &[((3, 2), "bc")]), UndoOptions::new())
+            .expect("stacks");
         undo.undo().expect("it can be undone");
         assert_eq!(store.view().get(&1).map(Text::to_string).as_deref(), Some("bc"));
     }
@@ -553,7 +633,8 @@ mod tests {
         let twice = "these are no undo stacks: two elements have one id";
         assert_eq!(refused(&[(1, 2, true), (2, 1, false)], &[]), twice);
         let dead = (3, IDS_MAX - 3, false);
-        let runs: Vec<_> = std::iter::once((1, 2, true)).chain(std::iter::repeat_n(dead, 65_536)).collect();
+        let runs: Vec<_> =
+            std::iter::once((1, 2, true)).chain(std::iter::repeat_n(dead, 65_536)).collect();
         assert_eq!(refused(&runs, &[]), twice);
     }
 

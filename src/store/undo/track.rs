@@ -1,8 +1,9 @@
-//! Which element is which in a sequence, over all edits: what an undo goes by to find what a change put there, and where what it took
-//! away has stood.
+//! Which element is which in a sequence, over all edits: what an undo goes by to find what a change
+//! put there, and where what it took away has stood.
 //!
-//! An element that a change has put in, taken out or marked has an id; all others have none, however many they are. What was taken out
-//! keeps its place among the others, in between those that are there.
+//! An element that a change has put in, taken out or marked has an id; all others have none,
+//! however many they are. What was taken out keeps its place among the others, in between those
+//! that are there.
 
 use std::ops::Range;
 
@@ -19,7 +20,8 @@ pub(in crate::store) trait Content: Clone + Default + PartialEq {
     fn part(&self, range: Range<usize>) -> Self;
     fn remove(&mut self, range: Range<usize>);
     fn append(&mut self, more: &Self);
-    /// Calls `edit(at, delete, insert)` for each edit that leads to `new`, positions counting the edits before.
+    /// Calls `edit(at, delete, insert)` for each edit that leads to `new`, positions counting the
+    /// edits before.
     fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize));
 }
 
@@ -47,8 +49,11 @@ impl Content for Rope {
 
     fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize)) {
         let (head, tail) = self.common_ends(new);
-        let chars = |rope: &Self| rope.slice(head..rope.len_chars() - tail).chars().collect::<Vec<char>>();
-        diff::slices(&chars(self), &chars(new), |at, delete, insert| edit(head + at, delete, insert.len()));
+        let chars =
+            |rope: &Self| rope.slice(head..rope.len_chars() - tail).chars().collect::<Vec<char>>();
+        diff::slices(&chars(self), &chars(new), |at, delete, insert| {
+            edit(head + at, delete, insert.len())
+        });
     }
 }
 
@@ -73,7 +78,9 @@ impl Content for List {
 
     fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize)) {
         let prints = |list: &Self| list.iter().map(Value::fingerprint).collect::<Vec<u128>>();
-        diff::slices(&prints(self), &prints(new), |at, delete, insert| edit(at, delete, insert.len()));
+        diff::slices(&prints(self), &prints(new), |at, delete, insert| {
+            edit(at, delete, insert.len())
+        });
     }
 }
 
@@ -113,7 +120,8 @@ impl Run {
     }
 
     fn goes_on_in(&self, next: &Self) -> bool {
-        self.alive == next.alive && if self.has_ids() { self.ids().end == next.id } else { !next.has_ids() }
+        self.alive == next.alive
+            && if self.has_ids() { self.ids().end == next.id } else { !next.has_ids() }
     }
 }
 
@@ -141,8 +149,8 @@ impl<T: Content> Track<T> {
         Self { known, runs }
     }
 
-    /// Takes in what has happened to the sequence since: others' edits, of which only the result is known. O(what differs), as of
-    /// [`diff::slices`], and looking for where that is.
+    /// Takes in what has happened to the sequence since: others' edits, of which only the result is
+    /// known. O(what differs), as of [`diff::slices`], and looking for where that is.
     pub(super) fn sync(&mut self, now: &T) {
         if self.known == *now {
             self.known = now.clone();
@@ -151,7 +159,8 @@ impl<T: Content> Track<T> {
         let known = std::mem::replace(&mut self.known, now.clone());
         known.compare(now, &mut |at, delete, insert| {
             self.remove(at..at + delete, None);
-            // What others put at the start stands before what has gone there; elsewhere one side is as good as the other.
+            // What others put at the start stands before what has gone there; elsewhere one side is
+            // as good as the other.
             match at {
                 0 => self.insert_run(0, Run::nobodys(insert)),
                 _ => self.insert(at, Run::nobodys(insert)),
@@ -159,7 +168,8 @@ impl<T: Content> Track<T> {
         });
     }
 
-    /// Takes elements out. With `next` those without an id get one, else nothing is left of them. The ids, in order. O(runs).
+    /// Takes elements out. With `next` those without an id get one, else nothing is left of them.
+    /// The ids, in order. O(runs).
     pub(super) fn remove(&mut self, range: Range<usize>, mut next: Option<&mut u64>) -> Ids {
         let (mut ids, mut left) = (Ids::default(), range.len());
         let mut index = if left > 0 { self.seek(range.start) } else { return ids };
@@ -206,7 +216,10 @@ impl<T: Content> Track<T> {
     pub(super) fn set_alive(&mut self, ids: &Sorted, alive: bool) {
         self.rebuild(|run| {
             if run.has_ids() {
-                pieces(run, ids, |run, within| Run { alive: if within { alive } else { run.alive }, ..run })
+                pieces(run, ids, |run, within| Run {
+                    alive: if within { alive } else { run.alive },
+                    ..run
+                })
             } else {
                 vec![run]
             }
@@ -269,7 +282,8 @@ impl<T: Content> Track<T> {
         self.runs.iter().any(Run::has_ids)
     }
 
-    /// The run that begins with the element at a place, cut out of another one where that is needed. What has gone there is before it.
+    /// The run that begins with the element at a place, cut out of another one where that is
+    /// needed. What has gone there is before it.
     fn seek(&mut self, at: usize) -> usize {
         let mut left = at;
         for index in 0..self.runs.len() {
@@ -331,5 +345,8 @@ pub(super) fn push(runs: &mut Vec<Run>, run: Run) {
 
 /// A run with ids, cut into what is among others and what is not.
 fn pieces(run: Run, ids: &Sorted, map: impl Fn(Run, bool) -> Run) -> Vec<Run> {
-    ids.cut(run.ids()).into_iter().map(|(ids, within)| map(Run::of(ids, run.alive), within)).collect()
+    ids.cut(run.ids())
+        .into_iter()
+        .map(|(ids, within)| map(Run::of(ids, run.alive), within))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! What a store's changes did to its sequences: the tracks of those that an undo may have to find its way in.
+//! What a store's changes did to its sequences: the tracks of those that an undo may have to find
+//! its way in.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -28,25 +29,34 @@ pub(in crate::store) struct Tracks {
     pub(super) lists: BTreeMap<Key, Track<List>>,
     pub(super) next_id: u64,
     pub(super) names: Names,
-    /// Edits noted since it was last asked what is still needed, and the size of what was needed then.
+    /// Edits noted since it was last asked what is still needed, and the size of what was needed
+    /// then.
     noted: usize,
     needed: usize,
 }
 
 impl Default for Tracks {
     fn default() -> Self {
-        Self { texts: BTreeMap::new(), lists: BTreeMap::new(), next_id: 1, names: Names::default(), noted: 0, needed: 0 }
+        Self {
+            texts: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            next_id: 1,
+            names: Names::default(),
+            noted: 0,
+            needed: 0,
+        }
     }
 }
 
 impl Tracks {
-    /// Forgets the elements that no stack has to find again, once so many edits were noted that it is worth the while. O(all tracks and
-    /// stacks) then.
+    /// Forgets the elements that no stack has to find again, once so many edits were noted that it
+    /// is worth the while. O(all tracks and stacks) then.
     pub(in crate::store) fn prune(&mut self, logs: &[Arc<Mutex<Log>>]) {
         if self.noted <= EDITS_BEFORE_PRUNING.max(2 * self.needed) {
             return;
         }
-        let needed: Ids = logs.iter().flat_map(|log| log.lock().ids().collect::<Vec<_>>()).collect();
+        let needed: Ids =
+            logs.iter().flat_map(|log| log.lock().ids().collect::<Vec<_>>()).collect();
         let needed = needed.sorted();
         self.names.keep(&needed);
         self.needed = keep(&mut self.texts, &needed) + keep(&mut self.lists, &needed);
@@ -63,7 +73,9 @@ impl Tracks {
     }
 
     /// The ops of a change, for each sequence.
-    pub(super) fn by_sequence(ops: &[SequenceOp]) -> BTreeMap<(SequenceKind, &str), Vec<&SequenceOp>> {
+    pub(super) fn by_sequence(
+        ops: &[SequenceOp],
+    ) -> BTreeMap<(SequenceKind, &str), Vec<&SequenceOp>> {
         let mut found: BTreeMap<_, Vec<&SequenceOp>> = BTreeMap::new();
         for op in ops {
             let (name, kind) = op.target();
@@ -87,7 +99,9 @@ impl Tracks {
             match op {
                 SequenceOp::Text { at, delete, insert, marks, .. } => {
                     noting.remove(at.chars..at.chars + delete.chars);
-                    noting.insert(at.chars, insert.chars().count(), |text| text.insert(at.chars, insert, marks.clone()));
+                    noting.insert(at.chars, insert.chars().count(), |text| {
+                        text.insert(at.chars, insert, marks.clone())
+                    });
                 }
                 SequenceOp::Clear { .. } => noting.remove(0..usize::MAX),
                 SequenceOp::Mark { .. } | SequenceOp::List { .. } => {}
@@ -143,7 +157,8 @@ struct Noting<'a, T> {
     revived: VecDeque<Range<u64>>,
     /// The revived elements that stand in the track.
     placed: Sorted,
-    /// Those of them that were inserted, but are not alive in the track yet: all at once is one walk over it.
+    /// Those of them that were inserted, but are not alive in the track yet: all at once is one
+    /// walk over it.
     pending: Ids,
     /// The sequence after the ops so far, but for their marks.
     now: T,
@@ -152,7 +167,12 @@ struct Noting<'a, T> {
 }
 
 impl<'a, T: Content> Noting<'a, T> {
-    fn new(track: &'a mut Track<T>, (before, after): (&T, &T), next_id: &'a mut u64, revived: VecDeque<Range<u64>>) -> Self {
+    fn new(
+        track: &'a mut Track<T>,
+        (before, after): (&T, &T),
+        next_id: &'a mut u64,
+        revived: VecDeque<Range<u64>>,
+    ) -> Self {
         track.sync(before);
         track.known = after.clone();
         let placed = match revived.is_empty() {
@@ -228,9 +248,18 @@ impl<'a, T: Content> Noting<'a, T> {
         self.revive();
         let inserted = self.inserted.clone().sorted();
         let gone: Ids = self.deleted.iter().map(|gone| gone.ids.clone()).collect();
-        let stays = |ids, among: &Sorted| among.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids).collect::<Vec<_>>();
+        let stays = |ids, among: &Sorted| {
+            among
+                .cut(ids)
+                .into_iter()
+                .filter(|(_, within)| !within)
+                .map(|(ids, _)| ids)
+                .collect::<Vec<_>>()
+        };
         let gone = gone.sorted();
-        let deleted = self.deleted.iter().flat_map(|gone| stays(gone.ids.clone(), &inserted).into_iter().map(|ids| gone.part(ids)));
+        let deleted = self.deleted.iter().flat_map(|gone| {
+            stays(gone.ids.clone(), &inserted).into_iter().map(|ids| gone.part(ids))
+        });
         Edited {
             inserted: self.inserted.iter().flat_map(|ids| stays(ids, &gone)).collect(),
             deleted: deleted.collect(),
@@ -248,7 +277,9 @@ impl Noting<'_, Rope> {
         let inserted = self.inserted.clone().sorted();
         let (mut marked, none) = (Vec::new(), Arc::new(Marks::new()));
         let (mut at, mut olds, mut news) = (0, runs(&self.now), runs(after));
-        while let (Some((old_len, old)), Some((new_len, new))) = (olds.front_mut(), news.front_mut()) {
+        while let (Some((old_len, old)), Some((new_len, new))) =
+            (olds.front_mut(), news.front_mut())
+        {
             let len = (*old_len).min(*new_len);
             (*old_len, *new_len) = (*old_len - len, *new_len - len);
             if old != new {
@@ -262,9 +293,17 @@ impl Noting<'_, Rope> {
                     .collect();
                 let (old, new) = (old.as_ref().unwrap_or(&none), new.as_ref().unwrap_or(&none));
                 let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
-                for name in names.into_iter().filter(|name| !ids.is_empty() && old.get(*name) != new.get(*name)) {
+                for name in names
+                    .into_iter()
+                    .filter(|name| !ids.is_empty() && old.get(*name) != new.get(*name))
+                {
                     let (old, new) = (old.get(name).cloned(), new.get(name).cloned());
-                    marked.push(Marked { ids: ids.iter().cloned().collect(), name: Arc::clone(name), old, new });
+                    marked.push(Marked {
+                        ids: ids.iter().cloned().collect(),
+                        name: Arc::clone(name),
+                        old,
+                        new,
+                    });
                 }
             }
             at += len;
@@ -284,8 +323,13 @@ fn runs(text: &Rope) -> VecDeque<(usize, Option<Arc<Marks>>)> {
     text.runs().into_iter().map(|(run, marks)| (run.chars().count(), marks)).collect()
 }
 
-/// The track of a sequence, brought up to date with the document; `None` where none of it has an id.
-pub(super) fn current<'t, T: Content>(tracks: &'t mut BTreeMap<Key, Track<T>>, key: &Key, now: &T) -> Option<&'t Track<T>> {
+/// The track of a sequence, brought up to date with the document; `None` where none of it has an
+/// id.
+pub(super) fn current<'t, T: Content>(
+    tracks: &'t mut BTreeMap<Key, Track<T>>,
+    key: &Key,
+    now: &T,
+) -> Option<&'t Track<T>> {
     let track = tracks.get_mut(key::lookup(&key.as_str()))?;
     track.sync(now);
     Some(track)

@@ -1,4 +1,5 @@
-//! Who is present at a document: cursors, selections, names, whatever is worth knowing now and not worth keeping.
+//! Who is present at a document: cursors, selections, names, whatever is worth knowing now and not
+//! worth keeping.
 
 mod news;
 mod participants;
@@ -42,11 +43,13 @@ pub enum PresenceError {
 
 /// The presence at one document: what this replica shows of itself, and what others show.
 ///
-/// `P` is what a participant shows: any serde type that fits 4 KiB of JSON. It is never saved, the newest value wins, and who is not heard of for
-/// 30 s counts as gone. States that are no `P` (from other software, or a later version) are passed on and not shown. A clone is a handle to the
+/// `P` is what a participant shows: any serde type that fits 4 KiB of JSON. It is never saved, the
+/// newest value wins, and who is not heard of for 30 s counts as gone. States that are no `P` (from
+/// other software, or a later version) are passed on and not shown. A clone is a handle to the
 /// same.
 ///
-/// A place in a text goes into it as an [`Anchor`](exostate::Anchor), which follows what others type.
+/// A place in a text goes into it as an [`Anchor`](exostate::Anchor), which follows what others
+/// type.
 ///
 /// ```
 /// # #[derive(exostate::State, Clone, Debug, Default, PartialEq)] struct Board { notes: exostate::Text }
@@ -77,7 +80,11 @@ pub struct Presence<P> {
 
 impl<P> Clone for Presence<P> {
     fn clone(&self) -> Self {
-        Self { participants: Arc::clone(&self.participants), replica: Arc::clone(&self.replica), shows: PhantomData }
+        Self {
+            participants: Arc::clone(&self.participants),
+            replica: Arc::clone(&self.replica),
+            shows: PhantomData,
+        }
     }
 }
 
@@ -114,13 +121,14 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
         Self { participants, replica, shows: PhantomData }
     }
 
-    /// Shows this to the others, from now on and instead of what was shown before. Call it as often as it changes: it is sent at
-    /// most every 30 ms, and the newest value is what counts.
+    /// Shows this to the others, from now on and instead of what was shown before. Call it as often
+    /// as it changes: it is sent at most every 30 ms, and the newest value is what counts.
     ///
     /// # Errors
     /// It does not become JSON of at most 4 KiB.
     pub fn set(&self, state: &P) -> Result<(), PresenceError> {
-        let state = serde_json::to_string(state).map_err(|error| PresenceError::Json(error.into()))?;
+        let state =
+            serde_json::to_string(state).map_err(|error| PresenceError::Json(error.into()))?;
         if state.len() > STATE_BYTES_MAX {
             return Err(PresenceError::TooLarge { bytes: state.len(), bytes_max: STATE_BYTES_MAX });
         }
@@ -137,7 +145,11 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
     pub fn others(&self) -> Vec<Participant<P>> {
         let own = self.participants.own();
         let others = self.participants.present().into_iter().filter(|(id, _)| Some(*id) != own);
-        others.filter_map(|(id, state)| Some(Participant { id, state: serde_json::from_str(&state).ok()? })).collect()
+        others
+            .filter_map(|(id, state)| {
+                Some(Participant { id, state: serde_json::from_str(&state).ok()? })
+            })
+            .collect()
     }
 
     /// What happens from now on, after those who are there already.
@@ -153,7 +165,8 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
     }
 }
 
-/// Tells of the others, one change after the other. Who is slow to ask misses what was shown in between, and nothing else.
+/// Tells of the others, one change after the other. Who is slow to ask misses what was shown in
+/// between, and nothing else.
 pub struct PresenceWatch<P> {
     participants: Weak<Participants>,
     changed: watch::Receiver<u64>,
@@ -191,7 +204,8 @@ impl<P: DeserializeOwned> PresenceWatch<P> {
         if !whole {
             // More have left than are remembered.
             let present = participants.present();
-            let left: Vec<u64> = self.known.keys().filter(|id| !present.contains_key(*id)).copied().collect();
+            let left: Vec<u64> =
+                self.known.keys().filter(|id| !present.contains_key(*id)).copied().collect();
             left.into_iter().for_each(|id| self.forget(id));
         }
         for news in news.into_iter().filter(|news| Some(news.id) != own) {
@@ -204,7 +218,11 @@ impl<P: DeserializeOwned> PresenceWatch<P> {
                 continue;
             }
             match serde_json::from_str(&state) {
-                Ok(shown) => self.changes.push_back(PresenceChange { id: news.id, state: Some(shown), joined: before.is_none() }),
+                Ok(shown) => self.changes.push_back(PresenceChange {
+                    id: news.id,
+                    state: Some(shown),
+                    joined: before.is_none(),
+                }),
                 Err(_) => self.forget(news.id),
             }
         }

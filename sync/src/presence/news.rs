@@ -8,7 +8,8 @@ use crate::limits::{CLOCK_MAX, PARTICIPANT_ID_MAX, PARTICIPANTS_MAX, STATE_BYTES
 pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
     // One that does not fit was this replica's own, before its id changed.
-    for News { id, clock, state } in news.iter().filter(|news| Some(news.id) == own || news.fits()) {
+    for News { id, clock, state } in news.iter().filter(|news| Some(news.id) == own || news.fits())
+    {
         put_varint(&mut bytes, if Some(*id) == own { 0 } else { *id });
         put_varint(&mut bytes, *clock);
         let state = state.as_deref().unwrap_or_default();
@@ -24,7 +25,10 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
     let mut news = Vec::new();
     while reader.at() < bytes.len() {
         if news.len() == PARTICIPANTS_MAX {
-            return Err(FrameError::Malformed { at: reader.at(), expected: "no more participants than a connection may have" });
+            return Err(FrameError::Malformed {
+                at: reader.at(),
+                expected: "no more participants than a connection may have",
+            });
         }
         let (id, clock) = who_and_when(&mut reader)?;
         let at = reader.at();
@@ -35,7 +39,8 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
         }
         let id = if id == 0 { direct } else { id };
         let news_of = News { id, clock, state: (!state.is_empty()).then(|| state.into()) };
-        // A replica of another kind may have an id that is too large to be shown. It says nothing wrong.
+        // A replica of another kind may have an id that is too large to be shown. It says nothing
+        // wrong.
         if news_of.fits() {
             news.push(news_of);
         }
@@ -43,14 +48,20 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
     Ok(news)
 }
 
-/// Reads a participant and its clock, as everybody can read them: others would throw at larger numbers, or read other ones.
+/// Reads a participant and its clock, as everybody can read them: others would throw at larger
+/// numbers, or read other ones.
 pub(crate) fn who_and_when(reader: &mut Reader<'_>) -> Result<(u64, u64), FrameError> {
     let mut number = |what, max, expected| {
         let at = reader.at();
-        reader.varint(what).and_then(|number| if number <= max { Ok(number) } else { Err(FrameError::Malformed { at, expected }) })
+        reader.varint(what).and_then(|number| {
+            if number <= max { Ok(number) } else { Err(FrameError::Malformed { at, expected }) }
+        })
     };
     let id = number("a participant", PARTICIPANT_ID_MAX, "a participant of at most 53 bits")?;
-    Ok((id, number("a participant's clock", CLOCK_MAX, "a participant's clock of at most 32 bits")?))
+    Ok((
+        id,
+        number("a participant's clock", CLOCK_MAX, "a participant's clock of at most 32 bits")?,
+    ))
 }
 
 impl News {
@@ -82,9 +93,18 @@ mod tests {
         };
         assert_eq!(decode(&said(PARTICIPANT_ID_MAX, CLOCK_MAX), 1).map(|news| news.len()), Ok(2));
         let past_id = decode(&said(PARTICIPANT_ID_MAX + 1, 1), 1);
-        assert_eq!(past_id, Err(FrameError::Malformed { at: 4, expected: "a participant of at most 53 bits" }));
+        assert_eq!(
+            past_id,
+            Err(FrameError::Malformed { at: 4, expected: "a participant of at most 53 bits" })
+        );
         let past_clock = decode(&said(7, CLOCK_MAX + 1), 1);
-        assert_eq!(past_clock, Err(FrameError::Malformed { at: 5, expected: "a participant's clock of at most 32 bits" }));
+        assert_eq!(
+            past_clock,
+            Err(FrameError::Malformed {
+                at: 5,
+                expected: "a participant's clock of at most 32 bits"
+            })
+        );
         let gone = News { id: PARTICIPANT_ID_MAX + 1, clock: 1, state: None };
         assert!(encode(std::slice::from_ref(&gone), None).is_empty());
         // Of the sender, whose id is known from elsewhere.
@@ -93,7 +113,8 @@ mod tests {
 
     #[test]
     fn what_is_no_json_or_too_long_is_refused() {
-        let news = |state: &str| encode(&[News { id: 1, clock: 1, state: Some(state.into()) }], None);
+        let news =
+            |state: &str| encode(&[News { id: 1, clock: 1, state: Some(state.into()) }], None);
         assert!(matches!(decode(&news("{"), 1), Err(FrameError::Malformed { at: 2, .. })));
         let (most, more) = ("1".repeat(STATE_BYTES_MAX), "1".repeat(STATE_BYTES_MAX + 1));
         assert!(decode(&news(&most), 1).is_ok());

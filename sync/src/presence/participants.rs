@@ -1,8 +1,10 @@
-//! Who is present at a document, and with what state: shared by all sessions about it on this replica.
+//! Who is present at a document, and with what state: shared by all sessions about it on this
+//! replica.
 //!
-//! The rules are those of the Yjs awareness protocol (`PROTOCOL.md` of y-protocols): every participant has a clock, a state with a
-//! higher clock takes the place of one with a lower, and no state means that the participant has left. What is added: a participant
-//! belongs to the link that introduced it, and news of it from another link count for nothing, until that link is gone.
+//! The rules are those of the Yjs awareness protocol (`PROTOCOL.md` of y-protocols): every
+//! participant has a clock, a state with a higher clock takes the place of one with a lower, and no
+//! state means that the participant has left. What is added: a participant belongs to the link that
+//! introduced it, and news of it from another link count for nothing, until that link is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -61,13 +63,16 @@ impl Speaker {
         }
     }
 
-    /// Whether news of a participant that belongs to another link count. Ids are no secret, so one that claims to be somebody who is there
-    /// has to prove it; whoever is on the line itself still knows better than who told of it, whatever that one said.
+    /// Whether news of a participant that belongs to another link count. Ids are no secret, so one
+    /// that claims to be somebody who is there has to prove it; whoever is on the line itself
+    /// still knows better than who told of it, whatever that one said.
     fn takes_over(&self, news: &News, entry: &Entry) -> bool {
         match (self.holds(news.id), entry.held) {
             (Held::Itself(_), Held::Told) => true,
             // The connection before this one has not ended yet, and may still bring something late.
-            (Held::Itself(theirs), Held::Itself(known)) => theirs.proves(&known) && news.clock >= entry.clock,
+            (Held::Itself(theirs), Held::Itself(known)) => {
+                theirs.proves(&known) && news.clock >= entry.clock
+            }
             _ => false,
         }
     }
@@ -79,7 +84,8 @@ pub(crate) struct Link {
     number: u64,
     /// How many its peer may introduce.
     participants_max: usize,
-    /// Up to which change the peer was told, and up to which surely. What comes between, up to `lasting`, was told longer ago.
+    /// Up to which change the peer was told, and up to which surely. What comes between, up to
+    /// `lasting`, was told longer ago.
     told: u64,
     sure: u64,
     lasting: u64,
@@ -117,7 +123,8 @@ struct Inner {
     calls: u64,
     /// This replica's own id, once it has taken part.
     own: Option<u64>,
-    /// Its clock, which never goes back, and whether others have made it go forth by more than one since it said something by itself.
+    /// Its clock, which never goes back, and whether others have made it go forth by more than one
+    /// since it said something by itself.
     own_clock: u64,
     leapt: bool,
 }
@@ -212,10 +219,18 @@ impl Participants {
     pub(crate) fn link(&self, participants_max: usize) -> Link {
         let mut inner = self.lock();
         inner.links += 1;
-        Link { number: inner.links, participants_max, told: 0, sure: 0, lasting: 0, called: inner.calls }
+        Link {
+            number: inner.links,
+            participants_max,
+            told: 0,
+            sure: 0,
+            lasting: 0,
+            called: inner.calls,
+        }
     }
 
-    /// A session is over: who came by it is gone, unless another link knows better; its own are asked.
+    /// A session is over: who came by it is gone, unless another link knows better; its own are
+    /// asked.
     pub(crate) fn unlink(&self, link: &Link) {
         let mut inner = self.lock();
         let Some(gone) = inner.members.get(&link.number) else { return };
@@ -232,7 +247,8 @@ impl Participants {
             return false;
         }
         if inner.own == Some(news.id) {
-            // Someone thinks that we have left, or have not heard the latest, or someone else spoke for us.
+            // Someone thinks that we have left, or have not heard the latest, or someone else spoke
+            // for us.
             let state = inner.present.get(&news.id).map(|entry| entry.state.clone());
             if let Some(state) = state.filter(|_| inner.believes(news.clock)) {
                 let clock = inner.tick(news.clock);
@@ -245,23 +261,33 @@ impl Participants {
             return false;
         }
         match news.state {
-            Some(state) => inner.put(news.id, news.clock, state, Some((link.number, speaker.holds(news.id)))),
+            Some(state) => {
+                inner.put(news.id, news.clock, state, Some((link.number, speaker.holds(news.id))))
+            }
             None => inner.remove(news.id, news.clock),
         }
         self.tell(inner);
         true
     }
 
-    /// Nothing was heard of a participant for too long by the link that it belongs to, or did: it has left, and may come back with a lower
-    /// clock. So nobody is kept away for longer by a high one that somebody made up.
+    /// Nothing was heard of a participant for too long by the link that it belongs to, or did: it
+    /// has left, and may come back with a lower clock. So nobody is kept away for longer by a
+    /// high one that somebody made up.
     pub(crate) fn expire(&self, link: &Link, id: u64) {
         let mut inner = self.lock();
-        let expired = inner.present.get(&id).filter(|entry| entry.link == Some(link.number)).map(|entry| entry.clock);
+        let expired = inner
+            .present
+            .get(&id)
+            .filter(|entry| entry.link == Some(link.number))
+            .map(|entry| entry.clock);
         if let Some(clock) = expired {
             inner.remove(id, clock);
         }
         let left = inner.left.get(&id).copied();
-        if let Some(departed) = left.and_then(|left| inner.departed.get_mut(&left)).filter(|departed| departed.link == Some(link.number)) {
+        if let Some(departed) = left
+            .and_then(|left| inner.departed.get_mut(&left))
+            .filter(|departed| departed.link == Some(link.number))
+        {
             departed.long_ago = true;
         }
         if expired.is_some() {
@@ -269,11 +295,12 @@ impl Participants {
         }
     }
 
-    /// What the link's peer has not been told yet, oldest change first, at most so many bytes of states (or one). It is told surely, or
-    /// in a way that is `lossy`.
+    /// What the link's peer has not been told yet, oldest change first, at most so many bytes of
+    /// states (or one). It is told surely, or in a way that is `lossy`.
     pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize, lossy: bool) -> Vec<News> {
         let inner = self.lock();
-        let (news, told) = piece(inner.changes(link.told, inner.serial), link.number, inner.serial, bytes_max);
+        let (news, told) =
+            piece(inner.changes(link.told, inner.serial), link.number, inner.serial, bytes_max);
         link.told = told;
         if !lossy {
             (link.sure, link.lasting) = (told, told);
@@ -281,11 +308,12 @@ impl Participants {
         news
     }
 
-    /// What the link's peer was told in a lossy way before this was called the last time, and what still is so. Who changes all the time
-    /// is never among it.
+    /// What the link's peer was told in a lossy way before this was called the last time, and what
+    /// still is so. Who changes all the time is never among it.
     pub(crate) fn take_lasting(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
         let inner = self.lock();
-        let (news, sure) = piece(inner.changes(link.sure, link.lasting), link.number, link.lasting, bytes_max);
+        let (news, sure) =
+            piece(inner.changes(link.sure, link.lasting), link.number, link.lasting, bytes_max);
         if sure == link.lasting {
             link.lasting = link.told;
         }
@@ -313,8 +341,8 @@ impl Participants {
         link.called = self.lock().calls;
     }
 
-    /// Everything that changed after a change, the number of the last one, and whether that is really everything: only so many are
-    /// remembered who have left.
+    /// Everything that changed after a change, the number of the last one, and whether that is
+    /// really everything: only so many are remembered who have left.
     pub(crate) fn since(&self, serial: u64) -> (Vec<News>, u64, bool) {
         let inner = self.lock();
         let news = inner.changes(serial, inner.serial).map(|change| change.news()).collect();
@@ -352,13 +380,15 @@ impl Participants {
 const NEWS_BYTES: usize = 10 + 10 + 3;
 
 impl Inner {
-    /// Whether a clock that was heard of this replica itself is one that it may have said. What is far ahead, or ahead all the time, is made
-    /// up, and would use up all clocks that there are.
+    /// Whether a clock that was heard of this replica itself is one that it may have said. What is
+    /// far ahead, or ahead all the time, is made up, and would use up all clocks that there
+    /// are.
     fn believes(&self, heard: u64) -> bool {
         heard <= self.own_clock || heard <= self.own_clock + CLOCK_AHEAD_MAX && !self.leapt
     }
 
-    /// The next clock of this replica's own: higher than what was heard of it, if that is to be believed.
+    /// The next clock of this replica's own: higher than what was heard of it, if that is to be
+    /// believed.
     fn tick(&mut self, heard: u64) -> u64 {
         let ahead = heard > self.own_clock && self.believes(heard);
         self.leapt |= ahead;
@@ -388,8 +418,9 @@ impl Inner {
             return false;
         }
         // What comes late by the same link is no return.
-        let returns =
-            self.departed(news.id).is_none_or(|departed| news.clock > departed.clock || departed.link != Some(link) || departed.long_ago);
+        let returns = self.departed(news.id).is_none_or(|departed| {
+            news.clock > departed.clock || departed.link != Some(link) || departed.long_ago
+        });
         self.size(link) < participants_max && returns
     }
 
@@ -398,19 +429,26 @@ impl Inner {
         self.members.get(&link).map_or(0, BTreeMap::len)
     }
 
-    /// Makes sure that there is room for a participant of a link, and says whether there is: where there are as many as there may be, this
-    /// replica's own aside, the last that came by the link with the most goes, if that link has no fewer afterwards. So nobody fills the room
+    /// Makes sure that there is room for a participant of a link, and says whether there is: where
+    /// there are as many as there may be, this replica's own aside, the last that came by the
+    /// link with the most goes, if that link has no fewer afterwards. So nobody fills the room
     /// for those who come later, and no two take turns.
     fn make_room(&mut self, id: u64, link: u64) -> bool {
         let own = self.own.is_some_and(|own| self.present.contains_key(&own));
-        if self.present.len() - usize::from(own) < PARTICIPANTS_MAX || self.present.contains_key(&id) {
+        if self.present.len() - usize::from(own) < PARTICIPANTS_MAX
+            || self.present.contains_key(&id)
+        {
             return true;
         }
         let Some(&(most, largest)) = self.sizes.last() else { return false };
         if self.size(link) + 1 >= most {
             return false;
         }
-        let newest = self.members.get(&largest).and_then(|members| members.last_key_value()).map(|(_, id)| *id);
+        let newest = self
+            .members
+            .get(&largest)
+            .and_then(|members| members.last_key_value())
+            .map(|(_, id)| *id);
         newest.into_iter().for_each(|id| self.remove(id, 0));
         newest.is_some()
     }
@@ -425,7 +463,8 @@ impl Inner {
         let (link, held) = from.map_or((None, Held::Told), |(link, held)| (Some(link), held));
         let before = self.present.remove(&id);
         before.iter().for_each(|before| self.forget(before));
-        let came = before.filter(|before| before.link == link).map_or(self.serial, |before| before.came);
+        let came =
+            before.filter(|before| before.link == link).map_or(self.serial, |before| before.came);
         if let Some(link) = link {
             self.count(link, |members| {
                 members.insert(came, id);
@@ -467,20 +506,37 @@ impl Inner {
             self.left.remove(&oldest.id);
         }
         self.left.insert(id, self.serial);
-        self.departed.insert(self.serial, Departed { id, clock: clock.max(entry.clock), link: entry.link, long_ago: false });
+        self.departed.insert(
+            self.serial,
+            Departed { id, clock: clock.max(entry.clock), link: entry.link, long_ago: false },
+        );
     }
 
-    /// What changed after one change and up to another, oldest first, looked for only as far as it is asked for: O(log n) each.
+    /// What changed after one change and up to another, oldest first, looked for only as far as it
+    /// is asked for: O(log n) each.
     fn changes(&self, after: u64, until: u64) -> impl Iterator<Item = Change<'_>> {
         let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
-        let changed = self.order.range(range).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
+        let changed =
+            self.order.range(range).filter_map(|(_, id)| Some((id, self.present.get(id)?)));
         let mut present = changed
-            .map(|(id, entry)| Change { serial: entry.serial, link: entry.link, id: *id, clock: entry.clock, state: Some(&entry.state) })
+            .map(|(id, entry)| Change {
+                serial: entry.serial,
+                link: entry.link,
+                id: *id,
+                clock: entry.clock,
+                state: Some(&entry.state),
+            })
             .peekable();
         let mut departed = self
             .departed
             .range(range)
-            .map(|(serial, gone)| Change { serial: *serial, link: gone.link, id: gone.id, clock: gone.clock, state: None })
+            .map(|(serial, gone)| Change {
+                serial: *serial,
+                link: gone.link,
+                id: gone.id,
+                clock: gone.clock,
+                state: None,
+            })
             .peekable();
         std::iter::from_fn(move || match (present.peek(), departed.peek()) {
             (Some(there), Some(gone)) if gone.serial < there.serial => departed.next(),
@@ -490,9 +546,15 @@ impl Inner {
     }
 }
 
-/// The oldest of some changes up to `until` that are worth telling a link, at most so many bytes of states (or one), and up to which change
-/// that is. Looks at one more than it takes, and at those that it passes over.
-fn piece<'a>(changes: impl Iterator<Item = Change<'a>>, link: u64, until: u64, bytes_max: usize) -> (Vec<News>, u64) {
+/// The oldest of some changes up to `until` that are worth telling a link, at most so many bytes of
+/// states (or one), and up to which change that is. Looks at one more than it takes, and at those
+/// that it passes over.
+fn piece<'a>(
+    changes: impl Iterator<Item = Change<'a>>,
+    link: u64,
+    until: u64,
+    bytes_max: usize,
+) -> (Vec<News>, u64) {
     let (mut taken, mut bytes) = (Vec::new(), 0);
     // The peer knows what it said itself.
     for change in changes.filter(|change| change.link != Some(link)) {
@@ -531,13 +593,15 @@ mod tests {
     #[test]
     fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
         let participants = Participants::default();
-        let (from, mut to) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let (from, mut to) =
+            (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
         for id in 1..=50 {
             assert!(participants.receive(&from, RELAY, shows(id, 1, "0")));
         }
         // Some leave, some change.
         for id in 1..=50 {
-            let news = if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
+            let news =
+                if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
             assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, RELAY, news));
         }
         let (mut told, mut last) = (Vec::new(), 0);
@@ -556,9 +620,12 @@ mod tests {
     #[test]
     fn a_full_room_has_room_for_those_who_come_later_at_the_cost_of_who_brought_most() {
         let participants = Participants::default();
-        let (few, many) = (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let (few, many) =
+            (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
         let ids = |range: std::ops::Range<u64>, link: &Link| {
-            range.filter(|id| participants.receive(link, RELAY, shows(*id, 1, "0"))).collect::<Vec<_>>()
+            range
+                .filter(|id| participants.receive(link, RELAY, shows(*id, 1, "0")))
+                .collect::<Vec<_>>()
         };
         assert_eq!(ids(1..3, &few).len(), 2);
         assert_eq!(ids(10_000..20_000, &many).len(), PARTICIPANTS_MAX - 2, "of all together");
@@ -567,7 +634,10 @@ mod tests {
         let last = 10_000 + PARTICIPANTS_MAX as u64 - 3;
         let there = participants.present();
         assert_eq!(there.len(), PARTICIPANTS_MAX);
-        assert!(there.contains_key(&1) && !there.contains_key(&last) && there.contains_key(&(last - 1)), "the newest of the most");
+        assert!(
+            there.contains_key(&1) && !there.contains_key(&last) && there.contains_key(&(last - 1)),
+            "the newest of the most"
+        );
         assert!(ids(20_000..30_000, &many).is_empty(), "the most takes no place");
         // This replica's own has a place as well, and keeps it.
         participants.set(7, "1".into());
@@ -576,11 +646,18 @@ mod tests {
         assert_eq!(ids(200_000..300_000, &late).len(), PARTICIPANTS_MAX / 2 - 2);
         assert!(ids(400_000..400_010, &many).is_empty() && ids(500_000..500_010, &late).is_empty());
         let there = participants.present();
-        assert!([1, 2, 7, 100].iter().all(|id| there.contains_key(id)) && there.len() == PARTICIPANTS_MAX + 1);
-        // With the links their participants go, and with them all that was kept of who has how many.
+        assert!(
+            [1, 2, 7, 100].iter().all(|id| there.contains_key(id))
+                && there.len() == PARTICIPANTS_MAX + 1
+        );
+        // With the links their participants go, and with them all that was kept of who has how
+        // many.
         [few, many, late].iter().for_each(|link| participants.unlink(link));
         let inner = participants.lock();
-        assert_eq!((inner.present.len(), inner.members.len(), inner.sizes.len(), inner.order.len()), (1, 0, 0, 1));
+        assert_eq!(
+            (inner.present.len(), inner.members.len(), inner.sizes.len(), inner.order.len()),
+            (1, 0, 0, 1)
+        );
     }
 
     #[test]
@@ -604,8 +681,18 @@ mod tests {
             let participants = Participants::default();
             let (first, second) = (participants.link(9), participants.link(9));
             assert!(participants.receive(&first, there, shows(1, 5, "\"first\"")));
-            assert_eq!(participants.receive(&second, claims, shows(1, 9, "\"second\"")), may, "{there:?} {claims:?}");
-            assert!(may || !participants.receive(&second, claims, News { id: 1, clock: 9, state: None }));
+            assert_eq!(
+                participants.receive(&second, claims, shows(1, 9, "\"second\"")),
+                may,
+                "{there:?} {claims:?}"
+            );
+            assert!(
+                may || !participants.receive(
+                    &second,
+                    claims,
+                    News { id: 1, clock: 9, state: None }
+                )
+            );
             let state = participants.present().get(&1).map(|state| state.to_string());
             assert_eq!(state.as_deref(), Some(if may { "\"second\"" } else { "\"first\"" }));
             // Once nobody holds it, whoever comes.
@@ -624,10 +711,18 @@ mod tests {
         participants.set(7, "1".into());
         assert_eq!(own(), 1);
         for ahead in [CLOCK_AHEAD_MAX + 1, 1 << 20, CLOCK_MAX - 1] {
-            assert!(!participants.receive(&link, RELAY, News { id: 7, clock: own() + ahead, state: None }));
+            assert!(!participants.receive(
+                &link,
+                RELAY,
+                News { id: 7, clock: own() + ahead, state: None }
+            ));
             assert_eq!(own(), 1, "{ahead}");
         }
-        assert!(!participants.receive(&link, RELAY, News { id: 7, clock: 1 + CLOCK_AHEAD_MAX, state: None }));
+        assert!(!participants.receive(
+            &link,
+            RELAY,
+            News { id: 7, clock: 1 + CLOCK_AHEAD_MAX, state: None }
+        ));
         assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "what it may have said is answered");
         assert!(!participants.receive(&link, RELAY, shows(7, own() + 1, "0")));
         assert_eq!(own(), CLOCK_AHEAD_MAX + 2, "not again and again");
@@ -641,6 +736,9 @@ mod tests {
         (0..3).for_each(|_| participants.set(7, "2".into()));
         assert!(!participants.receive(&link, RELAY, News { id: 7, clock: CLOCK_MAX, state: None }));
         assert_eq!(own(), CLOCK_MAX);
-        assert!(!participants.receive(&link, RELAY, shows(8, CLOCK_MAX + 1, "0")), "nobody's goes further");
+        assert!(
+            !participants.receive(&link, RELAY, shows(8, CLOCK_MAX + 1, "0")),
+            "nobody's goes further"
+        );
     }
 }

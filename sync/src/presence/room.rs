@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 /// A replica and those who are present at its document.
 ///
-/// A [`Peer`](crate::Peer), and each document of a [`Server`](crate::Server), has a presence of its own. Whoever has several of them for one
-/// store (a mesh of peers without a server, say) gives them a room instead of the store: then they share one, and who is present at one is
-/// present at all. A clone is a handle to the same.
+/// A [`Peer`](crate::Peer), and each document of a [`Server`](crate::Server), has a presence of its
+/// own. Whoever has several of them for one store (a mesh of peers without a server, say) gives
+/// them a room instead of the store: then they share one, and who is present at one is present at
+/// all. A clone is a handle to the same.
 ///
 /// ```no_run
 /// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {

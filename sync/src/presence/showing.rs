@@ -2,13 +2,15 @@
 
 use super::participants::{Link, News, Participants, Speaker};
 use crate::limits::{
-    ABSENT_AFTER, DEPARTED_MAX, HEARTBEAT, PARTICIPANTS_MAX, PRESENCE_BYTES, PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX, PRESENCE_LASTS,
+    ABSENT_AFTER, DEPARTED_MAX, HEARTBEAT, PARTICIPANTS_MAX, PRESENCE_BYTES, PRESENCE_INTERVAL,
+    PRESENCE_INTERVAL_MAX, PRESENCE_LASTS,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a connection stands with those who are present. Once it is dropped, those who came by it are gone.
+/// Where a connection stands with those who are present. Once it is dropped, those who came by it
+/// are gone.
 ///
 /// Time is a `Duration` since a moment that the connection chooses.
 #[derive(Debug)]
@@ -42,7 +44,11 @@ impl Drop for Showing {
 
 impl Showing {
     /// With a peer that may introduce so many participants.
-    pub(crate) fn new(participants: Arc<Participants>, participants_max: usize, now: Duration) -> Self {
+    pub(crate) fn new(
+        participants: Arc<Participants>,
+        participants_max: usize,
+        now: Duration,
+    ) -> Self {
         let link = participants.link(participants_max);
         Self {
             participants,
@@ -64,7 +70,8 @@ impl Showing {
         for news in news {
             let (id, leaves) = (news.id, news.state.is_none());
             if Some(id) == own {
-                // Each answer costs a clock and goes to everybody; the next sign of life is one as well.
+                // Each answer costs a clock and goes to everybody; the next sign of life is one as
+                // well.
                 if now < self.answers_at {
                     continue;
                 }
@@ -83,8 +90,9 @@ impl Showing {
         self.participants.tell_all(&mut self.link);
     }
 
-    /// Whether the peer should be asked who is there, as another connection was lost, and it is time. Once is enough for all that were lost
-    /// meanwhile: what is answered is everything, and connections may come and go all the time.
+    /// Whether the peer should be asked who is there, as another connection was lost, and it is
+    /// time. Once is enough for all that were lost meanwhile: what is answered is everything,
+    /// and connections may come and go all the time.
     pub(crate) fn take_call(&mut self, now: Duration) -> bool {
         let asks = now >= self.asks_at && self.participants.is_called(&self.link);
         if asks {
@@ -118,8 +126,8 @@ impl Showing {
         self.participants.take_lasting(&mut self.link, PRESENCE_BYTES)
     }
 
-    /// Who comes back late has too much to do, and rests longer; who is in time, shorter. Nobody misses anything but what was shown in
-    /// between.
+    /// Who comes back late has too much to do, and rests longer; who is in time, shorter. Nobody
+    /// misses anything but what was shown in between.
     fn adapt(&mut self, late: Duration) {
         let longer = late > self.interval / 2;
         let interval = if longer { self.interval * 2 } else { self.interval * 3 / 4 };
@@ -142,7 +150,8 @@ impl Showing {
         self.participants.own()
     }
 
-    /// Says that this replica is still there, and takes those for gone of whom the peer has said nothing for long.
+    /// Says that this replica is still there, and takes those for gone of whom the peer has said
+    /// nothing for long.
     pub(crate) fn mind(&mut self, now: Duration) {
         if now >= self.renewed_at + HEARTBEAT {
             self.renewed_at = now;

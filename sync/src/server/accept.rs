@@ -1,6 +1,9 @@
 //! Lets in who comes by UDP: over QUIC, and WebTransport on top of it.
 
-#![allow(clippy::disallowed_methods, reason = "who accepts connections reads the clock, so that the lobby needs none")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "who accepts connections reads the clock, so that the lobby needs none"
+)]
 
 #[cfg(feature = "webtransport")]
 use super::listen::WebTransportEndpoint;
@@ -101,7 +104,8 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
         let from = Some(incoming.remote_address());
         if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
             let quic = Quic::accepted(connection, &shared.config);
-            let arrival = Arrival { scheme: Some(Scheme::Quic), address: from, ..Arrival::default() };
+            let arrival =
+                Arrival { scheme: Some(Scheme::Quic), address: from, ..Arrival::default() };
             tokio::spawn(serve(quic, shared, place, arrival));
         }
     };
@@ -109,15 +113,25 @@ pub(super) async fn quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
 }
 
 #[cfg(feature = "webtransport")]
-pub(super) async fn webtransport(endpoint: WebTransportEndpoint, origins: Arc<Origins>, shared: Arc<Shared>) {
+pub(super) async fn webtransport(
+    endpoint: WebTransportEndpoint,
+    origins: Arc<Origins>,
+    shared: Arc<Shared>,
+) {
     let greet = |incoming: IncomingSession, place, shared: Arc<Shared>| {
         let origins = Arc::clone(&origins);
         async move {
             let from = Some(incoming.remote_address());
-            let accepting = WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
+            let accepting =
+                WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
             if let Ok(Ok(Some((session, request)))) = timeout(HELLO_TIMEOUT, accepting).await {
                 let request = if shared.gate.asks() { request } else { HttpRequest::default() };
-                let arrival = Arrival { scheme: Some(Scheme::WebTransport), address: from, request, yjs: false };
+                let arrival = Arrival {
+                    scheme: Some(Scheme::WebTransport),
+                    address: from,
+                    request,
+                    yjs: false,
+                };
                 tokio::spawn(serve(session, shared, place, arrival));
             }
         }
@@ -125,9 +139,13 @@ pub(super) async fn webtransport(endpoint: WebTransportEndpoint, origins: Arc<Or
     accept(endpoint, greet, shared).await;
 }
 
-/// Gives those who come a place in the lobby, and begins their handshakes when it is time, until nobody can come any more.
-async fn accept<D: Door, F>(door: D, greet: impl Fn(D::Attempt, Place, Arc<Shared>) -> F, shared: Arc<Shared>)
-where
+/// Gives those who come a place in the lobby, and begins their handshakes when it is time, until
+/// nobody can come any more.
+async fn accept<D: Door, F>(
+    door: D,
+    greet: impl Fn(D::Attempt, Place, Arc<Shared>) -> F,
+    shared: Arc<Shared>,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut handshakes = JoinSet::new();
@@ -151,7 +169,9 @@ where
         let busy = handshakes.len() + lobby.len() >= INCOMING_MAX / 2 && !proved;
         let place = if busy { None } else { shared.place_from(from, proved) };
         let refused = match place {
-            Some(place) => lobby.enter(from.ip(), (attempt, place)).err().map(|(attempt, _)| attempt),
+            Some(place) => {
+                lobby.enter(from.ip(), (attempt, place)).err().map(|(attempt, _)| attempt)
+            }
             None => Some(attempt),
         };
         match refused {

@@ -8,7 +8,8 @@ use tokio::sync::broadcast;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Departure {
-    /// Where the peer was, if the connection came over a network; a proxy's address, where there is one between.
+    /// Where the peer was, if the connection came over a network; a proxy's address, where there
+    /// is one between.
     pub address: Option<SocketAddr>,
     /// The document that it asked for, if it got so far; it may be none of the server's.
     pub document: Option<String>,
@@ -54,24 +55,34 @@ mod tests {
 
     #[test]
     fn it_names_what_is_known() {
-        let mut departure = Departure { address: None, document: None, replica: None, reason: CloseReason::ReadOnly };
+        let mut departure = Departure {
+            address: None,
+            document: None,
+            replica: None,
+            reason: CloseReason::ReadOnly,
+        };
         assert_eq!(departure.to_string(), "a peer: the document is read-only here");
         departure.address = Some(([192, 0, 2, 1], 4433).into());
         (departure.document, departure.replica) = (Some("a\nb".to_owned()), Some(0xcafe));
-        assert_eq!(departure.to_string(), "replica cafe at 192.0.2.1:4433, document \"a\\nb\": the document is read-only here");
+        assert_eq!(
+            departure.to_string(),
+            "replica cafe at 192.0.2.1:4433, document \"a\\nb\": the document is read-only here"
+        );
     }
 
     #[test]
     fn what_a_peer_says_makes_no_line_of_its_own() {
         let message = "bye\r\n2026-01-01 replica cafe left\u{1b}[2K\u{2028}\u{202e}".to_owned();
         let escaped = "bye\\r\\n2026-01-01 replica cafe left\\u{1b}[2K\\u{2028}\\u{202e}";
-        let remote = CloseReason::Remote { code: crate::session::CloseCode::Done, message: message.clone() };
+        let remote =
+            CloseReason::Remote { code: crate::session::CloseCode::Done, message: message.clone() };
         let refused = CloseReason::Refused { message: message.clone() };
         let (ours, theirs) = ("d".to_owned(), message.clone());
         let differs = CloseReason::Incompatible { what: "document", ours, theirs };
         assert!(remote.to_string().ends_with(escaped), "{remote}");
         for reason in [remote, refused, differs, CloseReason::Lost { message }] {
-            let line = Departure { address: None, document: None, replica: None, reason }.to_string();
+            let line =
+                Departure { address: None, document: None, replica: None, reason }.to_string();
             assert!(line.contains(escaped) && !line.contains(char::is_control), "{line}");
         }
     }

@@ -34,20 +34,29 @@ impl Gate {
         self.0.is_some()
     }
 
-    /// What the peer may do. Whoever drops this needs no answer any more, and the hook's future is dropped too.
+    /// What the peer may do. Whoever drops this needs no answer any more, and the hook's future is
+    /// dropped too.
     pub(super) async fn ask(&self, request: AccessRequest) -> Result<Rights, Denial> {
         self.ask_within(ACCESS_TIMEOUT, request).await
     }
 
-    async fn ask_within(&self, patience: Duration, request: AccessRequest) -> Result<Rights, Denial> {
+    async fn ask_within(
+        &self,
+        patience: Duration,
+        request: AccessRequest,
+    ) -> Result<Rights, Denial> {
         let Some(hook) = self.0.clone() else { return Ok(Rights::ReadWrite) };
         // In a task of its own, so that a panic in it is an answer.
         let mut asking = JoinSet::new();
         asking.spawn(async move { hook(request).await });
         match timeout(patience, asking.join_next()).await {
             Ok(Some(Ok(answer))) => answer,
-            Ok(Some(Err(_)) | None) => Err(Denial::unavailable("the server failed to decide who may have this document")),
-            Err(_) => Err(Denial::unavailable("the server takes too long to decide who may have this document")),
+            Ok(Some(Err(_)) | None) => {
+                Err(Denial::unavailable("the server failed to decide who may have this document"))
+            }
+            Err(_) => Err(Denial::unavailable(
+                "the server takes too long to decide who may have this document",
+            )),
         }
     }
 }

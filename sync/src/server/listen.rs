@@ -75,7 +75,8 @@ struct Guests {
 }
 
 #[cfg(feature = "webtransport")]
-pub(super) type WebTransportEndpoint = Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
+pub(super) type WebTransportEndpoint =
+    Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
 
 /// One address.
 pub(super) struct Listener {
@@ -93,7 +94,10 @@ pub(super) struct Listener {
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listener").field("scheme", &self.scheme).field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("scheme", &self.scheme)
+            .field("addr", &self.addr)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,8 +131,8 @@ impl ServerBuilder {
         self.listen(Scheme::Quic, addr)
     }
 
-    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or in a trusted network. Web pages need
-    /// [`allow_origin`](Self::allow_origin).
+    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or
+    /// in a trusted network. Web pages need [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn websocket(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebSocket, addr)
@@ -140,15 +144,18 @@ impl ServerBuilder {
         self.listen(Scheme::WebSocketTls, addr)
     }
 
-    /// Listens for WebTransport on a UDP address, for browsers too: see [`allow_origin`](Self::allow_origin). It shows certificates of its own that are valid for days, as browsers
-    /// demand ([`Server::certificate_hashes`]), signed by the identity, by which tickets know the server.
+    /// Listens for WebTransport on a UDP address, for browsers too: see
+    /// [`allow_origin`](Self::allow_origin). It shows certificates of its own that are valid for
+    /// days, as browsers demand ([`Server::certificate_hashes`]), signed by the identity, by
+    /// which tickets know the server.
     #[cfg(feature = "webtransport")]
     pub fn webtransport(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebTransport, addr)
     }
 
-    /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a document's name as its room. It takes
-    /// documents on the backend [`Yrs`](exostate::Yrs), whose layout is described in `docs/layout.md`. Those in web pages need
+    /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a
+    /// document's name as its room. It takes documents on the backend [`Yrs`](exostate::Yrs),
+    /// whose layout is described in `docs/layout.md`. Those in web pages need
     /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn yjs(mut self) -> Self {
@@ -156,11 +163,13 @@ impl ServerBuilder {
         self
     }
 
-    /// Accepts WebSocket subprotocols of Yjs clients: those of which this says yes. The first of them that a client offers is agreed upon; a
-    /// client that offers some and none of them is refused, as browsers would do. Without it, Yjs clients may offer none.
+    /// Accepts WebSocket subprotocols of Yjs clients: those of which this says yes. The first of
+    /// them that a client offers is agreed upon; a client that offers some and none of them is
+    /// refused, as browsers would do. Without it, Yjs clients may offer none.
     ///
-    /// Applications offer some to authenticate, as pages can set no header: `new WebsocketProvider(url, room, doc, { protocols: ["notes",
-    /// token] })`. The hook of [`authorize`](Self::authorize) sees all that were offered.
+    /// Applications offer some to authenticate, as pages can set no header: `new
+    /// WebsocketProvider(url, room, doc, { protocols: ["notes", token] })`. The hook of
+    /// [`authorize`](Self::authorize) sees all that were offered.
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
@@ -176,12 +185,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Asks this hook, before anything of a document is told, who may have it: for every conversation, over every transport, Yjs clients and
-    /// connections given to [`Server::serve`] too, and also about documents that the server does not have. Without it everybody has every
-    /// document, within what the [`Config`] allows.
+    /// Asks this hook, before anything of a document is told, who may have it: for every
+    /// conversation, over every transport, Yjs clients and connections given to
+    /// [`Server::serve`] too, and also about documents that the server does not have. Without it
+    /// everybody has every document, within what the [`Config`] allows.
     ///
-    /// The hook may look something up, but must not block the runtime. After ten seconds, and where it panics, nobody is let in, and the peer
-    /// comes again later. What it has allowed holds until the conversation ends. A peer that is denied is told the message; it does not
+    /// The hook may look something up, but must not block the runtime. After ten seconds, and where
+    /// it panics, nobody is let in, and the peer comes again later. What it has allowed holds
+    /// until the conversation ends. A peer that is denied is told the message; it does not
     /// connect again by itself, unless the denial is [`Denial::unavailable`].
     ///
     /// ```
@@ -201,7 +212,10 @@ impl ServerBuilder {
     /// });
     /// # Ok(()) }
     /// ```
-    pub fn authorize<F>(self, authorize: impl Fn(AccessRequest) -> F + Send + Sync + 'static) -> Self
+    pub fn authorize<F>(
+        self,
+        authorize: impl Fn(AccessRequest) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Result<Rights, Denial>> + Send + 'static,
     {
@@ -211,9 +225,10 @@ impl ServerBuilder {
     /// Lets pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport: `https://app.example`, or
     /// `http://localhost:5173`, as a browser writes it, without a path or a port that the scheme implies. May be called several times.
     ///
-    /// A browser opens such connections for every page that the user visits, to every server that it can reach: also to one on the user's
-    /// own machine or network. So pages of other origins are refused (403), those of the server's own host among them. What is no
-    /// browser names no origin, and is let in.
+    /// A browser opens such connections for every page that the user visits, to every server that
+    /// it can reach: also to one on the user's own machine or network. So pages of other
+    /// origins are refused (403), those of the server's own host among them. What is no browser
+    /// names no origin, and is let in.
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
@@ -232,7 +247,8 @@ impl ServerBuilder {
         Ok(self)
     }
 
-    /// Lets pages of every origin connect: for what the whole web may read and write, or where a proxy in front looks at origins.
+    /// Lets pages of every origin connect: for what the whole web may read and write, or where a
+    /// proxy in front looks at origins.
     #[cfg(any(feature = "websocket", feature = "webtransport"))]
     pub fn allow_any_origin(mut self) -> Self {
         self.guests.origins = Origins::Any;
@@ -249,7 +265,10 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// An address cannot be listened on, or the identity cannot be made or used.
-    #[allow(clippy::unused_async, reason = "it needs a runtime, and listens for TCP where that is built in")]
+    #[allow(
+        clippy::unused_async,
+        reason = "it needs a runtime, and listens for TCP where that is built in"
+    )]
     pub async fn bind(self) -> Result<Server, ServerError> {
         let shared = Shared::new(self.documents, self.config, self.gate);
         #[cfg(feature = "tls")]
@@ -272,13 +291,19 @@ impl ServerBuilder {
 
 #[cfg(feature = "tls")]
 impl Server {
-    async fn listen(&self, scheme: Scheme, addr: SocketAddr, guests: &Guests) -> Result<Listener, ServerError> {
+    async fn listen(
+        &self,
+        scheme: Scheme,
+        addr: SocketAddr,
+        guests: &Guests,
+    ) -> Result<Listener, ServerError> {
         let bind = |source| ServerError::Bind { addr, source };
         let shared = Arc::clone(&self.shared);
         match scheme {
             #[cfg(feature = "quic")]
             Scheme::Quic => {
-                let tls = crate::transport::quic::server_config(&self.identity, &shared.config).map_err(ServerError::Crypto)?;
+                let tls = crate::transport::quic::server_config(&self.identity, &shared.config)
+                    .map_err(ServerError::Crypto)?;
                 let endpoint = crate::transport::quic::listen(addr, tls).map_err(bind)?;
                 let addr = endpoint.local_addr().map_err(bind)?;
                 let accepting = tokio::spawn(accept::quic(endpoint.clone(), shared));
@@ -297,24 +322,49 @@ impl Server {
             #[cfg(feature = "webtransport")]
             Scheme::WebTransport => {
                 let rotation = Arc::new(crate::transport::rotation::Rotation::new(&self.identity)?);
-                let listening = crate::transport::webtransport::listen(addr, Arc::clone(&rotation), &shared.config);
-                let endpoint = Arc::new(listening.map_err(ServerError::Crypto)?.start().map_err(bind)?);
+                let listening = crate::transport::webtransport::listen(
+                    addr,
+                    Arc::clone(&rotation),
+                    &shared.config,
+                );
+                let endpoint =
+                    Arc::new(listening.map_err(ServerError::Crypto)?.start().map_err(bind)?);
                 let addr = endpoint.local_addr().map_err(bind)?;
-                let accepting = tokio::spawn(accept::webtransport(Arc::clone(&endpoint), guests.origins.clone().into(), shared));
+                let accepting = tokio::spawn(accept::webtransport(
+                    Arc::clone(&endpoint),
+                    guests.origins.clone().into(),
+                    shared,
+                ));
                 let fingerprint = Some(self.identity.fingerprint());
-                Ok(Listener { scheme, addr, fingerprint, accepting, rotation: Some(rotation), sessions: Some(endpoint), endpoint: None })
+                Ok(Listener {
+                    scheme,
+                    addr,
+                    fingerprint,
+                    accepting,
+                    rotation: Some(rotation),
+                    sessions: Some(endpoint),
+                    endpoint: None,
+                })
             }
             #[cfg(feature = "websocket")]
             Scheme::WebSocket | Scheme::WebSocketTls => {
                 let identity = (scheme == Scheme::WebSocketTls).then_some(&self.identity);
-                let open = shared.documents.0.iter().filter(|(_, room)| room.backend() == crate::yjs::BACKEND);
+                let open = shared
+                    .documents
+                    .0
+                    .iter()
+                    .filter(|(_, room)| room.backend() == crate::yjs::BACKEND);
                 let guests = crate::transport::websocket::Guests {
                     yjs: guests.yjs.then(|| open.map(|(name, _)| name.clone()).collect()),
                     origins: guests.origins.clone(),
                     subprotocols: guests.subprotocols.clone(),
                     asks: shared.gate.asks(),
                 };
-                let acceptor = crate::transport::websocket::Acceptor::new(identity, shared.config.clone(), guests);
+                let acceptor = crate::transport::websocket::Acceptor::new(
+                    identity,
+                    shared.config.clone(),
+                    guests,
+                );
                 let acceptor = acceptor.map_err(ServerError::Crypto)?;
                 let tcp = tokio::net::TcpListener::bind(addr).await.map_err(bind)?;
                 let addr = tcp.local_addr().map_err(bind)?;
@@ -339,9 +389,16 @@ impl Server {
 }
 
 #[cfg(feature = "websocket")]
-async fn serve_yjs(guest: YjsGuest, scheme: Scheme, from: SocketAddr, shared: Arc<Shared>, _place: Place) {
+async fn serve_yjs(
+    guest: YjsGuest,
+    scheme: Scheme,
+    from: SocketAddr,
+    shared: Arc<Shared>,
+    _place: Place,
+) {
     let YjsGuest { mut socket, signs, document, request } = guest;
-    let arrival = Arc::new(Arrival { scheme: Some(scheme), address: Some(from), yjs: true, request });
+    let arrival =
+        Arc::new(Arrival { scheme: Some(scheme), address: Some(from), yjs: true, request });
     let mut stop = shared.stop.subscribe();
     let admitted = tokio::select! {
         biased;
@@ -349,7 +406,8 @@ async fn serve_yjs(guest: YjsGuest, scheme: Scheme, from: SocketAddr, shared: Ar
         admitted = shared.admit(AccessRequest::new(&document, None, &arrival)) => admitted.map_err(End::denied),
     };
     drop(arrival);
-    let room = shared.documents.0.get(&document).filter(|room| room.backend() == crate::yjs::BACKEND);
+    let room =
+        shared.documents.0.get(&document).filter(|room| room.backend() == crate::yjs::BACKEND);
     let admitted = admitted.and_then(|config| {
         let unknown = || End::unknown(DocumentError::Unknown { document: document.clone() });
         room.map(|room| (room.clone(), config)).ok_or_else(unknown)
@@ -366,12 +424,21 @@ async fn serve_yjs(guest: YjsGuest, scheme: Scheme, from: SocketAddr, shared: Ar
             reason
         }
     };
-    Report { to: shared.departures.clone(), address: Some(from) }.tell(Some(document), None, reason);
+    Report { to: shared.departures.clone(), address: Some(from) }.tell(
+        Some(document),
+        None,
+        reason,
+    );
     crate::yjs::linger(socket).await;
 }
 
 #[cfg(feature = "websocket")]
-async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::websocket::Acceptor, scheme: Scheme, shared: Arc<Shared>) {
+async fn accept_tcp(
+    tcp: tokio::net::TcpListener,
+    acceptor: crate::transport::websocket::Acceptor,
+    scheme: Scheme,
+    shared: Arc<Shared>,
+) {
     let mut handshakes = JoinSet::new();
     loop {
         let accepted = tcp.accept().await;
@@ -382,16 +449,23 @@ async fn accept_tcp(tcp: tokio::net::TcpListener, acceptor: crate::transport::we
             continue;
         };
         // Without encryption it stands behind a proxy, and all come from the same address.
-        let place = if scheme == Scheme::WebSocketTls { shared.place_from(from, true) } else { shared.places.take() };
+        let place = if scheme == Scheme::WebSocketTls {
+            shared.place_from(from, true)
+        } else {
+            shared.places.take()
+        };
         let Some(place) = place else { continue };
         let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
         handshakes.spawn(async move {
             match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(Accepted::Peer(socket, request))) => {
-                    let arrival = Arrival { scheme: Some(scheme), address: Some(from), yjs: false, request };
+                    let arrival =
+                        Arrival { scheme: Some(scheme), address: Some(from), yjs: false, request };
                     tokio::spawn(super::serve(socket, shared, place, arrival));
                 }
-                Ok(Ok(Accepted::Yjs(guest))) => drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, place))),
+                Ok(Ok(Accepted::Yjs(guest))) => {
+                    drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, place)))
+                }
                 // No WebSocket, or too slow to become one.
                 Ok(Err(_)) | Err(_) => {}
             }

@@ -1,6 +1,6 @@
-//! Who waits to be let in. A handshake costs a server more than anything else that a stranger can ask for, so they are begun at a
-//! steady pace that leaves time for those who are in; and those who wait are taken in turn by address, so that a crowd from one address
-//! keeps nobody else waiting.
+//! Who waits to be let in. A handshake costs a server more than anything else that a stranger can
+//! ask for, so they are begun at a steady pace that leaves time for those who are in; and those who
+//! wait are taken in turn by address, so that a crowd from one address keeps nobody else waiting.
 
 use super::places::network;
 use crate::limits::{HANDSHAKES_AT_ONCE, LOBBY_SECONDS, WAITING_PER_ADDRESS_MAX};
@@ -17,15 +17,26 @@ pub(super) struct Lobby<T> {
     len_max: usize,
     /// Between two handshakes, once there have been several.
     step: Duration,
-    /// When as many could be let in at once as at the beginning (generic cell rate algorithm, ITU-T I.371).
+    /// When as many could be let in at once as at the beginning (generic cell rate algorithm,
+    /// ITU-T I.371).
     settled_at: Instant,
 }
 
 impl<T> Lobby<T> {
     /// Nobody waits yet. So many are to be let in in a second.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
-        let (step, len_max) = (Duration::from_secs(1) / per_second.max(1), per_second.saturating_mul(LOBBY_SECONDS) as usize);
-        Self { waiting: BTreeMap::new(), turns: VecDeque::new(), len: 0, len_max, step, settled_at: now }
+        let (step, len_max) = (
+            Duration::from_secs(1) / per_second.max(1),
+            per_second.saturating_mul(LOBBY_SECONDS) as usize,
+        );
+        Self {
+            waiting: BTreeMap::new(),
+            turns: VecDeque::new(),
+            len: 0,
+            len_max,
+            step,
+            settled_at: now,
+        }
     }
 
     /// How many wait.
@@ -89,7 +100,9 @@ mod tests {
     fn a_crowd_from_one_address_keeps_nobody_else_waiting() {
         let now = some_moment();
         let mut lobby = Lobby::new(100, now);
-        let taken = (0..2 * WAITING_PER_ADDRESS_MAX).filter(|number| lobby.enter(address(1), *number).is_ok()).count();
+        let taken = (0..2 * WAITING_PER_ADDRESS_MAX)
+            .filter(|number| lobby.enter(address(1), *number).is_ok())
+            .count();
         assert_eq!((taken, lobby.len()), (WAITING_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX));
         assert_eq!(lobby.enter(address(2), 1_000), Ok(()));
         assert_eq!(lobby.enter(address(2), 1_001), Ok(()));
@@ -118,7 +131,10 @@ mod tests {
     #[test]
     fn all_together_are_bounded() {
         let mut lobby = Lobby::new(100, some_moment());
-        let taken = (0..=255).flat_map(|last| [last; 10]).filter(|last| lobby.enter(address(*last), ()).is_ok()).count();
+        let taken = (0..=255)
+            .flat_map(|last| [last; 10])
+            .filter(|last| lobby.enter(address(*last), ()).is_ok())
+            .count();
         assert_eq!(taken, 100 * LOBBY_SECONDS as usize);
     }
 }

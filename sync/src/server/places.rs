@@ -1,6 +1,8 @@
-//! How many connections a server takes: in all, from one address at a time, and from one address in a minute.
+//! How many connections a server takes: in all, from one address at a time, and from one address in
+//! a minute.
 //!
-//! New ones in a minute are counted by the generic cell rate algorithm (ITU-T I.371), which keeps one moment for each address.
+//! New ones in a minute are counted by the generic cell rate algorithm (ITU-T I.371), which keeps
+//! one moment for each address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -54,10 +56,16 @@ impl Places {
         Some(Place { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, source: None })
     }
 
-    /// A place for one from this address. One that has not `proved` that it is there gets at most half of what the address may have, so
-    /// that those who only write an address on their packets cannot lock out who is really there.
+    /// A place for one from this address. One that has not `proved` that it is there gets at most
+    /// half of what the address may have, so that those who only write an address on their
+    /// packets cannot lock out who is really there.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
-    pub(super) fn take_from(self: &Arc<Self>, from: IpAddr, proved: bool, now: Instant) -> Option<Place> {
+    pub(super) fn take_from(
+        self: &Arc<Self>,
+        from: IpAddr,
+        proved: bool,
+        now: Instant,
+    ) -> Option<Place> {
         let source = network(from);
         let mut place = self.take()?;
         let part = if proved { 1 } else { 2 };
@@ -88,7 +96,9 @@ impl Places {
 /// What belongs to one customer as a rule: an IPv4 address, or 64 bits of an IPv6 one.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
         address @ IpAddr::V4(_) => address,
     }
 }
@@ -114,14 +124,20 @@ mod tests {
         assert!(places.take_from(OTHER, true, now).is_some());
         drop(held);
         assert!(places.take_from(ONE, true, now).is_none(), "it came four times in this minute");
-        assert!(places.take_from(ONE, true, now + WINDOW / 4).is_some(), "a quarter of the minute is one more");
+        assert!(
+            places.take_from(ONE, true, now + WINDOW / 4).is_some(),
+            "a quarter of the minute is one more"
+        );
         assert!(places.take_from(ONE, true, now + WINDOW / 4).is_none());
     }
 
     #[test]
     fn all_together_have_so_many() {
         let (places, now) = (Places::new(3, 2), some_moment());
-        let held: Vec<_> = [ONE, ONE, OTHER, OTHER].iter().filter_map(|from| places.take_from(*from, true, now)).collect();
+        let held: Vec<_> = [ONE, ONE, OTHER, OTHER]
+            .iter()
+            .filter_map(|from| places.take_from(*from, true, now))
+            .collect();
         assert_eq!(held.len(), 3);
         assert!(places.take().is_none());
         drop(held);
@@ -131,7 +147,8 @@ mod tests {
     #[test]
     fn packets_with_a_false_address_lock_nobody_out() {
         let (places, now) = (Places::new(100, 4), some_moment());
-        let false_ones: Vec<_> = (0..10).filter_map(|_| places.take_from(ONE, false, now)).collect();
+        let false_ones: Vec<_> =
+            (0..10).filter_map(|_| places.take_from(ONE, false, now)).collect();
         assert_eq!(false_ones.len(), 2);
         assert!(places.take_from(ONE, true, now).is_some());
         let (one, now) = (Places::new(100, 1), now);
@@ -141,12 +158,16 @@ mod tests {
     #[test]
     fn addresses_of_one_network_are_one() {
         let (places, now) = (Places::new(100, 1), some_moment());
-        let address = |last: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(last)));
+        let address =
+            |last: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(last)));
         let _held = places.take_from(address(1), true, now).expect("a place");
         assert!(places.take_from(address(u64::MAX), true, now).is_none());
         let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
         let _held = places.take_from(ONE, true, now).expect("a place");
-        assert!(places.take_from(mapped.into(), true, now).is_none(), "the same address, as IPv6 writes it");
+        assert!(
+            places.take_from(mapped.into(), true, now).is_none(),
+            "the same address, as IPv6 writes it"
+        );
     }
 
     #[test]

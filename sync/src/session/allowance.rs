@@ -1,4 +1,5 @@
-//! How often a peer may ask for what takes long to work out. Whoever asks more often waits; nothing that was asked for is forgotten.
+//! How often a peer may ask for what takes long to work out. Whoever asks more often waits; nothing
+//! that was asked for is forgotten.
 
 use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_KEEP_ALIVE};
 use std::time::Duration;
@@ -46,7 +47,10 @@ mod tests {
         let mut allowance = Allowance::new(Duration::from_secs(8), Duration::ZERO);
         let mut taken = |at: Duration| (0..100).filter(|_| allowance.take(at)).count();
         let every = Duration::from_secs(8) / ANSWERS_PER_KEEP_ALIVE;
-        assert_eq!((taken(Duration::ZERO), taken(every / 2), taken(every)), (ANSWERS_AT_ONCE as usize, 0, 1));
+        assert_eq!(
+            (taken(Duration::ZERO), taken(every / 2), taken(every)),
+            (ANSWERS_AT_ONCE as usize, 0, 1)
+        );
         assert_eq!((taken(every * 4), taken(every * 1000)), (3, ANSWERS_AT_ONCE as usize));
         assert_eq!(allowance.due(), every * 1001);
     }

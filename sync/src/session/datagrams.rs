@@ -1,5 +1,6 @@
-//! Datagrams, where the connection has them: changes of who is present go out in them first, so that they wait behind nothing. Once a
-//! change has lasted for a while it is told again by the reliable way, as nobody says which datagram was lost.
+//! Datagrams, where the connection has them: changes of who is present go out in them first, so
+//! that they wait behind nothing. Once a change has lasted for a while it is told again by the
+//! reliable way, as nobody says which datagram was lost.
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
@@ -19,7 +20,8 @@ pub(super) struct Datagrams {
 }
 
 impl Session {
-    /// Takes datagrams that begin with this number, which the peer is told, and sends some to a peer that does so too.
+    /// Takes datagrams that begin with this number, which the peer is told, and sends some to a
+    /// peer that does so too.
     #[must_use]
     pub fn with_datagrams(mut self, channel: u64) -> Self {
         self.datagrams = Some(Datagrams { ours: channel, theirs: None, waiting: VecDeque::new() });
@@ -37,8 +39,8 @@ impl Session {
         }
     }
 
-    /// The next datagram to send, with the peer's number in front: at most 1,100 bytes. Those that wait until there is something new to
-    /// tell are dropped.
+    /// The next datagram to send, with the peer's number in front: at most 1,100 bytes. Those that
+    /// wait until there is something new to tell are dropped.
     pub fn poll_datagram(&mut self) -> Option<Vec<u8>> {
         self.datagrams.as_mut()?.waiting.pop_front()
     }
@@ -63,7 +65,9 @@ impl Session {
 
     /// Puts news into datagrams, and gives back what fits into none.
     pub(super) fn push_datagrams(&mut self, news: Vec<News>, own: Option<u64>) -> Vec<News> {
-        let Some(Datagrams { theirs: Some(channel), waiting, .. }) = self.datagrams.as_mut() else { return news };
+        let Some(Datagrams { theirs: Some(channel), waiting, .. }) = self.datagrams.as_mut() else {
+            return news;
+        };
         if !news.is_empty() {
             waiting.clear();
         }

@@ -17,7 +17,8 @@ pub(super) struct Sent {
 struct Flight {
     number: u64,
     bytes: usize,
-    /// With this update the peer has all of the replica's local updates up to here; see `Session::acknowledged`.
+    /// With this update the peer has all of the replica's local updates up to here; see
+    /// `Session::acknowledged`.
     covers: u64,
 }
 
@@ -34,7 +35,8 @@ impl Sent {
         self.in_flight.push_back(Flight { number: self.last, bytes, covers });
     }
 
-    /// The peer has everything up to a number: what that covers. A number that was never sent counts as the last one.
+    /// The peer has everything up to a number: what that covers. A number that was never sent
+    /// counts as the last one.
     pub(super) fn acknowledge(&mut self, number: u64) -> Option<u64> {
         let mut covered = None;
         while let Some(flight) = self.in_flight.front().filter(|flight| flight.number <= number) {
@@ -75,7 +77,8 @@ impl Received {
     /// Notes an update that is applied.
     pub(super) fn note(&mut self, number: u64) {
         self.ahead.insert(number);
-        // Beyond that the peer is not honest, or a connection loses so much that an exchange of versions is due anyway.
+        // Beyond that the peer is not honest, or a connection loses so much that an exchange of
+        // versions is due anyway.
         if self.ahead.len() > AHEAD_MAX {
             self.ahead.pop_last();
         }
@@ -89,7 +92,9 @@ impl Received {
     }
 
     fn close_up(&mut self) {
-        while let Some(first) = self.ahead.first().copied().filter(|first| first.saturating_sub(1) <= self.through) {
+        while let Some(first) =
+            self.ahead.first().copied().filter(|first| first.saturating_sub(1) <= self.through)
+        {
             self.ahead.pop_first();
             self.through = self.through.max(first);
         }
@@ -147,7 +152,10 @@ mod tests {
         sent.note(10, 1);
         sent.note(10, 4);
         sent.note(10, 4);
-        assert_eq!((sent.acknowledge(0), sent.acknowledge(1), sent.acknowledge(1)), (None, Some(1), None));
+        assert_eq!(
+            (sent.acknowledge(0), sent.acknowledge(1), sent.acknowledge(1)),
+            (None, Some(1), None)
+        );
         assert!(!sent.is_empty());
         assert_eq!((sent.acknowledge(u64::MAX), sent.next()), (Some(4), 4));
         assert!(sent.is_empty() && sent.has_room());

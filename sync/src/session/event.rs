@@ -28,29 +28,34 @@ pub enum Event {
         /// Bytes in all.
         total: u64,
     },
-    /// The peer has what the replica held when the session began, and these local updates: the first so many of those handed over.
+    /// The peer has what the replica held when the session began, and these local updates: the
+    /// first so many of those handed over.
     Acknowledged {
         /// How many.
         updates: u64,
     },
-    /// The peer has applied updates that this side sent, and a listener or watcher of its replica panicked when it was told of them: whatever
-    /// that one does with them (keeping them on disk, say) may not have been done.
+    /// The peer has applied updates that this side sent, and a listener or watcher of its replica
+    /// panicked when it was told of them: whatever that one does with them (keeping them on
+    /// disk, say) may not have been done.
     PeerFailed,
-    /// The versions are equal and the contents are not, or the ops contradict each other: a replica id was used twice, or there is a
-    /// bug. One side is going to make itself equal to the other.
+    /// The versions are equal and the contents are not, or the ops contradict each other: a replica
+    /// id was used twice, or there is a bug. One side is going to make itself equal to the
+    /// other.
     Diverged {
         /// This replica's digest.
         ours: [u8; 16],
         /// The peer's.
         theirs: [u8; 16],
     },
-    /// This replica took over the peer's document, and put back on top what only its own had. Updates kept on disk until now do not
-    /// give the document any more: it has to be saved as a whole.
+    /// This replica took over the peer's document, and put back on top what only its own had.
+    /// Updates kept on disk until now do not give the document any more: it has to be saved as
+    /// a whole.
     Repaired {
         /// Where both had something, and what became of it.
         competed: Vec<exostate::Competed>,
     },
-    /// The two sides stay different: none gave way, or this replica could not take over the peer's document.
+    /// The two sides stay different: none gave way, or this replica could not take over the peer's
+    /// document.
     RepairFailed {
         /// Why.
         message: String,
@@ -86,7 +91,8 @@ pub enum CloseReason {
         /// The time-out.
         after: std::time::Duration,
     },
-    /// The peer gave signs of life, but nothing of what it owed: an acknowledgement, its version, what it had announced; or it read nothing.
+    /// The peer gave signs of life, but nothing of what it owed: an acknowledgement, its version,
+    /// what it had announced; or it read nothing.
     #[error("the peer is stuck: nothing of what it owes came for {after:?}")]
     Stalled {
         /// For how long.
@@ -120,13 +126,15 @@ pub enum CloseReason {
         /// The [`crate::Refusal`] in words.
         message: String,
     },
-    /// The replica would not work with what the peer sent, and that need not be the peer's doing: it may come again later.
+    /// The replica would not work with what the peer sent, and that need not be the peer's doing:
+    /// it may come again later.
     #[error("not now: {message}")]
     NotNow {
         /// Why, in words.
         message: String,
     },
-    /// The peer does not get the document: the hook of [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) said so.
+    /// The peer does not get the document: the hook of
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) said so.
     #[error("denied: {0}")]
     Denied(Denial),
     /// The transport failed or ended without a word.
@@ -203,16 +211,21 @@ impl CloseCode {
     }
 }
 
-/// Words that somebody else chose, on one line: what would begin another, or change how it shows, is written as in Rust source.
+/// Words that somebody else chose, on one line: what would begin another, or change how it shows,
+/// is written as in Rust source.
 pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl std::fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Line separators, and what turns the direction of writing.
         let shows_otherwise = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        self.0
-            .chars()
-            .try_for_each(|c| if c.is_control() || shows_otherwise(c) { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() || shows_otherwise(c) {
+                write!(f, "{}", c.escape_default())
+            } else {
+                write!(f, "{c}")
+            }
+        })
     }
 }
 
@@ -226,7 +239,11 @@ impl CloseReason {
     /// Whether another conversation would end alike.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Local | Self::SameReplica { .. } | Self::ReadOnly | Self::Incompatible { .. } | Self::Refused { .. } => true,
+            Self::Local
+            | Self::SameReplica { .. }
+            | Self::ReadOnly
+            | Self::Incompatible { .. }
+            | Self::Refused { .. } => true,
             Self::Denied(denial) => denial.kind() != DenialKind::Unavailable,
             Self::Unavailable
             | Self::NotNow { .. }
@@ -242,7 +259,11 @@ impl CloseReason {
                 | CloseCode::ReadOnly
                 | CloseCode::Unauthenticated
                 | CloseCode::Forbidden => true,
-                CloseCode::Done | CloseCode::Protocol | CloseCode::TimedOut | CloseCode::Unavailable | CloseCode::Other(_) => false,
+                CloseCode::Done
+                | CloseCode::Protocol
+                | CloseCode::TimedOut
+                | CloseCode::Unavailable
+                | CloseCode::Other(_) => false,
             },
         }
     }

@@ -1,4 +1,5 @@
-//! Versions: comparing them by their hashes, exchanging them where they differ, and comparing contents where they do not.
+//! Versions: comparing them by their hashes, exchanging them where they differ, and comparing
+//! contents where they do not.
 
 use super::repair::Told;
 use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
@@ -15,9 +16,15 @@ pub(super) struct Due {
 }
 
 impl Session {
-    pub(super) fn on_hello(&mut self, theirs: &Hello, replica: &dyn Replica) -> Result<(), CloseReason> {
+    pub(super) fn on_hello(
+        &mut self,
+        theirs: &Hello,
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         let ours = &self.hello;
-        let differs = |what, ours: String, theirs: String| Err(CloseReason::Incompatible { what, ours, theirs });
+        let differs = |what, ours: String, theirs: String| {
+            Err(CloseReason::Incompatible { what, ours, theirs })
+        };
         if ours.newest < theirs.oldest || theirs.newest < ours.oldest {
             let span = |hello: &Hello| format!("{} to {}", hello.oldest, hello.newest);
             return differs("protocol version", span(ours), span(theirs));
@@ -58,7 +65,8 @@ impl Session {
         }
     }
 
-    /// The peer has the version that we announced last: from there on updates are enough, unless some were held back since.
+    /// The peer has the version that we announced last: from there on updates are enough, unless
+    /// some were held back since.
     fn stream(&mut self, replica: &dyn Replica) {
         self.phase = Phase::Streaming;
         if self.missed {
@@ -66,7 +74,13 @@ impl Session {
         }
     }
 
-    pub(super) fn on_version(&mut self, want_yours: bool, repair: bool, version: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+    pub(super) fn on_version(
+        &mut self,
+        want_yours: bool,
+        repair: bool,
+        version: &[u8],
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         if repair {
             self.repair.wanted = true;
             return Ok(());
@@ -79,13 +93,15 @@ impl Session {
         if waits { Ok(()) } else { self.answer_what_is_due(replica) }
     }
 
-    /// When a version should be answered that could not be at once; `None` while that waits for an answer to leave.
+    /// When a version should be answered that could not be at once; `None` while that waits for an
+    /// answer to leave.
     pub(super) fn answer_due(&self) -> Option<Duration> {
         (self.due.is_some() && !self.outgoing.has_answer(false)).then(|| self.answers.due())
     }
 
-    /// Answers the version that the peer said last. As long as an answer is on its way, or there were many of late, it is as if the version
-    /// were still to come: so there is never more than one copy of the document for a peer that asks and does not read, and the work for
+    /// Answers the version that the peer said last. As long as an answer is on its way, or there
+    /// were many of late, it is as if the version were still to come: so there is never more
+    /// than one copy of the document for a peer that asks and does not read, and the work for
     /// it is bounded.
     pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Some(due) = self.due.take() else { return Ok(()) };
@@ -96,16 +112,21 @@ impl Session {
         let costs = ours != theirs && !self.is_mute();
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
         // What this side asked for, as it could not keep up itself, is not the peer's to pay.
-        if costs && (self.outgoing.has_answer(false) || !asked_already && !self.answers.take(self.now)) {
+        if costs
+            && (self.outgoing.has_answer(false) || !asked_already && !self.answers.take(self.now))
+        {
             self.due = Some(due);
             return Ok(());
         }
         // What is committed up to here is in the answer below, so nothing held back is missed.
         self.phase = Phase::Streaming;
         self.missed = false;
-        let updates = if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
-        // The peer may have other ops under the names of ours, if a replica id was used twice: that shows once this side has all of them.
-        self.unsure = (costs && !self.is_deaf() && !replica.has_seen(version)).then(|| version.clone());
+        let updates =
+            if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
+        // The peer may have other ops under the names of ours, if a replica id was used twice: that
+        // shows once this side has all of them.
+        self.unsure =
+            (costs && !self.is_deaf() && !replica.has_seen(version)).then(|| version.clone());
         if !updates.is_empty() {
             self.unsure_covers = None;
         }
@@ -139,9 +160,12 @@ impl Session {
         let ours = Hash::of(version);
         self.announced = Some(ours);
         let has_ours = self.sent.is_empty() && !self.outgoing.has_updates();
-        let answered = self.answered.filter(|between| has_ours && between.answerer == ours && self.theirs == Some(between.asker));
+        let answered = self.answered.filter(|between| {
+            has_ours && between.answerer == ours && self.theirs == Some(between.asker)
+        });
         self.asked = answered.map(|between| Between { asker: ours, answerer: between.asker });
-        self.outgoing.push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
+        self.outgoing
+            .push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
     }
 
     fn announce(&mut self, ours: Hash) {
@@ -149,7 +173,8 @@ impl Session {
         self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
     }
 
-    /// Announces a version that has changed, asks for what is missing, and finds out whether the two sides are in sync.
+    /// Announces a version that has changed, asks for what is missing, and finds out whether the
+    /// two sides are in sync.
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         let ours = Hash::of(&version);
@@ -174,7 +199,8 @@ impl Session {
             self.sent.acknowledge(u64::MAX);
             self.acknowledge(self.handed);
         }
-        // Where one side only reads, it can have ops that the other never gets: then what counts is that the reader has everything.
+        // Where one side only reads, it can have ops that the other never gets: then what counts is
+        // that the reader has everything.
         let reads_all = self.is_mute() && !self.answer.is_coming() && !self.received.has_gap();
         let read_all = self.is_deaf() && self.sent.is_empty() && !self.outgoing.has_updates();
         self.set_live(settled && (in_sync || reads_all || read_all));
@@ -204,7 +230,8 @@ impl Session {
         }
     }
 
-    /// Once this side has all that the peer had, the two mean the same ops, and what the peer acknowledged meanwhile counts.
+    /// Once this side has all that the peer had, the two mean the same ops, and what the peer
+    /// acknowledged meanwhile counts.
     fn count_what_was_unsure(&mut self, replica: &dyn Replica) {
         if self.unsure.as_ref().is_some_and(|version| replica.has_seen(version)) {
             self.unsure = None;
@@ -222,7 +249,8 @@ impl Session {
         }
     }
 
-    /// Asks for what a gap shows to be missing, but not at every frame while it stays the same: another order is no loss.
+    /// Asks for what a gap shows to be missing, but not at every frame while it stays the same:
+    /// another order is no loss.
     fn mind_the_gap(&mut self, version: &[u8], replica: &dyn Replica) {
         if !self.still_waits(replica) && !self.received.has_gap() {
             return;
@@ -240,7 +268,8 @@ impl Session {
         }
     }
 
-    /// Each side has got all that the other says it lacks, and still they differ: each takes ops of the other for ones that it has.
+    /// Each side has got all that the other says it lacks, and still they differ: each takes ops of
+    /// the other for ones that it has.
     fn find_contradiction(&mut self, ours: Hash, replica: &dyn Replica) {
         let Some(between) = self.answer.take_whole() else { return };
         if self.asked != Some(between) || between.asker != ours || between.answerer == ours {
@@ -259,10 +288,15 @@ impl Session {
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
-        // Looked at each time: another session may have replaced the document under the same version.
+        // Looked at each time: another session may have replaced the document under the same
+        // version.
         let now = claim_of(replica);
-        if self.our_digest.is_none_or(|(version, said)| version != ours || said.digest != now.digest) {
-            // A commit in between would pair a digest with another version's hash; it brings its own `settle`.
+        if self
+            .our_digest
+            .is_none_or(|(version, said)| version != ours || said.digest != now.digest)
+        {
+            // A commit in between would pair a digest with another version's hash; it brings its
+            // own `settle`.
             if Hash::of(&replica.version()) != ours {
                 return;
             }
@@ -270,23 +304,30 @@ impl Session {
             let frame = Frame::Digest { version: ours, claim: now };
             self.outgoing.push_latest(Latest::Digest, &frame);
         }
-        let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest) else {
+        let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest)
+        else {
             return;
         };
         if version == ours && theirs.digest == claim.digest {
             self.repair.mended();
         }
         if version == ours && theirs.digest != claim.digest && !self.is_told(ours, claim, theirs) {
-            self.divergence_told = Some(Told { version: ours, ours: claim.digest, theirs: theirs.digest, at: self.now });
+            self.divergence_told = Some(Told {
+                version: ours,
+                ours: claim.digest,
+                theirs: theirs.digest,
+                at: self.now,
+            });
             self.diverged(claim, theirs, replica);
         }
     }
 
-    /// Whether it was told that these contents differ. A peer that says another digest under the same version is heard once in a keep-alive
-    /// interval.
+    /// Whether it was told that these contents differ. A peer that says another digest under the
+    /// same version is heard once in a keep-alive interval.
     fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
         self.divergence_told.is_some_and(|told| {
-            let recent = told.theirs == theirs.digest || self.now < told.at + self.config.keep_alive;
+            let recent =
+                told.theirs == theirs.digest || self.now < told.at + self.config.keep_alive;
             told.version == version && told.ours == ours.digest && recent
         })
     }
@@ -299,5 +340,9 @@ pub(super) fn claim_of(replica: &dyn Replica) -> Claim {
 #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 pub(super) fn refused(refusal: crate::replica::Refusal) -> CloseReason {
     let message = refusal.to_string();
-    if refusal.is_for_now() { CloseReason::NotNow { message } } else { CloseReason::Refused { message } }
+    if refusal.is_for_now() {
+        CloseReason::NotNow { message }
+    } else {
+        CloseReason::Refused { message }
+    }
 }

@@ -1,16 +1,18 @@
 //! One document's conversation with one peer, as a state machine without IO, clock or chance.
 //!
-//! It promises: whatever arrives, in whatever order, however often, nothing panics and nothing that a replica holds is
-//! lost; two sides whose frames get through end with equal versions and equal contents. A dropped connection is resumed by a new
-//! session.
+//! It promises: whatever arrives, in whatever order, however often, nothing panics and nothing that
+//! a replica holds is lost; two sides whose frames get through end with equal versions and equal
+//! contents. A dropped connection is resumed by a new session.
 //!
-//! How it works, in short (the long form, with the bytes, is `docs/protocol.md`): both sides say `Hello` with the hash of their
-//! version. If the hashes are equal, updates stream at once. If not, the side that connected sends its whole version; the other
-//! answers with updates that hold what it lacks and with its own version, and gets updates back. Local updates are held while
-//! versions travel, as the answer contains them, and stream afterwards, numbered and acknowledged. After every batch each side
-//! announces the hash of its new version; once both announced the same, the session is live and the digests of the contents are
-//! compared. Where these differ, one side makes itself equal to the other. What gets lost all the same (a gap, a silent peer)
-//! is asked for again with the whole version.
+//! How it works, in short (the long form, with the bytes, is `docs/protocol.md`): both sides say
+//! `Hello` with the hash of their version. If the hashes are equal, updates stream at once. If not,
+//! the side that connected sends its whole version; the other answers with updates that hold what
+//! it lacks and with its own version, and gets updates back. Local updates are held while
+//! versions travel, as the answer contains them, and stream afterwards, numbered and acknowledged.
+//! After every batch each side announces the hash of its new version; once both announced the same,
+//! the session is live and the digests of the contents are compared. Where these differ, one side
+//! makes itself equal to the other. What gets lost all the same (a gap, a silent peer) is asked for
+//! again with the whole version.
 
 mod allowance;
 mod datagrams;
@@ -31,7 +33,8 @@ use crate::body::Shared;
 use crate::config::Config;
 use crate::frame::{Between, Claim, Frame, Hash, Hello, Key, flag};
 use crate::limits::{
-    PINGS_BEFORE_PUT_BACK, PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX, TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX,
+    PINGS_BEFORE_PUT_BACK, PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX,
+    TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX,
 };
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
@@ -79,18 +82,23 @@ enum Phase {
 ///
 /// A driver repeats, in this order:
 ///
-/// 1. any number of [`handle_bytes`](Self::handle_bytes), [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
-///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and [`close`](Self::close);
+/// 1. any number of [`handle_bytes`](Self::handle_bytes),
+///    [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
+///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and
+///    [`close`](Self::close);
 /// 2. [`settle`](Self::settle) once: what came is applied here, in one go;
 /// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames, and
 ///    [`poll_datagram`](Self::poll_datagram) where it has datagrams;
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
-/// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the replica, that time.
+/// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the
+///    replica, that time.
 ///
-/// Whoever lets go of a session in the middle of an answer calls [`Replica::show_parts`], so that what has come is shown.
+/// Whoever lets go of a session in the middle of an answer calls [`Replica::show_parts`], so that
+/// what has come is shown.
 ///
-/// Time is a `Duration` since a moment that the driver chooses, and must not run backwards. The same calls give the same frames.
-/// Transports deliver whole frames; duplicates, loss and another order are survived, though slowly.
+/// Time is a `Duration` since a moment that the driver chooses, and must not run backwards. The
+/// same calls give the same frames. Transports deliver whole frames; duplicates, loss and another
+/// order are survived, though slowly.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -106,12 +114,14 @@ pub struct Session {
     announced: Option<Hash>,
     /// When what a gap showed to be missing was asked for last, and at which version of ours.
     gap_asked: Option<(Duration, Hash)>,
-    /// A version of the peer's that is not answered yet, as an answer is on its way or there were many of late.
+    /// A version of the peer's that is not answered yet, as an answer is on its way or there were
+    /// many of late.
     due: Option<exchange::Due>,
     answers: Allowance,
     /// What our last answer was made from.
     answered: Option<Between>,
-    /// What an answer would be made from that changes nothing: asked for when the peer had all of ours already.
+    /// What an answer would be made from that changes nothing: asked for when the peer had all of
+    /// ours already.
     asked: Option<Between>,
     our_digest: Option<(Hash, Claim)>,
     their_digest: Option<(Hash, Claim)>,
@@ -129,7 +139,8 @@ pub struct Session {
     /// Local updates handed over, and how many of the first of them the peer is known to have.
     handed: u64,
     acknowledged: Option<u64>,
-    /// The version of the peer's that was answered and of which this side does not have everything yet.
+    /// The version of the peer's that was answered and of which this side does not have everything
+    /// yet.
     unsure: Option<Vec<u8>>,
     /// What the peer has acknowledged since, see `acknowledged`.
     unsure_covers: Option<u64>,
@@ -147,19 +158,27 @@ pub struct Session {
     owed: Owed,
     /// Something other than a sign of life came since the last ping.
     heard: bool,
-    /// Something that came from this peer waits, or may, for an op that has not come. What others brought is no matter of this peer.
+    /// Something that came from this peer waits, or may, for an op that has not come. What others
+    /// brought is no matter of this peer.
     waiting: bool,
     /// Whoever listens to the replica failed at what came since the last acknowledgement.
     failed: bool,
     /// Something waited at the last ping although all was in sync.
     orphans: bool,
-    /// At how many pings in a row something that the replica's own storage has waited although all was in sync.
+    /// At how many pings in a row something that the replica's own storage has waited although all
+    /// was in sync.
     orphaned_pings: u32,
 }
 
 impl Session {
     /// Starts a conversation about `document`, whose `Hello` is ready to be sent.
-    pub fn new(config: Config, role: Role, document: &str, replica: &dyn Replica, now: Duration) -> Self {
+    pub fn new(
+        config: Config,
+        role: Role,
+        document: &str,
+        replica: &dyn Replica,
+        now: Duration,
+    ) -> Self {
         let version = Hash::of(&replica.version());
         let hello = Hello {
             newest: PROTOCOL_NEWEST,
@@ -228,7 +247,8 @@ impl Session {
         &self.hello.document
     }
 
-    /// Whether both sides are in sync: they last announced the same version, or, where one of them only reads, the reader has all.
+    /// Whether both sides are in sync: they last announced the same version, or, where one of them
+    /// only reads, the reader has all.
     pub fn is_live(&self) -> bool {
         self.live
     }
@@ -243,31 +263,35 @@ impl Session {
         self.outgoing.len() > 0 && (self.is_closed() || !self.awaits_packing())
     }
 
-    /// How many local updates were handed over, those included that [`handle_lagged`](Self::handle_lagged) counted.
+    /// How many local updates were handed over, those included that
+    /// [`handle_lagged`](Self::handle_lagged) counted.
     pub fn handed(&self) -> u64 {
         self.handed
     }
 
-    /// How many of these, counted from the first, the peer has said to have; `None` as long as it may lack what the replica held when
-    /// the session began.
+    /// How many of these, counted from the first, the peer has said to have; `None` as long as it
+    /// may lack what the replica held when the session began.
     pub fn acknowledged(&self) -> Option<u64> {
         self.acknowledged
     }
 
-    /// Whether the peer is known to have all that the replica held when the session began and every update handed over, or will never
-    /// take any.
+    /// Whether the peer is known to have all that the replica held when the session began and every
+    /// update handed over, or will never take any.
     pub fn is_flushed(&self) -> bool {
         self.is_closed() || self.acknowledged == Some(self.handed) || self.only_reads()
     }
 
-    /// Whether the peer takes nothing from here: it lets this side only read, or this side was told to. Not known before the peer's greeting.
+    /// Whether the peer takes nothing from here: it lets this side only read, or this side was told
+    /// to. Not known before the peer's greeting.
     pub fn only_reads(&self) -> bool {
         self.is_mute() && !self.is_greeting()
     }
 
-    /// Whether a driver should take local updates now; if not, it lets them wait in its bounded queue.
+    /// Whether a driver should take local updates now; if not, it lets them wait in its bounded
+    /// queue.
     pub fn wants_updates(&self) -> bool {
-        let room = self.outgoing.len() < TRANSMIT_SOFT_MAX && self.outgoing.update_bytes() < TRANSMIT_SOFT_BYTES_MAX;
+        let room = self.outgoing.len() < TRANSMIT_SOFT_MAX
+            && self.outgoing.update_bytes() < TRANSMIT_SOFT_BYTES_MAX;
         room && self.sent.has_room()
     }
 
@@ -278,18 +302,26 @@ impl Session {
 
     /// Whether nothing is under way that may take long: an answer, a repair, or a large update.
     pub(crate) fn is_brief(&self) -> bool {
-        let large = !self.held.is_empty() || self.awaits_packing() || self.due.is_some() || self.repair.wanted;
-        !matches!(self.phase, Phase::Exchanging { .. }) && !self.answer.is_coming() && !self.repair.is_under_way() && !large
+        let large = !self.held.is_empty()
+            || self.awaits_packing()
+            || self.due.is_some()
+            || self.repair.wanted;
+        !matches!(self.phase, Phase::Exchanging { .. })
+            && !self.answer.is_coming()
+            && !self.repair.is_under_way()
+            && !large
     }
 
-    /// Takes an update that the replica committed, its own or an imported one. Those that came from this peer are recognised and dropped.
+    /// Takes an update that the replica committed, its own or an imported one. Those that came from
+    /// this peer are recognised and dropped.
     pub fn handle_update(&mut self, update: &[u8], origin: Origin) {
         self.take_update(Shared::new(update), origin);
     }
 
     /// The same, for an update that other sessions may hold too.
     pub(crate) fn take_update(&mut self, update: Arc<Shared>, origin: Origin) {
-        // To recognise a large one takes a while. Those behind it wait, so that all stay in their order.
+        // To recognise a large one takes a while. Those behind it wait, so that all stay in their
+        // order.
         if !self.held.is_empty() || origin == Origin::Remote && update.is_large() {
             self.held.push_back((update, origin));
         } else {
@@ -303,7 +335,9 @@ impl Session {
             Phase::Closed => {}
             _ if self.only_reads() => {}
             _ if origin == Origin::Remote && self.recent.contains(update.hash()) => {}
-            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
+            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => {
+                self.missed = true
+            }
             Phase::Streaming => self.outgoing.push_update(update, self.handed),
         }
     }
@@ -315,14 +349,17 @@ impl Session {
         }
     }
 
-    /// Says that updates of the replica were dropped on their way here, `local` of them its own: the versions are exchanged again.
+    /// Says that updates of the replica were dropped on their way here, `local` of them its own:
+    /// the versions are exchanged again.
     pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
         self.pass_on_held();
         self.handed += local;
         match self.phase {
             Phase::Closed => {}
             _ if self.only_reads() => {}
-            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => self.missed = true,
+            Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => {
+                self.missed = true
+            }
             Phase::Streaming => self.exchange(replica),
         }
     }
@@ -368,7 +405,8 @@ impl Session {
         }
     }
 
-    /// Forgets what still waits a while after everything is in sync: what it builds on was lost with a replica that crashed.
+    /// Forgets what still waits a while after everything is in sync: what it builds on was lost
+    /// with a replica that crashed.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
         if std::mem::replace(&mut self.orphans, waits) && waits {
@@ -376,8 +414,9 @@ impl Session {
         }
     }
 
-    /// Has the replica write again what its own storage has and what still waits a long while after everything is in sync: what it builds on may
-    /// have been given up. From a peer that only reads, or lets this side only read, it could not come.
+    /// Has the replica write again what its own storage has and what still waits a long while after
+    /// everything is in sync: what it builds on may have been given up. From a peer that only
+    /// reads, or lets this side only read, it could not come.
     fn put_back_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && !self.is_mute() && !self.is_deaf() && replica.has_own_pending();
         self.orphaned_pings = if waits { self.orphaned_pings + 1 } else { 0 };
@@ -399,14 +438,16 @@ impl Session {
             Debt::Ack => !self.sent.is_empty(),
             // It comes behind an answer that is on its way, and is asked for behind ours.
             Debt::Version => {
-                let asked = matches!(self.phase, Phase::Exchanging { .. }) && !self.outgoing.holds(Latest::Version);
+                let asked = matches!(self.phase, Phase::Exchanging { .. })
+                    && !self.outgoing.holds(Latest::Version);
                 asked && self.due.is_none() && !self.answer.is_coming()
             }
             Debt::Answer => self.answer.is_coming(),
         }
     }
 
-    /// Ends the conversation, as this side closes down: a peer comes again later. What is queued is sent first.
+    /// Ends the conversation, as this side closes down: a peer comes again later. What is queued is
+    /// sent first.
     pub fn close_for_now(&mut self) {
         self.shut(CloseReason::Unavailable);
     }
@@ -421,7 +462,8 @@ impl Session {
         self.shut(CloseReason::Lost { message: message.to_owned() });
     }
 
-    /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces what changed.
+    /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces
+    /// what changed.
     pub fn settle(&mut self, replica: &dyn Replica) {
         self.pass_on_held();
         if let Err(reason) = self.import(replica).and_then(|()| self.answer_what_is_due(replica)) {
@@ -431,8 +473,10 @@ impl Session {
             return;
         }
         if let Some(number) = self.received.take_ack() {
-            // What was refused, or waits, may be forgotten before the sides are in sync; what an answer skips is in it.
-            let kept = !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
+            // What was refused, or waits, may be forgotten before the sides are in sync; what an
+            // answer skips is in it.
+            let kept =
+                !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
             let failed = std::mem::take(&mut self.failed);
             self.outgoing.push_ack(number, kept, failed);
         }
@@ -445,7 +489,8 @@ impl Session {
         self.outgoing.pack(self.leaving());
     }
 
-    /// The next frame to send. One with a large update waits for [`settle`](Self::settle), unless the conversation is over.
+    /// The next frame to send. One with a large update waits for [`settle`](Self::settle), unless
+    /// the conversation is over.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Vec<u8>> {
         if !self.has_transmit() {
             return None;

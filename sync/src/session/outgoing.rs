@@ -1,6 +1,7 @@
-//! Frames waiting to be sent. Those that say how things stand replace an older one of their kind, so the queue of an
-//! honest conversation stays short; updates are numbered and cut into fragments only as they leave. Small ones are compressed then too;
-//! large ones by [`Outgoing::pack`], as that takes a while.
+//! Frames waiting to be sent. Those that say how things stand replace an older one of their kind,
+//! so the queue of an honest conversation stays short; updates are numbered and cut into fragments
+//! only as they leave. Small ones are compressed then too; large ones by [`Outgoing::pack`], as
+//! that takes a while.
 
 use super::delivery::Sent;
 use crate::body::Shared;
@@ -72,7 +73,8 @@ impl Outgoing {
         self.items.push_back(Item::Latest(kind, frame.encode()));
     }
 
-    /// An acknowledgement takes the place of one that waits, but not of what that one says of a failure.
+    /// An acknowledgement takes the place of one that waits, but not of what that one says of a
+    /// failure.
     pub(super) fn push_ack(&mut self, number: u64, kept: bool, failed: bool) {
         let failed = failed || self.ack_failed && self.holds(Latest::Ack);
         self.ack_failed = failed;
@@ -81,14 +83,27 @@ impl Outgoing {
 
     /// An update that covers local ones up to a number.
     pub(super) fn push_update(&mut self, update: Arc<Shared>, covers: u64) {
-        self.items.push_back(Item::Updates(Updates { kind: Kind::Live, left: VecDeque::from([update]), begun: None, covers }));
+        self.items.push_back(Item::Updates(Updates {
+            kind: Kind::Live,
+            left: VecDeque::from([update]),
+            begun: None,
+            covers,
+        }));
     }
 
-    /// What the peer lacks by the version that it announced last. It may announce as often as it likes: one answer waits, and what
-    /// waits of single updates is contained in it.
-    pub(super) fn push_answer(&mut self, updates: Vec<Vec<u8>>, repair: bool, between: Between, covers: u64) {
+    /// What the peer lacks by the version that it announced last. It may announce as often as it
+    /// likes: one answer waits, and what waits of single updates is contained in it.
+    pub(super) fn push_answer(
+        &mut self,
+        updates: Vec<Vec<u8>>,
+        repair: bool,
+        between: Between,
+        covers: u64,
+    ) {
         let contained = |item: &Item| match item {
-            Item::Updates(Updates { kind: Kind::Fresh { repair: other, .. }, .. }) => *other == repair,
+            Item::Updates(Updates { kind: Kind::Fresh { repair: other, .. }, .. }) => {
+                *other == repair
+            }
             Item::Updates(Updates { kind: Kind::Live, begun: None, .. }) => !repair,
             _ => false,
         };
@@ -151,9 +166,12 @@ impl Outgoing {
 
     /// Compresses large updates that are next in line: one that can leave then, and one ahead.
     pub(super) fn pack(&self, leaving: Leaving) {
-        let updates = self.items.iter().filter_map(|item| if let Item::Updates(updates) = item { Some(updates) } else { None });
+        let updates = self.items.iter().filter_map(|item| {
+            if let Item::Updates(updates) = item { Some(updates) } else { None }
+        });
         let next = updates.flat_map(|updates| &updates.left).take(2);
-        next.filter(|update| update.is_large()).for_each(|update| _ = update.body(leaving.compress_over));
+        next.filter(|update| update.is_large())
+            .for_each(|update| _ = update.body(leaving.compress_over));
     }
 
     /// The next frame. A large update has to be packed before.
@@ -175,7 +193,9 @@ impl Updates {
     /// Whether its next frame needs no work that takes long.
     fn is_packed(&self, leaving: Leaving) -> bool {
         let announced = !matches!(self.kind, Kind::Fresh { .. });
-        !announced || self.begun.is_some() || self.left.front().is_none_or(|update| update.is_packed(leaving.compress_over))
+        !announced
+            || self.begun.is_some()
+            || self.left.front().is_none_or(|update| update.is_packed(leaving.compress_over))
     }
 
     /// The announcement, or the first update, or the next part of it. `None` where there is none.
@@ -184,7 +204,16 @@ impl Updates {
         if let Kind::Fresh { repair, between } = self.kind {
             self.kind = Kind::Announced { repair };
             let bytes = self.left.iter().map(|update| update.len() as u64).sum();
-            return Some(Frame::Answer { repair, first: number, updates: self.left.len() as u64, bytes, between }.encode());
+            return Some(
+                Frame::Answer {
+                    repair,
+                    first: number,
+                    updates: self.left.len() as u64,
+                    bytes,
+                    between,
+                }
+                .encode(),
+            );
         }
         let part_max = FRAGMENT_BYTES.min(leaving.frame_bytes_max / 2);
         let (compress_over, offset) = self.begun.take().unwrap_or((leaving.compress_over, 0));
@@ -194,8 +223,12 @@ impl Updates {
         let part = body.get(offset..end)?;
         let whole = offset == 0 && end == body.len();
         let (total, from) = (body.len() as u64, offset as u64);
-        let frame =
-            if whole { Frame::Update { number, body: part } } else { Frame::Fragment { number, total, offset: from, part } }.encode();
+        let frame = if whole {
+            Frame::Update { number, body: part }
+        } else {
+            Frame::Fragment { number, total, offset: from, part }
+        }
+        .encode();
         if end < body.len() {
             self.begun = Some((compress_over, end));
             return Some(frame);

@@ -1,5 +1,5 @@
-//! What a peer owes, and for how long. Signs of life pay for nothing: a peer that is there and does nothing of what it should holds
-//! memory on this side for nobody.
+//! What a peer owes, and for how long. Signs of life pay for nothing: a peer that is there and does
+//! nothing of what it should holds memory on this side for nobody.
 
 use std::time::Duration;
 

@@ -68,7 +68,8 @@ impl Answer {
 
     /// Notes so many bytes of an update; whether that is a part of it that had not come before.
     fn grows(&mut self, number: u64, bytes: usize) -> bool {
-        let further = self.is_coming() && self.holds(number) && bytes > 0 && (number, bytes) > self.furthest;
+        let further =
+            self.is_coming() && self.holds(number) && bytes > 0 && (number, bytes) > self.furthest;
         if further {
             self.furthest = (number, bytes);
         }
@@ -93,8 +94,8 @@ fn told_apart(imported: Result<bool, Refusal>) -> Result<Imported, Refusal> {
 }
 
 impl Session {
-    /// Takes one frame from the peer. Bytes that are no frame end the conversation with a reason that says where.
-    /// Updates are applied by the next [`settle`](Self::settle).
+    /// Takes one frame from the peer. Bytes that are no frame end the conversation with a reason
+    /// that says where. Updates are applied by the next [`settle`](Self::settle).
     pub fn handle_bytes(&mut self, now: Duration, frame: &[u8], replica: &dyn Replica) {
         if self.is_closed() {
             return;
@@ -124,7 +125,9 @@ impl Session {
             // Out of order: what it says is learned again once the greeting is through.
             _ if self.is_greeting() => {}
             // No sign that what is lacking comes.
-            frame @ (Frame::Presence(_) | Frame::Who | Frame::Datagrams { .. }) => return self.handle_content(frame, replica),
+            frame @ (Frame::Presence(_) | Frame::Who | Frame::Datagrams { .. }) => {
+                return self.handle_content(frame, replica);
+            }
             frame => {
                 self.heard = true;
                 return self.handle_content(frame, replica);
@@ -133,7 +136,11 @@ impl Session {
         Ok(())
     }
 
-    fn handle_content(&mut self, frame: Frame<'_>, replica: &dyn Replica) -> Result<(), CloseReason> {
+    fn handle_content(
+        &mut self,
+        frame: Frame<'_>,
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         match frame {
             Frame::Have(theirs) => {
                 self.import(replica)?;
@@ -144,7 +151,9 @@ impl Session {
                 self.on_version(want_yours, repair, version, replica)?;
             }
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
-            Frame::Fragment { number, total, offset, part } => self.on_fragment(number, total, offset, part, replica)?,
+            Frame::Fragment { number, total, offset, part } => {
+                self.on_fragment(number, total, offset, part, replica)?
+            }
             Frame::Digest { version, claim } => self.their_digest = Some((version, claim)),
             Frame::Ack { number, kept, failed } => self.on_ack(number, kept, failed),
             Frame::Answer { repair, first, updates, bytes, between } => {
@@ -159,7 +168,14 @@ impl Session {
                             self.owed.pay(Debt::Answer, self.now);
                         }
                         let (between, furthest) = (Some(between), self.answer.furthest);
-                        self.answer = Answer { first, updates, bytes, between, furthest, ..Answer::default() };
+                        self.answer = Answer {
+                            first,
+                            updates,
+                            bytes,
+                            between,
+                            furthest,
+                            ..Answer::default()
+                        };
                     }
                 }
             }
@@ -175,7 +191,12 @@ impl Session {
         Ok(())
     }
 
-    fn on_body(&mut self, number: u64, body: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+    fn on_body(
+        &mut self,
+        number: u64,
+        body: &[u8],
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         if self.received.is_known(number) {
             return Ok(());
         }
@@ -187,7 +208,8 @@ impl Session {
             self.answer.updates_come += 1;
             self.answer.bytes_come += update.len() as u64;
             self.inbox.part = self.answer.updates > 1;
-            let (received, total) = (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
+            let (received, total) =
+                (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
             self.events.push_back(Event::Progress { received, total });
         }
         if !self.config.takes_updates {
@@ -206,7 +228,12 @@ impl Session {
     }
 
     /// Takes an update where none is taken: it may hold what is known already, as that is no write.
-    fn take_known(&mut self, number: u64, update: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+    fn take_known(
+        &mut self,
+        number: u64,
+        update: &[u8],
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         if !replica.contains(update).map_err(refused)? {
             return Err(CloseReason::ReadOnly);
         }
@@ -214,7 +241,8 @@ impl Session {
         Ok(())
     }
 
-    /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones count and the bad one is named.
+    /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones
+    /// count and the bad one is named.
     pub(super) fn import(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Inbox { updates, part, .. } = std::mem::take(&mut self.inbox);
         if updates.is_empty() || self.is_closed() {
@@ -225,7 +253,8 @@ impl Session {
             self.recent.note(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
-        let together = if all.len() > 1 { told_apart(replica.import(&all, part)).ok() } else { None };
+        let together =
+            if all.len() > 1 { told_apart(replica.import(&all, part)).ok() } else { None };
         for (number, update) in &updates {
             match together.map_or_else(|| told_apart(replica.import(&[update], part)), Ok) {
                 Ok(Imported { waits, failed }) => {
@@ -244,9 +273,20 @@ impl Session {
         Ok(())
     }
 
-    fn on_fragment(&mut self, number: u64, total: u64, offset: u64, part: &[u8], replica: &dyn Replica) -> Result<(), CloseReason> {
+    fn on_fragment(
+        &mut self,
+        number: u64,
+        total: u64,
+        offset: u64,
+        part: &[u8],
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         // What is packed is never longer than the update, but for its header.
-        let total = check("an update", total, self.config.update_bytes_max.saturating_add(1 + VARINT_BYTES_MAX))?;
+        let total = check(
+            "an update",
+            total,
+            self.config.update_bytes_max.saturating_add(1 + VARINT_BYTES_MAX),
+        )?;
         if self.received.is_known(number) {
             return Ok(());
         }
@@ -256,7 +296,10 @@ impl Session {
         let Some(mut assembly) = self.assembly.take() else {
             return Ok(());
         };
-        if assembly.number != number || assembly.total != total || assembly.bytes.len() as u64 != offset {
+        if assembly.number != number
+            || assembly.total != total
+            || assembly.bytes.len() as u64 != offset
+        {
             // A fragment was lost; the whole is asked for again in time.
             return Ok(());
         }

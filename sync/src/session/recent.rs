@@ -40,8 +40,17 @@ mod tests {
     fn the_oldest_are_forgotten() {
         let hash = |number: usize| Hash::of(&number.to_be_bytes());
         let mut recent = Recent::default();
-        (0..=RECENT_UPDATES_MAX).chain([RECENT_UPDATES_MAX]).for_each(|number| recent.note(hash(number)));
-        assert!(!recent.contains(hash(0)) && recent.contains(hash(1)) && recent.contains(hash(RECENT_UPDATES_MAX)));
-        assert_eq!((recent.hashes.len(), recent.order.len()), (RECENT_UPDATES_MAX, RECENT_UPDATES_MAX));
+        (0..=RECENT_UPDATES_MAX)
+            .chain([RECENT_UPDATES_MAX])
+            .for_each(|number| recent.note(hash(number)));
+        assert!(
+            !recent.contains(hash(0))
+                && recent.contains(hash(1))
+                && recent.contains(hash(RECENT_UPDATES_MAX))
+        );
+        assert_eq!(
+            (recent.hashes.len(), recent.order.len()),
+            (RECENT_UPDATES_MAX, RECENT_UPDATES_MAX)
+        );
     }
 }

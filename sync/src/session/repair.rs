@@ -1,6 +1,7 @@
-//! What happens when two sides have the same version and different contents, or ops that contradict each other: an id was used
-//! twice, or there is a bug. Both know by the same rule who gives way. That side asks for everything, puts it together beside
-//! its own document, and takes it over, with its own difference on top as new ops ([`exostate::Store::repair`]).
+//! What happens when two sides have the same version and different contents, or ops that contradict
+//! each other: an id was used twice, or there is a bug. Both know by the same rule who gives way.
+//! That side asks for everything, puts it together beside its own document, and takes it over, with
+//! its own difference on top as new ops ([`exostate::Store::repair`]).
 
 use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
@@ -18,7 +19,8 @@ pub(super) struct Repairing {
     begun: u32,
     /// The peer's document as far as it has come.
     theirs: Option<Box<dyn Repair>>,
-    /// The numbers of the updates that it comes in, `None` before the answer, and how many are still to come.
+    /// The numbers of the updates that it comes in, `None` before the answer, and how many are
+    /// still to come.
     numbers: Option<Range<u64>>,
     left: u64,
     /// When it was asked for, or a part of it came.
@@ -33,7 +35,8 @@ pub(super) struct Repairing {
     lineage: u64,
     /// The peer asks for our document, to take it over.
     pub(super) wanted: bool,
-    /// The contents differ, or either side's ops contradict the other's, as far as this side knows; and whether our document was verified since.
+    /// The contents differ, or either side's ops contradict the other's, as far as this side
+    /// knows; and whether our document was verified since.
     known: bool,
     verified: bool,
     /// When our document was sent last.
@@ -55,7 +58,8 @@ impl Repairing {
         (self.known, self.verified) = (true, false);
     }
 
-    /// There is nothing to mend any more: the contents are equal. The peer, which knows that too, would not answer one that is under way.
+    /// There is nothing to mend any more: the contents are equal. The peer, which knows that too,
+    /// would not answer one that is under way.
     pub(super) fn mended(&mut self) {
         self.known = false;
         (self.theirs, self.numbers, self.left) = (None, None, 0);
@@ -69,12 +73,16 @@ impl Repairing {
 
 impl fmt::Debug for Repairing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repairing").field("begun", &self.begun).field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("Repairing")
+            .field("begun", &self.begun)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }
 
 impl Session {
-    /// The contents differ although the versions do not, or cannot become equal. One side gives way: the one with the smaller claim.
+    /// The contents differ although the versions do not, or cannot become equal. One side gives
+    /// way: the one with the smaller claim.
     pub(super) fn diverged(&mut self, ours: Claim, theirs: Claim, replica: &dyn Replica) {
         self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
         self.repair.astray = true;
@@ -87,9 +95,11 @@ impl Session {
         let yields = !we_cannot && (they_cannot || ours < theirs || ours == theirs && tie);
         let lineage = lineage_after(ours, theirs, yields);
         if !yields {
-            // Another session may have replaced our document since this side began to take over the peer's.
+            // Another session may have replaced our document since this side began to take over the
+            // peer's.
             (self.repair.theirs, self.repair.numbers, self.repair.left) = (None, None, 0);
-            // Where nothing comes in from the peer, its document and what it says of it are its own affair.
+            // Where nothing comes in from the peer, its document and what it says of it are its own
+            // affair.
             if !self.is_deaf() {
                 replica.follow(lineage);
                 // What waits may stand on ops that the other side is about to give up.
@@ -102,7 +112,9 @@ impl Session {
         if !again && self.repair.begun == REPAIRS_MAX {
             return self.fail_repair("the contents differ again after every repair");
         }
-        let Some(repair) = replica.repair() else { return self.fail_repair("this replica cannot take over another document") };
+        let Some(repair) = replica.repair() else {
+            return self.fail_repair("this replica cannot take over another document");
+        };
         self.repair.begun += u32::from(!again);
         self.repair.lineage = lineage;
         self.repair.theirs = Some(repair);
@@ -110,7 +122,8 @@ impl Session {
         self.ask_for_everything();
     }
 
-    /// Whether this side cannot give way, and whether the other one cannot. Both know the same of each other.
+    /// Whether this side cannot give way, and whether the other one cannot. Both know the same of
+    /// each other.
     fn who_cannot(&self) -> (bool, bool) {
         let never = |flags: u64| flags & flag::NEVER_YIELDS != 0;
         // From one who sends nothing there is nothing to be had.
@@ -135,9 +148,12 @@ impl Session {
         self.outgoing.push_latest(Latest::Version, &frame);
     }
 
-    /// Asks for the peer's document anew if no part of it has come for a while, whatever else comes.
+    /// Asks for the peer's document anew if no part of it has come for a while, whatever else
+    /// comes.
     pub(super) fn mind_the_repair(&mut self) {
-        if self.repair.theirs.is_some() && self.now >= self.repair.progress_at + self.config.keep_alive {
+        if self.repair.theirs.is_some()
+            && self.now >= self.repair.progress_at + self.config.keep_alive
+        {
             self.repair.numbers = None;
             if let Some((version, claim)) = self.our_digest {
                 // The peer answers only if it knows that the two differ.
@@ -150,7 +166,9 @@ impl Session {
     /// Whether this side has found out, or was told, that the two sides differ.
     fn knows_of_divergence(&self) -> bool {
         let differ = match (self.our_digest, self.their_digest) {
-            (Some((version, ours)), Some((other, theirs))) => version == other && ours.digest != theirs.digest,
+            (Some((version, ours)), Some((other, theirs))) => {
+                version == other && ours.digest != theirs.digest
+            }
             _ => false,
         };
         self.repair.known || differ
@@ -158,12 +176,16 @@ impl Session {
 
     /// When our document should be sent to a peer that takes it over.
     pub(super) fn repair_due(&self) -> Option<Duration> {
-        let may = self.repair.wanted && self.knows_of_divergence() && !self.is_mute() && !self.outgoing.has_answer(true);
+        let may = self.repair.wanted
+            && self.knows_of_divergence()
+            && !self.is_mute()
+            && !self.outgoing.has_answer(true);
         may.then(|| self.repair.answered_at.map_or(self.now, |at| at + self.config.keep_alive))
     }
 
-    /// Sends our document to a peer that asked for it, if there is something to mend. To make it is dear, so once in a keep-alive interval,
-    /// which is how often a peer asks for one that was lost. One who asks for it without a reason waits for one.
+    /// Sends our document to a peer that asked for it, if there is something to mend. To make it is
+    /// dear, so once in a keep-alive interval, which is how often a peer asks for one that was
+    /// lost. One who asks for it without a reason waits for one.
     pub(super) fn answer_repair(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         if self.is_closed() || self.repair_due().is_none_or(|at| self.now < at) {
             return Ok(());
@@ -173,7 +195,9 @@ impl Session {
             match replica.verify() {
                 Ok(competed) if competed.is_empty() => {}
                 Ok(competed) => self.events.push_back(Event::Repaired { competed }),
-                Err(refusal) => self.events.push_back(Event::RepairFailed { message: refusal.to_string() }),
+                Err(refusal) => {
+                    self.events.push_back(Event::RepairFailed { message: refusal.to_string() })
+                }
             }
         }
         let everything = replica.updates_since(&[]).map_err(refused)?;
@@ -184,7 +208,8 @@ impl Session {
 
     pub(super) fn on_repair_answer(&mut self, first: u64, updates: u64) -> Result<(), CloseReason> {
         if self.repair.theirs.is_some() {
-            // One without any ops has none that differ from ours: to take it over would be work for nothing.
+            // One without any ops has none that differ from ours: to take it over would be work for
+            // nothing.
             if updates == 0 {
                 let message = "its document, which differs from this one, is empty".to_owned();
                 return Err(CloseReason::NotNow { message });
@@ -195,8 +220,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes an update that is a part of the peer's document, for the one that is being put together. False for any other.
-    pub(super) fn take_for_repair(&mut self, number: u64, update: &[u8], replica: &dyn Replica) -> Result<bool, CloseReason> {
+    /// Takes an update that is a part of the peer's document, for the one that is being put
+    /// together. False for any other.
+    pub(super) fn take_for_repair(
+        &mut self,
+        number: u64,
+        update: &[u8],
+        replica: &dyn Replica,
+    ) -> Result<bool, CloseReason> {
         let Some(repair) = self.repair.theirs.as_mut() else { return Ok(false) };
         if !self.repair.numbers.as_ref().is_some_and(|numbers| numbers.contains(&number)) {
             return Ok(false);
@@ -240,7 +271,9 @@ impl Session {
         }
         self.repair.conflicts += 1;
         if self.repair.conflicts > REPAIRS_MAX {
-            let message = format!("its ops contradict those of this replica, also after {REPAIRS_MAX} repairs");
+            let message = format!(
+                "its ops contradict those of this replica, also after {REPAIRS_MAX} repairs"
+            );
             // Somebody else's ops may be to blame, which a repair with another peer gets rid of.
             return Err(CloseReason::NotNow { message });
         }
@@ -252,7 +285,11 @@ impl Session {
     }
 
     /// The peer's replica says so. Each side says its digest once, so both judge by the same two.
-    pub(super) fn on_conflict(&mut self, theirs: Claim, replica: &dyn Replica) -> Result<(), CloseReason> {
+    pub(super) fn on_conflict(
+        &mut self,
+        theirs: Claim,
+        replica: &dyn Replica,
+    ) -> Result<(), CloseReason> {
         self.contradicted(replica)?;
         if let Some(ours) = self.repair.conflict.take() {
             self.diverged(ours, theirs, replica);
@@ -261,13 +298,16 @@ impl Session {
     }
 }
 
-/// What both sides follow when one has given way: the lineage of the other, if it is higher, and otherwise one that is.
+/// What both sides follow when one has given way: the lineage of the other, if it is higher, and
+/// otherwise one that is.
 fn lineage_after(ours: Claim, theirs: Claim, yields: bool) -> u64 {
     let (winner, loser) = if yields { (theirs, ours) } else { (ours, theirs) };
     if winner.lineage > loser.lineage {
         return winner.lineage;
     }
-    // By chance, so that two pairs who settle this at the same time do not both come to the same one.
-    let chance = winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    // By chance, so that two pairs who settle this at the same time do not both come to the same
+    // one.
+    let chance =
+        winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
     (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1).min(LINEAGE_MAX)
 }

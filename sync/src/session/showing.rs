@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Session {
-    /// Takes part in presence: tells the peer of these participants and takes in those that it tells of. All sessions about the
-    /// document on one replica share them.
+    /// Takes part in presence: tells the peer of these participants and takes in those that it
+    /// tells of. All sessions about the document on one replica share them.
     #[must_use]
     pub fn with_participants(mut self, participants: Arc<Participants>) -> Self {
-        self.showing = Some(Showing::new(participants, self.config.participants_of(self.role), self.now));
+        self.showing =
+            Some(Showing::new(participants, self.config.participants_of(self.role), self.now));
         self
     }
 
-    /// Gives the peer a secret by which it knows this side again when a later session gives it the same: who is present here then stays so
-    /// though the connection before has not ended for the peer, and nobody else passes for it. Take 16 random bytes, and other ones for every
+    /// Gives the peer a secret by which it knows this side again when a later session gives it the
+    /// same: who is present here then stays so though the connection before has not ended for
+    /// the peer, and nobody else passes for it. Take 16 random bytes, and other ones for every
     /// other peer. All zero, as without it: none.
     #[must_use]
     pub fn with_key(mut self, key: [u8; 16]) -> Self {
@@ -78,7 +80,8 @@ impl Session {
         self.showing.as_ref().map(|showing| showing.due(self.can_show(), self.has_datagrams()))
     }
 
-    /// Whether a change of who is present is worth waking up for; if not, the next time-out comes soon enough.
+    /// Whether a change of who is present is worth waking up for; if not, the next time-out comes
+    /// soon enough.
     pub(crate) fn awaits_news(&self) -> bool {
         self.can_show() && self.showing.as_ref().is_some_and(Showing::awaits_news)
     }

@@ -1,5 +1,6 @@
-//! What some connections have beside their streams: packets that may be lost, doubled, or come in another order. All documents of a
-//! connection share them, so each begins with a number (a varint) that says whose it is.
+//! What some connections have beside their streams: packets that may be lost, doubled, or come in
+//! another order. All documents of a connection share them, so each begins with a number (a varint)
+//! that says whose it is.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ pub trait DatagramSender: Send + Sync + 'static {
 
 /// One document's share of a connection's datagrams.
 ///
-/// A transport of one's own gives them out by [`Transport::datagrams`](super::Transport::datagrams).
+/// A transport of one's own gives them out by
+/// [`Transport::datagrams`](super::Transport::datagrams).
 pub struct Datagrams {
     channel: u64,
     sender: Arc<dyn DatagramSender>,
@@ -27,8 +29,13 @@ impl fmt::Debug for Datagrams {
 }
 
 impl Datagrams {
-    /// The datagrams that begin with `channel`, without it, come by `received`; what is sent brings the peer's number with it.
-    pub fn new(channel: u64, sender: Arc<dyn DatagramSender>, received: mpsc::Receiver<Vec<u8>>) -> Self {
+    /// The datagrams that begin with `channel`, without it, come by `received`; what is sent brings
+    /// the peer's number with it.
+    pub fn new(
+        channel: u64,
+        sender: Arc<dyn DatagramSender>,
+        received: mpsc::Receiver<Vec<u8>>,
+    ) -> Self {
         Self { channel, sender, received }
     }
 
@@ -111,7 +118,11 @@ mod channels {
             open.last += 1;
             let channel = open.last;
             open.receivers.insert(channel, sender);
-            Some(Datagrams::new(channel, Arc::new(Opened { channel, channels: Arc::clone(self) }), received))
+            Some(Datagrams::new(
+                channel,
+                Arc::new(Opened { channel, channels: Arc::clone(self) }),
+                received,
+            ))
         }
     }
 
@@ -136,7 +147,8 @@ mod channels {
     async fn read<C: Carrier>(carrier: C, open: Arc<Mutex<Open>>) {
         while let Some(mut datagram) = carrier.read().await {
             let mut reader = Reader::new(&datagram);
-            // One that says nothing, or is for a document that is not open any more, may have come late.
+            // One that says nothing, or is for a document that is not open any more, may have come
+            // late.
             let Ok(channel) = reader.varint("a channel") else { continue };
             let at = reader.at();
             if let Some(receiver) = lock(&open).receivers.get(&channel) {
@@ -166,7 +178,8 @@ mod tests {
     }
 
     fn ticket(scheme: Scheme, addr: SocketAddr, identity: &Identity) -> Ticket {
-        Ticket::new(scheme, "127.0.0.1", addr.port(), "d", Some(identity.fingerprint())).expect("valid")
+        Ticket::new(scheme, "127.0.0.1", addr.port(), "d", Some(identity.fingerprint()))
+            .expect("valid")
     }
 
     async fn first(datagrams: &mut Datagrams) -> Vec<u8> {
@@ -175,7 +188,8 @@ mod tests {
         received.remove(0)
     }
 
-    /// What one end sends to each of the other's numbers comes out there, both ways, and nothing else.
+    /// What one end sends to each of the other's numbers comes out there, both ways, and nothing
+    /// else.
     async fn they_arrive_where_they_belong<C: Connection>(here: C, there: C) {
         let mut ends = Vec::new();
         for _ in 0..2 {
@@ -185,7 +199,13 @@ mod tests {
             // The other end learns of it with the first frame.
             sink.send(crate::frame::Frame::Ping.encode()).await.expect("sent");
             let mut theirs = there.accept().await.expect("opened");
-            ends.push((datagrams, theirs.datagrams().expect("here too"), sink, source, theirs.split()));
+            ends.push((
+                datagrams,
+                theirs.datagrams().expect("here too"),
+                sink,
+                source,
+                theirs.split(),
+            ));
         }
         for (number, (ours, theirs, _, _, (_, source))) in (0_u8..).zip(&mut ends) {
             assert!(source.recv().await.expect("alive").is_some());
@@ -200,7 +220,11 @@ mod tests {
     }
 
     fn test(body: impl Future<Output = ()>) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let hang = std::time::Duration::from_secs(60);
         runtime.block_on(async { tokio::time::timeout(hang, body).await.expect("the test hangs") });
     }
@@ -208,27 +232,45 @@ mod tests {
     #[test]
     fn over_quic() {
         test(async {
-            let (identity, config) = (Identity::generate().expect("an identity"), Config::default());
-            let endpoint =
-                quinn::Endpoint::server(quic::server_config(&identity, &config).expect("valid"), loopback()).expect("an address");
+            let (identity, config) =
+                (Identity::generate().expect("an identity"), Config::default());
+            let endpoint = quinn::Endpoint::server(
+                quic::server_config(&identity, &config).expect("valid"),
+                loopback(),
+            )
+            .expect("an address");
             let ticket = ticket(Scheme::Quic, endpoint.local_addr().expect("bound"), &identity);
-            let accept = async { endpoint.accept().await.expect("open").await.expect("a connection") };
+            let accept =
+                async { endpoint.accept().await.expect("open").await.expect("a connection") };
             let (here, there) = tokio::join!(quic::connect(&ticket, &config), accept);
-            they_arrive_where_they_belong(here.expect("connected"), Quic::accepted(there, &config)).await;
+            they_arrive_where_they_belong(here.expect("connected"), Quic::accepted(there, &config))
+                .await;
         });
     }
 
     #[test]
     fn over_webtransport() {
         test(async {
-            let (identity, config) = (Identity::generate().expect("an identity"), Config::default());
+            let (identity, config) =
+                (Identity::generate().expect("an identity"), Config::default());
             let rotation = Arc::new(Rotation::new(&identity).expect("certificates"));
-            let endpoint = webtransport::listen(loopback(), rotation, &config).expect("valid").start().expect("an address");
-            let ticket = ticket(Scheme::WebTransport, endpoint.local_addr().expect("bound"), &identity);
+            let endpoint = webtransport::listen(loopback(), rotation, &config)
+                .expect("valid")
+                .start()
+                .expect("an address");
+            let ticket =
+                ticket(Scheme::WebTransport, endpoint.local_addr().expect("bound"), &identity);
             let origins = crate::transport::origins::Origins::default();
-            let accept = async { WebTransport::accepted(endpoint.accept().await, &origins, config.frame_bytes_max).await };
+            let accept = async {
+                WebTransport::accepted(endpoint.accept().await, &origins, config.frame_bytes_max)
+                    .await
+            };
             let (here, there) = tokio::join!(webtransport::connect(&ticket, &config), accept);
-            they_arrive_where_they_belong(here.expect("connected"), there.expect("a session").expect("no web page").0).await;
+            they_arrive_where_they_belong(
+                here.expect("connected"),
+                there.expect("a session").expect("no web page").0,
+            )
+            .await;
         });
     }
 }

@@ -36,11 +36,14 @@ impl Identity {
         let wrap = |error: rcgen::Error| IdentityError::Certificate(error.into());
         let key = KeyPair::generate().map_err(wrap)?;
         let names = vec![SERVER_NAME.to_owned()];
-        let certificate = CertificateParams::new(names).and_then(|params| params.self_signed(&key)).map_err(wrap)?;
+        let certificate = CertificateParams::new(names)
+            .and_then(|params| params.self_signed(&key))
+            .map_err(wrap)?;
         Ok(Self { certificate: certificate.der().to_vec(), key: key.serialize_der() })
     }
 
-    /// What [`certificate_der`](Self::certificate_der) and [`key_der`](Self::key_der) returned. Whether they fit shows when a server starts.
+    /// What [`certificate_der`](Self::certificate_der) and [`key_der`](Self::key_der) returned.
+    /// Whether they fit shows when a server starts.
     pub fn from_der(certificate: Vec<u8>, key: Vec<u8>) -> Self {
         Self { certificate, key }
     }

@@ -21,11 +21,15 @@ pub struct MemorySink(Option<Sender<Vec<u8>>>);
 #[derive(Debug)]
 pub struct MemorySource(Receiver<Vec<u8>>);
 
-/// Two ends that hold up to `frames` frames each way; a full one makes its sender wait. Zero counts as one.
+/// Two ends that hold up to `frames` frames each way; a full one makes its sender wait. Zero counts
+/// as one.
 pub fn memory_pair(frames: usize) -> (Memory, Memory) {
     let (there, here_receives) = channel(frames.max(1));
     let (back, there_receives) = channel(frames.max(1));
-    let end = |sender, receiver| Memory { sink: MemorySink(Some(sender)), source: MemorySource(receiver) };
+    let end = |sender, receiver| Memory {
+        sink: MemorySink(Some(sender)),
+        source: MemorySource(receiver),
+    };
     (end(there, there_receives), end(back, here_receives))
 }
 
@@ -71,7 +75,12 @@ pub fn memory_connections(frames: usize) -> (MemoryConnection, MemoryConnection)
     let (open, there_accepts) = channel(1);
     let (back, here_accepts) = channel(1);
     let closed = Arc::new(watch::Sender::new(false));
-    let end = |open, accept| MemoryConnection { open, accept: Arc::new(Mutex::new(accept)), closed: Arc::clone(&closed), frames };
+    let end = |open, accept| MemoryConnection {
+        open,
+        accept: Arc::new(Mutex::new(accept)),
+        closed: Arc::clone(&closed),
+        frames,
+    };
     (end(open, here_accepts), end(back, there_accepts))
 }
 

@@ -1,4 +1,5 @@
-//! Connections that carry whole frames, in order. The traits are open: anything that can send and receive byte strings is a transport.
+//! Connections that carry whole frames, in order. The traits are open: anything that can send and
+//! receive byte strings is a transport.
 
 pub(crate) mod datagrams;
 pub(crate) mod memory;
@@ -49,8 +50,12 @@ pub trait FrameSink: Send + 'static {
     /// Sends one frame; waits while the connection is full.
     fn send(&mut self, frame: Vec<u8>) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Sends several, in this order. Left out, they go one by one; together they may need fewer packets.
-    fn send_all(&mut self, frames: Vec<Vec<u8>>) -> impl Future<Output = Result<(), TransportError>> + Send {
+    /// Sends several, in this order. Left out, they go one by one; together they may need fewer
+    /// packets.
+    fn send_all(
+        &mut self,
+        frames: Vec<Vec<u8>>,
+    ) -> impl Future<Output = Result<(), TransportError>> + Send {
         async move {
             for frame in frames {
                 self.send(frame).await?;
@@ -76,7 +81,8 @@ pub trait Transport: Send + 'static {
     /// The receiving half.
     type Source: FrameSource;
 
-    /// Its share of the connection's datagrams, where it has any. Asked for once, before it is taken apart.
+    /// Its share of the connection's datagrams, where it has any. Asked for once, before it is
+    /// taken apart.
     fn datagrams(&mut self) -> Option<Datagrams> {
         None
     }
@@ -85,7 +91,8 @@ pub trait Transport: Send + 'static {
     fn split(self) -> (Self::Sink, Self::Source);
 }
 
-/// A connection to one peer that carries any number of documents, each in a [`Transport`] of its own. Clones are the same connection.
+/// A connection to one peer that carries any number of documents, each in a [`Transport`] of its
+/// own. Clones are the same connection.
 pub trait Connection: Clone + Send + Sync + 'static {
     /// What one document gets.
     type Transport: Transport;
@@ -96,6 +103,7 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// The next transport that the peer opened, `None` once the connection is over.
     fn accept(&self) -> impl Future<Output = Option<Self::Transport>> + Send;
 
-    /// Ends the connection, and waits until that is said. What is open on it may end abruptly: finish it first.
+    /// Ends the connection, and waits until that is said. What is open on it may end abruptly:
+    /// finish it first.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

@@ -1,5 +1,6 @@
-//! Which web pages may connect. A browser says with each connection whose page asks for it, and lets every page ask for any server that it
-//! can reach, those on the user's own machine and network among them. What is no browser says nothing of the kind.
+//! Which web pages may connect. A browser says with each connection whose page asks for it, and
+//! lets every page ask for any server that it can reach, those on the user's own machine and
+//! network among them. What is no browser says nothing of the kind.
 
 use crate::config::ConfigError;
 use std::collections::BTreeSet;
@@ -33,23 +34,29 @@ impl Origins {
     pub(crate) fn allow<'a>(&self, named: impl IntoIterator<Item = &'a [u8]>) -> bool {
         match self {
             Self::Any => true,
-            Self::Listed(listed) => named.into_iter().all(|origin| std::str::from_utf8(origin).is_ok_and(|origin| listed.contains(origin))),
+            Self::Listed(listed) => named.into_iter().all(|origin| {
+                std::str::from_utf8(origin).is_ok_and(|origin| listed.contains(origin))
+            }),
         }
     }
 }
 
-/// An origin as browsers write it: `scheme://host` or `scheme://host:port`, in small letters, without a port that the scheme implies.
+/// An origin as browsers write it: `scheme://host` or `scheme://host:port`, in small letters,
+/// without a port that the scheme implies.
 fn check(origin: &str) -> Result<String, ConfigError> {
     let wrong = || ConfigError::Origin { origin: origin.to_owned() };
     let written = origin.to_ascii_lowercase();
     let (scheme, authority) = written.split_once("://").ok_or_else(wrong)?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
     let is_host = |c: char| c.is_ascii_alphanumeric() || "-._~%:[]".contains(c);
     // What is behind an IPv6 address's bracket, or any other host.
     let last = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
     let port = last.split_once(':').map(|(_, port)| port);
-    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
+    let is_port =
+        port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
     let implied = matches!((scheme, port), ("http", Some("80")) | ("https", Some("443")));
     let named = authority.starts_with(|c: char| c != ':') && authority.chars().all(is_host);
     if is_scheme && named && is_port && !implied { Ok(written) } else { Err(wrong()) }
@@ -61,13 +68,26 @@ mod tests {
 
     #[test]
     fn an_origin_is_what_a_browser_would_write() {
-        for origin in
-            ["https://app.example", "http://localhost:5173", "http://[::1]:8080", "https://[2001:db8::1]", "chrome-extension://abc"]
-        {
+        for origin in [
+            "https://app.example",
+            "http://localhost:5173",
+            "http://[::1]:8080",
+            "https://[2001:db8::1]",
+            "chrome-extension://abc",
+        ] {
             assert_eq!(check(origin).as_deref(), Ok(origin));
         }
         assert_eq!(check("HTTPS://App.Example").as_deref(), Ok("https://app.example"));
-        let wrong = ["", "null", "*", "app.example", "https://", "https://app.example/", "https://app.example/path", "https://:80"];
+        let wrong = [
+            "",
+            "null",
+            "*",
+            "app.example",
+            "https://",
+            "https://app.example/",
+            "https://app.example/path",
+            "https://:80",
+        ];
         let ports = [
             "https://app.example:",
             "https://app.example:443",
@@ -76,9 +96,12 @@ mod tests {
             "http://a:65536",
             "http://[::1]x:1x",
         ];
-        for origin in
-            wrong.into_iter().chain(ports).chain(["https://user@app.example", "https://app example", "1://a", "https://*.example"])
-        {
+        for origin in wrong.into_iter().chain(ports).chain([
+            "https://user@app.example",
+            "https://app example",
+            "1://a",
+            "https://*.example",
+        ]) {
             assert_eq!(check(origin), Err(ConfigError::Origin { origin: origin.to_owned() }));
         }
     }
@@ -89,7 +112,13 @@ mod tests {
         let none = Origins::default();
         assert!(none.allow([]) && !none.allow([app]) && !none.allow(["null".as_bytes()]));
         let one = none.with("https://app.example").expect("an origin");
-        assert!(one.allow([]) && one.allow([app]) && !one.allow([evil]) && !one.allow([app, evil]) && !one.allow([&[0xff][..]]));
+        assert!(
+            one.allow([])
+                && one.allow([app])
+                && !one.allow([evil])
+                && !one.allow([app, evil])
+                && !one.allow([&[0xff][..]])
+        );
         assert!(Origins::Any.allow([evil]));
     }
 }

@@ -1,4 +1,5 @@
-//! QUIC: one connection a peer, one bidirectional stream a document, the server known by its certificate's fingerprint.
+//! QUIC: one connection a peer, one bidirectional stream a document, the server known by its
+//! certificate's fingerprint.
 
 use super::datagrams::{Carrier, Channels, Datagrams};
 use super::identity::{Identity, SERVER_NAME};
@@ -6,7 +7,9 @@ use super::{Connection, FrameSink, FrameSource, Transport, TransportError, tls};
 use crate::client::{ConnectError, resolve};
 use crate::config::Config;
 use crate::frame::frame_length;
-use crate::limits::{DATAGRAMS_WAITING_BYTES_MAX, FRAGMENT_BYTES, INCOMING_MAX, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
+use crate::limits::{
+    DATAGRAMS_WAITING_BYTES_MAX, FRAGMENT_BYTES, INCOMING_MAX, RECEIVE_WINDOW_BYTES, STREAMS_MAX,
+};
 use crate::ticket::Ticket;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, RecvStream, SendStream};
@@ -114,7 +117,11 @@ impl Connection for Quic {
     type Transport = QuicStream;
 
     async fn open(&self) -> Result<QuicStream, TransportError> {
-        self.connection.open_bi().await.map(|stream| self.stream(stream)).map_err(TransportError::lost)
+        self.connection
+            .open_bi()
+            .await
+            .map(|stream| self.stream(stream))
+            .map_err(TransportError::lost)
     }
 
     async fn accept(&self) -> Option<QuicStream> {
@@ -154,7 +161,8 @@ impl<S: Sends> FrameSink for QuicSink<S> {
     async fn finish(&mut self) -> Result<(), TransportError> {
         let finished = self.0.stream().finish().map_err(TransportError::lost);
         if finished.is_ok() {
-            // Resolves when the peer has everything, or is gone, or wants no more: all the same here.
+            // Resolves when the peer has everything, or is gone, or wants no more: all the same
+            // here.
             let _ = self.0.stream().stopped().await;
         }
         finished
@@ -191,14 +199,21 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<Quic, Co
     };
     let mut endpoint = Endpoint::client(local).map_err(ConnectError::Socket)?;
     let seen = Arc::new(OnceLock::new());
-    endpoint.set_default_client_config(client_config(ticket, Arc::clone(&seen), config).map_err(ConnectError::Crypto)?);
+    endpoint.set_default_client_config(
+        client_config(ticket, Arc::clone(&seen), config).map_err(ConnectError::Crypto)?,
+    );
     let unreachable = |source: BoxError| ConnectError::unreachable(ticket, source);
     let connecting = endpoint.connect(address, SERVER_NAME).map_err(|e| unreachable(e.into()))?;
-    let connection = connecting.await.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
+    let connection =
+        connecting.await.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
     Ok(Quic::new(connection, Some(endpoint), config))
 }
 
-fn client_config(ticket: &Ticket, seen: tls::Seen, config: &Config) -> Result<ClientConfig, BoxError> {
+fn client_config(
+    ticket: &Ticket,
+    seen: tls::Seen,
+    config: &Config,
+) -> Result<ClientConfig, BoxError> {
     let tls = tls::client_config(ticket, seen, ALPN)?;
     let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = transport_config(config)?;
@@ -210,12 +225,18 @@ fn client_config(ticket: &Ticket, seen: tls::Seen, config: &Config) -> Result<Cl
 
 /// Listens on a UDP address.
 pub(crate) fn listen(addr: SocketAddr, server: ServerConfig) -> std::io::Result<Endpoint> {
-    Endpoint::new(endpoint_config(), Some(server), UdpSocket::bind(addr)?, Arc::new(quinn::TokioRuntime))
+    Endpoint::new(
+        endpoint_config(),
+        Some(server),
+        UdpSocket::bind(addr)?,
+        Arc::new(quinn::TokioRuntime),
+    )
 }
 
-/// An endpoint whose connection ids are random in all their bytes. In those that quinn makes by itself only three are, and one that a
-/// Retry gives may then be that of another connection, which gets what the newcomer sends from then on: with a thousand connections
-/// that happens to one in some thousands.
+/// An endpoint whose connection ids are random in all their bytes. In those that quinn makes by
+/// itself only three are, and one that a Retry gives may then be that of another connection, which
+/// gets what the newcomer sends from then on: with a thousand connections that happens to one in
+/// some thousands.
 pub(super) fn endpoint_config() -> EndpointConfig {
     let mut endpoint = EndpointConfig::default();
     endpoint.cid_generator(|| Box::new(RandomConnectionIdGenerator::default()));
@@ -223,7 +244,10 @@ pub(super) fn endpoint_config() -> EndpointConfig {
 }
 
 /// A server's side, with limits where quinn has none or generous ones, and without 0-RTT.
-pub(crate) fn server_config(identity: &Identity, config: &Config) -> Result<ServerConfig, BoxError> {
+pub(crate) fn server_config(
+    identity: &Identity,
+    config: &Config,
+) -> Result<ServerConfig, BoxError> {
     let tls = tls::server_config(identity, ALPN)?;
     let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     server.max_incoming(INCOMING_MAX);

@@ -1,6 +1,6 @@
-//! Certificates as browsers demand them of a WebTransport server that they know by a hash: an ECDSA key, at most two weeks valid. So
-//! there is always a new one, signed by the server's identity, and browsers are told the hash of the next one too
-//! (<https://www.w3.org/TR/webtransport/#custom-certificate-requirements>).
+//! Certificates as browsers demand them of a WebTransport server that they know by a hash: an ECDSA
+//! key, at most two weeks valid. So there is always a new one, signed by the server's identity, and
+//! browsers are told the hash of the next one too (<https://www.w3.org/TR/webtransport/#custom-certificate-requirements>).
 #![allow(clippy::disallowed_methods, reason = "certificates are valid by the wall clock")]
 
 use super::identity::{Identity, IdentityError, SERVER_NAME};
@@ -43,9 +43,11 @@ impl Rotation {
 
     fn at(identity: &Identity, now: SystemTime) -> Result<Self, IdentityError> {
         let key = KeyPair::try_from(identity.key_der()).map_err(wrap)?;
-        let issuer = Issuer::new(CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(wrap)?, key);
+        let issuer =
+            Issuer::new(CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(wrap)?, key);
         let identity = CertificateDer::from(identity.certificate_der().to_vec());
-        let shown = Mutex::new([short(&issuer, &identity, now)?, short(&issuer, &identity, now + SHOWN)?]);
+        let shown =
+            Mutex::new([short(&issuer, &identity, now)?, short(&issuer, &identity, now + SHOWN)?]);
         Ok(Self { issuer, identity, shown })
     }
 
@@ -61,8 +63,14 @@ impl Rotation {
         if now >= shown[1].from {
             // After a long sleep the next one is over too.
             let asleep = now >= shown[1].from + SHOWN;
-            let first = if asleep { short(&self.issuer, &self.identity, now).ok() } else { Some(shown[1].clone()) };
-            let second = first.as_ref().and_then(|first| short(&self.issuer, &self.identity, first.from + SHOWN).ok());
+            let first = if asleep {
+                short(&self.issuer, &self.identity, now).ok()
+            } else {
+                Some(shown[1].clone())
+            };
+            let second = first
+                .as_ref()
+                .and_then(|first| short(&self.issuer, &self.identity, first.from + SHOWN).ok());
             // One that cannot be made now can be made at the next connection.
             if let (Some(first), Some(second)) = (first, second) {
                 *shown = [first, second];
@@ -80,14 +88,19 @@ impl ResolvesServerCert for Rotation {
 }
 
 /// A new key with a certificate for it that is shown from this time on.
-fn short(issuer: &Issuer<'static, KeyPair>, identity: &CertificateDer<'static>, from: SystemTime) -> Result<Short, IdentityError> {
+fn short(
+    issuer: &Issuer<'static, KeyPair>,
+    identity: &CertificateDer<'static>,
+    from: SystemTime,
+) -> Result<Short, IdentityError> {
     let key = KeyPair::generate().map_err(wrap)?;
     let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(wrap)?;
     (params.not_before, params.not_after) = ((from - SKEW).into(), (from + VALID).into());
     let certificate = params.signed_by(&key, issuer).map_err(wrap)?.der().clone();
     let fingerprint = Fingerprint::of(&certificate);
     let secret = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-    let signing = rustls::crypto::ring::sign::any_supported_type(&secret).map_err(|error| IdentityError::Certificate(error.into()))?;
+    let signing = rustls::crypto::ring::sign::any_supported_type(&secret)
+        .map_err(|error| IdentityError::Certificate(error.into()))?;
     let key = Arc::new(CertifiedKey::new(vec![certificate, identity.clone()], signing));
     Ok(Short { key, fingerprint, from })
 }
@@ -103,7 +116,8 @@ mod tests {
     #[test]
     fn the_next_one_comes_when_it_was_announced() {
         let now = SystemTime::now();
-        let rotation = Rotation::at(&Identity::generate().expect("a key"), now).expect("certificates");
+        let rotation =
+            Rotation::at(&Identity::generate().expect("a key"), now).expect("certificates");
         let at = |time| rotation.turned(time).map(|short| short.fingerprint);
         let [first, second] = at(now);
         assert_eq!(at(now + SHOWN - DAY), [first, second]);
@@ -117,7 +131,8 @@ mod tests {
     #[test]
     fn none_is_valid_for_more_than_two_weeks() {
         assert!(SKEW + VALID <= 14 * DAY);
-        // Whoever asks for the hashes right before the next one is shown has more than a week to use them.
+        // Whoever asks for the hashes right before the next one is shown has more than a week to
+        // use them.
         assert!(2 * SHOWN < VALID);
     }
 }

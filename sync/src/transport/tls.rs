@@ -6,7 +6,10 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
@@ -16,14 +19,24 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) type Seen = Arc<OnceLock<Fingerprint>>;
 
 /// A client's side, for one server.
-pub(crate) fn client_config(ticket: &Ticket, seen: Seen, alpn: &[u8]) -> Result<ClientConfig, BoxError> {
+pub(crate) fn client_config(
+    ticket: &Ticket,
+    seen: Seen,
+    alpn: &[u8],
+) -> Result<ClientConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let mut tls = match ticket.fingerprint() {
-        Some(expected) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { expected, seen, provider })).with_no_client_auth()
-        }
-        None => builder.with_root_certificates(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }).with_no_client_auth(),
+        Some(expected) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned { expected, seen, provider }))
+            .with_no_client_auth(),
+        None => builder
+            .with_root_certificates(RootCertStore {
+                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+            })
+            .with_no_client_auth(),
     };
     tls.alpn_protocols = vec![alpn.to_vec()];
     Ok(tls)
@@ -49,17 +62,21 @@ pub(crate) fn server_config(identity: &Identity, alpn: &[u8]) -> Result<ServerCo
 
 /// The same, with certificates that are valid for days only.
 #[cfg(feature = "webtransport")]
-pub(crate) fn rotating_server_config(rotation: Arc<super::rotation::Rotation>, alpn: &[u8]) -> Result<ServerConfig, BoxError> {
+pub(crate) fn rotating_server_config(
+    rotation: Arc<super::rotation::Rotation>,
+    alpn: &[u8],
+) -> Result<ServerConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let mut tls = builder.with_no_client_auth().with_cert_resolver(rotation);
     tls.alpn_protocols = vec![alpn.to_vec()];
     tls.max_early_data_size = 0;
     Ok(tls)
 }
 
-/// Trusts the one certificate whose fingerprint is in the ticket, and those that it has signed. That the server holds the key is still
-/// proved by the handshake.
+/// Trusts the one certificate whose fingerprint is in the ticket, and those that it has signed.
+/// That the server holds the key is still proved by the handshake.
 #[derive(Debug)]
 struct Pinned {
     expected: Fingerprint,
@@ -76,12 +93,19 @@ impl ServerCertVerifier for Pinned {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(issuer) = intermediates.iter().find(|issuer| Fingerprint::of(issuer) == self.expected) {
+        if let Some(issuer) =
+            intermediates.iter().find(|issuer| Fingerprint::of(issuer) == self.expected)
+        {
             let mut roots = RootCertStore::empty();
             roots.add(issuer.clone().into_owned())?;
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider)).build();
+            let verifier = WebPkiServerVerifier::builder_with_provider(
+                Arc::new(roots),
+                Arc::clone(&self.provider),
+            )
+            .build();
             let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
-            let name = ServerName::try_from(SERVER_NAME).map_err(|error| rustls::Error::General(error.to_string()))?;
+            let name = ServerName::try_from(SERVER_NAME)
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
             return verifier.verify_server_cert(end_entity, &[], &name, ocsp_response, now);
         }
         let theirs = *self.seen.get_or_init(|| Fingerprint::of(end_entity));

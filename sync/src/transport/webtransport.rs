@@ -1,8 +1,11 @@
-//! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream a document, with the frames of QUIC.
+//! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream
+//! a document, with the frames of QUIC.
 
 use super::datagrams::{Carrier, Channels};
 use super::origins::Origins;
-use super::quic::{QuicSink, QuicSource, QuicStream, Receives, Sends, endpoint_config, transport_config};
+use super::quic::{
+    QuicSink, QuicSource, QuicStream, Receives, Sends, endpoint_config, transport_config,
+};
 use super::rotation::Rotation;
 use super::{Connection, TransportError, tls};
 use crate::access::{HttpRequest, parameters};
@@ -63,12 +66,15 @@ pub(crate) struct WebTransport {
 
 impl std::fmt::Debug for WebTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebTransport").field("peer", &self.connection.remote_address()).finish_non_exhaustive()
+        f.debug_struct("WebTransport")
+            .field("peer", &self.connection.remote_address())
+            .finish_non_exhaustive()
     }
 }
 
 impl WebTransport {
-    /// Does the handshake of a session that a client asked for. `None`: it is a page of another origin than these.
+    /// Does the handshake of a session that a client asked for. `None`: it is a page of another
+    /// origin than these.
     pub(crate) async fn accepted(
         incoming: IncomingSession,
         origins: &Origins,
@@ -80,14 +86,22 @@ impl WebTransport {
             return Ok(None);
         }
         let said = HttpRequest {
-            query: request.path().split_once('?').map(|(_, query)| parameters(query)).unwrap_or_default(),
+            query: request
+                .path()
+                .split_once('?')
+                .map(|(_, query)| parameters(query))
+                .unwrap_or_default(),
             subprotocols: Vec::new(),
             headers: sorted(request.headers()),
         };
         Ok(Some((Self::new(request.accept().await?, None, frame_bytes_max), said)))
     }
 
-    fn new(connection: wtransport::Connection, endpoint: Option<Endpoint<endpoint_side::Client>>, frame_bytes_max: usize) -> Self {
+    fn new(
+        connection: wtransport::Connection,
+        endpoint: Option<Endpoint<endpoint_side::Client>>,
+        frame_bytes_max: usize,
+    ) -> Self {
         let connection = Arc::new(connection);
         let channels = Channels::new(Arc::clone(&connection));
         Self { connection, channels, endpoint: endpoint.map(Arc::new), frame_bytes_max }
@@ -135,11 +149,18 @@ impl Connection for WebTransport {
 }
 
 /// Listens on a UDP address.
-pub(crate) fn listen(addr: SocketAddr, rotation: Arc<Rotation>, config: &Config) -> Result<Listening, BoxError> {
+pub(crate) fn listen(
+    addr: SocketAddr,
+    rotation: Arc<Rotation>,
+    config: &Config,
+) -> Result<Listening, BoxError> {
     let mut transport = transport_config(config)?;
     for_http(&mut transport);
     let tls = tls::rotating_server_config(rotation, ALPN)?;
-    let mut server = ServerConfig::builder().with_bind_address(addr).with_custom_tls_and_transport(tls, transport).build();
+    let mut server = ServerConfig::builder()
+        .with_bind_address(addr)
+        .with_custom_tls_and_transport(tls, transport)
+        .build();
     server.quic_config_mut().max_incoming(INCOMING_MAX);
     *server.quic_endpoint_config_mut() = endpoint_config();
     Ok(Listening(server))
@@ -155,7 +176,10 @@ impl Listening {
 }
 
 /// Opens a session.
-pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<WebTransport, ConnectError> {
+pub(crate) async fn connect(
+    ticket: &Ticket,
+    config: &Config,
+) -> Result<WebTransport, ConnectError> {
     let address = resolve(ticket).await?;
     let local: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -167,11 +191,19 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<WebTrans
     for_http(&mut transport);
     // The client opens documents' streams; a server has no reason to.
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
-    let builder = ClientConfig::builder().with_bind_address(local).with_custom_tls_and_transport(tls, transport);
-    let endpoint = Endpoint::client(builder.dns_resolver(Known(address)).build()).map_err(ConnectError::Socket)?;
-    let host = if ticket.host().contains(':') { format!("[{}]", ticket.host()) } else { ticket.host().to_owned() };
+    let builder = ClientConfig::builder()
+        .with_bind_address(local)
+        .with_custom_tls_and_transport(tls, transport);
+    let endpoint = Endpoint::client(builder.dns_resolver(Known(address)).build())
+        .map_err(ConnectError::Socket)?;
+    let host = if ticket.host().contains(':') {
+        format!("[{}]", ticket.host())
+    } else {
+        ticket.host().to_owned()
+    };
     let connecting = endpoint.connect(format!("https://{host}:{}/", ticket.port())).await;
-    let connection = connecting.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
+    let connection =
+        connecting.map_err(|error| ConnectError::unproved(ticket, &seen, error.into()))?;
     Ok(WebTransport::new(connection, Some(endpoint), config.frame_bytes_max))
 }
 

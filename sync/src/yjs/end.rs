@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message as SocketMessage};
 
-/// Close codes that an application gives, after HTTP's: y-websocket's provider (from version 3.1 on) stops at 4400 to 4499.
+/// Close codes that an application gives, after HTTP's: y-websocket's provider (from version 3.1
+/// on) stops at 4400 to 4499.
 const UNAUTHENTICATED: u16 = 4401;
 const FORBIDDEN: u16 = 4403;
 const NOT_FOUND: u16 = 4404;
@@ -47,7 +48,11 @@ impl End {
 
     pub(super) fn silent(after: Duration) -> Self {
         let reason = CloseReason::TimedOut { after };
-        Self { code: CloseCode::Again, why: format!("nothing heard from the client for {after:?}"), reason }
+        Self {
+            code: CloseCode::Again,
+            why: format!("nothing heard from the client for {after:?}"),
+            reason,
+        }
     }
 
     pub(super) fn gone() -> Self {
@@ -56,7 +61,11 @@ impl End {
     }
 
     pub(crate) fn shutdown() -> Self {
-        Self { code: CloseCode::Restart, why: "the server closes down".to_owned(), reason: CloseReason::Unavailable }
+        Self {
+            code: CloseCode::Restart,
+            why: "the server closes down".to_owned(),
+            reason: CloseReason::Unavailable,
+        }
     }
 
     pub(crate) fn denied(denial: Denial) -> Self {
@@ -73,18 +82,28 @@ impl End {
     }
 
     /// Tells the client, if it is there. The reason comes back.
-    pub(crate) async fn tell(&self, socket: &mut Box<dyn Socket>, patience: Duration) -> CloseReason {
+    pub(crate) async fn tell(
+        &self,
+        socket: &mut Box<dyn Socket>,
+        patience: Duration,
+    ) -> CloseReason {
         let why = fitting(&self.why, WEBSOCKET_REASON_BYTES_MAX).to_owned();
         let frame = CloseFrame { code: self.code, reason: why.into() };
         // Fails where the client is gone.
-        let _ = timeout(patience.min(FLUSH_TIMEOUT), socket.send(SocketMessage::Close(Some(frame)))).await;
+        let _ =
+            timeout(patience.min(FLUSH_TIMEOUT), socket.send(SocketMessage::Close(Some(frame))))
+                .await;
         self.reason.clone()
     }
 }
 
 impl From<FrameError> for End {
     fn from(error: FrameError) -> Self {
-        let code = if matches!(error, FrameError::TooLarge { .. }) { CloseCode::Size } else { CloseCode::Policy };
+        let code = if matches!(error, FrameError::TooLarge { .. }) {
+            CloseCode::Size
+        } else {
+            CloseCode::Policy
+        };
         Self::refused(code, error)
     }
 }
@@ -93,15 +112,20 @@ impl From<SocketError> for End {
     fn from(error: SocketError) -> Self {
         match error {
             SocketError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                Self::from(FrameError::TooLarge { what: "a message", bytes: size as u64, bytes_max: max_size as u64 })
+                Self::from(FrameError::TooLarge {
+                    what: "a message",
+                    bytes: size as u64,
+                    bytes_max: max_size as u64,
+                })
             }
             error => Self::policy(error),
         }
     }
 }
 
-/// Takes what is still on its way and throws it away, until the client has read the end and goes too. A connection that is dropped with
-/// something unread is reset, and then the client may never see why.
+/// Takes what is still on its way and throws it away, until the client has read the end and goes
+/// too. A connection that is dropped with something unread is reset, and then the client may never
+/// see why.
 pub(crate) async fn linger(mut socket: Box<dyn Socket>) {
     let raw = socket.raw();
     let lingering = async {

@@ -1,4 +1,5 @@
-//! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as bytes.
+//! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as
+//! bytes.
 
 use crate::frame::{FrameError, Reader, check, put_varint};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
@@ -89,12 +90,16 @@ fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
     let at = reader.at();
     let count = reader.varint("a number of clients")?;
     if count > PARTICIPANTS_MAX as u64 {
-        return Err(FrameError::Malformed { at, expected: "no more clients than a connection may have" });
+        return Err(FrameError::Malformed {
+            at,
+            expected: "no more clients than a connection may have",
+        });
     }
     for _ in 0..count {
         let (id, clock) = who_and_when(&mut reader)?;
         let at = reader.at();
-        let state = std::str::from_utf8(buffer(&mut reader)?).map_err(|_| FrameError::Malformed { at, expected: "UTF-8" })?;
+        let state = std::str::from_utf8(buffer(&mut reader)?)
+            .map_err(|_| FrameError::Malformed { at, expected: "UTF-8" })?;
         if serde_json::from_str::<serde::de::IgnoredAny>(state).is_err() {
             return Err(FrameError::Malformed { at, expected: "JSON" });
         }
@@ -129,9 +134,14 @@ mod tests {
 
     #[test]
     fn awareness_is_that_of_other_implementations() {
-        let news = vec![News { id: 300, clock: 7, state: Some(r#"{"name":"Ä"}"#.into()) }, News { id: 2, clock: 1, state: None }];
+        let news = vec![
+            News { id: 300, clock: 7, state: Some(r#"{"name":"Ä"}"#.into()) },
+            News { id: 2, clock: 1, state: None },
+        ];
         let bytes = Message::Awareness(news).encode();
-        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&bytes) else { panic!("no awareness") };
+        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&bytes) else {
+            panic!("no awareness")
+        };
         assert_eq!(update.clients.len(), 2);
         assert_eq!(Theirs::Awareness(update).encode_v1().len(), bytes.len());
         assert_eq!(Message::decode(&bytes).map(|message| message.encode()), Ok(bytes.clone()));
@@ -142,16 +152,27 @@ mod tests {
     fn what_other_implementations_cannot_read_is_neither_taken_nor_sent() {
         let (id_max, clock_max) = ((1 << 53) - 1, u64::from(u32::MAX));
         let of = |id, clock| News { id, clock, state: Some("1".into()) };
-        let ours = Message::Awareness(vec![of(id_max + 1, 1), of(id_max, clock_max), of(2, clock_max + 1)]).encode();
-        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&ours) else { panic!("no awareness") };
-        let clocks: Vec<_> = update.clients.iter().map(|(id, entry)| (id.get(), u64::from(entry.clock))).collect();
+        let ours = Message::Awareness(vec![
+            of(id_max + 1, 1),
+            of(id_max, clock_max),
+            of(2, clock_max + 1),
+        ])
+        .encode();
+        let Ok(Theirs::Awareness(update)) = Theirs::decode_v1(&ours) else {
+            panic!("no awareness")
+        };
+        let clocks: Vec<_> =
+            update.clients.iter().map(|(id, entry)| (id.get(), u64::from(entry.clock))).collect();
         assert_eq!(clocks, [(id_max, clock_max)]);
         for (id, clock) in [(id_max + 1, 1), (1, clock_max + 1)] {
             let mut content = vec![1];
             [id, clock].into_iter().for_each(|number| put_varint(&mut content, number));
             content.extend(b"\x011");
             let bytes = [&[1, content.len().to_le_bytes()[0]][..], &content].concat();
-            assert!(matches!(Message::decode(&bytes), Err(FrameError::Malformed { .. })), "{id} {clock}");
+            assert!(
+                matches!(Message::decode(&bytes), Err(FrameError::Malformed { .. })),
+                "{id} {clock}"
+            );
         }
     }
 
@@ -161,6 +182,9 @@ mod tests {
         assert_eq!(Message::decode(&[0, 7]), Ok(Message::Unknown));
         assert!(Message::decode(&[]).is_err());
         assert!(Message::decode(&[0, 1, 200, 1, 5]).is_err());
-        assert!(matches!(Message::decode(&[1, 5, 1, 1, 1, 1, b'{']), Err(FrameError::Malformed { expected: "JSON", .. })));
+        assert!(matches!(
+            Message::decode(&[1, 5, 1, 1, 1, 1, b'{']),
+            Err(FrameError::Malformed { expected: "JSON", .. })
+        ));
     }
 }

@@ -1,9 +1,12 @@
 //! A Yjs client on a WebSocket: the y-protocols, as y-websocket's provider speaks them.
 //!
-//! It has no numbers, acknowledgements or digests: where something is amiss the connection is closed, and the provider comes again and
-//! says what it has.
+//! It has no numbers, acknowledgements or digests: where something is amiss the connection is
+//! closed, and the provider comes again and says what it has.
 
-#![allow(clippy::disallowed_methods, reason = "it drives a connection, and reads the clock for that")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it drives a connection, and reads the clock for that"
+)]
 
 mod end;
 mod message;
@@ -12,7 +15,8 @@ use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
 use crate::frame::{Hash, Reader};
 use crate::limits::{
-    BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, RECENT_UPDATES_MAX, TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES,
+    BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, RECENT_UPDATES_MAX,
+    TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES,
 };
 use crate::presence::{Room, Showing, Speaker};
 use crate::replica::{Refusal, Replica};
@@ -33,7 +37,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message as Soc
 
 /// A WebSocket, whatever is below it.
 pub(crate) trait Socket:
-    Stream<Item = Result<SocketMessage, SocketError>> + Sink<SocketMessage, Error = SocketError> + Send + Unpin
+    Stream<Item = Result<SocketMessage, SocketError>>
+    + Sink<SocketMessage, Error = SocketError>
+    + Send
+    + Unpin
 {
     /// What is below it.
     fn raw(&mut self) -> &mut dyn Raw;
@@ -103,7 +110,8 @@ pub(crate) async fn converse(
     (reason, client.socket)
 }
 
-/// Waits until a shutdown waits no longer for what is being done. What the client has not got by then it asks the next server for.
+/// Waits until a shutdown waits no longer for what is being done. What the client has not got by
+/// then it asks the next server for.
 async fn overdue(mut stop: Stop) -> End {
     stopped(&mut stop).await;
     sleep(FLUSH_TIMEOUT).await;
@@ -149,7 +157,8 @@ impl Client {
         }
     }
 
-    /// Asks a client of which nothing has come for a sign of life, and gives up one that gives none. What had come was read just before.
+    /// Asks a client of which nothing has come for a sign of life, and gives up one that gives
+    /// none. What had come was read just before.
     async fn mind_silence(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now < self.sign_due() {
@@ -166,7 +175,12 @@ impl Client {
     /// Asks for what this side lacks.
     async fn greet(&mut self) -> Result<(), End> {
         let replica = Arc::clone(&self.replica);
-        let vector = blocking(move || Version::from_bytes(&replica.version()).ok().and_then(|version| version.to_state_vector())).await?;
+        let vector = blocking(move || {
+            Version::from_bytes(&replica.version())
+                .ok()
+                .and_then(|version| version.to_state_vector())
+        })
+        .await?;
         let vector = vector.ok_or_else(|| End::policy("no Yjs document"))?;
         self.send(&[Message::Step1(&vector)]).await
     }
@@ -221,19 +235,23 @@ impl Client {
         let clients = Reader::new(vector).varint("a number of clients").map_err(End::policy)?;
         let most = self.config.frame_bytes_max / VERSION_REPLICA_BYTES;
         if clients > most as u64 {
-            return Err(End::policy(format!("a state vector names {clients} clients, more than {most}")));
+            return Err(End::policy(format!(
+                "a state vector names {clients} clients, more than {most}"
+            )));
         }
         if !self.config.sends_updates {
             return self.send(&[Message::Step2(NOTHING)]).await;
         }
         let version = Version::from_state_vector(vector).map_err(End::policy)?.to_bytes();
         let replica = Arc::clone(&self.replica);
-        let updates = blocking(move || replica.updates_since(&version)).await?.map_err(End::policy)?;
+        let updates =
+            blocking(move || replica.updates_since(&version)).await?.map_err(End::policy)?;
         let (last, others) = match updates.split_last() {
             Some((last, others)) => (last.as_slice(), others),
             None => (NOTHING, &[][..]),
         };
-        let messages = others.iter().map(|update| Message::Update(update)).chain([Message::Step2(last)]);
+        let messages =
+            others.iter().map(|update| Message::Update(update)).chain([Message::Step2(last)]);
         self.send(&messages.collect::<Vec<_>>()).await
     }
 
@@ -243,8 +261,13 @@ impl Client {
         }
         let replica = Arc::clone(&self.replica);
         if !self.config.takes_updates {
-            // A client that comes back tells all that is deleted, new or not: to tell what is known is no write.
-            let known = blocking(move || updates.iter().try_fold(true, |known, update| Ok(known && replica.contains(update)?)));
+            // A client that comes back tells all that is deleted, new or not: to tell what is known
+            // is no write.
+            let known = blocking(move || {
+                updates
+                    .iter()
+                    .try_fold(true, |known, update| Ok(known && replica.contains(update)?))
+            });
             let known = known.await?.map_err(|refusal: Refusal| End::policy(refusal))?;
             return if known { Ok(()) } else { Err(End::policy("the document is read-only")) };
         }
@@ -259,7 +282,9 @@ impl Client {
         let applied = blocking(move || {
             let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
             // If any of it is refused, one by one, so that the good ones count.
-            replica.apply_all(&all).or_else(|_| all.iter().try_for_each(|update| replica.apply(update)))
+            replica
+                .apply_all(&all)
+                .or_else(|_| all.iter().try_for_each(|update| replica.apply(update)))
         });
         applied.await?.map_err(End::policy)
     }
@@ -274,11 +299,19 @@ impl Client {
         if !self.config.sends_updates {
             return Ok(());
         }
-        let updates: Vec<_> = taken.updates.into_iter().filter(|(update, _)| !self.recent.contains(&update.hash())).collect();
-        self.send(&updates.iter().map(|(update, _)| Message::Update(update.update())).collect::<Vec<_>>()).await
+        let updates: Vec<_> = taken
+            .updates
+            .into_iter()
+            .filter(|(update, _)| !self.recent.contains(&update.hash()))
+            .collect();
+        self.send(
+            &updates.iter().map(|(update, _)| Message::Update(update.update())).collect::<Vec<_>>(),
+        )
+        .await
     }
 
-    /// Tells who is there, and at least every now and then something: a provider that hears nothing for 30 s connects anew.
+    /// Tells who is there, and at least every now and then something: a provider that hears nothing
+    /// for 30 s connects anew.
     async fn show(&mut self) -> Result<(), End> {
         let now = self.now();
         self.showing.mind(now);
@@ -287,7 +320,8 @@ impl Client {
             self.told_at = now;
             self.send(&[Message::Awareness(news)]).await?;
         }
-        // Once it knows who has gone: it tells of everybody it knows, and would bring them back as its own.
+        // Once it knows who has gone: it tells of everybody it knows, and would bring them back as
+        // its own.
         if self.showing.has_told() && self.showing.take_call(now) {
             self.send(&[Message::QueryAwareness]).await?;
         }
@@ -318,7 +352,9 @@ async fn cut(replica: Arc<dyn Replica>, updates: Vec<Vec<u8>>) -> Result<Vec<Vec
     if updates.iter().all(|update| update.len() <= LARGE_BYTES) {
         return Ok(updates);
     }
-    let cut = blocking(move || updates.iter().map(|update| replica.cut(update)).collect::<Result<Vec<_>, _>>());
+    let cut = blocking(move || {
+        updates.iter().map(|update| replica.cut(update)).collect::<Result<Vec<_>, _>>()
+    });
     Ok(cut.await?.map_err(End::policy)?.concat())
 }
 

@@ -34,7 +34,8 @@ impl End {
         Self { session, replica, queue, _guard: guard, base, peer: None, closed: None, repairs: 0 }
     }
 
-    /// How many of the replica's local updates the other end is known to have, those before this connection included.
+    /// How many of the replica's local updates the other end is known to have, those before this
+    /// connection included.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.session.acknowledged().map_or(0, |updates| self.base + updates)
     }
@@ -53,7 +54,11 @@ impl End {
         self.session.settle(self.replica.as_ref());
         while let Some(event) = self.session.poll_event() {
             if tracing() {
-                eprintln!("{now:>10.1?} {:>3} with {:?}: {event:?}", self.replica.replica(), self.peer);
+                eprintln!(
+                    "{now:>10.1?} {:>3} with {:?}: {event:?}",
+                    self.replica.replica(),
+                    self.peer
+                );
             }
             match event {
                 Event::Connected { replica } => self.peer = Some(replica),
@@ -81,7 +86,9 @@ pub(crate) struct Weather {
 impl Weather {
     pub(crate) fn of(step: Step) -> Self {
         match step {
-            Step::Weather { loss, doubling, change, delay_ms } => Self { loss, doubling, change, delay_ms },
+            Step::Weather { loss, doubling, change, delay_ms } => {
+                Self { loss, doubling, change, delay_ms }
+            }
             _ => Self::default(),
         }
     }
@@ -104,7 +111,10 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(replicas: [Arc<dyn Replica>; 2], bases: [u64; 2], now: Duration) -> Self {
         let [caller, called] = replicas;
-        let ends = [End::new(caller, Role::Initiator, bases[0], now), End::new(called, Role::Responder, bases[1], now)];
+        let ends = [
+            End::new(caller, Role::Initiator, bases[0], now),
+            End::new(called, Role::Responder, bases[1], now),
+        ];
         Self { ends, flying: Vec::new(), woken: now }
     }
 
@@ -145,7 +155,14 @@ impl Line {
         }
     }
 
-    fn send(&mut self, to: usize, mut frame: Vec<u8>, now: Duration, weather: Weather, rng: &mut Rng) {
+    fn send(
+        &mut self,
+        to: usize,
+        mut frame: Vec<u8>,
+        now: Duration,
+        weather: Weather,
+        rng: &mut Rng,
+    ) {
         let mut happens = |times: u16| rng.u16(..1000) < times;
         if happens(weather.loss) {
             return;

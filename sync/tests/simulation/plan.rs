@@ -1,4 +1,5 @@
-//! What happens in a run, all of it drawn from a seed beforehand, so that a failing run can be shrunk by leaving steps out.
+//! What happens in a run, all of it drawn from a seed beforehand, so that a failing run can be
+//! shrunk by leaving steps out.
 
 use fastrand::Rng;
 use std::fmt;
@@ -77,16 +78,35 @@ fn step(rng: &mut Rng, nodes: usize, links: usize, copies: bool) -> Step {
 fn weather(rng: &mut Rng) -> Step {
     match rng.u8(..4) {
         0 => Step::Weather { loss: 0, doubling: 0, change: 0, delay_ms: 1 },
-        1 => Step::Weather { loss: rng.u16(..200), doubling: rng.u16(..200), change: 0, delay_ms: rng.u64(..200) },
-        2 => Step::Weather { loss: 0, doubling: 0, change: rng.u16(..100), delay_ms: rng.u64(..20) },
-        _ => Step::Weather { loss: 0, doubling: rng.u16(..500), change: 0, delay_ms: rng.u64(..2000) },
+        1 => Step::Weather {
+            loss: rng.u16(..200),
+            doubling: rng.u16(..200),
+            change: 0,
+            delay_ms: rng.u64(..200),
+        },
+        2 => {
+            Step::Weather { loss: 0, doubling: 0, change: rng.u16(..100), delay_ms: rng.u64(..20) }
+        }
+        _ => Step::Weather {
+            loss: 0,
+            doubling: rng.u16(..500),
+            change: 0,
+            delay_ms: rng.u64(..2000),
+        },
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let backend = if self.automerge { "automerge" } else { "yrs" };
-        writeln!(f, "seed {}: {} replicas on {backend}, links {:?}, {} steps", self.seed, self.nodes, self.links, self.steps.len())?;
+        writeln!(
+            f,
+            "seed {}: {} replicas on {backend}, links {:?}, {} steps",
+            self.seed,
+            self.nodes,
+            self.links,
+            self.steps.len()
+        )?;
         self.steps.iter().try_for_each(|step| writeln!(f, "    {step:?}"))
     }
 }

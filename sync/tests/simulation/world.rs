@@ -2,7 +2,10 @@
 
 use super::network::{Line, Weather};
 use super::plan::{Plan, Step};
-use exostate::{Backend, Counter, List, Map, MovableList, Options, Origin, ReplicaId, Set, State, Store, Subscription, Text, Tree};
+use exostate::{
+    Backend, Counter, List, Map, MovableList, Options, Origin, ReplicaId, Set, State, Store,
+    Subscription, Text, Tree,
+};
 use exostate_sync::{IntoReplica, Replica};
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -43,7 +46,8 @@ struct Node<B: Backend> {
     /// What a crash leaves: the bytes saved last, and what came from others since.
     saved: Vec<u8>,
     imported: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Whether the document was mended: then the updates since the last saving are not enough to make it anew.
+    /// Whether the document was mended: then the updates since the last saving are not enough to
+    /// make it anew.
     mended: Arc<AtomicBool>,
     _journal: Subscription,
     /// Local updates so far, and the log entry of each.
@@ -56,7 +60,8 @@ impl<B: Backend> Node<B> {
         let imported = Arc::new(Mutex::new(Vec::new()));
         let updates = Arc::new(AtomicU64::new(0));
         let mended = Arc::new(AtomicBool::new(false));
-        let (journal, count, mends) = (Arc::clone(&imported), Arc::clone(&updates), Arc::clone(&mended));
+        let (journal, count, mends) =
+            (Arc::clone(&imported), Arc::clone(&updates), Arc::clone(&mended));
         let listening = store.on_update(move |update| match update.origin {
             Origin::Remote => journal.lock().expect("no panic").push(update.bytes.to_vec()),
             origin => {
@@ -112,9 +117,23 @@ impl<B: Backend> World<B> {
 
     fn new(plan: &Plan) -> Self {
         let rng = Rng::with_seed(plan.seed ^ 0x5151);
-        let (wires, now) = (plan.links.iter().map(|link| (*link, Wire::Down { until: Duration::ZERO })).collect(), Duration::ZERO);
+        let (wires, now) = (
+            plan.links.iter().map(|link| (*link, Wire::Down { until: Duration::ZERO })).collect(),
+            Duration::ZERO,
+        );
         let (nodes, acknowledged, weather) = (Vec::new(), BTreeSet::new(), Weather::default());
-        let mut this = Self { nodes, wires, weather, now, rng, last_id: 0, edits: 0, acknowledged, copied: false, repairs: 0 };
+        let mut this = Self {
+            nodes,
+            wires,
+            weather,
+            now,
+            rng,
+            last_id: 0,
+            edits: 0,
+            acknowledged,
+            copied: false,
+            repairs: 0,
+        };
         for _ in 0..plan.nodes {
             let store = Store::with_options(this.fresh_id());
             this.nodes.push(Node::new(store));
@@ -188,20 +207,29 @@ impl<B: Backend> World<B> {
                     let key = rng.u8(..4).to_string();
                     match rng.u8(..3) {
                         0 => board.people().remove(key).map(drop),
-                        _ => board.people().insert(key, Card { text: entry.clone(), done: rng.bool(), body: Text::from("-") }),
+                        _ => board.people().insert(
+                            key,
+                            Card { text: entry.clone(), done: rng.bool(), body: Text::from("-") },
+                        ),
                     }
                 }
                 8 => {
-                    let ids: Vec<_> = view.outline.walk().into_iter().map(|(_, id, _)| id).collect();
+                    let ids: Vec<_> =
+                        view.outline.walk().into_iter().map(|(_, id, _)| id).collect();
                     let parent = rng.choice(&ids).copied();
                     match rng.choice(&ids).copied() {
-                        Some(id) if rng.bool() && Some(id) != parent => board.outline().move_to(id, parent, 0).or(Ok(())),
+                        Some(id) if rng.bool() && Some(id) != parent => {
+                            board.outline().move_to(id, parent, 0).or(Ok(()))
+                        }
                         _ => board.outline().insert(parent, 0, entry.clone()).map(drop),
                     }
                 }
                 _ => board
                     .cards()
-                    .insert(pick(&mut rng, view.cards.len()), Card { text: entry.clone(), done: false, body: Text::new() })
+                    .insert(
+                        pick(&mut rng, view.cards.len()),
+                        Card { text: entry.clone(), done: false, body: Text::new() },
+                    )
                     .map(drop),
             }
         });
@@ -239,7 +267,9 @@ impl<B: Backend> World<B> {
                     let repaired = line.repairs();
                     for (end, node) in [ends.0, ends.1].into_iter().enumerate() {
                         // The document is another one: what was kept of the old one is not enough.
-                        if repaired[end] > before[end] || self.nodes[node].mended.swap(false, Ordering::SeqCst) {
+                        if repaired[end] > before[end]
+                            || self.nodes[node].mended.swap(false, Ordering::SeqCst)
+                        {
                             self.nodes[node].save();
                         }
                     }
@@ -264,7 +294,8 @@ impl<B: Backend> World<B> {
         let ((caller, called), Wire::Up(line)) = &self.wires[link] else { return };
         for (end, node) in line.ends.iter().zip([caller, called]) {
             let acknowledged = end.acknowledged();
-            let entries = self.nodes[*node].entries.iter().filter(|(number, _)| *number <= acknowledged);
+            let entries =
+                self.nodes[*node].entries.iter().filter(|(number, _)| *number <= acknowledged);
             self.acknowledged.extend(entries.map(|(_, entry)| entry.clone()));
         }
     }
@@ -314,7 +345,8 @@ impl<B: Backend> World<B> {
     fn heal(&mut self) {
         self.weather = Weather::default();
         if self.copied {
-            // The two may not talk to each other while they have the same id. One of them notices, and is opened anew.
+            // The two may not talk to each other while they have the same id. One of them notices,
+            // and is opened anew.
             (0..self.nodes.len()).for_each(|node| self.restart(node));
         }
         for (_, wire) in &mut self.wires {
@@ -325,21 +357,33 @@ impl<B: Backend> World<B> {
         let (end, mut settled) = (self.now + HEALING, false);
         while self.now < end {
             self.pass(Duration::from_secs(1));
-            let in_sync = self.wires.iter().all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
+            let in_sync = self
+                .wires
+                .iter()
+                .all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
             let in_sync = in_sync && self.nodes.iter().all(|node| self.waits_for_nothing(node));
-            if in_sync && self.nodes.windows(2).all(|pair| pair[0].store.digest() == pair[1].store.digest()) {
-                if std::mem::replace(&mut settled, true) || self.nodes.iter().all(|node| node.store.pending() == (0, 0)) {
+            if in_sync
+                && self
+                    .nodes
+                    .windows(2)
+                    .all(|pair| pair[0].store.digest() == pair[1].store.digest())
+            {
+                if std::mem::replace(&mut settled, true)
+                    || self.nodes.iter().all(|node| node.store.pending() == (0, 0))
+                {
                     return;
                 }
                 self.pass(ORPHANED);
             }
         }
-        let digests: Vec<_> = self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
+        let digests: Vec<_> =
+            self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
         panic!("not in sync {HEALING:?} after the last fault: {digests:?}");
     }
 
-    /// After an id was used twice a replica's own storage can have updates that build on ops that all others have given up: they wait
-    /// for good. What they wrote in registers was written again, so that the log has it.
+    /// After an id was used twice a replica's own storage can have updates that build on ops that
+    /// all others have given up: they wait for good. What they wrote in registers was written
+    /// again, so that the log has it.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
         let (all, own) = (node.store.pending(), node.store.own_pending());
         all == own && (self.copied || own == (0, 0))
@@ -347,8 +391,13 @@ impl<B: Backend> World<B> {
 
     fn check(&mut self) {
         (0..self.wires.len()).for_each(|link| self.take_acknowledgements(link));
-        self.repairs +=
-            self.wires.iter().map(|(_, wire)| if let Wire::Up(line) = wire { line.repairs().iter().sum() } else { 0 }).sum::<usize>();
+        self.repairs += self
+            .wires
+            .iter()
+            .map(
+                |(_, wire)| if let Wire::Up(line) = wire { line.repairs().iter().sum() } else { 0 },
+            )
+            .sum::<usize>();
         let first = &self.nodes[0].store;
         for node in &self.nodes {
             let store = &node.store;
@@ -358,11 +407,13 @@ impl<B: Backend> World<B> {
             assert!(self.waits_for_nothing(node), "something waits for ever");
         }
         if self.copied && B::NAME == "yrs" {
-            // Yjs names what is deleted by id and clock: under an id that was used twice, a deletion of the one may hit what the other wrote.
+            // Yjs names what is deleted by id and clock: under an id that was used twice, a
+            // deletion of the one may hit what the other wrote.
             return;
         }
         let view = first.view();
-        let lost: Vec<&String> = self.acknowledged.iter().filter(|entry| !view.log.contains(entry.as_str())).collect();
+        let lost: Vec<&String> =
+            self.acknowledged.iter().filter(|entry| !view.log.contains(entry.as_str())).collect();
         assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! A replica in memory: a set of (replica, counter, payload) that only grows, each replica's counters without gaps.
+//! A replica in memory: a set of (replica, counter, payload) that only grows, each replica's
+//! counters without gaps.
 #![allow(dead_code, reason = "every test file uses a part")]
 
 use exostate_sync::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
@@ -213,7 +214,8 @@ impl Replica for Mock {
         for ((replica, counter), payload) in &self.lock().ops {
             let mut hash = u128::from(*replica) << 64 | u128::from(*counter);
             for byte in payload {
-                hash = (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+                hash = (hash ^ u128::from(*byte))
+                    .wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
             }
             digest ^= hash;
         }

@@ -3,8 +3,8 @@
 
 use exostate::{Backend, Counter, State, Store, Text};
 use exostate_sync::{
-    CloseReason, Config, Connection, Departure, Documents, FrameSink, FrameSource, MemorySink, MemorySource, Peer, Role, Server, Transport,
-    memory_connections,
+    CloseReason, Config, Connection, Departure, Documents, FrameSink, FrameSource, MemorySink,
+    MemorySource, Peer, Role, Server, Transport, memory_connections,
 };
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -30,19 +30,39 @@ pub(crate) struct Scene<B: Backend> {
 }
 
 pub(crate) fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs") });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(90), body).await.expect("the test hangs")
+    });
 }
 
 impl<B: Backend> Scene<B> {
-    /// Of `build`, what it listens on; the honest ones come by memory. The server gives way to nobody.
-    pub(crate) async fn new(config: Config, build: impl FnOnce(exostate_sync::ServerBuilder) -> exostate_sync::ServerBuilder) -> Self {
+    /// Of `build`, what it listens on; the honest ones come by memory. The server gives way to
+    /// nobody.
+    pub(crate) async fn new(
+        config: Config,
+        build: impl FnOnce(exostate_sync::ServerBuilder) -> exostate_sync::ServerBuilder,
+    ) -> Self {
         let stores: Vec<_> = (0..3).map(|_| Store::<Board, B>::new()).collect();
         let documents = Documents::new().with("d", &stores[0]).expect("valid");
-        let server = build(Server::builder(documents).config(config.clone().never_yields())).bind().await.expect("a server");
-        let mut scene = Self { departures: server.departures(), server, stores, peers: Vec::new(), votes: 0 };
+        let server = build(Server::builder(documents).config(config.clone().never_yields()))
+            .bind()
+            .await
+            .expect("a server");
+        let mut scene =
+            Self { departures: server.departures(), server, stores, peers: Vec::new(), votes: 0 };
         for store in &scene.stores[1..] {
-            scene.peers.push(Peer::over(store, "d", connect(&scene.server).await, Role::Initiator, config.clone()));
+            scene.peers.push(Peer::over(
+                store,
+                "d",
+                connect(&scene.server).await,
+                Role::Initiator,
+                config.clone(),
+            ));
         }
         scene.go_on().await;
         scene
@@ -66,10 +86,16 @@ impl<B: Backend> Scene<B> {
     /// Whether all honest ones show the same, and all that they ever wrote is there.
     fn is_equal(&self) -> bool {
         let first = self.stores[0].view();
-        let equal = self.stores.iter().all(|store| store.view() == first && store.digest() == self.stores[0].digest());
+        let equal = self
+            .stores
+            .iter()
+            .all(|store| store.view() == first && store.digest() == self.stores[0].digest());
         // Letters that were written under one id at once may stand between each other, or twice.
         let letters = |letter| first.notes.to_string().matches(letter).count() as i64;
-        equal && letters('[') >= self.votes && letters(']') >= self.votes && first.votes.value() == self.votes
+        equal
+            && letters('[') >= self.votes
+            && letters(']') >= self.votes
+            && first.votes.value() == self.votes
     }
 
     /// Why the stranger left.
@@ -101,7 +127,14 @@ pub(crate) async fn connect(server: &Server) -> exostate_sync::Memory {
 /// With these flags.
 pub(crate) fn hello(backend: &str, flags: u8) -> Vec<u8> {
     let string = |text: &str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
-    let parts = [b"exo\0".to_vec(), vec![1, 1, flags], string(backend), string("d"), STRANGER.to_le_bytes().to_vec(), vec![7; 16]];
+    let parts = [
+        b"exo\0".to_vec(),
+        vec![1, 1, flags],
+        string(backend),
+        string("d"),
+        STRANGER.to_le_bytes().to_vec(),
+        vec![7; 16],
+    ];
     framed(1, &parts.concat())
 }
 

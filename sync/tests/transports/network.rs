@@ -3,8 +3,8 @@
 use super::{holds, loopback, test};
 use crate::support::Mock;
 use exostate_sync::{
-    Client, CloseReason, Config, ConfigError, ConnectError, Documents, Identity, Peer, Scheme, Server, ServerError, Status, Ticket,
-    TicketError,
+    Client, CloseReason, Config, ConfigError, ConnectError, Documents, Identity, Peer, Scheme,
+    Server, ServerError, Status, Ticket, TicketError,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +14,19 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
-const SCHEMES: [Scheme; 4] = [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls, Scheme::WebTransport];
+const SCHEMES: [Scheme; 4] =
+    [Scheme::Quic, Scheme::WebSocket, Scheme::WebSocketTls, Scheme::WebTransport];
 
 fn copy(identity: &Identity) -> Identity {
     Identity::from_der(identity.certificate_der().to_vec(), identity.key_der().to_vec())
 }
 
-async fn try_serve(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identity: Identity) -> Result<Server, ServerError> {
+async fn try_serve(
+    scheme: Scheme,
+    replica: &Arc<Mock>,
+    addr: SocketAddr,
+    identity: Identity,
+) -> Result<Server, ServerError> {
     let documents = Documents::new().with("roadmap", replica.clone()).expect("valid");
     let builder = Server::builder(documents).identity(identity);
     match scheme {
@@ -33,11 +39,18 @@ async fn try_serve(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identi
 }
 
 async fn serve(scheme: Scheme, replica: &Arc<Mock>) -> Server {
-    try_serve(scheme, replica, loopback(), Identity::generate().expect("an identity")).await.expect("a server")
+    try_serve(scheme, replica, loopback(), Identity::generate().expect("an identity"))
+        .await
+        .expect("a server")
 }
 
 /// A server where one was before: the system may take a moment to give the address back.
-async fn serve_again(scheme: Scheme, replica: &Arc<Mock>, addr: SocketAddr, identity: &Identity) -> Server {
+async fn serve_again(
+    scheme: Scheme,
+    replica: &Arc<Mock>,
+    addr: SocketAddr,
+    identity: &Identity,
+) -> Server {
     loop {
         match try_serve(scheme, replica, addr, copy(identity)).await {
             Ok(server) => return server,
@@ -53,7 +66,9 @@ fn eager() -> Client {
 }
 
 fn eager_with(config: Config) -> Client {
-    Client::new(config.reconnect(Duration::from_millis(10), Duration::from_millis(50)).expect("valid"))
+    Client::new(
+        config.reconnect(Duration::from_millis(10), Duration::from_millis(50)).expect("valid"),
+    )
 }
 
 async fn is_offline(peer: &Peer) {
@@ -68,8 +83,12 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
             let (left, right) = (Mock::new(1), Mock::new(2));
             right.add(b"first");
             let server = serve(scheme, &right).await;
-            let (addr, identity) = (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
-            let peer = eager().connect(left.clone(), server.ticket("roadmap").expect("served")).await.expect("connected");
+            let (addr, identity) =
+                (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let peer = eager()
+                .connect(left.clone(), server.ticket("roadmap").expect("served"))
+                .await
+                .expect("connected");
             peer.live().await.expect("in sync");
             let mut server = Some(server);
             for round in 0..3 {
@@ -97,11 +116,14 @@ fn who_begins_offline_is_connected_once_there_is_a_server() {
             let (left, right) = (Mock::new(1), Mock::new(2));
             left.add(b"offline");
             let server = serve(scheme, &right).await;
-            let (addr, identity) = (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let (addr, identity) =
+                (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
             let ticket = server.ticket("roadmap").expect("served");
             server.shutdown().await;
             // Who does not answer within the idle time-out is not there.
-            let config = Config::default().times(Duration::from_millis(300), Duration::from_secs(1)).expect("valid");
+            let config = Config::default()
+                .times(Duration::from_millis(300), Duration::from_secs(1))
+                .expect("valid");
             let peer = eager_with(config).join(left.clone(), ticket).expect("a ticket");
             is_offline(&peer).await;
             let _server = serve_again(scheme, &right, addr, &identity).await;
@@ -114,7 +136,13 @@ fn who_begins_offline_is_connected_once_there_is_a_server() {
 #[test]
 fn who_is_offline_can_be_stopped() {
     test(async {
-        let ticket = Ticket::new(Scheme::Quic, "127.0.0.1", 9, "roadmap", Some(Identity::generate().expect("one").fingerprint()));
+        let ticket = Ticket::new(
+            Scheme::Quic,
+            "127.0.0.1",
+            9,
+            "roadmap",
+            Some(Identity::generate().expect("one").fingerprint()),
+        );
         let peer = Peer::join(Mock::new(1), ticket.expect("valid")).expect("a ticket");
         assert_eq!(peer.disconnect().await, CloseReason::Local);
     });
@@ -149,7 +177,8 @@ fn a_connection_that_is_cut_is_opened_again() {
             let cut = Arc::new(Notify::new());
             let addr = wire(server.local_addr(scheme).expect("it listens"), Arc::clone(&cut)).await;
             let print = server.ticket("roadmap").expect("served").fingerprint();
-            let ticket = Ticket::new(scheme, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
+            let ticket =
+                Ticket::new(scheme, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
             let peer = eager().connect(left.clone(), ticket).await.expect("connected");
             for round in 1..=5 {
                 left.add(&[1; 1_000_000]);
@@ -194,10 +223,14 @@ fn silent_loss_is_noticed_and_a_new_connection_resumes() {
         let (left, right) = (Mock::new(1), Mock::new(2));
         let server = serve(Scheme::Quic, &right).await;
         let swallow = Arc::new(AtomicBool::new(false));
-        let addr = relay(server.local_addr(Scheme::Quic).expect("it listens"), Arc::clone(&swallow)).await;
+        let addr =
+            relay(server.local_addr(Scheme::Quic).expect("it listens"), Arc::clone(&swallow)).await;
         let print = server.ticket("roadmap").expect("served").fingerprint();
-        let ticket = Ticket::new(Scheme::Quic, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
-        let config = Config::default().times(Duration::from_millis(500), Duration::from_secs(3)).expect("valid");
+        let ticket =
+            Ticket::new(Scheme::Quic, "127.0.0.1", addr.port(), "roadmap", print).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(500), Duration::from_secs(3))
+            .expect("valid");
         let peer = eager_with(config).connect(left.clone(), ticket).await.expect("connected");
         peer.live().await.expect("in sync");
         swallow.store(true, Ordering::SeqCst);
@@ -218,13 +251,19 @@ fn another_certificate_is_refused() {
             let server = serve(scheme, &Mock::new(2)).await;
             let other = Identity::generate().expect("an identity").fingerprint();
             let port = server.local_addr(scheme).expect("it listens").port();
-            let ticket = Ticket::new(scheme, "127.0.0.1", port, "roadmap", Some(other)).expect("valid");
+            let ticket =
+                Ticket::new(scheme, "127.0.0.1", port, "roadmap", Some(other)).expect("valid");
             let error = Peer::connect(Mock::new(1), ticket.clone()).await.expect_err("refused");
             let ConnectError::WrongFingerprint { ticket: expected, theirs } = error else {
                 panic!("{error:?}");
             };
-            // To WebTransport clients it shows certificates that last for days, and says itself which.
-            let shown = if scheme == Scheme::WebTransport { server.certificate_hashes() } else { vec![server.identity().fingerprint()] };
+            // To WebTransport clients it shows certificates that last for days, and says itself
+            // which.
+            let shown = if scheme == Scheme::WebTransport {
+                server.certificate_hashes()
+            } else {
+                vec![server.identity().fingerprint()]
+            };
             assert!(expected == other && theirs == shown[0], "{theirs:?} is not of {shown:?}");
             // It is no use to try again.
             let peer = eager().join(Mock::new(1), ticket).expect("a ticket");
@@ -233,7 +272,8 @@ fn another_certificate_is_refused() {
     });
 }
 
-/// A browser takes the hashes of certificates, of which it is shown the first. A ticket may have such a hash too.
+/// A browser takes the hashes of certificates, of which it is shown the first. A ticket may have
+/// such a hash too.
 #[test]
 fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
     test(async {
@@ -242,11 +282,19 @@ fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
         let server = serve(Scheme::WebTransport, &right).await;
         let port = server.local_addr(Scheme::WebTransport).expect("it listens").port();
         let hashes = server.certificate_hashes();
-        assert!(hashes.len() == 2 && hashes[0] != hashes[1] && !hashes.contains(&server.identity().fingerprint()));
-        let ticket = |hash| Ticket::new(Scheme::WebTransport, "127.0.0.1", port, "roadmap", Some(hash)).expect("valid");
+        assert!(
+            hashes.len() == 2
+                && hashes[0] != hashes[1]
+                && !hashes.contains(&server.identity().fingerprint())
+        );
+        let ticket = |hash| {
+            Ticket::new(Scheme::WebTransport, "127.0.0.1", port, "roadmap", Some(hash))
+                .expect("valid")
+        };
         let _peer = Peer::connect(left.clone(), ticket(hashes[0])).await.expect("connected");
         holds(&left, 1).await;
-        let error = Peer::connect(Mock::new(3), ticket(hashes[1])).await.expect_err("not shown yet");
+        let error =
+            Peer::connect(Mock::new(3), ticket(hashes[1])).await.expect_err("not shown yet");
         assert!(matches!(error, ConnectError::WrongFingerprint { .. }), "{error:?}");
     });
 }
@@ -257,7 +305,8 @@ fn a_certificate_that_nobody_signed_is_refused() {
     test(async {
         let server = serve(Scheme::WebSocketTls, &Mock::new(2)).await;
         let port = server.local_addr(Scheme::WebSocketTls).expect("it listens").port();
-        let ticket = Ticket::new(Scheme::WebSocketTls, "localhost", port, "roadmap", None).expect("valid");
+        let ticket =
+            Ticket::new(Scheme::WebSocketTls, "localhost", port, "roadmap", None).expect("valid");
         let error = Peer::connect(Mock::new(1), ticket).await.expect_err("refused");
         assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
     });
@@ -288,9 +337,11 @@ fn what_is_wrong_with_a_ticket_is_said() {
 fn server_without_streams(identity: &Identity) -> quinn::Endpoint {
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(identity.key_der().to_vec().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
+    let versions = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13]);
     let certificates = vec![identity.certificate_der().to_vec().into()];
-    let tls = versions.expect("a version").with_no_client_auth().with_single_cert(certificates, key);
+    let tls =
+        versions.expect("a version").with_no_client_auth().with_single_cert(certificates, key);
     let mut tls = tls.expect("a certificate");
     tls.alpn_protocols = vec![b"exostate/1".to_vec()];
     let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("TLS 1.3");
@@ -313,11 +364,21 @@ fn who_lets_no_document_in_is_given_up() {
                 taken.push(incoming.await);
             }
         };
-        let config = Config::default().times(Duration::from_millis(200), Duration::from_secs(1)).expect("valid");
+        let config = Config::default()
+            .times(Duration::from_millis(200), Duration::from_secs(1))
+            .expect("valid");
         let client = Client::new(config.without_reconnecting());
-        let ticket = |name| Ticket::new(Scheme::Quic, "127.0.0.1", port, name, Some(identity.fingerprint())).expect("valid");
+        let ticket = |name| {
+            Ticket::new(Scheme::Quic, "127.0.0.1", port, name, Some(identity.fingerprint()))
+                .expect("valid")
+        };
         // The second does not wait for the first either.
-        let connecting = async { tokio::join!(client.connect(Mock::new(1), ticket("one")), client.connect(Mock::new(2), ticket("two"))) };
+        let connecting = async {
+            tokio::join!(
+                client.connect(Mock::new(1), ticket("one")),
+                client.connect(Mock::new(2), ticket("two"))
+            )
+        };
         let errors = tokio::select! {
             (one, two) = connecting => [one, two],
             () = accepting => panic!("it accepts for ever"),
@@ -329,7 +390,9 @@ fn who_lets_no_document_in_is_given_up() {
 }
 
 async fn ask(server: &Server, path: &str, headers: &str) -> String {
-    let mut stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens")).await.expect("connected");
+    let mut stream = TcpStream::connect(server.local_addr(Scheme::WebSocket).expect("it listens"))
+        .await
+        .expect("connected");
     let request = format!(
         "GET /{path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -343,8 +406,13 @@ async fn ask(server: &Server, path: &str, headers: &str) -> String {
 #[test]
 fn web_pages_are_let_in_only_from_origins_that_are_allowed() {
     test(async {
-        let documents = Documents::new().with("page", exostate::Store::<Page>::new()).expect("valid");
-        let builder = Server::builder(documents).websocket(loopback()).yjs().allow_origin("https://app.example").expect("an origin");
+        let documents =
+            Documents::new().with("page", exostate::Store::<Page>::new()).expect("valid");
+        let builder = Server::builder(documents)
+            .websocket(loopback())
+            .yjs()
+            .allow_origin("https://app.example")
+            .expect("an origin");
         let server = builder.bind().await.expect("a server");
         let ours = "Sec-WebSocket-Protocol: exostate.1\r\n";
         for (path, protocol) in [("", ours), ("page", "")] {
@@ -353,14 +421,26 @@ fn web_pages_are_let_in_only_from_origins_that_are_allowed() {
             assert_eq!(ask(&server, path, &with("https://app.example")).await, "101");
             let host = with("http://h");
             let both = with("https://app.example") + "Origin: https://evil.example\r\n";
-            for other in [with("https://evil.example"), with("null"), with("https://app.example.evil.example"), host, both] {
+            for other in [
+                with("https://evil.example"),
+                with("null"),
+                with("https://app.example.evil.example"),
+                host,
+                both,
+            ] {
                 assert_eq!(ask(&server, path, &other).await, "403", "{other}");
             }
         }
         let documents = || Documents::new().with("page", Mock::new(1)).expect("valid");
-        let server = Server::builder(documents()).websocket(loopback()).allow_any_origin().bind().await.expect("a server");
+        let server = Server::builder(documents())
+            .websocket(loopback())
+            .allow_any_origin()
+            .bind()
+            .await
+            .expect("a server");
         assert_eq!(ask(&server, "", &format!("{ours}Origin: null\r\n")).await, "101");
-        let error = Server::builder(documents()).allow_origin("app.example").expect_err("no origin");
+        let error =
+            Server::builder(documents()).allow_origin("app.example").expect_err("no origin");
         assert!(matches!(error, ConfigError::Origin { .. }), "{error}");
     });
 }
@@ -374,22 +454,37 @@ struct Page {
 fn web_pages_are_let_in_over_webtransport_alike() {
     test(async {
         let documents = Documents::new().with("roadmap", Mock::new(1)).expect("valid");
-        let builder = Server::builder(documents).webtransport(loopback()).allow_origin("https://app.example").expect("an origin");
+        let builder = Server::builder(documents)
+            .webtransport(loopback())
+            .allow_origin("https://app.example")
+            .expect("an origin");
         let server = builder.bind().await.expect("a server");
         let port = server.local_addr(Scheme::WebTransport).expect("it listens").port();
-        let hashes = server.certificate_hashes().into_iter().map(|hash| wtransport::tls::Sha256Digest::new(*hash.as_bytes()));
-        let config = wtransport::ClientConfig::builder().with_bind_default().with_server_certificate_hashes(hashes).build();
+        let hashes = server
+            .certificate_hashes()
+            .into_iter()
+            .map(|hash| wtransport::tls::Sha256Digest::new(*hash.as_bytes()));
+        let config = wtransport::ClientConfig::builder()
+            .with_bind_default()
+            .with_server_certificate_hashes(hashes)
+            .build();
         let endpoint = wtransport::Endpoint::client(config).expect("a socket");
         let come = async |origin: Option<&str>| {
-            let options = wtransport::endpoint::ConnectOptions::builder(format!("https://127.0.0.1:{port}/"));
-            let options = origin.into_iter().fold(options, |options, origin| options.add_header("origin", origin));
+            let options =
+                wtransport::endpoint::ConnectOptions::builder(format!("https://127.0.0.1:{port}/"));
+            let options = origin
+                .into_iter()
+                .fold(options, |options, origin| options.add_header("origin", origin));
             endpoint.connect(options.build()).await
         };
         come(None).await.expect("let in");
         come(Some("https://app.example")).await.expect("let in");
         for other in ["https://evil.example", "null"] {
             let refused = come(Some(other)).await.expect_err("refused");
-            assert!(matches!(refused, wtransport::error::ConnectingError::SessionRejected), "{refused:?}");
+            assert!(
+                matches!(refused, wtransport::error::ConnectingError::SessionRejected),
+                "{refused:?}"
+            );
         }
     });
 }
@@ -415,7 +510,9 @@ fn a_server_takes_no_notice_of_strangers() {
             let _ = stream.write_all(bytes).await;
             streams.push(stream);
         }
-        let peer = Peer::connect(left.clone(), server.ticket("roadmap").expect("served")).await.expect("connected");
+        let peer = Peer::connect(left.clone(), server.ticket("roadmap").expect("served"))
+            .await
+            .expect("connected");
         left.add(b"undisturbed");
         peer.flush().await.expect("acknowledged");
         assert_eq!(right.len(), 1);

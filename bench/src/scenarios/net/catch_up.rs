@@ -1,4 +1,5 @@
-//! How long a replica takes that has nothing, or that was away for long, until it is in sync; medians of several rounds.
+//! How long a replica takes that has nothing, or that was away for long, until it is in sync;
+//! medians of several rounds.
 
 use std::time::{Duration, Instant};
 
@@ -23,18 +24,25 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         let store = Store::<Page>::new();
         store.change(|page| {
             work.cards.iter().try_for_each(|card| {
-                let record = Card { id: card.id.clone(), text: card.text.clone(), done: card.done, points: card.points };
+                let record = Card {
+                    id: card.id.clone(),
+                    text: card.text.clone(),
+                    done: card.done,
+                    points: card.points,
+                };
                 page.cards().insert(card.id.as_str(), record)
             })
         })?;
         let wires = [Wire::Quic, Wire::WebSocket];
-        let (mut caught_up, mut alone) = (wires.map(|_| (Samples::default(), Samples::default())), Samples::default());
+        let (mut caught_up, mut alone) =
+            (wires.map(|_| (Samples::default(), Samples::default())), Samples::default());
         // In turn, as what is measured first in a process pays for its memory.
         for _ in 0..options.repeats() {
             for (wire, (fresh, behind)) in wires.into_iter().zip(&mut caught_up) {
                 progress("catch_up", n, wire.system());
                 let missed = if options.quick { 1_000 } else { MISSED };
-                let took = one(wire, &store, missed).with_context(|| format!("{} does not catch up", wire.system()))?;
+                let took = one(wire, &store, missed)
+                    .with_context(|| format!("{} does not catch up", wire.system()))?;
                 fresh.add(took.0);
                 behind.add(took.1);
             }
@@ -46,7 +54,12 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             report.add(place, "fresh", fresh.median() / 1e3, "ms");
             report.add(place, "behind", behind.median() / 1e3, "ms");
         }
-        report.add(Place { scenario: "catch_up", n, system: "quinn" }, "transfer_and_open", alone.median() / 1e3, "ms");
+        report.add(
+            Place { scenario: "catch_up", n, system: "quinn" },
+            "transfer_and_open",
+            alone.median() / 1e3,
+            "ms",
+        );
     }
     Ok(())
 }

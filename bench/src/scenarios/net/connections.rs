@@ -1,4 +1,5 @@
-//! What connections cost a server: memory while they rest, bytes when they come back, and the others' time when thousands come at once.
+//! What connections cost a server: memory while they rest, bytes when they come back, and the
+//! others' time when thousands come at once.
 //!
 //! The clients are another process, so that only the server's memory is counted.
 
@@ -47,7 +48,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for _ in 0..rounds {
         for (samples, flood) in samples.iter_mut().zip([None, Some(flood)]) {
             samples.append(latency::through(Wire::Quic, RATE, edits, |server| {
-                flood.map(|attempts| Clients::start("flood", server, Scheme::Quic, attempts)).transpose()
+                flood
+                    .map(|attempts| Clients::start("flood", server, Scheme::Quic, attempts))
+                    .transpose()
             })?);
         }
     }
@@ -60,7 +63,9 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
 /// What the server keeps for each connection that is in sync and silent.
 fn idle(wire: Wire, scheme: Scheme, connections: usize) -> Result<f64> {
     let runtime = runtime()?;
-    let server = runtime.block_on(async { serve(wire, Documents::new().with("page", Store::<Page>::new())?).await })?;
+    let server = runtime.block_on(async {
+        serve(wire, Documents::new().with("page", Store::<Page>::new())?).await
+    })?;
     let (clients, megabytes) = megabytes_kept(|| {
         let mut clients = Clients::start("rest", &server, scheme, connections)?;
         clients.wait()?;
@@ -79,11 +84,15 @@ fn come_back(writers: usize) -> Result<usize> {
         one.merge(&writer)?;
     }
     let (other, now) = (one.fork()?, Duration::ZERO);
-    let session = |store: &Store<Page>, role| Session::new(Config::default(), role, "page", store, now);
-    let mut sides = [(session(&one, Role::Initiator), &one), (session(&other, Role::Responder), &other)];
+    let session =
+        |store: &Store<Page>, role| Session::new(Config::default(), role, "page", store, now);
+    let mut sides =
+        [(session(&one, Role::Initiator), &one), (session(&other, Role::Responder), &other)];
     let mut bytes = [0; 2];
     loop {
-        let said = sides.each_mut().map(|(session, _)| std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>());
+        let said = sides.each_mut().map(|(session, _)| {
+            std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>()
+        });
         if said.iter().all(Vec::is_empty) {
             ensure!(sides.iter().all(|(session, _)| session.is_live()), "they are not in sync");
             return Ok(bytes[0].max(bytes[1]));
@@ -143,7 +152,9 @@ pub fn run_as_clients() -> Result<bool> {
         return Ok(false);
     }
     let (count, runtime) = (count.parse()?, runtime()?);
-    runtime.block_on(async { if what == "rest" { rest(ticket, count).await } else { flood(ticket, count).await } })?;
+    runtime.block_on(async {
+        if what == "rest" { rest(ticket, count).await } else { flood(ticket, count).await }
+    })?;
     Ok(true)
 }
 

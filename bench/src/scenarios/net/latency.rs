@@ -17,7 +17,8 @@ use crate::scenarios::progress;
 /// Edits a second.
 const RATES: [usize; 2] = [100, 1_000];
 
-/// Rounds in which the systems take turns: how soon threads wake up changes from one minute to the next.
+/// Rounds in which the systems take turns: how soon threads wake up changes from one minute to the
+/// next.
 const ROUNDS: usize = 5;
 
 /// Measures every transport, and a bare stream, at every rate.
@@ -50,7 +51,11 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
 }
 
 /// Adds a round to those before, unless one of them failed.
-fn add_round<'a>(rounds: &mut BTreeMap<&'a str, Result<Samples>>, system: &'a str, round: Result<Samples>) {
+fn add_round<'a>(
+    rounds: &mut BTreeMap<&'a str, Result<Samples>>,
+    system: &'a str,
+    round: Result<Samples>,
+) {
     match (rounds.entry(system).or_insert_with(|| Ok(Samples::default())), round) {
         (Ok(before), Ok(round)) => before.append(round),
         (before @ Ok(_), Err(error)) => *before = Err(error),
@@ -68,8 +73,14 @@ fn add(report: &mut Report, place: Place, samples: &Samples) {
     }
 }
 
-/// Edits one store at a steady rate; a watcher on the other notes when it sees each. What `meanwhile` gives lasts as long.
-pub fn through<T>(wire: Wire, rate: usize, edits: usize, meanwhile: impl FnOnce(&Server) -> Result<T>) -> Result<Samples> {
+/// Edits one store at a steady rate; a watcher on the other notes when it sees each. What
+/// `meanwhile` gives lasts as long.
+pub fn through<T>(
+    wire: Wire,
+    rate: usize,
+    edits: usize,
+    meanwhile: impl FnOnce(&Server) -> Result<T>,
+) -> Result<Samples> {
     let runtime = runtime()?;
     let (here, there) = (Store::<Page>::new(), Store::<Page>::new());
     let (server, _peer) = runtime.block_on(async {
@@ -110,7 +121,8 @@ pub fn pace(rate: usize, count: usize, mut step: impl FnMut(usize) -> Result<()>
 pub fn collect(begun: &[Instant], sightings: &mpsc::Receiver<(i64, Instant)>) -> Result<Samples> {
     let (mut samples, mut next) = (Samples::default(), 0);
     while next < begun.len() {
-        let (number, at) = sightings.recv_timeout(Duration::from_secs(30)).context("an edit did not arrive")?;
+        let (number, at) =
+            sightings.recv_timeout(Duration::from_secs(30)).context("an edit did not arrive")?;
         while next < begun.len() && (next as i64) < number {
             samples.add(at.saturating_duration_since(begun[next]));
             next += 1;

@@ -1,4 +1,5 @@
-//! What a network costs: two stores, or many, on loopback in one process, beside what a bare QUIC stream takes for the same bytes.
+//! What a network costs: two stores, or many, on loopback in one process, beside what a bare QUIC
+//! stream takes for the same bytes.
 
 pub mod catch_up;
 pub mod connections;
@@ -10,7 +11,9 @@ mod y_websocket;
 
 use anyhow::Result;
 use exostate::{State, Store};
-use exostate_sync::{Config, Connection, Documents, Peer, Role, Scheme, Server, memory_connections};
+use exostate_sync::{
+    Config, Connection, Documents, Peer, Role, Scheme, Server, memory_connections,
+};
 use tokio::runtime::Runtime;
 
 /// What a document is in these scenarios.
@@ -78,7 +81,12 @@ pub async fn serve(wire: Wire, documents: Documents) -> Result<Server> {
 }
 
 /// A store's peer that joins a document of the server.
-pub async fn join(wire: Wire, server: &Server, store: &Store<Page>, document: &str) -> Result<Peer> {
+pub async fn join(
+    wire: Wire,
+    server: &Server,
+    store: &Store<Page>,
+    document: &str,
+) -> Result<Peer> {
     Ok(match wire {
         Wire::Memory => {
             let (here, there) = memory_connections(64);
@@ -86,6 +94,8 @@ pub async fn join(wire: Wire, server: &Server, store: &Store<Page>, document: &s
             Peer::over(store, document, here.open().await?, Role::Initiator, Config::default())
         }
         Wire::Quic => Peer::connect(store, server.ticket_over(Scheme::Quic, document)?).await?,
-        Wire::WebSocket => Peer::connect(store, server.ticket_over(Scheme::WebSocket, document)?).await?,
+        Wire::WebSocket => {
+            Peer::connect(store, server.ticket_over(Scheme::WebSocket, document)?).await?
+        }
     })
 }

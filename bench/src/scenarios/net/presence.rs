@@ -30,7 +30,12 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     }
     let seconds = if options.quick { 1 } else { 10 };
     y_websocket::row(report, "presence", participants, |report, place| {
-        report.add(place, "deliveries_per_second", y_websocket::presence(participants, seconds)?, "1/s");
+        report.add(
+            place,
+            "deliveries_per_second",
+            y_websocket::presence(participants, seconds)?,
+            "1/s",
+        );
         Ok(())
     });
     Ok(())
@@ -56,11 +61,15 @@ fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
                     told.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            tokio::spawn(show(presence, Duration::from_secs(1) / RATE * number as u32 / participants as u32));
+            tokio::spawn(show(
+                presence,
+                Duration::from_secs(1) / RATE * number as u32 / participants as u32,
+            ));
         }
         tokio::time::sleep(time).await;
         let rate = told.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
-        let connected = peers.iter().filter(|peer| matches!(*peer.status().borrow(), Status::Live)).count();
+        let connected =
+            peers.iter().filter(|peer| matches!(*peer.status().borrow(), Status::Live)).count();
         ensure!(connected == participants, "only {connected} are still connected");
         Ok(rate)
     })
@@ -68,7 +77,10 @@ fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
 
 /// Shows something new at a steady rate.
 async fn show(presence: Presence<u64>, offset: Duration) {
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + offset, Duration::from_secs(1) / RATE);
+    let mut ticks = tokio::time::interval_at(
+        tokio::time::Instant::now() + offset,
+        Duration::from_secs(1) / RATE,
+    );
     // Who is late does not catch up: the newest value is what counts.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for state in 0_u64.. {

@@ -13,7 +13,8 @@ use super::latency::{collect, pace};
 use super::runtime;
 use crate::measure::Samples;
 
-/// Messages of so many bytes at a steady rate, from the write until the other end has read them whole.
+/// Messages of so many bytes at a steady rate, from the write until the other end has read them
+/// whole.
 pub fn one_way(rate: usize, count: usize, bytes: usize) -> Result<Samples> {
     let runtime = runtime()?;
     let (_server, _client, mut sender, mut receiver) = runtime.block_on(connected())?;
@@ -21,7 +22,9 @@ pub fn one_way(rate: usize, count: usize, bytes: usize) -> Result<Samples> {
     runtime.spawn(async move {
         let mut message = vec![0; bytes];
         for number in 1.. {
-            if receiver.read_exact(&mut message).await.is_err() || seen.send((number, Instant::now())).is_err() {
+            if receiver.read_exact(&mut message).await.is_err()
+                || seen.send((number, Instant::now())).is_err()
+            {
                 return;
             }
         }
@@ -50,7 +53,8 @@ pub fn transfer(bytes: usize) -> Result<f64> {
     let read = runtime.spawn(async move {
         let mut left = bytes;
         while left > 0 {
-            let chunk = receiver.read_chunk(usize::MAX, true).await?.context("the stream has ended")?;
+            let chunk =
+                receiver.read_chunk(usize::MAX, true).await?.context("the stream has ended")?;
             left -= chunk.bytes.len();
         }
         anyhow::Ok(Instant::now())
@@ -77,7 +81,8 @@ async fn connected() -> Result<(Endpoint, Endpoint, quinn::SendStream, quinn::Re
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], key.into())?;
     let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls)?;
-    let server = Endpoint::server(ServerConfig::with_crypto(Arc::new(tls)), "127.0.0.1:0".parse()?)?;
+    let server =
+        Endpoint::server(ServerConfig::with_crypto(Arc::new(tls)), "127.0.0.1:0".parse()?)?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate)?;
     let tls = rustls::ClientConfig::builder_with_provider(provider)

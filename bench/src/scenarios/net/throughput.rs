@@ -27,7 +27,12 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             }
         }
         y_websocket::row(report, "throughput", documents, |report, place| {
-            report.add(place, "updates_per_second", y_websocket::throughput(documents, edits / documents)?, "1/s");
+            report.add(
+                place,
+                "updates_per_second",
+                y_websocket::throughput(documents, edits / documents)?,
+                "1/s",
+            );
             Ok(())
         });
     }
@@ -64,7 +69,8 @@ fn through(wire: Wire, documents: usize, edits: usize) -> Result<f64> {
 }
 
 async fn pairs(wire: Wire, documents: usize) -> Result<(Server, Vec<Pair>)> {
-    let stores: Vec<_> = (0..documents).map(|_| (Store::<Page>::new(), Store::<Page>::new())).collect();
+    let stores: Vec<_> =
+        (0..documents).map(|_| (Store::<Page>::new(), Store::<Page>::new())).collect();
     let mut served = Documents::new();
     for (number, (_, there)) in stores.iter().enumerate() {
         served = served.with(&format!("page {number}"), there)?;

@@ -1,4 +1,5 @@
-//! The same work through y-websocket: its server in one Node process, its provider in another (`bench/node`).
+//! The same work through y-websocket: its server in one Node process, its provider in another
+//! (`bench/node`).
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,14 @@ pub const SYSTEM: &str = "y-websocket";
 /// A guard against a hang, no measure.
 const HANG: Duration = Duration::from_secs(120);
 
-/// Adds what `measure` finds, or notes why there is nothing: Node and its packages are not for everybody.
-pub fn row(report: &mut Report, scenario: &'static str, n: usize, measure: impl FnOnce(&mut Report, Place) -> Result<()>) {
+/// Adds what `measure` finds, or notes why there is nothing: Node and its packages are not for
+/// everybody.
+pub fn row(
+    report: &mut Report,
+    scenario: &'static str,
+    n: usize,
+    measure: impl FnOnce(&mut Report, Place) -> Result<()>,
+) {
     let place = Place { scenario, n, system: SYSTEM };
     if !is_there() {
         return note_if_not_there(report, scenario, n);
@@ -49,7 +56,8 @@ pub fn throughput(documents: usize, edits: usize) -> Result<f64> {
     let server = Server::start(documents, edits)?;
     let client = server.client("throughput", [documents, edits])?;
     let begun = client.line::<Begun>()?.begun;
-    let took = server.node.line::<Done>()?.done - begun.first().context("the client did not begin")?;
+    let took =
+        server.node.line::<Done>()?.done - begun.first().context("the client did not begin")?;
     Ok((documents * edits) as f64 / (took / 1e6))
 }
 
@@ -118,11 +126,20 @@ impl Drop for Node {
 impl Node {
     fn start(script: &str, arguments: &[String]) -> Result<Self> {
         let mut command = Command::new("node");
-        command.arg(folder().join(script)).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .arg(folder().join(script))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().context("`node` cannot be started")?;
         let stdout = child.stdout.take().context("the process says nothing")?;
         let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        std::thread::spawn(move || {
+            BufReader::new(stdout)
+                .lines()
+                .map_while(Result::ok)
+                .all(|line| sender.send(line).is_ok())
+        });
         Ok(Self { child, lines })
     }
 

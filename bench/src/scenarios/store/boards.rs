@@ -13,7 +13,12 @@ use crate::work::cards::BoardWork;
 const CARDS_COMPARED: usize = 50;
 
 /// One change after the other, with someone who is told.
-pub fn change(systems: &[&System], work: &Rc<BoardWork>, place: impl Fn(&'static str) -> Place, report: &mut Report) -> Vec<Lane<'static>> {
+pub fn change(
+    systems: &[&System],
+    work: &Rc<BoardWork>,
+    place: impl Fn(&'static str) -> Place,
+    report: &mut Report,
+) -> Vec<Lane<'static>> {
     let lane = |system: &System, boards: Boards| {
         let (mut board, work) = (build(boards, work)?, Rc::clone(work));
         let mut done = 0;
@@ -107,7 +112,9 @@ pub fn save_all(
     place: impl Fn(&'static str) -> Place,
     report: &mut Report,
 ) -> Vec<Saved> {
-    each(systems, "building", &place, report, |system, boards| Ok(vec![Saved::new(place(system.name), boards, work, size)?]))
+    each(systems, "building", &place, report, |system, boards| {
+        Ok(vec![Saved::new(place(system.name), boards, work, size)?])
+    })
 }
 
 /// What each system gives; one that fails is left out.

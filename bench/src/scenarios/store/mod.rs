@@ -1,15 +1,23 @@
-//! What a state library has, on a board of 10,000 cards: watchers, selectors, undo, batches, opening; one change beside reactive_stores.
+//! What a state library has, on a board of 10,000 cards: watchers, selectors, undo, batches,
+//! opening; one change beside reactive_stores.
 //!
-//! All figures are medians in µs. What is compared takes turns, so that a moment at which the machine is slower is so for both sides.
-//! Every turn checks its result: that whoever had to be told was, once, and nobody else; and what the cards hold.
+//! All figures are medians in µs. What is compared takes turns, so that a moment at which the
+//! machine is slower is so for both sides. Every turn checks its result: that whoever had to be
+//! told was, once, and nobody else; and what the cards hold.
 //!
-//! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made where a system has such.
-//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same of one field of one card; `…_selected` the
-//!   same of random cards while somebody watches a value that is computed of all cards.
-//! - `open`: a document of 100,000 ops from its bytes. `view_at`: what it was at a checkpoint of its history.
-//! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or one of 10,000 on as many fields.
-//! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of which one reads that field.
-//! - `change_100000`, `undo`: a change in the document of 100,000 ops, and undo of one of the last 250 changes in it.
+//! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made
+//!   where a system has such.
+//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same
+//!   of one field of one card; `…_selected` the same of random cards while somebody watches a value
+//!   that is computed of all cards.
+//! - `open`: a document of 100,000 ops from its bytes. `view_at`: what it was at a checkpoint of
+//!   its history.
+//! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or
+//!   one of 10,000 on as many fields.
+//! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of
+//!   which one reads that field.
+//! - `change_100000`, `undo`: a change in the document of 100,000 ops, and undo of one of the last
+//!   250 changes in it.
 
 mod boards;
 mod reactive;
@@ -79,7 +87,11 @@ impl Size {
 }
 
 /// Takes the time of a step, unless it is one of the first of a turn.
-fn timed_when_warm<T>(step: usize, samples: &mut Samples, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn timed_when_warm<T>(
+    step: usize,
+    samples: &mut Samples,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     if step < WARM_UP { work() } else { samples.time(work) }
 }
 
@@ -94,7 +106,11 @@ struct Lane<'a> {
 type Turn<'a> = Box<dyn FnMut(&mut Samples) -> Result<()> + 'a>;
 
 impl<'a> Lane<'a> {
-    fn new(place: Place, metric: &'static str, turn: impl FnMut(&mut Samples) -> Result<()> + 'a) -> Self {
+    fn new(
+        place: Place,
+        metric: &'static str,
+        turn: impl FnMut(&mut Samples) -> Result<()> + 'a,
+    ) -> Self {
         Self { place, metric, turn: Box::new(turn), samples: Samples::default() }
     }
 }
@@ -105,17 +121,38 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     let work = size.work();
     let place = |system| Place { scenario: "store", n: size.cards, system };
     // Where one change takes seconds, a thousand are not to be had.
-    let systems: Vec<&System> = systems.iter().filter(|system| system.map.is_some() && system.edits_max.is_none()).collect();
+    let systems: Vec<&System> = systems
+        .iter()
+        .filter(|system| system.map.is_some() && system.edits_max.is_none())
+        .collect();
     if options.quick {
-        report.note(place("all"), format_args!("quick: {} watchers, {} selectors, {} ops", size.cards, size.selectors, size.ops));
+        report.note(
+            place("all"),
+            format_args!(
+                "quick: {} watchers, {} selectors, {} ops",
+                size.cards, size.selectors, size.ops
+            ),
+        );
     }
 
     let mut lanes = boards::change(&systems, &work, place, report);
-    lanes.extend(kept(place("reactive_stores"), "change", reactive::change(&work, place("reactive_stores")), report));
+    lanes.extend(kept(
+        place("reactive_stores"),
+        "change",
+        reactive::change(&work, place("reactive_stores")),
+        report,
+    ));
     take_turns("change", lanes, size.turns, report);
-    for (work, metrics) in [(&work, ["single_1000", "batch_1000"]), (&Rc::new(work.of_one_field()), ["single_1000_one", "batch_1000_one"])]
-    {
-        take_turns(metrics[1], boards::batches(&systems, work, metrics, place, report), size.turns, report);
+    for (work, metrics) in [
+        (&work, ["single_1000", "batch_1000"]),
+        (&Rc::new(work.of_one_field()), ["single_1000_one", "batch_1000_one"]),
+    ] {
+        take_turns(
+            metrics[1],
+            boards::batches(&systems, work, metrics, place, report),
+            size.turns,
+            report,
+        );
     }
 
     let saved = boards::save_all(&systems, &work, size, place, report);
@@ -141,11 +178,17 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
 }
 
 /// What only exostate has.
-fn ours<B: exostate::Backend>(saved: &Saved, work: &Rc<BoardWork>, size: Size, report: &mut Report) {
+fn ours<B: exostate::Backend>(
+    saved: &Saved,
+    work: &Rc<BoardWork>,
+    size: Size,
+    report: &mut Report,
+) {
     let place = saved.place;
     let lanes = kept(place, "watchers", tools::watchers::<B>(work, place), report);
     take_turns("watchers", lanes, size.turns, report);
-    let lanes = kept(place, "selectors", tools::selectors::<B>(work, place, size.selectors), report);
+    let lanes =
+        kept(place, "selectors", tools::selectors::<B>(work, place, size.selectors), report);
     take_turns("selectors", lanes, size.turns, report);
     let lanes = kept(place, "batches", tools::batches::<B>(work, place), report);
     take_turns("batches", lanes, size.turns.min(TURNS_SELECTED), report);
@@ -154,7 +197,12 @@ fn ours<B: exostate::Backend>(saved: &Saved, work: &Rc<BoardWork>, size: Size, r
 }
 
 /// The lanes, or none where they could not be made.
-fn kept<'a>(place: Place, what: &str, lanes: Result<Vec<Lane<'a>>>, report: &mut Report) -> Vec<Lane<'a>> {
+fn kept<'a>(
+    place: Place,
+    what: &str,
+    lanes: Result<Vec<Lane<'a>>>,
+    report: &mut Report,
+) -> Vec<Lane<'a>> {
     lanes.unwrap_or_else(|error| {
         report.failed(place, what, &error);
         Vec::new()
@@ -181,10 +229,27 @@ fn take_turns(what: &str, mut lanes: Vec<Lane<'_>>, turns: usize, report: &mut R
 /// Says how a system's figures stand to each other, and for exostate what is wanted.
 fn compare(place: Place, reactive: Place, report: &mut Report) {
     let inside = WANTED.map(|(metric, base, wanted)| (metric, place, base, wanted));
-    for (metric, beside, base, wanted) in inside.into_iter().chain([("change", reactive, "change", CHANGE_WANTED)]) {
-        let (Some(figure), Some(base_figure)) = (report.figure(place, metric), report.figure(beside, base)) else { continue };
-        let base = if beside.system == place.system { base.to_owned() } else { format!("{base} of {}", beside.system) };
-        let wanted = if place.system.starts_with("exostate") { format!(" (wanted: at most {wanted:.2})") } else { String::new() };
-        report.note(place, format_args!("{metric} is {:.2} times {base}{wanted}", figure / base_figure));
+    for (metric, beside, base, wanted) in
+        inside.into_iter().chain([("change", reactive, "change", CHANGE_WANTED)])
+    {
+        let (Some(figure), Some(base_figure)) =
+            (report.figure(place, metric), report.figure(beside, base))
+        else {
+            continue;
+        };
+        let base = if beside.system == place.system {
+            base.to_owned()
+        } else {
+            format!("{base} of {}", beside.system)
+        };
+        let wanted = if place.system.starts_with("exostate") {
+            format!(" (wanted: at most {wanted:.2})")
+        } else {
+            String::new()
+        };
+        report.note(
+            place,
+            format_args!("{metric} is {:.2} times {base}{wanted}", figure / base_figure),
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! reactive_stores: the same change without replication, told to an effect.
 //!
-//! Effects run when the executor of the thread is polled, which counts: whoever has to be told has been when a step ends.
+//! Effects run when the executor of the thread is polled, which counts: whoever has to be told has
+//! been when a step ends.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -37,7 +38,8 @@ impl From<&Card> for Row {
     }
 }
 
-/// One change after the other, of a row by its index, which is the cheapest way; an effect on all rows.
+/// One change after the other, of a row by its index, which is the cheapest way; an effect on all
+/// rows.
 pub fn change(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
     Executor::init_futures_executor().context("the executor")?;
     let owner = Owner::new();

@@ -29,7 +29,13 @@ struct Points<B: Backend> {
 impl<B: Backend> Points<B> {
     fn new(store: Store<MapState, B>, work: &Rc<BoardWork>) -> Self {
         let (_, updates) = capture(&store);
-        Self { store, work: Rc::clone(work), random: SmallRng::seed_from_u64(7), next: 1_000_000, _updates: updates }
+        Self {
+            store,
+            work: Rc::clone(work),
+            random: SmallRng::seed_from_u64(7),
+            next: 1_000_000,
+            _updates: updates,
+        }
     }
 
     /// With all cards of the work.
@@ -78,13 +84,17 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
 
     let told = Arc::new(AtomicUsize::new(0));
     let mut points = Points::<B>::filled(work)?;
-    let watches: Vec<Subscription> = work.cards.iter().map(|card| points.watch(&card.id, &told)).collect();
+    let watches: Vec<Subscription> =
+        work.cards.iter().map(|card| points.watch(&card.id, &told)).collect();
     let many = Lane::new(place, "watchers_10000", move |samples| {
         let _watches = &watches;
         for step in 0..WARM_UP + STEPS {
             let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
             timed_when_warm(step, samples, || points.set(&card))?;
-            ensure!(told.load(Ordering::Relaxed) == before + 1, "not just the one watcher was told once");
+            ensure!(
+                told.load(Ordering::Relaxed) == before + 1,
+                "not just the one watcher was told once"
+            );
         }
         Ok(())
     });
@@ -92,7 +102,11 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
 }
 
 /// No selector, and many that are watched, of which one reads what changes.
-pub fn selectors<B: Backend>(work: &Rc<BoardWork>, place: Place, count: usize) -> Result<Vec<Lane<'static>>> {
+pub fn selectors<B: Backend>(
+    work: &Rc<BoardWork>,
+    place: Place,
+    count: usize,
+) -> Result<Vec<Lane<'static>>> {
     let mut points = Points::<B>::filled(work)?;
     let none = Lane::new(place, "select_0", move |samples| {
         for step in 0..WARM_UP + STEPS {
@@ -138,8 +152,9 @@ pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lan
     let lane = |metric, at_once: bool| -> Result<Lane<'static>> {
         let (cards, told) = (work.cards.len(), Arc::new(AtomicUsize::new(0)));
         let mut points = Points::<B>::filled(work)?;
-        let sum =
-            points.store.select(|state| -> i64 { state.cards().value().map_or(0, |cards| cards.values().map(|card| card.points).sum()) });
+        let sum = points.store.select(|state| -> i64 {
+            state.cards().value().map_or(0, |cards| cards.values().map(|card| card.points).sum())
+        });
         let count = Arc::clone(&told);
         let watch = sum.watch(move |_| _ = count.fetch_add(1, Ordering::Relaxed));
         Ok(Lane::new(place, metric, move |samples| {
@@ -153,13 +168,18 @@ pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lan
             let before = told.load(Ordering::Relaxed);
             samples.time(|| match at_once {
                 true => Ok(points.store.batch(|batch| {
-                    changed.iter().try_for_each(|(card, next)| batch.change(|state| state.cards().get(card.as_str()).points().set(*next)))
+                    changed.iter().try_for_each(|(card, next)| {
+                        batch.change(|state| state.cards().get(card.as_str()).points().set(*next))
+                    })
                 })?),
-                false => Ok(changed
-                    .iter()
-                    .try_for_each(|(card, next)| points.store.change(|state| state.cards().get(card.as_str()).points().set(*next)))?),
+                false => Ok(changed.iter().try_for_each(|(card, next)| {
+                    points
+                        .store
+                        .change(|state| state.cards().get(card.as_str()).points().set(*next))
+                })?),
             })?;
-            let (told, expected) = (told.load(Ordering::Relaxed) - before, if at_once { 1 } else { BATCH });
+            let (told, expected) =
+                (told.load(Ordering::Relaxed) - before, if at_once { 1 } else { BATCH });
             ensure!(told == expected, "told {told} times, expected {expected}");
             let total: i64 = points.store.view().cards.values().map(|card| card.points).sum();
             ensure!(*sum.get() == total, "the sum is not that of the cards");
@@ -170,7 +190,11 @@ pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lan
 }
 
 /// A change in a large document without undo, and undo of changes in one that has it.
-pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+pub fn undo<B: Backend>(
+    saved: &[u8],
+    work: &Rc<BoardWork>,
+    place: Place,
+) -> Result<Vec<Lane<'static>>> {
     let cards = work.cards.len();
     let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
     let change = Lane::new(place, "change_100000", move |samples| {
@@ -193,7 +217,10 @@ pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Res
         }
         for (step, (before, card)) in changed.into_iter().rev().enumerate() {
             let undone = timed_when_warm(step, samples, || Ok(manager.undo()?))?;
-            ensure!(undone.is_some() && points.points(&card)? == before, "card {card} is not as it was");
+            ensure!(
+                undone.is_some() && points.points(&card)? == before,
+                "card {card} is not as it was"
+            );
         }
         Ok(())
     });
@@ -201,7 +228,11 @@ pub fn undo<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Res
 }
 
 /// The state at a checkpoint, while the document has gone on.
-pub fn view_at<B: Backend>(saved: &[u8], work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
+pub fn view_at<B: Backend>(
+    saved: &[u8],
+    work: &Rc<BoardWork>,
+    place: Place,
+) -> Result<Vec<Lane<'static>>> {
     let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
     let history = points.store.history(HistoryOptions::new())?;
     let (id, view) = (history.name("then")?, points.store.view());

@@ -1,4 +1,5 @@
-//! What a change did that cannot be in the document, as its replica and number are those of another one there.
+//! What a change did that cannot be in the document, as its replica and number are those of another
+//! one there.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,9 +9,14 @@ use super::{Automerge, Parcel};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
 
-/// The document that contradicting changes were made in, and the same with them. Pending changes that build on them come along. One that
-/// contradicts them in turn stays in `pending`. O(document).
-pub(super) fn aside<P: AsRef<Parcel>>(doc: &Doc, contradicting: Vec<Parcel>, pending: &mut Vec<P>) -> Option<Aside> {
+/// The document that contradicting changes were made in, and the same with them. Pending changes
+/// that build on them come along. One that contradicts them in turn stays in `pending`.
+/// O(document).
+pub(super) fn aside<P: AsRef<Parcel>>(
+    doc: &Doc,
+    contradicting: Vec<Parcel>,
+    pending: &mut Vec<P>,
+) -> Option<Aside> {
     let mut branch = Branch::of(doc);
     for Parcel(change) in contradicting {
         if !branch.add(&change) {
@@ -19,7 +25,8 @@ pub(super) fn aside<P: AsRef<Parcel>>(doc: &Doc, contradicting: Vec<Parcel>, pen
     }
     let mut refused = Vec::new();
     loop {
-        let later: Vec<P> = pending.extract_if(.., |parcel| branch.is_built_on_by(&parcel.as_ref().0)).collect();
+        let later: Vec<P> =
+            pending.extract_if(.., |parcel| branch.is_built_on_by(&parcel.as_ref().0)).collect();
         if later.is_empty() {
             break;
         }
@@ -44,7 +51,8 @@ impl Branch {
     fn of(doc: &Doc) -> Self {
         // Nobody writes to these, so that they may be anybody's id.
         let empty = || Automerge::empty(ReplicaId::from_bits(0)).doc;
-        let known: HashMap<_, _> = doc.get_changes(&[]).into_iter().map(|change| (change.hash(), change)).collect();
+        let known: HashMap<_, _> =
+            doc.get_changes(&[]).into_iter().map(|change| (change.hash(), change)).collect();
         let ground = empty().get_changes(&[]).iter().map(Change::hash).collect();
         Self { known, before: empty(), after: empty(), ground, added: HashSet::new() }
     }
@@ -63,19 +71,21 @@ impl Branch {
             return false;
         }
         self.ground.extend(ground.iter().map(Change::hash));
-        let added = self.before.apply_changes(ground).is_ok() && self.after.apply_changes([change.clone()]).is_ok();
+        let added = self.before.apply_changes(ground).is_ok()
+            && self.after.apply_changes([change.clone()]).is_ok();
         if added {
             self.added.insert(change.hash());
         }
         added
     }
 
-    /// The known changes that a change builds on and that are not there yet, each behind those that it builds on itself. `None` where one is
-    /// not known.
+    /// The known changes that a change builds on and that are not there yet, each behind those that
+    /// it builds on itself. `None` where one is not known.
     fn missing(&self, change: &Change) -> Option<Vec<Change>> {
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
         // Each is looked at twice: when it is found, and when all before it are in.
-        let mut left: Vec<(ChangeHash, bool)> = change.deps().iter().map(|hash| (*hash, false)).collect();
+        let mut left: Vec<(ChangeHash, bool)> =
+            change.deps().iter().map(|hash| (*hash, false)).collect();
         while let Some((hash, before_is_in)) = left.pop() {
             if self.ground.contains(&hash) || self.added.contains(&hash) {
                 continue;
@@ -127,24 +137,35 @@ mod tests {
         Doc::load(bytes).expect("saved").get(ROOT, key).expect("it can be read").is_some()
     }
 
-    /// Actor 1 made its second change twice: `first` here, `second` elsewhere. Actor 3 built on each.
+    /// Actor 1 made its second change twice: `first` here, `second` elsewhere. Actor 3 built on
+    /// each.
     #[test]
     fn what_builds_on_the_change_comes_along_and_what_contradicts_it_stays() {
         let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
         let (here, first) = with_change(&base, 1, "first");
         let (elsewhere, second) = with_change(&base, 1, "second");
         let (later, along) = with_change(&elsewhere, 2, "along");
-        // Builds on actor 2's change and contradicts the aside branch: a change of actor 2 that it had made otherwise.
+        // Builds on actor 2's change and contradicts the aside branch: a change of actor 2 that it
+        // had made otherwise.
         let (contradicted, contradicts) = with_change(&elsewhere, 2, "contradicts");
         let (_, child) = with_change(&contradicted, 4, "child");
         let (_, grandchild) = with_change(&later, 5, "grandchild");
         let (_, unrelated) = with_change(&here, 6, "unrelated");
         let mut pending = parcels([&along, &contradicts, &child, &grandchild, &unrelated]);
-        let aside = aside(&here, parcels([&second]), &mut pending).expect("it fits where it was made");
+        let aside =
+            aside(&here, parcels([&second]), &mut pending).expect("it fits where it was made");
         assert_eq!(left(&pending), [child.hash(), unrelated.hash(), contradicts.hash()]);
-        assert!(has(&aside.before, "base") && !has(&aside.before, "first") && !has(&aside.before, "second"));
+        assert!(
+            has(&aside.before, "base")
+                && !has(&aside.before, "first")
+                && !has(&aside.before, "second")
+        );
         assert!(["base", "second", "along", "grandchild"].iter().all(|key| has(&aside.after, key)));
-        assert!(!["first", "contradicts", "child", "unrelated"].iter().any(|key| has(&aside.after, key)));
+        assert!(
+            !["first", "contradicts", "child", "unrelated"]
+                .iter()
+                .any(|key| has(&aside.after, key))
+        );
         assert_eq!(first.seq(), second.seq());
     }
 
@@ -158,7 +179,9 @@ mod tests {
         let mut expanded = second.decode();
         expanded.deps = here.get_heads();
         expanded.hash = None;
-        expanded.start_op = std::num::NonZeroU64::new(here.get_heads().len() as u64 + second.start_op().get()).expect("more than none");
+        expanded.start_op =
+            std::num::NonZeroU64::new(here.get_heads().len() as u64 + second.start_op().get())
+                .expect("more than none");
         let bad = Change::from(expanded);
         let mut pending = parcels([&along]);
         assert!(aside(&here, vec![Parcel(bad)], &mut pending).is_none());

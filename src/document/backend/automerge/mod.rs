@@ -1,8 +1,10 @@
-//! The automerge backend: 1,024 maps at the root, made by one fixed change, hold the registers by the hash of their path.
+//! The automerge backend: 1,024 maps at the root, made by one fixed change, hold the registers by
+//! the hash of their path.
 //!
-//! Automerge's work on a map grows with the map, so no map may hold everything. A sequence is a text or list object under its
-//! name (`T:path`, `L:path`) in the bucket of that name. Where two replicas create one at once both objects stay, and the
-//! sequence is the one after the other, in the order of their ids: nothing is lost.
+//! Automerge's work on a map grows with the map, so no map may hold everything. A sequence is a
+//! text or list object under its name (`T:path`, `L:path`) in the bucket of that name. Where two
+//! replicas create one at once both objects stay, and the sequence is the one after the other, in
+//! the order of their ids: nothing is lost.
 
 mod aside;
 mod seen;
@@ -15,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{
-    ActorId, Automerge as Doc, Change, ChangeHash, Cursor, LoadOptions, MoveCursor, ObjId, ObjType, ROOT, ReadDoc, Span, TextEncoding,
-    Value as AmValue, legacy,
+    ActorId, Automerge as Doc, Change, ChangeHash, Cursor, LoadOptions, MoveCursor, ObjId, ObjType,
+    ROOT, ReadDoc, Span, TextEncoding, Value as AmValue, legacy,
 };
 
 use super::{Aside, Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
@@ -76,7 +78,9 @@ fn refused(error: impl std::fmt::Display) -> BackendError {
 
 /// The bucket of a path or name: FNV-1a (32 bit) of its UTF-8 bytes, modulo the number of buckets.
 fn bucket_of(name: &str) -> usize {
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     hash as usize % BUCKETS
 }
 
@@ -94,7 +98,8 @@ fn op_id(id: &ObjId) -> OpId {
 /// Who made the first change.
 const GENESIS_ACTOR: &[u8] = b"exostate";
 
-/// So many changes are sent one by one to who has none: a saved document repeats the first change, of some 1,000 ops.
+/// So many changes are sent one by one to who has none: a saved document repeats the first change,
+/// of some 1,000 ops.
 const FEW_CHANGES: u64 = 64;
 
 /// The names of registers, and of new and of edited sequences.
@@ -102,7 +107,8 @@ type Names = (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>);
 
 /// The one change that every document starts with: the same bytes, so the same hash, everywhere.
 fn genesis() -> Result<Doc, BackendError> {
-    let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint).with_actor(ActorId::from(GENESIS_ACTOR));
+    let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint)
+        .with_actor(ActorId::from(GENESIS_ACTOR));
     let mut tx = doc.transaction();
     for index in 0..BUCKETS {
         tx.put_object(ROOT, bucket_name(index), ObjType::Map).map_err(refused)?;
@@ -126,7 +132,14 @@ impl Automerge {
             }
         }
         let bucket_ids = buckets.iter().enumerate().map(|(index, id)| (op_id(id), index)).collect();
-        Ok(Self { doc, buckets, bucket_ids, sequences: HashMap::new(), sequence_ids: HashMap::new(), seen: Seen::default() })
+        Ok(Self {
+            doc,
+            buckets,
+            bucket_ids,
+            sequences: HashMap::new(),
+            sequence_ids: HashMap::new(),
+            seen: Seen::default(),
+        })
     }
 
     fn bucket(&self, name: &str) -> &ObjId {
@@ -136,7 +149,11 @@ impl Automerge {
     /// Finds the objects of a sequence anew, after its key was written.
     fn find_sequence(&mut self, name: &Arc<str>) {
         let objects: Vec<ObjId> = match self.doc.get_all(self.bucket(name), name.as_ref()) {
-            Ok(values) => values.into_iter().filter(|(value, _)| fits(value, name)).map(|(_, id)| id).collect(),
+            Ok(values) => values
+                .into_iter()
+                .filter(|(value, _)| fits(value, name))
+                .map(|(_, id)| id)
+                .collect(),
             Err(_) => Vec::new(),
         };
         for object in &objects {
@@ -175,13 +192,18 @@ impl Automerge {
 
     /// What the changes name: registers and new sequences by key, edited sequences by object.
     ///
-    /// Only the first change of all may touch the root: without the buckets there, the document is none of ours.
+    /// Only the first change of all may touch the root: without the buckets there, the document is
+    /// none of ours.
     fn names_in(&self, changes: &[Parcel]) -> Result<Names, BackendError> {
         let (mut registers, mut made, mut edited) = Names::default();
         for Parcel(change) in changes {
             for op in change.decode().operations {
-                if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR {
-                    return Err(BackendError::Refused(format!("change {} touches the root: exostate did not make it", change.hash())));
+                if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR
+                {
+                    return Err(BackendError::Refused(format!(
+                        "change {} touches the root: exostate did not make it",
+                        change.hash()
+                    )));
                 }
                 match (self.place_of(&op.obj), &op.key) {
                     (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
@@ -203,26 +225,37 @@ impl Automerge {
 
     /// The newest changes here of those that a replica at this version has.
     fn known(&self, version: &Version) -> Result<Vec<ChangeHash>, BackendError> {
-        let (heads, numbers) = version.as_heads().ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let (heads, numbers) = version
+            .as_heads()
+            .ok_or(BackendError::Layout("the version is one of another backend"))?;
         let heads: Vec<ChangeHash> = heads.iter().map(|head| ChangeHash(*head)).collect();
-        let all_here = !heads.is_empty() && heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some());
+        let all_here = !heads.is_empty()
+            && heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some());
         Ok(if all_here { heads } else { seen::frontier(&self.doc, numbers) })
     }
 
-    /// Whether who knows this has nothing but the first change of all, and so much is to come that a saved document is shorter than
-    /// the changes one by one.
+    /// Whether who knows this has nothing but the first change of all, and so much is to come that
+    /// a saved document is shorter than the changes one by one.
     fn is_fresh(&self, known: &[ChangeHash]) -> bool {
-        let first = |hash: &ChangeHash| self.doc.get_change_meta_by_hash(hash).is_some_and(|meta| meta.actor.to_bytes() == GENESIS_ACTOR);
+        let first = |hash: &ChangeHash| {
+            self.doc
+                .get_change_meta_by_hash(hash)
+                .is_some_and(|meta| meta.actor.to_bytes() == GENESIS_ACTOR)
+        };
         known.iter().all(first) && self.doc.stats().num_changes > FEW_CHANGES
     }
 
-    /// Whether automerge gives back the changes that it has just taken. It takes some of which it cannot: then it would save a
-    /// document that it cannot open, as that holds ops from which the changes are made anew.
+    /// Whether automerge gives back the changes that it has just taken. It takes some of which it
+    /// cannot: then it would save a document that it cannot open, as that holds ops from which
+    /// the changes are made anew.
     fn gives_back(&self, parcels: &[Parcel]) -> Result<(), BackendError> {
         for Parcel(change) in parcels {
             let found = self.doc.get_change_by_hash(&change.hash());
             if found.is_none_or(|found| found.hash() != change.hash()) {
-                return Err(BackendError::Refused(format!("change {} is not as automerge writes it", change.hash())));
+                return Err(BackendError::Refused(format!(
+                    "change {} is not as automerge writes it",
+                    change.hash()
+                )));
             }
         }
         Ok(())
@@ -286,7 +319,12 @@ impl Backend for Automerge {
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         let Written { made, changes } = write::write(self, ops)?;
         made.iter().for_each(|name| self.find_sequence(name));
-        let names: BTreeSet<_> = ops.sequences.iter().map(|op| op.target()).map(|(name, kind)| (kind, name.clone())).collect();
+        let names: BTreeSet<_> = ops
+            .sequences
+            .iter()
+            .map(|op| op.target())
+            .map(|(name, kind)| (kind, name.clone()))
+            .collect();
         let touch = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
             key: key.0.clone(),
             old: write.old.clone(),
@@ -303,10 +341,18 @@ impl Backend for Automerge {
         for chunk in automerge_chunk::chunks(update) {
             let (kind, bytes) = chunk?;
             match kind {
-                automerge_chunk::ChunkKind::Change => parcels.push(Parcel(Change::from_bytes(bytes.to_vec()).map_err(refused)?)),
+                automerge_chunk::ChunkKind::Change => {
+                    parcels.push(Parcel(Change::from_bytes(bytes.to_vec()).map_err(refused)?))
+                }
                 automerge_chunk::ChunkKind::Document => {
                     let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
-                    parcels.extend(Doc::load_with_options(bytes, options).map_err(refused)?.get_changes(&[]).into_iter().map(Parcel));
+                    parcels.extend(
+                        Doc::load_with_options(bytes, options)
+                            .map_err(refused)?
+                            .get_changes(&[])
+                            .into_iter()
+                            .map(Parcel),
+                    );
                 }
             }
         }
@@ -319,7 +365,8 @@ impl Backend for Automerge {
     }
 
     fn has_seen(&self, version: &Version) -> bool {
-        let known = |head: &[u8; 32]| self.doc.get_change_meta_by_hash(&ChangeHash(*head)).is_some();
+        let known =
+            |head: &[u8; 32]| self.doc.get_change_meta_by_hash(&ChangeHash(*head)).is_some();
         version.as_heads().is_some_and(|(heads, _)| heads.iter().all(known))
     }
 
@@ -328,17 +375,25 @@ impl Backend for Automerge {
         write::cut(update, bytes_max.min(PIECE_BYTES_MAX))
     }
 
-    /// Each change waits for as many dependencies as are not here; one that comes frees those that wait for it alone. O(changes).
+    /// Each change waits for as many dependencies as are not here; one that comes frees those that
+    /// wait for it alone. O(changes).
     fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut lacking = vec![0usize; parcels.len()];
         let mut waiting_for: HashMap<ChangeHash, Vec<usize>> = HashMap::new();
         for (index, parcel) in parcels.iter().enumerate() {
-            for hash in parcel.as_ref().0.deps().iter().filter(|hash| self.doc.get_change_meta_by_hash(hash).is_none()) {
+            for hash in parcel
+                .as_ref()
+                .0
+                .deps()
+                .iter()
+                .filter(|hash| self.doc.get_change_meta_by_hash(hash).is_none())
+            {
                 waiting_for.entry(*hash).or_default().push(index);
                 lacking[index] += 1;
             }
         }
-        let mut order: Vec<usize> = (0..parcels.len()).filter(|index| lacking[*index] == 0).collect();
+        let mut order: Vec<usize> =
+            (0..parcels.len()).filter(|index| lacking[*index] == 0).collect();
         let mut next = 0;
         while let Some(index) = order.get(next).copied() {
             next += 1;
@@ -354,7 +409,8 @@ impl Backend for Automerge {
         (ready, parcels.into_iter().flatten().collect())
     }
 
-    /// A saved document says where each change's ops end, and takes it that they begin where those of its dependencies end.
+    /// A saved document says where each change's ops end, and takes it that they begin where those
+    /// of its dependencies end.
     fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
         self.seen.welcome(&self.doc, ready.iter().map(|parcel| &parcel.0), limits)?;
         let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
@@ -366,7 +422,9 @@ impl Backend for Automerge {
             let start = change.deps().iter().map(end).max().unwrap_or(0) + 1;
             if change.start_op().get() != start {
                 let (hash, found) = (change.hash(), change.start_op());
-                return Err(BackendError::Refused(format!("the ops of change {hash} start at {found} instead of {start}")));
+                return Err(BackendError::Refused(format!(
+                    "the ops of change {hash} start at {found} instead of {start}"
+                )));
             }
             ends.insert(change.hash(), change.max_op());
         }
@@ -377,15 +435,23 @@ impl Backend for Automerge {
         parcel.0.raw_bytes()
     }
 
-    fn import(&mut self, parcels: &[Parcel], registers: bool) -> Result<(Touched, bool), BackendError> {
+    fn import(
+        &mut self,
+        parcels: &[Parcel],
+        registers: bool,
+    ) -> Result<(Touched, bool), BackendError> {
         let (mut named, mut made, mut edited) = self.names_in(parcels)?;
         if !registers {
             named.clear();
         }
         let old: Vec<Option<Winner>> = named.iter().map(|key| self.winner(key)).collect();
-        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| match error {
-            automerge::AutomergeError::DuplicateSeqNumber(..) => BackendError::Contradicted(error.to_string()),
-            error => refused(error),
+        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| {
+            match error {
+                automerge::AutomergeError::DuplicateSeqNumber(..) => {
+                    BackendError::Contradicted(error.to_string())
+                }
+                error => refused(error),
+            }
         })?;
         self.gives_back(parcels)?;
         parcels.iter().for_each(|parcel| self.seen.note(&parcel.0));
@@ -397,7 +463,8 @@ impl Backend for Automerge {
         let mut touched = Touched::default();
         for (key, old) in named.into_iter().zip(old) {
             let new = self.winner(&key);
-            // A value that loses to the one that is there changes nothing, and yrs does not tell of it either. An equal value that wins does.
+            // A value that loses to the one that is there changes nothing, and yrs does not tell of
+            // it either. An equal value that wins does.
             if old.as_ref().map(|old| &old.op) == new.as_ref().map(|new| &new.op) {
                 continue;
             }
@@ -410,7 +477,11 @@ impl Backend for Automerge {
         Ok((touched, !parcels.is_empty()))
     }
 
-    fn aside<P: AsRef<Parcel>>(&self, contradicting: Vec<Parcel>, pending: &mut Vec<P>) -> Option<Aside> {
+    fn aside<P: AsRef<Parcel>>(
+        &self,
+        contradicting: Vec<Parcel>,
+        pending: &mut Vec<P>,
+    ) -> Option<Aside> {
         aside::aside(&self.doc, contradicting, pending)
     }
 
@@ -418,12 +489,15 @@ impl Backend for Automerge {
         let mut written = Vec::new();
         for op in change.decode().operations {
             let legacy::Key::Map(path) = &op.key else { continue };
-            let at_home = matches!(self.place_of(&op.obj), Place::Bucket(index) if index == bucket_of(path));
+            let at_home =
+                matches!(self.place_of(&op.obj), Place::Bucket(index) if index == bucket_of(path));
             if !at_home || split_name(path).is_some() {
                 continue;
             }
             match &op.action {
-                legacy::OpType::Put(value) => written.push((Arc::from(path.as_str()), Some(from_scalar(value)))),
+                legacy::OpType::Put(value) => {
+                    written.push((Arc::from(path.as_str()), Some(from_scalar(value))))
+                }
                 legacy::OpType::Delete => written.push((Arc::from(path.as_str()), None)),
                 _ => {}
             }
@@ -438,7 +512,9 @@ impl Backend for Automerge {
                 break;
             }
             let found = self.registers_in(&Parcel(change)).into_iter().map(|(path, _)| path);
-            written.extend(found.filter(|path| paths.remove(path.as_ref())).map(|path| path.to_string()));
+            written.extend(
+                found.filter(|path| paths.remove(path.as_ref())).map(|path| path.to_string()),
+            );
         }
         written
     }
@@ -460,7 +536,10 @@ impl Backend for Automerge {
         for (index, bucket) in self.buckets.iter().enumerate() {
             for item in self.doc.map_range(bucket, ..) {
                 let key: &str = &item.key;
-                if bucket_of(key) == index && !key.starts_with(TEXT_PREFIX) && !key.starts_with(LIST_PREFIX) {
+                if bucket_of(key) == index
+                    && !key.starts_with(TEXT_PREFIX)
+                    && !key.starts_with(LIST_PREFIX)
+                {
                     each(Arc::from(key), from_value(&AmValue::from(item.value)));
                 }
             }
@@ -481,7 +560,10 @@ impl Backend for Automerge {
     }
 
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {
-        let filled = self.sequences.iter().filter(|(_, objects)| objects.iter().any(|object| self.doc.length(object) > 0));
+        let filled = self
+            .sequences
+            .iter()
+            .filter(|(_, objects)| objects.iter().any(|object| self.doc.length(object) > 0));
         filled.filter_map(|(name, _)| split_name(name)).collect()
     }
 
@@ -490,7 +572,9 @@ impl Backend for Automerge {
         for object in self.objects(&format!("{TEXT_PREFIX}{name}")) {
             for span in self.doc.spans(object).into_iter().flatten() {
                 match span {
-                    Span::Text { text, marks } => runs.push((text, marks.and_then(|marks| marks_of(&marks)))),
+                    Span::Text { text, marks } => {
+                        runs.push((text, marks.and_then(|marks| marks_of(&marks))))
+                    }
                     Span::Block(_) => runs.push(("\u{fffc}".to_owned(), None)),
                 }
             }
@@ -511,7 +595,11 @@ impl Backend for Automerge {
 
     fn list(&self, name: &str) -> Vec<Value> {
         let objects = self.objects(&format!("{LIST_PREFIX}{name}"));
-        objects.iter().flat_map(|object| self.doc.list_range(object, ..)).map(|item| from_value(&AmValue::from(item.value))).collect()
+        objects
+            .iter()
+            .flat_map(|object| self.doc.list_range(object, ..))
+            .map(|item| from_value(&AmValue::from(item.value)))
+            .collect()
     }
 
     fn text_len(&self, name: &str) -> Offset {
@@ -520,7 +608,10 @@ impl Backend for Automerge {
     }
 
     fn list_len(&self, name: &str) -> usize {
-        self.objects(&format!("{LIST_PREFIX}{name}")).iter().map(|object| self.doc.length(object)).sum()
+        self.objects(&format!("{LIST_PREFIX}{name}"))
+            .iter()
+            .map(|object| self.doc.length(object))
+            .sum()
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
@@ -557,7 +648,9 @@ impl Backend for Automerge {
         let mut base = 0;
         for candidate in self.objects(&format!("{TEXT_PREFIX}{name}")) {
             let length = self.doc.length(candidate);
-            if candidate.to_bytes() != object && op_id(candidate) != op_id(&ObjId::try_from(object).ok()?) {
+            if candidate.to_bytes() != object
+                && op_id(candidate) != op_id(&ObjId::try_from(object).ok()?)
+            {
                 base += length;
                 continue;
             }
@@ -573,8 +666,8 @@ impl Backend for Automerge {
     }
 }
 
-/// How an anchor sticks, its first byte: to the start or end of one object (earlier releases wrote these), behind a character, at a
-/// character, to the start or end of the whole text.
+/// How an anchor sticks, its first byte: to the start or end of one object (earlier releases wrote
+/// these), behind a character, at a character, to the start or end of the whole text.
 const OBJECT_START: u8 = 0;
 const OBJECT_END: u8 = 1;
 const BEHIND: u8 = 2;
@@ -582,8 +675,9 @@ const AT: u8 = 3;
 const TEXT_START: u8 = 4;
 const TEXT_END: u8 = 5;
 
-/// The last byte of a cursor of automerge's that goes on to what stands behind its character when that is gone. It is the number of visible
-/// characters before that place, whatever becomes of those. (One that goes back follows the order of insertion, which may be another.)
+/// The last byte of a cursor of automerge's that goes on to what stands behind its character when
+/// that is gone. It is the number of visible characters before that place, whatever becomes of
+/// those. (One that goes back follows the order of insertion, which may be another.)
 const ONWARDS: u8 = 2;
 
 impl Automerge {
@@ -597,8 +691,9 @@ impl Automerge {
         let mut onwards = cursor.to_vec();
         *onwards.last_mut()? = ONWARDS;
         let cursor = Cursor::try_from(onwards.as_slice()).ok()?;
-        // With debug assertions automerge compares its search with a second one, which finds nothing where all characters from there on are
-        // gone, and panics. Then the place is the end.
+        // With debug assertions automerge compares its search with a second one, which finds
+        // nothing where all characters from there on are gone, and panics. Then the place
+        // is the end.
         let length = self.doc.length(object);
         let seek = || self.doc.get_cursor_position(object, &cursor, None);
         let at = match catch_unwind(AssertUnwindSafe(seek)) {
@@ -630,5 +725,7 @@ fn fits(value: &AmValue<'_>, name: &str) -> bool {
 
 fn split_name(name: &str) -> Option<(SequenceKind, Arc<str>)> {
     let text = name.strip_prefix(TEXT_PREFIX).map(|path| (SequenceKind::Text, Arc::from(path)));
-    text.or_else(|| name.strip_prefix(LIST_PREFIX).map(|path| (SequenceKind::List, Arc::from(path))))
+    text.or_else(|| {
+        name.strip_prefix(LIST_PREFIX).map(|path| (SequenceKind::List, Arc::from(path)))
+    })
 }

@@ -1,5 +1,6 @@
-//! What a replica has seen, replica by replica: the changes of one actor are numbered and each builds on the one before, so the number
-//! of the last says all. Heads say the same in less space, but tell nothing to a replica that lacks them.
+//! What a replica has seen, replica by replica: the changes of one actor are numbered and each
+//! builds on the one before, so the number of the last says all. Heads say the same in less space,
+//! but tell nothing to a replica that lacks them.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -24,17 +25,26 @@ impl Seen {
         self.0.borrow_mut().get_or_insert_with(|| count(doc)).clone()
     }
 
-    /// Refuses changes of actors that are new, where the version would get too long with them. O(changes · log actors), if they are new
-    /// O(actors).
-    pub(super) fn welcome<'a>(&self, doc: &Doc, changes: impl Iterator<Item = &'a Change>, limits: &Limits) -> Result<(), BackendError> {
+    /// Refuses changes of actors that are new, where the version would get too long with them.
+    /// O(changes · log actors), if they are new O(actors).
+    pub(super) fn welcome<'a>(
+        &self,
+        doc: &Doc,
+        changes: impl Iterator<Item = &'a Change>,
+        limits: &Limits,
+    ) -> Result<(), BackendError> {
         let mut numbers = self.0.borrow_mut();
         let numbers = numbers.get_or_insert_with(|| count(doc));
-        let new: BTreeSet<&[u8]> =
-            changes.map(|change| change.actor_id().to_bytes()).filter(|actor| !numbers.contains_key(*actor)).collect();
+        let new: BTreeSet<&[u8]> = changes
+            .map(|change| change.actor_id().to_bytes())
+            .filter(|actor| !numbers.contains_key(*actor))
+            .collect();
         let Some(actor) = new.last() else { return Ok(()) };
         let bytes = |actor: &[u8]| actor.len() + ACTOR_BYTES;
         let known: usize = numbers.keys().map(|actor| bytes(actor)).sum();
-        if known.saturating_add(new.iter().map(|actor| bytes(actor)).sum()) <= limits.version_bytes_max() {
+        if known.saturating_add(new.iter().map(|actor| bytes(actor)).sum())
+            <= limits.version_bytes_max()
+        {
             return Ok(());
         }
         let replica = actor.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte));
@@ -62,7 +72,11 @@ fn count(doc: &Doc) -> Numbers {
 /// The newest changes of those that these numbers cover: who has them has all of those. O(changes).
 pub(super) fn frontier(doc: &Doc, numbers: &Numbers) -> Vec<ChangeHash> {
     let changes = doc.get_changes_meta(&[]);
-    let covered = || changes.iter().filter(|meta| numbers.get(meta.actor.to_bytes()).is_some_and(|last| meta.seq <= *last));
+    let covered = || {
+        changes
+            .iter()
+            .filter(|meta| numbers.get(meta.actor.to_bytes()).is_some_and(|last| meta.seq <= *last))
+    };
     let built_on: BTreeSet<&ChangeHash> = covered().flat_map(|meta| meta.deps.iter()).collect();
     covered().map(|meta| meta.hash).filter(|hash| !built_on.contains(hash)).collect()
 }

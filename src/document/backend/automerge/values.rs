@@ -42,7 +42,9 @@ pub(super) fn from_scalar(scalar: &ScalarValue) -> Value {
         ScalarValue::Null => Value::Null,
         ScalarValue::Boolean(flag) => Value::Bool(*flag),
         ScalarValue::Int(number) | ScalarValue::Timestamp(number) => Value::Int(*number),
-        ScalarValue::Uint(number) => i64::try_from(*number).map_or_else(|_| Value::str(number.to_string()), Value::Int),
+        ScalarValue::Uint(number) => {
+            i64::try_from(*number).map_or_else(|_| Value::str(number.to_string()), Value::Int)
+        }
         ScalarValue::Counter(counter) => Value::Int(i64::from(counter)),
         ScalarValue::F64(number) => Value::float(*number),
         ScalarValue::Str(text) => Value::str(text.as_str()),

@@ -18,8 +18,9 @@ use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 
-/// Automerge's ops in one change, where a value counts for more the longer it is. What a replica commits at once may be more: then it
-/// becomes several changes, as a change cannot be cut and strangers take only so much at once.
+/// Automerge's ops in one change, where a value counts for more the longer it is. What a replica
+/// commits at once may be more: then it becomes several changes, as a change cannot be cut and
+/// strangers take only so much at once.
 const OPS_PER_CHANGE: usize = 50_000;
 /// Bytes of a value that count as one op more: so many ops of so many bytes make a megabyte.
 const BYTES_PER_OP: usize = 20;
@@ -38,7 +39,8 @@ pub(super) struct Written {
 pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendError> {
     let registers: Vec<_> = ops.registers.iter().collect();
     let edits: Vec<_> = ops.sequences.iter().flat_map(|op| portions(this, op)).collect();
-    let mut register_groups = groups(registers.iter().map(|(_, write)| weight(write.new.as_ref()))).into_iter();
+    let mut register_groups =
+        groups(registers.iter().map(|(_, write)| weight(write.new.as_ref()))).into_iter();
     let mut edit_groups = groups(edits.iter().map(|(weight, _)| *weight)).into_iter();
     let (mut made, mut changes) = (BTreeMap::new(), Vec::new());
     loop {
@@ -67,7 +69,8 @@ fn mark_weight(name: &str, value: &Value) -> usize {
     2 + name.len() / BYTES_PER_OP + weight(Some(value))
 }
 
-/// Cuts a row of things that count for so many ops into stretches that each fit a change, or hold one thing.
+/// Cuts a row of things that count for so many ops into stretches that each fit a change, or hold
+/// one thing.
 fn groups(weights: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let (mut groups, mut room): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
     for (index, weight) in weights.enumerate() {
@@ -109,16 +112,27 @@ fn write_change(
 fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, SequenceOp>)> {
     let values = |insert: &[Value]| insert.iter().map(|value| weight(Some(value))).sum::<usize>();
     let marked = |marks: &Option<Arc<Marks>>| {
-        marks.as_deref().map_or(0, |marks| marks.iter().map(|(name, value)| mark_weight(name, value)).sum::<usize>())
+        marks.as_deref().map_or(0, |marks| {
+            marks.iter().map(|(name, value)| mark_weight(name, value)).sum::<usize>()
+        })
     };
     match op {
-        SequenceOp::Text { name, at, delete, insert, marks } if delete.chars + insert.len() > OPS_PER_CHANGE => {
+        SequenceOp::Text { name, at, delete, insert, marks }
+            if delete.chars + insert.len() > OPS_PER_CHANGE =>
+        {
             let edit = |at: usize, delete: usize, insert: &str| {
                 let chars = |chars| Units { chars, utf16: 0 };
                 let (at, delete, insert) = (chars(at), chars(delete), Arc::from(insert));
-                Cow::Owned(SequenceOp::Text { name: name.clone(), at, delete, insert, marks: marks.clone() })
+                Cow::Owned(SequenceOp::Text {
+                    name: name.clone(),
+                    at,
+                    delete,
+                    insert,
+                    marks: marks.clone(),
+                })
             };
-            let deletions = parts(delete.chars).map(|(_, count)| (count, edit(at.chars, count, "")));
+            let deletions =
+                parts(delete.chars).map(|(_, count)| (count, edit(at.chars, count, "")));
             let mut rest = &**insert;
             let insertions = parts(insert.chars().count()).map(|(from, count)| {
                 let end = rest.char_indices().nth(count).map_or(rest.len(), |(end, _)| end);
@@ -128,14 +142,23 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
             });
             deletions.chain(insertions).collect()
         }
-        SequenceOp::List { name, at, delete, insert } if delete + values(insert) > OPS_PER_CHANGE => {
-            let edit =
-                |at, delete, insert: &[Value]| Cow::Owned(SequenceOp::List { name: name.clone(), at, delete, insert: insert.to_vec() });
+        SequenceOp::List { name, at, delete, insert }
+            if delete + values(insert) > OPS_PER_CHANGE =>
+        {
+            let edit = |at, delete, insert: &[Value]| {
+                Cow::Owned(SequenceOp::List {
+                    name: name.clone(),
+                    at,
+                    delete,
+                    insert: insert.to_vec(),
+                })
+            };
             let deletions = parts(*delete).map(|(_, count)| (count, edit(*at, count, &[])));
-            let insertions = groups(insert.iter().map(|value| weight(Some(value)))).into_iter().map(|group| {
-                let (at, part) = (at + group.start, insert.get(group).unwrap_or_default());
-                (values(part), edit(at, 0, part))
-            });
+            let insertions =
+                groups(insert.iter().map(|value| weight(Some(value)))).into_iter().map(|group| {
+                    let (at, part) = (at + group.start, insert.get(group).unwrap_or_default());
+                    (values(part), edit(at, 0, part))
+                });
             deletions.chain(insertions).collect()
         }
         // What the document holds goes in parts; what this change has put there, with the rest.
@@ -147,33 +170,53 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
             let edit = |count| match kind {
                 SequenceKind::Text => {
                     let delete = Units { chars: count, utf16: 0 };
-                    SequenceOp::Text { name: name.clone(), at: Units::default(), delete, insert: Arc::from(""), marks: None }
+                    SequenceOp::Text {
+                        name: name.clone(),
+                        at: Units::default(),
+                        delete,
+                        insert: Arc::from(""),
+                        marks: None,
+                    }
                 }
-                SequenceKind::List => SequenceOp::List { name: name.clone(), at: 0, delete: count, insert: Vec::new() },
+                SequenceKind::List => SequenceOp::List {
+                    name: name.clone(),
+                    at: 0,
+                    delete: count,
+                    insert: Vec::new(),
+                },
             };
-            let deletions = parts(len.saturating_sub(OPS_PER_CHANGE)).map(|(_, count)| (count, Cow::Owned(edit(count))));
+            let deletions = parts(len.saturating_sub(OPS_PER_CHANGE))
+                .map(|(_, count)| (count, Cow::Owned(edit(count))));
             deletions.chain([(len.min(OPS_PER_CHANGE), Cow::Borrowed(op))]).collect()
         }
-        SequenceOp::Text { delete, insert, marks, .. } => vec![(delete.chars + insert.len() + marked(marks), Cow::Borrowed(op))],
-        SequenceOp::List { delete, insert, .. } => vec![(delete + values(insert), Cow::Borrowed(op))],
+        SequenceOp::Text { delete, insert, marks, .. } => {
+            vec![(delete.chars + insert.len() + marked(marks), Cow::Borrowed(op))]
+        }
+        SequenceOp::List { delete, insert, .. } => {
+            vec![(delete + values(insert), Cow::Borrowed(op))]
+        }
         SequenceOp::Mark { mark, value, .. } => vec![(mark_weight(mark, value), Cow::Borrowed(op))],
     }
 }
 
-/// Cuts a row of changes into rows that strangers take, each of at most so many bytes. A change cannot be cut, and neither can a saved
-/// document.
+/// Cuts a row of changes into rows that strangers take, each of at most so many bytes. A change
+/// cannot be cut, and neither can a saved document.
 pub(super) fn cut(changes: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     let mut ops = 0;
     for chunk in automerge_chunk::chunks(changes) {
         let (kind, bytes) = chunk?;
         let more = match kind {
-            automerge_chunk::ChunkKind::Change => Change::from_bytes(bytes.to_vec()).map_err(refused)?.len(),
+            automerge_chunk::ChunkKind::Change => {
+                Change::from_bytes(bytes.to_vec()).map_err(refused)?.len()
+            }
             automerge_chunk::ChunkKind::Document => PIECE_OPS_MAX,
         };
         ops += more;
         match pieces.last_mut() {
-            Some(piece) if ops <= PIECE_OPS_MAX && piece.len() + bytes.len() <= bytes_max => piece.extend_from_slice(bytes),
+            Some(piece) if ops <= PIECE_OPS_MAX && piece.len() + bytes.len() <= bytes_max => {
+                piece.extend_from_slice(bytes)
+            }
             _ => {
                 ops = more;
                 pieces.push(bytes.to_vec());
@@ -223,9 +266,19 @@ impl SequenceWriter<'_, '_> {
         Arc::from(format!("{prefix}{name}"))
     }
 
-    fn objects(&mut self, name: &str, kind: SequenceKind, make: bool) -> Result<Vec<ObjId>, BackendError> {
+    fn objects(
+        &mut self,
+        name: &str,
+        kind: SequenceKind,
+        make: bool,
+    ) -> Result<Vec<ObjId>, BackendError> {
         let full = Self::full_name(name, kind);
-        if let Some(objects) = self.fresh.get(&full).or_else(|| self.known.get(&full)).filter(|objects| !objects.is_empty()) {
+        if let Some(objects) = self
+            .fresh
+            .get(&full)
+            .or_else(|| self.known.get(&full))
+            .filter(|objects| !objects.is_empty())
+        {
             return Ok(objects.clone());
         }
         if !make {
@@ -253,7 +306,8 @@ impl SequenceWriter<'_, '_> {
         pieces
     }
 
-    /// The object and the position in it where an insertion at `at` goes: behind the element before it.
+    /// The object and the position in it where an insertion at `at` goes: behind the element before
+    /// it.
     fn target(&self, objects: &[ObjId], at: usize) -> Result<(ObjId, usize), BackendError> {
         let mut rest = at;
         for object in objects {
@@ -263,7 +317,10 @@ impl SequenceWriter<'_, '_> {
             }
             rest -= len;
         }
-        Err(BackendError::Misfit { place: "a sequence".to_owned(), reason: format!("position {at} is beyond its end") })
+        Err(BackendError::Misfit {
+            place: "a sequence".to_owned(),
+            reason: format!("position {at} is beyond its end"),
+        })
     }
 
     fn delete(&mut self, objects: &[ObjId], at: usize, count: usize) -> Result<(), BackendError> {
@@ -272,7 +329,9 @@ impl SequenceWriter<'_, '_> {
             if self.tx.object_type(&object).map_err(refused)? == ObjType::Text {
                 self.tx.splice_text(&object, start, count, "").map_err(refused)?;
             } else {
-                self.tx.splice(&object, start, count, Vec::<ScalarValue>::new()).map_err(refused)?;
+                self.tx
+                    .splice(&object, start, count, Vec::<ScalarValue>::new())
+                    .map_err(refused)?;
             }
         }
         Ok(())
@@ -303,12 +362,19 @@ impl SequenceWriter<'_, '_> {
     }
 
     /// Gives inserted text exactly these marks, whatever it inherited.
-    fn force_marks(&mut self, object: &ObjId, range: std::ops::Range<usize>, marks: Option<&Marks>) -> Result<(), BackendError> {
+    fn force_marks(
+        &mut self,
+        object: &ObjId,
+        range: std::ops::Range<usize>,
+        marks: Option<&Marks>,
+    ) -> Result<(), BackendError> {
         let inherited = self.tx.get_marks(object, range.start, None).map_err(refused)?;
         let inherited = marks_of(&inherited).unwrap_or_default();
         let empty = Marks::new();
         let wanted = marks.unwrap_or(&empty);
-        for (name, value) in wanted.iter().filter(|(name, value)| inherited.get(*name) != Some(*value)) {
+        for (name, value) in
+            wanted.iter().filter(|(name, value)| inherited.get(*name) != Some(*value))
+        {
             self.mark(object, range.clone(), name, value)?;
         }
         for name in inherited.keys().filter(|name| !wanted.contains_key(*name)) {
@@ -317,16 +383,31 @@ impl SequenceWriter<'_, '_> {
         Ok(())
     }
 
-    fn mark(&mut self, object: &ObjId, range: std::ops::Range<usize>, name: &str, value: &Value) -> Result<(), BackendError> {
+    fn mark(
+        &mut self,
+        object: &ObjId,
+        range: std::ops::Range<usize>,
+        name: &str,
+        value: &Value,
+    ) -> Result<(), BackendError> {
         let done = if *value == Value::Null {
             self.tx.unmark(object, name, range.start, range.end, ExpandMark::After)
         } else {
-            self.tx.mark(object, Mark::new(name.to_owned(), to_scalar(value), range.start, range.end), ExpandMark::After)
+            self.tx.mark(
+                object,
+                Mark::new(name.to_owned(), to_scalar(value), range.start, range.end),
+                ExpandMark::After,
+            )
         };
         done.map_err(refused)
     }
 
-    fn splice_list(&mut self, objects: &[ObjId], (at, delete): (usize, usize), insert: &[Value]) -> Result<(), BackendError> {
+    fn splice_list(
+        &mut self,
+        objects: &[ObjId],
+        (at, delete): (usize, usize),
+        insert: &[Value],
+    ) -> Result<(), BackendError> {
         self.delete(objects, at, delete)?;
         if insert.is_empty() {
             return Ok(());

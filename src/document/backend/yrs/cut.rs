@@ -1,7 +1,7 @@
 //! Cuts an update into pieces of which each passes the guard's limits for strangers.
 //!
-//! Blocks go into pieces in an order in which each stands on what came before, so that a piece can be applied as soon as those before
-//! it are. What is deleted comes last, as it may name any block.
+//! Blocks go into pieces in an order in which each stands on what came before, so that a piece can
+//! be applied as soon as those before it are. What is deleted comes last, as it may name any block.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,24 +23,34 @@ const SECTION_BYTES: usize = 10 + 8 + 5;
 /// The most that a deleted range takes: two numbers.
 const RANGE_BYTES: usize = 5 + 5;
 
-/// Cuts an update of one's own into pieces. What cannot be cut, a single value say, is a piece however large it is. O(n log n).
+/// Cuts an update of one's own into pieces. What cannot be cut, a single value say, is a piece
+/// however large it is. O(n log n).
 pub(super) fn cut(update: Vec<u8>) -> Result<Vec<Vec<u8>>, GuardError> {
     cut_to(update, &sizes(PIECE_BYTES_MAX))
 }
 
 fn sizes(bytes_max: usize) -> Limits {
-    let sizes = Limits::trusted().with_bytes_max(bytes_max).with_blocks_max(BLOCKS_MAX).with_values_max(VALUES_MAX);
+    let sizes = Limits::trusted()
+        .with_bytes_max(bytes_max)
+        .with_blocks_max(BLOCKS_MAX)
+        .with_values_max(VALUES_MAX);
     sizes.with_clients_max(CLIENTS_MAX)
 }
 
-/// The same for an update from elsewhere, which is checked against these limits before anything is made of it.
-pub(super) fn cut_strangers(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, GuardError> {
+/// The same for an update from elsewhere, which is checked against these limits before anything is
+/// made of it.
+pub(super) fn cut_strangers(
+    update: &[u8],
+    limits: &Limits,
+    bytes_max: usize,
+) -> Result<Vec<Vec<u8>>, GuardError> {
     yrs_update::walk(update, limits, &mut ())?;
     cut_to(update.to_vec(), &sizes(bytes_max.min(PIECE_BYTES_MAX)))
 }
 
 fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {
-    // What is in one's own document has been judged before, maybe by wider limits than the usual ones.
+    // What is in one's own document has been judged before, maybe by wider limits than the usual
+    // ones.
     let own = Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX);
     if yrs_update::walk(&update, &sizes.clone().with_nesting_max(usize::MAX), &mut ()).is_ok() {
         return Ok(vec![update]);
@@ -114,7 +124,11 @@ impl Plan<'_> {
         let bytes = self.update.get(block.bytes.clone()).unwrap_or_default();
         let mut needs = std::mem::take(&mut self.needs);
         let large = bytes.len() > self.block_bytes_max;
-        let parts = if large { split(bytes, block.client, block.clock, self.block_bytes_max, self.own)? } else { Vec::new() };
+        let parts = if large {
+            split(bytes, block.client, block.clock, self.block_bytes_max, self.own)?
+        } else {
+            Vec::new()
+        };
         if parts.is_empty() {
             section.push_back(Ready {
                 clock: block.clock,
@@ -128,7 +142,13 @@ impl Plan<'_> {
         let mut clock = block.clock;
         for part in parts {
             let bytes = Bytes::Made(part.bytes);
-            section.push_back(Ready { clock, len: part.len, values: part.values, bytes, needs: std::mem::take(&mut needs) });
+            section.push_back(Ready {
+                clock,
+                len: part.len,
+                values: part.values,
+                bytes,
+                needs: std::mem::take(&mut needs),
+            });
             clock += part.len;
         }
         Ok(())
@@ -168,15 +188,29 @@ struct Cutter<'a> {
 
 impl<'a> Cutter<'a> {
     fn new(update: &'a [u8], sections: BTreeMap<u64, VecDeque<Ready>>, sizes: &'a Limits) -> Self {
-        let reached = sections.iter().filter_map(|(client, blocks)| Some((*client, blocks.front()?.clock))).collect();
+        let reached = sections
+            .iter()
+            .filter_map(|(client, blocks)| Some((*client, blocks.front()?.clock)))
+            .collect();
         let queue = sections.keys().copied().collect();
-        Self { update, sizes, sections, reached, queue, waiting: BTreeMap::new(), piece: Piece::default(), pieces: Vec::new() }
+        Self {
+            update,
+            sizes,
+            sections,
+            reached,
+            queue,
+            waiting: BTreeMap::new(),
+            piece: Piece::default(),
+            pieces: Vec::new(),
+        }
     }
 
     fn run(&mut self) {
         while let Some(client) = self.queue.pop_front() {
             while let Some(block) = self.sections.get_mut(&client).and_then(VecDeque::pop_front) {
-                let lacking = block.needs.iter().find(|(other, clock)| self.reached.get(other).is_some_and(|reached| clock >= reached));
+                let lacking = block.needs.iter().find(|(other, clock)| {
+                    self.reached.get(other).is_some_and(|reached| clock >= reached)
+                });
                 if let Some(lacking) = lacking.filter(|(other, _)| *other != client) {
                     self.waiting.entry(*lacking).or_default().push(client);
                     self.sections.entry(client).or_default().push_front(block);
@@ -194,7 +228,9 @@ impl<'a> Cutter<'a> {
         let reached = block.clock + block.len;
         self.piece.add(client, &block, self.update);
         self.reached.insert(client, reached);
-        while let Some(entry) = self.waiting.range((client, 0)..(client, reached)).next().map(|(need, _)| *need) {
+        while let Some(entry) =
+            self.waiting.range((client, 0)..(client, reached)).next().map(|(need, _)| *need)
+        {
             self.queue.extend(self.waiting.remove(&entry).unwrap_or_default());
         }
     }
@@ -207,7 +243,8 @@ impl<'a> Cutter<'a> {
 
     /// The pieces, with what is deleted in the last ones.
     fn finish(mut self, deleted: &[(u64, u32, u32)]) -> Vec<Vec<u8>> {
-        // Blocks that need each other in a circle, or what nobody has, which no replica makes: the receiver is to judge.
+        // Blocks that need each other in a circle, or what nobody has, which no replica makes: the
+        // receiver is to judge.
         for (client, blocks) in std::mem::take(&mut self.sections) {
             blocks.into_iter().for_each(|block| self.put(client, block));
         }
@@ -313,40 +350,72 @@ mod tests {
     use super::*;
 
     fn tiny() -> Limits {
-        Limits::trusted().with_bytes_max(90).with_clients_max(2).with_blocks_max(8).with_values_max(8)
+        Limits::trusted()
+            .with_bytes_max(90)
+            .with_clients_max(2)
+            .with_blocks_max(8)
+            .with_values_max(8)
     }
 
     fn doc(client: u64) -> Doc {
-        let options = yrs::Options { offset_kind: yrs::OffsetKind::Utf16, ..yrs::Options::with_client_id(yrs::ClientID::new(client)) };
+        let options = yrs::Options {
+            offset_kind: yrs::OffsetKind::Utf16,
+            ..yrs::Options::with_client_id(yrs::ClientID::new(client))
+        };
         let doc = Doc::with_options(options);
-        let (_, _, _) = (doc.get_or_insert_text("T:t"), doc.get_or_insert_array("L:l"), doc.get_or_insert_map("state"));
+        let (_, _, _) = (
+            doc.get_or_insert_text("T:t"),
+            doc.get_or_insert_array("L:l"),
+            doc.get_or_insert_map("state"),
+        );
         doc
     }
 
     fn apply(doc: &Doc, update: &[u8]) {
-        doc.transact_mut().apply_update(Update::decode_v1(update).expect("an update")).expect("it fits");
+        doc.transact_mut()
+            .apply_update(Update::decode_v1(update).expect("an update"))
+            .expect("it fits");
     }
 
     fn edit(doc: &Doc, kind: u8, at: u32) {
         let mut txn = doc.transact_mut();
-        let (text, list) = (txn.get_text("T:t").expect("there"), txn.get_array("L:l").expect("there"));
+        let (text, list) =
+            (txn.get_text("T:t").expect("there"), txn.get_array("L:l").expect("there"));
         let (text_len, list_len) = (text.len(&txn), list.len(&txn));
         match kind {
-            0 => text.insert(&mut txn, at % (text_len + 1), "a longer piece of text äöü, which is cut in two or three parts in the end"),
+            0 => text.insert(
+                &mut txn,
+                at % (text_len + 1),
+                "a longer piece of text äöü, which is cut in two or three parts in the end",
+            ),
             1 => list.insert_range(&mut txn, at % (list_len + 1), (0..at % 40).map(f64::from)),
-            2 => drop(txn.get_map("state").expect("there").insert(&mut txn, format!("key {}", at % 5), f64::from(at))),
-            3 if text_len > 0 => text.remove_range(&mut txn, at % text_len, 1 + at % 3 % (text_len - at % text_len)),
+            2 => drop(txn.get_map("state").expect("there").insert(
+                &mut txn,
+                format!("key {}", at % 5),
+                f64::from(at),
+            )),
+            3 if text_len > 0 => {
+                text.remove_range(&mut txn, at % text_len, 1 + at % 3 % (text_len - at % text_len))
+            }
             4 if list_len > 0 => list.remove(&mut txn, at % list_len),
-            _ => drop(txn.get_map("state").expect("there").remove(&mut txn, &format!("key {}", at % 5))),
+            _ => drop(
+                txn.get_map("state").expect("there").remove(&mut txn, &format!("key {}", at % 5)),
+            ),
         }
     }
 
     fn content(doc: &Doc) -> String {
         let txn = doc.transact();
         let text = txn.get_text("T:t").expect("there").get_string(&txn);
-        let list: Vec<_> = txn.get_array("L:l").expect("there").iter(&txn).map(|value| value.to_string(&txn)).collect();
+        let list: Vec<_> = txn
+            .get_array("L:l")
+            .expect("there")
+            .iter(&txn)
+            .map(|value| value.to_string(&txn))
+            .collect();
         let map = txn.get_map("state").expect("there");
-        let map: BTreeMap<_, _> = map.iter(&txn).map(|(key, value)| (key, value.to_string(&txn))).collect();
+        let map: BTreeMap<_, _> =
+            map.iter(&txn).map(|(key, value)| (key, value.to_string(&txn))).collect();
         format!("{text} {list:?} {map:?} {:?}", txn.snapshot())
     }
 
@@ -407,7 +476,11 @@ mod tests {
         ["a", "b", "c"].iter().for_each(|key| insert(&keyed, key, nulls()));
         arrives(&keyed, &Limits::stranger());
         let listed = doc(1);
-        listed.get_or_insert_array("L:l").insert_range(&mut listed.transact_mut(), 0, [nulls(), nulls(), nulls()]);
+        listed.get_or_insert_array("L:l").insert_range(
+            &mut listed.transact_mut(),
+            0,
+            [nulls(), nulls(), nulls()],
+        );
         arrives(&listed, &Limits::stranger());
         let marked = doc(1);
         let text = marked.get_or_insert_text("T:t");
@@ -448,13 +521,19 @@ mod tests {
         }
         let pieces = cut(update).expect("an update");
         assert_eq!(pieces.len(), 5);
-        pieces.iter().for_each(|piece| yrs_update::walk(piece, &Limits::stranger(), &mut ()).expect("others take it"));
+        pieces.iter().for_each(|piece| {
+            yrs_update::walk(piece, &Limits::stranger(), &mut ()).expect("others take it")
+        });
     }
 
     #[test]
     fn values_as_deep_as_limits_can_allow_are_cut() {
         let from = doc(1);
-        insert(&from, "deep", (0..250).fold(Any::Null, |within, _| Any::Array(vec![within].into())));
+        insert(
+            &from,
+            "deep",
+            (0..250).fold(Any::Null, |within, _| Any::Array(vec![within].into())),
+        );
         from.get_or_insert_text("T:t").push(&mut from.transact_mut(), &"ä".repeat(1_000_000));
         arrives(&from, &Limits::stranger().with_nesting_max(256));
     }
@@ -465,7 +544,8 @@ mod tests {
 
     impl Visitor for Clocks {
         fn block(&mut self, block: Block) {
-            self.0.extend((block.clock..block.clock + block.len).map(|clock| (block.client, clock)));
+            self.0
+                .extend((block.clock..block.clock + block.len).map(|clock| (block.client, clock)));
         }
     }
 
@@ -475,7 +555,11 @@ mod tests {
         let updates: Vec<_> = (0..4)
             .map(|_| {
                 let mut txn = from.transact_mut();
-                txn.get_text("T:t").expect("there").insert(&mut txn, 0, "a text that is cut in two or more parts, each with a clock");
+                txn.get_text("T:t").expect("there").insert(
+                    &mut txn,
+                    0,
+                    "a text that is cut in two or more parts, each with a clock",
+                );
                 txn.encode_update_v1()
             })
             .collect();
@@ -483,7 +567,9 @@ mod tests {
         let (mut whole, mut parts) = (Clocks::default(), Clocks::default());
         yrs_update::walk(&gapped, &Limits::trusted(), &mut whole).expect("an update");
         let pieces = cut_to(gapped, &tiny()).expect("an update");
-        pieces.iter().for_each(|piece| yrs_update::walk(piece, &Limits::trusted(), &mut parts).expect("a piece"));
+        pieces.iter().for_each(|piece| {
+            yrs_update::walk(piece, &Limits::trusted(), &mut parts).expect("a piece")
+        });
         assert!(pieces.len() > 1);
         assert_eq!(parts.0, whole.0);
     }

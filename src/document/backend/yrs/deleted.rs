@@ -1,4 +1,5 @@
-//! What is deleted in a document: as a hash, for its version, and as ranges, to find out whether an update deletes anything new.
+//! What is deleted in a document: as a hash, for its version, and as ranges, to find out whether an
+//! update deletes anything new.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use crate::document::guard::yrs_update::{self, Block, Visitor};
 use crate::document::limits::Limits;
 use crate::document::version::DeleteHash;
 
-/// The deletions of a document. Both forms are counted when they are first asked for: yrs walks all blocks for that.
+/// The deletions of a document. Both forms are counted when they are first asked for: yrs walks all
+/// blocks for that.
 #[derive(Default)]
 pub(super) struct Deleted {
     /// Kept up to date with every transaction.
@@ -55,12 +57,21 @@ impl Deleted {
     }
 
     fn ranges(&self, txn: &impl ReadTxn) -> Arc<Ranges> {
-        Arc::clone(self.ranges.borrow_mut().get_or_insert_with(|| Arc::new(ranges_of(&txn.snapshot().delete_set))))
+        Arc::clone(
+            self.ranges
+                .borrow_mut()
+                .get_or_insert_with(|| Arc::new(ranges_of(&txn.snapshot().delete_set))),
+        )
     }
 
-    /// Whether a document has all blocks of an update, and has deleted all that the update deletes. O(update · log n), and once O(n) after
-    /// each deletion.
-    pub(super) fn contain(&self, txn: &impl ReadTxn, update: &[u8], limits: &Limits) -> Result<bool, GuardError> {
+    /// Whether a document has all blocks of an update, and has deleted all that the update deletes.
+    /// O(update · log n), and once O(n) after each deletion.
+    pub(super) fn contain(
+        &self,
+        txn: &impl ReadTxn,
+        update: &[u8],
+        limits: &Limits,
+    ) -> Result<bool, GuardError> {
         let mut blocks = Blocks { known: txn.state_vector(), all: true, deletes: false };
         yrs_update::walk(update, limits, &mut blocks)?;
         if !blocks.all || !blocks.deletes {
@@ -81,7 +92,8 @@ struct Blocks {
 
 impl Visitor for Blocks {
     fn block(&mut self, block: Block) {
-        self.all &= self.known.get(&ClientID::new(block.client)) >= block.clock.saturating_add(block.len);
+        self.all &=
+            self.known.get(&ClientID::new(block.client)) >= block.clock.saturating_add(block.len);
     }
 
     fn deletes(&mut self, _client: u64, _clock: u32, _len: u32) {
@@ -117,7 +129,8 @@ fn hash_of(deleted: &IdSet) -> DeleteHash {
 fn ranges_of(deleted: &IdSet) -> Ranges {
     let mut all = Ranges::new();
     for (client, ranges) in deleted.iter() {
-        let mut sorted: Vec<(u32, u32)> = ranges.iter().map(|range| (range.start, range.end)).collect();
+        let mut sorted: Vec<(u32, u32)> =
+            ranges.iter().map(|range| (range.start, range.end)).collect();
         sorted.sort_unstable();
         let merged = all.entry(client.get()).or_default();
         for (start, end) in sorted {

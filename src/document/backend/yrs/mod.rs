@@ -1,6 +1,8 @@
-//! The yrs backend: one root map `state` for the registers, one root type a sequence (`T:path`, `L:path`).
+//! The yrs backend: one root map `state` for the registers, one root type a sequence (`T:path`,
+//! `L:path`).
 //!
-//! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at any size.
+//! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at
+//! any size.
 
 mod cut;
 mod deleted;
@@ -16,8 +18,9 @@ use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
-    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence, Map, MapRef, Observable, OffsetKind,
-    Options, Out, ReadTxn, StateVector, StickyIndex, Text, TextRef, Transact, TransactionMut, Update,
+    Any, Array, ArrayRef, Assoc, BranchID, ClientID, Doc, GetString, IndexScope, IndexedSequence,
+    Map, MapRef, Observable, OffsetKind, Options, Out, ReadTxn, StateVector, StickyIndex, Text,
+    TextRef, Transact, TransactionMut, Update,
 };
 
 use super::{Aside, Backend, BackendError, Offset, sealed};
@@ -52,7 +55,8 @@ pub struct Yrs {
     changed: Arc<Mutex<Vec<RegisterTouch>>>,
     /// Whether any text may carry marks: then reading one costs more.
     marks: bool,
-    /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to the end of a list.
+    /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to
+    /// the end of a list.
     surrogates: bool,
     deleted: Deleted,
     /// Some names of root types that are none of exostate's.
@@ -81,8 +85,8 @@ struct Summary {
     roots: BTreeSet<String>,
     /// First clock and end of what each client's section brings.
     brings: BTreeMap<u64, (u32, u32)>,
-    /// The end of the last hole in each client's section. The document must have what the hole lacks: yrs would keep the hole, and
-    /// loses count of it when it is filled.
+    /// The end of the last hole in each client's section. The document must have what the hole
+    /// lacks: yrs would keep the hole, and loses count of it when it is filled.
     holes: BTreeMap<u64, u32>,
     /// The highest clock of each client that something refers to.
     needs: BTreeMap<u64, u32>,
@@ -127,7 +131,10 @@ impl Visitor for Summary {
 
     fn block(&mut self, block: Block) {
         let Block { client, clock, len, .. } = block;
-        let placed = places::Block::new(&block, self.root.clone().filter(|_| std::mem::take(&mut self.in_root)));
+        let placed = places::Block::new(
+            &block,
+            self.root.clone().filter(|_| std::mem::take(&mut self.in_root)),
+        );
         match &mut self.places {
             Some(places) => places.add(&placed, None),
             None => self.blocks.push(placed),
@@ -203,33 +210,42 @@ impl Yrs {
     fn place(&mut self) -> Result<(), BackendError> {
         self.unplaced_bytes = 0;
         for update in std::mem::take(&mut self.unplaced) {
-            let mut summary = Summary { places: Some(std::mem::take(&mut self.places)), ..Summary::default() };
-            let walked =
-                yrs_update::walk(&update, &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX), &mut summary);
+            let mut summary =
+                Summary { places: Some(std::mem::take(&mut self.places)), ..Summary::default() };
+            let walked = yrs_update::walk(
+                &update,
+                &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX),
+                &mut summary,
+            );
             self.places = summary.places.take().unwrap_or_default();
             walked?;
         }
         Ok(())
     }
 
-    /// What an update brings beyond blocks of which the document has the beginning; `None` where there are none. yrs would cut such a
-    /// block itself, but keeps the place that the update gives it, even where its beginning stands elsewhere, as it can under an id that
-    /// was used twice.
+    /// What an update brings beyond blocks of which the document has the beginning; `None` where
+    /// there are none. yrs would cut such a block itself, but keeps the place that the update
+    /// gives it, even where its beginning stands elsewhere, as it can under an id that was used
+    /// twice.
     fn rest_of(&self, bytes: &[u8], summary: &Summary) -> Result<Option<Vec<u8>>, BackendError> {
         let known = self.doc.transact().state_vector();
         let clock = |client: u64| known.get(&ClientID::new(client));
-        let overlaps = |(client, (start, end)): (&u64, &(u32, u32))| (*start + 1..*end).contains(&clock(*client));
+        let overlaps = |(client, (start, end)): (&u64, &(u32, u32))| {
+            (*start + 1..*end).contains(&clock(*client))
+        };
         if !summary.brings.iter().any(overlaps) {
             return Ok(None);
         }
-        let known = summary.brings.keys().map(|client| (ClientID::new(*client), clock(*client))).collect();
+        let known =
+            summary.brings.keys().map(|client| (ClientID::new(*client), clock(*client))).collect();
         let rest = yrs::diff_updates_v1(bytes, &StateVector::new(known).encode_v1());
         rest.map(Some).map_err(|error| BackendError::Refused(error.to_string()))
     }
 
     /// Applies an update: the sequences that it changed, and whether it brought anything new.
     fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<Sequence>, bool), BackendError> {
-        let update = Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
+        let update =
+            Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
         let mut txn = self.doc.transact_mut();
         txn.apply_update(update).map_err(|error| BackendError::Refused(error.to_string()))?;
         txn.commit();
@@ -238,9 +254,16 @@ impl Yrs {
     }
 
     fn apply_op(&self, txn: &mut TransactionMut<'_>, op: &SequenceOp) -> Result<(), BackendError> {
-        let misfit = |reason: &str| BackendError::Misfit { place: op.target().0.to_string(), reason: reason.to_owned() };
-        let text = |name: &Arc<str>| self.texts.get(name).ok_or_else(|| misfit("the text is not declared"));
-        let list = |name: &Arc<str>| self.lists.get(name).ok_or_else(|| misfit("the list is not declared"));
+        let misfit = |reason: &str| BackendError::Misfit {
+            place: op.target().0.to_string(),
+            reason: reason.to_owned(),
+        };
+        let text = |name: &Arc<str>| {
+            self.texts.get(name).ok_or_else(|| misfit("the text is not declared"))
+        };
+        let list = |name: &Arc<str>| {
+            self.lists.get(name).ok_or_else(|| misfit("the list is not declared"))
+        };
         match op {
             SequenceOp::Text { name, at, delete, insert, marks } => {
                 let text = text(name)?;
@@ -251,7 +274,12 @@ impl Yrs {
             SequenceOp::Mark { name, at, len, mark, value } => {
                 let text = text(name)?;
                 check_range(text.len(txn), at.utf16, len.utf16).map_err(|e| misfit(&e))?;
-                text.format(txn, clip(at.utf16), clip(len.utf16), Attrs::from([(mark.clone(), to_any(value))]));
+                text.format(
+                    txn,
+                    clip(at.utf16),
+                    clip(len.utf16),
+                    Attrs::from([(mark.clone(), to_any(value))]),
+                );
             }
             SequenceOp::List { name, at, delete, insert } => {
                 let list = list(name)?;
@@ -285,7 +313,8 @@ impl Backend for Yrs {
     fn empty(replica: ReplicaId) -> Self {
         let mut options = Options::with_client_id(ClientID::new(replica.get()));
         options.offset_kind = OffsetKind::Utf16;
-        // A clean-up would delete marks during an import: ops that no update carries, so that versions would never agree.
+        // A clean-up would delete marks during an import: ops that no update carries, so that
+        // versions would never agree.
         options.cleanup_formatting = false;
         let doc = Doc::with_options(options);
         let registers = doc.get_or_insert_map(REGISTERS);
@@ -332,16 +361,23 @@ impl Backend for Yrs {
     fn version(&self) -> Version {
         let txn = self.doc.transact();
         let deleted = self.deleted.hash(&txn);
-        let clocks = txn.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();
+        let clocks =
+            txn.state_vector().iter().map(|(client, clock)| (client.get(), *clock)).collect();
         Version::clocks(clocks, deleted)
     }
 
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        let clocks = version.as_clocks().ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let clocks = version
+            .as_clocks()
+            .ok_or(BackendError::Layout("the version is one of another backend"))?;
         let txn = self.doc.transact();
-        // Of those alone that have written here: the version may come from a stranger, and yrs's table takes ids for their own hashes.
+        // Of those alone that have written here: the version may come from a stranger, and yrs's
+        // table takes ids for their own hashes.
         let here = txn.state_vector();
-        let known = here.iter().filter_map(|(client, _)| Some((*client, *clocks.get(&client.get())?))).collect();
+        let known = here
+            .iter()
+            .filter_map(|(client, _)| Some((*client, *clocks.get(&client.get())?)))
+            .collect();
         Ok(txn.encode_diff_v1(&StateVector::new(known)))
     }
 
@@ -351,7 +387,8 @@ impl Backend for Yrs {
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         for op in &ops.sequences {
-            self.marks |= matches!(op, SequenceOp::Mark { .. } | SequenceOp::Text { marks: Some(_), .. });
+            self.marks |=
+                matches!(op, SequenceOp::Mark { .. } | SequenceOp::Text { marks: Some(_), .. });
             match op.target() {
                 (name, SequenceKind::Text) => drop(self.text_ref(name)),
                 (name, SequenceKind::List) => drop(self.list_ref(name)),
@@ -397,7 +434,9 @@ impl Backend for Yrs {
 
     fn has_seen(&self, version: &Version) -> bool {
         let here = self.doc.transact().state_vector();
-        version.as_clocks().is_some_and(|clocks| clocks.iter().all(|(client, clock)| here.get(&ClientID::new(*client)) >= *clock))
+        version.as_clocks().is_some_and(|clocks| {
+            clocks.iter().all(|(client, clock)| here.get(&ClientID::new(*client)) >= *clock)
+        })
     }
 
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
@@ -407,7 +446,9 @@ impl Backend for Yrs {
     fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
-        let clock = |here: &HashMap<u64, u32>, client: u64| here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)));
+        let clock = |here: &HashMap<u64, u32>, client: u64| {
+            here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)))
+        };
         let (mut ready, mut waiting) = (Vec::new(), parcels);
         loop {
             let mut later = Vec::new();
@@ -433,12 +474,17 @@ impl Backend for Yrs {
 
     fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
         self.place()?;
-        self.places.welcome(ready.iter().flat_map(|parcel| parcel.summary.brings.keys().copied()), limits)?;
+        self.places.welcome(
+            ready.iter().flat_map(|parcel| parcel.summary.brings.keys().copied()),
+            limits,
+        )?;
         let mut news = Places::default();
         for Parcel { summary, .. } in ready {
             summary.blocks.iter().for_each(|block| news.add(block, Some(&self.places)));
             if let Some((client, clock)) = news.stray(&summary.blocks, &self.places) {
-                return Err(BackendError::Contradicted(format!("op {clock} of replica {client:x} does not stand where it was made")));
+                return Err(BackendError::Contradicted(format!(
+                    "op {clock} of replica {client:x} does not stand where it was made"
+                )));
             }
         }
         Ok(())
@@ -448,7 +494,11 @@ impl Backend for Yrs {
         &parcel.bytes
     }
 
-    fn import(&mut self, parcels: &[Parcel], registers: bool) -> Result<(Touched, bool), BackendError> {
+    fn import(
+        &mut self,
+        parcels: &[Parcel],
+        registers: bool,
+    ) -> Result<(Touched, bool), BackendError> {
         if registers {
             return self.apply_parcels(parcels);
         }
@@ -458,8 +508,13 @@ impl Backend for Yrs {
         applied
     }
 
-    fn aside<P: AsRef<Parcel>>(&self, _contradicting: Vec<Parcel>, _pending: &mut Vec<P>) -> Option<Aside> {
-        // A known op and one that contradicts it have the same name, so that nothing tells what an update was made in.
+    fn aside<P: AsRef<Parcel>>(
+        &self,
+        _contradicting: Vec<Parcel>,
+        _pending: &mut Vec<P>,
+    ) -> Option<Aside> {
+        // A known op and one that contradicts it have the same name, so that nothing tells what an
+        // update was made in.
         None
     }
 
@@ -472,7 +527,8 @@ impl Backend for Yrs {
     }
 
     fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)> {
-        // What lost is collected with the commit or import that it lost in. Who wrote what won is not to be had from yrs, but from the bytes.
+        // What lost is collected with the commit or import that it lost in. Who wrote what won is
+        // not to be had from yrs, but from the bytes.
         let writer = || seen::writer(&self.save(), path).ok().flatten();
         self.register(path).map(|value| (value, writer())).into_iter().collect()
     }
@@ -495,8 +551,16 @@ impl Backend for Yrs {
 
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)> {
         let txn = self.doc.transact();
-        let texts = self.texts.iter().filter(|(_, text)| text.len(&txn) > 0).map(|(name, _)| (SequenceKind::Text, name.clone()));
-        let lists = self.lists.iter().filter(|(_, list)| list.len(&txn) > 0).map(|(name, _)| (SequenceKind::List, name.clone()));
+        let texts = self
+            .texts
+            .iter()
+            .filter(|(_, text)| text.len(&txn) > 0)
+            .map(|(name, _)| (SequenceKind::Text, name.clone()));
+        let lists = self
+            .lists
+            .iter()
+            .filter(|(_, list)| list.len(&txn) > 0)
+            .map(|(name, _)| (SequenceKind::List, name.clone()));
         texts.chain(lists).collect()
     }
 
@@ -508,7 +572,8 @@ impl Backend for Yrs {
             .map(|run| {
                 let content = match run.insert {
                     Out::Any(Any::String(text)) => text.to_string(),
-                    // Something foreign in the text: one character stands for it, as it counts one unit.
+                    // Something foreign in the text: one character stands for it, as it counts one
+                    // unit.
                     _ => "\u{fffc}".to_owned(),
                 };
                 (content, run.attributes.and_then(|attributes| marks_of(&attributes)))
@@ -519,7 +584,10 @@ impl Backend for Yrs {
     fn plain_text(&self, name: &str) -> Option<String> {
         if self.marks {
             let runs = self.text(name);
-            return runs.iter().all(|(_, marks)| marks.is_none()).then(|| runs.into_iter().map(|(run, _)| run).collect());
+            return runs
+                .iter()
+                .all(|(_, marks)| marks.is_none())
+                .then(|| runs.into_iter().map(|(run, _)| run).collect());
         }
         let Some(text) = self.texts.get(name) else { return Some(String::new()) };
         let txn = self.doc.transact();
@@ -538,7 +606,9 @@ impl Backend for Yrs {
     }
 
     fn text_len(&self, name: &str) -> Offset {
-        Offset::Utf16(self.texts.get(name).map_or(0, |text| text.len(&self.doc.transact()) as usize))
+        Offset::Utf16(
+            self.texts.get(name).map_or(0, |text| text.len(&self.doc.transact()) as usize),
+        )
     }
 
     fn list_len(&self, name: &str) -> usize {
@@ -556,7 +626,9 @@ impl Backend for Yrs {
         // Where there is no character to stick to, it is the text's own start or end.
         let place = match text.filter(|_| at.utf16 != if before { 0 } else { len }) {
             Some(text) => text.sticky_index(&txn, clip(at.utf16), assoc)?,
-            None => StickyIndex::new(IndexScope::Root(Arc::from(format!("{TEXT_PREFIX}{name}"))), assoc),
+            None => {
+                StickyIndex::new(IndexScope::Root(Arc::from(format!("{TEXT_PREFIX}{name}"))), assoc)
+            }
         };
         Some(place.encode_v1())
     }
@@ -566,12 +638,15 @@ impl Backend for Yrs {
         let expected = format!("{TEXT_PREFIX}{name}");
         if let IndexScope::Root(root) = place.scope() {
             // Of a text that nobody has written here, yrs knows no root.
-            let edge = if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
+            let edge =
+                if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
             return (**root == *expected).then_some(edge);
         }
         let offset = place.get_offset(&self.doc.transact())?;
         match offset.branch.id() {
-            BranchID::Root(root) if *root == *expected => Some(Offset::Utf16(offset.index as usize)),
+            BranchID::Root(root) if *root == *expected => {
+                Some(Offset::Utf16(offset.index as usize))
+            }
             _ => None,
         }
     }
@@ -618,7 +693,8 @@ impl Yrs {
 
 /// Whether text stands in a list, by hostile hand. Then it must not be read as a list.
 fn holds_text(txn: &impl ReadTxn, name: &str) -> bool {
-    txn.get_text(format!("{LIST_PREFIX}{name}")).is_some_and(|text| !text.get_string(txn).is_empty())
+    txn.get_text(format!("{LIST_PREFIX}{name}"))
+        .is_some_and(|text| !text.get_string(txn).is_empty())
 }
 
 /// Notes which registers a transaction changed.
@@ -647,11 +723,20 @@ fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<
 
 fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
     let text = root.strip_prefix(TEXT_PREFIX).map(|name| (SequenceKind::Text, Arc::from(name)));
-    text.or_else(|| root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name))))
+    text.or_else(|| {
+        root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name)))
+    })
 }
 
-/// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain insertion inherits what it finds.
-fn edit_text(text: &TextRef, txn: &mut TransactionMut<'_>, (at, delete): (usize, usize), insert: &str, marks: Option<Marks>) {
+/// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain
+/// insertion inherits what it finds.
+fn edit_text(
+    text: &TextRef,
+    txn: &mut TransactionMut<'_>,
+    (at, delete): (usize, usize),
+    insert: &str,
+    marks: Option<Marks>,
+) {
     if delete > 0 {
         text.remove_range(txn, clip(at), clip(delete));
     }
@@ -661,7 +746,8 @@ fn edit_text(text: &TextRef, txn: &mut TransactionMut<'_>, (at, delete): (usize,
     match marks {
         None => text.insert(txn, clip(at), insert),
         Some(marks) => {
-            let attributes = marks.iter().map(|(name, value)| (name.clone(), to_any(value))).collect();
+            let attributes =
+                marks.iter().map(|(name, value)| (name.clone(), to_any(value))).collect();
             text.insert_with_attributes(txn, clip(at), insert, attributes);
         }
     }

@@ -1,9 +1,10 @@
 //! In which root each op of a document stands.
 //!
-//! An item of an update says between which two ops it was made, and yrs takes its root from one of them. Where one id was used twice
-//! these two may stand in different roots here. Such an item would be counted in one root and read in another, and where it comes to
-//! stand would depend on the order of integration: a document that its own bytes do not give again. Or both stand in a root that is
-//! not for its content: text among registers. Such items are refused.
+//! An item of an update says between which two ops it was made, and yrs takes its root from one of
+//! them. Where one id was used twice these two may stand in different roots here. Such an item
+//! would be counted in one root and read in another, and where it comes to stand would depend on
+//! the order of integration: a document that its own bytes do not give again. Or both stand in a
+//! root that is not for its content: text among registers. Such items are refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -101,15 +102,26 @@ pub struct Block {
 impl Block {
     /// Of a block that the guard has seen, in this root if that was named.
     pub fn new(block: &yrs_update::Block, root: Option<Arc<str>>) -> Self {
-        let (client, clock, end) = (block.client, block.clock, block.clock.saturating_add(block.len));
-        Self { client, clock, end, content: block.content, root, origin: block.origin, right_origin: block.right_origin }
+        let (client, clock, end) =
+            (block.client, block.clock, block.clock.saturating_add(block.len));
+        Self {
+            client,
+            clock,
+            end,
+            content: block.content,
+            root,
+            origin: block.origin,
+            right_origin: block.right_origin,
+        }
     }
 
     /// What is left of it, and between what, where the first ops up to `known` are there.
     fn rest(&self, known: u32) -> Option<(u32, Option<Id>, Option<Id>)> {
         match () {
             () if self.end <= known => None,
-            () if self.clock < known => Some((known, Some((self.client, known - 1)), self.right_origin)),
+            () if self.clock < known => {
+                Some((known, Some((self.client, known - 1)), self.right_origin))
+            }
             () => Some((self.clock, self.origin, self.right_origin)),
         }
     }
@@ -135,32 +147,53 @@ impl Places {
         clocks.end = block.end;
     }
 
-    /// The first of these blocks that stands in two roots, or in one that is not for its content, when all have been added to this,
-    /// which stands on `base`.
+    /// The first of these blocks that stands in two roots, or in one that is not for its content,
+    /// when all have been added to this, which stands on `base`.
     pub fn stray(&self, blocks: &[Block], base: &Self) -> Option<Id> {
         let strays = |block: &&Block| {
-            let Some((clock, origin, right)) = block.rest(base.end(block.client)) else { return false };
-            let Place::Root(here) = self.find((block.client, clock), Some(base)) else { return false };
+            let Some((clock, origin, right)) = block.rest(base.end(block.client)) else {
+                return false;
+            };
+            let Place::Root(here) = self.find((block.client, clock), Some(base)) else {
+                return false;
+            };
             let right = origin.and(right).map(|right| self.find(right, Some(base)));
-            matches!(right, Some(Place::Root(there)) if there != here) || !here.holds.fits(block.content)
+            matches!(right, Some(Place::Root(there)) if there != here)
+                || !here.holds.fits(block.content)
         };
         blocks.iter().find(strays).map(|block| (block.client, block.clock))
     }
 
-    /// Refuses clients that are new, where they would be too many, or too many with ids that are alike: yrs's tables take an id for its own
-    /// hash, and each access would go through all of these.
-    pub fn welcome(&self, clients: impl Iterator<Item = u64>, limits: &Limits) -> Result<(), BackendError> {
-        let new: BTreeSet<u64> = clients.filter(|client| !self.clients.contains_key(client)).collect();
+    /// Refuses clients that are new, where they would be too many, or too many with ids that are
+    /// alike: yrs's tables take an id for its own hash, and each access would go through all of
+    /// these.
+    pub fn welcome(
+        &self,
+        clients: impl Iterator<Item = u64>,
+        limits: &Limits,
+    ) -> Result<(), BackendError> {
+        let new: BTreeSet<u64> =
+            clients.filter(|client| !self.clients.contains_key(client)).collect();
         let Some(&replica) = new.last() else { return Ok(()) };
-        if (self.clients.len() + new.len()).saturating_mul(CLIENT_BYTES) > limits.version_bytes_max() {
-            return Err(BackendError::TooManyReplicas { replica, reason: "the version would be too long" });
+        if (self.clients.len() + new.len()).saturating_mul(CLIENT_BYTES)
+            > limits.version_bytes_max()
+        {
+            return Err(BackendError::TooManyReplicas {
+                replica,
+                reason: "the version would be too long",
+            });
         }
         let mut alike: BTreeMap<u16, usize> = BTreeMap::new();
         for replica in new {
-            let count = alike.entry(ending(replica)).or_insert_with_key(|ending| self.alike.get(ending).copied().unwrap_or(0));
+            let count = alike
+                .entry(ending(replica))
+                .or_insert_with_key(|ending| self.alike.get(ending).copied().unwrap_or(0));
             *count += 1;
             if *count > limits.alike_ids_max() {
-                return Err(BackendError::TooManyReplicas { replica, reason: "so many ids are not alike by chance" });
+                return Err(BackendError::TooManyReplicas {
+                    replica,
+                    reason: "so many ids are not alike by chance",
+                });
             }
         }
         Ok(())
@@ -172,10 +205,12 @@ impl Places {
 
     /// A root, whose number is the same here and in `base`.
     fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Place {
-        if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name)) {
+        if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name))
+        {
             return Place::Root(*root);
         }
-        let known = base.and_then(|base| base.roots.get(name)).or_else(|| self.roots.get(name)).copied();
+        let known =
+            base.and_then(|base| base.roots.get(name)).or_else(|| self.roots.get(name)).copied();
         let root = known.unwrap_or_else(|| {
             let number = self.roots.len() + base.map_or(0, |base| base.roots.len());
             Root { number: number as u32, holds: Holds::of(name) }
@@ -192,7 +227,11 @@ impl Places {
         let mut place = Place::Beside(id);
         for _ in 0..STEPS_MAX {
             let Place::Beside((client, clock)) = place else { return place };
-            let Some(next) = base.and_then(|base| base.at(client, clock)).or_else(|| self.at(client, clock)) else { return place };
+            let Some(next) =
+                base.and_then(|base| base.at(client, clock)).or_else(|| self.at(client, clock))
+            else {
+                return place;
+            };
             place = next;
         }
         Place::Unknown

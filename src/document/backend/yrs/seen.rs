@@ -1,7 +1,9 @@
-//! Which values another document has seen: those whose ops it has too, whether it shows them or has written over them.
+//! Which values another document has seen: those whose ops it has too, whether it shows them or has
+//! written over them.
 //!
-//! The clocks alone do not tell where one id was used twice: then two documents have other ops under one clock. So an op counts as the
-//! same if it was made at the same place; what has been written over keeps its place, but not its value.
+//! The clocks alone do not tell where one id was used twice: then two documents have other ops
+//! under one clock. So an op counts as the same if it was made at the same place; what has been
+//! written over keeps its place, but not its value.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -15,18 +17,28 @@ use crate::document::limits::Limits;
 /// An op, by client and clock.
 type Id = (u64, u32);
 
-/// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a value of which another one has no op. O(ops).
+/// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a
+/// value of which another one has no op. O(ops).
 pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardError> {
     let (ours, theirs) = (Items::of(ours)?, Items::of(theirs)?);
     let mut keys = Keys::of(&ours);
-    Ok(ours.held().filter(|id| !theirs.has_seen(&ours, *id)).filter_map(|id| keys.get(id)).collect())
+    Ok(ours
+        .held()
+        .filter(|id| !theirs.has_seen(&ours, *id))
+        .filter_map(|id| keys.get(id))
+        .collect())
 }
 
-/// Which client wrote the value that a register of a document (as [`Backend::save`](super::Backend::save) gives it) holds. O(ops).
+/// Which client wrote the value that a register of a document (as
+/// [`Backend::save`](super::Backend::save) gives it) holds. O(ops).
 pub fn writer(document: &[u8], key: &str) -> Result<Option<u64>, GuardError> {
     let items = Items::of(document)?;
     let mut keys = Keys::of(&items);
-    Ok(items.held().filter(|id| keys.get(*id).as_deref() == Some(key)).map(|(client, _)| client).last())
+    Ok(items
+        .held()
+        .filter(|id| keys.get(*id).as_deref() == Some(key))
+        .map(|(client, _)| client)
+        .last())
 }
 
 /// Where the ops of a document were made.
@@ -64,7 +76,13 @@ impl Visitor for Items<'_> {
         if placed {
             let value = (block.content == Content::Values).then_some(block.bytes);
             let key = key.filter(|_| root == Some(true));
-            let item = Item { len: block.len, origin: block.origin, right_origin: block.right_origin, key, value };
+            let item = Item {
+                len: block.len,
+                origin: block.origin,
+                right_origin: block.right_origin,
+                key,
+                value,
+            };
             self.clients.entry(block.client).or_default().push((block.clock, item));
         }
     }
@@ -80,7 +98,9 @@ impl<'a> Items<'a> {
     fn all(&self) -> impl Iterator<Item = (Id, &Item)> {
         let mut clients: Vec<_> = self.clients.iter().collect();
         clients.sort_unstable_by_key(|(client, _)| **client);
-        clients.into_iter().flat_map(|(client, items)| items.iter().map(move |(clock, item)| ((*client, *clock), item)))
+        clients.into_iter().flat_map(|(client, items)| {
+            items.iter().map(move |(clock, item)| ((*client, *clock), item))
+        })
     }
 
     /// The ops that hold one value.
@@ -93,24 +113,30 @@ impl<'a> Items<'a> {
         #[cfg(test)]
         tests::LOOKED_UP.set(tests::LOOKED_UP.get() + 1);
         let items = self.clients.get(&client)?;
-        let (start, item) = items.get(items.partition_point(|(start, _)| *start <= clock).checked_sub(1)?)?;
+        let (start, item) =
+            items.get(items.partition_point(|(start, _)| *start <= clock).checked_sub(1)?)?;
         (clock - start < item.len).then_some((*start, item))
     }
 
     /// Whether an op that holds a value in another document is here too.
     fn has_seen(&self, other: &Self, id: Id) -> bool {
-        let (Some((start, here)), Some((_, there))) = (self.at(id), other.at(id)) else { return false };
+        let (Some((start, here)), Some((_, there))) = (self.at(id), other.at(id)) else {
+            return false;
+        };
         if let Some(value) = &here.value {
-            return there.value.as_ref().map(|value| &other.bytes[value.clone()]) == Some(&self.bytes[value.clone()]);
+            return there.value.as_ref().map(|value| &other.bytes[value.clone()])
+                == Some(&self.bytes[value.clone()]);
         }
         // Ops of one client that were written over one after the other are one block.
         let origin = if start == id.1 { here.origin } else { Some((id.0, id.1 - 1)) };
-        origin == there.origin && here.right_origin == there.right_origin && (origin.is_some() || here.key == there.key)
+        origin == there.origin
+            && here.right_origin == there.right_origin
+            && (origin.is_some() || here.key == there.key)
     }
 }
 
-/// Which register an op wrote. That is said of the first one only, to which the others lead one by one: each is gone past once, however
-/// many lead there, as those of a long list do.
+/// Which register an op wrote. That is said of the first one only, to which the others lead one by
+/// one: each is gone past once, however many lead there, as those of a long list do.
 struct Keys<'i, 'a> {
     items: &'i Items<'a>,
     /// By block.
@@ -125,10 +151,15 @@ impl<'i, 'a> Keys<'i, 'a> {
     fn get(&mut self, id: Id) -> Option<Arc<str>> {
         let (mut way, mut next) = (Vec::new(), Some(id));
         let key = loop {
-            let Some((client, (start, item))) = next.and_then(|id| Some((id.0, self.items.at(id)?))) else { break None };
+            let Some((client, (start, item))) =
+                next.and_then(|id| Some((id.0, self.items.at(id)?)))
+            else {
+                break None;
+            };
             match self.known.entry((client, start)) {
                 Entry::Occupied(known) => break known.get().clone(),
-                // Every step goes to an op that was there before, unless the bytes are no document's: then it may come round to this.
+                // Every step goes to an op that was there before, unless the bytes are no
+                // document's: then it may come round to this.
                 Entry::Vacant(unknown) => drop(unknown.insert(None)),
             }
             way.push((client, start));
@@ -181,7 +212,11 @@ mod tests {
     }
 
     fn unseen_of(ours: &Yrs, theirs: &Yrs) -> Vec<String> {
-        unseen(&ours.save(), &theirs.save()).expect("documents").iter().map(|key| key.to_string()).collect()
+        unseen(&ours.save(), &theirs.save())
+            .expect("documents")
+            .iter()
+            .map(|key| key.to_string())
+            .collect()
     }
 
     #[test]
@@ -210,14 +245,20 @@ mod tests {
         assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
     }
 
-    /// A list in which everybody inserts at the front: each element leads to the one that was there before.
+    /// A list in which everybody inserts at the front: each element leads to the one that was there
+    /// before.
     #[test]
     fn a_long_list_costs_its_length() {
         let (mut ours, empty) = (doc(1), doc(2));
         const LEN: usize = 1_000;
         for number in 0..LEN {
             let mut ops = Ops::default();
-            ops.push(SequenceOp::List { name: Arc::from("list"), at: 0, delete: 0, insert: vec![Value::Int(number as i64)] });
+            ops.push(SequenceOp::List {
+                name: Arc::from("list"),
+                at: 0,
+                delete: 0,
+                insert: vec![Value::Int(number as i64)],
+            });
             ours.commit(&ops).expect("it can be written");
         }
         write(&mut ours, 1, 7);

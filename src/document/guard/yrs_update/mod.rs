@@ -1,8 +1,9 @@
 //! Walks a yrs or Yjs update in encoding v1 and tells a [`Visitor`] what it names.
 //!
-//! An update is a list of clients, each with blocks that follow one another on that client's clock, then a set of deleted ranges.
-//! The walk follows `Update::decode` of yrs 0.28 field by field and refuses what breaks it or what integration cannot bear:
-//! see the comments at each refusal. An update in encoding v2 is refused, as it starts with what reads as an empty v1 update
+//! An update is a list of clients, each with blocks that follow one another on that client's clock,
+//! then a set of deleted ranges. The walk follows `Update::decode` of yrs 0.28 field by field and
+//! refuses what breaks it or what integration cannot bear: see the comments at each refusal. An
+//! update in encoding v2 is refused, as it starts with what reads as an empty v1 update
 //! with more bytes behind it.
 
 mod split;
@@ -18,7 +19,8 @@ use std::ops::Range;
 const CLIENT_MAX: u64 = (1 << 53) - 1;
 /// One past the last clock: yrs subtracts clocks as `i32`.
 const CLOCK_END_MAX: u64 = i32::MAX as u64;
-/// Skips in a row: yrs passes over them recursively when it merges updates that wait. An honest update has one, rarely a few.
+/// Skips in a row: yrs passes over them recursively when it merges updates that wait. An honest
+/// update has one, rarely a few.
 const SKIPS_IN_A_ROW_MAX: u32 = 64;
 
 const HAS_ORIGIN: u8 = 0x80;
@@ -88,7 +90,8 @@ impl Content {
     }
 }
 
-/// Is told what an update names, in the order of its bytes. What was told before a refusal counts for nothing.
+/// Is told what an update names, in the order of its bytes. What was told before a refusal counts
+/// for nothing.
 pub trait Visitor {
     /// A root type is the parent of a block.
     fn root(&mut self, name: &str) {
@@ -142,12 +145,21 @@ pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
 ///
 /// # Errors
 ///
-/// When the bytes are no update in encoding v1, hold what no honest replica writes, or pass a limit.
+/// When the bytes are no update in encoding v1, hold what no honest replica writes, or pass a
+/// limit.
 pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<(), GuardError> {
     if bytes.len() > limits.bytes_max() {
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
     }
-    let mut walk = Walk { reader: Reader::new(bytes, 0), limits, visitor, origins: [None; 2], blocks: 0, values: 0, types: 0 };
+    let mut walk = Walk {
+        reader: Reader::new(bytes, 0),
+        limits,
+        visitor,
+        origins: [None; 2],
+        blocks: 0,
+        values: 0,
+        types: 0,
+    };
     walk.clients()?;
     walk.delete_set()?;
     if walk.reader.is_empty() { Ok(()) } else { walk.reader.malformed("bytes after the update") }
@@ -174,8 +186,9 @@ impl Walk<'_> {
         for _ in 0..count {
             let at = self.reader.at();
             let client = self.section()?;
-            // Both implementations write the highest client first. In yrs two sections of one client make a list of blocks that
-            // is out of order, on which its search does not end well.
+            // Both implementations write the highest client first. In yrs two sections of one
+            // client make a list of blocks that is out of order, on which its search
+            // does not end well.
             if last.is_some_and(|last| client >= last) {
                 return Err(GuardError::Malformed { at, what: "clients that do not descend" });
             }
@@ -212,13 +225,26 @@ impl Walk<'_> {
                     let content = Content::of(info);
                     let (values, bytes) = (self.values - values, at..self.reader.at());
                     let [origin, right_origin] = self.origins;
-                    self.visitor.block(Block { client, clock, len, content, origin, right_origin, values, bytes });
+                    self.visitor.block(Block {
+                        client,
+                        clock,
+                        len,
+                        content,
+                        origin,
+                        right_origin,
+                        values,
+                        bytes,
+                    });
                 }
             }
             clock = u32::try_from(end).unwrap_or(u32::MAX);
         }
         // yrs steps over clients that have nothing recursively.
-        if real { Ok(client) } else { Err(GuardError::Malformed { at, what: "a client without blocks" }) }
+        if real {
+            Ok(client)
+        } else {
+            Err(GuardError::Malformed { at, what: "a client without blocks" })
+        }
     }
 
     /// One block; gives its info byte and its length in clocks.
@@ -241,7 +267,8 @@ impl Walk<'_> {
         Ok((info, len))
     }
 
-    /// Where an item stands: beside others, or else in a parent. Says whether it stands under a key, as far as the bytes tell.
+    /// Where an item stands: beside others, or else in a parent. Says whether it stands under a
+    /// key, as far as the bytes tell.
     fn place(&mut self, info: u8, client: u64, clock: u32) -> Result<bool, GuardError> {
         if info & UNUSED_BIT != 0 {
             return self.reader.malformed("an unknown flag");
@@ -282,14 +309,18 @@ impl Walk<'_> {
             BINARY => self.reader.buffer().map(|_| 1),
             STRING => {
                 let text = self.reader.string()?;
-                let (units, chars) = text.chars().fold((0, 0), |(units, chars), char| (units + char.len_utf16(), chars + 1));
+                let (units, chars) = text
+                    .chars()
+                    .fold((0, 0), |(units, chars), char| (units + char.len_utf16(), chars + 1));
                 if units != chars {
                     self.visitor.surrogates();
                 }
-                u32::try_from(units).map_err(|_| GuardError::Malformed { at, what: "a text that is too long" })
+                u32::try_from(units)
+                    .map_err(|_| GuardError::Malformed { at, what: "a text that is too long" })
             }
             EMBED => self.json().map(|()| 1),
-            // A mark belongs to a text's sequence; as the value of a key it has no meaning and no reader.
+            // A mark belongs to a text's sequence; as the value of a key it has no meaning and no
+            // reader.
             FORMAT if keyed => Err(GuardError::Malformed { at, what: "a mark under a key" }),
             FORMAT => {
                 self.visitor.mark();
@@ -302,7 +333,8 @@ impl Walk<'_> {
                 for _ in 0..count {
                     self.any(0)?;
                 }
-                u32::try_from(count).map_err(|_| GuardError::Malformed { at, what: "a list that is too long" })
+                u32::try_from(count)
+                    .map_err(|_| GuardError::Malformed { at, what: "a list that is too long" })
             }
             DOC => Err(GuardError::Unsupported { at, what: "a document within a document" }),
             MOVE => Err(GuardError::Unsupported { at, what: "a moved range" }),
@@ -361,7 +393,8 @@ impl Walk<'_> {
         at_most(at, "values", self.values, self.limits.values_max() as u64)
     }
 
-    /// A value as JSON text. Its grammar is left to the decoder; its brackets and commas bound what it can grow to.
+    /// A value as JSON text. Its grammar is left to the decoder; its brackets and commas bound what
+    /// it can grow to.
     fn json(&mut self) -> Result<(), GuardError> {
         let at = self.reader.at();
         let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
@@ -386,7 +419,9 @@ impl Walk<'_> {
             }
         }
         // yrs would find that out only when it has half of the update in the document.
-        serde_json::from_str::<serde::de::IgnoredAny>(text).map(drop).map_err(|_| GuardError::Malformed { at, what: "JSON" })
+        serde_json::from_str::<serde::de::IgnoredAny>(text)
+            .map(drop)
+            .map_err(|_| GuardError::Malformed { at, what: "JSON" })
     }
 
     /// lib0's signed number: a sign and six bits, then seven a byte. yrs shifts without a check.
@@ -402,7 +437,11 @@ impl Walk<'_> {
     fn client(&mut self) -> Result<u64, GuardError> {
         let at = self.reader.at();
         let client = self.reader.uint()?;
-        if client > CLIENT_MAX { Err(GuardError::Malformed { at, what: "a client of more than 53 bits" }) } else { Ok(client) }
+        if client > CLIENT_MAX {
+            Err(GuardError::Malformed { at, what: "a client of more than 53 bits" })
+        } else {
+            Ok(client)
+        }
     }
 
     fn clock(&mut self) -> Result<u32, GuardError> {
@@ -411,13 +450,15 @@ impl Walk<'_> {
         if clock >= CLOCK_END_MAX {
             return Err(GuardError::Malformed { at, what: "a clock that overflows" });
         }
-        u32::try_from(clock).map_err(|_| GuardError::Malformed { at, what: "a clock that overflows" })
+        u32::try_from(clock)
+            .map_err(|_| GuardError::Malformed { at, what: "a clock that overflows" })
     }
 
     /// A length in clocks, at most what clocks can reach.
     fn length(&mut self) -> Result<u32, GuardError> {
         let at = self.reader.at();
-        u32::try_from(self.reader.uint()?).map_err(|_| GuardError::Malformed { at, what: "a length that overflows" })
+        u32::try_from(self.reader.uint()?)
+            .map_err(|_| GuardError::Malformed { at, what: "a length that overflows" })
     }
 
     /// The id of another element, which a block of `client` at `clock` refers to.
@@ -426,7 +467,10 @@ impl Walk<'_> {
         let (other, other_clock) = (self.client()?, self.clock()?);
         // It would wait for itself for ever.
         if other == client && other_clock >= clock {
-            return Err(GuardError::Malformed { at, what: "a block that refers to itself or a later one" });
+            return Err(GuardError::Malformed {
+                at,
+                what: "a block that refers to itself or a later one",
+            });
         }
         self.visitor.needs(other, other_clock);
         Ok((other, other_clock))
@@ -461,7 +505,10 @@ impl Walk<'_> {
             let end = u64::from(clock) + u64::from(len);
             // yrs takes the ranges for sorted and apart without a look.
             if len == 0 || end > CLOCK_END_MAX || u64::from(clock) < reached {
-                return Err(GuardError::Malformed { at, what: "a deleted range that is empty, overflows or is out of order" });
+                return Err(GuardError::Malformed {
+                    at,
+                    what: "a deleted range that is empty, overflows or is out of order",
+                });
             }
             reached = end;
             self.visitor.deletes(client, clock, len);

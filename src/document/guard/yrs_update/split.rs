@@ -1,6 +1,9 @@
 //! Cuts one block into several.
 
-use super::{ANY, GuardError, HAS_ORIGIN, HAS_PARENT_SUB, HAS_RIGHT_ORIGIN, KIND, Reader, STRING, Walk, put_uint};
+use super::{
+    ANY, GuardError, HAS_ORIGIN, HAS_PARENT_SUB, HAS_RIGHT_ORIGIN, KIND, Reader, STRING, Walk,
+    put_uint,
+};
 use crate::document::limits::Limits;
 
 /// A part of a block: a block of its own, or its content alone.
@@ -14,14 +17,28 @@ pub struct Part {
     pub values: u64,
 }
 
-/// Cuts a block of text, or of several values, into parts of which each takes at most `bytes_max` bytes of content, or is one character
-/// or one value. Nothing for blocks of another kind. O(bytes).
+/// Cuts a block of text, or of several values, into parts of which each takes at most `bytes_max`
+/// bytes of content, or is one character or one value. Nothing for blocks of another kind.
+/// O(bytes).
 ///
 /// Each part stands behind the last element of the one before it, as yrs itself would say it.
-pub fn split(block: &[u8], client: u64, clock: u32, bytes_max: usize, limits: &Limits) -> Result<Vec<Part>, GuardError> {
+pub fn split(
+    block: &[u8],
+    client: u64,
+    clock: u32,
+    bytes_max: usize,
+    limits: &Limits,
+) -> Result<Vec<Part>, GuardError> {
     let mut visitor = ();
-    let mut walk =
-        Walk { reader: Reader::new(block, 0), limits, visitor: &mut visitor, origins: [None; 2], blocks: 0, values: 0, types: 0 };
+    let mut walk = Walk {
+        reader: Reader::new(block, 0),
+        limits,
+        visitor: &mut visitor,
+        origins: [None; 2],
+        blocks: 0,
+        values: 0,
+        types: 0,
+    };
     let info = walk.reader.byte()?;
     if !matches!(info & KIND, STRING | ANY) || info & HAS_PARENT_SUB != 0 {
         return Ok(Vec::new());
@@ -38,7 +55,8 @@ pub fn split(block: &[u8], client: u64, clock: u32, bytes_max: usize, limits: &L
         walk.place(info, client, clock)?;
     }
     let mut head = block.get(..walk.reader.at()).unwrap_or_default().to_vec();
-    let mut parts = if info & KIND == STRING { walk.texts(bytes_max)? } else { walk.portions(bytes_max)? };
+    let mut parts =
+        if info & KIND == STRING { walk.texts(bytes_max)? } else { walk.portions(bytes_max)? };
     let mut end = clock;
     for part in &mut parts {
         part.bytes = [&*head, &part.bytes].concat();
@@ -58,9 +76,14 @@ impl Walk<'_> {
         let mut parts = Vec::new();
         while let Some(first) = text.chars().next() {
             let most = bytes_max.clamp(first.len_utf8(), text.len().max(first.len_utf8()));
-            let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+            let end =
+                (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
             let (here, rest) = text.split_at(end);
-            parts.push(Part { bytes: counted(end as u64, here.as_bytes()), len: here.encode_utf16().count() as u32, values: 0 });
+            parts.push(Part {
+                bytes: counted(end as u64, here.as_bytes()),
+                len: here.encode_utf16().count() as u32,
+                values: 0,
+            });
             text = rest;
         }
         Ok(parts)
@@ -76,14 +99,22 @@ impl Walk<'_> {
             self.any(0)?;
             if len > 0 && from.left() - self.reader.left() > bytes_max {
                 let here = from.take((from.left() - before) as u64)?;
-                parts.push(Part { bytes: counted(len, here), len: len as u32, values: values_before - values });
+                parts.push(Part {
+                    bytes: counted(len, here),
+                    len: len as u32,
+                    values: values_before - values,
+                });
                 (len, values) = (0, values_before);
             }
             len += 1;
         }
         let here = from.take((from.left() - self.reader.left()) as u64)?;
         if len > 0 {
-            parts.push(Part { bytes: counted(len, here), len: len as u32, values: self.values - values });
+            parts.push(Part {
+                bytes: counted(len, here),
+                len: len as u32,
+                values: self.values - values,
+            });
         }
         Ok(parts)
     }

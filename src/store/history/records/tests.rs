@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens to a history. Its document is a number, how many updates it has seen, in as many bytes as the action says.
+/// What happens to a history. Its document is a number, how many updates it has seen, in as many
+/// bytes as the action says.
 #[derive(Clone, Debug)]
 enum Action {
     Add { updates: Vec<u16>, paths: Vec<u8>, document: u16, minutes: u8, saves: bool },
@@ -21,9 +22,20 @@ enum Action {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let add = (prop::collection::vec(0..30_000_u16, 0..3), prop::collection::vec(0..6_u8, 0..4), 0..20_000_u16, 0..5_u8, 0..10_u8);
-    let add =
-        add.prop_map(|(updates, paths, document, minutes, saves)| Action::Add { updates, paths, document, minutes, saves: saves > 0 });
+    let add = (
+        prop::collection::vec(0..30_000_u16, 0..3),
+        prop::collection::vec(0..6_u8, 0..4),
+        0..20_000_u16,
+        0..5_u8,
+        0..10_u8,
+    );
+    let add = add.prop_map(|(updates, paths, document, minutes, saves)| Action::Add {
+        updates,
+        paths,
+        document,
+        minutes,
+        saves: saves > 0,
+    });
     prop_oneof![
         12 => add,
         1 => any::<u16>().prop_map(Action::Part),
@@ -62,11 +74,22 @@ struct Model {
 
 impl Model {
     fn new(bytes_max: usize) -> Self {
-        let options = HistoryOptions::new().with_bytes_max(bytes_max).with_checkpoint_every(Duration::from_secs(20 * 60));
+        let options = HistoryOptions::new()
+            .with_bytes_max(bytes_max)
+            .with_checkpoint_every(Duration::from_secs(20 * 60));
         let now = SystemTime::UNIX_EPOCH;
         let records = Records::new(options, now, bytes(0, 0));
         let (named, last_writers) = (BTreeMap::new(), BTreeMap::new());
-        Self { records, documents: BTreeMap::from([(1, 0)]), named, last_writers, document: 0, size: 0, now, lost: false }
+        Self {
+            records,
+            documents: BTreeMap::from([(1, 0)]),
+            named,
+            last_writers,
+            document: 0,
+            size: 0,
+            now,
+            lost: false,
+        }
     }
 
     fn update(&mut self, len: u16) -> Arc<[u8]> {
@@ -86,14 +109,24 @@ impl Model {
                 self.now += Duration::from_secs(60 * u64::from(*minutes));
                 self.size = *document;
                 let updates: Vec<_> = updates.iter().map(|len| self.update(*len)).collect();
-                let mut touched: Vec<Arc<str>> = paths.iter().map(|path| Arc::from(path.to_string())).collect();
+                let mut touched: Vec<Arc<str>> =
+                    paths.iter().map(|path| Arc::from(path.to_string())).collect();
                 crate::store::in_key_order(&mut touched);
                 let touched = Arc::from(touched);
-                let step = Step { touched: &touched, updates: &updates, origin: Origin::Local, meta: None, time: Some(self.now) };
+                let step = Step {
+                    touched: &touched,
+                    updates: &updates,
+                    origin: Origin::Local,
+                    meta: None,
+                    time: Some(self.now),
+                };
                 let (replaced, present) = (self.records.replaced, bytes(self.document, self.size));
                 self.records.add(&step, || saves.then_some(present));
-                self.lost = self.records.list.back().is_none_or(|last| last.checkpoint.is_none()) && (self.lost || replaced);
-                paths.iter().for_each(|path| _ = self.last_writers.insert(*path, self.records.last_id()));
+                self.lost = self.records.list.back().is_none_or(|last| last.checkpoint.is_none())
+                    && (self.lost || replaced);
+                paths
+                    .iter()
+                    .for_each(|path| _ = self.last_writers.insert(*path, self.records.last_id()));
             }
             Action::Part(len) => {
                 let update = self.update(*len);
@@ -135,7 +168,11 @@ impl Model {
                 self.lost = false;
             }
             Action::Reload(bytes_max) => {
-                let options = self.records.options.clone().with_bytes_max(usize::try_from(*bytes_max).expect("it is small"));
+                let options = self
+                    .records
+                    .options
+                    .clone()
+                    .with_bytes_max(usize::try_from(*bytes_max).expect("it is small"));
                 let (list, faded) = (self.records.list.clone(), self.records.faded.clone());
                 self.records = Records::from_parts(options, list, faded);
             }
@@ -145,11 +182,18 @@ impl Model {
 
     fn check(&self) {
         let records = &self.records;
-        assert_eq!(records.last().map(|last| last.stamp.id), self.documents.keys().next_back().copied(), "the newest is there");
+        assert_eq!(
+            records.last().map(|last| last.stamp.id),
+            self.documents.keys().next_back().copied(),
+            "the newest is there"
+        );
         assert!(records.list.iter().is_sorted_by(|a, b| a.stamp.id < b.stamp.id));
         assert_eq!(records.bytes, records.list.iter().map(Record::bytes).sum::<usize>());
-        let named: BTreeMap<u64, Arc<str>> =
-            records.list.iter().filter_map(|record| Some((record.stamp.id, record.name.clone()?))).collect();
+        let named: BTreeMap<u64, Arc<str>> = records
+            .list
+            .iter()
+            .filter_map(|record| Some((record.stamp.id, record.name.clone()?)))
+            .collect();
         assert_eq!(named, self.named);
         for record in &records.list {
             let id = record.stamp.id;
@@ -162,30 +206,41 @@ impl Model {
                     }
                     assert_eq!(document, self.documents[&id], "revision {id}");
                 }
-                Err(_) => assert!(record.checkpoint.is_none() && record.name.is_none(), "revision {id}"),
+                Err(_) => {
+                    assert!(record.checkpoint.is_none() && record.name.is_none(), "revision {id}")
+                }
             }
         }
         for (path, id) in &self.last_writers {
-            let newest = records.newest_at(&path.to_string(), true).map(|revision| revision.id().get());
+            let newest =
+                records.newest_at(&path.to_string(), true).map(|revision| revision.id().get());
             assert_eq!(newest, Some(*id), "who wrote {path}");
         }
     }
 
-    /// Beyond the bound there is no more than the present needs, and what has come since anything could be forgotten.
+    /// Beyond the bound there is no more than the present needs, and what has come since anything
+    /// could be forgotten.
     fn check_bound(&self, step: usize) {
         let newest = &self.records.newest;
         let room = newest.bytes + newest.bytes.max(CHECKPOINT_BYTES_MIN) + RECORD_BYTES + step;
-        assert!(self.records.bytes <= self.records.options.bytes_max + room, "{} bytes", self.records.bytes);
+        assert!(
+            self.records.bytes <= self.records.options.bytes_max + room,
+            "{} bytes",
+            self.records.bytes
+        );
     }
 }
 
-/// One step that touched more places than are remembered, and is forgotten, does not make all others forgotten.
+/// One step that touched more places than are remembered, and is forgotten, does not make all
+/// others forgotten.
 #[test]
 fn as_many_writers_as_there_is_room_for_are_remembered() {
     let mut records = Records::new(HistoryOptions::new(), SystemTime::UNIX_EPOCH, bytes(0, 0));
     for step in 0..3 {
-        let touched: Arc<[Arc<str>]> = (0..FADED_PATHS_MAX + 7).map(|path| Arc::from(format!("{step}/{path}"))).collect();
-        let step = Step { touched: &touched, updates: &[], origin: Origin::Local, meta: None, time: None };
+        let touched: Arc<[Arc<str>]> =
+            (0..FADED_PATHS_MAX + 7).map(|path| Arc::from(format!("{step}/{path}"))).collect();
+        let step =
+            Step { touched: &touched, updates: &[], origin: Origin::Local, meta: None, time: None };
         records.add(&step, || None);
         records.compact(bytes(0, 0));
     }
@@ -193,10 +248,13 @@ fn as_many_writers_as_there_is_room_for_are_remembered() {
     assert!(records.faded.values().all(|stamp| stamp.id == 3), "older ones stay for newer ones");
 }
 
-/// A long history has to fit into a small bound at once: that is no work for each pair of its revisions.
+/// A long history has to fit into a small bound at once: that is no work for each pair of its
+/// revisions.
 #[test]
 fn a_long_history_is_cut_at_once() {
-    for (updates, named) in [(false, 1_000_000), (false, 777), (true, 1_000_000), (true, 777), (false, 2)] {
+    for (updates, named) in
+        [(false, 1_000_000), (false, 777), (true, 1_000_000), (true, 777), (false, 2)]
+    {
         let record = |id: u64| Record {
             stamp: Arc::new(Stamp { id, origin: None, time: SystemTime::UNIX_EPOCH, meta: None }),
             touched: Arc::default(),
@@ -207,9 +265,17 @@ fn a_long_history_is_cut_at_once() {
         let list: VecDeque<Record> = (1..=20_000).map(record).collect();
         let options = HistoryOptions::new().with_bytes_max(100 * RECORD_BYTES);
         let records = Records::from_parts(options, list, BTreeMap::new());
-        let left: Vec<u64> = records.list.iter().filter(|record| record.name.is_none()).map(|record| record.stamp.id).collect();
+        let left: Vec<u64> = records
+            .list
+            .iter()
+            .filter(|record| record.name.is_none())
+            .map(|record| record.stamp.id)
+            .collect();
         assert!((50..=100).contains(&left.len()), "{left:?}");
-        assert_eq!(records.list.len() - left.len(), usize::try_from(20_000 / named).expect("it is small"));
+        assert_eq!(
+            records.list.len() - left.len(),
+            usize::try_from(20_000 / named).expect("it is small")
+        );
         assert_eq!(records.last_id(), 20_000);
         // The older the sparser.
         assert!(left[10] - left[0] >= left[left.len() - 1] - left[left.len() - 11], "{left:?}");

@@ -1,4 +1,5 @@
-//! The first format of saved stacks: of each text and list its states, from the present one back, as edits between them.
+//! The first format of saved stacks: of each text and list its states, from the present one back,
+//! as edits between them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,8 +40,8 @@ struct SavedEntry {
     lists: Vec<SavedEdited<Scalar>>,
 }
 
-/// A path, whether something was somebody else's, and the edits from the state that is known so far to that after the entry, and from there
-/// to that before it.
+/// A path, whether something was somebody else's, and the edits from the state that is known so far
+/// to that after the entry, and from there to that before it.
 type SavedEdited<E> = (String, bool, Patch<E>, Patch<E>);
 
 /// Edits from the start to the end, each counting those before it: where, how many go, what comes.
@@ -91,17 +92,25 @@ impl<T: Sequence> Walk<T> {
     fn new(known: T, next_id: &mut u64) -> Self {
         let len = known.len();
         let ids = take_ids(next_id, len);
-        let (mut track, present) = (Track::new(T::default()), Ids::from_iter([ids.clone()]).sorted());
+        let (mut track, present) =
+            (Track::new(T::default()), Ids::from_iter([ids.clone()]).sorted());
         track.known = known;
         track.insert(0, Run::of(ids, true));
         Self { track, present, len }
     }
 
     /// Goes from one state to another: the elements that go, and those that come.
-    fn patch(&mut self, patch: Patch<T::Old>, next_id: &mut u64) -> Result<(Ids, Vec<Gone<T>>), UndoError> {
+    fn patch(
+        &mut self,
+        patch: Patch<T::Old>,
+        next_id: &mut u64,
+    ) -> Result<(Ids, Vec<Gone<T>>), UndoError> {
         let (mut gone, mut come) = (Ids::default(), Vec::new());
         for (at, delete, insert) in patch {
-            let end = at.checked_add(delete).filter(|end| *end <= self.len).ok_or_else(|| broken("an edit lies beyond the end"))?;
+            let end = at
+                .checked_add(delete)
+                .filter(|end| *end <= self.len)
+                .ok_or_else(|| broken("an edit lies beyond the end"))?;
             self.track.remove(at..end, Some(next_id)).iter().for_each(|ids| gone.push(ids));
             let content = T::of_old(insert);
             let ids = take_ids(next_id, content.len());
@@ -113,7 +122,11 @@ impl<T: Sequence> Walk<T> {
     }
 
     /// The edit of which the states are known. What it put in is what goes on the way back.
-    fn edited(&mut self, (_, theirs, to_after, to_before): SavedEdited<T::Old>, next_id: &mut u64) -> Result<Edited<T>, UndoError> {
+    fn edited(
+        &mut self,
+        (_, theirs, to_after, to_before): SavedEdited<T::Old>,
+        next_id: &mut u64,
+    ) -> Result<Edited<T>, UndoError> {
         self.patch(to_after, next_id)?;
         let emptied = self.len == 0;
         let (inserted, deleted) = self.patch(to_before, next_id)?;
@@ -136,7 +149,8 @@ struct Walks {
 impl Walks {
     /// The groups of a stack.
     fn stack(&mut self, saved: Vec<SavedGroup>) -> Result<Vec<Group>, UndoError> {
-        let mut groups = saved.into_iter().map(|group| self.group(group)).collect::<Result<Vec<_>, _>>()?;
+        let mut groups =
+            saved.into_iter().map(|group| self.group(group)).collect::<Result<Vec<_>, _>>()?;
         groups.reverse();
         self.texts.values_mut().for_each(Walk::end);
         self.lists.values_mut().for_each(Walk::end);
@@ -144,7 +158,11 @@ impl Walks {
     }
 
     fn group(&mut self, saved: SavedGroup) -> Result<Group, UndoError> {
-        let mut entries = saved.entries.into_iter().map(|entry| self.entry(entry)).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = saved
+            .entries
+            .into_iter()
+            .map(|entry| self.entry(entry))
+            .collect::<Result<Vec<_>, _>>()?;
         entries.reverse();
         Ok(Group { id: 0, entries, label: saved.label, selection: saved.selection.map(Arc::from) })
     }
@@ -153,20 +171,32 @@ impl Walks {
         let mut entry = Entry { registers: load_registers(saved.registers)?, ..Entry::default() };
         for edited in saved.texts {
             let key = key_of(&edited.0)?;
-            let walk = self.texts.entry(key.clone()).or_insert_with(|| Walk::new(Rope::new(), &mut self.next_id));
+            let walk = self
+                .texts
+                .entry(key.clone())
+                .or_insert_with(|| Walk::new(Rope::new(), &mut self.next_id));
             entry.texts.insert(key, walk.edited(edited, &mut self.next_id)?);
         }
         for edited in saved.lists {
             let key = key_of(&edited.0)?;
-            let walk = self.lists.entry(key.clone()).or_insert_with(|| Walk::new(List::new(), &mut self.next_id));
+            let walk = self
+                .lists
+                .entry(key.clone())
+                .or_insert_with(|| Walk::new(List::new(), &mut self.next_id));
             entry.lists.insert(key, walk.edited(edited, &mut self.next_id)?);
         }
         Ok(entry)
     }
 }
 
-fn walks<T: Sequence>(saved: BTreeMap<String, Vec<T::Old>>, next_id: &mut u64) -> Result<BTreeMap<Key, Walk<T>>, UndoError> {
-    saved.into_iter().map(|(path, elements)| Ok((key_of(&path)?, Walk::new(T::of_old(elements), next_id)))).collect()
+fn walks<T: Sequence>(
+    saved: BTreeMap<String, Vec<T::Old>>,
+    next_id: &mut u64,
+) -> Result<BTreeMap<Key, Walk<T>>, UndoError> {
+    saved
+        .into_iter()
+        .map(|(path, elements)| Ok((key_of(&path)?, Walk::new(T::of_old(elements), next_id))))
+        .collect()
 }
 
 pub(super) fn read(saved: Saved) -> Result<Loaded, UndoError> {
@@ -209,15 +239,21 @@ mod tests {
     }
 
     fn group(texts: Vec<SavedEdited<Char>>, lists: Vec<SavedEdited<Scalar>>) -> SavedGroup {
-        SavedGroup { label: None, selection: None, entries: vec![SavedEntry { registers: Vec::new(), texts, lists }] }
+        SavedGroup {
+            label: None,
+            selection: None,
+            entries: vec![SavedEntry { registers: Vec::new(), texts, lists }],
+        }
     }
 
     fn file(version: Vec<u8>, done: Vec<SavedGroup>, undone: Vec<SavedGroup>) -> File {
-        let (texts, lists, theirs, given_back) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), Vec::new());
+        let (texts, lists, theirs, given_back) =
+            (BTreeMap::new(), BTreeMap::new(), Vec::new(), Vec::new());
         File { format: 1, saved: Saved { version, texts, lists, done, undone, theirs, given_back } }
     }
 
-    /// "one two three" was typed, "two " deleted, and " four" typed at the end and undone; others have typed at the start.
+    /// "one two three" was typed, "two " deleted, and " four" typed at the end and undone; others
+    /// have typed at the start.
     #[test]
     fn edits_of_a_text_are_found_on_the_way_back() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, Text>>::new();
@@ -228,7 +264,8 @@ mod tests {
         let typed = (note(), false, Vec::new(), vec![(0, 13, Vec::new())]);
         let undone = (note(), false, others, vec![(9, 0, chars(" four"))]);
         let done = vec![group(vec![deleted], Vec::new()), group(vec![typed], Vec::new())];
-        let mut file = file(store.version().to_bytes(), done, vec![group(vec![undone], Vec::new())]);
+        let mut file =
+            file(store.version().to_bytes(), done, vec![group(vec![undone], Vec::new())]);
         file.saved.texts.insert(note(), chars("> one three"));
         let undo = store.undo_manager_from(&seal(&file), UndoOptions::new()).expect("stacks");
         let shown = || store.view().get(&1).map(Text::to_string).unwrap_or_default();
@@ -248,7 +285,8 @@ mod tests {
     fn edits_of_a_list_are_found_on_the_way_back() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, List<i64>>>::new();
         store.change(|lists| lists.insert(1, List::from([0, 2, 3])))?;
-        let removed = ("1".to_owned(), false, vec![(0, 1, Vec::new())], vec![(0, 0, vec![Scalar::Int(1)])]);
+        let removed =
+            ("1".to_owned(), false, vec![(0, 1, Vec::new())], vec![(0, 0, vec![Scalar::Int(1)])]);
         let added = ("1".to_owned(), false, Vec::new(), vec![(1, 2, Vec::new())]);
         let done = vec![group(Vec::new(), vec![removed]), group(Vec::new(), vec![added])];
         let mut file = file(store.version().to_bytes(), done, Vec::new());

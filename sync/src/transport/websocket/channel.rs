@@ -1,11 +1,12 @@
 //! Several documents on one WebSocket.
 //!
-//! A binary message is the number of a channel (LEB128) and one frame. Without a frame it opens the channel, if the number is higher
-//! than all before and comes from the side that connected, or else ends the channel in that direction. Frames for a channel that is
-//! not open are passed over.
+//! A binary message is the number of a channel (LEB128) and one frame. Without a frame it opens the
+//! channel, if the number is higher than all before and comes from the side that connected, or else
+//! ends the channel in that direction. Frames for a channel that is not open are passed over.
 //!
-//! Nothing here waits for ever for a peer that does not read: what it takes nothing of for the idle time-out is lost. A channel counts
-//! until both sides have let go of it, so a peer that opens and ends them without reading soon has no more.
+//! Nothing here waits for ever for a peer that does not read: what it takes nothing of for the idle
+//! time-out is lost. A channel counts until both sides have let go of it, so a peer that opens and
+//! ends them without reading soon has no more.
 
 use super::super::{Connection, FrameSink, FrameSource, Transport, TransportError};
 use crate::frame::{self, put_varint};
@@ -36,7 +37,8 @@ pub(crate) struct WebSocket {
     writer: AbortHandle,
 }
 
-/// The way to the writer. It has no bound of its own: frames need room, and whatever else waits is bounded by the channels.
+/// The way to the writer. It has no bound of its own: frames need room, and whatever else waits is
+/// bounded by the channels.
 type Outgoing = mpsc::UnboundedSender<Said>;
 
 /// What waits to be written.
@@ -115,10 +117,19 @@ impl WebSocket {
         let (sink, stream) = socket.split();
         let (outgoing, said) = mpsc::unbounded_channel();
         let (accepts, accepted) = mpsc::channel(STREAMS_MAX as usize);
-        let channels = Arc::new(Channels { state: Mutex::default(), room: Arc::new(Semaphore::new(OUTGOING_MAX)) });
+        let channels = Arc::new(Channels {
+            state: Mutex::default(),
+            room: Arc::new(Semaphore::new(OUTGOING_MAX)),
+        });
         let accepts = (side == Role::Responder).then_some(accepts);
         let budget = Arc::new(Semaphore::new(RECEIVE_WINDOW_BYTES as usize));
-        let reader = Reader { outgoing: outgoing.downgrade(), channels: Arc::clone(&channels), accepts, newest: 0, budget };
+        let reader = Reader {
+            outgoing: outgoing.downgrade(),
+            channels: Arc::clone(&channels),
+            accepts,
+            newest: 0,
+            budget,
+        };
         let writing = tokio::spawn(write(sink, said, Arc::clone(&channels), patience));
         let writer = writing.abort_handle();
         tokio::spawn(reader.run(stream, writing));
@@ -140,12 +151,17 @@ impl Connection for WebSocket {
     async fn close(self) {
         let closing = async {
             // The writer says Close, and both tasks end.
-            if self.outgoing.send(Said { message: Message::Close(None), ends: None, room: None }).is_ok() {
+            if self
+                .outgoing
+                .send(Said { message: Message::Close(None), ends: None, room: None })
+                .is_ok()
+            {
                 self.outgoing.closed().await;
             }
         };
         if timeout(FLUSH_TIMEOUT, closing).await.is_err() {
-            // A peer that takes nothing does not learn why it is left. The reader ends with the writer.
+            // A peer that takes nothing does not learn why it is left. The reader ends with the
+            // writer.
             self.writer.abort();
         }
     }
@@ -161,7 +177,8 @@ impl Transport for Channel {
 }
 
 impl ChannelSink {
-    /// Ends our direction, once. It takes no room, so that it has not to wait: who drops a channel cannot.
+    /// Ends our direction, once. It takes no room, so that it has not to wait: who drops a channel
+    /// cannot.
     fn end(&mut self) -> Result<(), TransportError> {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
@@ -197,7 +214,9 @@ impl Drop for ChannelSink {
 impl FrameSource for ChannelSource {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TransportError> {
         match self.frames.recv().await {
-            Some((message, from, _share)) => Ok(Some(message.get(from..).unwrap_or_default().to_vec())),
+            Some((message, from, _share)) => {
+                Ok(Some(message.get(from..).unwrap_or_default().to_vec()))
+            }
             None => match self.channels.lost() {
                 Some(why) => Err(TransportError::lost(why)),
                 None => Ok(None),
@@ -207,14 +226,17 @@ impl FrameSource for ChannelSource {
 }
 
 impl Channels {
-    /// Opens one for this side, and says so. What says so takes no room: there are no more of it than channels.
+    /// Opens one for this side, and says so. What says so takes no room: there are no more of it
+    /// than channels.
     fn open_next(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Channel, TransportError> {
         let mut state = self.lock();
         let number = state.newest + 1;
         let channel = self.add(&mut state, number, outgoing)?;
         state.newest = number;
         // Before another is opened, as the peer is to learn of all in their order.
-        outgoing.send(Said { message: message(number, &[]), ends: None, room: None }).map_err(|_| gone())?;
+        outgoing
+            .send(Said { message: message(number, &[]), ends: None, room: None })
+            .map_err(|_| gone())?;
         Ok(channel)
     }
 
@@ -223,17 +245,32 @@ impl Channels {
         self.add(&mut self.lock(), number, outgoing)
     }
 
-    fn add(self: &Arc<Self>, state: &mut State, number: u64, outgoing: &Outgoing) -> Result<Channel, TransportError> {
+    fn add(
+        self: &Arc<Self>,
+        state: &mut State,
+        number: u64,
+        outgoing: &Outgoing,
+    ) -> Result<Channel, TransportError> {
         if let Some(why) = &state.lost {
             return Err(TransportError::lost(why.clone()));
         }
         if state.open.len() >= STREAMS_MAX as usize {
-            return Err(TransportError::lost(format!("more than {STREAMS_MAX} documents on one connection")));
+            return Err(TransportError::lost(format!(
+                "more than {STREAMS_MAX} documents on one connection"
+            )));
         }
         let (frames, received) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        state.open.insert(number, Open { theirs: Some(Theirs { frames, _ended: end }), ours: true });
-        let sink = ChannelSink { number, outgoing: outgoing.clone(), channels: Arc::clone(self), ended, finished: false };
+        state
+            .open
+            .insert(number, Open { theirs: Some(Theirs { frames, _ended: end }), ours: true });
+        let sink = ChannelSink {
+            number,
+            outgoing: outgoing.clone(),
+            channels: Arc::clone(self),
+            ended,
+            finished: false,
+        };
         Ok(Channel { sink, source: ChannelSource { frames: received, channels: Arc::clone(self) } })
     }
 
@@ -292,9 +329,14 @@ fn message(number: u64, frame: &[u8]) -> Message {
     Message::Binary(bytes.into())
 }
 
-/// Writes what there is, and flushes when there is nothing more. Ends with the last handle, after a Close, or when the connection does:
-/// then it says why.
-async fn write<S>(mut sink: S, mut said: mpsc::UnboundedReceiver<Said>, channels: Arc<Channels>, patience: Duration) -> Result<(), String>
+/// Writes what there is, and flushes when there is nothing more. Ends with the last handle, after a
+/// Close, or when the connection does: then it says why.
+async fn write<S>(
+    mut sink: S,
+    mut said: mpsc::UnboundedReceiver<Said>,
+    channels: Arc<Channels>,
+    patience: Duration,
+) -> Result<(), String>
 where
     S: Sink<Message, Error = SocketError> + Unpin,
 {
@@ -318,7 +360,10 @@ where
 }
 
 /// Bounds what waits for the peer to take something.
-async fn within(patience: Duration, writing: impl Future<Output = Result<(), SocketError>>) -> Result<(), String> {
+async fn within(
+    patience: Duration,
+    writing: impl Future<Output = Result<(), SocketError>>,
+) -> Result<(), String> {
     match timeout(patience, writing).await {
         Ok(written) => written.map_err(|error| error.to_string()),
         Err(_) => Err(format!("the peer took nothing for {patience:?}")),
@@ -341,7 +386,8 @@ impl Reader {
         S: Stream<Item = Result<Message, SocketError>> + Unpin,
     {
         let channels = Arc::clone(&self.channels);
-        // Also while there is no room for what comes: nobody may take what has come before the writer has given up.
+        // Also while there is no room for what comes: nobody may take what has come before the
+        // writer has given up.
         let why = tokio::select! {
             biased;
             written = &mut writer => match written {
@@ -367,7 +413,9 @@ impl Reader {
                     }
                 }
                 Some(Ok(Message::Text(_))) => return "the peer sent text".to_owned(),
-                Some(Ok(Message::Close(_))) | None => return "the peer closed the connection".to_owned(),
+                Some(Ok(Message::Close(_))) | None => {
+                    return "the peer closed the connection".to_owned();
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return error.to_string(),
             }
@@ -376,7 +424,8 @@ impl Reader {
 
     async fn take(&mut self, message: Bytes) -> Result<(), &'static str> {
         let mut start = frame::Reader::new(&message);
-        let number = start.varint("a channel").map_err(|_| "the peer sent a message without a channel")?;
+        let number =
+            start.varint("a channel").map_err(|_| "the peer sent a message without a channel")?;
         let from = start.at();
         if from == message.len() {
             if number > self.newest && self.accepts.is_some() {
@@ -387,13 +436,20 @@ impl Reader {
             }
             return Ok(());
         }
-        let share = u32::try_from(message.len()).unwrap_or(u32::MAX).saturating_add(MESSAGE_BYTES).min(RECEIVE_WINDOW_BYTES);
-        let share = Arc::clone(&self.budget).acquire_many_owned(share).await.map_err(|_| "the connection is gone")?;
+        let share = u32::try_from(message.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(MESSAGE_BYTES)
+            .min(RECEIVE_WINDOW_BYTES);
+        let share = Arc::clone(&self.budget)
+            .acquire_many_owned(share)
+            .await
+            .map_err(|_| "the connection is gone")?;
         self.channels.give(number, (message, from, share));
         Ok(())
     }
 
-    /// Opens a channel for the peer. Where there are too many already, it learns so by getting no answer but an end.
+    /// Opens a channel for the peer. Where there are too many already, it learns so by getting no
+    /// answer but an end.
     fn accept(&self, number: u64) {
         let Some(outgoing) = self.outgoing.upgrade() else { return };
         if let Ok(channel) = self.channels.open(number, &outgoing) {
@@ -401,7 +457,11 @@ impl Reader {
             drop(self.accepts.as_ref().map(|accepts| accepts.try_send(channel)));
         } else if let Ok(room) = Arc::clone(&self.channels.room).try_acquire_owned() {
             // Where there is no room either, the peer has asked for too much, and does not listen.
-            drop(outgoing.send(Said { message: message(number, &[]), ends: None, room: Some(room) }));
+            drop(outgoing.send(Said {
+                message: message(number, &[]),
+                ends: None,
+                room: Some(room),
+            }));
         }
     }
 }
@@ -421,7 +481,9 @@ mod tests {
         let socket = WebSocketStream::from_raw_socket(here, Side::Client, None).await;
         let socket = WebSocket::new(socket, Role::Initiator, patience);
         let mut channel = socket.open().await.expect("open");
-        while let Ok(sent) = timeout(Duration::from_millis(100), channel.sink.send(vec![0; 10_000])).await {
+        while let Ok(sent) =
+            timeout(Duration::from_millis(100), channel.sink.send(vec![0; 10_000])).await
+        {
             if sent.is_err() {
                 break;
             }
@@ -452,8 +514,16 @@ mod tests {
     #[tokio::test]
     async fn a_channel_counts_until_both_sides_have_let_go_of_it() {
         let (here, there) = tokio::io::duplex(1024);
-        let client = WebSocket::new(WebSocketStream::from_raw_socket(here, Side::Client, None).await, Role::Initiator, HANG);
-        let server = WebSocket::new(WebSocketStream::from_raw_socket(there, Side::Server, None).await, Role::Responder, HANG);
+        let client = WebSocket::new(
+            WebSocketStream::from_raw_socket(here, Side::Client, None).await,
+            Role::Initiator,
+            HANG,
+        );
+        let server = WebSocket::new(
+            WebSocketStream::from_raw_socket(there, Side::Server, None).await,
+            Role::Responder,
+            HANG,
+        );
         let mut held = Vec::new();
         for _ in 0..STREAMS_MAX {
             let (mut sink, source) = client.open().await.expect("there is room").split();

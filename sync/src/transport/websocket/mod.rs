@@ -1,4 +1,5 @@
-//! WebSocket (RFC 6455): a connection whose binary messages carry frames, each with the number of its document's channel in front.
+//! WebSocket (RFC 6455): a connection whose binary messages carry frames, each with the number of
+//! its document's channel in front.
 
 mod channel;
 mod watched;
@@ -23,7 +24,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::tungstenite::client::ClientRequestBuilder;
-use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{
+    Callback, ErrorResponse, Request, Response,
+};
 use tokio_tungstenite::tungstenite::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -62,7 +65,11 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: T,
     config: &Config,
 ) -> Result<WebSocket, BoxError> {
-    let host = if ticket.host().contains(':') { format!("[{}]", ticket.host()) } else { ticket.host().to_owned() };
+    let host = if ticket.host().contains(':') {
+        format!("[{}]", ticket.host())
+    } else {
+        ticket.host().to_owned()
+    };
     let uri: Uri = format!("{}://{host}:{}/", ticket.scheme(), ticket.port()).parse()?;
     let request = ClientRequestBuilder::new(uri).with_sub_protocol(SUBPROTOCOL);
     let (socket, _) = client_async_with_config(request, stream, Some(limits(config))).await?;
@@ -85,7 +92,8 @@ pub(crate) struct Guests {
     pub(crate) origins: Origins,
     /// Subprotocols that Yjs clients may offer.
     pub(crate) subprotocols: Subprotocols,
-    /// A hook is asked who may have what: also about documents that are not there, and about what the request says.
+    /// A hook is asked who may have what: also about documents that are not there, and about what
+    /// the request says.
     pub(crate) asks: bool,
 }
 
@@ -129,7 +137,11 @@ pub(crate) struct YjsGuest {
 
 impl Acceptor {
     /// With an identity it speaks TLS.
-    pub(crate) fn new(identity: Option<&Identity>, config: Config, guests: Guests) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        identity: Option<&Identity>,
+        config: Config,
+        guests: Guests,
+    ) -> Result<Self, BoxError> {
         let tls = identity.map(|identity| tls::server_config(identity, ALPN)).transpose()?;
         Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, guests: Arc::new(guests) })
     }
@@ -143,7 +155,10 @@ impl Acceptor {
         }
     }
 
-    async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: T) -> Result<Accepted, BoxError> {
+    async fn welcome<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: T,
+    ) -> Result<Accepted, BoxError> {
         let (document, asked) = (OnceLock::new(), OnceLock::new());
         let agree = Agreement { guests: &self.guests, document: &document, asked: &asked };
         let (stream, signs) = Watched::new(stream);
@@ -155,14 +170,19 @@ impl Acceptor {
         let socket = accept_hdr_async_with_config(stream, agree, Some(limits)).await?;
         let request = asked.into_inner().unwrap_or_default();
         Ok(match document.into_inner() {
-            Some(document) => Accepted::Yjs(YjsGuest { socket: Box::new(socket), signs, document, request }),
-            None => Accepted::Peer(WebSocket::new(socket, Role::Responder, self.config.idle_timeout), request),
+            Some(document) => {
+                Accepted::Yjs(YjsGuest { socket: Box::new(socket), signs, document, request })
+            }
+            None => Accepted::Peer(
+                WebSocket::new(socket, Role::Responder, self.config.idle_timeout),
+                request,
+            ),
         })
     }
 }
 
-/// Takes our subprotocol, or a Yjs client, which offers none or one that the embedder accepts, and names its document in the path; from
-/// web pages only if theirs may.
+/// Takes our subprotocol, or a Yjs client, which offers none or one that the embedder accepts, and
+/// names its document in the path; from web pages only if theirs may.
 struct Agreement<'a> {
     guests: &'a Guests,
     document: &'a OnceLock<String>,
@@ -172,9 +192,18 @@ struct Agreement<'a> {
 type Refused = (StatusCode, String);
 
 impl Callback for Agreement<'_> {
-    fn on_request(self, request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-        let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
+    fn on_request(
+        self,
+        request: &Request,
+        mut response: Response,
+    ) -> Result<Response, ErrorResponse> {
+        let offered = request
+            .headers()
+            .get_all(SEC_WEBSOCKET_PROTOCOL)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let offered: Vec<&str> =
+            offered.flat_map(|value| value.split(',')).map(str::trim).collect();
         let agreed = self.agree(request, &offered).map_err(|(status, why)| {
             let mut refusal = ErrorResponse::new(Some(why));
             *refusal.status_mut() = status;
@@ -193,15 +222,25 @@ impl Callback for Agreement<'_> {
 
 impl Agreement<'_> {
     /// The subprotocol, if there is to be one.
-    fn agree<'o>(&self, request: &Request, offered: &[&'o str]) -> Result<Option<&'o str>, Refused> {
-        if !self.guests.origins.allow(request.headers().get_all(ORIGIN).iter().map(HeaderValue::as_bytes)) {
+    fn agree<'o>(
+        &self,
+        request: &Request,
+        offered: &[&'o str],
+    ) -> Result<Option<&'o str>, Refused> {
+        if !self
+            .guests
+            .origins
+            .allow(request.headers().get_all(ORIGIN).iter().map(HeaderValue::as_bytes))
+        {
             return Err((StatusCode::FORBIDDEN, "pages of this origin are not let in".to_owned()));
         }
         if let Some(ours) = offered.iter().find(|name| **name == SUBPROTOCOL) {
             return Ok(Some(ours));
         }
         let agreed = offered.iter().find(|name| self.guests.subprotocols.accepts(name)).copied();
-        let Some(documents) = self.guests.yjs.as_ref().filter(|_| agreed.is_some() || offered.is_empty()) else {
+        let Some(documents) =
+            self.guests.yjs.as_ref().filter(|_| agreed.is_some() || offered.is_empty())
+        else {
             return Err((StatusCode::BAD_REQUEST, format!("this server speaks {SUBPROTOCOL}")));
         };
         let path = request.uri().path();
@@ -221,12 +260,18 @@ fn http_request(request: &Request, offered: &[&str]) -> HttpRequest {
     HttpRequest {
         query: request.uri().query().map(parameters).unwrap_or_default(),
         subprotocols: offered.iter().map(|name| (*name).to_owned()).collect(),
-        headers: request.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect(),
+        headers: request
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?)))
+            .collect(),
     }
 }
 
 fn limits(config: &Config) -> WebSocketConfig {
-    let message_bytes_max = config.frame_bytes_max.max(config.update_bytes_max) + VARINT_BYTES_MAX + FRAME_HEADER_BYTES_MAX;
+    let message_bytes_max = config.frame_bytes_max.max(config.update_bytes_max)
+        + VARINT_BYTES_MAX
+        + FRAME_HEADER_BYTES_MAX;
     WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
