@@ -50,10 +50,8 @@ fn main() -> Result<(), exostate::Error> {
     let ada = Store::<Board>::new();
     let (ideas, doing, design, build) = ada.change(|board| {
         board.title().set("Roadmap")?;
-        let (ideas, doing) = (
-            board.cards().push_group(column("Ideas"))?,
-            board.cards().push_group(column("Doing"))?,
-        );
+        let ideas = board.cards().push_group(column("Ideas"))?;
+        let doing = board.cards().push_group(column("Doing"))?;
         Ok((
             ideas,
             doing,

@@ -82,11 +82,13 @@ struct Player {
 
 impl Player {
     async fn enter(name: &'static str, server: &Server) -> Result<Self> {
-        let (store, tracks) = (Store::<Game>::new(), Tracks::default());
+        let store = Store::<Game>::new();
+        let tracks = Tracks::default();
         let others = Arc::clone(&tracks);
         let watch = store.watch(Game::path().ships().any(), move |ship| {
             let (Some(new), Origin::Remote) = (ship.new(), ship.origin()) else { return };
-            let (now, mut others) = (Instant::now(), others.lock());
+            let now = Instant::now();
+            let mut others = others.lock();
             match others.get_mut(ship.path()) {
                 Some(track) => track.add(new, now),
                 None => {

@@ -72,8 +72,8 @@ async fn main() -> Result<()> {
     in_sync("three are there", &[&ada, &bob, &eve], 3).await?;
 
     println!("Ada's process ends; Bob and Eve go on");
-    let (addr, identity) =
-        (ada.server.local_addr(Scheme::Quic).context("it listens")?, copy(ada.server.identity()));
+    let addr = ada.server.local_addr(Scheme::Quic).context("it listens")?;
+    let identity = copy(ada.server.identity());
     let saved = ada.store.save();
     ada.server.shutdown().await;
     drop((ada.room, ada.peers));

@@ -72,7 +72,8 @@ async fn conduct(transport: &str) -> Result<()> {
     // What is in flight needs a moment; a minute is a guard against a hang, no measure.
     let views = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
-            let (ours, theirs) = (host.ask("show").await?, guest.ask("show").await?);
+            let ours = host.ask("show").await?;
+            let theirs = guest.ask("show").await?;
             if ours == theirs {
                 return Ok::<_, anyhow::Error>((ours, theirs));
             }
@@ -82,7 +83,8 @@ async fn conduct(transport: &str) -> Result<()> {
     let (ours, theirs) = views.await.context("the views did not become equal")??;
     let [host_shows, guest_shows] =
         [&ours, &theirs].map(|line| serde_json::from_str::<Shown>(line));
-    let (host_shows, guest_shows) = (host_shows?, guest_shows?);
+    let host_shows = host_shows?;
+    let guest_shows = guest_shows?;
     print_side_by_side(&host_shows, &guest_shows);
     ensure!(host_shows.board.cards.len() == 40, "a card is missing or doubled");
     println!(

@@ -60,7 +60,8 @@ impl App {
     fn new() -> Result<Self> {
         let (store, history) = sample()?;
         let revisions = history.revisions();
-        let (selected, message) = (revisions.len() - 1, String::new());
+        let selected = revisions.len() - 1;
+        let message = String::new();
         Ok(Self { store, history, revisions, selected, message })
     }
 

@@ -40,8 +40,8 @@ fn main() -> Result<(), exostate::Error> {
         todos.items().value().map_or(0, |items| items.iter().filter(|item| !item.done).count())
     });
     let shown = store.select(|todos| {
-        let (filter, items) =
-            (todos.filter().value().copied().unwrap_or_default(), todos.items().value());
+        let filter = todos.filter().value().copied().unwrap_or_default();
+        let items = todos.items().value();
         let keeps = |item: &&Item| filter == Filter::All || !item.done;
         items
             .into_iter()

@@ -22,7 +22,8 @@ fn resolve<B: Backend>(store: &Replica<B>, anchor: &Anchor) -> Option<usize> {
 
 /// An empty text, one that was never written, the ends of one.
 fn at_the_ends<B: Backend>() {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     let never = [anchor(&here, 0, true), anchor(&here, 0, false)];
     assert_eq!(never.each_ref().map(|anchor| resolve(&there, anchor)), [Some(0), Some(0)]);
     assert!(here.anchor(&Everything::path().notes(), 1, false).is_none());
@@ -77,7 +78,8 @@ fn an_anchor_whose_character_is_gone_stands_where_that_was() {
     fn run<B: Backend>() {
         let store = support::store::<B>(1);
         store.change(|state| state.notes().push_str("ab")).expect("it can be written");
-        let (start, end) = (anchor(&store, 1, true), anchor(&store, 1, false));
+        let start = anchor(&store, 1, true);
+        let end = anchor(&store, 1, false);
         store.change(|state| state.notes().delete(0..1)).expect("it can be written");
         assert_eq!(
             (resolve(&store, &start), resolve(&store, &end)),
@@ -92,7 +94,8 @@ fn an_anchor_whose_character_is_gone_stands_where_that_was() {
 
 /// Two replicas that each make the text: on automerge it is two objects.
 fn made_twice<B: Backend>() {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     let ends = [anchor(&here, 0, true), anchor(&here, 0, false)];
     for (store, text) in [(&here, "ab"), (&there, "xy")] {
         store.change(|state| state.notes().push_str(text)).expect("it can be written");
@@ -233,10 +236,9 @@ fn anchors_keep_their_order<B: Backend>(steps: &[(bool, Step)]) -> Result<(), Te
     let replicas = [support::store::<B>(1), support::store::<B>(2)];
     let undo: Vec<UndoManager<Everything, B>> =
         replicas.iter().map(|store| store.undo_manager(UndoOptions::new())).collect();
-    let (mut made, mut fresh) = (
-        Vec::new(),
-        (0x1_f300..).filter_map(char::from_u32).zip((0x4e00..).filter_map(char::from_u32)),
-    );
+    let mut made = Vec::new();
+    let mut fresh =
+        (0x1_f300..).filter_map(char::from_u32).zip((0x4e00..).filter_map(char::from_u32));
     // What an undo writes anew is another character that looks alike, to which no anchor sticks.
     let mut rewritten = BTreeSet::new();
     for (second, step) in steps {

@@ -20,7 +20,8 @@ fn root<S: State + PartialEq + Debug, B: Backend>(edits: &[Change<S>])
 where
     S::Node<Path<S>>: AsPath<S>,
 {
-    let (ours, theirs) = (Store::<S, B>::new(), Store::<S, B>::new());
+    let ours = Store::<S, B>::new();
+    let theirs = Store::<S, B>::new();
     let heard = Arc::new(AtomicUsize::new(0));
     let sink = heard.clone();
     let _watch = theirs.watch(S::path(), move |_| _ = sink.fetch_add(1, Ordering::Relaxed));

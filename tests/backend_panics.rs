@@ -61,7 +61,8 @@ fn failed(result: Result<exostate::Applied, ApplyError>) -> bool {
 #[test]
 fn after_a_panic_the_store_is_as_it_was_and_goes_on() {
     fn run<B: Crasher>() {
-        let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+        let store = support::store::<B>(1);
+        let other = support::store::<B>(2);
         let first = first_change(&other);
         for kind in 0..support::KINDS {
             support::apply(&store, &support::Op { kind, a: 3, b: 7, text: "text".to_owned() });
@@ -87,7 +88,8 @@ fn after_a_panic_the_store_is_as_it_was_and_goes_on() {
 #[test]
 fn an_update_that_waited_does_not_take_the_next_with_it() {
     fn run<B: Crasher>() {
-        let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+        let store = support::store::<B>(1);
+        let other = support::store::<B>(2);
         let first = first_change(&other);
         store.apply(&B::crasher(&first)).expect("it waits for the first change");
         assert_eq!(store.pending().0, 1);

@@ -11,7 +11,8 @@ proptest! {
 
     #[test]
     fn one_replicas_changes_give_equal_views(ops in strategy::ops(40)) {
-        let (yrs, automerge) = (support::store::<Yrs>(1), support::store::<Automerge>(1));
+        let yrs = support::store::<Yrs>(1);
+        let automerge = support::store::<Automerge>(1);
         for op in &ops {
             support::apply(&yrs, op);
             support::apply(&automerge, op);

@@ -34,7 +34,9 @@ fn bounded<E>(mut refuse: impl FnMut() -> Result<(), E>) {
 fn refused<B: Backend>(bytes: &[u8]) {
     let store = support::store::<B>(1);
     store.change(|state| state.title().set("before")).expect("it can be written");
-    let (view, digest, version) = (store.view(), store.digest(), store.version());
+    let view = store.view();
+    let digest = store.digest();
+    let version = store.version();
     bounded(|| store.apply(bytes).map(drop));
     bounded(|| {
         Store::<Everything, B>::open_with(

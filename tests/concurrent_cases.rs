@@ -440,7 +440,8 @@ case!(
     |s: &State<'_>| s.notes().mark(1..3, "colour", "blue"),
     |view| {
         let colour = |at| view.notes.marks_at(at).and_then(|marks| marks.get("colour").cloned());
-        let (red, blue) = (Some(exostate::Value::from("red")), Some(exostate::Value::from("blue")));
+        let red = Some(exostate::Value::from("red"));
+        let blue = Some(exostate::Value::from("blue"));
         assert_eq!(colour(0), red);
         assert!(colour(1) == red || colour(1) == blue);
         // On yrs the end of one mark ends the other of that name too.
@@ -666,7 +667,8 @@ fn an_edit_of_a_default_variant_that_nobody_wrote_competes_with_a_switch() {
         Busy,
     }
     fn run<B: Backend>() {
-        let (here, there) = (Store::<Machine, B>::new(), Store::<Machine, B>::new());
+        let here = Store::<Machine, B>::new();
+        let there = Store::<Machine, B>::new();
         here.change(|machine| machine.mode().idle().since().set(7)).expect("it can be written");
         there.change(|machine| machine.mode().reconcile(&Mode::Busy)).expect("it can be written");
         here.merge(&there).expect("an honest update");

@@ -103,7 +103,8 @@ fn holds_both(found: &str, ours: &str, theirs: &str) {
 }
 
 fn run<B: Backend>(ours: &Writes, theirs: &Writes) {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     write(&here, ours);
     write(&there, theirs);
     here.merge(&there).expect("an honest update");

@@ -174,12 +174,15 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     let key = move || number(place * 2);
     let card = view.cards.id_at(place).expect("a card");
     let nodes = view.outline.walk();
-    let (node, leaf) = (nodes[place].1, nodes.iter().rev().nth(round).expect("a leaf").1);
+    let node = nodes[place].1;
+    let leaf = nodes.iter().rev().nth(round).expect("a leaf").1;
     let group =
         |groups: &Groups<Person, Person>, index| groups.groups().id_at(index).expect("a group");
-    let (full, empty) = (group(&view.one_group, 0), group(&view.one_group, 1));
+    let full = group(&view.one_group, 0);
+    let empty = group(&view.one_group, 1);
     let item = view.one_group.items(full).id_at(place).expect("an item");
-    let (from, to) = (group(&view.many_groups, place), group(&view.many_groups, len / 2));
+    let from = group(&view.many_groups, place);
+    let to = group(&view.many_groups, len / 2);
     // An earlier change may have moved it away; then no change of this round asks for it.
     let lone = view.many_groups.items(from).id_at(0).unwrap_or_default();
     vec![
@@ -239,7 +242,8 @@ fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
     let names: Vec<_> = changes(&here, 0).into_iter().map(|(name, _)| name).collect();
     let mut found = Vec::new();
     for (index, name) in names.into_iter().enumerate() {
-        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        let mut local = Vec::new();
+        let mut remote = Vec::new();
         for round in 0..ROUNDS {
             let (_, change) = changes(&here, round).swap_remove(index);
             local.push(cost(|| here.change(|big| change(&big)).expect("it can be made")));

@@ -25,7 +25,8 @@ fn store<B: Backend>(id: u64) -> Store<Page, B> {
 fn run<B: Backend>(steps: &[(u64, u8, bool)]) {
     let stores = [store::<B>(1), store::<B>(2), store::<B>(3)];
     for (number, (who, key, meets)) in steps.iter().enumerate() {
-        let (at, other) = ((*who % 3) as usize, ((*who + 1) % 3) as usize);
+        let at = (*who % 3) as usize;
+        let other = ((*who + 1) % 3) as usize;
         let value = number as i64 * 10 + at as i64 + 1;
         stores[at].change(|page| page.rows().insert(*key, value)).expect("it can be written");
         if *meets {
@@ -70,7 +71,8 @@ proptest! {
 
 #[test]
 fn a_later_write_settles_it() -> Result<(), exostate::Error> {
-    let (ours, theirs) = (store::<Automerge>(1), store::<Automerge>(2));
+    let ours = store::<Automerge>(1);
+    let theirs = store::<Automerge>(2);
     assert!(ours.contenders(&Page::path().title()).is_empty());
     ours.change(|page| page.title().set("one"))?;
     theirs.change(|page| page.title().set("two"))?;

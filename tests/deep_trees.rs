@@ -25,13 +25,15 @@ fn depth(tree: &Tree<String>) -> usize {
 
 /// What each thing allocates that is done with a chain, in bytes.
 fn costs<B: Backend>(size: usize) -> Vec<(&'static str, u64)> {
-    let (here, there) = (store::<B>(1), store::<B>(2));
+    let here = store::<B>(1);
+    let there = store::<B>(2);
     let chain = chain(size);
     let mut costs = Vec::new();
     let mut cost =
         |name, work: &dyn Fn()| costs.push((name, allocation_counter::measure(work).bytes_total));
     cost("writing it", &|| here.reconcile(&chain).expect("it can be written"));
-    let (saved, version) = (here.save(), here.version());
+    let saved = here.save();
+    let version = here.version();
     cost("hearing of it", &|| _ = there.apply(&saved).expect("an honest update"));
     cost("opening it", &|| {
         assert_eq!(depth(&Outline::<B>::open(&saved).expect("an honest document").view()), size)

@@ -1226,10 +1226,8 @@ fn narrow_bits(number: f32) -> u32 {
 }
 
 fn all_bits(floats: &Floats) -> (u64, u32, Option<u64>, Vec<u64>, Vec<u32>) {
-    let (listed, renewed) = (
-        floats.listed.iter().copied().map(bits).collect(),
-        floats.renewed.iter().copied().map(narrow_bits).collect(),
-    );
+    let listed = floats.listed.iter().copied().map(bits).collect();
+    let renewed = floats.renewed.iter().copied().map(narrow_bits).collect();
     (bits(floats.wide), narrow_bits(floats.narrow), floats.maybe.map(bits), listed, renewed)
 }
 

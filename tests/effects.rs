@@ -25,11 +25,13 @@ fn take(log: &Log) -> Vec<String> {
 
 #[test]
 fn what_was_opened_is_closed() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let effect = store.effect(Desk::path().windows().any(), {
         let log = Arc::clone(&log);
         move |window| {
-            let (name, log) = (window.new().cloned().unwrap_or_default(), Arc::clone(&log));
+            let name = window.new().cloned().unwrap_or_default();
+            let log = Arc::clone(&log);
             note(&log, format!("open {name}"));
             move || note(&log, format!("close {name}"))
         }
@@ -52,7 +54,8 @@ fn what_was_opened_is_closed() -> Result<(), exostate::Error> {
 
 #[test]
 fn the_end_of_the_store_closes_all() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let told = Arc::clone(&log);
     store
         .effect(Desk::path().title(), move |_| {
@@ -71,7 +74,8 @@ fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let again = store.clone();
     let effect = store.effect(Desk::path().title(), move |title| {
-        let (store, title) = (again.clone(), title.new().cloned().unwrap_or_default());
+        let store = again.clone();
+        let title = title.new().cloned().unwrap_or_default();
         move || {
             store
                 .change(|desk| desk.windows().insert(title.clone(), "was here".to_owned()))
@@ -89,7 +93,8 @@ fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
 fn fragile(store: &Store<Desk>, log: &Log) -> Subscription {
     let log = Arc::clone(log);
     store.effect(Desk::path().windows().any(), move |window| {
-        let (name, log) = (window.new().cloned().unwrap_or_default(), Arc::clone(&log));
+        let name = window.new().cloned().unwrap_or_default();
+        let log = Arc::clone(&log);
         note(&log, format!("open {name}"));
         move || {
             note(&log, format!("close {name}"));
@@ -104,7 +109,8 @@ fn panics<R>(f: impl FnOnce() -> R) -> bool {
 
 #[test]
 fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let effect = fragile(&store, &log);
     for (key, name) in [("a", "one"), ("b", "bad"), ("c", "three")] {
         store.change(|desk| desk.windows().insert(key, name.to_owned()))?;
@@ -127,7 +133,8 @@ fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate:
 /// What a callback owns goes where its last call ends, if it has ended its own subscription.
 #[test]
 fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
     let held = Arc::clone(&own);
     let effect = store.effect(Desk::path().title(), move |_| {
@@ -146,8 +153,9 @@ fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate
 
 #[test]
 fn all_is_closed_whichever_thread_ends_it() {
-    let (store, alive, done) =
-        (Store::<Desk>::new(), Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+    let store = Store::<Desk>::new();
+    let alive = Arc::new(AtomicUsize::new(0));
+    let done = AtomicBool::new(false);
     let write = |writer: usize| {
         for number in (0..3).cycle().take_while(|_| !done.load(Ordering::SeqCst)) {
             let key = format!("{writer} {number}");
@@ -206,10 +214,14 @@ async fn until(mut done: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::Error> {
-    let (store, log, alive) = (Store::<Desk>::new(), Log::default(), Arc::new(AtomicUsize::new(0)));
-    let (told, count) = (Arc::clone(&log), Arc::clone(&alive));
+    let store = Store::<Desk>::new();
+    let log = Log::default();
+    let alive = Arc::new(AtomicUsize::new(0));
+    let told = Arc::clone(&log);
+    let count = Arc::clone(&alive);
     let effect = tokio::spawn(store.effect_async(Desk::path().windows().any(), move |window| {
-        let (told, guard) = (Arc::clone(&told), Alive::new(&count));
+        let told = Arc::clone(&told);
+        let guard = Alive::new(&count);
         async move {
             let _guard = guard;
             let new = window.new.unwrap_or_default();
@@ -246,13 +258,12 @@ async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::E
 
 #[tokio::test]
 async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let told = Arc::clone(&log);
     let effect = tokio::spawn(store.effect_async(Desk::path().title(), move |title| {
-        let (told, label) = (
-            Arc::clone(&told),
-            title.meta.as_ref().and_then(|meta| meta.label().map(str::to_owned)),
-        );
+        let told = Arc::clone(&told);
+        let label = title.meta.as_ref().and_then(|meta| meta.label().map(str::to_owned));
         async move { note(&told, format!("{:?} {label:?} {:?}", title.origin, title.new)) }
     }));
     store.transaction().label("Name it").run(|desk| desk.title().set("desk"))?;
@@ -267,7 +278,8 @@ async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Er
 
 #[tokio::test]
 async fn what_came_and_went_unseen_is_not_told_nor_kept() -> Result<(), exostate::Error> {
-    let (store, log) = (Store::<Desk>::new(), Log::default());
+    let store = Store::<Desk>::new();
+    let log = Log::default();
     let told = Arc::clone(&log);
     let effect = store.effect_async(Desk::path().windows().any(), move |window| {
         note(&told, format!("{} {:?} {:?}", window.path, window.old, window.new));

@@ -48,7 +48,8 @@ fn says<B: Backend>(bytes: &[u8], what: &str) {
 /// A document of Yjs that knows nothing of exostate.
 fn foreign_yjs() -> Doc {
     let doc = Doc::new();
-    let (text, map) = (doc.get_or_insert_text("quill"), doc.get_or_insert_map("meta"));
+    let text = doc.get_or_insert_text("quill");
+    let map = doc.get_or_insert_map("meta");
     let mut txn = doc.transact_mut();
     text.insert(&mut txn, 0, "somebody's text");
     map.insert(&mut txn, "title", "theirs");
@@ -58,7 +59,8 @@ fn foreign_yjs() -> Doc {
 
 #[test]
 fn a_document_of_the_other_backend_is_named() {
-    let (yrs, automerge) = (written::<Yrs>(), written::<Automerge>());
+    let yrs = written::<Yrs>();
+    let automerge = written::<Automerge>();
     for bytes in [
         automerge.save(),
         automerge.update_since(&support::store::<Automerge>(2).version()).expect("an update"),

@@ -164,8 +164,8 @@ fn write<B: Backend>() {
 
 fn read<B: Backend>(format: u32) {
     let bytes = |name: &str| fs::read(file::<B>(format, name)).expect("the file is there");
-    let (store, expected) =
-        (Store::<Everything, B>::open(&bytes("document")).expect("it opens"), written::<B>());
+    let store = Store::<Everything, B>::open(&bytes("document")).expect("it opens");
+    let expected = written::<B>();
     assert_eq!(store.view(), expected.view());
     assert_eq!(store.violations(), []);
     assert_eq!(store.digest().to_string().into_bytes(), bytes("digest"));
@@ -176,7 +176,8 @@ fn read<B: Backend>(format: u32) {
     assert_eq!(store.warnings(), []);
     assert_eq!(Version::from_bytes(&bytes("version")).expect("a version"), store.version());
 
-    let (notes, anchor) = (Everything::path().notes(), Anchor::from_bytes(bytes("anchor")));
+    let notes = Everything::path().notes();
+    let anchor = Anchor::from_bytes(bytes("anchor"));
     assert_eq!(store.resolve(&notes, &anchor), Some(AT));
     assert!(matches!(store.apply(&bytes("update")).expect("an honest update"), Applied::Changed));
     assert_eq!(store.resolve(&notes, &anchor), Some(AT + "more, ".len()));

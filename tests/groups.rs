@@ -271,7 +271,8 @@ fn reconciling_writes_what_differs<B: Backend>() {
 
     // Without ids: by content, in order, and the rest in its stead.
     let mut named = Groups::new();
-    let (first, second) = (named.push_group(column("todo")), named.push_group(column("Finished")));
+    let first = named.push_group(column("todo"));
+    let second = named.push_group(column("Finished"));
     named.push(first, Card { text: "A".to_owned(), done: true });
     named.push(second, card("new"));
     view.cards.items(done).iter().for_each(|card| _ = named.push(second, card.clone()));
@@ -291,7 +292,10 @@ fn watchers_hear_of_items_and_groups<B: Backend>() {
         let heard = Arc::clone(&heard);
         move |path: &str| heard.lock().expect("no panic").push(format!("{what} {path}"))
     };
-    let (items, groups, all, one) = (hear("item"), hear("group"), hear("all"), hear("one"));
+    let items = hear("item");
+    let groups = hear("group");
+    let all = hear("all");
+    let one = hear("one");
     let _watches = [
         store.watch(Board::path().cards().any().text(), move |patch| items(patch.path())),
         store.watch(Board::path().cards().any_group(), move |patch| groups(patch.path())),

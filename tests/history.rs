@@ -167,8 +167,8 @@ impl<B: Backend> Kept<B> {
 
     fn restart(&mut self) {
         self.restarts += 1;
-        let (document, kept) =
-            (self.store.save(), self.history.save().expect("it is not within a change"));
+        let document = self.store.save();
+        let kept = self.history.save().expect("it is not within a change");
         let before = self.history.revisions();
         let id = ReplicaId::from_bits(0x1000 + self.restarts);
         self.store =
@@ -228,18 +228,18 @@ fn differences<B: Backend>(steps: &[Step], from: u16, to: u16) {
     let mut kept = Kept::<B>::new(HistoryOptions::new());
     let others = support::store::<B>(2);
     steps.iter().for_each(|step| kept.step(&others, step));
-    let (from, to) = (kept.some(from), kept.some(to));
+    let from = kept.some(from);
+    let to = kept.some(to);
     let diff = kept.history.diff(from, to).expect("both are there");
-    let (old, new) = (
-        kept.history.view_at(from).expect("it is there"),
-        kept.history.view_at(to).expect("it is there"),
-    );
+    let old = kept.history.view_at(from).expect("it is there");
+    let new = kept.history.view_at(to).expect("it is there");
     same(diff.old(), &old, "the first");
     same(diff.new(), &new, "the second");
     assert!(!diff.is_empty() || old == new);
     let cards = diff.at(Everything::path().cards().any());
     for (id, card) in old.cards.iter_ids().chain(new.cards.iter_ids()) {
-        let (was, is) = (card_of(&old, id), card_of(&new, id));
+        let was = card_of(&old, id);
+        let is = card_of(&new, id);
         let found = cards.iter().find(|found| found.path.ends_with(&format!("/{id}")));
         match found {
             Some(found) => assert_eq!((found.old, found.new), (was, is)),
@@ -354,7 +354,8 @@ fn blames<B: Backend>() {
     history.compact().expect("it can be saved");
     assert_eq!(history.revisions().len(), 1);
     check();
-    let (document, kept) = (store.save(), history.save().expect("it is not within a change"));
+    let document = store.save();
+    let kept = history.save().expect("it is not within a change");
     let reopened = Store::<Page, B>::open(&document).expect("it opens");
     let history = reopened.history_from(&kept, HistoryOptions::new()).expect("it wrote it");
     assert_eq!(last(&history, &Page::path().parts().get(part).heading()), said("Eve", "Heading"));
@@ -566,10 +567,8 @@ fn checkpoints_are_made_and_thinned() {
         .map(|found| found.id().get())
         .collect();
     assert!(checkpoints.len() >= 20, "{checkpoints:?}");
-    let (oldest, newest) = (
-        checkpoints[1] - checkpoints[0],
-        checkpoints[checkpoints.len() - 1] - checkpoints[checkpoints.len() - 2],
-    );
+    let oldest = checkpoints[1] - checkpoints[0];
+    let newest = checkpoints[checkpoints.len() - 1] - checkpoints[checkpoints.len() - 2];
     assert!(oldest > newest && newest <= 10, "{checkpoints:?}");
     for revision in history.revisions() {
         let minute = revision.id().get() - 1;
@@ -581,8 +580,8 @@ fn checkpoints_are_made_and_thinned() {
 
 fn repaired<B: Backend>() {
     let id = || Options::new().with_replica(ReplicaId::from_bits(7));
-    let (ours, theirs) =
-        (Store::<Page, B>::with_options(id()), Store::<Page, B>::with_options(id()));
+    let ours = Store::<Page, B>::with_options(id());
+    let theirs = Store::<Page, B>::with_options(id());
     let history = ours.history(HistoryOptions::new()).expect("it can be saved");
     ours.change(|page| page.title().set("plan")).expect("a change");
     let before = history.latest();
@@ -645,7 +644,8 @@ fn parts_are_one_revision() {
 fn goes_on_elsewhere<B: Backend>() {
     let (store, history) = page::<B>();
     store.change(|page| page.title().set("one")).expect("a change");
-    let (kept, one) = (history.save().expect("it is not within a change"), history.latest());
+    let kept = history.save().expect("it is not within a change");
+    let one = history.latest();
     store.change(|page| page.title().set("two")).expect("a change");
     // The document was saved later than its history.
     let store = Store::<Page, B>::open(&store.save()).expect("it opens");
@@ -718,8 +718,8 @@ fn within_a_change() {
 fn a_name_is_never_lost_to_another() {
     let (store, history) = page::<Yrs>();
     store.change(|page| page.title().set("one")).expect("a change");
-    let (first, second) =
-        (history.name("first").expect("it is saved"), history.name("second").expect("it is saved"));
+    let first = history.name("first").expect("it is saved");
+    let second = history.name("second").expect("it is saved");
     assert!(first < second);
     for id in [first, second] {
         assert_eq!(history.view_at(id).expect("it is there").title, "one");

@@ -198,7 +198,8 @@ fn many_at_once() {
     });
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {
-            let (store, history) = (store.clone(), history.clone());
+            let store = store.clone();
+            let history = history.clone();
             scope.spawn(move || {
                 for at in 0..50_u32 {
                     store
@@ -255,7 +256,8 @@ fn clocks_may_say_anything() {
 /// After an update at which the backend fails the document is made anew, and the history goes on.
 #[test]
 fn a_rebuilt_document_goes_on() {
-    let (store, other) = (support::store::<Yrs>(1), support::store::<Yrs>(2));
+    let store = support::store::<Yrs>(1);
+    let other = support::store::<Yrs>(2);
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let nothing = support::store::<Yrs>(9).version();
     other.change(|state| state.title().set("from the other")).expect("a change");
@@ -283,7 +285,8 @@ fn a_rebuilt_document_goes_on() {
 /// A history beside a document that is not the one that it was kept beside: what is there now is a
 /// revision of its own.
 fn another_document<B: Backend>() {
-    let (store, elsewhere) = (Store::<Page, B>::new(), Store::<Page, B>::new());
+    let store = Store::<Page, B>::new();
+    let elsewhere = Store::<Page, B>::new();
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     store.change(|page| page.title().set("ours")).expect("a change");
     let ours = history.latest();

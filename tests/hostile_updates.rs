@@ -38,7 +38,8 @@ fn edit<B: Hostile>(rng: &mut Rng, store: &Store<Everything, B>) {
 /// The store under attack, and what honest replicas have sent.
 fn scene<B: Hostile>(rng: &mut Rng, limits: &Limits) -> (Store<Everything, B>, Vec<Vec<u8>>) {
     let store = Store::with_options(options(limits));
-    let (second, third) = (support::store::<B>(2), support::store::<B>(3));
+    let second = support::store::<B>(2);
+    let third = support::store::<B>(3);
     for _ in 0..4 + rng.usize(..8) {
         [&store, &second, &third].into_iter().for_each(|store| edit(rng, store));
     }

@@ -45,7 +45,8 @@ fn stores() -> (Store<Accounts>, Store<Journal, Automerge>) {
 fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     let (accounts, journal) = stores();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (list, other) = (Arc::clone(&seen), journal.clone());
+    let list = Arc::clone(&seen);
+    let other = journal.clone();
     // Those who watch the one see the other as it is then.
     let _watch = accounts.watch(Accounts::path().balances(), move |_| {
         list.lock().expect("the list").push(other.view().lines.len())
@@ -234,7 +235,8 @@ proptest! {
             }
         });
         // Whoever is told by one store finds all the others there.
-        let (seen, others) = (Arc::clone(&halves), trio.first.and(&trio.third));
+        let seen = Arc::clone(&halves);
+        let others = trio.first.and(&trio.third);
         let _own = trio.second.watch(Number::path().value(), move |_| {
             let (first, third) = others.view();
             seen.fetch_add(usize::from(first.value != third.value), Ordering::Relaxed);
@@ -280,10 +282,13 @@ struct Heavy {
 
 #[test]
 fn a_store_tells_nobody_before_all_is_shown() {
-    let (trio, heavy) = (Trio::new(), Store::<Heavy>::new());
+    let trio = Trio::new();
+    let heavy = Store::<Heavy>::new();
     let joint = trio.first.and(&heavy).and(&trio.third);
-    let (over, early) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
-    let (third, count) = (trio.third.clone(), Arc::clone(&early));
+    let over = AtomicBool::new(false);
+    let early = Arc::new(AtomicUsize::new(0));
+    let third = trio.third.clone();
+    let count = Arc::clone(&early);
     // The numbers only grow: who is told of one finds it, or a newer one, in the store that is
     // shown last.
     let _watch = trio.first.watch(Number::path().value(), move |value| {
@@ -292,7 +297,8 @@ fn a_store_tells_nobody_before_all_is_shown() {
             Ordering::Relaxed,
         );
     });
-    let (told, last) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let told = Arc::new(AtomicI64::new(0));
+    let last = Arc::new(AtomicI64::new(0));
     let heard = Arc::clone(&told);
     let _pause = trio.first.watch(Number::path().alone(), move |alone| {
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -373,7 +379,8 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
     assert_eq!((take().len(), trio.first.subscriptions().watchers), (0, 0));
     joint.watch(|_| ()).forever();
     let dropped = Arc::new(());
-    let (weak, kept) = (Arc::downgrade(&dropped), dropped);
+    let weak = Arc::downgrade(&dropped);
+    let kept = dropped;
     trio.second.watch(Number::path(), move |_| _ = &kept).forever();
     drop((joint, trio));
     assert!(weak.upgrade().is_none(), "a watch keeps the stores");
@@ -383,7 +390,8 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
 fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
     let trio = Trio::new();
     let joint = trio.first.and(&trio.third);
-    let (inner, calls) = (joint.clone(), Arc::new(AtomicUsize::new(0)));
+    let inner = joint.clone();
+    let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let _watch = joint.watch(move |patch| {
         count.fetch_add(1, Ordering::Relaxed);
@@ -404,8 +412,9 @@ fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
 fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
     let trio = Trio::new();
     let own = Arc::new(Mutex::new(None));
-    let (inner, third, calls) =
-        (Arc::clone(&own), trio.third.clone(), Arc::new(AtomicUsize::new(0)));
+    let inner = Arc::clone(&own);
+    let third = trio.third.clone();
+    let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let watch = trio.first.and(&trio.third).watch(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
@@ -448,7 +457,8 @@ fn what_is_said_of_a_joint_change_is_said_in_every_store() {
         (list, watch)
     }
     let trio = Trio::new();
-    let (first, second) = (heard::<Yrs>(&trio.first), heard::<Automerge>(&trio.second));
+    let first = heard::<Yrs>(&trio.first);
+    let second = heard::<Automerge>(&trio.second);
     let joint = trio.first.and(&trio.second).and(&trio.third);
     let named =
         Meta::new().with_author("Ada").with_label("Pay").with_correlation(Uuid::from_u128(7));
@@ -463,7 +473,8 @@ fn what_is_said_of_a_joint_change_is_said_in_every_store() {
     joint.change(|((_, second), _)| second.value().set(3)).expect("it can be written");
     joint.change(|((_, second), _)| second.value().set(4)).expect("it can be written");
 
-    let (first, second) = (first.0.lock().expect("the list"), second.0.lock().expect("the list"));
+    let first = first.0.lock().expect("the list");
+    let second = second.0.lock().expect("the list");
     assert_eq!((first.len(), second.len()), (2, 4));
     assert_eq!(first[..], second[..2]);
     let second: Vec<&Meta> = second.iter().flatten().collect();
@@ -480,8 +491,8 @@ fn what_is_said_of_a_joint_change_is_said_in_every_store() {
 #[test]
 fn each_store_undoes_its_own_part() {
     let trio = Trio::new();
-    let (first, second) =
-        (trio.first.undo_manager(UndoOptions::new()), trio.second.undo_manager(UndoOptions::new()));
+    let first = trio.first.undo_manager(UndoOptions::new());
+    let second = trio.second.undo_manager(UndoOptions::new());
     let named = Meta::new().with_label("Both");
     trio.first
         .and(&trio.second)
@@ -547,7 +558,8 @@ fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
 
 #[test]
 fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
-    let (trio, source) = (Trio::new(), Store::<Number>::new());
+    let trio = Trio::new();
+    let source = Store::<Number>::new();
     source.change(|number| number.alone().set(7)).expect("it can be written");
     for update in source.updates_since(&trio.third.version()).expect("updates") {
         trio.third.apply_part(&[update]).expect("it applies");
@@ -564,7 +576,8 @@ fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
 #[test]
 fn what_another_thread_does_while_a_call_runs_is_told_by_the_next() {
     let trio = Trio::new();
-    let (third, calls) = (trio.third.clone(), Arc::new(Mutex::new(Vec::new())));
+    let third = trio.third.clone();
+    let calls = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&calls);
     let _watch = trio.first.and(&trio.third).watch(move |patch| {
         let (first, last) = patch.new();

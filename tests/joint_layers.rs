@@ -56,7 +56,9 @@ impl<S: State> Middleware<S> for Panics {
 
 #[test]
 fn layers_of_every_store_are_told_what_came_of_it() {
-    let (trio, first, second) = (Trio::default(), Told::default(), Told::default());
+    let trio = Trio::default();
+    let first = Told::default();
+    let second = Told::default();
     trio.first.add_middleware(first.clone());
     trio.second.add_middleware(second.clone());
     let heard = Arc::new(AtomicUsize::new(0));
@@ -90,16 +92,18 @@ fn layers_of_every_store_are_told_what_came_of_it() {
 #[test]
 fn histories_show_which_changes_belong_together() {
     let trio = Trio::default();
-    let (first, second) =
-        (trio.first.history(HistoryOptions::new()), trio.second.history(HistoryOptions::new()));
-    let (first, second) = (first.expect("a history"), second.expect("a history"));
+    let first = trio.first.history(HistoryOptions::new());
+    let second = trio.second.history(HistoryOptions::new());
+    let first = first.expect("a history");
+    let second = second.expect("a history");
     trio.set(2, false).expect("it can be written");
     trio.set(4, true).expect_err("it is refused");
     trio.set(3, false).expect("it can be written");
     let ids = |list: Vec<Revision>| -> Vec<_> {
         list.iter().filter_map(|revision| revision.meta().and_then(Meta::correlation)).collect()
     };
-    let (first, second) = (ids(first.revisions()), ids(second.revisions()));
+    let first = ids(first.revisions());
+    let second = ids(second.revisions());
     assert_eq!((first.len(), &first), (2, &second));
     assert_ne!(first[0], first[1]);
 }

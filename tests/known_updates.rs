@@ -23,7 +23,8 @@ fn says_what_is_new<B: Backend>(
     theirs: &[Op],
     more: &[Op],
 ) -> Result<(), TestCaseError> {
-    let (left, right) = (support::store::<B>(1), support::store::<B>(2));
+    let left = support::store::<B>(1);
+    let right = support::store::<B>(2);
     let empty = support::store::<B>(3).version();
     let mut updates = Vec::new();
     let mut edit = |store: &Store<Everything, B>, ops: &[Op]| {
@@ -77,7 +78,8 @@ proptest! {
 #[test]
 fn what_waits_is_not_had_and_what_is_no_update_is_refused() {
     fn check<B: Backend>() {
-        let (from, to) = (support::store::<B>(1), support::store::<B>(2));
+        let from = support::store::<B>(1);
+        let to = support::store::<B>(2);
         from.change(|state| state.notes().push_str("one")).expect("it can be written");
         let before = from.version();
         from.change(|state| state.notes().push_str("two")).expect("it can be written");

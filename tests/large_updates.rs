@@ -78,7 +78,8 @@ fn a_change_of_any_size_reaches_strangers_on_automerge() {
 }
 
 fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     for number in 0..200 {
         here.change(|state| state.notes().push_str(&format!("{number} and more ")))
             .expect("it can be written");
@@ -86,8 +87,8 @@ fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
     there.merge(&here).expect("an update");
     there.change(|state| state.title().set("made there")).expect("it can be written");
     here.change(|state| state.count().set(7)).expect("it can be written");
-    let (whole, missing) =
-        (here.save().len(), here.update_since(&there.version()).expect("its own backend"));
+    let whole = here.save().len();
+    let missing = here.update_since(&there.version()).expect("its own backend");
     assert!(
         missing.len() < 200 && missing.len() < whole,
         "{} of {whole} bytes for one change",
@@ -106,7 +107,8 @@ fn a_replica_with_changes_of_its_own_is_not_sent_the_whole() {
 
 /// What is passed on is what came, so that whoever sent it knows it again.
 fn relayed<B: Backend>() {
-    let (from, relay) = (support::store::<B>(1), support::store::<B>(2));
+    let from = support::store::<B>(1);
+    let relay = support::store::<B>(2);
     (0..100).for_each(|number| {
         from.change(|state| state.count().set(number)).expect("it can be written")
     });

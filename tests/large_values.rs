@@ -88,7 +88,8 @@ proptest! {
         let mut wanted = stores.each_ref().map(|store| (store.view().text.to_string(), store.view().list.iter().copied().collect::<Vec<i64>>()));
         let mut both = wanted[0].clone();
         for (number, (own, at, delete)) in edits.iter().enumerate().rev() {
-            let (at, mine) = (number * stretch + at.index(stretch - 10), &mut wanted[usize::from(*own)]);
+            let at = number * stretch + at.index(stretch - 10);
+            let mine = &mut wanted[usize::from(*own)];
             let mark = format!("<{number}>");
             for (text, list) in [mine, &mut both] {
                 text.replace_range(at..at + delete, &mark);

@@ -184,7 +184,8 @@ fn a_weak_handle_keeps_no_document_open() {
 #[test]
 fn a_link_is_a_register_wherever_scalars_are() {
     fn run<B: Backend>() {
-        let (ours, theirs) = (Store::<Page, B>::new(), Store::<Page, B>::new());
+        let ours = Store::<Page, B>::new();
+        let theirs = Store::<Page, B>::new();
         ours.change(|page| {
             page.next().set(Link::new("b"))?;
             page.pages().push(Link::new("c"))?;
@@ -212,7 +213,8 @@ fn a_link_is_a_register_wherever_scalars_are() {
         struct Pointer {
             at: Target,
         }
-        let (pointer, copy) = (Store::<Pointer, B>::new(), Store::<Pointer, B>::new());
+        let pointer = Store::<Pointer, B>::new();
+        let copy = Store::<Pointer, B>::new();
         pointer
             .reconcile(&Pointer { at: Target::Page(Link::new("e")) })
             .expect("it can be written");
@@ -451,7 +453,8 @@ fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
     for id in ["a", "b", "c"] {
         drop(create(&library, id));
     }
-    let (inner, open) = (library.clone(), Arc::new(Mutex::new(Vec::new())));
+    let inner = library.clone();
+    let open = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&open);
     // Whoever puts the first away wants the last, on the same thread and on another.
     let hook: Hook = Box::new(move |id| {
@@ -506,8 +509,10 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     }
     let open = |id: &str| library.open(&Link::<Page>::new(id)).expect("it is loaded");
     // In a callback of its own store.
-    let (page, own) = (open("a"), Arc::new(Mutex::new(None)));
-    let (inner, store) = (Arc::clone(&own), page.store().clone());
+    let page = open("a");
+    let own = Arc::new(Mutex::new(None));
+    let inner = Arc::clone(&own);
+    let store = page.store().clone();
     let watch =
         store.watch(Page::path().visits(), move |_| drop(inner.lock().expect("the handle").take()));
     own.lock().expect("the handle").replace(page);
@@ -516,7 +521,8 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     drop((watch, store));
     // While another one is loaded, and while that is put away.
     let held = Arc::new(Mutex::new(vec![open("b"), open("c")]));
-    let (loading, closing) = (Arc::clone(&held), Arc::clone(&held));
+    let loading = Arc::clone(&held);
+    let closing = Arc::clone(&held);
     assert!(
         shelf
             .loading

@@ -21,7 +21,8 @@ fn mark_at(text: &Text, at: usize) -> Option<Value> {
 }
 
 fn arrives<B: Backend>(value: &Value) -> Result<(), TestCaseError> {
-    let (here, there) = (marked::<B>(value), support::store::<B>(2));
+    let here = marked::<B>(value);
+    let there = support::store::<B>(2);
     for update in here.updates_since(&there.version()).expect("its own backend") {
         there.apply(&update).expect("an update");
     }
@@ -117,7 +118,8 @@ fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
         [("kind".into(), address)].into(),
     );
     let update = foreign.transact().encode_diff_v1(&yrs::StateVector::default());
-    let (here, there) = (support::store::<Yrs>(1), support::store::<Yrs>(2));
+    let here = support::store::<Yrs>(1);
+    let there = support::store::<Yrs>(2);
     here.apply(&update).expect("an update");
     here.change(|state| state.notes().push_str(" and more")).expect("it can be written");
     there.merge(&here).expect("an update");
@@ -248,7 +250,8 @@ fn splices<B: Backend>() {
         (20..20, "bold+link"),
     ];
     for (range, expected) in cases {
-        let (edited, reconciled) = (begin(), begin());
+        let edited = begin();
+        let reconciled = begin();
         edited
             .change(|state| state.notes().splice(range.clone(), "XYZ"))
             .expect("it can be written");
@@ -265,7 +268,8 @@ fn splices<B: Backend>() {
             support::check_view(store);
         }
         // What stood behind is marked as it was.
-        let (before, after) = (begin().view().notes.clone(), edited.view().notes.clone());
+        let before = begin().view().notes.clone();
+        let after = edited.view().notes.clone();
         for at in range.end..before.len() {
             assert_eq!(names(&after, at + 3 - range.len()), names(&before, at), "{range:?} behind");
         }

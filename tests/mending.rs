@@ -259,7 +259,8 @@ fn an_unknown_variant_goes_with_its_fields() {
 fn mending_is_taken_back_with_a_savepoint() {
     let store = Store::<Form>::new();
     spoil(&store, vec![("kind".to_owned(), Value::str("Italic"))]);
-    let (before, version) = (store.violations(), store.version());
+    let before = store.violations();
+    let version = store.version();
     store
         .change(|form| {
             let refused = form.savepoint(|form| {
@@ -389,7 +390,8 @@ fn run<B: Backend>(ops: &[Op], spoilt: &Spoilt, numbers: &[Value], wanted: &[Op]
     let kept = unknown(&store);
 
     // What equals the view is left alone.
-    let (version, before) = (store.version(), store.violations());
+    let version = store.version();
+    let before = store.violations();
     store.reconcile(&store.view()).expect("the view can be written");
     assert_eq!((store.version(), store.violations()), (version, before.clone()));
 

@@ -71,7 +71,8 @@ fn take(seen: &Seen) -> Vec<String> {
 }
 
 fn layers<B: Backend>() -> Result<(), exostate::Error> {
-    let (store, seen) = (Store::<Page, B>::new(), Seen::default());
+    let store = Store::<Page, B>::new();
+    let seen = Seen::default();
     let add = |name, refuses| store.add_middleware(Spy { name, seen: Arc::clone(&seen), refuses });
     add("a", false);
     add("b", false);
@@ -103,7 +104,8 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
     other.change(|page| page.title().set("theirs"))?;
     let update = other.update_since(&store.version())?;
     add("c", true);
-    let (version, digest) = (store.version(), store.digest());
+    let version = store.version();
+    let digest = store.digest();
     assert!(matches!(store.change(|page| page.number().set(2)), Err(ChangeError::Refused(_))));
     assert!(matches!(store.apply(&update), Err(ApplyError::Denied(reason)) if reason == "no"));
     assert_eq!((store.version(), store.digest(), store.view().number), (version, digest, 1));
@@ -147,7 +149,8 @@ fn a_layer_may_use_the_store_when_it_is_done() -> Result<(), exostate::Error> {
 #[test]
 fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    let (store, seen) = (Store::<Page>::new(), Seen::default());
+    let store = Store::<Page>::new();
+    let seen = Seen::default();
     store.add_middleware(Spy { name: "a", seen: Arc::clone(&seen), refuses: false });
     let panics = || store.change(|_| -> Result<(), ChangeError> { panic!("within a change") });
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
@@ -209,7 +212,8 @@ fn throttles_let_so_much_through() -> Result<(), exostate::Error> {
         let now = Arc::clone(now);
         move || *now.lock().expect("the clock")
     };
-    let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+    let store = Store::<Page>::new();
+    let other = Store::<Page>::new();
     store.add_middleware(Throttle::changes(2, Duration::from_secs(1)).with_clock(clock(&now)));
     store.add_middleware(Throttle::imports(1, Duration::from_secs(1)).with_clock(clock(&now)));
     let made = |from: i64| {
@@ -275,7 +279,8 @@ impl Recorder for Sums {
 fn metrics_count_by_origin() {
     let sums = Sums::default();
     metrics::with_local_recorder(&sums, || {
-        let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+        let store = Store::<Page>::new();
+        let other = Store::<Page>::new();
         store.add_middleware(Metrics);
         store.add_middleware(Guard::new().deny(&Page::path().title()));
         other.change(|page| page.title().set("theirs")).expect("it can be set");
@@ -311,7 +316,8 @@ impl Middleware<Page> for Curious {
 
 #[test]
 fn a_layer_may_look_at_the_store_during_an_import() {
-    let (store, theirs) = (Store::<Page>::new(), Store::<Page>::new());
+    let store = Store::<Page>::new();
+    let theirs = Store::<Page>::new();
     let found = Arc::new(Mutex::new(Vec::new()));
     store.add_middleware(Curious(store.clone(), Arc::clone(&found)));
     theirs.change(|page| page.title().set("Ada")).expect("a change");

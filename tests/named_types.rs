@@ -132,7 +132,8 @@ fn opening_as_another_type_is_a_warning_that_says_both() {
 #[test]
 fn joining_as_another_type_is_a_warning_that_says_both() {
     fn run<B: Backend>() {
-        let (board, form) = (board::<B>(), Store::<Form, B>::new());
+        let board = board::<B>();
+        let form = Store::<Form, B>::new();
         let parts = Store::<Form, B>::new();
         let update = board.update_since(&form.version()).expect("an update");
         form.apply(&update).expect("an honest update");
@@ -149,9 +150,11 @@ fn joining_as_another_type_is_a_warning_that_says_both() {
 #[test]
 fn of_two_types_written_at_once_both_are_warned() {
     fn run<B: Backend>() {
-        let (board, form) = (board::<B>(), Store::<Form, B>::new());
+        let board = board::<B>();
+        let form = Store::<Form, B>::new();
         form.change(|form| form.title().set("Survey")).expect("it can be written");
-        let (here, there) = (board.version(), form.version());
+        let here = board.version();
+        let there = form.version();
         board.apply(&form.update_since(&here).expect("an update")).expect("an honest update");
         form.apply(&board.update_since(&there).expect("an update")).expect("an honest update");
         assert_eq!(board.digest(), form.digest());
@@ -165,7 +168,8 @@ fn of_two_types_written_at_once_both_are_warned() {
 #[test]
 fn of_one_type_written_at_once_nobody_is() {
     fn run<B: Backend>() {
-        let (ours, theirs) = (board::<B>(), board::<B>());
+        let ours = board::<B>();
+        let theirs = board::<B>();
         ours.merge(&theirs).and(theirs.merge(&ours)).expect("honest updates");
         assert_eq!((ours.digest(), ours.version()), (theirs.digest(), theirs.version()));
         assert_eq!(
@@ -218,7 +222,8 @@ fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
         old.change(|map| map.insert("title", "old".to_owned())).expect("it can be written");
 
         let store = Store::<Board, B>::open(&old.save()).expect("it opens");
-        let (version, digest) = (store.version(), store.digest());
+        let version = store.version();
+        let digest = store.digest();
         store.change(|board| board.title().set("old")).expect("nothing changes");
         store.reconcile(&store.view()).expect("nothing changes");
         assert!(store.change(|board| board.cards().get("none").text().set("x")).is_err());
@@ -245,10 +250,8 @@ fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
 fn nobody_sees_it() {
     fn run<B: Backend>() {
         let store = Store::<Board, B>::new();
-        let (undo, history) = (
-            store.undo_manager(UndoOptions::new()),
-            store.history(HistoryOptions::new()).expect("it can be saved"),
-        );
+        let undo = store.undo_manager(UndoOptions::new());
+        let history = store.history(HistoryOptions::new()).expect("it can be saved");
         let heard = Arc::new(AtomicUsize::new(0));
         let sink = Arc::clone(&heard);
         let _watch = store.watch(Board::path(), move |patch| {
@@ -293,7 +296,8 @@ fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
 
     let store = board::<Yrs>();
     let [watched, listened] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-    let (watches, listens) = (Arc::clone(&watched), Arc::clone(&listened));
+    let watches = Arc::clone(&watched);
+    let listens = Arc::clone(&listened);
     let _watch = store.watch(Board::path(), move |_| _ = watches.fetch_add(1, Ordering::Relaxed));
     let _updates = store.on_update(move |_| _ = listens.fetch_add(1, Ordering::Relaxed));
     let digest = store.digest();
@@ -367,8 +371,8 @@ fn what_empties_the_whole_state_leaves_the_name() {
 fn the_name_survives_a_repair_and_a_failure() {
     fn run<B: Backend>() {
         let id = || Options::new().with_replica(ReplicaId::from_bits(7));
-        let (ours, theirs) =
-            (Store::<Board, B>::with_options(id()), Store::<Board, B>::with_options(id()));
+        let ours = Store::<Board, B>::with_options(id());
+        let theirs = Store::<Board, B>::with_options(id());
         ours.change(|board| board.title().set("plan")).expect("it can be written");
         theirs
             .change(|board| board.cards().insert("a", Card::default()))

@@ -33,7 +33,8 @@ where
             heard.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let (update, event) = (count(), count());
+    let update = count();
+    let event = count();
     let updates = store.on_update(move |_| update());
     let events = store.watch(S::path(), move |_| event());
     Ears { heard, _subscriptions: vec![updates, events] }
@@ -49,9 +50,12 @@ fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(
 {
     let ears = listen(store);
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
-    let (undo, revisions) = (store.undo_manager(UndoOptions::new()), history.revisions().len());
-    let (view, version, digest, saved) =
-        (store.view(), store.version(), store.digest(), store.save());
+    let undo = store.undo_manager(UndoOptions::new());
+    let revisions = history.revisions().len();
+    let view = store.view();
+    let version = store.version();
+    let digest = store.digest();
+    let saved = store.save();
     change(store);
     assert_eq!(ears.heard.load(Ordering::SeqCst), 0, "{what}: somebody is told, on {}", B::NAME);
     assert_eq!(
@@ -413,7 +417,9 @@ fn all_or_nothing<B: Backend>(
     let store = support::store::<B>(1);
     before.iter().for_each(|op| support::apply(&store, op));
     let ears = listen(&store);
-    let (version, digest, view) = (store.version(), store.digest(), store.view());
+    let version = store.version();
+    let digest = store.digest();
+    let view = store.view();
     let done = store.change(|state| {
         change.iter().try_for_each(|op| support::edit(&state, op))?;
         if undone {
@@ -482,10 +488,8 @@ struct Kanban {
 fn groups_stay<B: Backend>() {
     let store = Store::<Kanban, B>::new();
     let made = store.change(|kanban| {
-        let (todo, done) = (
-            kanban.cards().push_group("todo".to_owned())?,
-            kanban.cards().push_group("done".to_owned())?,
-        );
+        let todo = kanban.cards().push_group("todo".to_owned())?;
+        let done = kanban.cards().push_group("done".to_owned())?;
         kanban.cards().push(todo, card("a"))?;
         Ok((todo, done, kanban.cards().push(todo, card("b"))?))
     });

@@ -33,7 +33,8 @@ fn merged<T: PartialEq + std::fmt::Debug>(found: &T, default: &T, ours: &T, thei
 }
 
 fn run<B: Backend>(ours: &Person, theirs: &Person) {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     here.change(|state| state.people().insert("ada", ours.clone())).expect("it can be written");
     there.change(|state| state.people().insert("ada", theirs.clone())).expect("it can be written");
     here.merge(&there).expect("an honest update");
@@ -48,15 +49,17 @@ fn run<B: Backend>(ours: &Person, theirs: &Person) {
     merged(&found.name, &String::new(), &ours.name, &theirs.name);
     merged(&found.age, &0, &ours.age, &theirs.age);
     assert_eq!(found.likes.value(), ours.likes.value() + theirs.likes.value());
-    let (bio, a, b) = (found.bio.to_string(), ours.bio.to_string(), theirs.bio.to_string());
+    let bio = found.bio.to_string();
+    let a = ours.bio.to_string();
+    let b = theirs.bio.to_string();
     assert!(
         bio == format!("{a}{b}") || bio == format!("{b}{a}"),
         "{bio:?} does not hold {a:?} and {b:?}"
     );
     for key in ours.pets.keys().chain(theirs.pets.keys()) {
         let default = Pet { kind: String::new(), legs: 0 };
-        let (a, b) =
-            (ours.pets.get(key).unwrap_or(&default), theirs.pets.get(key).unwrap_or(&default));
+        let a = ours.pets.get(key).unwrap_or(&default);
+        let b = theirs.pets.get(key).unwrap_or(&default);
         let pet = found.pets.get(key).expect("a pet of either");
         merged(&pet.kind, &default.kind, &a.kind, &b.kind);
         merged(&pet.legs, &default.legs, &a.legs, &b.legs);

@@ -111,7 +111,9 @@ fn card(card: &Card) -> Value {
 
 fn person(person: &Person) -> Value {
     let pet = |pet: &Pet| json!({ "kind": pet.kind, "legs": pet.legs });
-    let (likes, bio, pets) = (counter(&person.likes), text(&person.bio), map(&person.pets, pet));
+    let likes = counter(&person.likes);
+    let bio = text(&person.bio);
+    let pets = map(&person.pets, pet);
     json!({ "name": person.name, "age": person.age, "likes": likes, "bio": bio, "pets": pets })
 }
 

@@ -76,7 +76,8 @@ fn told(
 
 #[test]
 fn debounce_waits_for_rest_and_not_for_ever() {
-    let (store, clock) = (Store::<Notes>::new(), Clock::default());
+    let store = Store::<Notes>::new();
+    let clock = Clock::default();
     let mut counts =
         store.changes(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
     // Every 4 ms until 101, then rest.
@@ -87,7 +88,8 @@ fn debounce_waits_for_rest_and_not_for_ever() {
 
 #[test]
 fn debounce_without_a_limit_waits_for_rest() {
-    let (store, clock) = (Store::<Notes>::new(), Clock::default());
+    let store = Store::<Notes>::new();
+    let clock = Clock::default();
     let mut counts =
         store.changes(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 1000, 2000);
@@ -96,7 +98,8 @@ fn debounce_without_a_limit_waits_for_rest() {
 
 #[test]
 fn throttle_tells_at_once_and_then_at_most_so_often() {
-    let (store, clock) = (Store::<Notes>::new(), Clock::default());
+    let store = Store::<Notes>::new();
+    let clock = Clock::default();
     let mut counts = store.changes(Notes::path().count()).throttle(millis(10), clock.sleep());
     let told = told(&mut counts, &store, &clock, |now| now <= 21 || now == 50, 100);
     assert_eq!(told, [(0, 1), (10, 11), (20, 21), (30, 22), (50, 51)]);
@@ -109,7 +112,8 @@ fn the_last_value_comes_when_the_store_goes_and_when_asked() {
         |clock| Pace::throttle(millis(10), clock.sleep()),
     ];
     for pace in paces {
-        let (store, clock) = (Store::<Notes>::new(), Clock::default());
+        let store = Store::<Notes>::new();
+        let clock = Clock::default();
         let done = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&done);
         let mut effect =
@@ -126,7 +130,8 @@ fn the_last_value_comes_when_the_store_goes_and_when_asked() {
         assert!(poll_it().is_ready(), "it ends with the store");
         assert_eq!(done.lock().expect("nobody panics with it").last(), Some(&2));
     }
-    let (store, clock) = (Store::<Notes>::new(), Clock::default());
+    let store = Store::<Notes>::new();
+    let clock = Clock::default();
     let mut counts =
         store.changes(Notes::path().count()).debounce(millis(10), millis(100), clock.sleep());
     store.change(|notes| notes.count().set(1)).expect("it can be written");
@@ -141,13 +146,16 @@ fn the_last_value_comes_when_the_store_goes_and_when_asked() {
 
 #[test]
 fn an_effect_that_has_begun_runs_to_its_end() {
-    let (store, clock) = (Store::<Notes>::new(), Clock::default());
+    let store = Store::<Notes>::new();
+    let clock = Clock::default();
     let done = Arc::new(Mutex::new(Vec::new()));
-    let (sink, timer) = (Arc::clone(&done), clock.clone());
+    let sink = Arc::clone(&done);
+    let timer = clock.clone();
     let pace = Pace::debounce(millis(5), millis(20), clock.sleep());
     // Each save takes longer than the pace is.
     let mut effect = Box::pin(store.effect_paced(Notes::path().pages().any(), pace, move |page| {
-        let (sink, mut sleep) = (Arc::clone(&sink), timer.sleep());
+        let sink = Arc::clone(&sink);
+        let mut sleep = timer.sleep();
         async move {
             sleep(millis(50)).await;
             sink.lock().expect("nobody panics with it").push((page.path, page.new));
@@ -183,10 +191,12 @@ proptest! {
     fn whatever_comes_is_told_in_time(edits in prop::collection::btree_set(0u64..300, 0..60), delay in 1u64..20, more in 0u64..40) {
         let is_edit = |now: u64| edits.contains(&now);
         let max_wait = delay + more;
-        let (store, clock) = (Store::<Notes>::new(), Clock::default());
+        let store = Store::<Notes>::new();
+        let clock = Clock::default();
         let mut debounced = store.changes(Notes::path().count()).debounce(millis(delay), millis(max_wait), clock.sleep());
         let debounced = told(&mut debounced, &store, &clock, is_edit, 400);
-        let (store, clock) = (Store::<Notes>::new(), Clock::default());
+        let store = Store::<Notes>::new();
+        let clock = Clock::default();
         let mut throttled = store.changes(Notes::path().count()).throttle(millis(delay), clock.sleep());
         let throttled = told(&mut throttled, &store, &clock, is_edit, 400);
 

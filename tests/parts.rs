@@ -28,7 +28,8 @@ fn between() -> impl Strategy<Value = Between> {
 
 /// The updates of a store that was edited so, one for each edit that changed anything.
 fn updates<B: Backend>(ops: &[Op]) -> (Store<Everything, B>, Vec<Vec<u8>>) {
-    let (store, made) = (support::store::<B>(1), Arc::new(Mutex::new(Vec::new())));
+    let store = support::store::<B>(1);
+    let made = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&made);
     let _listener =
         store.on_update(move |update| sink.lock().expect("no panic").push(update.bytes.to_vec()));
@@ -130,7 +131,8 @@ fn who_watches_hears_once_of_what_came_in_parts() {
 fn who_watches_hears_of_parts_though_the_change_that_showed_them_failed() {
     let from = support::store::<Yrs>(1);
     from.change(|state| state.count().set(7)).expect("it can be written");
-    let (store, heard) = (support::store::<Yrs>(2), Arc::new(Mutex::new(Vec::new())));
+    let store = support::store::<Yrs>(2);
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
     let _watch = store.watch(Everything::path().count(), move |count| {
         sink.lock().expect("no panic").push(count.new().copied())

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use support::{Everything, Item, Op, strategy};
 
 fn run<B: Backend>(from: &[Op], to: &[Op]) {
-    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let store = support::store::<B>(1);
+    let other = support::store::<B>(2);
     from.iter().for_each(|op| support::apply(&store, op));
     to.iter().for_each(|op| support::apply(&other, op));
     let wanted = other.view();
@@ -134,7 +135,8 @@ fn a_new_element_moves_no_other() {
 #[test]
 fn a_moved_element_is_one_op() {
     let store = names::<Yrs>();
-    let (first, mut new) = (name_id(&store, 0), (*store.view()).clone());
+    let first = name_id(&store, 0);
+    let mut new = (*store.view()).clone();
     assert!(new.names.move_to(0, 2));
     assert_eq!(touched(&store, &new), [format!("names/{first}/@position")]);
 }
@@ -162,7 +164,8 @@ fn where_there_is_no_room_one_element_moves() {
         .expect("an update");
     assert_eq!(store.view().names.iter().map(String::as_str).collect::<String>(), "abcde");
     store.change(|state| state.names().push("f".to_owned())).expect("a name");
-    let (moved, mut new) = (name_id(&store, 4), (*store.view()).clone());
+    let moved = name_id(&store, 4);
+    let mut new = (*store.view()).clone();
     new.names.insert(4, "x".to_owned());
     let touched = touched(&store, &new);
     let added = name_id(&store, 4);
@@ -260,7 +263,8 @@ fn a_new_node_moves_no_other() {
 #[test]
 fn a_removed_node_touches_no_other() {
     let store = outline::<Yrs>();
-    let (gone, below) = (node(&store, "b"), node(&store, "b1"));
+    let gone = node(&store, "b");
+    let below = node(&store, "b1");
     let labels = [Labels("a", &[Labels("a1", &[]), Labels("a2", &[])]), Labels("c", &[])];
     assert_eq!(
         touched(&store, &with_outline(&store, &labels)),
@@ -275,7 +279,8 @@ fn nodes_are_told_apart_by_what_is_below_them() {
     let labels =
         [Labels("same", &[Labels("first", &[])]), Labels("same", &[Labels("second", &[])])];
     store.reconcile(&with_outline(&store, &labels)).expect("it can be written");
-    let (gone, below) = (node(&store, "same"), node(&store, "first"));
+    let gone = node(&store, "same");
+    let below = node(&store, "first");
     let labels = [Labels("same", &[Labels("second", &[])])];
     assert_eq!(
         touched(&store, &with_outline(&store, &labels)),

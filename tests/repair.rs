@@ -303,7 +303,8 @@ fn contradiction<B: Backend>() -> Contradiction<B> {
     let before = one.version();
     one.change(|state| {
         state.tags().insert("waited")?;
-        let (body, labels) = (exostate::Text::from("body"), exostate::Set::new());
+        let body = exostate::Text::from("body");
+        let labels = exostate::Set::new();
         state.cards().push(support::Card {
             text: "waited".to_owned(),
             done: true,

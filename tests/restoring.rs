@@ -43,7 +43,8 @@ fn meanwhile() -> impl Strategy<Value = Meanwhile> {
 }
 
 fn beside_others<B: Backend>(rounds: &[(Vec<Op>, u16, Meanwhile)]) {
-    let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
+    let (ours, history) = pair::<B>(1);
+    let (theirs, other) = pair::<B>(2);
     for (ops, at, meanwhile) in rounds {
         ops.iter().for_each(|op| support::apply(&ours, op));
         exchange(&ours, &theirs);
@@ -57,10 +58,12 @@ fn beside_others<B: Backend>(rounds: &[(Vec<Op>, u16, Meanwhile)]) {
         }
         exchange(&ours, &theirs);
         // Whatever has come of it can be left, and come back to.
-        let (here, there) = (history.latest(), some(&history, at.wrapping_mul(7)));
+        let here = history.latest();
+        let there = some(&history, at.wrapping_mul(7));
         for id in [there, here] {
             history.restore(id).expect("any state can be written");
-            let (view, wanted) = (ours.view(), history.view_at(id).expect("it is there"));
+            let view = ours.view();
+            let wanted = history.view_at(id).expect("it is there");
             assert_eq!(format!("{view:?}"), format!("{wanted:?}"));
             support::check_view(&ours);
         }
@@ -97,7 +100,8 @@ fn card(text: &str) -> Card {
 /// Two restore what is gone at once: it is one element, and a field that only one of them or others
 /// have changed is what they made it.
 fn at_once<B: Backend>() {
-    let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
+    let (ours, history) = pair::<B>(1);
+    let (theirs, other) = pair::<B>(2);
     let (first, second) = ours
         .change(|state| Ok((state.cards().push(card("one"))?, state.cards().push(card("two"))?)))
         .expect("a change");
@@ -108,7 +112,8 @@ fn at_once<B: Backend>() {
         .change(|state| state.outline().push(Some(node), Item { label: "leaf".into() }))
         .expect("a change");
     exchange(&ours, &theirs);
-    let (then, there) = (history.latest(), other.latest());
+    let then = history.latest();
+    let there = other.latest();
     let wanted = ours.view();
     ours.change(|state| {
         state.cards().remove(first)?;
@@ -129,10 +134,8 @@ fn at_once<B: Backend>() {
     exchange(&ours, &theirs);
     let view = ours.view();
     assert_eq!(view.cards.iter_ids().map(|(id, _)| id).collect::<Vec<_>>(), [first, second]);
-    let (found, wanted_card) = (
-        view.cards.by_id(first).expect("it is back"),
-        wanted.cards.by_id(first).expect("it was there"),
-    );
+    let found = view.cards.by_id(first).expect("it is back");
+    let wanted_card = wanted.cards.by_id(first).expect("it was there");
     assert_eq!(
         (&found.text, found.done, &found.labels),
         (&wanted_card.text, false, &wanted_card.labels)
@@ -158,7 +161,8 @@ fn two_restore_the_same_at_once() {
 
 /// A counter goes back by as much as it has gone on; what others add meanwhile counts.
 fn counters<B: Backend>() {
-    let ((ours, history), (theirs, _)) = (pair::<B>(1), pair::<B>(2));
+    let (ours, history) = pair::<B>(1);
+    let (theirs, _) = pair::<B>(2);
     ours.change(|state| state.votes().add(5)).expect("a change");
     let then = history.latest();
     exchange(&ours, &theirs);
@@ -184,11 +188,13 @@ fn what_others_add_to_a_counter_counts() {
 /// What is restored by insertion or addition is done twice where two do it at once, as any two
 /// edits are.
 fn twice<B: Backend>() {
-    let ((ours, history), (theirs, other)) = (pair::<B>(1), pair::<B>(2));
+    let (ours, history) = pair::<B>(1);
+    let (theirs, other) = pair::<B>(2);
     ours.change(|state| state.notes().push_str("body").and_then(|()| state.votes().add(5)))
         .expect("a change");
     exchange(&ours, &theirs);
-    let (then, there) = (history.latest(), other.latest());
+    let then = history.latest();
+    let there = other.latest();
     ours.change(|state| state.notes().delete(0..4).and_then(|()| state.votes().add(-2)))
         .expect("a change");
     exchange(&ours, &theirs);

@@ -11,8 +11,10 @@ use support::strategy;
 fn run<B: Backend>(kept: &[support::Op], lost: &[support::Op], panics: bool) {
     let store = support::store::<B>(1);
     kept.iter().for_each(|op| support::apply(&store, op));
-    let (view, version, digest, bytes) =
-        (store.view(), store.version(), store.digest(), store.save());
+    let view = store.view();
+    let version = store.version();
+    let digest = store.digest();
+    let bytes = store.save();
     let attempt = || {
         store.change(|state| {
             lost.iter().try_for_each(|op| support::edit(&state, op))?;
@@ -48,7 +50,8 @@ proptest! {
 #[test]
 fn a_panic_rolls_back() {
     let op = |kind, a| support::Op { kind, a, b: 1, text: "x".to_owned() };
-    let (kept, lost) = ([op(0, 0), op(9, 0)], [op(22, 0), op(27, 0), op(32, 0), op(12, 0)]);
+    let kept = [op(0, 0), op(9, 0)];
+    let lost = [op(22, 0), op(27, 0), op(32, 0), op(12, 0)];
     run::<Yrs>(&kept, &lost, true);
     run::<Automerge>(&kept, &lost, true);
 }

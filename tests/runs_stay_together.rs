@@ -181,7 +181,8 @@ fn one_change_after_the_other() {
 
 /// Two whole lists, and two whole trees, written at once.
 fn whole_values<B: Backend>() {
-    let (here, there) = (support::store::<B>(1), support::store::<B>(2));
+    let here = support::store::<B>(1);
+    let there = support::store::<B>(2);
     for (store, run) in [(&here, ["a", "b", "c"]), (&there, ["x", "y", "z"])] {
         let change = store.change(|state| {
             state

@@ -46,8 +46,8 @@ fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let (one, two) = store
         .change(|board| Ok((board.cards().push(card("one"))?, board.cards().push(card("two"))?)))?;
-    let (first, heard) =
-        (store.scoped(&Board::path().cards().get(one)), Arc::new(Mutex::new(Vec::new())));
+    let first = store.scoped(&Board::path().cards().get(one));
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let tags = first.scoped(&Card::path().tags());
     let list = Arc::clone(&heard);
     let _watch = first.watch(Card::path().tags().any(), move |tag| {
@@ -84,7 +84,8 @@ fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
 #[test]
 fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     let named = |edit: &dyn Fn(&Store<Board>) -> Result<(), ChangeError>| {
-        let (ours, theirs) = (Store::<Board>::new(), Store::<Board>::new());
+        let ours = Store::<Board>::new();
+        let theirs = Store::<Board>::new();
         edit(&ours)?;
         let told = ours.contenders(&Board::path().shape()).len()
             + ours.contenders(&Board::path().inner().shape()).len();
@@ -145,7 +146,8 @@ fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
 
 /// Places come, go and are made again, here and elsewhere.
 fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
-    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let store = support::store::<B>(1);
+    let other = support::store::<B>(2);
     let path = Everything::path;
     let maybe = store.scoped(&path().maybe());
     let inside: Scoped<_, Settings, B> = store.scoped(&path().maybe().some());

@@ -74,7 +74,8 @@ fn left<B: Backend>(store: &Store<Sheet, B>, runs: &Count) -> Selector<i64> {
 }
 
 fn one_of_a_thousand<B: Backend>(watched: bool) {
-    let (store, runs) = (Store::<Sheet, B>::new(), Count::default());
+    let store = Store::<Sheet, B>::new();
+    let runs = Count::default();
     let fill = |sheet: SheetNode<exostate::Edit<'_>>| {
         (0..1_000u32).try_for_each(|cell| sheet.cells().insert(cell, 0))
     };
@@ -116,7 +117,8 @@ fn of_a_thousand_selectors_the_one_that_is_affected_runs_once() {
 
 #[test]
 fn who_is_not_watched_runs_when_asked() {
-    let (store, runs) = (Store::<Sheet>::new(), Count::default());
+    let store = Store::<Sheet>::new();
+    let runs = Count::default();
     let left = left(&store, &runs);
     assert_eq!(runs.take(), 0);
     (1..=5).for_each(|number| set(&store, number, 0));
@@ -126,7 +128,8 @@ fn who_is_not_watched_runs_when_asked() {
 
 #[test]
 fn a_selector_reads_what_it_needs_now() {
-    let (store, runs) = (Store::<Sheet>::new(), Count::default());
+    let store = Store::<Sheet>::new();
+    let runs = Count::default();
     let counted = runs.clone();
     let wide_or_left = store.select(move |sheet| {
         counted.add();
@@ -150,14 +153,18 @@ fn a_selector_reads_what_it_needs_now() {
 
 /// left, right → doubled left, left + right → both.
 fn diamond<B: Backend>() {
-    let (store, runs) = (Store::<Sheet, B>::new(), Count::default());
+    let store = Store::<Sheet, B>::new();
+    let runs = Count::default();
     let base = left(&store, &Count::default());
-    let (a, b, counted) = (base.clone(), base.clone(), runs.clone());
+    let a = base.clone();
+    let b = base.clone();
+    let counted = runs.clone();
     let double = store.select(move |_| *a.get() * 2);
     let triple = store.select(move |_| *b.get() * 3);
     let sum = store.select(move |_| {
         counted.add();
-        let (double, triple) = (*double.get(), *triple.get());
+        let double = *double.get();
+        let triple = *triple.get();
         assert_eq!(double * 3, triple * 2, "old and new mix");
         double + triple
     });
@@ -180,9 +187,12 @@ fn a_diamond_shows_no_mixture_and_runs_once() {
 
 #[test]
 fn what_comes_out_equal_goes_no_further() {
-    let (store, runs, inner_runs, told) =
-        (Store::<Sheet>::new(), Count::default(), Count::default(), Count::default());
-    let (left, counted) = (left(&store, &inner_runs), runs.clone());
+    let store = Store::<Sheet>::new();
+    let runs = Count::default();
+    let inner_runs = Count::default();
+    let told = Count::default();
+    let left = left(&store, &inner_runs);
+    let counted = runs.clone();
     let inner = left.clone();
     let sign = store.select(move |_| inner.get().signum());
     let read = sign.clone();
@@ -210,7 +220,9 @@ fn selectors_by_key_are_shared_and_let_go() {
         let _ = &captured;
         sheet.cells().get(*at).value().copied()
     });
-    let (one, again, other) = (cell.of(1u32), cell.clone().of(1u32), cell.of(2u32));
+    let one = cell.of(1u32);
+    let again = cell.clone().of(1u32);
+    let other = cell.of(2u32);
     assert_eq!(store.subscriptions().selectors, 2);
     assert!(Arc::ptr_eq(&one.get(), &again.get()));
     drop(one);
@@ -235,13 +247,17 @@ fn selectors_by_key_are_shared_and_let_go() {
 
 #[test]
 fn watchers_and_watchers_of_selectors_take_turns_as_they_came() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let left = left(&store, &Count::default());
     let note = |name: &'static str| {
         let told = told.clone();
         move || told.push(name)
     };
-    let (a, b, c, d) = (note("a"), note("b"), note("c"), note("d"));
+    let a = note("a");
+    let b = note("b");
+    let c = note("c");
+    let d = note("d");
     let _a = left.watch(move |_| a());
     let _b = store.watch(Sheet::path().left(), move |_| b());
     let _c = left.watch(move |_| c());
@@ -252,9 +268,12 @@ fn watchers_and_watchers_of_selectors_take_turns_as_they_came() {
 
 #[test]
 fn selectors_and_subscriptions_may_come_and_go_in_callbacks() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let held: Arc<Mutex<Vec<Box<dyn std::any::Any + Send>>>> = Arc::default();
-    let (inner, kept, log) = (store.clone(), Arc::clone(&held), told.clone());
+    let inner = store.clone();
+    let kept = Arc::clone(&held);
+    let log = told.clone();
     let selector = left(&store, &Count::default());
     let watched = selector.clone();
     let first = selector.watch(move |left| {
@@ -287,7 +306,8 @@ fn selectors_and_subscriptions_may_come_and_go_in_callbacks() {
 
 #[test]
 fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let fails = store.select(|sheet| {
         let left = sheet.left().value().copied().unwrap_or_default();
         assert!(left != 1, "it does not like it");
@@ -295,7 +315,9 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
     });
     let read = fails.clone();
     let outer = store.select(move |_| *read.get());
-    let (a, b, c) = (told.clone(), told.clone(), told.clone());
+    let a = told.clone();
+    let b = told.clone();
+    let c = told.clone();
     let _watches = (
         fails.watch(move |value| a.push(format!("fails {}", value.new()))),
         outer.watch(move |value| b.push(format!("outer {}", value.new()))),
@@ -315,7 +337,8 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
 /// changed is.
 #[test]
 fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let read = left(&store, &Count::default());
     let fails = store.select(move |_| {
         let left = *read.get();
@@ -357,7 +380,8 @@ fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
     set(&store, 0, 1);
     let (entered, enters) = mpsc::channel();
     let (release, held) = mpsc::channel::<()>();
-    let (held, first) = (Mutex::new(held), AtomicBool::new(true));
+    let held = Mutex::new(held);
+    let first = AtomicBool::new(true);
     let both = store.select(move |sheet| {
         let left = sheet.left().value().copied().unwrap_or_default();
         if first.swap(false, Ordering::SeqCst) {
@@ -380,7 +404,8 @@ fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
 
 #[test]
 fn a_callback_that_panics_is_called_again() {
-    let (store, told) = (Store::<Sheet>::new(), Count::default());
+    let store = Store::<Sheet>::new();
+    let told = Count::default();
     let selector = left(&store, &Count::default());
     let _bad = selector.watch(|_| panic!("a watcher panics"));
     let _good = selector.watch(once(&told));
@@ -409,7 +434,9 @@ fn a_selector_that_reads_itself_panics() {
 
 #[test]
 fn selectors_of_two_stores_are_strangers() {
-    let (ours, theirs, runs) = (Store::<Sheet>::new(), Store::<Sheet>::new(), Count::default());
+    let ours = Store::<Sheet>::new();
+    let theirs = Store::<Sheet>::new();
+    let runs = Count::default();
     let their_left = left(&theirs, &Count::default());
     let counted = runs.clone();
     let selector = ours.select(move |sheet| {
@@ -425,9 +452,11 @@ fn selectors_of_two_stores_are_strangers() {
 
 #[test]
 fn selectors_outlive_their_store() {
-    let (store, runs) = (Store::<Sheet>::new(), Count::default());
+    let store = Store::<Sheet>::new();
+    let runs = Count::default();
     let selector = left(&store, &runs);
-    let (watch, mut changes) = (selector.watch(|_| ()), selector.changes());
+    let watch = selector.watch(|_| ());
+    let mut changes = selector.changes();
     set(&store, 3, 0);
     drop(store);
     assert_eq!(*selector.get(), 3);
@@ -450,7 +479,9 @@ fn families_outlive_their_store() {
 
 #[test]
 fn what_comes_in_parts_is_selected_when_it_is_shown() {
-    let (ours, theirs, told) = (Store::<Sheet>::new(), Store::<Sheet>::new(), Count::default());
+    let ours = Store::<Sheet>::new();
+    let theirs = Store::<Sheet>::new();
+    let told = Count::default();
     set(&theirs, 1, 2);
     let selector = left(&ours, &Count::default());
     let _watch = selector.watch(once(&told));
@@ -464,7 +495,8 @@ fn what_comes_in_parts_is_selected_when_it_is_shown() {
 
 #[test]
 fn threads_see_no_mixture_and_the_last_value_is_told() {
-    let (store, told) = (Store::<Sheet>::new(), Arc::new(Mutex::new(0)));
+    let store = Store::<Sheet>::new();
+    let told = Arc::new(Mutex::new(0));
     let left = left(&store, &Count::default());
     let both = store.select(move |sheet| {
         let right = sheet.right().value().copied().unwrap_or_default();
@@ -479,7 +511,8 @@ fn threads_see_no_mixture_and_the_last_value_is_told() {
             scope.spawn(|| {
                 let mut before = 0;
                 while !done.load(Ordering::SeqCst) {
-                    let (shown, now) = (store.view().left, *both.get());
+                    let shown = store.view().left;
+                    let now = *both.get();
                     assert!(now >= before && now >= shown, "{before} {shown} {now}");
                     before = now;
                 }
@@ -504,7 +537,8 @@ fn threads_see_no_mixture_and_the_last_value_is_told() {
 
 #[test]
 fn a_commit_while_a_selector_runs_is_told_too() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let (entered, enters) = mpsc::channel();
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
@@ -569,7 +603,8 @@ fn when_all_threads_are_done_all_is_as_the_view_says() {
         let chosen = store.select(move |sheet| {
             *read[(sheet.left().value().copied().unwrap_or(0) % 4) as usize].get() / 2
         });
-        let (first, read) = (chosen.clone(), cells.clone());
+        let first = chosen.clone();
+        let read = cells.clone();
         let sum = store.select(move |_| *first.get() + *read[(*first.get() % 2) as usize].get());
         let told = Arc::new(Mutex::new(*sum.get()));
         let last = Arc::clone(&told);
@@ -636,8 +671,8 @@ fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
 fn no_thread_waits_for_a_value_in_vain() {
     for _ in 0..20 {
         let store = Store::<Sheet>::new();
-        let (values, places) =
-            (left(&store, &Count::default()).changes(), store.changes(Sheet::path().left()));
+        let values = left(&store, &Count::default()).changes();
+        let places = store.changes(Sheet::path().left());
         let found = std::thread::scope(|scope| {
             let values =
                 scope.spawn(move || all(values).iter().map(|value| **value).collect::<Vec<_>>());
@@ -659,7 +694,8 @@ fn no_thread_waits_for_a_value_in_vain() {
 fn the_task_that_asked_last_is_woken() {
     let store = Store::<Sheet>::new();
     let mut changes = store.changes(Sheet::path().left());
-    let ((one, first), (other, second)) = (waker(), waker());
+    let (one, first) = waker();
+    let (other, second) = waker();
     assert!(poll_once(&mut changes, &first).is_pending());
     assert!(poll_once(&mut changes, &second).is_pending());
     set(&store, 1, 0);
@@ -676,8 +712,8 @@ fn the_task_that_asked_last_is_woken() {
 async fn streams_give_the_newest_value() {
     let store = Store::<Sheet>::new();
     let selector = left(&store, &Count::default());
-    let (mut values, mut places) =
-        (selector.changes(), store.changes(Sheet::path().cells().get(1u32)));
+    let mut values = selector.changes();
+    let mut places = store.changes(Sheet::path().cells().get(1u32));
     drop(selector);
     (1..=5).for_each(|number| set(&store, number, 0));
     assert_eq!(values.next().await.as_deref(), Some(&5));
@@ -708,7 +744,8 @@ async fn streams_give_the_newest_value() {
 
 #[test]
 fn a_weak_watch_ends_with_its_target() {
-    let (store, told) = (Store::<Sheet>::new(), Log::default());
+    let store = Store::<Sheet>::new();
+    let told = Log::default();
     let target = Arc::new(told.clone());
     store
         .watch_weak(Sheet::path().left(), &target, |target, left| target.push(left.new().copied()));
@@ -862,7 +899,8 @@ impl Elements {
 
 /// After each of some edits, on either of two stores that meet now and then.
 fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)]) {
-    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let store = support::store::<B>(1);
+    let other = support::store::<B>(2);
     let told: Vec<Log<String>> = EVERYWHERE.iter().map(|_| Log::default()).collect();
     let selectors: Vec<Selector<String>> =
         EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
@@ -1001,7 +1039,8 @@ fn subscriptions_that_come_and_go_leave_no_memory() {
         .ok()
         .and_then(|changes| changes.parse().ok())
         .unwrap_or(CHANGES);
-    let (without, with) = (bytes_after(changes, false), bytes_after(changes, true));
+    let without = bytes_after(changes, false);
+    let with = bytes_after(changes, true);
     println!("{changes} changes: {without} bytes remain without subscriptions, {with} with");
     // What remains are tables with room for a few.
     assert!((with - without).abs() < 16_000, "{without} bytes without subscriptions, {with} with");

@@ -70,8 +70,10 @@ struct Named {
 
 impl Named {
     fn of(state: &Everything) -> Self {
-        let (cards, names, outline, board) =
-            (state.cards.clone(), state.names.clone(), state.outline.clone(), state.board.clone());
+        let cards = state.cards.clone();
+        let names = state.names.clone();
+        let outline = state.outline.clone();
+        let board = state.board.clone();
         Self { cards, names, outline, board }
     }
 

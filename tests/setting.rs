@@ -112,7 +112,9 @@ fn a_number_in_the_code_has_the_type_of_its_field<B: Backend>() {
     literals!(B, u8: 200, u16: 60_000, u32: 4_000_000_000, u64: 10_000_000_000_000_000_000, i8: -100, i16: -30_000, i32: 7, i64: -5_000_000_000);
 
     let store = Store::<Others, B>::new();
-    let (small, title, borrowed) = (7_u32, "title".to_owned(), "borrowed");
+    let small = 7_u32;
+    let title = "title".to_owned();
+    let borrowed = "borrowed";
     store
         .change(|state| {
             state.half().set(1)?;

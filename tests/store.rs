@@ -57,10 +57,11 @@ fn it_goes_from_thread_to_thread<B: Backend>() {
 fn a_replica_id_is_never_used_again<B: Backend>() {
     let store = Store::<Everything, B>::new();
     store.change(|state| state.count().set(1)).expect("it can be written");
-    let (opened, again) =
-        (Store::<Everything, B>::open(&store.save()), Store::<Everything, B>::open(&store.save()));
-    let (opened, again, fork) =
-        (opened.expect("it opens"), again.expect("it opens"), store.fork().expect("a fork"));
+    let opened = Store::<Everything, B>::open(&store.save());
+    let again = Store::<Everything, B>::open(&store.save());
+    let opened = opened.expect("it opens");
+    let again = again.expect("it opens");
+    let fork = store.fork().expect("a fork");
     let mut ids = [
         store.replica(),
         opened.replica(),
@@ -91,7 +92,8 @@ fn earlier_ids_are_known_where_the_caller_says_so<B: Backend>() {
 }
 
 fn the_view_is_read_inside_a_change_and_an_import_waits_for_its_end<B: Backend>() {
-    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let store = support::store::<B>(1);
+    let other = support::store::<B>(2);
     other.change(|state| state.title().set("theirs")).expect("it can be written");
     let update = other.save();
     let (started, has_started) = mpsc::channel();
@@ -118,7 +120,8 @@ fn the_view_is_read_inside_a_change_and_an_import_waits_for_its_end<B: Backend>(
 }
 
 fn an_update_since_a_version_is_all_that_lacks<B: Backend>() {
-    let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    let ours = support::store::<B>(1);
+    let theirs = support::store::<B>(2);
     for kind in 0..support::KINDS {
         support::apply(&ours, &support::Op { kind, a: 3, b: 7, text: "text".to_owned() });
         let update = ours.update_since(&theirs.version()).expect("an update");
@@ -136,7 +139,8 @@ fn an_update_since_a_version_is_all_that_lacks<B: Backend>() {
 }
 
 fn local_updates_are_those_made_here<B: Backend>() {
-    let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    let ours = support::store::<B>(1);
+    let theirs = support::store::<B>(2);
     theirs.change(|state| state.flag().set(true)).expect("it can be written");
     let updates = ours.local_updates();
     ours.change(|state| state.count().set(1)).expect("it can be written");
@@ -198,7 +202,8 @@ fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
 
 fn stores_in_the_same_hands_exchange_more_than_strangers_may<B: Backend>() {
     let tight = Options::new().with_limits(exostate::Limits::stranger().with_bytes_max(1_000));
-    let (store, large) = (Store::<Everything, B>::with_options(tight), support::store::<B>(2));
+    let store = Store::<Everything, B>::with_options(tight);
+    let large = support::store::<B>(2);
     (0..20).for_each(|_| {
         large.change(|state| state.notes().push_str(&"x".repeat(100))).expect("it can be written")
     });

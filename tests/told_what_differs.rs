@@ -194,7 +194,8 @@ fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
 
 /// A document that comes in parts: told once, of what it has.
 fn parts<B: Backend>() -> Result<(), exostate::Error> {
-    let (ours, theirs) = (store::<B>(1), store::<B>(2));
+    let ours = store::<B>(1);
+    let theirs = store::<B>(2);
     theirs.change(|board| {
         board.notes().push_str("notes")?;
         board.cards().insert(3u32, Card { text: "card".to_owned(), size: 1 })

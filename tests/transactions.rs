@@ -63,8 +63,9 @@ fn shown(state: &Everything) -> String {
 }
 
 fn run<B: Backend>(before: &[Op], theirs: &[Op], parts: &[Part]) {
-    let (one, other, peer) =
-        (support::store::<B>(1), support::store::<B>(1), support::store::<B>(2));
+    let one = support::store::<B>(1);
+    let other = support::store::<B>(1);
+    let peer = support::store::<B>(2);
     theirs.iter().for_each(|op| support::apply(&peer, op));
     for store in [&one, &other] {
         before.iter().for_each(|op| support::apply(store, op));
@@ -171,8 +172,10 @@ proptest! {
 #[test]
 fn a_batch_is_one_commit_and_is_told_once() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
-    let (told, updates) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (watched, listened) = (Arc::clone(&told), Arc::clone(&updates));
+    let told = Arc::new(AtomicUsize::new(0));
+    let updates = Arc::new(AtomicUsize::new(0));
+    let watched = Arc::clone(&told);
+    let listened = Arc::clone(&updates);
     let _watch = store.watch(Page::path(), move |_| _ = watched.fetch_add(1, Ordering::Relaxed));
     let _listen = store.on_update(move |_| _ = listened.fetch_add(1, Ordering::Relaxed));
     store.transaction().label("Fill").run_batch(|batch| {
@@ -219,8 +222,10 @@ fn a_savepoint_that_panics_is_taken_back_too() -> Result<(), exostate::Error> {
 
 #[test]
 fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Error> {
-    let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
-    let (basis, foreign) = (store.basis(), other.basis());
+    let store = Store::<Page>::new();
+    let other = Store::<Page>::new();
+    let basis = store.basis();
+    let foreign = other.basis();
     let refused = store.transaction().relies_on(&foreign).run(|page| page.seats().set(1));
     assert!(matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]));
     for number in 1..5_000 {

@@ -63,7 +63,8 @@ fn alone<B: Backend>(ops: &[support::Op]) {
 /// With others: undo of everything and redo of everything leads back, and all converge at each
 /// step.
 fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
-    let (mut ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    let mut ours = support::store::<B>(1);
+    let theirs = support::store::<B>(2);
     let mut undo = ours.undo_manager(each());
     for (own, meets, op) in steps {
         support::apply(if *own { &ours } else { &theirs }, op);
@@ -120,7 +121,8 @@ fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
     let stores = [store(1), store(2)];
     let undo = stores[0].undo_manager(each());
     for (number, (own, what, key, meets)) in steps.iter().enumerate() {
-        let (at, number) = (usize::from(!own), number as i64 * 10);
+        let at = usize::from(!own);
+        let number = number as i64 * 10;
         let value = number + at as i64 + 1;
         let made = stores[at].change(|state| match what % 6 {
             0 => state.all().insert(*key, value),
@@ -211,7 +213,8 @@ fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
     let store =
         Store::<Note, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
     let undo = store.undo_manager(each());
-    let (mut states, mut texts) = (vec![runs_of(&store)], vec![Text::from("caba")]);
+    let mut states = vec![runs_of(&store)];
+    let mut texts = vec![Text::from("caba")];
     for group in groups {
         let before = undo.undo_len();
         let held = undo.group();
@@ -618,7 +621,8 @@ fn an_undo_that_is_refused_can_be_made_later() -> Result<(), exostate::Error> {
 #[test]
 fn those_who_watch_hear_of_it_as_such() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
-    let (undo, heard) = (store.undo_manager(each()), Arc::new(Mutex::new(Vec::new())));
+    let undo = store.undo_manager(each());
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&heard);
     let _watch = store.watch(Board::path().title(), move |title| {
         let label = title.meta().and_then(|meta| meta.label()).map(str::to_owned);
@@ -816,7 +820,8 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
         };
         let expected = live([0, 1])?;
         let (store, managers) = edited::<B>()?;
-        let (document, stacks) = (store.save(), [managers[0].save(), managers[1].save()]);
+        let document = store.save();
+        let stacks = [managers[0].save(), managers[1].save()];
         let open = || Store::<Board, B>::open(&document);
 
         let reopened = open()?;
@@ -859,7 +864,8 @@ fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Er
         late.undo()?;
         late.undo()?;
         assert_eq!(shown(&store), before);
-        let (document, second) = (store.save(), late.save());
+        let document = store.save();
+        let second = late.save();
         while late.undo()?.is_some() {}
         let start = shown(&store);
         while early.undo()?.is_some() {}
@@ -903,7 +909,8 @@ fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate
     let undo = store.undo_manager(each());
     store.change(|board| board.notes().delete(2..3))?;
     store.change(|board| board.notes().delete(1..2))?;
-    let (within, seen) = (undo.clone(), Arc::new(Mutex::new(Vec::new())));
+    let within = undo.clone();
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let lengths = Arc::clone(&seen);
     let _watch = store.watch(Board::path().notes(), move |_| {
         let mut lengths = lengths.lock().expect("the list");
@@ -962,7 +969,8 @@ fn a_watcher_that_panics_does_not_break_the_stacks() -> Result<(), exostate::Err
 /// What an undo of another manager gave back to others is theirs for this one as well.
 #[test]
 fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> {
-    let (ours, theirs) = (Store::<Numbers>::new(), Store::<Numbers>::new());
+    let ours = Store::<Numbers>::new();
+    let theirs = Store::<Numbers>::new();
     let first = ours.undo_manager(each());
     ours.change(|state| state.records().insert(1, Record { a: 1, b: 1 }))?;
     let second = ours.undo_manager(each());
@@ -980,7 +988,8 @@ fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> 
 #[test]
 fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
-        let (ours, theirs) = (Store::<Numbers, B>::new(), Store::<Numbers, B>::new());
+        let ours = Store::<Numbers, B>::new();
+        let theirs = Store::<Numbers, B>::new();
         let undo = ours.undo_manager(each());
         ours.change(|state| state.records().insert(1, Record { a: 1, b: 1 }))?;
         ours.change(|state| state.records().insert(2, Record { a: 1, b: 1 }))?;
@@ -1002,8 +1011,10 @@ fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::E
 #[test]
 fn a_clock_may_do_what_it_likes() -> Result<(), exostate::Error> {
     type Shared = Arc<Mutex<Option<(Store<Board>, UndoManager<Board>)>>>;
-    let (shared, bad) = (Shared::default(), Arc::new(Mutex::new(false)));
-    let (seen, panics) = (Arc::clone(&shared), Arc::clone(&bad));
+    let shared = Shared::default();
+    let bad = Arc::new(Mutex::new(false));
+    let seen = Arc::clone(&shared);
+    let panics = Arc::clone(&bad);
     let store = Store::<Board>::with_options(Options::new().with_clock(move || {
         if let Some((store, undo)) = &*seen.lock().expect("the store") {
             let _ = (store.version(), undo.undo_len());
@@ -1180,7 +1191,8 @@ fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error
 #[test]
 fn a_redo_goes_back_to_a_variant() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
-        let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+        let ours = support::store::<B>(1);
+        let theirs = support::store::<B>(2);
         theirs.change(|state| state.shape().reconcile(&support::Shape::Circle { radius: 0.0 }))?;
         ours.merge(&theirs)?;
         let undo = ours.undo_manager(each());

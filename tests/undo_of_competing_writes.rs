@@ -236,10 +236,12 @@ fn write<B: Backend>(
 /// After an undo of everything the state is as if nothing had been done here, and of theirs what
 /// won stands.
 fn undone<B: Backend>(run: &Run) {
-    let (first, ids) = (store::<B>(5), if run.we_are_first { (1, 2) } else { (2, 1) });
+    let first = store::<B>(5);
+    let ids = if run.we_are_first { (1, 2) } else { (2, 1) };
     let known = begin(&first);
     let base = first.save();
-    let (ours, theirs) = (open::<B>(&base, ids.0), open::<B>(&base, ids.1));
+    let ours = open::<B>(&base, ids.0);
+    let theirs = open::<B>(&base, ids.1);
     let undo = ours.undo_manager(each());
     write(&ours, run, Who::We, &known, |_| true);
     let alone = ours.view();

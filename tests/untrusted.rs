@@ -93,8 +93,9 @@ fn the_bytes_of_updates_that_wait_are_bounded_too() {
                 .expect("it can be written");
             other.update_since(&before).expect("an update")
         });
-        let (_missing, first, second) =
-            (updates.next(), updates.next().expect("four"), updates.next().expect("four"));
+        let _missing = updates.next();
+        let first = updates.next().expect("four");
+        let second = updates.next().expect("four");
         let both = first.len() + second.len();
         for (max, fits) in [(both, true), (both - 1, false)] {
             let limits = Limits::stranger().with_pending_bytes_max(max);

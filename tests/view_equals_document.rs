@@ -10,7 +10,8 @@ use support::strategy;
 fn run<B: Backend>(steps: &[(usize, support::Op, Option<usize>)]) {
     let stores = [1, 2, 3].map(support::store::<B>);
     for (at, op, hears) in steps {
-        let (store, other) = (&stores[at % 3], hears.map(|other| &stores[other % 3]));
+        let store = &stores[at % 3];
+        let other = hears.map(|other| &stores[other % 3]);
         support::apply(store, op);
         support::check_view(store);
         if let Some(other) = other {

@@ -82,8 +82,9 @@ fn collections<B: Backend>() {
 }
 
 fn empty() -> support::Person {
-    let (likes, bio, pets) =
-        (exostate::Counter::new(0), exostate::Text::new(), exostate::Map::new());
+    let likes = exostate::Counter::new(0);
+    let bio = exostate::Text::new();
+    let pets = exostate::Map::new();
     support::Person { name: String::new(), age: 0, likes, bio, pets }
 }
 
@@ -188,7 +189,8 @@ fn anchors_follow_the_text_on_both_backends() {
 }
 
 fn any_element_of_what_comes_and_goes<B: Backend>() {
-    let (ours, theirs) = (support::store::<B>(1), support::store::<B>(2));
+    let ours = support::store::<B>(1);
+    let theirs = support::store::<B>(2);
     ours.change(|state| state.people().insert("ada", empty())).expect("it can be written");
     theirs.merge(&ours).expect("an honest update");
     // One adds a pet while the other removes its owner: the pet's registers stay in the document,
@@ -217,7 +219,8 @@ fn a_watch_of_any_element_hears_that_all_of_them_went() {
 fn who_subscribes_later_does_not_hear_what_was_before() {
     let store = support::store::<Yrs>(1);
     let (log, note) = heard();
-    let (inner, late) = (store.clone(), Arc::new(Mutex::new(Vec::new())));
+    let inner = store.clone();
+    let late = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&late);
     let _watch = store.watch(Everything::path().count(), move |count| {
         if count.new() == Some(&1) {
@@ -284,7 +287,8 @@ fn imports_wait_for_callbacks_that_take_their_time() {
         entered.send(()).expect("the test waits");
         let _ = held.lock().expect("no panic").recv();
     });
-    let (done, updates) = (AtomicUsize::new(1), updates(200));
+    let done = AtomicUsize::new(1);
+    let updates = updates(200);
     std::thread::scope(|scope| {
         scope.spawn(|| store.apply(&updates[0]).expect("an honest update"));
         enters.recv().expect("it is called");

@@ -57,7 +57,8 @@ fn hear<B: Backend, S: State, T: State>(store: &Store<S, B>, other: &Store<T, B>
 #[test]
 fn what_comes_and_what_goes_is_told() {
     fn run<B: Backend>() {
-        let (store, theirs) = (Store::<Form, B>::new(), Store::<newer::Form, B>::new());
+        let store = Store::<Form, B>::new();
+        let theirs = Store::<newer::Form, B>::new();
         let (told, watch) = watched(&store);
         theirs.change(|form| form.age().set("seven")).expect("it can be written");
         hear(&store, &theirs);
@@ -110,11 +111,13 @@ fn what_comes_and_what_goes_is_told() {
 
 /// What a watcher has been told, put together, is what the store says.
 fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
-    let (store, theirs) = (Store::<Form, B>::new(), Store::<newer::Form, B>::new());
+    let store = Store::<Form, B>::new();
+    let theirs = Store::<newer::Form, B>::new();
     let (told, _watch) = watched(&store);
     let mut known: Vec<Violation> = Vec::new();
     for (what, value) in steps {
-        let (key, text) = ((value % 3).to_string(), (value % 5).to_string());
+        let key = (value % 3).to_string();
+        let text = (value % 5).to_string();
         match what % 7 {
             0 => theirs.change(|form| form.age().set(text)).expect("it can be written"),
             1 => theirs
@@ -164,7 +167,8 @@ impl<S: State> Middleware<S> for Audit {
 #[test]
 fn layers_hear_what_was_touched() {
     fn run<B: Backend>() {
-        let (audit, store) = (Audit::default(), Store::<Form, B>::new());
+        let audit = Audit::default();
+        let store = Store::<Form, B>::new();
         store.add_middleware(audit.clone());
         let take = || std::mem::take(&mut *audit.0.lock().expect("nobody panics with it"));
         store

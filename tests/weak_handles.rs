@@ -42,7 +42,8 @@ fn a_weak_store_upgrades_as_long_as_there_is_a_handle() {
 #[test]
 fn a_callback_with_a_weak_store_does_not_keep_it() {
     let store = Store::<Note>::new();
-    let (weak, outer) = (store.downgrade(), store.downgrade());
+    let weak = store.downgrade();
+    let outer = store.downgrade();
     let watch = store.watch(Note::path().title(), move |title| {
         let store = weak.upgrade().expect("it calls this");
         store

@@ -106,7 +106,8 @@ impl Lane {
         steps: usize,
         mut step: impl FnMut(usize) -> Result<()>,
     ) -> Result<()> {
-        let (before, start) = (self.spent, Instant::now());
+        let before = self.spent;
+        let start = Instant::now();
         let end = self.total.min(self.done + steps);
         while self.done < end && self.progress == Progress::Running {
             step(self.done)?;
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_lane_over_its_limit_stops() -> anyhow::Result<()> {
-        let (mut lane, mut steps) = (Lane::new(1_000_000, Duration::ZERO), 0);
+        let mut lane = Lane::new(1_000_000, Duration::ZERO);
+        let mut steps = 0;
         lane.advance(1_000, |_| {
             steps += 1;
             Ok(())
@@ -155,7 +157,8 @@ mod tests {
 
     #[test]
     fn a_lane_runs_every_step_once_whatever_the_slices() -> anyhow::Result<()> {
-        let (mut lane, mut seen) = (Lane::new(100, Duration::from_secs(60)), Vec::new());
+        let mut lane = Lane::new(100, Duration::from_secs(60));
+        let mut seen = Vec::new();
         while lane.progress() == Progress::Running {
             lane.advance(7, |index| {
                 seen.push(index);

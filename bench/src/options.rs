@@ -122,9 +122,12 @@ pub struct Options {
 impl Options {
     /// Reads the command line; `None` where the user asked for help.
     pub fn from_command_line() -> Result<Option<Self>> {
-        let (mut scenario, mut sizes, mut traces, mut systems) =
-            (None, Vec::new(), Vec::new(), Vec::new());
-        let (mut quick, mut json) = (false, false);
+        let mut scenario = None;
+        let mut sizes = Vec::new();
+        let mut traces = Vec::new();
+        let mut systems = Vec::new();
+        let mut quick = false;
+        let mut json = false;
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {

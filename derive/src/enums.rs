@@ -10,7 +10,9 @@ use crate::structs::{Locals, Parts, check_defaults};
 
 /// An enum. Where no variant has fields, it is a scalar.
 pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStream {
-    let (runtime, locals, place) = (&input.runtime, Locals::new(), &input.place);
+    let runtime = &input.runtime;
+    let locals = Locals::new();
+    let place = &input.place;
     let has_data = variants.iter().any(Variant::has_data);
     let (node_type, node, accessor) = match has_data {
         true => (
@@ -20,14 +22,16 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
         ),
         false => (quote!(#runtime::Node<#place, Self>), None, TokenStream::new()),
     };
-    let (local, scalar) = (&locals.place, !has_data);
+    let local = &locals.place;
+    let scalar = !has_data;
     let node = match node {
         Some(node) => quote!(#node(#runtime::Node::new(#local))),
         None => quote!(#runtime::Node::new(#local)),
     };
     let initial = variants.get(default).map(|variant| {
         let fields = variant.fields.iter().map(|field| {
-            let (member, initial) = (&field.member, field.initial());
+            let member = &field.member;
+            let initial = field.initial();
             quote!(#member: #initial,)
         });
         let ident = &variant.ident;
@@ -58,7 +62,8 @@ fn read(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream
     let reader = &locals.reader;
     let [tag, name] = ["tag", "name"].map(local);
     let arms = variants.iter().map(|variant| {
-        let (segment, ident) = (&variant.name, &variant.ident);
+        let segment = &variant.name;
+        let ident = &variant.ident;
         let fields = variant.fields.iter().map(|field| field.read(runtime, locals));
         let value = quote!(Self::#ident { #(#fields)* });
         let value = match variant.has_data() {
@@ -144,7 +149,8 @@ fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStre
 fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { unless, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
-        let (ident, segment) = (&variant.ident, &variant.name);
+        let ident = &variant.ident;
+        let segment = &variant.name;
         let put = quote!(#runtime::Writer::put(#writer, #runtime::Value::str(#segment)));
         if !variant.has_data() {
             return quote! {
@@ -171,11 +177,13 @@ fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
 fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { new, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
-        let (ident, segment) = (&variant.ident, &variant.name);
+        let ident = &variant.ident;
+        let segment = &variant.name;
         if !variant.has_data() {
             return quote!((Self::#ident { .. }, Self::#ident { .. }) => return,);
         }
-        let ((old_pattern, old), (new_pattern, new)) = (bind(variant, "old"), bind(variant, "new"));
+        let (old_pattern, old) = bind(variant, "old");
+        let (new_pattern, new) = bind(variant, "new");
         let pairs = live(variant).zip(old.iter().zip(&new));
         let fields = pairs.map(|(field, (old, new))| {
             field.reconcile(runtime, locals, &quote!(#old), &quote!(#new))
@@ -202,8 +210,8 @@ fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenS
 fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let shape = &locals.shape;
     let variants = variants.iter().map(|variant| {
-        let (segment, fields) =
-            (&variant.name, live(variant).map(|field| field.shape(runtime, locals)));
+        let segment = &variant.name;
+        let fields = live(variant).map(|field| field.shape(runtime, locals));
         quote!(#runtime::Shape::variant(#shape, #segment, |#shape| { #(#fields)* });)
     });
     quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
@@ -218,7 +226,8 @@ fn fields_by_path<'a>(
     let fields =
         variants.iter().flat_map(|variant| live(variant).map(move |field| (variant, field)));
     fields.map(move |(variant, field)| {
-        let (ident, member) = (&variant.ident, &field.member);
+        let ident = &variant.ident;
+        let member = &field.member;
         let (value, made) = make(field);
         (
             quote!(Self::#ident { #member: #value, .. }),
@@ -235,7 +244,8 @@ fn bind(variant: &Variant, prefix: &str) -> (TokenStream, Vec<Ident>) {
         .enumerate()
         .map(|(at, _)| local(&format_ident!("{prefix}_{at}").to_string()))
         .collect();
-    let (ident, members) = (&variant.ident, live(variant).map(|field| &field.member));
+    let ident = &variant.ident;
+    let members = live(variant).map(|field| &field.member);
     (quote!(Self::#ident { #(#members: #values,)* .. }), values)
 }
 

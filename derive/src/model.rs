@@ -146,9 +146,10 @@ impl Input {
         let node = attributes.node.unwrap_or_else(|| format_ident!("{}Node", ident.unraw()));
         let place = if mentions(input.to_token_stream(), "P") { "__P" } else { "P" };
         let place = Ident::new(place, Span::call_site());
-        let (ident, vis) = (ident.clone(), input.vis.clone());
-        let (errors, has_lifetimes) =
-            (errors.finish(), input.generics.lifetimes().next().is_some());
+        let ident = ident.clone();
+        let vis = input.vis.clone();
+        let errors = errors.finish();
+        let has_lifetimes = input.generics.lifetimes().next().is_some();
         (
             Self {
                 ident,
@@ -388,7 +389,9 @@ fn check_fields(
         let default_span = attributes.default.as_ref().map(|(span, _)| *span);
         let default = attributes.default.map(|(_, value)| default_value(value, &ty));
         let renamed = attributes.rename.map(|rename| rename.span());
-        let (vis, docs, type_span) = (field.vis.clone(), docs(&field.attrs), field.ty.span());
+        let vis = field.vis.clone();
+        let docs = docs(&field.attrs);
+        let type_span = field.ty.span();
         let state = state(&field.ty, of);
         checked.push(Field {
             member,
@@ -427,8 +430,8 @@ fn held(ty: &Type) -> Option<&Type> {
 /// A type as a state type.
 fn state(ty: &Type, of: &Context<'_>) -> TokenStream {
     let at = ty.span();
-    let (itself, runtime) =
-        (moved(replace_self(ty.to_token_stream(), &of.itself), at), of.runtime.at(at));
+    let itself = moved(replace_self(ty.to_token_stream(), &of.itself), at);
+    let runtime = of.runtime.at(at);
     match held(ty).map(|held| moved(replace_self(held.to_token_stream(), &of.itself), at)) {
         Some(held) => quote_spanned!(at=> <#itself as #runtime::Holds<#held>>),
         None => quote_spanned!(at=> <#itself as #runtime::State>),

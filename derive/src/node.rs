@@ -14,7 +14,8 @@ use crate::model::{Field, Input, Variant};
 /// The accessor of a struct, with a method per field.
 pub fn of_struct(input: &Input, fields: &[Field]) -> TokenStream {
     let methods = fields.iter().filter(|field| !field.skip).map(|field| {
-        let (runtime, name) = (&input.runtime, &field.name);
+        let runtime = &input.runtime;
+        let name = &field.name;
         method(input, field, &field.vis, quote!(#runtime::Node::field(&self.0, #name)))
     });
     let docs =
@@ -66,7 +67,8 @@ pub fn ty(input: &Input, node: &Ident, place: &TokenStream) -> TokenStream {
 fn variant_method(input: &Input, variant: &Variant) -> TokenStream {
     let method_name = snake_ident(&variant.ident);
     let docs = docs_or(&variant.docs, format!("Inside the variant `{}`.", variant.ident.unraw()));
-    let (vis, place) = (&input.vis, &input.place);
+    let vis = &input.vis;
+    let place = &input.place;
     if let ([field], true) = (variant.fields.as_slice(), variant.newtype) {
         return accessor(
             input,
@@ -88,7 +90,9 @@ fn variant_method(input: &Input, variant: &Variant) -> TokenStream {
 
 /// The place of a variant's field.
 fn variant_field(input: &Input, variant: &Variant, field: &Field) -> TokenStream {
-    let (runtime, variant, name) = (&input.runtime, &variant.name, &field.name);
+    let runtime = &input.runtime;
+    let variant = &variant.name;
+    let name = &field.name;
     quote!(#runtime::Node::variant_field(&self.0, #variant, #name))
 }
 
@@ -99,7 +103,8 @@ fn accessor(
     (vis, name, docs): (&Visibility, &Ident, TokenStream),
     at: &TokenStream,
 ) -> TokenStream {
-    let (state, place) = (&field.state, &input.place);
+    let state = &field.state;
+    let place = &input.place;
     let returned = quote_spanned!(field.type_span=> #state::Node<#place>);
     let made = match input.is_stub {
         true => quote!(::core::unreachable!()),
@@ -140,8 +145,10 @@ fn declare(input: &Input, node: &Ident, docs: &str, methods: Vec<TokenStream>) -
     let placed = with_place(generics, &quote!(#place: #runtime::Place));
     let clone = with_place(generics, &quote!(#place: ::core::clone::Clone));
     let debug = with_place(generics, &quote!(#place: ::core::fmt::Debug));
-    let (plain, (placed, ..)) = (&plain.params, placed.split_for_impl());
-    let ((clone, ..), (debug, ..)) = (clone.split_for_impl(), debug.split_for_impl());
+    let plain = &plain.params;
+    let (placed, ..) = placed.split_for_impl();
+    let (clone, ..) = clone.split_for_impl();
+    let (debug, ..) = debug.split_for_impl();
     let itself = ty(input, node, &place.to_token_stream());
     let formatter = Ident::new("f", Span::mixed_site());
     quote! {

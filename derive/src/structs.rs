@@ -64,7 +64,10 @@ impl Field {
 
     /// `name: value` as it is read.
     pub fn read(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
-        let (member, name, reader, state) = (&self.member, &self.name, &locals.reader, &self.state);
+        let member = &self.member;
+        let name = &self.name;
+        let reader = &locals.reader;
+        let state = &self.state;
         let initial = self.initial();
         if self.skip {
             return quote!(#member: #initial,);
@@ -76,7 +79,10 @@ impl Field {
 
     /// Refreshes the field, which stands at `value`.
     pub fn refresh(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (cx, at, initial, state) = (&locals.cx, &locals.at, self.initial(), &self.state);
+        let cx = &locals.cx;
+        let at = &locals.at;
+        let initial = self.initial();
+        let state = &self.state;
         let runtime = runtime.at(self.type_span);
         let read = quote_spanned!(self.type_span=> #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read));
         let refresh = quote_spanned!(self.type_span=> #state::refresh(#value, #at, #cx));
@@ -91,8 +97,10 @@ impl Field {
 
     /// Writes the field, which stands at `value`.
     pub fn write(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (writer, name, initial, state) =
-            (&locals.writer, &self.name, self.initial(), &self.state);
+        let writer = &locals.writer;
+        let name = &self.name;
+        let initial = self.initial();
+        let state = &self.state;
         let write = quote_spanned!(self.type_span=> #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #write);)
     }
@@ -105,21 +113,26 @@ impl Field {
         old: &TokenStream,
         new: &TokenStream,
     ) -> TokenStream {
-        let (writer, name, state) = (&locals.writer, &self.name, &self.state);
+        let writer = &locals.writer;
+        let name = &self.name;
+        let state = &self.state;
         let reconcile = quote_spanned!(self.type_span=> #state::reconcile(#old, #new, #writer));
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #reconcile);)
     }
 
     /// Describes the field.
     pub fn shape(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
-        let (shape, name, state) = (&locals.shape, &self.name, &self.state);
+        let shape = &locals.shape;
+        let name = &self.name;
+        let state = &self.state;
         let runtime = runtime.at(self.type_span);
         quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
     }
 
     /// The value at the rest of a path, where the field stands at `value`.
     pub fn locate(&self, locals: &Locals, value: &TokenStream) -> TokenStream {
-        let (at, state) = (&locals.at, &self.state);
+        let at = &locals.at;
+        let state = &self.state;
         quote_spanned!(self.type_span=> #state::locate(#value, #at))
     }
 }
@@ -159,9 +172,16 @@ impl Parts {
     fn into_stub(self) -> Self {
         let none = || quote!(::core::unreachable!());
         let no = || quote!(false);
-        let (marked, scalar, optional) = (quote!(true), no(), no());
-        let (initial, read, refresh, locate) = (none(), none(), none(), none());
-        let (write, reconcile, shape) = (none(), none(), none());
+        let marked = quote!(true);
+        let scalar = no();
+        let optional = no();
+        let initial = none();
+        let read = none();
+        let refresh = none();
+        let locate = none();
+        let write = none();
+        let reconcile = none();
+        let shape = none();
         Self {
             marked,
             scalar,
@@ -268,7 +288,8 @@ pub fn check_defaults<'a>(
         return TokenStream::new();
     }
     let checks = fields.filter(|field| !field.skip).filter_map(|field| {
-        let (span, state) = (field.default_span?, &field.state);
+        let span = field.default_span?;
+        let state = &field.state;
         let message = "`default` is for scalars, enums and options; leave it out: what structs, texts, counters and collections start \
                        with is said by their own fields and elements";
         Some(quote_spanned!(span=> const _: () = ::core::assert!(!#state::MARKED, #message);))
@@ -278,16 +299,19 @@ pub fn check_defaults<'a>(
 
 /// A struct whose fields stand below it.
 pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
-    let (runtime, locals) = (&input.runtime, Locals::new());
+    let runtime = &input.runtime;
+    let locals = Locals::new();
     let Locals { at, place, new, .. } = &locals;
     let live = || fields.iter().filter(|field| !field.skip);
     let initial = fields.iter().map(|field| {
-        let (member, initial) = (&field.member, field.initial());
+        let member = &field.member;
+        let initial = field.initial();
         quote!(#member: #initial,)
     });
     let read = fields.iter().map(|field| field.read(runtime, &locals));
     let refresh = live().map(|field| {
-        let (name, member) = (&field.name, &field.member);
+        let name = &field.name;
+        let member = &field.member;
         let value = &locals.value;
         let refresh = field.refresh(runtime, &locals, &quote!(#value));
         quote! {
@@ -298,7 +322,8 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         }
     });
     let locate = live().map(|field| {
-        let (name, member) = (&field.name, &field.member);
+        let name = &field.name;
+        let member = &field.member;
         let locate = field.locate(&locals, &quote!(&self.#member));
         quote!(::core::option::Option::Some((#name, #at)) => #locate,)
     });
@@ -310,8 +335,10 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         let member = &field.member;
         field.reconcile(runtime, &locals, &quote!(&self.#member), &quote!(&#new.#member))
     });
-    let (shape, fields_shape) = (&locals.shape, live().map(|field| field.shape(runtime, &locals)));
-    let (node, parameter) = (&input.node, &input.place);
+    let shape = &locals.shape;
+    let fields_shape = live().map(|field| field.shape(runtime, &locals));
+    let node = &input.node;
+    let parameter = &input.place;
     let parts = Parts {
         marked: quote!(true),
         scalar: quote!(false),
@@ -333,17 +360,19 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
         reconcile: quote!(#(#reconcile)*),
         shape: quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #(#fields_shape)* })),
     };
-    let (implementation, accessor) =
-        (parts.into_impl(input, &locals), node::of_struct(input, fields));
+    let implementation = parts.into_impl(input, &locals);
+    let accessor = node::of_struct(input, fields);
     let defaults = check_defaults(input, fields.iter());
     quote!(#implementation #accessor #defaults)
 }
 
 /// A struct that stands in the document as one field would.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
-    let (runtime, locals) = (&input.runtime, Locals::new());
+    let runtime = &input.runtime;
+    let locals = Locals::new();
     let Locals { at, cx, place, new, reader, unless, writer, shape, .. } = &locals;
-    let (member, parameter) = (&inner.member, &input.place);
+    let member = &inner.member;
+    let parameter = &input.place;
     let itself = &inner.state;
     let of_itself = |item: TokenStream| {
         let item = respan(&item, inner.type_span);
@@ -351,7 +380,8 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
     };
     let initial = inner.initial();
     let rest: Vec<_> = skipped.iter().map(|field| field.read(runtime, &locals)).collect();
-    let (read_inner, map) = (of_itself(quote!(read(#reader))), quote!(::core::option::Option::map));
+    let read_inner = of_itself(quote!(read(#reader)));
+    let map = quote!(::core::option::Option::map);
     let parts = Parts {
         marked: of_itself(quote!(MARKED)),
         scalar: of_itself(quote!(SCALAR)),
@@ -378,7 +408,7 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
             quote_spanned!(at=> #runtime::Shape::transparent::<Self>(#shape, #inner))
         },
     };
-    let (implementation, defaults) =
-        (parts.into_impl(input, &locals), check_defaults(input, std::iter::once(inner)));
+    let implementation = parts.into_impl(input, &locals);
+    let defaults = check_defaults(input, std::iter::once(inner));
     quote!(#implementation #defaults)
 }

@@ -20,7 +20,8 @@ fn a_mistake_is_one_error() {
             fs::read_to_string(Path::new("tests/mistakes").join(name).with_extension(extension))
                 .expect("a file")
         };
-        let (source, said) = (file("rs"), file("stderr"));
+        let source = file("rs");
+        let said = file("stderr");
         let marked: Vec<usize> = (1..)
             .zip(source.lines())
             .filter(|(_, line)| line.ends_with("//~"))

@@ -9,7 +9,8 @@ use exostate::{Automerge, Backend, Yrs};
 use libfuzzer_sys::fuzz_target;
 
 fn run<B: Backend>(from: &[input::Edit], to: &[input::Edit]) {
-    let (store, other) = (support::store::<B>(1), support::store::<B>(2));
+    let store = support::store::<B>(1);
+    let other = support::store::<B>(2);
     from.iter().for_each(|edit| support::apply(&store, &edit.op()));
     to.iter().for_each(|edit| support::apply(&other, &edit.op()));
     let wanted = other.view();
@@ -21,7 +22,8 @@ fn run<B: Backend>(from: &[input::Edit], to: &[input::Edit]) {
 }
 
 fuzz_target!(|input: (Vec<input::Edit>, Vec<input::Edit>)| {
-    let (from, to) = (&input.0[..input.0.len().min(16)], &input.1[..input.1.len().min(16)]);
+    let from = &input.0[..input.0.len().min(16)];
+    let to = &input.1[..input.1.len().min(16)];
     run::<Yrs>(from, to);
     run::<Automerge>(from, to);
 });

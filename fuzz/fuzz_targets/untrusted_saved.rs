@@ -39,7 +39,8 @@ fn run<B: Backend>(input: &Input) {
             history.name("named").expect("it can be saved");
         }
     }
-    let (kept, stacks) = (history.save().expect("not within a change"), undo.save());
+    let kept = history.save().expect("not within a change");
+    let stacks = undo.save();
     drop((history, undo));
     let before = (store.view(), store.digest());
     if let Ok(history) =

@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 fn run<B: Backend>(steps: &[(u8, input::Edit, bool)]) {
     let stores = [1, 2].map(support::store::<B>);
     for (at, edit, merge) in steps {
-        let (store, other) = (&stores[usize::from(at % 2)], &stores[usize::from(1 - at % 2)]);
+        let store = &stores[usize::from(at % 2)];
+        let other = &stores[usize::from(1 - at % 2)];
         support::apply(store, &edit.op());
         support::check_view(store);
         if *merge {

@@ -94,7 +94,8 @@ impl<'a> Borrow<dyn AsKey + 'a> for Key {
 /// O(length of the common prefix).
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Ordering {
-    let (left, right) = (left.as_bytes(), right.as_bytes());
+    let left = left.as_bytes();
+    let right = right.as_bytes();
     let common = common_prefix(left, right);
     match (left.get(common), right.get(common)) {
         (None, None) => Ordering::Equal,
@@ -146,8 +147,8 @@ fn head(rest: Option<&[u8]>) -> u128 {
 /// much.
 fn common_prefix(left: &[u8], right: &[u8]) -> usize {
     const WORD: usize = 8;
-    let ((left_words, left_rest), (right_words, right_rest)) =
-        (left.as_chunks::<WORD>(), right.as_chunks::<WORD>());
+    let (left_words, left_rest) = left.as_chunks::<WORD>();
+    let (right_words, right_rest) = right.as_chunks::<WORD>();
     for (at, (a, b)) in left_words.iter().zip(right_words).enumerate() {
         // The lowest bits that differ are those of the first byte that does.
         let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);

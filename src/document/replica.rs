@@ -234,10 +234,13 @@ impl<B: Backend> Replica<B> {
 
     /// Reads all registers but the document's own, and what all of them are in the digest.
     fn read_registers(&mut self) -> Vec<(Key, Value)> {
-        let (mut entries, mut canonical) = (Vec::new(), Canonical::new());
+        let mut entries = Vec::new();
+        let mut canonical = Canonical::new();
         self.registers_hash = 0;
         self.own.clear();
-        let (backend, sum, own) = (&self.backend, &mut self.registers_hash, &mut self.own);
+        let backend = &self.backend;
+        let sum = &mut self.registers_hash;
+        let own = &mut self.own;
         backend.registers(&mut |key, value| {
             *sum = sum.wrapping_add(register_hash(&mut canonical, &key, &value));
             match named::is_own(&key) {
@@ -375,7 +378,9 @@ impl<B: Backend> Replica<B> {
     ) -> Result<Imported, ImportError> {
         self.check_whole()?;
         let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
-        let (mut parcels, mut whole, mut waits) = (Vec::new(), Vec::new(), false);
+        let mut parcels = Vec::new();
+        let mut whole = Vec::new();
+        let mut waits = false;
         for update in updates {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
             let mut unpacked =
@@ -951,7 +956,8 @@ fn as_several(update: &[u8], limits: &Limits) -> Limits {
 /// Replaces what differs between the common head and the common tail; whether anything does.
 fn update_list(list: &mut List, new: &[Value]) -> bool {
     let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let (old_len, new_len) = (list.len(), new.len());
+    let old_len = list.len();
+    let new_len = new.len();
     let room = old_len.min(new_len) - head;
     let tail = (0..room)
         .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))

@@ -130,7 +130,8 @@ impl Version {
         let count = reader.varint()?;
         let mut clocks = BTreeMap::new();
         for _ in 0..count {
-            let (client, clock) = (reader.varint()? & ((1 << 53) - 1), reader.varint()?);
+            let client = reader.varint()? & ((1 << 53) - 1);
+            let clock = reader.varint()?;
             clocks.insert(client, u32::try_from(clock).unwrap_or(u32::MAX));
         }
         reader.end(Self::clocks(clocks, DeleteHash::default()))
@@ -245,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_delete_hash_does_not_depend_on_cuts() {
-        let (mut whole, mut cut) = (DeleteHash::default(), DeleteHash::default());
+        let mut whole = DeleteHash::default();
+        let mut cut = DeleteHash::default();
         whole.add(7, 3, 10);
         cut.add(7, 8, 10);
         cut.add(7, 3, 5);

@@ -212,7 +212,8 @@ impl<L: Loader> Registry<L> {
     /// One is taken after the other: whoever wants one whose turn has not come, the loader too,
     /// does not wait for those before it.
     fn put_away(&self, unused_max: usize) -> bool {
-        let (mut all, mut panicked) = (true, Ok(()));
+        let mut all = true;
+        let mut panicked = Ok(());
         // Each once: what stays goes to the end of the line.
         let beyond = self.entries.lock().unused.len().saturating_sub(unused_max);
         for _ in 0..beyond {

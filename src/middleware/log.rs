@@ -14,7 +14,9 @@ pub struct Log;
 
 impl<S: State> Middleware<S> for Log {
     fn done(&self, done: &Done<'_>) {
-        let (size, took, label) = (done.size, done.took, done.meta.and_then(|meta| meta.label()));
+        let size = done.size;
+        let took = done.took;
+        let label = done.meta.and_then(|meta| meta.label());
         let what = if done.origin == Origin::Remote { "import" } else { "change" };
         match done.error {
             Some(error) => {

@@ -170,8 +170,8 @@ impl<'a> Edit<'a> {
     /// register must say so.
     fn name_variants(&self, writer: &mut Writer<'_, '_>) {
         for &(of, variant) in &self.variants {
-            let (of, variant) =
-                (self.path.get(..of).unwrap_or(""), self.path.get(..variant).unwrap_or(""));
+            let of = self.path.get(..of).unwrap_or("");
+            let variant = self.path.get(..variant).unwrap_or("");
             writer.core.name_variant(of, key::below(variant, of));
         }
     }
@@ -313,7 +313,8 @@ impl<T: Whole> Node<Edit<'_>, T> {
     where
         T: Takes<V>,
     {
-        let (old, new) = (self.value()?, T::take(value));
+        let old = self.value()?;
+        let new = T::take(value);
         self.place.write_with(Mend::Reset, |writer| match writer.own() {
             None if !T::MARKED => {
                 if !T::SCALAR {

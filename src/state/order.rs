@@ -29,12 +29,14 @@ fn pair_within(
     let Some(((old_prints, new_prints), levels)) = levels.split_first() else {
         return old.zip(new).for_each(|(old, new)| found(old, new));
     };
-    let (old_prints, new_prints) =
-        (old_prints.get(old.clone()).unwrap_or(&[]), new_prints.get(new.clone()).unwrap_or(&[]));
+    let old_prints = old_prints.get(old.clone()).unwrap_or(&[]);
+    let new_prints = new_prints.get(new.clone()).unwrap_or(&[]);
     // How far both are paired. Up to the next edit they are equal.
-    let (mut from, mut done) = (old.start, new.start);
+    let mut from = old.start;
+    let mut done = new.start;
     diff::slices(old_prints, new_prints, |_, delete, insert| {
-        let (start, end) = (new.start + insert.start, new.start + insert.end);
+        let start = new.start + insert.start;
+        let end = new.start + insert.end;
         let equal = start - done;
         (from..from + equal).zip(done..start).for_each(|(old, new)| found(old, new));
         from += equal;

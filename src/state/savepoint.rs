@@ -39,7 +39,8 @@ impl StageCore<'_> {
     /// Opens a savepoint. Savepoints are closed in the opposite order, by [`StageCore::release`] or
     /// [`StageCore::roll_back`].
     pub(crate) fn save(&mut self) -> Mark {
-        let (steps, sequences) = (self.trail.steps.len(), self.ops.sequences.len());
+        let steps = self.trail.steps.len();
+        let sequences = self.ops.sequences.len();
         let mark = Mark { steps, sequences, apart: self.trail.apart, failed: self.has_failed() };
         self.trail.open += 1;
         self.trail.apart = mark.sequences;

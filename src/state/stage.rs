@@ -265,7 +265,9 @@ impl<'d> StageCore<'d> {
         if self.raw {
             return;
         }
-        let (document, texts, lists) = (self.document, &mut self.texts, &mut self.lists);
+        let document = self.document;
+        let texts = &mut self.texts;
+        let lists = &mut self.lists;
         let idle: BTreeSet<(Key, SequenceKind)> = self
             .ops
             .may_be_idle()
@@ -565,7 +567,8 @@ impl<S: State> StageAccess for Stage<'_, S> {
             return Err(error.clone());
         }
         let touched = std::mem::take(&mut core.touched);
-        let (mut view, mut violations) = (self.view.borrow_mut(), self.violations.borrow_mut());
+        let mut view = self.view.borrow_mut();
+        let mut violations = self.violations.borrow_mut();
         let mut refresh = Refresh::new(&*core, &mut violations);
         touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
         core.writing = false;
@@ -573,7 +576,8 @@ impl<S: State> StageAccess for Stage<'_, S> {
     }
 
     fn save(&self) {
-        let (mark, violations) = (self.core.borrow_mut().save(), self.violations.borrow().clone());
+        let mark = self.core.borrow_mut().save();
+        let violations = self.violations.borrow().clone();
         self.saved.borrow_mut().push((mark, self.view(), violations));
     }
 

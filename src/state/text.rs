@@ -351,7 +351,8 @@ impl Node<Edit<'_>, Text> {
     /// # Errors
     /// [`ChangeError::NotFound`] where the place is gone.
     pub fn set(&self, text: impl AsRef<str>) -> Result<(), ChangeError> {
-        let (old, mut result) = (self.place.look(Text::to_string)?, Ok(()));
+        let old = self.place.look(Text::to_string)?;
+        let mut result = Ok(());
         super::diff::text(&old, text.as_ref(), |at, delete, insert| {
             if result.is_ok() {
                 result = self.splice(at..at + delete, insert);

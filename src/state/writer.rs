@@ -148,7 +148,8 @@ impl<'c, 'd> Writer<'c, 'd> {
     pub(crate) fn mark_text(&mut self, range: std::ops::Range<usize>, name: &str, value: &Value) {
         let mut rope = self.core.text(&self.path);
         let name = std::sync::Arc::from(name);
-        let (at, len) = (units(&rope, 0, range.start), units(&rope, range.start, range.end));
+        let at = units(&rope, 0, range.start);
+        let len = units(&rope, range.start, range.end);
         rope.mark(range, &name, value);
         let op = SequenceOp::Mark {
             name: self.path.as_str().into(),

@@ -44,7 +44,8 @@ impl Again {
                 let units = Units { chars: at, utf16: now.char_to_utf16(at) };
                 now.insert(at, &run, marks.clone());
                 at += run.chars().count();
-                let (name, insert) = (Arc::clone(path), Arc::from(run));
+                let name = Arc::clone(path);
+                let insert = Arc::from(run);
                 self.ops.push(SequenceOp::Text {
                     name,
                     at: units,
@@ -73,7 +74,8 @@ impl Again {
             let rest = now.split_off(at.min(now.len()));
             now.append(insert.clone());
             now.append(rest);
-            let (name, insert) = (Arc::clone(path), insert.into_iter().collect());
+            let name = Arc::clone(path);
+            let insert = insert.into_iter().collect();
             self.ops.push(SequenceOp::List { name, at, delete: 0, insert });
         }
         self.lists.insert(Key(Arc::clone(path)), now);
@@ -83,7 +85,8 @@ impl Again {
     /// again.
     pub(super) fn touched(&self) -> Touched {
         let register = |(key, write): (&Key, &RegisterWrite)| {
-            let (old, new) = (write.old.clone(), write.new.clone());
+            let old = write.old.clone();
+            let new = write.new.clone();
             RegisterTouch { key: Arc::clone(&key.0), old, new, own: false }
         };
         let texts = self.texts.keys().map(|key| (SequenceKind::Text, Arc::clone(&key.0)));
@@ -123,7 +126,9 @@ fn insertions<T: Eq + std::hash::Hash>(
     let mut found = Vec::new();
     // Of the edits that led to `now` before the place: what they inserted and deleted, and where in
     // `before` the last one ends.
-    let (mut grown, mut gone, mut end) = (0, 0, 0);
+    let mut grown = 0;
+    let mut gone = 0;
+    let mut end = 0;
     let mut added = 0;
     for (old, delete, range) in
         edits(before, after).into_iter().filter(|(.., range)| !range.is_empty())
@@ -148,7 +153,8 @@ mod tests {
 
     fn put(before: &str, after: &str, now: &str) -> String {
         let chars = |text: &str| text.chars().collect::<Vec<char>>();
-        let (after, mut result) = (chars(after), chars(now));
+        let after = chars(after);
+        let mut result = chars(now);
         for (at, range) in insertions(&chars(before), &after, &chars(now)) {
             result.splice(at..at, after[range].iter().copied());
         }

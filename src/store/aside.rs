@@ -22,7 +22,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Writes again what a change did that was set aside, and shows it. O(document).
     pub(super) fn put_back(&self, core: &mut Core<S, B>, aside: &Aside) {
         self.show(core);
-        let (trusted, id) = (self.shared.options.trusted_limits(), ReplicaId::from_bits(0));
+        let trusted = self.shared.options.trusted_limits();
+        let id = ReplicaId::from_bits(0);
         // Nothing is written in them, so that they may have anybody's id.
         let open =
             |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
@@ -93,7 +94,8 @@ impl<S: State, B: Backend> Store<S, B> {
 fn find(before: &impl Source, after: &impl Source, now: &impl Source) -> Again {
     let mut again = Again::default();
     for path in differing(before, after) {
-        let (old, new) = (before.register(&path), after.register(&path));
+        let old = before.register(&path);
+        let new = after.register(&path);
         if let Some(new) = new.filter(|new| old.as_ref() != Some(new) && now.register(&path) == old)
         {
             again

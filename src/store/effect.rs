@@ -169,8 +169,9 @@ pub(super) type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
 impl<T: Clone> OwnedPatch<T> {
     fn of(patch: &Patch<'_, T>) -> Self {
-        let (path, old, new) =
-            (patch.path().to_owned(), patch.old().cloned(), patch.new().cloned());
+        let path = patch.path().to_owned();
+        let old = patch.old().cloned();
+        let new = patch.new().cloned();
         Self { path, old, new, origin: patch.origin(), meta: patch.meta().cloned() }
     }
 }

@@ -112,8 +112,10 @@ impl<S: State> Layers<S> {
         error: Option<&(dyn Error + 'static)>,
     ) {
         let Some(begun) = begun else { return };
-        let (origin, meta, size, took) =
-            (report.origin, report.meta.as_deref(), report.size, begun.elapsed());
+        let origin = report.origin;
+        let meta = report.meta.as_deref();
+        let size = report.size;
+        let took = begun.elapsed();
         // What failed has touched nothing, however far it came.
         let touched = if error.is_none() { &*report.touched } else { &[] };
         self.0

@@ -296,8 +296,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
-        let (id, trusted, limits) =
-            (options.fresh_replica(), options.trusted_limits(), options.limits().clone());
+        let id = options.fresh_replica();
+        let trusted = options.trusted_limits();
+        let limits = options.limits().clone();
         let (replica, (view, violations)) =
             Replica::open(id, bytes, trusted, limits, |replica, entries| {
                 read_view(replica, entries)
@@ -313,7 +314,8 @@ impl<S: State, B: Backend> Store<S, B> {
     fn around(replica: Replica<B>, view: S, violations: Violations, options: Options) -> Self {
         let view = Arc::new(view);
         let id = replica.id();
-        let (next_element, recent) = (Cell::new(1), Recent::default());
+        let next_element = Cell::new(1);
+        let recent = Recent::default();
         let tracks = RefCell::default();
         let shown_violations = violations.clone();
         let core = Core {
@@ -327,12 +329,15 @@ impl<S: State, B: Backend> Store<S, B> {
             now: None,
             touched: Arc::default(),
         };
-        let (core, ids) =
-            (ReentrantMutex::new(RefCell::new(core)), ArcSwap::from_pointee(vec![id]));
-        let (view, bus, lineage) =
-            (Arc::new(ArcSwap::new(view)), Bus::default(), AtomicU64::new(0));
-        let (layers, logs, histories, mismatch) =
-            (Layers::default(), Live::default(), Live::default(), ArcSwapOption::empty());
+        let core = ReentrantMutex::new(RefCell::new(core));
+        let ids = ArcSwap::from_pointee(vec![id]);
+        let view = Arc::new(ArcSwap::new(view));
+        let bus = Bus::default();
+        let lineage = AtomicU64::new(0);
+        let layers = Layers::default();
+        let logs = Live::default();
+        let histories = Live::default();
+        let mismatch = ArcSwapOption::empty();
         Self {
             shared: Arc::new(Shared {
                 view,
@@ -605,8 +610,10 @@ impl<S: State, B: Backend> Store<S, B> {
             return Ok(if waits { Applied::Waiting } else { Applied::Known });
         }
         if part {
-            let (old, new) = (Arc::clone(&core.view), Arc::clone(&core.view));
-            let (touched, origin) = (Arc::default(), Origin::Remote);
+            let old = Arc::clone(&core.view);
+            let new = Arc::clone(&core.view);
+            let touched = Arc::default();
+            let origin = Origin::Remote;
             let violations = [core.shown_violations.clone(), core.shown_violations.clone()];
             self.shared.histories.all().iter().for_each(|history| history.lock().part(&applied));
             self.shared.bus.push(Notice {

@@ -114,10 +114,12 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl<S> Default for Bus<S> {
     fn default() -> Self {
-        let (selectors, weak) = (Graph::default(), WeakSubscriptions::default());
+        let selectors = Graph::default();
+        let weak = WeakSubscriptions::default();
         let showing = Showing::default();
-        let (watchers, listeners, of_violations) =
-            (Watchers::default(), BTreeMap::new(), BTreeSet::new());
+        let watchers = Watchers::default();
+        let listeners = BTreeMap::new();
+        let of_violations = BTreeSet::new();
         let subscribers = Subscribers {
             next_id: 0,
             watchers,

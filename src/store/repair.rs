@@ -213,7 +213,8 @@ impl<S: State, B: Backend> Repair<S, B> {
                 Err(_) => {}
             }
         }
-        let (mut updates, mut competed) = (Vec::new(), Vec::new());
+        let mut updates = Vec::new();
+        let mut competed = Vec::new();
         // What the other side has seen and written over does not compete: its value is the later
         // one.
         let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
@@ -330,22 +331,26 @@ impl Difference {
 
     /// Inserts what only our text has where it stands there; what only theirs has stays.
     fn text(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
-        let (ours, theirs) = (ours.text(key.as_str()), theirs.text(key.as_str()));
+        let ours = ours.text(key.as_str());
+        let theirs = theirs.text(key.as_str());
         self.again.text(&key.0, [&theirs, &ours, &theirs]);
-        let (ours, theirs) = (ours.to_string(), theirs.to_string());
+        let ours = ours.to_string();
+        let theirs = theirs.to_string();
         if ours != theirs && !theirs.is_empty() {
             self.competed.push(Competed::Text { path: key.as_str().to_owned(), ours, theirs });
         }
     }
 
     fn list(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
-        let (ours, theirs) = (ours.list(key.as_str()), theirs.list(key.as_str()));
+        let ours = ours.list(key.as_str());
+        let theirs = theirs.list(key.as_str());
         if ours == theirs {
             return;
         }
         self.again.list(&key.0, [&theirs, &ours, &theirs]);
         if !theirs.is_empty() {
-            let (ours, theirs) = (ours.into_iter().collect(), theirs.into_iter().collect());
+            let ours = ours.into_iter().collect();
+            let theirs = theirs.into_iter().collect();
             self.competed.push(Competed::List { path: key.as_str().to_owned(), ours, theirs });
         }
     }
@@ -356,7 +361,8 @@ impl Difference {
 fn touched(old: &impl Source, new: &impl Source, paths: &[Arc<str>]) -> Touched {
     let mut touched = Touched::default();
     for path in paths {
-        let (was, is) = (old.register(path), new.register(path));
+        let was = old.register(path);
+        let is = new.register(path);
         if was != is {
             touched.registers.push(RegisterTouch {
                 key: Arc::clone(path),

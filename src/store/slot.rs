@@ -32,7 +32,8 @@ impl<T> Sender<T> {
     pub(super) fn send<R>(&self, change: impl FnOnce(&mut T) -> R) {
         let mut slot = self.0.lock();
         slot.sent += 1;
-        let (replaced, waker) = (change(&mut slot.value), slot.waker.take());
+        let replaced = change(&mut slot.value);
+        let waker = slot.waker.take();
         drop(slot);
         drop(replaced);
         waker.into_iter().for_each(Waker::wake);

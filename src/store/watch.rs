@@ -227,7 +227,8 @@ impl<S: State> Watchers<S> {
     pub(crate) fn calls_of(&self, notice: &Notice<S>) -> Vec<Call<S>> {
         // A collection's elements, before and now.
         let elements = |place: &str| {
-            let (path, elements) = (key::join(place, ANY), RefCell::default());
+            let path = key::join(place, ANY);
+            let elements = RefCell::default();
             for view in [&notice.old, &notice.new] {
                 view.locate(At::asking(&path, &elements));
             }

@@ -125,10 +125,11 @@ impl Reports {
     }
 
     fn keeping(events_max: usize) -> Self {
-        let (status, events) =
-            (watch::Sender::new(Status::Connecting), broadcast::Sender::new(events_max));
-        let (acknowledged, failures, only_reads) =
-            (watch::Sender::new(None), watch::Sender::new(0), watch::Sender::new(false));
+        let status = watch::Sender::new(Status::Connecting);
+        let events = broadcast::Sender::new(events_max);
+        let acknowledged = watch::Sender::new(None);
+        let failures = watch::Sender::new(0);
+        let only_reads = watch::Sender::new(false);
         Self { status, events, acknowledged, failures, only_reads }
     }
 }
@@ -174,7 +175,9 @@ struct Driver {
 /// Runs a conversation to its end.
 pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended {
     let Start { config, role, key, token, document, room, reports, outbox, stop, first } = start;
-    let (replica, participants, pace) = (room.replica_itself(), room.shared(), room.pace());
+    let replica = room.replica_itself();
+    let participants = room.shared();
+    let pace = room.pace();
     // What is committed between this and the session's beginning is in both, which does no harm.
     let before = outbox.outbox.begin();
     let datagrams = transport.datagrams();

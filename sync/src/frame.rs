@@ -588,8 +588,8 @@ impl<'a> Reader<'a> {
             self.at -= MAGIC.len();
             return Err(self.malformed("the magic bytes `exo\\0`"));
         }
-        let (newest, oldest) =
-            (self.varint("a protocol version")?, self.varint("a protocol version")?);
+        let newest = self.varint("a protocol version")?;
+        let oldest = self.varint("a protocol version")?;
         let flags = self.varint("flags")?;
         Ok(Hello {
             newest,
@@ -704,7 +704,8 @@ mod tests {
     fn numbers_over_64_bits_are_refused() {
         let mut bytes = vec![UPDATE];
         bytes.extend([0xff; 9]);
-        let (mut at, mut past) = (bytes.clone(), bytes);
+        let mut at = bytes.clone();
+        let mut past = bytes;
         at.push(1);
         past.push(2);
         assert!(matches!(
@@ -728,8 +729,8 @@ mod tests {
     fn a_hello_without_a_key_is_one_and_no_key_is_shown_or_proves_anything() {
         let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
         let none = Hello { key: Key::default(), ..hello.clone() };
-        let (with, without) =
-            (Frame::Hello(hello.clone()).encode(), Frame::Hello(none.clone()).encode());
+        let with = Frame::Hello(hello.clone()).encode();
+        let without = Frame::Hello(none.clone()).encode();
         let payload = |frame: &[u8], less: usize| {
             frame[frame.len() - (4 + 10 + 1 + 1 + 33 + 2 + 255 + 8 + 16 + 16)..frame.len() - less]
                 .to_vec()

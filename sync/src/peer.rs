@@ -206,7 +206,8 @@ impl Peer {
     ) -> Self {
         let (peer, handles) = Self::new(replica.into_replica(), &config);
         let Handles { room, reports, outbox, stop, key } = handles;
-        let (status, document) = (reports.status.clone(), document.to_owned());
+        let status = reports.status.clone();
+        let document = document.to_owned();
         let start = Start {
             config,
             role,

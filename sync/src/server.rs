@@ -375,7 +375,8 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     };
     let room = room.clone();
     let outbox = Listening::to(&room, &config);
-    let (reports, name) = (Reports::to_nobody(), document.clone());
+    let reports = Reports::to_nobody();
+    let name = document.clone();
     // A server does not come again to who connects to it: nobody has to know it.
     let key = [0; 16];
     let start = Start {

@@ -142,7 +142,8 @@ impl FromStr for Fingerprint {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = (hex(pair[0]).ok_or_else(wrong)?, hex(pair[1]).ok_or_else(wrong)?);
+            let high = hex(pair[0]).ok_or_else(wrong)?;
+            let low = hex(pair[1]).ok_or_else(wrong)?;
             *byte = high << 4 | low;
         }
         Ok(Self(bytes))
@@ -212,7 +213,8 @@ impl Ticket {
             (Scheme::WebSocket, Some(_)) => return Err(TicketError::Unencrypted),
             _ => {}
         }
-        let (host, document) = (host.to_owned(), document.to_owned());
+        let host = host.to_owned();
+        let document = document.to_owned();
         Ok(Self { scheme, host, port, document, fingerprint, token: None })
     }
 
@@ -445,7 +447,8 @@ mod tests {
         assert!(error(&format!("exo://h:1/#{print}")).contains("is empty"));
         assert!(error(&format!("exo://h:1/%4#{print}")).contains("two hexadecimal"));
         assert!(error(&format!("exo://h:1/%ff#{print}")).contains("UTF-8"));
-        let (at, past) = ("d".repeat(255), "d".repeat(256));
+        let at = "d".repeat(255);
+        let past = "d".repeat(256);
         assert!(format!("exo://h:1/{at}#{print}").parse::<Ticket>().is_ok());
         assert!(error(&format!("exo://h:1/{past}#{print}")).contains("longer"));
         assert!(error("exo://h:1/d").contains("fingerprint ``"));

@@ -88,7 +88,8 @@ fn tokens_decide_over_every_transport() {
         let store = Store::<Page>::new();
         let server = serve(&store).await;
         for scheme in SCHEMES {
-            let (writes, reads) = (Store::<Page>::new(), Store::<Page>::new());
+            let writes = Store::<Page>::new();
+            let reads = Store::<Page>::new();
             // One connection, and a token for each document.
             let client = Client::new(Config::default());
             let writer = client

@@ -65,7 +65,9 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
             Scene::<Yrs>::new(with_few_from_one_address(), |builder| builder.websocket_tls(addr))
                 .await;
         let server = scene.server.local_addr(Scheme::WebSocketTls).expect("it listens");
-        let (before, mut most, mut held) = (live_bytes(), 0, VecDeque::new());
+        let before = live_bytes();
+        let mut most = 0;
+        let mut held = VecDeque::new();
         for number in 0..10_000 {
             let socket = TcpSocket::new_v4().expect("a socket");
             socket.bind("127.0.0.2:0".parse().expect("valid")).expect("all of 127/8 is here");
@@ -104,7 +106,8 @@ fn a_thousand_attempts_over_quic_past_the_limit_are_refused() {
         .await;
         let ticket = scene.server.ticket("d").expect("served");
         let before = live_bytes();
-        let (mut taken, mut refused) = (Vec::new(), 0);
+        let mut taken = Vec::new();
+        let mut refused = 0;
         for _ in 0..50 {
             let mut attempts = tokio::task::JoinSet::new();
             for _ in 0..20 {
@@ -220,7 +223,8 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
             .config(config)
             .websocket("127.0.0.1:0".parse().expect("valid"));
         let server = server.bind().await.expect("a server");
-        let (bytes, tasks_before) = (live_bytes(), tasks());
+        let bytes = live_bytes();
+        let tasks_before = tasks();
         for _ in 0..2 {
             // There is one place, which the one before has left.
             let mut socket = who_does_not_read(&server).await;
@@ -262,7 +266,8 @@ fn what_waits_for_many_who_do_not_read_is_there_once() {
             strangers.push((sink, source));
         }
         scene.go_on().await;
-        let (before, mut most) = (live_bytes(), 0);
+        let before = live_bytes();
+        let mut most = 0;
         for letter in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
             let title = letter.repeat(1_000_000);
             scene.stores[0].change(|board| board.title().set(title)).expect("it can be written");

@@ -37,7 +37,8 @@ fn test(body: impl Future<Output = ()>) {
 }
 
 async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Arc<AtomicBool>)) {
-    let (left, right) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let left = Store::<Board, B>::new();
+    let right = Store::<Board, B>::new();
     let fails = Arc::new(AtomicBool::new(true));
     listen(&right, Arc::clone(&fails));
     let (peer, other) = connect(&left, &right);
@@ -78,7 +79,8 @@ fn a_listener_or_watcher_of_the_peer_that_panics_is_told() {
 #[test]
 fn a_failure_that_came_before_the_call_is_told_too() {
     test(async {
-        let (left, right) = (Store::<Board>::new(), Store::<Board>::new());
+        let left = Store::<Board>::new();
+        let right = Store::<Board>::new();
         right.on_update(|_| panic!("a test")).forever();
         let (peer, _other) = connect(&left, &right);
         peer.live().await.expect("in sync");
@@ -108,7 +110,8 @@ impl exostate::middleware::Middleware<Board> for Fails {
 #[test]
 fn what_was_not_applied_is_not_flushed() {
     test(async {
-        let (left, right) = (Store::<Board>::new(), Store::<Board>::new());
+        let left = Store::<Board>::new();
+        let right = Store::<Board>::new();
         let fails = Arc::new(AtomicBool::new(false));
         right.add_middleware(Fails(Arc::clone(&fails)));
         let (peer, _other) = connect(&left, &right);
@@ -126,7 +129,8 @@ fn what_was_not_applied_is_not_flushed() {
 #[test]
 fn who_only_reads_is_told_that_nothing_is_taken() {
     async fn run<B: Backend>(ours: Config, theirs: Config) {
-        let (left, right) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+        let left = Store::<Board, B>::new();
+        let right = Store::<Board, B>::new();
         let (here, there) = memory_pair(8);
         let peer = Peer::over(&left, "board", here, Role::Initiator, ours);
         let other = Peer::over(&right, "board", there, Role::Responder, theirs);

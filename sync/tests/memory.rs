@@ -27,7 +27,8 @@ fn pair(left: &Arc<Mock>, right: &Arc<Mock>, config: &Config) -> (Peer, Peer) {
 #[test]
 fn edits_never_wait_and_a_small_queue_loses_nothing() {
     test(async {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         let config = Config::default().queue_max(2, 1000).expect("valid");
         let (peer, other) = pair(&left, &right, &config);
         peer.live().await.expect("in sync");
@@ -62,7 +63,8 @@ fn a_peer_that_does_not_read_holds_nobody_up() {
 #[test]
 fn divergence_reaches_the_application() {
     test(async {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         // Two ops of one id and number.
         left.apply(&Mock::new(7).add(b"one")).expect("fits");
         right.apply(&Mock::new(7).add(b"other")).expect("fits");
@@ -70,7 +72,8 @@ fn divergence_reaches_the_application() {
         // One of the two would have to take over the other's document, and this kind of replica
         // cannot.
         let unrepaired = |status: &Status| matches!(status, Status::Unrepaired { .. });
-        let (mut ours, mut theirs) = (peer.status(), other.status());
+        let mut ours = peer.status();
+        let mut theirs = other.status();
         let told = tokio::select! {
             told = ours.wait_for(unrepaired) => told.is_ok().then_some(&peer),
             told = theirs.wait_for(unrepaired) => told.is_ok().then_some(&other),
@@ -93,7 +96,8 @@ struct Form {
 #[test]
 fn the_status_says_that_the_document_is_of_another_type() {
     test(async {
-        let (board, form) = (exostate::Store::<Board>::new(), exostate::Store::<Form>::new());
+        let board = exostate::Store::<Board>::new();
+        let form = exostate::Store::<Form>::new();
         board.change(|board| board.title().set("Roadmap")).expect("it can be written");
         let (here, there) = memory_pair(1);
         let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
@@ -115,8 +119,8 @@ fn the_status_says_that_the_document_is_of_another_type() {
 #[test]
 fn joining_with_another_backend_says_which() {
     test(async {
-        let (board, other) =
-            (exostate::Store::<Board>::new(), exostate::Store::<Board, exostate::Automerge>::new());
+        let board = exostate::Store::<Board>::new();
+        let other = exostate::Store::<Board, exostate::Automerge>::new();
         let (here, there) = memory_pair(1);
         let left = Peer::over(&board, "d", here, Role::Initiator, Config::default());
         let right = Peer::over(&other, "d", there, Role::Responder, Config::default());

@@ -117,7 +117,8 @@ fn room(id: u64) -> Room {
 
 #[test]
 fn what_one_shows_the_other_sees_and_the_newest_counts() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
     let mine: Presence<u32> = left.presence();
     for value in 0..1_000 {
@@ -139,7 +140,8 @@ fn what_one_shows_the_other_sees_and_the_newest_counts() {
 
 #[test]
 fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
     line.run(Duration::ZERO, || false);
     let mine: Presence<u32> = left.presence();
@@ -172,7 +174,8 @@ fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
 
 #[test]
 fn what_fits_no_datagram_goes_the_reliable_way() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
     line.run(Duration::ZERO, || false);
     left.presence().set(&"x".repeat(2_000)).expect("not too long");
@@ -195,7 +198,8 @@ fn what_fits_no_datagram_goes_the_reliable_way() {
 
 #[test]
 fn a_malformed_datagram_ends_it_with_the_place() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
     // Before the greeting nobody can have sent one: it counts for nothing.
     line.ends[1].session.handle_datagram(Duration::ZERO, b"\x05");
@@ -218,7 +222,8 @@ fn a_malformed_datagram_ends_it_with_the_place() {
 
 #[test]
 fn who_is_there_stays_and_who_falls_silent_goes() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
     left.presence::<u32>().set(&7).expect("short");
     for second in 0..600 {
@@ -243,7 +248,8 @@ fn who_is_there_stays_and_who_falls_silent_goes() {
 
 #[test]
 fn who_has_gone_without_a_word_is_gone_with_the_connection() {
-    let (left, right) = (room(1), room(2));
+    let left = room(1);
+    let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
     left.presence::<u32>().set(&7).expect("short");
     line.run(TICK, || false);
@@ -255,14 +261,16 @@ fn who_has_gone_without_a_word_is_gone_with_the_connection() {
 /// A server between an honest client and one that makes things up.
 #[test]
 fn nobody_speaks_for_another() {
-    let (server, honest) = (room(9), room(1));
+    let server = room(9);
+    let honest = room(1);
     let mut line = Line::new(&honest, &server, Duration::ZERO);
     honest.presence::<u32>().set(&7).expect("short");
     line.run(TICK, || false);
     let liar = room(2);
     let mut second = Line::new(&liar, &server, TICK);
     second.run(TICK, || false);
-    let (now, victim) = (TICK * 2, &mut second.ends[1]);
+    let now = TICK * 2;
+    let victim = &mut second.ends[1];
     // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself;
     // someone new; the liar itself.
     for news in [
@@ -299,7 +307,9 @@ fn nobody_speaks_for_another() {
 /// A server, a reader of it, and peers that come and go, each of which says to be participant 1.
 #[test]
 fn a_thief_is_refused_and_who_comes_back_is_known() {
-    let (server, reader, owner) = (room(9), room(2), room(1));
+    let server = room(9);
+    let reader = room(2);
+    let owner = room(1);
     let with_key = |room: &Room, byte, now| {
         let Line { ends: [caller, called] } = Line::new(room, &server, now);
         Line { ends: [End { session: caller.session.with_key([byte; 16]), ..caller }, called] }
@@ -349,7 +359,10 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
 
 #[test]
 fn no_clock_that_is_made_up_mutes_anybody() {
-    let (server, reader, victim, liar) = (room(9), room(2), room(1), room(3));
+    let server = room(9);
+    let reader = room(2);
+    let victim = room(1);
+    let liar = room(3);
     let mut reads = Line::new(&reader, &server, Duration::ZERO);
     let mut lies = Line::new(&liar, &server, Duration::ZERO);
     lies.run(Duration::ZERO, || false);
@@ -380,7 +393,9 @@ fn no_clock_that_is_made_up_mutes_anybody() {
 
 #[test]
 fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
-    let (server, honest, other) = (room(9), room(1), room(2));
+    let server = room(9);
+    let honest = room(1);
+    let other = room(2);
     let mut lines =
         [Line::new(&honest, &server, Duration::ZERO), Line::new(&other, &server, Duration::ZERO)];
     honest.presence::<u32>().set(&7).expect("short");
@@ -452,7 +467,9 @@ fn no_connection_introduces_more_than_so_many() {
 
 #[test]
 fn one_that_names_thousands_hides_nobody_who_comes_later() {
-    let (server, reader, flood) = (room(9), room(1), room(2));
+    let server = room(9);
+    let reader = room(1);
+    let flood = room(2);
     let relay = Config::default().participants_max(4_096).expect("valid");
     let mut lines = [
         Line::new(&reader, &server, Duration::ZERO),
@@ -532,7 +549,8 @@ proptest! {
         let mut now = Duration::ZERO;
         let mut lines: Vec<_> = wires.iter().map(|(a, b)| line(&rooms[*a], &rooms[*b], now)).collect();
         let mut truth: BTreeMap<u64, u32> = BTreeMap::new();
-        let (mut losing, mut chance) = (false, fastrand::Rng::with_seed(7));
+        let mut losing = false;
+        let mut chance = fastrand::Rng::with_seed(7);
         for step in steps {
             match step {
                 Step::Set(node, value) => {
@@ -607,7 +625,8 @@ fn changes_are_told_one_by_one_through_a_server() {
                 Config::default(),
             ));
         }
-        let (ada, bob) = (peers[0].presence::<String>(), peers[1].presence::<String>());
+        let ada = peers[0].presence::<String>();
+        let bob = peers[1].presence::<String>();
         let mut changes = bob.watch();
         ada.set(&"Ada".to_owned()).expect("short");
         let came = changes.next().await.expect("told");
@@ -676,7 +695,8 @@ fn peers_send_datagrams_where_the_transport_has_them() {
     test(async {
         let sent = Arc::new(AtomicUsize::new(0));
         let (here, there) = memory_pair(8);
-        let ((to_there, from_here), (to_here, from_there)) = (mpsc::channel(8), mpsc::channel(8));
+        let (to_there, from_here) = mpsc::channel(8);
+        let (to_here, from_there) = mpsc::channel(8);
         let over = |memory, to, received| {
             let datagrams =
                 Datagrams::new(1, Arc::new(Lossy { to, sent: Arc::clone(&sent) }), received);
@@ -697,7 +717,8 @@ fn peers_send_datagrams_where_the_transport_has_them() {
             Config::default(),
         );
         peer.live().await.expect("in sync");
-        let (mine, mut changes) = (peer.presence(), other.presence::<u32>().watch());
+        let mine = peer.presence();
+        let mut changes = other.presence::<u32>().watch();
         for value in 0..50 {
             mine.set(&value).expect("short");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -720,7 +741,8 @@ struct Cursor {
 
 /// Shown once, and where it belongs whatever is typed before it.
 async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
-    let (ours, theirs) = (exostate::Store::<Page, B>::new(), exostate::Store::<Page, B>::new());
+    let ours = exostate::Store::<Page, B>::new();
+    let theirs = exostate::Store::<Page, B>::new();
     let (here, there) = memory_pair(8);
     let peer = Peer::over(&ours, "d", here, Role::Initiator, Config::default());
     let other = Peer::over(&theirs, "d", there, Role::Responder, Config::default());

@@ -36,7 +36,8 @@ fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([us
         |store: &Store<Board, B>, role| Session::new(Config::default(), role, "board", store, now);
     let mut sides =
         [(session(one, Role::Initiator), one), (session(other, Role::Responder), other)];
-    let (mut bytes, mut flights) = ([0; 2], 0);
+    let mut bytes = [0; 2];
+    let mut flights = 0;
     loop {
         // Both speak at once; what they say arrives together.
         let said = sides.each_mut().map(|(session, _)| {

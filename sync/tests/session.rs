@@ -27,7 +27,8 @@ impl Side {
             listener.lock().expect("no panic").push_back((update.to_vec(), origin));
         }));
         let session = Session::new(config, role, document, replica.as_ref(), Duration::ZERO);
-        let (replica, events) = (Arc::clone(replica), Vec::new());
+        let replica = Arc::clone(replica);
+        let events = Vec::new();
         Self { session, replica, queue, events, _guard: guard }
     }
 
@@ -175,7 +176,8 @@ fn the_same_calls_give_the_same_frames() {
 fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
     let run = |cut: usize| {
         let config = Config::default().frame_bytes_max(1024).expect("valid");
-        let (left, right) = (filled(1, 3), filled(2, 3));
+        let left = filled(1, 3);
+        let right = filled(2, 3);
         right.add(&[9; 3000]);
         let mut first = Pair::with(&left, &right, config.clone());
         let steps = (0..cut).take_while(|at| {
@@ -219,13 +221,15 @@ fn large_updates_travel_in_fragments_and_are_bounded() {
 
 #[test]
 fn equal_versions_with_different_contents_are_reported_by_both() {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     // Two ops of one id and number.
     left.apply(&Mock::new(7).add(b"one")).expect("fits");
     right.apply(&Mock::new(7).add(b"other")).expect("fits");
     let mut pair = Pair::new(&left, &right);
     pair.run();
-    let (ours, theirs) = (left.digest(), right.digest());
+    let ours = left.digest();
+    let theirs = right.digest();
     assert!(pair.sides[0].events.contains(&Event::Diverged { ours, theirs }));
     let (ours, theirs) = (theirs, ours);
     assert!(pair.sides[1].events.contains(&Event::Diverged { ours, theirs }));
@@ -452,7 +456,8 @@ fn an_update_that_is_never_whole_is_not_kept() {
 
 #[test]
 fn a_large_update_leaves_once_it_is_packed() {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     let mut pair = Pair::new(&left, &right);
     pair.run();
     let update = left.add(&[1; 100_000]);
@@ -478,7 +483,8 @@ fn orphan(id: u64) -> Vec<u8> {
 
 #[test]
 fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     let mut pair = Pair::new(&left, &right);
     pair.run();
     // As a third peer would bring it, again and again.
@@ -549,7 +555,8 @@ fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
     (0..32).for_each(|_| say(&mut pair, 3, &[2]));
     assert_eq!(count(&pair), before, "nothing is to be repaired");
 
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     left.apply(&Mock::new(7).add(b"one")).expect("fits");
     right.apply(&Mock::new(7).add(b"other")).expect("fits");
     let mut pair = Pair::new(&left, &right);
@@ -615,7 +622,8 @@ proptest! {
 
 #[test]
 fn an_answer_that_takes_minutes_is_not_stuck() {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     let mut random = fastrand::Rng::with_seed(7);
     right.add(&(0..2_000_000).map(|_| random.u8(..)).collect::<Vec<_>>());
     let mut pair = Pair::new(&left, &right);
@@ -639,7 +647,8 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
 #[test]
 fn who_only_reads_may_send_what_is_known_whole_or_in_fragments() {
     for (known, length) in [(true, 9), (true, 200_000), (false, 9), (false, 200_000)] {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         let update = Mock::new(7).add(&vec![7; length]);
         if known {
             right.apply(&update).expect("fits");

@@ -92,7 +92,9 @@ fn replicas_are_equal_after_every_storm() {
     let first = setting("EXOSTATE_SIM_FIRST").unwrap_or(0);
     let seeds = setting("EXOSTATE_SIM_SEEDS").unwrap_or(32);
     let time = setting("EXOSTATE_SIM_SECONDS").map(Duration::from_secs);
-    let (next, repairs, begun) = (AtomicU64::new(first), AtomicUsize::new(0), Instant::now());
+    let next = AtomicU64::new(first);
+    let repairs = AtomicUsize::new(0);
+    let begun = Instant::now();
     let failed = std::sync::Mutex::new(None);
     let work = || {
         while time.is_none_or(|time| begun.elapsed() < time)

@@ -43,7 +43,8 @@ async fn in_sync<B: Backend>(here: &Store<Board, B>, there: &Store<Board, B>) {
 }
 
 async fn over_memory<B: Backend>() {
-    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let here = Store::<Board, B>::new();
+    let there = Store::<Board, B>::new();
     edit(&here, "here", 5);
     edit(&there, "there", 5);
     let (left, right) = memory_pair(8);
@@ -58,7 +59,8 @@ async fn over_memory<B: Backend>() {
 
 #[cfg(feature = "quic")]
 async fn over_quic<B: Backend>() {
-    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let here = Store::<Board, B>::new();
+    let there = Store::<Board, B>::new();
     let documents = Documents::new().with("board", &here).expect("a name");
     let server = Server::bind("127.0.0.1:0".parse().expect("an address"), documents)
         .await
@@ -98,7 +100,8 @@ async fn large_over_memory<B: Backend>() {
             done.expect("it can be written");
         }
     };
-    let (here, there) = (Store::<Board, B>::new(), Store::<Board, B>::new());
+    let here = Store::<Board, B>::new();
+    let there = Store::<Board, B>::new();
     fill(&here);
     fill(&there);
     assert!(here.save().len().min(there.save().len()) > 4 << 20 || B::NAME == "automerge");

@@ -513,8 +513,10 @@ fn what_does_not_fit_is_read_alike() {
     use yrs::{Array as _, Map as _, ReadTxn as _, Transact as _};
     let mut engine = Engine::start();
     for seed in 0..500 {
-        let (mut rng, doc) = (Rng::with_seed(seed), yrs::Doc::new());
-        let (state, tags) = (doc.get_or_insert_map("state"), doc.get_or_insert_array("L:tags"));
+        let mut rng = Rng::with_seed(seed);
+        let doc = yrs::Doc::new();
+        let state = doc.get_or_insert_map("state");
+        let tags = doc.get_or_insert_array("L:tags");
         let piecemeal = Store::<Everything>::new();
         for _ in 0..rng.u8(1..40) {
             let before = doc.transact().state_vector();

@@ -104,7 +104,8 @@ async fn holds(replica: &Arc<Mock>, count: usize) {
 }
 
 async fn two_replicas_edit_at_once_and_converge(over: Over) {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     left.add(b"before");
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
@@ -113,7 +114,8 @@ async fn two_replicas_edit_at_once_and_converge(over: Over) {
             (0..200_u8).for_each(|n| drop(replica.add(&[n; 100])));
         })
     };
-    let (one, two) = (editor(left.clone()), editor(right.clone()));
+    let one = editor(left.clone());
+    let two = editor(right.clone());
     one.await.expect("no panic");
     two.await.expect("no panic");
     tokio::join!(holds(&left, 401), holds(&right, 401));
@@ -124,7 +126,8 @@ async fn two_replicas_edit_at_once_and_converge(over: Over) {
 }
 
 async fn a_large_document_crosses_in_fragments(over: Over) {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     (0..20).for_each(|n| drop(right.add(&vec![n; 1_000_000])));
     (0..5).for_each(|n| drop(left.add(&vec![n; 1_000_000])));
     let net = Net::of(over, &right).await;
@@ -135,7 +138,8 @@ async fn a_large_document_crosses_in_fragments(over: Over) {
 }
 
 async fn an_edit_right_before_a_disconnect_arrives(over: Over) {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
     peer.live().await.expect("in sync");
@@ -145,7 +149,8 @@ async fn an_edit_right_before_a_disconnect_arrives(over: Over) {
 }
 
 async fn what_was_there_before_arrives_however_soon_one_leaves(over: Over) {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     (0..10).for_each(|n| drop(left.add(&vec![n; 100_000])));
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
@@ -266,7 +271,8 @@ async fn more_documents_than_a_connection_has_room_for(over: Over) {
 }
 
 async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
-    let (left, right) = (Mock::new(1), Mock::new(2));
+    let left = Mock::new(1);
+    let right = Mock::new(2);
     let net = Net::of(over, &right).await;
     let peer = net.connect(&left).await;
     peer.live().await.expect("in sync");

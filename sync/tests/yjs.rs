@@ -170,7 +170,8 @@ fn both_sides_get_what_the_other_had_and_what_it_does_then() {
         let server = serve(&store, Config::default()).await;
         let doc = Doc::with_client_id(7);
         {
-            let (map, mut txn) = (doc.get_or_insert_map("state"), doc.transact_mut());
+            let map = doc.get_or_insert_map("state");
+            let mut txn = doc.transact_mut();
             map.insert(&mut txn, "title", "a Yjs title");
         }
         let mut client =
@@ -188,7 +189,8 @@ fn both_sides_get_what_the_other_had_and_what_it_does_then() {
 #[test]
 fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
     test(async {
-        let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+        let store = Store::<Page>::new();
+        let other = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
         let ticket = server.ticket("a page").expect("served");
         let peer = Peer::connect(&other, ticket).await.expect("connected");
@@ -409,7 +411,8 @@ fn a_large_message_may_come_slowly() {
 #[test]
 fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
     test(async {
-        let (store, other) = (Store::<Page>::new(), Store::<Page>::new());
+        let store = Store::<Page>::new();
+        let other = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
         let peer = Peer::connect(&other, server.ticket("a page").expect("served"))
             .await
@@ -613,7 +616,8 @@ fn a_provider_in_node_edits_together_with_a_store() {
         let store = Store::<Page>::new();
         store.change(|page| page.notes().push_str("Rust was first. ")).expect("it can be written");
         let server = serve(&store, Config::default()).await;
-        let (mut one, mut two) = (Node::start(&server, 7).await, Node::start(&server, 8).await);
+        let mut one = Node::start(&server, 7).await;
+        let mut two = Node::start(&server, 8).await;
         one.synced().await;
         two.synced().await;
         one.sees("Rust was first. ").await;
@@ -650,8 +654,8 @@ fn a_provider_in_node_edits_together_with_a_store() {
         two.sees("(offline) ").await;
         shows(&store, |page| page.notes == "(offline) Node too. Rust was first. The end. And on.")
             .await;
-        let (left, right) =
-            (one.ask(json!({"op": "json"})).await, two.ask(json!({"op": "json"})).await);
+        let left = one.ask(json!({"op": "json"})).await;
+        let right = two.ask(json!({"op": "json"})).await;
         assert_eq!(left, right);
         // A server that goes and comes back.
         let addr = server.local_addr(Scheme::WebSocket).expect("it listens");

@@ -114,7 +114,8 @@ fn data(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
 pub fn chunks(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     while bytes.len() > 9 {
-        let (mut len, mut at) = (0usize, 9);
+        let mut len = 0usize;
+        let mut at = 9;
         loop {
             len |= usize::from(bytes[at] & 0x7f) << (7 * (at - 9));
             at += 1;

@@ -127,7 +127,8 @@ fn ranges(rng: &mut Rng) -> Vec<(u64, u64)> {
     let mut at = 0;
     let mut found = Vec::new();
     for _ in 0..1 + rng.usize(..3) {
-        let (start, len) = (at + rng.u64(..8), 1 + rng.u64(..4));
+        let start = at + rng.u64(..8);
+        let len = 1 + rng.u64(..4);
         found.push((start, len));
         at = start + len;
     }
@@ -143,7 +144,9 @@ fn block(rng: &mut Rng, client: u64) -> Vec<u8> {
     if matches!(kind, 0 | 10) {
         return [vec![kind], uint(1 + rng.u64(..5))].concat();
     }
-    let (origin, right, keyed) = (rng.bool(), rng.u8(..3) == 0, rng.u8(..3) == 0);
+    let origin = rng.bool();
+    let right = rng.u8(..3) == 0;
+    let keyed = rng.u8(..3) == 0;
     let mut block =
         vec![kind | u8::from(origin) << 7 | u8::from(right) << 6 | u8::from(keyed) << 5];
     for _ in 0..u8::from(origin) + u8::from(right) {

@@ -300,7 +300,8 @@ fn edit_tree_and_variants(
 }
 
 fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<(), ChangeError> {
-    let (board, whole) = (state.board(), state.board().value()?);
+    let board = state.board();
+    let whole = state.board().value()?;
     let groups: Vec<_> = whole.groups().iter_ids().map(|(id, _)| id).collect();
     let grouped = whole.iter().flat_map(|(_, _, items)| items.iter_ids());
     let items: Vec<_> = grouped.chain(whole.ungrouped()).map(|(id, _)| id).collect();
@@ -339,7 +340,8 @@ fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
 /// The property that every test may ask of a store: its view is what a fresh read of the document
 /// gives.
 pub fn check_view<B: Backend>(store: &Store<Everything, B>) {
-    let (view, fresh) = (store.view(), store.reread());
+    let view = store.view();
+    let fresh = store.reread();
     // NaN is not equal to itself, but shown like itself.
     if *view != fresh {
         assert_eq!(format!("{view:?}"), format!("{fresh:?}"), "the view differs from the document");

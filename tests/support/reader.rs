@@ -121,7 +121,8 @@ pub fn from_yrs(bytes: &[u8]) -> Document {
                 document.texts.insert(path.to_owned(), runs.collect());
             }
             ("L:", path) => {
-                let (list, txn) = (doc.get_or_insert_array(name.as_str()), doc.transact());
+                let list = doc.get_or_insert_array(name.as_str());
+                let txn = doc.transact();
                 let items = list.iter(&txn).map(|item| match item {
                     Out::Any(any) => Scalar::from(&any),
                     other => panic!("{name} holds {other:?}"),
@@ -131,7 +132,8 @@ pub fn from_yrs(bytes: &[u8]) -> Document {
             _ => assert_eq!(name, "state", "an unknown root"),
         }
     }
-    let (state, txn) = (doc.get_or_insert_map("state"), doc.transact());
+    let state = doc.get_or_insert_map("state");
+    let txn = doc.transact();
     document.registers.extend(state.iter(&txn).map(|(path, value)| match value {
         Out::Any(any) => (path.to_owned(), Scalar::from(&any)),
         other => panic!("{path} holds {other:?}"),

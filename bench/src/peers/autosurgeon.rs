@@ -121,7 +121,8 @@ struct Surgeon<S> {
 
 impl<S: State> NewBoard for Surgeon<S> {
     fn build(cards: &[PlainCard]) -> Result<Self> {
-        let (mut doc, state) = (document(1), S::new(cards));
+        let mut doc = document(1);
+        let state = S::new(cards);
         reconcile(&mut doc, &state)?;
         doc.commit();
         Ok(Self { doc, state })

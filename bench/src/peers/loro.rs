@@ -238,7 +238,8 @@ impl TextPeer for LoroTextPeer {
     /// One export of the whole range, which Loro takes faster than the single updates in
     /// `import_batch`.
     fn pack(&mut self, first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-        let (from, to) = (self.ops[first], self.ops[first + updates.len()]);
+        let from = self.ops[first];
+        let to = self.ops[first + updates.len()];
         let span = IdSpan::new(self.doc.peer_id(), from, to);
         Ok(vec![self.doc.export(ExportMode::updates_in_range(vec![span]))?])
     }

@@ -100,7 +100,8 @@ impl Runner {
     ) -> Result<Self> {
         let mut writer = (boards.build)(&work.cards)?;
         let reader = (boards.open)(&writer.save()?)?;
-        let (local, remote) = (Samples::default(), Samples::default());
+        let local = Samples::default();
+        let remote = Samples::default();
         Ok(Self {
             place,
             metrics,

@@ -144,7 +144,8 @@ impl Session<'_> {
                 match outcome {
                     Some(Ok(Progress::Done(took))) => times[index].push(took),
                     Some(Ok(Progress::TooLong(projected))) => {
-                        let (limit, pace) = (self.limit.as_secs(), projected.as_secs());
+                        let limit = self.limit.as_secs();
+                        let pace = projected.as_secs();
                         let metric = stage.metric();
                         report.note(
                             place,

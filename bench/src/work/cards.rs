@@ -79,8 +79,9 @@ impl BoardWork {
         while cards.len() < n {
             let id = format!("{:012x}", random.random_range(0..1_u64 << 48));
             if ids.insert(id.clone()) {
-                let (text, done, points) =
-                    (sentence(&mut random), random.random(), random.random_range(0..1_000));
+                let text = sentence(&mut random);
+                let done = random.random();
+                let points = random.random_range(0..1_000);
                 cards.push(Card { id, text, done, points });
             }
         }
@@ -149,7 +150,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_work_and_no_edit_is_idle() {
-        let (one, two) = (BoardWork::new(50, 300), BoardWork::new(50, 300));
+        let one = BoardWork::new(50, 300);
+        let two = BoardWork::new(50, 300);
         assert_eq!(one.cards, two.cards);
         assert_eq!(one.cards_after(300), two.cards_after(300));
         for done in 0..300 {

@@ -75,7 +75,9 @@ impl Recording {
     /// Types words, stumbles, goes back and corrects; the same for the same number of keystrokes.
     pub fn generated(keystrokes: usize) -> Result<Self> {
         let mut random = SmallRng::seed_from_u64(keystrokes as u64);
-        let (mut text, mut cursor, mut typed) = (String::new(), 0, Vec::with_capacity(keystrokes));
+        let mut text = String::new();
+        let mut cursor = 0;
+        let mut typed = Vec::with_capacity(keystrokes);
         while typed.len() < keystrokes {
             if random.random_ratio(1, 40) {
                 cursor = random.random_range(0..=text.len());
@@ -103,7 +105,8 @@ impl Recording {
     ) -> Result<Self> {
         let astral =
             typed.iter().flatten().any(|(_, _, insert)| insert.chars().any(|c| c.len_utf16() == 2));
-        let (mut text, mut length) = (Vec::new(), 0);
+        let mut text = Vec::new();
+        let mut length = 0;
         let mut keystrokes = Vec::with_capacity(typed.len());
         for patches in typed {
             let mut keystroke = Vec::with_capacity(patches.len());

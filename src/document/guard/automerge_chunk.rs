@@ -95,7 +95,8 @@ impl Walk<'_> {
             0 => self.document(&mut contents),
             1 => self.change(&mut contents),
             2 => {
-                let (start, deflated) = (contents.at(), contents.rest);
+                let start = contents.at();
+                let deflated = contents.rest;
                 let inflated = self.inflate(start, deflated)?;
                 self.change(&mut Reader::new(&inflated, start))
             }

@@ -81,7 +81,8 @@ enum Part<'a> {
 /// Whether two trees hold the same text with the same marks. Subtrees that are shared, at the same
 /// place, are not looked into: O(what differs in structure).
 pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
-    let (mut lefts, mut rights) = (vec![Part::Tree(left)], vec![Part::Tree(right)]);
+    let mut lefts = vec![Part::Tree(left)];
+    let mut rights = vec![Part::Tree(right)];
     loop {
         let (left, right) = match (lefts.pop(), rights.pop()) {
             (Some(left), Some(right)) => (left, right),
@@ -146,7 +147,9 @@ pub(super) enum End {
 /// How many chars two trees have in common at one end, whatever their marks. Subtrees that are
 /// shared, at the same place, are not looked into.
 pub(super) fn common(left: &Arc<Node>, right: &Arc<Node>, end: End) -> usize {
-    let (mut lefts, mut rights, mut chars) = (vec![Part::Tree(left)], vec![Part::Tree(right)], 0);
+    let mut lefts = vec![Part::Tree(left)];
+    let mut rights = vec![Part::Tree(right)];
+    let mut chars = 0;
     while let (Some(left), Some(right)) = (lefts.pop(), rights.pop()) {
         match (left, right) {
             (Part::Tree(a), Part::Tree(b)) if Arc::ptr_eq(a, b) => chars += a.size().chars,

@@ -97,7 +97,8 @@ fn common_end(root: &Arc<Node>, new: &str, limit: usize) -> usize {
 
 fn equal_prefix(left: &[u8], right: &[u8]) -> usize {
     let length = left.len().min(right.len());
-    let (left, right) = (&left[..length], &right[..length]);
+    let left = &left[..length];
+    let right = &right[..length];
     if left == right {
         return length;
     }
@@ -112,7 +113,8 @@ fn equal_prefix(left: &[u8], right: &[u8]) -> usize {
 
 fn equal_suffix(left: &[u8], right: &[u8]) -> usize {
     let length = left.len().min(right.len());
-    let (left, right) = (&left[left.len() - length..], &right[right.len() - length..]);
+    let left = &left[left.len() - length..];
+    let right = &right[right.len() - length..];
     if left == right {
         return length;
     }

@@ -129,7 +129,8 @@ const fn powers(base: u64) -> [u64; GROUP + 1] {
 }
 
 fn power(base: u64, mut exponent: usize) -> u64 {
-    let (mut result, mut square) = (1, base);
+    let mut result = 1;
+    let mut square = base;
     while exponent > 0 {
         if exponent & 1 == 1 {
             result = reduce(product(result, square));

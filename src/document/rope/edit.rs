@@ -80,7 +80,8 @@ pub(super) fn delete(slot: &mut Arc<Node>, start: usize, end: usize) -> bool {
         Node::Leaf(leaf) => leaf.delete(start, end),
         Node::Branch(branch) => {
             let left = branch.left.size().chars;
-            let (in_left, in_right) = (start < left, end > left);
+            let in_left = start < left;
+            let in_right = end > left;
             let left_stays = !in_left || delete(&mut branch.left, start, end.min(left));
             let right_stays =
                 !in_right || delete(&mut branch.right, start.saturating_sub(left), end - left);

@@ -20,7 +20,8 @@ impl Size {
         if text.is_ascii() {
             return Self { bytes, chars: bytes, utf16: bytes };
         }
-        let (mut chars, mut astral) = (0, 0);
+        let mut chars = 0;
+        let mut astral = 0;
         for stride in text.as_bytes().chunks(STRIDE_BYTES) {
             chars += count(stride, starts_char);
             astral += count(stride, starts_astral);

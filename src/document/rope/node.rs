@@ -52,7 +52,8 @@ impl Clone for Leaf {
 
 impl Clone for Branch {
     fn clone(&self) -> Self {
-        let (left, right) = (self.left.clone(), self.right.clone());
+        let left = self.left.clone();
+        let right = self.right.clone();
         Self {
             left,
             right,
@@ -225,7 +226,8 @@ impl Node {
 
     /// The size of the longest prefix (of whole chars) that is at most `position` long in `unit`.
     pub(super) fn prefix(&self, unit: Unit, mut position: usize) -> Size {
-        let (mut node, mut before) = (self, Size::default());
+        let mut node = self;
+        let mut before = Size::default();
         loop {
             match node {
                 Self::Leaf(leaf) => return before + prefix(&leaf.text, leaf.size, unit, position),

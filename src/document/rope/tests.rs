@@ -72,7 +72,8 @@ fn rebuild(model: &Model) -> Rope {
 
 fn check_positions(rope: &Rope, model: &Model, seed: usize) {
     let chars = if model.is_empty() { 0 } else { seed % (model.len() + 3) };
-    let (mut byte, mut utf16) = (0, 0);
+    let mut byte = 0;
+    let mut utf16 = 0;
     for (char, _) in model.iter().take(chars) {
         byte += char.len_utf8();
         utf16 += char.len_utf16();
@@ -197,7 +198,8 @@ proptest! {
 
     #[test]
     fn edits_agree_with_a_plain_vector(steps in proptest::collection::vec((any_step(), any::<u16>()), 1..40)) {
-        let (mut rope, mut model) = (Rope::new(), Model::new());
+        let mut rope = Rope::new();
+        let mut model = Model::new();
         let mut kept: Vec<(Rope, Model)> = Vec::new();
         for (step, seed) in &steps {
             let before = rope.clone();
@@ -210,11 +212,13 @@ proptest! {
                 && model.iter().zip(&model_before).all(|(a, b)| a.0 == b.0 && marks::same(a.1.as_ref(), b.1.as_ref()));
             prop_assert_eq!(same, rope == before);
             prop_assert_eq!(same, rope.digest() == digest);
-            let (start, end) = (usize::from(*seed) / 2, usize::from(*seed));
+            let start = usize::from(*seed) / 2;
+            let end = usize::from(*seed);
             let slice: String = model.iter().take(end).skip(start).map(|(char, _)| char).collect();
             prop_assert_eq!(rope.slice(start..end), slice);
             let head = model.iter().zip(&model_before).take_while(|(a, b)| a.0 == b.0).count();
-            let (rest, rest_before) = (model[head..].iter().rev(), model_before[head..].iter().rev());
+            let rest = model[head..].iter().rev();
+            let rest_before = model_before[head..].iter().rev();
             let tail = rest.zip(rest_before).take_while(|(a, b)| a.0 == b.0).count();
             prop_assert_eq!(rope.common_ends(&before), (head, tail));
             if matches!(step, Step::Keep) {

@@ -44,7 +44,8 @@ fn lean(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
 
 /// As [`join`], and the two leaves that meet become one where that is better. O(log n).
 pub(super) fn concat(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
-    let (last, first) = (left.last(), right.first());
+    let last = left.last();
+    let first = right.first();
     if !last.merges_with(first) {
         return join(left, right);
     }

@@ -12,7 +12,8 @@ const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The longest row of stretches that start with `len` elements which stand once in either sequence.
 /// O(lengths · log lengths).
 pub(super) fn find(old: &[u32], new: &[u32], len: usize) -> Vec<Equal> {
-    let (olds, news) = (once(old, len), once(new, len));
+    let olds = once(old, len);
+    let news = once(new, len);
     let mut pairs: Vec<(usize, usize)> = Vec::new();
     let mut rest = news.as_slice();
     for (hash, at) in olds {
@@ -58,7 +59,8 @@ fn hashes(sequence: &[u32], len: usize) -> Vec<Place> {
     }
     let digit = |element: &u32| u64::from(*element) + 1;
     let top = (1..len).fold(1u64, |power, _| power.wrapping_mul(BASE));
-    let (mut hash, mut places) = (0u64, Vec::with_capacity(sequence.len() + 1 - len));
+    let mut hash = 0u64;
+    let mut places = Vec::with_capacity(sequence.len() + 1 - len);
     for (end, element) in sequence.iter().enumerate() {
         if let Some(gone) = end.checked_sub(len).and_then(|gone| sequence.get(gone)) {
             hash = hash.wrapping_sub(digit(gone).wrapping_mul(top));

@@ -60,7 +60,8 @@ pub(crate) fn slices<T: Eq + Hash>(
     new: &[T],
     mut edit: impl FnMut(usize, usize, Range<usize>),
 ) {
-    let (mut from, mut done) = (0, 0);
+    let mut from = 0;
+    let mut done = 0;
     let end = Equal { old: old.len(), new: new.len(), len: 0 };
     for Equal { old, new, len } in equal(old, new).into_iter().chain([end]) {
         if old > from || new > done {
@@ -82,7 +83,8 @@ pub(crate) fn text(old: &str, new: &str, mut edit: impl FnMut(usize, usize, &str
 /// The stretches that stay, in order.
 fn equal<T: Eq + Hash>(old: &[T], new: &[T]) -> Vec<Equal> {
     let (head, tail) = ends(old, new);
-    let (middle_old, middle_new) = (head..old.len() - tail, head..new.len() - tail);
+    let middle_old = head..old.len() - tail;
+    let middle_new = head..new.len() - tail;
     let mut equal = Vec::new();
     push(&mut equal, Equal { old: 0, new: 0, len: head });
     if !middle_old.is_empty() && !middle_new.is_empty() {
@@ -172,7 +174,8 @@ impl<'a> Middle<'a> {
         let (head, tail) = ends(&self.old[old.clone()], &self.new[new.clone()]);
         let first = Equal { old: old.start, new: new.start, len: head };
         let last = Equal { old: old.end - tail, new: new.end - tail, len: tail };
-        let (old, new) = (old.start + head..last.old, new.start + head..last.new);
+        let old = old.start + head..last.old;
+        let new = new.start + head..last.new;
         pieces.push(Piece::Equal(last));
         if !old.is_empty() && !new.is_empty() {
             self.split(old, new, tried, pieces);
@@ -205,7 +208,8 @@ impl<'a> Middle<'a> {
                 (Some(ANCHORS.len()), (x, y))
             }
         };
-        let (at, to) = (old.start + x, new.start + y);
+        let at = old.start + x;
+        let to = new.start + y;
         pieces.push(Piece::Compare { old: at..old.end, new: to..new.end, tried });
         pieces.push(Piece::Compare { old: old.start..at, new: new.start..to, tried });
     }
@@ -224,7 +228,8 @@ impl<'a> Middle<'a> {
             if anchors.is_empty() {
                 continue;
             }
-            let (mut old_end, mut new_end) = (old.end, new.end);
+            let mut old_end = old.end;
+            let mut new_end = new.end;
             for anchor in anchors.into_iter().rev() {
                 let anchor =
                     Equal { old: old.start + anchor.old, new: new.start + anchor.new, ..anchor };

@@ -72,14 +72,17 @@ impl Search {
         edits_max: usize,
         work_max: usize,
     ) -> Found {
-        let (width, height) = (old.len() as isize, new.len() as isize);
+        let width = old.len() as isize;
+        let height = new.len() as isize;
         // A point on diagonal k has k more elements of the old sequence before it than of the new
         // one.
-        let (least, most, delta) = (-height, width, width - height);
+        let least = -height;
+        let most = width;
+        let delta = width - height;
         let offset = height + 2;
         self.make_room(old.len() + new.len() + 5);
-        let (mut ahead, mut behind) =
-            (Reach { low: 0, high: 0 }, Reach { low: delta, high: delta });
+        let mut ahead = Reach { low: 0, high: 0 };
+        let mut behind = Reach { low: delta, high: delta };
         self.forward[offset as usize] = 0;
         self.backward[(delta + offset) as usize] = width;
         let begun = self.work;
@@ -122,7 +125,8 @@ impl Search {
     /// The furthest point of a diagonal with one edit more. Points beyond the sequences are none.
     fn step_ahead(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
         let at = (k + offset) as usize;
-        let (deleted, inserted) = (self.forward[at - 1] + 1, self.forward[at + 1]);
+        let deleted = self.forward[at - 1] + 1;
+        let inserted = self.forward[at + 1];
         let deleted = if deleted > old.len() as isize { BEFORE } else { deleted };
         let inserted = if inserted - k > new.len() as isize { BEFORE } else { inserted };
         let from = deleted.max(inserted);
@@ -130,7 +134,8 @@ impl Search {
             self.forward[at] = BEFORE;
             return BEFORE;
         }
-        let (rest_old, rest_new) = (&old[from as usize..], &new[(from - k) as usize..]);
+        let rest_old = &old[from as usize..];
+        let rest_new = &new[(from - k) as usize..];
         let same = rest_old.iter().zip(rest_new).take_while(|(a, b)| a == b).count();
         self.work += same + 1;
         self.forward[at] = from + same as isize;
@@ -140,7 +145,8 @@ impl Search {
     /// The same from the end.
     fn step_back(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
         let at = (k + offset) as usize;
-        let (deleted, inserted) = (self.backward[at + 1] - 1, self.backward[at - 1]);
+        let deleted = self.backward[at + 1] - 1;
+        let inserted = self.backward[at - 1];
         let deleted = if deleted < 0 { BEHIND } else { deleted };
         let inserted = if inserted < k { BEHIND } else { inserted };
         let from = deleted.min(inserted);
@@ -148,7 +154,8 @@ impl Search {
             self.backward[at] = BEHIND;
             return BEHIND;
         }
-        let (rest_old, rest_new) = (&old[..from as usize], &new[..(from - k) as usize]);
+        let rest_old = &old[..from as usize];
+        let rest_new = &new[..(from - k) as usize];
         let same =
             rest_old.iter().rev().zip(rest_new.iter().rev()).take_while(|(a, b)| a == b).count();
         self.work += same + 1;

@@ -5,7 +5,9 @@ use super::*;
 /// The edits, applied one after the other as those who call do it, and how much they delete and
 /// insert.
 fn patched<T: Clone + Eq + Hash + std::fmt::Debug>(old: &[T], new: &[T]) -> (usize, usize) {
-    let (mut result, mut gone, mut come) = (old.to_vec(), 0, 0);
+    let mut result = old.to_vec();
+    let mut gone = 0;
+    let mut come = 0;
     slices(old, new, |at, delete, insert| {
         assert!(delete > 0 || !insert.is_empty());
         (gone, come) = (gone + delete, come + insert.len());
@@ -49,10 +51,12 @@ fn noise(seed: u64, letters: usize, len: usize) -> Vec<u8> {
 
 /// Makes small edits here and there: how many elements they delete and insert.
 fn edited(value: &mut Vec<u8>, seed: u64, edits: usize) -> usize {
-    let (mut next, mut changed) = (random(seed), 0);
+    let mut next = random(seed);
+    let mut changed = 0;
     for _ in 0..edits {
         let at = next(value.len());
-        let (delete, insert) = (next(4).min(value.len() - at), next(4));
+        let delete = next(4).min(value.len() - at);
+        let insert = next(4);
         let inserted: Vec<u8> = (0..insert).map(|_| next(26) as u8).collect();
         value.splice(at..at + delete, inserted);
         changed += delete + insert;
@@ -78,10 +82,12 @@ proptest! {
 
     #[test]
     fn any_search_that_is_broken_off_gives_edits(old in "[a-d]{1,60}", new in "[a-d]{1,60}", edits_max in 1usize..6, tried in 1usize..3) {
-        let (old, new) = (old.into_bytes(), new.into_bytes());
+        let old = old.into_bytes();
+        let new = new.into_bytes();
         let (old, new) = numbered(&old, &new);
         let mut middle = Middle { edits_max, ..Middle::new(&old, &new) };
-        let (mut pieces, mut equal) = (Vec::new(), Vec::new());
+        let mut pieces = Vec::new();
+        let mut equal = Vec::new();
         pieces.push(Piece::Compare { old: 0..old.len(), new: 0..new.len(), tried: Some(tried) });
         while let Some(piece) = pieces.pop() {
             match piece {
@@ -89,7 +95,8 @@ proptest! {
                 Piece::Compare { old, new, tried } => middle.cut(old, new, tried, &mut pieces),
             }
         }
-        let (mut old_end, mut new_end) = (0, 0);
+        let mut old_end = 0;
+        let mut new_end = 0;
         for Equal { old: at, new: to, len } in equal {
             prop_assert!(at >= old_end && to >= new_end && old[at..at + len] == new[to..to + len]);
             (old_end, new_end) = (at + len, to + len);
@@ -121,7 +128,8 @@ fn many_edits_everywhere_stay_about_as_many() {
 
 #[test]
 fn what_is_pasted_at_both_ends_leaves_the_middle_alone() {
-    let (mut old, large) = (noise(5, 20, 20_000), noise(6, 20, 20_000));
+    let mut old = noise(5, 20, 20_000);
+    let large = noise(6, 20, 20_000);
     let mut new = old.clone();
     new.splice(3_000..3_000, large.clone());
     new.splice(36_000..36_000, large.iter().rev().copied());
@@ -166,8 +174,8 @@ fn the_work_is_bounded() {
     ];
     for (old, new) in cases {
         let length = old.len() + new.len();
-        let (done, most) =
-            (work(&old, &new), 4 * WORK_MAX + (4 * EDITS_MIN + 2 * EXACT_WORK) * length);
+        let done = work(&old, &new);
+        let most = 4 * WORK_MAX + (4 * EDITS_MIN + 2 * EXACT_WORK) * length;
         assert!(done <= most, "{done} comparisons of {length} elements, {most} are allowed");
         patched(&old, &new);
     }

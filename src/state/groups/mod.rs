@@ -79,7 +79,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     /// No groups and no items.
     #[must_use]
     pub fn new() -> Self {
-        let (lists, claims) = (imbl::OrdMap::new(), imbl::OrdMap::new());
+        let lists = imbl::OrdMap::new();
+        let claims = imbl::OrdMap::new();
         Self { groups: MovableList::new(), lists, claims, empty: MovableList::new(), detached: 0 }
     }
 
@@ -229,7 +230,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     }
 
     fn new_id(&mut self) -> ElementId {
-        let (groups, claims) = (&self.groups, &self.claims);
+        let groups = &self.groups;
+        let claims = &self.claims;
         ElementId::detached(&mut self.detached, |id| {
             groups.position(id).is_some() || claims.contains_key(&id)
         })
@@ -272,7 +274,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
 
 impl<G, T> Clone for Groups<G, T> {
     fn clone(&self) -> Self {
-        let (lists, claims) = (self.lists.clone(), self.claims.clone());
+        let lists = self.lists.clone();
+        let claims = self.claims.clone();
         Self {
             groups: self.groups.clone(),
             lists,

@@ -44,7 +44,8 @@ impl<'a> Gap<'a> {
     /// Beside the younger of the neighbours that this replica gave.
     fn beside_own(&self, stamp: Stamp) -> Option<Vec<u8>> {
         let age = |level: &Level| level.given_by(stamp);
-        let (low, high) = (self.below.last().and_then(age), self.above.last().and_then(age));
+        let low = self.below.last().and_then(age);
+        let high = self.above.last().and_then(age);
         match (low, high) {
             (None, None) => None,
             (low, high) if low >= high => self.behind(self.below.last()?, stamp),

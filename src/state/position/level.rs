@@ -159,7 +159,8 @@ mod tests {
     proptest! {
         #[test]
         fn codes_keep_the_order_and_are_read_back(a in number(), b in number()) {
-            let (mut left, mut right) = (Vec::new(), Vec::new());
+            let mut left = Vec::new();
+            let mut right = Vec::new();
             let (size, _) = (push_code(&mut left, a), push_code(&mut right, b));
             prop_assert_eq!(left.cmp(&right), a.cmp(&b));
             prop_assert!(a == b || !left.starts_with(&right), "no code begins another");

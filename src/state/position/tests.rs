@@ -127,7 +127,8 @@ proptest! {
         let mut list: Vec<Element> = begin.into_iter().enumerate().map(|(index, position)| (position, (99, index as u64))).collect();
         let mut next = 1;
         for round in rounds {
-            let (mut copies, mut runs) = (vec![list.clone(); 4], Vec::new());
+            let mut copies = vec![list.clone(); 4];
+            let mut runs = Vec::new();
             for turn in &round {
                 // Numbers are a replica's own; that they differ between replicas too helps none of them.
                 let copy = &mut copies[turn.replica as usize];
@@ -156,7 +157,8 @@ proptest! {
 #[test]
 fn a_run_of_one_replica_grows_by_the_logarithm() {
     for backwards in [false, true] {
-        let (mut last, mut longest) = (Vec::new(), 0);
+        let mut last = Vec::new();
+        let mut longest = 0;
         for number in 1..100_000 {
             let (low, high) = if backwards {
                 (None, Some(last.as_slice()))

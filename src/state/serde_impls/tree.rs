@@ -239,7 +239,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for NodeSeed<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NodeIn<T>, A::Error> {
-        let (mut depth, mut id, mut value, mut children) = (None, None, None, None);
+        let mut depth = None;
+        let mut id = None;
+        let mut value = None;
+        let mut children = None;
         let once =
             |there: bool, name| if there { Err(A::Error::duplicate_field(name)) } else { Ok(()) };
         while let Some(field) = map.next_key()? {

@@ -43,7 +43,8 @@ impl<T: State> Tree<T> {
         if ids_alone || old_of.len() == self.len() || old_of.len() == new.len() {
             return old_of;
         }
-        let (old_prints, new_prints) = (self.prints_of_others(new), new.prints_of_others(self));
+        let old_prints = self.prints_of_others(new);
+        let new_prints = new.prints_of_others(self);
         let mut waiting = vec![(None, None)];
         while let Some((old_parent, new_parent)) = waiting.pop() {
             let free_old: Vec<_> = self

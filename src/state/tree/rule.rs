@@ -131,7 +131,8 @@ impl<T: Clone> Tree<T> {
             if shown == node.shown {
                 continue;
             }
-            let (old, position) = (node.shown, node.position.clone());
+            let old = node.shown;
+            let position = node.position.clone();
             self.children.remove(&(old, position.clone(), *id));
             self.children.insert((shown, position, *id));
             if let Some(node) = self.nodes.get_mut(id) {

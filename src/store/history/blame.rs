@@ -90,7 +90,8 @@ impl Records {
         let Some((path, stamp)) = faded.max_by_key(|(_, stamp)| stamp.id) else {
             return listed.map(Record::revision);
         };
-        let (stamp, touched) = (Arc::clone(stamp), Arc::from([Arc::clone(&path.0)]));
+        let stamp = Arc::clone(stamp);
+        let touched = Arc::from([Arc::clone(&path.0)]);
         Some(Revision { stamp, touched, name: None, is_checkpoint: false })
     }
 }

@@ -245,7 +245,8 @@ impl<S: State, B: Backend> Clone for History<S, B> {
 impl<S: State, B: Backend> std::fmt::Debug for History<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let records = self.records.lock();
-        let (revisions, bytes) = (records.list.len(), records.bytes());
+        let revisions = records.list.len();
+        let bytes = records.bytes();
         drop(records);
         f.debug_struct("History")
             .field("revisions", &revisions)

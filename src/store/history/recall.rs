@@ -71,7 +71,8 @@ impl<S: State, B: Backend> History<S, B> {
             let view = Arc::new(read_whole(&replica).0);
             Ok((replica, view))
         };
-        let ((old, old_view), (new, new_view)) = (read(from)?, read(to)?);
+        let (old, old_view) = read(from)?;
+        let (new, new_view) = read(to)?;
         Ok(Diff::between((&old, old_view), (&new, new_view)))
     }
 
@@ -145,7 +146,8 @@ impl<S: State, B: Backend> History<S, B> {
     fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
         let options = &self.store.shared.options;
         let fresh = options.clone().for_fork(&[]).fresh_replica();
-        let (trusted, limits) = (options.trusted_limits(), options.limits().clone());
+        let trusted = options.trusted_limits();
+        let limits = options.limits().clone();
         let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, trusted, limits, |_, _| ())?;
         if !way.updates.is_empty() {
             let refused = |error| HistoryError::Update { revision: id, error };

@@ -50,10 +50,8 @@ impl Record {
     /// What it costs but for the way to it.
     fn lasting_bytes(&self) -> usize {
         let paths: usize = self.touched.iter().map(|path| PATH_BYTES + path.len()).sum();
-        let (checkpoint, name) = (
-            self.checkpoint.as_ref().map_or(0, |bytes| bytes.len()),
-            self.name.as_ref().map_or(0, |name| name.len()),
-        );
+        let checkpoint = self.checkpoint.as_ref().map_or(0, |bytes| bytes.len());
+        let name = self.name.as_ref().map_or(0, |name| name.len());
         RECORD_BYTES + paths + checkpoint + name
     }
 
@@ -67,7 +65,8 @@ impl Record {
     }
 
     pub(super) fn revision(&self) -> Revision {
-        let (stamp, name) = (Arc::clone(&self.stamp), self.name.clone());
+        let stamp = Arc::clone(&self.stamp);
+        let name = self.name.clone();
         Revision {
             stamp,
             name,
@@ -135,7 +134,9 @@ impl Records {
             checkpoint: Some(checkpoint),
             name: None,
         };
-        let (bytes, list, faded) = (first.bytes(), VecDeque::from([first]), BTreeMap::new());
+        let bytes = first.bytes();
+        let list = VecDeque::from([first]);
+        let faded = BTreeMap::new();
         Self { options, list, faded, bytes, parts: Vec::new(), replaced: false, newest }
     }
 
@@ -214,7 +215,8 @@ impl Records {
         let replaced = std::mem::take(&mut self.replaced) || step.origin == Origin::Repair;
         let time =
             step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let (id, meta) = (self.last_id() + 1, step.meta.cloned());
+        let id = self.last_id() + 1;
+        let meta = step.meta.cloned();
         let stamp = Arc::new(Stamp { id, origin: Some(step.origin), time, meta });
         let touched = Arc::clone(step.touched);
         let record = Record {

@@ -185,7 +185,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn take_back(&mut self, start: &Start) {
         let Some(mut written) = self.written.take() else { return };
-        let (core, report) = (&mut *self.guard.borrow_mut(), &start.report);
+        let core = &mut *self.guard.borrow_mut();
+        let report = &start.report;
         let entry = written.entry.take().unwrap_or_default();
         let (staged, revived) = staged_way_back(&entry, &written, core);
         drop(Entry::of(&staged, &core.replica, &mut core.tracks.borrow_mut(), revived));
@@ -357,7 +358,8 @@ impl<X: Stores, Y: Stores> Stores for Joint<X, Y> {
     }
 
     fn compare(old: &Self::Views, new: &Self::Views) -> (Self::Marks, bool) {
-        let (first, second) = (X::compare(&old.0, &new.0), Y::compare(&old.1, &new.1));
+        let first = X::compare(&old.0, &new.0);
+        let second = Y::compare(&old.1, &new.1);
         ((first.0, second.0), first.1 || second.1)
     }
 

@@ -16,13 +16,17 @@ fn texts<B: Backend>() -> Texts<B> {
 /// The document of the last store fails: what is in those before it is taken back, and nobody has
 /// seen it.
 fn run<B: Backend, C: Backend>() {
-    let (first, second, third) = (texts::<B>(), texts::<C>(), texts::<B>());
+    let first = texts::<B>();
+    let second = texts::<C>();
+    let third = texts::<B>();
     let joint = first.and(&second).and(&third);
     let undo = first.undo_manager(crate::UndoOptions::new());
     let history = second.history(crate::HistoryOptions::new()).expect("a history");
-    let (views, digests) = (joint.view(), (first.digest(), second.digest(), third.digest()));
+    let views = joint.view();
+    let digests = (first.digest(), second.digest(), third.digest());
     let told = Arc::new(AtomicUsize::new(0));
-    let (updates, calls) = (Arc::clone(&told), Arc::clone(&told));
+    let updates = Arc::clone(&told);
+    let calls = Arc::clone(&told);
     let _listen = first.on_update(move |_| _ = updates.fetch_add(1, Ordering::Relaxed));
     let _other = second.on_update(move |_| _ = calls.fetch_add(1, Ordering::Relaxed));
 
@@ -54,7 +58,8 @@ fn run<B: Backend, C: Backend>() {
         assert_eq!(history.view_at(revision.id()).expect("the state then"), second.view());
     }
     assert_eq!(told.load(Ordering::Relaxed), 4, "peers need what was written and the way back");
-    let (other, another) = (Texts::<B>::new(), Texts::<C>::new());
+    let other = Texts::<B>::new();
+    let another = Texts::<C>::new();
     other.merge(&first).expect("it merges");
     another.merge(&second).expect("it merges");
     assert_eq!((other.view(), another.view()), (first.view(), second.view()));
@@ -88,9 +93,10 @@ fn what_was_written_is_taken_back() {
 /// nothing of the kind.
 #[test]
 fn histories_are_written_before_views_are_held() {
-    let (first, second) = (texts::<Yrs>(), texts::<Automerge>());
-    let (joint, history) =
-        (first.and(&second), first.history(crate::HistoryOptions::new()).expect("a history"));
+    let first = texts::<Yrs>();
+    let second = texts::<Automerge>();
+    let joint = first.and(&second);
+    let history = first.history(crate::HistoryOptions::new()).expect("a history");
     let before = history.revisions().len();
     std::thread::scope(|scope| {
         let held = [joint.first.hold_view(), joint.second.hold_view()];
@@ -111,14 +117,16 @@ fn histories_are_written_before_views_are_held() {
 #[test]
 fn all_that_comes_after_a_watch_began_is_told() {
     for at in 0..100 {
-        let (one, other) = (texts::<Yrs>(), texts::<Yrs>());
+        let one = texts::<Yrs>();
+        let other = texts::<Yrs>();
         // Views are taken in this order, so that whoever waits for the first holds none.
         let (low, high) = if one.address() < other.address() { (one, other) } else { (other, one) };
         // It takes a while until a watch of so many has begun everywhere.
         let four = low.and(&low).and(&low.and(&low));
         let many = four.and(&four).and(&four.and(&four));
         let joint = high.and(&many.and(&many));
-        let (told, over) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
+        let told = Arc::new(AtomicUsize::new(0));
+        let over = AtomicBool::new(false);
         let barrier = Barrier::new(3);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -152,12 +160,11 @@ fn all_that_comes_after_a_watch_began_is_told() {
 /// A selector is told what is shown now, and that may be the first part of a joint change.
 #[test]
 fn a_selector_tells_nobody_before_all_is_shown() {
-    let (first, second) = (texts::<Yrs>(), texts::<Yrs>());
-    let (barrier, over, early) = (
-        Arc::new(Barrier::new(2)),
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let first = texts::<Yrs>();
+    let second = texts::<Yrs>();
+    let barrier = Arc::new(Barrier::new(2));
+    let over = Arc::new(AtomicBool::new(false));
+    let early = Arc::new(AtomicUsize::new(0));
     let pause = Arc::clone(&barrier);
     // Who delivers waits until the next view is shown.
     let once = AtomicBool::new(true);
@@ -168,7 +175,8 @@ fn a_selector_tells_nobody_before_all_is_shown() {
                 pause.wait();
             }
         });
-    let (told, count) = (Arc::clone(&over), Arc::clone(&early));
+    let told = Arc::clone(&over);
+    let count = Arc::clone(&early);
     let selector = first.select(|texts| texts.value().map(Map::len));
     let _watch = selector.watch(move |_| {
         _ = count.fetch_add(usize::from(!told.load(Ordering::SeqCst)), Ordering::SeqCst)

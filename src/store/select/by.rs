@@ -37,7 +37,8 @@ impl<S: State, B: Backend> Store<S, B> {
         R: PartialEq + Send + Sync + 'static,
         F: Fn(S::Node<Look<'_>>, &K) -> R + Send + Sync + 'static,
     {
-        let (home, compute) = (self.home(), Arc::new(compute));
+        let home = self.home();
+        let compute = Arc::new(compute);
         let family = Arc::new_cyclic(|family: &Weak<Family<K, R>>| {
             let family = Weak::clone(family);
             let make = move |key: K| {

@@ -96,7 +96,8 @@ impl Graph {
     }
 
     pub(crate) fn add(&mut self, id: u64) {
-        let (readers, watchers) = (BTreeSet::new(), BTreeSet::new());
+        let readers = BTreeSet::new();
+        let watchers = BTreeSet::new();
         let entry = Entry {
             freshness: Freshness::Stale,
             value: None,
@@ -241,7 +242,8 @@ impl Graph {
         let ids = |read: &Read| -> BTreeSet<u64> {
             read.inputs.iter().map(|(input, _)| input.id()).collect()
         };
-        let (before, now) = (ids(&old), ids(&entry.read));
+        let before = ids(&old);
+        let now = ids(&entry.read);
         for input in before.difference(&now) {
             self.entries.get_mut(input).map(|input| input.readers.remove(&id));
         }

@@ -196,8 +196,10 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
     fn watch(self: Arc<Self>, f: Callback<R>) -> Subscription {
         let weak = Weak::clone(&self.home.subscribers);
         let Some(subscribers) = weak.upgrade() else { return Subscription::ended() };
-        let (node, first) = (self.id, self.at(None));
-        let (told, showing) = (Mutex::new(first.value), Arc::clone(&subscribers.lock().showing));
+        let node = self.id;
+        let first = self.at(None);
+        let told = Mutex::new(first.value);
+        let showing = Arc::clone(&subscribers.lock().showing);
         let watcher = move |_: &Notice<S>, _: &str, _: &[Arc<str>]| {
             let new = self.at(None).value;
             // It may be newer than the notice, and the first part of a joint change: that is told

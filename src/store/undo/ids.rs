@@ -53,7 +53,8 @@ pub(super) struct Sorted(Vec<Range<u64>>);
 impl Sorted {
     /// Cuts a stretch into what is among these and what is not, in order. O(log n + pieces).
     pub(super) fn cut(&self, ids: Range<u64>) -> Vec<(Range<u64>, bool)> {
-        let (mut pieces, mut at) = (Vec::new(), ids.start);
+        let mut pieces = Vec::new();
+        let mut at = ids.start;
         let first = self.0.partition_point(|found| found.end <= ids.start);
         for found in self.0.iter().skip(first).take_while(|found| found.start < ids.end) {
             let within = found.start.max(at)..found.end.min(ids.end);

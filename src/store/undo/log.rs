@@ -75,10 +75,8 @@ impl<T> Edited<T> {
     }
 
     fn ids(&self) -> impl Iterator<Item = Range<u64>> {
-        let (deleted, marked) = (
-            self.deleted.iter().map(|gone| gone.ids.clone()),
-            self.marked.iter().flat_map(|marked| marked.ids.iter()),
-        );
+        let deleted = self.deleted.iter().map(|gone| gone.ids.clone());
+        let marked = self.marked.iter().flat_map(|marked| marked.ids.iter());
         self.inserted.iter().chain(deleted).chain(marked)
     }
 }
@@ -283,8 +281,10 @@ struct StagedWay {
 
 impl Log {
     pub(super) fn new(options: UndoOptions) -> Self {
-        let (done, undone, theirs, given_back) =
-            (VecDeque::new(), Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let done = VecDeque::new();
+        let undone = Vec::new();
+        let theirs = BTreeSet::new();
+        let given_back = BTreeSet::new();
         Self {
             options,
             done,
@@ -375,7 +375,8 @@ impl Log {
     /// What was written here is one's own from now on.
     pub(in crate::store) fn take_over(&mut self, entry: &mut Entry) {
         let mut take = |key| {
-            let (theirs, given_back) = (self.theirs.remove(key), self.given_back.remove(key));
+            let theirs = self.theirs.remove(key);
+            let given_back = self.given_back.remove(key);
             theirs || given_back
         };
         entry.registers.iter_mut().for_each(|(key, written)| written.theirs = take(key));

@@ -139,7 +139,8 @@ impl<S: State, B: Backend> Clone for UndoManager<S, B> {
 
 impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (undo, redo) = (self.undo_len(), self.redo_len());
+        let undo = self.undo_len();
+        let redo = self.redo_len();
         f.debug_struct("UndoManager")
             .field("undo", &undo)
             .field("redo", &redo)

@@ -19,7 +19,8 @@ pub(super) struct Stretches(BTreeMap<u64, (u64, u64)>);
 impl Stretches {
     /// Cuts a stretch into pieces that lead somewhere, and others, in order. O(log n + pieces).
     pub(super) fn cut(&self, ids: Range<u64>) -> Vec<(Range<u64>, Option<u64>)> {
-        let (mut pieces, mut at) = (Vec::new(), ids.start);
+        let mut pieces = Vec::new();
+        let mut at = ids.start;
         let before = self.0.range(..ids.start).next_back();
         for (start, (len, to)) in before.into_iter().chain(self.0.range(ids.clone())) {
             let within = at.max(*start)..ids.end.min(start + len);

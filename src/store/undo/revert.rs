@@ -34,7 +34,8 @@ impl WayBack {
         tracks: &mut Tracks,
         document: &impl Source,
     ) -> Self {
-        let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        let mut texts = BTreeMap::new();
+        let mut lists = BTreeMap::new();
         for key in entries.clone().flat_map(|entry| entry.texts.keys()) {
             let mut track =
                 || tracks::current(&mut tracks.texts, key, &document.text(key.as_str())).cloned();
@@ -204,7 +205,9 @@ fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T
     let mut gone: Vec<&Gone<T>> = edited.deleted.iter().collect();
     gone.sort_by_key(|gone| gone.ids.start);
     let ids = gone.iter().map(|gone| gone.ids.clone()).collect::<Ids>().sorted();
-    let (mut backs, mut back_ids, mut grown) = (Vec::<Back<T>>::new(), Ids::default(), 0);
+    let mut backs = Vec::<Back<T>>::new();
+    let mut back_ids = Ids::default();
+    let mut grown = 0;
     for placed in track.places(&ids).into_iter().filter(|placed| !placed.alive) {
         let mut at = placed.at + grown;
         grown += count(&placed.ids);

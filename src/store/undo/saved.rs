@@ -224,7 +224,9 @@ fn save_track<T: Saving>(track: &Track<T>) -> SavedTrack<T::Element> {
 
 fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, UndoError> {
     let known = T::of(saved.content);
-    let (mut runs, mut there, mut all) = (Vec::new(), 0usize, 0usize);
+    let mut runs = Vec::new();
+    let mut there = 0usize;
+    let mut all = 0usize;
     for (id, len, alive) in saved.runs {
         if id > 0 {
             load_ids((id, len))?;
@@ -447,7 +449,8 @@ impl<S: State, B: Backend> UndoManager<S, B> {
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
-        let (mut texts, mut lists) = (BTreeMap::new(), BTreeMap::new());
+        let mut texts = BTreeMap::new();
+        let mut lists = BTreeMap::new();
         let (origin, names) = self.store.read(|core| {
             let mut tracks = core.tracks.borrow_mut();
             let entries = || log.done.iter().chain(&log.undone).flat_map(|group| &group.entries);
@@ -467,9 +470,11 @@ impl<S: State, B: Backend> UndoManager<S, B> {
             (tracks.names.own(&core.replica), names)
         });
         let stack = |groups: &[Group]| groups.iter().map(save_group).collect();
-        let (done, undone) = (stack(&log.done), stack(&log.undone));
+        let done = stack(&log.done);
+        let undone = stack(&log.undone);
         let paths = |keys: &BTreeSet<Key>| keys.iter().map(|key| key.as_str().to_owned()).collect();
-        let (theirs, given_back) = (paths(&log.theirs), paths(&log.given_back));
+        let theirs = paths(&log.theirs);
+        let given_back = paths(&log.given_back);
         let version = self.store.version().to_bytes();
         let saved = Saved {
             format: FORMAT,
@@ -529,7 +534,8 @@ impl<S: State, B: Backend> Store<S, B> {
         // In the writer's place, so that nothing is forgotten before the manager is known.
         self.read(|core| {
             if core.replica.version().to_bytes() != loaded.version {
-                let (texts, lists) = (&loaded.texts, &loaded.lists);
+                let texts = &loaded.texts;
+                let lists = &loaded.lists;
                 let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
                 log.note_unknown(&core.replica, text, |path| {
                     Some(&lists.get(key::lookup(&path))?.known)

@@ -171,7 +171,8 @@ impl<T: Content> Track<T> {
     /// Takes elements out. With `next` those without an id get one, else nothing is left of them.
     /// The ids, in order. O(runs).
     pub(super) fn remove(&mut self, range: Range<usize>, mut next: Option<&mut u64>) -> Ids {
-        let (mut ids, mut left) = (Ids::default(), range.len());
+        let mut ids = Ids::default();
+        let mut left = range.len();
         let mut index = if left > 0 { self.seek(range.start) } else { return ids };
         let first = index;
         while left > 0 && index < self.runs.len() {
@@ -242,7 +243,8 @@ impl<T: Content> Track<T> {
 
     /// Where elements stand, or have stood, in order. O(runs).
     pub(super) fn places(&self, ids: &Sorted) -> Vec<Placed> {
-        let (mut at, mut found) = (0, Vec::new());
+        let mut at = 0;
+        let mut found = Vec::new();
         for run in &self.runs {
             if run.has_ids() && !ids.is_empty() {
                 let mut offset = at;
@@ -261,7 +263,8 @@ impl<T: Content> Track<T> {
 
     /// The ids of elements that are there; those that had none get one. O(runs).
     pub(super) fn ids_of(&mut self, range: Range<usize>, next: &mut u64) -> Ids {
-        let (mut ids, mut left) = (Ids::default(), range.len());
+        let mut ids = Ids::default();
+        let mut left = range.len();
         let mut index = if left > 0 { self.seek(range.start) } else { return ids };
         while left > 0 && index < self.runs.len() {
             if self.runs[index].alive {

@@ -184,7 +184,9 @@ impl<'a, T: Content> Noting<'a, T> {
                 .collect::<Ids>()
                 .sorted(),
         };
-        let (now, inserted, deleted) = (before.clone(), Ids::default(), Vec::new());
+        let now = before.clone();
+        let inserted = Ids::default();
+        let deleted = Vec::new();
         Self { track, next_id, revived, placed, pending: Ids::default(), now, inserted, deleted }
     }
 
@@ -275,8 +277,11 @@ impl Noting<'_, Rope> {
     fn marked(&mut self, after: &Rope) -> Vec<Marked> {
         self.revive();
         let inserted = self.inserted.clone().sorted();
-        let (mut marked, none) = (Vec::new(), Arc::new(Marks::new()));
-        let (mut at, mut olds, mut news) = (0, runs(&self.now), runs(after));
+        let mut marked = Vec::new();
+        let none = Arc::new(Marks::new());
+        let mut at = 0;
+        let mut olds = runs(&self.now);
+        let mut news = runs(after);
         while let (Some((old_len, old)), Some((new_len, new))) =
             (olds.front_mut(), news.front_mut())
         {
@@ -291,13 +296,15 @@ impl Noting<'_, Rope> {
                     .filter(|(_, within)| !within)
                     .map(|(ids, _)| ids)
                     .collect();
-                let (old, new) = (old.as_ref().unwrap_or(&none), new.as_ref().unwrap_or(&none));
+                let old = old.as_ref().unwrap_or(&none);
+                let new = new.as_ref().unwrap_or(&none);
                 let names: BTreeSet<&Arc<str>> = old.keys().chain(new.keys()).collect();
                 for name in names
                     .into_iter()
                     .filter(|name| !ids.is_empty() && old.get(*name) != new.get(*name))
                 {
-                    let (old, new) = (old.get(name).cloned(), new.get(name).cloned());
+                    let old = old.get(name).cloned();
+                    let new = new.get(name).cloned();
                     marked.push(Marked {
                         ids: ids.iter().cloned().collect(),
                         name: Arc::clone(name),

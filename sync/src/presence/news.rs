@@ -116,7 +116,8 @@ mod tests {
         let news =
             |state: &str| encode(&[News { id: 1, clock: 1, state: Some(state.into()) }], None);
         assert!(matches!(decode(&news("{"), 1), Err(FrameError::Malformed { at: 2, .. })));
-        let (most, more) = ("1".repeat(STATE_BYTES_MAX), "1".repeat(STATE_BYTES_MAX + 1));
+        let most = "1".repeat(STATE_BYTES_MAX);
+        let more = "1".repeat(STATE_BYTES_MAX + 1);
         assert!(decode(&news(&most), 1).is_ok());
         assert!(matches!(decode(&news(&more), 1), Err(FrameError::TooLarge { .. })));
         let cut = news("true");

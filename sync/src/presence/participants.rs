@@ -555,7 +555,8 @@ fn piece<'a>(
     until: u64,
     bytes_max: usize,
 ) -> (Vec<News>, u64) {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
+    let mut taken = Vec::new();
+    let mut bytes = 0;
     // The peer knows what it said itself.
     for change in changes.filter(|change| change.link != Some(link)) {
         bytes += change.bytes();
@@ -593,8 +594,8 @@ mod tests {
     #[test]
     fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
         let participants = Participants::default();
-        let (from, mut to) =
-            (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let from = participants.link(PARTICIPANTS_MAX);
+        let mut to = participants.link(PARTICIPANTS_MAX);
         for id in 1..=50 {
             assert!(participants.receive(&from, RELAY, shows(id, 1, "0")));
         }
@@ -604,7 +605,8 @@ mod tests {
                 if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
             assert!(participants.receive(if id % 2 == 0 { &from } else { continue }, RELAY, news));
         }
-        let (mut told, mut last) = (Vec::new(), 0);
+        let mut told = Vec::new();
+        let mut last = 0;
         while participants.has_news(&to) {
             told.extend(participants.take_news(&mut to, 3 * (NEWS_BYTES + 1), false));
             assert!(to.told > last, "it goes on");
@@ -620,8 +622,8 @@ mod tests {
     #[test]
     fn a_full_room_has_room_for_those_who_come_later_at_the_cost_of_who_brought_most() {
         let participants = Participants::default();
-        let (few, many) =
-            (participants.link(PARTICIPANTS_MAX), participants.link(PARTICIPANTS_MAX));
+        let few = participants.link(PARTICIPANTS_MAX);
+        let many = participants.link(PARTICIPANTS_MAX);
         let ids = |range: std::ops::Range<u64>, link: &Link| {
             range
                 .filter(|id| participants.receive(link, RELAY, shows(*id, 1, "0")))
@@ -679,7 +681,8 @@ mod tests {
         ];
         for (there, claims, may) in cases {
             let participants = Participants::default();
-            let (first, second) = (participants.link(9), participants.link(9));
+            let first = participants.link(9);
+            let second = participants.link(9);
             assert!(participants.receive(&first, there, shows(1, 5, "\"first\"")));
             assert_eq!(
                 participants.receive(&second, claims, shows(1, 9, "\"second\"")),

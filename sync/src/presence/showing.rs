@@ -68,7 +68,8 @@ impl Showing {
     pub(crate) fn take(&mut self, news: Vec<News>, speaker: Speaker, now: Duration) {
         let own = self.own();
         for news in news {
-            let (id, leaves) = (news.id, news.state.is_none());
+            let id = news.id;
+            let leaves = news.state.is_none();
             if Some(id) == own {
                 // Each answer costs a clock and goes to everybody; the next sign of life is one as
                 // well.
@@ -157,7 +158,8 @@ impl Showing {
             self.renewed_at = now;
             self.participants.renew();
         }
-        let (participants, link) = (&self.participants, &self.link);
+        let participants = &self.participants;
+        let link = &self.link;
         self.heard.retain(|id, heard| {
             let there = now < *heard + ABSENT_AFTER;
             if !there {

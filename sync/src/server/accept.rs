@@ -164,7 +164,8 @@ async fn accept<D: Door, F>(
         };
         while handshakes.try_join_next().is_some() {}
         let Some(attempt) = attempt else { return };
-        let (from, proved) = (attempt.address(), attempt.is_proved());
+        let from = attempt.address();
+        let proved = attempt.is_proved();
         // Under load an address has to prove itself before it costs anything.
         let busy = handshakes.len() + lobby.len() >= INCOMING_MAX / 2 && !proved;
         let place = if busy { None } else { shared.place_from(from, proved) };

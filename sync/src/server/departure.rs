@@ -77,7 +77,8 @@ mod tests {
         let remote =
             CloseReason::Remote { code: crate::session::CloseCode::Done, message: message.clone() };
         let refused = CloseReason::Refused { message: message.clone() };
-        let (ours, theirs) = ("d".to_owned(), message.clone());
+        let ours = "d".to_owned();
+        let theirs = message.clone();
         let differs = CloseReason::Incompatible { what: "document", ours, theirs };
         assert!(remote.to_string().ends_with(escaped), "{remote}");
         for reason in [remote, refused, differs, CloseReason::Lost { message }] {

@@ -455,7 +455,8 @@ async fn accept_tcp(
             shared.places.take()
         };
         let Some(place) = place else { continue };
-        let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
+        let shared = Arc::clone(&shared);
+        let acceptor = acceptor.clone();
         handshakes.spawn(async move {
             match timeout(HELLO_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(Accepted::Peer(socket, request))) => {

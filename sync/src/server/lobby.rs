@@ -25,10 +25,8 @@ pub(super) struct Lobby<T> {
 impl<T> Lobby<T> {
     /// Nobody waits yet. So many are to be let in in a second.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
-        let (step, len_max) = (
-            Duration::from_secs(1) / per_second.max(1),
-            per_second.saturating_mul(LOBBY_SECONDS) as usize,
-        );
+        let step = Duration::from_secs(1) / per_second.max(1);
+        let len_max = per_second.saturating_mul(LOBBY_SECONDS) as usize;
         Self {
             waiting: BTreeMap::new(),
             turns: VecDeque::new(),
@@ -115,7 +113,9 @@ mod tests {
     #[test]
     fn some_go_in_at_once_and_the_others_at_a_steady_pace() {
         let begin = some_moment();
-        let (mut lobby, mut now, mut at_once) = (Lobby::new(100, begin), begin, 0);
+        let mut lobby = Lobby::new(100, begin);
+        let mut now = begin;
+        let mut at_once = 0;
         for number in 0..400_u32 {
             assert_eq!(lobby.enter(address(number.to_le_bytes()[0]), number), Ok(()));
         }

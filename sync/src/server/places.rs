@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_and_leaves_the_rest_to_others() {
-        let (places, now) = (Places::new(100, 4), some_moment());
+        let places = Places::new(100, 4);
+        let now = some_moment();
         let held: Vec<_> = (0..10).filter_map(|_| places.take_from(ONE, true, now)).collect();
         assert_eq!(held.len(), 4);
         assert!(places.take_from(OTHER, true, now).is_some());
@@ -133,7 +134,8 @@ mod tests {
 
     #[test]
     fn all_together_have_so_many() {
-        let (places, now) = (Places::new(3, 2), some_moment());
+        let places = Places::new(3, 2);
+        let now = some_moment();
         let held: Vec<_> = [ONE, ONE, OTHER, OTHER]
             .iter()
             .filter_map(|from| places.take_from(*from, true, now))
@@ -146,18 +148,20 @@ mod tests {
 
     #[test]
     fn packets_with_a_false_address_lock_nobody_out() {
-        let (places, now) = (Places::new(100, 4), some_moment());
+        let places = Places::new(100, 4);
+        let now = some_moment();
         let false_ones: Vec<_> =
             (0..10).filter_map(|_| places.take_from(ONE, false, now)).collect();
         assert_eq!(false_ones.len(), 2);
         assert!(places.take_from(ONE, true, now).is_some());
-        let (one, now) = (Places::new(100, 1), now);
+        let one = Places::new(100, 1);
         assert!(one.take_from(ONE, false, now).is_some(), "a limit of one is one, proved or not");
     }
 
     #[test]
     fn addresses_of_one_network_are_one() {
-        let (places, now) = (Places::new(100, 1), some_moment());
+        let places = Places::new(100, 1);
+        let now = some_moment();
         let address =
             |last: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(last)));
         let _held = places.take_from(address(1), true, now).expect("a place");
@@ -172,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (places, now) = (Places::new(10, 2), some_moment());
+        let places = Places::new(10, 2);
+        let now = some_moment();
         let _held = places.take_from(ONE, true, now).expect("a place");
         for address in 0..200_000_u32 {
             drop(places.take_from(IpAddr::V4(address.into()), true, now));

@@ -151,9 +151,11 @@ impl Session {
     }
 
     pub(super) fn send_version(&mut self, version: &[u8], want_yours: bool) {
-        let (bytes, max) = (version.len() + 1, self.config.frame_bytes_max);
+        let bytes = version.len() + 1;
+        let max = self.config.frame_bytes_max;
         if bytes > max {
-            let (bytes, bytes_max) = (bytes as u64, max as u64);
+            let bytes = bytes as u64;
+            let bytes_max = max as u64;
             let error = FrameError::TooLarge { what: "this replica's version", bytes, bytes_max };
             return self.shut(CloseReason::Protocol(error));
         }

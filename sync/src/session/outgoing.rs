@@ -222,7 +222,8 @@ impl Updates {
         let end = body.len().min(offset + part_max);
         let part = body.get(offset..end)?;
         let whole = offset == 0 && end == body.len();
-        let (total, from) = (body.len() as u64, offset as u64);
+        let total = body.len() as u64;
+        let from = offset as u64;
         let frame = if whole {
             Frame::Update { number, body: part }
         } else {

@@ -167,7 +167,8 @@ impl Session {
                         if !self.answer.is_coming() {
                             self.owed.pay(Debt::Answer, self.now);
                         }
-                        let (between, furthest) = (Some(between), self.answer.furthest);
+                        let between = Some(between);
+                        let furthest = self.answer.furthest;
                         self.answer = Answer {
                             first,
                             updates,
@@ -208,8 +209,8 @@ impl Session {
             self.answer.updates_come += 1;
             self.answer.bytes_come += update.len() as u64;
             self.inbox.part = self.answer.updates > 1;
-            let (received, total) =
-                (self.answer.bytes_come, self.answer.bytes.max(self.answer.bytes_come));
+            let received = self.answer.bytes_come;
+            let total = self.answer.bytes.max(self.answer.bytes_come);
             self.events.push_back(Event::Progress { received, total });
         }
         if !self.config.takes_updates {
@@ -303,7 +304,8 @@ impl Session {
             // A fragment was lost; the whole is asked for again in time.
             return Ok(());
         }
-        let (bytes, bytes_max) = ((assembly.bytes.len() + part.len()) as u64, total as u64);
+        let bytes = (assembly.bytes.len() + part.len()) as u64;
+        let bytes_max = total as u64;
         if bytes > bytes_max {
             let what = "a fragmented update";
             return Err(FrameError::TooLarge { what, bytes, bytes_max }.into());

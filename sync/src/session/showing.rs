@@ -55,12 +55,14 @@ impl Session {
 
     /// Queues what the peer has not been told, if it is time. Needs no replica, and never waits.
     pub(crate) fn show(&mut self, now: Duration) {
-        let (silent, lossy) = (!self.can_show(), self.has_datagrams());
+        let silent = !self.can_show();
+        let lossy = self.has_datagrams();
         let Some(showing) = self.showing.as_mut().filter(|_| !silent) else { return };
         if showing.take_call(now) {
             self.outgoing.push_latest(Latest::Who, &Frame::Who);
         }
-        let (own, news) = (showing.own(), showing.take_news(now, lossy));
+        let own = showing.own();
+        let news = showing.take_news(now, lossy);
         let lasting = if lossy { showing.take_lasting(now) } else { Vec::new() };
         let mut reliable = if lossy { self.push_datagrams(news, own) } else { news };
         reliable.extend(lasting);

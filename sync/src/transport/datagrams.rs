@@ -232,8 +232,8 @@ mod tests {
     #[test]
     fn over_quic() {
         test(async {
-            let (identity, config) =
-                (Identity::generate().expect("an identity"), Config::default());
+            let identity = Identity::generate().expect("an identity");
+            let config = Config::default();
             let endpoint = quinn::Endpoint::server(
                 quic::server_config(&identity, &config).expect("valid"),
                 loopback(),
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn over_webtransport() {
         test(async {
-            let (identity, config) =
-                (Identity::generate().expect("an identity"), Config::default());
+            let identity = Identity::generate().expect("an identity");
+            let config = Config::default();
             let rotation = Arc::new(Rotation::new(&identity).expect("certificates"));
             let endpoint = webtransport::listen(loopback(), rotation, &config)
                 .expect("valid")

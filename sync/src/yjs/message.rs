@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn what_other_implementations_cannot_read_is_neither_taken_nor_sent() {
-        let (id_max, clock_max) = ((1 << 53) - 1, u64::from(u32::MAX));
+        let id_max = (1 << 53) - 1;
+        let clock_max = u64::from(u32::MAX);
         let of = |id, clock| News { id, clock, state: Some("1".into()) };
         let ours = Message::Awareness(vec![
             of(id_max + 1, 1),

@@ -187,7 +187,10 @@ impl Client {
 
     /// Takes what has come: one message, and those that are there already.
     async fn take(&mut self, first: Option<Result<SocketMessage, SocketError>>) -> Result<(), End> {
-        let (mut next, mut updates, mut count, mut bytes_come) = (Some(first), Vec::new(), 0, 0);
+        let mut next = Some(first);
+        let mut updates = Vec::new();
+        let mut count = 0;
+        let mut bytes_come = 0;
         while let Some(message) = next {
             match message {
                 Some(Ok(SocketMessage::Binary(bytes))) => {

@@ -60,8 +60,9 @@ impl<B: Backend> Node<B> {
         let imported = Arc::new(Mutex::new(Vec::new()));
         let updates = Arc::new(AtomicU64::new(0));
         let mended = Arc::new(AtomicBool::new(false));
-        let (journal, count, mends) =
-            (Arc::clone(&imported), Arc::clone(&updates), Arc::clone(&mended));
+        let journal = Arc::clone(&imported);
+        let count = Arc::clone(&updates);
+        let mends = Arc::clone(&mended);
         let listening = store.on_update(move |update| match update.origin {
             Origin::Remote => journal.lock().expect("no panic").push(update.bytes.to_vec()),
             origin => {
@@ -117,11 +118,12 @@ impl<B: Backend> World<B> {
 
     fn new(plan: &Plan) -> Self {
         let rng = Rng::with_seed(plan.seed ^ 0x5151);
-        let (wires, now) = (
-            plan.links.iter().map(|link| (*link, Wire::Down { until: Duration::ZERO })).collect(),
-            Duration::ZERO,
-        );
-        let (nodes, acknowledged, weather) = (Vec::new(), BTreeSet::new(), Weather::default());
+        let wires =
+            plan.links.iter().map(|link| (*link, Wire::Down { until: Duration::ZERO })).collect();
+        let now = Duration::ZERO;
+        let nodes = Vec::new();
+        let acknowledged = BTreeSet::new();
+        let weather = Weather::default();
         let mut this = Self {
             nodes,
             wires,
@@ -354,7 +356,8 @@ impl<B: Backend> World<B> {
                 *wire = Wire::Down { until: self.now };
             }
         }
-        let (end, mut settled) = (self.now + HEALING, false);
+        let end = self.now + HEALING;
+        let mut settled = false;
         while self.now < end {
             self.pass(Duration::from_secs(1));
             let in_sync = self
@@ -385,7 +388,8 @@ impl<B: Backend> World<B> {
     /// all others have given up: they wait for good. What they wrote in registers was written
     /// again, so that the log has it.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
-        let (all, own) = (node.store.pending(), node.store.own_pending());
+        let all = node.store.pending();
+        let own = node.store.own_pending();
         all == own && (self.copied || own == (0, 0))
     }
 

@@ -80,11 +80,12 @@ async fn is_offline(peer: &Peer) {
 fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
     test(async {
         for scheme in SCHEMES {
-            let (left, right) = (Mock::new(1), Mock::new(2));
+            let left = Mock::new(1);
+            let right = Mock::new(2);
             right.add(b"first");
             let server = serve(scheme, &right).await;
-            let (addr, identity) =
-                (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let addr = server.local_addr(scheme).expect("it listens");
+            let identity = copy(server.identity());
             let peer = eager()
                 .connect(left.clone(), server.ticket("roadmap").expect("served"))
                 .await
@@ -113,11 +114,12 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
 fn who_begins_offline_is_connected_once_there_is_a_server() {
     test(async {
         for scheme in SCHEMES {
-            let (left, right) = (Mock::new(1), Mock::new(2));
+            let left = Mock::new(1);
+            let right = Mock::new(2);
             left.add(b"offline");
             let server = serve(scheme, &right).await;
-            let (addr, identity) =
-                (server.local_addr(scheme).expect("it listens"), copy(server.identity()));
+            let addr = server.local_addr(scheme).expect("it listens");
+            let identity = copy(server.identity());
             let ticket = server.ticket("roadmap").expect("served");
             server.shutdown().await;
             // Who does not answer within the idle time-out is not there.
@@ -172,7 +174,8 @@ async fn wire(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
 fn a_connection_that_is_cut_is_opened_again() {
     test(async {
         for scheme in [Scheme::WebSocket, Scheme::WebSocketTls] {
-            let (left, right) = (Mock::new(1), Mock::new(2));
+            let left = Mock::new(1);
+            let right = Mock::new(2);
             let server = serve(scheme, &right).await;
             let cut = Arc::new(Notify::new());
             let addr = wire(server.local_addr(scheme).expect("it listens"), Arc::clone(&cut)).await;
@@ -198,7 +201,8 @@ async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
     let back = UdpSocket::bind(loopback()).await.expect("a socket");
     let addr = front.local_addr().expect("bound");
     tokio::spawn(async move {
-        let (mut out, mut home) = (vec![0; 65_536], vec![0; 65_536]);
+        let mut out = vec![0; 65_536];
+        let mut home = vec![0; 65_536];
         let mut client = None;
         loop {
             let (datagram, to, socket) = tokio::select! {
@@ -220,7 +224,8 @@ async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
 #[test]
 fn silent_loss_is_noticed_and_a_new_connection_resumes() {
     test(async {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         let server = serve(Scheme::Quic, &right).await;
         let swallow = Arc::new(AtomicBool::new(false));
         let addr =
@@ -277,7 +282,8 @@ fn another_certificate_is_refused() {
 #[test]
 fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
     test(async {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         right.add(b"op");
         let server = serve(Scheme::WebTransport, &right).await;
         let port = server.local_addr(Scheme::WebTransport).expect("it listens").port();
@@ -493,7 +499,8 @@ fn web_pages_are_let_in_over_webtransport_alike() {
 #[test]
 fn a_server_takes_no_notice_of_strangers() {
     test(async {
-        let (left, right) = (Mock::new(1), Mock::new(2));
+        let left = Mock::new(1);
+        let right = Mock::new(2);
         let server = serve(Scheme::WebSocket, &right).await;
         let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
         let garbage: [&[u8]; 4] = [

@@ -34,8 +34,8 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             })
         })?;
         let wires = [Wire::Quic, Wire::WebSocket];
-        let (mut caught_up, mut alone) =
-            (wires.map(|_| (Samples::default(), Samples::default())), Samples::default());
+        let mut caught_up = wires.map(|_| (Samples::default(), Samples::default()));
+        let mut alone = Samples::default();
         // In turn, as what is measured first in a process pays for its memory.
         for _ in 0..options.repeats() {
             for (wire, (fresh, behind)) in wires.into_iter().zip(&mut caught_up) {

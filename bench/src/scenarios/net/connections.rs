@@ -83,7 +83,8 @@ fn come_back(writers: usize) -> Result<usize> {
         writer.change(|page| page.number().set(number as i64))?;
         one.merge(&writer)?;
     }
-    let (other, now) = (one.fork()?, Duration::ZERO);
+    let other = one.fork()?;
+    let now = Duration::ZERO;
     let session =
         |store: &Store<Page>, role| Session::new(Config::default(), role, "page", store, now);
     let mut sides =
@@ -151,7 +152,8 @@ pub fn run_as_clients() -> Result<bool> {
     if argument != ARGUMENT {
         return Ok(false);
     }
-    let (count, runtime) = (count.parse()?, runtime()?);
+    let count = count.parse()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         if what == "rest" { rest(ticket, count).await } else { flood(ticket, count).await }
     })?;

@@ -82,7 +82,8 @@ pub fn through<T>(
     meanwhile: impl FnOnce(&Server) -> Result<T>,
 ) -> Result<Samples> {
     let runtime = runtime()?;
-    let (here, there) = (Store::<Page>::new(), Store::<Page>::new());
+    let here = Store::<Page>::new();
+    let there = Store::<Page>::new();
     let (server, _peer) = runtime.block_on(async {
         let server = serve(wire, Documents::new().with("page", &here)?).await?;
         let peer = join(wire, &server, &there, "page").await?;
@@ -119,7 +120,8 @@ pub fn pace(rate: usize, count: usize, mut step: impl FnMut(usize) -> Result<()>
 
 /// What was seen, and with it all before it, against when it began.
 pub fn collect(begun: &[Instant], sightings: &mpsc::Receiver<(i64, Instant)>) -> Result<Samples> {
-    let (mut samples, mut next) = (Samples::default(), 0);
+    let mut samples = Samples::default();
+    let mut next = 0;
     while next < begun.len() {
         let (number, at) =
             sightings.recv_timeout(Duration::from_secs(30)).context("an edit did not arrive")?;

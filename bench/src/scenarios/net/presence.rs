@@ -52,9 +52,11 @@ fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
             peer.live().await?;
             peers.push(peer);
         }
-        let (start, told) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let start = Instant::now();
+        let told = Arc::new(AtomicU64::new(0));
         for (number, peer) in peers.iter().enumerate() {
-            let (presence, told) = (peer.presence::<u64>(), Arc::clone(&told));
+            let presence = peer.presence::<u64>();
+            let told = Arc::clone(&told);
             let mut changes = presence.watch();
             tokio::spawn(async move {
                 while changes.next().await.is_some() {

@@ -65,8 +65,10 @@ pub fn throughput(documents: usize, edits: usize) -> Result<f64> {
 pub fn latency(rate: usize, edits: usize) -> Result<Samples> {
     let server = Server::start(1, edits)?;
     let client = server.client("latency", [rate, edits])?;
-    let (begun, seen) = (client.line::<Begun>()?.begun, server.node.line::<Done>()?.seen);
-    let (mut samples, mut next) = (Samples::default(), 0);
+    let begun = client.line::<Begun>()?.begun;
+    let seen = server.node.line::<Done>()?.seen;
+    let mut samples = Samples::default();
+    let mut next = 0;
     for (edit, at) in seen {
         for begun in begun.get(next..edit).unwrap_or_default() {
             samples.add(Duration::from_secs_f64((at - begun).max(0.0) / 1e6));

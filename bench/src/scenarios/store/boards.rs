@@ -20,7 +20,8 @@ pub fn change(
     report: &mut Report,
 ) -> Vec<Lane<'static>> {
     let lane = |system: &System, boards: Boards| {
-        let (mut board, work) = (build(boards, work)?, Rc::clone(work));
+        let mut board = build(boards, work)?;
+        let work = Rc::clone(work);
         let mut done = 0;
         Ok(vec![Lane::new(place(system.name), "change", move |samples| {
             for (step, edit) in work.edits[done..done + WARM_UP + STEPS].iter().enumerate() {
@@ -43,7 +44,8 @@ pub fn batches(
     report: &mut Report,
 ) -> Vec<Lane<'static>> {
     let lanes = |system: &System, boards: Boards| {
-        let (mut board, edits) = (build(boards, work)?, Rc::clone(work));
+        let mut board = build(boards, work)?;
+        let edits = Rc::clone(work);
         let mut done = 0;
         let one_by_one = Lane::new(place(system.name), single, move |samples| {
             let round = &edits.edits[done..done + BATCH];
@@ -51,7 +53,8 @@ pub fn batches(
             done += BATCH;
             check(board.as_ref(), &edits, done)
         });
-        let (mut board, edits) = (build(boards, work)?, Rc::clone(work));
+        let mut board = build(boards, work)?;
+        let edits = Rc::clone(work);
         let mut done = 0;
         let as_one = Lane::new(place(system.name), batch, move |samples| {
             let round = &edits.edits[done..done + BATCH];

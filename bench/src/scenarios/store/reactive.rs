@@ -52,7 +52,8 @@ pub fn change(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> 
         black_box(counter.fetch_add(1, Ordering::Relaxed));
     });
     Executor::poll_local();
-    let (work, mut done) = (Rc::clone(work), 0);
+    let work = Rc::clone(work);
+    let mut done = 0;
     Ok(vec![Lane::new(place, "change", move |samples| {
         let _keeps_effects = &owner;
         for (step, edit) in work.edits[done..done + WARM_UP + STEPS].iter().enumerate() {

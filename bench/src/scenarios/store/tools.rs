@@ -69,11 +69,13 @@ impl<B: Backend> Points<B> {
 
 /// One watcher, and one on every card, whose card changes.
 pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
-    let (cards, told) = (work.cards.len(), Arc::new(AtomicUsize::new(0)));
+    let cards = work.cards.len();
+    let told = Arc::new(AtomicUsize::new(0));
     let mut points = Points::<B>::filled(work)?;
     let one = Lane::new(place, "watchers_1", move |samples| {
         for step in 0..WARM_UP + STEPS {
-            let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
+            let card = points.pick(cards);
+            let before = told.load(Ordering::Relaxed);
             let watch = points.watch(&card, &told);
             timed_when_warm(step, samples, || points.set(&card))?;
             drop(watch);
@@ -89,7 +91,8 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
     let many = Lane::new(place, "watchers_10000", move |samples| {
         let _watches = &watches;
         for step in 0..WARM_UP + STEPS {
-            let (card, before) = (points.pick(cards), told.load(Ordering::Relaxed));
+            let card = points.pick(cards);
+            let before = told.load(Ordering::Relaxed);
             timed_when_warm(step, samples, || points.set(&card))?;
             ensure!(
                 told.load(Ordering::Relaxed) == before + 1,
@@ -117,9 +120,12 @@ pub fn selectors<B: Backend>(
     });
 
     let mut points = Points::<B>::filled(work)?;
-    let (computed, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let computed = Arc::new(AtomicUsize::new(0));
+    let told = Arc::new(AtomicUsize::new(0));
     let watch = |card: &crate::work::cards::Card| {
-        let (id, computed, told) = (card.id.clone(), Arc::clone(&computed), Arc::clone(&told));
+        let id = card.id.clone();
+        let computed = Arc::clone(&computed);
+        let told = Arc::clone(&told);
         let selector = points.store.select(move |state| {
             computed.fetch_add(1, Ordering::Relaxed);
             state.cards().get(id.as_str()).points().value().map(|points| points / 2)
@@ -150,7 +156,8 @@ pub fn selectors<B: Backend>(
 /// Many changes one by one and as one, while somebody watches the sum of the points of all cards.
 pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
     let lane = |metric, at_once: bool| -> Result<Lane<'static>> {
-        let (cards, told) = (work.cards.len(), Arc::new(AtomicUsize::new(0)));
+        let cards = work.cards.len();
+        let told = Arc::new(AtomicUsize::new(0));
         let mut points = Points::<B>::filled(work)?;
         let sum = points.store.select(|state| -> i64 {
             state.cards().value().map_or(0, |cards| cards.values().map(|card| card.points).sum())
@@ -178,8 +185,8 @@ pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lan
                         .change(|state| state.cards().get(card.as_str()).points().set(*next))
                 })?),
             })?;
-            let (told, expected) =
-                (told.load(Ordering::Relaxed) - before, if at_once { 1 } else { BATCH });
+            let told = told.load(Ordering::Relaxed) - before;
+            let expected = if at_once { 1 } else { BATCH };
             ensure!(told == expected, "told {told} times, expected {expected}");
             let total: i64 = points.store.view().cards.values().map(|card| card.points).sum();
             ensure!(*sum.get() == total, "the sum is not that of the cards");
@@ -235,7 +242,8 @@ pub fn view_at<B: Backend>(
 ) -> Result<Vec<Lane<'static>>> {
     let mut points = Points::new(Store::<MapState, B>::open(saved)?, work);
     let history = points.store.history(HistoryOptions::new())?;
-    let (id, view) = (history.name("then")?, points.store.view());
+    let id = history.name("then")?;
+    let view = points.store.view();
     points.set(&work.cards[0].id)?;
     Ok(vec![Lane::new(place, "view_at", move |samples| {
         let _store = &points;

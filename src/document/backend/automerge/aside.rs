@@ -82,7 +82,8 @@ impl Branch {
     /// The known changes that a change builds on and that are not there yet, each behind those that
     /// it builds on itself. `None` where one is not known.
     fn missing(&self, change: &Change) -> Option<Vec<Change>> {
-        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        let mut missing = Vec::new();
+        let mut seen = HashSet::new();
         // Each is looked at twice: when it is found, and when all before it are in.
         let mut left: Vec<(ChangeHash, bool)> =
             change.deps().iter().map(|hash| (*hash, false)).collect();

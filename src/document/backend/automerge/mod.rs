@@ -421,7 +421,8 @@ impl Backend for Automerge {
             };
             let start = change.deps().iter().map(end).max().unwrap_or(0) + 1;
             if change.start_op().get() != start {
-                let (hash, found) = (change.hash(), change.start_op());
+                let hash = change.hash();
+                let found = change.start_op();
                 return Err(BackendError::Refused(format!(
                     "the ops of change {hash} start at {found} instead of {start}"
                 )));
@@ -469,7 +470,8 @@ impl Backend for Automerge {
                 continue;
             }
             let own = new.as_ref().is_some_and(|new| self.is_own(&new.op));
-            let (old, new) = (old.map(|old| old.value), new.map(|new| new.value));
+            let old = old.map(|old| old.value);
+            let new = new.map(|new| new.value);
             touched.registers.push(RegisterTouch { key: Arc::from(key), old, new, own });
         }
         made.append(&mut edited);

@@ -42,9 +42,11 @@ pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendE
     let mut register_groups =
         groups(registers.iter().map(|(_, write)| weight(write.new.as_ref()))).into_iter();
     let mut edit_groups = groups(edits.iter().map(|(weight, _)| *weight)).into_iter();
-    let (mut made, mut changes) = (BTreeMap::new(), Vec::new());
+    let mut made = BTreeMap::new();
+    let mut changes = Vec::new();
     loop {
-        let (registers_here, edits_here) = (register_groups.next(), edit_groups.next());
+        let registers_here = register_groups.next();
+        let edits_here = edit_groups.next();
         if registers_here.is_none() && edits_here.is_none() {
             break;
         }
@@ -122,7 +124,9 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
         {
             let edit = |at: usize, delete: usize, insert: &str| {
                 let chars = |chars| Units { chars, utf16: 0 };
-                let (at, delete, insert) = (chars(at), chars(delete), Arc::from(insert));
+                let at = chars(at);
+                let delete = chars(delete);
+                let insert = Arc::from(insert);
                 Cow::Owned(SequenceOp::Text {
                     name: name.clone(),
                     at,
@@ -156,7 +160,8 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
             let deletions = parts(*delete).map(|(_, count)| (count, edit(*at, count, &[])));
             let insertions =
                 groups(insert.iter().map(|value| weight(Some(value)))).into_iter().map(|group| {
-                    let (at, part) = (at + group.start, insert.get(group).unwrap_or_default());
+                    let at = at + group.start;
+                    let part = insert.get(group).unwrap_or_default();
                     (values(part), edit(at, 0, part))
                 });
             deletions.chain(insertions).collect()
@@ -293,7 +298,9 @@ impl SequenceWriter<'_, '_> {
 
     /// Cuts a stretch of the whole sequence into stretches of its objects.
     fn pieces(&self, objects: &[ObjId], at: usize, count: usize) -> Vec<(ObjId, usize, usize)> {
-        let (mut skip, mut left, mut pieces) = (at, count, Vec::new());
+        let mut skip = at;
+        let mut left = count;
+        let mut pieces = Vec::new();
         for object in objects {
             let len = self.tx.length(object);
             let here = len.saturating_sub(skip).min(left);

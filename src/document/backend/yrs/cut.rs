@@ -379,9 +379,10 @@ mod tests {
 
     fn edit(doc: &Doc, kind: u8, at: u32) {
         let mut txn = doc.transact_mut();
-        let (text, list) =
-            (txn.get_text("T:t").expect("there"), txn.get_array("L:l").expect("there"));
-        let (text_len, list_len) = (text.len(&txn), list.len(&txn));
+        let text = txn.get_text("T:t").expect("there");
+        let list = txn.get_array("L:l").expect("there");
+        let text_len = text.len(&txn);
+        let list_len = list.len(&txn);
         match kind {
             0 => text.insert(
                 &mut txn,
@@ -423,7 +424,8 @@ mod tests {
         #[test]
         fn pieces_make_the_whole_one_after_the_other(steps in prop::collection::vec((0u64..3, 0u8..7, any::<u32>()), 1..60), since in 0usize..60) {
             let docs = [doc(1), doc(2), doc(900)];
-            let (early, mut fresh) = (doc(5), doc(6));
+            let early = doc(5);
+            let mut fresh = doc(6);
             for (step, (who, kind, at)) in steps.iter().enumerate() {
                 let here = &docs[*who as usize];
                 if *kind == 6 {
@@ -564,7 +566,8 @@ mod tests {
             })
             .collect();
         let gapped = yrs::merge_updates_v1([&updates[0], &updates[3]]).expect("updates");
-        let (mut whole, mut parts) = (Clocks::default(), Clocks::default());
+        let mut whole = Clocks::default();
+        let mut parts = Clocks::default();
         yrs_update::walk(&gapped, &Limits::trusted(), &mut whole).expect("an update");
         let pieces = cut_to(gapped, &tiny()).expect("an update");
         pieces.iter().for_each(|piece| {

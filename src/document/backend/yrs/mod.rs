@@ -449,7 +449,8 @@ impl Backend for Yrs {
         let clock = |here: &HashMap<u64, u32>, client: u64| {
             here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)))
         };
-        let (mut ready, mut waiting) = (Vec::new(), parcels);
+        let mut ready = Vec::new();
+        let mut waiting = parcels;
         loop {
             let mut later = Vec::new();
             let before = ready.len();

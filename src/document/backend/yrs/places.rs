@@ -102,8 +102,9 @@ pub struct Block {
 impl Block {
     /// Of a block that the guard has seen, in this root if that was named.
     pub fn new(block: &yrs_update::Block, root: Option<Arc<str>>) -> Self {
-        let (client, clock, end) =
-            (block.client, block.clock, block.clock.saturating_add(block.len));
+        let client = block.client;
+        let clock = block.clock;
+        let end = block.clock.saturating_add(block.len);
         Self {
             client,
             clock,

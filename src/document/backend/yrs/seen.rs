@@ -20,7 +20,8 @@ type Id = (u64, u32);
 /// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a
 /// value of which another one has no op. O(ops).
 pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardError> {
-    let (ours, theirs) = (Items::of(ours)?, Items::of(theirs)?);
+    let ours = Items::of(ours)?;
+    let theirs = Items::of(theirs)?;
     let mut keys = Keys::of(&ours);
     Ok(ours
         .held()
@@ -70,7 +71,8 @@ impl Visitor for Items<'_> {
     }
 
     fn block(&mut self, block: Block) {
-        let (root, key) = (self.root.take(), self.key.take());
+        let root = self.root.take();
+        let key = self.key.take();
         let placed = root.is_some() || block.origin.is_some() || block.right_origin.is_some();
         // What was collected says nothing of where it was.
         if placed {
@@ -149,7 +151,8 @@ impl<'i, 'a> Keys<'i, 'a> {
     }
 
     fn get(&mut self, id: Id) -> Option<Arc<str>> {
-        let (mut way, mut next) = (Vec::new(), Some(id));
+        let mut way = Vec::new();
+        let mut next = Some(id);
         let key = loop {
             let Some((client, (start, item))) =
                 next.and_then(|id| Some((id.0, self.items.at(id)?)))
@@ -221,7 +224,8 @@ mod tests {
 
     #[test]
     fn what_was_written_over_was_seen() {
-        let (mut ours, mut theirs) = (doc(1), doc(2));
+        let mut ours = doc(1);
+        let mut theirs = doc(2);
         (0..3).for_each(|value| write(&mut ours, 1, value));
         write(&mut ours, 2, 7);
         assert_eq!(unseen_of(&ours, &theirs), ["k1", "k2"]);
@@ -234,12 +238,14 @@ mod tests {
 
     #[test]
     fn another_op_under_the_same_clock_is_not_the_same() {
-        let (mut ours, mut theirs) = (doc(1), doc(1));
+        let mut ours = doc(1);
+        let mut theirs = doc(1);
         write(&mut ours, 1, 1);
         write(&mut theirs, 2, 2);
         write(&mut theirs, 2, 3);
         assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
-        let (mut ours, mut theirs) = (doc(1), doc(1));
+        let mut ours = doc(1);
+        let mut theirs = doc(1);
         write(&mut ours, 1, 1);
         write(&mut theirs, 1, 2);
         assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
@@ -249,7 +255,8 @@ mod tests {
     /// before.
     #[test]
     fn a_long_list_costs_its_length() {
-        let (mut ours, empty) = (doc(1), doc(2));
+        let mut ours = doc(1);
+        let empty = doc(2);
         const LEN: usize = 1_000;
         for number in 0..LEN {
             let mut ops = Ops::default();

@@ -204,9 +204,11 @@ impl Walk<'_> {
         at_most(at, "blocks", self.blocks, self.limits.blocks_max() as u64)?;
         let client = self.client()?;
         let mut clock = self.clock()?;
-        let (mut skips, mut real) = (0u32, false);
+        let mut skips = 0u32;
+        let mut real = false;
         for _ in 0..count {
-            let (at, values) = (self.reader.at(), self.values);
+            let at = self.reader.at();
+            let values = self.values;
             let (info, len) = self.block(client, clock)?;
             let end = u64::from(clock) + u64::from(len);
             if end > CLOCK_END_MAX {
@@ -223,7 +225,8 @@ impl Walk<'_> {
                 info => {
                     (skips, real) = (0, true);
                     let content = Content::of(info);
-                    let (values, bytes) = (self.values - values, at..self.reader.at());
+                    let values = self.values - values;
+                    let bytes = at..self.reader.at();
                     let [origin, right_origin] = self.origins;
                     self.visitor.block(Block {
                         client,
@@ -397,7 +400,9 @@ impl Walk<'_> {
     /// it can grow to.
     fn json(&mut self) -> Result<(), GuardError> {
         let at = self.reader.at();
-        let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+        let mut depth = 0usize;
+        let mut quoted = false;
+        let mut escaped = false;
         self.value(at)?;
         let text = self.reader.string()?;
         for byte in text.bytes() {
@@ -464,7 +469,8 @@ impl Walk<'_> {
     /// The id of another element, which a block of `client` at `clock` refers to.
     fn id(&mut self, client: u64, clock: u32) -> Result<(u64, u32), GuardError> {
         let at = self.reader.at();
-        let (other, other_clock) = (self.client()?, self.clock()?);
+        let other = self.client()?;
+        let other_clock = self.clock()?;
         // It would wait for itself for ever.
         if other == client && other_clock >= clock {
             return Err(GuardError::Malformed {
@@ -480,7 +486,8 @@ impl Walk<'_> {
         let at = self.reader.at();
         let count = self.reader.count("clients with deletions", 2)?;
         at_most(at, "clients with deletions", count, self.limits.clients_max() as u64)?;
-        let (mut seen, mut ranges) = (BTreeSet::new(), 0u64);
+        let mut seen = BTreeSet::new();
+        let mut ranges = 0u64;
         for _ in 0..count {
             let at = self.reader.at();
             let client = self.client()?;
@@ -501,7 +508,8 @@ impl Walk<'_> {
         let mut reached = 0;
         for _ in 0..count {
             let at = self.reader.at();
-            let (clock, len) = (self.clock()?, self.length()?);
+            let clock = self.clock()?;
+            let len = self.length()?;
             let end = u64::from(clock) + u64::from(len);
             // yrs takes the ranges for sorted and apart without a look.
             if len == 0 || end > CLOCK_END_MAX || u64::from(clock) < reached {

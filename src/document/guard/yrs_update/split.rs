@@ -93,9 +93,12 @@ impl Walk<'_> {
     fn portions(&mut self, bytes_max: usize) -> Result<Vec<Part>, GuardError> {
         let count = self.reader.count("values", 1)?;
         let mut parts = Vec::new();
-        let (mut from, mut len, mut values) = (self.reader.clone(), 0, self.values);
+        let mut from = self.reader.clone();
+        let mut len = 0;
+        let mut values = self.values;
         for _ in 0..count {
-            let (before, values_before) = (self.reader.left(), self.values);
+            let before = self.reader.left();
+            let values_before = self.values;
             self.any(0)?;
             if len > 0 && from.left() - self.reader.left() > bytes_max {
                 let here = from.take((from.left() - before) as u64)?;

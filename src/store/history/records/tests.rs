@@ -79,7 +79,8 @@ impl Model {
             .with_checkpoint_every(Duration::from_secs(20 * 60));
         let now = SystemTime::UNIX_EPOCH;
         let records = Records::new(options, now, bytes(0, 0));
-        let (named, last_writers) = (BTreeMap::new(), BTreeMap::new());
+        let named = BTreeMap::new();
+        let last_writers = BTreeMap::new();
         Self {
             records,
             documents: BTreeMap::from([(1, 0)]),
@@ -120,7 +121,8 @@ impl Model {
                     meta: None,
                     time: Some(self.now),
                 };
-                let (replaced, present) = (self.records.replaced, bytes(self.document, self.size));
+                let replaced = self.records.replaced;
+                let present = bytes(self.document, self.size);
                 self.records.add(&step, || saves.then_some(present));
                 self.lost = self.records.list.back().is_none_or(|last| last.checkpoint.is_none())
                     && (self.lost || replaced);
@@ -173,7 +175,8 @@ impl Model {
                     .options
                     .clone()
                     .with_bytes_max(usize::try_from(*bytes_max).expect("it is small"));
-                let (list, faded) = (self.records.list.clone(), self.records.faded.clone());
+                let list = self.records.list.clone();
+                let faded = self.records.faded.clone();
                 self.records = Records::from_parts(options, list, faded);
             }
         }

@@ -92,8 +92,8 @@ impl<T: Sequence> Walk<T> {
     fn new(known: T, next_id: &mut u64) -> Self {
         let len = known.len();
         let ids = take_ids(next_id, len);
-        let (mut track, present) =
-            (Track::new(T::default()), Ids::from_iter([ids.clone()]).sorted());
+        let mut track = Track::new(T::default());
+        let present = Ids::from_iter([ids.clone()]).sorted();
         track.known = known;
         track.insert(0, Run::of(ids, true));
         Self { track, present, len }
@@ -105,7 +105,8 @@ impl<T: Sequence> Walk<T> {
         patch: Patch<T::Old>,
         next_id: &mut u64,
     ) -> Result<(Ids, Vec<Gone<T>>), UndoError> {
-        let (mut gone, mut come) = (Ids::default(), Vec::new());
+        let mut gone = Ids::default();
+        let mut come = Vec::new();
         for (at, delete, insert) in patch {
             let end = at
                 .checked_add(delete)
@@ -204,7 +205,8 @@ pub(super) fn read(saved: Saved) -> Result<Loaded, UndoError> {
     let texts = walks(saved.texts, &mut next_id)?;
     let lists = walks(saved.lists, &mut next_id)?;
     let mut walks = Walks { texts, lists, next_id };
-    let (done, undone) = (walks.stack(saved.done)?, walks.stack(saved.undone)?);
+    let done = walks.stack(saved.done)?;
+    let undone = walks.stack(saved.undone)?;
     let keys = |paths: Vec<String>| paths.iter().map(|path| Key::from(path.as_str())).collect();
     Ok(Loaded {
         version: saved.version,
@@ -247,8 +249,10 @@ mod tests {
     }
 
     fn file(version: Vec<u8>, done: Vec<SavedGroup>, undone: Vec<SavedGroup>) -> File {
-        let (texts, lists, theirs, given_back) =
-            (BTreeMap::new(), BTreeMap::new(), Vec::new(), Vec::new());
+        let texts = BTreeMap::new();
+        let lists = BTreeMap::new();
+        let theirs = Vec::new();
+        let given_back = Vec::new();
         File { format: 1, saved: Saved { version, texts, lists, done, undone, theirs, given_back } }
     }
 

@@ -159,7 +159,8 @@ impl Acceptor {
         &self,
         stream: T,
     ) -> Result<Accepted, BoxError> {
-        let (document, asked) = (OnceLock::new(), OnceLock::new());
+        let document = OnceLock::new();
+        let asked = OnceLock::new();
         let agree = Agreement { guests: &self.guests, document: &document, asked: &asked };
         let (stream, signs) = Watched::new(stream);
         let mut limits = limits(&self.config);
