@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use exostate::middleware::{Done, Guard, Import, Middleware, Proposal};
+use exostate::middleware::{Done, Import, Middleware, PathRules, Proposal};
 use exostate::{ChangeError, Map, Origin, State, Store};
 
 #[derive(State, Clone, Debug, PartialEq)]
@@ -65,7 +65,7 @@ fn main() -> Result<(), exostate::Error> {
     let store = Store::<Account>::new();
     store.change(|account| account.owner().set("Ada"))?;
     // Layers are asked in this order; a change that the first refuses does not come to the second.
-    store.add_middleware(Guard::new().deny(&Account::path().owner()));
+    store.add_middleware(PathRules::new().deny(&Account::path().owner()));
     store.add_middleware(NeverBelowZero { user: "Eve".to_owned(), refused: Arc::clone(&refused) });
 
     store.change(|account| account.balances().insert("Eve", 10))?;

@@ -27,11 +27,12 @@ pub use state::{
     State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
-    Applied, ApplyError, Basis, Batch, Blame, Changed, Changes, Cleanup, Competed, Contender, Diff,
+    Applied, ApplyError, Batch, Blame, Changed, Changes, Cleanup, Conflict, ConflictingValue, Diff,
     Differing, History, HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, Meta,
     Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision, RevisionId, Scoped,
-    Selector, SelectorBy, Store, Stores, Subscription, Subscriptions, Transaction, UndoError,
-    UndoGroup, UndoManager, UndoOptions, Undone, Update, ViolationsPatch, Warning, WeakStore,
+    Selector, SelectorBy, Snapshot, Store, Stores, Subscription, Subscriptions, Transaction,
+    UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update, ViolationsPatch, Warning,
+    WeakStore,
 };
 pub use uuid::Uuid;
 

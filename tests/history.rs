@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use exostate::middleware::Guard;
+use exostate::middleware::PathRules;
 use exostate::{
     Automerge, Backend, ChangeError, ElementId, Error, History, HistoryError, HistoryOptions, Map,
     MovableList, Options, Origin, ReplicaId, RevisionId, State, Store, Text, UndoOptions, Yrs,
@@ -450,7 +450,7 @@ fn restores<B: Backend>() {
     assert_eq!(store.view(), after);
 
     // Where a layer refuses it, nothing has happened.
-    store.add_middleware(Guard::new().deny(&Page::path().body()));
+    store.add_middleware(PathRules::new().deny(&Page::path().body()));
     let length = history.revisions().len();
     assert!(matches!(history.restore(then), Err(Error::Change(ChangeError::Refused(_)))));
     assert_eq!((store.view(), history.revisions().len()), (after, length));

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use exostate::middleware::Guard;
+use exostate::middleware::PathRules;
 use exostate::{
     Automerge, Backend, ChangeError, List, Map, Meta, Mismatch, Scalar, State, Store, UndoOptions,
     Uuid, Value, Yrs,
@@ -57,10 +57,10 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     assert_eq!(*seen.lock().expect("the list"), [1]);
 
     // What a layer of either refuses is in neither.
-    journal.add_middleware(Guard::new().deny(&Journal::path().lines()));
+    journal.add_middleware(PathRules::new().deny(&Journal::path().lines()));
     assert!(pay(&accounts, &journal, 1).is_err());
     let (others, free) = stores();
-    others.add_middleware(Guard::new().deny(&Accounts::path().balances()));
+    others.add_middleware(PathRules::new().deny(&Accounts::path().balances()));
     assert!(pay(&others, &free, 1).is_err());
     assert_eq!(
         (

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use exostate::middleware::{Done, Guard, Import, Log, Metrics, Middleware, Proposal, Throttle};
+use exostate::middleware::{Done, Import, Log, Metrics, Middleware, PathRules, Proposal, Throttle};
 use exostate::{ApplyError, Automerge, Backend, ChangeError, Map, Origin, State, Store, Yrs};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -177,7 +177,7 @@ fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
 fn guards_go_by_path() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     store.add_middleware(
-        Guard::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()),
+        PathRules::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()),
     );
     store.add_middleware(Log);
     store.change(|page| page.rows().insert(1_u8, Row { name: "one".to_owned(), size: 0 }))?;
@@ -198,7 +198,7 @@ fn guards_go_by_path() -> Result<(), exostate::Error> {
         ("theirs", Some("one"))
     );
     let only = Store::<Page>::new();
-    only.add_middleware(Guard::new().allow_only(&Page::path().number()));
+    only.add_middleware(PathRules::new().allow_only(&Page::path().number()));
     only.change(|page| page.number().set(1))?;
     assert!(only.change(|page| page.title().set("x")).is_err());
     Ok(())
@@ -282,7 +282,7 @@ fn metrics_count_by_origin() {
         let store = Store::<Page>::new();
         let other = Store::<Page>::new();
         store.add_middleware(Metrics);
-        store.add_middleware(Guard::new().deny(&Page::path().title()));
+        store.add_middleware(PathRules::new().deny(&Page::path().title()));
         other.change(|page| page.title().set("theirs")).expect("it can be set");
         store.change(|page| page.number().set(1)).expect("it can be set");
         store.change(|page| page.number().set(2)).expect("it can be set");

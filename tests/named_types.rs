@@ -262,10 +262,10 @@ fn nobody_sees_it() {
             );
             sink.fetch_add(1, Ordering::Relaxed);
         });
-        let basis = store.basis();
+        let snapshot = store.snapshot();
         store.change(|board| board.title().set("Roadmap")).expect("it can be written");
         assert_eq!((heard.load(Ordering::Relaxed), store.violations()), (1, vec![]));
-        let relies = store.transaction().relies_on_path(&basis, &Board::path().cards());
+        let relies = store.transaction().relies_on_path(&snapshot, &Board::path().cards());
         relies
             .run(|board| board.cards().insert("a", Card::default()))
             .expect("nothing in it was touched");
@@ -381,9 +381,9 @@ fn the_name_survives_a_repair_and_a_failure() {
         for update in theirs.updates_since(&Store::<Board, B>::new().version()).expect("updates") {
             repair.apply(&update).expect("an honest update");
         }
-        let competed = repair.finish().expect("it can be repaired");
+        let conflicts = repair.finish().expect("it can be repaired");
         assert_eq!(
-            (competed, names(&ours), ours.warnings()),
+            (conflicts, names(&ours), ours.warnings()),
             (vec![], vec!["Board".to_owned()], vec![])
         );
         assert_eq!((ours.view().title.as_str(), ours.view().cards.len()), ("plan", 1));

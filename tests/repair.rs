@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use exostate::{Automerge, Backend, Competed, Origin, State, Store, UndoOptions, Value, Yrs};
+use exostate::{Automerge, Backend, Conflict, Origin, State, Store, UndoOptions, Value, Yrs};
 use proptest::prelude::*;
 use support::{Everything, Op, Person, strategy};
 
@@ -15,7 +15,7 @@ fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
     store.updates_since(&Store::<S, B>::new().version()).expect("its own backend")
 }
 
-fn repair<S: State, B: Backend>(store: &Store<S, B>, from: &Store<S, B>) -> Vec<Competed> {
+fn repair<S: State, B: Backend>(store: &Store<S, B>, from: &Store<S, B>) -> Vec<Conflict> {
     from.verify().expect("its own bytes can be read");
     let mut repair = store.repair();
     for update in all(from) {
@@ -65,7 +65,7 @@ fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
     let _ = (left.merge(&right), right.merge(&left));
     let before = [left.view(), right.view()];
     let was = left.replica();
-    let competed = repair(&left, &right);
+    let conflicts = repair(&left, &right);
     before.iter().for_each(|view| keeps(&left.view(), view));
     assert_ne!(left.replica(), was);
     assert!(left.is_own(was) && left.is_own(left.replica()));
@@ -75,7 +75,7 @@ fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
     assert_eq!(left.version(), right.version());
     support::check_view(&left);
     if ours.is_empty() && theirs.is_empty() {
-        assert!(competed.is_empty(), "{competed:?}");
+        assert!(conflicts.is_empty(), "{conflicts:?}");
     }
     // It goes on as if nothing had been.
     later.iter().for_each(|op| support::apply(&left, op));
@@ -127,13 +127,13 @@ fn tells<B: Backend>() {
     let _listening = left.on_update(move |update| {
         listener.lock().expect("no panic").push((update.origin, update.bytes.to_vec()))
     });
-    let competed = repair(&left, &right);
+    let conflicts = repair(&left, &right);
     let text = |text: &str| Value::str(text);
     assert_eq!(
-        competed,
+        conflicts,
         [
-            Competed::Register { path: "title".into(), kept: text("left"), lost: text("right") },
-            Competed::Text { path: "text".into(), ours: "left".into(), theirs: "right".into() },
+            Conflict::Register { path: "title".into(), kept: text("left"), lost: text("right") },
+            Conflict::Text { path: "text".into(), ours: "left".into(), theirs: "right".into() },
         ]
     );
     assert_eq!(left.view().title, "left");
@@ -217,17 +217,17 @@ fn later_wins<B: Backend>() {
     });
     vote("second").expect("it can be written");
     right.merge(&third).expect("an honest update");
-    let competed = repair(&left, &right);
+    let conflicts = repair(&left, &right);
     assert_eq!(
         (left.view().title.as_str(), left.view().votes.value()),
         ("second", 12),
-        "{competed:?}"
+        "{conflicts:?}"
     );
     // What was written twice under one op competes as ever.
     assert_eq!(left.view().mine, "left");
     assert!(
-        matches!(&competed[..], [Competed::Register { path, .. }] if path == "mine"),
-        "{competed:?}"
+        matches!(&conflicts[..], [Conflict::Register { path, .. }] if path == "mine"),
+        "{conflicts:?}"
     );
     right.merge(&left).expect("an honest update");
     assert_eq!(left.view(), right.view());

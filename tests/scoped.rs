@@ -87,8 +87,8 @@ fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
         let ours = Store::<Board>::new();
         let theirs = Store::<Board>::new();
         edit(&ours)?;
-        let told = ours.contenders(&Board::path().shape()).len()
-            + ours.contenders(&Board::path().inner().shape()).len();
+        let told = ours.conflicting_values(&Board::path().shape()).len()
+            + ours.conflicting_values(&Board::path().inner().shape()).len();
         theirs.merge(&ours)?;
         assert_eq!(theirs.view(), ours.view());
         Ok::<_, exostate::Error>(told)

@@ -105,7 +105,7 @@ fn relies<B: Backend>(touches: &[u8], relied: u8) {
     store
         .change(|page| (0..3).try_for_each(|number| page.rows().insert(number, row(number))))
         .expect("it can be filled");
-    let basis = store.basis();
+    let snapshot = store.snapshot();
     for (number, touch) in touches.iter().enumerate() {
         let number = number as i64 + 1;
         let touched = store.change(|page| match touch % 5 {
@@ -120,20 +120,23 @@ fn relies<B: Backend>(touches: &[u8], relied: u8) {
     let since = |wanted: &[u8]| touches.iter().any(|touch| wanted.contains(&(touch % 5)));
     let transaction = store.transaction();
     let (transaction, stale) = match relied % 8 {
-        0 => (transaction.relies_on(&basis), since(&[0, 1, 2, 3, 4])),
-        1 => (transaction.relies_on_path(&basis, &Page::path().title()), since(&[0])),
-        2 => (transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32)), since(&[2, 3])),
+        0 => (transaction.relies_on(&snapshot), since(&[0, 1, 2, 3, 4])),
+        1 => (transaction.relies_on_path(&snapshot, &Page::path().title()), since(&[0])),
+        2 => {
+            (transaction.relies_on_path(&snapshot, &Page::path().rows().get(1_u32)), since(&[2, 3]))
+        }
         3 => (
-            transaction.relies_on_path(&basis, &Page::path().rows().get(1_u32).size()),
+            transaction.relies_on_path(&snapshot, &Page::path().rows().get(1_u32).size()),
             since(&[2]),
         ),
-        4 => (transaction.relies_on_path(&basis, &Page::path().rows()), since(&[2, 3, 4])),
-        5 => (transaction.relies_on_path(&basis, &Page::path().rows().any()), since(&[2, 3, 4])),
-        6 => {
-            (transaction.relies_on_path(&basis, &Page::path().rows().any().size()), since(&[2, 4]))
-        }
+        4 => (transaction.relies_on_path(&snapshot, &Page::path().rows()), since(&[2, 3, 4])),
+        5 => (transaction.relies_on_path(&snapshot, &Page::path().rows().any()), since(&[2, 3, 4])),
+        6 => (
+            transaction.relies_on_path(&snapshot, &Page::path().rows().any().size()),
+            since(&[2, 4]),
+        ),
         _ => (
-            transaction.relies_on_path(&basis, &Page::path().rows().get(2_u32).name()),
+            transaction.relies_on_path(&snapshot, &Page::path().rows().get(2_u32).name()),
             since(&[4]),
         ),
     };
@@ -224,8 +227,8 @@ fn a_savepoint_that_panics_is_taken_back_too() -> Result<(), exostate::Error> {
 fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     let other = Store::<Page>::new();
-    let basis = store.basis();
-    let foreign = other.basis();
+    let snapshot = store.snapshot();
+    let foreign = other.snapshot();
     let refused = store.transaction().relies_on(&foreign).run(|page| page.seats().set(1));
     assert!(matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]));
     for number in 1..5_000 {
@@ -233,18 +236,18 @@ fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Er
     }
     let refused = store
         .transaction()
-        .relies_on_path(&basis, &Page::path().title())
+        .relies_on_path(&snapshot, &Page::path().title())
         .run(|page| page.seats().set(0));
     assert!(
         matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]),
         "nobody knows any more"
     );
     other.change(|page| page.title().set("theirs"))?;
-    let basis = store.basis();
+    let snapshot = store.snapshot();
     store.merge(&other)?;
     let refused = store
         .transaction()
-        .relies_on_path(&basis, &Page::path().title())
+        .relies_on_path(&snapshot, &Page::path().title())
         .run(|page| page.seats().set(0));
     assert!(
         matches!(refused, Err(ChangeError::Stale { changed }) if changed == ["title"]),
@@ -262,9 +265,9 @@ fn it_is_tried_again_until_it_succeeds() {
             scope.spawn(|| {
                 for _ in 0..25 {
                     let added = quick.run(|| {
-                        let basis = store.basis();
-                        let seats = basis.view().seats + 1;
-                        store.transaction().relies_on(&basis).run(|page| page.seats().set(seats))
+                        let snapshot = store.snapshot();
+                        let seats = snapshot.view().seats + 1;
+                        store.transaction().relies_on(&snapshot).run(|page| page.seats().set(seats))
                     });
                     assert!(added.is_ok(), "{added:?}");
                 }

@@ -35,7 +35,7 @@ struct Side<B: Backend> {
     store: Store<support::Everything, B>,
     session: Session,
     updates: Arc<Mutex<Vec<Vec<u8>>>>,
-    _listener: exostate_sync::UpdateGuard,
+    _listener: exostate_sync::UpdateSubscription,
     last: Vec<u8>,
 }
 

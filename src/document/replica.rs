@@ -27,13 +27,13 @@ use pending::{Pending, Waiting};
 /// A list as it stands in the document.
 pub type List = imbl::Vector<Value>;
 
-/// Who gives an update: which limits it must keep.
+/// How much the source of an update is trusted, which decides the limits that it must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Giver {
-    /// Whoever: tight limits.
-    Stranger,
-    /// A document in the same hands: wide limits.
-    Own,
+pub enum Trust {
+    /// It may be anybody's: tight limits.
+    Untrusted,
+    /// It comes from this replica's own storage or from a document of the same owner: wide limits.
+    Trusted,
 }
 
 /// What an import did.
@@ -338,8 +338,8 @@ impl<B: Backend> Replica<B> {
     }
 
     /// Applies an update from elsewhere: see [`Replica::import_all`].
-    pub fn import(&mut self, update: &[u8], giver: Giver) -> Result<Imported, ImportError> {
-        self.import_all(&[update], giver)
+    pub fn import(&mut self, update: &[u8], trust: Trust) -> Result<Imported, ImportError> {
+        self.import_all(&[update], trust)
     }
 
     /// Whether an update from elsewhere holds nothing that the document does not have. One that
@@ -374,55 +374,55 @@ impl<B: Backend> Replica<B> {
     pub fn import_all(
         &mut self,
         updates: &[impl AsRef<[u8]>],
-        giver: Giver,
+        trust: Trust,
     ) -> Result<Imported, ImportError> {
         self.check_whole()?;
-        let limits = if giver == Giver::Own { &self.trusted } else { &self.limits };
-        let mut parcels = Vec::new();
+        let limits = if trust == Trust::Trusted { &self.trusted } else { &self.limits };
+        let mut checked = Vec::new();
         let mut whole = Vec::new();
         let mut waits = false;
         for update in updates {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
             let mut unpacked =
                 unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
-            unpacked.retain(|parcel| {
-                let waiting = self.pending.find(parcel, giver);
+            unpacked.retain(|update| {
+                let waiting = self.pending.find(update, trust);
                 // What storage has brought is kept, whoever brings it again.
-                waits |= waiting == Some(Giver::Stranger);
+                waits |= waiting == Some(Trust::Untrusted);
                 waiting.is_none()
             });
             // Where it is no longer than what is new in it, it is passed on as it came: whoever
             // sent it will know it again.
-            if update.as_ref().len() <= unpacked.iter().map(|parcel| B::bytes(parcel).len()).sum() {
+            if update.as_ref().len() <= unpacked.iter().map(|update| B::bytes(update).len()).sum() {
                 whole.push(update.as_ref());
             }
-            parcels.extend(unpacked.into_iter().map(|parcel| Waiting {
-                parcel,
-                giver,
+            checked.extend(unpacked.into_iter().map(|update| Waiting {
+                update,
+                trust,
                 written: false,
             }));
         }
-        let before = parcels.len();
-        let (ready, waiting) = self.backend.split_ready(parcels);
+        let before = checked.len();
+        let (ready, waiting) = self.backend.split_ready(checked);
         let all_new = ready.len() == before && whole.len() == updates.len();
         let limits = limits.clone();
-        if let Some((updates, bytes)) = self.pending.overflow(&waiting, giver, &limits) {
+        if let Some((updates, bytes)) = self.pending.overflow(&waiting, trust, &limits) {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
-        let ready: Vec<_> = ready.into_iter().map(|waiting| waiting.parcel).collect();
+        let ready: Vec<_> = ready.into_iter().map(|waiting| waiting.update).collect();
         let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
         waits |= !waiting.is_empty();
         self.pending.0.extend(waiting);
         self.import_pending(&mut imported);
-        imported.waits = waits && self.pending.0.iter().any(|waiting| waiting.giver == giver);
+        imported.waits = waits && self.pending.0.iter().any(|waiting| waiting.trust == trust);
         Ok(imported)
     }
 
-    /// Applies parcels whose ground is there, all of which came as `whole`, if that is given. On an
+    /// Applies checked whose ground is there, all of which came as `whole`, if that is given. On an
     /// error the document is rebuilt as it was before.
     fn import_ready(
         &mut self,
-        ready: &[B::Parcel],
+        ready: &[B::CheckedUpdate],
         whole: Option<&Vec<&[u8]>>,
         limits: &Limits,
     ) -> Result<Imported, BackendError> {
@@ -435,7 +435,7 @@ impl<B: Backend> Replica<B> {
                 let applied = match whole {
                     _ if !novel => Vec::new(),
                     Some(whole) => whole.iter().map(|update| Arc::from(*update)).collect(),
-                    None => ready.iter().map(|parcel| Arc::from(B::bytes(parcel))).collect(),
+                    None => ready.iter().map(|update| Arc::from(B::bytes(update))).collect(),
                 };
                 self.note_import(touched, applied).map_err(|error| self.rebuild(error))
             }
@@ -458,25 +458,25 @@ impl<B: Backend> Replica<B> {
             if ready.is_empty() {
                 return;
             }
-            let own = ready.iter().all(|waiting| waiting.giver == Giver::Own);
+            let own = ready.iter().all(|waiting| waiting.trust == Trust::Trusted);
             let limits = if own { self.trusted.clone() } else { self.limits.clone() };
-            let (parcels, given): (Vec<_>, Vec<_>) = ready
+            let (checked, given): (Vec<_>, Vec<_>) = ready
                 .into_iter()
-                .map(|Waiting { parcel, giver, written }| (parcel, (giver, written)))
+                .map(|Waiting { update, trust, written }| (update, (trust, written)))
                 .unzip();
-            match self.import_ready(&parcels, None, &limits) {
+            match self.import_ready(&checked, None, &limits) {
                 Ok(more) => imported.add(more),
-                Err(_) if parcels.len() > 1 => {
+                Err(_) if checked.len() > 1 => {
                     singly = true;
-                    let again = parcels.into_iter().zip(given);
-                    self.pending.0.extend(again.map(|(parcel, (giver, written))| Waiting {
-                        parcel,
-                        giver,
+                    let again = checked.into_iter().zip(given);
+                    self.pending.0.extend(again.map(|(update, (trust, written))| Waiting {
+                        update,
+                        trust,
                         written,
                     }));
                 }
                 Err(BackendError::Contradicted(_)) => {
-                    let aside = guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0)));
+                    let aside = guarded(|| Ok(self.backend.aside(checked, &mut self.pending.0)));
                     imported.aside.extend(aside.ok().flatten());
                 }
                 Err(_) => {}
@@ -486,8 +486,8 @@ impl<B: Backend> Replica<B> {
 
     /// What an update did whose ground is there, and that contradicts the document.
     pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
-        let parcels = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
-        guarded(|| Ok(self.backend.aside(parcels, &mut self.pending.0))).ok().flatten()
+        let checked = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
+        guarded(|| Ok(self.backend.aside(checked, &mut self.pending.0))).ok().flatten()
     }
 
     fn note_import(
@@ -662,11 +662,11 @@ impl<B: Backend> Replica<B> {
             true => B::empty(self.id),
             false => guarded(|| B::load(self.id, &self.journal.snapshot, wide))?,
         };
-        let mut parcels = Vec::new();
+        let mut checked = Vec::new();
         for update in &self.journal.updates {
-            parcels.append(&mut backend.unpack(update, wide)?);
+            checked.append(&mut backend.unpack(update, wide)?);
         }
-        guarded(|| backend.import(&parcels, false))?;
+        guarded(|| backend.import(&checked, false))?;
         self.backend = backend;
         let entries = self.read_all();
         self.index(entries);
@@ -709,8 +709,8 @@ impl<B: Backend> Replica<B> {
 
     /// The values that compete for a register, each with who wrote it where that is known, the one
     /// that it shows last.
-    pub fn contenders(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
-        let found = guarded(|| Ok(self.backend.contenders(path))).unwrap_or_default();
+    pub fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
+        let found = guarded(|| Ok(self.backend.conflicting_values(path))).unwrap_or_default();
         found.into_iter().map(|(value, writer)| (value, writer.map(ReplicaId::from_bits))).collect()
     }
 
@@ -720,17 +720,17 @@ impl<B: Backend> Replica<B> {
         self.backend.unseen_registers(&by.backend)
     }
 
-    /// How many updates wait for a missing one, and their bytes: those from one giver, or all.
-    pub fn pending(&self, giver: Option<Giver>) -> (usize, usize) {
-        self.pending.size(giver)
+    /// How many updates wait for a missing one, and their bytes: those from one trust, or all.
+    pub fn pending(&self, trust: Option<Trust>) -> (usize, usize) {
+        self.pending.size(trust)
     }
 
     /// The updates that wait for a missing one, each with who gave it.
-    pub fn pending_updates(&self) -> Vec<(Vec<u8>, Giver)> {
+    pub fn pending_updates(&self) -> Vec<(Vec<u8>, Trust)> {
         self.pending
             .0
             .iter()
-            .map(|waiting| (B::bytes(&waiting.parcel).to_vec(), waiting.giver))
+            .map(|waiting| (B::bytes(&waiting.update).to_vec(), waiting.trust))
             .collect()
     }
 
@@ -739,11 +739,14 @@ impl<B: Backend> Replica<B> {
     /// [`note_written`](Self::note_written) are left out. O(document) where there is anything.
     pub fn unwritten(&self) -> BTreeMap<Key, RegisterWrite> {
         let mut found = BTreeMap::new();
-        for waiting in
-            self.pending.0.iter().filter(|waiting| waiting.giver == Giver::Own && !waiting.written)
+        for waiting in self
+            .pending
+            .0
+            .iter()
+            .filter(|waiting| waiting.trust == Trust::Trusted && !waiting.written)
         {
             for (path, value) in
-                guarded(|| Ok(self.backend.registers_in(&waiting.parcel))).unwrap_or_default()
+                guarded(|| Ok(self.backend.registers_in(&waiting.update))).unwrap_or_default()
             {
                 match value {
                     Some(value) => {
@@ -769,13 +772,13 @@ impl<B: Backend> Replica<B> {
         self.pending
             .0
             .iter_mut()
-            .filter(|waiting| waiting.giver == Giver::Own)
+            .filter(|waiting| waiting.trust == Trust::Trusted)
             .for_each(|waiting| waiting.written = true);
     }
 
-    /// Forgets the updates from one giver that wait for a missing one.
-    pub fn forget_pending(&mut self, giver: Giver) {
-        self.pending.0.retain(|waiting| waiting.giver != giver);
+    /// Forgets the updates from one trust that wait for a missing one.
+    pub fn forget_pending(&mut self, trust: Trust) {
+        self.pending.0.retain(|waiting| waiting.trust != trust);
     }
 
     /// Whether so much was touched that reading everything again is cheaper than going to each

@@ -1,20 +1,20 @@
 //! What stands between an application and its store: it sees every change and import, and may
 //! refuse it or add to what is said about it.
 
-mod guard;
 mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod path_rules;
 mod throttle;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use guard::Guard;
 pub use log::Log;
 #[cfg(feature = "metrics")]
 pub use metrics::Metrics;
+pub use path_rules::PathRules;
 pub use throttle::Throttle;
 
 use crate::document::ops::Ops;

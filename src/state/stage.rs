@@ -73,7 +73,7 @@ pub enum ChangeError {
 impl ChangeError {
     /// Whether the same may succeed another time, as others are done or have been heard of.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Stale { .. })
     }
 

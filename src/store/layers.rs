@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::undo::Log;
 use super::{ApplyError, Meta, Origin, Store};
 use crate::document::backend::Backend;
-use crate::document::replica::Giver;
+use crate::document::replica::Trust;
 use crate::middleware::{Done, Import, Middleware, Proposal};
 use crate::state::{ChangeError, Staged, State};
 
@@ -90,14 +90,14 @@ impl<S: State> Layers<S> {
     pub(super) fn import(
         &self,
         updates: &[impl AsRef<[u8]>],
-        giver: Giver,
+        trust: Trust,
     ) -> Result<(), ApplyError> {
         let layers = self.0.load_full();
         if layers.is_empty() {
             return Ok(());
         }
         let bytes = updates.iter().map(|update| update.as_ref().len()).sum();
-        let import = Import { updates: updates.len(), bytes, trusted: giver == Giver::Own };
+        let import = Import { updates: updates.len(), bytes, trusted: trust == Trust::Trusted };
         layers
             .iter()
             .try_for_each(|layer| layer.import(&import))

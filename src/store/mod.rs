@@ -7,8 +7,9 @@ mod again;
 mod aside;
 mod changes;
 mod commit;
-mod contender;
+mod conflicting_values;
 mod effect;
+mod envelope;
 mod history;
 mod joint;
 mod layers;
@@ -21,7 +22,6 @@ mod pace;
 mod repair;
 mod retry;
 mod scoped;
-mod sealed;
 mod select;
 mod slot;
 mod subscriptions;
@@ -42,7 +42,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 
 pub use changes::Changes;
-pub use contender::Contender;
+pub use conflicting_values::ConflictingValue;
 pub use effect::{Cleanup, OwnedPatch};
 pub use history::{
     Blame, Diff, Differing, History, HistoryError, HistoryOptions, Revision, RevisionId,
@@ -53,12 +53,12 @@ pub use notify::{Origin, Subscription, Update};
 pub use options::Options;
 pub(crate) use options::random_bits;
 pub use pace::{Pace, Paced};
-pub use repair::{Competed, Repair};
+pub use repair::{Conflict, Repair};
 pub use retry::Retry;
 pub use scoped::Scoped;
 pub use select::{Changed, Selector, SelectorBy};
 pub use subscriptions::Subscriptions;
-pub use transaction::{Basis, Batch, Transaction};
+pub use transaction::{Batch, Snapshot, Transaction};
 pub use undo::{UndoError, UndoGroup, UndoManager, UndoOptions, Undone};
 pub use violated::ViolationsPatch;
 pub use warning::Warning;
@@ -69,7 +69,7 @@ use crate::document::backend::{Backend, BackendError, Yrs};
 use crate::document::key::Key;
 use crate::document::named::TypeMismatch;
 use crate::document::ops::Touched;
-use crate::document::replica::{Giver, ImportError, Imported, Replica};
+use crate::document::replica::{ImportError, Imported, Replica, Trust};
 use crate::document::source::{Source, Touching};
 use crate::document::value::Value;
 use crate::document::{Digest, ReplicaId, Version};
@@ -132,7 +132,7 @@ pub struct Shared<S: State, B: Backend> {
 
 impl<S: State, B: Backend> Shared<S, B> {
     /// Gives the replica id up for another one.
-    fn take_id(&self, id: ReplicaId) {
+    fn change_id(&self, id: ReplicaId) {
         let mut ids = Vec::clone(&self.ids.load());
         ids.push(id);
         self.ids.store(Arc::new(ids));
@@ -407,7 +407,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The bytes are refused, too much waits already, or this was called inside a change. The store
     /// is as it was.
     pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
-        self.apply_from(update, Giver::Stranger)
+        self.apply_from(update, Trust::Untrusted)
     }
 
     /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by
@@ -420,7 +420,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::apply`].
     pub fn apply_trusted(&self, update: &[u8]) -> Result<Applied, ApplyError> {
-        self.apply_from(update, Giver::Own)
+        self.apply_from(update, Trust::Trusted)
     }
 
     /// Applies several updates as [`Store::apply`] does, as if they were one: the view changes
@@ -431,8 +431,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good
     /// ones can be.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.import_locked(updates, Giver::Stranger, |core| {
-            self.import(core, updates, Giver::Stranger, false)
+        self.import_locked(updates, Trust::Untrusted, |core| {
+            self.import(core, updates, Trust::Untrusted, false)
         })
     }
 
@@ -461,9 +461,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// As [`Store::apply_all`].
     pub fn apply_part(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
-        self.import_locked(updates, Giver::Stranger, |core| {
+        self.import_locked(updates, Trust::Untrusted, |core| {
             let part = core.replica.takes_parts();
-            self.import(core, updates, Giver::Stranger, part)
+            self.import(core, updates, Trust::Untrusted, part)
         })
     }
 
@@ -480,15 +480,15 @@ impl<S: State, B: Backend> Store<S, B> {
         }
     }
 
-    fn apply_from(&self, update: &[u8], giver: Giver) -> Result<Applied, ApplyError> {
-        self.import_locked(&[update], giver, |core| self.import(core, &[update], giver, false))
+    fn apply_from(&self, update: &[u8], trust: Trust) -> Result<Applied, ApplyError> {
+        self.import_locked(&[update], trust, |core| self.import(core, &[update], trust, false))
     }
 
     /// Imports in the writer's place, unless a layer refuses.
     fn import_locked(
         &self,
         updates: &[impl AsRef<[u8]>],
-        giver: Giver,
+        trust: Trust,
         work: impl FnOnce(&mut Core<S, B>) -> Result<Applied, ApplyError>,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
@@ -498,7 +498,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let now = self.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
         // Layers may look at the store; a change or an import of theirs would be one within this.
         let looking = guard.borrow();
-        let allowed = self.shared.layers.import(updates, giver);
+        let allowed = self.shared.layers.import(updates, trust);
         drop(looking);
         let result = allowed.and_then(|()| {
             let mut core = guard.borrow_mut();
@@ -568,16 +568,16 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         core: &mut Core<S, B>,
         updates: &[impl AsRef<[u8]>],
-        giver: Giver,
+        trust: Trust,
         part: bool,
     ) -> Result<Applied, ApplyError> {
         if !part {
             self.show(core);
         }
         let mut result = if part {
-            core.replica.import_part(updates, giver)
+            core.replica.import_part(updates, trust)
         } else {
-            core.replica.import_all(updates, giver)
+            core.replica.import_all(updates, trust)
         };
         self.note_type(core);
         let aside =
@@ -867,14 +867,14 @@ impl<S: State, B: Backend> Store<S, B> {
     /// How many of these [`Store::apply_trusted`] has brought, and their bytes.
     #[must_use]
     pub fn own_pending(&self) -> (usize, usize) {
-        self.peek(|core| core.replica.pending(Some(Giver::Own)))
+        self.peek(|core| core.replica.pending(Some(Trust::Trusted)))
     }
 
     /// The updates that [`Store::apply_trusted`] has brought and that wait for a missing one. They
     /// are not in [`Store::save`]: a new journal begins with them.
     #[must_use]
     pub fn own_pending_updates(&self) -> Vec<Vec<u8>> {
-        let own = |(update, giver)| (giver == Giver::Own).then_some(update);
+        let own = |(update, trust)| (trust == Trust::Trusted).then_some(update);
         self.peek(|core| core.replica.pending_updates().into_iter().filter_map(own).collect())
     }
 
@@ -885,7 +885,7 @@ impl<S: State, B: Backend> Store<S, B> {
     pub fn forget_pending(&self) {
         let guard = self.shared.core.lock();
         if let Ok(mut core) = guard.try_borrow_mut() {
-            core.replica.forget_pending(Giver::Stranger);
+            core.replica.forget_pending(Trust::Untrusted);
         }
     }
 

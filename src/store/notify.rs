@@ -172,7 +172,7 @@ impl<S: State> Bus<S> {
         if subscribers.listeners.is_empty() && subscribers.watchers.is_empty() {
             return Some(notice);
         }
-        notice.number = subscribers.take_id();
+        notice.number = subscribers.new_id();
         drop(subscribers);
         self.queue.lock().notices.push_back(notice);
         None
@@ -291,7 +291,7 @@ impl<S: State> Bus<S> {
 
     pub(crate) fn listen(&self, listener: Listener) -> Subscription {
         let mut subscribers = self.subscribers.lock();
-        let id = subscribers.take_id();
+        let id = subscribers.new_id();
         subscribers.listeners.insert(id, listener);
         drop(subscribers);
         self.subscription(id)
@@ -302,7 +302,7 @@ impl<S: State> Bus<S> {
         f: impl Fn(&Notice<S>) + Send + Sync + 'static,
     ) -> Subscription {
         let mut subscribers = self.subscribers.lock();
-        let id = subscribers.take_id();
+        let id = subscribers.new_id();
         subscribers.watchers.add_anywhere(id, Arc::new(move |notice, _, _| f(notice)));
         subscribers.of_violations.insert(id);
         drop(subscribers);
@@ -315,7 +315,7 @@ impl<S: State> Bus<S> {
 }
 
 impl<S> Subscribers<S> {
-    pub(crate) fn take_id(&mut self) -> u64 {
+    pub(crate) fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }

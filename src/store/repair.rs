@@ -5,7 +5,7 @@
 //! So one side sets its document aside, takes the other's, and puts back what was only in its own,
 //! as fresh ops under a fresh replica id. Nothing that anybody sees goes: what only one side has
 //! stays, texts and lists keep what either side inserted. Only registers that hold two values have
-//! to lose one; what competed is told. A value that the other side has seen and written over is not
+//! to lose one; the conflicts are told. A value that the other side has seen and written over is not
 //! one of two: it is the earlier one.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use super::{Applied, ApplyError, Origin, Store, Touch, differing, read_whole, wh
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::ops::{RegisterTouch, RegisterWrite, SequenceKind, Touched};
-use crate::document::replica::{Giver, ImportError, Replica};
+use crate::document::replica::{ImportError, Replica, Trust};
 use crate::document::source::Source;
 use crate::document::value::Value;
 use crate::state::State;
@@ -25,7 +25,7 @@ use crate::state::State;
 /// A place where two diverged documents held different contents.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Competed {
+pub enum Conflict {
     /// A register with two values.
     Register {
         /// Where, as [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md) writes paths.
@@ -115,11 +115,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Makes sure that the document's own bytes give what the store shows. They always do, unless a
     /// replica id was used twice: then they are taken over, as by [`Store::repair`], with the
     /// difference on top. Before another replica takes the document over, this should be
-    /// called, or the two may come to differ again. What competed comes back. O(document).
+    /// called, or the two may come to differ again. The conflicts come back. O(document).
     ///
     /// # Errors
     /// As [`Repair::finish`].
-    pub fn verify(&self) -> Result<Vec<Competed>, ApplyError> {
+    pub fn verify(&self) -> Result<Vec<Conflict>, ApplyError> {
         self.show_parts();
         let (reopened, digest) = {
             let guard = self.shared.core.lock();
@@ -159,8 +159,8 @@ impl<S: State, B: Backend> Store<S, B> {
             options.limits().clone(),
             |_, _| (),
         )?;
-        for (update, giver) in replica.pending_updates() {
-            let _ = reopened.import(&update, giver);
+        for (update, trust) in replica.pending_updates() {
+            let _ = reopened.import(&update, trust);
         }
         Ok(reopened)
     }
@@ -174,7 +174,7 @@ impl<S: State, B: Backend> Repair<S, B> {
     /// As [`Store::apply`]; the store itself is not touched yet.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, ApplyError> {
         let waiting = self.theirs.pending(None).0;
-        let imported = self.theirs.import(update, Giver::Stranger)?;
+        let imported = self.theirs.import(update, Trust::Untrusted)?;
         Ok(match imported.applied.is_empty() {
             false => Applied::Changed,
             true if self.theirs.pending(None).0 > waiting => Applied::Waiting,
@@ -184,11 +184,11 @@ impl<S: State, B: Backend> Repair<S, B> {
 
     /// Puts the other document in the place of the store's own, and what was only in that on top,
     /// as a change of a fresh replica id ([`Store::replica`] is another one afterwards). What
-    /// competed comes back. O(document).
+    /// conflicts comes back. O(document).
     ///
     /// # Errors
     /// The backend failed, or this was called inside a change. The store is as it was.
-    pub fn finish(self) -> Result<Vec<Competed>, ApplyError> {
+    pub fn finish(self) -> Result<Vec<Conflict>, ApplyError> {
         let Self { store, mut theirs, own } = self;
         store.show_parts();
         let guard = store.shared.core.lock();
@@ -199,13 +199,13 @@ impl<S: State, B: Backend> Repair<S, B> {
         // fresh ops, a text would come twice. Ops that contradict those of the other
         // document are refused here, and their contents put back below.
         for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
-            let _ = theirs.import(&update, Giver::Own);
+            let _ = theirs.import(&update, Trust::Trusted);
         }
         // What stands on a refused op is put back with it.
-        theirs.forget_pending(Giver::Own);
+        theirs.forget_pending(Trust::Trusted);
         let mut aside = Vec::new();
-        for (update, giver) in core.replica.pending_updates() {
-            match theirs.import(&update, giver) {
+        for (update, trust) in core.replica.pending_updates() {
+            match theirs.import(&update, trust) {
                 Ok(mut imported) => aside.append(&mut imported.aside),
                 Err(ImportError::Backend(BackendError::Contradicted(_))) => {
                     aside.extend(theirs.set_aside(&update))
@@ -214,19 +214,19 @@ impl<S: State, B: Backend> Repair<S, B> {
             }
         }
         let mut updates = Vec::new();
-        let mut competed = Vec::new();
+        let mut conflicts = Vec::new();
         // What the other side has seen and written over does not compete: its value is the later
         // one.
         let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
         for round in 0.. {
-            let Difference { again, competed: more } =
+            let Difference { again, conflicts: more } =
                 Difference::between(&core.replica, &theirs, unseen.as_ref());
             if !again.ops.is_empty() {
                 updates.append(
                     &mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?,
                 );
             }
-            competed.extend(more);
+            conflicts.extend(more);
             // Ops of an id that was used twice can make a document that its own bytes do not give
             // again.
             let reopened = store.reopened(&theirs).map_err(backend)?;
@@ -248,7 +248,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         // What this store did not show before is the work of others.
         let others =
             if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
-        store.shared.take_id(theirs.id());
+        store.shared.change_id(theirs.id());
         core.replica = theirs;
         core.violations = violations;
         core.now = now;
@@ -266,7 +266,7 @@ impl<S: State, B: Backend> Repair<S, B> {
         drop(core);
         drop(guard);
         store.shared.bus.deliver();
-        Ok(competed)
+        Ok(conflicts)
     }
 }
 
@@ -278,7 +278,7 @@ fn backend(error: BackendError) -> ApplyError {
 #[derive(Default)]
 struct Difference {
     again: Again,
-    competed: Vec<Competed>,
+    conflicts: Vec<Conflict>,
 }
 
 impl Difference {
@@ -312,14 +312,14 @@ impl Difference {
             // What says that a record exists stays, whatever has landed on it: the record would be
             // gone.
             Some(Value::Bool(true)) if !matches!(kept, Value::Bool(_)) => {
-                self.competed.push(Competed::Register {
+                self.conflicts.push(Conflict::Register {
                     path: path(),
                     kept: Value::Bool(true),
                     lost: kept,
                 });
                 return;
             }
-            Some(lost) => self.competed.push(Competed::Register {
+            Some(lost) => self.conflicts.push(Conflict::Register {
                 path: path(),
                 kept: kept.clone(),
                 lost: lost.clone(),
@@ -337,7 +337,7 @@ impl Difference {
         let ours = ours.to_string();
         let theirs = theirs.to_string();
         if ours != theirs && !theirs.is_empty() {
-            self.competed.push(Competed::Text { path: key.as_str().to_owned(), ours, theirs });
+            self.conflicts.push(Conflict::Text { path: key.as_str().to_owned(), ours, theirs });
         }
     }
 
@@ -351,7 +351,7 @@ impl Difference {
         if !theirs.is_empty() {
             let ours = ours.into_iter().collect();
             let theirs = theirs.into_iter().collect();
-            self.competed.push(Competed::List { path: key.as_str().to_owned(), ours, theirs });
+            self.conflicts.push(Conflict::List { path: key.as_str().to_owned(), ours, theirs });
         }
     }
 }

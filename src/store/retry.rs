@@ -16,9 +16,9 @@ use crate::state::ChangeError;
 ///
 /// let store = Store::<Page>::new();
 /// Retry::new(5).run(|| {
-///     let basis = store.basis();
-///     let seats = basis.view().seats + 1;                 // a decision that takes a while
-///     store.transaction().relies_on(&basis).run(|page| page.seats().set(seats))
+///     let snapshot = store.snapshot();
+///     let seats = snapshot.view().seats + 1;                 // a decision that takes a while
+///     store.transaction().relies_on(&snapshot).run(|page| page.seats().set(seats))
 /// })?;
 /// # Ok::<(), exostate::Error>(())
 /// ```
@@ -65,7 +65,7 @@ impl Retry {
         let mut pauses = self.pauses();
         loop {
             match (attempt(), pauses.next()) {
-                (Err(error), Some(pause)) if error.may_pass() => std::thread::sleep(pause),
+                (Err(error), Some(pause)) if error.is_retryable() => std::thread::sleep(pause),
                 (result, _) => return result,
             }
         }
@@ -83,7 +83,7 @@ impl Retry {
         let mut pauses = self.pauses();
         loop {
             match (attempt(), pauses.next()) {
-                (Err(error), Some(pause)) if error.may_pass() => sleep(pause).await,
+                (Err(error), Some(pause)) if error.is_retryable() => sleep(pause).await,
                 (result, _) => return result,
             }
         }

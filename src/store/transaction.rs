@@ -14,25 +14,25 @@ use crate::document::key;
 use crate::state::{AsPath, ChangeError, Edit, Node, Stage, State};
 
 /// Paths that a store remembers of its last commits and imports, to say what has changed since a
-/// [`Basis`].
+/// [`Snapshot`].
 const RECENT_PATHS_MAX: usize = 4_096;
 
 /// Where a store stood at some time: what a later change can rely on.
 #[derive(Debug)]
-pub struct Basis<S> {
+pub struct Snapshot<S> {
     /// Of which store.
     of: Arc<()>,
     number: u64,
     view: Arc<S>,
 }
 
-impl<S> Clone for Basis<S> {
+impl<S> Clone for Snapshot<S> {
     fn clone(&self) -> Self {
         Self { of: Arc::clone(&self.of), number: self.number, view: Arc::clone(&self.view) }
     }
 }
 
-impl<S> Basis<S> {
+impl<S> Snapshot<S> {
     /// The state then.
     #[must_use]
     pub fn view(&self) -> &Arc<S> {
@@ -40,7 +40,7 @@ impl<S> Basis<S> {
     }
 }
 
-/// What the last commits and imports touched, as long as there is a [`Basis`] to compare it with.
+/// What the last commits and imports touched, as long as there is a [`Snapshot`] to compare it with.
 #[derive(Default)]
 pub(super) struct Recent {
     /// Tells stores apart.
@@ -55,7 +55,7 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) fn add(&mut self, touched: &Arc<[Arc<str>]>) {
         self.number += 1;
-        // Only a basis holds the id besides, and one is made only while the writer lock is held:
+        // Only a snapshot holds the id besides, and one is made only while the writer lock is held:
         // nobody can ask what has changed.
         if Arc::strong_count(&self.id) == 1 {
             self.touched = VecDeque::new();
@@ -115,11 +115,11 @@ struct Relied {
 /// let store = Store::<Page>::new();
 /// store.transaction().author("Ada").label("Open the list").run(|page| page.seats().set(3))?;
 ///
-/// let basis = store.basis();                                  // what a user looks at while deciding
+/// let snapshot = store.snapshot();                                  // what a user looks at while deciding
 /// store.change(|page| page.title().set("Trip"))?;             // somebody else goes on
-/// let book = || store.transaction().relies_on_path(&basis, &Page::path().seats());
-/// book().run(|page| page.seats().set(basis.view().seats - 1))?;
-/// let again = book().run(|page| page.seats().set(basis.view().seats - 1));
+/// let book = || store.transaction().relies_on_path(&snapshot, &Page::path().seats());
+/// book().run(|page| page.seats().set(snapshot.view().seats - 1))?;
+/// let again = book().run(|page| page.seats().set(snapshot.view().seats - 1));
 /// assert!(matches!(again, Err(ChangeError::Stale { changed }) if changed == ["seats"]));
 /// # Ok::<(), exostate::Error>(())
 /// ```
@@ -158,20 +158,20 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
     }
 
     /// Refuses the change if anything of the state was touched since.
-    pub fn relies_on(mut self, basis: &Basis<S>) -> Self {
+    pub fn relies_on(mut self, snapshot: &Snapshot<S>) -> Self {
         self.relied.push(Relied {
-            of: Arc::clone(&basis.of),
-            number: basis.number,
+            of: Arc::clone(&snapshot.of),
+            number: snapshot.number,
             path: String::new(),
         });
         self
     }
 
     /// Refuses the change if this place, or anything in it, was touched since, or has come or gone.
-    pub fn relies_on_path(mut self, basis: &Basis<S>, path: &impl AsPath<S>) -> Self {
+    pub fn relies_on_path(mut self, snapshot: &Snapshot<S>, path: &impl AsPath<S>) -> Self {
         self.relied.push(Relied {
-            of: Arc::clone(&basis.of),
-            number: basis.number,
+            of: Arc::clone(&snapshot.of),
+            number: snapshot.number,
             path: path.as_path().as_str().to_owned(),
         });
         self
@@ -271,11 +271,11 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Where the store stands now, for a later change to rely on: [`Transaction::relies_on`]. O(1).
-    pub fn basis(&self) -> Basis<S> {
+    pub fn snapshot(&self) -> Snapshot<S> {
         self.show_parts();
         let guard = self.shared.core.lock();
         let core = guard.borrow();
-        Basis {
+        Snapshot {
             of: Arc::clone(&core.recent.id),
             number: core.recent.number,
             view: Arc::clone(&core.view),

@@ -134,7 +134,7 @@ impl<S: State, B: Backend> Store<S, B> {
             }
         };
         let mut subscribers = self.shared.bus.subscribers.lock();
-        let id = subscribers.take_id();
+        let id = subscribers.new_id();
         subscribers.watchers.add(id, path.as_path().as_str(), Arc::new(watcher));
         drop(subscribers);
         self.shared.bus.subscription(id)

@@ -18,7 +18,7 @@ use crate::limits::{
 use crate::outbox::{Outbox, Taken};
 use crate::peer::Status;
 use crate::presence::Room;
-use crate::replica::{Replica, UpdateGuard};
+use crate::replica::{Replica, UpdateSubscription};
 use crate::session::{CloseReason, Event, Role, Session};
 use crate::steps::{Pace, aside, here};
 use crate::transport::datagrams::Datagrams;
@@ -81,7 +81,7 @@ pub(crate) struct Ended {
 /// A queue that a replica fills, until it is dropped.
 pub(crate) struct Listening {
     pub(crate) outbox: Arc<Outbox>,
-    _guard: UpdateGuard,
+    _guard: UpdateSubscription,
 }
 
 impl std::fmt::Debug for Listening {

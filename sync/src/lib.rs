@@ -60,7 +60,9 @@ pub use peer::{LiveError, Peer, Status};
 pub use presence::{
     Participant, Participants, Presence, PresenceChange, PresenceError, PresenceWatch, Room,
 };
-pub use replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+pub use replica::{
+    IntoReplica, Origin, Refusal, Repair, Replica, UpdateListener, UpdateSubscription,
+};
 pub use server::{Departure, DocumentError, Documents, Server, ServerBuilder, ServerError};
 pub use session::{CloseCode, CloseReason, Event, Role, Session};
 pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};

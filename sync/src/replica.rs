@@ -75,7 +75,7 @@ impl Refusal {
 pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;
 
 /// Ends a listener's registration when it is dropped.
-pub type UpdateGuard = Box<dyn Send + Sync>;
+pub type UpdateSubscription = Box<dyn Send + Sync>;
 
 /// A peer's document, being put together to take the place of the replica's own: see
 /// [`exostate::Store::repair`].
@@ -83,9 +83,9 @@ pub trait Repair: Send {
     /// Takes a piece of it, as [`Replica::updates_since`] gave them there. The bytes are untrusted.
     fn apply(&mut self, update: &[u8]) -> Result<(), Refusal>;
 
-    /// Takes it over, puts back what only the replica's own had, and says what competed. Listeners
+    /// Takes it over, puts back what only the replica's own had, and returns the conflicts. Listeners
     /// get what was put back, as local updates.
-    fn finish(self: Box<Self>) -> Result<Vec<exostate::Competed>, Refusal>;
+    fn finish(self: Box<Self>) -> Result<Vec<exostate::Conflict>, Refusal>;
 }
 
 /// One replica of one document, as a session sees it.
@@ -170,8 +170,8 @@ pub trait Replica: Send + Sync + 'static {
     }
 
     /// Makes sure that the document's own operations give what it shows, before a peer takes them
-    /// over: see [`exostate::Store::verify`]. What competed comes back.
-    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+    /// over: see [`exostate::Store::verify`]. The conflicts come back.
+    fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
         Ok(Vec::new())
     }
 
@@ -219,7 +219,7 @@ pub trait Replica: Send + Sync + 'static {
     ///   effect.
     ///
     /// The listener returns at once and never calls the replica.
-    fn on_update(&self, listener: UpdateListener) -> UpdateGuard;
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription;
 
     /// Whether a call might have to wait now until somebody else is done with the replica. As long
     /// as it does, and where this is left out, the peers make all their calls away from the

@@ -4,10 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use exostate::{
-    Applied, ApplyError, Backend, BackendError, Competed, ImportError, State, Store, Version,
+    Applied, ApplyError, Backend, BackendError, Conflict, ImportError, State, Store, Version,
 };
 
-use crate::replica::{IntoReplica, Origin, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+use crate::replica::{
+    IntoReplica, Origin, Refusal, Repair, Replica, UpdateListener, UpdateSubscription,
+};
 
 impl<S: State, B: Backend> Replica for Store<S, B> {
     fn backend(&self) -> &'static str {
@@ -73,10 +75,10 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Some(Box::new(Store::repair(self)))
     }
 
-    fn verify(&self) -> Result<Vec<Competed>, Refusal> {
-        let mut competed = Vec::new();
-        without_watchers(|| Store::verify(self).map(|found| competed = found))?;
-        Ok(competed)
+    fn verify(&self) -> Result<Vec<Conflict>, Refusal> {
+        let mut conflicts = Vec::new();
+        without_watchers(|| Store::verify(self).map(|found| conflicts = found))?;
+        Ok(conflicts)
     }
 
     fn lineage(&self) -> u64 {
@@ -111,7 +113,7 @@ impl<S: State, B: Backend> Replica for Store<S, B> {
         Store::type_mismatch(self)
     }
 
-    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
         Box::new(Store::on_update(self, move |update| {
             let origin = if update.origin == exostate::Origin::Remote {
                 Origin::Remote
@@ -136,10 +138,10 @@ impl<S: State, B: Backend> Repair for exostate::Repair<S, B> {
         exostate::Repair::apply(self, update).map(drop).map_err(refusal)
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<Competed>, Refusal> {
-        let mut competed = Vec::new();
-        without_watchers(|| exostate::Repair::finish(*self).map(|found| competed = found))?;
-        Ok(competed)
+    fn finish(self: Box<Self>) -> Result<Vec<Conflict>, Refusal> {
+        let mut conflicts = Vec::new();
+        without_watchers(|| exostate::Repair::finish(*self).map(|found| conflicts = found))?;
+        Ok(conflicts)
     }
 }
 

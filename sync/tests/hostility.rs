@@ -9,7 +9,7 @@ mod scene;
 use exostate::{Automerge, Backend, Limits, Options, ReplicaId, Store, Yrs};
 use exostate_sync::{
     CloseReason, Config, Documents, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica,
-    Role, Server, Status, Transport, UpdateGuard, UpdateListener,
+    Role, Server, Status, Transport, UpdateListener, UpdateSubscription,
 };
 use scene::{Board, STRANGER, Scene, connect, hello, test, until_closed};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ impl<B: Backend> Replica for Liar<B> {
         None
     }
 
-    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
         Replica::on_update(&self.store, Box::new(move |update, _| listener(update, Origin::Remote)))
     }
 

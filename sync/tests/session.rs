@@ -2,7 +2,9 @@
 
 mod support;
 
-use exostate_sync::{CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateGuard};
+use exostate_sync::{
+    CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateSubscription,
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,7 +18,7 @@ struct Side {
     replica: Arc<Mock>,
     queue: Queue,
     events: Vec<Event>,
-    _guard: UpdateGuard,
+    _guard: UpdateSubscription,
 }
 
 impl Side {

@@ -92,7 +92,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// The backend's name, which peers compare before they talk.
     const NAME: &'static str;
     /// Bytes from elsewhere, checked and taken apart, not yet applied.
-    type Parcel: Send;
+    type CheckedUpdate: Send;
 
     /// An empty document.
     fn empty(replica: ReplicaId) -> Self;
@@ -110,7 +110,11 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Applies a change: what it touched, and its update, as a rule in one piece.
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
     /// Checks an update in a bounded walk and takes it apart.
-    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Self::Parcel>, BackendError>;
+    fn unpack(
+        &self,
+        update: &[u8],
+        limits: &Limits,
+    ) -> Result<Vec<Self::CheckedUpdate>, BackendError>;
     /// Whether an update holds nothing that the document does not have: to apply it would change
     /// nothing.
     fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError>;
@@ -119,33 +123,33 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// Cuts an update into pieces of at most so many bytes, each of which stands on those before
     /// it, after a walk that checks it.
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
-    /// Sorts parcels into those that can be applied now, one after the other, and those whose
+    /// Sorts checked into those that can be applied now, one after the other, and those whose
     /// ground is missing.
-    fn split_ready<P: AsRef<Self::Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>);
-    /// Refuses parcels that are ready and that the document must not take, before any of them is
+    fn split_ready<P: AsRef<Self::CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>);
+    /// Refuses checked that are ready and that the document must not take, before any of them is
     /// applied.
-    fn vet(&mut self, ready: &[Self::Parcel], limits: &Limits) -> Result<(), BackendError>;
-    /// The parcel as an update.
-    fn bytes(parcel: &Self::Parcel) -> &[u8];
-    /// Applies parcels that are ready: what they touched, `registers` only where they are wanted,
+    fn vet(&mut self, ready: &[Self::CheckedUpdate], limits: &Limits) -> Result<(), BackendError>;
+    /// The update as an update.
+    fn bytes(update: &Self::CheckedUpdate) -> &[u8];
+    /// Applies checked that are ready: what they touched, `registers` only where they are wanted,
     /// and whether any of it was new.
     fn import(
         &mut self,
-        parcels: &[Self::Parcel],
+        checked: &[Self::CheckedUpdate],
         registers: bool,
     ) -> Result<(Touched, bool), BackendError>;
     /// Saved documents: as it was for those who wrote changes that contradict this document's own,
     /// and the same with those changes, with what of `pending` builds on them. `None` where the
     /// backend cannot tell.
-    fn aside<P: AsRef<Self::Parcel>>(
+    fn aside<P: AsRef<Self::CheckedUpdate>>(
         &self,
-        contradicting: Vec<Self::Parcel>,
+        contradicting: Vec<Self::CheckedUpdate>,
         pending: &mut Vec<P>,
     ) -> Option<Aside>;
-    /// The registers that a parcel writes, in order, with what it writes or `None` where it
-    /// removes, as far as that can be told without what the parcel builds on.
-    fn registers_in(&self, parcel: &Self::Parcel) -> Vec<(Arc<str>, Option<Value>)> {
-        let _ = parcel;
+    /// The registers that a update writes, in order, with what it writes or `None` where it
+    /// removes, as far as that can be told without what the update builds on.
+    fn registers_in(&self, update: &Self::CheckedUpdate) -> Vec<(Arc<str>, Option<Value>)> {
+        let _ = update;
         Vec::new()
     }
     /// Of these paths those of registers that any op of the document has written, also where it was
@@ -162,7 +166,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn register(&self, path: &str) -> Option<Value>;
     /// The values that compete for a register, each with the id of who wrote it where that is
     /// known, the one that it shows last.
-    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)>;
+    fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<u64>)>;
     /// All registers, in no order.
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value));
     /// The registers that hold a value of which another document has no op, neither as it is nor

@@ -2,7 +2,7 @@
 //! date with each of them costs as much as the import itself; to read all registers once, when all
 //! parts are there, a fraction of that.
 
-use super::{Giver, ImportError, Imported, Replica};
+use super::{ImportError, Imported, Replica, Trust};
 use crate::document::backend::Backend;
 use crate::document::key::Key;
 use crate::document::value::Value;
@@ -19,11 +19,11 @@ impl<B: Backend> Replica<B> {
     pub fn import_part(
         &mut self,
         updates: &[impl AsRef<[u8]>],
-        giver: Giver,
+        trust: Trust,
     ) -> Result<Imported, ImportError> {
         debug_assert!(self.takes_parts());
         self.unread = true;
-        self.import_all(updates, giver)
+        self.import_all(updates, trust)
     }
 
     /// Whether parts were imported and not read yet.

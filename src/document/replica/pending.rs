@@ -7,26 +7,26 @@
 //! missing one; then the registers that the pending update wrote are written again
 //! ([`Replica::unwritten`](super::Replica::unwritten)).
 
-use super::Giver;
+use super::Trust;
 use crate::document::backend::Backend;
 use crate::document::limits::Limits;
 
 /// An update that waits, or is about to be applied.
 pub(super) struct Waiting<P> {
-    pub(super) parcel: P,
-    pub(super) giver: Giver,
+    pub(super) update: P,
+    pub(super) trust: Trust,
     /// Whether its registers were written again, or need not be.
     pub(super) written: bool,
 }
 
 impl<P> AsRef<P> for Waiting<P> {
     fn as_ref(&self) -> &P {
-        &self.parcel
+        &self.update
     }
 }
 
 /// All that wait.
-pub(super) struct Pending<B: Backend>(pub(super) Vec<Waiting<B::Parcel>>);
+pub(super) struct Pending<B: Backend>(pub(super) Vec<Waiting<B::CheckedUpdate>>);
 
 impl<B: Backend> Default for Pending<B> {
     fn default() -> Self {
@@ -35,41 +35,41 @@ impl<B: Backend> Default for Pending<B> {
 }
 
 impl<B: Backend> Pending<B> {
-    /// The giver of an update that waits already. If it comes from this replica's own storage now,
+    /// The trust of an update that waits already. If it comes from this replica's own storage now,
     /// it counts as such.
-    pub(super) fn find(&mut self, parcel: &B::Parcel, giver: Giver) -> Option<Giver> {
+    pub(super) fn find(&mut self, update: &B::CheckedUpdate, trust: Trust) -> Option<Trust> {
         let waiting =
-            self.0.iter_mut().find(|waiting| B::bytes(&waiting.parcel) == B::bytes(parcel))?;
-        if giver == Giver::Own {
-            waiting.giver = giver;
+            self.0.iter_mut().find(|waiting| B::bytes(&waiting.update) == B::bytes(update))?;
+        if trust == Trust::Trusted {
+            waiting.trust = trust;
         }
-        Some(waiting.giver)
+        Some(waiting.trust)
     }
 
-    /// How many there are from a giver, or from both, and their bytes.
-    pub(super) fn size(&self, giver: Option<Giver>) -> (usize, usize) {
+    /// How many there are from a trust, or from both, and their bytes.
+    pub(super) fn size(&self, trust: Option<Trust>) -> (usize, usize) {
         let wanted =
-            self.0.iter().filter(|waiting| giver.is_none_or(|giver| giver == waiting.giver));
+            self.0.iter().filter(|waiting| trust.is_none_or(|trust| trust == waiting.trust));
         wanted.fold((0, 0), |(updates, bytes), waiting| {
-            (updates + 1, bytes + B::bytes(&waiting.parcel).len())
+            (updates + 1, bytes + B::bytes(&waiting.update).len())
         })
     }
 
-    /// How many from this giver there would be with these, and their bytes, if that is more than
+    /// How many from this trust there would be with these, and their bytes, if that is more than
     /// the limits allow.
     pub(super) fn overflow(
         &self,
-        more: &[Waiting<B::Parcel>],
-        giver: Giver,
+        more: &[Waiting<B::CheckedUpdate>],
+        trust: Trust,
         limits: &Limits,
     ) -> Option<(usize, usize)> {
         if more.is_empty() {
             return None;
         }
-        let (updates, bytes) = self.size(Some(giver));
+        let (updates, bytes) = self.size(Some(trust));
         let updates = updates + more.len();
         let bytes =
-            bytes + more.iter().map(|waiting| B::bytes(&waiting.parcel).len()).sum::<usize>();
+            bytes + more.iter().map(|waiting| B::bytes(&waiting.update).len()).sum::<usize>();
         let over = updates > limits.pending_updates_max() || bytes > limits.pending_bytes_max();
         over.then_some((updates, bytes))
     }

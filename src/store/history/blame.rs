@@ -44,7 +44,7 @@ impl<S: State, B: Backend> History<S, B> {
         }
         let replica = self
             .store
-            .read(|core| core.replica.contenders(place).pop())
+            .read(|core| core.replica.conflicting_values(place).pop())
             .and_then(|(_, writer)| writer);
         if replica.is_some_and(|id| self.store.is_own(id)) {
             // What touched the state as a whole has not written here.

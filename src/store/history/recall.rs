@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Diff, History, HistoryError, Records, RevisionId};
 use crate::document::backend::Backend;
-use crate::document::replica::{Giver, Replica};
+use crate::document::replica::{Replica, Trust};
 use crate::state::State;
 use crate::store::{Store, read_view, read_whole};
 
@@ -151,7 +151,7 @@ impl<S: State, B: Backend> History<S, B> {
         let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, trusted, limits, |_, _| ())?;
         if !way.updates.is_empty() {
             let refused = |error| HistoryError::Update { revision: id, error };
-            let imported = replica.import_all(&way.updates, Giver::Own).map_err(refused)?;
+            let imported = replica.import_all(&way.updates, Trust::Trusted).map_err(refused)?;
             if imported.waits {
                 return Err(HistoryError::Unreachable { revision: id });
             }

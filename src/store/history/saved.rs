@@ -13,7 +13,7 @@ use super::{History, HistoryError, HistoryOptions};
 use crate::document::backend::Backend;
 use crate::document::key::Key;
 use crate::state::State;
-use crate::store::sealed::{seal, unseal};
+use crate::store::envelope::{seal, unseal};
 use crate::store::{Core, Meta, Origin, Store};
 
 /// The format of the bytes.

@@ -39,7 +39,7 @@ impl<S: State> Home<S> {
     ) -> Selector<R> {
         let id = self.subscribers.upgrade().map_or(0, |subscribers| {
             let mut subscribers = subscribers.lock();
-            let id = subscribers.take_id();
+            let id = subscribers.new_id();
             subscribers.selectors.add(id);
             id
         });
@@ -212,7 +212,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
             }
         };
         let mut locked = subscribers.lock();
-        let id = locked.take_id();
+        let id = locked.new_id();
         locked.watchers.add_anywhere(id, Arc::new(watcher));
         locked.selectors.watch(node, id, first.version);
         drop(locked);

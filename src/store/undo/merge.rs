@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::ids::{Ids, Sorted, count};
 use super::log::Gone;
 use super::names::{Name, Pairs};
-use super::track::{Content, Run, Track, push, take_ids};
+use super::track::{Content, Run, Track, new_ids, push};
 use super::tracks::Tracks;
 use crate::document::key::Key;
 use crate::document::replica::List;
@@ -128,7 +128,7 @@ impl Weaving<'_> {
 
     /// Gives new ids to elements of the stacks: the first.
     fn named_anew(&mut self, run: Run) -> u64 {
-        let ids = take_ids(self.next_id, run.len);
+        let ids = new_ids(self.next_id, run.len);
         self.renamed.add(run.ids(), ids.start);
         ids.start
     }

@@ -368,7 +368,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::UndoOptions;
-    use crate::document::replica::Giver;
+    use crate::document::replica::Trust;
     use crate::{Automerge, Backend, Map, Store, Text, Yrs};
 
     type People = Map<String, Map<String, Text>>;
@@ -393,7 +393,7 @@ mod tests {
         {
             let guard = store.shared.core.lock();
             let mut core = guard.borrow_mut();
-            core.replica.import(&update, Giver::Stranger).expect("it goes");
+            core.replica.import(&update, Trust::Untrusted).expect("it goes");
             store.show_all(&mut core, Vec::new());
         }
         while undo.undo().expect("it goes").is_some() {}

@@ -22,7 +22,7 @@ use crate::document::source::Source;
 use crate::document::value::Value;
 use crate::state::State;
 use crate::store::Store;
-use crate::store::sealed::{seal, unseal};
+use crate::store::envelope::{seal, unseal};
 
 /// The bytes are no stacks that [`UndoManager::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -188,7 +188,7 @@ impl<T: Content> Track<T> {
                     self.runs.remove(index);
                     continue;
                 }
-                Some(next) if !run.has_ids() => *run = Run::of(take_ids(next, run.len), false),
+                Some(next) if !run.has_ids() => *run = Run::of(new_ids(next, run.len), false),
                 _ => run.alive = false,
             }
             ids.push(run.ids());
@@ -272,7 +272,7 @@ impl<T: Content> Track<T> {
                 let run = &mut self.runs[index];
                 left -= run.len;
                 if !run.has_ids() {
-                    *run = Run::of(take_ids(next, run.len), true);
+                    *run = Run::of(new_ids(next, run.len), true);
                 }
                 ids.push(run.ids());
             }
@@ -331,7 +331,7 @@ impl<T: Content> Track<T> {
 }
 
 /// Takes ids that nothing has yet.
-pub(super) fn take_ids(next: &mut u64, count: usize) -> Range<u64> {
+pub(super) fn new_ids(next: &mut u64, count: usize) -> Range<u64> {
     let start = *next;
     *next = next.saturating_add(count as u64);
     start..*next

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::ids::{Ids, Sorted, count};
 use super::log::{Edited, Gone, Log, Marked};
 use super::names::Names;
-use super::track::{Content, Run, Track, take_ids};
+use super::track::{Content, Run, Track, new_ids};
 use crate::document::key::{self, Key};
 use crate::document::ops::{SequenceKind, SequenceOp};
 use crate::document::replica::List;
@@ -241,7 +241,7 @@ impl<'a, T: Content> Noting<'a, T> {
                 ids.start..end
             }
             Some(ids) => ids,
-            None => take_ids(self.next_id, most),
+            None => new_ids(self.next_id, most),
         }
     }
 

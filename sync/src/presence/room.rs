@@ -1,7 +1,7 @@
 //! One document's replica and those who are present at it, for several peers and servers at once.
 
 use super::{Participants, Presence};
-use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateGuard, UpdateListener};
+use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateListener, UpdateSubscription};
 use crate::steps::Pace;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -116,7 +116,7 @@ impl Replica for Room {
         self.replica.repair()
     }
 
-    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+    fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
         self.replica.verify()
     }
 
@@ -148,7 +148,7 @@ impl Replica for Room {
         self.replica.type_mismatch()
     }
 
-    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
         self.replica.on_update(listener)
     }
 

@@ -52,7 +52,7 @@ pub enum Event {
     /// a whole.
     Repaired {
         /// Where both had something, and what became of it.
-        competed: Vec<exostate::Competed>,
+        conflicts: Vec<exostate::Conflict>,
     },
     /// The two sides stay different: none gave way, or this replica could not take over the peer's
     /// document.

@@ -109,7 +109,7 @@ impl Session {
         let theirs = Hash::of(version);
         let our_version = replica.version();
         let ours = Hash::of(&our_version);
-        let costs = ours != theirs && !self.is_mute();
+        let costs = ours != theirs && !self.sends_nothing();
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
         // What this side asked for, as it could not keep up itself, is not the peer's to pay.
         if costs
@@ -125,8 +125,8 @@ impl Session {
             if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
         // The peer may have other ops under the names of ours, if a replica id was used twice: that
         // shows once this side has all of them.
-        self.unsure =
-            (costs && !self.is_deaf() && !replica.has_seen(version)).then(|| version.clone());
+        self.unsure = (costs && !self.receives_nothing() && !replica.has_seen(version))
+            .then(|| version.clone());
         if !updates.is_empty() {
             self.unsure_covers = None;
         }
@@ -187,7 +187,7 @@ impl Session {
         self.find_contradiction(ours, replica);
         self.count_what_was_unsure(replica);
         if !in_sync {
-            self.mind_the_gap(&version, replica);
+            self.request_missing(&version, replica);
         }
         if self.is_closed() {
             return;
@@ -203,8 +203,10 @@ impl Session {
         }
         // Where one side only reads, it can have ops that the other never gets: then what counts is
         // that the reader has everything.
-        let reads_all = self.is_mute() && !self.answer.is_coming() && !self.received.has_gap();
-        let read_all = self.is_deaf() && self.sent.is_empty() && !self.outgoing.has_updates();
+        let reads_all =
+            self.sends_nothing() && !self.answer.is_coming() && !self.received.has_gap();
+        let read_all =
+            self.receives_nothing() && self.sent.is_empty() && !self.outgoing.has_updates();
         self.set_live(settled && (in_sync || reads_all || read_all));
         if in_sync && settled {
             self.compare_digests(ours, replica);
@@ -253,7 +255,7 @@ impl Session {
 
     /// Asks for what a gap shows to be missing, but not at every frame while it stays the same:
     /// another order is no loss.
-    fn mind_the_gap(&mut self, version: &[u8], replica: &dyn Replica) {
+    fn request_missing(&mut self, version: &[u8], replica: &dyn Replica) {
         if !self.still_waits(replica) && !self.received.has_gap() {
             return;
         }

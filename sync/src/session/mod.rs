@@ -284,7 +284,7 @@ impl Session {
     /// Whether the peer takes nothing from here: it lets this side only read, or this side was told
     /// to. Not known before the peer's greeting.
     pub fn only_reads(&self) -> bool {
-        self.is_mute() && !self.is_greeting()
+        self.sends_nothing() && !self.is_greeting()
     }
 
     /// Whether a driver should take local updates now; if not, it lets them wait in its bounded
@@ -418,7 +418,10 @@ impl Session {
     /// everything is in sync: what it builds on may have been given up. From a peer that only
     /// reads, or lets this side only read, it could not come.
     fn put_back_orphans(&mut self, replica: &dyn Replica) {
-        let waits = self.live && !self.is_mute() && !self.is_deaf() && replica.has_own_pending();
+        let waits = self.live
+            && !self.sends_nothing()
+            && !self.receives_nothing()
+            && replica.has_own_pending();
         self.orphaned_pings = if waits { self.orphaned_pings + 1 } else { 0 };
         if self.orphaned_pings == PINGS_BEFORE_PUT_BACK {
             self.orphaned_pings = 0;
@@ -554,12 +557,12 @@ impl Session {
     }
 
     /// Whether nothing is sent to the peer: this side only reads, or the peer takes nothing.
-    fn is_mute(&self) -> bool {
+    fn sends_nothing(&self) -> bool {
         !self.config.sends_updates || self.their_flags & flag::TAKES_NONE != 0
     }
 
     /// Whether nothing comes from the peer.
-    fn is_deaf(&self) -> bool {
+    fn receives_nothing(&self) -> bool {
         !self.config.takes_updates || self.their_flags & flag::SENDS_NONE != 0
     }
 }

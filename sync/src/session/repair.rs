@@ -26,7 +26,7 @@ pub(super) struct Repairing {
     /// When it was asked for, or a part of it came.
     progress_at: Duration,
     /// How often the peer's ops contradicted ours.
-    conflicts: u32,
+    contradictions: u32,
     /// The contents differed, or ops were refused, and the sides have not been in sync since.
     pub(super) astray: bool,
     /// Our claim, said and not yet answered, when ops contradicted each other.
@@ -100,7 +100,7 @@ impl Session {
             (self.repair.theirs, self.repair.numbers, self.repair.left) = (None, None, 0);
             // Where nothing comes in from the peer, its document and what it says of it are its own
             // affair.
-            if !self.is_deaf() {
+            if !self.receives_nothing() {
                 replica.follow(lineage);
                 // What waits may stand on ops that the other side is about to give up.
                 self.forget_what_waits(replica);
@@ -127,7 +127,10 @@ impl Session {
     fn who_cannot(&self) -> (bool, bool) {
         let never = |flags: u64| flags & flag::NEVER_YIELDS != 0;
         // From one who sends nothing there is nothing to be had.
-        (never(self.hello.flags) || self.is_deaf(), never(self.their_flags) || self.is_mute())
+        (
+            never(self.hello.flags) || self.receives_nothing(),
+            never(self.their_flags) || self.sends_nothing(),
+        )
     }
 
     /// Forgets what waits, if any of it came from this peer: other sessions ask for theirs again.
@@ -178,7 +181,7 @@ impl Session {
     pub(super) fn repair_due(&self) -> Option<Duration> {
         let may = self.repair.wanted
             && self.knows_of_divergence()
-            && !self.is_mute()
+            && !self.sends_nothing()
             && !self.outgoing.has_answer(true);
         may.then(|| self.repair.answered_at.map_or(self.now, |at| at + self.config.keep_alive))
     }
@@ -193,8 +196,8 @@ impl Session {
         (self.repair.wanted, self.repair.answered_at) = (false, Some(self.now));
         if !std::mem::replace(&mut self.repair.verified, true) {
             match replica.verify() {
-                Ok(competed) if competed.is_empty() => {}
-                Ok(competed) => self.events.push_back(Event::Repaired { competed }),
+                Ok(conflicts) if conflicts.is_empty() => {}
+                Ok(conflicts) => self.events.push_back(Event::Repaired { conflicts }),
                 Err(refusal) => {
                     self.events.push_back(Event::RepairFailed { message: refusal.to_string() })
                 }
@@ -245,9 +248,9 @@ impl Session {
         }
         let Some(repair) = self.repair.theirs.take() else { return };
         self.events.push_back(match repair.finish() {
-            Ok(competed) => {
+            Ok(conflicts) => {
                 replica.follow(self.repair.lineage);
-                Event::Repaired { competed }
+                Event::Repaired { conflicts }
             }
             Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
         });
@@ -269,8 +272,8 @@ impl Session {
             self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
             return Ok(());
         }
-        self.repair.conflicts += 1;
-        if self.repair.conflicts > REPAIRS_MAX {
+        self.repair.contradictions += 1;
+        if self.repair.contradictions > REPAIRS_MAX {
             let message = format!(
                 "its ops contradict those of this replica, also after {REPAIRS_MAX} repairs"
             );

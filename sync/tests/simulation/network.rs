@@ -1,7 +1,9 @@
 //! A connection between two replicas: a session at each end, and frames on their way between them.
 
 use super::plan::Step;
-use exostate_sync::{CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateGuard};
+use exostate_sync::{
+    CloseReason, Config, Event, Origin, Replica, Role, Session, UpdateSubscription,
+};
 use fastrand::Rng;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,7 +16,7 @@ pub(crate) struct End {
     session: Session,
     replica: Arc<dyn Replica>,
     queue: Queue,
-    _guard: UpdateGuard,
+    _guard: UpdateSubscription,
     /// The number of local updates of the replica before this session began.
     pub(crate) base: u64,
     /// The replica id at the other end.

@@ -2,7 +2,7 @@
 //! counters without gaps.
 #![allow(dead_code, reason = "every test file uses a part")]
 
-use exostate_sync::{Origin, Refusal, Replica, UpdateGuard, UpdateListener};
+use exostate_sync::{Origin, Refusal, Replica, UpdateListener, UpdateSubscription};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -171,7 +171,7 @@ impl Replica for Mock {
         Ok(pieces.map(|piece| encode(piece.iter().copied())).collect())
     }
 
-    fn verify(&self) -> Result<Vec<exostate::Competed>, Refusal> {
+    fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
         self.verified.fetch_add(1, Ordering::Relaxed);
         Ok(Vec::new())
     }
@@ -222,7 +222,7 @@ impl Replica for Mock {
         digest.to_le_bytes()
     }
 
-    fn on_update(&self, listener: UpdateListener) -> UpdateGuard {
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
         let id = self.listener_ids.fetch_add(1, Ordering::Relaxed);
         self.lock().listeners.insert(id, listener);
         Box::new(Guard(id, Arc::downgrade(&self.inner)))

@@ -5,20 +5,20 @@ use std::collections::{HashMap, HashSet};
 
 use automerge::{Automerge as Doc, Change, ChangeHash};
 
-use super::{Automerge, Parcel};
+use super::{Automerge, CheckedUpdate};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
 
 /// The document that contradicting changes were made in, and the same with them. Pending changes
 /// that build on them come along. One that contradicts them in turn stays in `pending`.
 /// O(document).
-pub(super) fn aside<P: AsRef<Parcel>>(
+pub(super) fn aside<P: AsRef<CheckedUpdate>>(
     doc: &Doc,
-    contradicting: Vec<Parcel>,
+    contradicting: Vec<CheckedUpdate>,
     pending: &mut Vec<P>,
 ) -> Option<Aside> {
     let mut branch = Branch::of(doc);
-    for Parcel(change) in contradicting {
+    for CheckedUpdate(change) in contradicting {
         if !branch.add(&change) {
             return None;
         }
@@ -26,11 +26,11 @@ pub(super) fn aside<P: AsRef<Parcel>>(
     let mut refused = Vec::new();
     loop {
         let later: Vec<P> =
-            pending.extract_if(.., |parcel| branch.is_built_on_by(&parcel.as_ref().0)).collect();
+            pending.extract_if(.., |update| branch.is_built_on_by(&update.as_ref().0)).collect();
         if later.is_empty() {
             break;
         }
-        refused.extend(later.into_iter().filter(|parcel| !branch.add(&parcel.as_ref().0)));
+        refused.extend(later.into_iter().filter(|update| !branch.add(&update.as_ref().0)));
     }
     pending.append(&mut refused);
     Some(Aside { before: branch.before.save(), after: branch.after.save() })
@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    impl AsRef<Self> for Parcel {
+    impl AsRef<Self> for CheckedUpdate {
         fn as_ref(&self) -> &Self {
             self
         }
@@ -126,12 +126,12 @@ mod tests {
         (doc, change)
     }
 
-    fn parcels<const N: usize>(changes: [&Change; N]) -> Vec<Parcel> {
-        changes.into_iter().cloned().map(Parcel).collect()
+    fn checked<const N: usize>(changes: [&Change; N]) -> Vec<CheckedUpdate> {
+        changes.into_iter().cloned().map(CheckedUpdate).collect()
     }
 
-    fn left(pending: &[Parcel]) -> Vec<ChangeHash> {
-        pending.iter().map(|Parcel(change)| change.hash()).collect()
+    fn left(pending: &[CheckedUpdate]) -> Vec<ChangeHash> {
+        pending.iter().map(|CheckedUpdate(change)| change.hash()).collect()
     }
 
     fn has(bytes: &[u8], key: &str) -> bool {
@@ -152,9 +152,9 @@ mod tests {
         let (_, child) = with_change(&contradicted, 4, "child");
         let (_, grandchild) = with_change(&later, 5, "grandchild");
         let (_, unrelated) = with_change(&here, 6, "unrelated");
-        let mut pending = parcels([&along, &contradicts, &child, &grandchild, &unrelated]);
+        let mut pending = checked([&along, &contradicts, &child, &grandchild, &unrelated]);
         let aside =
-            aside(&here, parcels([&second]), &mut pending).expect("it fits where it was made");
+            aside(&here, checked([&second]), &mut pending).expect("it fits where it was made");
         assert_eq!(left(&pending), [child.hash(), unrelated.hash(), contradicts.hash()]);
         assert!(
             has(&aside.before, "base")
@@ -184,8 +184,8 @@ mod tests {
             std::num::NonZeroU64::new(here.get_heads().len() as u64 + second.start_op().get())
                 .expect("more than none");
         let bad = Change::from(expanded);
-        let mut pending = parcels([&along]);
-        assert!(aside(&here, vec![Parcel(bad)], &mut pending).is_none());
+        let mut pending = checked([&along]);
+        assert!(aside(&here, vec![CheckedUpdate(bad)], &mut pending).is_none());
         assert_eq!(left(&pending), [along.hash()]);
     }
 }

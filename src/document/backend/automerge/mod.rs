@@ -68,7 +68,7 @@ enum Place<'a> {
 }
 
 /// A change from elsewhere, taken apart and not yet applied.
-pub struct Parcel(Change);
+pub struct CheckedUpdate(Change);
 
 impl sealed::Sealed for Automerge {}
 
@@ -194,9 +194,9 @@ impl Automerge {
     ///
     /// Only the first change of all may touch the root: without the buckets there, the document is
     /// none of ours.
-    fn names_in(&self, changes: &[Parcel]) -> Result<Names, BackendError> {
+    fn names_in(&self, changes: &[CheckedUpdate]) -> Result<Names, BackendError> {
         let (mut registers, mut made, mut edited) = Names::default();
-        for Parcel(change) in changes {
+        for CheckedUpdate(change) in changes {
             for op in change.decode().operations {
                 if op.obj == legacy::ObjectId::Root && change.actor_id().to_bytes() != GENESIS_ACTOR
                 {
@@ -248,8 +248,8 @@ impl Automerge {
     /// Whether automerge gives back the changes that it has just taken. It takes some of which it
     /// cannot: then it would save a document that it cannot open, as that holds ops from which
     /// the changes are made anew.
-    fn gives_back(&self, parcels: &[Parcel]) -> Result<(), BackendError> {
-        for Parcel(change) in parcels {
+    fn gives_back(&self, checked: &[CheckedUpdate]) -> Result<(), BackendError> {
+        for CheckedUpdate(change) in checked {
             let found = self.doc.get_change_by_hash(&change.hash());
             if found.is_none_or(|found| found.hash() != change.hash()) {
                 return Err(BackendError::Refused(format!(
@@ -264,7 +264,7 @@ impl Automerge {
 
 impl Backend for Automerge {
     const NAME: &'static str = "automerge";
-    type Parcel = Parcel;
+    type CheckedUpdate = CheckedUpdate;
 
     fn empty(replica: ReplicaId) -> Self {
         static GENESIS: OnceLock<Result<Doc, BackendError>> = OnceLock::new();
@@ -335,29 +335,30 @@ impl Backend for Automerge {
         Ok((Touched { registers, sequences: names.into_iter().collect() }, changes))
     }
 
-    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {
         automerge_chunk::walk(update, limits)?;
-        let mut parcels = Vec::new();
+        let mut checked = Vec::new();
         for chunk in automerge_chunk::chunks(update) {
             let (kind, bytes) = chunk?;
             match kind {
-                automerge_chunk::ChunkKind::Change => {
-                    parcels.push(Parcel(Change::from_bytes(bytes.to_vec()).map_err(refused)?))
-                }
+                automerge_chunk::ChunkKind::Change => checked
+                    .push(CheckedUpdate(Change::from_bytes(bytes.to_vec()).map_err(refused)?)),
                 automerge_chunk::ChunkKind::Document => {
                     let options = LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint);
-                    parcels.extend(
+                    checked.extend(
                         Doc::load_with_options(bytes, options)
                             .map_err(refused)?
                             .get_changes(&[])
                             .into_iter()
-                            .map(Parcel),
+                            .map(CheckedUpdate),
                     );
                 }
             }
         }
-        parcels.retain(|Parcel(change)| self.doc.get_change_meta_by_hash(&change.hash()).is_none());
-        Ok(parcels)
+        checked.retain(|CheckedUpdate(change)| {
+            self.doc.get_change_meta_by_hash(&change.hash()).is_none()
+        });
+        Ok(checked)
     }
 
     fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
@@ -377,11 +378,11 @@ impl Backend for Automerge {
 
     /// Each change waits for as many dependencies as are not here; one that comes frees those that
     /// wait for it alone. O(changes).
-    fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
-        let mut lacking = vec![0usize; parcels.len()];
+    fn split_ready<P: AsRef<CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>) {
+        let mut lacking = vec![0usize; checked.len()];
         let mut waiting_for: HashMap<ChangeHash, Vec<usize>> = HashMap::new();
-        for (index, parcel) in parcels.iter().enumerate() {
-            for hash in parcel
+        for (index, update) in checked.iter().enumerate() {
+            for hash in update
                 .as_ref()
                 .0
                 .deps()
@@ -393,28 +394,28 @@ impl Backend for Automerge {
             }
         }
         let mut order: Vec<usize> =
-            (0..parcels.len()).filter(|index| lacking[*index] == 0).collect();
+            (0..checked.len()).filter(|index| lacking[*index] == 0).collect();
         let mut next = 0;
         while let Some(index) = order.get(next).copied() {
             next += 1;
-            for freed in waiting_for.remove(&parcels[index].as_ref().0.hash()).unwrap_or_default() {
+            for freed in waiting_for.remove(&checked[index].as_ref().0.hash()).unwrap_or_default() {
                 lacking[freed] -= 1;
                 if lacking[freed] == 0 {
                     order.push(freed);
                 }
             }
         }
-        let mut parcels: Vec<Option<P>> = parcels.into_iter().map(Some).collect();
-        let ready = order.into_iter().filter_map(|index| parcels[index].take()).collect();
-        (ready, parcels.into_iter().flatten().collect())
+        let mut checked: Vec<Option<P>> = checked.into_iter().map(Some).collect();
+        let ready = order.into_iter().filter_map(|index| checked[index].take()).collect();
+        (ready, checked.into_iter().flatten().collect())
     }
 
     /// A saved document says where each change's ops end, and takes it that they begin where those
     /// of its dependencies end.
-    fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
-        self.seen.welcome(&self.doc, ready.iter().map(|parcel| &parcel.0), limits)?;
+    fn vet(&mut self, ready: &[CheckedUpdate], limits: &Limits) -> Result<(), BackendError> {
+        self.seen.welcome(&self.doc, ready.iter().map(|update| &update.0), limits)?;
         let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
-        for Parcel(change) in ready {
+        for CheckedUpdate(change) in ready {
             let end = |hash: &ChangeHash| match ends.get(hash) {
                 Some(end) => *end,
                 None => self.doc.get_change_meta_by_hash(hash).map_or(0, |meta| meta.max_op),
@@ -432,21 +433,21 @@ impl Backend for Automerge {
         Ok(())
     }
 
-    fn bytes(parcel: &Parcel) -> &[u8] {
-        parcel.0.raw_bytes()
+    fn bytes(update: &CheckedUpdate) -> &[u8] {
+        update.0.raw_bytes()
     }
 
     fn import(
         &mut self,
-        parcels: &[Parcel],
+        checked: &[CheckedUpdate],
         registers: bool,
     ) -> Result<(Touched, bool), BackendError> {
-        let (mut named, mut made, mut edited) = self.names_in(parcels)?;
+        let (mut named, mut made, mut edited) = self.names_in(checked)?;
         if !registers {
             named.clear();
         }
         let old: Vec<Option<Winner>> = named.iter().map(|key| self.winner(key)).collect();
-        self.doc.apply_changes(parcels.iter().map(|parcel| parcel.0.clone())).map_err(|error| {
+        self.doc.apply_changes(checked.iter().map(|update| update.0.clone())).map_err(|error| {
             match error {
                 automerge::AutomergeError::DuplicateSeqNumber(..) => {
                     BackendError::Contradicted(error.to_string())
@@ -454,12 +455,12 @@ impl Backend for Automerge {
                 error => refused(error),
             }
         })?;
-        self.gives_back(parcels)?;
-        parcels.iter().for_each(|parcel| self.seen.note(&parcel.0));
+        self.gives_back(checked)?;
+        checked.iter().for_each(|update| self.seen.note(&update.0));
         made.iter().for_each(|name| self.find_sequence(name));
         if !made.is_empty() {
             // Sequences made by these very changes can be named as objects only now.
-            edited.extend(self.names_in(parcels)?.2);
+            edited.extend(self.names_in(checked)?.2);
         }
         let mut touched = Touched::default();
         for (key, old) in named.into_iter().zip(old) {
@@ -476,18 +477,21 @@ impl Backend for Automerge {
         }
         made.append(&mut edited);
         touched.sequences = made.iter().filter_map(|name| split_name(name)).collect();
-        Ok((touched, !parcels.is_empty()))
+        Ok((touched, !checked.is_empty()))
     }
 
-    fn aside<P: AsRef<Parcel>>(
+    fn aside<P: AsRef<CheckedUpdate>>(
         &self,
-        contradicting: Vec<Parcel>,
+        contradicting: Vec<CheckedUpdate>,
         pending: &mut Vec<P>,
     ) -> Option<Aside> {
         aside::aside(&self.doc, contradicting, pending)
     }
 
-    fn registers_in(&self, Parcel(change): &Parcel) -> Vec<(Arc<str>, Option<Value>)> {
+    fn registers_in(
+        &self,
+        CheckedUpdate(change): &CheckedUpdate,
+    ) -> Vec<(Arc<str>, Option<Value>)> {
         let mut written = Vec::new();
         for op in change.decode().operations {
             let legacy::Key::Map(path) = &op.key else { continue };
@@ -513,7 +517,7 @@ impl Backend for Automerge {
             if paths.is_empty() {
                 break;
             }
-            let found = self.registers_in(&Parcel(change)).into_iter().map(|(path, _)| path);
+            let found = self.registers_in(&CheckedUpdate(change)).into_iter().map(|(path, _)| path);
             written.extend(
                 found.filter(|path| paths.remove(path.as_ref())).map(|path| path.to_string()),
             );
@@ -525,7 +529,7 @@ impl Backend for Automerge {
         self.doc.get(self.bucket(path), path).ok().flatten().map(|(value, _)| from_value(&value))
     }
 
-    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)> {
+    fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<u64>)> {
         let values = self.doc.get_all(self.bucket(path), path).unwrap_or_default();
         let writer = |id: &ObjId| match id {
             ObjId::Id(_, actor, _) => actor.to_bytes().try_into().ok().map(u64::from_be_bytes),

@@ -71,7 +71,7 @@ pub struct Yrs {
 impl sealed::Sealed for Yrs {}
 
 /// One checked update: its bytes, what it brings and what it needs.
-pub struct Parcel {
+pub struct CheckedUpdate {
     bytes: Vec<u8>,
     summary: Summary,
 }
@@ -308,7 +308,7 @@ impl Yrs {
 
 impl Backend for Yrs {
     const NAME: &'static str = "yrs";
-    type Parcel = Parcel;
+    type CheckedUpdate = CheckedUpdate;
 
     fn empty(replica: ReplicaId) -> Self {
         let mut options = Options::with_client_id(ClientID::new(replica.get()));
@@ -422,10 +422,10 @@ impl Backend for Yrs {
         Ok((Touched { registers: self.take_changed(), sequences }, updates))
     }
 
-    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<Parcel>, BackendError> {
+    fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {
         let mut summary = Summary::default();
         yrs_update::walk(update, limits, &mut summary)?;
-        Ok(vec![Parcel { bytes: update.to_vec(), summary }])
+        Ok(vec![CheckedUpdate { bytes: update.to_vec(), summary }])
     }
 
     fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError> {
@@ -443,28 +443,28 @@ impl Backend for Yrs {
         Ok(cut::cut_strangers(update, limits, bytes_max)?)
     }
 
-    fn split_ready<P: AsRef<Parcel>>(&self, parcels: Vec<P>) -> (Vec<P>, Vec<P>) {
+    fn split_ready<P: AsRef<CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
         let clock = |here: &HashMap<u64, u32>, client: u64| {
             here.get(&client).copied().unwrap_or_else(|| known.get(&ClientID::new(client)))
         };
         let mut ready = Vec::new();
-        let mut waiting = parcels;
+        let mut waiting = checked;
         loop {
             let mut later = Vec::new();
             let before = ready.len();
-            for parcel in waiting {
-                let summary = &parcel.as_ref().summary;
+            for update in waiting {
+                let summary = &update.as_ref().summary;
                 if !summary.fits(|client| clock(&here, client)) {
-                    later.push(parcel);
+                    later.push(update);
                     continue;
                 }
                 for (client, (_, end)) in &summary.brings {
                     let reached = clock(&here, *client).max(*end);
                     here.insert(*client, reached);
                 }
-                ready.push(parcel);
+                ready.push(update);
             }
             if ready.len() == before {
                 return (ready, later);
@@ -473,14 +473,14 @@ impl Backend for Yrs {
         }
     }
 
-    fn vet(&mut self, ready: &[Parcel], limits: &Limits) -> Result<(), BackendError> {
+    fn vet(&mut self, ready: &[CheckedUpdate], limits: &Limits) -> Result<(), BackendError> {
         self.place()?;
         self.places.welcome(
-            ready.iter().flat_map(|parcel| parcel.summary.brings.keys().copied()),
+            ready.iter().flat_map(|update| update.summary.brings.keys().copied()),
             limits,
         )?;
         let mut news = Places::default();
-        for Parcel { summary, .. } in ready {
+        for CheckedUpdate { summary, .. } in ready {
             summary.blocks.iter().for_each(|block| news.add(block, Some(&self.places)));
             if let Some((client, clock)) = news.stray(&summary.blocks, &self.places) {
                 return Err(BackendError::Contradicted(format!(
@@ -491,27 +491,27 @@ impl Backend for Yrs {
         Ok(())
     }
 
-    fn bytes(parcel: &Parcel) -> &[u8] {
-        &parcel.bytes
+    fn bytes(update: &CheckedUpdate) -> &[u8] {
+        &update.bytes
     }
 
     fn import(
         &mut self,
-        parcels: &[Parcel],
+        checked: &[CheckedUpdate],
         registers: bool,
     ) -> Result<(Touched, bool), BackendError> {
         if registers {
-            return self.apply_parcels(parcels);
+            return self.apply_checked(checked);
         }
         self.registers.unobserve(OBSERVER);
-        let applied = self.apply_parcels(parcels);
+        let applied = self.apply_checked(checked);
         self.observe();
         applied
     }
 
-    fn aside<P: AsRef<Parcel>>(
+    fn aside<P: AsRef<CheckedUpdate>>(
         &self,
-        _contradicting: Vec<Parcel>,
+        _contradicting: Vec<CheckedUpdate>,
         _pending: &mut Vec<P>,
     ) -> Option<Aside> {
         // A known op and one that contradicts it have the same name, so that nothing tells what an
@@ -527,7 +527,7 @@ impl Backend for Yrs {
         self.registers.get(&self.doc.transact(), path).map(|out| from_out(&out))
     }
 
-    fn contenders(&self, path: &str) -> Vec<(Value, Option<u64>)> {
+    fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<u64>)> {
         // What lost is collected with the commit or import that it lost in. Who wrote what won is
         // not to be had from yrs, but from the bytes.
         let writer = || seen::writer(&self.save(), path).ok().flatten();
@@ -666,11 +666,14 @@ impl Yrs {
         self
     }
 
-    fn apply_parcels(&mut self, parcels: &[Parcel]) -> Result<(Touched, bool), BackendError> {
+    fn apply_checked(
+        &mut self,
+        checked: &[CheckedUpdate],
+    ) -> Result<(Touched, bool), BackendError> {
         let mut registers = Vec::new();
         let mut sequences = BTreeSet::new();
         let mut novel = false;
-        for Parcel { bytes, summary } in parcels {
+        for CheckedUpdate { bytes, summary } in checked {
             for root in &summary.roots {
                 self.declare(root);
             }

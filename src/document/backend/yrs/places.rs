@@ -37,12 +37,12 @@ const CLIENT_BYTES: usize = 8 + 4;
 #[derive(Default)]
 struct Clocks {
     /// Each from its clock to the next one's; sorted.
-    runs: Vec<(u32, Place)>,
+    runs: Vec<(u32, Slot)>,
     end: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Slot {
     /// Collected, or within another value.
     Unknown,
     Root(Root),
@@ -136,7 +136,7 @@ impl Places {
         let place = match (&block.root, origin.or(right_origin)) {
             (_, Some(id)) => self.find(id, base),
             (Some(root), None) => self.root(root, base),
-            (None, None) => Place::Unknown,
+            (None, None) => Slot::Unknown,
         };
         let clocks = self.clients.entry(block.client).or_insert_with(|| {
             *self.alike.entry(ending(block.client)).or_default() += 1;
@@ -155,11 +155,11 @@ impl Places {
             let Some((clock, origin, right)) = block.rest(base.end(block.client)) else {
                 return false;
             };
-            let Place::Root(here) = self.find((block.client, clock), Some(base)) else {
+            let Slot::Root(here) = self.find((block.client, clock), Some(base)) else {
                 return false;
             };
             let right = origin.and(right).map(|right| self.find(right, Some(base)));
-            matches!(right, Some(Place::Root(there)) if there != here)
+            matches!(right, Some(Slot::Root(there)) if there != here)
                 || !here.holds.fits(block.content)
         };
         blocks.iter().find(strays).map(|block| (block.client, block.clock))
@@ -205,10 +205,10 @@ impl Places {
     }
 
     /// A root, whose number is the same here and in `base`.
-    fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Place {
+    fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Slot {
         if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name))
         {
-            return Place::Root(*root);
+            return Slot::Root(*root);
         }
         let known =
             base.and_then(|base| base.roots.get(name)).or_else(|| self.roots.get(name)).copied();
@@ -220,14 +220,14 @@ impl Places {
             self.roots.insert(Arc::clone(name), root);
         }
         self.last_root = Some((Arc::clone(name), root));
-        Place::Root(root)
+        Slot::Root(root)
     }
 
     /// Where an op stands, as far as is known.
-    fn find(&self, id: Id, base: Option<&Self>) -> Place {
-        let mut place = Place::Beside(id);
+    fn find(&self, id: Id, base: Option<&Self>) -> Slot {
+        let mut place = Slot::Beside(id);
         for _ in 0..STEPS_MAX {
-            let Place::Beside((client, clock)) = place else { return place };
+            let Slot::Beside((client, clock)) = place else { return place };
             let Some(next) =
                 base.and_then(|base| base.at(client, clock)).or_else(|| self.at(client, clock))
             else {
@@ -235,10 +235,10 @@ impl Places {
             };
             place = next;
         }
-        Place::Unknown
+        Slot::Unknown
     }
 
-    fn at(&self, client: u64, clock: u32) -> Option<Place> {
+    fn at(&self, client: u64, clock: u32) -> Option<Slot> {
         let clocks = self.clients.get(&client).filter(|clocks| clock < clocks.end)?;
         let after = clocks.runs.partition_point(|(start, _)| *start <= clock);
         clocks.runs.get(after.checked_sub(1)?).map(|(_, place)| *place)

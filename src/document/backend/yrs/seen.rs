@@ -210,8 +210,8 @@ mod tests {
 
     fn give(from: &Yrs, to: &mut Yrs) {
         let update = from.update_since(&to.version()).expect("a version");
-        let parcels = to.unpack(&update, &Limits::trusted()).expect("an update");
-        to.import(&parcels, true).expect("it fits");
+        let checked = to.unpack(&update, &Limits::trusted()).expect("an update");
+        to.import(&checked, true).expect("it fits");
     }
 
     fn unseen_of(ours: &Yrs, theirs: &Yrs) -> Vec<String> {
@@ -293,8 +293,8 @@ mod tests {
                     known[at].insert(number as i64);
                 } else if at != other {
                     let from = docs[at].save();
-                    let parcels = docs[other].unpack(&from, &Limits::trusted()).expect("a document");
-                    docs[other].import(&parcels, true).expect("it fits");
+                    let checked = docs[other].unpack(&from, &Limits::trusted()).expect("a document");
+                    docs[other].import(&checked, true).expect("it fits");
                     let more = known[at].clone();
                     known[other].extend(more);
                 }

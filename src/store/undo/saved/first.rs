@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::ids::{Ids, Sorted};
 use super::super::log::{Edited, Entry, Gone, Group};
-use super::super::track::{Run, Track, take_ids};
+use super::super::track::{Run, Track, new_ids};
 use super::{Loaded, Saving, Scalar, TextRun, UndoError, broken, key_of, load_registers};
 use crate::document::key::Key;
 use crate::document::replica::List;
@@ -91,7 +91,7 @@ struct Walk<T> {
 impl<T: Sequence> Walk<T> {
     fn new(known: T, next_id: &mut u64) -> Self {
         let len = known.len();
-        let ids = take_ids(next_id, len);
+        let ids = new_ids(next_id, len);
         let mut track = Track::new(T::default());
         let present = Ids::from_iter([ids.clone()]).sorted();
         track.known = known;
@@ -114,7 +114,7 @@ impl<T: Sequence> Walk<T> {
                 .ok_or_else(|| broken("an edit lies beyond the end"))?;
             self.track.remove(at..end, Some(next_id)).iter().for_each(|ids| gone.push(ids));
             let content = T::of_old(insert);
-            let ids = take_ids(next_id, content.len());
+            let ids = new_ids(next_id, content.len());
             self.len = self.len - delete + content.len();
             self.track.insert(at, Run::of(ids.clone(), true));
             come.extend((!ids.is_empty()).then_some(Gone { ids, content }));
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::state::ChangeError;
     use crate::store::Store;
-    use crate::store::sealed::seal;
+    use crate::store::envelope::seal;
     use crate::{List, Map, Text};
 
     #[derive(Serialize)]

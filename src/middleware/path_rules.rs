@@ -8,25 +8,25 @@ use crate::state::{AsPath, ChangeError, State};
 /// have their own guards, and a hub that has the last word (`exostate-sync`'s read-only peers).
 ///
 /// ```
-/// use exostate::middleware::Guard;
+/// use exostate::middleware::PathRules;
 /// use exostate::{State, Store};
 ///
 /// #[derive(State, Clone, Debug, PartialEq)]
 /// struct Page { title: String, body: exostate::Text }
 ///
 /// let store = Store::<Page>::new();
-/// store.add_middleware(Guard::new().deny(&Page::path().title()));
+/// store.add_middleware(PathRules::new().deny(&Page::path().title()));
 /// assert!(store.change(|page| page.title().set("mine")).is_err());
 /// store.change(|page| page.body().push_str("ours"))?;
 /// # Ok::<(), exostate::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Guard {
+pub struct PathRules {
     denied: Vec<String>,
     allowed: Vec<String>,
 }
 
-impl Guard {
+impl PathRules {
     /// Refuses nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -53,7 +53,7 @@ impl Guard {
     }
 }
 
-impl<S: State> Middleware<S> for Guard {
+impl<S: State> Middleware<S> for PathRules {
     fn change(&self, change: &mut Proposal<'_, S>) -> Result<(), ChangeError> {
         match change.paths().find(|path| self.refuses(path)) {
             Some(path) => Err(ChangeError::refuse(format!("{path}: may not be changed here"))),

@@ -6,10 +6,10 @@ use crate::document::backend::Backend;
 use crate::document::value::Value;
 use crate::state::{AsPath, State};
 
-/// A value of a register for which several were written at once: see [`Store::contenders`].
+/// A value of a register for which several were written at once: see [`Store::conflicting_values`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Contender {
+pub struct ConflictingValue {
     /// The value, as it stands in the document.
     pub value: Value,
     /// Who wrote it, where that is known.
@@ -28,7 +28,7 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is:
     /// yrs throws away what loses in the moment in which it does, on whichever replica that is.
-    /// So there is one contender at most; who wrote it is read off the document's bytes,
+    /// So there is one conflicting_value at most; who wrote it is read off the document's bytes,
     /// O(document). Who needs to know what was lost keeps it elsewhere: a [`List`](crate::List)
     /// of proposals, say, or watches the place and notes what a remote [`Patch`](crate::Patch)
     /// replaces.
@@ -43,22 +43,22 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ours.change(|note| note.title().set("Plan"))?;
     /// theirs.change(|note| note.title().set("Trip"))?;
     /// ours.merge(&theirs)?;
-    /// let titles = ours.contenders(&Note::path().title());
+    /// let titles = ours.conflicting_values(&Note::path().title());
     /// assert_eq!(titles.len(), 2);
     /// assert!(titles[0].wins && titles[0].value == Value::from(ours.view().title.as_str()));
     /// assert!(titles.iter().any(|title| title.replica == Some(theirs.replica())));
     /// # Ok::<(), exostate::Error>(())
     /// ```
     #[must_use]
-    pub fn contenders<P: AsPath<S>>(&self, path: &P) -> Vec<Contender> {
+    pub fn conflicting_values<P: AsPath<S>>(&self, path: &P) -> Vec<ConflictingValue> {
         if P::Target::MARKED {
             // At most a mark stands at its path, which says that it is there.
             return Vec::new();
         }
-        let found = self.read(|core| core.replica.contenders(path.as_path().as_str()));
-        let contenders = found.into_iter().rev().enumerate();
-        contenders
-            .map(|(place, (value, replica))| Contender { value, replica, wins: place == 0 })
+        let found = self.read(|core| core.replica.conflicting_values(path.as_path().as_str()));
+        let conflicting_values = found.into_iter().rev().enumerate();
+        conflicting_values
+            .map(|(place, (value, replica))| ConflictingValue { value, replica, wins: place == 0 })
             .collect()
     }
 }
