@@ -8,11 +8,18 @@ mod state;
 mod store;
 
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
+pub use document::commit::{Origin, Update};
+pub use document::doc::{
+    Applied, ApplyError, Conflict, Document, DocumentEdit, EditError, Pending, Repair,
+};
 pub use document::guard::GuardError;
 pub use document::limits::Limits;
+pub use document::meta::Meta;
 pub use document::named::TypeMismatch;
+pub use document::options::Options;
 pub use document::replica::ImportError;
 pub use document::rope::Marks;
+pub use document::subscription::Subscription;
 pub use document::value::Value;
 pub use document::version::{Version, VersionError};
 pub use document::{Digest, ReplicaId};
@@ -27,12 +34,11 @@ pub use state::{
     State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
-    Applied, ApplyError, Batch, Blame, Changed, Changes, Cleanup, Conflict, ConflictingValue, Diff,
-    Differing, History, HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, Meta,
-    Options, Origin, OwnedPatch, Pace, Paced, Patch, Repair, Retry, Revision, RevisionId, Scoped,
-    Selector, SelectorBy, Snapshot, Store, Stores, Subscription, Subscriptions, Transaction,
-    UndoError, UndoGroup, UndoManager, UndoOptions, Undone, Update, ViolationsPatch, Warning,
-    WeakStore,
+    Batch, Blame, Changed, Changes, Cleanup, ConflictingValue, Diff, Differing, History,
+    HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, OwnedPatch, Pace, Paced, Patch,
+    Retry, Revision, RevisionId, Scoped, Selector, SelectorBy, Snapshot, Store, Stores,
+    Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,
+    ViolationsPatch, Warning, WeakStore,
 };
 pub use uuid::Uuid;
 

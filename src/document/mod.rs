@@ -5,16 +5,25 @@
 //! has to read everything. Above this layer nobody knows which backend there is.
 
 pub mod backend;
+pub mod commit;
+pub mod delivery;
+pub mod diff;
 pub mod digest;
+pub mod doc;
 pub mod guard;
 pub mod key;
 pub mod landing;
 pub mod limits;
+pub mod live;
+pub mod meta;
 pub mod named;
 pub mod ops;
+pub mod options;
+pub mod projection;
 pub mod replica;
 pub mod rope;
 pub mod source;
+pub mod subscription;
 pub mod value;
 pub mod version;
 

@@ -1,5 +1,9 @@
 //! Where the typed view is read from: a document, or a document with staged ops on top.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::commit::in_key_order;
 use super::key::Key;
 use super::ops::{SequenceKind, Touched};
 use super::replica::List;
@@ -49,4 +53,30 @@ impl Source for Touching<'_> {
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
         self.document.sequences(prefix)
     }
+}
+
+/// The paths at which two documents differ, in order. O(both).
+pub(crate) fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
+    let mut paths: Vec<Arc<str>> = Vec::new();
+    paths.extend(
+        old.scan("")
+            .into_iter()
+            .filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value))
+            .map(|(key, _)| key.0),
+    );
+    paths.extend(
+        new.scan("")
+            .into_iter()
+            .filter(|(key, _)| old.register(key.as_str()).is_none())
+            .map(|(key, _)| key.0),
+    );
+    let sequences: BTreeSet<(SequenceKind, Key)> =
+        old.sequences("").into_iter().chain(new.sequences("")).collect();
+    let differs = |(kind, name): &(SequenceKind, Key)| match kind {
+        SequenceKind::Text => old.text(name.as_str()) != new.text(name.as_str()),
+        SequenceKind::List => old.list(name.as_str()) != new.list(name.as_str()),
+    };
+    paths.extend(sequences.into_iter().filter(differs).map(|(_, name)| name.0));
+    in_key_order(&mut paths);
+    paths
 }

@@ -168,7 +168,7 @@ impl<T: Scalar> State for List<T> {
         if writer.core.mends() {
             staged.delete_misfits(writer);
         }
-        super::diff::slices(&old_items, &new_items, |at, delete, insert| {
+        crate::document::diff::slices(&old_items, &new_items, |at, delete, insert| {
             let inserted: Vec<&T> = insert.filter_map(|index| new.items.get(index)).collect();
             for _ in 0..delete {
                 staged.delete_in(writer, at);

@@ -8,7 +8,6 @@
 mod at;
 mod collection;
 mod counter;
-pub(crate) mod diff;
 mod element_id;
 mod groups;
 mod holds;

@@ -1,11 +1,10 @@
 //! From the order that is to the order that is wanted, with the fewest writes: what a
 //! [`MovableList`](super::MovableList) and the siblings of a [`Tree`](super::Tree) share.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::diff;
 use super::position::{self, Position, Stamp};
+use crate::document::diff::{self, longest_run};
 
 /// Pairs elements that stand in order with elements that are wanted in order: `found(old, new)`.
 ///
@@ -97,29 +96,4 @@ fn positions(
         places.push(place.as_slice().into());
     }
     Some(places)
-}
-
-/// The places in `old` of a longest strictly increasing run of its numbers. O(n log n).
-pub(super) fn longest_run(old: &[Option<usize>]) -> BTreeSet<usize> {
-    let mut ends: Vec<usize> = Vec::new();
-    let mut before: Vec<Option<usize>> = vec![None; old.len()];
-    let number = |index: &usize| old.get(*index).copied().flatten();
-    for (index, value) in old.iter().enumerate() {
-        let Some(value) = value else { continue };
-        let length = ends.partition_point(|end| number(end) < Some(*value));
-        if let Some(slot) = before.get_mut(index) {
-            *slot = length.checked_sub(1).and_then(|last| ends.get(last).copied());
-        }
-        match ends.get_mut(length) {
-            Some(end) => *end = index,
-            None => ends.push(index),
-        }
-    }
-    let mut run = BTreeSet::new();
-    let mut at = ends.last().copied();
-    while let Some(index) = at {
-        run.insert(index);
-        at = before.get(index).copied().flatten();
-    }
-    run
 }

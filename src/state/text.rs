@@ -248,9 +248,13 @@ impl State for Text {
         if self == new {
             return;
         }
-        super::diff::text(&self.0.to_string(), &new.0.to_string(), |at, delete, insert| {
-            writer.splice_text(at, delete, insert, None);
-        });
+        crate::document::diff::text(
+            &self.0.to_string(),
+            &new.0.to_string(),
+            |at, delete, insert| {
+                writer.splice_text(at, delete, insert, None);
+            },
+        );
         reconcile_marks(&new.0, writer);
     }
 }
@@ -353,7 +357,7 @@ impl Node<Edit<'_>, Text> {
     pub fn set(&self, text: impl AsRef<str>) -> Result<(), ChangeError> {
         let old = self.place.look(Text::to_string)?;
         let mut result = Ok(());
-        super::diff::text(&old, text.as_ref(), |at, delete, insert| {
+        crate::document::diff::text(&old, text.as_ref(), |at, delete, insert| {
             if result.is_ok() {
                 result = self.splice(at..at + delete, insert);
             }

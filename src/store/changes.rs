@@ -16,7 +16,7 @@ use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
 
 use super::Store;
-use super::notify::Subscription;
+use super::Subscription;
 use super::select::Selector;
 use super::slot::{Receiver, Sender, slot};
 

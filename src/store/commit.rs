@@ -8,11 +8,14 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::layers::Report;
-use super::notify::Notice;
 use super::undo::{Entry, Log};
 use super::warning::name_for;
-use super::{Core, Meta, Store, Writer, in_key_order};
+use super::{Core, CoreMut, Meta, Store};
 use crate::document::backend::Backend;
+use crate::document::commit::{Commit, Touch, in_key_order};
+use crate::document::doc::{Turn, touched};
+use crate::document::ops::Touched;
+use crate::document::projection::{Content, Outcome, Projection};
 use crate::state::{ChangeError, Stage, Staged, State, Violations};
 
 /// What layers are told of a change whose closure panicked.
@@ -20,27 +23,24 @@ use crate::state::{ChangeError, Stage, Staged, State, Violations};
 #[error("the change's closure panicked")]
 struct Panicked;
 
-/// A staged change that is in the document, and not shown yet.
-pub(super) struct Written<S> {
+/// A change that is in the document, and that no view shows yet.
+pub(super) struct Unshown<S> {
     pub(super) view: S,
     pub(super) violations: Violations,
-    pub(super) touched: Arc<[Arc<str>]>,
-    pub(super) updates: Vec<Arc<[u8]>>,
-    /// What it did, for those who undo.
+    pub(super) commit: Commit,
+    /// What it did, for undo managers.
     pub(super) entry: Option<Entry>,
-    pub(super) logs: Vec<Arc<Mutex<Log>>>,
+    logs: Vec<Arc<Mutex<Log>>>,
+    /// What it touched, for other stores on the same document.
+    touched: Option<Touched>,
 }
 
-impl<S: State, B: Backend> Core<S, B> {
+impl<'a, S: State, B: Backend> Core<'a, S, B> {
     /// A stage on what is shown.
-    pub(super) fn stage(&self) -> Stage<'_, S> {
-        Stage::new(
-            &self.replica,
-            S::clone(&self.view),
-            self.violations.clone(),
-            self.replica.id(),
-            &self.next_element,
-        )
+    pub(super) fn stage(&self) -> Stage<'a, S> {
+        let view = S::clone(&self.typed.view);
+        let violations = self.typed.violations.clone();
+        Stage::new(self.replica, view, violations, self.replica.id(), &self.typed.next_element)
     }
 }
 
@@ -49,68 +49,82 @@ impl<S: State, B: Backend> Store<S, B> {
     pub(super) fn stage<R>(
         &self,
         mut report: Report,
-        check: impl FnOnce(&Core<S, B>) -> Result<(), ChangeError>,
+        check: impl FnOnce(&Core<'_, S, B>) -> Result<(), ChangeError>,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
         let span =
             tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
         let timer = self.shared.layers.timer();
-        let guard = self.shared.core.lock();
-        self.enter(&guard, &mut report)?;
-        let checked = check(&guard.borrow());
+        let turn = Turn::begin(self.shared.document.inner()).ok_or(ChangeError::Nested)?;
+        self.enter(&turn, &mut report)?;
+        let checked = self.look(&turn, |core| check(&core));
         let result = catch_unwind(AssertUnwindSafe(|| {
             checked?;
-            let (result, staged) = self.prepare(&guard, &mut report, edit)?;
+            let (result, staged) = self.prepare(&turn, &mut report, edit)?;
             if let Some(staged) = staged {
-                let mut core = guard.borrow_mut();
-                let mut written = self.write(&mut core, staged, false, &mut report)?;
-                self.note_written(&mut core, &mut written, &report);
-                self.show_written(&mut core, written, &report);
+                let mut unshown = self.write(&turn, staged, false, &mut report)?;
+                self.record(&turn, &mut unshown, &report);
+                drop(self.show(&turn, unshown));
             }
             Ok(result)
         }));
-        drop(guard);
+        drop(turn);
         drop(span);
         self.end(timer, &report, error_of(&result));
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Takes note that the writer's place is held. It may be by a change of the same thread.
-    pub(super) fn enter(
-        &self,
-        guard: &Writer<'_, S, B>,
-        report: &mut Report,
-    ) -> Result<(), ChangeError> {
-        report.now = self.time_in_turn(guard).ok_or(ChangeError::Nested)?;
+    /// Begins a change in its turn, with all shown that is there.
+    pub(super) fn enter(&self, turn: &Turn<'_, B>, report: &mut Report) -> Result<(), ChangeError> {
         if report.dated {
-            let time = report.now.unwrap_or_else(|| self.now());
+            let time = turn.time.unwrap_or_else(|| self.now());
             let meta = report.meta.take().map(Arc::unwrap_or_clone).unwrap_or_default();
-            report.meta =
-                Some(Arc::new(if meta.time().is_none() { meta.with_time(time) } else { meta }));
+            let meta = if meta.time().is_none() { meta.with_time(time) } else { meta };
+            report.meta = Some(Arc::new(meta));
         }
-        let mut core = guard.try_borrow_mut().map_err(|_| ChangeError::Nested)?;
-        core.now = report.now;
-        report.shown = self.show(&mut core);
+        let mut replica = turn.replica_mut().ok_or(ChangeError::Nested)?;
+        report.shown = turn.show_parts(&mut replica);
         Ok(())
     }
 
-    /// Stages a change and asks all who may refuse it. `None`: there is nothing to do.
-    pub(super) fn prepare<R>(
+    /// Looks at the document and at what the store knows of it.
+    pub(super) fn look<R>(&self, turn: &Turn<'_, B>, look: impl FnOnce(Core<'_, S, B>) -> R) -> R {
+        let replica = turn.replica();
+        let lock = self.shared.typed.lock();
+        let typed = lock.borrow();
+        look(Core { replica: &replica, typed: &typed })
+    }
+
+    /// Changes the document and what the store knows of it. Called while nothing looks at them.
+    pub(super) fn work<R>(
         &self,
-        guard: &Writer<'_, S, B>,
+        turn: &Turn<'_, B>,
+        work: impl FnOnce(&mut CoreMut<'_, S, B>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
+        let mut replica = turn.replica_mut().ok_or(ChangeError::Nested)?;
+        let lock = self.shared.typed.lock();
+        let mut typed = lock.borrow_mut();
+        work(&mut CoreMut { replica: &mut replica, typed: &mut typed })
+    }
+
+    /// Stages a change and asks all who may refuse it. `None`: there is nothing to do.
+    fn prepare<R>(
+        &self,
+        turn: &Turn<'_, B>,
         report: &mut Report,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<(R, Option<Staged<S>>), ChangeError> {
-        let core = guard.borrow();
-        let stage = core.stage();
-        let result = edit(&stage)?;
-        Ok((result, self.judge(&core, stage, report)?))
+        self.look(turn, |core| {
+            let stage = core.stage();
+            let result = edit(&stage)?;
+            Ok((result, self.judge(&core.view, stage, report)?))
+        })
     }
 
     /// Asks all who may refuse what was staged. `None`: there is nothing to do.
     pub(super) fn judge(
         &self,
-        core: &Core<S, B>,
+        view: &S,
         stage: Stage<'_, S>,
         report: &mut Report,
     ) -> Result<Option<Staged<S>>, ChangeError> {
@@ -125,109 +139,116 @@ impl<S: State, B: Backend> Store<S, B> {
             return Ok(None);
         }
         report.size = staged.ops.len();
-        if let Some((path, reason)) = staged.ops.too_large(self.shared.options.limits()) {
+        let limits = self.shared.document.inner().options.limits();
+        if let Some((path, reason)) = staged.ops.too_large(limits) {
             // What cannot be written never can be: it must not keep what was done before it from
             // being undone.
             report.way_back.iter().for_each(|log| log.lock().give_up());
             return Err(ChangeError::Invalid { path, reason });
         }
-        self.shared.layers.change(&core.view, &staged, report)?;
+        self.shared.layers.change(view, &staged, report)?;
         Ok(Some(staged))
     }
 
-    /// Writes a staged change into the document. What it did is noted where somebody undoes, or
-    /// where it is `wanted`. Whether it succeeds or not, those who watch may have to be told
-    /// then.
+    /// Writes a staged change into the document. What it did is noted for undo managers, or if it
+    /// is `wanted`. Whether it succeeds or not, watchers may have to be told then.
     pub(super) fn write(
         &self,
-        core: &mut Core<S, B>,
+        turn: &Turn<'_, B>,
         staged: Staged<S>,
         wanted: bool,
         report: &mut Report,
-    ) -> Result<Written<S>, ChangeError> {
+    ) -> Result<Unshown<S>, ChangeError> {
         report.shown = true;
         let logs = self.shared.logs.all();
-        if logs.is_empty() {
-            core.tracks.get_mut().clear();
-        }
-        let entry = (wanted || !logs.is_empty()).then(|| {
-            let mut tracks = core.tracks.borrow_mut();
-            tracks.prune(&logs);
-            let revived =
-                report.way_back.as_ref().map(|log| log.lock().take_revived()).unwrap_or_default();
-            Entry::of(&staged, &core.replica, &mut tracks, revived)
-        });
-        let updates = match core.replica.commit_named(
-            &staged.ops,
-            name_for(core),
-            staged.texts,
-            staged.lists,
-        ) {
-            Ok(updates) => updates,
-            Err(error) => {
-                if self.take_differs(core) {
-                    self.show_all(core, Vec::new());
+        let touched = (turn.projections().len() > 1).then(|| touched(&staged.ops));
+        let Staged { ops, texts, lists, view, violations, .. } = staged;
+        let written = self.work(turn, |core| {
+            if logs.is_empty() {
+                core.tracks.get_mut().clear();
+            }
+            let entry = (wanted || !logs.is_empty()).then(|| {
+                let mut tracks = core.typed.tracks.borrow_mut();
+                tracks.prune(&logs);
+                let revived = report.way_back.as_ref().map(|log| log.lock().take_revived());
+                let sequences = (&texts, &lists);
+                Entry::of(&ops, sequences, core.replica, &mut tracks, revived.unwrap_or_default())
+            });
+            let name = name_for::<S, B>(core.replica);
+            Ok((core.replica.commit_named(&ops, name, texts, lists), entry))
+        })?;
+        let (updates, entry) = match written {
+            (Ok(updates), entry) => (updates, entry),
+            (Err(error), _) => {
+                let mut replica = turn.replica_mut().ok_or(ChangeError::Nested)?;
+                if turn.take_differs(&mut replica) {
+                    turn.show_rebuilt(&mut replica, Vec::new());
                 }
                 return Err(error.into());
             }
         };
-        let mut touched: Vec<Arc<str>> =
-            staged.ops.registers.into_keys().map(|key| key.0).collect();
-        touched.extend(staged.ops.sequences.iter().map(|op| op.target().0.clone()));
-        in_key_order(&mut touched);
-        report.touched = Arc::from(touched);
-        let touched = Arc::clone(&report.touched);
-        Ok(Written {
-            view: staged.view,
-            violations: staged.violations,
-            touched,
+        let mut paths: Vec<Arc<str>> = ops.registers.into_keys().map(|key| key.0).collect();
+        paths.extend(ops.sequences.iter().map(|op| Arc::clone(op.target().0)));
+        in_key_order(&mut paths);
+        report.touched = Arc::from(paths);
+        let commit = Commit {
+            touch: Touch::of_all(Arc::clone(&report.touched)),
             updates,
-            entry,
-            logs,
-        })
+            origin: report.origin,
+            meta: report.meta.clone(),
+            time: turn.time,
+        };
+        Ok(Unshown { view, violations, commit, entry, logs, touched })
     }
 
-    /// Notes what was written: for those who undo, and in the histories.
-    pub(super) fn note_written(
-        &self,
-        core: &mut Core<S, B>,
-        written: &mut Written<S>,
-        report: &Report,
-    ) {
-        if let Some(entry) = written.entry.take() {
-            self.record(&written.logs, entry, report);
+    /// Records what was written: for undo managers, and for all recorders of the document.
+    pub(super) fn record(&self, turn: &Turn<'_, B>, unshown: &mut Unshown<S>, report: &Report) {
+        if let Some(entry) = unshown.entry.take() {
+            self.record_for_undo(&unshown.logs, entry, report, turn.time);
         }
-        self.note(core, &written.touched, &written.updates, report.origin, report.meta.as_ref());
+        if let Some(mut replica) = turn.replica_mut() {
+            turn.record(&mut replica, &unshown.commit);
+        }
     }
 
-    /// Shows what was written and noted. What nobody hears of comes back, as of [`Store::publish`].
-    pub(super) fn show_written(
-        &self,
-        core: &mut Core<S, B>,
-        written: Written<S>,
-        report: &Report,
-    ) -> Option<Notice<S>> {
-        core.violations = written.violations;
-        self.swap(
-            core,
-            written.view,
-            written.touched,
-            written.updates,
-            report.origin,
-            report.meta.clone(),
-        )
+    /// Shows what was written and recorded. What comes back is dropped where no lock is held that
+    /// matters.
+    pub(super) fn show(&self, turn: &Turn<'_, B>, unshown: Unshown<S>) -> impl Sized + use<S, B> {
+        let Unshown { view, violations, commit, touched, .. } = unshown;
+        if let Some(touched) = touched {
+            let own = Arc::as_ptr(&self.shared).addr();
+            let address = |one: &Arc<dyn Projection<B>>| Arc::as_ptr(one).addr();
+            let others = turn.projections().iter().filter(|one| address(one) != own);
+            let replica = turn.replica();
+            let content = Content::Touched(&touched);
+            others.for_each(|one| one.prepare(&replica, content, &commit.touch));
+        }
+        {
+            let lock = self.shared.typed.lock();
+            let mut typed = lock.borrow_mut();
+            typed.violations = violations;
+            typed.next = Some(view);
+        }
+        turn.show(Arc::new(commit))
     }
 
-    /// Afterwards, outside every lock: tells the layers and those who watch.
+    /// Afterwards, outside every lock: tells the layers and the watchers.
     pub(super) fn end(
         &self,
         timer: Option<Instant>,
         report: &Report,
         error: Option<&(dyn Error + 'static)>,
     ) {
-        self.shared.layers.done(timer, report, error);
+        let outcome = Outcome {
+            origin: report.origin,
+            meta: report.meta.as_deref(),
+            size: report.size,
+            touched: &report.touched,
+            error,
+        };
+        self.shared.layers.done(timer, &outcome);
         if report.shown {
-            self.shared.bus.deliver();
+            self.shared.document.inner().delivery.deliver();
         }
     }
 }

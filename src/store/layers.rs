@@ -1,8 +1,7 @@
 //! The middleware of a store.
 
-use std::error::Error;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -10,6 +9,7 @@ use parking_lot::Mutex;
 use super::undo::Log;
 use super::{ApplyError, Meta, Origin, Store};
 use crate::document::backend::Backend;
+use crate::document::projection::Outcome;
 use crate::document::replica::Trust;
 use crate::middleware::{Done, Import, Middleware, Proposal};
 use crate::state::{ChangeError, Staged, State};
@@ -32,8 +32,6 @@ pub(super) struct Report {
     pub(super) touched: Arc<[Arc<str>]>,
     /// Those who watch may have to be told.
     pub(super) shown: bool,
-    /// When its turn began, where that matters to those who undo.
-    pub(super) now: Option<SystemTime>,
     /// Whether its meta is to say when its turn began, unless it says a time.
     pub(super) dated: bool,
     /// Whose undo or redo it is.
@@ -49,7 +47,6 @@ impl Report {
             size: 0,
             touched,
             shown: false,
-            now: None,
             dated: false,
             way_back: None,
         }
@@ -89,39 +86,30 @@ impl<S: State> Layers<S> {
     /// Asks all about an import.
     pub(super) fn import(
         &self,
-        updates: &[impl AsRef<[u8]>],
+        updates: usize,
+        bytes: usize,
         trust: Trust,
     ) -> Result<(), ApplyError> {
         let layers = self.0.load_full();
         if layers.is_empty() {
             return Ok(());
         }
-        let bytes = updates.iter().map(|update| update.as_ref().len()).sum();
-        let import = Import { updates: updates.len(), bytes, trusted: trust == Trust::Trusted };
+        let import = Import { updates, bytes, trusted: trust == Trust::Trusted };
         layers
             .iter()
             .try_for_each(|layer| layer.import(&import))
             .map_err(|error| ApplyError::Denied(error.to_string()))
     }
 
-    /// Tells all what came of it.
-    pub(super) fn done(
-        &self,
-        begun: Option<Instant>,
-        report: &Report,
-        error: Option<&(dyn Error + 'static)>,
-    ) {
+    /// Tells all the outcome of a change or an import.
+    pub(super) fn done(&self, begun: Option<Instant>, outcome: &Outcome<'_>) {
         let Some(begun) = begun else { return };
-        let origin = report.origin;
-        let meta = report.meta.as_deref();
-        let size = report.size;
+        let Outcome { origin, meta, size, touched, error } = *outcome;
         let took = begun.elapsed();
         // What failed has touched nothing, however far it came.
-        let touched = if error.is_none() { &*report.touched } else { &[] };
-        self.0
-            .load_full()
-            .iter()
-            .for_each(|layer| layer.done(&Done { origin, meta, size, touched, error, took }));
+        let touched = if error.is_none() { touched } else { &[] };
+        let done = Done { origin, meta, size, touched, error, took };
+        self.0.load_full().iter().for_each(|layer| layer.done(&done));
     }
 }
 

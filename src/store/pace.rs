@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
+use super::Subscription;
 use super::effect::{OwnedPatch, Waiting, send};
-use super::notify::Subscription;
 use super::slot::{Receiver, slot};
 use super::{Changes, Store};
 use crate::document::backend::Backend;

@@ -6,7 +6,7 @@ use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
 
 use super::Store;
-use super::notify::Subscription;
+use super::Subscription;
 use super::watch::Patch;
 
 /// How many subscriptions and selectors of a store live: to see that what comes also goes.
@@ -90,7 +90,6 @@ impl<S: State, B: Backend> Store<S, B> {
         });
         let ended = self
             .shared
-            .bus
             .subscribers
             .lock()
             .weak
@@ -101,8 +100,10 @@ impl<S: State, B: Backend> Store<S, B> {
     /// How many subscriptions and selectors live now.
     #[must_use]
     pub fn subscriptions(&self) -> Subscriptions {
-        let ended = self.shared.bus.subscribers.lock().weak.take_ended();
+        let ended = self.shared.subscribers.lock().weak.take_ended();
         drop(ended);
-        self.shared.bus.subscribers.lock().count()
+        let update_listeners = self.shared.document.inner().delivery.listeners();
+        let counted = self.shared.subscribers.lock().count();
+        Subscriptions { update_listeners, ..counted }
     }
 }

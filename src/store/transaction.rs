@@ -7,8 +7,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::layers::Report;
-use super::meta::Meta;
-use super::{Origin, Store, Writer};
+use super::{Meta, Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, Edit, Node, Stage, State};
@@ -272,14 +271,11 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Where the store stands now, for a later change to rely on: [`Transaction::relies_on`]. O(1).
     pub fn snapshot(&self) -> Snapshot<S> {
-        self.show_parts();
-        let guard = self.shared.core.lock();
-        let core = guard.borrow();
-        Snapshot {
+        self.read(|core| Snapshot {
             of: Arc::clone(&core.recent.id),
             number: core.recent.number,
             view: Arc::clone(&core.view),
-        }
+        })
     }
 
     /// Makes several changes as one: one transaction, one update, and those who watch are told
@@ -312,20 +308,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| work(&Batch::on(stage)))
     }
 
-    /// The time at which this turn of a writer begins, if those who undo or keep a history want it.
-    /// Whose turn comes later has a later time, as far as the clock goes on. `None` within
-    /// another turn of this thread.
-    pub(super) fn time_in_turn(&self, guard: &Writer<'_, S, B>) -> Option<Option<SystemTime>> {
-        // The clock is the application's own, and may look at the store.
-        let free = guard.try_borrow_mut().is_ok();
-        free.then(|| {
-            let wanted = !self.shared.logs.is_empty() || !self.shared.histories.is_empty();
-            wanted.then(|| self.now())
-        })
-    }
-
     /// The time by the store's clock.
     pub(super) fn now(&self) -> SystemTime {
-        (self.shared.options.clock().0)()
+        self.shared.document.inner().now()
     }
 }

@@ -1,7 +1,7 @@
 //! Watching what in the document does not fit the struct.
 
-use super::notify::{Notice, Subscription};
-use super::{Origin, Store};
+use super::notify::{self, Notice};
+use super::{Origin, Store, Subscription};
 use crate::document::backend::Backend;
 use crate::state::{State, Violation};
 
@@ -66,11 +66,11 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         f: impl Fn(&ViolationsPatch) + Send + Sync + 'static,
     ) -> Subscription {
-        self.shared.bus.watch_violations(move |notice: &Notice<S>| {
+        notify::watch_violations(&self.shared.subscribers, move |notice: &Notice<S>| {
             let [before, now] = &notice.violations;
             let (new, gone) = now.since(before);
             if !new.is_empty() || !gone.is_empty() {
-                f(&ViolationsPatch { new, gone, origin: notice.origin });
+                f(&ViolationsPatch { new, gone, origin: notice.commit.origin });
             }
         })
     }

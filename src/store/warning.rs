@@ -1,12 +1,11 @@
 //! What is odd about a document, and no reason not to show it.
 
-use std::sync::Arc;
-
 use super::{Core, Store};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::named::{self, TypeMismatch};
 use crate::document::ops::RegisterWrite;
+use crate::document::replica::Replica;
 use crate::state::{Shape, State};
 
 /// What is odd about a document that opens all the same: see [`Store::warnings`].
@@ -27,8 +26,8 @@ pub enum Warning {
 }
 
 /// What makes a document remember this state type, if it does not say already what it holds.
-pub(super) fn name_for<S: State, B: Backend>(core: &Core<S, B>) -> Option<(Key, RegisterWrite)> {
-    let name = S::STATE_NAME.filter(|_| core.replica.type_names().next().is_none())?;
+pub(super) fn name_for<S: State, B: Backend>(replica: &Replica<B>) -> Option<(Key, RegisterWrite)> {
+    let name = S::STATE_NAME.filter(|_| replica.type_names().next().is_none())?;
     Some(named::write(name, Shape::of::<S>()))
 }
 
@@ -37,25 +36,11 @@ pub(super) fn log(warning: &Warning) {
     tracing::warn!(target: "exostate", "{warning}");
 }
 
-impl<S: State, B: Backend> Core<S, B> {
+impl<S: State, B: Backend> Core<'_, S, B> {
     /// What others keep in the document.
     pub(super) fn foreign(&self) -> Option<Warning> {
         let roots = self.replica.foreign();
         (!roots.is_empty()).then_some(Warning::Foreign { roots })
-    }
-}
-
-impl<S: State, B: Backend> Store<S, B> {
-    /// Looks what the document says that it holds, after something came into it. It is logged once.
-    pub(super) fn note_type(&self, core: &Core<S, B>) {
-        let mismatch = TypeMismatch::between(core.replica.type_names(), S::STATE_NAME);
-        if self.shared.mismatch.load().as_deref() == mismatch.as_ref() {
-            return;
-        }
-        if let Some(mismatch) = &mismatch {
-            log(&mismatch.clone().into());
-        }
-        self.shared.mismatch.store(mismatch.map(Arc::new));
     }
 }
 
@@ -84,7 +69,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let foreign = self.read(Core::foreign);
+        let foreign = self.read(|core| core.foreign());
         self.type_mismatch().map(Warning::OtherType).into_iter().chain(foreign).collect()
     }
 

@@ -12,9 +12,8 @@ use crate::document::backend::Backend;
 use crate::document::key;
 use crate::state::{ANY, AsPath, At, State, content, typed};
 
-use super::Store;
-use super::meta::Meta;
-use super::notify::{Notice, Origin, Subscription, Update};
+use super::notify::{Notice, subscription};
+use super::{Meta, Origin, Store, Subscription, Update};
 
 /// What a change or an import did to a watched place of the view.
 #[derive(Debug)]
@@ -128,22 +127,22 @@ impl<S: State, B: Backend> Store<S, B> {
                     old,
                     new,
                     touched,
-                    origin: notice.origin,
-                    meta: notice.meta.as_deref(),
+                    origin: notice.commit.origin,
+                    meta: notice.commit.meta.as_deref(),
                 });
             }
         };
-        let mut subscribers = self.shared.bus.subscribers.lock();
+        let mut subscribers = self.shared.subscribers.lock();
         let id = subscribers.new_id();
         subscribers.watchers.add(id, path.as_path().as_str(), Arc::new(watcher));
         drop(subscribers);
-        self.shared.bus.subscription(id)
+        subscription(Arc::downgrade(&self.shared.subscribers), id)
     }
 
     /// Calls `f` with the bytes of every update, made here or applied, in commit order, until the
     /// subscription is dropped.
     pub fn on_update(&self, f: impl Fn(Update<'_>) + Send + Sync + 'static) -> Subscription {
-        self.shared.bus.listen(Arc::new(f))
+        self.shared.document.on_update(f)
     }
 
     /// The updates that are made here from now on, by changes and repairs, in commit order, for
@@ -234,7 +233,7 @@ impl<S: State> Watchers<S> {
             }
             elements.into_inner().into_iter().collect()
         };
-        let mut calls = self.calls(&notice.touched, &elements);
+        let mut calls = self.calls(notice.touched(), &elements);
         calls.retain(|call| call.id < notice.number);
         calls
     }

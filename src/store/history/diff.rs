@@ -1,14 +1,11 @@
 //! What differs between two states.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::document::key::Key;
-use crate::document::ops::SequenceKind;
-use crate::document::source::Source;
+use crate::document::commit::{Commit, Touch};
+use crate::document::source::{Source, differing};
 use crate::state::{AsPath, At, State, typed};
 use crate::store::Origin;
-use crate::store::in_key_order;
 use crate::store::notify::Notice;
 use crate::store::watch::Watchers;
 
@@ -103,15 +100,19 @@ impl<S: State> Diff<S> {
             path.as_path().as_str(),
             Arc::new(|_: &Notice<S>, _: &str, _: &[Arc<str>]| {}),
         );
+        let commit = Commit {
+            touch: Touch::of_all(Arc::clone(&self.paths)),
+            updates: Vec::new(),
+            origin: Origin::Local,
+            meta: None,
+            time: None,
+        };
         let calls = watchers.calls_of(&Notice {
             number: 1,
             old: Arc::clone(&self.old),
             new: Arc::clone(&self.new),
-            touched: Arc::clone(&self.paths),
-            updates: Vec::new(),
             violations: Default::default(),
-            origin: Origin::Local,
-            meta: None,
+            commit: Arc::new(commit),
         });
         let differing = calls.into_iter().map(|call| {
             let old = self.old.locate(At::start(&call.path)).and_then(typed);
@@ -120,30 +121,4 @@ impl<S: State> Diff<S> {
         });
         differing.filter(|place| place.old.is_some() || place.new.is_some()).collect()
     }
-}
-
-/// The paths at which two documents differ, in order. O(both).
-pub(in crate::store) fn differing(old: &impl Source, new: &impl Source) -> Vec<Arc<str>> {
-    let mut paths: Vec<Arc<str>> = Vec::new();
-    paths.extend(
-        old.scan("")
-            .into_iter()
-            .filter(|(key, value)| new.register(key.as_str()).as_ref() != Some(value))
-            .map(|(key, _)| key.0),
-    );
-    paths.extend(
-        new.scan("")
-            .into_iter()
-            .filter(|(key, _)| old.register(key.as_str()).is_none())
-            .map(|(key, _)| key.0),
-    );
-    let sequences: BTreeSet<(SequenceKind, Key)> =
-        old.sequences("").into_iter().chain(new.sequences("")).collect();
-    let differs = |(kind, name): &(SequenceKind, Key)| match kind {
-        SequenceKind::Text => old.text(name.as_str()) != new.text(name.as_str()),
-        SequenceKind::List => old.list(name.as_str()) != new.list(name.as_str()),
-    };
-    paths.extend(sequences.into_iter().filter(differs).map(|(_, name)| name.0));
-    in_key_order(&mut paths);
-    paths
 }

@@ -16,15 +16,16 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::{Core, Meta, Origin, Store};
+use super::{Meta, Origin, Store};
 use crate::document::backend::{Backend, BackendError};
-use crate::document::replica::ImportError;
+use crate::document::commit::Recorder;
+use crate::document::doc::Turn;
+use crate::document::replica::{ImportError, Replica};
 use crate::state::State;
 pub use blame::Blame;
-pub(super) use diff::differing;
 pub use diff::{Diff, Differing};
 use records::Record;
-pub(super) use records::{Records, Step};
+use records::Records;
 
 /// How a [`History`] works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,37 +262,37 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn history(&self, options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
-        self.keep_history(|core, now| Ok(Records::new(options, now, core.replica.checkpoint()?)))
+        self.keep_history(|replica, now| Ok(Records::new(options, now, replica.checkpoint()?)))
     }
 
-    /// Makes a history in the writer's place, which is told of all that comes after.
+    /// Makes a history under the writer lock, which records all commits that come after.
     fn keep_history(
         &self,
-        make: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<Records, HistoryError>,
+        make: impl FnOnce(&mut Replica<B>, SystemTime) -> Result<Records, HistoryError>,
     ) -> Result<History<S, B>, HistoryError> {
-        self.write_history(|core, now| {
-            let records = Arc::new(Mutex::new(make(core, now)?));
-            self.shared.histories.add(&records);
+        self.write_history(|replica, now| {
+            let records = Arc::new(Mutex::new(make(replica, now)?));
+            let recorder: Arc<Mutex<dyn Recorder>> = Arc::clone(&records) as _;
+            self.shared.document.inner().recorders.add(Arc::downgrade(&recorder));
             Ok(History { store: self.clone(), records })
         })
     }
 
-    /// Works in the writer's place, with all shown that is there.
+    /// Works under the writer lock, with all shown that is there.
     fn write_history<R>(
         &self,
-        work: impl FnOnce(&mut Core<S, B>, SystemTime) -> Result<R, HistoryError>,
+        work: impl FnOnce(&mut Replica<B>, SystemTime) -> Result<R, HistoryError>,
     ) -> Result<R, HistoryError> {
-        let guard = self.shared.core.lock();
-        let now = self.time_in_turn(&guard).ok_or(HistoryError::Nested)?;
-        let time = now.unwrap_or_else(|| self.now());
-        let mut core = guard.try_borrow_mut().map_err(|_| HistoryError::Nested)?;
-        core.now = now;
-        let shown = self.show(&mut core);
-        let result = work(&mut core, time);
-        drop(core);
-        drop(guard);
+        let document = self.shared.document.inner();
+        let turn = Turn::begin(document).ok_or(HistoryError::Nested)?;
+        let time = turn.time.unwrap_or_else(|| document.now());
+        let (shown, result) = {
+            let mut replica = turn.replica_mut().ok_or(HistoryError::Nested)?;
+            (turn.show_parts(&mut replica), work(&mut replica, time))
+        };
+        drop(turn);
         if shown {
-            self.shared.bus.deliver_in_turn();
+            document.delivery.deliver_in_turn();
         }
         result
     }
@@ -333,10 +334,10 @@ impl<S: State, B: Backend> History<S, B> {
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn name(&self, name: impl Into<Arc<str>>) -> Result<RevisionId, HistoryError> {
         let name = name.into();
-        self.store.write_history(|core, time| {
+        self.store.write_history(|replica, time| {
             let mut records = self.records.lock();
             let known = records.last().and_then(|last| last.checkpoint.clone());
-            let bytes = known.map_or_else(|| core.replica.checkpoint(), Ok)?;
+            let bytes = known.map_or_else(|| replica.checkpoint(), Ok)?;
             records.name(name, bytes, time);
             Ok(RevisionId::of(records.last_id()))
         })
@@ -371,8 +372,8 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
     pub fn compact(&self) -> Result<(), HistoryError> {
-        self.store.write_history(|core, _| {
-            let present = core.replica.checkpoint()?;
+        self.store.write_history(|replica, _| {
+            let present = replica.checkpoint()?;
             self.records.lock().compact(present);
             Ok(())
         })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Diff, History, HistoryError, Records, RevisionId};
 use crate::document::backend::Backend;
+use crate::document::doc::Document;
 use crate::document::replica::{Replica, Trust};
 use crate::state::State;
 use crate::store::{Store, read_view, read_whole};
@@ -53,7 +54,7 @@ impl<S: State, B: Backend> History<S, B> {
         let view = match way.updates.is_empty() {
             true => Replica::<B>::glance(
                 &way.checkpoint,
-                self.store.shared.options.trusted_limits(),
+                self.store.shared.document.inner().options.trusted_limits(),
                 |replica, entries| read_view(replica, entries).0,
             )?,
             false => read_whole(&self.replica_at(id, way)?).0,
@@ -118,15 +119,10 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// As [`History::view_at`].
     pub fn branch(&self, id: RevisionId) -> Result<Store<S, B>, HistoryError> {
-        let shared = &self.store.shared;
         let replica = self.replica_at(id, self.way(id)?)?;
         let (view, violations) = read_whole(&replica);
-        Ok(Store::around(
-            replica,
-            view,
-            violations,
-            shared.options.clone().for_fork(&shared.ids.load()),
-        ))
+        let options = self.store.shared.document.options_of_fork();
+        Ok(Store::around(Document::around(replica, options), view, violations))
     }
 
     /// The document at a revision, as bytes.
@@ -144,7 +140,7 @@ impl<S: State, B: Backend> History<S, B> {
 
     /// The document at a revision, under a fresh id.
     fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
-        let options = &self.store.shared.options;
+        let options = &self.store.shared.document.inner().options;
         let fresh = options.clone().for_fork(&[]).fresh_replica();
         let trusted = options.trusted_limits();
         let limits = options.limits().clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{HistoryOptions, Revision, RevisionId};
+use crate::document::commit::{Commit, Recorder};
 use crate::document::key::Key;
 use crate::store::{Meta, Origin};
 
@@ -76,16 +77,6 @@ impl Record {
     }
 }
 
-/// What a commit or an import did.
-pub(in crate::store) struct Step<'a> {
-    pub(in crate::store) touched: &'a Arc<[Arc<str>]>,
-    pub(in crate::store) updates: &'a [Arc<[u8]>],
-    pub(in crate::store) origin: Origin,
-    pub(in crate::store) meta: Option<&'a Arc<Meta>>,
-    /// `None`: nobody asked for it in time.
-    pub(in crate::store) time: Option<SystemTime>,
-}
-
 /// The revisions of a document, the oldest first.
 pub(in crate::store) struct Records {
     pub(super) options: HistoryOptions,
@@ -119,6 +110,42 @@ impl Newest {
     fn note(&mut self, record: &Record) {
         self.bytes_since += record.update_bytes();
         self.kept_since += record.bytes();
+    }
+}
+
+impl Recorder for Records {
+    fn record(&mut self, commit: &Commit, checkpoint: &mut dyn FnMut() -> Option<Arc<[u8]>>) {
+        let mut updates = std::mem::take(&mut self.parts);
+        updates.extend(commit.updates.iter().cloned());
+        let replaced = std::mem::take(&mut self.replaced) || commit.origin == Origin::Repair;
+        let last = self.last().map(|last| last.stamp.time);
+        let time = commit.time.or(last).unwrap_or(SystemTime::UNIX_EPOCH);
+        let id = self.last_id() + 1;
+        let meta = commit.meta.clone();
+        let record = Record {
+            stamp: Arc::new(Stamp { id, origin: Some(commit.origin), time, meta }),
+            touched: Arc::clone(&commit.touch.noted),
+            updates: (!replaced).then_some(updates),
+            checkpoint: None,
+            name: None,
+        };
+        self.newest.note(&record);
+        self.push(record);
+        if (replaced || self.is_due(time))
+            && let Some(bytes) = checkpoint()
+        {
+            self.keep(self.list.len() - 1, bytes, None);
+            // Only then is there more that can be forgotten.
+            self.trim();
+        }
+    }
+
+    fn part(&mut self, updates: &[Arc<[u8]>]) {
+        self.parts.extend(updates.iter().cloned());
+    }
+
+    fn replaced(&mut self) {
+        self.replaced = true;
     }
 }
 
@@ -185,16 +212,6 @@ impl Records {
         self.list.binary_search_by_key(&id.get(), |record| record.stamp.id).ok()
     }
 
-    /// Notes updates that no view shows yet: they belong to the revision that does.
-    pub(in crate::store) fn part(&mut self, updates: &[Arc<[u8]>]) {
-        self.parts.extend(updates.iter().cloned());
-    }
-
-    /// Notes that the document is another one: what was recorded does not lead to it.
-    pub(in crate::store) fn replaced(&mut self) {
-        self.replaced = true;
-    }
-
     /// Begins anew with a document that came about without the history.
     pub(super) fn found(&mut self, time: SystemTime, checkpoint: Arc<[u8]>) {
         let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
@@ -202,39 +219,6 @@ impl Records {
         self.push(Record { stamp, touched, updates: None, checkpoint: None, name: None });
         self.keep(self.list.len() - 1, checkpoint, None);
         self.trim();
-    }
-
-    /// Records a revision. `save` gives the document as it is now, if it can.
-    pub(in crate::store) fn add(
-        &mut self,
-        step: &Step<'_>,
-        save: impl FnOnce() -> Option<Arc<[u8]>>,
-    ) {
-        let mut updates = std::mem::take(&mut self.parts);
-        updates.extend(step.updates.iter().cloned());
-        let replaced = std::mem::take(&mut self.replaced) || step.origin == Origin::Repair;
-        let time =
-            step.time.or(self.last().map(|last| last.stamp.time)).unwrap_or(SystemTime::UNIX_EPOCH);
-        let id = self.last_id() + 1;
-        let meta = step.meta.cloned();
-        let stamp = Arc::new(Stamp { id, origin: Some(step.origin), time, meta });
-        let touched = Arc::clone(step.touched);
-        let record = Record {
-            stamp,
-            touched,
-            updates: (!replaced).then_some(updates),
-            checkpoint: None,
-            name: None,
-        };
-        self.newest.note(&record);
-        self.push(record);
-        if (replaced || self.is_due(time))
-            && let Some(bytes) = save()
-        {
-            self.keep(self.list.len() - 1, bytes, None);
-            // Only then is there more that can be forgotten.
-            self.trim();
-        }
     }
 
     /// Whether the newest checkpoint is long ago, or far. Where there is no more room, what is

@@ -12,9 +12,10 @@ use super::records::{Record, Records, Stamp};
 use super::{History, HistoryError, HistoryOptions};
 use crate::document::backend::Backend;
 use crate::document::key::Key;
+use crate::document::replica::Replica;
 use crate::state::State;
 use crate::store::envelope::{seal, unseal};
-use crate::store::{Core, Meta, Origin, Store};
+use crate::store::{Meta, Origin, Store};
 
 /// The format of the bytes.
 const FORMAT: u32 = 1;
@@ -190,9 +191,9 @@ impl<S: State, B: Backend> History<S, B> {
     /// # Errors
     /// [`HistoryError::Nested`] inside a change.
     pub fn save(&self) -> Result<Vec<u8>, HistoryError> {
-        let (list, faded, (version, digest)) = self.store.write_history(|core, _| {
+        let (list, faded, (version, digest)) = self.store.write_history(|replica, _| {
             let records = self.records.lock();
-            Ok((records.list.clone(), records.faded.clone(), state_of(core)))
+            Ok((records.list.clone(), records.faded.clone(), state_of(replica)))
         })?;
         // Others go on meanwhile: what was taken out shares its bytes with the history.
         let mut paths = Paths::default();
@@ -215,11 +216,8 @@ impl<S: State, B: Backend> History<S, B> {
 }
 
 /// What tells whether the document has gone on without its history.
-fn state_of<S, B: Backend>(core: &Core<S, B>) -> (ByteBuf, ByteBuf) {
-    (
-        ByteBuf::from(core.replica.version().to_bytes()),
-        ByteBuf::from(core.replica.digest().to_bytes()),
-    )
+fn state_of<B: Backend>(replica: &Replica<B>) -> (ByteBuf, ByteBuf) {
+    (ByteBuf::from(replica.version().to_bytes()), ByteBuf::from(replica.digest().to_bytes()))
 }
 
 impl<S: State, B: Backend> Store<S, B> {
@@ -272,10 +270,10 @@ impl<S: State, B: Backend> Store<S, B> {
         let faded = faded.collect::<Result<BTreeMap<Key, Arc<Stamp>>, HistoryError>>()?;
         check(&list)?;
         let known = (saved.version, saved.digest);
-        self.keep_history(|core, now| {
+        self.keep_history(|replica, now| {
             let mut records = Records::from_parts(options, list, faded);
-            if known != state_of(core) {
-                records.found(now, core.replica.checkpoint()?);
+            if known != state_of(replica) {
+                records.found(now, replica.checkpoint()?);
             }
             Ok(records)
         })

@@ -132,16 +132,16 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         let mut starts: Vec<Start> = members.iter().map(|member| member.begin()).collect();
         let places: Vec<_> = order.iter().map(|member| member.take_place()).collect();
         // This thread has every place, so it gets them again without waiting.
-        let mut turns = Self::turns(self);
+        let mut turns = Self::turns(self).ok_or(ChangeError::Nested)?;
         let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
         enter(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = stage::<Self, R>(&turns, &mut starts, edit)?;
             let mut steps = steps::<Self>(&mut turns);
             write(&mut steps, &mut starts)?;
-            steps.iter_mut().zip(&starts).for_each(|(step, start)| step.note(start));
+            steps.iter_mut().zip(&starts).for_each(|(step, start)| step.record(start));
             let views: Vec<_> = order.iter().map(|member| member.hold_view()).collect();
-            steps.iter_mut().zip(&starts).for_each(|(step, start)| step.show(start));
+            steps.iter_mut().for_each(|step| step.show());
             drop(views);
             Ok(result)
         }));
@@ -229,11 +229,7 @@ fn stage<J: Stores, R>(
 fn write(steps: &mut [&mut dyn Step], starts: &mut [Start]) -> Result<(), ChangeError> {
     for at in 0..steps.len() {
         if let Err(error) = steps[at].write(&mut starts[at]) {
-            steps
-                .iter_mut()
-                .zip(starts.iter())
-                .take(at)
-                .for_each(|(step, start)| step.take_back(start));
+            steps.iter_mut().take(at).for_each(|step| step.take_back());
             return Err(error);
         }
     }

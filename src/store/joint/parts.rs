@@ -1,19 +1,24 @@
 //! What there is to do with one store of several, and how several are put together: as nested
 //! pairs, by one trait.
 
-use std::cell::{Cell, Ref};
+use std::any::Any;
+use std::cell::{Cell, Ref, RefCell};
 use std::error::Error;
 use std::slice::IterMut;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::super::commit::Written;
+use parking_lot::ReentrantMutexGuard;
+
+use super::super::commit::Unshown;
 use super::super::layers::Report;
-use super::super::notify::Notice;
 use super::super::undo::{Entry, staged_way_back};
-use super::super::{Core, Origin, Store, Subscription, WeakStore, Writer, whole};
+use super::super::{Core, Origin, Store, Subscription, Typed, WeakStore};
 use super::Joint;
 use crate::document::backend::Backend;
+use crate::document::commit::whole;
+use crate::document::doc;
+use crate::document::replica::Replica;
 use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
 
 /// A store, or several as one: what a [`Joint`] is made of. It cannot be implemented elsewhere.
@@ -28,7 +33,7 @@ pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     /// Handles that keep nothing alive.
     #[doc(hidden)]
     type Weak: Send + Sync + 'static;
-    /// One [`Turn`] a store.
+    /// One [`Turn`] a store; none within a change of one of them.
     #[doc(hidden)]
     type Turns<'a>;
     /// What each turn's stage stands on.
@@ -41,7 +46,7 @@ pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     #[doc(hidden)]
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>);
     #[doc(hidden)]
-    fn turns(&self) -> Self::Turns<'_>;
+    fn turns(&self) -> Option<Self::Turns<'_>>;
     #[doc(hidden)]
     fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>);
     #[doc(hidden)]
@@ -99,14 +104,21 @@ pub trait Member {
     fn on_notice(&self, f: Arc<dyn Fn() + Send + Sync>) -> Subscription;
 }
 
-/// A store in whose writer's place this thread is.
+/// A store whose writer lock this thread holds.
 pub struct Turn<'a, S: State, B: Backend> {
     store: &'a Store<S, B>,
-    guard: Writer<'a, S, B>,
+    turn: doc::Turn<'a, B>,
+    typed: ReentrantMutexGuard<'a, RefCell<Typed<S>>>,
     staged: Cell<Option<Staged<S>>>,
-    written: Option<Written<S>>,
-    /// What goes when the views of all are shown.
-    left: Option<Notice<S>>,
+    unshown: Option<Unshown<S>>,
+    /// What is dropped when the views of all are shown.
+    left: Option<Box<dyn Any>>,
+}
+
+/// What a stage of one store stands on.
+pub struct Base<'a, S, B: Backend> {
+    replica: Ref<'a, Replica<B>>,
+    typed: Ref<'a, Typed<S>>,
 }
 
 /// A turn, whatever its store's type.
@@ -117,20 +129,19 @@ pub trait Step {
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError>;
     /// Takes back what was written, as another document failed. Nobody has seen it, but it has been
     /// in the document: peers get it together with the way back.
-    fn take_back(&mut self, start: &Start);
-    /// Notes what was written for those who undo and those who keep a history, which may take as
-    /// long as saving the document does.
-    fn note(&mut self, start: &Start);
-    fn show(&mut self, start: &Start);
+    fn take_back(&mut self);
+    /// Records what was written, which may take as long as saving the document does.
+    fn record(&mut self, start: &Start);
+    fn show(&mut self);
 }
 
 impl<S: State, B: Backend> Member for Store<S, B> {
     fn address(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
+        self.shared.document.inner().address()
     }
 
     fn is_within(&self) -> bool {
-        self.shared.core.is_owned_by_current_thread()
+        self.shared.document.inner().is_within()
     }
 
     fn now(&self) -> SystemTime {
@@ -142,11 +153,11 @@ impl<S: State, B: Backend> Member for Store<S, B> {
     }
 
     fn take_place<'a>(&'a self) -> Box<dyn Held + 'a> {
-        Box::new(self.shared.core.lock())
+        Box::new(self.shared.document.inner().lock())
     }
 
     fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a> {
-        Box::new(self.shared.bus.hold_view())
+        Box::new(self.shared.document.inner().delivery.hold_view())
     }
 
     fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>) {
@@ -158,79 +169,87 @@ impl<S: State, B: Backend> Member for Store<S, B> {
     }
 }
 
+impl<S, B: Backend> Base<'_, S, B> {
+    fn core(&self) -> Core<'_, S, B> {
+        Core { replica: &self.replica, typed: &self.typed }
+    }
+}
+
 impl<S: State, B: Backend> Step for Turn<'_, S, B> {
     fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError> {
-        self.store.enter(&self.guard, &mut start.report)
+        self.store.enter(&self.turn, &mut start.report)
     }
 
     fn stand(&self) -> [u8; 16] {
-        let core = self.guard.borrow();
+        let id = self.store.replica().get();
         let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&core.replica.id().get().to_be_bytes());
-        bytes[8..].copy_from_slice(&core.recent.number().to_be_bytes());
+        bytes[..8].copy_from_slice(&id.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.typed.borrow().recent.number().to_be_bytes());
         bytes
     }
 
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError> {
         if let Some(staged) = self.staged.take() {
-            self.written = Some(self.store.write(
-                &mut self.guard.borrow_mut(),
-                staged,
-                true,
-                &mut start.report,
-            )?);
+            self.unshown = Some(self.store.write(&self.turn, staged, true, &mut start.report)?);
         }
         Ok(())
     }
 
-    fn take_back(&mut self, start: &Start) {
-        let Some(mut written) = self.written.take() else { return };
-        let core = &mut *self.guard.borrow_mut();
-        let report = &start.report;
-        let entry = written.entry.take().unwrap_or_default();
-        let (staged, revived) = staged_way_back(&entry, &written, core);
-        drop(Entry::of(&staged, &core.replica, &mut core.tracks.borrow_mut(), revived));
-        let view = staged.view.clone();
-        match core.replica.commit(&staged.ops, staged.texts, staged.lists) {
-            Ok(mut updates) => {
-                written.updates.append(&mut updates);
-                self.store.note(
-                    core,
-                    &written.touched,
-                    &written.updates,
-                    report.origin,
-                    report.meta.as_ref(),
-                );
-                // As a rule nothing differs now: a watcher compares.
-                self.store.swap(
-                    core,
-                    view,
-                    whole(),
-                    written.updates,
-                    report.origin,
-                    report.meta.clone(),
-                );
-            }
-            // Two documents failed at once: what is there is shown.
-            Err(_) => {
-                // Those who keep a history have to know where what is there is not what its updates
-                // give.
-                let _ = self.store.take_differs(core);
-                self.store.show_all(core, written.updates);
-            }
+    fn take_back(&mut self) {
+        if let Some(unshown) = self.unshown.take() {
+            take_back(self.store, &self.turn, unshown);
         }
     }
 
-    fn note(&mut self, start: &Start) {
-        if let Some(written) = &mut self.written {
-            self.store.note_written(&mut self.guard.borrow_mut(), written, &start.report);
+    fn record(&mut self, start: &Start) {
+        if let Some(unshown) = &mut self.unshown {
+            self.store.record(&self.turn, unshown, &start.report);
         }
     }
 
-    fn show(&mut self, start: &Start) {
-        if let Some(written) = self.written.take() {
-            self.left =
-                self.store.show_written(&mut self.guard.borrow_mut(), written, &start.report);
+    fn show(&mut self) {
+        if let Some(unshown) = self.unshown.take() {
+            self.left = Some(Box::new(self.store.show(&self.turn, unshown)));
+        }
+    }
+}
+
+/// Takes back what was written into a store, as the document of another one failed.
+fn take_back<S: State, B: Backend>(
+    store: &Store<S, B>,
+    turn: &doc::Turn<'_, B>,
+    mut unshown: Unshown<S>,
+) {
+    let entry = unshown.entry.take().unwrap_or_default();
+    let (view, violations) = (unshown.view.clone(), unshown.violations.clone());
+    let staged = store.look(turn, |core| {
+        let (staged, revived) = staged_way_back(&entry, view, violations, &core);
+        let mut tracks = core.tracks.borrow_mut();
+        drop(Entry::of(
+            &staged.ops,
+            (&staged.texts, &staged.lists),
+            core.replica,
+            &mut tracks,
+            revived,
+        ));
+        staged
+    });
+    let Some(mut replica) = turn.replica_mut() else { return };
+    match replica.commit(&staged.ops, staged.texts, staged.lists) {
+        Ok(mut updates) => {
+            unshown.view = staged.view;
+            unshown.commit.updates.append(&mut updates);
+            turn.record(&mut replica, &unshown.commit);
+            // As a rule nothing differs now: a watcher compares.
+            unshown.commit.touch.told = whole();
+            drop(replica);
+            drop(store.show(turn, unshown));
+        }
+        // Two documents failed at once: what is there is shown.
+        Err(_) => {
+            // Recorders have to know if what is there is not what its updates give.
+            let _ = turn.take_differs(&mut replica);
+            turn.show_rebuilt(&mut replica, unshown.commit.updates);
         }
     }
 }
@@ -243,33 +262,34 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     type Marks = bool;
     type Weak = WeakStore<S, B>;
     type Turns<'a> = Turn<'a, S, B>;
-    type Cores<'a> = Ref<'a, Core<S, B>>;
+    type Cores<'a> = Base<'a, S, B>;
     type Stages<'a> = Stage<'a, S>;
 
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
         members.push(self);
     }
 
-    fn turns(&self) -> Turn<'_, S, B> {
-        Turn {
+    fn turns(&self) -> Option<Turn<'_, S, B>> {
+        Some(Turn {
             store: self,
-            guard: self.shared.core.lock(),
+            turn: doc::Turn::begin(self.shared.document.inner())?,
+            typed: self.shared.typed.lock(),
             staged: Cell::default(),
-            written: None,
+            unshown: None,
             left: None,
-        }
+        })
     }
 
     fn steps<'t>(turns: &'t mut Turn<'_, S, B>, steps: &mut Vec<&'t mut dyn Step>) {
         steps.push(turns);
     }
 
-    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> Ref<'t, Core<S, B>> {
-        turns.guard.borrow()
+    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> Base<'t, S, B> {
+        Base { replica: turns.turn.replica(), typed: turns.typed.borrow() }
     }
 
-    fn stages<'c>(cores: &'c Ref<'_, Core<S, B>>) -> Stage<'c, S> {
-        cores.stage()
+    fn stages<'c>(cores: &'c Base<'_, S, B>) -> Stage<'c, S> {
+        cores.core().stage()
     }
 
     fn edits<'s>(stages: &'s Stage<'_, S>) -> S::Node<Edit<'s>> {
@@ -278,12 +298,13 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
 
     fn judge<'c>(
         turns: &Turn<'_, S, B>,
-        cores: &'c Ref<'_, Core<S, B>>,
+        cores: &'c Base<'_, S, B>,
         stages: Stage<'c, S>,
         starts: &mut IterMut<'_, Start>,
     ) -> Result<(), ChangeError> {
         if let Some(start) = starts.next() {
-            turns.staged.set(turns.store.judge(cores, stages, &mut start.report)?);
+            let view = &cores.typed.view;
+            turns.staged.set(turns.store.judge(view, stages, &mut start.report)?);
         }
         Ok(())
     }
@@ -322,8 +343,8 @@ impl<X: Stores, Y: Stores> Stores for Joint<X, Y> {
         self.second.members(members);
     }
 
-    fn turns(&self) -> Self::Turns<'_> {
-        (self.first.turns(), self.second.turns())
+    fn turns(&self) -> Option<Self::Turns<'_>> {
+        Some((self.first.turns()?, self.second.turns()?))
     }
 
     fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>) {

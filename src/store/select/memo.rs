@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::state::{Look, Reading, State};
-use crate::store::notify::{Notice, Subscribers, Subscription};
+use crate::store::Subscription;
+use crate::store::notify::{Notice, Subscribers, subscription};
 
 use super::evaluation::{self, Evaluation};
 use super::graph::{Freshness, Input, Known, Moment, Read, Shown};
@@ -216,7 +217,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
         locked.watchers.add_anywhere(id, Arc::new(watcher));
         locked.selectors.watch(node, id, first.version);
         drop(locked);
-        Subscription::of(weak, id)
+        subscription(weak, id)
     }
 }
 

@@ -14,8 +14,7 @@ use std::sync::Arc;
 use crate::document::backend::Backend;
 use crate::state::{Look, State};
 
-use super::Store;
-use super::notify::Subscription;
+use super::{Store, Subscription};
 use memo::{Ask, Home};
 
 pub use by::SelectorBy;
@@ -63,7 +62,7 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     fn home(&self) -> Home<S> {
-        Home::new(&self.shared.view, &self.shared.bus.subscribers)
+        Home::new(&self.shared.view, &self.shared.subscribers)
     }
 }
 

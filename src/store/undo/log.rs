@@ -13,12 +13,11 @@ use super::track::Content;
 use super::tracks::{Revived, Tracks};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
-use crate::document::ops::{SequenceKind, Touched};
+use crate::document::ops::{Ops, SequenceKind, Touched};
 use crate::document::replica::{List, Replica};
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
-use crate::state::Staged;
 use crate::store::{Meta, Origin};
 
 /// What a change did to one register.
@@ -131,8 +130,9 @@ pub(in crate::store) struct Entry {
 impl Entry {
     /// What a staged change is about to do, which its tracks take note of. `revived` is what an
     /// undo brings back. O(change), and the runs of the tracks for each op.
-    pub(in crate::store) fn of<S, B: Backend>(
-        staged: &Staged<S>,
+    pub(in crate::store) fn of<B: Backend>(
+        ops: &Ops,
+        (texts, lists): (&BTreeMap<Key, Rope>, &BTreeMap<Key, List>),
         replica: &Replica<B>,
         tracks: &mut Tracks,
         mut revived: Revived,
@@ -140,18 +140,15 @@ impl Entry {
         let written = |(key, write): (&Key, &crate::document::ops::RegisterWrite)| {
             (key.clone(), Written { old: write.old.clone(), new: write.new.clone(), theirs: false })
         };
-        let mut entry = Self {
-            registers: staged.ops.registers.iter().map(written).collect(),
-            ..Self::default()
-        };
-        let ops = Tracks::by_sequence(&staged.ops.sequences);
+        let mut entry =
+            Self { registers: ops.registers.iter().map(written).collect(), ..Self::default() };
+        let ops = Tracks::by_sequence(&ops.sequences);
         if !ops.is_empty() {
             tracks.names.own(replica);
         }
         // What comes to nothing is no edit, but where an undo puts an element in the place of one
         // that looks like it.
-        let texts =
-            staged.texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
+        let texts = texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
         for (key, before, after) in texts {
             let back = revived.remove(&(SequenceKind::Text, key.clone()));
             if before == *after && back.is_none() {
@@ -161,8 +158,7 @@ impl Entry {
             let edited = tracks.note_text(key, ops, (&before, after), back.unwrap_or_default());
             entry.texts.extend((!edited.is_empty()).then(|| (key.clone(), edited)));
         }
-        let lists =
-            staged.lists.iter().map(|(key, after)| (key, replica.list(key.as_str()), after));
+        let lists = lists.iter().map(|(key, after)| (key, replica.list(key.as_str()), after));
         for (key, before, after) in lists {
             let back = revived.remove(&(SequenceKind::List, key.clone()));
             if before == *after && back.is_none() {

@@ -10,18 +10,18 @@ mod track;
 mod tracks;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::commit::Written;
 use super::layers::Report;
-use super::{Core, Origin, Store};
+use super::{Core, Origin, Shared, Store};
 use crate::document::backend::Backend;
 use crate::document::key::{self, Key};
 use crate::document::ops::Touched;
+use crate::document::replica::Replica;
 use crate::document::source::Source;
-use crate::state::{AsPath, ChangeError, Stage, Staged, State};
+use crate::state::{AsPath, ChangeError, Stage, Staged, State, Violations};
 pub(super) use log::{Entry, Log};
 use revert::WayBack;
 pub use saved::UndoError;
@@ -157,7 +157,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
     fn manager(&self, log: Log) -> UndoManager<S, B> {
         let log = Arc::new(Mutex::new(log));
-        self.shared.logs.add(&log);
+        self.shared.logs.add(Arc::downgrade(&log));
         UndoManager { store: self.clone(), log }
     }
 }
@@ -288,14 +288,14 @@ impl<S: State, B: Backend> Store<S, B> {
             let mut log = log.lock();
             let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
             let mut way = self.peek(|core| {
-                WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), &core.replica)
+                WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), core.replica)
             });
             stage.raw(&mut |writer| {
                 group.entries.iter().rev().for_each(|entry| way.stage(entry, &log, origin, writer))
             })?;
             if !stage.has_ops() {
                 log.take(group.id);
-                self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), &core.replica));
+                self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), core.replica));
                 return Ok(Way::Overtaken);
             }
             log.stage(group.id, group.label.clone(), way);
@@ -304,33 +304,18 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(report, |_| Ok(()), stage_it)
     }
 
-    /// Tells those who undo what others have written.
-    pub(super) fn note_others(&self, core: &Core<S, B>, touched: &Touched) {
-        let replica = &core.replica;
-        let is_there =
-            |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
-        self.shared.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
-    }
-
-    /// Tells those who undo that the document is another one, of which it is not known who wrote
-    /// what.
-    pub(super) fn note_unknown(&self, core: &Core<S, B>) {
-        let tracks = core.tracks.borrow();
-        let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
-        let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
-        self.shared
-            .logs
-            .all()
-            .iter()
-            .for_each(|log| log.lock().note_unknown(&core.replica, text, list));
-    }
-
     /// Tells those who undo what a change did.
-    pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: Entry, report: &Report) {
+    pub(super) fn record_for_undo(
+        &self,
+        logs: &[Arc<Mutex<Log>>],
+        entry: Entry,
+        report: &Report,
+        time: Option<SystemTime>,
+    ) {
         let Some(own) = &report.way_back else {
             // With one manager, as is usual, nothing is copied.
             for (log, entry) in logs.iter().zip(std::iter::repeat_n(entry, logs.len())) {
-                log.lock().record(entry, report.meta.as_deref(), report.now);
+                log.lock().record(entry, report.meta.as_deref(), time);
             }
             return;
         };
@@ -343,24 +328,37 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Stages the way back from a change that is in the document, and that nobody has seen. The
+impl<S: State, B: Backend> Shared<S, B> {
+    /// Tells the undo managers what others have written.
+    pub(super) fn note_others(&self, replica: &Replica<B>, touched: &Touched) {
+        let is_there =
+            |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
+        self.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
+    }
+
+    /// Tells the undo managers that the document is another one, of which it is not known who
+    /// wrote what.
+    pub(super) fn note_unknown(&self, core: &Core<'_, S, B>) {
+        let tracks = core.tracks.borrow();
+        let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
+        let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
+        self.logs.all().iter().for_each(|log| log.lock().note_unknown(core.replica, text, list));
+    }
+}
+
+/// Stages the way back from a change that is in the document, and that no view has shown. The
 /// elements that come back by it, too.
 pub(super) fn staged_way_back<S: State, B: Backend>(
     entry: &Entry,
-    written: &Written<S>,
-    core: &Core<S, B>,
+    view: S,
+    violations: Violations,
+    core: &Core<'_, S, B>,
 ) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
-    let stage = Stage::new(
-        &core.replica,
-        written.view.clone(),
-        written.violations.clone(),
-        core.replica.id(),
-        &core.next_element,
-    );
+    let id = core.replica.id();
+    let stage = Stage::new(core.replica, view, violations, id, &core.next_element);
     // What it did was written a moment ago, and so can be taken back.
-    let mut way =
-        WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), &core.replica);
+    let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
     (stage.finish(), way.revived)
 }
@@ -368,6 +366,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::UndoOptions;
+    use crate::document::doc::Turn;
     use crate::document::replica::Trust;
     use crate::{Automerge, Backend, Map, Store, Text, Yrs};
 
@@ -391,10 +390,10 @@ mod tests {
         theirs.change(|people| people.get("ada").get("bio").push_str("theirs")).expect("it goes");
         let update = theirs.update_since(&store.version()).expect("it goes");
         {
-            let guard = store.shared.core.lock();
-            let mut core = guard.borrow_mut();
-            core.replica.import(&update, Trust::Untrusted).expect("it goes");
-            store.show_all(&mut core, Vec::new());
+            let turn = Turn::begin(store.shared.document.inner()).expect("no other turn");
+            let mut replica = turn.replica_mut().expect("nothing looks at it");
+            replica.import(&update, Trust::Untrusted).expect("it goes");
+            turn.show_rebuilt(&mut replica, Vec::new());
         }
         while undo.undo().expect("it goes").is_some() {}
         let view = store.view();

@@ -467,7 +467,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
             let ids = entries().flat_map(Entry::ids).collect::<Ids>().sorted();
             let name = |name: Name| (name.origin, save_ids(&name.named), name.id);
             let names: Vec<SavedName> = tracks.names.of(&ids).into_iter().map(name).collect();
-            (tracks.names.own(&core.replica), names)
+            (tracks.names.own(core.replica), names)
         });
         let stack = |groups: &[Group]| groups.iter().map(save_group).collect();
         let done = stack(&log.done);
@@ -537,7 +537,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 let texts = &loaded.texts;
                 let lists = &loaded.lists;
                 let text = |path: &str| Some(&texts.get(key::lookup(&path))?.known);
-                log.note_unknown(&core.replica, text, |path| {
+                log.note_unknown(core.replica, text, |path| {
                     Some(&lists.get(key::lookup(&path))?.known)
                 });
             }
@@ -545,8 +545,7 @@ impl<S: State, B: Backend> Store<S, B> {
             if tracks.next_id.saturating_add(count) > IDS_MAX {
                 return Err(broken("the store has no ids left for them"));
             }
-            let renamed =
-                tracks.take_in((loaded.texts, loaded.lists), &loaded.names, &core.replica);
+            let renamed = tracks.take_in((loaded.texts, loaded.lists), &loaded.names, core.replica);
             drop(tracks);
             log.rename(&renamed);
             Ok(self.manager(log))

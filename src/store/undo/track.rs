@@ -8,10 +8,10 @@
 use std::ops::Range;
 
 use super::ids::{Ids, Sorted, count};
+use crate::document::diff;
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
-use crate::state::diff;
 
 /// A text or a list.
 pub(in crate::store) trait Content: Clone + Default + PartialEq {

@@ -1,8 +1,7 @@
 //! Stretches that stand once in either of two sequences, and in the same order in both: what lies
 //! between them can be compared by itself.
 
-use super::super::order::longest_run;
-use super::Equal;
+use super::{Equal, longest_run};
 
 /// A stretch by its hash, and where it starts.
 type Place = (u64, usize);

@@ -10,17 +10,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::again::Again;
-use super::{Applied, ApplyError, Origin, Store, Touch, differing, read_whole, whole};
+use super::{Applied, ApplyError, Document, Inner, Turn};
 use crate::document::backend::{Backend, BackendError};
+use crate::document::commit::{Origin, Touch, whole};
 use crate::document::key::Key;
 use crate::document::ops::{RegisterTouch, RegisterWrite, SequenceKind, Touched};
+use crate::document::projection::Content;
 use crate::document::replica::{ImportError, Replica, Trust};
-use crate::document::source::Source;
+use crate::document::source::{Source, differing};
 use crate::document::value::Value;
-use crate::state::State;
 
 /// A place where two diverged documents held different contents.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,26 +61,26 @@ pub enum Conflict {
 const ROUNDS_MAX: u32 = 3;
 
 /// Another replica's document, being put together beside a store's own, to take its place: see
-/// [`Store::repair`].
+/// [`Document::repair`].
 #[must_use = "nothing happens before `finish`"]
-pub struct Repair<S: State, B: Backend> {
-    store: Store<S, B>,
+pub struct Repair<B: Backend> {
+    document: Document<B>,
     theirs: Replica<B>,
     /// It is the store's own document, as its bytes give it.
     own: bool,
 }
 
-impl<S: State, B: Backend> std::fmt::Debug for Repair<S, B> {
+impl<B: Backend> std::fmt::Debug for Repair<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repair").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Repair").field("document", &self.document).finish_non_exhaustive()
     }
 }
 
-impl<S: State, B: Backend> Store<S, B> {
+impl<B: Backend> Document<B> {
     /// Begins to replace this store's document by that of a replica that has the same
-    /// [version](Store::version) and another [digest](Store::digest): the two would stay
+    /// [version](Document::version) and another [digest](Document::digest): the two would stay
     /// different for ever. The sessions of `exostate-sync` do this by themselves, after the
-    /// other replica has [verified](Store::verify) its document.
+    /// other replica has [verified](Document::verify) its document.
     ///
     /// ```
     /// use exostate::{Options, ReplicaId, State, Store};
@@ -96,7 +96,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ours.merge(&theirs)?;
     /// assert_ne!(ours.view(), theirs.view());
     ///
-    /// let mut repair = ours.repair();
+    /// let mut repair = ours.document().repair();
     /// for update in theirs.updates_since(&Store::<Note>::new().version())? {
     ///     repair.apply(&update)?;
     /// }
@@ -106,59 +106,40 @@ impl<S: State, B: Backend> Store<S, B> {
     /// assert_eq!(ours.view(), theirs.view());
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn repair(&self) -> Repair<S, B> {
-        let limits = self.shared.options.limits().clone();
-        let theirs = Replica::new(self.shared.options.next_replica(self.replica()), limits);
-        Repair { store: self.clone(), theirs, own: false }
+    pub fn repair(&self) -> Repair<B> {
+        let limits = self.inner.options.limits().clone();
+        let theirs = Replica::new(self.inner.options.next_replica(self.replica()), limits);
+        Repair { document: self.clone(), theirs, own: false }
     }
 
-    /// Makes sure that the document's own bytes give what the store shows. They always do, unless a
-    /// replica id was used twice: then they are taken over, as by [`Store::repair`], with the
-    /// difference on top. Before another replica takes the document over, this should be
-    /// called, or the two may come to differ again. The conflicts come back. O(document).
+    /// Makes sure that the document's own bytes give what it shows. They always do, unless a
+    /// replica id was used twice: then they are taken over, as by [`Document::repair`], with the
+    /// difference on top. Call this before another replica takes the document over, or the two may
+    /// come to differ again. The conflicts come back. O(document).
     ///
     /// # Errors
     /// As [`Repair::finish`].
     pub fn verify(&self) -> Result<Vec<Conflict>, ApplyError> {
         self.show_parts();
         let (reopened, digest) = {
-            let guard = self.shared.core.lock();
-            let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
-            self.show(&mut core);
-            (self.reopened(&core.replica).map_err(backend)?, core.replica.digest())
+            let lock = self.inner.lock();
+            let Ok(replica) = lock.try_borrow_mut() else { return Err(ApplyError::Nested) };
+            (self.inner.reopened(&replica).map_err(backend)?, replica.digest())
         };
         if reopened.digest() == digest {
             return Ok(Vec::new());
         }
-        Repair { store: self.clone(), theirs: reopened, own: true }.finish()
+        Repair { document: self.clone(), theirs: reopened, own: true }.finish()
     }
+}
 
-    /// Which of several diverged documents this store follows: 0 as long as it has met no other,
-    /// see [`Store::follow`].
-    #[must_use]
-    pub fn lineage(&self) -> u64 {
-        self.shared.lineage.load(Ordering::Relaxed)
-    }
-
-    /// Notes that this store's document won over a diverged one, or was taken over from one that
-    /// did. Where many replicas have come to differ and meet in pairs, the one of the lower
-    /// lineage gives way: as lineages only rise, one document spreads, and none comes back that
-    /// was given up. A lower lineage than the store has changes nothing.
-    pub fn follow(&self, lineage: u64) {
-        self.shared.lineage.fetch_max(lineage, Ordering::Relaxed);
-    }
-
+impl<B: Backend> Inner<B> {
     /// A document as its own bytes give it, under a fresh id.
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
-        let options = &self.shared.options;
-        let id = options.next_replica(replica.id());
-        let (mut reopened, ()) = Replica::open(
-            id,
-            &replica.save(),
-            options.trusted_limits(),
-            options.limits().clone(),
-            |_, _| (),
-        )?;
+        let id = self.options.next_replica(replica.id());
+        let trusted = self.options.trusted_limits();
+        let limits = self.options.limits().clone();
+        let (mut reopened, ()) = Replica::open(id, &replica.save(), trusted, limits, |_, _| ())?;
         for (update, trust) in replica.pending_updates() {
             let _ = reopened.import(&update, trust);
         }
@@ -166,12 +147,12 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-impl<S: State, B: Backend> Repair<S, B> {
-    /// Takes a piece of the other document, as [`Store::updates_since`] an empty version gives them
+impl<B: Backend> Repair<B> {
+    /// Takes a piece of the other document, as [`Document::updates_since`] an empty version gives them
     /// there.
     ///
     /// # Errors
-    /// As [`Store::apply`]; the store itself is not touched yet.
+    /// As [`Document::apply`]; the store itself is not touched yet.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, ApplyError> {
         let waiting = self.theirs.pending(None).0;
         let imported = self.theirs.import(update, Trust::Untrusted)?;
@@ -183,28 +164,44 @@ impl<S: State, B: Backend> Repair<S, B> {
     }
 
     /// Puts the other document in the place of the store's own, and what was only in that on top,
-    /// as a change of a fresh replica id ([`Store::replica`] is another one afterwards). What
+    /// as a change of a fresh replica id ([`Document::replica`] is another one afterwards). What
     /// conflicts comes back. O(document).
     ///
     /// # Errors
     /// The backend failed, or this was called inside a change. The store is as it was.
     pub fn finish(self) -> Result<Vec<Conflict>, ApplyError> {
-        let Self { store, mut theirs, own } = self;
-        store.show_parts();
-        let guard = store.shared.core.lock();
-        let now = store.time_in_turn(&guard).ok_or(ApplyError::Nested)?;
-        let Ok(mut core) = guard.try_borrow_mut() else { return Err(ApplyError::Nested) };
-        store.show(&mut core);
+        let Self { document, theirs, own } = self;
+        document.show_parts();
+        let turn = Turn::begin(&document.inner).ok_or(ApplyError::Nested)?;
+        let conflicts = {
+            let mut replica = turn.replica_mut().ok_or(ApplyError::Nested)?;
+            turn.show_parts(&mut replica);
+            turn.take_over(&mut replica, theirs, own)?
+        };
+        drop(turn);
+        document.inner.delivery.deliver();
+        Ok(conflicts)
+    }
+}
+
+impl<B: Backend> Turn<'_, B> {
+    /// Puts another document in the place of the own one, see [`Repair::finish`].
+    fn take_over(
+        &self,
+        replica: &mut Replica<B>,
+        mut theirs: Replica<B>,
+        own: bool,
+    ) -> Result<Vec<Conflict>, ApplyError> {
         // What the store has from others and the other document lacks stays what it is: written as
         // fresh ops, a text would come twice. Ops that contradict those of the other
         // document are refused here, and their contents put back below.
-        for update in core.replica.updates_since(&theirs.version()).into_iter().flatten() {
+        for update in replica.updates_since(&theirs.version()).into_iter().flatten() {
             let _ = theirs.import(&update, Trust::Trusted);
         }
         // What stands on a refused op is put back with it.
         theirs.forget_pending(Trust::Trusted);
         let mut aside = Vec::new();
-        for (update, trust) in core.replica.pending_updates() {
+        for (update, trust) in replica.pending_updates() {
             match theirs.import(&update, trust) {
                 Ok(mut imported) => aside.append(&mut imported.aside),
                 Err(ImportError::Backend(BackendError::Contradicted(_))) => {
@@ -217,10 +214,10 @@ impl<S: State, B: Backend> Repair<S, B> {
         let mut conflicts = Vec::new();
         // What the other side has seen and written over does not compete: its value is the later
         // one.
-        let unseen = (!own).then(|| core.replica.unseen_registers(&theirs));
+        let unseen = (!own).then(|| replica.unseen_registers(&theirs));
         for round in 0.. {
             let Difference { again, conflicts: more } =
-                Difference::between(&core.replica, &theirs, unseen.as_ref());
+                Difference::between(replica, &theirs, unseen.as_ref());
             if !again.ops.is_empty() {
                 updates.append(
                     &mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?,
@@ -229,7 +226,7 @@ impl<S: State, B: Backend> Repair<S, B> {
             conflicts.extend(more);
             // Ops of an id that was used twice can make a document that its own bytes do not give
             // again.
-            let reopened = store.reopened(&theirs).map_err(backend)?;
+            let reopened = self.document.reopened(&theirs).map_err(backend)?;
             if reopened.digest() == theirs.digest() {
                 break;
             }
@@ -240,32 +237,19 @@ impl<S: State, B: Backend> Repair<S, B> {
             }
             theirs = reopened;
         }
-        let (view, violations) = read_whole(&theirs);
-        let undoes = !store.shared.logs.is_empty();
-        let compares = undoes || store.shared.bus.is_watched();
+        let undoes = self.projections().iter().any(|projection| projection.undoes());
+        let compares = undoes || self.projections().iter().any(|one| one.is_watched());
         let told: Arc<[Arc<str>]> =
-            if compares { differing(&core.replica, &theirs).into() } else { whole() };
-        // What this store did not show before is the work of others.
-        let others =
-            if undoes { touched(&core.replica, &theirs, &told) } else { Touched::default() };
-        store.shared.change_id(theirs.id());
-        core.replica = theirs;
-        core.violations = violations;
-        core.now = now;
-        store.note_others(&core, &others);
-        store.note_type(&core);
-        store.publish(
-            &mut core,
-            view,
-            Touch { noted: whole(), told },
-            updates,
-            Origin::Repair,
-            None,
-        );
-        aside.iter().for_each(|aside| store.put_back(&mut core, aside));
-        drop(core);
-        drop(guard);
-        store.shared.bus.deliver();
+            if compares { differing(replica, &theirs).into() } else { whole() };
+        // What this document did not show before is the work of others.
+        let others = if undoes { touched(replica, &theirs, &told) } else { Touched::default() };
+        self.document.change_id(theirs.id());
+        *replica = theirs;
+        let touch = Touch { noted: whole(), told };
+        self.prepare(replica, Content::Replaced(&others), &touch);
+        self.note_type(replica);
+        self.publish(replica, self.commit(touch, updates, Origin::Repair));
+        aside.iter().for_each(|aside| self.put_back(replica, aside));
         Ok(conflicts)
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::document::diff;
 use crate::document::key::Key;
 use crate::document::ops::{
     Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
@@ -15,7 +16,6 @@ use crate::document::ops::{
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
-use crate::state::diff;
 
 /// What has to be written into a document, and the texts and lists that it has afterwards.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 //! replaced without need stays within a piece.
 
 mod anchors;
+mod run;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::ops::Range;
 
+pub(crate) use run::longest_run;
 use search::{Found, Search};
 
 /// Up to this many edits to either side of the middle, the least edits are looked for.

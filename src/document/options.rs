@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
+use super::ReplicaId;
+use super::limits::Limits;
 use super::meta::Clock;
-use crate::document::ReplicaId;
-use crate::document::limits::Limits;
 
 /// Options of a store.
 #[derive(Clone, Debug)]

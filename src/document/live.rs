@@ -5,17 +5,17 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 /// What those handles share with the store. They are told in the writer's place.
-pub(super) struct Live<T>(Mutex<Vec<Weak<Mutex<T>>>>);
+pub(crate) struct Live<T: ?Sized>(Mutex<Vec<Weak<Mutex<T>>>>);
 
-impl<T> Default for Live<T> {
+impl<T: ?Sized> Default for Live<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Live<T> {
+impl<T: ?Sized> Live<T> {
     /// Those that are still held.
-    pub(super) fn all(&self) -> Vec<Arc<Mutex<T>>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Mutex<T>>> {
         let mut handles = self.0.lock();
         let live: Vec<_> = handles.iter().filter_map(Weak::upgrade).collect();
         if live.len() < handles.len() {
@@ -24,12 +24,12 @@ impl<T> Live<T> {
         live
     }
 
-    pub(super) fn add(&self, handle: &Arc<Mutex<T>>) {
-        self.0.lock().push(Arc::downgrade(handle));
+    pub(crate) fn add(&self, handle: Weak<Mutex<T>>) {
+        self.0.lock().push(handle);
     }
 
     /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }
 }

@@ -1,0 +1,328 @@
+//! Edits by path, for those who have no Rust type for the state.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{Document, Turn};
+use crate::document::backend::{Backend, BackendError};
+use crate::document::commit::{Commit, Origin, Touch};
+use crate::document::key::{self, Key};
+use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceOp, Touched, Units};
+use crate::document::projection::Content;
+use crate::document::replica::List;
+use crate::document::rope::Rope;
+use crate::document::source::Source;
+use crate::document::value::Value;
+
+/// Why a document was not edited. It is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// Called inside a change of the same document, on the same thread.
+    #[error("a document cannot be edited inside a change of it")]
+    Nested,
+    /// A position lies beyond the end of a text or list.
+    #[error("{path} has {len} elements, and the edit reaches to {end}")]
+    OutOfBounds {
+        /// The text or list.
+        path: String,
+        /// Where the edit ends.
+        end: usize,
+        /// Characters (Unicode scalar values) of the text, or elements of the list.
+        len: usize,
+    },
+    /// The path is not one that a document can hold, or other replicas would not take the value.
+    #[error("{path}: {reason}")]
+    Invalid {
+        /// Where.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+impl<B: Backend> Document<B> {
+    /// The value of a register. The path is written as in
+    /// [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md).
+    #[must_use]
+    pub fn register(&self, path: &str) -> Option<Value> {
+        self.read(|replica| replica.register(path))
+    }
+
+    /// The register at a path and all below it, in order; all registers for an empty path.
+    /// O(log n + found).
+    #[must_use]
+    pub fn registers(&self, path: &str) -> Vec<(String, Value)> {
+        let found = self.read(|replica| replica.scan(path));
+        found.into_iter().map(|(key, value)| (key.as_str().to_owned(), value)).collect()
+    }
+
+    /// A text, without its marks; empty if there is none. O(length).
+    #[must_use]
+    pub fn text(&self, path: &str) -> String {
+        self.read(|replica| replica.text(path)).to_string()
+    }
+
+    /// A list; empty if there is none. O(length).
+    #[must_use]
+    pub fn list(&self, path: &str) -> Vec<Value> {
+        self.read(|replica| replica.list(path)).into_iter().collect()
+    }
+
+    /// Edits the document by path: all of it, or, if the closure returns an error or panics,
+    /// nothing. It is one commit and, as a rule, one update. A store's middleware is not asked, as
+    /// it judges typed states.
+    ///
+    /// Paths and values are those of
+    /// [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md): what a
+    /// state type makes of them is for the caller to know.
+    ///
+    /// ```
+    /// use exostate::{Document, Value};
+    ///
+    /// let document: Document = Document::new();
+    /// document.edit(|edit| {
+    ///     edit.set("title", "plan")?;
+    ///     edit.splice_text("body", 0..0, "hello")?;
+    ///     edit.splice_list("seats", 0..0, [Value::from(1), Value::from(2)])
+    /// })?;
+    /// document.edit(|edit| edit.splice_text("body", 0..1, "H"))?;
+    /// assert_eq!(document.text("body"), "Hello");
+    /// assert_eq!(document.list("seats"), [Value::from(1), Value::from(2)]);
+    /// # Ok::<(), exostate::EditError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure returned; [`EditError::Nested`] inside a change; [`EditError::Invalid`] if
+    /// other replicas would refuse an op; the backend failed.
+    pub fn edit<R>(
+        &self,
+        edit: impl FnOnce(&mut DocumentEdit<'_>) -> Result<R, EditError>,
+    ) -> Result<R, EditError> {
+        let turn = Turn::begin(self.inner()).ok_or(EditError::Nested)?;
+        turn.show_parts(&mut *turn.replica_mut().ok_or(EditError::Nested)?);
+        let staged = {
+            let replica = turn.replica();
+            let mut staged = DocumentEdit {
+                source: &*replica,
+                ops: Ops::default(),
+                texts: BTreeMap::new(),
+                lists: BTreeMap::new(),
+            };
+            let result = edit(&mut staged)?;
+            let DocumentEdit { ops, texts, lists, .. } = staged;
+            (result, ops, texts, lists)
+        };
+        let (result, ops, texts, lists) = staged;
+        let committed = turn.commit_edit(ops, texts, lists);
+        drop(turn);
+        self.inner.delivery.deliver();
+        committed.map(|()| result)
+    }
+}
+
+impl<B: Backend> Turn<'_, B> {
+    fn commit_edit(
+        &self,
+        ops: Ops,
+        texts: BTreeMap<Key, Rope>,
+        lists: BTreeMap<Key, List>,
+    ) -> Result<(), EditError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        if let Some((path, reason)) = ops.too_large(self.document.options.limits()) {
+            return Err(EditError::Invalid { path, reason });
+        }
+        let mut replica = self.replica_mut().ok_or(EditError::Nested)?;
+        let touched = touched(&ops);
+        let updates = match replica.commit(&ops, texts, lists) {
+            Ok(updates) => updates,
+            Err(error) => {
+                if self.take_differs(&mut replica) {
+                    self.show_rebuilt(&mut replica, Vec::new());
+                }
+                return Err(error.into());
+            }
+        };
+        let touch = Touch::of_all(touched.paths().into());
+        self.prepare(&replica, Content::Touched(&touched), &touch);
+        let commit = Commit { touch, updates, origin: Origin::Local, meta: None, time: self.time };
+        self.publish(&mut replica, Arc::new(commit));
+        Ok(())
+    }
+}
+
+/// What ops touch. To a store's undo managers it is the work of others.
+pub(crate) fn touched(ops: &Ops) -> Touched {
+    let register = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
+        key: Arc::clone(&key.0),
+        old: write.old.clone(),
+        new: write.new.clone(),
+        own: false,
+    };
+    let sequence = |op: &SequenceOp| {
+        let (name, kind) = op.target();
+        (kind, Arc::clone(name))
+    };
+    let mut touched = Touched {
+        registers: ops.registers.iter().map(register).collect(),
+        sequences: ops.sequences.iter().map(sequence).collect(),
+    };
+    touched.settle();
+    touched
+}
+
+/// The edits of one [`Document::edit`]. Reading shows the edits so far.
+pub struct DocumentEdit<'a> {
+    source: &'a dyn Source,
+    ops: Ops,
+    texts: BTreeMap<Key, Rope>,
+    lists: BTreeMap<Key, List>,
+}
+
+impl std::fmt::Debug for DocumentEdit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DocumentEdit").field("ops", &self.ops.len()).finish_non_exhaustive()
+    }
+}
+
+impl DocumentEdit<'_> {
+    /// The value of a register.
+    #[must_use]
+    pub fn register(&self, path: &str) -> Option<Value> {
+        match self.ops.registers.get(key::lookup(&path)) {
+            Some(write) => write.new.clone(),
+            None => self.source.register(path),
+        }
+    }
+
+    /// A text, without its marks.
+    #[must_use]
+    pub fn text(&self, path: &str) -> String {
+        self.rope(path).to_string()
+    }
+
+    /// A list.
+    #[must_use]
+    pub fn list(&self, path: &str) -> Vec<Value> {
+        self.values(path).into_iter().collect()
+    }
+
+    /// Writes a register. If it holds the value already, nothing is written.
+    ///
+    /// # Errors
+    /// [`EditError::Invalid`] for a path that documents do not hold.
+    pub fn set(&mut self, path: &str, value: impl Into<Value>) -> Result<(), EditError> {
+        self.write(path, Some(value.into()))
+    }
+
+    /// Removes a register. If there is none, nothing is written.
+    ///
+    /// # Errors
+    /// As [`DocumentEdit::set`].
+    pub fn remove(&mut self, path: &str) -> Result<(), EditError> {
+        self.write(path, None)
+    }
+
+    /// Replaces a stretch of a text. Positions count Unicode scalar values. The new text takes
+    /// marks as [`Text::splice`](crate::Text) does.
+    ///
+    /// # Errors
+    /// [`EditError::OutOfBounds`]; [`EditError::Invalid`] for a path that documents do not hold.
+    pub fn splice_text(
+        &mut self,
+        path: &str,
+        range: Range<usize>,
+        insert: &str,
+    ) -> Result<(), EditError> {
+        valid(path)?;
+        let mut rope = self.rope(path);
+        bounded(path, &range, rope.len_chars())?;
+        if range.is_empty() && insert.is_empty() {
+            return Ok(());
+        }
+        let start = rope.char_to_utf16(range.start);
+        let end = rope.char_to_utf16(range.end);
+        let marks = rope.marks_of_insertion(&range).cloned();
+        let at = Units { chars: range.start, utf16: start };
+        let delete = Units { chars: range.len(), utf16: end - start };
+        rope.delete(range.clone());
+        rope.insert(range.start, insert, marks.clone());
+        let name: Arc<str> = Arc::from(path);
+        let insert = Arc::from(insert);
+        self.ops.push(SequenceOp::Text { name: Arc::clone(&name), at, delete, insert, marks });
+        self.texts.insert(Key(name), rope);
+        Ok(())
+    }
+
+    /// Replaces a stretch of a list.
+    ///
+    /// # Errors
+    /// As [`DocumentEdit::splice_text`].
+    pub fn splice_list(
+        &mut self,
+        path: &str,
+        range: Range<usize>,
+        insert: impl IntoIterator<Item = Value>,
+    ) -> Result<(), EditError> {
+        valid(path)?;
+        let mut list = self.values(path);
+        bounded(path, &range, list.len())?;
+        let insert: Vec<Value> = insert.into_iter().collect();
+        if range.is_empty() && insert.is_empty() {
+            return Ok(());
+        }
+        let rest = list.split_off(range.end);
+        list.truncate(range.start);
+        list.extend(insert.iter().cloned());
+        list.append(rest);
+        let name: Arc<str> = Arc::from(path);
+        let (at, delete) = (range.start, range.len());
+        self.ops.push(SequenceOp::List { name: Arc::clone(&name), at, delete, insert });
+        self.lists.insert(Key(name), list);
+        Ok(())
+    }
+
+    fn write(&mut self, path: &str, new: Option<Value>) -> Result<(), EditError> {
+        valid(path)?;
+        let old = self.source.register(path);
+        if old == new {
+            self.ops.registers.remove(key::lookup(&path));
+        } else {
+            self.ops.registers.insert(Key::from(path), RegisterWrite { old, new });
+        }
+        Ok(())
+    }
+
+    fn rope(&self, path: &str) -> Rope {
+        let staged = self.texts.get(key::lookup(&path)).cloned();
+        staged.unwrap_or_else(|| self.source.text(path))
+    }
+
+    fn values(&self, path: &str) -> List {
+        let staged = self.lists.get(key::lookup(&path)).cloned();
+        staged.unwrap_or_else(|| self.source.list(path))
+    }
+}
+
+/// Refuses the paths of the document's own registers.
+fn valid(path: &str) -> Result<(), EditError> {
+    if crate::document::named::is_own(path) {
+        let reason = "the register is the document's own".to_owned();
+        return Err(EditError::Invalid { path: path.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn bounded(path: &str, range: &Range<usize>, len: usize) -> Result<(), EditError> {
+    if range.start > range.end || range.end > len {
+        let end = range.end.max(range.start);
+        return Err(EditError::OutOfBounds { path: path.to_owned(), end, len });
+    }
+    Ok(())
+}

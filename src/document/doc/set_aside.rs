@@ -1,0 +1,101 @@
+//! What a change did that had waited and cannot be applied any more, as its replica id was used
+//! twice.
+//!
+//! It came, and its sender may have been told so; a crash may have taken what it builds on from
+//! here, and the change itself from the sender. So what it wrote is written again, by this replica:
+//! registers that hold what they held before it, and what it inserted in texts and lists. What it
+//! removed stays, as in a [repair](super::repair).
+
+use std::sync::Arc;
+
+use super::again::Again;
+use super::{Document, Turn};
+use crate::document::ReplicaId;
+use crate::document::backend::{Aside, Backend};
+use crate::document::commit::{Origin, Touch};
+use crate::document::key::Key;
+use crate::document::ops::RegisterWrite;
+use crate::document::projection::Content;
+use crate::document::replica::Replica;
+use crate::document::source::{Source, differing};
+
+impl<B: Backend> Document<B> {
+    /// Writes again the registers of pending updates that [`Document::apply_trusted`] brought. Only
+    /// registers that no op of the document has ever written. If a replica id was used twice, every
+    /// replica may have given up the missing dependency, so that it never comes. But it may also be
+    /// at a replica that is offline: then the registers show earlier what that replica has, and
+    /// conflict with what it has written over them. A sync session calls this after twelve pings in
+    /// a row. On automerge; on yrs nothing is done. O(document) if anything is pending.
+    pub fn put_back_pending(&self) {
+        let Some(turn) = Turn::begin(self.inner()) else { return };
+        if let Some(mut replica) = turn.replica_mut() {
+            turn.show_parts(&mut replica);
+            let mut again = Again::default();
+            again.ops.registers = replica.unwritten();
+            if turn.write_again(&mut replica, again) {
+                replica.note_written();
+            }
+        }
+        drop(turn);
+        self.inner.delivery.deliver();
+    }
+}
+
+impl<B: Backend> Turn<'_, B> {
+    /// Writes again what a change did that was set aside, and shows it. O(document).
+    pub(super) fn put_back(&self, replica: &mut Replica<B>, aside: &Aside) {
+        self.show_parts(replica);
+        let trusted = self.document.options.trusted_limits();
+        let id = ReplicaId::from_bits(0);
+        // Nothing is written in them, so that they may have anybody's id.
+        let open =
+            |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
+        let (Ok((before, ())), Ok((after, ()))) = (open(&aside.before), open(&aside.after)) else {
+            return;
+        };
+        let again = find(&before, &after, replica);
+        self.write_again(replica, again);
+    }
+
+    /// Whether it could be written.
+    fn write_again(&self, replica: &mut Replica<B>, again: Again) -> bool {
+        if again.ops.is_empty() {
+            return true;
+        }
+        let touched = again.touched();
+        match replica.commit(&again.ops, again.texts, again.lists) {
+            Ok(updates) => {
+                // To undo managers it is what it was: the work of others.
+                let touch = Touch::of_all(touched.paths().into());
+                self.prepare(replica, Content::Touched(&touched), &touch);
+                self.publish(replica, self.commit(touch, updates, Origin::Repair));
+                true
+            }
+            Err(_) => {
+                if self.take_differs(replica) {
+                    self.show_rebuilt(replica, Vec::new());
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Finds what a change did that turned `before` into `after`, and that the document `now` lacks.
+fn find(before: &impl Source, after: &impl Source, now: &impl Source) -> Again {
+    let mut again = Again::default();
+    for path in differing(before, after) {
+        let old = before.register(&path);
+        let new = after.register(&path);
+        if let Some(new) = new.filter(|new| old.as_ref() != Some(new) && now.register(&path) == old)
+        {
+            again
+                .ops
+                .registers
+                .insert(Key(Arc::clone(&path)), RegisterWrite { old, new: Some(new) });
+        }
+        again.text(&path, [&before.text(&path), &after.text(&path), &now.text(&path)]);
+        again.list(&path, [&before.list(&path), &after.list(&path), &now.list(&path)]);
+    }
+    again
+}

@@ -1,0 +1,50 @@
+//! A subscription: how long a callback is called.
+
+/// A subscription, which ends when this is dropped: no call starts any more, one that runs on
+/// another thread may still do so.
+#[must_use = "the subscription ends when this is dropped"]
+pub struct Subscription {
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Subscription {
+    pub(crate) fn new(end: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { end: Some(Box::new(end)) }
+    }
+
+    /// The subscription of a store that is gone.
+    pub(crate) fn ended() -> Self {
+        Self { end: None }
+    }
+
+    /// Several as one, and what is to be done first when it ends.
+    pub(crate) fn of_all(parts: Vec<Self>, first: impl FnOnce() + Send + Sync + 'static) -> Self {
+        let ends: Vec<_> = parts.into_iter().filter_map(|mut part| part.end.take()).collect();
+        let end = move || {
+            first();
+            ends.into_iter().for_each(|end| end());
+        };
+        Self { end: Some(Box::new(end)) }
+    }
+
+    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone
+    /// of that store, which would live as long as the callback;
+    /// [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
+    pub fn forever(mut self) {
+        self.end = None;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subscription")
+    }
+}
