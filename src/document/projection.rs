@@ -10,6 +10,7 @@ use super::commit::{Commit, Origin, Touch};
 use super::doc::ApplyError;
 use super::key::Key;
 use super::meta::Meta;
+use super::named::TypeMismatch;
 use super::ops::Touched;
 use super::replica::{Replica, Trust};
 use super::value::Value;
@@ -52,6 +53,8 @@ pub(crate) trait Projection<B: Backend>: Send + Sync {
     fn undoes(&self) -> bool;
     /// Compares the state type with what the document says that it holds.
     fn note_type(&self, replica: &Replica<B>);
+    /// What the document says that it holds, if that is another state type.
+    fn type_mismatch(&self) -> Option<TypeMismatch>;
     /// Makes the new view for a commit that was not staged here, without showing it.
     fn prepare(&self, replica: &Replica<B>, content: Content<'_>, touch: &Touch);
     /// Shows the view that was prepared or staged; the old one if there is none.

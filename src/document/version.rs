@@ -18,8 +18,16 @@ pub struct Version(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Clocks { clocks: BTreeMap<u64, u32>, deleted: DeleteHash },
-    Heads { heads: Vec<[u8; 32]>, numbers: Numbers },
+    /// That of a replica without ops, on any backend.
+    Empty,
+    Clocks {
+        clocks: BTreeMap<u64, u32>,
+        deleted: DeleteHash,
+    },
+    Heads {
+        heads: Vec<[u8; 32]>,
+        numbers: Numbers,
+    },
 }
 
 /// The bytes are not a version.
@@ -30,7 +38,30 @@ pub struct VersionError {
     reason: &'static str,
 }
 
+static NO_CLOCKS: BTreeMap<u64, u32> = BTreeMap::new();
+static NO_NUMBERS: Numbers = Numbers::new();
+
 impl Version {
+    /// The version of a replica that has seen nothing, on any backend: what it lacks is the whole
+    /// document.
+    ///
+    /// ```
+    /// use exostate::{State, Store, Version};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// theirs.apply(&ours.update_since(&Version::empty())?)?;
+    /// assert_eq!(ours.view(), theirs.view());
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
     pub(crate) fn clocks(clocks: BTreeMap<u64, u32>, deleted: DeleteHash) -> Self {
         Self(Kind::Clocks { clocks, deleted })
     }
@@ -42,6 +73,7 @@ impl Version {
 
     pub(crate) fn as_clocks(&self) -> Option<&BTreeMap<u64, u32>> {
         match &self.0 {
+            Kind::Empty => Some(&NO_CLOCKS),
             Kind::Clocks { clocks, .. } => Some(clocks),
             Kind::Heads { .. } => None,
         }
@@ -49,12 +81,13 @@ impl Version {
 
     pub(crate) fn as_heads(&self) -> Option<(&[[u8; 32]], &Numbers)> {
         match &self.0 {
+            Kind::Empty => Some((&[], &NO_NUMBERS)),
             Kind::Heads { heads, numbers } => Some((heads, numbers)),
             Kind::Clocks { .. } => None,
         }
     }
 
-    /// The version as bytes: a kind (0: clocks, 1: heads), then what belongs to it. All numbers are
+    /// The version as bytes: a kind (0: clocks, 1: heads, 2: empty), then what belongs to it. All numbers are
     /// little-endian; a count is a `u32`.
     ///
     /// - Clocks: a count, as many clients (`u64`) each with its clock (`u32`), and the 16-byte hash
@@ -65,6 +98,7 @@ impl Version {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match &self.0 {
+            Kind::Empty => bytes.push(2),
             Kind::Clocks { clocks, deleted } => {
                 bytes.push(0);
                 bytes.extend(u32::try_from(clocks.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -115,6 +149,7 @@ impl Version {
                 });
                 Self::heads(heads, numbers.collect::<Result<_, _>>()?)
             }
+            [2] => Self::empty(),
             _ => return Err(VersionError { at: 0, reason: "an unknown kind" }),
         };
         reader.end(version)
@@ -260,7 +295,7 @@ mod tests {
         let clocks = Version::clocks(BTreeMap::from([(1, 2), (9, 4)]), DeleteHash(5));
         let heads =
             Version::heads(vec![[3; 32], [1; 32]], BTreeMap::from([(Arc::from([7, 8, 9]), 5)]));
-        for version in [clocks, heads] {
+        for version in [clocks, heads, Version::empty()] {
             let bytes = version.to_bytes();
             assert_eq!(Version::from_bytes(&bytes).as_ref(), Ok(&version));
             for end in 0..bytes.len() {

@@ -46,6 +46,10 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
         self.mismatch.store(mismatch.map(Arc::new));
     }
 
+    fn type_mismatch(&self) -> Option<TypeMismatch> {
+        self.mismatch.load().as_deref().cloned()
+    }
+
     fn prepare(&self, replica: &Replica<B>, content: Content<'_>, touch: &Touch) {
         let lock = self.typed.lock();
         match content {

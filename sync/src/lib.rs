@@ -35,6 +35,7 @@ mod body;
 #[cfg(feature = "tls")]
 mod client;
 mod config;
+mod document;
 mod driver;
 mod frame;
 #[cfg(feature = "tls")]
@@ -47,7 +48,6 @@ mod replica;
 mod server;
 mod session;
 mod steps;
-mod store;
 mod ticket;
 mod transport;
 #[cfg(feature = "websocket")]

@@ -78,7 +78,7 @@ pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;
 pub type UpdateSubscription = Box<dyn Send + Sync>;
 
 /// A peer's document, being put together to take the place of the replica's own: see
-/// [`exostate::Store::repair`].
+/// [`exostate::Document::repair`].
 pub trait Repair: Send {
     /// Takes a piece of it, as [`Replica::updates_since`] gave them there. The bytes are untrusted.
     fn apply(&mut self, update: &[u8]) -> Result<(), Refusal>;
@@ -170,12 +170,12 @@ pub trait Replica: Send + Sync + 'static {
     }
 
     /// Makes sure that the document's own operations give what it shows, before a peer takes them
-    /// over: see [`exostate::Store::verify`]. The conflicts come back.
+    /// over: see [`exostate::Document::verify`]. The conflicts come back.
     fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
         Ok(Vec::new())
     }
 
-    /// Which of several diverged documents this replica follows; see [`exostate::Store::lineage`].
+    /// Which of several diverged documents this replica follows; see [`exostate::Document::lineage`].
     fn lineage(&self) -> u64 {
         0
     }
@@ -196,7 +196,7 @@ pub trait Replica: Send + Sync + 'static {
     }
 
     /// Writes those again, as the missing one may have been given up: see
-    /// [`exostate::Store::put_back_pending`].
+    /// [`exostate::Document::put_back_pending`].
     fn put_back_pending(&self) {}
 
     /// A hash of the canonical content, at constant cost.

@@ -29,6 +29,7 @@ use super::backend::{Backend, BackendError, Yrs};
 use super::commit::{Recorder, Update};
 use super::delivery::Delivery;
 use super::live::Live;
+use super::named::TypeMismatch;
 use super::options::Options;
 use super::projection::Projection;
 use super::replica::Replica;
@@ -242,6 +243,13 @@ impl<B: Backend> Document<B> {
     #[must_use]
     pub fn type_names(&self) -> Vec<String> {
         self.read(|replica| replica.type_names().map(str::to_owned).collect())
+    }
+
+    /// What the document says that it holds, if that is another state type than that of a store on
+    /// it. Takes no lock; O(stores).
+    #[must_use]
+    pub fn type_mismatch(&self) -> Option<TypeMismatch> {
+        self.inner.projections().iter().find_map(|projection| projection.type_mismatch())
     }
 
     /// This replica's id. It stays the same but for [`Document::repair`].

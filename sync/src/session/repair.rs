@@ -1,7 +1,7 @@
 //! What happens when two sides have the same version and different contents, or ops that contradict
 //! each other: an id was used twice, or there is a bug. Both know by the same rule who gives way.
 //! That side asks for everything, puts it together beside its own document, and takes it over, with
-//! its own difference on top as new ops ([`exostate::Store::repair`]).
+//! its own difference on top as new ops ([`exostate::Document::repair`]).
 
 use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
