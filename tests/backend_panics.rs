@@ -92,9 +92,9 @@ fn an_update_that_waited_does_not_take_the_next_with_it() {
         let other = support::store::<B>(2);
         let first = first_change(&other);
         store.apply(&B::crasher(&first)).expect("it waits for the first change");
-        assert_eq!(store.pending().0, 1);
+        assert_eq!(store.pending().updates, 1);
         store.apply(&first).expect("an honest update");
-        assert_eq!((store.view().title.as_str(), store.pending().0), ("from the other", 0));
+        assert_eq!((store.view().title.as_str(), store.pending().updates), ("from the other", 0));
         support::check_view(&store);
     }
     run::<Yrs>();

@@ -10,7 +10,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytes::{at_root, change, chunk, deflate, document, int, prefixed, uint, update};
-use exostate::{Automerge, Backend, Limits, Options, Store, Yrs};
+use exostate::{Automerge, Backend, Limits, Options, Pending, Store, Yrs};
 use support::Everything;
 
 /// A guard against hangs, far above what a walk takes. The fastest of several runs counts, as the
@@ -47,7 +47,7 @@ fn refused<B: Backend>(bytes: &[u8]) {
     });
     assert_eq!(
         (store.view(), store.digest(), store.version(), store.pending()),
-        (view, digest, version, (0, 0))
+        (view, digest, version, Pending::default())
     );
     store.change(|state| state.title().set("after")).expect("the store is usable");
     support::check_view(&store);
@@ -177,8 +177,8 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
         assert!(memory.bytes_max < MEMORY_BYTES_MAX, "{} bytes of memory", memory.bytes_max);
         let limits = Limits::stranger();
         assert!(
-            store.pending().0 <= limits.pending_updates_max()
-                && store.pending().1 <= limits.pending_bytes_max()
+            store.pending().updates <= limits.pending_updates_max()
+                && store.pending().bytes <= limits.pending_bytes_max()
         );
         assert_eq!((store.view(), store.digest(), store.version()), before);
         // What waits is not a part of what is saved.

@@ -586,7 +586,7 @@ fn repaired<B: Backend>() {
     ours.change(|page| page.title().set("plan")).expect("a change");
     let before = history.latest();
     theirs.change(|page| page.subtitle().set("theirs")).expect("a change");
-    let mut repair = ours.repair();
+    let mut repair = ours.document().repair();
     for update in theirs.updates_since(&Store::<Page, B>::new().version()).expect("updates") {
         repair.apply(&update).expect("it applies");
     }
@@ -625,10 +625,10 @@ fn in_parts<B: Backend>() {
         })
         .collect();
     for update in &stages {
-        store.apply_part(&[update]).expect("it applies");
+        store.document().apply_part(&[update]).expect("it applies");
     }
     let view = store.view();
-    store.show_parts();
+    store.document().show_parts();
     assert_ne!(view, store.view());
     let shown = (history.latest(), store.view());
     store.change(|page| page.title().set("later")).expect("a change");

@@ -542,7 +542,7 @@ fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
         // Meanwhile one document is replaced again and again.
         scope.spawn(|| {
             for _ in 0..5 {
-                let mut repair = trio.third.repair();
+                let mut repair = trio.third.document().repair();
                 let updates =
                     trio.third.updates_since(&Store::<Number>::new().version()).expect("updates");
                 updates.iter().for_each(|update| _ = repair.apply(update).expect("it applies"));
@@ -562,7 +562,7 @@ fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
     let source = Store::<Number>::new();
     source.change(|number| number.alone().set(7)).expect("it can be written");
     for update in source.updates_since(&trio.third.version()).expect("updates") {
-        trio.third.apply_part(&[update]).expect("it applies");
+        trio.third.document().apply_part(&[update]).expect("it applies");
     }
     let changed = trio
         .first

@@ -116,7 +116,7 @@ fn a_long_update_is_cut_into_pieces_that_strangers_take() {
         };
         assert!(update.len() > limits.bytes_max(), "{}", update.len());
         assert!(to.apply(&update).is_err());
-        let pieces = to.cut_update(&update).expect("an update");
+        let pieces = to.document().cut_update(&update).expect("an update");
         let lengths: Vec<usize> = pieces.iter().map(Vec::len).collect();
         assert!(
             lengths.len() > 1 && lengths.iter().all(|length| *length <= limits.bytes_max()),
@@ -124,9 +124,9 @@ fn a_long_update_is_cut_into_pieces_that_strangers_take() {
         );
         to.apply_all(&pieces).expect("they fit");
         assert_eq!((to.version(), to.digest()), (from.version(), from.digest()));
-        assert_eq!(to.cut_update(b"short"), Ok(vec![b"short".to_vec()]));
+        assert_eq!(to.document().cut_update(b"short"), Ok(vec![b"short".to_vec()]));
         assert!(matches!(
-            to.cut_update(&vec![7; limits.bytes_max() + 1]),
+            to.document().cut_update(&vec![7; limits.bytes_max() + 1]),
             Err(BackendError::Guard(_))
         ));
     }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use exostate::middleware::{Done, Import, Log, Metrics, Middleware, PathRules, Proposal, Throttle};
-use exostate::{ApplyError, Automerge, Backend, ChangeError, Map, Origin, State, Store, Yrs};
+use exostate::{
+    ApplyError, Automerge, Backend, ChangeError, Map, Origin, Pending, State, Store, Yrs,
+};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -306,7 +308,7 @@ impl Middleware<Page> for Curious {
         let Self(store, found) = self;
         assert_eq!(
             (store.version(), store.digest(), store.pending()),
-            (store.version(), store.digest(), (0, 0))
+            (store.version(), store.digest(), Pending::default())
         );
         let changed = store.change(|page| page.title().set("layer"));
         found.lock().expect("the list").push(matches!(changed, Err(ChangeError::Nested)));

@@ -138,8 +138,8 @@ fn joining_as_another_type_is_a_warning_that_says_both() {
         let update = board.update_since(&form.version()).expect("an update");
         form.apply(&update).expect("an honest update");
         is_warned(&form, "Board", "Form");
-        parts.apply_part(&[update]).expect("an honest update");
-        parts.show_parts();
+        parts.document().apply_part(&[update]).expect("an honest update");
+        parts.document().show_parts();
         is_warned(&parts, "Board", "Form");
         assert_eq!(form.fork().expect("it opens").warnings(), form.warnings());
     }
@@ -377,7 +377,7 @@ fn the_name_survives_a_repair_and_a_failure() {
         theirs
             .change(|board| board.cards().insert("a", Card::default()))
             .expect("it can be written");
-        let mut repair = ours.repair();
+        let mut repair = ours.document().repair();
         for update in theirs.updates_since(&Store::<Board, B>::new().version()).expect("updates") {
             repair.apply(&update).expect("an honest update");
         }

@@ -59,17 +59,19 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
                 store.apply(update).expect("an honest update");
                 plain.apply(update).expect("an honest update");
             }
-            Between::Show => store.show_parts(),
-            Between::Garbage => assert!(store.apply_part(&[&update[..update.len() / 2]]).is_err()),
+            Between::Show => store.document().show_parts(),
+            Between::Garbage => {
+                assert!(store.document().apply_part(&[&update[..update.len() / 2]]).is_err())
+            }
         }
         if !matches!(between, Between::Nothing | Between::Garbage) {
             assert_eq!(store.view(), plain.view(), "all is shown after {between:?}");
         }
-        store.apply_part(&[update]).expect("an honest update");
+        store.document().apply_part(&[update]).expect("an honest update");
         plain.apply(update).expect("an honest update");
         assert_eq!(store.version(), plain.version());
     }
-    store.show_parts();
+    store.document().show_parts();
     assert_eq!(
         (store.view(), store.digest(), store.violations()),
         (plain.view(), plain.digest(), plain.violations())
@@ -116,7 +118,7 @@ fn who_watches_hears_once_of_what_came_in_parts() {
         sink.lock().expect("no panic").push(count.new().copied())
     });
     for part in &parts {
-        store.apply_part(&[part]).expect("an honest update");
+        store.document().apply_part(&[part]).expect("an honest update");
         assert_eq!(store.view().count, 0);
     }
     // A change sees all of it.
@@ -137,7 +139,7 @@ fn who_watches_hears_of_parts_though_the_change_that_showed_them_failed() {
     let _watch = store.watch(Everything::path().count(), move |count| {
         sink.lock().expect("no panic").push(count.new().copied())
     });
-    store.apply_part(&[from.save()]).expect("an honest update");
+    store.document().apply_part(&[from.save()]).expect("an honest update");
     // It changes nothing.
     store.change(|_| Ok(())).expect("nothing to refuse");
     assert_eq!(*heard.lock().expect("no panic"), [Some(7)]);

@@ -6,7 +6,9 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use exostate::{Automerge, Backend, Conflict, Origin, State, Store, UndoOptions, Value, Yrs};
+use exostate::{
+    Automerge, Backend, Conflict, Origin, Pending, State, Store, UndoOptions, Value, Yrs,
+};
 use proptest::prelude::*;
 use support::{Everything, Op, Person, strategy};
 
@@ -16,8 +18,8 @@ fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
 }
 
 fn repair<S: State, B: Backend>(store: &Store<S, B>, from: &Store<S, B>) -> Vec<Conflict> {
-    from.verify().expect("its own bytes can be read");
-    let mut repair = store.repair();
+    from.document().verify().expect("its own bytes can be read");
+    let mut repair = store.document().repair();
     for update in all(from) {
         repair.apply(&update).expect("an honest update");
     }
@@ -154,12 +156,12 @@ fn what_competed_is_told_and_the_update_goes_out() {
 fn a_repair_inside_a_change_is_refused_and_an_unfinished_one_changes_nothing() {
     let [left, right] = pages::<Yrs>();
     let before = (left.view(), left.digest());
-    let mut unfinished = left.repair();
+    let mut unfinished = left.document().repair();
     unfinished.apply(&all(&right)[0]).expect("an honest update");
     assert!(unfinished.apply(b"nonsense").is_err());
     drop(unfinished);
     let nested = left.change(|_| {
-        assert!(matches!(left.repair().finish(), Err(exostate::ApplyError::Nested)));
+        assert!(matches!(left.document().repair().finish(), Err(exostate::ApplyError::Nested)));
         Ok(())
     });
     assert_eq!(nested.map_err(|error| error.to_string()), Ok(()));
@@ -323,7 +325,7 @@ fn contradiction<B: Backend>() -> Contradiction<B> {
 
 fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
     let view = store.view();
-    assert_eq!(store.pending(), (0, 0));
+    assert_eq!(store.pending(), Pending::default());
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
     assert_eq!(
         view.cards
@@ -348,7 +350,7 @@ fn what_waited_and_is_contradicted_is_written_again() {
     let updates = store.local_updates();
     store.apply(&waiting).expect("it waits");
     store.merge(&other).expect("an honest update");
-    assert_eq!(store.pending().0, 1);
+    assert_eq!(store.pending().updates, 1);
     ground.change(|state| state.notes().push_str(", later")).expect("it can be written");
     ground.change(|state| state.title().set("later")).expect("it can be written");
     store.merge(&ground).expect("an honest update");
@@ -383,25 +385,29 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     store.merge(&other).expect("an honest update");
     store.change(|state| state.title().set("ours")).expect("it can be written");
     store.apply_trusted(&waiting).expect("it waits");
-    store.put_back_pending();
+    store.document().put_back_pending();
     let view = store.view();
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
     assert_eq!(view.cards.iter().map(|card| card.text.as_str()).collect::<Vec<_>>(), ["waited"]);
     assert_eq!((view.title.as_str(), view.owner), ("ours", Some(exostate::Uuid::from_u128(7))));
     support::check_view(&store);
     store.change(|state| state.tags().remove("waited").map(drop)).expect("it can be written");
-    store.put_back_pending();
+    store.document().put_back_pending();
     assert!(!store.view().tags.contains("waited"), "what was removed since comes back");
-    assert_eq!(store.own_pending().0, 1, "the missing update may still come");
+    assert_eq!(store.document().own_pending().updates, 1, "the missing update may still come");
     // Nor after the replica was opened again from what it has, or by another one that has the same.
     let again = support::store::<Automerge>(7);
     again.apply_trusted(&store.save()).expect("its own document");
     store
+        .document()
         .own_pending_updates()
         .iter()
         .for_each(|update| assert!(again.apply_trusted(update).is_ok()));
-    again.put_back_pending();
-    assert_eq!((again.view().tags.contains("waited"), again.own_pending().0), (false, 1));
+    again.document().put_back_pending();
+    assert_eq!(
+        (again.view().tags.contains("waited"), again.document().own_pending().updates),
+        (false, 1)
+    );
 }
 
 /// A person whom one made, with what another has written in it.
@@ -427,9 +433,9 @@ fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
     one.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");
     store.apply(&one.update_since(&ground.version()).expect("its own backend")).expect("it waits");
     store.merge(&other).expect("an honest update");
-    assert!(store.pending().0 == 1 && !has_theirs(&store));
+    assert!(store.pending().updates == 1 && !has_theirs(&store));
     store.merge(&ground).expect("an honest update");
-    assert!(store.pending().0 == 0 && has_theirs(&store));
+    assert!(store.pending().updates == 0 && has_theirs(&store));
     undo.undo().expect("it can be written");
     assert!(has_theirs(&store), "their work went with ours");
 }

@@ -486,10 +486,10 @@ fn what_comes_in_parts_is_selected_when_it_is_shown() {
     let selector = left(&ours, &Count::default());
     let _watch = selector.watch(once(&told));
     for update in theirs.updates_since(&ours.version()).expect("its own kind of version") {
-        ours.apply_part(&[update]).expect("an honest update");
+        ours.document().apply_part(&[update]).expect("an honest update");
     }
     assert_eq!((*selector.get(), told.take()), (ours.view().left, 0));
-    ours.show_parts();
+    ours.document().show_parts();
     assert_eq!((*selector.get(), told.take()), (1, 1));
 }
 

@@ -202,9 +202,9 @@ fn parts<B: Backend>() -> Result<(), exostate::Error> {
     })?;
     let (told, _watches) = watch_all(&ours);
     for update in theirs.updates_since(&ours.version())? {
-        ours.apply_part(&[update])?;
+        ours.document().apply_part(&[update])?;
     }
-    ours.show_parts();
+    ours.document().show_parts();
     assert_eq!(
         places(&told.take()),
         BTreeSet::from(["", "cards", "cards/3", "cards/3/size", "cards/3/text", "notes"])
@@ -224,7 +224,7 @@ fn a_repair<B: Backend>() -> Result<(), exostate::Error> {
     ours.change(|board| board.cards().get(1u32).text().set("ours"))?;
     theirs.change(|board| board.cards().get(2u32).text().set("theirs"))?;
     let (told, _watches) = watch_all(&ours);
-    let mut repair = ours.repair();
+    let mut repair = ours.document().repair();
     for update in theirs.updates_since(&Store::<Board, B>::new().version())? {
         repair.apply(&update)?;
     }

@@ -5,8 +5,8 @@
 mod support;
 
 use exostate::{
-    Applied, ApplyError, Automerge, Backend, ImportError, Limits, Options, Origin, ReplicaId, Set,
-    State, Store, Subscription, Text, Yrs,
+    Applied, ApplyError, Automerge, Backend, ImportError, Limits, Options, Origin, Pending,
+    ReplicaId, Set, State, Store, Subscription, Text, Yrs,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -92,20 +92,20 @@ fn survives<B: Backend>(steps: &[Step]) {
                 let journal = std::mem::take(&mut *nodes[who].journal.lock().expect("no panic"));
                 nodes[who] = Node::open(10 + number as u64, journal);
             }
-            Step::Forget { who } => nodes[who].store.forget_pending(),
+            Step::Forget { who } => nodes[who].store.document().forget_pending(),
         }
     }
     for _ in 0..4 {
         for (to, from) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
             nodes[to].takes_from(&nodes[from]);
-            nodes[to].store.forget_pending();
+            nodes[to].store.document().forget_pending();
         }
     }
     let first = &nodes[0].store;
     for Node { store, .. } in &nodes {
         assert_eq!(
             (store.view(), store.version(), store.pending()),
-            (first.view(), first.version(), (0, 0))
+            (first.view(), first.version(), Pending::default())
         );
     }
     let lost: Vec<_> =
@@ -141,16 +141,21 @@ fn only_what_strangers_gave_is_forgotten<B: Backend>() {
     let [first, second] = two_updates::<B>();
     let store = Store::<Pad, B>::new();
     assert_eq!(store.apply(&second), Ok(Applied::Waiting));
-    store.forget_pending();
-    assert_eq!(store.pending(), (0, 0));
+    store.document().forget_pending();
+    assert_eq!(store.pending(), Pending::default());
     // Whoever gives it first, it is the replica's own as soon as its storage has it too.
     store.apply(&second).expect("an update");
     store.apply_trusted(&second).expect("an update");
-    store.forget_pending();
-    assert_eq!((store.pending(), store.own_pending()), ((1, second.len()), (1, second.len())));
-    assert_eq!(store.own_pending_updates(), [second]);
+    store.document().forget_pending();
+    let pending = store.pending();
+    assert_eq!((pending.updates, pending.bytes), (1, second.len()));
+    assert_eq!(store.document().own_pending(), pending);
+    assert_eq!(store.document().own_pending_updates(), [second]);
     store.apply(&first).expect("an update");
-    assert_eq!((store.view().notes.to_string().as_str(), store.pending()), ("onetwo", (0, 0)));
+    assert_eq!(
+        (store.view().notes.to_string().as_str(), store.pending()),
+        ("onetwo", Pending::default())
+    );
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn each_giver_has_a_limit<B: Backend>() {
         matches!(refused, Err(ApplyError::Import(ImportError::TooManyPending { updates: 2, .. }))),
         "{refused:?}"
     );
-    assert_eq!(store.pending().0, 4);
+    assert_eq!(store.pending().updates, 4);
 }
 
 #[test]

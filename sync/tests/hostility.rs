@@ -144,7 +144,7 @@ impl<B: Backend> Replica for Liar<B> {
     }
 
     fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        Replica::apply(&self.store, update)
+        Replica::apply(&self.store.document(), update)
     }
 
     fn digest(&self) -> [u8; 16] {
@@ -161,7 +161,10 @@ impl<B: Backend> Replica for Liar<B> {
     }
 
     fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
-        Replica::on_update(&self.store, Box::new(move |update, _| listener(update, Origin::Remote)))
+        Replica::on_update(
+            &self.store.document(),
+            Box::new(move |update, _| listener(update, Origin::Remote)),
+        )
     }
 
     fn has_pending(&self) -> bool {
@@ -300,7 +303,7 @@ fn who_may_only_read_changes_nothing_by_a_conflict() {
         while let Ok(Some(frame)) = source.recv().await
             && frame[0] != 8
         {}
-        assert_eq!((store.lineage(), store.pending().0), (0, 1));
+        assert_eq!((store.document().lineage(), store.pending().updates), (0, 1));
         let past = [&[0xff; 8][..], &[0; 16]].concat();
         sink.send(framed(12, &past)).await.expect("the server listens");
         let close = until_closed(&mut source).await.expect("it says why");

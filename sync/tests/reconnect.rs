@@ -1,7 +1,7 @@
 //! What it costs to come back with nothing missing: one round trip and less than 1 KiB each way,
 //! however large the document is and however many replicas ever wrote to it.
 
-use exostate::{Automerge, Backend, Counter, State, Store, Yrs};
+use exostate::{Automerge, Backend, Counter, Document, State, Store, Yrs};
 use exostate_sync::{Config, Role, Session};
 use std::time::Duration;
 
@@ -32,10 +32,12 @@ fn written_by<B: Backend>(writers: usize) -> (Store<Board, B>, Store<Board, B>) 
 /// to say.
 fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([usize; 2], usize) {
     let now = Duration::ZERO;
-    let session =
-        |store: &Store<Board, B>, role| Session::new(Config::default(), role, "board", store, now);
+    let session = |document: &Document<B>, role| {
+        Session::new(Config::default(), role, "board", document, now)
+    };
+    let (one, other) = (one.document(), other.document());
     let mut sides =
-        [(session(one, Role::Initiator), one), (session(other, Role::Responder), other)];
+        [(session(&one, Role::Initiator), &one), (session(&other, Role::Responder), &other)];
     let mut bytes = [0; 2];
     let mut flights = 0;
     loop {
@@ -50,9 +52,9 @@ fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([us
         flights += 1;
         for (from, frames) in said.iter().enumerate() {
             bytes[from] += frames.iter().map(Vec::len).sum::<usize>();
-            let (session, store) = &mut sides[1 - from];
-            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *store));
-            session.settle(*store);
+            let (session, document) = &mut sides[1 - from];
+            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *document));
+            session.settle(*document);
         }
     }
 }

@@ -423,7 +423,7 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
                 engine.ask(
                     json!({"op": "apply", "doc": doc, "update": BASE64.encode(&store.save())}),
                 );
-                assert_eq!(store.pending().0, 0, "trace {seed}: something waits");
+                assert_eq!(store.pending().updates, 0, "trace {seed}: something waits");
                 let read = engine.ask(json!({"op": "view", "doc": doc}))["view"].take();
                 assert_eq!(
                     canonical(view_json(&store.view())),

@@ -31,7 +31,7 @@ fn run<B: Backend, C: Backend>() {
     let _other = second.on_update(move |_| _ = calls.fetch_add(1, Ordering::Relaxed));
 
     let mut starts: Vec<Start> = members(&joint).iter().map(|member| member.begin()).collect();
-    let mut turns = Stores::turns(&joint);
+    let mut turns = Stores::turns(&joint).expect("no other turn");
     stage::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>, ()>(
         &turns,
         &mut starts,
@@ -78,9 +78,9 @@ impl Step for Fails {
     fn write(&mut self, _: &mut Start) -> Result<(), ChangeError> {
         Err(ChangeError::refuse("the document fails"))
     }
-    fn take_back(&mut self, _: &Start) {}
-    fn note(&mut self, _: &Start) {}
-    fn show(&mut self, _: &Start) {}
+    fn take_back(&mut self) {}
+    fn record(&mut self, _: &Start) {}
+    fn show(&mut self) {}
 }
 
 #[test]

@@ -190,10 +190,10 @@ mod tests {
     fn a_room_follows_the_lineage_of_its_store() -> Result<(), Refusal> {
         let store = exostate::Store::<Page>::new();
         let room = Room::new(&store);
-        store.follow(3);
+        store.document().follow(3);
         assert_eq!(room.lineage(), 3);
         room.follow(5);
-        assert_eq!(store.lineage(), 5);
+        assert_eq!(store.document().lineage(), 5);
         room.verify().map(drop)
     }
 }

@@ -77,7 +77,7 @@ impl<B: Backend> Node<B> {
     fn save(&mut self) {
         self.saved = self.store.save();
         // What waits behind a missing update is not in a saved document.
-        if self.store.pending().0 == 0 {
+        if self.store.pending().updates == 0 {
             self.imported.lock().expect("no panic").clear();
         }
     }
@@ -330,7 +330,7 @@ impl<B: Backend> World<B> {
             let applied = store.apply_trusted(update);
             assert!(applied.is_ok() || self.copied, "{applied:?}");
         }
-        let waits = store.pending().0 > 0;
+        let waits = store.pending().updates > 0;
         self.nodes[node] = Node::new(store);
         if waits {
             *self.nodes[node].imported.lock().expect("no panic") = imported;
@@ -372,7 +372,7 @@ impl<B: Backend> World<B> {
                     .all(|pair| pair[0].store.digest() == pair[1].store.digest())
             {
                 if std::mem::replace(&mut settled, true)
-                    || self.nodes.iter().all(|node| node.store.pending() == (0, 0))
+                    || self.nodes.iter().all(|node| node.store.pending().updates == 0)
                 {
                     return;
                 }
@@ -389,8 +389,8 @@ impl<B: Backend> World<B> {
     /// again, so that the log has it.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
         let all = node.store.pending();
-        let own = node.store.own_pending();
-        all == own && (self.copied || own == (0, 0))
+        let own = node.store.document().own_pending();
+        all == own && (self.copied || own.updates == 0)
     }
 
     fn check(&mut self) {

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use exostate::Store;
+use exostate::{Document, Store};
 use exostate_sync::{Client, Config, Documents, Peer, Role, Scheme, Server, Session};
 use tokio::task::JoinSet;
 
@@ -86,7 +86,8 @@ fn come_back(writers: usize) -> Result<usize> {
     let other = one.fork()?;
     let now = Duration::ZERO;
     let session =
-        |store: &Store<Page>, role| Session::new(Config::default(), role, "page", store, now);
+        |document: &Document, role| Session::new(Config::default(), role, "page", document, now);
+    let (one, other) = (one.document(), other.document());
     let mut sides =
         [(session(&one, Role::Initiator), &one), (session(&other, Role::Responder), &other)];
     let mut bytes = [0; 2];
@@ -100,9 +101,9 @@ fn come_back(writers: usize) -> Result<usize> {
         }
         for (from, frames) in said.iter().enumerate() {
             bytes[from] += frames.iter().map(Vec::len).sum::<usize>();
-            let (session, store) = &mut sides[1 - from];
-            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *store));
-            session.settle(*store);
+            let (session, document) = &mut sides[1 - from];
+            frames.iter().for_each(|frame| session.handle_bytes(now, frame, *document));
+            session.settle(*document);
         }
     }
 }

@@ -5,6 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::document::commit::{Touch, in_key_order};
+
+fn commit(touched: Arc<[Arc<str>]>, updates: Vec<Arc<[u8]>>, time: Option<SystemTime>) -> Commit {
+    Commit { touch: Touch::of_all(touched), updates, origin: Origin::Local, meta: None, time }
+}
 
 /// What happens to a history. Its document is a number, how many updates it has seen, in as many
 /// bytes as the action says.
@@ -112,18 +117,11 @@ impl Model {
                 let updates: Vec<_> = updates.iter().map(|len| self.update(*len)).collect();
                 let mut touched: Vec<Arc<str>> =
                     paths.iter().map(|path| Arc::from(path.to_string())).collect();
-                crate::store::in_key_order(&mut touched);
-                let touched = Arc::from(touched);
-                let step = Step {
-                    touched: &touched,
-                    updates: &updates,
-                    origin: Origin::Local,
-                    meta: None,
-                    time: Some(self.now),
-                };
+                in_key_order(&mut touched);
+                let commit = commit(touched.into(), updates, Some(self.now));
                 let replaced = self.records.replaced;
                 let present = bytes(self.document, self.size);
-                self.records.add(&step, || saves.then_some(present));
+                self.records.record(&commit, &mut || saves.then(|| Arc::clone(&present)));
                 self.lost = self.records.list.back().is_none_or(|last| last.checkpoint.is_none())
                     && (self.lost || replaced);
                 paths
@@ -242,9 +240,7 @@ fn as_many_writers_as_there_is_room_for_are_remembered() {
     for step in 0..3 {
         let touched: Arc<[Arc<str>]> =
             (0..FADED_PATHS_MAX + 7).map(|path| Arc::from(format!("{step}/{path}"))).collect();
-        let step =
-            Step { touched: &touched, updates: &[], origin: Origin::Local, meta: None, time: None };
-        records.add(&step, || None);
+        records.record(&commit(touched, Vec::new(), None), &mut || None);
         records.compact(bytes(0, 0));
     }
     assert_eq!(records.faded.len(), FADED_PATHS_MAX / 2);
