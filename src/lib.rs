@@ -10,7 +10,8 @@ mod store;
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::commit::{Origin, Update};
 pub use document::doc::{
-    Applied, ApplyError, Conflict, Document, DocumentEdit, EditError, Pending, Repair,
+    Applied, ApplyError, Conflict, Document, DocumentEdit, EditError, MiddlewareError, Pending,
+    Repair,
 };
 pub use document::guard::GuardError;
 pub use document::limits::Limits;

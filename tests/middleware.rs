@@ -109,7 +109,9 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
     let version = store.version();
     let digest = store.digest();
     assert!(matches!(store.change(|page| page.number().set(2)), Err(ChangeError::Refused(_))));
-    assert!(matches!(store.apply(&update), Err(ApplyError::Denied(reason)) if reason == "no"));
+    assert!(
+        matches!(store.apply(&update), Err(ApplyError::Denied(reason)) if reason.to_string() == "no")
+    );
     assert_eq!((store.version(), store.digest(), store.view().number), (version, digest, 1));
     let last = take(&seen).pop();
     assert_eq!(last.as_deref(), Some("c done Remote 1 None Some(\"refused: no\")"));

@@ -6,12 +6,13 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::middleware::{Done, Import, Middleware, Proposal};
 use super::undo::Log;
 use super::{ApplyError, Meta, Origin, Store};
 use crate::document::backend::Backend;
+use crate::document::doc::MiddlewareError;
 use crate::document::projection::Outcome;
 use crate::document::replica::Trust;
-use crate::middleware::{Done, Import, Middleware, Proposal};
 use crate::state::{ChangeError, Staged, State};
 
 /// The layers, in the order in which they were added.
@@ -98,7 +99,7 @@ impl<S: State> Layers<S> {
         layers
             .iter()
             .try_for_each(|layer| layer.import(&import))
-            .map_err(|error| ApplyError::Denied(error.to_string()))
+            .map_err(|error| ApplyError::Denied(MiddlewareError::new(error)))
     }
 
     /// Tells all the outcome of a change or an import.

@@ -11,6 +11,7 @@ mod envelope;
 mod history;
 mod joint;
 mod layers;
+pub(crate) mod middleware;
 mod notify;
 mod own_error;
 mod pace;

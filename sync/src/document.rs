@@ -33,17 +33,6 @@ impl<B: Backend> Replica for Document<B> {
         Document::updates_since(self, &version).map_err(Refusal::new)
     }
 
-    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        Replica::apply_all(self, &[update])
-    }
-
-    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        match guarded(self, updates, || Document::apply_all(self, updates)) {
-            Err(refusal) if refusal.is_applied() => Ok(()),
-            applied => applied.map(drop),
-        }
-    }
-
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
         let import = || {
             if part {

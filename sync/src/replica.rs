@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub enum Origin {
     /// Committed on this replica.
     Local,
-    /// Imported by [`Replica::apply`].
+    /// Imported by [`Replica::import`].
     Remote,
 }
 
@@ -90,7 +90,7 @@ pub trait Repair: Send {
 
 /// One replica of one document, as a session sees it.
 ///
-/// Every method may be called from several threads at once. `version`, `updates_since` and `apply`
+/// Every method may be called from several threads at once. `version`, `updates_since` and `import`
 /// may take milliseconds: the peers call them away from the async runtime, unless the replica is
 /// not [busy](Self::is_busy) and such calls were brief of late.
 pub trait Replica: Send + Sync + 'static {
@@ -109,33 +109,22 @@ pub trait Replica: Send + Sync + 'static {
     fn version(&self) -> Vec<u8>;
 
     /// Updates, to be applied in this order, with at least every operation that `version` lacks,
-    /// each small enough for [`Replica::apply`] of a peer. `version` comes from the peer and is
+    /// each small enough for [`Replica::import`] of a peer. `version` comes from the peer and is
     /// untrusted; an empty one is that of a replica without any.
     ///
     /// They must not include less because another thread commits meanwhile: whatever was committed
     /// when the call began is in them.
     fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal>;
 
-    /// Imports untrusted bytes. It guards itself, never panics, and is idempotent: an update that
-    /// is already there, or arrives twice, changes nothing.
-    fn apply(&self, update: &[u8]) -> Result<(), Refusal>;
-
-    /// Imports several updates as if they were one: all, or on an error none. Left out, they are
-    /// applied one by one.
-    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        updates.iter().try_for_each(|update| self.apply(update))
-    }
-
-    /// The same as [`apply_all`](Self::apply_all), and says whether any of these updates waits
-    /// behind a missing one, or may: others may have brought it before. Left out, they may
-    /// whenever anything waits, whoever brought that. Where they are only a `part` of something
-    /// larger, the rest of which is to follow, they need not be shown before that, or before
-    /// [`show_parts`](Self::show_parts).
-    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
-        let _ = part;
-        self.apply_all(updates)?;
-        Ok(self.has_pending())
-    }
+    /// Imports untrusted updates as if they were one: all, or on an error none. It validates them
+    /// itself, never panics, and is idempotent: an update that is already there, or arrives twice,
+    /// changes nothing.
+    ///
+    /// Returns whether any of these updates is pending, or may be: it waits for a missing
+    /// dependency. Another peer may have brought it before. If the updates are only a `part` of
+    /// something larger, the rest of which is to follow, they need not be shown before that, or
+    /// before [`show_parts`](Self::show_parts).
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal>;
 
     /// Whether the replica has everything that an update holds, so that applying it would change
     /// nothing. Asked where a peer may read and not write: to send what is known already is no
@@ -153,7 +142,7 @@ pub trait Replica: Send + Sync + 'static {
         true
     }
 
-    /// Cuts an update that is longer than [`apply`](Self::apply) takes into pieces that are not, to
+    /// Cuts an update that is longer than [`import`](Self::import) takes into pieces that are not, to
     /// be applied in this order: Yjs clients send in one what they did offline. Left out, an
     /// update stays as it is.
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {

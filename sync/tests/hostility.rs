@@ -143,8 +143,8 @@ impl<B: Backend> Replica for Liar<B> {
         Ok(Vec::new())
     }
 
-    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        Replica::apply(&self.store.document(), update)
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
+        Replica::import(&self.store.document(), updates, part)
     }
 
     fn digest(&self) -> [u8; 16] {

@@ -1,5 +1,7 @@
 //! Updates from elsewhere.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Document, Turn};
@@ -32,9 +34,45 @@ pub enum ApplyError {
     /// Called inside a change of the same document, on the same thread.
     #[error("an update cannot be applied inside a change of the same store")]
     Nested,
-    /// A layer refused it: [`Middleware::import`](crate::middleware::Middleware::import).
+    /// Middleware refused it: [`Middleware::import`](crate::middleware::Middleware::import).
     #[error("refused: {0}")]
-    Denied(String),
+    Denied(#[source] MiddlewareError),
+}
+
+/// The error with which middleware refused an import. Two are equal if they are the same error.
+#[derive(Clone, Debug)]
+pub struct MiddlewareError(Arc<dyn Error + Send + Sync>);
+
+impl MiddlewareError {
+    pub(crate) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self(Arc::from(error))
+    }
+
+    /// The middleware's own error, if it is of this type.
+    #[must_use]
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for MiddlewareError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for MiddlewareError {}
+
+impl fmt::Display for MiddlewareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for MiddlewareError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }
 
 /// How much is pending: updates that wait for a missing dependency.

@@ -21,7 +21,7 @@ use parking_lot::ReentrantMutex;
 
 pub(crate) use edit::touched;
 pub use edit::{DocumentEdit, EditError};
-pub use import::{Applied, ApplyError, Pending};
+pub use import::{Applied, ApplyError, MiddlewareError, Pending};
 pub use repair::{Conflict, Repair};
 pub(crate) use turn::Turn;
 

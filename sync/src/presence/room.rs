@@ -84,14 +84,6 @@ impl Replica for Room {
         self.replica.updates_since(version)
     }
 
-    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        self.replica.apply(update)
-    }
-
-    fn apply_all(&self, updates: &[&[u8]]) -> Result<(), Refusal> {
-        self.replica.apply_all(updates)
-    }
-
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
         self.replica.import(updates, part)
     }

@@ -285,9 +285,11 @@ impl Client {
         let applied = blocking(move || {
             let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
             // If any of it is refused, one by one, so that the good ones count.
-            replica
-                .apply_all(&all)
-                .or_else(|_| all.iter().try_for_each(|update| replica.apply(update)))
+            let import = |updates: &[&[u8]]| match replica.import(updates, false) {
+                Err(refusal) if refusal.is_applied() => Ok(()),
+                imported => imported.map(drop),
+            };
+            import(&all).or_else(|_| all.iter().try_for_each(|update| import(&[*update])))
         });
         applied.await?.map_err(End::policy)
     }

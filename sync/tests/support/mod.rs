@@ -100,6 +100,23 @@ impl Mock {
         self.lock().ops.len()
     }
 
+    pub fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
+        self.applied.fetch_add(1, Ordering::Relaxed);
+        let ops = decode(update)?;
+        let mut inner = self.lock();
+        let before = (inner.ops.len(), inner.pending.len());
+        for (id, payload) in ops {
+            if inner.head(id.0) < id.1 {
+                inner.pending.insert(id, payload);
+            }
+        }
+        inner.integrate();
+        if before != (inner.ops.len(), inner.pending.len()) {
+            inner.notify(update, Origin::Remote);
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no panic")
     }
@@ -177,7 +194,7 @@ impl Replica for Mock {
     }
 
     fn import(&self, updates: &[&[u8]], _part: bool) -> Result<bool, Refusal> {
-        self.apply_all(updates)?;
+        updates.iter().try_for_each(|update| self.apply(update))?;
         let inner = self.lock();
         let waits = |(id, _): &(Id, Vec<u8>)| inner.pending.contains_key(id);
         Ok(updates.iter().filter_map(|update| decode(update).ok()).any(|ops| ops.iter().any(waits)))
@@ -186,23 +203,6 @@ impl Replica for Mock {
     fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
         let inner = self.lock();
         Ok(decode(update)?.iter().all(|(id, _)| inner.ops.contains_key(id)))
-    }
-
-    fn apply(&self, update: &[u8]) -> Result<(), Refusal> {
-        self.applied.fetch_add(1, Ordering::Relaxed);
-        let ops = decode(update)?;
-        let mut inner = self.lock();
-        let before = (inner.ops.len(), inner.pending.len());
-        for (id, payload) in ops {
-            if inner.head(id.0) < id.1 {
-                inner.pending.insert(id, payload);
-            }
-        }
-        inner.integrate();
-        if before != (inner.ops.len(), inner.pending.len()) {
-            inner.notify(update, Origin::Remote);
-        }
-        Ok(())
     }
 
     fn forget_pending(&self) {

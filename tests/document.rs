@@ -1,0 +1,239 @@
+//! A document without a Rust type: everything that a store does with bytes, edits by path, and
+//! stores that follow it.
+
+use std::sync::{Arc, Mutex};
+
+use exostate::{
+    Automerge, Backend, ChangeError, Document, EditError, HistoryOptions, List, Map, Origin, State,
+    Store, Text, UndoOptions, Value, Version, Yrs,
+};
+use proptest::prelude::*;
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Page {
+    title: String,
+    body: Text,
+    seats: List<i64>,
+    votes: Map<String, i64>,
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Heading {
+    title: String,
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Title(String),
+    NoTitle,
+    Body(u8, u8, String),
+    Seats(u8, u8, Vec<i32>),
+    Vote(u8, i32),
+    Typed(String),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        "[a-zé🙂]{0,4}".prop_map(Edit::Title),
+        Just(Edit::NoTitle),
+        (any::<u8>(), 0_u8..4, "[a-zé🙂]{0,4}")
+            .prop_map(|(at, delete, text)| Edit::Body(at, delete, text)),
+        (any::<u8>(), 0_u8..4, prop::collection::vec(any::<i32>(), 0..3))
+            .prop_map(|(at, delete, values)| Edit::Seats(at, delete, values)),
+        (0_u8..3, any::<i32>()).prop_map(|(key, votes)| Edit::Vote(key, votes)),
+        "[a-z]{0,4}".prop_map(Edit::Typed),
+    ]
+}
+
+/// A range within a length.
+fn within(at: u8, delete: u8, len: usize) -> std::ops::Range<usize> {
+    let start = usize::from(at) % (len + 1);
+    start..len.min(start + usize::from(delete))
+}
+
+fn apply<B: Backend>(document: &Document<B>, store: &Store<Page, B>, edit: &Edit) {
+    let result = document.edit(|doc| match edit {
+        Edit::Title(title) => doc.set("title", title.as_str()),
+        Edit::NoTitle => doc.remove("title"),
+        Edit::Body(at, delete, text) => {
+            let range = within(*at, *delete, doc.text("body").chars().count());
+            doc.splice_text("body", range, text)
+        }
+        Edit::Seats(at, delete, values) => {
+            let range = within(*at, *delete, doc.list("seats").len());
+            doc.splice_list("seats", range, values.iter().map(|value| Value::from(*value)))
+        }
+        Edit::Vote(key, votes) => doc.set(&format!("votes/{key}"), *votes),
+        Edit::Typed(_) => Ok(()),
+    });
+    result.expect("it can be written");
+    if let Edit::Typed(text) = edit {
+        store.change(|page| page.body().push_str(text)).expect("it can be written");
+    }
+}
+
+/// Two stores of different types on one document, and a replica elsewhere, see every edit.
+fn follows<B: Backend>(edits: &[Edit]) {
+    let document = Document::<B>::new();
+    let page = Store::<Page, B>::on(&document);
+    let heading = Store::<Heading, B>::on(&document);
+    let elsewhere = Document::<B>::new();
+    let updates = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&updates);
+    let _listening =
+        document.on_update(move |update| heard.lock().unwrap().push(update.bytes.to_vec()));
+    for edit in edits {
+        apply(&document, &page, edit);
+        assert_eq!(*page.view(), page.reread());
+        assert_eq!(*heading.view(), heading.reread());
+        assert_eq!(page.view().title, heading.view().title);
+        assert_eq!(document.text("body"), page.view().body.to_string());
+    }
+    for update in updates.lock().unwrap().iter() {
+        elsewhere.apply(update).expect("an update of an honest replica");
+    }
+    assert_eq!((elsewhere.digest(), elsewhere.version()), (document.digest(), document.version()));
+    let opened = Store::<Page, B>::open(&document.save()).expect("a document");
+    assert_eq!(opened.view(), page.view());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(
+        std::env::var("EXOSTATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64),
+    ))]
+
+    #[test]
+    fn stores_follow_their_document_on_yrs(edits in prop::collection::vec(edit(), 0..20)) {
+        follows::<Yrs>(&edits);
+    }
+
+    #[test]
+    fn stores_follow_their_document_on_automerge(edits in prop::collection::vec(edit(), 0..20)) {
+        follows::<Automerge>(&edits);
+    }
+}
+
+fn both(run: [fn(); 2]) {
+    run.iter().for_each(|run| run());
+}
+
+/// Watchers, undo and history of a store treat an edit by path as the work of another replica.
+#[test]
+fn an_edit_by_path_is_the_work_of_others() {
+    fn run<B: Backend>() {
+        let store = Store::<Page, B>::new();
+        let document = store.document();
+        let undo = store.undo_manager(UndoOptions::new());
+        let history = store.history(HistoryOptions::new()).expect("a history");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&told);
+        store
+            .watch(Page::path().title(), move |title| {
+                calls.lock().unwrap().push((title.new().cloned(), title.origin()));
+            })
+            .forever();
+        document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+        assert_eq!(*told.lock().unwrap(), [(Some("plan".to_owned()), Origin::Local)]);
+        assert_eq!(undo.undo_len(), 0);
+        assert_eq!(history.view_at(history.latest()).expect("the state"), store.view());
+        store.change(|page| page.title().set("trip")).expect("it can be written");
+        document.edit(|edit| edit.set("title", "tour")).expect("it can be written");
+        assert!(undo.undo().expect("it can be undone").is_none(), "another edit came since");
+        assert_eq!(store.view().title, "tour");
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// What one store changes is told to the watchers of the other.
+#[test]
+fn stores_on_one_document_see_each_other() {
+    fn run<B: Backend>() {
+        let page = Store::<Page, B>::new();
+        let heading = Store::<Heading, B>::on(&page.document());
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&told);
+        heading
+            .watch(Heading::path().title(), move |title| {
+                calls.lock().unwrap().push(title.new().cloned());
+            })
+            .forever();
+        page.change(|page| page.title().set("plan")).expect("it can be written");
+        heading.change(|heading| heading.title().set("trip")).expect("it can be written");
+        assert_eq!(page.view().title, "trip");
+        assert_eq!(*told.lock().unwrap(), [Some("plan".to_owned()), Some("trip".to_owned())]);
+        let nested = page.change(|_| heading.change(|heading| heading.title().set("no")));
+        assert!(matches!(nested, Err(ChangeError::Nested)));
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// As long as a handle of its document exists, a store is told; afterwards it is gone.
+#[test]
+fn a_document_keeps_the_store_that_it_came_from() {
+    let store = Store::<Page>::new();
+    let document = store.document();
+    let weak = store.downgrade();
+    let told = Arc::new(Mutex::new(0));
+    let calls = Arc::clone(&told);
+    store.watch(Page::path().title(), move |_| *calls.lock().unwrap() += 1).forever();
+    drop(store);
+    document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+    assert_eq!((*told.lock().unwrap(), weak.upgrade().is_some()), (1, true));
+    drop(document);
+    assert!(weak.upgrade().is_none());
+}
+
+/// An edit that fails, or a closure that panics, leaves nothing.
+#[test]
+fn an_edit_is_all_or_nothing() {
+    fn run<B: Backend>() {
+        let document = Document::<B>::new();
+        document.edit(|edit| edit.splice_text("body", 0..0, "abc")).expect("it can be written");
+        let version = document.version();
+        let beyond = document.edit(|edit| {
+            edit.set("title", "plan")?;
+            edit.splice_text("body", 2..4, "")
+        });
+        let error = EditError::OutOfBounds { path: "body".to_owned(), end: 4, len: 3 };
+        assert_eq!(beyond, Err(error));
+        let own = document.edit(|edit| edit.set("@type/Page", "1"));
+        assert!(matches!(own, Err(EditError::Invalid { path, .. }) if path == "@type/Page"));
+        let long = "x".repeat(100_000);
+        let refused = document.edit(|edit| edit.set(&long, 1));
+        assert!(matches!(refused, Err(EditError::Invalid { .. })));
+        let nested = document.edit(|_| document.edit(|edit| edit.set("title", "plan")));
+        assert_eq!(nested, Err(EditError::Nested));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            document.edit(|edit| {
+                edit.set("title", "plan")?;
+                if edit.register("title").is_some() {
+                    panic!("on purpose")
+                }
+                Ok(())
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((document.version(), document.register("title")), (version, None));
+        document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+        let same = document.version();
+        document.edit(|edit| edit.set("title", "plan")).expect("it is there already");
+        assert_eq!(document.version(), same);
+        assert_eq!(document.registers(""), [("title".to_owned(), Value::from("plan"))]);
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// The empty version is that of a document without ops, on both backends.
+#[test]
+fn everything_is_lacking_at_the_empty_version() {
+    fn run<B: Backend>() {
+        let document = Document::<B>::new();
+        document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+        let update = document.update_since(&Version::empty()).expect("an update");
+        let other = Document::<B>::new();
+        other.apply(&update).expect("it fits");
+        assert_eq!(other.digest(), document.digest());
+        assert!(document.has_seen(&Version::empty()) && other.has_seen(&document.version()));
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
