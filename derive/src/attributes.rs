@@ -1,5 +1,5 @@
-//! What stands in `#[state(…)]`: parsed, and allowed at its place. What contradicts what is for
-//! [`crate::model`].
+//! Parses `#[state(…)]` and checks that each key is allowed at its place. [`crate::model`] checks
+//! for contradictions between attributes.
 
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
@@ -10,7 +10,7 @@ use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token, WherePredicate, to
 
 use crate::case::Case;
 
-/// Errors so far, each with its place. All are reported together.
+/// The errors so far, each with its place. They are reported together.
 #[derive(Default)]
 pub struct Errors(Option<syn::Error>);
 
@@ -28,13 +28,13 @@ impl Errors {
         self.add(syn::Error::new(span, message));
     }
 
-    /// All of them together, if there is any.
+    /// All errors together, if there are any.
     pub fn finish(self) -> Option<syn::Error> {
         self.0
     }
 }
 
-/// Where an attribute stands.
+/// The item on which an attribute stands.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Target {
     /// On a struct.
@@ -47,7 +47,7 @@ pub enum Target {
     Field,
 }
 
-/// Every key, and where it may stand.
+/// Every key, and the items on which it may stand.
 const KNOWN: [(&str, &[Target]); 9] = [
     ("crate", &[Target::Struct, Target::Enum]),
     ("node", &[Target::Struct, Target::Enum]),
@@ -95,7 +95,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Reads all `#[state(…)]`, and a variant's `#[default]`.
+    /// Parses all `#[state(…)]` attributes, and a variant's `#[default]`.
     pub fn parse(attributes: &[Attribute], target: Target, errors: &mut Errors) -> Self {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -156,7 +156,8 @@ impl Attributes {
             "rename" => self.rename = Some(entry.string()?),
             "default" if target == Target::Field => self.default = Some((span, entry.value)),
             "default" => {
-                // Set in any case: that there is no default would be another error, and wrong.
+                // Set even if the entry is invalid. Otherwise a second, wrong error would say that
+                // there is no default.
                 self.default = Some((span, None));
                 entry.flag()?;
             }
@@ -218,7 +219,7 @@ impl Parse for Entry {
     }
 }
 
-/// What a macro passed on as an expression comes in an invisible group.
+/// Unwraps an expression. An expression that a macro passed on comes in an invisible group.
 fn ungrouped(mut value: Expr) -> Expr {
     while let Expr::Group(group) = value {
         value = *group.expr;
@@ -245,7 +246,7 @@ impl Entry {
         }
     }
 
-    /// What the string holds. `what` says it in an error.
+    /// Parses the content of the string. `what` describes the expected content in an error.
     fn parsed<T>(
         &self,
         what: &str,

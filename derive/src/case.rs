@@ -1,6 +1,6 @@
-//! The cases that `rename_all` knows, under serde's names.
+//! The cases of `rename_all`, under serde's names.
 
-/// How the words of a name are joined and which letters are upper.
+/// The way in which the words of a name are joined and capitalised.
 #[derive(Clone, Copy)]
 pub enum Case {
     /// `lowercase`
@@ -34,17 +34,17 @@ const CASES: [(&str, Case); 8] = [
 ];
 
 impl Case {
-    /// The case of this name.
+    /// The case with this name.
     pub fn named(name: &str) -> Option<Self> {
         CASES.iter().find(|(known, _)| *known == name).map(|(_, case)| *case)
     }
 
-    /// The names of all cases, for an error.
+    /// The names of all cases, for an error message.
     pub fn names() -> String {
         CASES.map(|(name, _)| format!("`{name}`")).join(", ")
     }
 
-    /// A Rust name in this case.
+    /// Converts a Rust name to this case.
     pub fn apply(self, name: &str) -> String {
         let words = words(name);
         match self {
@@ -65,7 +65,8 @@ impl Case {
     }
 }
 
-/// The words of a name in snake or Pascal case, lower. `HTTPServer` is `http`, `server`.
+/// The words of a name in snake case or Pascal case, in lower case. `HTTPServer` becomes `http`,
+/// `server`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let letters: Vec<char> = name.chars().collect();

@@ -8,7 +8,7 @@ use crate::model::{Field, Input, Runtime, Variant};
 use crate::node;
 use crate::structs::{Locals, Parts, check_defaults};
 
-/// An enum. Where no variant has fields, it is a scalar.
+/// Derives for an enum. An enum whose variants have no fields is a scalar.
 pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStream {
     let runtime = &input.runtime;
     let locals = Locals::new();
@@ -57,7 +57,7 @@ pub fn derive(input: &Input, variants: &[Variant], default: usize) -> TokenStrea
     quote!(#implementation #accessor #defaults)
 }
 
-/// The variant that the register names, with the fields below its segment.
+/// Reads the variant that the register names, with the fields below its segment.
 fn read(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let reader = &locals.reader;
     let [tag, name] = ["tag", "name"].map(local);
@@ -90,8 +90,8 @@ fn read(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream
     }
 }
 
-/// Only the fields of the variant that the register names are of interest; the view may show
-/// another where it names none.
+/// Refreshes only the fields of the variant that the register names. If the register names no known
+/// variant, the view may show another variant.
 fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { at, cx, .. } = locals;
     let [variant_name, below, tag] = ["variant", "below", "tag"].map(local);
@@ -145,7 +145,7 @@ fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStre
     }
 }
 
-/// A variant without fields is not written where the register's absence reads the same.
+/// A variant without fields is not written if it reads the same when the register is missing.
 fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { unless, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
@@ -172,8 +172,8 @@ fn write(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
     quote!(match (self, #unless) { #(#arms)* })
 }
 
-/// The same variant: field by field. Another, or one that nobody here knows and that is to be
-/// mended: its fields go first.
+/// If the variant stays the same, it is reconciled field by field. If it changes, or if the
+/// register names an unknown variant that must be mended, the old fields are removed first.
 fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let Locals { new, writer, .. } = locals;
     let arms = variants.iter().map(|variant| {
@@ -206,7 +206,7 @@ fn reconcile(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenS
     }
 }
 
-/// The variants by name, each with its fields.
+/// Describes the variants by name, each with its fields.
 fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStream {
     let shape = &locals.shape;
     let variants = variants.iter().map(|variant| {
@@ -217,8 +217,8 @@ fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
     quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
 }
 
-/// For each field: a pattern that binds it, the names of its variant and itself, and what `make`
-/// makes of it.
+/// For each field: a pattern that binds the field, the names of its variant and of the field, and
+/// the result of `make`.
 fn fields_by_path<'a>(
     variants: &'a [Variant],
     make: impl Fn(&Field) -> (Ident, TokenStream) + 'a,
@@ -238,7 +238,7 @@ fn fields_by_path<'a>(
     })
 }
 
-/// A pattern for a variant that binds its fields, and the names it binds.
+/// A pattern for a variant that binds its fields, and the names that it binds.
 fn bind(variant: &Variant, prefix: &str) -> (TokenStream, Vec<Ident>) {
     let values: Vec<_> = live(variant)
         .enumerate()
@@ -253,7 +253,7 @@ fn live(variant: &Variant) -> impl Iterator<Item = &Field> {
     variant.fields.iter().filter(|field| !field.skip)
 }
 
-/// A name that no expression of the user can see.
+/// A name that the user's expressions cannot see.
 fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }

@@ -1,9 +1,13 @@
-//! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in a document.
+//! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in a
+//! document.
 //!
-//! Three steps, each in modules of its own: `attributes` parses what stands in `#[state(…)]`,
-//! `model` checks the whole input and collects every error with its place, and `structs`, `enums`
-//! and `node` write code that calls exostate's runtime. The code names that runtime by full paths
-//! below `::exostate::__private` and decides nothing itself.
+//! There are three steps, each in modules of its own:
+//! 1. `attributes` parses `#[state(…)]`.
+//! 2. `model` checks the whole input and collects every error with its place.
+//! 3. `structs`, `enums` and `node` write code that calls exostate's runtime.
+//!
+//! The generated code names the runtime by full paths below `::exostate::__private`, and it
+//! contains no decisions of its own.
 
 mod attributes;
 mod case;
@@ -20,33 +24,35 @@ use model::{Body, Input};
 
 /// Makes a struct or an enum a state type.
 ///
-/// A struct `Board` gets `BoardNode`, the accessor of a board at a place: a method per field, with
-/// the field's visibility (the fields of a tuple struct are `field_0`, `field_1`, …). It
-/// dereferences to exostate's `Node`, so `value`, `set` and `reconcile` are there too; a field (or
-/// an enum's variant) of the same name wins, and `(*node).value()` reaches the other.
+/// A struct `Board` gets `BoardNode`, the accessor of a board at a place. It has a method per
+/// field, with the field's visibility (the fields of a tuple struct are `field_0`, `field_1`, …).
+/// It dereferences to exostate's `Node`, so it also has `value`, `set` and `reconcile`. If a field
+/// (or an enum's variant) has one of these names, the method of the field wins; `(*node).value()`
+/// then calls the method of `Node`.
 ///
-/// An enum `Shape` must say which variant stands where nothing was written: mark it `#[default]`
-/// or, if it has fields, `#[state(default)]`. Where a variant has fields, the enum gets
-/// `ShapeNode`: a method per such variant, in snake case. It gives `ShapeNodeCircle` with a method
-/// per field, or the field's own accessor where the variant is a newtype like `Square(f64)`.
+/// An enum `Shape` must name the variant of a place that was never written: mark it with
+/// `#[default]` or, if it has fields, with `#[state(default)]`. If any variant has fields, the enum
+/// gets `ShapeNode`, with a method per such variant, in snake case. The method returns
+/// `ShapeNodeCircle`, which has a method per field. For a newtype variant like `Square(f64)` it
+/// returns the accessor of the field.
 ///
-/// A tuple struct with one field (a newtype) is transparent: it stands in the document as its field
-/// would.
+/// A tuple struct with one field (a newtype) is transparent: in the document it has the form of its
+/// field.
 ///
 /// # Attributes
 ///
 /// | where | attribute | meaning |
 /// |---|---|---|
 /// | field, variant | `rename = "name"` | its name in the document; letters, digits, `_` and `-` |
-/// | field | `default`, `default = expr` | the value where nothing was written: that of `Default`, or an expression; else `State::initial()` |
+/// | field | `default`, `default = expr` | the value of a field that was never written: that of `Default`, or the expression; without this attribute, `State::initial()` |
 /// | field | `skip` | not in the document: `Default` when a value is read, kept when it changes, no accessor |
-/// | variant | `default` | the variant where nothing was written |
+/// | variant | `default` | the variant of an enum that was never written |
 /// | struct, enum, variant | `rename_all = "camelCase"` | the case of all names in it that have no `rename`, as in serde |
-/// | struct | `transparent` | stands in the document as its one field (that is not skipped) would |
-/// | struct, enum | `node = Name` | the accessor's name, where `BoardNode` is taken |
+/// | struct | `transparent` | has the form of its one field (that is not skipped) in the document |
+/// | struct, enum | `node = Name` | the accessor's name, if `BoardNode` is already in use |
 /// | struct, enum | `name = "Board"` | the name that a document remembers as that of its state type, if not the type's own in Rust (without type parameters) |
 /// | struct, enum | `bound = "T: State"` | the bounds of the implementation, instead of `State` for every type parameter |
-/// | struct, enum | `crate = "path"` | where exostate is found, if not at `::exostate` |
+/// | struct, enum | `crate = "path"` | the path of exostate, if it is not `::exostate` |
 #[proc_macro_derive(State, attributes(state, default))]
 pub fn derive_state(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(input.into()).into()
@@ -59,8 +65,8 @@ fn expand(input: TokenStream) -> TokenStream {
     };
     let (input, error) = Input::check(&parsed);
     let errors = error.map(syn::Error::into_compile_error);
-    // A type with errors is a state type all the same, in name: else each use of it would be one
-    // more error.
+    // A type with errors still gets an implementation as a stub. Otherwise each use of the type
+    // would cause one more error.
     let code = match &input.body {
         _ if input.has_lifetimes => TokenStream::new(),
         Body::Struct(fields) => structs::derive(&input, fields),

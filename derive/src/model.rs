@@ -15,7 +15,8 @@ use crate::attributes::{Attributes, Errors, Target};
 use crate::case::Case;
 use crate::node::snake_ident;
 
-/// Characters of the name of a state type: as many as an error about it shows.
+/// The maximal number of characters in the name of a state type. An error about the name shows that
+/// many characters.
 const TYPE_NAME_CHARS_MAX: usize = 64;
 
 /// A struct or an enum that can be a state type.
@@ -30,34 +31,34 @@ pub struct Input {
     pub generics: Generics,
     /// The name of its accessor.
     pub node: Ident,
-    /// A name for the accessor's type parameter that means nothing else in the input.
+    /// A name for the accessor's type parameter. It has no other meaning in the input.
     pub place: Ident,
     /// The path of the module with everything that the generated code calls.
     pub runtime: Runtime,
-    /// What it consists of.
+    /// Its fields or variants.
     pub body: Body,
-    /// Whether there are errors in it: then the generated code has signatures only.
+    /// Whether there are errors in it. If so, the generated code has signatures only.
     pub is_stub: bool,
-    /// Whether it has lifetimes, with which nothing can be a state type.
+    /// Whether it has lifetimes. A type with lifetimes cannot be a state type.
     pub has_lifetimes: bool,
 }
 
-/// What a state type consists of.
+/// The content of a state type.
 pub enum Body {
     /// A struct's fields.
     Struct(Vec<Field>),
-    /// A struct that stands in the document as one of its fields would.
+    /// A struct that has the form of one of its fields in the document.
     Transparent {
         /// The field.
         inner: Box<Field>,
-        /// The others.
+        /// The other fields, which are skipped.
         skipped: Vec<Field>,
     },
     /// An enum's variants.
     Enum {
-        /// All of them; never none.
+        /// All variants; there is at least one.
         variants: Vec<Variant>,
-        /// Which of them stands where nothing was written.
+        /// The index of the variant for a place that was never written.
         default: usize,
     },
 }
@@ -84,9 +85,9 @@ pub struct Field {
     pub vis: Visibility,
     /// Its type, with `Self` written out.
     pub ty: TokenStream,
-    /// Its type as a state type: `<T as State>`, or of a type that holds others `<T as Holds<…>>`,
-    /// which says the same in other words. All of it stands where the type does, so that one
-    /// that is no state type is one error and not ten.
+    /// Its type as a state type: `<T as State>`, or, for a type that holds others,
+    /// `<T as Holds<…>>`, which has the same items. All tokens have the span of the type. So
+    /// a type that is no state type causes one error, not ten.
     pub state: TokenStream,
     /// Its doc comments.
     pub docs: Vec<Attribute>,
@@ -94,15 +95,16 @@ pub struct Field {
     pub name: String,
     /// Whether it is kept out of the document.
     pub skip: bool,
-    /// Its value where nothing was written, if not the one its type says: an expression.
+    /// Its value at a place that was never written, if it differs from the type's own initial
+    /// value: an expression.
     pub default: Option<TokenStream>,
-    /// Where it was renamed.
+    /// The place of the field.
     pub renamed: Option<Span>,
-    /// Where the field is.
+    /// The place of its type.
     pub span: Span,
     /// Where its type is.
     pub type_span: Span,
-    /// Where `default` stands.
+    /// The place of its `default` attribute.
     pub default_span: Option<Span>,
 }
 
@@ -114,7 +116,8 @@ impl Variant {
 }
 
 impl Input {
-    /// Checks the input of the derive. Where there are errors, what comes is still good for a stub.
+    /// Checks the input of the derive. If there are errors, the returned input is still usable for
+    /// a stub.
     pub fn check(input: &DeriveInput) -> (Self, Option<syn::Error>) {
         let mut errors = Errors::default();
         let target =
@@ -171,7 +174,7 @@ impl Input {
 /// The path of the module with everything that the generated code calls.
 pub struct Runtime {
     path: TokenStream,
-    /// What is wrong with a path that the user wrote is said where it stands.
+    /// Whether the user wrote the path. Errors in such a path are reported where the path stands.
     is_users: bool,
 }
 
@@ -185,7 +188,8 @@ impl Runtime {
         }
     }
 
-    /// The path as if it stood at a place: what begins with it begins there.
+    /// The path with the span of another place, so that an expression that begins with the path
+    /// begins at that place.
     pub fn at(&self, place: Span) -> TokenStream {
         if self.is_users { self.path.clone() } else { respan(&self.path, place) }
     }
@@ -197,7 +201,7 @@ impl ToTokens for Runtime {
     }
 }
 
-/// Tokens of the derive's own as if they stood at a place; what is in groups stays where it is.
+/// The derive's own tokens with the span of another place. Tokens inside groups keep their spans.
 pub fn respan(tokens: &TokenStream, place: Span) -> TokenStream {
     let moved = tokens.clone().into_iter().map(|mut token| {
         token.set_span(place);
@@ -206,7 +210,8 @@ pub fn respan(tokens: &TokenStream, place: Span) -> TokenStream {
     moved.collect()
 }
 
-/// The name that a document remembers: one word, as the register has more behind it.
+/// The name that a document remembers. It must be one word, because the register holds more after
+/// the name.
 fn check_name(given: Option<&LitStr>, ident: &Ident, errors: &mut Errors) -> String {
     let Some(given) = given else { return ident.unraw().to_string() };
     let name = given.value();
@@ -220,7 +225,7 @@ fn check_name(given: Option<&LitStr>, ident: &Ident, errors: &mut Errors) -> Str
     name
 }
 
-/// What all fields of one input share.
+/// The data that all fields of one input share.
 struct Context<'a> {
     runtime: &'a Runtime,
     /// The type itself, for `Self` in the types of its fields.
@@ -333,7 +338,7 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context<'_>, errors: &mut E
     Body::Enum { variants, default: default.unwrap_or(0) }
 }
 
-/// Variants with fields have accessors in snake case, which must differ too.
+/// Checks that the accessors of variants with fields, in snake case, have different names.
 fn check_accessors(variants: &[Variant], errors: &mut Errors) {
     let mut taken: BTreeMap<String, &Ident> = BTreeMap::new();
     for variant in variants.iter().filter(|variant| variant.has_data()) {
@@ -411,11 +416,11 @@ fn check_fields(
     checked
 }
 
-/// The types that hold others, as they are called in exostate.
+/// The types that hold others, by their names in exostate.
 const HOLDERS: [&str; 6] = ["List", "MovableList", "Map", "Set", "Tree", "Option"];
 
-/// What a type holds, if it is called as one of exostate's that hold others: the last of its
-/// parameters.
+/// The type that `ty` holds, if `ty` has the name of one of exostate's types that hold others: the
+/// last of its type parameters.
 fn held(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let last =
@@ -438,8 +443,8 @@ fn state(ty: &Type, of: &Context<'_>) -> TokenStream {
     }
 }
 
-/// A user's tokens as if they all stood at a place, with the meaning that they have. An error that
-/// is found several times at one place is said once.
+/// A user's tokens, all with the span of one place but with their own meaning. The compiler reports
+/// an error that it finds several times at one place only once.
 fn moved(tokens: TokenStream, to: Span) -> TokenStream {
     let moved = tokens.into_iter().map(|mut token| {
         let span = to.resolved_at(token.span());
@@ -452,7 +457,7 @@ fn moved(tokens: TokenStream, to: Span) -> TokenStream {
     moved.collect()
 }
 
-/// The `T` of an `Option<T>`, as it is written.
+/// The `T` of an `Option<T>`, as the user wrote it.
 fn inside_option(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|segment| segment.ident == "Option")?;
@@ -467,7 +472,8 @@ fn inside_option(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// A string literal becomes whatever the field is, so that `default = "untitled"` works.
+/// The default value of a field. A string literal is converted to the field's type, so that
+/// `default = "untitled"` works.
 fn default_value(value: Option<Expr>, ty: &TokenStream) -> TokenStream {
     match value {
         None => quote!(<#ty as ::core::default::Default>::default()),
@@ -482,7 +488,7 @@ fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
     attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect()
 }
 
-/// The names in the document so far, of the variants of an enum or of the fields of one struct or
+/// The names in the document so far, of an enum's variants or of the fields of one struct or
 /// variant.
 struct Names {
     of: &'static str,
@@ -494,7 +500,7 @@ impl Names {
         Self { of, taken: BTreeMap::new() }
     }
 
-    /// The name in the document.
+    /// Checks a name and returns the name in the document.
     fn check(
         &mut self,
         plain: &str,
@@ -523,7 +529,7 @@ impl Names {
     }
 }
 
-/// Whether an identifier occurs anywhere.
+/// Whether an identifier occurs anywhere in the tokens.
 fn mentions(tokens: TokenStream, name: &str) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == name,
@@ -532,7 +538,7 @@ fn mentions(tokens: TokenStream, name: &str) -> bool {
     })
 }
 
-/// Writes `Self` out: accessors are methods of another type.
+/// Replaces `Self` by the type, because accessors are methods of another type.
 fn replace_self(tokens: TokenStream, itself: &TokenStream) -> TokenStream {
     let replaced = tokens.into_iter().map(|token| match token {
         TokenTree::Ident(ident) if ident == "Self" => itself.clone(),

@@ -25,12 +25,12 @@ pub fn of_struct(input: &Input, fields: &[Field]) -> TokenStream {
     quote!(#declared #conversions)
 }
 
-/// The accessor of an enum, with a method per variant that has fields, and the accessors of these
+/// The accessor of an enum, with a method per variant that has fields; and the accessors of these
 /// variants.
 pub fn of_enum(input: &Input, variants: &[Variant]) -> TokenStream {
     let with_data = || variants.iter().filter(|variant| variant.has_data());
     let mut names = BTreeSet::new();
-    // Two that are called alike are an error already.
+    // Two variants with the same accessor name are already an error.
     let named = with_data().filter(|variant| names.insert(snake_ident(&variant.ident)));
     let methods = named.map(|variant| variant_method(input, variant));
     let docs = format!(
@@ -53,7 +53,7 @@ pub fn of_enum(input: &Input, variants: &[Variant]) -> TokenStream {
     quote!(#declared #conversions #(#inside)*)
 }
 
-/// `BoardNode<P>` at a place, with the type's own parameters.
+/// The type `BoardNode<P>` for a place, with the type's own parameters.
 pub fn ty(input: &Input, node: &Ident, place: &TokenStream) -> TokenStream {
     let arguments = input.generics.params.iter().map(|parameter| match parameter {
         GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
@@ -96,7 +96,7 @@ fn variant_field(input: &Input, variant: &Variant, field: &Field) -> TokenStream
     quote!(#runtime::Node::variant_field(&self.0, #variant, #name))
 }
 
-/// The method that gives a field's accessor at a place.
+/// The method that returns a field's accessor at a place.
 fn accessor(
     input: &Input,
     field: &Field,
@@ -123,7 +123,7 @@ fn variant_node(input: &Input, variant: &Variant) -> Ident {
     format_ident!("{}{}", input.node, variant.ident.unraw(), span = variant.ident.span())
 }
 
-/// The method of a field that is at a place.
+/// The method of a field. `at` is the field's place.
 fn method(input: &Input, field: &Field, vis: &Visibility, at: TokenStream) -> TokenStream {
     let (name, docs) = match &field.member {
         Member::Named(ident) => {
@@ -179,7 +179,7 @@ fn declare(input: &Input, node: &Ident, docs: &str, methods: Vec<TokenStream>) -
     }
 }
 
-/// What makes an accessor of a whole value as good as exostate's own.
+/// The implementations that let the accessor of a whole value stand in for exostate's own.
 fn conversions(input: &Input) -> TokenStream {
     let Input { ident, node, generics, place, runtime, .. } = input;
     let (_, arguments, clause) = generics.split_for_impl();
@@ -210,7 +210,7 @@ fn conversions(input: &Input) -> TokenStream {
     }
 }
 
-/// The generics with one more parameter before them.
+/// The generics with one more parameter in front.
 fn with_place(generics: &Generics, place: &TokenStream) -> Generics {
     let mut generics = generics.clone();
     generics.params.insert(0, syn::parse_quote!(#place));
@@ -221,7 +221,8 @@ fn docs_or(docs: &[Attribute], otherwise: String) -> TokenStream {
     if docs.is_empty() { quote!(#[doc = #otherwise]) } else { quote!(#(#docs)*) }
 }
 
-/// A variant's name as that of a method: `r#type` for `Type`, `self_` for what cannot be escaped.
+/// A variant's name as a method name: `r#type` for `Type`, `self_` for a name that cannot be
+/// escaped.
 pub fn snake_ident(ident: &Ident) -> Ident {
     let name = Case::Snake.apply(&ident.unraw().to_string());
     if name.is_empty() {

@@ -8,28 +8,28 @@ use crate::node;
 
 /// The names of the generated functions' parameters. A field's `default = expr` cannot see them.
 pub struct Locals {
-    /// Where a path has come to.
+    /// The position on a path.
     pub at: Ident,
-    /// What brings a view up to date.
+    /// The `Refresh` that brings a view up to date.
     pub cx: Ident,
-    /// What an accessor is made of.
+    /// The place of an accessor.
     pub place: Ident,
-    /// The value to turn this one into.
+    /// The value into which this one is turned.
     pub new: Ident,
     /// A field's value.
     pub value: Ident,
-    /// What reads.
+    /// The reader.
     pub reader: Ident,
-    /// The value that reads the same.
+    /// The value that reads the same without a write.
     pub unless: Ident,
-    /// What writes.
+    /// The writer.
     pub writer: Ident,
-    /// What the type is described to.
+    /// The shape to which the type is described.
     pub shape: Ident,
 }
 
 impl Locals {
-    /// All of them.
+    /// All names.
     pub fn new() -> Self {
         let local = |name| Ident::new(name, Span::mixed_site());
         Self {
@@ -47,7 +47,7 @@ impl Locals {
 }
 
 impl Field {
-    /// The field's value where nothing was written.
+    /// The field's value at a place that was never written.
     pub fn initial(&self) -> TokenStream {
         let ty = &self.ty;
         match &self.default {
@@ -62,7 +62,7 @@ impl Field {
         }
     }
 
-    /// `name: value` as it is read.
+    /// The field initializer `name: value`, which reads the field.
     pub fn read(&self, runtime: &Runtime, locals: &Locals) -> TokenStream {
         let member = &self.member;
         let name = &self.name;
@@ -77,7 +77,7 @@ impl Field {
         quote!(#member: ::core::option::Option::unwrap_or_else(#read, || #initial),)
     }
 
-    /// Refreshes the field, which stands at `value`.
+    /// Refreshes the field. `value` is the expression of the field.
     pub fn refresh(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
         let cx = &locals.cx;
         let at = &locals.at;
@@ -95,7 +95,7 @@ impl Field {
         }
     }
 
-    /// Writes the field, which stands at `value`.
+    /// Writes the field. `value` is the expression of the field.
     pub fn write(&self, runtime: &Runtime, locals: &Locals, value: &TokenStream) -> TokenStream {
         let writer = &locals.writer;
         let name = &self.name;
@@ -129,7 +129,7 @@ impl Field {
         quote_spanned!(self.type_span=> #runtime::Shape::field(#shape, #name, #state::shape);)
     }
 
-    /// The value at the rest of a path, where the field stands at `value`.
+    /// The value at the rest of a path. `value` is the expression of the field.
     pub fn locate(&self, locals: &Locals, value: &TokenStream) -> TokenStream {
         let at = &locals.at;
         let state = &self.state;
@@ -141,17 +141,17 @@ impl Field {
 pub struct Parts {
     /// Whether slots need a marker.
     pub marked: TokenStream,
-    /// Whether there is one register only.
+    /// Whether the type is one register only.
     pub scalar: TokenStream,
-    /// Whether null is one of its values.
+    /// Whether null is one of the type's values.
     pub optional: TokenStream,
     /// The accessor's type.
     pub node_type: TokenStream,
-    /// Where the function stands that gives the accessor: with the type whose accessor it is.
+    /// The span of the function that returns the accessor: that of the type whose accessor it is.
     pub node_span: Span,
     /// The accessor.
     pub node: TokenStream,
-    /// The value where nothing was written.
+    /// The value at a place that was never written.
     pub initial: TokenStream,
     /// Reading.
     pub read: TokenStream,
@@ -277,13 +277,13 @@ impl Parts {
     }
 }
 
-/// Refuses `default` on fields whose type never asks for it: what stands below them says what they
-/// are, even if nothing does.
+/// Refuses `default` on fields whose type never uses it: the registers and sequences below such a
+/// field determine its value, even if there are none.
 pub fn check_defaults<'a>(
     input: &'a Input,
     fields: impl Iterator<Item = &'a Field> + 'a,
 ) -> TokenStream {
-    // A constant item knows no parameters, and a stub has errors enough.
+    // A constant item cannot use type parameters, and a stub has enough errors already.
     if !input.generics.params.is_empty() || input.is_stub {
         return TokenStream::new();
     }
@@ -297,7 +297,7 @@ pub fn check_defaults<'a>(
     quote!(#(#checks)*)
 }
 
-/// A struct whose fields stand below it.
+/// A struct whose fields are kept below its path.
 pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     let runtime = &input.runtime;
     let locals = Locals::new();
@@ -366,7 +366,7 @@ pub fn derive(input: &Input, fields: &[Field]) -> TokenStream {
     quote!(#implementation #accessor #defaults)
 }
 
-/// A struct that stands in the document as one field would.
+/// A struct that has the form of one field in the document.
 pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> TokenStream {
     let runtime = &input.runtime;
     let locals = Locals::new();

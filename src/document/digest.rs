@@ -1,4 +1,5 @@
-//! The digest of a document's content, and what all hashes of content are made of.
+//! The digest of a document's content, and the canonical bytes from which all hashes of content are
+//! computed.
 
 use std::fmt;
 
@@ -6,9 +7,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::value::Value;
 
-/// A hash of a document's content. Equal contents have equal digests; on one backend, equal
-/// versions with unequal digests mean that replicas have diverged. It tells contents apart by
-/// accident, not against somebody who looks for two with one digest.
+/// A hash of a document's content.
+///
+/// Equal contents have equal digests. Two replicas on the same backend that have equal versions and
+/// unequal digests have diverged.
+///
+/// The hash is not cryptographic: an attacker can construct two contents with the same digest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 16]);
 
@@ -36,19 +40,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Content on its way into a hash (XXH3, 128 bits): kinds, lengths and numbers in a fixed order of
-/// bytes, so that the hash is the same on every machine and no two contents read alike.
+/// Collects content for a hash (XXH3, 128 bits).
+///
+/// It writes kinds, lengths and numbers in a fixed byte order. So the hash is the same on every
+/// machine, and two different contents never give the same bytes.
 #[derive(Default)]
 pub struct Canonical(Vec<u8>);
 
 impl Canonical {
-    /// Nothing yet.
+    /// An empty content.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds bytes of a kind.
+    /// Adds bytes, with their kind and length before them.
     pub fn bytes(&mut self, kind: u8, content: &[u8]) {
         self.0.push(kind);
         self.number(content.len() as u64);
@@ -73,7 +79,7 @@ impl Canonical {
         }
     }
 
-    /// The hash of all that was added, and a fresh start.
+    /// Returns the hash of all that was added, and empties the content.
     pub fn finish(&mut self) -> u128 {
         let hash = xxh3_128(&self.0);
         self.0.clear();
@@ -81,7 +87,7 @@ impl Canonical {
     }
 }
 
-/// The bits of a float, with one representative for all NaNs.
+/// The bits of a float. All NaNs have the same bits.
 pub fn canonical_bits(number: f64) -> u64 {
     if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
 }

@@ -1,8 +1,8 @@
-//! After a commit: is what was staged what stands in the document?
+//! Checks after a commit that the document holds what the change staged.
 //!
-//! In a document that somebody spoilt by hand a write can come to nothing, as yrs puts a new value
-//! beside what stands at its place. An error then is better than a view that shows what is not
-//! there.
+//! In a document that was damaged on purpose, a write can have no effect, because yrs puts the new
+//! value beside the content that is already at its place. Then an error is better than a view that
+//! shows values that the document does not hold.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use super::replica::List;
 use super::rope::Rope;
 use super::value::Value;
 
-/// Compares what a commit touched with what was staged: each register's value, each sequence's
-/// length. O(ops).
+/// Compares the document after a commit with the staged ops: the value of each register and the
+/// length of each sequence. O(ops).
 pub fn check<B: Backend>(
     backend: &B,
     ops: &Ops,
@@ -44,7 +44,7 @@ pub fn check<B: Backend>(
     }
 }
 
-/// A register that was touched otherwise than it was staged, or not at all.
+/// A register whose new value differs from the staged one, or that the commit did not touch.
 fn stray_register<'a>(ops: &'a Ops, touched: &'a Touched) -> Option<&'a str> {
     let as_staged = |key: &str, new: &Option<Value>| {
         ops.registers.get(key::lookup(&key)).is_some_and(|staged| staged.new == *new)
@@ -59,7 +59,7 @@ fn stray_register<'a>(ops: &'a Ops, touched: &'a Touched) -> Option<&'a str> {
     ops.registers.keys().find(untouched).map(Key::as_str)
 }
 
-/// Whether a text as it was read has the length that the backend counts.
+/// Whether the text has the length `len` that the backend reports.
 pub fn fits(text: &Rope, len: Offset) -> bool {
     match len {
         Offset::Chars(chars) => text.len_chars() == chars,

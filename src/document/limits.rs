@@ -1,47 +1,50 @@
-//! How much untrusted bytes may claim before a backend sees them.
+//! The limits for untrusted bytes. They are checked before a backend sees the bytes.
 //!
-//! Every length, count and depth that the [`guard`](super::guard) checks has its number here, in
-//! two sets: [`Limits::stranger`] for what arrives from others, [`Limits::trusted`] for one's own
-//! saves. Neither is a promise about memory: an accepted update still costs what the backend makes
-//! of it, which these numbers keep in proportion.
+//! Every length, count and depth that the [`guard`](super::guard) checks has its limit here. There
+//! are two sets: [`Limits::stranger`] for updates from untrusted peers, and [`Limits::trusted`] for
+//! this replica's own saves. The limits do not bound the memory exactly: the backend decides how
+//! much memory an accepted update takes. They keep that memory in proportion to the update.
 
-/// Bytes of one update from a stranger.
+/// Bytes of one update from an untrusted peer.
 const STRANGER_BYTES_MAX: usize = 4 << 20;
-/// Clients (replicas) named in one section of an update from a stranger. yrs keeps them in a table
-/// whose hash is the id itself, so that chosen ids collide: the cost grows with the square of this
-/// number.
+/// Clients (replicas) named in one section of an update from an untrusted peer. yrs keeps the
+/// clients in a hash table and uses the id itself as the hash. An attacker can choose ids that
+/// collide, so the cost grows with the square of this number.
 const STRANGER_CLIENTS_MAX: usize = 8_192;
-/// Blocks, and deleted ranges, in one update from a stranger; a block costs yrs about 200 bytes of
-/// memory and 4 bytes of update.
+/// Blocks, and deleted ranges, in one update from an untrusted peer. A block takes 4 bytes in the
+/// update and about 200 bytes of memory in yrs.
 const STRANGER_BLOCKS_MAX: usize = 300_000;
-/// Values within the blocks of one update from a stranger; a nested empty map costs two bytes of
-/// update and about 100 of memory.
+/// Values within the blocks of one update from an untrusted peer. A nested empty map takes two
+/// bytes in the update and about 100 bytes of memory.
 const STRANGER_VALUES_MAX: usize = 400_000;
-/// Shared types inside other shared types, in one update from a stranger. None: yrs deletes a nest
-/// of types recursively, and many small updates can make one as deep as they like; the layout keeps
-/// to root types.
+/// Shared types inside other shared types, in one update from an untrusted peer. The limit is zero:
+/// yrs deletes nested types recursively, and many small updates together can nest types without a
+/// limit. The layout of exostate uses only root types.
 const STRANGER_NESTED_TYPES_MAX: usize = 0;
 /// Levels of arrays and maps within one value.
 const STRANGER_NESTING_MAX: usize = 64;
 /// Bytes of one name: a root, a key, an attribute, a message.
 const STRANGER_NAME_BYTES_MAX: usize = 4 << 10;
-/// Automerge operations in one update from a stranger; run-length coding claims them for nothing.
+/// Automerge operations in one update from an untrusted peer. With run-length coding a few bytes
+/// can claim any number of operations.
 const STRANGER_OPS_MAX: u64 = 150_000;
-/// Bytes that the deflated parts and repeated strings of one update from a stranger may grow to,
-/// all together.
+/// The total size in bytes of the deflated parts and the repeated strings of one update from an
+/// untrusted peer, after inflating.
 const STRANGER_INFLATED_BYTES_MAX: u64 = 16 << 20;
-/// Updates that wait for a missing one.
+/// Pending updates: updates that wait for a missing dependency.
 const STRANGER_PENDING_UPDATES_MAX: usize = 1_024;
-/// Bytes of updates that wait for a missing one.
+/// Bytes of all pending updates.
 const STRANGER_PENDING_BYTES_MAX: usize = 4 << 20;
-/// Bytes that a document's version may take once a stranger's update is in it. It grows with every
-/// replica that ever wrote, by 12 bytes on yrs and 18 on automerge, and replicas that meet send it
-/// in one frame of at most 2 MiB.
+/// Bytes of the document's version, including the replicas that an update from an untrusted peer
+/// adds. The version grows with every replica that ever wrote, by 12 bytes on yrs and 18 bytes on
+/// automerge. A session sends it in one frame of at most 2 MiB.
 const STRANGER_VERSION_BYTES_MAX: usize = 1_900_000;
-/// Replicas of a document whose ids end in the same 16 bits, with those that a stranger's update
-/// brings. Ids are random: of a hundred thousand it is a dozen. See [`STRANGER_CLIENTS_MAX`].
+/// Replicas of a document whose ids end in the same 16 bits, including the replicas that an update
+/// from an untrusted peer adds. Ids are random: among 100,000 ids, at most about a dozen end in the
+/// same bits. See [`STRANGER_CLIENTS_MAX`].
 const STRANGER_ALIKE_IDS_MAX: usize = 64;
-/// The same of a document of one's own, which has to open whatever strangers have brought into it.
+/// The same limit for this replica's own saves. It is wider, because a saved document must open
+/// with all replicas that untrusted peers have added.
 const TRUSTED_ALIKE_IDS_MAX: usize = 1_024;
 
 /// Bytes of one saved document.
@@ -50,19 +53,19 @@ const TRUSTED_BYTES_MAX: usize = 1 << 30;
 const TRUSTED_NESTING_MAX: usize = 128;
 /// Automerge operations in one saved document.
 const TRUSTED_OPS_MAX: u64 = 100_000_000;
-/// Bytes that the deflated parts and repeated strings of one saved document may grow to, all
-/// together.
+/// The total size in bytes of the deflated parts and the repeated strings of one saved document,
+/// after inflating.
 const TRUSTED_INFLATED_BYTES_MAX: u64 = 4 << 30;
-/// Updates that wait for a missing one, when the sender is trusted.
+/// Pending updates, if the sender is trusted.
 const TRUSTED_PENDING_UPDATES_MAX: usize = 65_536;
-/// Bytes of updates that wait for a missing one, when the sender is trusted.
+/// Bytes of all pending updates, if the sender is trusted.
 const TRUSTED_PENDING_BYTES_MAX: usize = 256 << 20;
 
-/// The deepest nesting that can be asked for: beyond it yrs's recursive decoder may overflow a
-/// small thread's stack.
+/// The largest value of `nesting_max`. With deeper values the recursive decoder of yrs may overflow
+/// the stack of a small thread.
 const NESTING_CEILING: usize = 256;
 
-/// What untrusted bytes may claim. The default is [`Limits::stranger`].
+/// The limits that an update or a saved document must keep. The default is [`Limits::stranger`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
@@ -88,7 +91,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Tight limits, for updates from others.
+    /// Narrow limits, for updates from untrusted peers.
     pub fn stranger() -> Self {
         Self {
             bytes_max: STRANGER_BYTES_MAX,
@@ -107,7 +110,8 @@ impl Limits {
         }
     }
 
-    /// Wide limits, for one's own saves: counts and names are bounded by the bytes alone.
+    /// Wide limits, for this replica's own saves. Most counts and the lengths of names are bounded
+    /// only by the size in bytes.
     pub fn trusted() -> Self {
         Self {
             bytes_max: TRUSTED_BYTES_MAX,
@@ -126,8 +130,8 @@ impl Limits {
         }
     }
 
-    /// For so many updates in one: what they hold may be so many times as much, what their parts
-    /// are like may not.
+    /// The limits for a batch of `updates` updates. The limits on bytes, blocks, values, ops and
+    /// inflated bytes are multiplied. All other limits stay the same.
     pub(crate) fn times(self, updates: usize) -> Self {
         Self {
             bytes_max: self.bytes_max.saturating_mul(updates),
@@ -189,8 +193,9 @@ impl Limits {
         self.nested_types_max
     }
 
-    /// Sets the shared types inside other shared types, in one update. Above zero, a stranger's
-    /// updates together can build a nest so deep that deleting it overflows the stack.
+    /// Sets the shared types inside other shared types, in one update. If the limit is above zero,
+    /// the updates of an untrusted peer together can nest types so deep that deleting them
+    /// overflows the stack.
     pub fn with_nested_types_max(self, nested_types_max: usize) -> Self {
         Self { nested_types_max, ..self }
     }
@@ -228,53 +233,54 @@ impl Limits {
         Self { ops_max, ..self }
     }
 
-    /// Bytes that deflated parts and repeated strings may grow to, all together.
+    /// The total size in bytes of deflated parts and repeated strings, after inflating.
     #[must_use]
     pub fn inflated_bytes_max(&self) -> u64 {
         self.inflated_bytes_max
     }
 
-    /// Sets the bytes that deflated parts and repeated strings may grow to, all together.
+    /// Sets the total size in bytes of deflated parts and repeated strings, after inflating.
     pub fn with_inflated_bytes_max(self, inflated_bytes_max: u64) -> Self {
         Self { inflated_bytes_max, ..self }
     }
 
-    /// Updates that wait for a missing one.
+    /// Pending updates: updates that wait for a missing dependency.
     #[must_use]
     pub fn pending_updates_max(&self) -> usize {
         self.pending_updates_max
     }
 
-    /// Sets the updates that wait for a missing one.
+    /// Sets the number of pending updates.
     pub fn with_pending_updates_max(self, pending_updates_max: usize) -> Self {
         Self { pending_updates_max, ..self }
     }
 
-    /// Bytes of updates that wait for a missing one.
+    /// Bytes of all pending updates.
     #[must_use]
     pub fn pending_bytes_max(&self) -> usize {
         self.pending_bytes_max
     }
 
-    /// Sets the bytes of updates that wait for a missing one.
+    /// Sets the bytes of all pending updates.
     pub fn with_pending_bytes_max(self, pending_bytes_max: usize) -> Self {
         Self { pending_bytes_max, ..self }
     }
 
-    /// Bytes that the document's version may take with what an update brings. What was opened or
-    /// merged as one's own counts, but is not refused.
+    /// Bytes of the document's version, including the replicas that an update adds. Replicas that
+    /// came with a trusted document count too, but are not refused.
     #[must_use]
     pub fn version_bytes_max(&self) -> usize {
         self.version_bytes_max
     }
 
-    /// Sets the bytes that the document's version may take with what an update brings.
+    /// Sets the bytes of the document's version, including the replicas that an update adds.
     pub fn with_version_bytes_max(self, version_bytes_max: usize) -> Self {
         Self { version_bytes_max, ..self }
     }
 
-    /// Replicas of a document on yrs whose ids end in the same 16 bits. More of them are no chance,
-    /// and make each access go through all.
+    /// Replicas of a document on yrs whose ids end in the same 16 bits. A larger number cannot be
+    /// chance, and these ids collide in yrs's hash tables: each access would walk through all of
+    /// them.
     #[must_use]
     pub fn alike_ids_max(&self) -> usize {
         self.alike_ids_max

@@ -1,37 +1,41 @@
-//! The registers in which a document remembers what state type it holds: `@type/<name>`, with a
-//! hash of the type's shape.
+//! The registers in which a document stores the name of its state type: `@type/<name>`. The value
+//! is a hash of the type's shape.
 //!
-//! They are the document's own, as whatever begins with `@` at the root: saved, merged and in the
-//! digest as all registers are, and nothing above this layer sees them, neither views nor watchers,
-//! undo, histories or what empties a state. [`Replica`](super::replica::Replica) leaves them out of
-//! what it gives. A name is a part of the path, so that two that are written at once both stay, and
-//! both sides see that they differ.
+//! These registers are internal, like every register whose path begins with `@`:
+//!
+//! - The document saves them, merges them and includes them in the digest, like all registers.
+//! - The layers above do not see them: views, watchers, undo, histories, and the code that empties
+//!   a state. [`Replica`](super::replica::Replica) leaves them out of its results.
+//!
+//! The name is a part of the path. So if two replicas write different names concurrently, both
+//! names stay, and both replicas see that they differ.
 
 use super::key::{self, Key};
 use super::ops::RegisterWrite;
 use super::value::Value;
 
-/// The path of all of them.
+/// The path above all these registers.
 const TYPE: &str = "@type";
 
-/// Characters of a name that are shown, and names: documents come from anybody.
+/// The most characters of a name, and the most names, in an error. The document may come from an
+/// untrusted peer.
 const SHOWN_CHARS_MAX: usize = 64;
 const SHOWN_NAMES_MAX: usize = 4;
 
-/// Whether a register is the document's own. A segment of a user's never begins with `@`.
+/// Whether a register is internal. A segment of a user's key never begins with `@`.
 #[must_use]
 pub fn is_own(path: &str) -> bool {
     path.starts_with('@')
 }
 
-/// What makes the document say that it holds a type of this name, whose shape has this hash.
+/// The write that stores the name of the state type and the hash of its shape in the document.
 #[must_use]
 pub fn write(name: &str, shape: u64) -> (Key, RegisterWrite) {
     let key = Key::from(key::join(TYPE, name).as_str());
     (key, RegisterWrite { old: None, new: Some(Value::str(format!("{shape:016x}"))) })
 }
 
-/// The name that one of the document's own registers says, if it is one of these.
+/// The name of the state type, if the path is that of a type register.
 #[must_use]
 pub fn name_in(path: &str) -> Option<&str> {
     path.strip_prefix(TYPE)?
@@ -39,11 +43,12 @@ pub fn name_in(path: &str) -> Option<&str> {
         .filter(|name| !name.is_empty() && !name.contains('/'))
 }
 
-/// A document says that it holds another state type than the one it was opened or joined as.
+/// The document holds another state type than the one as which it was opened or joined.
 ///
-/// A document takes the name of its state type with the first change that writes into it: the
-/// struct's or enum's own, without type parameters, or that of `#[state(name = "…")]`. Types with
-/// one name may have different fields, as an older and a newer version of an application have.
+/// The first change that writes into a document also stores the name of its state type: the name of
+/// the struct or enum without type parameters, or the name in `#[state(name = "…")]`. Two types
+/// with the same name may have different fields, for example in an older and a newer version of an
+/// application.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the document holds the state type `{document}`, and was opened as `{opened}`")]
 pub struct TypeMismatch {
@@ -52,8 +57,8 @@ pub struct TypeMismatch {
 }
 
 impl TypeMismatch {
-    /// What a document with these names is, opened as a type of one; `None` where there are no
-    /// others, or the type has none.
+    /// The mismatch of a document with these names that is opened as the type `opened`. `None` if
+    /// the document has no other name, or if the opened type has no name.
     #[must_use]
     pub(crate) fn between<'a>(
         document: impl Iterator<Item = &'a str>,
@@ -66,14 +71,14 @@ impl TypeMismatch {
         (!others.is_empty()).then(|| Self { document: others.join(", "), opened })
     }
 
-    /// The name that the document says, of a long one the first 64 characters. Where several types
-    /// were written into it, the names of the others.
+    /// The name of the state type in the document. A name is cut after 64 characters. If the
+    /// document has several other names, these are the first four, joined by commas.
     #[must_use]
     pub fn document(&self) -> &str {
         &self.document
     }
 
-    /// The name of the type that it was opened as.
+    /// The name of the state type as which the document was opened.
     #[must_use]
     pub fn opened(&self) -> &str {
         self.opened

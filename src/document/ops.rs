@@ -1,4 +1,5 @@
-//! What a change does to a document, and what a change or an import did to it, in neutral words.
+//! The ops of a change before its commit, and the places that a commit or an import touched. Both
+//! are the same for all backends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,16 +9,16 @@ use super::limits::Limits;
 use super::rope::Marks;
 use super::value::Value;
 
-/// Which of the two sequence kinds a name belongs to.
+/// The kind of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SequenceKind {
     /// Text, with marks.
     Text,
-    /// A list of whole values.
+    /// A list whose elements are values.
     List,
 }
 
-/// A position or a length in a text, in both units that backends count in.
+/// A position or a length in a text, in both units in which backends count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Units {
     /// Unicode scalar values.
@@ -26,20 +27,22 @@ pub struct Units {
     pub utf16: usize,
 }
 
-/// One edit of a sequence. Positions count the state after the edits before it.
+/// One edit of a sequence. Its positions refer to the sequence as the earlier edits left it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SequenceOp {
-    /// Deletes, then inserts, in a text. The inserted text carries exactly these marks.
+    /// Deletes text, then inserts text at the same position. The inserted text gets exactly these
+    /// marks.
     Text { name: Arc<str>, at: Units, delete: Units, insert: Arc<str>, marks: Option<Arc<Marks>> },
-    /// Sets (or with `Null` clears) a mark over a stretch of text.
+    /// Sets a mark over a range of text, or clears it if the value is `Null`.
     Mark { name: Arc<str>, at: Units, len: Units, mark: Arc<str>, value: Value },
-    /// Deletes, then inserts, in a list.
+    /// Deletes elements of a list, then inserts elements at the same position.
     List { name: Arc<str>, at: usize, delete: usize, insert: Vec<Value> },
     /// Empties a sequence.
     Clear { name: Arc<str>, kind: SequenceKind },
 }
 
-/// What a character can become in JSON, in which yrs writes the values of marks.
+/// The most bytes that one byte of a string takes in JSON (`\u0000`). yrs writes the values of
+/// marks as JSON.
 const ESCAPED_BYTES_MAX: usize = 6;
 
 impl SequenceOp {
@@ -53,7 +56,7 @@ impl SequenceOp {
         }
     }
 
-    /// The marks that it writes: the text, their names and values.
+    /// The marks that the op writes, each as (path of the text, name of the mark, value).
     fn marks(&self) -> Vec<(&str, &str, &Value)> {
         match self {
             Self::Mark { name, mark, value, .. } => vec![(name, mark, value)],
@@ -64,8 +67,9 @@ impl SequenceOp {
         }
     }
 
-    /// Takes in an edit of the same list that goes on where this one ends: many insertions one
-    /// behind the other cost as much as one. Any other edit comes back.
+    /// Merges the next edit into this one if it edits the same list directly behind this edit's
+    /// insertions. So many insertions in a row cost as much as one. Returns an edit that cannot be
+    /// merged.
     fn absorb(&mut self, next: Self) -> Option<Self> {
         match (self, next) {
             (
@@ -84,27 +88,27 @@ impl SequenceOp {
     }
 }
 
-/// What a change does to one register.
+/// A write of a change to one register.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterWrite {
-    /// What the document holds before the change.
+    /// The value before the change.
     pub old: Option<Value>,
-    /// What it holds afterwards; `None` removes it.
+    /// The value after the change; `None` removes the register.
     pub new: Option<Value>,
 }
 
-/// All that one change does. Writes to registers have no order among each other: the last one of a
-/// key counts.
+/// All ops of one change. The writes to registers have no order among each other: each key has one
+/// write, the last one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ops {
-    /// The registers that are written.
+    /// The writes to registers.
     pub registers: BTreeMap<Key, RegisterWrite>,
     /// The edits of sequences, in order.
     pub sequences: Vec<SequenceOp>,
 }
 
 impl Ops {
-    /// Whether there is nothing to do.
+    /// Whether the change has no op.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.registers.is_empty() && self.sequences.is_empty()
@@ -119,8 +123,8 @@ impl Ops {
         self.sequences.extend(rest);
     }
 
-    /// The sequences whose edits, taken together, may change nothing: those with insertions and
-    /// deletions, or with marks.
+    /// The sequences whose edits may cancel each other out: those with insertions and deletions,
+    /// and those with marks.
     #[must_use]
     pub fn may_be_idle(&self) -> BTreeSet<(Key, SequenceKind)> {
         let mut does: BTreeMap<(&Arc<str>, SequenceKind), (bool, bool)> = BTreeMap::new();
@@ -138,7 +142,7 @@ impl Ops {
         both.map(|((name, kind), _)| (Key(Arc::clone(name)), kind)).collect()
     }
 
-    /// Forgets the edits of some sequences.
+    /// Removes the edits of these sequences.
     pub fn drop_sequences(&mut self, names: &BTreeSet<(Key, SequenceKind)>) {
         if !names.is_empty() {
             self.sequences.retain(|op| {
@@ -148,11 +152,11 @@ impl Ops {
         }
     }
 
-    /// The first op that peers with these limits would refuse: where it is, and why.
+    /// The first op that a peer with these limits would refuse: its path and the reason.
     #[must_use]
     pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
         let name_max = limits.name_bytes_max();
-        // An update has more in it than the value.
+        // An update holds names and other bytes beside the value.
         let bytes_max =
             limits.bytes_max().saturating_sub(name_max.min(limits.bytes_max() / 4) * 2).max(1);
         let names = self
@@ -160,7 +164,7 @@ impl Ops {
             .keys()
             .map(Key::as_str)
             .chain(self.sequences.iter().map(|op| &**op.target().0));
-        // A sequence's name has two characters more in the document.
+        // In the document the name of a sequence has a prefix of two bytes.
         let long = names.filter(|name| name.len() > name_max.saturating_sub(2)).map(|name| {
             let shown: String = name.chars().take(40).collect();
             (
@@ -219,7 +223,7 @@ impl Ops {
             .next()
     }
 
-    /// How many ops these are.
+    /// The number of ops.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registers.len() + self.sequences.len()
@@ -229,28 +233,29 @@ impl Ops {
 /// One register that a commit or an import changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterTouch {
-    /// Where.
+    /// The path of the register.
     pub key: Arc<str>,
-    /// What it held before.
+    /// The value before.
     pub old: Option<Value>,
-    /// What it holds now.
+    /// The value after.
     pub new: Option<Value>,
-    /// Whether what it holds now was written here: an import can bring back a value that had lost.
+    /// Whether this replica wrote the value `new`. After an import this is possible too: the import
+    /// can restore a value of this replica that had lost a conflict.
     pub own: bool,
 }
 
 /// Everything that a commit or an import changed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Touched {
-    /// The registers, each at most once after [`Touched::settle`].
+    /// The registers. After [`Touched::settle`] each is in it at most once.
     pub registers: Vec<RegisterTouch>,
-    /// The sequences, by name, each at most once.
+    /// The sequences, each at most once.
     pub sequences: Vec<(SequenceKind, Arc<str>)>,
 }
 
 impl Touched {
-    /// Puts the registers in the order of their paths, each once: what it held first and what it
-    /// holds last.
+    /// Sorts the registers by path and merges the entries of one register: it keeps the first old
+    /// value and the last new value.
     pub fn settle(&mut self) {
         self.registers.sort_by(|a, b| key::compare(&a.key, &b.key));
         self.registers.dedup_by(|later, first| {
@@ -263,15 +268,15 @@ impl Touched {
         });
     }
 
-    /// What a register holds now, if it is among those that changed. Needs [`Touched::settle`].
-    /// O(log n).
+    /// The new value of a register, or `None` if the register did not change. The caller must have
+    /// called [`Touched::settle`]. O(log n).
     #[must_use]
     pub fn register(&self, path: &str) -> Option<Option<Value>> {
         let found = self.registers.binary_search_by(|touch| key::compare(&touch.key, path)).ok()?;
         self.registers.get(found).map(|touch| touch.new.clone())
     }
 
-    /// The paths of all that changed, each once, in the order of keys.
+    /// The paths of all registers and sequences that changed, each once, in the order of keys.
     #[must_use]
     pub fn paths(&self) -> Vec<Arc<str>> {
         let registers = self.registers.iter().map(|touch| &touch.key);

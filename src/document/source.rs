@@ -1,4 +1,4 @@
-//! Where the typed view is read from: a document, or a document with staged ops on top.
+//! The source from which the typed view is read: a document, or a document with staged ops on top.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use super::value::Value;
 
 /// Reads a document by path. All paths are escaped; see [`super::key`].
 pub trait Source {
-    /// One register.
+    /// The value of a register.
     fn register(&self, path: &str) -> Option<Value>;
-    /// The register at `prefix` and all below it, in order. O(log n + found).
+    /// The register at `prefix` and all registers below it, in order. O(log n + found).
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)>;
-    /// A text; empty where there is none.
+    /// A text. It is empty if the document has no such text.
     fn text(&self, path: &str) -> Rope;
-    /// A list; empty where there is none.
+    /// A list. It is empty if the document has no such list.
     fn list(&self, path: &str) -> List;
-    /// The sequences at or below `prefix` that hold anything.
+    /// The sequences at or below `prefix` that are not empty.
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)>;
 }
 
-/// A source just after a commit or an import: what that changed is known without asking the
-/// backend.
+/// A source directly after a commit or an import. It answers from `touched` for the registers that
+/// changed, without asking the document.
 pub struct Touching<'a> {
     /// The document.
     pub document: &'a dyn Source,
-    /// What was changed in it.
+    /// The places that the commit or the import changed.
     pub touched: &'a Touched,
 }
 

@@ -1,33 +1,33 @@
-//! The neutral scalar that a register, a list element or a mark holds, whatever the backend.
+//! The scalar that a register, a list element or a mark holds. It is the same for all backends.
 
 use std::sync::Arc;
 
 use super::digest::{Canonical, canonical_bits};
 
-/// A scalar as it stands in the document.
+/// A scalar as the document holds it.
 ///
-/// Values are equal if they are the same content: NaN equals NaN, unlike the float.
+/// Two values are equal if their content is the same. So NaN equals NaN, unlike with `f64`.
 ///
-/// Numbers are canonical: a float with an integral value within the range of `i64` is an
-/// [`Value::Int`], because Yjs peers do not tell the two apart on the wire. A field of type `f64`
-/// therefore reads integers.
+/// Numbers are canonical: a float with an integral value within the range of `i64` is a
+/// [`Value::Int`], because Yjs peers do not tell the two apart on the wire. Therefore a field of
+/// type `f64` also reads integers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
-    /// Nothing: what an `Option` that was set to `None` writes.
+    /// No value: an `Option` that was set to `None` writes it.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// A number that is not whole (or outside the range of `i64`, or negative zero).
+    /// A number that is not whole, or is outside the range of `i64`, or is negative zero.
     Float(f64),
     /// Text that is replaced as a whole.
     Str(Arc<str>),
     /// Raw bytes.
     Bytes(Arc<[u8]>),
-    /// Something that this version does not know, with the name of its kind: a foreign nested
-    /// container, say.
+    /// A value that this version of exostate does not know, for example a nested container that
+    /// another program wrote. The text names its kind.
     Unknown(&'static str),
 }
 
@@ -103,7 +103,7 @@ impl Value {
         canonical.finish()
     }
 
-    /// The bytes of its content, roughly.
+    /// The approximate size of the content in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Str(text) => text.len(),
@@ -112,8 +112,11 @@ impl Value {
         }
     }
 
-    /// This as what a mark on text says, or why it cannot be. yrs writes marks as JSON, in which
-    /// bytes become a list of numbers, some floats nothing at all, and negative zero is zero.
+    /// The value in the form in which a mark on text can hold it.
+    ///
+    /// yrs writes marks as JSON. JSON turns bytes into a list of numbers, has no NaN and no
+    /// infinity, and turns negative zero into zero. The error says why a mark cannot hold the
+    /// value.
     pub(crate) fn as_mark(&self) -> Result<Self, String> {
         match self {
             Self::Unknown(kind) => Err(format!("a {kind} cannot be written")),
@@ -144,7 +147,8 @@ impl Value {
         Self::Str(text.into())
     }
 
-    /// How an error message calls this value: its kind, and the value where it is short.
+    /// The text for this value in error messages. A long string is cut; of bytes only their number
+    /// is shown.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {

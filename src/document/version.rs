@@ -1,4 +1,4 @@
-//! What a replica has seen, and the hash of what was deleted.
+//! The version of a replica (the ops that it has seen), and the hash of the deleted ops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::guard::yrs_update::put_uint;
 
-/// What a replica has seen: on yrs a state vector and a hash of the delete set (a state vector does
-/// not see deletions), on automerge the heads of the change graph and, for replicas that lack some
-/// of them, the number of each actor's last change.
+/// The ops that a replica has seen.
 ///
-/// Two replicas at equal versions have seen the same ops. Whether they also hold the same content
-/// is for the digest to say.
+/// - On yrs: a state vector, and a hash of the delete set, because a state vector does not count
+///   deletions.
+/// - On automerge: the heads of the change graph, and the number of each actor's last change, for
+///   replicas that lack some of these heads.
+///
+/// Two replicas at equal versions have seen the same ops. Compare their digests to find out whether
+/// they also hold the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(Kind);
 
@@ -87,13 +90,14 @@ impl Version {
         }
     }
 
-    /// The version as bytes: a kind (0: clocks, 1: heads, 2: empty), then what belongs to it. All numbers are
-    /// little-endian; a count is a `u32`.
+    /// The version as bytes: one byte for the kind (0: clocks, 1: heads, 2: empty), then the fields
+    /// of that kind. All numbers are little-endian; a count is a `u32`.
     ///
-    /// - Clocks: a count, as many clients (`u64`) each with its clock (`u32`), and the 16-byte hash
-    ///   of the delete set.
-    /// - Heads: a count, as many 32-byte hashes, then a count, and as many actors: a length
-    ///   (`u16`), that many bytes, and the number of the actor's last change (`u64`).
+    /// - Clocks: the count of clients; for each client its id (`u64`) and its clock (`u32`); then
+    ///   the 16-byte hash of the delete set.
+    /// - Heads: the count of heads; each head as a 32-byte hash; the count of actors; for each
+    ///   actor the length of its id (`u16`), the bytes of its id, and the number of its last change
+    ///   (`u64`).
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -123,10 +127,10 @@ impl Version {
         bytes
     }
 
-    /// Reads what [`Version::to_bytes`] wrote.
+    /// Reads the bytes that [`Version::to_bytes`] wrote.
     ///
     /// # Errors
-    /// Says where the bytes are not those of a version.
+    /// The bytes are not a version. The error has the position at which reading failed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VersionError> {
         let mut reader = Reader { bytes, at: 0 };
         let version = match reader.array::<1>("it is empty")? {
@@ -155,11 +159,11 @@ impl Version {
         reader.end(version)
     }
 
-    /// Reads the state vector of a Yjs client (`Y.encodeStateVector`): a version of
+    /// Reads the state vector of a Yjs client (`Y.encodeStateVector`). The result is a version of
     /// [`Yrs`](crate::Yrs) that has seen no deletion.
     ///
     /// # Errors
-    /// Says where the bytes are not those of a state vector.
+    /// The bytes are not a state vector. The error has the position at which reading failed.
     pub fn from_state_vector(bytes: &[u8]) -> Result<Self, VersionError> {
         let mut reader = Reader { bytes, at: 0 };
         let count = reader.varint()?;
@@ -172,7 +176,8 @@ impl Version {
         reader.end(Self::clocks(clocks, DeleteHash::default()))
     }
 
-    /// The state vector as Yjs has it; `None` on another backend than [`Yrs`](crate::Yrs).
+    /// The state vector in the encoding of Yjs. `None` if the version is not one of
+    /// [`Yrs`](crate::Yrs).
     #[must_use]
     pub fn to_state_vector(&self) -> Option<Vec<u8>> {
         let clocks = self.as_clocks()?;
@@ -200,7 +205,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// LEB128, as lib0 has it.
+    /// Reads an unsigned LEB128 number, the encoding of lib0.
     fn varint(&mut self) -> Result<u64, VersionError> {
         let at = self.at;
         let mut number = 0;
@@ -230,7 +235,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
-    /// A number of so many bytes, at most 8.
+    /// Reads a number of `len` bytes, at most 8.
     fn number(&mut self, len: usize) -> Result<u64, VersionError> {
         Ok(self
             .take(len, "it is cut off")?
@@ -239,7 +244,8 @@ impl<'a> Reader<'a> {
             .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// How many entries follow. What it claims costs nothing: they are read one by one.
+    /// Reads how many entries follow. A false count allocates nothing: the caller reads the entries
+    /// one by one, and fails at the end of the bytes.
     fn count(&mut self) -> Result<u64, VersionError> {
         self.number(4)
     }
@@ -248,10 +254,11 @@ impl<'a> Reader<'a> {
 /// The number of each actor's last change.
 pub(crate) type Numbers = BTreeMap<Arc<[u8]>, u64>;
 
-/// A hash of a set of (client, clock) pairs that grows by disjoint ranges and does not depend on
-/// how they are cut.
+/// A hash of a set of (client, clock) pairs. The set grows by disjoint ranges, and the hash does
+/// not depend on how the set is cut into ranges.
 ///
-/// The hash of a range is g(end) − g(start), so adjacent ranges telescope; ranges add up.
+/// The hash of a range is g(end) − g(start). The hash of the set is the sum over its ranges, so
+/// adjacent ranges telescope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteHash(u128);
 

@@ -9,46 +9,46 @@ use super::registry::{Closes, Registry};
 use crate::state::{Link, State};
 use crate::store::Store;
 
-/// An open document of a [`Library`](super::Library): a store, which stays open as long as somebody
-/// has a handle. It derefs to the [`Store`], so that it is used as one.
+/// An open document of a [`Library`](super::Library): a store, which stays open as long as a handle
+/// exists. A handle derefs to the [`Store`], so it is used like one.
 ///
-/// The document is let go where the last handle is dropped, on that thread. A clone of the store
-/// alone does not keep it open: what is changed there after that is in no file, and in no store
-/// that is opened later. So keep the handle.
+/// When the last handle is dropped, the document is closed, on the same thread. A clone of the
+/// store does not keep the document open: a later change to that clone is in no file, and in no
+/// store that is opened later. So keep the handle.
 #[must_use = "the document is let go when the last handle is dropped"]
 pub struct Handle<T: State, L: Loader> {
-    // Dropped before the lease, so that the lease's own is the last.
+    // Declared before `lease`, so that it is dropped first and the lease holds the last reference.
     document: Arc<Document<T, L>>,
     lease: Arc<Lease<T, L>>,
 }
 
-/// A document and what is kept with it.
+/// A document with its link and the value that the loader keeps for it.
 pub(super) struct Document<T: State, L: Loader> {
     pub(super) link: Link<T>,
     pub(super) store: Store<T, L::Backend>,
     pub(super) kept: L::Kept,
 }
 
-/// What all handles of an open document share. When it is dropped, nobody has the document open any
-/// more.
+/// The part that all handles of an open document share. When it is dropped, the document has no
+/// handle left.
 pub(super) struct Lease<T: State, L: Loader> {
     document: Option<Arc<Document<T, L>>>,
     registry: Arc<Registry<L>>,
 }
 
-/// A handle that does not keep its document open: `upgrade` gives one that does, as long as
-/// somebody has one. Made by [`Handle::downgrade`].
+/// A handle that does not keep its document open. `upgrade` returns a [`Handle`] as long as another
+/// handle exists. [`Handle::downgrade`] makes it.
 pub struct WeakHandle<T: State, L: Loader> {
     document: Weak<Document<T, L>>,
     lease: Weak<Lease<T, L>>,
 }
 
 impl<T: State, L: Loader> WeakHandle<T, L> {
-    /// Another handle; `None` where the last one is dropped, or is being dropped: then
+    /// Another handle. `None` if the last handle is dropped or is being dropped; then
     /// [`Library::open`](super::Library::open) opens the document again.
     #[must_use]
     pub fn upgrade(&self) -> Option<Handle<T, L>> {
-        // While there is a lease, there is its document.
+        // While the lease exists, its document exists.
         let lease = self.lease.upgrade()?;
         Some(Handle { document: self.document.upgrade()?, lease })
     }
@@ -70,19 +70,19 @@ impl<T: State, L: Loader> Handle<T, L> {
         WeakHandle { document: Arc::downgrade(&self.document), lease: Arc::downgrade(&self.lease) }
     }
 
-    /// What others refer to the document by.
+    /// The link by which other documents refer to this document.
     #[must_use]
     pub fn link(&self) -> &Link<T> {
         &self.document.link
     }
 
-    /// The store: what a handle derefs to, by name.
+    /// The store to which the handle derefs.
     #[must_use]
     pub fn store(&self) -> &Store<T, L::Backend> {
         &self.document.store
     }
 
-    /// What the loader keeps as long as the document is open.
+    /// The value that the loader keeps as long as the document is open.
     #[must_use]
     pub fn kept(&self) -> &L::Kept {
         &self.document.kept

@@ -1,8 +1,8 @@
-//! Documents that refer to documents: opened when somebody follows a link, shared by all who have
-//! them open, let go when nobody has.
+//! Documents that refer to documents. The library opens a document when a link to it is opened,
+//! shares it among all handles, and closes it after the last handle is dropped.
 //!
-//! [`registry`] knows which documents are open and whose turn it is with one; here is what an
-//! application sees. No lock is held while the application's loader runs.
+//! [`registry`] knows which documents are open and which thread loads or closes a document. This
+//! module is the application's interface. No lock is held while the application's loader runs.
 
 mod handle;
 mod registry;
@@ -19,49 +19,53 @@ use registry::{Found, Registry};
 
 pub use handle::{Handle, WeakHandle};
 
-/// Where a [`Library`] gets its documents from, and where they go: files, a database, rooms that
+/// The source and the destination of the documents of a [`Library`]: files, a database, rooms that
 /// peers join.
 ///
-/// It is called on whatever thread opens or lets go, with no lock held, and may open other
-/// documents of the library. It blocks that thread, as does whoever waits for the same document;
-/// asynchronous code calls [`Library::open`] where blocking is allowed, in
-/// `tokio::task::spawn_blocking` say. It is not asynchronous itself, as a document is let go where
-/// its last handle is dropped, and dropping cannot wait for a future.
+/// The library calls the loader on the thread that opens or closes the document, with no lock held.
+/// The loader may open other documents of the library. A call blocks its thread, and it also blocks
+/// every thread that waits for the same document. Asynchronous code calls [`Library::open`] where
+/// blocking is allowed, for example in `tokio::task::spawn_blocking`. The trait is not
+/// asynchronous, because dropping the last handle closes the document, and a drop cannot wait for a
+/// future.
 ///
-/// Links come from documents, and those from whoever may write there: a name can be any text, of
-/// any length. A loader checks it before it makes a path, a query or an address of it.
+/// The names of links are untrusted: links come from documents, and any writer of a document can
+/// choose a name. A name can be any text of any length. A loader checks the name before it makes a
+/// path, a query or an address of it.
 ///
-/// A loader that has a clone of its library keeps it, and with it the documents that are kept
+/// A loader that holds a clone of its library keeps the library alive, with the unused documents
+/// that it keeps, until the loader drops that clone.
 /// unused, until it gives the clone up.
 pub trait Loader: Send + Sync + Sized + 'static {
     /// The backend of the documents.
     type Backend: Backend;
-    /// What is to live as long as a document is open: a peer that keeps it in sync, a lock on its
-    /// file; `()` where there is nothing.
+    /// A value that lives as long as the document is open: a peer that keeps the document in sync,
+    /// or a lock on its file. Use `()` if there is none.
     type Kept: Send + Sync + 'static;
-    /// Why a document cannot be loaded or put away.
+    /// The reason why a document cannot be loaded or closed.
     type Error: std::fmt::Display;
 
-    /// Gets a document that nobody has open.
+    /// Loads a document that is not open.
     ///
     /// # Errors
-    /// Why it cannot. Nothing is remembered of that: who asks next, asks again.
+    /// The reason why the document cannot be loaded. The library does not remember the error: the
+    /// next [`Library::open`] calls the loader again.
     fn load<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, Self::Error>;
 
-    /// Makes a document of a new name, for [`Library::create`]. What it is to hold is put in
+    /// Makes a document with a new name, for [`Library::create`]. The library writes the content
     /// afterwards.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// The reason why the document cannot be made.
     fn create<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, Self::Error>;
 
-    /// Puts a document away that nobody has open any more. It is dropped after that, and only then
-    /// can it be loaded again.
+    /// Closes a document that has no handle left. The library then drops the document; only after
+    /// that can the document be loaded again.
     ///
     /// # Errors
-    /// Why it cannot. The document stays as it is then, for the next who opens it;
-    /// [`Library::close_unused`] tries again, as does the library where it lets others go. The
-    /// library reports the error to `tracing`.
+    /// The reason why the document cannot be closed. The library then keeps the document unchanged
+    /// for the next [`Library::open`]. [`Library::close_unused`] retries, and so does the library
+    /// when it closes other documents. The library reports the error to `tracing`.
     fn close<T: State>(
         &self,
         link: &Link<T>,
@@ -70,10 +74,10 @@ pub trait Loader: Send + Sync + Sized + 'static {
     ) -> Result<(), Self::Error>;
 }
 
-/// What a loader gives: a document, and what is to live as long as it is open.
+/// The result of a loader: a document, and a value that lives as long as the document is open.
 pub type Loaded<T, L> = (Store<T, <L as Loader>::Backend>, <L as Loader>::Kept);
 
-/// Why a document was not opened.
+/// The reason why a document was not opened.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError<E> {
@@ -82,31 +86,31 @@ pub enum OpenError<E> {
     Load {
         /// The document's name.
         id: String,
-        /// Why.
+        /// The reason.
         error: E,
     },
-    /// The document is open, or kept, with a state of another type.
+    /// The document is open, or kept unused, with a state of another type.
     #[error("{id}: the document is open as another type")]
     Type {
         /// The document's name.
         id: String,
     },
-    /// Waiting would never end: the document is being loaded or put away by this very thread, or by
-    /// one that waits for this thread.
+    /// The wait would never end: this thread itself loads or closes the document, or a thread that
+    /// waits for this thread does.
     #[error("{id}: the document is opened within its own loading")]
     Within {
         /// The document's name.
         id: String,
     },
-    /// What a new document was to hold cannot be written.
+    /// The content of a new document cannot be written.
     #[error("{id}: {error}")]
     Create {
         /// The document's name.
         id: String,
-        /// Why.
+        /// The reason.
         error: ChangeError,
     },
-    /// A new document was to have the name of one that is open or kept.
+    /// A document with the name of the new document is already open or kept unused.
     #[error("{id}: there is a document of this name")]
     Exists {
         /// The document's name.
@@ -117,21 +121,21 @@ pub enum OpenError<E> {
     Empty,
 }
 
-/// How many documents a library has: to see that what is opened is also let go.
+/// The number of documents in a library. It shows whether opened documents are also closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LibraryCount {
-    /// Those that somebody has open.
+    /// The documents that have a handle.
     pub open: usize,
-    /// Those that nobody has open and that are kept: the ones used last, and those that could not
-    /// be put away.
+    /// The documents without a handle that the library keeps: the most recently used ones, and
+    /// those that could not be closed.
     pub unused: usize,
-    /// Those that are being loaded or put away.
+    /// The documents that are being loaded or closed.
     pub under_way: usize,
 }
 
-/// Documents that refer to each other. One that is open is there once, for all who open it; it is
-/// let go when the last handle is dropped.
+/// Documents that refer to each other. An open document exists once, and all its users share it. It
+/// is closed after the last handle is dropped.
 ///
 /// A library is a handle: clones share it.
 ///
@@ -145,7 +149,7 @@ pub struct LibraryCount {
 /// #[derive(State, Clone, Debug, PartialEq)]
 /// struct Chapter { title: String }
 ///
-/// /// Keeps documents in memory; files are no different.
+/// /// Keeps documents in memory. A loader for files looks the same.
 /// #[derive(Default)]
 /// struct Shelf(Mutex<BTreeMap<String, Vec<u8>>>);
 ///
@@ -196,28 +200,29 @@ impl<L: Loader> std::fmt::Debug for Library<L> {
 }
 
 impl<L: Loader> Library<L> {
-    /// A library that lets a document go as soon as nobody has it open.
+    /// A library that closes a document as soon as its last handle is dropped.
     #[must_use]
     pub fn new(loader: L) -> Self {
         Self::keeping(loader, 0)
     }
 
-    /// A library that keeps so many documents that nobody has open any more, the ones used last, so
-    /// that going back and forth does not load them each time. They are put away as others take
-    /// their places, by [`Library::close_unused`], and when the library and all handles are
+    /// A library that keeps up to `unused_max` documents without a handle, the most recently used
+    /// ones, so that they need not be loaded again. The library closes a kept document when another
+    /// one takes its place, in [`Library::close_unused`], and when the library and all handles are
     /// dropped.
     #[must_use]
     pub fn keeping(loader: L, unused_max: usize) -> Self {
         Self { registry: Arc::new(Registry::new(loader, unused_max)) }
     }
 
-    /// Opens the document that a link names: the one that others have open, or else what the loader
-    /// gives. Who opens one that is being loaded or put away waits for that; of several at once
-    /// one loads.
+    /// Opens the document that a link names. If the document is already open, the handle shares it;
+    /// otherwise the loader loads it. If another thread loads or closes the document, this call
+    /// waits for that thread. If several threads open a document at the same time, one of them
+    /// loads it.
     ///
     /// # Errors
-    /// The loader failed, which is tried again by whoever asks next; the document is open as
-    /// another type; or the loader opens, by whatever ways, the document that it loads.
+    /// The loader failed (the next call retries); the document is open as another type; or the
+    /// loader opens, directly or indirectly, the document that it is loading.
     pub fn open<T: State>(&self, link: &Link<T>) -> Result<Handle<T, L>, OpenError<L::Error>> {
         match self.registry.find(link)? {
             Found::Open(handle) => Ok(handle),
@@ -231,21 +236,21 @@ impl<L: Loader> Library<L> {
         }
     }
 
-    /// Makes a new document that holds `state`, under a random name: a UUID. [`Handle::link`] is
-    /// what others refer to it by.
+    /// Makes a new document that holds `state`. Its name is random: a UUID. Other documents refer
+    /// to it by [`Handle::link`].
     ///
     /// # Errors
-    /// The loader failed, or the state cannot be written; there is no such document then, and
+    /// The loader failed, or the state cannot be written. The document then does not exist, and
     /// [`Loader::close`] is not called for it.
     pub fn create<T: State>(&self, state: &T) -> Result<Handle<T, L>, OpenError<L::Error>> {
         self.create_as(&Link::new(random_id().to_string()), state)
     }
 
-    /// The same under a name of one's own, which nothing has yet.
+    /// Like [`Library::create`], with a given name that is not in use yet.
     ///
     /// # Errors
-    /// As [`Library::create`]; [`OpenError::Exists`] where a document of that name is open or kept.
-    /// What else there is under the name, the loader knows.
+    /// As [`Library::create`]; [`OpenError::Exists`] if a document of that name is open or kept
+    /// unused. Only the loader knows whether the name is in use elsewhere.
     pub fn create_as<T: State>(
         &self,
         link: &Link<T>,
@@ -253,7 +258,7 @@ impl<L: Loader> Library<L> {
     ) -> Result<Handle<T, L>, OpenError<L::Error>> {
         let id = || link.id().to_owned();
         match self.registry.find(link)? {
-            // Dropped here, with no lock held.
+            // The handle is dropped here, with no lock held.
             Found::Open(_) => Err(OpenError::Exists { id: id() }),
             Found::Turn(turn) => {
                 let (store, kept) = self
@@ -266,27 +271,27 @@ impl<L: Loader> Library<L> {
         }
     }
 
-    /// What the library was made with.
+    /// The loader with which the library was made.
     #[must_use]
     pub fn loader(&self) -> &L {
         self.registry.loader()
     }
 
-    /// How many documents there are now. O(documents).
+    /// The number of documents. O(documents).
     #[must_use]
     pub fn count(&self) -> LibraryCount {
         self.registry.count()
     }
 
-    /// Puts away what is kept and nobody has open. Whether all of it was put away; what was not
-    /// stays.
+    /// Closes all documents that are kept without a handle. Returns whether all of them were
+    /// closed. A document that could not be closed stays.
     pub fn close_unused(&self) -> bool {
         self.registry.close_unused()
     }
 }
 
 impl<T: State> Link<T> {
-    /// Opens the document that this names: see [`Library::open`].
+    /// Opens the document that this link names: see [`Library::open`].
     ///
     /// # Errors
     /// As [`Library::open`].
@@ -298,7 +303,7 @@ impl<T: State> Link<T> {
     }
 }
 
-/// A name that nothing else has.
+/// A random name, which no other document has.
 fn random_id() -> Uuid {
     let bits = u128::from(random_bits()) << 64 | u128::from(random_bits());
     Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()

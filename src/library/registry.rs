@@ -1,8 +1,9 @@
-//! Which documents are open, and whose turn it is with one.
+//! The registry of documents: which documents are open, and which thread loads or closes a
+//! document.
 //!
-//! A document is open, or kept though nobody has it open, or it is some thread's turn: that one
-//! loads it or puts it away, with no lock held, and whoever else wants it waits. A document whose
-//! last handle is just being dropped is waited for too.
+//! A document is in one of three states. It is open; it is kept without a handle (unused); or one
+//! thread loads or closes it (under way). That thread holds no lock, and every other thread that
+//! wants the document waits. A thread also waits for a document whose last handle is being dropped.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,7 +17,7 @@ use super::handle::{Document, Handle, WeakHandle};
 use super::{LibraryCount, Loader, OpenError};
 use crate::state::{Link, State};
 
-/// A document, whatever its type.
+/// A document of any type.
 pub(super) trait Closes<L: Loader>: Send + Sync {
     fn id(&self) -> Arc<str>;
     fn close(&self, loader: &L) -> Result<(), L::Error>;
@@ -24,18 +25,18 @@ pub(super) trait Closes<L: Loader>: Send + Sync {
 }
 
 enum Entry<L> {
-    /// It is this thread's turn.
+    /// This thread loads or closes the document.
     UnderWay(ThreadId),
-    /// Its handles: [`WeakHandle`] of the document's type.
+    /// The handle of the open document: a [`WeakHandle`] of the document's type.
     Open(Box<dyn Any + Send + Sync>),
     Unused(Arc<dyn Closes<L>>),
 }
 
 struct Entries<L> {
     by_id: BTreeMap<Arc<str>, Entry<L>>,
-    /// Those that are unused, the last used last.
+    /// The ids of the unused documents, the most recently used one last.
     unused: VecDeque<Arc<str>>,
-    /// Who waits for what.
+    /// The document that each waiting thread waits for.
     waiting: HashMap<ThreadId, Arc<str>>,
 }
 
@@ -43,18 +44,19 @@ pub(super) struct Registry<L: Loader> {
     loader: L,
     unused_max: usize,
     entries: Mutex<Entries<L>>,
-    /// Told whenever an entry becomes another one.
+    /// Notified whenever an entry changes its state.
     moved: Condvar,
 }
 
-/// What a registry has of a document.
+/// The result of a search for a document.
 pub(super) enum Found<'a, T: State, L: Loader> {
     Open(Handle<T, L>),
-    /// Nothing: it is this thread's turn to bring it.
+    /// The document is not open. This thread has the exclusive right to load it.
     Turn(Turn<'a, L>),
 }
 
-/// A thread's turn to bring a document. Where it is dropped, there is none, and others may try.
+/// The exclusive right of a thread to load a document. If it is dropped before the document is
+/// open, the document does not exist, and other threads may try.
 pub(super) struct Turn<'a, L: Loader> {
     registry: &'a Arc<Registry<L>>,
     id: &'a Arc<str>,
@@ -91,8 +93,8 @@ impl<L: Loader> Entries<L> {
         self.by_id.insert(id, Entry::Unused(document));
     }
 
-    /// Takes the one that was used longest ago, if there are more than so many: it is this thread's
-    /// turn with it.
+    /// Takes the least recently used document, if there are more than `unused_max`. This thread
+    /// then closes it.
     fn take_unused(&mut self, unused_max: usize) -> Option<Arc<dyn Closes<L>>> {
         let id =
             if self.unused.len() > unused_max { self.unused.pop_front()? } else { return None };
@@ -102,8 +104,9 @@ impl<L: Loader> Entries<L> {
         }
     }
 
-    /// Whether a thread that waits for a document would wait for itself: the others' turns end only
-    /// after what they wait for.
+    /// Whether a wait of `thread` for the document `id` would never end: a thread that loads or
+    /// closes a document may itself wait for another document, and this chain may lead back to
+    /// `thread`.
     fn is_within<'a>(&'a self, mut id: &'a Arc<str>, thread: ThreadId) -> bool {
         while let Some(Entry::UnderWay(whose)) = self.by_id.get(id) {
             if *whose == thread {
@@ -139,7 +142,7 @@ impl<L: Loader> Registry<L> {
         count
     }
 
-    /// Finds a document, or else takes the turn to bring it.
+    /// Finds a document, or else takes the exclusive right to load it.
     pub(super) fn find<'a, T: State>(
         self: &'a Arc<Self>,
         link: &'a Link<T>,
@@ -179,7 +182,7 @@ impl<L: Loader> Registry<L> {
         }
     }
 
-    /// Waits until something has moved.
+    /// Waits until an entry changes its state.
     fn wait(
         &self,
         entries: &mut MutexGuard<'_, Entries<L>>,
@@ -195,7 +198,7 @@ impl<L: Loader> Registry<L> {
         Ok(())
     }
 
-    /// Nobody has the document open any more.
+    /// Takes over a document that has no handle left.
     pub(super) fn let_go(&self, document: Arc<dyn Closes<L>>) {
         self.entries.lock().keep(document);
         self.moved.notify_all();
@@ -206,15 +209,16 @@ impl<L: Loader> Registry<L> {
         self.put_away(0)
     }
 
-    /// Puts the unused documents beyond a number away, with no lock held. Whether all of them were;
-    /// those that were not stay. A loader that panics keeps nothing from the others.
+    /// Closes the unused documents beyond a number, with no lock held. Returns whether all of them
+    /// were closed; the others stay. If the loader panics on one document, the remaining documents
+    /// are still closed.
     ///
-    /// One is taken after the other: whoever wants one whose turn has not come, the loader too,
-    /// does not wait for those before it.
+    /// Documents are taken one at a time, so a thread (even the loader) that wants a later document
+    /// does not wait for the earlier ones.
     fn put_away(&self, unused_max: usize) -> bool {
         let mut all = true;
         let mut panicked = Ok(());
-        // Each once: what stays goes to the end of the line.
+        // Each document is tried once: a document that stays goes to the end of the queue.
         let beyond = self.entries.lock().unused.len().saturating_sub(unused_max);
         for _ in 0..beyond {
             let Some(document) = self.entries.lock().take_unused(unused_max) else { break };
@@ -247,13 +251,13 @@ impl<L: Loader> Drop for Registry<L> {
     }
 }
 
-/// Puts a document away. On an error, or a panic of the loader, it comes back.
+/// Closes a document. If the loader fails or panics, the document is returned.
 fn put_away<L: Loader>(
     loader: &L,
     document: Arc<dyn Closes<L>>,
 ) -> (Option<Arc<dyn Closes<L>>>, std::thread::Result<()>) {
     match catch_unwind(AssertUnwindSafe(|| document.close(loader))) {
-        // Its peer or its lock ends before it can be loaded again.
+        // The document's peer or lock is dropped before the document can be loaded again.
         Ok(Ok(())) => (None, catch_unwind(AssertUnwindSafe(|| drop(document)))),
         Ok(Err(error)) => {
             tracing::warn!(target: "exostate", id = &*document.id(), %error, "a document could not be put away");
@@ -263,7 +267,7 @@ fn put_away<L: Loader>(
     }
 }
 
-/// Lets a loader's panic go on, unless the thread panics already.
+/// Resumes a loader's panic, unless the thread is already panicking.
 fn go_on(result: std::thread::Result<()>) {
     if let Err(panic) = result
         && !panicking()

@@ -1,14 +1,15 @@
-//! A layer that logs.
+//! A middleware that logs.
 
 use super::{Done, Middleware};
 use crate::state::State;
 use crate::store::Origin;
 
-/// Paths of one change that are logged.
+/// The maximal number of paths that are logged per change.
 const PATHS_MAX: usize = 8;
 
-/// Logs changes and imports with [`tracing`]: what was done at level `DEBUG`, with the first eight
-/// of the paths that it touched, what was refused or failed at `WARN`, under the target `exostate`.
+/// Logs changes and imports with [`tracing`], under the target `exostate`. A change or import that
+/// was made is logged at level `DEBUG`, with the first eight of its touched paths. A change or
+/// import that was refused or failed is logged at `WARN`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 

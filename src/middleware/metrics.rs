@@ -1,4 +1,4 @@
-//! A layer that counts and measures.
+//! A middleware that counts and measures.
 
 use super::{Done, Middleware};
 use crate::state::State;

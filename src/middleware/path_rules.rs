@@ -1,11 +1,12 @@
-//! A layer that refuses changes by path.
+//! A middleware that refuses changes by path.
 
 use super::{Middleware, Proposal};
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, State};
 
-/// Refuses changes made here that write to certain places. What others write still arrives: they
-/// have their own guards, and a hub that has the last word (`exostate-sync`'s read-only peers).
+/// Refuses local changes that write to certain places. Changes of other replicas are still
+/// imported: those replicas have their own rules, and a hub makes the final decision
+/// (`exostate-sync`'s read-only peers).
 ///
 /// ```
 /// use exostate::middleware::PathRules;
@@ -27,20 +28,21 @@ pub struct PathRules {
 }
 
 impl PathRules {
-    /// Refuses nothing.
+    /// Rules that refuse nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Refuses what writes to this place or below it. `any()` stands for every element.
+    /// Refuses changes that write to this place or below it. `any()` stands for every element.
     #[must_use]
     pub fn deny<S: State>(mut self, path: &impl AsPath<S>) -> Self {
         self.denied.push(path.as_path().as_str().to_owned());
         self
     }
 
-    /// Refuses what writes anywhere but to such places or below them.
+    /// Refuses changes that write to other places than this one and those below it. If it is called
+    /// several times, all the given places are allowed.
     #[must_use]
     pub fn allow_only<S: State>(mut self, path: &impl AsPath<S>) -> Self {
         self.allowed.push(path.as_path().as_str().to_owned());

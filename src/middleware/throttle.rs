@@ -1,4 +1,4 @@
-//! A layer that lets only so much through.
+//! A middleware that limits the rate.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use super::{Import, Middleware, Proposal};
 use crate::state::{ChangeError, State};
 
-/// Refuses changes made here, or imports, that come faster than a rate (generic cell rate
-/// algorithm, ITU-T I.371): so many at once, and on average one in each `step`.
+/// Refuses local changes, or imports, that come faster than a rate (generic cell rate algorithm,
+/// ITU-T I.371): a burst at once, and on average one in each `step`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Throttle {
     burst: u32,
     step: Duration,
     of: Of,
-    /// When as many could come at once as at the beginning.
+    /// The time at which a full burst is available again.
     settled_at: Arc<Mutex<Option<Instant>>>,
     now: Arc<dyn Fn() -> Instant + Send + Sync>,
 }
@@ -52,14 +52,14 @@ impl std::fmt::Debug for Throttle {
 }
 
 impl Throttle {
-    /// Changes, undo and redo: `burst` of them at once, and then one in each `step`.
+    /// Limits changes, undo and redo: `burst` of them at once, and then one in each `step`.
     #[must_use]
     pub fn changes(burst: u32, step: Duration) -> Self {
         Self::new(burst, step, Of::Changes)
     }
 
-    /// Imports, each of which may bring several updates. Who is refused has to come again; a
-    /// session of `exostate-sync` ends, and its peer connects anew.
+    /// Limits imports; one import may bring several updates. The sender of a refused import must
+    /// retry: a session of `exostate-sync` ends, and its peer connects again.
     #[must_use]
     pub fn imports(burst: u32, step: Duration) -> Self {
         Self::new(burst, step, Of::Imports)
@@ -73,7 +73,7 @@ impl Throttle {
         Self { burst, step, of, settled_at: Arc::default(), now: Arc::new(Instant::now) }
     }
 
-    /// Takes the time from elsewhere: for tests.
+    /// Uses another clock, for tests.
     #[must_use]
     pub fn with_clock(self, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         Self { now: Arc::new(now), ..self }

@@ -1,17 +1,17 @@
-//! A place on the way down a path.
+//! A position on a path, while the path is followed from its start.
 
 use std::cell::RefCell;
 
 use crate::document::key;
 
-/// A path and how far one has come on it.
+/// A path and the position up to which it was followed.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
     path: &'a str,
-    /// How many bytes of the path lie behind; a slash that follows belongs to neither side.
+    /// How many bytes of the path were followed. The slash after them belongs to neither part.
     done: usize,
-    /// Where a collection that the path's last segment, [`ANY`](super::ANY), asks for its elements
-    /// puts them.
+    /// The buffer for the elements of a collection, if the path's last segment,
+    /// [`ANY`](super::ANY), asks for them.
     elements: Option<&'a RefCell<Vec<String>>>,
 }
 
@@ -22,14 +22,14 @@ impl<'a> At<'a> {
         Self { path, done: 0, elements: None }
     }
 
-    /// The start of a path that ends in [`ANY`](super::ANY): what stands there is to
+    /// The start of a path that ends in [`ANY`](super::ANY). The collection at that place must
     /// [offer](Self::offer) its elements.
     #[must_use]
     pub fn asking(path: &'a str, elements: &'a RefCell<Vec<String>>) -> Self {
         Self { path, done: 0, elements: Some(elements) }
     }
 
-    /// Names the elements of a collection, as escaped segments, to whoever asked for them.
+    /// Names the elements of a collection, as escaped segments, if the path asks for them.
     pub fn offer(self, segments: impl Iterator<Item = String>) {
         if let Some(elements) = self.elements {
             elements.borrow_mut().extend(segments);
@@ -42,7 +42,7 @@ impl<'a> At<'a> {
         self.path
     }
 
-    /// The part behind: the path of where one is.
+    /// The part that was followed: the path of the current place.
     #[must_use]
     pub fn here(self) -> &'a str {
         self.path.get(..self.done).unwrap_or(self.path)
@@ -54,7 +54,7 @@ impl<'a> At<'a> {
         self.done >= self.path.len()
     }
 
-    /// The next segment, still escaped, and the place behind it; `None` at the end.
+    /// The next segment, still escaped, and the position after it. `None` at the end.
     #[must_use]
     pub fn next(self) -> Option<(&'a str, Self)> {
         let rest = key::below(self.path, self.here());

@@ -1,8 +1,8 @@
-//! What every collection can in a change besides its own edits: go through all of it, add many,
-//! remove all.
+//! The operations that every collection has in a change besides its own edits: iterate over all
+//! elements, add many, remove all.
 //!
-//! To go through a collection is to go through what it held when that began: its elements may be
-//! edited and removed meanwhile.
+//! An iteration covers the elements that the collection held when the iteration began. The elements
+//! may be edited and removed during the iteration.
 
 use crate::document::source::Source;
 
@@ -12,18 +12,18 @@ use super::{
 };
 
 impl<T: Scalar> Node<Edit<'_>, List<T>> {
-    /// How many elements there are.
+    /// The number of elements.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(List::<T>::len)
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }
@@ -31,16 +31,16 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// The staged elements in order. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
         self.place.look(|list: &List<T>| all(list.iter().cloned()))
     }
 
-    /// Removes all elements, also those that do not fit `T`. What others insert at the same time
-    /// stays.
+    /// Removes all elements, including those that do not fit `T`. Concurrent insertions of other
+    /// replicas stay.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &List<T>| ())?;
         self.place.write(|writer| {
@@ -56,13 +56,12 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     /// The staged elements in order. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
         self.place.look(|list: &MovableList<T>| all(list.iter().cloned()))
     }
 
-    /// The staged elements in order, with their ids: to edit or remove some of them on the way.
-    /// O(n).
+    /// The staged elements in order, with their ids. The loop may edit or remove elements. O(n).
     ///
     /// ```
     /// use exostate::{MovableList, State, Store};
@@ -86,14 +85,14 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     /// ```
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
         self.place.look(|list: &MovableList<T>| {
             all(list.iter_ids().map(|(id, value)| (id, value.clone())))
         })
     }
 
-    /// Appends elements and says their ids.
+    /// Appends elements and returns their ids.
     ///
     /// # Errors
     /// As `push`.
@@ -104,11 +103,11 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         values.into_iter().map(|value| self.push(value)).collect()
     }
 
-    /// Removes all elements with all their fields, also those that this struct does not know. What
-    /// others insert at the same time stays.
+    /// Removes all elements with all their fields, including fields that this struct does not know.
+    /// Concurrent insertions of other replicas stay.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &MovableList<T>| ())?;
         self.place.write(|writer| writer.clear_below())
@@ -119,7 +118,7 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     /// The staged entries in the order of keys. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<(K, V)>, ChangeError> {
         self.place.look(|map: &Map<K, V>| {
             all(map.iter().map(|(key, value)| (key.clone(), value.clone())))
@@ -129,12 +128,12 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
     /// The staged keys in order. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn keys(&self) -> Result<std::vec::IntoIter<K>, ChangeError> {
         self.place.look(|map: &Map<K, V>| all(map.keys().cloned()))
     }
 
-    /// Inserts records or values. Those that are there under the same keys are replaced whole.
+    /// Inserts records or values. Existing entries with the same keys are replaced as a whole.
     ///
     /// # Errors
     /// As `insert`.
@@ -145,11 +144,11 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         entries.into_iter().try_for_each(|(key, value)| self.insert(key, value))
     }
 
-    /// Removes all records with all their fields, also those that this struct does not know, and
-    /// entries that do not fit. What others insert at the same time stays.
+    /// Removes all records with all their fields, including fields that this struct does not know
+    /// and entries that do not fit. Concurrent insertions of other replicas stay.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &Map<K, V>| ())?;
         self.place.write(|writer| writer.clear_below())
@@ -157,18 +156,18 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
 }
 
 impl<T: MapKey> Node<Edit<'_>, Set<T>> {
-    /// How many elements there are.
+    /// The number of elements.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(Set::<T>::len)
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }
@@ -176,7 +175,7 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     /// The staged elements in order. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
         self.place.look(|set: &Set<T>| all(set.iter().cloned()))
     }
@@ -184,7 +183,7 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
     /// Adds elements.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn extend<Q>(&self, items: impl IntoIterator<Item = Q>) -> Result<(), ChangeError>
     where
         T: Takes<Q>,
@@ -192,10 +191,10 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
         items.into_iter().try_for_each(|item| self.insert(item).map(drop))
     }
 
-    /// Removes all elements. What others add at the same time stays.
+    /// Removes all elements. Concurrent additions of other replicas stay.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &Set<T>| ())?;
         self.place.write(|writer| writer.clear_below())
@@ -203,18 +202,18 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
 }
 
 impl<T: State> Node<Edit<'_>, Tree<T>> {
-    /// How many nodes there are.
+    /// The number of nodes.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(Tree::<T>::len)
     }
 
-    /// Whether there are none.
+    /// Whether the tree is empty.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }
@@ -222,7 +221,7 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// The staged nodes from the roots down, parents first, with their ids. O(n · log n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn iter_ids(&self) -> Result<std::vec::IntoIter<(ElementId, T)>, ChangeError> {
         self.place.look(|tree: &Tree<T>| {
             all(tree.walk().into_iter().map(|(_, id, value)| (id, value.clone())))
@@ -232,13 +231,13 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
     /// The staged values of the nodes from the roots down, parents first. O(n · log n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn iter(&self) -> Result<std::vec::IntoIter<T>, ChangeError> {
         self.place
             .look(|tree: &Tree<T>| all(tree.walk().into_iter().map(|(_, _, value)| value.clone())))
     }
 
-    /// Appends nodes under a parent, or as roots, and says their ids.
+    /// Appends nodes under a parent, or as roots, and returns their ids.
     ///
     /// # Errors
     /// As `push`.
@@ -250,11 +249,11 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
         values.into_iter().map(|value| self.push(parent, value)).collect()
     }
 
-    /// Removes all nodes with all their fields, also those that this struct does not know. What
-    /// others insert at the same time stays, at the root where its parent is gone.
+    /// Removes all nodes with all their fields, including fields that this struct does not know.
+    /// Concurrent insertions of other replicas stay; a node whose parent is gone becomes a root.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &Tree<T>| ())?;
         self.place.write(|writer| writer.clear_below())
@@ -262,10 +261,10 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
 }
 
 impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
-    /// How many items there are, in all groups and ungrouped.
+    /// The number of items, in all groups and ungrouped.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(Groups::<G, T>::len)
     }
@@ -273,7 +272,7 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// Whether there are no items.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }
@@ -281,18 +280,17 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
     /// The staged groups in order, with their ids. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn iter_groups(&self) -> Result<std::vec::IntoIter<(ElementId, G)>, ChangeError> {
         self.place.look(|whole: &Groups<G, T>| {
             all(whole.groups().iter_ids().map(|(id, group)| (id, group.clone())))
         })
     }
 
-    /// The staged items of a group in order, with their ids; none where there is no such group.
-    /// O(n).
+    /// The staged items of a group in order, with their ids. Empty if there is no such group. O(n).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn iter_ids(
         &self,
         group: ElementId,
@@ -302,7 +300,7 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         })
     }
 
-    /// Appends items to a group and says their ids.
+    /// Appends items to a group and returns their ids.
     ///
     /// # Errors
     /// As `push`.
@@ -314,18 +312,19 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         values.into_iter().map(|value| self.push(group, value)).collect()
     }
 
-    /// Removes all groups and items with all their fields, also those that this struct does not
-    /// know. What others insert at the same time stays, ungrouped where its group is gone.
+    /// Removes all groups and items with all their fields, including fields that this struct does
+    /// not know. Concurrent insertions of other replicas stay; an item whose group is gone is
+    /// ungrouped.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         self.place.look(|_: &Groups<G, T>| ())?;
         self.place.write(|writer| writer.clear_below())
     }
 }
 
-/// All items, taken out of the staged view, which changes with the next edit.
+/// Copies all items out of the staged view, because the view changes with the next edit.
 fn all<T>(items: impl Iterator<Item = T>) -> std::vec::IntoIter<T> {
     items.collect::<Vec<_>>().into_iter()
 }

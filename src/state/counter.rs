@@ -1,4 +1,4 @@
-//! A number that many add to at once.
+//! A number to which many replicas add at the same time.
 
 use std::any::Any;
 use std::fmt;
@@ -9,26 +9,26 @@ use crate::document::value::Value;
 
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// A sum to which everybody adds; concurrent additions all count.
+/// A sum to which every replica can add. All concurrent additions count.
 ///
-/// Each replica keeps its own part of the sum in a register of its own (a PN-counter: Shapiro et
-/// al., *A comprehensive study of convergent and commutative replicated data types*, 2011), on
-/// every backend alike.
+/// Each replica keeps its own part of the sum in a register of its own, in the same way on every
+/// backend (a PN-counter: Shapiro et al., *A comprehensive study of convergent and commutative
+/// replicated data types*, 2011).
 #[derive(Clone, Default)]
 pub struct Counter {
-    /// What each replica has added, by the segment of its register.
+    /// The part of each replica, by the segment of the replica's register.
     parts: imbl::OrdMap<Box<str>, i64>,
     sum: i128,
 }
 
 impl Counter {
-    /// A counter with a value, to be written to a document.
+    /// A counter with this value, to be written to a document.
     #[must_use]
     pub fn new(value: i64) -> Self {
         Self { parts: imbl::OrdMap::new(), sum: i128::from(value) }
     }
 
-    /// The sum. Beyond the range of `i64` the nearest number within.
+    /// The sum. A sum outside the range of `i64` is clamped to that range.
     #[must_use]
     pub fn value(&self) -> i64 {
         let clamped = self.sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
@@ -44,8 +44,8 @@ impl Counter {
     }
 }
 
-/// Whether a segment is what a replica writes its part under. Whatever else stands there is
-/// nobody's part.
+/// Whether a segment is a replica's id, under which the replica writes its part. A register under
+/// any other segment is no part of the sum.
 fn is_replica(segment: &str) -> bool {
     u64::from_str_radix(segment, 16).is_ok_and(|id| format!("{id:x}") == segment)
 }
@@ -158,7 +158,7 @@ fn add(writer: &mut Writer<'_, '_>, amount: i64) {
         _ => 0,
     };
     writer.at(&segment, |writer| match own.checked_add(amount) {
-        // What is added and taken away within one change leaves no part where there was none.
+        // If one change adds and then subtracts the same amount, it creates no part.
         Some(0) if writer.core.original(writer.path()).is_none() => writer.remove(),
         Some(part) => writer.put(Value::Int(part)),
         None => writer.fail("this replica's part of the counter is full".to_owned()),
@@ -166,11 +166,11 @@ fn add(writer: &mut Writer<'_, '_>, amount: i64) {
 }
 
 impl Node<Edit<'_>, Counter> {
-    /// Adds to the counter; a negative amount takes away, 0 does nothing.
+    /// Adds to the counter. A negative amount subtracts, and 0 does nothing.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where this
-    /// replica's part would overflow.
+    /// [`ChangeError::NotFound`] if the place is gone, [`ChangeError::Invalid`] if this replica's
+    /// part would overflow.
     pub fn add(&self, amount: i64) -> Result<(), ChangeError> {
         self.place.look(|_: &Counter| ())?;
         self.place.write(|writer| add(writer, amount))
@@ -179,7 +179,7 @@ impl Node<Edit<'_>, Counter> {
     /// The staged sum.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn get(&self) -> Result<i64, ChangeError> {
         self.place.look(Counter::value)
     }

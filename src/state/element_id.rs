@@ -1,8 +1,8 @@
-//! The names of what can move: elements of a [`MovableList`](super::MovableList), nodes of a
+//! The ids of movable elements: elements of a [`MovableList`](super::MovableList), nodes of a
 //! [`Tree`](super::Tree).
 //!
-//! A name is the replica that made the element and a count of its own, so that no two replicas ever
-//! make the same.
+//! An id consists of the replica that made the element and of a counter of that replica. So no two
+//! replicas ever make the same id.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,16 +15,19 @@ use super::map::MapKey;
 use super::position::Stamp;
 use super::scalar::{Mismatch, Scalar};
 
-/// The name of an element of a [`MovableList`](super::MovableList), a node of a
-/// [`Tree`](super::Tree), or a group or item of [`Groups`](super::Groups), the same on every
-/// replica and for ever.
+/// The id of an element of a [`MovableList`](super::MovableList), of a node of a
+/// [`Tree`](super::Tree), or of a group or item of [`Groups`](super::Groups). It is the same on
+/// every replica and never changes.
 ///
-/// It is a scalar too: a field, an `Option`, an element of a [`List`](super::List) or a key may
-/// name an element. It says nothing about whether the element is there (any more): another may
-/// remove it at any time, and whoever follows the name asks. A field that was never written holds
-/// the nil id, which names no element; where there may be none, an `Option<ElementId>` says so. The
-/// id of an element of a copy (what `push` on a view's own collection gives) holds within that copy
-/// only and cannot be written.
+/// An id is also a scalar: a field, an `Option`, an element of a [`List`](super::List) or a key may
+/// hold the id of an element.
+///
+/// - An id does not say whether the element still exists: another replica may remove the element at
+///   any time. The reader of the id must check.
+/// - A field that was never written holds the nil id, which names no element. If an id may be
+///   absent, use `Option<ElementId>`.
+/// - An element that was pushed to a copy (for example with `push` on a view's own collection) has
+///   an id that is valid only within that copy. Such an id cannot be written.
 ///
 /// ```
 /// use exostate::{ElementId, MovableList, State, Store};
@@ -54,21 +57,21 @@ impl ElementId {
         Self { replica: replica.get(), counter }
     }
 
-    /// Whether it is the nil id, which names no element: the default.
+    /// Whether this is the nil id, the default, which names no element.
     #[must_use]
     pub fn is_nil(self) -> bool {
         self == Self::default()
     }
 
-    /// What the position of a new element is given with.
+    /// The stamp for the position of a new element.
     pub(crate) fn stamp(self) -> Stamp {
         Stamp { replica: ReplicaId::from_bits(self.replica), number: self.counter }
     }
 
-    /// The smallest name there can be.
+    /// The lowest id.
     pub(crate) const LOWEST: Self = Self { replica: 0, counter: 0 };
 
-    /// The next name in order, if there is one.
+    /// The next id in order. `None` after the highest id.
     pub(crate) fn next(self) -> Option<Self> {
         match self.counter.checked_add(1) {
             Some(counter) => Some(Self { counter, ..self }),
@@ -76,8 +79,8 @@ impl ElementId {
         }
     }
 
-    /// A name for an element that is in no document yet: the next that is not taken. A document may
-    /// hold such names, by malice.
+    /// An id for an element that is in no document yet: the next id that is not taken. A malicious
+    /// document may hold such ids.
     pub(crate) fn detached(counter: &mut u64, taken: impl Fn(Self) -> bool) -> Self {
         loop {
             let id = Self { replica: u64::MAX, counter: *counter };
@@ -88,12 +91,12 @@ impl ElementId {
         }
     }
 
-    /// Whether it is a name that copies give: of an element that is in no document.
+    /// Whether this is the id of an element that is in no document, as copies assign it.
     pub(crate) fn is_detached(self) -> bool {
         self.replica == u64::MAX
     }
 
-    /// The name as one path segment: two hexadecimal numbers.
+    /// The id as one path segment: two hexadecimal numbers.
     pub(crate) fn segment(self) -> String {
         self.to_string()
     }
@@ -105,7 +108,7 @@ impl fmt::Display for ElementId {
     }
 }
 
-/// The text is not an element's name.
+/// The text is not an element's id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an element's id: {0:?}")]
 pub struct ElementIdError(String);

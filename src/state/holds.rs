@@ -1,8 +1,8 @@
-//! What the derive asks of the types that hold others, for the sake of what the compiler says.
+//! The trait that the derive requires of container types. It exists for better compiler errors.
 //!
-//! Of a `List<Text>` that is asked to be a [`State`] the compiler names no reason, as there are two
-//! ways to be one: to be a scalar, and to be a list of scalars. [`Holds`] is [`State`] in other
-//! words, which name the type within.
+//! A `List<Text>` is not a [`State`], but the compiler names no reason for that: a type can be a
+//! state in two ways, as a scalar or as a list of scalars. [`Holds`] repeats [`State`] with the
+//! inner type as a parameter, so that the error names the inner type.
 
 use std::any::Any;
 
@@ -11,13 +11,13 @@ use super::{
     Writer,
 };
 
-/// Types that are not exostate's own holders: scalars, and what has `#[derive(State)]`. They may be
-/// called as a holder is.
+/// Types that are not containers of exostate: scalars, and types with `#[derive(State)]`. The
+/// derive may call them as it calls a container.
 pub trait Named: State {}
 
 impl<T: Scalar> Named for T {}
 
-/// A state type that holds a `T`. All in it is what [`State`] has under the same name.
+/// A state type that holds a `T`. Each item is the item of the same name in [`State`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot hold `{T}`",
     label = "cannot hold `{T}`",
@@ -59,7 +59,7 @@ pub trait Holds<T>: State {
     }
 }
 
-/// The part that no implementation can do without; it is the same in all.
+/// The items without a default. They are the same in all implementations.
 macro_rules! holds {
     ($([$($bounds:tt)*] $held:ty, $holder:ty;)*) => {$(
         #[diagnostic::do_not_recommend]

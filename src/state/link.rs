@@ -8,13 +8,15 @@ use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
 
-/// The name of another document, whose state is a `T`: one register, the last writer wins. It is
-/// written as a string.
+/// The name of another document, whose state is a `T`. The link is one register, written as a
+/// string; the last writer wins.
 ///
-/// It keeps nothing, and says nothing about whether there is such a document: a link is followed by
-/// [`Link::open`], when somebody wants to, and links may go in circles. The name can be any text,
-/// as whoever writes to the document chooses it: see [`Loader`](crate::Loader). A link that was
-/// never written is empty; where there may be none, an `Option<Link<T>>` says so.
+/// - A link does not keep its document alive and does not say whether the document exists.
+///   [`Link::open`] opens the document on demand.
+/// - Links may form cycles.
+/// - The name can be any text, because every writer of the document can choose it: see
+///   [`Loader`](crate::Loader).
+/// - A link that was never written is empty. If a link may be absent, use `Option<Link<T>>`.
 ///
 /// ```
 /// use exostate::{Link, List, State, Store, Text};
@@ -35,7 +37,7 @@ pub struct Link<T> {
 }
 
 impl<T> Link<T> {
-    /// A link to the document of this name.
+    /// A link to the document with this name.
     #[must_use]
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), to: PhantomData }
@@ -47,7 +49,7 @@ impl<T> Link<T> {
         &self.id
     }
 
-    /// Whether it names nothing.
+    /// Whether the link names no document.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.id.is_empty()

@@ -10,16 +10,16 @@ use super::{
     At, ChangeError, Edit, Node, Place, Reader, Refresh, Scalar, Shape, State, Takes, Writer,
 };
 
-/// A list of scalars. Insertions and deletions merge; an element is replaced only as a whole, and
-/// does not move.
+/// A list of scalars. Insertions and deletions merge. An element is replaced only as a whole, and
+/// it does not move.
 ///
-/// An edit costs what the backend's sequence costs: O(n) on both. For records, or where elements
-/// move, take [`MovableList`](super::MovableList).
+/// An edit costs as much as in the backend's sequence: O(n) on both backends. For records, or if
+/// elements move, use [`MovableList`](super::MovableList).
 #[derive(Clone)]
 pub struct List<T> {
     items: imbl::Vector<T>,
-    /// The document's values, where some of them do not fit `T`: then positions here and there
-    /// differ.
+    /// All values of the document's list, if any of them do not fit `T`. In that case the indices
+    /// of `items` differ from those of the document.
     misfits: Option<imbl::Vector<Value>>,
 }
 
@@ -30,13 +30,13 @@ impl<T: Clone> List<T> {
         Self { items: imbl::Vector::new(), misfits: None }
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -53,7 +53,7 @@ impl<T: Clone> List<T> {
         self.items.iter()
     }
 
-    /// Appends to this copy: to build a value.
+    /// Appends an element to this copy, to build a value.
     pub fn push(&mut self, item: T) {
         self.items.push_back(item);
     }
@@ -98,8 +98,8 @@ impl<'a, T: Clone> IntoIterator for &'a List<T> {
     }
 }
 
-/// The position in the document of the element at `index`, where elements that do not fit are
-/// skipped.
+/// The index in the document of the element at `index`. Elements that do not fit are counted in the
+/// document's index only.
 fn real_index<T: Scalar>(list: &List<T>, index: usize) -> usize {
     let Some(values) = &list.misfits else { return index };
     let mut fitting = values
@@ -159,7 +159,7 @@ impl<T: Scalar> State for List<T> {
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        // Elements are compared by what is written of them.
+        // Elements are compared in their written form.
         let bytes =
             |item: &T| item.to_value().map(|value| format!("{value:?}")).unwrap_or_default();
         let (old_items, new_items): (Vec<String>, Vec<String>) =
@@ -224,11 +224,11 @@ fn splice<'i, T: Scalar>(
 }
 
 impl<T: Scalar> Node<Edit<'_>, List<T>> {
-    /// Inserts an element before the one at `index`.
+    /// Inserts an element before the element at `index`.
     ///
     /// # Errors
-    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is
-    /// gone, [`ChangeError::Invalid`] where the value cannot be written.
+    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] if the place is gone,
+    /// [`ChangeError::Invalid`] if the value cannot be written.
     pub fn insert<V>(&self, index: usize, item: V) -> Result<(), ChangeError>
     where
         T: Takes<V>,
@@ -250,7 +250,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
         self.insert(len, item)
     }
 
-    /// Appends elements. For many at once this is cheaper than one `push` after the other.
+    /// Appends elements. For many elements this is cheaper than repeated calls of `push`.
     ///
     /// # Errors
     /// As `insert`.
@@ -286,7 +286,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
         self.place.write(|writer| writer.splice_list(real.start, 1, Vec::new()))
     }
 
-    /// Checks a range and turns its start into the document's position.
+    /// Checks a range and converts it to the document's indices.
     fn real(&self, range: std::ops::Range<usize>) -> Result<std::ops::Range<usize>, ChangeError> {
         self.place.look(|list: &List<T>| {
             if range.end > list.len() {
@@ -306,7 +306,7 @@ impl<T: Scalar> Node<Edit<'_>, List<T>> {
     /// The staged list.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn get(&self) -> Result<List<T>, ChangeError> {
         self.value()
     }

@@ -1,5 +1,5 @@
-//! A place in a view that is being read: which paths were read says when what was made of them has
-//! to be made again.
+//! A place in a view that is being read. The paths that a selector reads are noted; when one of
+//! them changes, the selector must run again.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use crate::document::key;
 use super::map::segment_of;
 use super::{At, Map, MapKey, Node, Place, Set, State, Takes, typed};
 
-/// A place in a view that a selector reads. What is read through it is noted: see
+/// A place in a view that a selector reads. Each path that is read through it is noted: see
 /// [`Store::select`](crate::Store::select).
 #[derive(Clone)]
 pub struct Look<'a> {
@@ -33,10 +33,10 @@ impl Place for Look<'_> {
 }
 
 impl<'a, T: State> Node<Look<'a>, T> {
-    /// The value at this place, which counts as read with all that it holds; `None` where there is
-    /// nothing: no such element, another enum variant, an empty option. Nothing is copied.
+    /// The value at this place. The value counts as read with everything in it. `None` if there is
+    /// no value: no such element, another enum variant, an empty option. Nothing is copied.
     ///
-    /// Where a struct has a field of this name, `(*node).value()` reaches it.
+    /// If a struct has a field named `value`, `(*node).value()` calls this method.
     #[must_use]
     pub fn value(&self) -> Option<&'a T> {
         self.place.reading.read(&self.place.path).and_then(typed)
@@ -44,7 +44,7 @@ impl<'a, T: State> Node<Look<'a>, T> {
 }
 
 impl<K: MapKey, V: State> Node<Look<'_>, Map<K, V>> {
-    /// Whether the key is there. Only its entry counts as read.
+    /// Whether the map contains the key. Only the key's entry counts as read.
     #[must_use]
     pub fn contains_key<Q>(&self, key: Q) -> bool
     where
@@ -55,7 +55,7 @@ impl<K: MapKey, V: State> Node<Look<'_>, Map<K, V>> {
 }
 
 impl<T: MapKey> Node<Look<'_>, Set<T>> {
-    /// Whether an element is in. Only that counts as read.
+    /// Whether the set contains the element. Only that element counts as read.
     #[must_use]
     pub fn contains<Q>(&self, item: Q) -> bool
     where
@@ -71,13 +71,13 @@ impl Look<'_> {
     }
 }
 
-/// What an accessor needs of a reading, whatever the state's type.
+/// The operations of a reading that an accessor needs; they are independent of the state's type.
 trait Noted {
-    /// Notes the path; what stands there.
+    /// Notes the path and returns the value there.
     fn read(&self, path: &str) -> Option<&dyn Any>;
 }
 
-/// A view while somebody reads it.
+/// A view while a selector reads it.
 pub(crate) struct Reading<'v, S> {
     view: &'v S,
     paths: RefCell<BTreeSet<Box<str>>>,

@@ -1,4 +1,4 @@
-//! A map of records or values by natural keys.
+//! A map of records or values with natural keys.
 
 use std::any::Any;
 use std::borrow::{Borrow, Cow};
@@ -16,10 +16,10 @@ use super::{
     ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
 };
 
-/// What can be a key of a [`Map`] or an element of a [`Set`](super::Set): a value with one text
-/// form that keeps it apart.
+/// A type for the keys of a [`Map`] or the elements of a [`Set`](super::Set). Each value has
+/// exactly one text form, and different values have different text forms.
 ///
-/// To use a type of your own, give the text form that `Display` and `FromStr` would.
+/// To implement it for your own type, use the text form that `Display` and `FromStr` would use.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     label = "is neither the key of a `Map` nor an element of a `Set`",
@@ -29,8 +29,8 @@ use super::{
 pub trait MapKey: Clone + Ord + Send + Sync + fmt::Debug + 'static {
     /// The key as text.
     fn to_text(&self) -> Cow<'_, str>;
-    /// The key that has this text; `None` where there is none, or where [`MapKey::to_text`] would
-    /// write it otherwise.
+    /// The key with this text. `None` if there is no such key, or if [`MapKey::to_text`] would
+    /// write it differently.
     fn from_text(text: &str) -> Option<Self>;
 }
 
@@ -52,7 +52,7 @@ impl MapKey for Arc<str> {
     }
 }
 
-/// Types whose `Display` and `FromStr` round-trip differ in nothing but their names.
+/// Key types whose `Display` and `FromStr` round-trip. They differ only in their names.
 macro_rules! displayable_keys {
     ($($type:ty),*) => {$(
         impl MapKey for $type {
@@ -78,10 +78,10 @@ pub(crate) fn key_of<K: MapKey>(segment: &str) -> Option<K> {
     K::from_text(&key::unescape(segment)?)
 }
 
-/// Records or values by key, ordered by key. Two replicas that insert one key at once end up with
-/// one record, merged field by field; removing a record wins over edits of its fields.
+/// Records or values by key, sorted by key. Two replicas that concurrently insert the same key end
+/// up with one record, merged field by field. Removing a record wins over edits of its fields.
 ///
-/// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
+/// Reading and editing cost O(log n). A clone is O(1) and shares the unchanged parts.
 pub struct Map<K, V>(imbl::OrdMap<Shared<K>, Arc<V>>);
 
 impl<K: MapKey, V: Clone> Map<K, V> {
@@ -91,13 +91,13 @@ impl<K: MapKey, V: Clone> Map<K, V> {
         Self(imbl::OrdMap::new())
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the map is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -112,7 +112,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
         self.0.get(&Lookup(key)).map(AsRef::as_ref)
     }
 
-    /// Whether the key is there. O(log n).
+    /// Whether the map contains the key. O(log n).
     #[must_use]
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
@@ -136,12 +136,12 @@ impl<K: MapKey, V: Clone> Map<K, V> {
         self.0.values().map(AsRef::as_ref)
     }
 
-    /// Puts an entry into this copy: to build a value.
+    /// Inserts an entry into this copy, to build a value.
     pub fn insert(&mut self, key: K, value: V) {
         self.0.insert(Shared::new(key), Arc::new(value));
     }
 
-    /// Removes an entry from this copy: to build a value.
+    /// Removes an entry from this copy, to build a value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -149,7 +149,7 @@ impl<K: MapKey, V: Clone> Map<K, V> {
         self.0.remove(&Lookup(key)).map(|value| V::clone(&value))
     }
 
-    /// An entry of this copy to edit: to build a value. O(log n).
+    /// A value of this copy for editing, to build a value. O(log n).
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -221,7 +221,7 @@ impl<K: MapKey, V: State> State for Map<K, V> {
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let mut entries = Vec::new();
         reader.each_child(|segment, reader| {
-            // What stands at a text that is no key is passed over, whatever it is.
+            // A segment that is the text of no key is skipped, whatever it holds.
             let Some(key) = key_of::<K>(segment) else { return };
             if let Some(value) = reader.slot::<V>() {
                 entries.push((Shared::new(key), Arc::new(value)));
@@ -288,7 +288,7 @@ impl<P: Place, K: MapKey, V: State> Node<P, Map<K, V>> {
 }
 
 impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
-    /// The place of every value, whatever its key: for watching.
+    /// The place of every value, for watching.
     #[must_use]
     pub fn any(&self) -> V::Node<super::Path<S>> {
         V::node(self.place.child(super::node::ANY))
@@ -296,12 +296,12 @@ impl<S, K: MapKey, V: State> Node<super::Path<S>, Map<K, V>> {
 }
 
 impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
-    /// Inserts a record or value. One that is there under this key is replaced whole; where it is
-    /// equal, nothing is written.
+    /// Inserts a record or value. An existing record under this key is replaced as a whole. If it
+    /// is equal, nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone, [`ChangeError::Invalid`] where the value
-    /// cannot be written.
+    /// [`ChangeError::NotFound`] if the map is gone, [`ChangeError::Invalid`] if the value cannot
+    /// be written.
     pub fn insert<Q>(&self, key: Q, value: V) -> Result<(), ChangeError>
     where
         K: Takes<Q>,
@@ -312,17 +312,18 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         })?;
         let segment = segment_of(&key);
         if there {
-            // What does not fit in it is shown as its default, which is the value's: it goes.
+            // The view shows a default for registers that do not fit, and that default equals the
+            // new value. So these registers are removed.
             return self.place.child(&segment).write_with(Mend::Reset, |_| ());
         }
         self.place.write(|writer| writer.at(&segment, |writer| writer.fill(&value)))
     }
 
-    /// Removes a record with all its fields, also those that this struct does not know. Whether it
-    /// was there.
+    /// Removes a record with all its fields, including fields that this struct does not know.
+    /// Returns whether the map contained the key.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn remove<Q>(&self, key: Q) -> Result<bool, ChangeError>
     where
         K: Takes<Q>,
@@ -335,10 +336,10 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         Ok(found)
     }
 
-    /// Whether the key is there.
+    /// Whether the map contains the key.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn contains_key<Q>(&self, key: Q) -> Result<bool, ChangeError>
     where
         K: Takes<Q>,
@@ -347,18 +348,18 @@ impl<K: MapKey, V: State> Node<Edit<'_>, Map<K, V>> {
         self.place.look(|map: &Map<K, V>| map.contains_key(&key))
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(|map: &Map<K, V>| map.0.len())
     }
 
-    /// Whether there are none.
+    /// Whether the map is empty.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the map is gone.
+    /// [`ChangeError::NotFound`] if the map is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }

@@ -1,9 +1,8 @@
-//! What a typed field is: how it is read from a document, patched, written and reconciled.
+//! The types of typed fields: how a field is read from a document, patched, written and reconciled.
 //!
-//! The layer knows paths and neutral values ([`crate::document`]) and nothing of backends or
-//! stores. A type says how it is read; the one mechanism that keeps a view current is "this path
-//! was touched: read it again", for local and remote changes alike, so that a view equals a fresh
-//! read by construction.
+//! This layer knows paths and neutral values ([`crate::document`]); it knows no backend and no
+//! store. Each type defines how it is read. One mechanism keeps a view current, for local and remote
+//! changes alike: it reads each touched path again. So a view equals a fresh read by construction.
 
 mod at;
 mod collection;
@@ -69,8 +68,9 @@ use std::any::Any;
 
 /// A type that can be kept in a document. Derive it: `#[derive(State)]`.
 ///
-/// A type is read from the registers at and below a path and from sequences by path; see
-/// `docs/layout.md`. All methods but [`State::path`] are for the derive and for exostate itself.
+/// A type is read from the registers at and below a path, and from the sequences at and below it;
+/// see `docs/layout.md`. All methods except [`State::path`] are for the derive and for exostate
+/// itself.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state type",
     label = "cannot be kept in a document",
@@ -79,54 +79,57 @@ use std::any::Any;
             instead of `usize` use `u64`"
 )]
 pub trait State: Clone + Send + Sync + Sized + 'static {
-    /// The typed accessor of this type at a place: methods per field, in a change or in a path.
+    /// The typed accessor of this type at a place: it has methods per field, in a change or in a
+    /// path.
     type Node<P: Place>;
 
     /// Whether a slot (a map's value, a list's element, an `Option`) needs a marker register of its
-    /// own to say that it is filled. Types that keep a register at their own path (scalars,
-    /// enums) do not.
+    /// own, which says that the slot is filled. Types that keep a register at their own path
+    /// (scalars, enums) need no marker.
     const MARKED: bool = true;
 
-    /// Whether all there is to read is the one register at the type's own path.
+    /// Whether the register at the type's own path is everything that the type reads.
     const SCALAR: bool = false;
 
-    /// Whether a null in the register at the type's own path is one of its values.
+    /// Whether null is a valid value of the register at the type's own path.
     const OPTIONAL: bool = false;
 
-    /// The type's name, which a document remembers that this type was written into first. `None`:
-    /// the type is no struct or enum of an application's own, and a document of it has no name.
+    /// The type's name. A document remembers the name of the type that first wrote into it. `None`:
+    /// the type is not a struct or enum of the application, and a document of this type has no
+    /// name.
     const STATE_NAME: Option<&'static str> = None;
 
     /// The accessor at `place`.
     fn node<P: Place>(place: P) -> Self::Node<P>;
 
-    /// The value where nothing was written.
+    /// The value of a place that was never written.
     fn initial() -> Self;
 
-    /// Reads a value; `None` where its own register is missing or does not fit (which is noted as a
-    /// violation).
+    /// Reads a value. `None` if the value's own register is missing or does not fit the type; a
+    /// register that does not fit is noted as a violation.
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self>;
 
-    /// Reads again what was touched strictly below this value. `at` holds the rest of the path,
-    /// which is at its end only where the value is the whole state.
+    /// Reads again the touched path, which lies strictly below this value. `at` holds the rest of
+    /// the path; the rest is empty only if this value is the whole state.
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>);
 
-    /// The value at the rest of a path, of the type that the typed path promises.
+    /// The value at the rest of a path. Its type is the one that the typed path promises.
     fn locate(&self, at: At<'_>) -> Option<&dyn Any>;
 
-    /// Writes the value where nothing is, leaving out what reads the same anyway: own registers
-    /// equal to those of `unless`, and all fields that have their initial value.
+    /// Writes the value to a place that holds no value yet. Leaves out everything that reads the
+    /// same without a write: own registers equal to those of `unless`, and all fields that have
+    /// their initial value.
     fn write(&self, unless: Option<&Self>, writer: &mut Writer<'_, '_>);
 
-    /// Writes the least that turns this value, which stands in the document, into `new`.
+    /// Stages the fewest writes that turn this value, which the document holds, into `new`.
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>);
 
-    /// Says what the type is like: see [`Shape`].
+    /// Describes the structure of the type: see [`Shape`].
     fn shape(shape: &mut Shape) {
         shape.kind("unknown");
     }
 
-    /// The typed path of the whole state, to name places in it for watching.
+    /// The typed path of the whole state. It names places in the state for watching.
     #[must_use]
     fn path() -> Self::Node<Path<Self>> {
         Self::node(Path::root())

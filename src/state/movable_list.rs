@@ -15,7 +15,7 @@ use super::{
     ANY, At, ChangeError, Edit, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer,
 };
 
-/// What a position within a copy is given with.
+/// The stamp for a position within a copy.
 fn copy_stamp(count: &mut u64) -> Stamp {
     *count += 1;
     Stamp { replica: COPY, number: *count }
@@ -45,9 +45,9 @@ impl<T> Entry<T> {
 /// Records or values in an order that users change. An element keeps its id, its edits and its
 /// watchers when it moves.
 ///
-/// Concurrent moves of one element compete, one wins whole; removing an element wins over moving
-/// and editing it. Reading and editing cost O(log n); a clone is O(1) and shares what it does not
-/// change.
+/// Concurrent moves of one element conflict, and one move wins as a whole. Removing an element wins
+/// over moving and editing it. Reading and editing cost O(log n). A clone is O(1) and shares the
+/// unchanged parts.
 pub struct MovableList<T> {
     entries: imbl::Vector<Entry<T>>,
     positions: imbl::OrdMap<ElementId, Position>,
@@ -61,13 +61,13 @@ impl<T: Clone> MovableList<T> {
         Self { entries: imbl::Vector::new(), positions: imbl::OrdMap::new(), detached: 0 }
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -85,7 +85,7 @@ impl<T: Clone> MovableList<T> {
         self.get(self.index_of(id)?)
     }
 
-    /// Where the element with this id stands. O(log² n).
+    /// The index of the element with this id. O(log² n).
     #[must_use]
     pub fn index_of(&self, id: ElementId) -> Option<usize> {
         let position = self.positions.get(&id)?;
@@ -108,18 +108,19 @@ impl<T: Clone> MovableList<T> {
         self.entries.iter().map(|entry| (entry.id, entry.value.as_ref()))
     }
 
-    /// Appends to this copy: to build a value.
+    /// Appends an element to this copy, to build a value.
     pub fn push(&mut self, value: T) {
         self.insert(self.len(), value);
     }
 
-    /// Inserts into this copy, at the end where `index` is beyond it: to build a value.
+    /// Inserts an element into this copy, to build a value. An `index` beyond the end counts as the
+    /// end.
     pub fn insert(&mut self, index: usize, value: T) {
         let id = ElementId::detached(&mut self.detached, |id| self.positions.contains_key(&id));
         self.insert_entry(index.min(self.len()), id, Arc::new(value));
     }
 
-    /// Appends an element to this copy under an id, or under a new one. `None` where the id is
+    /// Appends an element to this copy, with the given id or with a new one. `None` if the id is
     /// taken.
     #[cfg(feature = "serde")]
     pub(crate) fn push_as(&mut self, id: Option<ElementId>, value: T) -> Option<ElementId> {
@@ -132,8 +133,8 @@ impl<T: Clone> MovableList<T> {
         Some(id)
     }
 
-    /// Inserts an entry into this copy. Its position is good for this copy only, in which entries
-    /// are searched by it.
+    /// Inserts an entry into this copy. Its position is valid only in this copy, which finds
+    /// entries by their positions.
     pub(super) fn insert_entry(&mut self, index: usize, id: ElementId, value: Arc<T>) {
         let at = |index: Option<usize>| Some(self.entries.get(index?)?.position.as_ref());
         let between = position::between(
@@ -149,8 +150,8 @@ impl<T: Clone> MovableList<T> {
         }
     }
 
-    /// Gives all entries of this copy new positions: somewhere there was no room between two. O(n ·
-    /// log n).
+    /// Gives new positions to all entries of this copy, because there was no room between two of
+    /// them. O(n · log n).
     fn place_all(&mut self) {
         let places = order::places(&vec![None; self.len()], || copy_stamp(&mut self.detached));
         self.entries = self
@@ -163,7 +164,7 @@ impl<T: Clone> MovableList<T> {
             self.entries.iter().map(|entry| (entry.id, entry.position.clone())).collect();
     }
 
-    /// Removes from this copy: to build a value.
+    /// Removes an element from this copy, to build a value.
     pub fn remove(&mut self, index: usize) -> Option<T> {
         if index >= self.len() {
             return None;
@@ -173,7 +174,7 @@ impl<T: Clone> MovableList<T> {
         Some(T::clone(&entry.value))
     }
 
-    /// Moves an element of this copy: to build a value. Whether both places exist.
+    /// Moves an element of this copy, to build a value. Returns whether both indices exist.
     pub fn move_to(&mut self, from: usize, to: usize) -> bool {
         if from >= self.len() || to >= self.len() {
             return false;
@@ -183,12 +184,12 @@ impl<T: Clone> MovableList<T> {
         true
     }
 
-    /// An element of this copy to edit: to build a value.
+    /// An element of this copy for editing, to build a value.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         self.entries.get_mut(index).map(|entry| Arc::make_mut(&mut entry.value))
     }
 
-    /// A list of entries of the document, in any order.
+    /// A list of entries from the document, which come in any order.
     pub(super) fn from_entries(
         entries: impl IntoIterator<Item = (Position, ElementId, Arc<T>)>,
     ) -> Self {
@@ -201,7 +202,7 @@ impl<T: Clone> MovableList<T> {
         Self { entries: entries.into_iter().collect(), positions, detached: 0 }
     }
 
-    /// An entry's value to edit. O(log² n).
+    /// An entry's value for editing. O(log² n).
     pub(super) fn by_id_mut(&mut self, id: ElementId) -> Option<&mut T> {
         let index = self.index_of(id)?;
         self.get_mut(index)
@@ -212,7 +213,7 @@ impl<T: Clone> MovableList<T> {
         self.positions.get(&id)
     }
 
-    /// Puts an entry of the document in its place.
+    /// Inserts an entry of the document at its position, or moves it there.
     pub(super) fn place(&mut self, id: ElementId, position: Position, value: Arc<T>) {
         self.displace(id);
         let entry = Entry { position: position.clone(), id, value };
@@ -256,7 +257,7 @@ impl<T: Clone> Default for MovableList<T> {
     }
 }
 
-/// Lists are equal when their elements are, in order; ids do not count.
+/// Two lists are equal if their elements are equal, in order. Ids do not count.
 impl<T: PartialEq> PartialEq for MovableList<T> {
     fn eq(&self, other: &Self) -> bool {
         let same =
@@ -275,7 +276,7 @@ impl<T: fmt::Debug> fmt::Debug for MovableList<T> {
 /// The element at an index.
 ///
 /// # Panics
-/// Beyond the end, as slices do; [`MovableList::get`] does not.
+/// If the index is beyond the end, as with slices. [`MovableList::get`] does not panic.
 impl<T: Clone> std::ops::Index<usize> for MovableList<T> {
     type Output = T;
 
@@ -389,8 +390,7 @@ impl<T: State> State for MovableList<T> {
     }
 }
 
-/// An element of the list that is wanted: where it stood, what it is called in the list that is
-/// wanted, and what it shall be.
+/// An element of the new list: the index of its old element, its id in the new list, and its value.
 struct Wanted<'a, T> {
     old: Option<usize>,
     id: ElementId,
@@ -398,8 +398,8 @@ struct Wanted<'a, T> {
 }
 
 impl<T: State> MovableList<T> {
-    /// Writes the least that turns this list into `new`. Says under which id each element of that
-    /// is written.
+    /// Writes the fewest ops that turn this list into `new`. Returns the id under which each
+    /// element of `new` is written.
     pub(super) fn write_least(
         &self,
         new: &Self,
@@ -420,8 +420,8 @@ impl<T: State> MovableList<T> {
         self.arrange(target, writer)
     }
 
-    /// Finds the old element of each new one: by id, else, unless ids alone count, by equal content
-    /// in order, else by what stands in its stead.
+    /// Finds the old element of each new element: first by id, then, unless `ids_alone`, by equal
+    /// content in order, and then the old element that the new one replaces.
     fn pair<'a>(&self, new: &'a Self, ids_alone: bool) -> Vec<Wanted<'a, T>> {
         let mut taken = HashSet::new();
         let mut old_of: Vec<Option<usize>> = new
@@ -448,8 +448,9 @@ impl<T: State> MovableList<T> {
             .collect()
     }
 
-    /// Gives every wanted element its place: the longest run that stands in order stays, the others
-    /// move, new ones are written. Says under which ids.
+    /// Writes the position of every new element. The longest run of old elements that is already in
+    /// order keeps its positions; the other old elements move, and new elements are written.
+    /// Returns the ids.
     fn arrange(
         &self,
         target: Vec<Wanted<'_, T>>,
@@ -487,7 +488,7 @@ impl<P: Place, T: State> Node<P, MovableList<T>> {
 }
 
 impl<S, T: State> Node<super::Path<S>, MovableList<T>> {
-    /// The place of every element: for watching.
+    /// The place of every element, for watching.
     #[must_use]
     pub fn any(&self) -> T::Node<super::Path<S>> {
         T::node(self.place.child(super::node::ANY))
@@ -495,17 +496,17 @@ impl<S, T: State> Node<super::Path<S>, MovableList<T>> {
 }
 
 impl<T: State> Node<Edit<'_>, MovableList<T>> {
-    /// Appends an element and says its id.
+    /// Appends an element and returns its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone, [`ChangeError::Invalid`] where the value
-    /// cannot be written.
+    /// [`ChangeError::NotFound`] if the list is gone, [`ChangeError::Invalid`] if the value cannot
+    /// be written.
     pub fn push(&self, value: T) -> Result<ElementId, ChangeError> {
         let len = self.len()?;
         self.insert(len, value)
     }
 
-    /// Inserts an element before the one at `index` and says its id.
+    /// Inserts an element before the element at `index` and returns its id.
     ///
     /// # Errors
     /// As `push`, and [`ChangeError::OutOfRange`] beyond the end.
@@ -520,11 +521,11 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Moves an element to stand at `index` of the list as it is afterwards. Where it stands there
-    /// already, nothing is written.
+    /// Moves an element. Afterwards it stands at `index` of the list. If it already stands there,
+    /// nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the element or the list is gone, [`ChangeError::OutOfRange`]
+    /// [`ChangeError::NotFound`] if the element or the list is gone, [`ChangeError::OutOfRange`]
     /// beyond the end.
     pub fn move_to(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         let mut list = self.place.look(MovableList::<T>::clone)?;
@@ -543,11 +544,11 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         })
     }
 
-    /// Removes an element with all its fields, also those that this struct does not know. Whether
-    /// it was there.
+    /// Removes an element with all its fields, including fields that this struct does not know.
+    /// Returns whether the element existed.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
         let found = self.place.look(|list: &MovableList<T>| list.positions.contains_key(&id))?;
         if found {
@@ -556,18 +557,18 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
         Ok(found)
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn len(&self) -> Result<usize, ChangeError> {
         self.place.look(MovableList::<T>::len)
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the list is gone.
+    /// [`ChangeError::NotFound`] if the list is gone.
     pub fn is_empty(&self) -> Result<bool, ChangeError> {
         self.len().map(|len| len == 0)
     }
@@ -593,8 +594,8 @@ fn put_position(id: ElementId, position: &[u8], writer: &mut Writer<'_, '_>) {
 }
 
 impl<T: Clone> MovableList<T> {
-    /// Writes a position for `id`, which is not in this copy, so that it stands at `index`. `put`
-    /// writes the position of an element.
+    /// Writes a position for `id`, so that this element stands at `index`. The element is not in
+    /// this copy. `put` writes the position of an element.
     pub(super) fn put_at(
         &self,
         index: usize,
@@ -610,7 +611,8 @@ impl<T: Clone> MovableList<T> {
         {
             return put(id, &position, writer);
         }
-        // Equal neighbours: two replicas chose one position. All are placed anew.
+        // The neighbours have equal positions, because two replicas chose the same one. All
+        // elements get new positions.
         let mut ids: Vec<ElementId> = self.entries.iter().map(|entry| entry.id).collect();
         ids.insert(index.min(ids.len()), id);
         let places = order::places(&vec![None; ids.len()], || writer.core.stamp());
@@ -625,7 +627,7 @@ mod tests {
     use super::*;
     use crate::document::ReplicaId;
 
-    /// A list as it is read from a document, with the positions that it holds there.
+    /// A list as it is read from a document, with the positions that the document holds.
     fn read(positions: Vec<Vec<u8>>) -> MovableList<u64> {
         let mut list = MovableList::new();
         for (index, position) in positions.iter().enumerate() {
@@ -648,7 +650,7 @@ mod tests {
     }
 
     proptest! {
-        /// Positions of a document may be equal, or leave no room.
+        /// Positions of a document may be equal, or may leave no room.
         #[test]
         fn a_copy_finds_its_elements_whatever_happens_to_it(
             positions in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![0, 1, 128, 255]), 0..3), 0..8),
@@ -691,7 +693,7 @@ mod tests {
         );
     }
 
-    /// Somebody's document may hold the ids that copies give to new elements.
+    /// A document of another user may hold the ids that a copy gives to new elements.
     #[test]
     fn a_new_element_of_a_copy_takes_no_id_that_is_there() {
         let mut list = MovableList::new();

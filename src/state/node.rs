@@ -1,4 +1,4 @@
-//! Typed places: the same accessors name a place for watching and edit it in a change.
+//! Typed places: the same accessors name a place for watching and edit the place in a change.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -10,15 +10,14 @@ use crate::document::key;
 use super::stage::{ChangeError, StageAccess};
 use super::{Mend, Scalar, State, Takes, Writer};
 
-/// Something that a typed accessor can stand on: a [`Path`], an [`Edit`] or a
-/// [`Look`](super::Look).
+/// The place of a typed accessor: a [`Path`], an [`Edit`] or a [`Look`](super::Look).
 pub trait Place: Clone {
     /// The place below this one. `segment` is escaped.
     #[must_use]
     fn child(&self, segment: &str) -> Self;
 
-    /// The place of the fields of an enum's variant: an edit below it makes the enum's register
-    /// name the variant.
+    /// The place of the fields of an enum's variant. An edit below this place makes the enum's
+    /// register name the variant.
     #[must_use]
     fn variant(&self, name: &str) -> Self {
         self.child(name)
@@ -28,7 +27,8 @@ pub trait Place: Clone {
 /// A place in the state `S`, by name. Made by [`State::path`] and the accessors.
 pub struct Path<S> {
     segments: String,
-    /// The enum variants on the way here: where the enum's path and the variant's end.
+    /// The enum variants along the path: for each, the length of the enum's path and the length of
+    /// the variant's path.
     variants: Vec<(usize, usize)>,
     root: PhantomData<fn() -> S>,
 }
@@ -40,7 +40,7 @@ impl<S> Path<S> {
         Self { segments: String::new(), variants: Vec::new(), root: PhantomData }
     }
 
-    /// The place in the state `S` that a path has within the place that this one has.
+    /// The place of `below` in the state `S`: this place followed by the path `below`.
     pub(crate) fn join<T>(&self, below: &Path<T>) -> Self {
         if below.segments.is_empty() {
             return self.clone();
@@ -49,7 +49,7 @@ impl<S> Path<S> {
         let shift = segments.len() - below.segments.len();
         let mut variants = self.variants.clone();
         variants.extend(below.variants.iter().map(|(of, variant)| (of + shift, variant + shift)));
-        // The enum at the joint itself: its path ends before the slash.
+        // An enum at the joint itself: its path ends before the slash.
         for (of, _) in variants.iter_mut().skip(self.variants.len()).filter(|(of, _)| *of == shift)
         {
             *of = self.segments.len();
@@ -97,7 +97,8 @@ impl<S> Place for Path<S> {
 pub struct Edit<'a> {
     stage: &'a dyn StageAccess,
     path: Cow<'a, str>,
-    /// The enum variants on the way here: where the enum's path and the variant's end.
+    /// The enum variants along the path: for each, the length of the enum's path and the length of
+    /// the variant's path.
     variants: Vec<(usize, usize)>,
 }
 
@@ -106,7 +107,7 @@ impl<'a> Edit<'a> {
         Self { stage, path: Cow::Borrowed(""), variants: Vec::new() }
     }
 
-    /// A place that a typed path names.
+    /// The place that a typed path names.
     pub(crate) fn at<S>(stage: &'a dyn StageAccess, path: &'a Path<S>) -> Self {
         Self { stage, path: Cow::Borrowed(&path.segments), variants: path.variants.clone() }
     }
@@ -115,7 +116,7 @@ impl<'a> Edit<'a> {
         &self.path
     }
 
-    /// Looks at the staged value at this place.
+    /// Calls `look` with the staged value at this place.
     pub(crate) fn look<T: 'static, R>(&self, look: impl FnOnce(&T) -> R) -> Result<R, ChangeError> {
         let mut look = Some(look);
         let mut found = None;
@@ -127,7 +128,7 @@ impl<'a> Edit<'a> {
         found.ok_or_else(|| ChangeError::NotFound { path: self.path.to_string() })
     }
 
-    /// Writes at this place; afterwards the staged view is brought up to date.
+    /// Writes at this place and then brings the staged view up to date.
     pub(crate) fn write<R>(
         &self,
         write: impl FnOnce(&mut Writer<'_, '_>) -> R,
@@ -135,7 +136,7 @@ impl<'a> Edit<'a> {
         self.write_with(Mend::Leave, write)
     }
 
-    /// Writes at this place, and mends what does not fit there.
+    /// Writes at this place; with [`Mend::Reset`] also mends the registers there that do not fit.
     pub(super) fn write_with<R>(
         &self,
         mend: Mend,
@@ -155,19 +156,20 @@ impl<'a> Edit<'a> {
         result.ok_or_else(|| ChangeError::NotFound { path: self.path.to_string() })
     }
 
-    /// Opens a savepoint, which is taken back where it is dropped before it is closed.
+    /// Opens a savepoint. If the savepoint is dropped before it is closed, its edits are taken
+    /// back.
     pub(crate) fn save(&self) -> Saved<'a> {
         self.stage.save();
         Saved { stage: self.stage, open: true }
     }
 
-    /// The first thing in the change that could not be written.
+    /// The first error of the change: a value that could not be written.
     pub(crate) fn failure(&self) -> Option<ChangeError> {
         self.stage.failure()
     }
 
-    /// An enum that was never written shows its default variant; with the first edit inside it, its
-    /// register must say so.
+    /// Makes the register of each enum along the path name its variant. An enum that was never
+    /// written shows its default variant; the first edit inside the enum must write that variant.
     fn name_variants(&self, writer: &mut Writer<'_, '_>) {
         for &(of, variant) in &self.variants {
             let of = self.path.get(..of).unwrap_or("");
@@ -198,7 +200,8 @@ impl Drop for Saved<'_> {
     }
 }
 
-/// A located value as the type that its path promises: an option's inside shares the option's path.
+/// A located value as the type that its path promises. The inside of an option has the path of the
+/// option.
 pub(crate) fn typed<T: 'static>(value: &dyn Any) -> Option<&T> {
     value.downcast_ref::<T>().or_else(|| value.downcast_ref::<Option<T>>()?.as_ref())
 }
@@ -221,8 +224,8 @@ impl Place for Edit<'_> {
 
 /// The accessor of a `T` at a place.
 ///
-/// On a [`Path`] it names the place; in a change it reads and edits it. Structs and enums have
-/// accessors of their own, which add a method per field and dereference to this one.
+/// On a [`Path`] the accessor names the place; in a change it reads and edits the place. Structs
+/// and enums have accessors of their own, which add a method per field and dereference to this one.
 pub struct Node<P, T> {
     pub(crate) place: P,
     of: PhantomData<fn() -> T>,
@@ -269,25 +272,25 @@ impl<T: State> Node<Edit<'_>, T> {
     /// The staged value at this place.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where there is nothing (any more): a removed element, another enum
-    /// variant.
+    /// [`ChangeError::NotFound`] if there is no value at this place: the element was removed, or
+    /// the enum has another variant.
     pub fn value(&self) -> Result<T, ChangeError> {
         self.place.look(T::clone)
     }
 
-    /// Turns the value at this place into `new` with the least ops: what is shown already is not
-    /// written, also where it is shown in the stead of something that does not fit. To write
-    /// over that take `set` or [`Node::reconcile_with`].
+    /// Turns the value at this place into `new` with the fewest ops. A value that the view already
+    /// shows is not written, even if the view shows a default because the document's value does not
+    /// fit. To overwrite such a value use `set` or [`Node::reconcile_with`].
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where there is nothing to change, [`ChangeError::Invalid`] where
+    /// [`ChangeError::NotFound`] if there is no value at this place, [`ChangeError::Invalid`] if
     /// the value cannot be written.
     pub fn reconcile(&self, new: &T) -> Result<(), ChangeError> {
         self.reconcile_with(new, Mend::Leave)
     }
 
-    /// Turns the value at this place into `new`, and with [`Mend::Reset`] writes over what does not
-    /// fit here, or anywhere in it.
+    /// Turns the value at this place into `new`. With [`Mend::Reset`] it also overwrites the
+    /// registers at and below this place that do not fit.
     ///
     /// # Errors
     /// As [`Node::reconcile`].
@@ -298,17 +301,19 @@ impl<T: State> Node<Edit<'_>, T> {
 }
 
 impl<T: Whole> Node<Edit<'_>, T> {
-    /// Makes this the value: a scalar's, an option's, an enum's with its variant's fields, a
-    /// struct's with all that it holds.
+    /// Sets the value at this place: a scalar, an option, an enum with the fields of its variant,
+    /// or a struct with everything in it.
     ///
-    /// As with [`Node::reconcile`] the least is written, and a field of a struct or variant that is
-    /// equal is not. But what was never written is written, even if it is the default, and so
-    /// is what stands where something does not fit (an unknown variant, a number out of range):
-    /// [`Store::violations`](crate::Store::violations) says nothing of this place afterwards.
+    /// As with [`Node::reconcile`], the fewest ops are written, and a field of a struct or variant
+    /// that is equal is not written. There are two differences:
+    /// - A value that was never written is written, even if it is the default.
+    /// - A register that does not fit (an unknown variant, a number out of range) is overwritten.
+    ///   [`Store::violations`](crate::Store::violations) lists no violation at this place
+    ///   afterwards.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone, [`ChangeError::Invalid`] where the value
-    /// cannot be written.
+    /// [`ChangeError::NotFound`] if there is no value at this place, [`ChangeError::Invalid`] if
+    /// the value cannot be written.
     pub fn set<V>(&self, value: V) -> Result<(), ChangeError>
     where
         T: Takes<V>,
@@ -327,9 +332,9 @@ impl<T: Whole> Node<Edit<'_>, T> {
     }
 }
 
-/// A type that is given to a place as a whole: scalars, options, and every struct and enum with
-/// `#[derive(State)]`. Its accessor has [`set`](Node::set). Texts and collections have edits of
-/// their own instead.
+/// A type that is set as a whole: scalars, options, and every struct and enum with
+/// `#[derive(State)]`. The accessor of such a type has [`set`](Node::set). Texts and collections
+/// have edits of their own instead.
 pub trait Whole: State {}
 
 impl<T: Scalar> Whole for T {}

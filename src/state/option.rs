@@ -35,7 +35,7 @@ impl<T: State> State for Option<T> {
         match reader.own() {
             None => None,
             Some(Value::Null) => Some(None),
-            // A value that does not fit leaves the field at its default.
+            // If the value does not fit, the field keeps its default.
             Some(_) => T::read(reader).map(Some),
         }
     }
@@ -85,15 +85,15 @@ impl<T: State> Node<Edit<'_>, Option<T>> {
     /// The staged value.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn get(&self) -> Result<Option<T>, ChangeError> {
         self.value()
     }
 }
 
 impl<P: Place, T: State> Node<P, Option<T>> {
-    /// The place inside a filled option: its fields, where it holds a struct. There is nothing
-    /// there while it is empty.
+    /// The place inside a filled option: if the option holds a struct, the fields of that struct.
+    /// While the option is empty, there is no value at this place.
     #[must_use]
     pub fn some(&self) -> T::Node<P> {
         T::node(self.place.clone())

@@ -1,16 +1,18 @@
-//! From the order that is to the order that is wanted, with the fewest writes: what a
-//! [`MovableList`](super::MovableList) and the siblings of a [`Tree`](super::Tree) share.
+//! Reordering with the fewest writes, from the current order to the wanted order.
+//! [`MovableList`](super::MovableList) and the siblings of a [`Tree`](super::Tree) share it.
 
 use std::ops::Range;
 
 use super::position::{self, Position, Stamp};
 use crate::document::diff::{self, longest_run};
 
-/// Pairs elements that stand in order with elements that are wanted in order: `found(old, new)`.
+/// Pairs the old elements with the new elements, both in order, and calls `found(old, new)` for
+/// each pair.
 ///
-/// Each level holds the fingerprints of both by one measure of likeness, the strictest first:
-/// between what is equal by one level, the next level looks for more; what is left at the end pairs
-/// up one by one, as what stands in another's stead.
+/// Each level holds fingerprints of the old and the new elements by one measure of similarity, the
+/// strictest level first. Elements with equal fingerprints are paired; in the gaps between them the
+/// next level searches for more pairs. After the last level, the elements that are left in a gap
+/// are paired one by one: the new element replaces the old one.
 pub(crate) fn pair(levels: &[(Vec<u128>, Vec<u128>)], found: &mut dyn FnMut(usize, usize)) {
     let (old, new) = levels.first().map_or((0, 0), |(old, new)| (old.len(), new.len()));
     pair_within(levels, 0..old, 0..new, found);
@@ -30,7 +32,8 @@ fn pair_within(
     };
     let old_prints = old_prints.get(old.clone()).unwrap_or(&[]);
     let new_prints = new_prints.get(new.clone()).unwrap_or(&[]);
-    // How far both are paired. Up to the next edit they are equal.
+    // Elements before these two indices are already paired. Up to the next edit the prints are
+    // equal.
     let mut from = old.start;
     let mut done = new.start;
     diff::slices(old_prints, new_prints, |_, delete, insert| {
@@ -46,10 +49,12 @@ fn pair_within(
     (from..old.end).zip(done..new.end).for_each(|(old, new)| found(old, new));
 }
 
-/// A position for each element that is wanted, given its index in the order that is, and its
-/// position there. Of those that stand already, a longest run in order keeps its positions, but for
-/// those that leave no room for what comes between. What is given between the same two stays
-/// together, as [`position::between`] says; `stamp` makes a new one for each.
+/// Returns a position for each wanted element. `stood` gives, for each wanted element that exists,
+/// its index in the current order and its position.
+///
+/// Of the existing elements, a longest increasing run keeps its positions, except for the positions
+/// that leave no room for the elements between them. New elements between the same two neighbours
+/// stay together, see [`position::between`]. `stamp` makes a new stamp for each.
 pub(crate) fn places(
     stood: &[Option<(usize, &Position)>],
     mut stamp: impl FnMut() -> Stamp,
@@ -60,19 +65,19 @@ pub(crate) fn places(
     let fixed = stood.iter().enumerate().map(|(index, stood)| {
         stood.filter(|_| stay.contains(&index)).map(|(_, position)| position)
     });
-    // Only positions that somebody chose to be in the way leave no room at all: then none stays.
+    // Only maliciously chosen positions leave no room at all. Then no element keeps its position.
     let placed = positions(fixed.collect(), &mut stamp);
     placed.or_else(|| positions(vec![None; stood.len()], &mut stamp)).unwrap_or_default()
 }
 
-/// A position for each element: fixed ones stay if they can, the others go between their
-/// neighbours.
+/// A position for each element. Fixed positions stay if possible; the other elements get positions
+/// between their neighbours.
 fn positions(
     mut fixed: Vec<Option<&Position>>,
     stamp: &mut impl FnMut() -> Stamp,
 ) -> Option<Vec<Position>> {
     let mut places: Vec<Position> = Vec::with_capacity(fixed.len());
-    // The next fixed one, searched from where the last one was.
+    // The index of the next fixed position. The search continues from the last one.
     let mut next = 0;
     for index in 0..fixed.len() {
         if let Some(position) = fixed.get(index).copied().flatten() {

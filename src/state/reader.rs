@@ -1,4 +1,4 @@
-//! Reading: a whole value from a sorted run of registers, or just what was touched.
+//! Reading: either a whole value from a sorted run of registers, or only the touched paths.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,8 +13,8 @@ use super::position::{self, Position};
 use super::violation::Violations;
 use super::{At, State};
 
-/// Reads one value: the registers at and below its path, in order, and the sequences of the
-/// document.
+/// Reads one value, from the registers at and below its path, in order, and from the document's
+/// sequences.
 pub struct Reader<'a, 'v> {
     source: &'a dyn Source,
     entries: &'a [(Key, Value)],
@@ -65,12 +65,12 @@ impl<'a, 'v> Reader<'a, 'v> {
         self.violations.add_element(&self.path, expected, found);
     }
 
-    /// Reads the field `name`; `None` where it was not written or does not fit. O(log entries) and
-    /// the field.
+    /// Reads the field `name`. `None` if the field was not written or does not fit. O(log entries),
+    /// plus the cost of reading the field.
     ///
-    /// What the field's type does is an argument, here and in [`Refresh::field`]: with a bound on
-    /// the type, each call would be another error where a field is of a type that is no state
-    /// type.
+    /// The operation of the field's type is an argument, here and in [`Refresh::field`]. With a
+    /// bound on the type instead, each call would add a compiler error for a field whose type is no
+    /// state type.
     pub fn field<T>(
         &mut self,
         name: &str,
@@ -90,7 +90,8 @@ impl<'a, 'v> Reader<'a, 'v> {
         read(&mut self.below(entries, segment))
     }
 
-    /// The values below the path by their next segment, in order, each with a reader of its own.
+    /// Calls `each` for every segment directly below the path, in order, with a reader for that
+    /// segment.
     pub fn each_child(&mut self, mut each: impl FnMut(&str, &mut Reader<'a, '_>)) {
         let mut rest = self.entries;
         if self.own().is_some() {
@@ -103,7 +104,8 @@ impl<'a, 'v> Reader<'a, 'v> {
             };
             let count = rest.iter().take_while(|(found, _)| same(found)).count();
             let (entries, later) = rest.split_at(count);
-            // What begins with `@` is exostate's own: an element's position, a node's place.
+            // Segments that begin with `@` belong to exostate: an element's position, a node's
+            // place.
             if !segment.starts_with('@') {
                 each(segment, &mut self.below(entries, segment));
             }
@@ -111,7 +113,7 @@ impl<'a, 'v> Reader<'a, 'v> {
         }
     }
 
-    /// Reads a value that stands in a slot: only where the slot is filled.
+    /// Reads the value of a slot. `None` if the slot is not filled.
     pub fn slot<T: State>(&mut self) -> Option<T> {
         if T::MARKED && matches!(self.own(), None | Some(Value::Null)) {
             return None;
@@ -141,12 +143,12 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 }
 
-/// The first segment of a key below a path; empty for the path itself.
+/// The first segment of a key below a path. It is empty for the path itself.
 fn first_below<'a>(found: &'a Key, path: &str) -> &'a str {
     key::split_first(key::below(found.as_str(), path)).0
 }
 
-/// How the first segment of a path compares with a segment, without looking for the segment's end.
+/// Compares the first segment of a path with a segment, without searching for the segment's end.
 fn segment_order(path: &str, segment: &str) -> Ordering {
     match path.strip_prefix(segment) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => Ordering::Equal,
@@ -154,14 +156,14 @@ fn segment_order(path: &str, segment: &str) -> Ordering {
     }
 }
 
-/// Brings a view up to date with what was touched.
+/// Brings a view up to date with the touched paths.
 pub struct Refresh<'a> {
     source: &'a dyn Source,
     violations: &'a mut Violations,
-    /// The path that was read whole last: what is touched below it needs no second reading.
+    /// The path that was last read as a whole. Touched paths below it need no second reading.
     covered: Option<String>,
-    /// How much has been done so far besides reading, for types that rather read anew beyond some
-    /// amount.
+    /// How many steps were done so far besides reading. Above some number of steps, a type reads
+    /// itself again as a whole instead.
     steps: usize,
 }
 
@@ -170,20 +172,21 @@ impl<'a> Refresh<'a> {
         Self { source, violations, covered: None, steps: 0 }
     }
 
-    /// Patches one touched path into the view. Paths come in the order of keys.
+    /// Patches one touched path into the view. Call it with the paths in the order of their keys.
     pub(crate) fn touch<S: State>(&mut self, view: &mut S, path: &str) {
         if self.covered.as_deref().is_some_and(|covered| key::is_within(path, covered)) {
             return;
         }
         if path.is_empty() && !S::MARKED {
-            // The whole state is an enum or a scalar, or an option of something.
+            // The whole state is an enum, a scalar or an option.
             *view = self.read("", |reader| S::read(reader), S::SCALAR).unwrap_or_else(S::initial);
         } else {
             view.refresh(At::start(path), self);
         }
     }
 
-    /// Reads a field at which the path ends again; `None` where it was not written or does not fit.
+    /// Reads again a field at which the path ends. `None` if the field was not written or does not
+    /// fit.
     pub fn field<T>(
         &mut self,
         at: At<'_>,
@@ -193,7 +196,7 @@ impl<'a> Refresh<'a> {
         self.read(at.here(), read, scalar)
     }
 
-    /// Reads a slot again: `None` where it is empty now.
+    /// Reads a slot again. `None` if the slot is empty.
     pub fn slot<T: State>(&mut self, at: At<'_>) -> Option<T> {
         self.read(at.here(), |reader| reader.slot(), T::SCALAR)
     }
@@ -206,8 +209,8 @@ impl<'a> Refresh<'a> {
         self.steps = self.steps.saturating_add(steps);
     }
 
-    /// Reads a value whole for what is touched below it, which makes all that is touched below it
-    /// later current too.
+    /// Reads a value as a whole because a path below it was touched. Later touched paths below the
+    /// value then need no reading of their own.
     pub(crate) fn read_anew<T: State>(&mut self, at: At<'_>) -> Option<T> {
         self.steps = 0;
         self.read(at.here(), |reader| T::read(reader), T::SCALAR)
@@ -242,7 +245,7 @@ impl<'a> Refresh<'a> {
         self.source.register(path)
     }
 
-    /// The position at a path; the first of all where there is none.
+    /// The position at a path. If there is none, the lowest position.
     pub(crate) fn position(&mut self, path: &str) -> Position {
         self.violations.forget(path);
         let Some(value) = self.source.register(path) else { return Position::from([]) };

@@ -1,4 +1,4 @@
-//! A register for any serde type: replaced as a whole, the last writer wins.
+//! A register for any serde type. The value is replaced as a whole, and the last writer wins.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,13 +12,13 @@ use crate::document::value::Value;
 
 use super::scalar::{Mismatch, Scalar};
 
-/// A value of any serde type, kept as one register: concurrent writes compete, one of the values
-/// wins whole.
+/// A value of any serde type, kept as one register. Concurrent writes conflict, and one of the
+/// values wins as a whole.
 ///
-/// It is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip`
-/// attributes work. The bytes are deterministic (section 4.2: maps by their keys), so that equal
-/// values are equal bytes; of a `HashSet`, which serde writes as a list in any order, they are not,
-/// but setting an equal one writes nothing all the same.
+/// The value is written as self-describing CBOR (RFC 8949), so `serde`'s untagged enums and `skip`
+/// attributes work. The bytes are deterministic (section 4.2: maps are sorted by their keys), so
+/// equal values have equal bytes. A `HashSet` is an exception, because serde writes it as a list in
+/// any order. Setting a `HashSet` that is equal still writes nothing.
 ///
 /// ```
 /// use exostate::{Register, State, Store};
@@ -91,11 +91,11 @@ where
     }
 }
 
-/// What becomes of lists. Sets are written as such, in any order.
+/// The treatment of lists. serde writes a set as a list in any order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lists {
     InOrder,
-    /// To compare what is equal in Rust.
+    /// To compare values that are equal in Rust.
     Sorted,
 }
 
@@ -142,7 +142,7 @@ fn encode(value: &Cbor) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Whether two are the same bytes.
+/// Whether both values have the same bytes.
 fn equal(left: &Cbor, right: &Cbor) -> bool {
     encode(left).is_ok_and(|left| encode(right).is_ok_and(|right| left == right))
 }

@@ -1,4 +1,4 @@
-//! Going back to an earlier point of a change that is being staged.
+//! Savepoints: a change that is being staged can go back to an earlier point.
 
 use crate::document::key::{self, Key};
 use crate::document::ops::RegisterWrite;
@@ -8,35 +8,35 @@ use crate::document::rope::Rope;
 use super::stage::StageCore;
 use super::{ChangeError, Edit, Node, State};
 
-/// What stood somewhere before it was staged anew.
+/// A value before it was staged again.
 enum Before {
     Register(Key, Option<RegisterWrite>),
     Text(Key, Option<Rope>),
     List(Key, Option<List>),
 }
 
-/// What was staged since the first savepoint that is still open.
+/// The steps that were staged since the first savepoint that is still open.
 #[derive(Default)]
 pub(crate) struct Trail {
     steps: Vec<Before>,
     /// How many savepoints are open.
     open: usize,
-    /// The edits of sequences before the last savepoint, which those after it must not be merged
-    /// with.
+    /// The number of sequence edits before the last savepoint. Later edits must not be merged into
+    /// these.
     apart: usize,
 }
 
-/// Where a stage can go back to.
+/// A point to which a stage can go back.
 pub(crate) struct Mark {
     steps: usize,
     sequences: usize,
     apart: usize,
-    /// Something had failed before it, which is not taken back.
+    /// Whether a write had failed before the savepoint. Such a failure is not taken back.
     failed: bool,
 }
 
 impl StageCore<'_> {
-    /// Opens a savepoint. Savepoints are closed in the opposite order, by [`StageCore::release`] or
+    /// Opens a savepoint. Close savepoints in the opposite order, with [`StageCore::release`] or
     /// [`StageCore::roll_back`].
     pub(crate) fn save(&mut self) -> Mark {
         let steps = self.trail.steps.len();
@@ -47,7 +47,7 @@ impl StageCore<'_> {
         mark
     }
 
-    /// Keeps what was staged since.
+    /// Closes the savepoint and keeps the edits since it was opened.
     pub(crate) fn release(&mut self, mark: &Mark) {
         self.trail.open -= 1;
         self.trail.apart = mark.apart;
@@ -56,7 +56,7 @@ impl StageCore<'_> {
         }
     }
 
-    /// Takes back what was staged since.
+    /// Closes the savepoint and takes back the edits since it was opened.
     pub(crate) fn roll_back(&mut self, mark: &Mark) {
         self.ops.sequences.truncate(mark.sequences);
         for step in self.trail.steps.split_off(mark.steps).into_iter().rev() {
@@ -72,7 +72,7 @@ impl StageCore<'_> {
         self.release(mark);
     }
 
-    /// Whether an edit of a sequence may be merged with the one before it.
+    /// Whether a sequence edit may be merged with the edit before it.
     pub(crate) fn may_merge(&self) -> bool {
         self.ops.sequences.len() > self.trail.apart
     }
@@ -111,9 +111,9 @@ fn put_back<T>(staged: &mut std::collections::BTreeMap<Key, T>, key: Key, before
 }
 
 impl<'a, T: State> Node<Edit<'a>, T> {
-    /// A part of a change that can fail by itself: where `edit` returns an error, everything that
-    /// it did is taken back, and the change goes on as it stood before, if its closure does.
-    /// Savepoints nest. What is taken back costs what it did.
+    /// A part of a change that can fail on its own. If `edit` returns an error, all edits of this
+    /// part are taken back, and the closure of the change can go on without them. Savepoints nest.
+    /// Taking edits back costs as much as making them.
     ///
     /// ```
     /// use exostate::{ChangeError, Map, State, Store};
@@ -136,7 +136,7 @@ impl<'a, T: State> Node<Edit<'a>, T> {
     /// ```
     ///
     /// # Errors
-    /// What `edit` returned; the first write that could not be made.
+    /// The error that `edit` returned, or else the first write that could not be made.
     pub fn savepoint<R>(
         &self,
         edit: impl FnOnce(T::Node<Edit<'a>>) -> Result<R, ChangeError>,

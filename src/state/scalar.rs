@@ -1,4 +1,4 @@
-//! Scalars: one register each, the last writer wins.
+//! Scalars: each scalar is one register, and the last writer wins.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use crate::document::value::Value;
 
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// What a register should have held.
+/// The expected form of a register whose value does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str);
 
-/// A value that is one register (or one element of a [`List`](super::List)).
+/// A value that is kept in one register (or in one element of a [`List`](super::List)).
 ///
-/// Implement it for a type of your own that has a natural neutral value; for any serde type there
-/// is [`Register`](super::Register).
-// The same words as those of `State`: by which of the two a type is asked for depends on where the
-// derive does, and what is said twice in the same words is said once.
+/// Implement it for a type of your own that has a natural neutral value. For any serde type use
+/// [`Register`](super::Register).
+// These messages repeat those of `State` word for word. Where the derive stands decides which of
+// the two traits the compiler requires; it prints equal messages only once.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a state type",
     label = "cannot be kept in a document",
@@ -30,17 +30,17 @@ pub trait Scalar: Clone + PartialEq + Send + Sync + 'static {
     /// The neutral value.
     ///
     /// # Errors
-    /// Says why this value cannot be written.
+    /// Returns the reason if this value cannot be written.
     fn to_value(&self) -> Result<Value, String>;
     /// Reads a neutral value.
     ///
     /// # Errors
-    /// Names what was expected, as in "a uuid".
+    /// Returns the expected form, for example "a uuid".
     fn from_value(value: &Value) -> Result<Self, Mismatch>;
     /// The value of a register that was never written.
     fn initial() -> Self;
-    /// Whether the two are written alike, so that neither need replace the other. It is not always
-    /// `==`: `-0.0 == 0.0`, and NaN is not equal to itself.
+    /// Whether both values have the same written form, so that neither needs to replace the other.
+    /// This is not always `==`: `-0.0 == 0.0`, and NaN is not equal to itself.
     fn same(&self, other: &Self) -> bool {
         self == other
     }
@@ -59,7 +59,7 @@ impl<T: Scalar> State for T {
         <T as Scalar>::initial()
     }
 
-    /// A scalar is like what it expects in its register.
+    /// A scalar is described by the form that it expects in its register.
     fn shape(shape: &mut Shape) {
         let Err(Mismatch(expected)) = T::from_value(&Value::Unknown("nothing that any type reads"))
         else {
@@ -89,7 +89,7 @@ impl<T: Scalar> State for T {
         if unless.is_some_and(|unless| self.same(unless)) {
             return;
         }
-        // What says the same already stays as it stands, in whatever form.
+        // A register that already holds the same value stays as it is, even in another form.
         let alike = |value: &Value| T::from_value(value).is_ok_and(|old| self.same(&old));
         match self.to_value() {
             Ok(value) => writer.put_unless(value, &alike),
@@ -108,7 +108,7 @@ impl<T: Scalar> Node<Edit<'_>, T> {
     /// The staged value.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn get(&self) -> Result<T, ChangeError> {
         self.value()
     }
@@ -130,9 +130,9 @@ impl Scalar for bool {
     }
 }
 
-/// The integers of up to 64 bits differ in nothing but their names and ranges. One above `i64::MAX`
-/// is written as a decimal string: no backend has room for it as a number, and the string says what
-/// it is.
+/// The integers of up to 64 bits differ only in their names and ranges. An integer above `i64::MAX`
+/// is written as a decimal string: no backend can hold it as a number, and the string keeps it
+/// exact.
 macro_rules! integer {
     ($($type:ty, $expected:literal;)*) => {$(
         #[diagnostic::do_not_recommend]
@@ -174,8 +174,8 @@ impl Scalar for f64 {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         match value {
             Value::Float(number) => Ok(*number),
-            // An integer that JavaScript wrote, or a float without a fraction. Beyond 2^53 the
-            // nearest float.
+            // An integer that JavaScript wrote, or a float without a fraction. Beyond 2^53 this is
+            // the nearest float.
             #[allow(clippy::cast_precision_loss)]
             Value::Int(number) => Ok(*number as f64),
             _ => Err(Mismatch("a number")),
@@ -195,7 +195,7 @@ impl Scalar for f32 {
         Ok(Value::float(f64::from(*self)))
     }
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
-        // The nearest f32, as JavaScript's Math.fround would do.
+        // The nearest f32, as with JavaScript's Math.fround.
         #[allow(clippy::cast_possible_truncation)]
         f64::from_value(value).map(|number| number as f32)
     }
@@ -298,7 +298,7 @@ impl Scalar for Uuid {
     }
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         match value {
-            // Hyphenated: of the ways to write one the layout has this.
+            // The layout allows only the hyphenated form.
             Value::Str(text) if text.len() == 36 => {
                 Self::parse_str(text).map_err(|_| Mismatch("a uuid"))
             }
@@ -328,8 +328,7 @@ impl Scalar for jiff::Timestamp {
     }
 }
 
-/// A point in time by the clock of the system, in nanoseconds
-/// since 1970.
+/// A point in time by the system's clock, in nanoseconds since 1970.
 #[diagnostic::do_not_recommend]
 impl Scalar for std::time::SystemTime {
     fn to_value(&self) -> Result<Value, String> {

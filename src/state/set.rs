@@ -12,8 +12,9 @@ use super::{
     ANY, At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Takes, Writer,
 };
 
-/// A set of values that are their own keys, in order. Adding an element anew wins over a removal at
-/// the same time (on yrs: unless the remover had also added it anew; then the two compete).
+/// A sorted set of values; each value is its own key. Adding an element again wins over a
+/// concurrent removal. (An exception on yrs: if the replica that removes the element had also added
+/// it again, the two writes conflict.)
 pub struct Set<T>(imbl::OrdSet<Shared<T>>);
 
 impl<T: MapKey> Set<T> {
@@ -23,19 +24,19 @@ impl<T: MapKey> Set<T> {
         Self(imbl::OrdSet::new())
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether an element is in. O(log n).
+    /// Whether the set contains the element. O(log n).
     #[must_use]
     pub fn contains<Q: Ord + ?Sized>(&self, item: &Q) -> bool
     where
@@ -49,12 +50,12 @@ impl<T: MapKey> Set<T> {
         self.0.iter().map(|item| &**item)
     }
 
-    /// Adds to this copy: to build a value.
+    /// Adds an element to this copy, to build a value.
     pub fn insert(&mut self, item: T) {
         self.0.insert(Shared::new(item));
     }
 
-    /// Removes from this copy: to build a value.
+    /// Removes an element from this copy, to build a value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, item: &Q)
     where
         T: Borrow<Q>,
@@ -169,7 +170,7 @@ impl<T: MapKey> State for Set<T> {
 }
 
 impl<S, T: MapKey> Node<super::Path<S>, Set<T>> {
-    /// The presence of one element, for watching: `true` while it is in.
+    /// The presence of one element, for watching: `true` while the set contains it.
     #[must_use]
     pub fn has<Q>(&self, item: Q) -> Node<super::Path<S>, bool>
     where
@@ -180,19 +181,19 @@ impl<S, T: MapKey> Node<super::Path<S>, Set<T>> {
 }
 
 impl<T: MapKey> Node<Edit<'_>, Set<T>> {
-    /// Adds an element. Whether it is new.
+    /// Adds an element. Returns whether it is new.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn insert<Q>(&self, item: Q) -> Result<bool, ChangeError>
     where
         T: Takes<Q>,
     {
         let item = T::take(item);
         let found = self.place.look(|set: &Set<T>| set.contains(&item))?;
-        // Written even where it is in, so that it survives a removal elsewhere that does not know
-        // of this addition. The value says nothing, but another one makes an op on every
-        // backend.
+        // The register is written even if the set contains the element, so that the element
+        // survives a concurrent removal by a replica that does not know this addition. The value
+        // itself has no meaning, but only a different value makes an op on every backend.
         let write = |writer: &mut Writer<'_, '_>| {
             let flag = writer.own() == Some(Value::Bool(true));
             writer.put(Value::Bool(!flag));
@@ -201,10 +202,10 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
         Ok(!found)
     }
 
-    /// Removes an element. Whether it was in.
+    /// Removes an element. Returns whether the set contained it.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn remove<Q>(&self, item: Q) -> Result<bool, ChangeError>
     where
         T: Takes<Q>,
@@ -217,10 +218,10 @@ impl<T: MapKey> Node<Edit<'_>, Set<T>> {
         Ok(found)
     }
 
-    /// Whether an element is in.
+    /// Whether the set contains the element.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the set is gone.
+    /// [`ChangeError::NotFound`] if the set is gone.
     pub fn contains<Q>(&self, item: Q) -> Result<bool, ChangeError>
     where
         T: Takes<Q>,

@@ -1,8 +1,8 @@
-//! What a state type is like, as a hash: the names of its fields and what these are like.
+//! The structure of a state type as a hash: the names of its fields and their structure.
 //!
-//! A document remembers the hash of the type that wrote into it first, see
-//! [`crate::document::named`]. It is a part of the format: the same on every machine, and not of
-//! how Rust names or orders types in memory.
+//! A document remembers the hash of the type that first wrote into it, see
+//! [`crate::document::named`]. The hash is a part of the format: it is the same on every machine,
+//! and it does not depend on how Rust names types or orders their fields in memory.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -11,17 +11,17 @@ use crate::document::digest::Canonical;
 
 use super::State;
 
-/// A hash of what a state type is like, while the type is being described.
+/// The hash of a state type's structure, while the type is being described.
 #[derive(Default)]
 pub struct Shape {
     canonical: Canonical,
-    /// The types that are being described, the innermost last: a type may contain itself.
+    /// The types that are being described, the innermost last. A type may contain itself.
     open: Vec<TypeId>,
-    /// The hashes of those that are described already.
+    /// The hashes of the types that are already described.
     done: HashMap<TypeId, u128>,
 }
 
-/// What comes next in the hash.
+/// The tag of the next part of the hash.
 const KIND: u8 = 0;
 const FIELD: u8 = 1;
 const VARIANT: u8 = 2;
@@ -34,30 +34,31 @@ impl Shape {
     pub(crate) fn of<T: State>() -> u64 {
         let mut shape = Self::default();
         T::shape(&mut shape);
-        // Half of the hash: 64 bits tell shapes apart that were not made to be alike.
+        // Half of the hash is enough: 64 bits distinguish all shapes that were not built to
+        // collide.
         (shape.canonical.finish() >> 64) as u64
     }
 
-    /// What sort of thing comes: of a collection what is in it follows.
+    /// Describes the kind of the type. The description of a collection's elements follows its kind.
     pub fn kind(&mut self, kind: &str) {
         self.canonical.bytes(KIND, kind.as_bytes());
     }
 
-    /// A field: its name in the document, and what it is like.
+    /// Describes a field: its name in the document, and its type.
     pub fn field(&mut self, name: &str, describe: impl FnOnce(&mut Self)) {
         self.canonical.bytes(FIELD, name.as_bytes());
         describe(self);
     }
 
-    /// A variant of an enum: its name in the document, and its fields.
+    /// Describes a variant of an enum: its name in the document, and its fields.
     pub fn variant(&mut self, name: &str, fields: impl FnOnce(&mut Self)) {
         self.canonical.bytes(VARIANT, name.as_bytes());
         fields(self);
         self.canonical.bytes(VARIANT_END, &[]);
     }
 
-    /// A type with fields. What it is like is asked for once, however often it occurs, and not
-    /// while it is being described.
+    /// Describes a type with fields. `describe` runs once per type, however often the type occurs,
+    /// and not again within the description of the same type.
     pub fn record<T: 'static>(&mut self, describe: impl FnOnce(&mut Self)) {
         let id = TypeId::of::<T>();
         if self.is_open(id) {
@@ -76,7 +77,7 @@ impl Shape {
         self.canonical.bytes(KNOWN, &hash.to_le_bytes());
     }
 
-    /// A type that is as another one.
+    /// Describes a type that has the same structure as another type.
     pub fn transparent<T: 'static>(&mut self, describe: impl FnOnce(&mut Self)) {
         let id = TypeId::of::<T>();
         if !self.is_open(id) {
@@ -86,7 +87,7 @@ impl Shape {
         }
     }
 
-    /// Whether a type is being described: then that is noted.
+    /// Whether the type is being described. If it is, the hash notes the recursion.
     fn is_open(&mut self, id: TypeId) -> bool {
         let found = self.open.iter().rev().position(|open| *open == id);
         if let Some(outwards) = found {

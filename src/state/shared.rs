@@ -1,5 +1,5 @@
-//! Keys of persistent maps. A view that changes copies the nodes on the way to the change, sixteen
-//! keys each: sharing a key is a count, copying a `String` an allocation.
+//! Shared keys of persistent maps. A change to a view copies the nodes on the path to the change,
+//! with sixteen keys each. To copy a shared key increments a count; to copy a `String` allocates.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use equivalent::{Comparable, Equivalent};
 
-/// A key that copies share.
+/// A key that its copies share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shared<K>(Arc<K>);
 
@@ -38,7 +38,7 @@ impl<K: fmt::Debug> fmt::Debug for Shared<K> {
     }
 }
 
-/// A borrowed key to look up among shared ones.
+/// A borrowed key for a lookup among shared keys.
 pub(crate) struct Lookup<'a, Q: ?Sized>(pub(crate) &'a Q);
 
 impl<K: Borrow<Q>, Q: Eq + ?Sized> Equivalent<Shared<K>> for Lookup<'_, Q> {

@@ -1,4 +1,4 @@
-//! A change before it is committed: the ops so far, and the view as it would be.
+//! A change before it is committed: its ops so far, and the view after them.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,12 +20,12 @@ use super::savepoint::{Mark, Trail};
 use super::violation::Violations;
 use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
 
-/// Why an edit in a change cannot be made. Return it from the closure and nothing of the change
-/// happens.
+/// The reason why an edit in a change cannot be made. If the closure of the change returns it,
+/// nothing of the change is applied.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// There is nothing at this path (any more).
+    /// There is no value at this path.
     #[error("{path}: there is nothing here")]
     NotFound {
         /// The path.
@@ -43,47 +43,47 @@ pub enum ChangeError {
         /// The length.
         len: usize,
     },
-    /// A value that cannot be written.
+    /// The value cannot be written.
     #[error("{path}: {reason}")]
     Invalid {
         /// The path.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The closure refused the change, for a reason of its own: see [`ChangeError::refuse`].
+    /// The closure refused the change for its own reason: see [`ChangeError::refuse`].
     #[error("refused: {0}")]
     Refused(Arc<dyn std::error::Error + Send + Sync>),
-    /// What the change relied on has changed meanwhile: see
+    /// A value that the change relied on has changed in the meantime: see
     /// [`Transaction::relies_on`](crate::Transaction::relies_on).
     #[error("what the change relied on has changed: {}", changed.join(", "))]
     Stale {
-        /// The paths that have changed since, each once, in order; the empty path is the whole
-        /// state.
+        /// The paths that have changed since. Each path occurs once; the paths are in order. The
+        /// empty path is the whole state.
         changed: Vec<String>,
     },
-    /// A change inside a change of the same store.
+    /// A change was started inside a change of the same store.
     #[error("a change cannot be made inside a change of the same store")]
     Nested,
-    /// The backend failed; the document is as it was.
+    /// The backend failed. The document is unchanged.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
 impl ChangeError {
-    /// Whether the same may succeed another time, as others are done or have been heard of.
+    /// Whether a retry of the same change may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Stale { .. })
     }
 
-    /// An error to return from a change's closure, so that nothing of the change happens: text, or
-    /// another error, as in `input.parse().map_err(ChangeError::refuse)?`.
+    /// An error that a change's closure returns so that nothing of the change is applied. The
+    /// reason is a text or another error, as in `input.parse().map_err(ChangeError::refuse)?`.
     pub fn refuse(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Refused(Arc::from(reason.into()))
     }
 
-    /// The error that [`ChangeError::refuse`] was given, where it is of this type.
+    /// The error that was given to [`ChangeError::refuse`], if it is of this type.
     #[must_use]
     pub fn refusal<E: std::error::Error + 'static>(&self) -> Option<&E> {
         match self {
@@ -93,8 +93,8 @@ impl ChangeError {
     }
 }
 
-/// The ops of a change and what the sequences that it edits hold. Reads as the document would read
-/// after the change.
+/// The ops of a change and the content of the sequences that the change edits. It reads as the
+/// document would read after the change.
 pub(crate) struct StageCore<'d> {
     document: &'d dyn Source,
     pub(crate) ops: Ops,
@@ -106,17 +106,18 @@ pub(crate) struct StageCore<'d> {
     touched: BTreeSet<Key>,
     /// How many ops were staged so far.
     edits: u64,
-    /// The first thing that could not be written.
+    /// The first error: a value that could not be written.
     failed: Option<ChangeError>,
     pub(crate) trail: Trail,
-    /// A write is under way, or was broken off by a panic.
+    /// Whether a write is in progress. It stays true if a panic interrupted the write.
     writing: bool,
-    /// Elements that are made are those that had these names before: what is written is an earlier
-    /// state of this document.
+    /// Whether the written value is an earlier state of this document. New elements then get the
+    /// ids that they had in that state.
     pub(crate) restores: bool,
-    /// While what does not fit is mended: the registers that are still to be written or removed.
+    /// `Some` while values that do not fit are mended: the registers that still must be written or
+    /// removed.
     misfits: Option<BTreeSet<Key>>,
-    /// It is an undo, see [`Stage::raw`].
+    /// Whether the change is an undo, see [`Stage::raw`].
     raw: bool,
 }
 
@@ -144,22 +145,23 @@ impl<'d> StageCore<'d> {
         self.replica
     }
 
-    /// How many ops were staged so far: whether a write did anything.
+    /// How many ops were staged so far. A caller compares two counts to see whether a write did
+    /// anything.
     pub(crate) fn edits(&self) -> u64 {
         self.edits
     }
 
-    /// Whether what does not fit is to be mended.
+    /// Whether values that do not fit must be mended.
     pub(crate) fn mends(&self) -> bool {
         self.misfits.is_some()
     }
 
-    /// Whether the register at a path does not fit and is to be mended.
+    /// Whether the register at a path does not fit and must be mended.
     pub(crate) fn is_misfit(&self, path: &str) -> bool {
         self.misfits.as_ref().is_some_and(|misfits| misfits.contains(key::lookup(&path)))
     }
 
-    /// Removes what does not fit, and nothing was written over: what cannot be shown.
+    /// Removes the registers that do not fit and were not overwritten. They cannot be shown.
     fn remove_misfits(&mut self) {
         for key in self.misfits.take().unwrap_or_default() {
             Writer::new(self, key.as_str()).clear();
@@ -185,7 +187,7 @@ impl<'d> StageCore<'d> {
         self.put_unless(path, value, &|_| false);
     }
 
-    /// Writes a register, unless it holds this value or one that is `alike`.
+    /// Writes a register, unless it holds this value or a value that is `alike`.
     pub(crate) fn put_unless(
         &mut self,
         path: &str,
@@ -193,8 +195,8 @@ impl<'d> StageCore<'d> {
         alike: &dyn Fn(&Value) -> bool,
     ) {
         let stands = |found: &Option<Value>| *found == value || found.as_ref().is_some_and(alike);
-        // Writing what is there already would compete with what others write, on yrs though not on
-        // automerge.
+        // If the register already holds the value, a write would still conflict with the writes of
+        // other replicas, on yrs but not on automerge.
         let Some(staged) = self.ops.registers.get(key::lookup(&path)) else {
             let old = self.document.register(path);
             if !stands(&old) {
@@ -250,7 +252,7 @@ impl<'d> StageCore<'d> {
         }
     }
 
-    /// What the document holds in a register, before the change.
+    /// The value that a register had before the change.
     pub(crate) fn original(&self, path: &str) -> Option<Value> {
         match self.ops.registers.get(key::lookup(&path)) {
             Some(staged) => staged.old.clone(),
@@ -258,9 +260,9 @@ impl<'d> StageCore<'d> {
         }
     }
 
-    /// Drops the edits of every sequence that comes out as the document has it: what is typed and
-    /// deleted, pushed and popped, replaced by what it was. Only sequences whose edits can have
-    /// that end are compared, which costs what differs.
+    /// Drops the edits of every sequence that ends with the content it has in the document:
+    /// characters typed and deleted, elements pushed and popped, content replaced by itself. Only
+    /// sequences whose edits may cancel out are compared. The comparison costs O(differences).
     fn drop_idle_sequences(&mut self) {
         if self.raw {
             return;
@@ -295,15 +297,15 @@ impl<'d> StageCore<'d> {
         ElementId::new(replica, number)
     }
 
-    /// What a position is given with. Elements and positions share their numbers, so that a new
-    /// element's serves for its position.
+    /// A stamp for a position. Elements and positions share their numbers, so the stamp of a new
+    /// element also serves for its position.
     pub(crate) fn stamp(&mut self) -> Stamp {
         let number = self.next_element.get();
         self.next_element.set(number + 1);
         Stamp { replica: self.replica, number }
     }
 
-    /// Notes that a value cannot be written; the change fails with it.
+    /// Notes that a value cannot be written. The change then fails with this error.
     pub(crate) fn fail(&mut self, error: ChangeError) {
         self.failed.get_or_insert(error);
     }
@@ -312,7 +314,7 @@ impl<'d> StageCore<'d> {
         self.failure().is_some()
     }
 
-    /// Why the change must not be committed.
+    /// The reason why the change must not be committed.
     fn failure(&self) -> Option<ChangeError> {
         let broken_off = || ChangeError::Invalid {
             path: String::new(),
@@ -380,13 +382,13 @@ impl Source for StageCore<'_> {
     }
 }
 
-/// A hash of what a value writes: equal for values that are written alike, whatever ids their
-/// elements have.
+/// A hash of the form in which a value is written. It is equal for values with the same written
+/// form, whatever ids their elements have.
 pub(crate) fn fingerprint<T: State>(value: &T) -> u128 {
     hash_of(value, false)
 }
 
-/// A hash of what a value reads, with the ids of its elements.
+/// A hash of a value's content, including the ids of its elements.
 pub(crate) fn content<T: State>(value: &T) -> u128 {
     hash_of(value, true)
 }
@@ -412,7 +414,7 @@ fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     canonical.finish()
 }
 
-/// A document that holds nothing.
+/// An empty document.
 struct Nothing;
 
 impl Source for Nothing {
@@ -438,19 +440,19 @@ pub struct Stage<'d, S> {
     core: RefCell<StageCore<'d>>,
     view: RefCell<S>,
     violations: RefCell<Violations>,
-    /// What the open savepoints go back to, the innermost last.
+    /// The states to which the open savepoints go back, the innermost last.
     saved: RefCell<Vec<(Mark, S, Violations)>>,
 }
 
-/// What remains of a stage when its closure is done.
+/// The result of a stage when its closure has returned.
 pub(crate) struct Staged<S> {
     pub(crate) view: S,
     pub(crate) violations: Violations,
     pub(crate) ops: Ops,
     pub(crate) texts: BTreeMap<Key, Rope>,
     pub(crate) lists: BTreeMap<Key, List>,
-    /// A write that failed half-way: the change must not be committed, even if its closure went
-    /// on.
+    /// A write that failed half-way. The change must not be committed, even if its closure ignored
+    /// the error.
     pub(crate) failed: Option<ChangeError>,
 }
 
@@ -471,7 +473,7 @@ impl<'d, S: State> Stage<'d, S> {
         }
     }
 
-    /// The state as it would be.
+    /// The state after the staged ops.
     pub(crate) fn view(&self) -> S {
         self.view.borrow().clone()
     }
@@ -481,22 +483,22 @@ impl<'d, S: State> Stage<'d, S> {
         S::node(Edit::root(self))
     }
 
-    /// Stages the least ops that turn the state into `new`.
+    /// Stages the fewest ops that turn the state into `new`.
     pub(crate) fn reconcile(&self, new: &S, mend: Mend) -> Result<(), ChangeError> {
         let old = self.view.borrow().clone();
         self.write("", mend, &mut |writer| old.reconcile(new, writer))
     }
 
-    /// Stages the least ops that turn the state into one that this document was in: elements that
-    /// are gone come back as themselves.
+    /// Stages the fewest ops that turn the state into an earlier state of this document. Elements
+    /// that were removed come back with their ids.
     pub(crate) fn restore(&self, earlier: &S) -> Result<(), ChangeError> {
         self.core.borrow_mut().restores = true;
         self.reconcile(earlier, Mend::Leave)
     }
 
-    /// Writes registers and sequences as they are, past every type. An undo is written even where
-    /// it looks like nothing: what it gives back are other characters than those that it takes
-    /// away, and later undos follow them.
+    /// Writes registers and sequences directly, without the types. An undo is written even if the
+    /// content stays the same: the undo inserts other characters than those that it deletes, and
+    /// later undos refer to them.
     pub(crate) fn raw(&self, edit: &mut dyn FnMut(&mut Writer<'_, '_>)) -> Result<(), ChangeError> {
         self.core.borrow_mut().raw = true;
         self.write("", Mend::Leave, edit)
@@ -522,11 +524,11 @@ impl<'d, S: State> Stage<'d, S> {
     }
 }
 
-/// What an accessor needs of a stage, whatever the state's type.
+/// The operations of a stage that an accessor needs; they are independent of the state's type.
 pub(crate) trait StageAccess {
-    /// Shows the staged value at a path, if there is one.
+    /// Calls `look` with the staged value at a path, if there is one.
     fn look(&self, path: &str, look: &mut dyn FnMut(&dyn Any));
-    /// Writes, and reads what was touched back into the staged view.
+    /// Writes, and then reads the touched paths again into the staged view.
     fn write(
         &self,
         path: &str,
@@ -535,10 +537,10 @@ pub(crate) trait StageAccess {
     ) -> Result<(), ChangeError>;
     /// Opens a savepoint.
     fn save(&self);
-    /// Closes the innermost savepoint, and keeps what was staged since it was opened, or takes that
+    /// Closes the innermost savepoint. Either keeps the edits since it was opened, or takes them
     /// back.
     fn close(&self, keep: bool);
-    /// The first thing that could not be written.
+    /// The first error: a value that could not be written.
     fn failure(&self) -> Option<ChangeError>;
 }
 

@@ -1,17 +1,20 @@
-//! What is given to a place of a type: more than the type itself, where nothing can go wrong.
+//! The argument types of a place: a place accepts other types than its own if the conversion cannot
+//! fail.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Register;
 
-/// What a place that holds a `Self` takes: the argument of `set`, `push`, `insert` and `get` in a
-/// change.
+/// The values that a place of type `Self` accepts: the argument of `set`, `push`, `insert` and
+/// `get` in a change.
 ///
-/// Every type takes itself, an `Option<T>` and a [`Register<T>`](Register) also a `T`, a `String`
-/// also a `&str`, a float also the integers that it holds exactly. An integer takes its own type
-/// only, so that a number in the code is of that type, and one that is too large does not compile;
-/// give another integer with `.into()`.
+/// - Every type accepts itself.
+/// - An `Option<T>` and a [`Register<T>`](Register) also accept a `T`.
+/// - A `String` also accepts a `&str`.
+/// - A float also accepts the integers that it holds exactly.
+/// - An integer accepts only its own type. So a number literal in the code has that type, and a
+///   literal that is too large does not compile. Convert another integer with `.into()`.
 ///
 /// ```
 /// use exostate::{List, Map, State, Store};
@@ -32,7 +35,8 @@ use super::Register;
 /// # Ok::<(), exostate::Error>(())
 /// ```
 ///
-/// A key or scalar of your own takes itself. Implement this for what else it shall take:
+/// A key or scalar of your own accepts itself. Implement this trait for each further type that it
+/// shall accept:
 ///
 /// ```
 /// use exostate::Takes;
@@ -91,8 +95,8 @@ impl<const N: usize> Takes<[u8; N]> for Arc<[u8]> {
     }
 }
 
-/// The conversions of the standard library. All of them but those between integers, for the
-/// literals' sake: of several types that a literal could have none is chosen.
+/// The infallible conversions of the standard library, except those between integers: if a place
+/// accepted several integer types, the compiler could not choose a type for an integer literal.
 macro_rules! takes {
     ($($type:ty: $($given:ty),*;)*) => {$($(
         impl Takes<$given> for $type {
@@ -109,7 +113,9 @@ takes! {
     char: u8;
     Vec<u8>: &[u8], &mut [u8], Box<[u8]>, Cow<'_, [u8]>, &str, String;
     Arc<[u8]>: &[u8], &mut [u8], Vec<u8>, Box<[u8]>, Cow<'_, [u8]>, Arc<str>;
-    // A literal that is no `f64` is an `i32`; for a `f32` one type of integer has to do, and `i16` is the largest that it holds.
+    // An `f64` accepts several integer types, so an integer literal falls back to `i32`. An `f32`
+    // accepts only one integer type, so that a literal gets it: `i16`, the largest one that it
+    // holds exactly.
     f64: f32, i8, i16, i32, u8, u16, u32, bool;
     f32: i16;
 }

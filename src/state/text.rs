@@ -1,4 +1,4 @@
-//! Text that several people type into.
+//! Text that several replicas edit at the same time.
 
 use std::any::Any;
 use std::fmt;
@@ -10,17 +10,18 @@ use crate::document::value::Value;
 
 use super::{At, ChangeError, Edit, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// Text that many edit at once, with marks (bold, a link, a comment's id) over stretches of it.
+/// Text that many replicas edit at the same time. Ranges of the text carry marks (bold, a link, a
+/// comment's id).
 ///
-/// Positions count Unicode scalar values (`char`s); [`Text::char_to_utf16`] and its kin convert. A
-/// clone is O(1) and shares what it does not change.
+/// Positions count Unicode scalar values (`char`s). [`Text::char_to_utf16`] and similar methods
+/// convert positions. A clone is O(1) and shares the unchanged parts.
 #[derive(Clone, Default, PartialEq)]
 pub struct Text(Rope);
 
-/// A place in a text that follows the text as it changes: a cursor, the end of a selection.
+/// A position that follows the text as the text changes: a cursor, the end of a selection.
 ///
-/// Made by [`Store::anchor`](crate::Store::anchor). Its bytes, or itself by serde, may be sent to
-/// any replica of the document.
+/// [`Store::anchor`](crate::Store::anchor) makes an anchor. Its bytes, or the anchor itself through
+/// serde, may be sent to any replica of the document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "StickyIndex")]
 #[doc(alias = "Cursor")]
@@ -33,14 +34,14 @@ impl Anchor {
         &self.0
     }
 
-    /// An anchor from bytes. Bytes that are none resolve to nothing.
+    /// An anchor from bytes. Invalid bytes resolve to no position.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 }
 
-/// As hexadecimal digits, whatever the format.
+/// In every serde format, an anchor is a string of hexadecimal digits.
 impl serde::Serialize for Anchor {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -76,7 +77,7 @@ impl Text {
         self.0.len_chars()
     }
 
-    /// Whether there is nothing.
+    /// Whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -94,7 +95,7 @@ impl Text {
         self.0.len_utf16()
     }
 
-    /// A stretch of the text; what lies beyond the end is left out. O(log n + stretch).
+    /// The characters in a range. Positions beyond the end are left out. O(log n + range).
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> String {
         self.0.slice(range)
@@ -123,33 +124,33 @@ impl Text {
         self.0.marks_at(at)
     }
 
-    /// The UTF-16 position of a position. O(log n).
+    /// Converts a position to a UTF-16 position. O(log n).
     #[must_use]
     pub fn char_to_utf16(&self, at: usize) -> usize {
         self.0.char_to_utf16(at)
     }
 
-    /// The position of a UTF-16 position. O(log n).
+    /// Converts a UTF-16 position to a position. O(log n).
     #[must_use]
     pub fn utf16_to_char(&self, at: usize) -> usize {
         self.0.utf16_to_char(at)
     }
 
-    /// The byte position of a position. O(log n).
+    /// Converts a position to a byte position. O(log n).
     #[must_use]
     pub fn char_to_byte(&self, at: usize) -> usize {
         self.0.char_to_byte(at)
     }
 
-    /// The position of a byte position. O(log n).
+    /// Converts a byte position to a position. O(log n).
     #[must_use]
     pub fn byte_to_char(&self, at: usize) -> usize {
         self.0.byte_to_char(at)
     }
 
-    /// Replaces a stretch of this copy: to build a new value for
-    /// [`Store::reconcile`](crate::Store::reconcile). Beyond the end is the end. What is
-    /// inserted is marked as by [`Node::splice`].
+    /// Replaces a range of this copy, to build a new value for
+    /// [`Store::reconcile`](crate::Store::reconcile). A position beyond the end counts as the end.
+    /// The inserted text takes the same marks as with [`Node::splice`].
     pub fn splice(&mut self, range: Range<usize>, insert: &str) {
         let start = range.start.min(self.len());
         let end = range.end.clamp(start, self.len());
@@ -259,8 +260,8 @@ impl State for Text {
     }
 }
 
-/// Those marks that can be written on other text, as they are written there. Other software may
-/// have made some that cannot.
+/// The marks that can be written on other text, in the form in which they are written. Other
+/// software may have made marks that cannot be written.
 pub(super) fn writable(marks: Arc<Marks>) -> Arc<Marks> {
     if marks.values().all(|value| value.as_mark().as_ref() == Ok(value)) {
         return marks;
@@ -273,7 +274,7 @@ pub(super) fn writable(marks: Arc<Marks>) -> Arc<Marks> {
     )
 }
 
-/// Sets the marks of the staged text to those of `new`, whose characters are equal by now.
+/// Sets the marks of the staged text to those of `new`. The characters of both are already equal.
 fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
     let mut start = 0;
     let empty = Marks::new();
@@ -294,7 +295,7 @@ fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
             {
                 writer.mark_text(at..at + stretch, name, value);
             }
-            // What cannot be written stays where it is already.
+            // A mark that cannot be written stays where it already is.
             let stays = |name: &Arc<str>, value: &Value| {
                 written.contains_key(name) || wanted.get(name) == Some(value)
             };
@@ -308,11 +309,11 @@ fn reconcile_marks(new: &Rope, writer: &mut Writer<'_, '_>) {
 }
 
 impl Node<Edit<'_>, Text> {
-    /// Inserts text before the character at `at`. It takes on the marks of the character before it.
+    /// Inserts text before the character at `at`. The text takes the marks of the character before
+    /// it.
     ///
     /// # Errors
-    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] where the place is
-    /// gone.
+    /// [`ChangeError::OutOfRange`] beyond the end, [`ChangeError::NotFound`] if the place is gone.
     pub fn insert(&self, at: usize, text: &str) -> Result<(), ChangeError> {
         self.splice(at..at, text)
     }
@@ -320,21 +321,21 @@ impl Node<Edit<'_>, Text> {
     /// Appends text.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn push_str(&self, text: &str) -> Result<(), ChangeError> {
         let end = self.place.look(Text::len)?;
         self.splice(end..end, text)
     }
 
-    /// Makes this the text, with the least edits: what stays keeps its marks, and merges with what
-    /// others type into it. What is new takes on the marks that it would when it is inserted
-    /// there. (To say the marks too, give [`Node::reconcile`] a [`Text`].) It costs what
-    /// finding the difference does.
+    /// Turns the text into `text` with the fewest edits. Characters that stay keep their marks, and
+    /// they merge with concurrent edits of other replicas. New characters take the same marks as
+    /// with an insertion at their position. (To set the marks too, give a [`Text`] to
+    /// [`Node::reconcile`].) The cost is that of the comparison.
     ///
-    /// This is for small edits of one text. If two people replace the whole text at the same time,
-    /// the results mix where letters are equal. To replace the whole text, call
-    /// [`clear`](Self::clear) and then [`push_str`](Self::push_str): if two do so, the new texts
-    /// stand one behind the other.
+    /// This is for small edits of one text. If two replicas replace the whole text at the same
+    /// time, the results mix where letters are equal. To replace the whole text, call
+    /// [`clear`](Self::clear) and then [`push_str`](Self::push_str): if two replicas do that
+    /// concurrently, the result is one new text followed by the other.
     ///
     /// ```
     /// use exostate::{State, Store, Text};
@@ -353,7 +354,7 @@ impl Node<Edit<'_>, Text> {
     /// ```
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn set(&self, text: impl AsRef<str>) -> Result<(), ChangeError> {
         let old = self.place.look(Text::to_string)?;
         let mut result = Ok(());
@@ -365,16 +366,16 @@ impl Node<Edit<'_>, Text> {
         result
     }
 
-    /// Deletes all of the text. What others type at the same time stays.
+    /// Deletes the whole text. Concurrent insertions of other replicas stay.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn clear(&self) -> Result<(), ChangeError> {
         let end = self.place.look(Text::len)?;
         self.delete(0..end)
     }
 
-    /// Deletes a stretch of text.
+    /// Deletes a range of the text.
     ///
     /// # Errors
     /// As `insert`.
@@ -382,10 +383,10 @@ impl Node<Edit<'_>, Text> {
         self.splice(range, "")
     }
 
-    /// Replaces a stretch of text. What is inserted takes on the marks of the first character that
-    /// it replaces, as editors do where one types over a selection: what stands in a bold
-    /// word's stead is bold. Where it replaces nothing it takes on those of the character
-    /// before it, as by `insert`. O(log n) and the backend's own work.
+    /// Replaces a range of the text. The inserted text takes the marks of the first character that
+    /// it replaces, as in editors when a user types over a selection: the replacement of a bold
+    /// word is bold. If the range is empty, the inserted text takes the marks of the character
+    /// before it, as with `insert`. O(log n), plus the backend's own work.
     ///
     /// ```
     /// use exostate::{State, Store, Text};
@@ -419,9 +420,9 @@ impl Node<Edit<'_>, Text> {
             .write(|writer| writer.splice_text(range.start, range.end - range.start, insert, marks))
     }
 
-    /// Marks a stretch of text with a name and a value (`true`, a colour, an address). Text typed
-    /// at its end takes the mark on, text typed at its start not. [`Value::Null`] takes the
-    /// mark off. Where all of the stretch has the mark with this value already, nothing is
+    /// Marks a range of the text with a name and a value (`true`, a colour, an address). Text typed
+    /// at the end of the range takes the mark; text typed at its start does not. [`Value::Null`]
+    /// removes the mark. If the whole range already has the mark with this value, nothing is
     /// written.
     ///
     /// # Errors
@@ -439,7 +440,8 @@ impl Node<Edit<'_>, Text> {
         }
     }
 
-    /// Takes a mark off a stretch of text. Where none of it has the mark, nothing is written.
+    /// Removes a mark from a range of the text. If no character of the range has the mark, nothing
+    /// is written.
     ///
     /// # Errors
     /// As `insert`.
@@ -473,7 +475,7 @@ impl Node<Edit<'_>, Text> {
     /// The staged text.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the place is gone.
+    /// [`ChangeError::NotFound`] if the place is gone.
     pub fn get(&self) -> Result<Text, ChangeError> {
         self.value()
     }

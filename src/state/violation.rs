@@ -1,4 +1,4 @@
-//! What in the document does not fit the struct.
+//! Registers and list elements of the document that do not fit the struct.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,16 +8,16 @@ use imbl::ordmap::DiffItem;
 use crate::document::key::{self, Key};
 use crate::document::value::Value;
 
-/// A register that does not fit the field's type. The field keeps its default; nothing is lost in
-/// the document.
+/// A register or a list element that does not fit the field's type. The document keeps the value.
+/// The field of such a register keeps its default, and the list leaves out such an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
-    /// The path of the register, in the escaped form of `docs/layout.md`.
+    /// The path of the register or of the list, in the escaped form of `docs/layout.md`.
     pub path: String,
-    /// What the field's type reads.
+    /// The form that the field's type expects.
     pub expected: String,
-    /// What the register holds.
+    /// The value that the document holds.
     pub found: String,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Violation {
 /// let store = Store::<New>::open(&old.save())?;
 /// assert_eq!((store.view().size, store.violations().len()), (0, 1));
 ///
-/// store.reconcile(&New::default())?;                          // is shown already: nothing to do
+/// store.reconcile(&New::default())?;                          // the view already shows it
 /// assert_eq!(store.violations().len(), 1);
 /// store.reconcile_with(&New::default(), Mend::Reset)?;
 /// assert_eq!(store.violations().len(), 0);
@@ -51,12 +51,12 @@ impl fmt::Display for Violation {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mend {
-    /// A field that is equal to its new value is not written, also where the view shows a default
-    /// because the document's value does not fit: a newer application may know that value.
+    /// A field that is equal to its new value is not written, even if the view shows a default
+    /// because the document's value does not fit. A newer application may know that value.
     #[default]
     Leave,
-    /// Writes the new value over it. An entry of a map or an element of a list that cannot be shown
-    /// at all is removed. Fields that the struct does not know stay.
+    /// The new value overwrites the value that does not fit. An entry of a map or an element of a
+    /// list that cannot be shown at all is removed. Fields that the struct does not know stay.
     Reset,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Violations(imbl::OrdMap<Key, Found>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
     violation: Violation,
-    /// In the list at the path, not in the register.
+    /// Whether the value is in the list at the path, not in the register.
     in_list: bool,
 }
 
@@ -90,7 +90,7 @@ impl Violations {
         self.0.insert(Key::from(path), Found { violation, in_list });
     }
 
-    /// The registers at and below a path that do not fit.
+    /// The paths of the registers at and below a path that do not fit.
     pub(crate) fn registers(&self, path: &str) -> BTreeSet<Key> {
         let within = self
             .0
@@ -99,7 +99,7 @@ impl Violations {
         within.filter(|(_, found)| !found.in_list).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Forgets those at and below a path, before it is read again.
+    /// Forgets the violations at and below a path, before the path is read again.
     pub(crate) fn forget(&mut self, path: &str) {
         if self.0.is_empty() {
             return;
@@ -116,13 +116,14 @@ impl Violations {
         }
     }
 
-    /// Whether nothing was done to them, as far as can be seen at once.
+    /// Whether both are equal, by a check in O(1): equal sets that were built separately count as
+    /// different.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.is_empty() && other.0.is_empty() || self.0.ptr_eq(&other.0)
     }
 
-    /// What is here and not in an earlier state, and what was there and is not any more. O(what
-    /// differs · log n).
+    /// The violations that are new since an earlier state, and those that are gone since.
+    /// O(differences · log n).
     pub(crate) fn since(&self, before: &Self) -> (Vec<Violation>, Vec<Violation>) {
         let (mut new, mut gone) = (Vec::new(), Vec::new());
         for item in before.0.diff(&self.0) {

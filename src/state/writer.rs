@@ -19,7 +19,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         Self { core, path: path.to_owned() }
     }
 
-    /// The path written at.
+    /// The path at which this writer writes.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -30,19 +30,19 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.register(&self.path)
     }
 
-    /// Whether the register at the path does not fit its type and is to be written over: see
+    /// Whether the register at the path does not fit its type and must be overwritten: see
     /// [`Mend`](super::Mend).
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         self.core.is_misfit(&self.path)
     }
 
-    /// Writes the register at the path, unless it holds this value.
+    /// Writes the register at the path, unless it already holds this value.
     pub fn put(&mut self, value: Value) {
         self.core.put(&self.path, Some(value));
     }
 
-    /// Writes the register at the path, unless it holds this value or one that is `alike`.
+    /// Writes the register at the path, unless it holds this value or a value that is `alike`.
     pub(crate) fn put_unless(&mut self, value: Value, alike: &dyn Fn(&Value) -> bool) {
         self.core.put_unless(&self.path, Some(value), alike);
     }
@@ -52,7 +52,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.put(&self.path, None);
     }
 
-    /// Makes the change fail: the value at the path cannot be written.
+    /// Makes the change fail, because the value at the path cannot be written.
     pub fn fail(&mut self, reason: String) {
         self.core.fail(super::ChangeError::Invalid { path: self.path.clone(), reason });
     }
@@ -72,7 +72,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         result
     }
 
-    /// Writes the fields of an enum's variant; if anything is written, the enum's register names
+    /// Writes the fields of an enum's variant. If this writes anything, the enum's register names
     /// the variant afterwards.
     pub fn variant(&mut self, name: &str, write: impl FnOnce(&mut Writer<'_, 'd>)) {
         let before = self.core.edits();
@@ -82,14 +82,13 @@ impl<'c, 'd> Writer<'c, 'd> {
         }
     }
 
-    /// Fills a slot: what is still there from an earlier value (a ghost) goes, unless `merge` keeps
-    /// it.
+    /// Fills a slot. First removes everything that an earlier value left there.
     pub fn fill<T: State>(&mut self, value: &T) {
         self.clear();
         self.write_slot(value);
     }
 
-    /// Writes marker and value of a slot.
+    /// Writes the marker and the value of a slot.
     pub(crate) fn write_slot<T: State>(&mut self, value: &T) {
         if T::MARKED {
             self.put(Value::Bool(true));
@@ -97,7 +96,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         value.write(None, self);
     }
 
-    /// Removes everything at and below the path, also what no struct knows.
+    /// Removes everything at and below the path, including fields that no struct knows.
     pub fn clear(&mut self) {
         for (key, _) in self.core.scan(&self.path) {
             self.core.put(key.as_str(), None);
@@ -105,7 +104,8 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.clear_sequences();
     }
 
-    /// Removes everything below the path, but not the register at it.
+    /// Removes everything below the path and the sequences at the path. The register at the path
+    /// stays.
     pub fn clear_below(&mut self) {
         let own = self.path.len();
         for (key, _) in self.core.scan(&self.path) {
@@ -122,7 +122,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         }
     }
 
-    /// Replaces a stretch of the text at the path.
+    /// Replaces a range of the text at the path.
     pub(crate) fn splice_text(
         &mut self,
         at: usize,
@@ -144,7 +144,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.edit_text(&self.path, rope, op);
     }
 
-    /// Sets or clears a mark on a stretch of the text at the path.
+    /// Sets or clears a mark on a range of the text at the path.
     pub(crate) fn mark_text(&mut self, range: std::ops::Range<usize>, name: &str, value: &Value) {
         let mut rope = self.core.text(&self.path);
         let name = std::sync::Arc::from(name);
@@ -166,7 +166,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.text(&self.path)
     }
 
-    /// Replaces a stretch of the list at the path.
+    /// Replaces a range of the list at the path.
     pub(crate) fn splice_list(&mut self, at: usize, delete: usize, insert: Vec<Value>) {
         let mut list = self.core.list(&self.path);
         let rest = list.split_off(at.min(list.len()));
@@ -177,13 +177,14 @@ impl<'c, 'd> Writer<'c, 'd> {
         self.core.edit_list(&self.path, list, op);
     }
 
-    /// An id for a new element: never used before by this or any other replica.
+    /// An id for a new element. No replica has used this id before.
     pub(crate) fn new_element(&mut self) -> ElementId {
         self.core.new_element()
     }
 
-    /// An id for an element of a value that is written: a new one, unless an earlier state is
-    /// restored; then the one that it had in that, and what others have left at its place goes.
+    /// An id for an element of a value that is written. Usually it is a new id. If an earlier state
+    /// is restored, it is the id that the element had in that state; everything that the document
+    /// still holds at its place is removed.
     pub(crate) fn element(&mut self, had: ElementId) -> ElementId {
         if !self.core.restores || had.is_detached() {
             return self.new_element();
@@ -193,7 +194,7 @@ impl<'c, 'd> Writer<'c, 'd> {
     }
 }
 
-/// The distance between two positions of a text in both units.
+/// The distance between two positions of a text, in both units (chars and UTF-16).
 fn units(rope: &Rope, from: usize, to: usize) -> Units {
     Units { chars: to - from, utf16: rope.char_to_utf16(to) - rope.char_to_utf16(from) }
 }

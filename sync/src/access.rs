@@ -1,4 +1,4 @@
-//! Who may have a document: what an embedder's hook is told of a peer, and what it answers.
+//! Access to documents: what an embedder's hook is told about a peer, and what the hook answers.
 
 use crate::frame::Token;
 use crate::ticket::Scheme;
@@ -10,15 +10,15 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rights {
-    /// It gets the document and every change, and may show its presence. A change of its own stays
-    /// with it, and [`Peer::flush`](crate::Peer::flush) says so; one that it sends all the same
-    /// ends the conversation.
+    /// The peer gets the document and every change, and may show its presence. The peer's own
+    /// changes stay with the peer, and [`Peer::flush`](crate::Peer::flush) says so. If the peer
+    /// sends a change anyway, the conversation ends.
     ReadOnly,
-    /// It may change the document, too.
+    /// The peer may change the document, too.
     ReadWrite,
 }
 
-/// A peer does not get the document, and why not, in words for the peer.
+/// A peer does not get the document. The message tells the peer why.
 ///
 /// ```
 /// use exostate_sync::{Denial, DenialKind};
@@ -33,20 +33,22 @@ pub struct Denial {
     message: String,
 }
 
-/// What kind of denial it is.
+/// The kind of a denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DenialKind {
-    /// The peer did not prove who it is. A Yjs client gets the close code 4401.
+    /// The peer did not prove its identity. A Yjs client gets the close code 4401.
     Unauthenticated,
-    /// The peer is known, and may not have this document. A Yjs client gets the close code 4403.
+    /// The peer's identity is known, but the peer may not have this document. A Yjs client gets the
+    /// close code 4403.
     Forbidden,
-    /// It cannot be said now: the peer comes again later. A Yjs client gets the close code 1013.
+    /// The server cannot decide now, and the peer tries again later. A Yjs client gets the close
+    /// code 1013.
     Unavailable,
 }
 
 impl Denial {
-    /// The peer did not prove who it is: no token, or one that does not hold.
+    /// The peer did not prove its identity: it sent no token, or an invalid one.
     pub fn unauthenticated(message: impl Into<String>) -> Self {
         Self { kind: DenialKind::Unauthenticated, message: message.into() }
     }
@@ -56,28 +58,28 @@ impl Denial {
         Self { kind: DenialKind::Forbidden, message: message.into() }
     }
 
-    /// The server cannot decide now, as a database does not answer. A peer that was made with
-    /// `Peer::join` comes again later; `Peer::connect` returns the error at once.
+    /// The server cannot decide now, for example because a database does not answer. A peer that
+    /// was made with `Peer::join` tries again later; `Peer::connect` returns the error at once.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { kind: DenialKind::Unavailable, message: message.into() }
     }
 
-    /// What kind of denial it is.
+    /// The kind of the denial.
     pub fn kind(&self) -> DenialKind {
         self.kind
     }
 
-    /// What the peer is told.
+    /// The message that the peer is told.
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
-/// A peer asks for a document: what is known of the peer, for the hook given to
-/// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
+/// A peer's request for a document: what the server knows about the peer. The hook given to
+/// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) receives it.
 ///
-/// What a peer says of itself (its token, query, subprotocols, headers) proves nothing before the
-/// hook has checked it. It is shown by no `Debug`, as secrets are in it.
+/// The token, query, subprotocols and headers come from the peer and prove nothing until the hook
+/// has checked them. `Debug` shows none of them, because they contain secrets.
 #[derive(Clone)]
 pub struct AccessRequest {
     document: String,
@@ -85,7 +87,7 @@ pub struct AccessRequest {
     arrival: Arc<Arrival>,
 }
 
-/// How a peer came: the same for all documents that it asks for on one connection.
+/// How a peer connected. It is the same for all documents that the peer asks for on one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
     pub(crate) scheme: Option<Scheme>,
@@ -94,7 +96,8 @@ pub(crate) struct Arrival {
     pub(crate) request: HttpRequest,
 }
 
-/// What an HTTP request says, of those transports that begin with one.
+/// The content of the HTTP request with which a connection began, for the transports that begin
+/// with one.
 #[derive(Default)]
 pub(crate) struct HttpRequest {
     pub(crate) query: Vec<(String, String)>,
@@ -114,20 +117,19 @@ impl AccessRequest {
         Self { document: document.to_owned(), token, arrival: Arc::clone(arrival) }
     }
 
-    /// The document's name. The server need not have one of that name.
+    /// The document's name. The server may have no document of that name.
     pub fn document(&self) -> &str {
         &self.document
     }
 
-    /// The token: that of the peer's ticket ([`Ticket::with_token`](crate::Ticket::with_token)), or
-    /// else the query parameter `token`, as `new WebsocketProvider(url, room, doc, { params: {
-    /// token } })` sends it.
+    /// The token of the peer's ticket ([`Ticket::with_token`](crate::Ticket::with_token)). If the
+    /// ticket has none, this is the query parameter `token`, as `new WebsocketProvider(url, room,
+    /// doc, { params: { token } })` sends it.
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.0.as_str()).or_else(|| self.query("token"))
     }
 
-    /// A parameter of the URL's query, decoded; the first of that name. Over QUIC, and in memory,
-    /// there is none.
+    /// The first query parameter of that name in the URL, decoded. `None` over QUIC and in memory.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.arrival
             .request
@@ -137,14 +139,14 @@ impl AccessRequest {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The WebSocket subprotocols that the peer offers, in its order.
+    /// The WebSocket subprotocols that the peer offers, in the peer's order.
     pub fn subprotocols(&self) -> &[String] {
         &self.arrival.request.subprotocols
     }
 
-    /// A header of the HTTP request with which a WebSocket or a WebTransport session began
-    /// (`origin`, `cookie`, `authorization`), its name in any case; the first of that name.
-    /// Pages cannot set headers of their own, but browsers send cookies.
+    /// The first header of that name (`origin`, `cookie`, `authorization`, in any case) in the HTTP
+    /// request with which a WebSocket or a WebTransport session began. Web pages cannot set
+    /// headers, but browsers send cookies.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.arrival
             .request
@@ -154,18 +156,19 @@ impl AccessRequest {
             .map(|(_, value)| value.as_str())
     }
 
-    /// How the peer came; `None` for a connection that was handed to
+    /// The scheme over which the peer connected; `None` for a connection that was handed to
     /// [`Server::serve`](crate::Server::serve).
     pub fn scheme(&self) -> Option<Scheme> {
         self.arrival.scheme
     }
 
-    /// Whether it is a Yjs client.
+    /// Whether the peer is a Yjs client.
     pub fn is_yjs(&self) -> bool {
         self.arrival.yjs
     }
 
-    /// Where the peer is, if it came over a network; a proxy's address, where there is one between.
+    /// The peer's address, if it connected over a network. Behind a proxy this is the proxy's
+    /// address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.arrival.address
     }
@@ -184,8 +187,8 @@ impl fmt::Debug for AccessRequest {
     }
 }
 
-/// The parameters of a query as forms write it, `a=1&b=two%20words`. One that is not UTF-8 is
-/// passed over.
+/// The parameters of a query in the format of HTML forms, `a=1&b=two%20words`. A parameter that is
+/// not UTF-8 is skipped.
 #[cfg(any(test, feature = "websocket", feature = "webtransport"))]
 pub(crate) fn parameters(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| crate::ticket::unescape(&text.replace('+', " ")).ok();

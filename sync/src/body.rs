@@ -1,6 +1,6 @@
-//! What is in an update's frame: the update as it is, or compressed where that is shorter. DEFLATE,
-//! because browsers bring it along (`DecompressionStream`), and because a stream of it cannot refer
-//! to anything outside of itself.
+//! The body of an update's frame: the update as it is, or compressed if that is shorter. The
+//! compression is DEFLATE, because browsers can read it (`DecompressionStream`), and because a
+//! DEFLATE stream cannot refer to anything outside of itself.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -16,13 +16,13 @@ use crate::limits::{LARGE_BYTES, VARINT_BYTES_MAX};
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
 
-/// An update on its way to any number of peers: they hold it together, and what it takes work to
-/// know of it is worked out once for all.
+/// An update on its way to any number of peers. Their connections share it, so its compressed form
+/// and its hash are computed once for all.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The body that is not compressed.
+    /// The uncompressed body.
     plain: Vec<u8>,
-    /// The one that is, where it is shorter.
+    /// The compressed body, if it is shorter.
     deflated: OnceLock<Option<Vec<u8>>>,
     hash: OnceLock<Hash>,
 }
@@ -39,7 +39,7 @@ impl Shared {
         &self.plain[1..]
     }
 
-    /// How long the update is.
+    /// The length of the update in bytes.
     pub(crate) fn len(&self) -> usize {
         self.plain.len() - 1
     }
@@ -48,18 +48,19 @@ impl Shared {
         *self.hash.get_or_init(|| Hash::of(self.update()))
     }
 
-    /// Whether work on all of its bytes is for where it may block.
+    /// Whether the update is so large that it must be compressed and hashed where the work may
+    /// block.
     pub(crate) fn is_large(&self) -> bool {
         self.len() > LARGE_BYTES
     }
 
-    /// Whether [`body`](Self::body) is there at once.
+    /// Whether [`body`](Self::body) returns at once.
     pub(crate) fn is_packed(&self, over: Option<usize>) -> bool {
         !self.is_large() || !self.is_worth_a_try(over) || self.deflated.get().is_some()
     }
 
-    /// The update as a body. `over` is the size from which on it is worth a try to compress it,
-    /// `None` where the peer reads no such bodies.
+    /// The update as a body. An update of more than `over` bytes is compressed, if that makes it
+    /// shorter. `over` is `None` if the peer reads no compressed bodies.
     pub(crate) fn body(&self, over: Option<usize>) -> &[u8] {
         if !self.is_worth_a_try(over) {
             return &self.plain;
@@ -75,7 +76,7 @@ impl Shared {
     }
 }
 
-/// Whether a body is as long as the update in it.
+/// Whether a body is uncompressed, so it is about as long as its update.
 pub(crate) fn is_plain(body: &[u8]) -> bool {
     body.first() == Some(&PLAIN)
 }
@@ -84,13 +85,14 @@ fn deflate(update: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::with_capacity(VARINT_BYTES_MAX + update.len() / 2);
     body.push(DEFLATED);
     put_varint(&mut body, update.len() as u64);
-    // The fastest level: updates are small and lines fast, and a higher one gains a tenth.
+    // The fastest level: updates are small, connections are fast, and a higher level saves only a
+    // tenth.
     let mut encoder = DeflateEncoder::new(body, Compression::fast());
     encoder.write_all(update).ok()?;
     encoder.finish().ok()
 }
 
-/// The update of a body. Inflates no more than `bytes_max`, whatever the body says.
+/// The update in a body. Inflates at most `bytes_max` bytes, whatever length the body claims.
 pub(crate) fn unpack(body: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, FrameError> {
     let mut reader = Reader::new(body);
     match reader.byte("a body's encoding")? {
@@ -102,7 +104,7 @@ pub(crate) fn unpack(body: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, Fra
         DEFLATED => {
             let length = check("an update", reader.varint("an update's length")?, bytes_max)?;
             let wrong = reader.malformed("an update, compressed, of the length that was said");
-            // What is allocated beforehand is no more than a hostile sender pays for in full.
+            // The allocation is limited by the bytes that the sender really sent.
             let mut update = Vec::with_capacity(length.min(4 * body.len()));
             let inflated =
                 DeflateDecoder::new(reader.rest()).take(length as u64 + 1).read_to_end(&mut update);
@@ -167,7 +169,7 @@ mod tests {
     fn a_body_inflates_to_what_it_says_and_no_further() {
         let bomb = pack(&vec![0; 10_000_000], Some(0));
         assert!(matches!(unpack(&bomb, MAX), Err(FrameError::TooLarge { bytes: 10_000_000, .. })));
-        // One that lies about its length.
+        // A body with a wrong length.
         let mut liar = vec![DEFLATED];
         put_varint(&mut liar, 5);
         liar.extend_from_slice(&bomb[5..]);

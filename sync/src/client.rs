@@ -1,4 +1,5 @@
-//! Connections to servers, found by ticket and shared by the documents on them.
+//! Connections to servers. A ticket names the server, and the documents of one server share a
+//! connection.
 
 use crate::config::Config;
 use crate::keep::{Kept, keep};
@@ -14,11 +15,11 @@ use std::sync::{Arc, PoisonError, Weak};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// No connection came about.
+/// The connection was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The string is no ticket.
+    /// The string is not a ticket.
     #[error("the ticket is wrong")]
     Ticket(#[from] TicketError),
     /// The crate was built without the feature for this transport.
@@ -29,27 +30,27 @@ pub enum ConnectError {
         /// The feature.
         feature: &'static str,
     },
-    /// The host's address cannot be found.
+    /// The host has no address, or the lookup failed.
     #[error("no address found for `{host}`")]
     Resolve {
         /// The ticket's host.
         host: String,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// No socket can be opened here.
+    /// No local socket can be opened.
     #[error("no socket to connect from")]
     Socket(#[source] std::io::Error),
-    /// This side's cryptography cannot be set up.
+    /// The encryption on this side cannot be set up.
     #[error("the encryption cannot be set up")]
     Crypto(#[source] Box<dyn Error + Send + Sync>),
-    /// The server is another one than the ticket's.
+    /// The server's certificate is not the one that the ticket names.
     #[error("the server's certificate has the fingerprint {theirs}, the ticket says {ticket}")]
     WrongFingerprint {
         /// The ticket's fingerprint.
         ticket: Fingerprint,
-        /// That of the certificate.
+        /// The fingerprint of the server's certificate.
         theirs: Fingerprint,
     },
     /// The server cannot be reached, or refuses the connection.
@@ -59,7 +60,7 @@ pub enum ConnectError {
         host: String,
         /// The ticket's port.
         port: u16,
-        /// What the transport says.
+        /// The error of the transport.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -69,7 +70,7 @@ pub enum ConnectError {
         /// The ticket's document.
         document: String,
     },
-    /// The server does not give this side the document: see
+    /// The server denies this side the document: see
     /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize).
     #[error("the server denies `{document}`: {}", crate::session::OneLine(message))]
     Denied {
@@ -77,15 +78,15 @@ pub enum ConnectError {
         document: String,
         /// [`CloseCode::Unauthenticated`] or [`CloseCode::Forbidden`].
         code: CloseCode,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// The conversation ended at its start.
+    /// The conversation ended before the document was in use.
     #[error("the peer was reached, but the conversation about `{document}` did not begin")]
     Closed {
         /// The ticket's document.
         document: String,
-        /// Why.
+        /// Why it ended.
         #[source]
         reason: CloseReason,
     },
@@ -96,7 +97,8 @@ impl ConnectError {
         Self::Unreachable { host: ticket.host().to_owned(), port: ticket.port(), source }
     }
 
-    /// The handshake failed, maybe because of the certificate that was seen.
+    /// The error of a failed handshake. It is [`WrongFingerprint`](Self::WrongFingerprint) if the
+    /// server showed another certificate than the ticket's.
     pub(crate) fn unproved(
         ticket: &Ticket,
         seen: &crate::transport::tls::Seen,
@@ -110,7 +112,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether another attempt would fail alike.
+    /// Whether every further attempt would fail in the same way.
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Ticket(_)
@@ -139,10 +141,10 @@ impl ConnectError {
 }
 
 /// Connects replicas to servers. Documents of one server share a connection, which ends with the
-/// last of them; where there are more than one connection has room for, they share as few as it
-/// takes.
+/// last document. A connection has room for a limited number of documents; a further connection is
+/// opened only if all others are full.
 ///
-/// A client is a handle: clones share their connections.
+/// A client is a handle: clones share the connections.
 ///
 /// ```no_run
 /// # async fn example<S: exostate::State>(roadmap: exostate::Store<S>, minutes: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
@@ -160,21 +162,21 @@ pub struct Client {
     links: Arc<std::sync::Mutex<HashMap<Place, Slot>>>,
 }
 
-/// What makes a server another one.
+/// The key that identifies a server.
 type Place = (Scheme, String, u16, Option<Fingerprint>);
 
-/// The connections to one server, the newest last. Who holds the lock opens something on one of
-/// them, or another one.
+/// The connections to one server, the newest last. The lock is held while a document is opened on
+/// one of them, or on a new one.
 type Slot = Arc<Mutex<Vec<Weak<Link>>>>;
 
 impl Client {
-    /// Without connections yet.
+    /// A client without connections.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
     }
 
     /// Connects to the document that a ticket names, and returns once the server has answered. From
-    /// there on the connection is kept: when it is lost, it is opened again.
+    /// then on the connection is opened again whenever it is lost.
     ///
     /// # Errors
     /// One variant for each part that can be wrong; see [`ConnectError`].
@@ -202,11 +204,11 @@ impl Client {
         }
     }
 
-    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline.
-    /// Needs a tokio runtime.
+    /// As [`connect`](Self::connect), but returns at once and connects in the background, also when
+    /// the application starts offline. Needs a tokio runtime.
     ///
     /// # Errors
-    /// The string is no ticket.
+    /// The string is not a ticket.
     pub fn join<T>(&self, replica: impl IntoReplica, ticket: T) -> Result<Peer, TicketError>
     where
         T: TryInto<Ticket>,
@@ -224,8 +226,8 @@ impl Client {
         peer
     }
 
-    /// A transport for the ticket's document, on a connection that there is, or on a new one. Who
-    /// has to wait for others that want the same waits no longer than for the server itself.
+    /// A transport for the ticket's document, on an existing connection or on a new one. The
+    /// time-out includes the wait for other documents that connect to the same server.
     pub(crate) async fn open(&self, ticket: &Ticket) -> Result<Joined, ConnectError> {
         let patience = CONNECT_TIMEOUT.min(self.config.idle_timeout);
         let slot = self.slot(ticket);
@@ -243,7 +245,7 @@ impl Client {
         let link = Arc::new(open_link(ticket, &self.config).await?);
         let joined =
             link.open().await.map_err(|source| ConnectError::unreachable(ticket, source.into()))?;
-        // Only now, so that none is kept on which nothing can be opened.
+        // The link is stored last, so that a link on which nothing can be opened is not stored.
         links.push(Arc::downgrade(&link));
         Ok(joined)
     }
@@ -265,14 +267,14 @@ fn is_open(link: &Weak<Link>) -> bool {
     link.strong_count() > 0
 }
 
-/// Another transport on a connection that is open still and has room for it. One that has room by
-/// our count, and gives none, is gone or as good as gone: what is open on it goes on, and nothing
-/// else is tried there.
+/// Opens a transport on an open connection that has room for it. A connection that has room by our
+/// count but opens no transport is lost or almost lost. It is removed from the list: its open
+/// documents continue, and no further document is opened on it.
 async fn reuse(links: &mut Vec<Weak<Link>>) -> Option<Joined> {
     links.retain(is_open);
     let mut at = 0;
     while let Some(link) = links.get(at) {
-        // Each document holds its connection.
+        // Each document holds a reference to its connection.
         let is_full = link.strong_count() >= STREAMS_MAX as usize;
         match link.upgrade() {
             Some(_) if is_full => at += 1,
@@ -287,7 +289,7 @@ async fn reuse(links: &mut Vec<Weak<Link>>) -> Option<Joined> {
 }
 
 async fn open_link(ticket: &Ticket, config: &Config) -> Result<Link, ConnectError> {
-    #[allow(unused_variables, reason = "with every transport built in there is none to name")]
+    #[allow(unused_variables, reason = "unused if every transport is built in")]
     let not_built =
         |feature| Err::<Link, _>(ConnectError::NotBuilt { scheme: ticket.scheme(), feature });
     match ticket.scheme() {

@@ -1,4 +1,4 @@
-//! What an application may choose about a session. Both sides may choose differently.
+//! Settings of a session that an application may choose. The two sides may choose differently.
 
 use crate::frame::flag;
 use crate::limits::{
@@ -10,11 +10,11 @@ use crate::limits::{
 use crate::session::Role;
 use std::time::Duration;
 
-/// A setting that cannot work.
+/// A setting with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The keep-alive has to be shorter than the idle time-out, and neither zero.
+    /// The keep-alive interval is zero, or not shorter than the idle time-out.
     #[error("a keep-alive of {keep_alive:?} does not fit an idle time-out of {idle_timeout:?}")]
     Times {
         /// The interval asked for.
@@ -22,30 +22,30 @@ pub enum ConfigError {
         /// The time-out asked for.
         idle_timeout: Duration,
     },
-    /// The first wait has to be longer than nothing and no longer than the longest.
+    /// The first wait is zero, or longer than the longest wait.
     #[error("a first wait of {least:?} does not fit a longest one of {most:?}")]
     Reconnect {
         /// The first wait asked for.
         least: Duration,
-        /// The longest.
+        /// The longest wait asked for.
         most: Duration,
     },
-    /// What should be allowed is no origin.
+    /// The text is not an origin.
     #[error(
         "`{origin}` is no origin as a browser writes it, `https://app.example` or `http://localhost:5173`"
     )]
     Origin {
-        /// What was given.
+        /// The text that was given.
         origin: String,
     },
-    /// A size is under its minimum.
+    /// A size is below its minimum.
     #[error("{what} of {value} is under the minimum of {min}")]
     TooSmall {
         /// The setting.
         what: &'static str,
-        /// What was asked for.
+        /// The value asked for.
         value: usize,
-        /// The least that works.
+        /// The smallest valid value.
         min: usize,
     },
 }
@@ -105,8 +105,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// After how long without a frame sent a ping goes out, and after how long without one received
-    /// the connection counts as dead.
+    /// Sets two times. After `keep_alive` without a sent frame, a ping is sent. After
+    /// `idle_timeout` without a received frame, the connection counts as dead. Defaults: 5 and 30
+    /// seconds.
+    ///
+    /// # Errors
+    /// `keep_alive` is zero, or not shorter than `idle_timeout`.
     pub fn times(self, keep_alive: Duration, idle_timeout: Duration) -> Result<Self, ConfigError> {
         if keep_alive.is_zero() || keep_alive >= idle_timeout {
             return Err(ConfigError::Times { keep_alive, idle_timeout });
@@ -114,61 +118,67 @@ impl Config {
         Ok(Self { keep_alive, idle_timeout, ..self })
     }
 
-    /// Bytes of one frame's payload that are sent and accepted. Larger updates travel in fragments.
+    /// The largest payload of one frame, in bytes, that is sent and accepted. Larger updates are
+    /// sent in fragments.
     pub fn frame_bytes_max(self, frame_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("a frame's limit", frame_bytes_max, FRAME_BYTES_MIN)?;
         Ok(Self { frame_bytes_max, ..self })
     }
 
-    /// Bytes of one update that are accepted, whole or put together from fragments.
+    /// The largest update that is accepted, in bytes, whole or assembled from fragments.
     pub fn update_bytes_max(self, update_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("an update's limit", update_bytes_max, FRAME_BYTES_MIN)?;
         Ok(Self { update_bytes_max, ..self })
     }
 
-    /// Bytes of one message that a server takes from a Yjs client, which sends in one all that was
-    /// done offline. It is cut into updates of the usual size before it is applied and passed
-    /// on. A longer one ends the connection with a Close that says so (1009). Each connection may
-    /// take as much memory while such a message comes. Default: 16 MiB.
+    /// The largest message, in bytes, that a server accepts from a Yjs client. Default: 16 MiB.
+    ///
+    /// A Yjs client sends everything that was edited offline in one message. The server cuts it
+    /// into updates of the usual size before it applies them and passes them on. A longer message
+    /// ends the connection with the close code 1009. Each connection may take that much memory
+    /// while such a message arrives.
     pub fn yjs_message_bytes_max(self, yjs_message_bytes_max: usize) -> Result<Self, ConfigError> {
         at_least("a Yjs message's limit", yjs_message_bytes_max, FRAME_BYTES_MIN)?;
         Ok(Self { yjs_message_bytes_max, ..self })
     }
 
-    /// How many updates, and bytes of them, wait for a slow connection. Past that they are dropped
-    /// and what the peer lacks is computed once it keeps up again: nothing is lost, edits never
-    /// wait.
+    /// The number of updates, and of their bytes, that may wait for a slow connection. Beyond that,
+    /// the queue is dropped, and the updates that the peer lacks are computed once the connection
+    /// is fast enough again. No update is lost, and edits never wait.
     pub fn queue_max(self, updates: usize, bytes: usize) -> Result<Self, ConfigError> {
         at_least("a queue's length", updates, 1)?;
         Ok(Self { queue_updates_max: updates, queue_bytes_max: bytes, ..self })
     }
 
-    /// Updates over so many bytes are compressed where that makes them shorter; `None` compresses
-    /// nothing. Default: 512.
+    /// Compresses updates that are longer than this many bytes, if that makes them shorter; `None`
+    /// compresses nothing. Default: 512.
     pub fn compress_over(self, compress_over: Option<usize>) -> Self {
         Self { compress_over, ..self }
     }
 
-    /// Lets peers read, and refuses every update of theirs. They are told, so that an honest one
-    /// sends none.
+    /// Lets peers read, and refuses each update of a peer. The peer is told, so an honest peer
+    /// sends no updates.
     pub fn read_only(self) -> Self {
         Self { takes_updates: false, ..self }
     }
 
-    /// Only reads: what is edited here stays here.
+    /// Only receives updates: edits of this replica are not sent to the peer.
     pub fn only_reads(self) -> Self {
         Self { sends_updates: false, ..self }
     }
 
-    /// Never takes over a peer's document when the contents diverge: the peer has to. For the one
-    /// that all others go by.
+    /// Never takes over a peer's document when the contents diverge: the peer has to take over this
+    /// one. Use it for the replica that all others follow.
     pub fn never_yields(self) -> Self {
         Self { yields: false, ..self }
     }
 
-    /// How long a peer waits before it connects again: at first at most `least`, then twice as long
-    /// after every attempt in vain, at most `most`; between half of that and all of it by
-    /// chance, so that not all peers come at once. Default: 250 ms and 30 s.
+    /// Sets how long a peer waits before it reconnects. The first wait is at most `least`. Each
+    /// failed attempt doubles the wait, up to `most`. The actual wait is a random time between half
+    /// of it and all of it, so that not all peers reconnect at once. Defaults: 250 ms and 30 s.
+    ///
+    /// # Errors
+    /// `least` is zero or longer than `most`.
     pub fn reconnect(self, least: Duration, most: Duration) -> Result<Self, ConfigError> {
         if least.is_zero() || least > most {
             return Err(ConfigError::Reconnect { least, most });
@@ -176,21 +186,24 @@ impl Config {
         Ok(Self { reconnect: Some((least, most)), ..self })
     }
 
-    /// A lost connection stays lost.
+    /// Never reconnects after the connection is lost.
     pub fn without_reconnecting(self) -> Self {
         Self { reconnect: None, ..self }
     }
 
-    /// How many connections a server has at most; further ones are refused. Default: 4,096.
+    /// The largest number of connections of a server. Further connections are refused. Default:
+    /// 4,096.
     pub fn connections_max(self, connections_max: usize) -> Result<Self, ConfigError> {
         at_least("a server's connections", connections_max, 1)?;
         Ok(Self { connections_max, ..self })
     }
 
-    /// How many connections a server has at most with one address (an IPv4 address, or a network of
-    /// 64 bits of IPv6), and how many new ones from it in a minute; further ones are refused.
-    /// Default: 1,024. Connections over WebSocket without encryption are not counted
-    /// so, as they come by a proxy, which has to count them itself.
+    /// The largest number of connections of a server with one address, and of new connections from
+    /// it in a minute. An address is an IPv4 address, or an IPv6 network of 64 bits. Further
+    /// connections are refused. Default: 1,024.
+    ///
+    /// Connections over WebSocket without encryption are not counted per address. They come through
+    /// a proxy, which has to count them itself.
     pub fn connections_per_address_max(
         self,
         connections_per_address_max: usize,
@@ -199,18 +212,23 @@ impl Config {
         Ok(Self { connections_per_address_max, ..self })
     }
 
-    /// How many participants a peer may introduce to a document: itself, and those whom it tells
-    /// of. Default: 64 where the peer connected to this side, and 4,096 where this side
-    /// connected to it, as a server tells of everybody. A server to which other servers connect,
-    /// with clients of theirs behind them, wants more. A document has 4,096 participants in
-    /// all, whatever is set here: where there are as many, one who comes by a connection with
-    /// few takes the place of one who came by the connection with the most.
+    /// The largest number of participants that a peer may introduce to a document: the peer itself,
+    /// and those that it tells about. Defaults:
+    ///
+    /// - 64 if the peer connected to this side;
+    /// - 4,096 if this side connected to the peer, because a server tells about all participants.
+    ///
+    /// A server needs a higher limit if other servers connect to it on behalf of their own clients.
+    ///
+    /// A document has at most 4,096 participants in all, independent of this setting. When it is
+    /// full, a participant from a connection with few participants replaces one from the connection
+    /// with the most.
     pub fn participants_max(self, participants_max: usize) -> Result<Self, ConfigError> {
         at_least("a peer's participants", participants_max, 1)?;
         Ok(Self { participants_max: Some(participants_max), ..self })
     }
 
-    /// How many participants the peer may introduce to this side, in its role.
+    /// The number of participants that the peer may introduce, if this side has that role.
     pub(crate) fn participants_of(&self, role: Role) -> usize {
         self.participants_max.unwrap_or(match role {
             Role::Initiator => PARTICIPANTS_MAX,
@@ -218,17 +236,19 @@ impl Config {
         })
     }
 
-    /// How many handshakes a server begins in a second over QUIC and WebTransport, at each address
-    /// where it listens. Others wait, by turns of where they come from, for up to five seconds;
-    /// more than that are refused and come again later. A handshake costs as much as
-    /// hundreds of edits, so this is what a flood of connections can take from those who are in.
-    /// Default: 40.
+    /// The number of handshakes that a server begins in a second over QUIC and WebTransport, at
+    /// each address where it listens. Default: 40.
+    ///
+    /// Further connections wait for up to five seconds, and the client addresses take turns. Beyond
+    /// that, connections are refused and the clients try again later. A handshake costs as much as
+    /// hundreds of edits, so this setting limits what a flood of connections takes from the peers
+    /// that are connected.
     pub fn handshakes_per_second(self, handshakes_per_second: u32) -> Result<Self, ConfigError> {
         at_least("a server's handshakes in a second", handshakes_per_second as usize, 1)?;
         Ok(Self { handshakes_per_second, ..self })
     }
 
-    /// What the `Hello` says of it.
+    /// The flags of these settings in the `Hello`.
     pub(crate) fn flags(&self) -> u64 {
         let when = |set: bool, flag: u64| if set { flag } else { 0 };
         flag::READS_DEFLATE

@@ -1,8 +1,9 @@
-//! Drives a session over a connection: the only place where it meets a clock and tasks.
+//! Drives a session over a connection. This is the only place where a session meets a clock and
+//! tasks.
 //!
-//! Three tasks a connection: one reads, one writes, and the loop here moves the session, whose
-//! calls into the replica run where they may block, or here where they are brief
-//! ([`crate::steps`]). Everything between them is bounded.
+//! Each connection has three tasks: a reader, a writer, and the loop in this module, which drives
+//! the session. The session's calls into the replica run where they may block. Brief calls run on
+//! the loop's own thread ([`crate::steps`]). All queues between the tasks are bounded.
 
 #![allow(
     clippy::disallowed_methods,
@@ -29,42 +30,42 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// A frame, or how the connection ended, and its share of the memory for frames.
+/// A frame, or the end of the connection, and the frame's share of the memory for received frames.
 type Received = (Result<Option<Vec<u8>>, TransportError>, Option<OwnedSemaphorePermit>);
 
 pub(crate) struct Start {
     pub(crate) config: Config,
     pub(crate) role: Role,
-    /// What the peer knows this side by; see [`Session::with_key`].
+    /// The secret by which the peer recognises this side; see [`Session::with_key`].
     pub(crate) key: [u8; 16],
-    /// What the peer may decide by what this side may do.
+    /// The token by which the peer may decide what this side may do.
     pub(crate) token: Option<String>,
     pub(crate) document: String,
     pub(crate) room: Room,
     pub(crate) reports: Reports,
-    /// Updates of the replica.
+    /// The queue of the replica's updates.
     pub(crate) outbox: Arc<Listening>,
-    /// Says when the connection should be ended, and why; so does its end.
+    /// Says when to end the connection, and why. Dropping the sender also ends the connection.
     pub(crate) stop: Stop,
-    /// A frame that was read already, to learn which document is wanted.
+    /// A frame that was already read, to learn which document the peer asks for.
     pub(crate) first: Option<Vec<u8>>,
 }
 
-/// A secret for a peer to know this side by; none where the system has no randomness, as one that
-/// can be guessed is worse.
+/// A new secret by which a peer recognises this side. It is zero (no secret) if the system provides
+/// no randomness, because a guessable secret is worse than none.
 pub(crate) fn fresh_key() -> [u8; 16] {
     let mut key = [0; 16];
     if getrandom::fill(&mut key).is_ok() { key } else { [0; 16] }
 }
 
-/// When a conversation should end, and why.
+/// Says when a conversation has to end, and why.
 pub(crate) type Stop = watch::Receiver<Option<CloseReason>>;
 
-/// Waits until the end is asked for.
+/// Waits until the end is requested.
 pub(crate) async fn stopped(stop: &mut Stop) -> CloseReason {
     match stop.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(reason)) => reason.clone(),
-        // Whoever could have asked is gone.
+        // The sender is gone.
         Ok(None) | Err(_) => CloseReason::Local,
     }
 }
@@ -72,13 +73,13 @@ pub(crate) async fn stopped(stop: &mut Stop) -> CloseReason {
 /// How a conversation ended.
 pub(crate) struct Ended {
     pub(crate) reason: CloseReason,
-    /// The peer's replica id, once it has said so.
+    /// The peer's replica id, if the peer has sent it.
     pub(crate) peer: Option<u64>,
-    /// The two sides were in sync at some time.
+    /// The two replicas were in sync at some time.
     pub(crate) lived: bool,
 }
 
-/// A queue that a replica fills, until it is dropped.
+/// A queue that a replica fills until this is dropped.
 pub(crate) struct Listening {
     pub(crate) outbox: Arc<Outbox>,
     _guard: UpdateSubscription,
@@ -100,17 +101,17 @@ impl Listening {
     }
 }
 
-/// Where the driver tells how things stand.
+/// The channels on which the driver reports the state of the connection.
 #[derive(Clone)]
 pub(crate) struct Reports {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) events: broadcast::Sender<Event>,
-    /// Local updates that the peer has said to have, with all that was there before; `None` until
-    /// it has said so.
+    /// The number of local updates that the peer has acknowledged, including those before the
+    /// conversation; `None` until the first acknowledgement.
     pub(crate) acknowledged: watch::Sender<Option<u64>>,
-    /// How often a listener of the peer failed at what it was sent.
+    /// How many times a listener of the peer's document failed at updates from this side.
     pub(crate) failures: watch::Sender<u64>,
-    /// Whether the peer is known to take nothing from here.
+    /// Whether the peer is known to take no updates from this side.
     pub(crate) only_reads: watch::Sender<bool>,
 }
 
@@ -119,7 +120,8 @@ impl Reports {
         Self::keeping(EVENTS_MAX)
     }
 
-    /// Where nobody listens: what is kept for listeners takes its memory from the beginning.
+    /// Reports without receivers. A broadcast channel allocates its whole buffer at once, so this
+    /// one is small.
     pub(crate) fn to_nobody() -> Self {
         Self::keeping(1)
     }
@@ -139,7 +141,7 @@ impl Reports {
 struct Step {
     received: Vec<Received>,
     taken: Taken,
-    /// Updates were taken, and handed over already.
+    /// Updates were taken from the queue and already given to the session.
     settles: bool,
 }
 
@@ -148,7 +150,8 @@ impl Step {
         self.received.is_empty() && !self.taken.lagged && !self.settles
     }
 
-    /// Whether it asks for nothing that takes long, as far as can be seen from outside.
+    /// Whether the step looks brief by its frames: few bytes, no long answers, and no exchange of
+    /// versions.
     fn is_brief(&self) -> bool {
         let frames = || {
             self.received.iter().map(|(frame, _)| frame.as_ref().ok().and_then(Option::as_deref))
@@ -165,7 +168,7 @@ struct Driver {
     reports: Reports,
     epoch: Instant,
     pace: Arc<Pace>,
-    /// Local updates before this conversation.
+    /// The number of local updates before this conversation.
     before: u64,
     peer: Option<u64>,
     lived: bool,
@@ -178,7 +181,8 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let replica = room.replica_itself();
     let participants = room.shared();
     let pace = room.pace();
-    // What is committed between this and the session's beginning is in both, which does no harm.
+    // A change that is committed between this line and the session's start is in the version and
+    // also in the queue. This does no harm.
     let before = outbox.outbox.begin();
     let datagrams = transport.datagrams();
     let channel = datagrams.as_ref().map(Datagrams::channel);
@@ -216,23 +220,23 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
             None => session,
         }
     };
-    // Of an earlier conversation: the rights may be others now.
+    // Resets the value of an earlier conversation: the rights may have changed.
     driver.reports.only_reads.send_replace(false);
     let ended = driver.converse(begin, first, &mut wires).await;
     outbox.outbox.end();
-    // Of an answer that was cut short.
+    // Shows the parts of an answer that was interrupted.
     let replica = Arc::clone(&driver.replica);
     driver.step(driver.expects_brief(), move || replica.show_parts()).await;
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
         None => CloseReason::Refused { message: "the replica panicked".to_owned() },
     };
-    // Fails where nobody listens.
+    // Fails if there is no receiver.
     let _ = driver.reports.events.send(Event::Closed { reason: reason.clone() });
     Ended { reason, peer: driver.peer, lived: driver.lived }
 }
 
-/// All that the loop waits for.
+/// Everything that the loop waits for.
 struct Wires {
     frames: mpsc::Sender<Vec<u8>>,
     received: mpsc::Receiver<Received>,
@@ -240,13 +244,13 @@ struct Wires {
     outbox: Arc<Outbox>,
     presence: watch::Receiver<u64>,
     stop: Stop,
-    /// Why the end was asked for, and until when what is queued may still leave.
+    /// Why the end was requested, and until when queued frames may still be sent.
     stopping: Option<(CloseReason, Instant)>,
 }
 
 impl Wires {
-    /// Hands the writer as many frames as it takes without waiting: some small ones, or one large
-    /// one. Whether there were any.
+    /// Gives the writer as many frames as it takes without waiting: several small ones, or one
+    /// large one. Returns whether there was any.
     fn send_frames(&self, session: &mut Session, now: Duration) -> bool {
         let mut bytes = 0;
         while session.has_transmit() && bytes <= BRIEF_BYTES_MAX {
@@ -266,7 +270,7 @@ impl Wires {
         }
     }
 
-    /// Why to end it now, if it is time.
+    /// The reason to end the conversation, if it is time to end it.
     fn may_stop(&self, session: &Session) -> Option<CloseReason> {
         let flushed = || session.is_flushed() && self.outbox.is_empty();
         self.stopping
@@ -276,7 +280,7 @@ impl Wires {
     }
 }
 
-/// The next datagrams, where there are any.
+/// The next datagrams. Never resolves if the connection has no datagrams.
 async fn next_datagrams(datagrams: &mut Option<Datagrams>) -> Vec<Vec<u8>> {
     let mut next = Vec::new();
     if let Some(wire) = datagrams.as_mut() {
@@ -293,8 +297,8 @@ impl Driver {
         self.epoch.elapsed()
     }
 
-    /// The conversation until it is closed. `None`: the replica panicked, and the session is gone
-    /// with it.
+    /// Runs the conversation until it is closed. Returns `None` if the replica panicked; the
+    /// session is lost with it.
     async fn converse(
         &mut self,
         begin: impl FnOnce() -> Session + Send + 'static,
@@ -318,8 +322,8 @@ impl Driver {
         }
     }
 
-    /// Works off a batch: what needs the replica where blocking is allowed. `None`: the replica
-    /// panicked, and the session is gone with it.
+    /// Processes one batch. The work that needs the replica runs in [`Self::step`]. Returns `None`
+    /// if the replica panicked; the session is lost with it.
     async fn run(
         &mut self,
         mut session: Session,
@@ -338,7 +342,7 @@ impl Driver {
         let due = session.poll_timeout().is_some_and(|at| now >= at);
         if due || !step.is_empty() {
             let brief = step.is_brief() && session.is_brief() && self.expects_brief();
-            // What is ready does not wait for what takes longer. After a brief step all goes
+            // Ready frames are sent before a long step. After a brief step all frames are sent
             // together.
             if !brief && wires.send_frames(&mut session, now) {
                 yield_now().await;
@@ -355,13 +359,13 @@ impl Driver {
         Some(session)
     }
 
-    /// Whether what needs the replica is likely to be done in no time.
+    /// Whether a step that needs the replica is likely to be brief.
     fn expects_brief(&self) -> bool {
         self.pace.is_brief() && !self.replica.is_busy()
     }
 
-    /// Runs what needs the replica: here, if it is likely to be `brief`, or else where it may
-    /// block. `None`: it panicked.
+    /// Runs work that needs the replica: on this thread if it is likely to be `brief`, else where
+    /// it may block. Returns `None` if the work panicked.
     async fn step<T: Send + 'static>(
         &self,
         brief: bool,
@@ -376,14 +380,14 @@ impl Driver {
         Some(done)
     }
 
-    /// Waits for the next thing to happen.
+    /// Waits for the next event.
     async fn wait(&mut self, session: &mut Session, wires: &mut Wires) -> Step {
         let mut step = Step::default();
         let wake = session.poll_timeout().map_or(self.epoch, |at| self.epoch + at);
         let wake = wires.stopping.as_ref().map_or(wake, |(_, end)| wake.min(*end));
         tokio::select! {
             biased;
-            // First, so that no flood keeps it from being heard.
+            // This comes first, so that a flood of frames cannot hide the request to stop.
             reason = stopped(&mut wires.stop), if wires.stopping.is_none() => {
                 wires.stopping = Some((reason, Instant::now() + FLUSH_TIMEOUT));
             }
@@ -394,7 +398,7 @@ impl Driver {
                         permit.send(frame);
                     }
                 }
-                // The reader knows better why, if it is a matter of the whole connection.
+                // If the whole connection failed, the reader has the better reason.
                 Err(_) => match timeout_at(Instant::now() + FLUSH_TIMEOUT, wires.received.recv()).await {
                     Ok(Some(last)) => step.received.push(last),
                     Ok(None) | Err(_) => self.lose(session, "it takes no more frames"),
@@ -411,12 +415,12 @@ impl Driver {
                 let now = self.now();
                 datagrams.iter().for_each(|datagram| session.handle_datagram(now, datagram));
             }
-            // Ends only with the participants, which this side holds.
+            // The channel closes only with the participants, which this side holds.
             Ok(()) = wires.presence.changed(), if session.awaits_news() => {}
             () = wires.outbox.filled(), if session.wants_updates() => {}
             () = sleep_until(wake) => {}
         }
-        // What comes without a pause does not hold up what goes.
+        // A continuous flow of received frames must not delay the updates to send.
         if step.taken.updates.is_empty() && session.wants_updates() {
             step.taken = wires.outbox.take(TRANSMIT_SOFT_MAX);
         }
@@ -452,7 +456,7 @@ impl Driver {
                 Event::Diverged { ours, theirs } => {
                     Some(Status::Diverged { ours: *ours, theirs: *theirs })
                 }
-                // Told once everything is sent, by `flush`.
+                // `drive` reports the end after `flush` has sent the last frames.
                 Event::Closed { reason } => {
                     self.closed = Some(reason.clone());
                     continue;
@@ -473,12 +477,12 @@ impl Driver {
             if let Some(status) = status {
                 self.reports.status.send_replace(status);
             }
-            // Fails where nobody listens.
+            // Fails if there is no receiver.
             let _ = self.reports.events.send(event);
         }
     }
 
-    /// Sends what is left.
+    /// Sends the remaining frames, for at most `FLUSH_TIMEOUT`. Returns why the conversation ended.
     async fn flush(
         &mut self,
         mut session: Session,
@@ -525,7 +529,7 @@ fn spawn_writer<W: FrameSink>(mut sink: W) -> (mpsc::Sender<Vec<u8>>, JoinHandle
                 return;
             }
         }
-        // An error here means that the peer is gone: there is nobody left to finish for.
+        // An error here means that the peer is gone, so nothing remains to finish.
         let _ = sink.finish().await;
     });
     (sender, writer)
@@ -536,7 +540,7 @@ fn spawn_reader<R: FrameSource>(
     config: &Config,
 ) -> (mpsc::Receiver<Received>, JoinHandle<()>) {
     let (sender, received) = mpsc::channel(BATCH_FRAMES_MAX);
-    // All frames that wait take no more memory than the largest single one may.
+    // All waiting frames together take no more memory than the largest single frame may.
     let bytes_max = u32::try_from(config.frame_bytes_max).unwrap_or(u32::MAX);
     let budget = Arc::new(Semaphore::new(bytes_max as usize));
     let reader = tokio::spawn(async move {

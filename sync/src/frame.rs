@@ -1,4 +1,4 @@
-//! The frames of a conversation, and the bytes they are made of.
+//! The frames of a conversation, and their encoding.
 //!
 //! ```text
 //! frame     = type: u8, length: varint, checksum: 4 bytes, payload: length bytes
@@ -7,9 +7,9 @@
 //! hash      = the first 16 bytes of SHA-256
 //! checksum  = CRC-32 (ISO 3309) of the type and the payload, little-endian
 //!
-//! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string, document: string,
-//!              replica: 8 bytes, hash of the sender's version, key: 16 bytes (zero or missing: none),
-//!              token: string (only with the flag for it)
+//! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string,
+//!              document: string, replica: 8 bytes, hash of the sender's version,
+//!              key: 16 bytes (zero or missing: none), token: string (only with the flag for it)
 //! 02 Have      hash of the sender's version
 //! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
 //! 04 Update    number: varint, body: the rest
@@ -18,19 +18,21 @@
 //! 07 Ping      nothing
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
-//! 0a Ack       flags: u8 (bit 0: what came is kept, bit 1: whoever listens failed at it), number: varint
-//! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint, asker's version: hash,
-//!              answerer's: hash
+//! 0a Ack       flags: u8 (bit 0: the updates are kept, bit 1: a listener failed at one),
+//!              number: varint
+//! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint,
+//!              hash of the asker's version, hash of the answerer's version
 //! 0c Conflict  claim: 24 bytes
-//! 0d Presence  any number of: participant: varint (0: the sender), clock: varint, state as JSON: string (empty: it has left)
+//! 0d Presence  any number of: participant: varint (0: the sender), clock: varint,
+//!              state as JSON: string (empty: the participant has left)
 //! 0e Who       nothing
 //! 0f Datagrams channel: varint
 //! ```
 //!
-//! What they mean, and what is in a body, is in `docs/protocol.md`.
-//! Bytes after the last field of a known frame and frames of an unknown type are skipped, so that a
-//! later version can add to both. Neighbours: `session` decides which frame when; the transports
-//! only find where one ends.
+//! `docs/protocol.md` describes the meaning of the frames, and the content of a body. A receiver
+//! skips the bytes after the last field of a known frame, and frames of an unknown type, so that a
+//! later version can add to both. Neighbours: `session` decides which frame to send when; the
+//! transports only find where a frame ends.
 
 use crate::limits::{
     BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX,
@@ -39,8 +41,8 @@ use crate::limits::{
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// TLS and QUIC let nothing pass that was changed on its way. Plain WebSockets and the programs in
-/// between do.
+/// TLS and QUIC detect bytes that changed in transit. Plain WebSockets and the programs between the
+/// two sides do not.
 const CHECKSUM_BYTES: usize = 4;
 const MAGIC: &[u8; 4] = b"exo\0";
 const HELLO: u8 = 1;
@@ -59,38 +61,38 @@ const PRESENCE: u8 = 13;
 const WHO: u8 = 14;
 const DATAGRAMS: u8 = 15;
 
-/// Flags of a `Hello`. Unknown ones are ignored.
+/// Flags of a `Hello`. A receiver ignores unknown flags.
 pub(crate) mod flag {
-    /// Yours did not arrive, say it again.
+    /// Your `Hello` did not arrive, send it again.
     pub(crate) const AGAIN: u64 = 1;
     /// I read compressed bodies.
     pub(crate) const READS_DEFLATE: u64 = 2;
-    /// I take no updates: you may only read.
+    /// I take no updates, so you may only read.
     pub(crate) const TAKES_NONE: u64 = 4;
-    /// I send no updates: I only read.
+    /// I send no updates, I only read.
     pub(crate) const SENDS_NONE: u64 = 8;
-    /// When our contents diverge, it is not me who gives way.
+    /// When our contents diverge, you have to take over mine.
     pub(crate) const NEVER_YIELDS: u64 = 16;
-    /// A token follows, by which the other side may decide what I may do.
+    /// A token follows, by which you may decide what I may do.
     pub(crate) const HAS_TOKEN: u64 = 32;
 }
 
-/// The bytes of a frame are not what the protocol says.
+/// The bytes of a frame violate the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A field is cut short or makes no sense.
+    /// A field is truncated or invalid.
     #[error("byte {at} of a frame: expected {expected}")]
     Malformed {
         /// Offset from the frame's first byte.
         at: usize,
-        /// What should have been there.
+        /// The expected content.
         expected: &'static str,
     },
     /// A length is over its limit.
     #[error("{what} of {bytes} bytes is over the limit of {bytes_max}")]
     TooLarge {
-        /// What has the length.
+        /// The field that is too long.
         what: &'static str,
         /// The length.
         bytes: u64,
@@ -99,7 +101,7 @@ pub enum FrameError {
     },
 }
 
-/// The first 16 bytes of a SHA-256.
+/// The first 16 bytes of a SHA-256 hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Hash(pub(crate) [u8; 16]);
 
@@ -111,14 +113,15 @@ impl Hash {
     }
 }
 
-/// The versions that an answer was made from.
+/// The two versions from which an answer was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Between {
     pub(crate) asker: Hash,
     pub(crate) answerer: Hash,
 }
 
-/// What a side has to say for its contents when two differ: the lower one gives way.
+/// A side's claim for its contents when they diverge: the side with the lower claim takes over the
+/// other's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Claim {
     pub(crate) lineage: u64,
@@ -147,15 +150,16 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// A secret by which a peer is known when it comes again. It is told to that side only, and shown
-/// nowhere.
+/// A secret by which the other side recognises a peer after a reconnection. The peer sends it to
+/// that side only, and `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Key(pub(crate) [u8; 16]);
 
 impl Key {
-    /// Whether whoever has the one is whoever has the other. Nobody is known by none.
+    /// Whether the two keys are equal, which proves that both belong to the same peer. The empty
+    /// key proves nothing.
     pub(crate) fn proves(&self, other: &Self) -> bool {
-        // All of it, so that how long it takes says nothing.
+        // All bytes are compared, so that the time does not depend on their values.
         let differs = self
             .0
             .iter()
@@ -171,8 +175,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a peer proves by that it may have a document; see
-/// [`Ticket::with_token`](crate::Ticket::with_token). It is shown nowhere.
+/// The token by which a peer proves that it may have a document; see
+/// [`Ticket::with_token`](crate::Ticket::with_token). `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) String);
 
@@ -182,10 +186,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What one side says first.
+/// The first frame of each side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// The newest and the oldest protocol version that it speaks.
+    /// The newest and the oldest protocol version that the sender speaks.
     pub(crate) newest: u64,
     pub(crate) oldest: u64,
     /// See [`flag`].
@@ -202,7 +206,7 @@ pub(crate) struct Hello {
 pub(crate) enum Frame<'a> {
     Hello(Hello),
     Have(Hash),
-    /// To repair: send everything, marked as such.
+    /// With `repair`, the sender asks for everything, marked as a repair.
     Version {
         want_yours: bool,
         repair: bool,
@@ -229,14 +233,15 @@ pub(crate) enum Frame<'a> {
         code: u64,
         message: String,
     },
-    /// Everything up to this number has come; whether it is applied and here to stay, and whether
-    /// whoever listens failed at some of it.
+    /// Acknowledges every update up to this number. `kept`: the updates are applied and stay.
+    /// `failed`: a listener of the document on the acknowledging side failed at one of them.
     Ack {
         number: u64,
         kept: bool,
         failed: bool,
     },
-    /// What is lacking begins with this number; nothing before it is still to come.
+    /// The updates that the asker lacks begin with this number. No update with a lower number
+    /// follows.
     Answer {
         repair: bool,
         first: u64,
@@ -244,21 +249,21 @@ pub(crate) enum Frame<'a> {
         bytes: u64,
         between: Between,
     },
-    /// Your ops contradict mine.
+    /// Your ops contradict my ops.
     Conflict(Claim),
-    /// Who is present, by what has changed; see [`crate::presence::decode`].
+    /// News about participants; see [`crate::presence::decode`].
     Presence(&'a [u8]),
-    /// Who is there?
+    /// A request to send the news about all participants.
     Who,
-    /// Presence may come in datagrams that begin with this number.
+    /// Presence news may also come in datagrams that begin with this number.
     Datagrams {
         channel: u64,
     },
     Unknown,
 }
 
-/// Whether a frame is one of those that come all the time and are quickly seen to: neither a
-/// question that takes a long answer, nor an update that is larger than it looks.
+/// Whether a frame is of a frequent kind and quick to process: neither a question that needs a long
+/// answer, nor a compressed update, which is larger than its frame.
 pub(crate) fn is_brief(frame: &[u8]) -> bool {
     match frame.first() {
         Some(&UPDATE) => body_of(frame).is_ok_and(crate::body::is_plain),
@@ -269,7 +274,7 @@ pub(crate) fn is_brief(frame: &[u8]) -> bool {
     }
 }
 
-/// The body in an update's frame, which is not checked.
+/// The body in an update's frame, without verification of the checksum.
 fn body_of(frame: &[u8]) -> Result<&[u8], FrameError> {
     let mut reader = Reader { bytes: frame, at: 1 };
     reader.varint("a frame's length")?;
@@ -279,7 +284,7 @@ fn body_of(frame: &[u8]) -> Result<&[u8], FrameError> {
 }
 
 impl<'a> Frame<'a> {
-    /// Reads exactly one frame that fills `bytes`.
+    /// Reads exactly one frame that fills `bytes`, with a payload of at most `payload_max` bytes.
     pub(crate) fn decode(bytes: &'a [u8], payload_max: usize) -> Result<Self, FrameError> {
         let mut reader = Reader::new(bytes);
         let kind = reader.byte("a frame's type")?;
@@ -435,16 +440,16 @@ impl<'a> Frame<'a> {
                 put_varint(&mut payload, *channel);
                 DATAGRAMS
             }
-            // A type that no version defines: the receiver skips it.
+            // No version defines this type, so the receiver skips the frame.
             Self::Unknown => u8::MAX,
         };
         with_header(kind, &payload, &[])
     }
 }
 
-/// How many bytes the first frame of a byte stream takes, `None` while its header is incomplete.
-/// The limit is checked before the payload arrives. Transports that keep messages apart by
-/// themselves have no need for it.
+/// The number of bytes of the first frame in a byte stream; `None` while its header is incomplete.
+/// The limit is checked before the payload arrives. Transports that separate messages by themselves
+/// do not need this.
 #[cfg(any(test, feature = "quic"))]
 pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<usize>, FrameError> {
     if stream.is_empty() {
@@ -460,7 +465,7 @@ pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<u
     Ok(Some(reader.at + CHECKSUM_BYTES + length))
 }
 
-/// Refuses a length over its limit, and hands it back as a `usize` otherwise.
+/// Refuses a length over its limit, and otherwise returns it as a `usize`.
 pub(crate) fn check(what: &'static str, bytes: u64, max: usize) -> Result<usize, FrameError> {
     match usize::try_from(bytes) {
         Ok(small) if small <= max => Ok(small),
@@ -468,7 +473,7 @@ pub(crate) fn check(what: &'static str, bytes: u64, max: usize) -> Result<usize,
     }
 }
 
-/// As much of a text as fits, whole characters only.
+/// The longest prefix of a text that fits into `bytes_max` bytes, in whole characters.
 pub(crate) fn fitting(text: &str, bytes_max: usize) -> &str {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
@@ -518,7 +523,7 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes were read.
+    /// The number of bytes read so far.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
@@ -608,7 +613,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Peers from before there were keys have none.
+    /// Reads the key. The oldest peers send none.
     fn key(&mut self) -> Result<Key, FrameError> {
         if self.at == self.bytes.len() {
             Ok(Key::default())
@@ -685,7 +690,7 @@ mod tests {
         assert!(Frame::decode(&at, MAX).is_ok());
         let refused = FrameError::TooLarge { what: "a frame", bytes: 4097, bytes_max: 4096 };
         assert_eq!(Frame::decode(&past, MAX), Err(refused.clone()));
-        // The stream is refused at its header, before anything is stored.
+        // The stream is refused by the frame's header, before any payload is stored.
         assert_eq!(frame_length(&past[..3], MAX), Err(refused));
         assert_eq!(frame_length(&past[..2], MAX), Ok(None));
     }

@@ -1,4 +1,5 @@
-//! Keeps a replica connected to a server: connects, converses, and after a while tries again.
+//! Keeps a replica connected to a server: connects, runs the conversation, and reconnects after a
+//! while.
 
 use crate::client::Client;
 use crate::config::Config;
@@ -11,7 +12,7 @@ use std::error::Error;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A connection to be kept.
+/// A connection that is kept open.
 pub(crate) struct Kept {
     pub(crate) client: Client,
     pub(crate) config: Config,
@@ -19,7 +20,8 @@ pub(crate) struct Kept {
     pub(crate) handles: Handles,
 }
 
-/// Until it is stopped, or an end comes that would come again.
+/// Connects again and again until it is stopped, or until an error that would occur at every
+/// further attempt.
 pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
     let mut attempts = 0;
     let reason = loop {
@@ -48,15 +50,15 @@ pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
     kept.handles.reports.status.send_replace(Status::Closed { reason });
 }
 
-/// No connection came about.
+/// The connection attempt failed.
 struct Failure {
     why: String,
-    /// Nor will one.
+    /// Every further attempt would fail, too.
     last: bool,
 }
 
 impl Kept {
-    /// One connection and what was said on it.
+    /// Runs one connection and its conversation.
     async fn once(
         &mut self,
         first: Option<Joined>,
@@ -92,7 +94,7 @@ impl Kept {
     }
 }
 
-/// An error and what it stems from.
+/// The text of an error and of its causes.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -104,9 +106,9 @@ fn with_causes(error: &dyn Error) -> String {
 }
 
 impl Config {
-    /// How long to wait before another attempt, after so many in vain: exponential back-off with
-    /// jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015; "equal jitter").
-    /// `None`: never. `chance` is between 0 and 1.
+    /// How long to wait before another attempt, after `attempts` failed ones: exponential back-off
+    /// with jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015; "equal jitter").
+    /// `None` means never. `chance` returns a number between 0 and 1.
     fn retry_in(&self, attempts: u32, chance: impl FnOnce() -> f64) -> Option<Duration> {
         let (least, most) = self.reconnect?;
         let longest = least.saturating_mul(2_u32.saturating_pow(attempts)).min(most);

@@ -1,8 +1,9 @@
 //! Keeps replicas of a document in sync with each other, over any connection that carries frames.
 //!
 //! A [`Session`] is the conversation of two replicas about one document. It does no IO: frames and
-//! time go in, frames and time-outs come out, so it can be tested and simulated to the last byte.
-//! [`Peer`] and [`Server`] drive sessions over a [`Transport`]: QUIC, WebSocket, WebTransport, or channels in memory. They keep in sync anything that implements [`Replica`].
+//! time go in, frames and time-outs come out. So tests and simulations control every byte. [`Peer`]
+//! and [`Server`] drive sessions over a [`Transport`]: QUIC, WebSocket, WebTransport, or channels
+//! in memory. A session keeps in sync every type that implements [`Replica`].
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]
@@ -20,11 +21,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Edits never wait for a connection: what a slow one cannot take is dropped from its queue, and
-//! what the peer lacks is computed again from the versions.
+//! An edit never waits for a connection. If a connection is too slow, its queue of updates is
+//! dropped, and the updates that the peer lacks are computed again from the two versions.
 
-// What transports share is not all used where one is left out; the build with all of them is
-// checked to the last item.
+// A build without some of the transports leaves parts of the shared transport code unused. A build
+// with all of them checks every item.
 #![cfg_attr(
     not(all(feature = "quic", feature = "websocket")),
     allow(dead_code, unused_imports, unused_variables)

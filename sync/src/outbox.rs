@@ -1,6 +1,6 @@
-//! Between a replica's listener, which must return at once, and a connection, which may be slow: a
-//! bounded queue that forgets everything and remembers only that it did, once it is full. Between
-//! conversations it only counts.
+//! A bounded queue between a replica's listener, which must return at once, and a connection, which
+//! may be slow. A full queue is dropped, and only remembers that updates are missing. Between two
+//! conversations it only counts local updates.
 
 use crate::body::Shared;
 use crate::config::Config;
@@ -13,24 +13,24 @@ use tokio::sync::Notify;
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// A conversation goes on.
+    /// A conversation is in progress.
     open: bool,
     updates: VecDeque<(Arc<Shared>, Origin)>,
     bytes: usize,
     lagged: bool,
-    /// Local updates among those that were forgotten.
+    /// The number of local updates among the dropped ones.
     forgotten: u64,
-    /// Local updates that ever came.
+    /// The number of local updates so far.
     pushed: u64,
 }
 
-/// What the connection takes in one go.
+/// The updates that a connection takes at once.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) updates: Vec<(Arc<Shared>, Origin)>,
-    /// Updates were dropped; those that follow need the versions exchanged first.
+    /// Updates were dropped. The updates that follow need an exchange of versions first.
     pub(crate) lagged: bool,
-    /// How many of the dropped ones were local.
+    /// The number of dropped updates that were local.
     pub(crate) forgotten: u64,
 }
 
@@ -52,21 +52,21 @@ impl Outbox {
         }
     }
 
-    /// A conversation begins: gives how many local updates came before, which it learns of from the
-    /// replica's version.
+    /// Begins a conversation. Returns the number of earlier local updates. The conversation covers
+    /// these by the replica's version.
     pub(crate) fn begin(&self) -> u64 {
         let mut queue = self.lock();
         *queue = Queue { open: true, pushed: queue.pushed, ..Queue::default() };
         queue.pushed
     }
 
-    /// The conversation is over.
+    /// Ends the conversation.
     pub(crate) fn end(&self) {
         let mut queue = self.lock();
         *queue = Queue { pushed: queue.pushed, ..Queue::default() };
     }
 
-    /// Never waits for the connection.
+    /// Adds an update. Never waits for the connection.
     pub(crate) fn push(&self, update: &[u8], origin: Origin) {
         let mut queue = self.lock();
         let local = u64::from(origin == Origin::Local);
@@ -97,7 +97,7 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Waits until there is something to take. Safe to cancel.
+    /// Waits until the queue has something to take. Cancel safe.
     pub(crate) async fn filled(&self) {
         while self.is_empty() {
             self.filled.notified().await;
@@ -109,7 +109,8 @@ impl Outbox {
         queue.updates.is_empty() && !queue.lagged
     }
 
-    /// The oldest of what waits: one at least, and no more than that where it is large.
+    /// Takes the oldest pending updates: at least one if there is any, at most `updates_max`, and
+    /// no more than `TRANSMIT_SOFT_BYTES_MAX` bytes beyond the first one.
     pub(crate) fn take(&self, updates_max: usize) -> Taken {
         let mut queue = self.lock();
         let mut bytes = 0;
@@ -128,7 +129,7 @@ impl Outbox {
         }
     }
 
-    /// How many local updates ever came.
+    /// The number of local updates so far.
     pub(crate) fn pushed(&self) -> u64 {
         self.lock().pushed
     }
@@ -140,12 +141,13 @@ impl Outbox {
 }
 
 thread_local! {
-    /// What was copied last on this thread.
+    /// The last update that was copied on this thread.
     static LAST: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
 }
 
-/// A copy of an update for all connections together: a replica calls its listeners one after the
-/// other, each with the same bytes. To compare them takes no longer than to copy them would.
+/// A copy of an update that all connections share. A replica calls its listeners one after the
+/// other, each with the same bytes, so the last copy is compared and reused. Comparing takes no
+/// longer than copying.
 fn share(update: &[u8]) -> Arc<Shared> {
     let shared = LAST.try_with(|last| {
         let mut last = last.try_borrow_mut().ok()?;
@@ -156,7 +158,7 @@ fn share(update: &[u8]) -> Arc<Shared> {
         *last = Arc::downgrade(&shared);
         Some(shared)
     });
-    // Fails where the thread is ending.
+    // Fails if the thread is ending.
     shared.ok().flatten().unwrap_or_else(|| Shared::new(update))
 }
 
@@ -198,7 +200,7 @@ mod tests {
         outbox.push(b"e", Origin::Local);
         let taken = outbox.take(9);
         assert!(taken.updates.is_empty() && taken.lagged);
-        // One of those before it was taken, one was not this replica's own.
+        // One earlier local update was taken, and one update was remote.
         assert_eq!((taken.forgotten, outbox.pushed()), (3, 5));
         outbox.push(&[0; 101], Origin::Local);
         assert!(outbox.take(9).lagged);

@@ -1,4 +1,4 @@
-//! A replica's connection to one other replica, as an application sees it.
+//! A replica's connection to one other replica: the API for applications.
 
 #[cfg(feature = "tls")]
 use crate::client::{Client, ConnectError};
@@ -18,37 +18,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
-/// How a connection stands.
+/// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
     /// The peer has not answered yet.
     Connecting,
-    /// There is no connection now. Edits go on, and are sent once there is one.
+    /// There is no connection at the moment. Edits continue, and are sent after the next
+    /// connection.
     Offline {
-        /// Why.
+        /// Why there is no connection.
         why: String,
-        /// After which time the next attempt is made.
+        /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// The two replicas differ, or may.
+    /// The two replicas differ, or may differ.
     CatchingUp {
-        /// Bytes that have come of what this replica lacked.
+        /// Received bytes of the updates that this replica lacked.
         received: u64,
-        /// Bytes of that in all; 0 while it is not known.
+        /// Bytes of these updates in all; 0 until this is known.
         total: u64,
     },
-    /// Both have the same version, and said so.
+    /// The replicas are in sync: both have the same version, and have told each other.
     Live,
-    /// As [`Live`](Self::Live), and the document says that it holds another state type than this
-    /// replica's: as a rule the document's name or the type is the wrong one. Fields that both
-    /// have show what is there. See [`exostate::Store::type_mismatch`].
+    /// As [`Live`](Self::Live), but the document declares another state type than this replica's.
+    /// Usually the document's name or the type is the wrong one. Fields that both types have show
+    /// the document's values. See [`exostate::Store::type_mismatch`].
     LiveAsOther {
-        /// Both names.
+        /// The names of both types.
         mismatch: TypeMismatch,
     },
-    /// Both have the same version and different contents: a replica id was used twice, or there is
-    /// a bug. One of the two is about to take over the other's document; see
+    /// Both replicas have the same version but different contents: a replica id was used twice, or
+    /// there is a bug. One of the two is about to take over the other's document; see
     /// [`Event::Repaired`].
     Diverged {
         /// This replica's digest.
@@ -56,14 +57,14 @@ pub enum Status {
         /// The peer's.
         theirs: [u8; 16],
     },
-    /// The same, and nothing is being done about it.
+    /// The versions are equal, the contents differ, and no repair is in progress.
     Unrepaired {
-        /// Why not.
+        /// Why no repair is in progress.
         message: String,
     },
-    /// It is over; nothing follows.
+    /// The connection has ended. No further status follows.
     Closed {
-        /// Why.
+        /// Why the connection has ended.
         reason: CloseReason,
     },
 }
@@ -83,33 +84,33 @@ pub enum LiveError {
     /// The connection ended first.
     #[error("not in sync with the peer: {0}")]
     Closed(CloseReason),
-    /// The peer has the changes, and whoever listens to its document failed at them: see
+    /// The peer has the changes, but a listener of its document panicked at them: see
     /// [`Peer::flush`].
     #[error(
         "the peer has the changes, but a listener of its document panicked at them: they may not be kept there"
     )]
     PeerFailed,
-    /// This side may only read: the peer takes no changes from it, so what is changed here stays
-    /// here.
+    /// This side may only read: the peer takes no changes from it, so changes made on this side
+    /// stay here.
     #[error("the peer takes no changes from here: this side may only read")]
     ReadOnly,
-    /// The versions are equal, the contents are not, and it cannot be helped.
+    /// The versions are equal, the contents differ, and the repair failed or is not possible.
     #[error("the contents differ although the versions are equal: {message}")]
     Unrepaired {
-        /// Why it cannot.
+        /// Why the repair failed or is not possible.
         message: String,
     },
 }
 
-/// A replica's connection to one other replica, kept by tasks in the background. A replica may have
-/// any number of peers.
+/// A replica's connection to one other replica. Background tasks run it. A replica may have any
+/// number of peers.
 ///
-/// A connection to a server that is lost is opened again, after a while that grows with every
-/// attempt in vain (see [`Config::reconnect`]); edits made meanwhile are sent then.
-/// [`status`](Self::status) tells how things stand.
+/// A lost connection to a server is opened again. The wait before that grows with every failed
+/// attempt (see [`Config::reconnect`]). Edits made meanwhile are sent after the reconnection.
+/// [`status`](Self::status) reports the state of the connection.
 ///
-/// Dropping it ends the connection after what is queued has left, without waiting for that;
-/// [`disconnect`](Self::disconnect) waits.
+/// Dropping a peer ends the connection after the queued updates are sent, but does not wait for
+/// that; [`disconnect`](Self::disconnect) waits.
 #[derive(Debug)]
 #[must_use = "dropping a peer ends its connection"]
 pub struct Peer {
@@ -118,20 +119,20 @@ pub struct Peer {
     acknowledged: watch::Receiver<Option<u64>>,
     failures: watch::Receiver<u64>,
     only_reads: watch::Receiver<bool>,
-    /// Those that a flush has told of.
+    /// The number of failures that a flush has reported.
     failures_told: AtomicU64,
     outbox: Arc<Listening>,
     room: Room,
     stop: watch::Sender<Option<CloseReason>>,
 }
 
-/// A peer's other end, for the task behind it.
+/// The other half of a [`Peer`], for its background task.
 pub(crate) struct Handles {
     pub(crate) room: Room,
     pub(crate) reports: Reports,
     pub(crate) outbox: Arc<Listening>,
     pub(crate) stop: Stop,
-    /// What the one server knows this peer by, however often it comes again.
+    /// The secret by which the server recognises this peer after each reconnection.
     pub(crate) key: [u8; 16],
 }
 
@@ -169,11 +170,11 @@ impl Peer {
         Client::default().connect(replica, ticket).await
     }
 
-    /// As [`connect`](Self::connect), without waiting for anything: for those who begin offline;
-    /// see [`Client::join`].
+    /// As [`connect`](Self::connect), but returns at once and connects in the background, also when
+    /// the application starts offline; see [`Client::join`].
     ///
     /// # Errors
-    /// The string is no ticket.
+    /// The string is not a ticket.
     #[cfg(feature = "tls")]
     pub fn join<T>(replica: impl IntoReplica, ticket: T) -> Result<Self, TicketError>
     where
@@ -183,9 +184,9 @@ impl Peer {
         Client::default().join(replica, ticket)
     }
 
-    /// Talks about `document` over a connection that exists already, as long as that lasts. One
-    /// side has to be the [`Role::Initiator`], the other the [`Role::Responder`]. Needs a tokio
-    /// runtime with time enabled.
+    /// Keeps `document` in sync over a connection that exists already, as long as the connection
+    /// lasts. One side has to be the [`Role::Initiator`], the other the [`Role::Responder`]. Needs
+    /// a tokio runtime with time enabled.
     ///
     /// ```
     /// # async fn example<S: exostate::State>(left: exostate::Store<S>, right: exostate::Store<S>) -> Result<(), exostate_sync::LiveError> {
@@ -227,40 +228,43 @@ impl Peer {
         peer
     }
 
-    /// What this replica shows of itself to the others, and what they show. Peers of one [`Room`]
-    /// share it.
+    /// The presence at the document: what this replica shows to the others, and what they show.
+    /// Peers of one [`Room`] share it.
     pub fn presence<P: Serialize + DeserializeOwned>(&self) -> Presence<P> {
         self.room.presence()
     }
 
-    /// How the connection stands, now and from now on.
+    /// The state of the connection, current and future.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    /// What happens from now on. A receiver that is slow to take events misses the oldest ones.
+    /// The events from now on. A slow receiver misses the oldest events.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
-    /// Waits until the peer has said to have every change that was made here before the call,
-    /// however often it has to connect for that.
+    /// Waits until the peer has acknowledged every change that was made on this side before the
+    /// call, over as many reconnections as this takes.
     ///
-    /// **The peer has them in its memory then**: they are in its document, and in what it sends to
-    /// others. That is all this promises today. Not that they are on a disk, nor that whoever
-    /// else is connected to the peer has them: a peer that crashes may lose them, unless this side,
-    /// or another, still has them and comes back. See the guide's page "What is kept when".
+    /// **An acknowledged change is in the peer's memory**: it is in the peer's document, and in the
+    /// updates that the peer sends to others. `flush` promises nothing more. The change may not be
+    /// on a disk, and other replicas connected to the peer may not have it. A peer that crashes may
+    /// lose it, unless this side or another replica still has it and reconnects. See the guide's
+    /// page "What is kept when".
     ///
     /// # Errors
-    /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes that this side sent, since the last call that
-    /// said so. They are in the peer's document, but that listener may not have done its work, such
-    /// as writing them to a disk. It is reported once, as `fsync` does. The failure may belong
-    /// to another peer's change.
+    /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes
+    /// of this side, since the last call that reported it. The changes are in the peer's document,
+    /// but the listener may not have done its work, such as writing them to a disk. The failure is
+    /// reported once, as `fsync` does. It may belong to another peer's change.
     ///
-    /// [`LiveError::ReadOnly`]: this side may only read ([`Rights::ReadOnly`](crate::Rights::ReadOnly), [`Config::only_reads`]), so the peer takes
-    /// nothing. The application should not let its user edit then.
+    /// [`LiveError::ReadOnly`]: this side may only read
+    /// ([`Rights::ReadOnly`](crate::Rights::ReadOnly), [`Config::only_reads`]), so the peer takes
+    /// no changes. The application should not let its user edit then.
     ///
-    /// [`LiveError::Closed`]: it is over. What the peer did not take is sent by the next one.
+    /// [`LiveError::Closed`]: the connection has ended. The replica's next peer sends the changes
+    /// that this peer did not take.
     ///
     /// ```
     /// # #[tokio::main]
@@ -289,7 +293,8 @@ impl Peer {
         let fails = async { failed.wait_for(|failures| *failures > told).await.is_ok() };
         tokio::select! {
             biased;
-            // First, as both are known at once.
+            // Failures come first, because a failure and its acknowledgement are known at the same
+            // time.
             true = fails => {
                 self.failures_told.fetch_max(*self.failures.borrow(), Ordering::Relaxed);
                 Err(LiveError::PeerFailed)
@@ -301,8 +306,11 @@ impl Peer {
     }
 
     /// Waits until both replicas are in sync, by the versions that they last announced. An edit
-    /// made just before the call may still be in flight: to be sure of an edit, use
+    /// made just before the call may still be in flight: to wait for an edit, use
     /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// [`LiveError::Closed`] or [`LiveError::Unrepaired`].
     pub async fn live(&self) -> Result<(), LiveError> {
         let mut status = self.status();
         let decided = status
@@ -326,7 +334,7 @@ impl Peer {
         }
     }
 
-    /// Waits until the connection is over, and says why.
+    /// Waits until the connection has ended, and returns the reason.
     pub async fn closed(&self) -> CloseReason {
         let mut status = self.status();
         let closed = status.wait_for(|status| matches!(status, Status::Closed { .. })).await;
@@ -336,7 +344,7 @@ impl Peer {
         }
     }
 
-    /// Sends what the peer lacks (for at most five seconds), ends the connection and waits until
+    /// Sends what the peer lacks (for at most five seconds), ends the connection, and waits until
     /// the peer knows.
     pub async fn disconnect(self) -> CloseReason {
         self.stop.send_replace(Some(CloseReason::Local));
@@ -344,7 +352,7 @@ impl Peer {
     }
 }
 
-/// The task went away with its runtime.
+/// The reason if the background task ended with its runtime.
 fn ended() -> CloseReason {
     CloseReason::Lost { message: "the runtime was shut down".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! Serves documents. A document's connections all hang on one replica, so that what one peer sends
+//! Serves documents. All connections to a document use the same replica, so what one peer sends
 //! reaches the others.
 
 use crate::access::{AccessRequest, Arrival, Denial, Rights};
@@ -39,29 +39,29 @@ use gate::Gate;
 pub use listen::{ServerBuilder, ServerError};
 use places::{Place, Places};
 
-/// A document that cannot be served or named.
+/// A document cannot be served or named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocumentError {
-    /// The server has none of that name.
+    /// The server has no document of that name.
     #[error("no document named `{document}`")]
     Unknown {
         /// The name.
         document: String,
     },
-    /// There is one of that name already.
+    /// There is already a document of that name.
     #[error("there are two documents named `{document}`")]
     Twice {
         /// The name.
         document: String,
     },
-    /// The name, or the host, fits in no ticket.
+    /// The name or the host is not valid in a ticket.
     #[error(transparent)]
     Ticket(#[from] TicketError),
-    /// The server does not listen, or not for that.
+    /// The server does not listen, or not for this scheme.
     #[error("the server does not listen{}", scheme.map(|scheme| format!(" for `{scheme}://`")).unwrap_or_default())]
     NotListening {
-        /// What it was asked for, if for something.
+        /// The scheme that was asked for, if any.
         scheme: Option<Scheme>,
     },
 }
@@ -72,15 +72,15 @@ pub enum DocumentError {
 pub struct Documents(BTreeMap<String, Room>);
 
 impl Documents {
-    /// None yet.
+    /// No documents.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more. Its name has 1 to 255 bytes.
+    /// Adds a document. Its name has 1 to 255 bytes.
     ///
     /// # Errors
-    /// The name is none, or there is one of that name.
+    /// The name is not valid, or there is already a document of that name.
     pub fn with(mut self, name: &str, replica: impl IntoReplica) -> Result<Self, DocumentError> {
         check_document(name)?;
         if self.0.insert(name.to_owned(), Room::new(replica)).is_some() {
@@ -96,13 +96,14 @@ impl std::fmt::Debug for Documents {
     }
 }
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Debug)]
 struct Shared {
     documents: Documents,
     config: Config,
     gate: Gate,
-    /// Says when all should end, and why. Whoever listens has not ended yet.
+    /// Tells all conversations when to end, and why. A receiver exists until its conversation has
+    /// ended.
     stop: watch::Sender<Option<CloseReason>>,
     places: Arc<Places>,
     departures: broadcast::Sender<Departure>,
@@ -131,21 +132,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Says where a server of these documents listens, and how.
+    /// Configures where a server of these documents listens, and how.
     pub fn builder(documents: Documents) -> ServerBuilder {
         ServerBuilder::new(documents)
     }
 
-    /// Listens for QUIC on a UDP address (port 0: any free one) with a new identity.
+    /// Listens for QUIC on a UDP address with a new identity. Port 0 stands for any free port.
     ///
     /// # Errors
-    /// The address cannot be listened on, or the identity cannot be made.
+    /// The server cannot listen on the address, or the identity cannot be made.
     #[cfg(feature = "quic")]
     pub async fn bind(addr: SocketAddr, documents: Documents) -> Result<Self, ServerError> {
         Self::builder(documents).quic(addr).bind().await
     }
 
-    /// The address that it listens on for this scheme.
+    /// The address at which the server listens for this scheme.
     pub fn local_addr(&self, scheme: Scheme) -> Option<SocketAddr> {
         self.listeners
             .iter()
@@ -153,34 +154,34 @@ impl Server {
             .map(|listener| listener.addr)
     }
 
-    /// Its key and certificate.
+    /// The server's key and certificate.
     #[cfg(feature = "tls")]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// SHA-256 of the certificate that it shows to WebTransport clients now, and of the one that it
-    /// will show next: what a browser's `serverCertificateHashes` takes. Good for six days at
-    /// least, then they should be asked for again. Nothing where it does not listen for that.
+    /// SHA-256 of the certificate that the server shows to WebTransport clients now, and of the
+    /// next one. A browser's `serverCertificateHashes` takes them. They are valid for at least six
+    /// days; ask again after that. Empty if the server does not listen for WebTransport.
     #[cfg(feature = "webtransport")]
     pub fn certificate_hashes(&self) -> Vec<crate::ticket::Fingerprint> {
         let rotations = self.listeners.iter().filter_map(|listener| listener.rotation.as_ref());
         rotations.flat_map(|rotation| rotation.hashes()).collect()
     }
 
-    /// A ticket for one of its documents, over what it was told first to listen for. A server that
-    /// listens on every address names the loopback one: see [`Ticket::with_host`].
+    /// A ticket for a document, over the first scheme for which the server listens. If the server
+    /// listens on every address, the ticket names the loopback address: see [`Ticket::with_host`].
     ///
     /// # Errors
-    /// There is no such document, or the server does not listen.
+    /// The server has no such document, or does not listen.
     pub fn ticket(&self, document: &str) -> Result<Ticket, DocumentError> {
         self.ticket_at(self.listeners.first(), None, document)
     }
 
-    /// As [`ticket`](Self::ticket), over this transport.
+    /// As [`ticket`](Self::ticket), over this scheme.
     ///
     /// # Errors
-    /// There is no such document, or the server does not listen for that.
+    /// The server has no such document, or does not listen for this scheme.
     pub fn ticket_over(&self, scheme: Scheme, document: &str) -> Result<Ticket, DocumentError> {
         self.ticket_at(
             self.listeners.iter().find(|listener| listener.scheme == scheme),
@@ -213,10 +214,10 @@ impl Server {
         )?)
     }
 
-    /// What the server shows of itself at a document, and who is there.
+    /// The presence at a document: what the server itself shows, and who is present.
     ///
     /// # Errors
-    /// There is no such document.
+    /// The server has no such document.
     pub fn presence<P: Serialize + DeserializeOwned>(
         &self,
         document: &str,
@@ -226,27 +227,27 @@ impl Server {
             .ok_or_else(|| DocumentError::Unknown { document: document.to_owned() })
     }
 
-    /// Tells of every conversation that ends from now on, why, and who it was with: to log who
-    /// breaks the protocol or sends what is refused. Who is slow to listen misses all but the
-    /// last 256.
+    /// Reports every conversation that ends from now on: with which peer, and why. Use it to log
+    /// peers that break the protocol or send updates that are refused. A slow receiver misses all
+    /// but the last 256 reports.
     pub fn departures(&self) -> broadcast::Receiver<Departure> {
         self.shared.departures.subscribe()
     }
 
-    /// Serves a connection that came about some other way. Needs a tokio runtime. One more than the
-    /// server may have is dropped.
+    /// Serves a connection that the application has made. Needs a tokio runtime. A connection
+    /// beyond the server's limit is dropped.
     pub fn serve<C: Connection>(&self, connection: C) {
         self.shared.serve(connection);
     }
 
-    /// Sends every peer what it lacks (for at most five seconds), tells all that the server closes
-    /// down, and waits until they know.
+    /// Sends every peer what it lacks (for at most five seconds), tells all peers that the server
+    /// shuts down, and waits until they know.
     pub async fn shutdown(self) {
         self.end();
         self.shared.stop.closed().await;
         #[cfg(feature = "quic")]
         for endpoint in self.listeners.iter().filter_map(|listener| listener.endpoint.as_ref()) {
-            // The last packets may have to be sent again; then the address is free.
+            // The last packets may need to be sent again. After that the address is free.
             endpoint.wait_idle().await;
         }
         #[cfg(feature = "webtransport")]
@@ -281,11 +282,11 @@ impl Shared {
         })
     }
 
-    /// A place for one more connection from this address, if there is one.
+    /// A place for one more connection from this address, if one is free.
     #[cfg(feature = "tls")]
     #[allow(
         clippy::disallowed_methods,
-        reason = "who accepts connections reads the clock, so that the places need none"
+        reason = "the code that accepts connections reads the clock, so that the places need none"
     )]
     fn place_from(&self, from: SocketAddr, proved: bool) -> Option<Place> {
         self.places.take_from(from.ip(), proved, std::time::Instant::now())
@@ -297,7 +298,7 @@ impl Shared {
         }
     }
 
-    /// The limits of a conversation with a peer that asks for a document, unless it is denied.
+    /// The settings of a conversation with a peer, or the denial.
     async fn admit(&self, request: AccessRequest) -> Result<Config, Denial> {
         let config = self.config.clone();
         Ok(match self.gate.ask(request).await? {
@@ -307,7 +308,8 @@ impl Shared {
     }
 }
 
-/// Serves what a peer opens on its connection. One that opens nothing for a while is closed.
+/// Serves the streams that a peer opens on its connection. The connection is closed after it has
+/// had no open stream for `HELLO_TIMEOUT`.
 async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place, arrival: Arrival) {
     let arrival = Arc::new(arrival);
     let mut stop = shared.stop.subscribe();
@@ -326,12 +328,12 @@ async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place,
             () = sleep(HELLO_TIMEOUT), if streams.is_empty() => break,
         }
     }
-    // Lets the sessions find out by themselves, so that what has arrived is still applied.
+    // The sessions end by themselves, so that they still apply what has arrived.
     while streams.join_next().await.is_some() {}
     connection.close().await;
 }
 
-/// Learns which document a transport is about, and serves it.
+/// Reads which document a transport is about, and serves it.
 async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: Arc<Arrival>) {
     let report = Report { to: shared.departures.clone(), address: arrival.address };
     let mut stop = shared.stop.subscribe();
@@ -377,7 +379,7 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     let outbox = Listening::to(&room, &config);
     let reports = Reports::to_nobody();
     let name = document.clone();
-    // A server does not come again to who connects to it: nobody has to know it.
+    // The key is empty: a server never reconnects to a client, so clients need not recognise it.
     let key = [0; 16];
     let start = Start {
         config,
@@ -395,7 +397,7 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     report.tell(Some(name), ended.peer, ended.reason);
 }
 
-/// The first frame, which says which document it is about.
+/// The first frame and the `Hello` in it, which names the document.
 fn asked_for(
     first: Result<FirstFrame, Elapsed>,
     config: &Config,
@@ -416,7 +418,7 @@ fn asked_for(
 
 type FirstFrame = Result<Option<Vec<u8>>, TransportError>;
 
-/// A transport that was taken apart, together again.
+/// A transport made of the two halves of another one.
 struct Halves<W, R> {
     sink: W,
     source: R,
@@ -436,7 +438,7 @@ impl<W: FrameSink, R: FrameSource> Transport for Halves<W, R> {
     }
 }
 
-/// Says why, if there is somebody to tell.
+/// Sends a `Close` with the reason, if there is a code for it.
 async fn refuse(sink: &mut impl FrameSink, code: Option<CloseCode>, message: &str) {
     let Some(code) = code else { return };
     let message = fitting(message, CLOSE_MESSAGE_BYTES_MAX).to_owned();
@@ -447,6 +449,6 @@ async fn refuse(sink: &mut impl FrameSink, code: Option<CloseCode>, message: &st
             let _ = sink.finish().await;
         }
     };
-    // A peer that takes nothing is left.
+    // A peer that reads nothing is dropped.
     let _ = timeout(HELLO_TIMEOUT, refusing).await;
 }

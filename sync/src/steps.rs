@@ -1,9 +1,9 @@
-//! Where the steps of a conversation run: the brief ones on the runtime's thread that has them, all
-//! others where they may block.
+//! Decides where a step of a conversation runs. A brief step runs on the runtime's current thread.
+//! Every other step runs where it may block.
 //!
-//! To hand a step to another thread takes longer than most steps do. But a step may apply
-//! megabytes, wait for a writer, or call watchers that take their time, and none of that may hold
-//! up the runtime.
+//! Handing a step to another thread takes longer than most steps take. But a step may apply
+//! megabytes, wait for the writer lock, or call slow watchers, and such a step must not block the
+//! runtime.
 
 use crate::limits::{BRIEF, BRIEF_STEPS, LONG_STEPS_REMEMBERED};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{block_in_place, spawn_blocking};
 
-/// How long the steps about a replica have taken of late. All conversations about it share this, so
-/// that a new one need not prove anew what the others have shown.
+/// How long the recent steps on one replica took. All conversations about the replica share this
+/// record, so a new conversation need not measure again.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Brief steps in a row.
+    /// The number of brief steps in a row.
     brief: AtomicU32,
-    /// How many of them it takes until the next one is expected to be brief too.
+    /// The number of brief steps in a row after which the next step is expected to be brief.
     wanted: AtomicU32,
 }
 
@@ -29,13 +29,13 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Whether the next step is likely to be brief.
+    /// Whether the next step is expected to be brief.
     pub(crate) fn is_brief(&self) -> bool {
         self.brief.load(Ordering::Relaxed) >= self.wanted.load(Ordering::Relaxed)
     }
 
-    /// Notes how long a step took. Where one was long that should have been brief, it takes more of
-    /// them from then on.
+    /// Records how long a step took. If a step was expected to be brief and was long, more brief
+    /// steps in a row are needed from then on.
     pub(crate) fn note(&self, took: Duration) {
         if took <= BRIEF {
             let next = self.brief.load(Ordering::Relaxed).saturating_add(1);
@@ -48,7 +48,7 @@ impl Pace {
     }
 }
 
-/// How many steps are being worked off by threads of runtimes that let others go on meanwhile.
+/// The number of steps that currently run in `block_in_place`, on a worker thread of a runtime.
 static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
 
 struct Turn(usize);
@@ -59,16 +59,17 @@ impl Drop for Turn {
     }
 }
 
-/// Runs what is brief, here. `None`: it panicked.
+/// Runs brief work on the current thread. Returns `None` if the work panicked.
 pub(crate) fn here<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// Runs what may block where nobody else is held up. `None`: it panicked.
+/// Runs work that may block, without blocking other tasks. Returns `None` if the work panicked.
 ///
-/// A thread of the blocking pool has to wake up first. So one of a runtime of several threads goes
-/// on with it and leaves its other tasks to another, unless enough do so already: then there is
-/// work for all, and whoever waits for a turn finds more to work off in one go.
+/// A thread of the blocking pool must wake up first. So on a multi-threaded runtime the current
+/// worker thread runs the work itself and hands its other tasks to another thread. If as many steps
+/// as the runtime has workers do so already, the work goes to the blocking pool: every thread is
+/// busy then, and a connection that waits meanwhile collects a larger batch.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {

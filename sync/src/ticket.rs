@@ -1,4 +1,4 @@
-//! What one hands to another person so that they can connect:
+//! Tickets. A ticket is a text that a person hands to another person so that they can connect:
 //! `exo://host:port/document#fingerprint`, or another scheme for another transport.
 
 use crate::frame::Token;
@@ -7,26 +7,26 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-/// How to get to a server: the transport, and with it the start of a [`Ticket`].
+/// The transport to a server, and the first part of a [`Ticket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// `exo`: QUIC, to a server that is known by its certificate's fingerprint.
+    /// `exo`: QUIC. The server is recognised by its certificate's fingerprint.
     Quic,
     /// `ws`: WebSocket without encryption.
     WebSocket,
-    /// `wss`: WebSocket over TLS, to a server with a fingerprint or, without one, with a
+    /// `wss`: WebSocket over TLS. The server is recognised by its fingerprint or, without one, by a
     /// certificate that the web trusts.
     WebSocketTls,
-    /// `https`: WebTransport over HTTP/3, to a server with a fingerprint or with a certificate that
-    /// the web trusts.
+    /// `https`: WebTransport over HTTP/3. The server is recognised by its fingerprint or by a
+    /// certificate that the web trusts.
     WebTransport,
 }
 
 impl Scheme {
     const ALL: [Self; 4] = [Self::Quic, Self::WebSocket, Self::WebSocketTls, Self::WebTransport];
 
-    /// As it stands in a ticket, without `://`.
+    /// The scheme as written in a ticket, without `://`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Quic => "exo",
@@ -36,7 +36,7 @@ impl Scheme {
         }
     }
 
-    /// The port that need not be said.
+    /// The port that a ticket may leave out.
     fn default_port(self) -> Option<u16> {
         match self {
             Self::Quic => None,
@@ -52,48 +52,49 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Which part of a ticket is wrong.
+/// The part of a ticket that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// It starts with none of the schemes.
+    /// The ticket starts with none of the schemes.
     #[error("a ticket starts with `exo://`, `ws://`, `wss://` or `https://`, not with `{found}`")]
     Scheme {
-        /// How it starts.
+        /// The start of the text.
         found: String,
     },
-    /// There is no host, or it has characters that no host has.
+    /// The host is missing, or contains a character that is not allowed in a host.
     #[error("`{found}` is no host")]
     Host {
-        /// What is in its place.
+        /// The text in its place.
         found: String,
     },
-    /// There is no port between 1 and 65535.
+    /// The port is missing, or not a number from 1 to 65535.
     #[error("`{found}` is no port")]
     Port {
-        /// What is in its place.
+        /// The text in its place.
         found: String,
     },
     /// The document's name is missing, too long, or badly escaped.
     #[error("the document's name `{found}` {problem}")]
     Document {
-        /// What is in its place.
+        /// The text in its place.
         found: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
     },
     /// The fingerprint is not 64 hexadecimal digits.
     #[error("the fingerprint `{found}` is not 64 hexadecimal digits")]
     Fingerprint {
-        /// What is in its place.
+        /// The text in its place.
         found: String,
     },
-    /// What is behind `?` is no token. It is not shown, as it may be a secret all the same.
+    /// The text after `?` is not a token. The error does not show it, because it may be a secret
+    /// anyway.
     #[error(
         "behind `?` a ticket has `token=` and 1 to 4,096 bytes, percent-encoded, and nothing else"
     )]
     Token,
-    /// There is a fingerprint, and no certificate that could have one.
+    /// The ticket has a fingerprint, but its scheme uses no certificate.
     #[error("a `ws://` ticket has no fingerprint: without encryption there is no certificate")]
     Unencrypted,
 }
@@ -104,7 +105,7 @@ impl From<std::convert::Infallible> for TicketError {
     }
 }
 
-/// The SHA-256 of a server's certificate.
+/// The SHA-256 hash of a server's certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -113,7 +114,7 @@ impl Fingerprint {
         Self(Sha256::digest(certificate).into())
     }
 
-    /// Its bytes.
+    /// The bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -154,19 +155,19 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// Where a document is served, and whose certificate to expect there.
+/// The server of a document, and the certificate that the server must show.
 ///
 /// | ticket | transport | the server is |
 /// |---|---|---|
 /// | `exo://host:port/document#fingerprint` | QUIC | the one with the certificate of that SHA-256 |
-/// | `ws://host:port/document` | WebSocket | whoever answers: for loopback and trusted networks |
+/// | `ws://host:port/document` | WebSocket | not verified: for loopback and trusted networks |
 /// | `wss://host:port/document#fingerprint` | WebSocket over TLS | the one with that certificate |
 /// | `wss://host:port/document` | WebSocket over TLS | the one whose certificate the web trusts for the host |
 /// | `https://host:port/document#fingerprint` | WebTransport | the one with that certificate |
 /// | `https://host:port/document` | WebTransport | the one whose certificate the web trusts for the host |
 ///
-/// Where the scheme has a usual port (80, 443), `:port` may be left out. Behind the document may be
-/// a token, `?token=…`: see [`with_token`](Self::with_token).
+/// If the scheme has a default port (80, 443), `:port` may be left out. A token may follow the
+/// document, `?token=…`: see [`with_token`](Self::with_token).
 ///
 /// ```
 /// use exostate_sync::{Ticket, TicketError};
@@ -191,11 +192,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket of these parts.
+    /// Makes a ticket from its parts.
     ///
     /// # Errors
-    /// The host or the document is none, the port is 0, or the scheme needs a fingerprint or cannot
-    /// have one.
+    /// The host or the document is not valid, the port is 0, or the scheme needs a fingerprint or
+    /// cannot have one.
     pub fn new(
         scheme: Scheme,
         host: &str,
@@ -218,17 +219,17 @@ impl Ticket {
         Ok(Self { scheme, host, port, document, fingerprint, token: None })
     }
 
-    /// How to get there.
+    /// The scheme, which names the transport.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host's name or address, without brackets.
+    /// The host's name or IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port: of UDP for QUIC and WebTransport, else of TCP.
+    /// The port: a UDP port for QUIC and WebTransport, else a TCP port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -238,24 +239,24 @@ impl Ticket {
         &self.document
     }
 
-    /// The fingerprint that the server's certificate must have; `None` where any that the web
-    /// trusts for the host will do, or where there is none.
+    /// The fingerprint that the server's certificate must have. `None` if every certificate that
+    /// the web trusts for the host is accepted, or if the scheme uses no certificate.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.fingerprint
     }
 
-    /// What proves to the server that the holder may have the document: see
+    /// The token that proves to the server that the holder may have the document: see
     /// [`with_token`](Self::with_token).
     pub fn token(&self) -> Option<&str> {
         self.token.as_ref().map(|token| token.0.as_str())
     }
 
-    /// The same with a token, for the hook of
-    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize): `?token=…` behind the
-    /// document when it is written out. It has 1 to 4,096 bytes. `Debug` does not show it; a
-    /// ticket with a token is a secret like the token.
+    /// The same ticket with a token for the hook of
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize). The token has 1 to 4,096
+    /// bytes. The text of the ticket contains it as `?token=…` after the document. `Debug` does not
+    /// show it. A ticket with a token is as secret as the token.
     ///
-    /// Over `ws://` it is readable on its way.
+    /// Over `ws://` others on the network can read the token.
     ///
     /// ```
     /// use exostate_sync::Ticket;
@@ -267,7 +268,7 @@ impl Ticket {
     /// ```
     ///
     /// # Errors
-    /// It is empty or too long.
+    /// The token is empty or too long.
     pub fn with_token(self, token: &str) -> Result<Self, TicketError> {
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Err(TicketError::Token);
@@ -275,7 +276,7 @@ impl Ticket {
         Ok(Self { token: Some(Token(token.to_owned())), ..self })
     }
 
-    /// The same place and document at another host, such as a server's public name.
+    /// The same ticket with another host, such as a server's public name.
     pub fn with_host(self, host: &str) -> Result<Self, TicketError> {
         check_host(host)?;
         Ok(Self { host: host.to_owned(), ..self })

@@ -1,9 +1,12 @@
-//! The neutral interface to one CRDT replica. A backend is one module beside this file and nothing
-//! else.
+//! The interface to one CRDT replica, the same for all backends. A backend is one module beside
+//! this file and nothing else.
 //!
-//! A document is two things, whatever the backend: **registers** (a flat map from path to scalar,
-//! the last writer of a path wins) and **sequences** (texts and lists, found by path, never
-//! created). How a backend holds them is its own business and is written down in `docs/layout.md`.
+//! With every backend, a document has two parts:
+//!
+//! - **Registers**: a flat map from path to scalar. The last writer of a path wins.
+//! - **Sequences**: texts and lists. They are found by path and never created explicitly.
+//!
+//! Each backend stores them in its own layout, which `docs/layout.md` describes.
 
 mod automerge;
 mod yrs;
@@ -22,185 +25,196 @@ use super::rope::Marks;
 use super::value::Value;
 use super::{ReplicaId, Version};
 
-/// Bytes of one piece of what a peer lacks: well within what strangers take, and large enough to
-/// cost little.
+/// Bytes of one piece of an update for a peer. This is well within the limits for untrusted peers,
+/// and large enough that the overhead of a piece is small.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 
-/// Keeps the set of backends closed, so that its interface can change.
+/// Seals [`Backend`], so that the trait can change without breaking other crates.
 pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// What a backend cannot do with bytes that passed the guard.
+/// Why a backend cannot open, apply or write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The bytes do not decode, or contradict what the document holds.
+    /// The backend cannot decode the bytes, or they contradict the content of the document.
     #[error("the backend refused the bytes: {0}")]
     Refused(String),
-    /// An op has the id and the number of one that the document has, and is another: the replica id
-    /// was used twice. See [`Store::repair`](crate::Store::repair). On yrs such an op cannot be
-    /// told from one that is known, unless what follows it lands in a place of another kind;
-    /// digests find it.
+    /// An op has the replica id and the number of an op in the document, but it is a different op.
+    /// So the replica id was used twice. See [`Store::repair`](crate::Store::repair).
+    ///
+    /// On yrs the contradicting op usually looks like the known op. The yrs backend reports the
+    /// contradiction only if an op that refers to it would come into a wrong root. To find the
+    /// other cases, compare digests.
     #[error("an op contradicts one that the document has: {0}")]
     Contradicted(String),
-    /// The bytes are a document that was not made by exostate.
+    /// The bytes are a document that exostate did not make.
     #[error("the document does not have the layout of exostate: {0}")]
     Layout(&'static str),
     /// The guard refused the bytes.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// The bytes are something else: a document of another backend, another format, another file.
+    /// The bytes are not a document or an update of this backend: they are one of another backend,
+    /// another format or another kind of file.
     #[error("this is {found}, and no {expected}{}{hint}", if hint.is_empty() { "" } else { ": " })]
     Foreign {
-        /// What it is, with its article.
+        /// What the bytes are, with an article.
         found: String,
-        /// What was to be opened or applied: "document of exostate on yrs".
+        /// What the caller expected, for example "document of exostate on yrs".
         expected: String,
-        /// What can be done about it; may be empty.
+        /// What the user can do. May be empty.
         hint: &'static str,
     },
-    /// The document says that it holds another state type:
+    /// The document holds another state type. See
     /// [`Store::open_strict`](crate::Store::open_strict).
     #[error(transparent)]
     OtherType(#[from] TypeMismatch),
-    /// An op cannot be applied: it was staged on a state that the document is not in.
+    /// An op cannot be applied, because the document is not in the state on which the op was
+    /// staged.
     #[error("the document does not fit the op on {place}: {reason}")]
     Misfit {
         /// The sequence.
         place: String,
-        /// What does not fit.
+        /// The reason.
         reason: String,
     },
-    /// So many replicas would have written to the document that their list, the version, gets too
-    /// long; or so many have ids that are alike that it can only be on purpose.
+    /// The update would add too many replicas to the document. Either the version, which lists all
+    /// replicas, would become too long; or more replica ids end in the same bits than chance can
+    /// explain.
     #[error("with the replica {replica:x} too many would have written to the document: {reason}")]
     TooManyReplicas {
-        /// One that is new.
+        /// The id of one of the new replicas.
         replica: u64,
-        /// What is too much.
+        /// Which limit is exceeded.
         reason: &'static str,
     },
-    /// A bug in the backend: it panicked. The document must be rebuilt.
+    /// The backend panicked, which is a bug in the backend. The document must be rebuilt.
     #[error("the backend panicked: {0}")]
     Panicked(String),
 }
 
-/// One replica of a document. The implementations are [`Yrs`] and [`Automerge`]; others cannot be
-/// added from outside.
+/// One replica of a document. The implementations are [`Yrs`] and [`Automerge`]. The trait is
+/// sealed: other crates cannot implement it.
 pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// The backend's name, which peers compare before they talk.
     const NAME: &'static str;
-    /// Bytes from elsewhere, checked and taken apart, not yet applied.
+    /// A checked update: a validated piece of an update from outside that is not applied yet. Each
+    /// piece can be applied, or wait for its dependencies, on its own.
     type CheckedUpdate: Send;
 
     /// An empty document.
     fn empty(replica: ReplicaId) -> Self;
-    /// Opens bytes that [`Backend::save`] wrote and the guard has passed.
+    /// Opens bytes that [`Backend::save`] wrote. It runs the guard with these limits first.
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError>;
-    /// The whole document.
+    /// Encodes the whole document.
     fn save(&self) -> Vec<u8>;
-    /// What this replica has seen.
+    /// The version: the ops that this replica has seen.
     fn version(&self) -> Version;
-    /// All that a replica at `version` lacks.
+    /// The update with all ops that a replica at `version` lacks.
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError>;
-    /// The same in pieces, of which each passes the guard's limits for strangers, and each stands
-    /// on those before it.
+    /// Like [`Backend::update_since`], but in pieces. Each piece passes the guard's limits for
+    /// untrusted peers, and depends only on the pieces before it and on `version`.
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError>;
-    /// Applies a change: what it touched, and its update, as a rule in one piece.
+    /// Applies a change. Returns the touched places and the update, usually in one piece.
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
-    /// Checks an update in a bounded walk and takes it apart.
+    /// Validates an update in a bounded walk and takes it apart into checked updates.
     fn unpack(
         &self,
         update: &[u8],
         limits: &Limits,
     ) -> Result<Vec<Self::CheckedUpdate>, BackendError>;
-    /// Whether an update holds nothing that the document does not have: to apply it would change
-    /// nothing.
+    /// Whether the document already has everything in an update, so that applying the update would
+    /// change nothing.
     fn contains(&self, update: &[u8], limits: &Limits) -> Result<bool, BackendError>;
-    /// Whether the document has all that a replica at this version has, as far as a version tells.
+    /// Whether the document has all ops of a replica at this version, as far as the version tells.
     fn has_seen(&self, version: &Version) -> bool;
-    /// Cuts an update into pieces of at most so many bytes, each of which stands on those before
-    /// it, after a walk that checks it.
+    /// Validates an update against `limits` and cuts it into pieces of at most `bytes_max` bytes.
+    /// Each piece depends only on the pieces before it and on the dependencies of the whole update.
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError>;
-    /// Sorts checked into those that can be applied now, one after the other, and those whose
-    /// ground is missing.
+    /// Splits checked updates into two lists: those that can be applied now, in the order in which
+    /// to apply them, and those whose dependencies are missing.
     fn split_ready<P: AsRef<Self::CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>);
-    /// Refuses checked that are ready and that the document must not take, before any of them is
-    /// applied.
+    /// Fails if the document must not take one of these ready checked updates. The caller calls it
+    /// before it applies any of them.
     fn vet(&mut self, ready: &[Self::CheckedUpdate], limits: &Limits) -> Result<(), BackendError>;
-    /// The update as an update.
+    /// The bytes of a checked update.
     fn bytes(update: &Self::CheckedUpdate) -> &[u8];
-    /// Applies checked that are ready: what they touched, `registers` only where they are wanted,
-    /// and whether any of it was new.
+    /// Applies ready checked updates. Returns the touched places, and whether the updates brought
+    /// anything new. If `registers` is false, the touched registers are left out.
     fn import(
         &mut self,
         checked: &[Self::CheckedUpdate],
         registers: bool,
     ) -> Result<(Touched, bool), BackendError>;
-    /// Saved documents: as it was for those who wrote changes that contradict this document's own,
-    /// and the same with those changes, with what of `pending` builds on them. `None` where the
-    /// backend cannot tell.
+    /// Restores the document in which the contradicting changes were made.
+    ///
+    /// Takes pending updates that depend on these changes out of `pending` and applies them too.
+    /// `None` if the backend cannot restore that document.
     fn aside<P: AsRef<Self::CheckedUpdate>>(
         &self,
         contradicting: Vec<Self::CheckedUpdate>,
         pending: &mut Vec<P>,
     ) -> Option<Aside>;
-    /// The registers that a update writes, in order, with what it writes or `None` where it
-    /// removes, as far as that can be told without what the update builds on.
+    /// The registers that a checked update writes, in order, each with its new value, or with
+    /// `None` if the update removes it. Registers that are only known with the dependencies of the
+    /// update are left out.
     fn registers_in(&self, update: &Self::CheckedUpdate) -> Vec<(Arc<str>, Option<Value>)> {
         let _ = update;
         Vec::new()
     }
-    /// Of these paths those of registers that any op of the document has written, also where it was
-    /// removed since. O(document).
+    /// Those of the paths whose register any op of the document has ever written, even if the
+    /// register was removed later. O(document). The default returns all paths.
     fn ever_written(&self, paths: BTreeSet<&str>) -> BTreeSet<String> {
         paths.into_iter().map(str::to_owned).collect()
     }
-    /// Names of what stands in the document beside registers and sequences; some, where there are
-    /// many.
+    /// The names of objects in the document that are neither registers nor sequences. If there are
+    /// many, only some of them.
     fn foreign(&self) -> Vec<String> {
         Vec::new()
     }
-    /// One register.
+    /// The value of a register.
     fn register(&self, path: &str) -> Option<Value>;
-    /// The values that compete for a register, each with the id of who wrote it where that is
-    /// known, the one that it shows last.
+    /// The conflicting values of a register, each with the id of the replica that wrote it, if the
+    /// backend knows that id. The last one is the value that the register shows.
     fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<u64>)>;
     /// All registers, in no order.
     fn registers(&self, each: &mut dyn FnMut(Arc<str>, Value));
-    /// The registers that hold a value of which another document has no op, neither as it is nor
-    /// written over. O(document).
+    /// The registers whose value the document `by` has never seen: `by` does not have the op that
+    /// wrote the value, not even overwritten. O(document).
     fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>>;
-    /// All sequences that hold anything, in no order.
+    /// All sequences that are not empty, in no order.
     fn sequences(&self) -> Vec<(SequenceKind, Arc<str>)>;
-    /// A text, in runs of equal marks.
+    /// A text as runs. All characters of a run have the same marks.
     fn text(&self, name: &str) -> Vec<(String, Option<Arc<Marks>>)>;
-    /// A text without its marks: cheaper; `None` where it has any.
+    /// A text as a plain string, which is cheaper than [`Backend::text`]. `None` if the text has
+    /// marks, or if the backend cannot give it as a plain string.
     fn plain_text(&self, name: &str) -> Option<String>;
-    /// A list.
+    /// The elements of a list.
     fn list(&self, name: &str) -> Vec<Value>;
     /// The length of a text.
     fn text_len(&self, name: &str) -> Offset;
     /// The length of a list.
     fn list_len(&self, name: &str) -> usize;
-    /// A place in a text that follows the text. `before`: it sticks to the character before it,
-    /// else to the one after; where there is none, to the text's start or end.
+    /// An anchor: a position in a text that moves with the text. If `before` is true, the anchor
+    /// sticks to the character before the position, else to the character after it. If there is no
+    /// such character, it sticks to the start or the end of the text. `None` if the position is
+    /// past the end.
     fn anchor(&mut self, name: &str, at: super::ops::Units, before: bool) -> Option<Vec<u8>>;
-    /// Where an anchor's place is now, in the unit that the flag says.
+    /// The current position of an anchor. `None` if the bytes are not an anchor of this text.
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset>;
 }
 
-/// A change that cannot be in a document, beside the document that it was made in.
+/// A change that contradicts the document, together with the document in which it was made.
 #[derive(Debug)]
 pub struct Aside {
-    /// That document without the change, saved.
+    /// The document without the change, saved.
     pub before: Vec<u8>,
-    /// And with it.
+    /// The document with the change, saved.
     pub after: Vec<u8>,
 }
 
-/// A place in a text, in the backend's unit.
+/// A position or a length in a text, in the unit in which the backend counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offset {
     /// In Unicode scalar values.

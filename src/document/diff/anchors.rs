@@ -1,15 +1,15 @@
-//! Stretches that stand once in either of two sequences, and in the same order in both: what lies
-//! between them can be compared by itself.
+//! Anchors: ranges that occur exactly once in each of two sequences, in the same order in both. The
+//! parts between anchors can be compared separately.
 
 use super::{Equal, longest_run};
 
-/// A stretch by its hash, and where it starts.
+/// A range by its hash, and its start.
 type Place = (u64, usize);
 
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The longest row of stretches that start with `len` elements which stand once in either sequence.
-/// O(lengths · log lengths).
+/// The longest chain of ranges that start with `len` elements which occur exactly once in each
+/// sequence. O(lengths · log lengths).
 pub(super) fn find(old: &[u32], new: &[u32], len: usize) -> Vec<Equal> {
     let olds = once(old, len);
     let news = once(new, len);
@@ -43,7 +43,7 @@ pub(super) fn find(old: &[u32], new: &[u32], len: usize) -> Vec<Equal> {
     anchors
 }
 
-/// The stretches of this length that stand once, by their hash. O(n log n).
+/// The ranges of this length that occur once, sorted by their hash. O(n log n).
 fn once(sequence: &[u32], len: usize) -> Vec<Place> {
     let mut places = hashes(sequence, len);
     places.sort_unstable();
@@ -51,7 +51,7 @@ fn once(sequence: &[u32], len: usize) -> Vec<Place> {
     single.flatten().copied().collect()
 }
 
-/// A hash of each stretch of this length, each made from the one before.
+/// A hash of each range of this length, each computed from the hash before it.
 fn hashes(sequence: &[u32], len: usize) -> Vec<Place> {
     if sequence.len() < len {
         return Vec::new();

@@ -1,9 +1,9 @@
 //! Small differences between two sequences, at a bounded cost.
 //!
-//! What is cheap to compare gets the least edits there are. Larger differences are cut at stretches
-//! that stand once in either sequence (`anchors`), and what lies between these at the furthest
-//! point that a bounded search reaches (`search`). The result never depends on time, and what is
-//! replaced without need stays within a piece.
+//! If the comparison is cheap, the result has the fewest possible edits. Larger differences are cut
+//! at ranges that occur once in each sequence (`anchors`). The pieces between these ranges are cut
+//! at the furthest point that a bounded search reaches (`search`). The result never depends on
+//! time, and an unnecessary replacement stays within one piece.
 
 mod anchors;
 mod run;
@@ -18,21 +18,22 @@ use std::ops::Range;
 pub(crate) use run::longest_run;
 use search::{Found, Search};
 
-/// Up to this many edits to either side of the middle, the least edits are looked for.
+/// The fewest edits are searched for up to this number of edits on either side of the middle.
 const EXACT_EDITS: usize = 2_048;
-/// Comparisons beside those of `EXACT_EDITS` that this may take, for each element.
+/// The number of comparisons per element that this search may take, in addition to those for
+/// `EXACT_EDITS`.
 const EXACT_WORK: usize = 16;
-/// Comparisons that the whole may take where the least edits are not to be had, as long as this
-/// leaves `EDITS_MIN` for each search.
+/// The number of comparisons in total once the search for the fewest edits has failed, as long as
+/// this leaves `EDITS_MIN` for each search.
 const WORK_MAX: usize = 16 * 1_024 * 1_024;
-/// The edits to either side of the middle for which a piece is searched then.
+/// The bounds of the number of edits on either side of the middle in these later searches.
 const EDITS_MIN: usize = 64;
 const EDITS_MAX: usize = 1_024;
-/// How long the stretches are at which pieces are cut, one length after the other.
+/// The lengths of the ranges at which pieces are cut. They are tried one after the other.
 const ANCHORS: [usize; 3] = [32, 8, 1];
 
-/// A stretch that both sequences have: where it starts in the old and in the new one, and how long
-/// it is.
+/// A range that both sequences contain: its start in the old and in the new sequence, and its
+/// length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Equal {
     old: usize,
@@ -40,22 +41,24 @@ struct Equal {
     len: usize,
 }
 
-/// A part of both sequences that is still to be compared, or a stretch that is equal.
+/// A part of both sequences that must still be compared, or an equal range.
 enum Piece {
     Compare {
         old: Range<usize>,
         new: Range<usize>,
-        /// How many lengths of anchors were tried; `None` while the least edits are looked for.
+        /// The number of anchor lengths that were tried. `None` while the fewest edits are searched
+        /// for.
         tried: Option<usize>,
     },
     Equal(Equal),
 }
 
-/// Calls `edit(at, delete, inserted range of new)` for each edit that turns `old` into `new`,
-/// positions counting the edits before.
+/// Calls `edit(at, delete, inserted range of new)` for each edit that turns `old` into `new`. Each
+/// position counts the edits before it.
 ///
-/// The least edits where up to some 4,000 are enough or the sequences are small, and not many more
-/// where there are more. O(length · edits), and for large differences O(length), with a factor that
+/// The edits are the fewest possible if up to about 4,000 edits are enough or the sequences are
+/// small. Otherwise there are only a few more than necessary. O(length · edits); for large
+/// differences O(length), with a factor that falls from 1,024 to 64 as the length grows.
 /// falls from 1,024 to 64 as the length grows.
 pub(crate) fn slices<T: Eq + Hash>(
     old: &[T],
@@ -73,7 +76,7 @@ pub(crate) fn slices<T: Eq + Hash>(
     }
 }
 
-/// The same for text, in Unicode scalar values.
+/// Like [`slices`], for text, with positions in Unicode scalar values.
 pub(crate) fn text(old: &str, new: &str, mut edit: impl FnMut(usize, usize, &str)) {
     let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
     slices(&old, &new, |at, delete, insert| {
@@ -82,7 +85,7 @@ pub(crate) fn text(old: &str, new: &str, mut edit: impl FnMut(usize, usize, &str
     });
 }
 
-/// The stretches that stay, in order.
+/// The ranges that stay, in order.
 fn equal<T: Eq + Hash>(old: &[T], new: &[T]) -> Vec<Equal> {
     let (head, tail) = ends(old, new);
     let middle_old = head..old.len() - tail;
@@ -99,7 +102,7 @@ fn equal<T: Eq + Hash>(old: &[T], new: &[T]) -> Vec<Equal> {
     equal
 }
 
-/// How much two sequences have in common at their start, and how much of the rest at their end.
+/// The number of equal elements at the start of two sequences, and at the end of the rest.
 fn ends<T: Eq>(old: &[T], new: &[T]) -> (usize, usize) {
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let tail =
@@ -107,8 +110,8 @@ fn ends<T: Eq>(old: &[T], new: &[T]) -> (usize, usize) {
     (head, tail)
 }
 
-/// Numbers for the elements, equal for equal ones: they are cheap to compare, whatever the elements
-/// are.
+/// A number for each element, equal for equal elements. Numbers are cheap to compare, whatever the
+/// elements are.
 fn numbered<T: Eq + Hash>(old: &[T], new: &[T]) -> (Vec<u32>, Vec<u32>) {
     let mut numbers = HashMap::new();
     let mut number = |element| {
@@ -119,7 +122,7 @@ fn numbered<T: Eq + Hash>(old: &[T], new: &[T]) -> (Vec<u32>, Vec<u32>) {
     (old, new.iter().map(number).collect())
 }
 
-/// Adds a stretch; one that goes on where the last one ends becomes a part of it.
+/// Appends a range. A range that continues the last one is merged into it.
 fn push(equal: &mut Vec<Equal>, next: Equal) {
     match equal.last_mut() {
         Some(last) if last.old + last.len == next.old && last.new + last.len == next.new => {
@@ -130,13 +133,13 @@ fn push(equal: &mut Vec<Equal>, next: Equal) {
     }
 }
 
-/// The comparison of what lies between the common ends of two sequences.
+/// The comparison of the parts between the common ends of two sequences.
 struct Middle<'a> {
     old: &'a [u32],
     new: &'a [u32],
     search: Search,
-    /// The edits to either side for which a piece is searched once the least edits are out of
-    /// reach.
+    /// The number of edits on either side up to which a piece is searched, once the search for the
+    /// fewest edits has failed.
     edits_max: usize,
 }
 
@@ -151,7 +154,7 @@ impl<'a> Middle<'a> {
         }
     }
 
-    /// The stretches that stay, in order.
+    /// The ranges that stay, in order.
     fn compare(&mut self) -> Vec<Equal> {
         let mut pieces =
             vec![Piece::Compare { old: 0..self.old.len(), new: 0..self.new.len(), tried: None }];
@@ -165,7 +168,7 @@ impl<'a> Middle<'a> {
         equal
     }
 
-    /// Cuts a piece into smaller ones, which are put on the stack, the first of them on top.
+    /// Cuts a piece into smaller pieces and pushes them on the stack, the first piece on top.
     fn cut(
         &mut self,
         old: Range<usize>,
@@ -216,8 +219,8 @@ impl<'a> Middle<'a> {
         pieces.push(Piece::Compare { old: old.start..at, new: new.start..to, tried });
     }
 
-    /// Cuts a piece at stretches that it has once on either side, the longest first. Whether there
-    /// are any.
+    /// Cuts a piece at ranges that occur once in each sequence, the longest length first. Returns
+    /// whether there are such ranges.
     fn anchor(
         &self,
         old: &Range<usize>,

@@ -1,36 +1,37 @@
-//! The middle of the least edits between two sequences, searched from both ends (Myers, *An O(ND)
-//! difference algorithm*, 1986), as far as is allowed.
+//! The middle of the fewest edits between two sequences, searched from both ends (Myers, *An O(ND)
+//! difference algorithm*, 1986), within given limits.
 
-/// A point that no path of edits has reached, seen from the start and seen from the end.
+/// Points that no path of edits has reached: for the search from the start and for the search from
+/// the end.
 const BEFORE: isize = isize::MIN / 2;
 const BEHIND: isize = isize::MAX / 2;
 
-/// A point at which two sequences can be cut: how much of either lies before it.
+/// A point at which two sequences can be cut: the number of elements of each sequence before it.
 pub(super) enum Found {
-    /// On a path of the least edits, about in its middle.
+    /// A point near the middle of a path with the fewest edits.
     Middle(usize, usize),
-    /// The furthest that was reached, where the search was broken off.
+    /// The furthest point that was reached, if the search was stopped at a limit.
     Furthest(usize, usize),
 }
 
-/// For each diagonal the furthest point (in the old sequence) that is reached from the start, and
-/// from the end. Kept to be used again.
+/// For each diagonal, the furthest point (in the old sequence) that is reached from the start and
+/// from the end. The buffers are reused.
 #[derive(Default)]
 pub(super) struct Search {
     forward: Vec<isize>,
     backward: Vec<isize>,
-    /// Comparisons of all searches so far.
+    /// The number of comparisons of all searches so far.
     work: usize,
 }
 
-/// The diagonals that are reached with one edit more; every other one of them.
+/// The diagonals that are reached with one more edit; only every second diagonal counts.
 struct Reach {
     low: isize,
     high: isize,
 }
 
 impl Reach {
-    /// Grows by one at either end; where there is no more, it shrinks by one, as only every other
+    /// Grows by one at either end. At a limit it shrinks by one instead, because only every second
     /// diagonal can be reached.
     fn grow(
         &mut self,
@@ -63,8 +64,8 @@ impl Reach {
 }
 
 impl Search {
-    /// Searches two sequences that are not empty and differ at both ends, up to so many edits from
-    /// either end, and with so many comparisons.
+    /// Searches two sequences that are not empty and that differ at both ends. The search is
+    /// limited to `edits_max` edits from either end, and stops soon after `work_max` comparisons.
     pub(super) fn middle(
         &mut self,
         old: &[u32],
@@ -74,8 +75,8 @@ impl Search {
     ) -> Found {
         let width = old.len() as isize;
         let height = new.len() as isize;
-        // A point on diagonal k has k more elements of the old sequence before it than of the new
-        // one.
+        // A point on diagonal k has k more elements of the old sequence before it than elements of
+        // the new one.
         let least = -height;
         let most = width;
         let delta = width - height;
@@ -109,7 +110,7 @@ impl Search {
         self.furthest((&ahead, &behind), width + height, offset)
     }
 
-    /// How many comparisons there were so far.
+    /// The number of comparisons so far.
     #[cfg(test)]
     pub(super) fn work(&self) -> usize {
         self.work
@@ -122,7 +123,8 @@ impl Search {
         }
     }
 
-    /// The furthest point of a diagonal with one edit more. Points beyond the sequences are none.
+    /// The furthest point of a diagonal with one more edit. Points beyond the sequences do not
+    /// count.
     fn step_ahead(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
         let at = (k + offset) as usize;
         let deleted = self.forward[at - 1] + 1;
@@ -142,7 +144,7 @@ impl Search {
         self.forward[at]
     }
 
-    /// The same from the end.
+    /// Like [`Search::step_ahead`], from the end.
     fn step_back(&mut self, old: &[u32], new: &[u32], k: isize, offset: isize) -> isize {
         let at = (k + offset) as usize;
         let deleted = self.backward[at + 1] - 1;
@@ -163,7 +165,8 @@ impl Search {
         self.backward[at]
     }
 
-    /// The point that has most of both sequences before it or behind it.
+    /// The point with the most elements of both sequences before it (forward) or after it
+    /// (backward).
     fn furthest(&self, (ahead, behind): (&Reach, &Reach), length: isize, offset: isize) -> Found {
         let forward = ahead
             .diagonals()

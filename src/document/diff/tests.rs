@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The edits, applied one after the other as those who call do it, and how much they delete and
+/// Applies the edits one after the other, as callers do. Returns how many elements they delete and
 /// insert.
 fn patched<T: Clone + Eq + Hash + std::fmt::Debug>(old: &[T], new: &[T]) -> (usize, usize) {
     let mut result = old.to_vec();
@@ -17,8 +17,7 @@ fn patched<T: Clone + Eq + Hash + std::fmt::Debug>(old: &[T], new: &[T]) -> (usi
     (gone, come)
 }
 
-/// The fewest elements that have to be deleted and inserted, by the textbook. O(product of the
-/// lengths).
+/// The fewest deletions and insertions, by the textbook algorithm. O(product of the lengths).
 fn least<T: Eq>(old: &[T], new: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=new.len()).collect();
     for (index, element) in old.iter().enumerate() {
@@ -33,7 +32,7 @@ fn least<T: Eq>(old: &[T], new: &[T]) -> usize {
     row[new.len()]
 }
 
-/// Numbers that look like chance, from a seed.
+/// Pseudorandom numbers from a seed.
 fn random(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move |below| {
@@ -49,7 +48,7 @@ fn noise(seed: u64, letters: usize, len: usize) -> Vec<u8> {
     (0..len).map(|_| next(letters) as u8).collect()
 }
 
-/// Makes small edits here and there: how many elements they delete and insert.
+/// Makes small edits at different places. Returns how many elements they delete and insert.
 fn edited(value: &mut Vec<u8>, seed: u64, edits: usize) -> usize {
     let mut next = random(seed);
     let mut changed = 0;
@@ -64,7 +63,7 @@ fn edited(value: &mut Vec<u8>, seed: u64, edits: usize) -> usize {
     changed
 }
 
-/// What the search looked at.
+/// The number of comparisons of the search.
 fn work(old: &[u8], new: &[u8]) -> usize {
     let (old, new) = numbered(old, new);
     let mut middle = Middle::new(&old, &new);
@@ -162,7 +161,7 @@ fn a_list_in_another_order_keeps_what_can_stay() {
     patched(&old, &reversed);
 }
 
-/// Two values that have nothing to do with each other cost no more than is allowed.
+/// For two unrelated values, the comparison stays within the allowed cost.
 #[test]
 fn the_work_is_bounded() {
     let a_and_b = |len: usize| (0..len).map(|at| u8::from(at % 2 == 0)).collect::<Vec<u8>>();

@@ -1,8 +1,13 @@
-//! Walks automerge bytes: saved documents, changes, changes that are deflated, one after the other.
+//! Walks automerge bytes: a sequence of saved documents, changes and deflated changes.
 //!
-//! The format is that of <https://automerge.org/automerge-binary-format-spec/>. Two things in it grow beyond the bytes: deflated parts, which are
-//! inflated here under a budget for all of them together, and run-length encoded columns, where a
-//! few bytes claim any number of rows, which are counted. The checksums are left to automerge.
+//! The format is <https://automerge.org/automerge-binary-format-spec/>. Two parts of it can grow
+//! far beyond the size of the bytes:
+//!
+//! - Deflated parts. The walk inflates them, under one budget for all of them together.
+//! - Run-length encoded columns, in which a few bytes can claim any number of rows. The walk counts
+//!   the rows.
+//!
+//! The walk does not check the checksums; automerge does.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -10,13 +15,13 @@ use std::io::Read;
 use super::{GuardError, Reader, at_most};
 use crate::document::limits::Limits;
 
-/// What every chunk begins with.
+/// The first bytes of every chunk.
 pub const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const HASH_BYTES: usize = 32;
-/// The bit of a column's specification that says that it is deflated.
+/// The bit in a column's specification that marks the column as deflated.
 const DEFLATED: u64 = 0x08;
 
-/// What a chunk is.
+/// The kind of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkKind {
     /// A saved document.
@@ -25,7 +30,8 @@ pub enum ChunkKind {
     Change,
 }
 
-/// The chunks in the bytes, whole, in order. Ends after the first that is no chunk.
+/// The chunks in the bytes, each with its header, in order. After an invalid chunk the iterator
+/// returns an error and ends.
 pub fn chunks(bytes: &[u8]) -> impl Iterator<Item = Result<(ChunkKind, &[u8]), GuardError>> {
     let mut reader = Reader::new(bytes, 0);
     let mut failed = false;
@@ -47,7 +53,7 @@ pub fn chunks(bytes: &[u8]) -> impl Iterator<Item = Result<(ChunkKind, &[u8]), G
 ///
 /// # Errors
 ///
-/// When the bytes are no chunks, claim more than they hold, or pass a limit.
+/// The bytes are not chunks, claim more than they hold, or exceed a limit.
 pub fn walk(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
     if bytes.len() > limits.bytes_max() {
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
@@ -60,7 +66,7 @@ pub fn walk(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
     Ok(())
 }
 
-/// Reads a chunk's header and contents; gives its type and a reader of the contents.
+/// Reads a chunk's header and contents. Returns its type and a reader of the contents.
 fn header<'a>(reader: &mut Reader<'a>) -> Result<(u8, Reader<'a>), GuardError> {
     let at = reader.at();
     if reader.take(4)? != MAGIC {
@@ -75,11 +81,11 @@ fn header<'a>(reader: &mut Reader<'a>) -> Result<(u8, Reader<'a>), GuardError> {
 
 struct Walk<'a> {
     limits: &'a Limits,
-    /// Bytes that came out of deflated parts and repeated strings so far.
+    /// The bytes that deflated parts and repeated strings have inflated to so far.
     inflated: u64,
-    /// Rows of the chunks before this one: of each its longest column.
+    /// The rows of all chunks before this one. Each chunk counts with its longest column.
     rows_before: u64,
-    /// Rows of this chunk's longest column so far.
+    /// The rows of the longest column of this chunk so far.
     rows: u64,
     chunks: u64,
 }
@@ -113,17 +119,18 @@ impl Walk<'_> {
         for (spec, len) in changes.into_iter().chain(ops) {
             self.column(reader, spec, len)?;
         }
-        // The index of the heads follows; automerge reads it by the number of heads.
+        // The indexes of the heads follow. automerge reads as many of them as there are heads.
         Ok(())
     }
 
     fn change(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
         self.hashes(reader)?;
         self.name(reader)?;
-        // Sequence number and first op.
+        // The sequence number. The counter of the first op follows it.
         reader.uint()?;
         let at = reader.at();
-        // Op counters are 32 bits in places: a change must not start near their end.
+        // Some code of automerge keeps op counters in 32 bits, so a change must not start near the
+        // end of that range.
         if reader.uint()? > u64::from(u32::MAX) / 2 {
             return Err(GuardError::Malformed { at, what: "an op counter that overflows" });
         }
@@ -174,8 +181,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A run-length encoded column. `value` reads one value and says how many bytes each repetition
-    /// of it costs.
+    /// Walks a run-length encoded column. `value` reads one value and returns how many bytes each
+    /// repetition of it takes.
     fn runs(
         &mut self,
         reader: &mut Reader<'_>,
@@ -211,8 +218,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Each row becomes an op in memory, whatever it took in bytes: what counts are all of them
-    /// together.
+    /// Limits the rows of all chunks together, because each row becomes an op in memory, however
+    /// few bytes it takes.
     fn check_rows(&mut self, at: usize, rows: u64) -> Result<(), GuardError> {
         self.rows = self.rows.max(rows);
         at_most(at, "rows", self.rows_before.saturating_add(self.rows), self.limits.ops_max())
@@ -224,7 +231,7 @@ impl Walk<'_> {
         if self.inflated > max { Err(GuardError::Inflated { at, max }) } else { Ok(()) }
     }
 
-    /// Inflates under what is left of the budget.
+    /// Inflates a part. Fails if it takes more than the rest of the budget for inflated bytes.
     fn inflate(&mut self, at: usize, deflated: &[u8]) -> Result<Vec<u8>, GuardError> {
         let left = self.limits.inflated_bytes_max().saturating_sub(self.inflated);
         let mut inflated = Vec::new();
@@ -237,21 +244,21 @@ impl Walk<'_> {
     }
 }
 
-/// Specification and length of each column.
+/// Reads the specification and the length of each column.
 fn columns(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, GuardError> {
     let count = reader.count("columns", 2)?;
     at_most(reader.at(), "columns", count, COLUMNS_MAX)?;
     (0..count).map(|_| Ok((reader.uint()?, reader.uint()?))).collect()
 }
 
-/// Columns of one table: the format has under 20, with room for newer ones.
+/// The most columns of one table. The format has fewer than 20; the rest is for newer versions.
 const COLUMNS_MAX: u64 = 256;
 
 fn signed(reader: &mut Reader<'_>) -> Result<(), GuardError> {
     signed_value(reader).map(drop)
 }
 
-/// A signed LEB128 number.
+/// Reads a signed LEB128 number.
 fn signed_value(reader: &mut Reader<'_>) -> Result<i64, GuardError> {
     let at = reader.at();
     let mut value = 0i64;

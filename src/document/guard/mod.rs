@@ -1,13 +1,18 @@
 //! Walks untrusted bytes before a backend's decoder sees them.
 //!
-//! A decoder trusts counts and recurses; a few bytes can claim gigabytes, or overflow the stack,
-//! which nothing catches. Each walk here reads the whole encoding once, believes no number that the
-//! bytes left cannot pay for, recurses no deeper than a limit, and refuses what no honest replica
-//! writes. It keeps nothing: what the bytes mean is the backend's matter. The numbers come from
+//! A backend's decoder trusts the counts in the bytes, and it recurses. So a few bytes can make it
+//! allocate gigabytes, or overflow the stack, which cannot be caught. Each walk here
+//!
+//! - reads the whole encoding once,
+//! - refuses a count if the remaining bytes are too few for it,
+//! - recurses at most to a limit,
+//! - refuses bytes that no honest replica writes.
+//!
+//! A walk keeps nothing; the backend interprets the bytes. The limits come from
 //! [`Limits`](super::limits::Limits).
 //!
-//! A walk knows one update and not the document it goes into, so that a panic in a backend remains
-//! possible: apply under `catch_unwind`.
+//! A walk knows one update, but not the document to which the update is applied. So the backend can
+//! still panic: apply the update under `catch_unwind`.
 
 pub mod automerge_chunk;
 pub mod recognize;
@@ -15,28 +20,28 @@ pub mod recognize;
 mod walks;
 pub mod yrs_update;
 
-/// Why bytes were refused. `at` is a byte offset into the bytes that were walked; within deflated
-/// data it is the offset of the deflated part plus the place in what it inflates to.
+/// Why bytes were refused. `at` is a byte offset into the bytes that were walked. Within deflated
+/// data it is the offset of the deflated part plus the offset in the inflated data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// The whole is longer than allowed.
+    /// The bytes are longer than allowed.
     #[error("{len} bytes, at most {max} are allowed")]
     #[non_exhaustive]
     TooLarge {
-        /// Bytes there are.
+        /// The number of bytes.
         len: usize,
-        /// Bytes allowed.
+        /// The number of bytes allowed.
         max: usize,
     },
-    /// The bytes end within something.
+    /// The bytes end in the middle of an item.
     #[error("the bytes end at byte {at} within something")]
     #[non_exhaustive]
     Truncated {
-        /// Where the thing that is cut starts.
+        /// The offset of the incomplete item.
         at: usize,
     },
-    /// Nothing that an honest replica writes.
+    /// No honest replica writes these bytes.
     #[error("malformed at byte {at}: {what}")]
     #[non_exhaustive]
     Malformed {
@@ -45,44 +50,45 @@ pub enum GuardError {
         /// What is wrong.
         what: &'static str,
     },
-    /// A count, or the sum of several, beyond a limit or beyond what the bytes left can hold.
+    /// A count, or the sum of several counts, is beyond a limit or more than the remaining bytes
+    /// can hold.
     #[error("too many {what} at byte {at}: {count}, at most {max}")]
     #[non_exhaustive]
     TooMany {
         /// The offset.
         at: usize,
-        /// What there is too much of.
+        /// The items that were counted.
         what: &'static str,
-        /// How many there are.
+        /// The count.
         count: u64,
-        /// How many there may be.
+        /// The largest allowed count.
         max: u64,
     },
-    /// Values nested too deeply.
+    /// Values are nested too deeply.
     #[error("nested deeper than {max} levels at byte {at}")]
     #[non_exhaustive]
     TooDeep {
         /// The offset.
         at: usize,
-        /// Levels allowed.
+        /// The number of levels allowed.
         max: usize,
     },
-    /// A part of the format that is not taken from anyone.
+    /// The bytes use a part of the format that exostate never accepts.
     #[error("unsupported at byte {at}: {what}")]
     #[non_exhaustive]
     Unsupported {
         /// The offset.
         at: usize,
-        /// What it is.
+        /// The unsupported part.
         what: &'static str,
     },
-    /// Deflated parts or repeated strings grow beyond the limit.
+    /// Deflated parts or repeated strings inflate beyond the limit.
     #[error("inflates to more than {max} bytes at byte {at}")]
     #[non_exhaustive]
     Inflated {
         /// The offset.
         at: usize,
-        /// Bytes allowed.
+        /// The number of bytes allowed.
         max: u64,
     },
 }
@@ -92,7 +98,7 @@ fn at_most(at: usize, what: &'static str, count: u64, max: u64) -> Result<(), Gu
     if count > max { Err(GuardError::TooMany { at, what, count, max }) } else { Ok(()) }
 }
 
-/// Reads bytes from the front and knows where it is.
+/// Reads bytes from the front and keeps the offset.
 #[derive(Clone)]
 struct Reader<'a> {
     rest: &'a [u8],
@@ -137,8 +143,8 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// An unsigned number of seven bits a byte, lowest first, in its shortest form: LEB128, and
-    /// lib0's `varUint`.
+    /// Reads an unsigned number in LEB128, which is also lib0's `varUint`: seven bits a byte, the
+    /// lowest first. Refuses a number that is not in its shortest form.
     fn uint(&mut self) -> Result<u64, GuardError> {
         let start = self.at;
         let mut value = 0u64;
@@ -162,7 +168,8 @@ impl<'a> Reader<'a> {
         Err(GuardError::Malformed { at: start, what: "a number of more than 64 bits" })
     }
 
-    /// A number that counts things which cost at least `cost` bytes each.
+    /// Reads a count of items that take at least `cost` bytes each. Refuses a count that the
+    /// remaining bytes cannot hold.
     fn count(&mut self, what: &'static str, cost: usize) -> Result<u64, GuardError> {
         let at = self.at;
         let count = self.uint()?;
@@ -170,20 +177,20 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// Bytes with their length in front.
+    /// Reads bytes with their length in front.
     fn buffer(&mut self) -> Result<&'a [u8], GuardError> {
         let len = self.uint()?;
         self.take(len)
     }
 
-    /// UTF-8 with its length in front.
+    /// Reads UTF-8 with its length in front.
     fn string(&mut self) -> Result<&'a str, GuardError> {
         let at = self.at;
         std::str::from_utf8(self.buffer()?)
             .map_err(|_| GuardError::Malformed { at, what: "text that is not UTF-8" })
     }
 
-    /// UTF-8 of at most `max` bytes with its length in front.
+    /// Reads UTF-8 of at most `max` bytes with its length in front.
     fn name(&mut self, max: usize) -> Result<&'a str, GuardError> {
         let at = self.at;
         let name = self.string()?;

@@ -1,18 +1,18 @@
-//! Says what bytes are that a backend refused, where that can be told: somebody opened the wrong
-//! file.
+//! Recognizes the format of bytes that a backend refused, for the error message: the user may have
+//! opened the wrong file.
 //!
-//! Asked only once something is refused. It looks at the first bytes, and walks what may be a Yjs
-//! update under the limits of the guard.
+//! It is called only after a refusal. It looks at the first bytes. If the bytes may be a Yjs
+//! update, it walks them under the limits of the guard.
 
 use super::{Reader, automerge_chunk, yrs_update};
 use crate::document::limits::Limits;
 
-/// What bytes are, as an error says it, and what to do about it.
+/// The recognized format of bytes, for an error message, with a hint for the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recognized {
-    /// With its article.
+    /// The format, with an article.
     pub what: &'static str,
-    /// A sentence without its full stop; may be empty.
+    /// What the user can do: a sentence without its full stop. May be empty.
     pub hint: &'static str,
 }
 
@@ -20,7 +20,7 @@ const fn plain(what: &'static str) -> Recognized {
     Recognized { what, hint: "" }
 }
 
-/// Bytes that files begin with.
+/// The first bytes of known file formats.
 const BEGINNINGS: [(&[u8], &str); 13] = [
     (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
@@ -37,7 +37,7 @@ const BEGINNINGS: [(&[u8], &str); 13] = [
     (b"\x7fELF", "a program"),
 ];
 
-/// What is kept beside a document begins with the names of its first fields, in CBOR.
+/// The second field of the CBOR data that exostate saves beside a document.
 const SEALED: [(&str, Recognized); 2] = [
     (
         "backend",
@@ -55,8 +55,8 @@ const SEALED: [(&str, Recognized); 2] = [
     ),
 ];
 
-/// What the bytes are that the backend of this name could not take. `None`: nothing that is known
-/// here, or what they should be, damaged.
+/// The format of bytes that the backend of this name refused. `None` if the format is not known
+/// here, or if the bytes have the format of this backend and are damaged.
 #[must_use]
 pub fn recognize(bytes: &[u8], backend: &str, limits: &Limits) -> Option<Recognized> {
     if bytes.is_empty() {
@@ -81,8 +81,8 @@ pub fn recognize(bytes: &[u8], backend: &str, limits: &Limits) -> Option<Recogni
     beginning.map(|(_, what)| plain(what)).or_else(|| sealed(bytes)).or_else(|| text(bytes))
 }
 
-/// Yjs's second encoding: a byte that is zero, then nine columns, each with its length before it,
-/// and then the rest.
+/// Whether the bytes look like encoding v2 of Yjs: a zero byte, then nine columns, each with its
+/// length in front, and then at least one more byte.
 fn is_second_encoding(bytes: &[u8]) -> bool {
     let mut reader = Reader::new(bytes, 0);
     reader.byte().is_ok_and(|first| first == 0)
@@ -90,7 +90,8 @@ fn is_second_encoding(bytes: &[u8]) -> bool {
         && !reader.is_empty()
 }
 
-/// A map in CBOR whose first key is `format`, a number, and whose second says what it is.
+/// Recognizes a CBOR map whose first key is `format`, with a number as its value. The second key
+/// tells the kind of data.
 fn sealed(bytes: &[u8]) -> Option<Recognized> {
     let (first, rest) = bytes.split_first()?;
     if first & 0xe0 != 0xa0 {

@@ -1,4 +1,5 @@
-//! Tests of both walks: each limit at its value and one past it, and bytes that end too early.
+//! Tests of both walks: each limit is tested at its value and one past it, and with bytes that end
+//! too early.
 
 #[path = "../../../tests/support/bytes.rs"]
 mod bytes;
@@ -11,7 +12,8 @@ fn yrs(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
     yrs_update::walk(bytes, limits, &mut ())
 }
 
-/// The bytes pass `at` a limit and are refused one past it. Gives that error.
+/// Asserts that the bytes pass with the limits `at`, and are refused with the limits `past`, which
+/// are smaller by one. Returns the error.
 fn edge(
     walk: fn(&[u8], &Limits) -> Result<(), GuardError>,
     bytes: &[u8],
@@ -22,7 +24,8 @@ fn edge(
     walk(bytes, past).expect_err("it passes one beyond the limit")
 }
 
-/// Too many of a thing: what, how many, how many are allowed, and where that stands in the bytes.
+/// The fields of a [`GuardError::TooMany`]: the items, their count, the largest allowed count, and
+/// the offset.
 fn too_many(error: GuardError) -> (&'static str, u64, u64, usize) {
     match error {
         GuardError::TooMany { at, what, count, max } => (what, count, max, at),
@@ -88,7 +91,8 @@ fn blocks_and_deleted_ranges_are_limited_over_all_clients() {
 #[test]
 fn values_are_limited_with_those_inside_others() {
     let limit = |max| Limits::stranger().with_values_max(max);
-    // A list of two and a map of one: five values, the last at the last byte but one.
+    // A list with two values and a map with one value are five values. The last value is at the
+    // last byte but one.
     let bytes = blocks(vec![values(2, &[0x75, 2, 0x7e, 0x7e, 0x76, 1, 1, b'k', 0x7e])]);
     assert_eq!(
         too_many(edge(yrs, &bytes, &limit(5), &limit(4))),
@@ -139,7 +143,7 @@ fn names_are_limited_wherever_they_stand() {
         assert_eq!(too_many(edge(yrs, &bytes, &limit(5), &limit(4))), expected);
     }
     let bytes = chunk(1, &change(&[]));
-    // Magic, checksum, kind, length, the number of dependencies: then the replica.
+    // The actor's id comes after the magic, checksum, kind, length and number of dependencies.
     assert_eq!(
         too_many(edge(automerge_chunk::walk, &bytes, &limit(8), &limit(7))),
         ("bytes in an actor's id", 8, 7, 11)
@@ -257,7 +261,7 @@ fn a_chunk_that_ends_too_early_is_refused_wherever_it_ends() {
             assert!(place(&error).is_some_and(|at| at <= end), "{error} of {end} bytes");
         }
     }
-    // The same with a header that says what there is, so that the contents end too early.
+    // Here the header has the length of the cut contents, so only the contents end too early.
     for (kind, contents) in [(1, change(&ops())), (0, document(&ops(), &ops()))] {
         for end in 0..contents.len() {
             assert!(

@@ -1,4 +1,4 @@
-//! Walking through the text: leaf by leaf, and two ropes side by side.
+//! Walks through one text leaf by leaf, and through two texts side by side to compare them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use super::marks::{self, Marks};
 use super::measure::Size;
 use super::node::Node;
 
-/// The text of a rope, or of a range of it, piece by piece with the marks of each. Made by
-/// [`Rope::chunks`] and [`Rope::chunks_in`]; a step takes O(1) on average.
+/// An iterator over the pieces of a rope, or of a range of it, each with its marks. Made by
+/// [`Rope::chunks`] and [`Rope::chunks_in`]. A step costs O(1) on average.
 ///
 /// [`Rope::chunks`]: super::Rope::chunks
 /// [`Rope::chunks_in`]: super::Rope::chunks_in
 pub struct Chunks<'a> {
-    /// What comes next, the last entry first.
+    /// The subtrees that are still to come. The last entry is the next one.
     pending: Vec<&'a Node>,
-    /// How many chars of the next leaf to leave out.
+    /// The number of chars to skip at the start of the next leaf.
     skip: usize,
-    /// How many chars are still to come.
+    /// The number of chars that are still to come.
     left: usize,
 }
 
@@ -71,15 +71,15 @@ impl fmt::Debug for Chunks<'_> {
     }
 }
 
-/// What one side of a comparison has to show next.
+/// A part of one side of a comparison that is not compared yet.
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Tree(&'a Arc<Node>),
     Text(&'a str, Option<&'a Arc<Marks>>),
 }
 
-/// Whether two trees hold the same text with the same marks. Subtrees that are shared, at the same
-/// place, are not looked into: O(what differs in structure).
+/// Whether two trees hold the same text with the same marks. A subtree that both trees share at the
+/// same position is skipped, so the cost is O(nodes and bytes that are not shared).
 pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
     let mut lefts = vec![Part::Tree(left)];
     let mut rights = vec![Part::Tree(right)];
@@ -116,7 +116,7 @@ pub(super) fn same_content(left: &Arc<Node>, right: &Arc<Node>) -> bool {
     }
 }
 
-/// Puts the children of a node in its place, or the text of a leaf.
+/// Pushes the children of a branch, the left child last so that it is next, or the text of a leaf.
 fn open<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>) {
     match &**node {
         Node::Leaf(leaf) => parts.push(Part::Text(&leaf.text, leaf.marks())),
@@ -124,8 +124,8 @@ fn open<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>) {
     }
 }
 
-/// Puts back what is left of a text whose first `common` bytes were compared. That is never inside
-/// a char: these bytes equal a whole text.
+/// Pushes the rest of a text whose first `common` bytes were compared. The rest starts at a char
+/// boundary, because these bytes equal the whole text of the other side.
 fn rest<'a>(
     parts: &mut Vec<Part<'a>>,
     text: &'a str,
@@ -137,15 +137,15 @@ fn rest<'a>(
     }
 }
 
-/// Which end of two trees is compared.
+/// The end of two trees at which they are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Start,
     Finish,
 }
 
-/// How many chars two trees have in common at one end, whatever their marks. Subtrees that are
-/// shared, at the same place, are not looked into.
+/// The number of chars that two trees have in common at one end. Marks are ignored. A subtree that
+/// both trees share at the same position is skipped.
 pub(super) fn common(left: &Arc<Node>, right: &Arc<Node>, end: End) -> usize {
     let mut lefts = vec![Part::Tree(left)];
     let mut rights = vec![Part::Tree(right)];
@@ -207,7 +207,7 @@ fn flipped<T>((a, b): (T, T)) -> (T, T) {
     (b, a)
 }
 
-/// As [`open`], so that what is at one end comes first.
+/// Like [`open`], but the child at the compared end is next.
 fn open_at<'a>(parts: &mut Vec<Part<'a>>, node: &'a Arc<Node>, end: End) {
     open(parts, node);
     if let (Node::Branch(_), End::Finish, [.., left, right]) = (&**node, end, &mut parts[..]) {

@@ -1,5 +1,5 @@
-//! What changed between a rope and a text that is to replace it: one edit, found by the common
-//! start and end. What two ropes have in common there.
+//! Finds the difference between a rope and its new text as one edit, by their common start and end.
+//! Also finds the common start and end of two ropes.
 
 use std::sync::Arc;
 
@@ -8,27 +8,26 @@ use super::chunks::{self, End};
 use super::measure::{Unit, floor_boundary};
 use super::node::Node;
 
-/// How many bytes are compared in one go when the place of a difference is looked for.
+/// The number of bytes that are compared at once in the search for a difference.
 const STRIDE_BYTES: usize = 32;
 
 /// One replacement, in chars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// The char at which it begins.
+    /// The position at which the edit begins.
     pub at: usize,
-    /// How many chars are taken out there.
+    /// The number of chars deleted at this position.
     pub deleted: usize,
-    /// What is put there instead.
+    /// The text inserted at this position.
     pub inserted: String,
 }
 
 impl Rope {
-    /// Turns this text into `new` by replacing what stands between their common start and end, and
-    /// returns that edit, or `None` if nothing changed. Leaves outside the edit stay shared
-    /// with older clones.
+    /// Turns this text into `new` by one edit between their common start and end. Returns the edit,
+    /// or `None` if the texts are equal. Leaves outside the edit stay shared with older clones.
     ///
-    /// O(bytes) at the speed of comparing memory. Meant for text without marks; where there are
-    /// some, they stay with the text that stays, and inserted text is marked as by
+    /// O(bytes), at the speed of comparing memory. Meant for text without marks. If the text has
+    /// marks, the unchanged text keeps them, and the inserted text gets the same marks as with
     /// [`Rope::splice`].
     pub fn diff_apply(&mut self, new: &str) -> Option<Edit> {
         let old = self.len_bytes();
@@ -47,8 +46,9 @@ impl Rope {
         Some(Edit { at, deleted, inserted: inserted.to_owned() })
     }
 
-    /// How many chars two texts have in common at their start, and how many of the rest at their
-    /// end, whatever their marks. O(what is not shared).
+    /// The number of chars that two texts have in common at their start, and the number of the
+    /// remaining chars that they have in common at their end. Marks are ignored. O(nodes and bytes
+    /// that are not shared).
     #[must_use]
     pub fn common_ends(&self, other: &Self) -> (usize, usize) {
         let (Some(left), Some(right)) = (&self.root, &other.root) else { return (0, 0) };
@@ -58,7 +58,8 @@ impl Rope {
     }
 }
 
-/// How many bytes the two have in common at their start; a char boundary of both.
+/// The number of bytes that the two texts have in common at their start. It is a char boundary of
+/// both.
 fn common_start(rope: &Rope, new: &str) -> usize {
     let mut common = 0;
     for (text, _) in rope.chunks() {
@@ -72,7 +73,8 @@ fn common_start(rope: &Rope, new: &str) -> usize {
     floor_boundary(new, common)
 }
 
-/// How many bytes (at most `limit`) the two have in common at their end; a char boundary of both.
+/// The number of bytes, at most `limit`, that the two texts have in common at their end. The common
+/// part starts at a char boundary of both.
 fn common_end(root: &Arc<Node>, new: &str, limit: usize) -> usize {
     let (mut common, mut pending): (usize, Vec<&Node>) = (0, vec![root]);
     while let Some(node) = pending.pop() {

@@ -1,9 +1,11 @@
-//! A rolling hash of marked text that does not depend on how the text is cut into leaves.
+//! A rolling hash of marked text. It does not depend on how the text is cut into leaves.
 //!
-//! Each char (together with its marks) is one term of a polynomial: `H(ab) = H(a) · B^chars(b) +
-//! H(b)`, in two lanes modulo the prime 2^61 - 1 with different bases. Hashes of neighbours combine
-//! in O(1), so a node keeps the hash of its subtree and an edit leaves all others valid. It tells
-//! texts apart by accident, not against an adversary.
+//! Each char together with its marks is one term of a polynomial: `H(ab) = H(a) · B^chars(b) +
+//! H(b)`. There are two lanes with different bases, both modulo the prime 2^61 - 1.
+//!
+//! The hashes of two neighbours combine in O(1). So each node caches the hash of its subtree, and
+//! an edit invalidates only the hashes on its path. The hash is not cryptographic: it does not
+//! protect against an attacker.
 
 use std::sync::Arc;
 
@@ -12,20 +14,21 @@ use super::marks::{self, Marks};
 /// The modulus, 2^61 - 1.
 const PRIME: u64 = (1 << 61) - 1;
 
-/// The base of each lane: arbitrary, below the modulus.
+/// The base of each lane. The values are arbitrary, but below the modulus.
 const BASES: [u64; 2] = [0x0E5A_3F1C_97B4_D26B, 0x1390_6D5E_48A7_C3F1];
 
-/// What spreads a char over 61 bits, in each lane: arbitrary and odd.
+/// The factor of each lane that spreads a char over 61 bits. The values are arbitrary, but odd.
 const SPREAD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0xD1B5_4A32_D192_ED03];
 
-/// How many terms are added up before one reduction: with the hash so far, one product of 123 bits
-/// and three of 122, which stay below 2^125.
+/// The number of terms that are added before one reduction. The sum has one product of 123 bits, of
+/// the hash so far, and three products of 122 bits, so it stays below 2^125.
 const GROUP: usize = 4;
 
 /// `BASES` to the powers 0 to 4.
 const POWERS: [[u64; GROUP + 1]; 2] = [powers(BASES[0]), powers(BASES[1])];
 
-/// The hash of a stretch of text and the factor by which it shifts what stands before it.
+/// The hash of a piece of text, and the factor by which the piece shifts the hash of the text
+/// before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) hash: [u64; 2],
@@ -33,7 +36,7 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// The hash of one run. O(bytes), two to three nanoseconds a char.
+    /// The hash of one run. O(bytes), two to three nanoseconds per char.
     pub(super) fn of(text: &str, chars: usize, marks: Option<&Arc<Marks>>) -> Self {
         let [first, second] = marks::fingerprint(marks);
         let ascii = chars == text.len();
@@ -51,7 +54,7 @@ impl Digest {
     }
 }
 
-/// One lane of the hash of a text. The lanes go over the text one after the other: side by side
+/// One lane of the hash of a text. The lanes are computed one after the other. Computed together
 /// they are slower, because the compiler then moves them between vector and general registers.
 fn lane<const LANE: usize>(text: &str, ascii: bool, seed: u64) -> u64 {
     let mut hash = 0;
@@ -82,7 +85,7 @@ fn absorb<const LANE: usize>(hash: u64, seed: u64, code: u32) -> u64 {
     reduce_loosely(product(hash, BASES[LANE]) + u128::from(term::<LANE>(code, seed)))
 }
 
-/// Four chars in a row: one link of the chain of dependent multiplications instead of four.
+/// Adds four chars at once, so the chain of dependent multiplications has one step instead of four.
 #[inline(always)]
 fn absorb_group<const LANE: usize>(hash: u64, seed: u64, [a, b, c, d]: [u32; GROUP]) -> u64 {
     let powers = const { POWERS[LANE] };
@@ -93,7 +96,8 @@ fn absorb_group<const LANE: usize>(hash: u64, seed: u64, [a, b, c, d]: [u32; GRO
     reduce_loosely(product(hash, powers[GROUP]) + terms)
 }
 
-/// What stands in the polynomial for a char with these marks. One is added so that U+0000 counts.
+/// The term of the polynomial for a char with these marks. One is added to the char so that U+0000
+/// counts.
 #[inline(always)]
 fn term<const LANE: usize>(code: u32, seed: u64) -> u64 {
     let mixed = ((u64::from(code) + 1) ^ seed).wrapping_mul(SPREAD[LANE]);
@@ -104,14 +108,14 @@ const fn product(left: u64, right: u64) -> u128 {
     left as u128 * right as u128
 }
 
-/// The remainder modulo the prime, for anything below 2^125.
+/// The remainder of a number below 2^125 modulo the prime.
 const fn reduce(number: u128) -> u64 {
     let loose = reduce_loosely(number);
     let folded = (loose & PRIME) + (loose >> 61);
     if folded >= PRIME { folded - PRIME } else { folded }
 }
 
-/// Something below 2^62 + 8 with the same remainder, for anything below 2^125.
+/// Reduces a number below 2^125 to a number below 2^62 + 8 with the same remainder.
 #[inline(always)]
 const fn reduce_loosely(number: u128) -> u64 {
     let high = (number >> 61) as u64;

@@ -1,5 +1,7 @@
-//! Small edits in one pass down the tree: nodes that nobody else holds are changed in place, shared
-//! ones are copied, and a subtree is only rebuilt where its balance is lost.
+//! Small edits in one pass down the tree.
+//!
+//! A node that no other rope shares is changed in place, and a shared node is copied. A subtree is
+//! rebuilt only if it is out of balance.
 
 use std::sync::Arc;
 
@@ -8,15 +10,15 @@ use super::measure::{Size, floor_boundary};
 use super::node::{Branch, LEAF_BYTES_MAX, LEAF_BYTES_MIN, Leaf, Node};
 use super::tree::{concat, join};
 
-/// A text to insert, with what is to be known about it at every level.
+/// A text to insert, with its size and its marks.
 pub(super) struct Insertion<'a> {
     pub(super) text: &'a str,
     pub(super) size: Size,
     pub(super) marks: Option<&'a Arc<Marks>>,
 }
 
-/// Inserts before the char `at` (at most the length) a text that is not empty and shorter than a
-/// leaf. O(log n).
+/// Inserts a text before the char `at`, which is at most the length. The text must not be empty and
+/// must fit into a leaf. O(log n).
 pub(super) fn insert(slot: &mut Arc<Node>, at: usize, new: &Insertion<'_>) {
     match Arc::make_mut(slot) {
         Node::Leaf(leaf) => {
@@ -38,14 +40,16 @@ pub(super) fn insert(slot: &mut Arc<Node>, at: usize, new: &Insertion<'_>) {
     }
 }
 
-/// Between two leaves, text goes to the one before, unless only the one after is marked alike.
+/// Whether a text that is inserted between two leaves goes to the right leaf: only if the right
+/// leaf has the marks of the text and the left leaf does not.
 fn belongs_right(branch: &Branch, new: &Insertion<'_>) -> bool {
     (branch.marked || new.marks.is_some())
         && !marks::same(branch.left.last().marks(), new.marks)
         && marks::same(branch.right.first().marks(), new.marks)
 }
 
-/// Returns what takes the place of the leaf if it cannot stay one.
+/// Inserts into a leaf. If the result does not fit into one leaf, returns the subtree that replaces
+/// the leaf.
 fn insert_in_leaf(leaf: &mut Leaf, at: usize, new: &Insertion<'_>) -> Option<Arc<Node>> {
     let byte = leaf.byte_of(at);
     if marks::same(leaf.marks(), new.marks) {
@@ -69,9 +73,9 @@ fn part(text: &str, of: &Leaf) -> Arc<Node> {
     Node::leaf(text.to_owned(), Size::of(text), of.marks.clone())
 }
 
-/// Deletes the chars from `start` to `end`, where `start < end <= length`. Returns whether anything
-/// is left; if not, the slot is unchanged and to be dropped. O(log n), and freeing what nobody else
-/// holds.
+/// Deletes the chars from `start` to `end`, where `start < end <= length`. Returns whether any text
+/// is left. If not, the slot is unchanged, and the caller must drop it. O(log n), plus the cost of
+/// freeing nodes that no other rope shares.
 pub(super) fn delete(slot: &mut Arc<Node>, start: usize, end: usize) -> bool {
     if start == 0 && end >= slot.size().chars {
         return false;
@@ -106,7 +110,7 @@ fn has_small_leaf(branch: &Branch) -> bool {
     small(&branch.left) || small(&branch.right)
 }
 
-/// As [`settle`], after merging the two leaves in the middle where that is better.
+/// Like [`settle`], but first merges the two leaves in the middle if they should be merged.
 fn settle_seam(branch: &mut Branch) -> Option<Arc<Node>> {
     if branch.left.last().merges_with(branch.right.first()) {
         return Some(concat(&branch.left, &branch.right));
@@ -114,8 +118,8 @@ fn settle_seam(branch: &mut Branch) -> Option<Arc<Node>> {
     settle(branch)
 }
 
-/// Brings a branch up to date after a change below. Returns what takes its place if it is no longer
-/// balanced.
+/// Updates a branch after a change below it. If the branch is out of balance, returns the subtree
+/// that replaces it.
 fn settle(branch: &mut Branch) -> Option<Arc<Node>> {
     if !branch.is_balanced() {
         return Some(join(&branch.left, &branch.right));

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use crate::document::Value;
 use crate::document::digest::Canonical;
 
-/// What a run of text is marked with: names ("bold", "link") and their values, in the order of the
-/// names.
+/// The marks of a run of text: names (for example "bold" or "link") with their values, sorted by
+/// name.
 pub type Marks = BTreeMap<Arc<str>, Value>;
 
-/// The marks of one run. Canonical: never an empty map, never a [`Value::Null`] inside.
+/// The marks of one run in canonical form: never an empty map, and never a [`Value::Null`] in it.
 pub(super) type RunMarks = Option<Arc<Marks>>;
 
-/// Brings marks that came from outside into their canonical form; free of charge for those that
-/// are.
+/// Brings marks from outside into canonical form. Copies nothing if they already have it.
 pub(super) fn canonical(marks: RunMarks) -> RunMarks {
     let marks = marks?;
     if !marks.values().any(|value| matches!(value, Value::Null)) {
@@ -28,7 +27,7 @@ pub(super) fn canonical(marks: RunMarks) -> RunMarks {
     (!kept.is_empty()).then(|| Arc::new(kept))
 }
 
-/// The marks after `name` was set to `value`, or removed where that is [`Value::Null`].
+/// The marks with `name` set to `value`, or without `name` if the value is [`Value::Null`].
 pub(super) fn with(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -> RunMarks {
     let mut changed = marks.map(|marks| Marks::clone(marks)).unwrap_or_default();
     if matches!(value, Value::Null) {
@@ -39,7 +38,7 @@ pub(super) fn with(marks: Option<&Arc<Marks>>, name: &Arc<str>, value: &Value) -
     (!changed.is_empty()).then(|| Arc::new(changed))
 }
 
-/// Whether setting `name` to `value` would leave these marks as they are.
+/// Whether setting `name` to `value` would not change these marks.
 pub(super) fn already(marks: Option<&Arc<Marks>>, name: &str, value: &Value) -> bool {
     match marks.and_then(|marks| marks.get(name)) {
         Some(present) => same_value(present, value),
@@ -47,7 +46,7 @@ pub(super) fn already(marks: Option<&Arc<Marks>>, name: &str, value: &Value) -> 
     }
 }
 
-/// Whether two runs are marked alike.
+/// Whether two runs have equal marks.
 pub(super) fn same(left: Option<&Arc<Marks>>, right: Option<&Arc<Marks>>) -> bool {
     match (left, right) {
         (None, None) => true,
@@ -63,8 +62,8 @@ pub(super) fn same(left: Option<&Arc<Marks>>, right: Option<&Arc<Marks>>) -> boo
     }
 }
 
-/// Equality that agrees with [`Canonical::value`]: a NaN equals a NaN (a text must equal its own
-/// clone), the two zeros differ.
+/// Equality that agrees with [`Canonical::value`]. A NaN equals a NaN, so that a text equals its
+/// own clone. The two zeros differ.
 fn same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Float(left), Value::Float(right)) => {
@@ -74,7 +73,7 @@ fn same_value(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// A fingerprint of the marks in two lanes; zero for none.
+/// A fingerprint of the marks in two lanes. It is zero if there are no marks.
 pub(super) fn fingerprint(marks: Option<&Arc<Marks>>) -> [u64; 2] {
     let Some(marks) = marks else { return [0; 2] };
     let mut canonical = Canonical::new();
@@ -83,6 +82,6 @@ pub(super) fn fingerprint(marks: Option<&Arc<Marks>>) -> [u64; 2] {
         canonical.value(value);
     }
     let hash = canonical.finish();
-    // The two halves; both casts keep the low bits.
+    // The lanes are the two halves of the hash. Both casts keep the low bits.
     [(hash >> 64) as u64, hash as u64]
 }

@@ -1,11 +1,11 @@
-//! Measuring text: its size in the three units, and translation between them inside one leaf.
+//! Measures text in three units, and translates positions between these units within one leaf.
 
 use std::ops::{Add, AddAssign};
 
-/// How many bytes are looked at in one go when text is not ASCII.
+/// The number of bytes that are counted at once if the text is not ASCII.
 const STRIDE_BYTES: usize = 64;
 
-/// How long a text is, in bytes of UTF-8, in Unicode scalar values and in UTF-16 code units.
+/// The length of a text in bytes of UTF-8, in Unicode scalar values and in UTF-16 code units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) bytes: usize,
@@ -14,7 +14,7 @@ pub(super) struct Size {
 }
 
 impl Size {
-    /// Measures a text. O(bytes), some bytes a cycle.
+    /// Measures a text. O(bytes), several bytes per CPU cycle.
     pub(super) fn of(text: &str) -> Self {
         let bytes = text.len();
         if text.is_ascii() {
@@ -48,7 +48,7 @@ impl AddAssign for Size {
     }
 }
 
-/// The units a position can be given in.
+/// The unit of a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Bytes,
@@ -57,7 +57,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// The part of a size that is counted in this unit.
+    /// The length in this unit.
     pub(super) fn of(self, size: Size) -> usize {
         match self {
             Self::Bytes => size.bytes,
@@ -86,8 +86,8 @@ pub(super) fn prefix(text: &str, size: Size, unit: Unit, position: usize) -> Siz
         }
         seen = next;
     }
-    // A stride may have ended inside a char: step back to its start, taking it out of the counts
-    // again.
+    // The last stride may have ended inside a char. Then step back to the start of this char and
+    // take it out of the counts.
     while !text.is_char_boundary(seen.bytes) {
         seen.bytes -= 1;
         if text.is_char_boundary(seen.bytes) {
@@ -123,7 +123,8 @@ fn starts_astral(byte: u8) -> bool {
     byte >= 0xF0
 }
 
-/// Counts in a byte, which the compiler turns into vector code; a stride is shorter than 256.
+/// Counts the bytes that pass the test. It counts in a `u8`, because the compiler turns that into
+/// vector code. A stride is shorter than 256 bytes, so the count fits.
 #[inline(always)]
 fn count(stride: &[u8], test: impl Fn(u8) -> bool) -> usize {
     usize::from(stride.iter().fold(0u8, |sum, byte| sum.wrapping_add(u8::from(test(*byte)))))

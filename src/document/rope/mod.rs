@@ -1,18 +1,21 @@
-//! A persistent sequence of marked text: what a text field shows, and what its older views go on
-//! showing.
+//! A persistent sequence of marked text: the content of a text field.
 //!
-//! [`Rope`] is a balanced binary tree whose leaves hold short runs of text, each with one set of
-//! [`Marks`]. Cloning shares the whole tree in O(1); an edit copies the way from the root to one
-//! leaf and shares the rest, so that a view from before stays as it was. Every node knows its size
-//! in bytes, chars and UTF-16 units, which makes positions translate in O(log n), and keeps a
-//! digest of its text once that was asked for.
+//! [`Rope`] is a balanced binary tree. Its leaves hold short runs of text, each with one set of
+//! [`Marks`].
+//!
+//! - A clone shares the whole tree and costs O(1).
+//! - An edit copies the path from the root to one leaf and shares the rest. So an older clone, for
+//!   example in an older view, does not change.
+//! - Every node has its size in bytes, chars and UTF-16 units, so a position is translated between
+//!   these units in O(log n).
+//! - Every node caches the digest of its text when the digest is first needed.
 //!
 //! Positions are in Unicode scalar values ("chars") unless a name says otherwise. Nothing panics: a
-//! position past the end is taken for the end, and a range that ends before it starts is empty.
+//! position past the end means the end, and a range that ends before it starts is empty.
 //!
-//! Inside: `node` (the data), `tree` (join, split, build), `edit` (small changes in place),
-//! `chunks` (walking), `diff`, `digest`, `marks`, `measure`. Apart from the values of marks this
-//! module knows nothing of documents.
+//! The submodules are `node` (the data), `tree` (join, split, build), `edit` (small changes in
+//! place), `chunks` (walking), `diff`, `digest`, `marks` and `measure`. Apart from the values of
+//! marks, this module does not depend on documents.
 
 mod chunks;
 mod diff;
@@ -40,30 +43,30 @@ use self::node::{LEAF_BYTES_AIM, Node};
 use self::tree::Builder;
 use crate::document::Value;
 
-/// The length of a text in UTF-16 code units. O(bytes), some bytes a cycle.
+/// The length of a text in UTF-16 code units. O(bytes), several bytes per CPU cycle.
 #[must_use]
 pub fn utf16_len(text: &str) -> usize {
     Size::of(text).utf16
 }
 
-/// A persistent sequence of marked text. See the module for what it promises.
+/// A persistent sequence of marked text. See the module for its guarantees.
 ///
-/// Two ropes are equal if their text and their marks are. A map of marks that is empty counts as no
-/// marks, and a mark with the value [`Value::Null`] as absent.
+/// Two ropes are equal if their texts and their marks are equal. An empty map of marks counts as no
+/// marks, and a mark with the value [`Value::Null`] counts as absent.
 #[derive(Clone, Default)]
 pub struct Rope {
     root: Option<Arc<Node>>,
 }
 
-/// Making a rope, and what it contains.
+/// Construction and reading.
 impl Rope {
-    /// The empty text.
+    /// Makes an empty text.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The text of these runs, one after the other, each with its marks. O(bytes).
+    /// Makes a text from consecutive runs, each with its marks. O(bytes).
     #[must_use]
     pub fn from_runs(runs: impl IntoIterator<Item = (String, Option<Arc<Marks>>)>) -> Self {
         let mut builder = Builder::default();
@@ -91,13 +94,13 @@ impl Rope {
         self.size().utf16
     }
 
-    /// Whether there is no text. O(1).
+    /// Whether the text is empty. O(1).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.root.is_none()
     }
 
-    /// Whether any of the text is marked. O(1).
+    /// Whether any char has a mark. O(1).
     #[must_use]
     pub fn has_marks(&self) -> bool {
         self.root.as_ref().is_some_and(|root| root.marked())
@@ -110,7 +113,8 @@ impl Rope {
         leaf.text.get(leaf.byte_of(at)..)?.chars().next()
     }
 
-    /// The marks of the char at a position, `None` where it has none and past the end. O(log n).
+    /// The marks of the char at a position. `None` if the char has no marks, or past the end.
+    /// O(log n).
     #[must_use]
     pub fn marks_at(&self, at: usize) -> Option<&Arc<Marks>> {
         if at >= self.len_chars() {
@@ -119,8 +123,9 @@ impl Rope {
         self.root.as_ref()?.leaf_at(at).0.marks()
     }
 
-    /// The marks of a text that replaces a range of chars: those of the first of them; where there
-    /// is none, those of the char before (at 0: none). O(log n).
+    /// The marks that a text gets if it replaces a range of chars: the marks of the first char of
+    /// the range. If the range is empty: the marks of the char before it, or none at position 0.
+    /// O(log n).
     #[must_use]
     pub fn marks_of_insertion(&self, range: &Range<usize>) -> Option<&Arc<Marks>> {
         let (start, end) = self.clamp(range.clone());
@@ -128,8 +133,8 @@ impl Rope {
         at.filter(|_| self.has_marks()).and_then(|at| self.marks_at(at))
     }
 
-    /// Whether setting a mark of a range of chars to `value` ([`Value::Null`]: removing it) would
-    /// change nothing. O(log n + bytes of the range).
+    /// Whether setting a mark on a range of chars to `value` would change nothing. [`Value::Null`]
+    /// stands for removing the mark. O(log n + bytes of the range).
     #[must_use]
     pub fn is_marked(&self, range: Range<usize>, name: &str, value: &Value) -> bool {
         self.chunks_in(range).all(|(_, marks)| marks::already(marks, name, value))
@@ -141,27 +146,27 @@ impl Rope {
         self.chunks_in(range).map(|(text, _)| text).collect()
     }
 
-    /// All text in order, in pieces of 1 to 1,024 bytes with their marks. Where one piece ends and
-    /// the next begins is not part of the content: neighbours may be marked alike.
+    /// The whole text in order, in pieces of 1 to 1,024 bytes with their marks. The borders between
+    /// the pieces are not a part of the content: two neighbours may have the same marks.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks::new(self.root.as_ref(), 0, self.len_chars())
     }
 
-    /// As [`Rope::chunks`], of a range of chars. The start is found in O(log n).
+    /// Like [`Rope::chunks`], for a range of chars. The start is found in O(log n).
     #[must_use]
     pub fn chunks_in(&self, range: Range<usize>) -> Chunks<'_> {
         let (start, end) = self.clamp(range);
         Chunks::new(self.root.as_ref(), start, end)
     }
 
-    /// All text in order, in runs as long as their marks are the same. O(bytes).
+    /// The whole text in order, in runs. Two neighbouring runs have different marks. O(bytes).
     #[must_use]
     pub fn runs(&self) -> Vec<(String, Option<Arc<Marks>>)> {
         self.runs_in(0..self.len_chars())
     }
 
-    /// As [`Rope::runs`], of a range of chars. O(log n + bytes of the range).
+    /// Like [`Rope::runs`], for a range of chars. O(log n + bytes of the range).
     #[must_use]
     pub fn runs_in(&self, range: Range<usize>) -> Vec<(String, Option<Arc<Marks>>)> {
         let mut runs: Vec<(String, Option<Arc<Marks>>)> = Vec::new();
@@ -174,12 +179,13 @@ impl Rope {
         runs
     }
 
-    /// A hash of the text and its marks in two lanes of 61 bits: equal for equal content however it
-    /// came about, zero for the empty text. O(1) when it was asked for before; after an edit,
-    /// O(log n) and the leaf that changed.
+    /// A hash of the text and its marks, in two lanes of 61 bits. Equal contents have equal
+    /// digests, whatever edits made them. The digest of the empty text is zero.
     ///
-    /// It tells contents apart by accident, not against somebody who looks for two with the same
-    /// digest.
+    /// O(1) if the digest is cached. The first call after an edit costs O(log n + bytes of the
+    /// changed leaf).
+    ///
+    /// The hash is not cryptographic: an attacker can construct two contents with the same digest.
     #[must_use]
     pub fn digest(&self) -> [u64; 2] {
         self.root.as_ref().map_or([0; 2], |root| root.digest().hash)
@@ -195,7 +201,7 @@ impl Rope {
     }
 }
 
-/// Translating positions. All O(log n); a position past the end becomes the end.
+/// Translation of positions. Each method costs O(log n). A position past the end means the end.
 impl Rope {
     /// The UTF-16 code unit at which a char starts.
     #[must_use]
@@ -203,7 +209,7 @@ impl Rope {
         self.prefix(Unit::Chars, char).utf16
     }
 
-    /// The char that a UTF-16 code unit belongs to.
+    /// The char to which a UTF-16 code unit belongs.
     #[must_use]
     pub fn utf16_to_char(&self, utf16: usize) -> usize {
         self.prefix(Unit::Utf16, utf16).chars
@@ -215,7 +221,7 @@ impl Rope {
         self.prefix(Unit::Chars, char).bytes
     }
 
-    /// The char that a byte belongs to.
+    /// The char to which a byte belongs.
     #[must_use]
     pub fn byte_to_char(&self, byte: usize) -> usize {
         self.prefix(Unit::Bytes, byte).chars
@@ -227,14 +233,14 @@ impl Rope {
     }
 }
 
-/// Changing it. Clones made before stay as they were.
+/// Edits. Clones that were made before an edit do not change.
 impl Rope {
     /// Inserts a text with these marks before the char `at`. O(log n + bytes inserted).
     pub fn insert(&mut self, at: usize, text: &str, marks: Option<Arc<Marks>>) {
         self.insert_canonical(at, text, marks::canonical(marks).as_ref());
     }
 
-    /// Deletes a range of chars. O(log n), and freeing what no clone shares.
+    /// Deletes a range of chars. O(log n), plus the cost of freeing nodes that no clone shares.
     pub fn delete(&mut self, range: Range<usize>) {
         let (start, end) = self.clamp(range);
         if let Some(root) = self.root.as_mut().filter(|_| start < end)
@@ -244,8 +250,8 @@ impl Rope {
         }
     }
 
-    /// Replaces `delete` chars from `at` on by a text, which is marked as
-    /// [`Rope::marks_of_insertion`] says. O(log n + bytes inserted).
+    /// Replaces `delete` chars from `at` on by a text. The text gets the marks of
+    /// [`Rope::marks_of_insertion`]. O(log n + bytes inserted).
     pub fn splice(&mut self, at: usize, delete: usize, insert: &str) {
         let at = at.min(self.len_chars());
         let inherited = self.marks_of_insertion(&(at..at.saturating_add(delete))).cloned();
@@ -253,7 +259,7 @@ impl Rope {
         self.insert_canonical(at, insert, inherited.as_ref());
     }
 
-    /// Sets one mark of a range of chars; [`Value::Null`] removes it. O(log n + bytes of the
+    /// Sets one mark on a range of chars; [`Value::Null`] removes the mark. O(log n + bytes of the
     /// range).
     pub fn mark(&mut self, range: Range<usize>, name: &Arc<str>, value: &Value) {
         let (start, end) = self.clamp(range);
@@ -262,7 +268,7 @@ impl Rope {
         }
         let Some(root) = &self.root else { return };
         let mut builder = Builder::default();
-        // Leaves of the same run share their marks; so do the runs that come of it.
+        // Leaves of the same run share one map of marks. The new leaves share their new map too.
         let mut last: Option<(Option<&Arc<Marks>>, RunMarks)> = None;
         for (text, old) in self.chunks_in(start..end) {
             let new = match last.take() {
@@ -298,7 +304,7 @@ impl Rope {
 }
 
 impl From<&str> for Rope {
-    /// A text without marks. O(bytes).
+    /// Makes a text without marks. O(bytes).
     fn from(text: &str) -> Self {
         let mut builder = Builder::default();
         builder.push(text, None);
@@ -307,8 +313,8 @@ impl From<&str> for Rope {
 }
 
 impl PartialEq for Rope {
-    /// O(1) for clones and for different lengths or (where both are known) digests, else O(bytes)
-    /// without what is shared at the same place.
+    /// O(1) for clones, for different lengths, and for different digests if both are cached. Else
+    /// O(bytes), without the subtrees that both ropes share at the same position.
     fn eq(&self, other: &Self) -> bool {
         let (Some(left), Some(right)) = (&self.root, &other.root) else {
             return self.is_empty() && other.is_empty();

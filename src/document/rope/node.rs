@@ -1,5 +1,4 @@
-//! The nodes of the tree: leaves with one run of text each, branches that know the size of what is
-//! below them.
+//! The nodes of the tree. A leaf has one run of text; a branch has the size of the text below it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,13 +6,13 @@ use super::digest::Digest;
 use super::marks::{self, Marks, RunMarks};
 use super::measure::{Size, Unit, prefix};
 
-/// How long a leaf is when text is cut into leaves.
+/// The target length of a leaf when a text is cut into leaves.
 pub(super) const LEAF_BYTES_AIM: usize = 512;
-/// How long a leaf may grow by edits.
+/// The largest length of a leaf after edits.
 pub(super) const LEAF_BYTES_MAX: usize = 1024;
-/// Below this, a deletion looks for a neighbour to merge the leaf with.
+/// If a deletion leaves a leaf shorter than this, it tries to merge the leaf with a neighbour.
 pub(super) const LEAF_BYTES_MIN: usize = 128;
-/// Room that a copied leaf gets for the edit it was copied for.
+/// The spare room in a copied leaf, for the edit for which it was copied.
 const LEAF_BYTES_SPARE: usize = 32;
 
 /// A subtree. Never empty.
@@ -23,7 +22,7 @@ pub(super) enum Node {
     Branch(Branch),
 }
 
-/// A run of text with the same marks throughout: 1 to [`LEAF_BYTES_MAX`] bytes.
+/// A run of text of 1 to [`LEAF_BYTES_MAX`] bytes. All its chars have the same marks.
 pub(super) struct Leaf {
     pub(super) text: String,
     pub(super) size: Size,
@@ -41,7 +40,7 @@ pub(super) struct Branch {
     digest: OnceLock<Digest>,
 }
 
-// A clone is made in order to be edited: it has spare room, and its digest would not hold for long.
+// A leaf is cloned only to be edited. So the clone has spare room and does not keep the digest.
 impl Clone for Leaf {
     fn clone(&self) -> Self {
         let mut text = String::with_capacity(self.text.len() + LEAF_BYTES_SPARE);
@@ -76,14 +75,14 @@ impl Leaf {
         prefix(&self.text, self.size, Unit::Chars, at).bytes
     }
 
-    /// Puts a text that is marked like the leaf at a byte of it.
+    /// Inserts a text at a byte of the leaf. The text must have the marks of the leaf.
     pub(super) fn insert(&mut self, byte: usize, text: &str, size: Size) {
         self.text.insert_str(byte, text);
         self.size += size;
         self.digest.take();
     }
 
-    /// Takes the chars from `start` to `end` out.
+    /// Deletes the chars from `start` to `end`.
     pub(super) fn delete(&mut self, start: usize, end: usize) {
         let bytes = self.byte_of(start)..self.byte_of(end);
         let gone = Size::of(&self.text[bytes.clone()]);
@@ -97,7 +96,7 @@ impl Leaf {
         self.digest.take();
     }
 
-    /// Whether this leaf and the one after it had better be one.
+    /// Whether this leaf and the next one should be merged.
     pub(super) fn merges_with(&self, next: &Self) -> bool {
         let bytes = self.size.bytes + next.size.bytes;
         let small = self.size.bytes.min(next.size.bytes) < LEAF_BYTES_MIN;
@@ -107,7 +106,7 @@ impl Leaf {
 }
 
 impl Branch {
-    /// Brings everything that is derived from the children up to date.
+    /// Updates everything that is derived from the children.
     pub(super) fn refresh(&mut self) {
         self.size = self.left.size() + self.right.size();
         self.height = 1 + self.left.height().max(self.right.height());
@@ -122,7 +121,7 @@ impl Branch {
 }
 
 impl Node {
-    /// A leaf of a text that is not empty and at most [`LEAF_BYTES_MAX`] long.
+    /// Makes a leaf. The text must have 1 to [`LEAF_BYTES_MAX`] bytes.
     pub(super) fn leaf(text: String, size: Size, marks: RunMarks) -> Arc<Self> {
         Arc::new(Self::Leaf(Leaf { text, size, marks, digest: OnceLock::new() }))
     }
@@ -150,7 +149,7 @@ impl Node {
         }
     }
 
-    /// The number of branches on the longest way down.
+    /// The number of branches on the longest path to a leaf.
     pub(super) fn height(&self) -> u8 {
         match self {
             Self::Leaf(_) => 0,
@@ -166,7 +165,7 @@ impl Node {
         }
     }
 
-    /// The digest of all text below, computed where it is not known yet.
+    /// The digest of all text below. It is computed if it is not cached.
     pub(super) fn digest(&self) -> &Digest {
         match self {
             Self::Leaf(leaf) => {
@@ -178,7 +177,7 @@ impl Node {
         }
     }
 
-    /// The digest, if it was computed before.
+    /// The digest, if it is cached.
     pub(super) fn known_digest(&self) -> Option<&Digest> {
         match self {
             Self::Leaf(leaf) => leaf.digest.get(),
@@ -208,8 +207,8 @@ impl Node {
         }
     }
 
-    /// The leaf with the char `at` and the place of that char in it; past the end, the last leaf
-    /// and its length.
+    /// The leaf that contains the char `at`, and the position of that char in the leaf. Past the
+    /// end: the last leaf and its length.
     pub(super) fn leaf_at(&self, mut at: usize) -> (&Leaf, usize) {
         let mut node = self;
         loop {
@@ -224,7 +223,7 @@ impl Node {
         }
     }
 
-    /// The size of the longest prefix (of whole chars) that is at most `position` long in `unit`.
+    /// The size of the longest prefix of whole chars that is at most `position` long in `unit`.
     pub(super) fn prefix(&self, unit: Unit, mut position: usize) -> Size {
         let mut node = self;
         let mut before = Size::default();

@@ -1,4 +1,4 @@
-//! The rope against a plain vector of marked chars.
+//! Tests the rope against a model: a plain vector of marked chars.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ fn assert_same(left: &Model, right: &Model) {
     );
 }
 
-/// The same content, cut differently.
+/// A rope with the content of the model, cut differently into leaves.
 fn rebuild(model: &Model) -> Rope {
     Rope::from_runs(model.iter().map(|(char, marks)| (char.to_string(), marks.clone())))
 }
@@ -103,7 +103,7 @@ enum Step {
 }
 
 fn apply(step: &Step, rope: &mut Rope, model: &mut Model) {
-    // Positions run a little past the end.
+    // The positions include some that are a little past the end.
     let place = |number: usize, model: &Model| number % (model.len() + 3);
     let clamped = |at: usize, model: &Model| at.min(model.len());
     match step {
@@ -307,8 +307,7 @@ fn what_an_edit_does_not_touch_stays_shared() {
 
 #[test]
 fn regular_texts_have_different_digests() {
-    // Thue and Morse's sequence and its complement are what a hash modulo a power of two cannot
-    // tell apart.
+    // A hash modulo a power of two cannot distinguish the Thue-Morse sequence from its complement.
     let word = |flip: u32| {
         (0..4096u32)
             .map(|n| if (n.count_ones() + flip).is_multiple_of(2) { 'a' } else { 'b' })

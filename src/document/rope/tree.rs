@@ -1,6 +1,7 @@
-//! The shape of the tree: joining, splitting and building subtrees so that they stay balanced (AVL:
-//! the heights of two siblings differ by at most one). Nothing here changes a node; what is not
-//! rebuilt is shared.
+//! Joins, splits and builds subtrees and keeps them balanced (AVL: the heights of two siblings
+//! differ by at most one).
+//!
+//! The functions never change a node. New trees share all nodes that were not rebuilt.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::marks::{self, Marks, RunMarks};
 use super::measure::{Size, floor_boundary};
 use super::node::{Branch, LEAF_BYTES_AIM, Node};
 
-/// One after the other, whatever their heights. O(difference of the heights).
+/// Joins two subtrees of any heights, `left` before `right`. O(difference of the heights).
 pub(super) fn join(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     match (&**left, &**right) {
         (Node::Branch(tall), low) if tall.height > low.height() + 1 => {
@@ -21,7 +22,8 @@ pub(super) fn join(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     }
 }
 
-/// A branch over two subtrees whose heights differ by at most two: one or two rotations.
+/// A branch over two subtrees whose heights differ by at most two. If they differ by two, it takes
+/// one or two rotations.
 fn lean(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     match (&**left, &**right) {
         (low, Node::Branch(tall)) if tall.height > low.height() + 1 => match &*tall.left {
@@ -42,7 +44,7 @@ fn lean(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     }
 }
 
-/// As [`join`], and the two leaves that meet become one where that is better. O(log n).
+/// Like [`join`], but first merges the two leaves that meet if they should be merged. O(log n).
 pub(super) fn concat(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     let last = left.last();
     let first = right.first();
@@ -61,7 +63,7 @@ pub(super) fn concat(left: &Arc<Node>, right: &Arc<Node>) -> Arc<Node> {
     }
 }
 
-/// As [`concat`], of what may be nothing.
+/// Like [`concat`], for several subtrees, of which some may be empty (`None`).
 pub(super) fn concat_all(parts: impl IntoIterator<Item = Option<Arc<Node>>>) -> Option<Arc<Node>> {
     parts.into_iter().flatten().reduce(|left, right| concat(&left, &right))
 }
@@ -76,7 +78,7 @@ fn without_first(node: &Arc<Node>) -> Option<Arc<Node>> {
     Some(without_first(left).map_or_else(|| right.clone(), |rest| join(&rest, right)))
 }
 
-/// What stands before the char `at` and what from there on. O(log n).
+/// Splits a subtree into the text before the char `at` and the text from this char on. O(log n).
 pub(super) fn split(node: &Arc<Node>, at: usize) -> (Option<Arc<Node>>, Option<Arc<Node>>) {
     if at == 0 {
         return (None, Some(node.clone()));
@@ -117,8 +119,7 @@ pub(super) fn split(node: &Arc<Node>, at: usize) -> (Option<Arc<Node>>, Option<A
     }
 }
 
-/// Collects runs of text into leaves of about [`LEAF_BYTES_AIM`] and those into a tree, in
-/// O(bytes).
+/// Builds a tree from runs of text, with leaves of about [`LEAF_BYTES_AIM`] bytes. O(bytes).
 #[derive(Default)]
 pub(super) struct Builder {
     leaves: Vec<Arc<Node>>,
@@ -127,8 +128,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Adds a run; one that is marked like the run before continues its leaf. The marks are
-    /// canonical.
+    /// Adds a run. If it has the marks of the run before it, it continues the leaf of that run. The
+    /// marks must be canonical.
     pub(super) fn push(&mut self, text: &str, marks: Option<&Arc<Marks>>) {
         if text.is_empty() {
             return;
@@ -150,14 +151,14 @@ impl Builder {
         }
     }
 
-    /// The tree of all runs, or nothing if there was no text.
+    /// The tree of all runs. `None` if there is no text.
     pub(super) fn finish(mut self) -> Option<Arc<Node>> {
         self.close();
         balanced(&self.leaves)
     }
 
-    /// Turns all of the text but a last piece of 1 to 3/2 [`LEAF_BYTES_AIM`] into leaves, and
-    /// returns that piece.
+    /// Turns the text into leaves, except for a last piece of at most 3/2 [`LEAF_BYTES_AIM`] bytes.
+    /// Returns that piece. It is not empty unless the text is.
     fn cut<'a>(&mut self, text: &'a str) -> &'a str {
         let mut rest = text;
         while rest.len() > LEAF_BYTES_AIM * 3 / 2 {
@@ -182,8 +183,8 @@ impl Builder {
     }
 }
 
-/// A tree over leaves in their order: halves of a row of leaves differ by one leaf, so by at most
-/// one in height.
+/// Builds a tree over leaves in their order. The two halves differ by at most one leaf, so their
+/// heights differ by at most one.
 fn balanced(leaves: &[Arc<Node>]) -> Option<Arc<Node>> {
     match leaves {
         [] => None,

@@ -7,16 +7,16 @@ use super::super::{ChangeError, Edit, ElementId, MovableList, Node, Place, State
 use super::{GROUPS, Groups, ITEMS};
 
 impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
-    /// Appends a group and says its id.
+    /// Appends a group and returns its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone, [`ChangeError::Invalid`] where the value
+    /// [`ChangeError::NotFound`] if the collection is gone, [`ChangeError::Invalid`] if the value
     /// cannot be written.
     pub fn push_group(&self, group: G) -> Result<ElementId, ChangeError> {
         self.groups().push(group)
     }
 
-    /// Inserts a group before the one at `index` and says its id.
+    /// Inserts a group before the group at `index` and returns its id.
     ///
     /// # Errors
     /// As `push_group`, and [`ChangeError::OutOfRange`] beyond the end.
@@ -24,23 +24,22 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         self.groups().insert(index, group)
     }
 
-    /// Moves a group, with its items, to stand at `index` among the groups as they are afterwards.
+    /// Moves a group with its items. Afterwards it stands at `index` among the groups.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::OutOfRange`] beyond the
-    /// end.
+    /// [`ChangeError::NotFound`] if the group is gone, [`ChangeError::OutOfRange`] beyond the end.
     pub fn move_group(&self, id: ElementId, index: usize) -> Result<(), ChangeError> {
         self.groups().move_to(id, index)
     }
 
-    /// Removes a group with the items that stand in it. Whether it was there. To keep the items,
-    /// move them first.
+    /// Removes a group with its items. Returns whether the group existed. To keep the items, move
+    /// them first.
     ///
-    /// An item that another moves or adds to the group at the same time stays,
+    /// An item that another replica concurrently moves or adds to the group stays and is
     /// [ungrouped](Groups::ungrouped).
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn remove_group(&self, id: ElementId) -> Result<bool, ChangeError> {
         let whole = self.place.look(Groups::<G, T>::clone)?;
         if whole.group(id).is_none() {
@@ -55,17 +54,17 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         Ok(true)
     }
 
-    /// Appends an item to a group and says its id.
+    /// Appends an item to a group and returns its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the group is gone, [`ChangeError::Invalid`] where the value
-    /// cannot be written.
+    /// [`ChangeError::NotFound`] if the group is gone, [`ChangeError::Invalid`] if the value cannot
+    /// be written.
     pub fn push(&self, group: ElementId, value: T) -> Result<ElementId, ChangeError> {
         let items = self.items(group)?;
         self.insert_at(&items, group, items.len(), value)
     }
 
-    /// Inserts an item before the one at `index` of a group and says its id.
+    /// Inserts an item before the item at `index` of a group and returns its id.
     ///
     /// # Errors
     /// As `push`, and [`ChangeError::OutOfRange`] beyond the end of the group.
@@ -80,12 +79,12 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         self.insert_at(&items, group, index, value)
     }
 
-    /// Moves an item to stand at `index` among the items of a group as they are afterwards: within
-    /// its group, to another one, or out of the ungrouped. Where it stands there already,
+    /// Moves an item within its group, to another group, or from the ungrouped items to a group.
+    /// Afterwards it stands at `index` among the items of the group. If it already stands there,
     /// nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the item or the group is gone, [`ChangeError::OutOfRange`]
+    /// [`ChangeError::NotFound`] if the item or the group is gone, [`ChangeError::OutOfRange`]
     /// beyond the end of the group.
     pub fn move_to(
         &self,
@@ -108,11 +107,11 @@ impl<G: State, T: State> Node<Edit<'_>, Groups<G, T>> {
         })
     }
 
-    /// Removes an item with all its fields, also those that this struct does not know. Whether it
-    /// was there.
+    /// Removes an item with all its fields, including fields that this struct does not know.
+    /// Returns whether the item existed.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the whole is gone.
+    /// [`ChangeError::NotFound`] if the collection is gone.
     pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
         let found = self.place.look(|whole: &Groups<G, T>| whole.claims.contains_key(&id))?;
         if found {

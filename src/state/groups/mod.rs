@@ -1,10 +1,11 @@
-//! Lists within a list, where an item stands in exactly one of them: columns and cards, sections
+//! Lists within a list, where each item is in at most one of the lists: columns and cards, sections
 //! and tasks, playlists and tracks.
 //!
-//! The groups are a [`MovableList`]. An item is a record with one register `@place` that holds its
-//! group and its position there, as a node of a [`Tree`](super::Tree) has, so that a move is one
-//! write: concurrent moves of one item compete, one wins whole, and the item is never lost nor
-//! doubled. An item whose group does not exist (another removed it) is *ungrouped*.
+//! The groups are a [`MovableList`]. An item is a record with one register, `@place`, which holds
+//! the item's group and its position in the group, like a node of a [`Tree`](super::Tree). So a
+//! move is one write: concurrent moves of one item conflict, one move wins as a whole, and the item
+//! is never lost or duplicated. An item whose group does not exist, because another replica removed
+//! it, is *ungrouped*.
 
 mod edit;
 mod reconcile;
@@ -20,22 +21,23 @@ use super::position::Position;
 use super::tree::{PLACE, place_below, read_place};
 use super::{ANY, At, ElementId, MovableList, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// Where the groups stand, below the path of the whole.
+/// The path segment of the groups, below the path of the collection.
 const GROUPS: &str = "groups";
-/// Where the items stand, of whatever group.
+/// The path segment of the items of all groups.
 const ITEMS: &str = "items";
 
 const EXPECTED: &str = "a place in a group (group and position)";
 
-/// Groups of items, both in an order that users change: a board's columns `G` with their cards `T`.
-/// An item stands in exactly one group, keeps its id, its edits and its watchers when it moves to
-/// another, and is never there twice.
+/// Groups of items, both in an order that users change: for example a board's columns `G` with
+/// their cards `T`. An item is in at most one group and never occurs twice. It keeps its id, its
+/// edits and its watchers when it moves to another group.
 ///
-/// Concurrent moves of one item compete, one wins whole. Removing a group removes the items that
-/// whoever removes it sees there; one that another moves or adds to the group at the same time
-/// stays, and is [ungrouped](Groups::ungrouped) until somebody moves it to a group.
+/// - Concurrent moves of one item conflict, and one move wins as a whole.
+/// - Removing a group removes the items that the removing replica sees in it. An item that another
+///   replica concurrently moves or adds to the group stays. It is [ungrouped](Groups::ungrouped)
+///   until it is moved to a group.
 ///
-/// Reading and editing cost O(log n); a clone is O(1) and shares what it does not change.
+/// Reading and editing cost O(log n). A clone is O(1) and shares the unchanged parts.
 ///
 /// ```
 /// use exostate::{Groups, State, Store};
@@ -65,18 +67,18 @@ const EXPECTED: &str = "a place in a group (group and position)";
 #[doc(alias = "Kanban")]
 pub struct Groups<G, T> {
     groups: MovableList<G>,
-    /// The items by the group that their registers name, there or not; none of these lists is
-    /// empty.
+    /// The items by the group that their registers name, whether or not that group exists. None of
+    /// these lists is empty.
     lists: imbl::OrdMap<Option<ElementId>, MovableList<T>>,
     /// The group that each item's register names.
     claims: imbl::OrdMap<ElementId, Option<ElementId>>,
-    /// The items of a group that has none.
+    /// The empty list, which stands for the items of a group without items.
     empty: MovableList<T>,
     detached: u64,
 }
 
 impl<G: Clone, T: Clone> Groups<G, T> {
-    /// No groups and no items.
+    /// A collection without groups and items.
     #[must_use]
     pub fn new() -> Self {
         let lists = imbl::OrdMap::new();
@@ -84,7 +86,7 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         Self { groups: MovableList::new(), lists, claims, empty: MovableList::new(), detached: 0 }
     }
 
-    /// How many items there are, in all groups and ungrouped.
+    /// The number of items, in all groups and ungrouped.
     #[must_use]
     pub fn len(&self) -> usize {
         self.claims.len()
@@ -108,7 +110,7 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         self.groups.by_id(id)
     }
 
-    /// The items of a group, in order; none where there is no such group. O(log n).
+    /// The items of a group, in order. Empty if there is no such group. O(log n).
     #[must_use]
     pub fn items(&self, group: ElementId) -> &MovableList<T> {
         self.lists.get(&Some(group)).filter(|_| self.has_group(group)).unwrap_or(&self.empty)
@@ -119,9 +121,9 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         self.groups.iter_ids().map(|(id, group)| (id, group, self.items(id)))
     }
 
-    /// The items whose group is not there: another removed it while they were moved or added to it.
-    /// An application shows them apart, or [moves](Node::move_to) them to a group. They stand
-    /// together by the group that they were in.
+    /// The items whose group does not exist: another replica removed the group while the items were
+    /// moved or added to it. An application shows these items separately, or [moves](Node::move_to)
+    /// them to a group. Items with the same former group stand together.
     pub fn ungrouped(&self) -> impl Iterator<Item = (ElementId, &T)> {
         let lists = self
             .lists
@@ -130,13 +132,13 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         lists.flat_map(|(_, list)| list.iter_ids())
     }
 
-    /// An item, whatever its group. O(log² n).
+    /// An item, in any group or ungrouped. O(log² n).
     #[must_use]
     pub fn get(&self, id: ElementId) -> Option<&T> {
         self.lists.get(self.claims.get(&id)?)?.by_id(id)
     }
 
-    /// The group of an item; `None` where it is ungrouped, or not there. O(log n).
+    /// The group of an item. `None` if the item is ungrouped or does not exist. O(log n).
     #[must_use]
     pub fn group_of(&self, id: ElementId) -> Option<ElementId> {
         self.claims.get(&id).copied().flatten().filter(|group| self.has_group(*group))
@@ -146,7 +148,7 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         self.groups.position(id).is_some()
     }
 
-    /// Puts an item of the document in its place.
+    /// Inserts an item of the document at its place, or moves it there.
     fn place(
         &mut self,
         id: ElementId,
@@ -170,8 +172,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
     }
 }
 
-/// To build a value, or to edit a copy that is then reconciled. Ids of what is new hold within this
-/// copy only.
+/// Edits of a copy, to build a value or to reconcile with it later. Ids of new groups and items are
+/// valid only within this copy.
 impl<G: Clone, T: Clone> Groups<G, T> {
     /// Appends a group to this copy.
     pub fn push_group(&mut self, group: G) -> ElementId {
@@ -180,15 +182,15 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         id
     }
 
-    /// Appends an item to a group of this copy. Without such a group it is ungrouped.
+    /// Appends an item to a group of this copy. If there is no such group, the item is ungrouped.
     pub fn push(&mut self, group: ElementId, value: T) -> ElementId {
         let id = self.new_id();
         self.append(id, Some(group).filter(|group| self.has_group(*group)), value);
         id
     }
 
-    /// Moves an item of this copy to stand at `index` of a group, at its end where that is beyond
-    /// it. Whether both are there.
+    /// Moves an item of this copy to `index` of a group. An index beyond the end counts as the end.
+    /// Returns whether both the item and the group exist.
     pub fn move_to(&mut self, id: ElementId, group: ElementId, index: usize) -> bool {
         if !self.has_group(group) {
             return false;
@@ -219,12 +221,12 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         Some(G::clone(&group))
     }
 
-    /// An item of this copy to edit.
+    /// An item of this copy for editing.
     pub fn get_mut(&mut self, id: ElementId) -> Option<&mut T> {
         self.lists.get_mut(self.claims.get(&id)?)?.by_id_mut(id)
     }
 
-    /// A group of this copy to edit.
+    /// A group of this copy for editing.
     pub fn group_mut(&mut self, id: ElementId) -> Option<&mut G> {
         self.groups.by_id_mut(id)
     }
@@ -243,7 +245,7 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         list.insert_entry(list.len(), id, Arc::new(value));
     }
 
-    /// As [`Groups::push_group`], under an id or a new one. `None` where the id is taken.
+    /// Like [`Groups::push_group`], with the given id or with a new one. `None` if the id is taken.
     #[cfg(feature = "serde")]
     pub(crate) fn push_group_as(&mut self, id: Option<ElementId>, group: G) -> Option<ElementId> {
         let id = id.unwrap_or_else(|| self.new_id());
@@ -254,8 +256,8 @@ impl<G: Clone, T: Clone> Groups<G, T> {
         Some(id)
     }
 
-    /// Appends an item to a group, or ungrouped, under an id or a new one. `None` where the id is
-    /// taken.
+    /// Appends an item to a group, or ungrouped, with the given id or with a new one. `None` if the
+    /// id is taken.
     #[cfg(feature = "serde")]
     pub(crate) fn push_as(
         &mut self,
@@ -292,7 +294,7 @@ impl<G: Clone, T: Clone> Default for Groups<G, T> {
     }
 }
 
-/// Equal when the groups are, with their items, and what is ungrouped, in order; ids do not count.
+/// Equal if the groups, their items and the ungrouped items are equal, in order. Ids do not count.
 impl<G: PartialEq + Clone, T: PartialEq + Clone> PartialEq for Groups<G, T> {
     fn eq(&self, other: &Self) -> bool {
         self.groups == other.groups
@@ -412,7 +414,7 @@ impl<G: State, T: State> Groups<G, T> {
 }
 
 impl<P: Place, G: State, T: State> Node<P, Groups<G, T>> {
-    /// The place of one item, whatever its group.
+    /// The place of one item, in any group or ungrouped.
     #[must_use]
     pub fn get(&self, id: ElementId) -> T::Node<P> {
         T::node(self.place.child(ITEMS).child(&id.segment()))
@@ -426,13 +428,13 @@ impl<P: Place, G: State, T: State> Node<P, Groups<G, T>> {
 }
 
 impl<S, G: State, T: State> Node<super::Path<S>, Groups<G, T>> {
-    /// The place of every item: for watching.
+    /// The place of every item, for watching.
     #[must_use]
     pub fn any(&self) -> T::Node<super::Path<S>> {
         T::node(self.place.child(ITEMS).child(ANY))
     }
 
-    /// The place of every group: for watching.
+    /// The place of every group, for watching.
     #[must_use]
     pub fn any_group(&self) -> G::Node<super::Path<S>> {
         G::node(self.place.child(GROUPS).child(ANY))

@@ -1,6 +1,6 @@
-//! Writing the least that turns one set of groups into another.
+//! Writing the fewest ops that turn one collection of groups into another.
 //!
-//! The groups are paired and written first, as a list; then the items are paired, their values
+//! First the groups are paired and written, as a list. Then the items are paired, their values are
 //! written, and then their places.
 
 use std::collections::{HashMap, HashSet};
@@ -12,8 +12,7 @@ use super::super::tree::{PLACE, place_value};
 use super::super::{ElementId, State, Writer, order};
 use super::{GROUPS, Groups, ITEMS};
 
-/// An item that is wanted: the old one that it is, what it is called in what is wanted, and what it
-/// shall be.
+/// An item of the new value: the id of its old item, its id in the new value, and its value.
 struct Wanted<'a, T> {
     old: Option<ElementId>,
     id: ElementId,
@@ -40,10 +39,10 @@ impl<G: State, T: State> Groups<G, T> {
         });
     }
 
-    /// What is wanted in each group, by the id under which it is written, and last, without one,
-    /// what is wanted ungrouped. The old item of each is found by id, wherever that stands;
-    /// else, unless ids alone count, among those of its group by equal content in order, or as
-    /// the one in whose stead it stands.
+    /// The new items of each group, with the id under which the group is written; the last entry
+    /// has no id and holds the new ungrouped items. The old item of each new item is found by id,
+    /// in any group. Otherwise, unless `ids_alone`, it is found within the group: by equal content
+    /// in order, or as the old item that the new one replaces.
     fn pair<'a>(
         &self,
         new: &'a Self,
@@ -87,8 +86,8 @@ impl<G: State, T: State> Groups<G, T> {
         target
     }
 
-    /// Writes the values. Says under which id each item is written: its old one's, or one of its
-    /// own.
+    /// Writes the values. Returns the id under which each item is written: the id of its old item,
+    /// or a new one.
     fn write_values(&self, items: &[Wanted<'_, T>], writer: &mut Writer<'_, '_>) -> Vec<ElementId> {
         let write = |wanted: &Wanted<'_, T>| {
             let old = wanted.old.and_then(|id| Some((id, self.get(id)?)));
@@ -102,15 +101,15 @@ impl<G: State, T: State> Groups<G, T> {
         items.iter().map(write).collect()
     }
 
-    /// Writes the places of the items that do not stand in theirs.
+    /// Writes the places of the items that are not yet at their place.
     fn write_places(
         &self,
         group: Option<ElementId>,
         ids: &[ElementId],
         writer: &mut Writer<'_, '_>,
     ) {
-        // What is ungrouped may name groups that are gone. It stays as it is, unless its order
-        // changes.
+        // The registers of ungrouped items may name groups that are gone. They stay as they are,
+        // unless the order of the items changes.
         if group.is_none() && self.ungrouped().map(|(id, _)| id).eq(ids.iter().copied()) {
             return;
         }

@@ -2,17 +2,18 @@
 
 use super::level::{self, Level, Stamp, levels};
 
-/// Longer positions than this are not given: the elements are placed anew instead. Honest ones stay
-/// far below.
+/// No position is longer than this. If there is no shorter one, the elements get new positions
+/// instead. Positions of honest replicas stay far below this length.
 const LEN_MAX: usize = 512;
 
-/// A position strictly between two neighbours, `None` standing for either end; `None` where there
-/// is no room.
+/// A position strictly between two neighbours. `None` for a neighbour stands for either end.
+/// Returns `None` if there is no room.
 ///
-/// Beside an element that `stamp`'s replica gave its place to, the new one goes into the same node,
-/// or into the gap beside that element, so that no element of others who have not seen it comes
-/// between the two. Of two such neighbours the younger one counts: it is the one of the run that is
-/// being made. Elsewhere a new node is begun, wherever its name is shortest.
+/// Next to an element whose position the replica of `stamp` assigned, the new position goes into
+/// the same node, or into the gap next to that element. So no element of a replica that has not
+/// seen that element comes between the two. If the replica assigned the positions of both
+/// neighbours, the younger one counts, because it belongs to the run that is being made. In all
+/// other cases the position begins a new node, at the place where its name is shortest.
 pub(crate) fn between(low: Option<&[u8]>, high: Option<&[u8]>, stamp: Stamp) -> Option<Vec<u8>> {
     let gap = Gap::new(low.unwrap_or_default(), high);
     let fits = |position: &Vec<u8>| gap.holds(position);
@@ -22,7 +23,7 @@ pub(crate) fn between(low: Option<&[u8]>, high: Option<&[u8]>, stamp: Stamp) -> 
         .or_else(|| gap.forced(stamp).filter(fits))
 }
 
-/// What lies between two positions.
+/// The gap between two positions.
 struct Gap<'a> {
     low: &'a [u8],
     high: Option<&'a [u8]>,
@@ -41,7 +42,7 @@ impl<'a> Gap<'a> {
             && position.len() <= LEN_MAX
     }
 
-    /// Beside the younger of the neighbours that this replica gave.
+    /// A position next to the younger of the neighbours whose positions this replica assigned.
     fn beside_own(&self, stamp: Stamp) -> Option<Vec<u8>> {
         let age = |level: &Level| level.given_by(stamp);
         let low = self.below.last().and_then(age);
@@ -53,19 +54,19 @@ impl<'a> Gap<'a> {
         }
     }
 
-    /// Behind the lower neighbour: the next value of its node, if nothing that is higher is in
-    /// that; else the gap behind it.
+    /// A position after the lower neighbour: the next value of its node, if the higher neighbour is
+    /// not in that node; otherwise the gap after the lower neighbour.
     fn behind(&self, own: &Level, stamp: Stamp) -> Option<Vec<u8>> {
         let node = self.low.get(..own.node_end)?;
         if own.value >= 0 && !self.high.is_some_and(|high| high.starts_with(node)) {
             return Some(level::element(node, level::node_sizes(own), own.distance(stamp)?));
         }
-        // What is in that gap already says where in it.
+        // If the higher neighbour is in that gap, it determines the position in the gap.
         let has_gap = self.high.is_some_and(|high| high.starts_with(self.low));
         (!has_gap).then(|| level::new_node(self.low, 0, stamp))
     }
 
-    /// Before the higher neighbour, likewise.
+    /// A position before the higher neighbour, by the same rules.
     fn before(&self, own: &Level, stamp: Stamp) -> Option<Vec<u8>> {
         let high = self.high?;
         let node = high.get(..own.node_end)?;
@@ -76,9 +77,9 @@ impl<'a> Gap<'a> {
         (!self.low.starts_with(&gap)).then(|| level::new_node(&gap, 0, stamp))
     }
 
-    /// The shortest new node that lies between the two: behind a node of the lower neighbour, in
-    /// the gap behind that neighbour, before a node of the higher one, or in the gap before
-    /// that.
+    /// The shortest new node between the two neighbours. The candidates are: after a node of the
+    /// lower neighbour, in the gap after the lower neighbour, before a node of the higher
+    /// neighbour, and in the gap before the higher neighbour.
     fn shortest(&self, stamp: Stamp) -> Option<Vec<u8>> {
         let high = self.high.unwrap_or_default();
         let behind = self
@@ -100,13 +101,14 @@ impl<'a> Gap<'a> {
         nodes.filter(|node| self.holds(node)).min_by_key(Vec::len)
     }
 
-    /// A new node where the higher neighbour goes on from the lower one in bytes of another scheme.
+    /// A new node for the case that the higher neighbour extends the lower one by bytes of another
+    /// scheme.
     fn forced(&self, stamp: Stamp) -> Option<Vec<u8>> {
         Some(level::new_node(&middle(self.low, self.high?)?, 0, stamp))
     }
 }
 
-/// The shortest byte string above `low` and below `high` that is no prefix of `high`.
+/// The shortest byte string that is above `low` and below `high` and is no prefix of `high`.
 fn middle(low: &[u8], high: &[u8]) -> Option<Vec<u8>> {
     let mut high = Some(high);
     let mut position = Vec::new();

@@ -1,24 +1,28 @@
-//! How a position is written: a row of levels.
+//! The encoding of a position: a sequence of levels.
 //!
-//! A level is *head, replica, number, value, end*. Head, number and value are numbers in a code
-//! that keeps their order and of which no one begins another; the replica is its id in seven bytes.
-//! Head, replica and number together are the name of a **node**: one replica makes it, once, and
-//! gives all its values. The end byte says how long the three numbers are, so that a position can
-//! be read from its end, whatever bytes it begins with; and which side of the value is meant:
-//! [`LEFT`] is the gap before the element, [`ELEMENT`] the element, and what is written behind that
-//! is the gap behind it.
+//! A level is *head, replica, number, value, end*.
+//! - Head, number and value are numbers in a code that keeps their order; no code is a prefix of
+//!   another code.
+//! - The replica is its id in seven bytes.
+//! - Head, replica and number together are the name of a **node**. One replica makes a node, once,
+//!   and assigns all its values.
+//! - The end byte contains the sizes of the three numbers, so a position can be read from its end,
+//!   whatever bytes it begins with. It also contains the side of the value: [`LEFT`] is the gap
+//!   before the element, and [`ELEMENT`] is the element. The bytes after an element are the gap
+//!   after it.
 
 use crate::document::ReplicaId;
 
-/// The end byte of the gap before an element. It is less than [`ELEMENT`], and the lower bits of
-/// the two are equal.
+/// The end byte of the gap before an element. It is less than [`ELEMENT`]; the lower bits of both
+/// are equal.
 const LEFT: u8 = 0x40;
 /// The end byte of an element.
 const ELEMENT: u8 = 0xc0;
 /// A replica's id has 53 bits.
 const REPLICA_BYTES: usize = 7;
 
-/// Who gives a position: a replica, with a number that it gives to no other position or element.
+/// The origin of a position: a replica, and a number that the replica uses for no other position
+/// and no other element.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     pub(crate) replica: ReplicaId,
@@ -32,17 +36,19 @@ impl Stamp {
     }
 }
 
-/// One level of a position, by where it lies in its bytes.
+/// One level of a position, with its location in the position's bytes.
 pub(super) struct Level {
-    /// Where it begins. What lies before it is the gap that its node is in.
+    /// The index at which the level begins. The bytes before it are the gap that contains the
+    /// level's node.
     pub(super) start: usize,
     pub(super) head: i64,
     tag: [u8; REPLICA_BYTES],
     /// The number of its node.
     number: i64,
-    /// Where the name of the node ends.
+    /// The index at which the name of the node ends.
     pub(super) node_end: usize,
-    /// 0 for the first element of the node; the others are as far from it as their numbers are.
+    /// 0 for the first element of the node. The value of another element is the difference of their
+    /// numbers, with a sign for the side.
     pub(super) value: i64,
     end: u8,
 }
@@ -59,21 +65,22 @@ impl Level {
         Some(Self { start: rest.len(), head, tag: *tag, number, node_end, value, end: *end })
     }
 
-    /// The number that this element, the last level of its position, was given with; `None` where
-    /// another replica gave it.
+    /// The number with which the replica of `stamp` assigned this element's position. `None` if
+    /// another replica assigned it. Call it on the last level of a position.
     pub(super) fn given_by(&self, stamp: Stamp) -> Option<i64> {
         let own = self.end & ELEMENT == ELEMENT && self.tag == stamp.tag();
         own.then(|| self.number.saturating_add(self.value.saturating_abs()))
     }
 
-    /// A value that this node has not given yet, by its distance from the first.
+    /// The distance of the stamp's number from the node's number. No other element of the node has
+    /// this distance.
     pub(super) fn distance(&self, stamp: Stamp) -> Option<i64> {
         i64::try_from(stamp.number).ok()?.checked_sub(self.number).filter(|distance| *distance > 0)
     }
 }
 
-/// The levels of a position, the first one first. A position of another scheme has none; levels may
-/// stand behind such a one.
+/// The levels of a position, the first one first. A position of another scheme has no levels, but
+/// levels may follow its bytes.
 pub(super) fn levels(position: &[u8]) -> Vec<Level> {
     let before = |level: &Level| position.get(..level.start).and_then(Level::last);
     let mut levels: Vec<Level> = std::iter::successors(Level::last(position), before).collect();
@@ -81,7 +88,7 @@ pub(super) fn levels(position: &[u8]) -> Vec<Level> {
     levels
 }
 
-/// An element of a node, which is named by the bytes up to it.
+/// The position of an element in a node. `node` is the bytes up to the end of the node's name.
 pub(super) fn element(node: &[u8], node_sizes: u8, value: i64) -> Vec<u8> {
     let mut position = node.to_vec();
     let size = push_code(&mut position, value);
@@ -89,12 +96,12 @@ pub(super) fn element(node: &[u8], node_sizes: u8, value: i64) -> Vec<u8> {
     position
 }
 
-/// The sizes of a level's head and number, as [`element`] takes them.
+/// The sizes of a level's head and number, in the form that [`element`] takes.
 pub(super) fn node_sizes(level: &Level) -> u8 {
     level.end & 0x3c
 }
 
-/// The first element of a new node in a gap.
+/// The position of the first element of a new node in a gap.
 pub(super) fn new_node(gap: &[u8], head: i64, stamp: Stamp) -> Vec<u8> {
     let mut node = gap.to_vec();
     let head_size = push_code(&mut node, head);
@@ -103,7 +110,7 @@ pub(super) fn new_node(gap: &[u8], head: i64, stamp: Stamp) -> Vec<u8> {
     element(&node, head_size << 4 | number_size << 2, 0)
 }
 
-/// The gap before an element that has levels.
+/// The gap before an element. `None` if the element has no levels.
 pub(super) fn gap_before(element: &[u8]) -> Option<Vec<u8>> {
     let level = Level::last(element).filter(|level| level.end & ELEMENT == ELEMENT)?;
     let mut gap = element.to_vec();
@@ -111,11 +118,11 @@ pub(super) fn gap_before(element: &[u8]) -> Option<Vec<u8>> {
     Some(gap)
 }
 
-/// Appends the code of a number: 1, 2, 4 or 8 bytes, the two bits that say which come back. The
-/// first byte of a number from 0 on is `100…`, `101…`, `110…` or `111…`; the code of one below 0
-/// has the bits of its complement's code turned round.
+/// Appends the code of a number, of 1, 2, 4 or 8 bytes, and returns the two bits for the size. The
+/// first byte of a number from 0 up is `100…`, `101…`, `110…` or `111…`. The code of a number below
+/// 0 is the code of its complement with all bits inverted.
 ///
-/// Numbers of 61 bits and more are cut to those: no counter gets there.
+/// The magnitude is capped at 2^61 - 1; no counter gets that far.
 fn push_code(out: &mut Vec<u8>, number: i64) -> u8 {
     const MOST: u64 = (1 << 61) - 1;
     let magnitude = (if number < 0 { !number } else { number }).unsigned_abs().min(MOST);
@@ -132,7 +139,7 @@ fn push_code(out: &mut Vec<u8>, number: i64) -> u8 {
     size
 }
 
-/// Takes the code of a number off the end, whose size the two lowest bits say.
+/// Splits the code of a number off the end. The two lowest bits of `size` are the size of the code.
 fn split_code(bytes: &[u8], size: u8) -> Option<(&[u8], i64)> {
     let len = 1usize << (size & 3);
     let (rest, code) = bytes.split_at_checked(bytes.len().checked_sub(len)?)?;

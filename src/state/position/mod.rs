@@ -1,10 +1,10 @@
-//! Positions between positions: byte strings with room between any two, of which those that one
-//! replica gives one beside the other stay together.
+//! Dense positions: byte strings with room between any two. Positions that one replica assigns next
+//! to each other stay together.
 //!
-//! A position is compared byte by byte. It is the way to an element in a tree, written out (after
-//! Weidner and Kleppmann, *The Art of the Fugue*, 2023, and Weidner's position strings): `level`
-//! says how, `between` which one is given where, and `docs/decisions/0015-runs-stay-together.md`
-//! what is proved of it.
+//! Positions are compared byte by byte. A position is the path to an element in a tree, written as
+//! bytes (after Weidner and Kleppmann, *The Art of the Fugue*, 2023, and Weidner's position
+//! strings). `level` defines the encoding, `between` chooses new positions, and
+//! `docs/decisions/0015-runs-stay-together.md` contains the proof.
 
 mod between;
 mod level;
@@ -20,20 +20,22 @@ use crate::document::value::Value;
 pub(crate) use between::between;
 pub(crate) use level::Stamp;
 
-/// A position in an order. Short ones stand in place: searching a list compares many of them.
+/// A position in an order. Short positions are stored inline, because a search in a list compares
+/// many of them.
 #[derive(Clone)]
 pub(crate) enum Position {
     Short(u8, [u8; SHORT_MAX]),
     Long(Arc<[u8]>),
 }
 
-/// The longest position that stands in place.
+/// The longest position that is stored inline.
 const SHORT_MAX: usize = 22;
 
-/// Who gives positions within a copy of a view. They order that copy and are never written.
+/// The replica id for positions within a copy of a view. These positions order that copy and are
+/// never written.
 pub(crate) const COPY: ReplicaId = ReplicaId::from_bits(u64::MAX);
 
-/// A position as it stands in a register.
+/// Reads the position in a register.
 pub(crate) fn read(value: &Value) -> Option<Position> {
     match value {
         Value::Bytes(bytes) => Some(Position::from(bytes.as_ref())),

@@ -8,7 +8,7 @@ fn stamp(replica: u64, number: u64) -> Stamp {
     Stamp { replica: ReplicaId::from_bits(replica), number }
 }
 
-/// Positions of other schemes, and of this one.
+/// Positions of other schemes and of this scheme.
 fn any_position() -> impl Strategy<Value = Vec<u8>> {
     let ours = prop::collection::vec((0..4u64, 0..4u64, 0..3u8), 1..6).prop_map(|steps| {
         steps.into_iter().fold(Vec::new(), |low, (replica, number, side)| match side {
@@ -24,14 +24,15 @@ fn any_position() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// An element that one replica inserts: beside the last or the first of its run, or among them.
+/// An element that one replica inserts: next to the last or the first element of its run, or inside
+/// the run.
 #[derive(Clone, Debug)]
 struct Step {
     side: u8,
     at: usize,
 }
 
-/// What one replica does in a round: it removes some elements, and inserts a run somewhere.
+/// The edits of one replica in a round: it removes elements and inserts a run.
 #[derive(Clone, Debug)]
 struct Turn {
     replica: u64,
@@ -61,7 +62,7 @@ fn turn() -> impl Strategy<Value = Turn> {
 
 type Element = (Vec<u8>, (u64, u64));
 
-/// Inserts at an index of a list that is in order, under the next number.
+/// Inserts at an index of a sorted list, with the next number.
 fn insert(list: &mut Vec<Element>, index: usize, replica: u64, number: u64) {
     let at = |index: Option<usize>| Some(list.get(index?)?.0.as_slice());
     let position = between(at(index.checked_sub(1)), at(Some(index)), stamp(replica, number))
@@ -70,7 +71,7 @@ fn insert(list: &mut Vec<Element>, index: usize, replica: u64, number: u64) {
     assert!(list.is_sorted(), "it stands elsewhere");
 }
 
-/// Inserts the run of a turn into a list, and says which elements it is.
+/// Inserts the run of a turn into a list, and returns the elements of the run.
 fn insert_run(list: &mut Vec<Element>, turn: &Turn, next: &mut u64) -> BTreeSet<(u64, u64)> {
     let mut run = BTreeSet::new();
     for step in &turn.run {
@@ -106,7 +107,7 @@ proptest! {
         match between(Some(&low), Some(&high), stamp(replica, number)) {
             Some(position) => prop_assert!(low < position && position < high),
             None => {
-                // No room only between neighbours that differ by nothing but zeros at the end.
+                // There is no room only if the neighbours differ by nothing but zeros at the end.
                 let zeros = high.strip_prefix(low.as_slice()).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
                 prop_assert!(zeros);
             }
@@ -118,7 +119,7 @@ proptest! {
         }
     }
 
-    /// The theorem of decision 15, with lists that begin with positions of another scheme.
+    /// The theorem of decision 15, for lists that begin with positions of another scheme.
     #[test]
     fn runs_stay_together(
         begin in prop::collection::btree_set(prop::collection::vec(1..=255u8, 1..5), 0..4),
@@ -130,7 +131,8 @@ proptest! {
             let mut copies = vec![list.clone(); 4];
             let mut runs = Vec::new();
             for turn in &round {
-                // Numbers are a replica's own; that they differ between replicas too helps none of them.
+                // Each replica has its own numbers. That the numbers also differ between replicas
+                // does not affect the result.
                 let copy = &mut copies[turn.replica as usize];
                 remove(copy, &turn.removes);
                 runs.push(insert_run(copy, turn, &mut next));
@@ -181,7 +183,7 @@ fn those_who_take_turns_stay_short() {
     insert(&mut list, 0, 1, 1);
     insert(&mut list, 1, 1, 2);
     for number in 3..1_000 {
-        // At the end, at the start, and each behind the other in the middle.
+        // At the end, at the start, and each after the previous one in the middle.
         let end = list.len();
         insert(&mut list, end, number % 3, 3 * number);
         insert(&mut list, 0, number % 3, 3 * number + 1);

@@ -1,4 +1,4 @@
-//! `List`, `MovableList`, `Set` as arrays, `Map` as an object.
+//! `List`, `MovableList` and `Set` as arrays, `Map` as an object.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,7 +22,8 @@ impl<'de, T: Clone + Deserialize<'de>> Deserialize<'de> for List<T> {
     }
 }
 
-/// As an array of the values, without ids; [`with_ids`](crate::with_ids) writes and reads them too.
+/// As an array of the values, without ids. [`with_ids`](crate::with_ids) also writes and reads the
+/// ids.
 impl<T: Clone + Serialize> Serialize for MovableList<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         super::sequence(serializer, self.len(), self.iter())
@@ -42,7 +43,7 @@ impl<T: MapKey + Serialize> Serialize for Set<T> {
     }
 }
 
-/// An element that stands there twice is in once.
+/// An element that occurs twice is kept once.
 impl<'de, T: MapKey + Deserialize<'de>> Deserialize<'de> for Set<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::deserialize(deserializer).map(|items| items.into_iter().collect())
@@ -60,7 +61,7 @@ impl<K: MapKey, V: Clone + Serialize> Serialize for Map<K, V> {
     }
 }
 
-/// A key that stands there twice, or is none, is an error.
+/// A key that occurs twice, or a text that is no key, is an error.
 impl<'de, K: MapKey, V: Clone + Deserialize<'de>> Deserialize<'de> for Map<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Entries(PhantomData))

@@ -1,4 +1,4 @@
-//! Groups: an object with the groups, each with its items, and what is ungrouped.
+//! Groups: an object with the groups, each with its items, and with the ungrouped items.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,8 +27,8 @@ struct NamedGroup<G, I> {
     items: Vec<I>,
 }
 
-/// As `{"groups": [{"group": …, "items": […]}], "ungrouped": […]}`, without ids;
-/// [`with_ids`](crate::with_ids) writes and reads them too.
+/// As `{"groups": [{"group": …, "items": […]}], "ungrouped": […]}`, without ids.
+/// [`with_ids`](crate::with_ids) also writes and reads the ids.
 impl<G: Clone + Serialize, T: Clone + Serialize> Serialize for Groups<G, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let groups = self

@@ -1,4 +1,4 @@
-//! What [`with_ids`](super::with_ids) is for.
+//! The traits behind [`with_ids`](super::with_ids).
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,19 +7,19 @@ use super::super::{ElementId, MovableList, Tree};
 
 /// A collection that can be written with the ids of its elements.
 pub trait SerializeWithIds {
-    /// Writes it.
+    /// Writes the collection.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The errors of the serializer.
     fn serialize_with_ids<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
 /// A collection that can be read with the ids of its elements.
 pub trait DeserializeWithIds<'de>: Sized {
-    /// Reads it.
+    /// Reads the collection.
     ///
     /// # Errors
-    /// What the deserializer refuses, and two elements with one id.
+    /// The errors of the deserializer, and an error if two elements have the same id.
     fn deserialize_with_ids<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 

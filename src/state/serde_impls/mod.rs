@@ -1,10 +1,10 @@
-//! How view types look to serde: a view is an answer of a web service, and a state is made from
-//! JSON.
+//! The serde forms of view types. A view can be the answer of a web service, and a state can be
+//! made from JSON.
 //!
-//! Each type has one form in every format, but for [`Text`](super::Text), [`Value`](crate::Value)
-//! and [`Tree`](super::Tree): their readable forms need a format that says what comes next, which
-//! postcard and its like do not. What is read is not trusted: a reader takes no length at its word,
-//! and nesting is bounded.
+//! Each type has one form in every format, except [`Text`](super::Text), [`Value`](crate::Value)
+//! and [`Tree`](super::Tree): their readable forms need a self-describing format, and formats like
+//! postcard are not self-describing. The input is not trusted: a reader does not trust a length in
+//! it, and nesting is bounded.
 
 mod collections;
 mod groups;
@@ -17,7 +17,7 @@ pub mod with_ids;
 use serde::Serializer;
 use serde::ser::SerializeSeq;
 
-/// A sequence of a known length: formats that write the length first need it.
+/// Writes a sequence with its length, because formats that write the length first need it.
 fn sequence<S: Serializer, T: serde::Serialize>(
     serializer: S,
     len: usize,

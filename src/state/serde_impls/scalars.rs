@@ -1,5 +1,5 @@
-//! `ElementId`, `Link`, `Counter` and `Value`. (A `Register` is its value; `Register` derives
-//! that.)
+//! `ElementId`, `Link`, `Counter` and `Value`. (A `Register` has the form of its value; `Register`
+//! derives that.)
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::document::value::Value;
 
 use super::super::{Counter, ElementId, Link};
 
-/// As its text, whatever the format.
+/// As its text, in every format.
 impl Serialize for ElementId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -63,10 +63,10 @@ impl<'de> Deserialize<'de> for Counter {
     }
 }
 
-/// A value with its kind, for formats that do not say what comes next.
+/// A value with its kind, for formats that are not self-describing.
 #[derive(Serialize, Deserialize)]
 enum Tagged {
-    // Not a unit variant: self-describing formats would write it as they write a string.
+    // Not a unit variant: self-describing formats would write a unit variant as a string.
     Null {},
     Bool(bool),
     Int(i64),
@@ -102,8 +102,8 @@ impl Value {
     }
 }
 
-/// In JSON and its like as null, a truth value, a number, a string, and bytes as an array of
-/// numbers; elsewhere with its kind. [`Value::Unknown`] is an error.
+/// In readable formats such as JSON: as null, a boolean, a number, a string, or, for bytes, an
+/// array of numbers. In other formats: with its kind. [`Value::Unknown`] is an error.
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Some(tagged) = self.tagged() else {
@@ -161,7 +161,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        // Beyond i64 it is a float that was written without a fraction, as JavaScript does.
+        // An integer beyond i64 is a float that was written without a fraction, as JavaScript does.
         #[allow(clippy::cast_precision_loss)]
         Ok(i64::try_from(number).map_or_else(|_| Value::float(number as f64), Value::Int))
     }
@@ -186,8 +186,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Value::Bytes(Arc::from(bytes)))
     }
 
-    /// With its kind: what `#[serde(flatten)]` and untagged enums have read of a format that is not
-    /// readable.
+    /// Reads a value with its kind. `#[serde(flatten)]` and untagged enums call this for a format
+    /// that is not readable.
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
         Tagged::deserialize(MapAccessDeserializer::new(map)).map(Value::from)
     }

@@ -1,4 +1,4 @@
-//! Text: a string, or runs with their marks in the form that Quill and Yjs call a delta.
+//! Text: a string, or runs with their marks, in the form that Quill and Yjs call a delta.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,11 +14,12 @@ use crate::document::value::Value;
 use super::super::Text;
 use super::super::text::writable;
 
-/// In JSON and its like a string where nothing is marked, else runs as Quill and Yjs
-/// (`Y.Text.toDelta`) write them: `[{"insert": "bold", "attributes": {"bold": true}}, {"insert": "
-/// and not"}]`. Both are read. Elsewhere always runs.
+/// In readable formats such as JSON: a string if the text has no marks, else runs in the form of
+/// Quill and Yjs (`Y.Text.toDelta`):
+/// `[{"insert": "bold", "attributes": {"bold": true}}, {"insert": " and not"}]`.
+/// Both forms can be read. In other formats: always runs.
 ///
-/// Marks that exostate does not write (bytes, say, from other software) are left out.
+/// Marks that exostate cannot write (for example bytes from other software) are left out.
 impl Serialize for Text {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() && !self.rope().has_marks() {

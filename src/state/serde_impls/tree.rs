@@ -1,4 +1,4 @@
-//! Trees: nested nodes, or a flat row of nodes with their depths where nesting will not do.
+//! Trees: nested nodes, or a flat sequence of nodes with their depths if nesting is not possible.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::{ElementId, Tree};
 
-/// A tree of more levels is written flat, in JSON too: readers refuse deep nesting (`serde_json`
-/// beyond 128 arrays and objects, of which a level takes two), and a stack ends. What others make
-/// may be as deep as they like.
+/// A tree with more levels is written flat, also in JSON. Readers refuse deep nesting (`serde_json`
+/// refuses more than 128 arrays and objects, and a level takes two), and the stack is limited.
+/// Trees that other replicas make can have any depth.
 const NESTED_MAX: usize = 32;
-/// More levels are not read.
+/// The maximal number of levels that are read.
 const LEVELS_MAX: usize = 64;
 
-/// In JSON and its like as nested nodes, `[{"value": …, "children": […]}]`. A tree of more than 32
-/// levels, and in other formats any tree, as a flat row of nodes, parents first, each with its
-/// depth: `[{"depth": 0, "value": …}, {"depth": 1, "value": …}]`. Both are read.
-/// [`with_ids`](crate::with_ids) writes and reads ids too.
+/// In readable formats such as JSON: as nested nodes, `[{"value": …, "children": […]}]`. A tree
+/// with more than 32 levels, and any tree in other formats, is a flat sequence of nodes, parents
+/// first, each with its depth: `[{"depth": 0, "value": …}, {"depth": 1, "value": …}]`. Both forms
+/// can be read. [`with_ids`](crate::with_ids) also writes and reads the ids.
 impl<T: Clone + Serialize> Serialize for Tree<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serialize(self, false, serializer)
@@ -75,7 +75,7 @@ pub(super) fn deserialize<'de, T: Clone + Deserialize<'de>, D: Deserializer<'de>
     Ok(tree)
 }
 
-/// Adds a node with all below it. The ancestors are those of the node before it, itself included.
+/// Adds a node with its subtree. `ancestors` are those of the node before it, including that node.
 fn add<T: Clone>(
     tree: &mut Tree<T>,
     ids: bool,
@@ -97,7 +97,7 @@ fn add<T: Clone>(
         .try_for_each(|child| add(tree, ids, ancestors, depth as u64 + 1, child))
 }
 
-/// A node where nothing nests.
+/// A node of the flat form.
 #[derive(Serialize, Deserialize)]
 struct Flat<T> {
     depth: u64,
@@ -125,7 +125,7 @@ impl<T: Clone + Serialize> Serialize for Children<'_, T> {
     }
 }
 
-/// A node as readable formats have it.
+/// A node as readable formats write it.
 struct NodeOut<'a, T> {
     depth: Option<usize>,
     id: Option<ElementId>,

@@ -1,10 +1,10 @@
 //! Serialises a [`MovableList`](crate::MovableList), a [`Tree`](crate::Tree) or
 //! [`Groups`](crate::Groups) with the ids of its elements: `#[serde(with = "exostate::with_ids")]`.
 //!
-//! Each element is an object with its `id` and its `value`. What is read keeps the ids, so that
-//! [`Store::reconcile`](crate::Store::reconcile) finds each element by its id, wherever it has
-//! moved. An element without an id is a new one; so is one whose id the document does not hold. An
-//! id that stands there twice is an error.
+//! Each element is an object with its `id` and its `value`. The reader keeps the ids, so
+//! [`Store::reconcile`](crate::Store::reconcile) finds each element by its id, even if it has
+//! moved. An element without an id is new. An element whose id the document does not hold is also
+//! new. An id that occurs twice is an error.
 //!
 //! ```
 //! use exostate::{MovableList, State, Store};
@@ -39,7 +39,7 @@ use super::identified::{DeserializeWithIds, SerializeWithIds};
 /// Writes a collection with the ids of its elements: for `#[serde(with = …)]`.
 ///
 /// # Errors
-/// Those of the serializer.
+/// The errors of the serializer.
 pub fn serialize<C: SerializeWithIds, S: Serializer>(
     collection: &C,
     serializer: S,
@@ -50,7 +50,7 @@ pub fn serialize<C: SerializeWithIds, S: Serializer>(
 /// Reads a collection with the ids of its elements: for `#[serde(with = …)]`.
 ///
 /// # Errors
-/// What the deserializer refuses, and two elements with one id.
+/// The errors of the deserializer, and an error if two elements have the same id.
 pub fn deserialize<'de, C: DeserializeWithIds<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<C, D::Error> {

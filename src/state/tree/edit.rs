@@ -6,7 +6,7 @@ use super::super::position::{self, Stamp};
 use super::super::{ChangeError, Edit, ElementId, Node, State, Writer, order};
 use super::{PLACE, Tree, place_value};
 
-/// A place between two siblings; none stands for either end.
+/// A gap between two siblings. `None` stands for either end.
 #[derive(Clone, Copy)]
 struct Gap {
     before: Option<ElementId>,
@@ -14,18 +14,18 @@ struct Gap {
 }
 
 impl<T: State> Node<Edit<'_>, Tree<T>> {
-    /// Appends a node under a parent, or as a root, and says its id.
+    /// Appends a node under a parent, or as a root, and returns its id.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the parent or the tree is gone, [`ChangeError::Invalid`]
-    /// where the value cannot be written.
+    /// [`ChangeError::NotFound`] if the parent or the tree is gone, [`ChangeError::Invalid`] if the
+    /// value cannot be written.
     pub fn push(&self, parent: Option<ElementId>, value: T) -> Result<ElementId, ChangeError> {
         let tree = self.tree_with(parent)?;
         let gap = Gap { before: tree.last_child(parent), after: None };
         self.insert_at(&tree, parent, gap, value)
     }
 
-    /// Inserts a node under a parent before its child at `index`, and says its id.
+    /// Inserts a node under a parent before its child at `index`, and returns the node's id.
     ///
     /// # Errors
     /// As `push`, and [`ChangeError::OutOfRange`] beyond the last child.
@@ -40,13 +40,13 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
         self.insert_at(&tree, parent, gap, value)
     }
 
-    /// Moves a node, with all below it, to stand at `index` among the children of a parent as they
-    /// are afterwards. Where it stands there already, nothing is written.
+    /// Moves a node with its subtree. Afterwards it stands at `index` among the children of the
+    /// parent. If it already stands there, nothing is written.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where node, parent or tree is gone, [`ChangeError::OutOfRange`]
-    /// beyond the last child, [`ChangeError::Invalid`] where the parent is the node itself or
-    /// lies below it.
+    /// [`ChangeError::NotFound`] if the node, the parent or the tree is gone,
+    /// [`ChangeError::OutOfRange`] beyond the last child, [`ChangeError::Invalid`] if the parent is
+    /// the node itself or lies below it.
     pub fn move_to(
         &self,
         id: ElementId,
@@ -72,10 +72,10 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
         })
     }
 
-    /// Removes a node and all below it. Whether it was there.
+    /// Removes a node with its subtree. Returns whether the node existed.
     ///
     /// # Errors
-    /// [`ChangeError::NotFound`] where the tree is gone.
+    /// [`ChangeError::NotFound`] if the tree is gone.
     pub fn remove(&self, id: ElementId) -> Result<bool, ChangeError> {
         let tree = self.place.look(Tree::<T>::clone)?;
         if tree.get(id).is_none() {
@@ -118,7 +118,7 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
         })
     }
 
-    /// The gap at an index among a parent's children, where one of them is to move.
+    /// The gap at an index among a parent's children, if one of the children is the node to move.
     fn gap(
         &self,
         tree: &Tree<T>,
@@ -143,8 +143,8 @@ impl<T: State> Node<Edit<'_>, Tree<T>> {
 }
 
 impl<T: State> Tree<T> {
-    /// Whether a node stands at an index among the children of a parent, by its register and not by
-    /// the rule.
+    /// Whether a node stands at an index among the children of a parent because its register says
+    /// so, and not because of the rule.
     fn stands_in(&self, id: ElementId, parent: Option<ElementId>, index: usize) -> bool {
         let by_register =
             self.nodes.get(&id).is_some_and(|node| node.parent == parent && node.shown == parent);
@@ -163,7 +163,7 @@ impl<T: State> Tree<T> {
         false
     }
 
-    /// Writes the place of `id`, which itself is no neighbour of the gap.
+    /// Writes the place of `id`. The node `id` is not a neighbour of the gap.
     fn put_at(
         &self,
         parent: Option<ElementId>,
@@ -181,7 +181,8 @@ impl<T: State> Tree<T> {
         if let Some(position) = position::between(at(gap.before), at(gap.after), stamp) {
             return put(id, &position, writer);
         }
-        // Equal neighbours: two replicas chose one position. All siblings are placed anew.
+        // The neighbours have equal positions, because two replicas chose the same one. All
+        // siblings get new positions.
         let mut ids: Vec<ElementId> =
             self.children(parent).filter(|sibling| *sibling != id).collect();
         let index = ids.iter().position(|sibling| Some(*sibling) == gap.after).unwrap_or(ids.len());

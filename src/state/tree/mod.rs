@@ -1,11 +1,11 @@
 //! A tree whose nodes move.
 //!
-//! A node is a record with one register `@place` that holds its parent and its position among the
-//! siblings, so that a move is one write: concurrent moves of one node compete, one wins whole. Two
-//! moves of different nodes may still close a cycle. The rule, a function of the registers alone
-//! and so the same on every replica: **in each cycle the node with the smallest id stands at the
-//! root, until the cycle is gone**; and a node whose parent does not exist (another deleted it)
-//! stands at the root.
+//! A node is a record with one register, `@place`, which holds the node's parent and its position
+//! among the siblings. So a move is one write: concurrent moves of one node conflict, and one move
+//! wins as a whole. Two moves of different nodes may still form a cycle. A rule resolves cycles. It
+//! depends only on the registers, so it has the same result on every replica:
+//! - **In each cycle, the node with the smallest id stands at the root, until the cycle is gone.**
+//! - A node whose parent does not exist, because another replica deleted it, stands at the root.
 
 mod edit;
 mod reconcile;
@@ -22,20 +22,21 @@ use crate::document::value::Value;
 use super::position::{self, COPY, Position, Stamp};
 use super::{ANY, At, ElementId, Node, Place, Reader, Refresh, Shape, State, Writer};
 
-/// The register of a node's parent and position: `<parent's id, or nothing>:<position in
-/// hexadecimal>`.
+/// The register of a node's parent and position:
+/// `<parent's id, or nothing>:<position in hexadecimal>`.
 pub(super) const PLACE: &str = "@place";
 
-/// An update that moves many nodes of a deep tree would climb it for each. After this many steps a
-/// node of the tree, the tree is read anew, which settles all nodes in one pass: what an update
-/// costs is then in proportion to it and the tree.
+/// The maximal number of steps up the tree, per node of the tree, before the tree is read again as
+/// a whole. An update that moves many nodes of a deep tree would otherwise climb the tree for each
+/// node. Reading settles all nodes in one pass, so the cost of an update stays proportional to the
+/// size of the update and of the tree.
 const STEPS_MAX: usize = 4;
 
 struct TreeNode<T> {
-    /// The parent and the position that the register says.
+    /// The parent and the position that the register holds.
     parent: Option<ElementId>,
     position: Position,
-    /// The parent that the rule gives.
+    /// The parent according to the rule.
     shown: Option<ElementId>,
     value: Arc<T>,
 }
@@ -51,18 +52,20 @@ impl<T> Clone for TreeNode<T> {
     }
 }
 
-/// Records or values in a tree. Concurrent moves never make a cycle and never lose a node (see the
-/// module's rule: a node of a cycle, or one whose parent another deleted, stands at the root).
+/// Records or values in a tree. Concurrent moves never form a cycle and never lose a node. A node
+/// of each cycle stands at the root, and so does a node whose parent another replica deleted (see
+/// the module's rule).
 ///
-/// Reading and editing a node and appending one cost O(log n). A place in the middle is found by
-/// counting: inserting at an index costs O(index + log n), a move O(index + depth · log n), as the
-/// nodes above are asked whether it would close a cycle. (The order of siblings is a set, which
-/// versions share and which says a node's neighbours, but not which is the tenth.)
+/// - Reading, editing and appending a node cost O(log n).
+/// - Inserting at an index costs O(index + log n), because the index is found by counting. (The
+///   order of siblings is a set that versions share. The set knows a node's neighbours, but not the
+///   node at an index.)
+/// - Moving a node costs O(index + depth · log n), because the ancestors are checked for a cycle.
 pub struct Tree<T> {
     nodes: imbl::OrdMap<ElementId, TreeNode<T>>,
-    /// Children in order, by the parent that is shown.
+    /// Children in order, by their parent according to the rule.
     children: imbl::OrdSet<(Option<ElementId>, Position, ElementId)>,
-    /// Children by the parent that the register says, there or not.
+    /// Children by the parent in their registers, whether or not that parent exists.
     claims: imbl::OrdSet<(Option<ElementId>, ElementId)>,
     detached: u64,
 }
@@ -79,13 +82,13 @@ impl<T: Clone> Tree<T> {
         }
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there are none.
+    /// Whether the tree is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -97,7 +100,7 @@ impl<T: Clone> Tree<T> {
         self.nodes.get(&id).map(|node| node.value.as_ref())
     }
 
-    /// A node's parent: `None` for a root, and for what is not in the tree. O(log n).
+    /// A node's parent. `None` for a root and for a node that is not in the tree. O(log n).
     #[must_use]
     pub fn parent(&self, id: ElementId) -> Option<ElementId> {
         self.nodes.get(&id)?.shown
@@ -126,8 +129,8 @@ impl<T: Clone> Tree<T> {
         found
     }
 
-    /// Appends a node to this copy, to build a value; its id holds within this copy only. A parent
-    /// that is not there is the root. O(log n).
+    /// Appends a node to this copy, to build a value. The node's id is valid only within this copy.
+    /// If the parent does not exist, the node becomes a root. O(log n).
     pub fn push(&mut self, parent: Option<ElementId>, value: T) -> ElementId {
         let id = ElementId::detached(&mut self.detached, |id| self.nodes.contains_key(&id));
         let parent = parent.filter(|parent| self.nodes.contains_key(parent));
@@ -136,7 +139,7 @@ impl<T: Clone> Tree<T> {
         id
     }
 
-    /// As [`Tree::push`], under an id or a new one. `None` where the id is taken.
+    /// Like [`Tree::push`], with the given id or with a new one. `None` if the id is taken.
     #[cfg(feature = "serde")]
     pub(crate) fn push_as(
         &mut self,
@@ -164,8 +167,9 @@ impl<T: Clone> Tree<T> {
         (*of == parent).then_some(*id)
     }
 
-    /// A position for a copy's node behind its siblings. Where somebody took the last there is, the
-    /// two share it: names of copies come last.
+    /// A position for a node of a copy, after its siblings. If the highest possible position is
+    /// taken, both nodes have that position; the new node still comes last, because ids of copies
+    /// are the highest.
     fn position_after_all(&self, parent: Option<ElementId>, stamp: Stamp) -> Position {
         let last =
             self.last_child(parent).and_then(|id| self.nodes.get(&id)).map(|node| &node.position);
@@ -193,7 +197,7 @@ impl<T: Clone> Default for Tree<T> {
     }
 }
 
-/// Trees are equal when they have the same shape and values, in order; ids do not count.
+/// Two trees are equal if they have the same shape and values, in order. Ids do not count.
 impl<T: PartialEq + Clone> PartialEq for Tree<T> {
     fn eq(&self, other: &Self) -> bool {
         let shape =
@@ -212,7 +216,7 @@ impl<T: fmt::Debug + Clone> fmt::Debug for Tree<T> {
     }
 }
 
-/// Parent and position of a place register.
+/// Parses the parent and the position of a place register.
 pub(super) fn parse_place(value: &Value) -> Option<(Option<ElementId>, Position)> {
     let Value::Str(text) = value else { return None };
     let (parent, digits) = text.split_once(':')?;
@@ -315,7 +319,8 @@ impl<T: State> State for Tree<T> {
     }
 }
 
-/// The place that a register below a slot says; where it says none, the first one of the root.
+/// The place in the register below a slot. If the register holds no place, the first place at the
+/// root.
 pub(super) fn place_below(
     reader: &mut Reader<'_, '_>,
     expected: &str,
@@ -331,7 +336,7 @@ pub(super) fn place_below(
     place.unwrap_or((None, Position::from([])))
 }
 
-/// As [`place_below`], of one register that was touched.
+/// Like [`place_below`], for one touched register.
 pub(super) fn read_place(
     cx: &mut Refresh<'_>,
     path: &str,
@@ -355,7 +360,7 @@ impl<P: Place, T: State> Node<P, Tree<T>> {
 }
 
 impl<S, T: State> Node<super::Path<S>, Tree<T>> {
-    /// The place of every node's value: for watching.
+    /// The place of every node's value, for watching.
     #[must_use]
     pub fn any(&self) -> T::Node<super::Path<S>> {
         T::node(self.place.child(ANY))

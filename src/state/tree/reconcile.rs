@@ -1,7 +1,7 @@
-//! Writing the least that turns one tree into another.
+//! Writing the fewest ops that turn one tree into another.
 //!
-//! Nodes are paired first, then values are written, then places: for the children of each parent as
-//! for the elements of a list.
+//! First the nodes are paired, then the values are written, then the places. The children of each
+//! parent are placed like the elements of a list.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use super::super::{ElementId, State, Writer, order};
 use super::rule::Walk;
 use super::{PLACE, Tree, place_value};
 
-/// What a node holds, as hashes.
+/// The hashes of a node's content.
 struct Print {
     value: u128,
-    /// With all that stands below it.
+    /// The hash of the node with its subtree.
     whole: u128,
 }
 
-/// The parent that is wanted for each node, by the ids that are written.
+/// The new parent of each node, by the ids under which the nodes are written.
 type Parents = HashMap<ElementId, Option<ElementId>>;
 
 impl<T: State> Tree<T> {
@@ -34,9 +34,10 @@ impl<T: State> Tree<T> {
         self.write_places(new, &written, writer);
     }
 
-    /// The old node of each new one that has one: by id; else, among the children of a pair, by
-    /// equal content in order (with all that is below it, or by itself); else the one in whose
-    /// stead it stands. Or by ids alone. O(n · log n), and only what no id pairs is hashed.
+    /// Pairs new nodes with old nodes. A new node is paired by id. Otherwise, unless `ids_alone`,
+    /// it is paired among the children of a pair: by equal content in order (with the subtree, or
+    /// of the node alone), or with the old node that it replaces. O(n · log n). Only nodes that are
+    /// not paired by id are hashed.
     fn pair(&self, new: &Self, ids_alone: bool) -> HashMap<ElementId, ElementId> {
         let both = new.nodes.keys().filter(|id| self.nodes.contains_key(*id));
         let mut old_of: HashMap<ElementId, ElementId> = both.map(|id| (*id, *id)).collect();
@@ -95,8 +96,8 @@ impl<T: State> Tree<T> {
         prints
     }
 
-    /// Writes all values. Says under which id each new node is written: its old node's, or one of
-    /// its own.
+    /// Writes all values. Returns the id under which each new node is written: the id of its old
+    /// node, or a new one.
     fn write_values(
         &self,
         new: &Self,
@@ -116,7 +117,7 @@ impl<T: State> Tree<T> {
         written
     }
 
-    /// Writes the places of the nodes that do not stand in theirs.
+    /// Writes the places of the nodes that are not yet at their place.
     fn write_places(
         &self,
         new: &Self,
@@ -153,9 +154,9 @@ impl<T: State> Tree<T> {
         }
     }
 
-    /// Whether a node whose place is not written stands where it stood. One that the rule has put
-    /// at the root, whatever its register says, stays there only as long as its cycle does, or
-    /// as its parent is missing.
+    /// Whether a node stays at its place if its place is not written. A node that the rule puts at
+    /// the root against its register stays there only while its cycle exists or its parent is
+    /// missing.
     fn stays_by_rule(&self, id: ElementId, parents: &Parents) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
         let Some(claimed) =

@@ -1,7 +1,8 @@
-//! The rule that makes a tree of any registers: who stands where when nodes come, move and go.
+//! The rule that makes a tree of any registers: it decides the parents when nodes are added, moved
+//! and removed.
 //!
-//! Registers say what they like: parents that do not exist, cycles as long as the document. A
-//! change settles the nodes that it may concern, a reading all of them, in one pass either way.
+//! Registers may hold anything: parents that do not exist, cycles as long as the document. A change
+//! settles the nodes that it may affect, and a reading settles all nodes. Both take one pass.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,25 +11,25 @@ use super::super::ElementId;
 use super::super::position::Position;
 use super::{Tree, TreeNode};
 
-/// The way up the tree, from one node or from many.
+/// The path up the tree, from one node or from many nodes.
 #[derive(Default)]
 pub(super) struct Walk {
-    /// The nodes that were looked at: those of this way, and those of earlier ways, which need no
-    /// second look.
+    /// The nodes that were visited on this path and on earlier paths. They need no second visit.
     seen: HashSet<ElementId>,
     steps: usize,
 }
 
 impl Walk {
-    /// After the tree has changed, nothing that was seen holds.
+    /// Forgets all visited nodes, because the tree has changed.
     fn forget(&mut self) {
         self.seen.clear();
     }
 }
 
 impl<T: Clone> Tree<T> {
-    /// Puts a node in its place, new or not. Says how many steps up the tree that took: at most the
-    /// depth and, for a new node that others wait for, what lies above them.
+    /// Adds or moves a node to its place. Returns the number of steps up the tree: at most the
+    /// depth, and, for a new node that other nodes name as their parent, also the nodes above
+    /// those.
     pub(super) fn put(
         &mut self,
         id: ElementId,
@@ -43,7 +44,7 @@ impl<T: Clone> Tree<T> {
                 self.claims.remove(&(old.parent, id));
                 self.children.remove(&(old.shown, old.position.clone(), id));
             }
-            // What names it as its parent stood at the root until now.
+            // Nodes that name this node as their parent stood at the root until it was added.
             None => affected.extend(self.claimants(id)),
         }
         self.add(id, parent, position, value);
@@ -54,7 +55,7 @@ impl<T: Clone> Tree<T> {
         walk.steps
     }
 
-    /// Adds a node that is not there, at the root until it is settled.
+    /// Adds a new node. It stands at the root until it is settled.
     pub(super) fn add(
         &mut self,
         id: ElementId,
@@ -67,7 +68,7 @@ impl<T: Clone> Tree<T> {
         self.nodes.insert(id, TreeNode { parent, position, shown: None, value });
     }
 
-    /// Takes a node out. Says how many steps up the tree that took.
+    /// Removes a node. Returns the number of steps up the tree.
     pub(super) fn remove_node(&mut self, id: ElementId) -> usize {
         let mut walk = Walk::default();
         let mut affected = self.cycle(id, &mut walk);
@@ -86,7 +87,7 @@ impl<T: Clone> Tree<T> {
         self.claims.range(start..).take_while(move |(of, _)| *of == Some(parent)).map(|(_, id)| *id)
     }
 
-    /// The cycle of parents that a node is on; empty where it is on none.
+    /// The cycle of parents that contains the node. Empty if there is none.
     pub(super) fn cycle(&self, id: ElementId, walk: &mut Walk) -> Vec<ElementId> {
         let mut cycle = self.cycle_above(id, walk);
         if !cycle.contains(&id) {
@@ -95,10 +96,10 @@ impl<T: Clone> Tree<T> {
         cycle
     }
 
-    /// The cycle of parents that the way up from a node runs into, unless this walk met it before.
-    /// Each node is looked at once a walk, whatever the number of starts.
+    /// The cycle of parents that the path up from a node runs into, unless this walk has already
+    /// found it. A walk visits each node once, whatever the number of starting nodes.
     fn cycle_above(&self, start: ElementId, walk: &mut Walk) -> Vec<ElementId> {
-        // Most nodes are leaves, and what is nobody's parent is on no cycle.
+        // Most nodes are leaves. A node that is no parent is in no cycle.
         if self.claimants(start).next().is_none() {
             return Vec::new();
         }
@@ -112,12 +113,13 @@ impl<T: Clone> Tree<T> {
                 None => return Vec::new(),
             }
         }
-        // On this very way: a cycle. On an earlier one: what lies above is known.
+        // If the node is on this path, it closes a cycle. If it is on an earlier path, the nodes
+        // above it are already known.
         let from = way.iter().rposition(|node| *node == at).unwrap_or(way.len());
         way.split_off(from)
     }
 
-    /// Gives nodes the parents of the rule. O((nodes + what lies above them) · log n).
+    /// Sets the parents of nodes according to the rule. O((nodes + their ancestors) · log n).
     fn settle(&mut self, affected: &[ElementId], walk: &mut Walk) {
         walk.forget();
         let heads: HashSet<ElementId> = affected
@@ -141,7 +143,7 @@ impl<T: Clone> Tree<T> {
         }
     }
 
-    /// The same for all nodes: one pass. O(n · log n).
+    /// Settles all nodes in one pass. O(n · log n).
     pub(super) fn settle_all(&mut self) {
         let all: Vec<ElementId> = self.nodes.keys().copied().collect();
         self.settle(&all, &mut Walk::default());
@@ -158,7 +160,7 @@ mod tests {
         ElementId::new(crate::document::ReplicaId::from_bits(1), number as u64)
     }
 
-    /// A tree as it is read: each node with the parent of its register.
+    /// A tree as it is read: each node has the parent of its register.
     fn read(parents: impl IntoIterator<Item = (usize, Option<usize>)>) -> Tree<()> {
         let mut tree = Tree::new();
         parents.into_iter().for_each(|(node, parent)| {
@@ -168,7 +170,7 @@ mod tests {
         tree
     }
 
-    /// The rule word by word, node by node.
+    /// The rule applied literally, node by node.
     fn by_the_word(tree: &Tree<()>, node: ElementId) -> Option<ElementId> {
         let claimed = |at: ElementId| {
             tree.nodes.get(&at)?.parent.filter(|parent| tree.nodes.contains_key(parent))
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!((tree.children.len(), tree.claims.len()), (tree.len(), tree.len()));
     }
 
-    /// A node and the parent it gets, or its removal.
+    /// A node and its new parent, or its removal.
     type Step = (usize, Option<Option<usize>>);
 
     fn parent() -> impl Strategy<Value = Option<usize>> {
@@ -226,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_long_cycle_with_many_nodes_below_is_read_in_one_pass() {
-        // One half is a cycle, and of the other half each node hangs below one of it, with a child
-        // of its own.
+        // Half of the nodes form a cycle. Each node of the other half hangs below a node of the
+        // cycle and has a child of its own.
         let half = MANY / 2;
         let cycle = (0..half).map(|node| (node, Some((node + 1) % half)));
         let below =
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn a_step_is_taken_once_a_walk() {
         let mut tree = read((0..MANY).map(|node| (node, Some((node + 1) % MANY))));
-        // Many nodes whose parent comes last, below the cycle.
+        // Many nodes whose common parent is added last, below the cycle.
         let waiting = MANY + 1..2 * MANY;
         for node in waiting.clone() {
             tree.add(id(node), Some(id(MANY)), Position::from([]), Arc::new(()));

@@ -1,5 +1,5 @@
-//! Who is present at a document: cursors, selections, names, whatever is worth knowing now and not
-//! worth keeping.
+//! Presence at a document: cursors, selections, names, and other state that others need at the
+//! moment and that is not worth storing.
 
 mod news;
 mod participants;
@@ -28,28 +28,29 @@ use tokio::sync::watch;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PresenceError {
-    /// It does not become JSON.
+    /// The state cannot be serialized as JSON.
     #[error("the state cannot be written as JSON")]
     Json(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It is too long.
+    /// The JSON of the state is too long.
     #[error("a state of {bytes} bytes as JSON is more than {bytes_max}")]
     TooLarge {
-        /// How long it is.
+        /// The length of the JSON in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The largest length in bytes.
         bytes_max: usize,
     },
 }
 
-/// The presence at one document: what this replica shows of itself, and what others show.
+/// The presence at one document: the state that this replica shows, and the states that others
+/// show.
 ///
-/// `P` is what a participant shows: any serde type that fits 4 KiB of JSON. It is never saved, the
-/// newest value wins, and who is not heard of for 30 s counts as gone. States that are no `P` (from
-/// other software, or a later version) are passed on and not shown. A clone is a handle to the
-/// same.
+/// `P` is the state of a participant: any serde type whose JSON has at most 4 KiB. The states are
+/// never saved, and the newest one of a participant wins. A participant that is not heard of for 30
+/// seconds counts as gone. A state that is not a `P` (from other software, or a later version) is
+/// passed on but not shown. Clones share the same presence.
 ///
-/// A place in a text goes into it as an [`Anchor`](exostate::Anchor), which follows what others
-/// type.
+/// To show a position in a text, put an [`Anchor`](exostate::Anchor) into the state. It follows the
+/// edits of others.
 ///
 /// ```
 /// # #[derive(exostate::State, Clone, Debug, Default, PartialEq)] struct Board { notes: exostate::Text }
@@ -94,25 +95,25 @@ impl<P> fmt::Debug for Presence<P> {
     }
 }
 
-/// One participant and what it shows.
+/// One participant and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Participant<P> {
-    /// Who: the id of its replica.
+    /// The id of the participant's replica.
     pub id: u64,
-    /// What it shows.
+    /// The participant's state.
     pub state: P,
 }
 
-/// What happened to one participant.
+/// A change of one participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PresenceChange<P> {
-    /// Who: the id of its replica.
+    /// The id of the participant's replica.
     pub id: u64,
-    /// What it shows now; `None`: it has left.
+    /// The participant's new state; `None` if it has left.
     pub state: Option<P>,
-    /// It was not there before.
+    /// Whether the participant is new.
     pub joined: bool,
 }
 
@@ -121,11 +122,11 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
         Self { participants, replica, shows: PhantomData }
     }
 
-    /// Shows this to the others, from now on and instead of what was shown before. Call it as often
-    /// as it changes: it is sent at most every 30 ms, and the newest value is what counts.
+    /// Shows this state to the others from now on, instead of the previous one. Call it as often as
+    /// the state changes: it is sent at most every 30 ms, and only the newest state counts.
     ///
     /// # Errors
-    /// It does not become JSON of at most 4 KiB.
+    /// The state cannot be serialized as JSON of at most 4 KiB.
     pub fn set(&self, state: &P) -> Result<(), PresenceError> {
         let state =
             serde_json::to_string(state).map_err(|error| PresenceError::Json(error.into()))?;
@@ -136,12 +137,12 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
         Ok(())
     }
 
-    /// Shows nothing any more; the others see this participant leave.
+    /// Stops showing a state: the others see this participant leave.
     pub fn leave(&self) {
         self.participants.leave();
     }
 
-    /// The others who are there, by id.
+    /// The other participants, by id.
     pub fn others(&self) -> Vec<Participant<P>> {
         let own = self.participants.own();
         let others = self.participants.present().into_iter().filter(|(id, _)| Some(*id) != own);
@@ -152,7 +153,7 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
             .collect()
     }
 
-    /// What happens from now on, after those who are there already.
+    /// The changes from now on. The participants that are already present come first.
     pub fn watch(&self) -> PresenceWatch<P> {
         PresenceWatch {
             participants: Arc::downgrade(&self.participants),
@@ -165,13 +166,13 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
     }
 }
 
-/// Tells of the others, one change after the other. Who is slow to ask misses what was shown in
-/// between, and nothing else.
+/// Reports changes of the other participants, one after the other. A slow caller misses only
+/// intermediate states.
 pub struct PresenceWatch<P> {
     participants: Weak<Participants>,
     changed: watch::Receiver<u64>,
     seen: u64,
-    /// What was told of whom.
+    /// The last reported state of each participant.
     known: BTreeMap<u64, Json>,
     changes: VecDeque<PresenceChange<P>>,
     shows: PhantomData<fn() -> P>,
@@ -184,7 +185,8 @@ impl<P> fmt::Debug for PresenceWatch<P> {
 }
 
 impl<P: DeserializeOwned> PresenceWatch<P> {
-    /// The next change; `None` when everything that could bring one is gone. Safe to cancel.
+    /// The next change; `None` if no further change can come, because every handle of the presence
+    /// is dropped. Cancel safe.
     pub async fn next(&mut self) -> Option<PresenceChange<P>> {
         loop {
             self.changed.borrow_and_update();
@@ -202,7 +204,7 @@ impl<P: DeserializeOwned> PresenceWatch<P> {
         let (news, seen, whole) = participants.since(self.seen);
         self.seen = seen;
         if !whole {
-            // More have left than are remembered.
+            // More participants have left than are remembered.
             let present = participants.present();
             let left: Vec<u64> =
                 self.known.keys().filter(|id| !present.contains_key(*id)).copied().collect();

@@ -1,13 +1,14 @@
-//! News of participants as bytes: the payload of a `Presence` frame.
+//! The encoding of participants' news: the payload of a `Presence` frame.
 
 use super::participants::News;
 use crate::frame::{FrameError, Reader, put_varint};
 use crate::limits::{CLOCK_MAX, PARTICIPANT_ID_MAX, PARTICIPANTS_MAX, STATE_BYTES_MAX};
 
-/// The news, one after the other. `own` is written as 0: the receiver knows who says so.
+/// Encodes the news, one after the other. The id `own` is written as 0, because the receiver knows
+/// the sender's id.
 pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // One that does not fit was this replica's own, before its id changed.
+    // An item with an id that is too large came from this replica itself, before its id changed.
     for News { id, clock, state } in news.iter().filter(|news| Some(news.id) == own || news.fits())
     {
         put_varint(&mut bytes, if Some(*id) == own { 0 } else { *id });
@@ -19,7 +20,7 @@ pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
     bytes
 }
 
-/// Reads them; what the sender says of itself has the id `direct`.
+/// Decodes news. The id `direct` replaces the id 0, which stands for the sender.
 pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError> {
     let mut reader = Reader::new(bytes);
     let mut news = Vec::new();
@@ -39,8 +40,8 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
         }
         let id = if id == 0 { direct } else { id };
         let news_of = News { id, clock, state: (!state.is_empty()).then(|| state.into()) };
-        // A replica of another kind may have an id that is too large to be shown. It says nothing
-        // wrong.
+        // A replica with another kind of id may have an id that is too large to be shown. This is
+        // not an error.
         if news_of.fits() {
             news.push(news_of);
         }
@@ -48,8 +49,8 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
     Ok(news)
 }
 
-/// Reads a participant and its clock, as everybody can read them: others would throw at larger
-/// numbers, or read other ones.
+/// Reads the id and the clock of a participant, and refuses numbers that are too large: other
+/// implementations would throw on them, or read other numbers.
 pub(crate) fn who_and_when(reader: &mut Reader<'_>) -> Result<(u64, u64), FrameError> {
     let mut number = |what, max, expected| {
         let at = reader.at();
@@ -65,7 +66,7 @@ pub(crate) fn who_and_when(reader: &mut Reader<'_>) -> Result<(u64, u64), FrameE
 }
 
 impl News {
-    /// Whether everybody can read it.
+    /// Whether every implementation can read the id and the clock.
     pub(crate) fn fits(&self) -> bool {
         self.id <= PARTICIPANT_ID_MAX && self.clock <= CLOCK_MAX
     }
@@ -107,7 +108,7 @@ mod tests {
         );
         let gone = News { id: PARTICIPANT_ID_MAX + 1, clock: 1, state: None };
         assert!(encode(std::slice::from_ref(&gone), None).is_empty());
-        // Of the sender, whose id is known from elsewhere.
+        // The sender's id does not come from the news.
         assert_eq!(decode(&said(0, 1), PARTICIPANT_ID_MAX + 1).map(|news| news.len()), Ok(1));
     }
 

@@ -1,10 +1,11 @@
-//! Who is present at a document, and with what state: shared by all sessions about it on this
-//! replica.
+//! The participants at a document and their states, shared by all sessions about the document on
+//! this replica.
 //!
 //! The rules are those of the Yjs awareness protocol (`PROTOCOL.md` of y-protocols): every
-//! participant has a clock, a state with a higher clock takes the place of one with a lower, and no
-//! state means that the participant has left. What is added: a participant belongs to the link that
-//! introduced it, and news of it from another link count for nothing, until that link is gone.
+//! participant has a clock, a state with a higher clock replaces a state with a lower one, and an
+//! empty state means that the participant has left. One rule is added: a participant belongs to the
+//! link that introduced it. News about it from another link is ignored until the first link is
+//! gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use crate::frame::Key;
 use crate::limits::{CLOCK_AHEAD_MAX, CLOCK_MAX, DEPARTED_MAX, PARTICIPANTS_MAX};
 
-/// Everyone who is present at one document.
+/// All participants at one document.
 #[derive(Debug)]
 pub struct Participants {
     inner: Mutex<Inner>,
@@ -22,35 +23,35 @@ pub struct Participants {
     changed: watch::Sender<u64>,
 }
 
-/// A state as JSON text, shared.
+/// A shared state as JSON text.
 pub(crate) type Json = Arc<str>;
 
-/// What is known of one participant.
+/// The news about one participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct News {
     pub(crate) id: u64,
     pub(crate) clock: u64,
-    /// `None`: it has left.
+    /// `None` if the participant has left.
     pub(crate) state: Option<Json>,
 }
 
-/// Who tells news.
+/// The sender of news.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Speaker {
-    /// A replica, which says to be this participant, and what it is known by.
+    /// A replica that claims to be this participant, and its key.
     Replica { id: u64, key: Key },
-    /// A Yjs client, which does not say which participant it is.
+    /// A Yjs client. It does not say which participant it is.
     Client,
 }
 
-/// How it is known of a participant that it belongs to a link.
+/// The evidence that a participant belongs to a link.
 #[derive(Clone, Copy, Debug)]
 enum Held {
-    /// The link's peer told of it.
+    /// The link's peer told about the participant.
     Told,
-    /// It is the link's peer, which is known by this.
+    /// The participant is the link's peer, which has this key.
     Itself(Key),
-    /// The link's peer is a Yjs client, whom nobody else can prove to be.
+    /// The link's peer is a Yjs client. No other peer can prove that it is this client.
     Client,
 }
 
@@ -63,13 +64,14 @@ impl Speaker {
         }
     }
 
-    /// Whether news of a participant that belongs to another link count. Ids are no secret, so one
-    /// that claims to be somebody who is there has to prove it; whoever is on the line itself
-    /// still knows better than who told of it, whatever that one said.
+    /// Whether news from this sender counts, although the participant belongs to another link. Ids
+    /// are no secret, so a peer that claims the id of a present participant has to prove it by the
+    /// key. But a peer that speaks for itself always wins over a peer that only told about it.
     fn takes_over(&self, news: &News, entry: &Entry) -> bool {
         match (self.holds(news.id), entry.held) {
             (Held::Itself(_), Held::Told) => true,
-            // The connection before this one has not ended yet, and may still bring something late.
+            // The earlier connection of the same peer has not ended yet, and may still deliver late
+            // news.
             (Held::Itself(theirs), Held::Itself(known)) => {
                 theirs.proves(&known) && news.clock >= entry.clock
             }
@@ -78,23 +80,24 @@ impl Speaker {
     }
 }
 
-/// One session's place among those that share the participants.
+/// One session's registration with the participants.
 #[derive(Debug)]
 pub(crate) struct Link {
     number: u64,
-    /// How many its peer may introduce.
+    /// How many participants the link's peer may introduce.
     participants_max: usize,
-    /// Up to which change the peer was told, and up to which surely. What comes between, up to
-    /// `lasting`, was told longer ago.
+    /// Three numbers of changes. The link's peer was told every change up to `told`, and received
+    /// every change up to `sure` for certain. The changes between `sure` and `lasting` were sent
+    /// lossily before the last check for lasting states.
     told: u64,
     sure: u64,
     lasting: u64,
-    /// Which calls for everything were heard.
+    /// How many of the `calls` this link has followed.
     called: u64,
 }
 
 impl Link {
-    /// Whether nothing was told that may be lost.
+    /// Whether no sent news can have been lost.
     pub(crate) fn is_sure(&self) -> bool {
         self.sure == self.told
     }
@@ -103,28 +106,29 @@ impl Link {
 #[derive(Debug, Default)]
 struct Inner {
     present: BTreeMap<u64, Entry>,
-    /// The same by their last changes.
+    /// The ids of the present participants, by the number of their last change.
     order: BTreeMap<u64, u64>,
-    /// Who belongs to each link that has any, by when they came by it.
+    /// The participants of each link that has any, by the change with which they came.
     members: BTreeMap<u64, BTreeMap<u64, u64>>,
-    /// How many belong to each of these, and which it is: the one that has the most is last.
+    /// The number of participants of each link, and the link. The link with the most is last.
     sizes: BTreeSet<(usize, u64)>,
-    /// Those who left last, by when; nobody is among them twice, or is there as well.
+    /// The participants that left last, by the change with which they left. No id occurs twice, and
+    /// no id is also in `present`.
     departed: BTreeMap<u64, Departed>,
-    /// When each of them left.
+    /// The change with which each of them left.
     left: BTreeMap<u64, u64>,
-    /// The number of the last departure that is not remembered any more.
+    /// The number of the last departure that was forgotten.
     forgotten: u64,
     /// The number of the last change.
     serial: u64,
     /// The number of the last link.
     links: u64,
-    /// How often everybody was asked who is there.
+    /// How many times all links were asked to request the participants of their peers.
     calls: u64,
-    /// This replica's own id, once it has taken part.
+    /// This replica's own id, once it has shown a state.
     own: Option<u64>,
-    /// Its clock, which never goes back, and whether others have made it go forth by more than one
-    /// since it said something by itself.
+    /// This replica's clock never goes back. `leapt`: news from others has raised it by more than
+    /// one since this replica last changed or renewed its state.
     own_clock: u64,
     leapt: bool,
 }
@@ -134,9 +138,9 @@ struct Entry {
     clock: u64,
     state: Json,
     serial: u64,
-    /// Which link it belongs to; `None`: this replica.
+    /// The link to which the participant belongs; `None` for this replica.
     link: Option<u64>,
-    /// The change by which it came to belong there.
+    /// The change with which the participant came to this link.
     came: u64,
     held: Held,
 }
@@ -146,15 +150,15 @@ struct Departed {
     id: u64,
     clock: u64,
     link: Option<u64>,
-    /// So long that nothing it said before is still on its way.
+    /// Whether it left so long ago that no older news about it can still arrive.
     long_ago: bool,
 }
 
-/// One change that a link's peer may have to be told of.
+/// One change about which a link's peer may have to be told.
 #[derive(Clone, Copy, Debug)]
 struct Change<'a> {
     serial: u64,
-    /// Whose it is.
+    /// The link to which the participant belongs.
     link: Option<u64>,
     id: u64,
     clock: u64,
@@ -185,7 +189,8 @@ impl Participants {
             let clock = inner.tick(0);
             inner.remove(before, clock);
         }
-        // Where somebody told of it before it took part, it goes on from there.
+        // If a peer told about this id before this replica showed a state, the clock continues from
+        // there.
         let known = inner.known(id);
         inner.leapt = false;
         let clock = inner.tick(known);
@@ -193,7 +198,7 @@ impl Participants {
         self.tell(inner);
     }
 
-    /// This replica takes part no more.
+    /// Stops showing this replica's state.
     pub(crate) fn leave(&self) {
         let mut inner = self.lock();
         if let Some(own) = inner.own {
@@ -203,7 +208,7 @@ impl Participants {
         }
     }
 
-    /// Says this replica's state again under a new clock: it is still there.
+    /// Sends this replica's state again under a new clock, as a sign of life.
     pub(crate) fn renew(&self) {
         let mut inner = self.lock();
         let state = inner.own.and_then(|own| Some((own, inner.present.get(&own)?.state.clone())));
@@ -215,7 +220,7 @@ impl Participants {
         }
     }
 
-    /// A session begins, whose peer may introduce so many.
+    /// Registers a session. Its peer may introduce `participants_max` participants.
     pub(crate) fn link(&self, participants_max: usize) -> Link {
         let mut inner = self.lock();
         inner.links += 1;
@@ -229,8 +234,8 @@ impl Participants {
         }
     }
 
-    /// A session is over: who came by it is gone, unless another link knows better; its own are
-    /// asked.
+    /// Removes a session and its participants. Another link may still know some of them, so all
+    /// links are asked to request the participants of their peers again.
     pub(crate) fn unlink(&self, link: &Link) {
         let mut inner = self.lock();
         let Some(gone) = inner.members.get(&link.number) else { return };
@@ -240,15 +245,16 @@ impl Participants {
         self.tell(inner);
     }
 
-    /// Takes news from a link's peer. Gives whether they were taken, and so are a sign of life.
+    /// Takes news from a link's peer. Returns whether it was accepted, and is therefore a sign of
+    /// life.
     pub(crate) fn receive(&self, link: &Link, speaker: Speaker, news: News) -> bool {
         let mut inner = self.lock();
         if !news.fits() {
             return false;
         }
         if inner.own == Some(news.id) {
-            // Someone thinks that we have left, or have not heard the latest, or someone else spoke
-            // for us.
+            // Another replica believes that this replica has left, or has not received the latest
+            // state, or a peer sent news under this replica's id.
             let state = inner.present.get(&news.id).map(|entry| entry.state.clone());
             if let Some(state) = state.filter(|_| inner.believes(news.clock)) {
                 let clock = inner.tick(news.clock);
@@ -270,9 +276,9 @@ impl Participants {
         true
     }
 
-    /// Nothing was heard of a participant for too long by the link that it belongs to, or did: it
-    /// has left, and may come back with a lower clock. So nobody is kept away for longer by a
-    /// high one that somebody made up.
+    /// Removes a participant of a link about which the link's peer has said nothing for too long.
+    /// From then on the participant may come back with a lower clock, also if it had left before.
+    /// So a forged high clock locks out a participant only for a limited time.
     pub(crate) fn expire(&self, link: &Link, id: u64) {
         let mut inner = self.lock();
         let expired = inner
@@ -295,8 +301,9 @@ impl Participants {
         }
     }
 
-    /// What the link's peer has not been told yet, oldest change first, at most so many bytes of
-    /// states (or one). It is told surely, or in a way that is `lossy`.
+    /// The changes that the link's peer has not been told yet, the oldest first, with at most
+    /// `bytes_max` bytes of states (or one state). `lossy` says that the caller sends them in a way
+    /// that may lose them.
     pub(crate) fn take_news(&self, link: &mut Link, bytes_max: usize, lossy: bool) -> Vec<News> {
         let inner = self.lock();
         let (news, told) =
@@ -308,8 +315,8 @@ impl Participants {
         news
     }
 
-    /// What the link's peer was told in a lossy way before this was called the last time, and what
-    /// still is so. Who changes all the time is never among it.
+    /// The states that were sent lossily before the previous call and have not changed since. A
+    /// participant that changes all the time is never among them.
     pub(crate) fn take_lasting(&self, link: &mut Link, bytes_max: usize) -> Vec<News> {
         let inner = self.lock();
         let (news, sure) =
@@ -321,45 +328,46 @@ impl Participants {
         news
     }
 
-    /// Whether there is something to tell the link's peer.
+    /// Whether there is news for the link's peer.
     pub(crate) fn has_news(&self, link: &Link) -> bool {
         self.lock().serial > link.told
     }
 
-    /// The peer asks who is there.
+    /// The peer asks for all participants, so all are sent again.
     pub(crate) fn tell_all(&self, link: &mut Link) {
         (link.told, link.sure, link.lasting) = (0, 0, 0);
     }
 
-    /// Whether this link should ask who is there, as another one was lost since it did so.
+    /// Whether this link should request its peer's participants, because another link was lost
+    /// since its last request.
     pub(crate) fn is_called(&self, link: &Link) -> bool {
         self.lock().calls != link.called
     }
 
-    /// The link asks, for all that were lost so far.
+    /// Records that the link makes this request, for all links that were lost so far.
     pub(crate) fn take_call(&self, link: &mut Link) {
         link.called = self.lock().calls;
     }
 
-    /// Everything that changed after a change, the number of the last one, and whether that is
-    /// really everything: only so many are remembered who have left.
+    /// All changes after `serial`, the number of the last change, and whether the list is complete:
+    /// only a limited number of departures is remembered.
     pub(crate) fn since(&self, serial: u64) -> (Vec<News>, u64, bool) {
         let inner = self.lock();
         let news = inner.changes(serial, inner.serial).map(|change| change.news()).collect();
         (news, inner.serial, serial >= inner.forgotten)
     }
 
-    /// Everyone who is there, by id.
+    /// All present participants, by id.
     pub(crate) fn present(&self) -> BTreeMap<u64, Json> {
         self.lock().present.iter().map(|(id, entry)| (*id, entry.state.clone())).collect()
     }
 
-    /// This replica's id, once it has taken part.
+    /// This replica's id, once it has shown a state.
     pub(crate) fn own(&self) -> Option<u64> {
         self.lock().own
     }
 
-    /// Resolves when something changes.
+    /// A receiver that is notified of every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -371,24 +379,23 @@ impl Participants {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere cannot leave it half changed.
+        // A panic elsewhere cannot leave the participants half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What news take beside the state, at most.
+/// The largest size of news without the state, in bytes.
 const NEWS_BYTES: usize = 10 + 10 + 3;
 
 impl Inner {
-    /// Whether a clock that was heard of this replica itself is one that it may have said. What is
-    /// far ahead, or ahead all the time, is made up, and would use up all clocks that there
-    /// are.
+    /// Whether a clock that a peer reported for this replica is one that this replica may have
+    /// used. A clock that is far ahead, or ahead again and again, is forged and would use up all
+    /// clocks.
     fn believes(&self, heard: u64) -> bool {
         heard <= self.own_clock || heard <= self.own_clock + CLOCK_AHEAD_MAX && !self.leapt
     }
 
-    /// The next clock of this replica's own: higher than what was heard of it, if that is to be
-    /// believed.
+    /// The next clock of this replica: higher than the reported one, if that is believed.
     fn tick(&mut self, heard: u64) -> u64 {
         let ahead = heard > self.own_clock && self.believes(heard);
         self.leapt |= ahead;
@@ -396,7 +403,7 @@ impl Inner {
         self.own_clock
     }
 
-    /// The highest clock that is known of a participant.
+    /// The highest known clock of a participant.
     fn known(&self, id: u64) -> u64 {
         let present = self.present.get(&id).map(|entry| entry.clock);
         present.max(self.departed(id).map(|departed| departed.clock)).unwrap_or(0)
@@ -417,22 +424,25 @@ impl Inner {
         if news.state.is_none() {
             return false;
         }
-        // What comes late by the same link is no return.
+        // Late news from the same link does not bring a participant back.
         let returns = self.departed(news.id).is_none_or(|departed| {
             news.clock > departed.clock || departed.link != Some(link) || departed.long_ago
         });
         self.size(link) < participants_max && returns
     }
 
-    /// How many belong to a link.
+    /// The number of participants of a link.
     fn size(&self, link: u64) -> usize {
         self.members.get(&link).map_or(0, BTreeMap::len)
     }
 
-    /// Makes sure that there is room for a participant of a link, and says whether there is: where
-    /// there are as many as there may be, this replica's own aside, the last that came by the
-    /// link with the most goes, if that link has no fewer afterwards. So nobody fills the room
-    /// for those who come later, and no two take turns.
+    /// Makes room for a participant of a link, and returns whether there is room.
+    ///
+    /// If the document has the largest number of participants, this replica's own aside, the newest
+    /// participant of the link with the most participants is removed. This happens only if that
+    /// link still has at least as many participants as the other one afterwards. So no link can
+    /// fill the document and keep later participants out, and two links never displace each other's
+    /// participants by turns.
     fn make_room(&mut self, id: u64, link: u64) -> bool {
         let own = self.own.is_some_and(|own| self.present.contains_key(&own));
         if self.present.len() - usize::from(own) < PARTICIPANTS_MAX
@@ -459,7 +469,7 @@ impl Inner {
             self.departed.remove(&left);
         }
         self.order.insert(self.serial, id);
-        // Of its own a replica is told by nobody.
+        // No link holds this replica's own participant.
         let (link, held) = from.map_or((None, Held::Told), |(link, held)| (Some(link), held));
         let before = self.present.remove(&id);
         before.iter().for_each(|before| self.forget(before));
@@ -473,7 +483,7 @@ impl Inner {
         self.present.insert(id, Entry { clock, state, serial: self.serial, link, came, held });
     }
 
-    /// An entry is there no more.
+    /// Removes an entry from the indexes.
     fn forget(&mut self, entry: &Entry) {
         self.order.remove(&entry.serial);
         if let Some(link) = entry.link {
@@ -483,7 +493,7 @@ impl Inner {
         }
     }
 
-    /// Changes who belongs to a link.
+    /// Changes the participants of a link, and its count.
     fn count(&mut self, link: u64, change: impl FnOnce(&mut BTreeMap<u64, u64>)) {
         let members = self.members.entry(link).or_default();
         self.sizes.remove(&(members.len(), link));
@@ -512,8 +522,8 @@ impl Inner {
         );
     }
 
-    /// What changed after one change and up to another, oldest first, looked for only as far as it
-    /// is asked for: O(log n) each.
+    /// The changes after one change and up to another, the oldest first. The iterator is lazy:
+    /// O(log n) for each change.
     fn changes(&self, after: u64, until: u64) -> impl Iterator<Item = Change<'_>> {
         let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
         let changed =
@@ -546,9 +556,9 @@ impl Inner {
     }
 }
 
-/// The oldest of some changes up to `until` that are worth telling a link, at most so many bytes of
-/// states (or one), and up to which change that is. Looks at one more than it takes, and at those
-/// that it passes over.
+/// The oldest of the changes up to `until` that a link's peer has to be told, with at most
+/// `bytes_max` bytes of states (or one state), and the number of the last change covered. Looks at
+/// one change more than it takes, and at those that it skips.
 fn piece<'a>(
     changes: impl Iterator<Item = Change<'a>>,
     link: u64,
@@ -557,11 +567,11 @@ fn piece<'a>(
 ) -> (Vec<News>, u64) {
     let mut taken = Vec::new();
     let mut bytes = 0;
-    // The peer knows what it said itself.
+    // The peer knows its own news.
     for change in changes.filter(|change| change.link != Some(link)) {
         bytes += change.bytes();
         if bytes > bytes_max && !taken.is_empty() {
-            // What was passed over before this one is behind as well.
+            // The skipped changes before this one are covered, too.
             return (taken, change.serial - 1);
         }
         taken.push(change.news());
@@ -599,7 +609,7 @@ mod tests {
         for id in 1..=50 {
             assert!(participants.receive(&from, RELAY, shows(id, 1, "0")));
         }
-        // Some leave, some change.
+        // Some participants leave, some change.
         for id in 1..=50 {
             let news =
                 if id % 3 == 0 { News { id, clock: 2, state: None } } else { shows(id, 2, "1") };
@@ -641,10 +651,11 @@ mod tests {
             "the newest of the most"
         );
         assert!(ids(20_000..30_000, &many).is_empty(), "the most takes no place");
-        // This replica's own has a place as well, and keeps it.
+        // This replica's own participant has a place of its own, and keeps it.
         participants.set(7, "1".into());
         assert_eq!(participants.present().len(), PARTICIPANTS_MAX + 1);
-        // Up to where both have the same, and no further to and fro.
+        // The late link grows until both have the same number. Neither displaces the other's
+        // participants after that.
         assert_eq!(ids(200_000..300_000, &late).len(), PARTICIPANTS_MAX / 2 - 2);
         assert!(ids(400_000..400_010, &many).is_empty() && ids(500_000..500_010, &late).is_empty());
         let there = participants.present();
@@ -652,8 +663,7 @@ mod tests {
             [1, 2, 7, 100].iter().all(|id| there.contains_key(id))
                 && there.len() == PARTICIPANTS_MAX + 1
         );
-        // With the links their participants go, and with them all that was kept of who has how
-        // many.
+        // When the links are gone, their participants and the counts are gone, too.
         [few, many, late].iter().for_each(|link| participants.unlink(link));
         let inner = participants.lock();
         assert_eq!(
@@ -666,7 +676,8 @@ mod tests {
     fn nobody_becomes_somebody_who_is_there_without_the_key() {
         let key = |byte| Key([byte; 16]);
         let itself = |key| Speaker::Replica { id: 1, key };
-        // Who is there, who claims to be the same with a higher clock, and whether it may.
+        // The present participant, a peer that claims its id with a higher clock, and whether it
+        // may.
         let cases = [
             (itself(key(1)), itself(key(2)), false),
             (itself(key(1)), itself(key(0)), false),
@@ -698,7 +709,7 @@ mod tests {
             );
             let state = participants.present().get(&1).map(|state| state.to_string());
             assert_eq!(state.as_deref(), Some(if may { "\"second\"" } else { "\"first\"" }));
-            // Once nobody holds it, whoever comes.
+            // Once no link holds the participant, every peer may use the id.
             participants.unlink(if may { &second } else { &first });
             assert!(participants.receive(&second, claims, shows(1, 10, "0")) || may);
         }
@@ -709,7 +720,7 @@ mod tests {
         let participants = Participants::default();
         let link = participants.link(9);
         let own = || participants.lock().own_clock;
-        // Before it takes part somebody tells of it, and afterwards.
+        // A peer tells about this replica before it shows a state, and afterwards.
         assert!(participants.receive(&link, RELAY, shows(7, CLOCK_MAX, "0")));
         participants.set(7, "1".into());
         assert_eq!(own(), 1);

@@ -1,4 +1,4 @@
-//! One document's replica and those who are present at it, for several peers and servers at once.
+//! One document's replica and its participants, for several peers and servers at once.
 
 use super::{Participants, Presence};
 use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateListener, UpdateSubscription};
@@ -8,12 +8,12 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
-/// A replica and those who are present at its document.
+/// A replica and the participants at its document.
 ///
-/// A [`Peer`](crate::Peer), and each document of a [`Server`](crate::Server), has a presence of its
-/// own. Whoever has several of them for one store (a mesh of peers without a server, say) gives
-/// them a room instead of the store: then they share one, and who is present at one is present at
-/// all. A clone is a handle to the same.
+/// A [`Peer`](crate::Peer), and each document of a [`Server`](crate::Server), has its own presence.
+/// An application with several of them for one store (a mesh of peers without a server, for
+/// example) gives them a room instead of the store. Then they share one presence, and a participant
+/// at one of them is present at all. Clones share the same room.
 ///
 /// ```no_run
 /// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
@@ -39,7 +39,8 @@ impl fmt::Debug for Room {
 }
 
 impl Room {
-    /// Nobody is there yet, unless the replica is a room already.
+    /// A room without participants. If the replica is already a room, the new room shares its
+    /// participants.
     pub fn new(replica: impl IntoReplica) -> Self {
         Self::of(replica.into_replica())
     }
@@ -49,7 +50,7 @@ impl Room {
         Self { replica, participants, pace: Arc::default() }
     }
 
-    /// What this replica shows, and who else is there.
+    /// The presence in this room: what this replica shows, and what others show.
     pub fn presence<P: Serialize + DeserializeOwned>(&self) -> Presence<P> {
         Presence::new(Arc::clone(&self.participants), Arc::clone(&self.replica))
     }

@@ -1,4 +1,5 @@
-//! One connection's part in presence: what its peer was told and when, and whom it spoke of.
+//! One connection's part of the presence: what its peer was told and when, and about which
+//! participants the peer told.
 
 use super::participants::{Link, News, Participants, Speaker};
 use crate::limits::{
@@ -9,31 +10,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a connection stands with those who are present. Once it is dropped, those who came by it
-/// are gone.
+/// The presence state of a connection. When it is dropped, the participants that came over the
+/// connection are removed.
 ///
 /// Time is a `Duration` since a moment that the connection chooses.
 #[derive(Debug)]
 pub(crate) struct Showing {
     participants: Arc<Participants>,
     link: Link,
-    /// When the peer last gave a sign of life of each, or said that it has left.
+    /// When the peer last gave a sign of life of each participant, or told that it left.
     heard: BTreeMap<u64, Duration>,
-    /// When the peer may again say something of this replica itself that is answered.
+    /// When this side may next answer the peer's news about this replica itself.
     answers_at: Duration,
-    /// The peer was told lately: it is told nothing before `next_at`, however much changes.
+    /// Whether the peer was told recently: it is told nothing before `next_at`, however much
+    /// changes.
     rests: bool,
     next_at: Duration,
-    /// When the peer may be asked again who is there.
+    /// When the peer may be asked again for all participants.
     asks_at: Duration,
-    /// How long it rests after it was told.
+    /// How long this side waits after it has told the peer.
     interval: Duration,
     renewed_at: Duration,
-    /// When to look again for what was told in datagrams only, and has lasted.
+    /// When to look next for states that were sent in datagrams only, and have not changed since.
     lasting_at: Duration,
 }
 
-/// Those who are there, and those who have left and are remembered.
+/// The present participants, and the remembered departed ones.
 const HEARD_MAX: usize = PARTICIPANTS_MAX + DEPARTED_MAX;
 
 impl Drop for Showing {
@@ -43,7 +45,7 @@ impl Drop for Showing {
 }
 
 impl Showing {
-    /// With a peer that may introduce so many participants.
+    /// The state for a peer that may introduce `participants_max` participants.
     pub(crate) fn new(
         participants: Arc<Participants>,
         participants_max: usize,
@@ -64,15 +66,15 @@ impl Showing {
         }
     }
 
-    /// Takes what the peer tells.
+    /// Takes news from the peer.
     pub(crate) fn take(&mut self, news: Vec<News>, speaker: Speaker, now: Duration) {
         let own = self.own();
         for news in news {
             let id = news.id;
             let leaves = news.state.is_none();
             if Some(id) == own {
-                // Each answer costs a clock and goes to everybody; the next sign of life is one as
-                // well.
+                // Each answer uses a clock and goes to all peers. The next sign of life is an
+                // answer, too.
                 if now < self.answers_at {
                     continue;
                 }
@@ -86,14 +88,15 @@ impl Showing {
         }
     }
 
-    /// The peer asks who is there.
+    /// The peer asks for all participants.
     pub(crate) fn tell_all(&mut self) {
         self.participants.tell_all(&mut self.link);
     }
 
-    /// Whether the peer should be asked who is there, as another connection was lost, and it is
-    /// time. Once is enough for all that were lost meanwhile: what is answered is everything,
-    /// and connections may come and go all the time.
+    /// Whether the peer should be asked for all participants now, because another connection was
+    /// lost. One request covers all connections that were lost meanwhile, because the answer
+    /// contains all participants. There is at most one request in `PRESENCE_INTERVAL_MAX`, because
+    /// connections may come and go all the time.
     pub(crate) fn take_call(&mut self, now: Duration) -> bool {
         let asks = now >= self.asks_at && self.participants.is_called(&self.link);
         if asks {
@@ -103,7 +106,8 @@ impl Showing {
         asks
     }
 
-    /// What the peer has not been told, if it is time; surely, or `lossy`.
+    /// The news that the peer has not been told, if it is time to tell. `lossy` says that it may be
+    /// lost on the way.
     pub(crate) fn take_news(&mut self, now: Duration, lossy: bool) -> Vec<News> {
         if self.rests && now < self.next_at {
             return Vec::new();
@@ -118,7 +122,7 @@ impl Showing {
         news
     }
 
-    /// What the peer may not have heard, if it is time.
+    /// The news that the peer may not have received, if it is time to send it again.
     pub(crate) fn take_lasting(&mut self, now: Duration) -> Vec<News> {
         if now < self.lasting_at {
             return Vec::new();
@@ -127,20 +131,20 @@ impl Showing {
         self.participants.take_lasting(&mut self.link, PRESENCE_BYTES)
     }
 
-    /// Who comes back late has too much to do, and rests longer; who is in time, shorter. Nobody
-    /// misses anything but what was shown in between.
+    /// Adapts the interval: longer if this connection is late, because it has too much to do, and
+    /// shorter if it is in time. The peer misses only intermediate states.
     fn adapt(&mut self, late: Duration) {
         let longer = late > self.interval / 2;
         let interval = if longer { self.interval * 2 } else { self.interval * 3 / 4 };
         self.interval = interval.clamp(PRESENCE_INTERVAL, PRESENCE_INTERVAL_MAX);
     }
 
-    /// Whether something new is worth waking up for, or waits until this one has rested.
+    /// Whether new changes should wake up the connection, instead of waiting for `next_at`.
     pub(crate) fn awaits_news(&self) -> bool {
         !self.rests
     }
 
-    /// Whether the peer was told everything.
+    /// Whether the peer was told all news.
     #[cfg(feature = "websocket")]
     pub(crate) fn has_told(&self) -> bool {
         !self.has_news()
@@ -151,8 +155,8 @@ impl Showing {
         self.participants.own()
     }
 
-    /// Says that this replica is still there, and takes those for gone of whom the peer has said
-    /// nothing for long.
+    /// Renews this replica's state, and removes the participants about which the peer has said
+    /// nothing for `ABSENT_AFTER`.
     pub(crate) fn mind(&mut self, now: Duration) {
         if now >= self.renewed_at + HEARTBEAT {
             self.renewed_at = now;
@@ -169,7 +173,7 @@ impl Showing {
         });
     }
 
-    /// When there is something to do; to tell only if the peer can be told now.
+    /// When there is work to do. News counts only if `can_tell` says that the peer can be told now.
     pub(crate) fn due(&self, can_tell: bool, lossy: bool) -> Duration {
         let when = |wanted: bool, at: Duration| if can_tell && wanted { at } else { Duration::MAX };
         let news = when(self.rests || self.has_news(), self.next_at);
@@ -178,7 +182,8 @@ impl Showing {
         news.min(lasting).min(call).min(self.renewed_at + HEARTBEAT)
     }
 
-    /// The same for a peer that is asked who is there only once it has been told who has left.
+    /// As [`due`](Self::due), for a peer that may be asked for all participants only after it was
+    /// told about all departures.
     pub(crate) fn due_in_turn(&self) -> Duration {
         let due = self.due(true, false);
         if self.has_news() { due.max(self.next_at.min(self.renewed_at + HEARTBEAT)) } else { due }

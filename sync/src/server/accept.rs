@@ -1,8 +1,8 @@
-//! Lets in who comes by UDP: over QUIC, and WebTransport on top of it.
+//! Accepts connections over UDP: QUIC, and WebTransport on top of it.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "who accepts connections reads the clock, so that the lobby needs none"
+    reason = "the code that accepts connections reads the clock, so that the lobby needs none"
 )]
 
 #[cfg(feature = "webtransport")]
@@ -25,22 +25,22 @@ use tokio::time::{sleep_until, timeout};
 #[cfg(feature = "webtransport")]
 use wtransport::endpoint::IncomingSession;
 
-/// Where they come to.
+/// An endpoint that receives connection attempts.
 trait Door: Send + Sync + 'static {
     type Attempt: Attempt;
-    /// The next one; `None` once it is closed.
+    /// The next attempt; `None` once the endpoint is closed.
     fn next(&self) -> impl Future<Output = Option<Self::Attempt>> + Send;
 }
 
-/// Somebody who wants to connect, before the handshake.
+/// A connection attempt, before the handshake.
 trait Attempt: Send + 'static {
-    /// Where it says that it comes from.
+    /// The source address of the attempt's packets.
     fn address(&self) -> SocketAddr;
-    /// Whether it has proved that it does.
+    /// Whether the client has proved that it has this address.
     fn is_proved(&self) -> bool;
-    /// Tells it to go away.
+    /// Refuses the attempt.
     fn refuse(self);
-    /// Asks it to prove its address.
+    /// Asks the client to prove its address.
     fn retry(self);
 }
 
@@ -66,7 +66,7 @@ impl Attempt for quinn::Incoming {
     }
 
     fn retry(self) {
-        // An error gives the attempt back, which is refused by dropping it.
+        // On an error the attempt comes back. Dropping it refuses it.
         drop(self.retry());
     }
 }
@@ -139,8 +139,8 @@ pub(super) async fn webtransport(
     accept(endpoint, greet, shared).await;
 }
 
-/// Gives those who come a place in the lobby, and begins their handshakes when it is time, until
-/// nobody can come any more.
+/// Gives each attempt a place in the lobby, and begins its handshake when it is due. Returns when
+/// the endpoint is closed.
 async fn accept<D: Door, F>(
     door: D,
     greet: impl Fn(D::Attempt, Place, Arc<Shared>) -> F,
@@ -166,7 +166,7 @@ async fn accept<D: Door, F>(
         let Some(attempt) = attempt else { return };
         let from = attempt.address();
         let proved = attempt.is_proved();
-        // Under load an address has to prove itself before it costs anything.
+        // Under load a client has to prove its address before the attempt costs anything.
         let busy = handshakes.len() + lobby.len() >= INCOMING_MAX / 2 && !proved;
         let place = if busy { None } else { shared.place_from(from, proved) };
         let refused = match place {

@@ -1,4 +1,5 @@
-//! Who left a server, and why: what its operator wants to know of those who misbehave.
+//! The end of each conversation with a server and its reason, so that an operator can find the
+//! peers that misbehave.
 
 use crate::session::{CloseReason, OneLine};
 use std::net::SocketAddr;
@@ -8,14 +9,14 @@ use tokio::sync::broadcast;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Departure {
-    /// Where the peer was, if the connection came over a network; a proxy's address, where there
-    /// is one between.
+    /// The peer's address, if the connection came over a network. Behind a proxy this is the
+    /// proxy's address.
     pub address: Option<SocketAddr>,
-    /// The document that it asked for, if it got so far; it may be none of the server's.
+    /// The document that the peer asked for, if it got that far. The server may not have it.
     pub document: Option<String>,
-    /// Its replica id, if it got so far.
+    /// The peer's replica id, if it got that far.
     pub replica: Option<u64>,
-    /// Why it left, or had to.
+    /// Why the conversation ended.
     pub reason: CloseReason,
 }
 
@@ -31,12 +32,13 @@ impl std::fmt::Display for Departure {
         if let Some(document) = &self.document {
             write!(f, ", document {document:?}")?;
         }
-        // A name that the peer asked for, or a part of what it said, may be in any of them.
+        // The reason may contain a name or a message that the peer sent, so it is escaped into one
+        // line.
         write!(f, ": {}", OneLine(&self.reason.to_string()))
     }
 }
 
-/// One conversation's report, made once it is over.
+/// Reports the end of one conversation.
 pub(super) struct Report {
     pub(super) to: broadcast::Sender<Departure>,
     pub(super) address: Option<SocketAddr>,
@@ -44,7 +46,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn tell(self, document: Option<String>, replica: Option<u64>, reason: CloseReason) {
-        // Fails where nobody listens.
+        // Fails if there is no receiver.
         let _ = self.to.send(Departure { address: self.address, document, replica, reason });
     }
 }

@@ -1,4 +1,4 @@
-//! Asks the embedder's hook what a peer may do, for as long as anybody waits for that.
+//! Asks the embedder's hook what a peer may do. The question is dropped when the conversation is.
 
 use crate::access::{AccessRequest, Denial, Rights};
 use crate::limits::ACCESS_TIMEOUT;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Rights, Denial>> + Send>>;
 
-/// The way in: a hook, or none, which lets everybody in.
+/// Access to the server: a hook decides, or without a hook every peer has access.
 #[derive(Clone, Default)]
 pub(super) struct Gate(Option<Arc<dyn Fn(AccessRequest) -> Answer + Send + Sync>>);
 
@@ -34,8 +34,7 @@ impl Gate {
         self.0.is_some()
     }
 
-    /// What the peer may do. Whoever drops this needs no answer any more, and the hook's future is
-    /// dropped too.
+    /// What the peer may do. Dropping this future also drops the hook's future.
     pub(super) async fn ask(&self, request: AccessRequest) -> Result<Rights, Denial> {
         self.ask_within(ACCESS_TIMEOUT, request).await
     }
@@ -46,7 +45,7 @@ impl Gate {
         request: AccessRequest,
     ) -> Result<Rights, Denial> {
         let Some(hook) = self.0.clone() else { return Ok(Rights::ReadWrite) };
-        // In a task of its own, so that a panic in it is an answer.
+        // The hook runs in its own task, so that a panic in it becomes a denial.
         let mut asking = JoinSet::new();
         asking.spawn(async move { hook(request).await });
         match timeout(patience, asking.join_next()).await {

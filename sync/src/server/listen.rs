@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The addresses at which a server listens.
 
 #[cfg(feature = "quic")]
 use super::accept;
@@ -35,11 +35,11 @@ pub enum ServerError {
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// No certificate.
+    /// The server has no certificate: the identity cannot be made.
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -48,7 +48,7 @@ pub enum ServerError {
     Crypto(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Where a server will listen, and how. Port 0 is any free one.
+/// Configures where a server listens, and how. Port 0 stands for any free port.
 #[derive(Debug)]
 #[must_use]
 pub struct ServerBuilder {
@@ -61,15 +61,15 @@ pub struct ServerBuilder {
     identity: Option<Identity>,
 }
 
-/// Whom the addresses are for.
+/// The clients that the addresses accept, besides peers.
 #[derive(Clone, Debug, Default)]
 struct Guests {
-    /// Yjs clients, too.
+    /// Accepts Yjs clients.
     yjs: bool,
-    /// Web pages of these origins.
+    /// Accepts web pages of these origins.
     #[cfg(any(feature = "websocket", feature = "webtransport"))]
     origins: Origins,
-    /// What Yjs clients may offer.
+    /// The subprotocols that Yjs clients may offer.
     #[cfg(feature = "websocket")]
     subprotocols: Subprotocols,
 }
@@ -78,7 +78,7 @@ struct Guests {
 pub(super) type WebTransportEndpoint =
     Arc<wtransport::Endpoint<wtransport::endpoint::endpoint_side::Server>>;
 
-/// One address.
+/// One address at which the server listens.
 pub(super) struct Listener {
     pub(super) scheme: Scheme,
     pub(super) addr: SocketAddr,
@@ -114,12 +114,12 @@ impl ServerBuilder {
         }
     }
 
-    /// Limits and intervals of one's own.
+    /// Replaces the default limits and intervals.
     pub fn config(self, config: Config) -> Self {
         Self { config, ..self }
     }
 
-    /// An identity that was kept, instead of a new one.
+    /// Uses an identity that was stored earlier, instead of a new one.
     #[cfg(feature = "tls")]
     pub fn identity(self, identity: Identity) -> Self {
         Self { identity: Some(identity), ..self }
@@ -131,8 +131,8 @@ impl ServerBuilder {
         self.listen(Scheme::Quic, addr)
     }
 
-    /// Listens for WebSocket without encryption on a TCP address: behind a proxy that encrypts, or
-    /// in a trusted network. Web pages need [`allow_origin`](Self::allow_origin).
+    /// Listens for WebSocket without encryption on a TCP address. Use it behind a proxy that
+    /// encrypts, or in a trusted network. Web pages need [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn websocket(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebSocket, addr)
@@ -144,18 +144,20 @@ impl ServerBuilder {
         self.listen(Scheme::WebSocketTls, addr)
     }
 
-    /// Listens for WebTransport on a UDP address, for browsers too: see
-    /// [`allow_origin`](Self::allow_origin). It shows certificates of its own that are valid for
-    /// days, as browsers demand ([`Server::certificate_hashes`]), signed by the identity, by
-    /// which tickets know the server.
+    /// Listens for WebTransport on a UDP address. Browsers can connect, too: see
+    /// [`allow_origin`](Self::allow_origin).
+    ///
+    /// Browsers demand certificates that are valid for days only, so the server shows such
+    /// certificates ([`Server::certificate_hashes`]). The server's identity signs them. Tickets
+    /// recognise the server by its identity.
     #[cfg(feature = "webtransport")]
     pub fn webtransport(self, addr: SocketAddr) -> Self {
         self.listen(Scheme::WebTransport, addr)
     }
 
-    /// Lets Yjs clients in at the WebSocket addresses: y-websocket's provider, unchanged, with a
-    /// document's name as its room. It takes documents on the backend [`Yrs`](exostate::Yrs),
-    /// whose layout is described in `docs/layout.md`. Those in web pages need
+    /// Accepts Yjs clients at the WebSocket addresses: y-websocket's provider, unchanged, with a
+    /// document's name as its room. This works for documents on the backend [`Yrs`](exostate::Yrs),
+    /// whose layout is described in `docs/layout.md`. Yjs clients in web pages need
     /// [`allow_origin`](Self::allow_origin).
     #[cfg(feature = "websocket")]
     pub fn yjs(mut self) -> Self {
@@ -163,13 +165,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Accepts WebSocket subprotocols of Yjs clients: those of which this says yes. The first of
-    /// them that a client offers is agreed upon; a client that offers some and none of them is
-    /// refused, as browsers would do. Without it, Yjs clients may offer none.
+    /// Accepts the WebSocket subprotocols of Yjs clients for which `accepts` returns true. The
+    /// server agrees to the first accepted subprotocol that the client offers. A client that offers
+    /// only other subprotocols is refused, as browsers do. Without this call a Yjs client may offer
+    /// no subprotocol.
     ///
-    /// Applications offer some to authenticate, as pages can set no header: `new
+    /// Applications use subprotocols to authenticate, because web pages cannot set headers: `new
     /// WebsocketProvider(url, room, doc, { protocols: ["notes", token] })`. The hook of
-    /// [`authorize`](Self::authorize) sees all that were offered.
+    /// [`authorize`](Self::authorize) sees all offered subprotocols.
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
@@ -185,15 +188,21 @@ impl ServerBuilder {
         self
     }
 
-    /// Asks this hook, before anything of a document is told, who may have it: for every
-    /// conversation, over every transport, Yjs clients and connections given to
-    /// [`Server::serve`] too, and also about documents that the server does not have. Without it
-    /// everybody has every document, within what the [`Config`] allows.
+    /// Asks this hook who may have a document, before the peer learns anything about it. The hook
+    /// is asked
     ///
-    /// The hook may look something up, but must not block the runtime. After ten seconds, and where
-    /// it panics, nobody is let in, and the peer comes again later. What it has allowed holds
-    /// until the conversation ends. A peer that is denied is told the message; it does not
-    /// connect again by itself, unless the denial is [`Denial::unavailable`].
+    /// - for every conversation, over every transport;
+    /// - also for Yjs clients, and for connections given to [`Server::serve`];
+    /// - also about documents that the server does not have.
+    ///
+    /// Without a hook every peer may have every document, within the limits of the [`Config`].
+    ///
+    /// The hook may look something up, but must not block the runtime. If it panics or takes longer
+    /// than ten seconds, the peer is denied and tries again later. The answer holds until the
+    /// conversation ends.
+    ///
+    /// A denied peer is told the message. It does not reconnect by itself, unless the denial is
+    /// [`Denial::unavailable`].
     ///
     /// ```
     /// # #[cfg(feature = "quic")]
@@ -222,13 +231,14 @@ impl ServerBuilder {
         Self { gate: Gate::new(authorize), ..self }
     }
 
-    /// Lets pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport: `https://app.example`, or
-    /// `http://localhost:5173`, as a browser writes it, without a path or a port that the scheme implies. May be called several times.
+    /// Lets web pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport.
+    /// Write the origin as a browser does: `https://app.example`, or `http://localhost:5173`,
+    /// without a path, and without a port that the scheme implies. May be called several times.
     ///
     /// A browser opens such connections for every page that the user visits, to every server that
-    /// it can reach: also to one on the user's own machine or network. So pages of other
-    /// origins are refused (403), those of the server's own host among them. What is no browser
-    /// names no origin, and is let in.
+    /// it can reach, also to a server on the user's own machine or network. So the server refuses
+    /// pages of all other origins with the status 403, also those of its own host. A client that is
+    /// not a browser sends no origin and is accepted.
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
@@ -240,15 +250,15 @@ impl ServerBuilder {
     /// ```
     ///
     /// # Errors
-    /// It is no origin.
+    /// The text is not an origin.
     #[cfg(any(feature = "websocket", feature = "webtransport"))]
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.guests.origins = self.guests.origins.with(origin)?;
         Ok(self)
     }
 
-    /// Lets pages of every origin connect: for what the whole web may read and write, or where a
-    /// proxy in front looks at origins.
+    /// Lets web pages of every origin connect. Use it for documents that the whole web may read and
+    /// write, or behind a proxy that checks origins.
     #[cfg(any(feature = "websocket", feature = "webtransport"))]
     pub fn allow_any_origin(mut self) -> Self {
         self.guests.origins = Origins::Any;
@@ -261,13 +271,14 @@ impl ServerBuilder {
         self
     }
 
-    /// Starts the server. Without an address it serves what it is handed: [`Server::serve`].
+    /// Starts the server. Without an address it serves only the connections that [`Server::serve`]
+    /// receives.
     ///
     /// # Errors
-    /// An address cannot be listened on, or the identity cannot be made or used.
+    /// The server cannot listen on an address, or the identity cannot be made or used.
     #[allow(
         clippy::unused_async,
-        reason = "it needs a runtime, and listens for TCP where that is built in"
+        reason = "it needs a runtime, and listens for TCP if that is built in"
     )]
     pub async fn bind(self) -> Result<Server, ServerError> {
         let shared = Shared::new(self.documents, self.config, self.gate);
@@ -444,11 +455,12 @@ async fn accept_tcp(
         let accepted = tcp.accept().await;
         while handshakes.try_join_next().is_some() {}
         let Ok((stream, from)) = accepted else {
-            // Out of file descriptors, as a rule: it passes.
+            // Usually the process has no free file descriptor. This passes.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        // Without encryption it stands behind a proxy, and all come from the same address.
+        // Without encryption the server is behind a proxy, and all connections come from the
+        // proxy's address.
         let place = if scheme == Scheme::WebSocketTls {
             shared.place_from(from, true)
         } else {
@@ -467,7 +479,7 @@ async fn accept_tcp(
                 Ok(Ok(Accepted::Yjs(guest))) => {
                     drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, place)))
                 }
-                // No WebSocket, or too slow to become one.
+                // The client speaks no WebSocket, or its handshake took too long.
                 Ok(Err(_)) | Err(_) => {}
             }
         });

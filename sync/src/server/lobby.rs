@@ -1,6 +1,8 @@
-//! Who waits to be let in. A handshake costs a server more than anything else that a stranger can
-//! ask for, so they are begun at a steady pace that leaves time for those who are in; and those who
-//! wait are taken in turn by address, so that a crowd from one address keeps nobody else waiting.
+//! Connection attempts that wait for their handshake.
+//!
+//! A handshake costs a server more than anything else that an untrusted client can ask for. So
+//! handshakes begin at a steady pace that leaves time for the connected peers. The waiting
+//! addresses take turns, so a crowd from one address does not delay the others.
 
 use super::places::network;
 use crate::limits::{HANDSHAKES_AT_ONCE, LOBBY_SECONDS, WAITING_PER_ADDRESS_MAX};
@@ -8,22 +10,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Those who wait at one listener.
+/// The attempts that wait at one listener.
 pub(super) struct Lobby<T> {
     waiting: BTreeMap<IpAddr, VecDeque<T>>,
-    /// The addresses in `waiting`, next one first.
+    /// The addresses in `waiting`, the next one first.
     turns: VecDeque<IpAddr>,
     len: usize,
     len_max: usize,
-    /// Between two handshakes, once there have been several.
+    /// The time between two handshakes, once the first ones have begun.
     step: Duration,
-    /// When as many could be let in at once as at the beginning (generic cell rate algorithm,
-    /// ITU-T I.371).
+    /// The time at which the full number of handshakes could begin at once again (generic cell rate
+    /// algorithm, ITU-T I.371).
     settled_at: Instant,
 }
 
 impl<T> Lobby<T> {
-    /// Nobody waits yet. So many are to be let in in a second.
+    /// An empty lobby that begins `per_second` handshakes in a second.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let step = Duration::from_secs(1) / per_second.max(1);
         let len_max = per_second.saturating_mul(LOBBY_SECONDS) as usize;
@@ -37,38 +39,38 @@ impl<T> Lobby<T> {
         }
     }
 
-    /// How many wait.
+    /// The number of waiting attempts.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Lets one more wait. Where there is no room it comes back.
-    pub(super) fn enter(&mut self, from: IpAddr, who: T) -> Result<(), T> {
+    /// Adds an attempt. If there is no room, the attempt comes back as the error.
+    pub(super) fn enter(&mut self, from: IpAddr, attempt: T) -> Result<(), T> {
         let from = network(from);
         let waiting = self.waiting.get(&from).map_or(0, VecDeque::len);
         if self.len >= self.len_max || waiting >= WAITING_PER_ADDRESS_MAX {
-            return Err(who);
+            return Err(attempt);
         }
         let queue = self.waiting.entry(from).or_default();
         if queue.is_empty() {
             self.turns.push_back(from);
         }
-        queue.push_back(who);
+        queue.push_back(attempt);
         self.len += 1;
         Ok(())
     }
 
-    /// When the next one may go in; `None` where nobody waits.
+    /// When the next handshake may begin; `None` if no attempt waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let ahead = self.step * HANDSHAKES_AT_ONCE;
         (self.len > 0).then(|| self.settled_at.checked_sub(ahead).unwrap_or(self.settled_at))
     }
 
-    /// The next one, which is due.
+    /// Takes the next attempt. The caller has waited until it is due.
     pub(super) fn leave(&mut self, now: Instant) -> Option<T> {
         let from = self.turns.pop_front()?;
         let queue = self.waiting.get_mut(&from)?;
-        let who = queue.pop_front()?;
+        let attempt = queue.pop_front()?;
         if queue.is_empty() {
             self.waiting.remove(&from);
         } else {
@@ -76,7 +78,7 @@ impl<T> Lobby<T> {
         }
         self.len -= 1;
         self.settled_at = self.settled_at.max(now) + self.step;
-        Some(who)
+        Some(attempt)
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
         IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
     }
 
-    #[allow(clippy::disallowed_methods, reason = "some moment, from which all others are counted")]
+    #[allow(clippy::disallowed_methods, reason = "an arbitrary start time for a test")]
     fn some_moment() -> Instant {
         Instant::now() + Duration::from_secs(3_600)
     }

@@ -1,8 +1,8 @@
-//! How many connections a server takes: in all, from one address at a time, and from one address in
+//! Limits the connections of a server: in all, from one address at a time, and from one address in
 //! a minute.
 //!
-//! New ones in a minute are counted by the generic cell rate algorithm (ITU-T I.371), which keeps
-//! one moment for each address.
+//! New connections in a minute are counted by the generic cell rate algorithm (ITU-T I.371), which
+//! stores one point in time for each address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Within it an address may come anew as often as it may be connected at once.
+/// Within this time an address may connect as many times as it may have connections at once.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses remembered that have no connection, only a recent past.
+/// Addresses without a connection that are remembered because they connected recently.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// The places of a server.
+/// The places for connections of a server.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
@@ -26,11 +26,12 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Source {
     open: usize,
-    /// When it would be back at nothing if it came no more.
+    /// When the address has its full allowance of new connections again, if it makes no further
+    /// one.
     settled_at: Instant,
 }
 
-/// A place, free again once this is dropped.
+/// A place for one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     _one: OwnedSemaphorePermit,
@@ -51,14 +52,14 @@ impl Places {
         Arc::new(Self { all, each_max, sources: Mutex::default() })
     }
 
-    /// A place for a connection that comes from nowhere in particular.
+    /// A place for a connection that is not counted for an address.
     pub(super) fn take(&self) -> Option<Place> {
         Some(Place { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, source: None })
     }
 
-    /// A place for one from this address. One that has not `proved` that it is there gets at most
-    /// half of what the address may have, so that those who only write an address on their
-    /// packets cannot lock out who is really there.
+    /// A place for a connection from this address. A client that has not `proved` its address gets
+    /// at most half of the places of the address. So a client with a forged source address cannot
+    /// lock out the real owner of the address.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(super) fn take_from(
         self: &Arc<Self>,
@@ -93,7 +94,8 @@ impl Places {
     }
 }
 
-/// What belongs to one customer as a rule: an IPv4 address, or 64 bits of an IPv6 one.
+/// The network that usually belongs to one customer: an IPv4 address, or the first 64 bits of an
+/// IPv6 address.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -111,7 +113,7 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-    #[allow(clippy::disallowed_methods, reason = "some moment, from which all others are counted")]
+    #[allow(clippy::disallowed_methods, reason = "an arbitrary start time for a test")]
     fn some_moment() -> Instant {
         Instant::now()
     }

@@ -1,21 +1,21 @@
-//! What some connections have beside their streams: packets that may be lost, doubled, or come in
-//! another order. All documents of a connection share them, so each begins with a number (a varint)
-//! that says whose it is.
+//! Datagrams: packets that may be lost, duplicated, or reordered. Some connections have them
+//! besides their streams. All documents of a connection share them, so each datagram begins with a
+//! number (a varint) that names its document's channel.
 
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Sends single packets on a connection.
+/// Sends datagrams on a connection.
 pub trait DatagramSender: Send + Sync + 'static {
-    /// Sends one of at most 1,100 bytes, or drops it, or older ones that wait. Never waits itself.
+    /// Sends one datagram of at most 1,100 bytes. It may be dropped, or replace older ones that
+    /// wait. Never blocks.
     fn send(&self, datagram: Vec<u8>);
 }
 
 /// One document's share of a connection's datagrams.
 ///
-/// A transport of one's own gives them out by
-/// [`Transport::datagrams`](super::Transport::datagrams).
+/// A custom transport provides them by [`Transport::datagrams`](super::Transport::datagrams).
 pub struct Datagrams {
     channel: u64,
     sender: Arc<dyn DatagramSender>,
@@ -29,8 +29,8 @@ impl fmt::Debug for Datagrams {
 }
 
 impl Datagrams {
-    /// The datagrams that begin with `channel`, without it, come by `received`; what is sent brings
-    /// the peer's number with it.
+    /// `received` yields the datagrams that begin with `channel`, without this number. `sender`
+    /// receives datagrams that already begin with the peer's number.
     pub fn new(
         channel: u64,
         sender: Arc<dyn DatagramSender>,
@@ -47,7 +47,8 @@ impl Datagrams {
         self.sender.as_ref()
     }
 
-    /// The next ones, at least one and at most so many; none when no more will come.
+    /// Receives the next datagrams: at least one and at most `limit`. Returns 0 when no more will
+    /// come.
     pub(crate) async fn recv_many(&mut self, datagrams: &mut Vec<Vec<u8>>, limit: usize) -> usize {
         self.received.recv_many(datagrams, limit).await
     }
@@ -56,7 +57,7 @@ impl Datagrams {
 #[cfg(feature = "quic")]
 pub(crate) use channels::{Carrier, Channels};
 
-/// The documents of one connection, by their numbers.
+/// The documents of one connection, by their channel numbers.
 #[cfg(feature = "quic")]
 mod channels {
     use super::{DatagramSender, Datagrams};
@@ -70,11 +71,11 @@ mod channels {
 
     /// A connection that has datagrams.
     pub(crate) trait Carrier: Clone + Send + Sync + 'static {
-        /// The next one that comes; `None` when the connection is over.
+        /// The next received datagram; `None` when the connection is over.
         fn read(&self) -> impl Future<Output = Option<Vec<u8>>> + Send;
-        /// How long one may be; `None`: the peer takes none.
+        /// The largest datagram in bytes; `None` if the peer takes no datagrams.
         fn bytes_max(&self) -> Option<usize>;
-        /// Sends one, or drops it.
+        /// Sends a datagram, or drops it.
         fn send(&self, datagram: Vec<u8>);
     }
 
@@ -84,7 +85,7 @@ mod channels {
         receivers: BTreeMap<u64, mpsc::Sender<Vec<u8>>>,
     }
 
-    /// Hands out what comes to those whom it is for, until it is dropped.
+    /// Delivers received datagrams to their documents, until it is dropped.
     #[derive(Debug)]
     pub(crate) struct Channels<C> {
         carrier: C,
@@ -94,7 +95,7 @@ mod channels {
 
     impl<C> Drop for Channels<C> {
         fn drop(&mut self) {
-            // It holds the connection, which ends with the last who does.
+            // The task holds the connection, which ends with its last holder.
             self.reading.abort();
         }
     }
@@ -110,7 +111,7 @@ mod channels {
             Arc::new(Self { carrier, open, reading })
         }
 
-        /// A number for one more document; `None` where the peer takes no datagrams.
+        /// Opens a channel for one more document; `None` if the peer takes no datagrams.
         pub(crate) fn open(self: &Arc<Self>) -> Option<Datagrams> {
             self.carrier.bytes_max().filter(|bytes_max| *bytes_max >= DATAGRAM_BYTES)?;
             let (sender, received) = mpsc::channel(DATAGRAMS_WAITING_MAX);
@@ -126,7 +127,7 @@ mod channels {
         }
     }
 
-    /// One document's way out. The number is free again once it is dropped.
+    /// The sender of one document. Dropping it closes the document's channel.
     struct Opened<C: Carrier> {
         channel: u64,
         channels: Arc<Channels<C>>,
@@ -147,13 +148,12 @@ mod channels {
     async fn read<C: Carrier>(carrier: C, open: Arc<Mutex<Open>>) {
         while let Some(mut datagram) = carrier.read().await {
             let mut reader = Reader::new(&datagram);
-            // One that says nothing, or is for a document that is not open any more, may have come
-            // late.
+            // A datagram without a number, or for a document that is closed, may have arrived late.
             let Ok(channel) = reader.varint("a channel") else { continue };
             let at = reader.at();
             if let Some(receiver) = lock(&open).receivers.get(&channel) {
                 datagram.drain(..at);
-                // Who does not keep up gets the next ones.
+                // A document that does not keep up loses this datagram.
                 let _ = receiver.try_send(datagram);
             }
         }
@@ -188,15 +188,15 @@ mod tests {
         received.remove(0)
     }
 
-    /// What one end sends to each of the other's numbers comes out there, both ways, and nothing
-    /// else.
+    /// Datagrams from one end arrive at the other end's channel that they name, both ways, and
+    /// nowhere else.
     async fn they_arrive_where_they_belong<C: Connection>(here: C, there: C) {
         let mut ends = Vec::new();
         for _ in 0..2 {
             let mut ours = here.open().await.expect("open");
             let datagrams = ours.datagrams().expect("the connection has them");
             let (mut sink, source) = ours.split();
-            // The other end learns of it with the first frame.
+            // The other end learns of the stream with the first frame.
             sink.send(crate::frame::Frame::Ping.encode()).await.expect("sent");
             let mut theirs = there.accept().await.expect("opened");
             ends.push((

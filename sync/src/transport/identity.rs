@@ -5,10 +5,10 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt;
 
-/// The name in every certificate. Clients go by the fingerprint and not by the name.
+/// The name in every certificate. Clients verify the fingerprint, not the name.
 pub(crate) const SERVER_NAME: &str = "exostate";
 
-/// No identity could be made or read.
+/// An identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -17,7 +17,8 @@ pub enum IdentityError {
     Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A server's key and certificate. Keep its bytes, secretly, and tickets stay valid over restarts.
+/// A server's key and certificate. Store both, and keep the key secret, so that tickets stay valid
+/// over restarts.
 #[derive(PartialEq, Eq)]
 pub struct Identity {
     certificate: Vec<u8>,
@@ -31,7 +32,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// A new key, and a certificate that it signed itself.
+    /// Generates a new key and a self-signed certificate.
     pub fn generate() -> Result<Self, IdentityError> {
         let wrap = |error: rcgen::Error| IdentityError::Certificate(error.into());
         let key = KeyPair::generate().map_err(wrap)?;
@@ -42,8 +43,8 @@ impl Identity {
         Ok(Self { certificate: certificate.der().to_vec(), key: key.serialize_der() })
     }
 
-    /// What [`certificate_der`](Self::certificate_der) and [`key_der`](Self::key_der) returned.
-    /// Whether they fit shows when a server starts.
+    /// Restores an identity from the bytes that [`certificate_der`](Self::certificate_der) and
+    /// [`key_der`](Self::key_der) returned. Whether they match is checked when a server starts.
     pub fn from_der(certificate: Vec<u8>, key: Vec<u8>) -> Self {
         Self { certificate, key }
     }
@@ -58,7 +59,7 @@ impl Identity {
         &self.key
     }
 
-    /// What clients recognise the server by.
+    /// The fingerprint by which clients recognise the server.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)
     }

@@ -1,6 +1,6 @@
-//! A client's connection over whichever transport its ticket names, shared by the documents on it.
+//! A client's connection over the transport that its ticket names, shared by the documents on it.
 
-// With no transport built in nothing below can be reached.
+// Without any transport the code below is unreachable.
 #![cfg_attr(not(any(feature = "quic", feature = "websocket")), allow(unreachable_code))]
 
 use super::datagrams::Datagrams;
@@ -14,7 +14,7 @@ use super::websocket::{ChannelSink, ChannelSource, WebSocket};
 #[cfg(feature = "webtransport")]
 use super::webtransport::WebTransport;
 
-/// A connection to a server. It ends with the last of what was opened on it.
+/// A connection to a server. It ends with its last document.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one for each server")]
 pub(crate) enum Link {
@@ -24,8 +24,8 @@ pub(crate) enum Link {
     WebSocket(WebSocket),
     #[cfg(feature = "webtransport")]
     WebTransport(WebTransport),
-    /// Without transports there is no connection.
-    #[allow(dead_code, reason = "named where there is no other")]
+    /// The only variant if no transport is built in. No value of it can exist.
+    #[allow(dead_code, reason = "used only if no transport is built in")]
     None(std::convert::Infallible),
 }
 
@@ -45,7 +45,7 @@ enum Sink {
     WebSocket(ChannelSink),
     #[cfg(feature = "webtransport")]
     WebTransport(QuicSink<wtransport::SendStream>),
-    #[allow(dead_code, reason = "named where there is no other")]
+    #[allow(dead_code, reason = "used only if no transport is built in")]
     None(std::convert::Infallible),
 }
 
@@ -57,7 +57,7 @@ enum Source {
     WebSocket(ChannelSource),
     #[cfg(feature = "webtransport")]
     WebTransport(QuicSource<wtransport::RecvStream>),
-    #[allow(dead_code, reason = "named where there is no other")]
+    #[allow(dead_code, reason = "used only if no transport is built in")]
     None(std::convert::Infallible),
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct JoinedSink {
 pub(crate) struct JoinedSource(Source);
 
 impl Link {
-    /// Opens a document's transport.
+    /// Opens a transport for a document.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Joined, TransportError> {
         let (sink, source, datagrams) = match &**self {
             #[cfg(feature = "quic")]
@@ -159,7 +159,7 @@ impl FrameSink for JoinedSink {
             Sink::WebTransport(sink) => sink.finish().await,
             Sink::None(never) => match *never {},
         };
-        // The last one closes the door.
+        // The last document closes the connection.
         if let Some(link) = self.link.take().and_then(Arc::into_inner) {
             link.close().await;
         }

@@ -21,8 +21,8 @@ pub struct MemorySink(Option<Sender<Vec<u8>>>);
 #[derive(Debug)]
 pub struct MemorySource(Receiver<Vec<u8>>);
 
-/// Two ends that hold up to `frames` frames each way; a full one makes its sender wait. Zero counts
-/// as one.
+/// Two connected ends. Each direction holds up to `frames` frames; a sender waits while its
+/// direction is full. Zero counts as one.
 pub fn memory_pair(frames: usize) -> (Memory, Memory) {
     let (there, here_receives) = channel(frames.max(1));
     let (back, there_receives) = channel(frames.max(1));
@@ -70,7 +70,7 @@ pub struct MemoryConnection {
     frames: usize,
 }
 
-/// Two ends of a connection, each of whose transports holds up to `frames` frames each way.
+/// Two ends of a connection. Each direction of each transport on it holds up to `frames` frames.
 pub fn memory_connections(frames: usize) -> (MemoryConnection, MemoryConnection) {
     let (open, there_accepts) = channel(1);
     let (back, here_accepts) = channel(1);

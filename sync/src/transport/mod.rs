@@ -1,5 +1,5 @@
-//! Connections that carry whole frames, in order. The traits are open: anything that can send and
-//! receive byte strings is a transport.
+//! Connections that carry whole frames, in order. The traits are open: an application can implement
+//! them for anything that sends and receives byte strings.
 
 pub(crate) mod datagrams;
 pub(crate) mod memory;
@@ -30,16 +30,16 @@ use std::future::Future;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The peer's bytes do not divide into frames.
+    /// The peer's bytes are not a sequence of frames.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The connection is gone.
+    /// The connection is lost.
     #[error(transparent)]
     Lost(Box<dyn Error + Send + Sync>),
 }
 
 impl TransportError {
-    /// Wraps what the connection itself says.
+    /// Wraps the connection's own error.
     pub fn lost(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Lost(cause.into())
     }
@@ -50,8 +50,8 @@ pub trait FrameSink: Send + 'static {
     /// Sends one frame; waits while the connection is full.
     fn send(&mut self, frame: Vec<u8>) -> impl Future<Output = Result<(), TransportError>> + Send;
 
-    /// Sends several, in this order. Left out, they go one by one; together they may need fewer
-    /// packets.
+    /// Sends several frames in this order. The default implementation sends them one by one; an
+    /// implementation that sends them together may need fewer packets.
     fn send_all(
         &mut self,
         frames: Vec<Vec<u8>>,
@@ -64,13 +64,13 @@ pub trait FrameSink: Send + 'static {
         }
     }
 
-    /// Ends the sending side, and waits until the peer has everything or is gone.
+    /// Ends the sending direction, and waits until the peer has received everything or is gone.
     fn finish(&mut self) -> impl Future<Output = Result<(), TransportError>> + Send;
 }
 
 /// The receiving half.
 pub trait FrameSource: Send + 'static {
-    /// The next frame, `None` once the peer ended its side.
+    /// The next frame; `None` once the peer has ended its direction.
     fn recv(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, TransportError>> + Send;
 }
 
@@ -81,29 +81,30 @@ pub trait Transport: Send + 'static {
     /// The receiving half.
     type Source: FrameSource;
 
-    /// Its share of the connection's datagrams, where it has any. Asked for once, before it is
-    /// taken apart.
+    /// The document's share of the connection's datagrams, if the connection has any. Called once,
+    /// before `split`.
     fn datagrams(&mut self) -> Option<Datagrams> {
         None
     }
 
-    /// Takes it apart. Dropping both halves ends the connection without a word.
+    /// Splits the transport into its halves. Dropping both halves ends the connection without a
+    /// message to the peer.
     fn split(self) -> (Self::Sink, Self::Source);
 }
 
-/// A connection to one peer that carries any number of documents, each in a [`Transport`] of its
-/// own. Clones are the same connection.
+/// A connection to one peer that carries any number of documents, each in its own [`Transport`].
+/// Clones are the same connection.
 pub trait Connection: Clone + Send + Sync + 'static {
-    /// What one document gets.
+    /// The transport of one document.
     type Transport: Transport;
 
     /// Opens a transport. The peer learns of it with the first frame.
     fn open(&self) -> impl Future<Output = Result<Self::Transport, TransportError>> + Send;
 
-    /// The next transport that the peer opened, `None` once the connection is over.
+    /// The next transport that the peer opened; `None` once the connection is over.
     fn accept(&self) -> impl Future<Output = Option<Self::Transport>> + Send;
 
-    /// Ends the connection, and waits until that is said. What is open on it may end abruptly:
-    /// finish it first.
+    /// Ends the connection, and waits until the peer is told. Open transports may end abruptly, so
+    /// finish them first.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

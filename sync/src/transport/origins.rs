@@ -1,11 +1,11 @@
-//! Which web pages may connect. A browser says with each connection whose page asks for it, and
-//! lets every page ask for any server that it can reach, those on the user's own machine and
-//! network among them. What is no browser says nothing of the kind.
+//! Decides which web pages may connect. With each connection a browser sends the origin of the page
+//! that asked for it. A browser lets every page connect to every server that it can reach, also to
+//! servers on the user's own machine and network. Clients other than browsers send no origin.
 
 use crate::config::ConfigError;
 use std::collections::BTreeSet;
 
-/// The origins (RFC 6454) of the pages that are let in.
+/// The origins (RFC 6454) of the pages that may connect.
 #[derive(Clone, Debug)]
 pub(crate) enum Origins {
     Listed(BTreeSet<String>),
@@ -30,7 +30,8 @@ impl Origins {
         })
     }
 
-    /// Whether somebody may come whose request names these origins. Who names none is no web page.
+    /// Whether a client may connect whose request names these origins. A request without an origin
+    /// does not come from a web page.
     pub(crate) fn allow<'a>(&self, named: impl IntoIterator<Item = &'a [u8]>) -> bool {
         match self {
             Self::Any => true,
@@ -41,8 +42,8 @@ impl Origins {
     }
 }
 
-/// An origin as browsers write it: `scheme://host` or `scheme://host:port`, in small letters,
-/// without a port that the scheme implies.
+/// Checks an origin in the form that browsers write: `scheme://host` or `scheme://host:port`,
+/// without a port that the scheme implies. Returns it in lower case.
 fn check(origin: &str) -> Result<String, ConfigError> {
     let wrong = || ConfigError::Origin { origin: origin.to_owned() };
     let written = origin.to_ascii_lowercase();
@@ -52,7 +53,7 @@ fn check(origin: &str) -> Result<String, ConfigError> {
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
     let is_host = |c: char| c.is_ascii_alphanumeric() || "-._~%:[]".contains(c);
-    // What is behind an IPv6 address's bracket, or any other host.
+    // The text after an IPv6 address's bracket, or the whole text of any other host.
     let last = authority.rsplit_once(']').map_or(authority, |(_, behind)| behind);
     let port = last.split_once(':').map(|(_, port)| port);
     let is_port =

@@ -1,5 +1,5 @@
-//! QUIC: one connection a peer, one bidirectional stream a document, the server known by its
-//! certificate's fingerprint.
+//! QUIC: one connection for each peer, and one bidirectional stream for each document. The client
+//! recognises the server by its certificate's fingerprint.
 
 use super::datagrams::{Carrier, Channels, Datagrams};
 use super::identity::{Identity, SERVER_NAME};
@@ -19,7 +19,7 @@ use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
-/// The protocol in TLS, with its major version.
+/// The protocol's name in TLS, with its major version.
 const ALPN: &[u8] = b"exostate/1";
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -29,12 +29,12 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) struct Quic {
     connection: quinn::Connection,
     channels: Arc<Channels<quinn::Connection>>,
-    /// A client's own, which ends with the connection.
+    /// A client's own endpoint, which ends with the connection.
     endpoint: Option<Endpoint>,
     frame_bytes_max: usize,
 }
 
-/// One document's stream, by itself or within a WebTransport session.
+/// One document's stream, on a QUIC connection or within a WebTransport session.
 #[derive(Debug)]
 pub(crate) struct QuicStream<S = SendStream, R = RecvStream> {
     pub(super) sink: QuicSink<S>,
@@ -49,7 +49,7 @@ pub(crate) struct QuicSink<S = SendStream>(pub(super) S);
 pub(crate) struct QuicSource<R = RecvStream> {
     recv: R,
     buffer: Vec<u8>,
-    /// How much of the buffer was given out.
+    /// How many bytes of the buffer were returned as frames.
     taken: usize,
     frame_bytes_max: usize,
 }
@@ -80,17 +80,18 @@ impl Carrier for quinn::Connection {
     }
 
     fn send(&self, datagram: Vec<u8>) {
-        // Fails where the connection is over, or has shrunk: it is one of those that are lost.
+        // Fails if the connection is over, or takes only smaller datagrams. The datagram counts as
+        // lost.
         let _ = self.send_datagram(datagram.into());
     }
 }
 
-/// What sends on a QUIC stream.
+/// The sending half of a QUIC stream.
 pub(crate) trait Sends: Send + 'static {
     fn stream(&mut self) -> &mut SendStream;
 }
 
-/// What receives on one.
+/// The receiving half of a QUIC stream.
 pub(crate) trait Receives: Send + 'static {
     fn stream(&mut self) -> &mut RecvStream;
 }
@@ -161,8 +162,8 @@ impl<S: Sends> FrameSink for QuicSink<S> {
     async fn finish(&mut self) -> Result<(), TransportError> {
         let finished = self.0.stream().finish().map_err(TransportError::lost);
         if finished.is_ok() {
-            // Resolves when the peer has everything, or is gone, or wants no more: all the same
-            // here.
+            // Resolves when the peer has everything, is gone, or stopped reading. The difference
+            // does not matter here.
             let _ = self.0.stream().stopped().await;
         }
         finished
@@ -178,7 +179,8 @@ impl<R: Receives> FrameSource for QuicSource<R> {
                 self.taken += frame.len();
                 return Ok(Some(frame.to_vec()));
             }
-            // Once a chunk, not once a frame: small frames come by the thousand in one chunk.
+            // The buffer is drained for each chunk, not for each frame: one chunk may carry
+            // thousands of small frames.
             self.buffer.drain(..std::mem::take(&mut self.taken));
             match self.recv.stream().read_chunk(FRAGMENT_BYTES, true).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
@@ -217,7 +219,7 @@ fn client_config(
     let tls = tls::client_config(ticket, seen, ALPN)?;
     let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let mut transport = transport_config(config)?;
-    // The client opens streams; a server has no reason to.
+    // Only the client opens streams.
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     client.transport_config(Arc::new(transport));
     Ok(client)
@@ -233,17 +235,18 @@ pub(crate) fn listen(addr: SocketAddr, server: ServerConfig) -> std::io::Result<
     )
 }
 
-/// An endpoint whose connection ids are random in all their bytes. In those that quinn makes by
-/// itself only three are, and one that a Retry gives may then be that of another connection, which
-/// gets what the newcomer sends from then on: with a thousand connections that happens to one in
-/// some thousands.
+/// An endpoint configuration with connection ids that are random in all bytes.
+///
+/// Only three bytes of quinn's default ids are random. An id that a Retry assigns may then equal
+/// the id of another connection, which receives the new client's packets from then on. With a
+/// thousand connections this happens to one client in several thousand.
 pub(super) fn endpoint_config() -> EndpointConfig {
     let mut endpoint = EndpointConfig::default();
     endpoint.cid_generator(|| Box::new(RandomConnectionIdGenerator::default()));
     endpoint
 }
 
-/// A server's side, with limits where quinn has none or generous ones, and without 0-RTT.
+/// A server's configuration, with limits that quinn does not set or sets high, and without 0-RTT.
 pub(crate) fn server_config(
     identity: &Identity,
     config: &Config,

@@ -1,6 +1,8 @@
-//! Certificates as browsers demand them of a WebTransport server that they know by a hash: an ECDSA
-//! key, at most two weeks valid. So there is always a new one, signed by the server's identity, and
-//! browsers are told the hash of the next one too (<https://www.w3.org/TR/webtransport/#custom-certificate-requirements>).
+//! Short-lived certificates for a WebTransport server that browsers recognise by a hash. Browsers
+//! demand an ECDSA key and at most two weeks of validity
+//! (<https://www.w3.org/TR/webtransport/#custom-certificate-requirements>). So the server replaces
+//! its certificate regularly, and tells browsers the hash of the next one in advance. The server's
+//! identity signs every certificate.
 #![allow(clippy::disallowed_methods, reason = "certificates are valid by the wall clock")]
 
 use super::identity::{Identity, IdentityError, SERVER_NAME};
@@ -13,14 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Clocks of clients may be behind by so much.
+/// How far the clocks of clients may be behind.
 const SKEW: Duration = DAY;
-/// How long one is shown, before the next is.
+/// How long a certificate is shown before the next one.
 const SHOWN: Duration = Duration::from_secs(6 * 24 * 60 * 60);
-/// How long it is valid from then on, for those who know its hash, and servers that were asleep.
+/// How long a certificate is valid after its first use: time for clients that know its hash, and
+/// for servers that were suspended.
 const VALID: Duration = Duration::from_secs(13 * 24 * 60 * 60);
 
-/// The certificate that is shown, and the one after it.
+/// The current certificate, and the next one.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     issuer: Issuer<'static, KeyPair>,
@@ -28,7 +31,7 @@ pub(crate) struct Rotation {
     shown: Mutex<[Short; 2]>,
 }
 
-/// A certificate, shown from a time on.
+/// A certificate, and the time from which it is shown.
 #[derive(Clone, Debug)]
 struct Short {
     key: Arc<CertifiedKey>,
@@ -51,17 +54,17 @@ impl Rotation {
         Ok(Self { issuer, identity, shown })
     }
 
-    /// The hashes of the certificate that is shown now, and of the next one.
+    /// The hashes of the current certificate and of the next one.
     pub(crate) fn hashes(&self) -> [Fingerprint; 2] {
         self.turned(SystemTime::now()).map(|short| short.fingerprint)
     }
 
-    /// The two, after the next one has taken its place if it is time for that.
+    /// The current certificate and the next one. Replaces the current one first, if it is time.
     fn turned(&self, now: SystemTime) -> [Short; 2] {
-        // A panic elsewhere cannot leave them half changed.
+        // A panic elsewhere cannot leave the certificates half changed.
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= shown[1].from {
-            // After a long sleep the next one is over too.
+            // After a long suspension the next certificate is outdated, too.
             let asleep = now >= shown[1].from + SHOWN;
             let first = if asleep {
                 short(&self.issuer, &self.identity, now).ok()
@@ -71,7 +74,7 @@ impl Rotation {
             let second = first
                 .as_ref()
                 .and_then(|first| short(&self.issuer, &self.identity, first.from + SHOWN).ok());
-            // One that cannot be made now can be made at the next connection.
+            // If a certificate cannot be made now, the next connection tries again.
             if let (Some(first), Some(second)) = (first, second) {
                 *shown = [first, second];
             }
@@ -87,7 +90,7 @@ impl ResolvesServerCert for Rotation {
     }
 }
 
-/// A new key with a certificate for it that is shown from this time on.
+/// A new key, and a certificate for it that is shown from `from` on.
 fn short(
     issuer: &Issuer<'static, KeyPair>,
     identity: &CertificateDer<'static>,
@@ -123,7 +126,7 @@ mod tests {
         assert_eq!(at(now + SHOWN - DAY), [first, second]);
         let [now_second, third] = at(now + SHOWN);
         assert!(now_second == second && third != second && third != first);
-        // A server that slept shows one that is valid.
+        // A server that was suspended shows a valid certificate.
         let [late, _] = rotation.turned(now + 10 * SHOWN);
         assert!(late.fingerprint != third && late.from == now + 10 * SHOWN);
     }
@@ -131,8 +134,8 @@ mod tests {
     #[test]
     fn none_is_valid_for_more_than_two_weeks() {
         assert!(SKEW + VALID <= 14 * DAY);
-        // Whoever asks for the hashes right before the next one is shown has more than a week to
-        // use them.
+        // A client that requests the hashes just before the next certificate is shown can use them
+        // for more than a week.
         assert!(2 * SHOWN < VALID);
     }
 }

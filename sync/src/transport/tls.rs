@@ -1,4 +1,5 @@
-//! Who a server is: the one with a certain certificate, or one that the web's authorities know.
+//! TLS configurations. A client recognises a server by a fingerprint, or by a certificate that a
+//! web authority signed.
 
 use super::identity::{Identity, SERVER_NAME};
 use crate::ticket::{Fingerprint, Ticket};
@@ -15,10 +16,10 @@ use std::sync::{Arc, OnceLock};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The fingerprint that a server showed.
+/// The fingerprint of the certificate that the server showed.
 pub(crate) type Seen = Arc<OnceLock<Fingerprint>>;
 
-/// A client's side, for one server.
+/// A client's configuration for one server.
 pub(crate) fn client_config(
     ticket: &Ticket,
     seen: Seen,
@@ -42,13 +43,13 @@ pub(crate) fn client_config(
     Ok(tls)
 }
 
-/// The name that the certificate is checked for.
+/// The name for which the certificate is verified.
 pub(crate) fn server_name(ticket: &Ticket) -> Result<ServerName<'static>, InvalidDnsNameError> {
     let name = if ticket.fingerprint().is_some() { SERVER_NAME } else { ticket.host() };
     ServerName::try_from(name.to_owned())
 }
 
-/// A server's side, without 0-RTT.
+/// A server's configuration, without 0-RTT.
 pub(crate) fn server_config(identity: &Identity, alpn: &[u8]) -> Result<ServerConfig, BoxError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = ServerConfig::builder_with_provider(provider)
@@ -60,7 +61,7 @@ pub(crate) fn server_config(identity: &Identity, alpn: &[u8]) -> Result<ServerCo
     Ok(tls)
 }
 
-/// The same, with certificates that are valid for days only.
+/// A server's configuration, without 0-RTT, with certificates that are valid for days only.
 #[cfg(feature = "webtransport")]
 pub(crate) fn rotating_server_config(
     rotation: Arc<super::rotation::Rotation>,
@@ -75,8 +76,8 @@ pub(crate) fn rotating_server_config(
     Ok(tls)
 }
 
-/// Trusts the one certificate whose fingerprint is in the ticket, and those that it has signed.
-/// That the server holds the key is still proved by the handshake.
+/// Trusts the certificate with the ticket's fingerprint, and certificates that it has signed. The
+/// handshake still proves that the server holds the key.
 #[derive(Debug)]
 struct Pinned {
     expected: Fingerprint,

@@ -1,5 +1,5 @@
-//! WebTransport over HTTP/3, which browsers speak too: one session a peer, one bidirectional stream
-//! a document, with the frames of QUIC.
+//! WebTransport over HTTP/3, for browsers and other clients: one session for each peer, one
+//! bidirectional stream for each document, and the same frames as over QUIC.
 
 use super::datagrams::{Carrier, Channels};
 use super::origins::Origins;
@@ -24,9 +24,10 @@ use wtransport::endpoint::endpoint_side;
 use wtransport::endpoint::{IncomingSession, SessionRequest};
 use wtransport::{ClientConfig, Endpoint, RecvStream, SendStream, ServerConfig};
 
-/// HTTP/3 in TLS.
+/// The name of HTTP/3 in TLS.
 const ALPN: &[u8] = b"h3";
-/// HTTP/3's own streams: control, and two for QPACK; with room for reserved ones.
+/// The unidirectional streams of HTTP/3 itself: one control stream, two for QPACK, and room for
+/// reserved ones.
 const CONTROL_STREAMS_MAX: u32 = 8;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -44,7 +45,7 @@ impl Receives for RecvStream {
     }
 }
 
-/// Without HTTP/3's own, which begin with a colon.
+/// The headers in order, without HTTP/3's pseudo-headers, which begin with a colon.
 fn sorted(headers: &std::collections::HashMap<String, String>) -> Vec<(String, String)> {
     let mut sorted = Vec::new();
     for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
@@ -59,7 +60,7 @@ fn sorted(headers: &std::collections::HashMap<String, String>) -> Vec<(String, S
 pub(crate) struct WebTransport {
     connection: Arc<wtransport::Connection>,
     channels: Arc<Channels<Arc<wtransport::Connection>>>,
-    /// A client's own, which ends with the connection.
+    /// A client's own endpoint, which ends with the connection.
     endpoint: Option<Arc<Endpoint<endpoint_side::Client>>>,
     frame_bytes_max: usize,
 }
@@ -73,8 +74,8 @@ impl std::fmt::Debug for WebTransport {
 }
 
 impl WebTransport {
-    /// Does the handshake of a session that a client asked for. `None`: it is a page of another
-    /// origin than these.
+    /// Does the handshake of a session that a client asked for. Returns `None` if a web page of
+    /// another origin asked for it.
     pub(crate) async fn accepted(
         incoming: IncomingSession,
         origins: &Origins,
@@ -119,7 +120,7 @@ impl Carrier for Arc<wtransport::Connection> {
     }
 
     fn bytes_max(&self) -> Option<usize> {
-        // A session's number takes at most 8 bytes of it.
+        // The session's id takes at most 8 bytes of the datagram.
         self.quic_connection().max_datagram_size().map(|bytes_max| bytes_max.saturating_sub(8))
     }
 
@@ -189,7 +190,7 @@ pub(crate) async fn connect(
     let tls = tls::client_config(ticket, Arc::clone(&seen), ALPN).map_err(ConnectError::Crypto)?;
     let mut transport = transport_config(config).map_err(ConnectError::Crypto)?;
     for_http(&mut transport);
-    // The client opens documents' streams; a server has no reason to.
+    // Only the client opens the documents' streams.
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     let builder = ClientConfig::builder()
         .with_bind_address(local)
@@ -207,14 +208,14 @@ pub(crate) async fn connect(
     Ok(WebTransport::new(connection, Some(endpoint), config.frame_bytes_max))
 }
 
-/// Lets HTTP/3 have its streams. A session's own request takes one more than the documents do.
+/// Allows the streams of HTTP/3 itself, and one bidirectional stream for the session's request.
 fn for_http(transport: &mut quinn::TransportConfig) {
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(crate::limits::STREAMS_MAX + 1))
         .max_concurrent_uni_streams(VarInt::from_u32(CONTROL_STREAMS_MAX));
 }
 
-/// The address that was found already.
+/// Resolves every name to the address that was already looked up.
 #[derive(Debug)]
 struct Known(SocketAddr);
 

@@ -1,4 +1,4 @@
-//! How a conversation with a Yjs client ends, and how the client gets to know why.
+//! The end of a conversation with a Yjs client, and how the client learns the reason.
 
 use super::Socket;
 use crate::access::{Denial, DenialKind};
@@ -14,13 +14,13 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message as SocketMessage};
 
-/// Close codes that an application gives, after HTTP's: y-websocket's provider (from version 3.1
-/// on) stops at 4400 to 4499.
+/// Close codes of this application, modelled on HTTP's status codes. y-websocket's provider (from
+/// version 3.1 on) does not reconnect after 4400 to 4499.
 const UNAUTHENTICATED: u16 = 4401;
 const FORBIDDEN: u16 = 4403;
 const NOT_FOUND: u16 = 4404;
 
-/// Why the connection ends, as the client is told, and as the operator is.
+/// Why the connection ends: the code and text for the client, and the reason for the operator.
 #[derive(Debug)]
 pub(crate) struct End {
     code: CloseCode,
@@ -81,7 +81,7 @@ impl End {
         Self::refused(CloseCode::Library(NOT_FOUND), why)
     }
 
-    /// Tells the client, if it is there. The reason comes back.
+    /// Sends the close frame to the client, and returns the reason.
     pub(crate) async fn tell(
         &self,
         socket: &mut Box<dyn Socket>,
@@ -89,7 +89,7 @@ impl End {
     ) -> CloseReason {
         let why = fitting(&self.why, WEBSOCKET_REASON_BYTES_MAX).to_owned();
         let frame = CloseFrame { code: self.code, reason: why.into() };
-        // Fails where the client is gone.
+        // Fails if the client is gone.
         let _ =
             timeout(patience.min(FLUSH_TIMEOUT), socket.send(SocketMessage::Close(Some(frame))))
                 .await;
@@ -123,9 +123,9 @@ impl From<SocketError> for End {
     }
 }
 
-/// Takes what is still on its way and throws it away, until the client has read the end and goes
-/// too. A connection that is dropped with something unread is reset, and then the client may never
-/// see why.
+/// Reads and discards the remaining bytes until the client has read the close frame and closes,
+/// too. If a connection is dropped with unread bytes, it is reset, and the client may never see the
+/// reason.
 pub(crate) async fn linger(mut socket: Box<dyn Socket>) {
     let raw = socket.raw();
     let lingering = async {
@@ -134,6 +134,6 @@ pub(crate) async fn linger(mut socket: Box<dyn Socket>) {
         while raw.read(&mut waste).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };
-    // Whoever does not go is left.
+    // A client that does not close in time is dropped.
     let _ = timeout(FLUSH_TIMEOUT, lingering).await;
 }

@@ -1,5 +1,5 @@
-//! The messages of y-protocols (`PROTOCOL.md` of y-protocols, and the codes of y-websocket), as
-//! bytes.
+//! The encoding of the messages of y-protocols (`PROTOCOL.md` of y-protocols, and the message types
+//! of y-websocket).
 
 use crate::frame::{FrameError, Reader, check, put_varint};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
@@ -16,14 +16,14 @@ const UPDATE: u64 = 2;
 /// One message.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message<'a> {
-    /// A state vector: what do I lack?
+    /// A state vector. The receiver answers with the updates that the sender lacks.
     Step1(&'a [u8]),
-    /// The last of what the other side lacked.
+    /// The last update of the answer to a `Step1`.
     Step2(&'a [u8]),
     Update(&'a [u8]),
     Awareness(Vec<News>),
     QueryAwareness,
-    /// One of another kind.
+    /// A message of another type.
     Unknown,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Message<'a> {
             Self::Update(update) => put(&[SYNC, UPDATE], update),
             Self::Awareness(news) => {
                 let mut content = Vec::new();
-                // A client in JavaScript would throw at the others.
+                // A client in JavaScript would throw on the other news.
                 let news = || news.iter().filter(|news| news.fits());
                 put_varint(&mut content, news().count() as u64);
                 for News { id, clock, state } in news() {
@@ -75,7 +75,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The state of who has left.
+/// The state of a participant that has left.
 const GONE: &str = "null";
 
 fn buffer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], FrameError> {

@@ -1,11 +1,11 @@
-//! A Yjs client on a WebSocket: the y-protocols, as y-websocket's provider speaks them.
+//! A Yjs client on a WebSocket. It speaks y-protocols in the way of y-websocket's provider.
 //!
-//! It has no numbers, acknowledgements or digests: where something is amiss the connection is
-//! closed, and the provider comes again and says what it has.
+//! The protocol has no numbers, acknowledgements or digests. On any problem the connection is
+//! closed; the provider reconnects and sends its state vector again.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "it drives a connection, and reads the clock for that"
+    reason = "this module drives a connection, and reads the clock for that"
 )]
 
 mod end;
@@ -35,18 +35,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message as SocketMessage};
 
-/// A WebSocket, whatever is below it.
+/// A WebSocket over any stream.
 pub(crate) trait Socket:
     Stream<Item = Result<SocketMessage, SocketError>>
     + Sink<SocketMessage, Error = SocketError>
     + Send
     + Unpin
 {
-    /// What is below it.
+    /// The stream below the WebSocket.
     fn raw(&mut self) -> &mut dyn Raw;
 }
 
-/// A connection of bytes.
+/// A stream of bytes.
 pub(crate) trait Raw: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Raw for T {}
@@ -67,15 +67,16 @@ struct Client {
     config: Config,
     listening: Arc<Listening>,
     showing: Showing,
-    /// What came from the client, by hash, so that it is not sent back.
+    /// The hashes of the updates from the client, so that they are not sent back.
     recent: VecDeque<Hash>,
     epoch: Instant,
     told_at: Duration,
-    /// When the client was asked for a sign of life.
+    /// When the client was last asked for a sign of life.
     pinged_at: Option<Instant>,
 }
 
-/// Serves a room to a client until one of them ends it, and says so to the client.
+/// Serves a room to a client until one of them ends the conversation, and tells the client why.
+/// Returns the reason and the socket.
 pub(crate) async fn converse(
     socket: Box<dyn Socket>,
     signs: Signs,
@@ -105,13 +106,13 @@ pub(crate) async fn converse(
         end = overdue(stop.clone()) => end,
     };
     let reason = end.tell(&mut client.socket, patience).await;
-    // A shutdown waits for whoever holds it, so until this was said.
+    // A shutdown waits for every holder of a `Stop`, so this is held until the client is told.
     drop(stop);
     (reason, client.socket)
 }
 
-/// Waits until a shutdown waits no longer for what is being done. What the client has not got by
-/// then it asks the next server for.
+/// Ends the conversation when a shutdown has waited long enough for the current work. The client
+/// asks the next server for the updates that it did not get.
 async fn overdue(mut stop: Stop) -> End {
     stopped(&mut stop).await;
     sleep(FLUSH_TIMEOUT).await;
@@ -123,7 +124,8 @@ impl Client {
         self.epoch.elapsed()
     }
 
-    /// Until one of the two ends it, or until a shutdown if nothing is being done.
+    /// Runs until one of the two sides ends the conversation, or until a shutdown that finds no
+    /// work in progress.
     async fn converse(&mut self, room: &Room, mut stop: Stop) -> End {
         let listening = Arc::clone(&self.listening);
         let mut changed = room.shared().subscribe();
@@ -148,7 +150,7 @@ impl Client {
         }
     }
 
-    /// When the client is asked for a sign of life, or given up.
+    /// When the client is asked for a sign of life, or counts as lost.
     fn sign_due(&self) -> Instant {
         let heard_at = self.signs.came_at();
         match self.pinged_at.filter(|pinged_at| *pinged_at > heard_at) {
@@ -157,8 +159,8 @@ impl Client {
         }
     }
 
-    /// Asks a client of which nothing has come for a sign of life, and gives up one that gives
-    /// none. What had come was read just before.
+    /// Asks a silent client for a sign of life, and ends the conversation if the client gave none.
+    /// Bytes that had arrived were read just before.
     async fn mind_silence(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now < self.sign_due() {
@@ -172,7 +174,7 @@ impl Client {
         self.flush().await
     }
 
-    /// Asks for what this side lacks.
+    /// Asks the client for the updates that this side lacks.
     async fn greet(&mut self) -> Result<(), End> {
         let replica = Arc::clone(&self.replica);
         let vector = blocking(move || {
@@ -185,7 +187,7 @@ impl Client {
         self.send(&[Message::Step1(&vector)]).await
     }
 
-    /// Takes what has come: one message, and those that are there already.
+    /// Takes the first message, and further messages that have already arrived.
     async fn take(&mut self, first: Option<Result<SocketMessage, SocketError>>) -> Result<(), End> {
         let mut next = Some(first);
         let mut updates = Vec::new();
@@ -233,7 +235,8 @@ impl Client {
         }
     }
 
-    /// Sends what the client lacks, if it is to have it. The last of it says that it has all.
+    /// Sends the updates that the client lacks, if the client may have them. The last one is a
+    /// `Step2`, which says that the answer is complete.
     async fn answer(&mut self, vector: &[u8]) -> Result<(), End> {
         let clients = Reader::new(vector).varint("a number of clients").map_err(End::policy)?;
         let most = self.config.frame_bytes_max / VERSION_REPLICA_BYTES;
@@ -264,8 +267,8 @@ impl Client {
         }
         let replica = Arc::clone(&self.replica);
         if !self.config.takes_updates {
-            // A client that comes back tells all that is deleted, new or not: to tell what is known
-            // is no write.
+            // A client that reconnects sends all its deletions, known or not. Sending known ones is
+            // not a write.
             let known = blocking(move || {
                 updates
                     .iter()
@@ -275,7 +278,8 @@ impl Client {
             return if known { Ok(()) } else { Err(End::policy("the document is read-only")) };
         }
         let updates = cut(Arc::clone(&self.replica), updates).await?;
-        // Before they are applied, as the replica calls its listeners from within.
+        // The hashes are stored before the updates are applied, because the replica calls its
+        // listeners while it applies them.
         for update in &updates {
             if self.recent.len() == RECENT_UPDATES_MAX {
                 self.recent.pop_front();
@@ -284,7 +288,8 @@ impl Client {
         }
         let applied = blocking(move || {
             let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
-            // If any of it is refused, one by one, so that the good ones count.
+            // If one update is refused, they are applied one by one, so that those before the
+            // refused one count.
             let import = |updates: &[&[u8]]| match replica.import(updates, false) {
                 Err(refusal) if refusal.is_applied() => Ok(()),
                 imported => imported.map(drop),
@@ -294,11 +299,11 @@ impl Client {
         applied.await?.map_err(End::policy)
     }
 
-    /// Sends what others have changed.
+    /// Sends the updates of other replicas.
     async fn pass_on(&mut self) -> Result<(), End> {
         let taken = self.listening.outbox.take(TRANSMIT_SOFT_MAX);
         if taken.lagged {
-            // Only the client knows what it has.
+            // Only the client knows which updates it has.
             return Err(End::too_slow());
         }
         if !self.config.sends_updates {
@@ -315,8 +320,8 @@ impl Client {
         .await
     }
 
-    /// Tells who is there, and at least every now and then something: a provider that hears nothing
-    /// for 30 s connects anew.
+    /// Sends presence news, and at least an empty message in each heartbeat: a provider that
+    /// receives nothing for 30 s reconnects.
     async fn show(&mut self) -> Result<(), End> {
         let now = self.now();
         self.showing.mind(now);
@@ -325,8 +330,8 @@ impl Client {
             self.told_at = now;
             self.send(&[Message::Awareness(news)]).await?;
         }
-        // Once it knows who has gone: it tells of everybody it knows, and would bring them back as
-        // its own.
+        // The client is asked only after it knows about all departures. It answers with all
+        // participants that it knows, so it would bring departed ones back as its own.
         if self.showing.has_told() && self.showing.take_call(now) {
             self.send(&[Message::QueryAwareness]).await?;
         }
@@ -340,7 +345,7 @@ impl Client {
         self.flush().await
     }
 
-    /// The client has the idle time-out to take each message.
+    /// Sends a message. The client has to take each message within the idle time-out.
     async fn feed(&mut self, message: SocketMessage) -> Result<(), End> {
         let feeding = timeout(self.config.idle_timeout, self.socket.feed(message));
         Ok(feeding.await.map_err(|_| End::too_slow())??)
@@ -352,7 +357,7 @@ impl Client {
     }
 }
 
-/// Cuts long updates, so that each keeps the limits, here and where it is passed on to.
+/// Cuts long updates, so that each one keeps the limits on this side and at the receivers.
 async fn cut(replica: Arc<dyn Replica>, updates: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, End> {
     if updates.iter().all(|update| update.len() <= LARGE_BYTES) {
         return Ok(updates);
@@ -363,10 +368,10 @@ async fn cut(replica: Arc<dyn Replica>, updates: Vec<Vec<u8>>) -> Result<Vec<Vec
     Ok(cut.await?.map_err(End::policy)?.concat())
 }
 
-/// An update without anything in it.
+/// An empty update.
 const NOTHING: &[u8] = &[0, 0];
 
-/// Work on the replica. Fails if that panics.
+/// Runs work on the replica. Fails if the work panics.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
     spawn_blocking(work).await.map_err(|_| End::error("the replica panicked"))
 }

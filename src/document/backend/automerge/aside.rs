@@ -1,5 +1,5 @@
-//! What a change did that cannot be in the document, as its replica and number are those of another
-//! one there.
+//! Restores a change that cannot be in the document, because the document has another change with
+//! the same replica and number.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,8 +9,11 @@ use super::{Automerge, CheckedUpdate};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
 
-/// The document that contradicting changes were made in, and the same with them. Pending changes
-/// that build on them come along. One that contradicts them in turn stays in `pending`.
+/// Returns the document in which the contradicting changes were made, and the same document with
+/// them.
+///
+/// Pending changes that depend on them are taken out of `pending` and applied too. A pending change
+/// that contradicts them stays in `pending`. `None` if a contradicting change cannot be applied.
 /// O(document).
 pub(super) fn aside<P: AsRef<CheckedUpdate>>(
     doc: &Doc,
@@ -36,20 +39,21 @@ pub(super) fn aside<P: AsRef<CheckedUpdate>>(
     Some(Aside { before: branch.before.save(), after: branch.after.save() })
 }
 
-/// A part of a document, and the same with changes that cannot be in that document.
+/// A part of a document, and the same part with changes that cannot be in that document.
 struct Branch {
     /// All changes of the document.
     known: HashMap<ChangeHash, Change>,
     before: Doc,
     after: Doc,
-    /// Which of the known changes are in both, and which others are in `after`.
+    /// The known changes that are in both `before` and `after`. `added` has the other changes of
+    /// `after`.
     ground: HashSet<ChangeHash>,
     added: HashSet<ChangeHash>,
 }
 
 impl Branch {
     fn of(doc: &Doc) -> Self {
-        // Nobody writes to these, so that they may be anybody's id.
+        // Nothing is written with the replica id of these documents, so any id will do.
         let empty = || Automerge::empty(ReplicaId::from_bits(0)).doc;
         let known: HashMap<_, _> =
             doc.get_changes(&[]).into_iter().map(|change| (change.hash(), change)).collect();
@@ -57,21 +61,22 @@ impl Branch {
         Self { known, before: empty(), after: empty(), ground, added: HashSet::new() }
     }
 
-    /// Whether a change builds on one that was added, and on nothing that is missing.
+    /// Whether a change depends on an added change, and none of its dependencies is missing.
     fn is_built_on_by(&self, change: &Change) -> bool {
         let deps = change.deps();
         deps.iter().any(|hash| self.added.contains(hash))
             && deps.iter().all(|hash| self.added.contains(hash) || self.known.contains_key(hash))
     }
 
-    /// Adds a change with what it builds on, unless it contradicts what is there.
+    /// Adds a change with its dependencies. Returns false if a dependency is missing, or if the
+    /// change contradicts a change that is in `after`.
     fn add(&mut self, change: &Change) -> bool {
-        let Some(ground) = self.missing(change) else { return false };
-        if self.after.apply_changes(ground.iter().cloned()).is_err() {
+        let Some(missing) = self.missing(change) else { return false };
+        if self.after.apply_changes(missing.iter().cloned()).is_err() {
             return false;
         }
-        self.ground.extend(ground.iter().map(Change::hash));
-        let added = self.before.apply_changes(ground).is_ok()
+        self.ground.extend(missing.iter().map(Change::hash));
+        let added = self.before.apply_changes(missing).is_ok()
             && self.after.apply_changes([change.clone()]).is_ok();
         if added {
             self.added.insert(change.hash());
@@ -79,12 +84,13 @@ impl Branch {
         added
     }
 
-    /// The known changes that a change builds on and that are not there yet, each behind those that
-    /// it builds on itself. `None` where one is not known.
+    /// The dependencies of a change that are not added yet, with their own dependencies. Each comes
+    /// after its dependencies. `None` if one of them is not known.
     fn missing(&self, change: &Change) -> Option<Vec<Change>> {
         let mut missing = Vec::new();
         let mut seen = HashSet::new();
-        // Each is looked at twice: when it is found, and when all before it are in.
+        // Each dependency is visited twice: when it is found, and when its dependencies are in
+        // `missing`. The flag says which visit it is.
         let mut left: Vec<(ChangeHash, bool)> =
             change.deps().iter().map(|hash| (*hash, false)).collect();
         while let Some((hash, before_is_in)) = left.pop() {
@@ -116,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A document with a change by an actor on top, and that change.
+    /// The document with one more change by an actor, and that change.
     fn with_change(doc: &Doc, actor: u8, key: &str) -> (Doc, Change) {
         let mut doc = doc.fork().with_actor(ActorId::from([actor; 8]));
         let mut transaction = doc.transaction();
@@ -138,16 +144,16 @@ mod tests {
         Doc::load(bytes).expect("saved").get(ROOT, key).expect("it can be read").is_some()
     }
 
-    /// Actor 1 made its second change twice: `first` here, `second` elsewhere. Actor 3 built on
-    /// each.
+    /// Actor 1 made its second change twice: `first` in `here`, `second` in `elsewhere`. Changes of
+    /// other actors depend on each of them.
     #[test]
     fn what_builds_on_the_change_comes_along_and_what_contradicts_it_stays() {
         let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
         let (here, first) = with_change(&base, 1, "first");
         let (elsewhere, second) = with_change(&base, 1, "second");
         let (later, along) = with_change(&elsewhere, 2, "along");
-        // Builds on actor 2's change and contradicts the aside branch: a change of actor 2 that it
-        // had made otherwise.
+        // `contradicts` has the same actor and number as `along`, but is another change. So both
+        // cannot be in the restored document.
         let (contradicted, contradicts) = with_change(&elsewhere, 2, "contradicts");
         let (_, child) = with_change(&contradicted, 4, "child");
         let (_, grandchild) = with_change(&later, 5, "grandchild");
@@ -170,7 +176,7 @@ mod tests {
         assert_eq!(first.seq(), second.seq());
     }
 
-    /// A change that contradicts what it builds on itself.
+    /// The change contradicts its own dependencies.
     #[test]
     fn what_fits_nowhere_takes_nothing_along() {
         let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");

@@ -1,10 +1,12 @@
-//! The automerge backend: 1,024 maps at the root, made by one fixed change, hold the registers by
-//! the hash of their path.
+//! The automerge backend.
 //!
-//! Automerge's work on a map grows with the map, so no map may hold everything. A sequence is a
-//! text or list object under its name (`T:path`, `L:path`) in the bucket of that name. Where two
-//! replicas create one at once both objects stay, and the sequence is the one after the other, in
-//! the order of their ids: nothing is lost.
+//! - One fixed change makes 1,024 maps at the root, the buckets. The hash of a register's path
+//!   chooses its bucket. There are many buckets because automerge's work on a map grows with the
+//!   size of the map.
+//! - A sequence is a text or list object under its name (`T:path`, `L:path`) in the bucket of that
+//!   name.
+//! - If two replicas create the same sequence concurrently, both objects stay, and nothing is lost:
+//!   the content of the sequence is the content of all its objects, in the order of their ids.
 
 mod aside;
 mod seen;
@@ -34,7 +36,7 @@ use seen::Seen;
 use values::{from_scalar, from_value, marks_of};
 use write::Written;
 
-/// How many maps the registers are spread over. A part of the format: see `docs/layout.md`.
+/// The number of maps for the registers. It is a part of the format: see `docs/layout.md`.
 const BUCKETS: usize = 1024;
 const TEXT_PREFIX: &str = "T:";
 const LIST_PREFIX: &str = "L:";
@@ -60,14 +62,14 @@ struct Winner {
     op: ObjId,
 }
 
-/// What one touched object is to us.
+/// The role of an object in exostate's layout.
 enum Place<'a> {
     Bucket(usize),
     Sequence(&'a Arc<str>),
     Foreign,
 }
 
-/// A change from elsewhere, taken apart and not yet applied.
+/// A checked update: one change from outside, validated and not applied yet.
 pub struct CheckedUpdate(Change);
 
 impl sealed::Sealed for Automerge {}
@@ -95,17 +97,17 @@ fn op_id(id: &ObjId) -> OpId {
     }
 }
 
-/// Who made the first change.
+/// The actor of the first change, which is the same in every document.
 const GENESIS_ACTOR: &[u8] = b"exostate";
 
-/// So many changes are sent one by one to who has none: a saved document repeats the first change,
-/// of some 1,000 ops.
+/// Up to this number of changes, a peer without any change gets them one by one. A saved document
+/// would be longer, because it repeats the first change, which has about 1,000 ops.
 const FEW_CHANGES: u64 = 64;
 
-/// The names of registers, and of new and of edited sequences.
+/// The names of registers, of new sequences and of edited sequences.
 type Names = (BTreeSet<String>, BTreeSet<Arc<str>>, BTreeSet<Arc<str>>);
 
-/// The one change that every document starts with: the same bytes, so the same hash, everywhere.
+/// Makes the first change of every document. Its bytes are always the same, and so is its hash.
 fn genesis() -> Result<Doc, BackendError> {
     let mut doc = Doc::new_with_encoding(TextEncoding::UnicodeCodePoint)
         .with_actor(ActorId::from(GENESIS_ACTOR));
@@ -146,7 +148,7 @@ impl Automerge {
         self.buckets.get(bucket_of(name)).unwrap_or(&ROOT)
     }
 
-    /// Finds the objects of a sequence anew, after its key was written.
+    /// Looks up the objects of a sequence again, after a write to its key.
     fn find_sequence(&mut self, name: &Arc<str>) {
         let objects: Vec<ObjId> = match self.doc.get_all(self.bucket(name), name.as_ref()) {
             Ok(values) => values
@@ -190,10 +192,10 @@ impl Automerge {
         matches!(op, ObjId::Id(_, actor, _) if actor == self.doc.get_actor())
     }
 
-    /// What the changes name: registers and new sequences by key, edited sequences by object.
+    /// The names in the changes: registers and new sequences by key, edited sequences by object.
     ///
-    /// Only the first change of all may touch the root: without the buckets there, the document is
-    /// none of ours.
+    /// Fails if a change other than the first change of the document touches the root. exostate
+    /// writes only the buckets there.
     fn names_in(&self, changes: &[CheckedUpdate]) -> Result<Names, BackendError> {
         let (mut registers, mut made, mut edited) = Names::default();
         for CheckedUpdate(change) in changes {
@@ -223,7 +225,7 @@ impl Automerge {
         Ok((registers, made, edited))
     }
 
-    /// The newest changes here of those that a replica at this version has.
+    /// The newest changes of this document that a replica at this version has.
     fn known(&self, version: &Version) -> Result<Vec<ChangeHash>, BackendError> {
         let (heads, numbers) = version
             .as_heads()
@@ -234,8 +236,9 @@ impl Automerge {
         Ok(if all_here { heads } else { seen::frontier(&self.doc, numbers) })
     }
 
-    /// Whether who knows this has nothing but the first change of all, and so much is to come that
-    /// a saved document is shorter than the changes one by one.
+    /// Whether to send a saved document to a replica that knows these changes: the replica has at
+    /// most the first change, and this document has so many changes that a saved document is
+    /// shorter than the changes one by one.
     fn is_fresh(&self, known: &[ChangeHash]) -> bool {
         let first = |hash: &ChangeHash| {
             self.doc
@@ -245,9 +248,11 @@ impl Automerge {
         known.iter().all(first) && self.doc.stats().num_changes > FEW_CHANGES
     }
 
-    /// Whether automerge gives back the changes that it has just taken. It takes some of which it
-    /// cannot: then it would save a document that it cannot open, as that holds ops from which
-    /// the changes are made anew.
+    /// Fails if automerge cannot give back a change that it has just applied.
+    ///
+    /// automerge applies some changes that it cannot reproduce. A saved document holds only ops,
+    /// and loading it makes the changes again from the ops. With such a change, automerge would
+    /// save a document that it cannot open.
     fn gives_back(&self, checked: &[CheckedUpdate]) -> Result<(), BackendError> {
         for CheckedUpdate(change) in checked {
             let found = self.doc.get_change_by_hash(&change.hash());
@@ -376,8 +381,8 @@ impl Backend for Automerge {
         write::cut(update, bytes_max.min(PIECE_BYTES_MAX))
     }
 
-    /// Each change waits for as many dependencies as are not here; one that comes frees those that
-    /// wait for it alone. O(changes).
+    /// Counts the missing dependencies of each change. A change that becomes ready lowers the count
+    /// of the changes that depend on it; a change whose count is zero is ready. O(changes).
     fn split_ready<P: AsRef<CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>) {
         let mut lacking = vec![0usize; checked.len()];
         let mut waiting_for: HashMap<ChangeHash, Vec<usize>> = HashMap::new();
@@ -410,8 +415,8 @@ impl Backend for Automerge {
         (ready, checked.into_iter().flatten().collect())
     }
 
-    /// A saved document says where each change's ops end, and takes it that they begin where those
-    /// of its dependencies end.
+    /// Also checks that the ops of each change start directly after the ops of its dependencies. A
+    /// saved document stores only where the ops of a change end, and assumes this start.
     fn vet(&mut self, ready: &[CheckedUpdate], limits: &Limits) -> Result<(), BackendError> {
         self.seen.welcome(&self.doc, ready.iter().map(|update| &update.0), limits)?;
         let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
@@ -459,14 +464,16 @@ impl Backend for Automerge {
         checked.iter().for_each(|update| self.seen.note(&update.0));
         made.iter().for_each(|name| self.find_sequence(name));
         if !made.is_empty() {
-            // Sequences made by these very changes can be named as objects only now.
+            // These changes also edit sequences that they make. The objects of such sequences are
+            // known only now.
             edited.extend(self.names_in(checked)?.2);
         }
         let mut touched = Touched::default();
         for (key, old) in named.into_iter().zip(old) {
             let new = self.winner(&key);
-            // A value that loses to the one that is there changes nothing, and yrs does not tell of
-            // it either. An equal value that wins does.
+            // A new value that loses the conflict changes nothing, so it is not a touch; yrs does
+            // not report it either. A new value that wins is a touch, even if it equals the old
+            // one.
             if old.as_ref().map(|old| &old.op) == new.as_ref().map(|new| &new.op) {
                 continue;
             }
@@ -625,7 +632,7 @@ impl Backend for Automerge {
         if at.chars > whole {
             return None;
         }
-        // Where there is no character to stick to, it is the text's own start or end.
+        // If there is no character to stick to, the anchor is the start or the end of the text.
         if at.chars == if before { 0 } else { whole } {
             return Some([&[if before { TEXT_START } else { TEXT_END }], name.as_bytes()].concat());
         }
@@ -672,8 +679,11 @@ impl Backend for Automerge {
     }
 }
 
-/// How an anchor sticks, its first byte: to the start or end of one object (earlier releases wrote
-/// these), behind a character, at a character, to the start or end of the whole text.
+/// The kind of an anchor, its first byte. The anchor sticks
+///
+/// - to the start or the end of one object (only earlier releases wrote these),
+/// - behind a character, or at a character,
+/// - to the start or the end of the whole text.
 const OBJECT_START: u8 = 0;
 const OBJECT_END: u8 = 1;
 const BEHIND: u8 = 2;
@@ -681,9 +691,10 @@ const AT: u8 = 3;
 const TEXT_START: u8 = 4;
 const TEXT_END: u8 = 5;
 
-/// The last byte of a cursor of automerge's that goes on to what stands behind its character when
-/// that is gone. It is the number of visible characters before that place, whatever becomes of
-/// those. (One that goes back follows the order of insertion, which may be another.)
+/// The last byte of an automerge cursor that moves forward: if its character is deleted, the cursor
+/// moves to the next visible character. So its position is always the number of visible characters
+/// before its place. (A cursor that moves backward follows the order of insertion, which may differ
+/// from the order of the text.)
 const ONWARDS: u8 = 2;
 
 impl Automerge {
@@ -691,15 +702,16 @@ impl Automerge {
         Some(self.doc.get_cursor_moving(object, at, None, MoveCursor::After).ok()?.to_bytes())
     }
 
-    /// The place of a cursor's character, or behind it while it is there.
+    /// The position of a cursor's character. If `behind` is true and the character is not deleted,
+    /// the position behind it.
     fn offset_of(&self, object: &ObjId, cursor: &[u8], behind: bool) -> Option<usize> {
         let Cursor::Op(_) = Cursor::try_from(cursor).ok()? else { return None };
         let mut onwards = cursor.to_vec();
         *onwards.last_mut()? = ONWARDS;
         let cursor = Cursor::try_from(onwards.as_slice()).ok()?;
-        // With debug assertions automerge compares its search with a second one, which finds
-        // nothing where all characters from there on are gone, and panics. Then the place
-        // is the end.
+        // With debug assertions automerge compares its search with a second search. If all
+        // characters from the cursor on are deleted, the second search finds nothing, and
+        // automerge panics. Then the position is the end.
         let length = self.doc.length(object);
         let seek = || self.doc.get_cursor_position(object, &cursor, None);
         let at = match catch_unwind(AssertUnwindSafe(seek)) {
@@ -712,7 +724,7 @@ impl Automerge {
     }
 }
 
-/// An anchor: how it sticks, its object, its cursor.
+/// The bytes of an anchor: its kind, the length of the object's id, the object's id, the cursor.
 fn anchor_bytes(object: &ObjId, kind: u8, cursor: &[u8]) -> Vec<u8> {
     let object = object.to_bytes();
     let mut bytes = vec![kind, u8::try_from(object.len()).unwrap_or(u8::MAX)];

@@ -1,6 +1,8 @@
-//! What a replica has seen, replica by replica: the changes of one actor are numbered and each
-//! builds on the one before, so the number of the last says all. Heads say the same in less space,
-//! but tell nothing to a replica that lacks them.
+//! The changes that a replica has seen, as one number for each actor.
+//!
+//! The changes of one actor are numbered, and each depends on the one before. So the number of the
+//! last change stands for all changes of the actor. Heads take less space, but a replica that lacks
+//! the heads cannot interpret them.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,21 +14,22 @@ use crate::document::backend::BackendError;
 use crate::document::limits::Limits;
 use crate::document::version::Numbers;
 
-/// Counts them when they are first asked for, and keeps them up to date from then on.
+/// The numbers of a document. They are counted when they are first needed, and then kept up to
+/// date.
 #[derive(Default)]
 pub(super) struct Seen(RefCell<Option<Numbers>>);
 
-/// What an actor takes in a version, beside its id.
+/// The bytes that an actor takes in a version, beside its id.
 const ACTOR_BYTES: usize = 2 + 8;
 
 impl Seen {
-    /// The numbers of the document. The first time O(changes), then O(actors).
+    /// The numbers of the document. The first call costs O(changes), later calls O(actors).
     pub(super) fn numbers(&self, doc: &Doc) -> Numbers {
         self.0.borrow_mut().get_or_insert_with(|| count(doc)).clone()
     }
 
-    /// Refuses changes of actors that are new, where the version would get too long with them.
-    /// O(changes · log actors), if they are new O(actors).
+    /// Refuses changes of new actors if the version would become too long with these actors.
+    /// O(changes · log actors); if an actor is new, also O(actors).
     pub(super) fn welcome<'a>(
         &self,
         doc: &Doc,
@@ -51,7 +54,7 @@ impl Seen {
         Err(BackendError::TooManyReplicas { replica, reason: "the version would be too long" })
     }
 
-    /// Notes a change that is in the document now.
+    /// Counts a change that was added to the document.
     pub(super) fn note(&mut self, change: &Change) {
         if let Some(numbers) = self.0.get_mut() {
             let last = numbers.entry(Arc::from(change.actor_id().to_bytes())).or_default();
@@ -69,7 +72,8 @@ fn count(doc: &Doc) -> Numbers {
     numbers
 }
 
-/// The newest changes of those that these numbers cover: who has them has all of those. O(changes).
+/// The newest of the changes that these numbers cover. A replica that has them also has all other
+/// covered changes, because these are their direct or indirect dependencies. O(changes).
 pub(super) fn frontier(doc: &Doc, numbers: &Numbers) -> Vec<ChangeHash> {
     let changes = doc.get_changes_meta(&[]);
     let covered = || {

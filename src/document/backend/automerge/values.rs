@@ -1,4 +1,4 @@
-//! Values and marks as automerge has them, and back.
+//! Converts values and marks to the types of automerge and back.
 
 use std::sync::Arc;
 

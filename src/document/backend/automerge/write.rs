@@ -1,4 +1,4 @@
-//! Writes staged ops.
+//! Writes the staged ops of a change into the automerge document.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,24 +18,27 @@ use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 
-/// Automerge's ops in one change, where a value counts for more the longer it is. What a replica
-/// commits at once may be more: then it becomes several changes, as a change cannot be cut and
-/// strangers take only so much at once.
+/// The most weight of one automerge change, in ops. A long value counts as several ops.
+///
+/// A larger commit becomes several changes, because a change cannot be cut and untrusted peers
+/// accept only a limited number of ops in one update.
 const OPS_PER_CHANGE: usize = 50_000;
-/// Bytes of a value that count as one op more: so many ops of so many bytes make a megabyte.
+/// Each time a value has this many bytes, it counts as one op more. [`OPS_PER_CHANGE`] ops of this
+/// many bytes are a megabyte.
 const BYTES_PER_OP: usize = 20;
-/// Ops in one piece of what a peer lacks.
+/// Ops in one piece of an update for a peer.
 pub(super) const PIECE_OPS_MAX: usize = 100_000;
 
-/// What a commit wrote.
+/// The result of a commit.
 pub(super) struct Written {
-    /// The sequences that were made.
+    /// The names of the new sequences.
     pub(super) made: BTreeSet<Arc<str>>,
     /// The changes, in order.
     pub(super) changes: Vec<Vec<u8>>,
 }
 
-/// Writes all ops, as a rule in one change. An error may leave some of several written.
+/// Writes all ops, usually in one change. If the ops need several changes and one fails, the
+/// changes before it stay written.
 pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendError> {
     let registers: Vec<_> = ops.registers.iter().collect();
     let edits: Vec<_> = ops.sequences.iter().flat_map(|op| portions(this, op)).collect();
@@ -61,18 +64,18 @@ pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendE
     Ok(Written { made: made.into_keys().collect(), changes })
 }
 
-/// What a value counts for, in ops.
+/// The weight of a value, in ops.
 fn weight(value: Option<&Value>) -> usize {
     1 + value.map_or(0, Value::size) / BYTES_PER_OP
 }
 
-/// What a mark counts for, in ops: its beginning and its end.
+/// The weight of a mark, in ops. A mark has one op for its start and one for its end.
 fn mark_weight(name: &str, value: &Value) -> usize {
     2 + name.len() / BYTES_PER_OP + weight(Some(value))
 }
 
-/// Cuts a row of things that count for so many ops into stretches that each fit a change, or hold
-/// one thing.
+/// Groups items with these weights into ranges. Each range fits into one change, or holds a single
+/// item.
 fn groups(weights: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let (mut groups, mut room): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
     for (index, weight) in weights.enumerate() {
@@ -88,7 +91,7 @@ fn groups(weights: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     groups
 }
 
-/// Writes one change, in one transaction, which rolls back by itself on an error.
+/// Writes one change in one transaction. An error drops the transaction, which rolls it back.
 fn write_change(
     this: &mut Automerge,
     registers: &[(&Key, &RegisterWrite)],
@@ -110,7 +113,7 @@ fn write_change(
     Ok(())
 }
 
-/// One edit as edits of which each fits a change, with the ops that each takes.
+/// Cuts an edit into edits that each fit into one change. Returns each with its weight in ops.
 fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, SequenceOp>)> {
     let values = |insert: &[Value]| insert.iter().map(|value| weight(Some(value))).sum::<usize>();
     let marked = |marks: &Option<Arc<Marks>>| {
@@ -166,7 +169,8 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
                 });
             deletions.chain(insertions).collect()
         }
-        // What the document holds goes in parts; what this change has put there, with the rest.
+        // The content that the document holds is deleted in parts. The last part clears the rest,
+        // with the content that this commit itself inserted.
         SequenceOp::Clear { name, kind } => {
             let len = match (kind, this.text_len(name)) {
                 (SequenceKind::Text, Offset::Chars(len) | Offset::Utf16(len)) => len,
@@ -204,8 +208,9 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
     }
 }
 
-/// Cuts a row of changes into rows that strangers take, each of at most so many bytes. A change
-/// cannot be cut, and neither can a saved document.
+/// Cuts a sequence of encoded changes into pieces that untrusted peers accept, each of at most
+/// `bytes_max` bytes. A single change or a saved document cannot be cut, so it is a piece even if
+/// it is larger.
 pub(super) fn cut(changes: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     let mut ops = 0;
@@ -231,12 +236,13 @@ pub(super) fn cut(changes: &[u8], bytes_max: usize) -> Result<Vec<Vec<u8>>, Back
     Ok(pieces)
 }
 
-/// Where parts start that fit a change, and how long each is.
+/// Cuts `count` items into parts that each fit into one change. Returns the start and the length of
+/// each part.
 fn parts(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).step_by(OPS_PER_CHANGE).map(move |from| (from, OPS_PER_CHANGE.min(count - from)))
 }
 
-/// Applies edits of sequences in a transaction, making the objects that are missing.
+/// Applies edits of sequences in a transaction and makes the missing objects.
 struct SequenceWriter<'a, 'tx> {
     tx: &'a mut Transaction<'tx>,
     buckets: &'a [ObjId],
@@ -296,7 +302,7 @@ impl SequenceWriter<'_, '_> {
         Ok(vec![object])
     }
 
-    /// Cuts a stretch of the whole sequence into stretches of its objects.
+    /// Splits a range of the whole sequence into ranges of its objects: (object, start, length).
     fn pieces(&self, objects: &[ObjId], at: usize, count: usize) -> Vec<(ObjId, usize, usize)> {
         let mut skip = at;
         let mut left = count;
@@ -313,8 +319,8 @@ impl SequenceWriter<'_, '_> {
         pieces
     }
 
-    /// The object and the position in it where an insertion at `at` goes: behind the element before
-    /// it.
+    /// The object, and the position in it, for an insertion at `at`. It is directly behind the
+    /// element before `at`.
     fn target(&self, objects: &[ObjId], at: usize) -> Result<(ObjId, usize), BackendError> {
         let mut rest = at;
         for object in objects {
@@ -368,7 +374,7 @@ impl SequenceWriter<'_, '_> {
         objects.iter().any(|object| self.tx.marks(object).is_ok_and(|marks| !marks.is_empty()))
     }
 
-    /// Gives inserted text exactly these marks, whatever it inherited.
+    /// Gives the inserted text exactly these marks and removes all other marks that it inherited.
     fn force_marks(
         &mut self,
         object: &ObjId,
@@ -423,7 +429,7 @@ impl SequenceWriter<'_, '_> {
         self.tx.splice(&object, start, 0, insert.iter().map(to_scalar)).map_err(refused)
     }
 
-    /// Empties a sequence. What others type into it meanwhile stays.
+    /// Empties a sequence. Concurrent insertions of other replicas stay.
     fn clear(&mut self, name: &str, kind: SequenceKind) -> Result<(), BackendError> {
         let objects = self.objects(name, kind, false)?;
         for object in &objects {

@@ -1,7 +1,7 @@
-//! Cuts an update into pieces of which each passes the guard's limits for strangers.
+//! Cuts an update into pieces. Each piece passes the guard's limits for untrusted peers.
 //!
-//! Blocks go into pieces in an order in which each stands on what came before, so that a piece can
-//! be applied as soon as those before it are. What is deleted comes last, as it may name any block.
+//! Each block comes after its dependencies, so a piece can be applied as soon as the pieces before
+//! it are applied. The deleted ranges come last, because a range may name any block.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,13 +18,13 @@ const BLOCKS_MAX: usize = 100_000;
 const VALUES_MAX: usize = 100_000;
 /// Clients with blocks, and clients with deleted ranges, in a piece.
 const CLIENTS_MAX: usize = 4_000;
-/// The most that a client's section takes beside its blocks or ranges: three numbers.
+/// The most bytes that a client's section takes beside its blocks or ranges: three numbers.
 const SECTION_BYTES: usize = 10 + 8 + 5;
-/// The most that a deleted range takes: two numbers.
+/// The most bytes that a deleted range takes: two numbers.
 const RANGE_BYTES: usize = 5 + 5;
 
-/// Cuts an update of one's own into pieces. What cannot be cut, a single value say, is a piece
-/// however large it is. O(n log n).
+/// Cuts an update of this replica into pieces. A block that cannot be cut, for example a single
+/// value, stays whole, even if its piece becomes too large. O(n log n).
 pub(super) fn cut(update: Vec<u8>) -> Result<Vec<Vec<u8>>, GuardError> {
     cut_to(update, &sizes(PIECE_BYTES_MAX))
 }
@@ -37,8 +37,7 @@ fn sizes(bytes_max: usize) -> Limits {
     sizes.with_clients_max(CLIENTS_MAX)
 }
 
-/// The same for an update from elsewhere, which is checked against these limits before anything is
-/// made of it.
+/// Like [`cut`], for an update from outside: it first validates the update against these limits.
 pub(super) fn cut_strangers(
     update: &[u8],
     limits: &Limits,
@@ -49,7 +48,7 @@ pub(super) fn cut_strangers(
 }
 
 fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {
-    // What is in one's own document has been judged before, maybe by wider limits than the usual
+    // The content of this document was validated before, maybe with wider limits than the usual
     // ones.
     let own = Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX);
     if yrs_update::walk(&update, &sizes.clone().with_nesting_max(usize::MAX), &mut ()).is_ok() {
@@ -81,9 +80,9 @@ struct Ready {
     needs: Vec<(u64, u32)>,
 }
 
-/// A block's bytes. Most blocks stay as they are, and there are many of them.
+/// The bytes of a block. There are many blocks and most are not cut, so their bytes are not copied.
 enum Bytes {
-    /// Where they stand in the update.
+    /// The position of the block in the update.
     Within(Range<usize>),
     /// A part of a block that was cut.
     Made(Vec<u8>),
@@ -105,11 +104,11 @@ impl Bytes {
     }
 }
 
-/// What is in an update.
+/// The content of an update, from which the pieces are made.
 struct Plan<'a> {
     update: &'a [u8],
     own: &'a Limits,
-    /// Longer blocks are cut, where they can be.
+    /// Longer blocks are cut if possible.
     block_bytes_max: usize,
     sections: BTreeMap<u64, VecDeque<Ready>>,
     needs: Vec<(u64, u32)>,
@@ -118,7 +117,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Adds a block, in parts where it is too large for a piece.
+    /// Adds a block. If it is too large for a piece, adds its parts.
     fn add(&mut self, block: &Block) -> Result<(), GuardError> {
         let section = self.sections.entry(block.client).or_default();
         let bytes = self.update.get(block.bytes.clone()).unwrap_or_default();
@@ -171,16 +170,16 @@ impl Visitor for Plan<'_> {
     }
 }
 
-/// Takes blocks from all clients in an order in which each finds what it needs.
+/// Takes blocks from all clients, each block after its dependencies.
 struct Cutter<'a> {
     update: &'a [u8],
     sizes: &'a Limits,
     sections: BTreeMap<u64, VecDeque<Ready>>,
-    /// Up to which clock each client's blocks are in pieces.
+    /// For each client, the clock up to which its blocks are in pieces.
     reached: BTreeMap<u64, u32>,
     /// Clients whose next block may be ready.
     queue: VecDeque<u64>,
-    /// Clients whose next block needs this one.
+    /// For each op that a block depends on: the clients whose next block waits for it.
     waiting: BTreeMap<(u64, u32), Vec<u64>>,
     piece: Piece,
     pieces: Vec<Vec<u8>>,
@@ -241,10 +240,11 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// The pieces, with what is deleted in the last ones.
+    /// The pieces. The deleted ranges are in the last ones.
     fn finish(mut self, deleted: &[(u64, u32, u32)]) -> Vec<Vec<u8>> {
-        // Blocks that need each other in a circle, or what nobody has, which no replica makes: the
-        // receiver is to judge.
+        // These blocks depend on each other in a circle, or on an op after the last block of its
+        // client. No replica makes such blocks. They go out all the same, and the receiver
+        // validates them.
         for (client, blocks) in std::mem::take(&mut self.sections) {
             blocks.into_iter().for_each(|block| self.put(client, block));
         }
@@ -259,7 +259,7 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// A part of an update.
+/// A piece of the update, under construction.
 #[derive(Default)]
 struct Piece {
     /// Highest client first.
@@ -268,11 +268,11 @@ struct Piece {
     blocks: usize,
     values: u64,
     ranges: usize,
-    /// At most so many bytes will it have.
+    /// An upper bound for the bytes of the encoded piece.
     bytes: usize,
 }
 
-/// The blocks of one client in a piece, which follow one another.
+/// The blocks of one client in a piece, without a gap between them.
 struct Section {
     start: u32,
     end: u32,
@@ -426,8 +426,8 @@ mod tests {
             let docs = [doc(1), doc(2), doc(900)];
             let early = doc(5);
             let mut fresh = doc(6);
-            for (step, (who, kind, at)) in steps.iter().enumerate() {
-                let here = &docs[*who as usize];
+            for (step, (writer, kind, at)) in steps.iter().enumerate() {
+                let here = &docs[*writer as usize];
                 if *kind == 6 {
                     let other = docs[(at % 3) as usize].transact().encode_state_as_update_v1(&here.transact().state_vector());
                     apply(here, &other);
@@ -453,7 +453,7 @@ mod tests {
         }
     }
 
-    /// Whether the pieces of what this document holds pass limits, and make the same document.
+    /// Asserts that the pieces of this document pass the limits and make the same document.
     fn arrives(from: &Doc, limits: &Limits) {
         let whole = from.transact().encode_state_as_update_v1(&StateVector::default());
         let fresh = doc(77);
@@ -540,7 +540,7 @@ mod tests {
         arrives(&from, &Limits::stranger().with_nesting_max(256));
     }
 
-    /// The clocks that an update has blocks for.
+    /// The clocks for which an update has blocks.
     #[derive(Default)]
     struct Clocks(std::collections::BTreeSet<(u64, u32)>);
 

@@ -1,5 +1,5 @@
-//! What is deleted in a document: as a hash, for its version, and as ranges, to find out whether an
-//! update deletes anything new.
+//! The deleted ops of a document, in two forms: a hash for the version, and ranges to find out
+//! whether an update deletes anything new.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,21 +12,21 @@ use crate::document::guard::yrs_update::{self, Block, Visitor};
 use crate::document::limits::Limits;
 use crate::document::version::DeleteHash;
 
-/// The deletions of a document. Both forms are counted when they are first asked for: yrs walks all
-/// blocks for that.
+/// The deletions of a document. Each form is computed when it is first needed, because yrs walks
+/// all blocks for it.
 #[derive(Default)]
 pub(super) struct Deleted {
     /// Kept up to date with every transaction.
     hash: Cell<Option<DeleteHash>>,
-    /// Dropped with the next deletion.
+    /// The next deletion drops it.
     ranges: RefCell<Option<Arc<Ranges>>>,
 }
 
-/// The deleted clocks of each client, in order, adjacent ranges as one.
+/// The deleted clocks of each client as (start, end), sorted. Adjacent ranges are merged.
 type Ranges = BTreeMap<u64, Vec<(u32, u32)>>;
 
 impl Deleted {
-    /// Those of an empty document.
+    /// The deletions of an empty document.
     pub(super) fn none() -> Self {
         Self { hash: Cell::new(Some(DeleteHash::default())), ..Self::default() }
     }
@@ -38,7 +38,7 @@ impl Deleted {
         hash
     }
 
-    /// Adds what a transaction deleted.
+    /// Adds the deletions of a transaction.
     pub(super) fn add(&self, deleted: &IdSet) {
         if deleted.is_empty() {
             return;
@@ -50,7 +50,7 @@ impl Deleted {
         }
     }
 
-    /// More was deleted than any transaction says.
+    /// Drops both forms. Needed if the document has deletions that no transaction reported.
     pub(super) fn recount(&self) {
         self.hash.set(None);
         self.ranges.take();
@@ -64,8 +64,8 @@ impl Deleted {
         )
     }
 
-    /// Whether a document has all blocks of an update, and has deleted all that the update deletes.
-    /// O(update · log n), and once O(n) after each deletion.
+    /// Whether a document has all blocks of an update and has deleted all ranges that the update
+    /// deletes. O(update · log n); the first call after a deletion also costs O(n).
     pub(super) fn contain(
         &self,
         txn: &impl ReadTxn,
@@ -83,7 +83,7 @@ impl Deleted {
     }
 }
 
-/// Whether all blocks of an update are known, and whether the update deletes anything.
+/// Finds out whether all blocks of an update are known, and whether the update deletes anything.
 struct Blocks {
     known: StateVector,
     all: bool,
@@ -101,7 +101,7 @@ impl Visitor for Blocks {
     }
 }
 
-/// Whether all that an update deletes is deleted already.
+/// Finds out whether all ranges that an update deletes are already deleted.
 struct Deletions<'a> {
     known: &'a Ranges,
     all: bool,

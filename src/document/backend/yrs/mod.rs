@@ -1,8 +1,8 @@
-//! The yrs backend: one root map `state` for the registers, one root type a sequence (`T:path`,
-//! `L:path`).
+//! The yrs backend.
 //!
-//! Root types are found by name, so two replicas that never met share them; map keys cost O(1) at
-//! any size.
+//! - All registers are in one root map, `state`. A map key costs O(1) at any size of the map.
+//! - Each sequence is one root type: `T:path` for a text, `L:path` for a list. Root types are found
+//!   by name, so two replicas share them without having exchanged anything.
 
 mod cut;
 mod deleted;
@@ -38,9 +38,11 @@ use values::{from_out, marks_of, to_any};
 /// The root map of all registers.
 const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
-/// Bytes of this replica's own updates of which it is not noted at once where their ops stand.
+/// The most bytes of own updates in `Yrs::unplaced`. With more bytes, a commit also adds their ops
+/// to `Yrs::places`.
 const UNPLACED_BYTES_MAX: usize = 64 * 1024;
-/// Names of others' root types that are kept for a warning, and characters of each.
+/// The most names of foreign root types that are kept for a warning, and the most characters of
+/// each name.
 const FOREIGN_MAX: usize = 8;
 const FOREIGN_CHARS_MAX: usize = 64;
 const TEXT_PREFIX: &str = "T:";
@@ -53,24 +55,24 @@ pub struct Yrs {
     texts: HashMap<Arc<str>, TextRef>,
     lists: HashMap<Arc<str>, ArrayRef>,
     changed: Arc<Mutex<Vec<RegisterTouch>>>,
-    /// Whether any text may carry marks: then reading one costs more.
+    /// Whether any text may have marks. If so, reading a text costs more.
     marks: bool,
-    /// Whether any text may carry characters of two UTF-16 code units, at which yrs never comes to
-    /// the end of a list.
+    /// Whether any text may have characters of two UTF-16 code units. If such text is in a list,
+    /// reading the list in yrs never ends.
     surrogates: bool,
     deleted: Deleted,
-    /// Some names of root types that are none of exostate's.
+    /// Some names of root types that exostate did not make.
     foreign: BTreeSet<String>,
-    /// In which root each op stands, up to what is in `unplaced`.
+    /// The root of each op, except for the ops in `unplaced`.
     places: Places,
-    /// Updates made here since.
+    /// Own updates whose ops are not in `places` yet.
     unplaced: Vec<Vec<u8>>,
     unplaced_bytes: usize,
 }
 
 impl sealed::Sealed for Yrs {}
 
-/// One checked update: its bytes, what it brings and what it needs.
+/// A checked update: its bytes, the ops that it brings and the ops that it depends on.
 pub struct CheckedUpdate {
     bytes: Vec<u8>,
     summary: Summary,
@@ -79,33 +81,36 @@ pub struct CheckedUpdate {
 /// A sequence by kind and path.
 type Sequence = (SequenceKind, Arc<str>);
 
-/// What the guard's walk says about an update.
+/// The facts about an update that the guard's walk collects.
 #[derive(Default)]
 struct Summary {
     roots: BTreeSet<String>,
-    /// First clock and end of what each client's section brings.
+    /// For each client, the first clock and the end of the blocks that the update brings.
     brings: BTreeMap<u64, (u32, u32)>,
-    /// The end of the last hole in each client's section. The document must have what the hole
-    /// lacks: yrs would keep the hole, and loses count of it when it is filled.
+    /// For each client, the end of the last hole in its section. The document must already have the
+    /// ops of the hole. Otherwise yrs would keep the hole, and would lose count of it when it is
+    /// filled.
     holes: BTreeMap<u64, u32>,
-    /// The highest clock of each client that something refers to.
+    /// For each client, the highest clock to which a block or a deletion refers.
     needs: BTreeMap<u64, u32>,
-    /// Holds a mark on text.
+    /// Whether the update holds a mark on text.
     marks: bool,
-    /// Holds text with characters that are two UTF-16 code units.
+    /// Whether the update holds text with characters of two UTF-16 code units.
     surrogates: bool,
-    /// Holds blocks that were deleted before they came, which no transaction counts.
+    /// Whether the update holds blocks that were deleted before they arrived. No transaction counts
+    /// their deletion.
     carries_deleted: bool,
-    /// The root that was named last, and whether it is that of the next block.
+    /// The root that the walk named last. `in_root` says whether the next block is in it.
     root: Option<Arc<str>>,
     in_root: bool,
     blocks: Vec<places::Block>,
-    /// Where all blocks stand, instead of what each says of itself: for a whole document.
+    /// If set, the walk adds the blocks to it directly instead of to `blocks`. Used for a whole
+    /// document and for own updates.
     places: Option<Places>,
 }
 
 impl Summary {
-    /// Whether a document with these clocks has all that the update builds on.
+    /// Whether a document with these clocks has all dependencies of the update.
     fn fits(&self, clock: impl Fn(u64) -> u32) -> bool {
         let gapless = self.brings.iter().all(|(client, (start, _))| clock(*client) >= *start)
             && self.holes.iter().all(|(client, end)| clock(*client) >= *end);
@@ -190,7 +195,7 @@ impl Yrs {
         list
     }
 
-    /// Declares a root that an update touches: undeclared roots emit no events.
+    /// Declares a root that an update touches, because yrs emits no events for undeclared roots.
     fn declare(&mut self, root: &str) {
         if let Some(name) = root.strip_prefix(TEXT_PREFIX) {
             self.text_ref(&Arc::from(name));
@@ -201,12 +206,12 @@ impl Yrs {
         }
     }
 
-    /// Takes the registers that the last transaction changed.
+    /// Takes the changed registers that the observer collected in the last transaction.
     fn take_changed(&self) -> Vec<RegisterTouch> {
         std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes note of where the ops of this replica's own updates stand.
+    /// Adds the ops of the own updates in `unplaced` to `places`.
     fn place(&mut self) -> Result<(), BackendError> {
         self.unplaced_bytes = 0;
         for update in std::mem::take(&mut self.unplaced) {
@@ -223,10 +228,12 @@ impl Yrs {
         Ok(())
     }
 
-    /// What an update brings beyond blocks of which the document has the beginning; `None` where
-    /// there are none. yrs would cut such a block itself, but keeps the place that the update
-    /// gives it, even where its beginning stands elsewhere, as it can under an id that was used
-    /// twice.
+    /// The update without the ops that the document has. `None` if the document has no beginning of
+    /// any block of the update; then the update can be applied as it is.
+    ///
+    /// yrs would cut such a block itself. But yrs keeps the place that the update names for the
+    /// block, even if the beginning of the block has another place in this document. This is
+    /// possible if a replica id was used twice.
     fn rest_of(&self, bytes: &[u8], summary: &Summary) -> Result<Option<Vec<u8>>, BackendError> {
         let known = self.doc.transact().state_vector();
         let clock = |client: u64| known.get(&ClientID::new(client));
@@ -242,7 +249,8 @@ impl Yrs {
         rest.map(Some).map_err(|error| BackendError::Refused(error.to_string()))
     }
 
-    /// Applies an update: the sequences that it changed, and whether it brought anything new.
+    /// Applies an update. Returns the sequences that it changed and whether it brought anything
+    /// new.
     fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<Sequence>, bool), BackendError> {
         let update =
             Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
@@ -313,8 +321,8 @@ impl Backend for Yrs {
     fn empty(replica: ReplicaId) -> Self {
         let mut options = Options::with_client_id(ClientID::new(replica.get()));
         options.offset_kind = OffsetKind::Utf16;
-        // A clean-up would delete marks during an import: ops that no update carries, so that
-        // versions would never agree.
+        // The clean-up of yrs would delete marks during an import. No update carries these
+        // deletions, so versions would never become equal.
         options.cleanup_formatting = false;
         let doc = Doc::with_options(options);
         let registers = doc.get_or_insert_map(REGISTERS);
@@ -345,7 +353,7 @@ impl Backend for Yrs {
         for root in &summary.roots {
             this.declare(root);
         }
-        // Nobody needs the events of a load: everything is read afterwards.
+        // The events of a load are not needed: everything is read afterwards.
         this.registers.unobserve(OBSERVER);
         this.apply_bytes(bytes)?;
         this.marks = summary.marks;
@@ -371,8 +379,8 @@ impl Backend for Yrs {
             .as_clocks()
             .ok_or(BackendError::Layout("the version is one of another backend"))?;
         let txn = self.doc.transact();
-        // Of those alone that have written here: the version may come from a stranger, and yrs's
-        // table takes ids for their own hashes.
+        // Only clients that have written to this document. The version may come from an untrusted
+        // peer, whose ids could collide: the tables of yrs use an id as its own hash.
         let here = txn.state_vector();
         let known = here
             .iter()
@@ -479,10 +487,10 @@ impl Backend for Yrs {
             ready.iter().flat_map(|update| update.summary.brings.keys().copied()),
             limits,
         )?;
-        let mut news = Places::default();
+        let mut added = Places::default();
         for CheckedUpdate { summary, .. } in ready {
-            summary.blocks.iter().for_each(|block| news.add(block, Some(&self.places)));
-            if let Some((client, clock)) = news.stray(&summary.blocks, &self.places) {
+            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.places)));
+            if let Some((client, clock)) = added.stray(&summary.blocks, &self.places) {
                 return Err(BackendError::Contradicted(format!(
                     "op {clock} of replica {client:x} does not stand where it was made"
                 )));
@@ -514,8 +522,8 @@ impl Backend for Yrs {
         _contradicting: Vec<CheckedUpdate>,
         _pending: &mut Vec<P>,
     ) -> Option<Aside> {
-        // A known op and one that contradicts it have the same name, so that nothing tells what an
-        // update was made in.
+        // A known op and an op that contradicts it have the same id. So the document in which the
+        // update was made cannot be restored.
         None
     }
 
@@ -528,8 +536,8 @@ impl Backend for Yrs {
     }
 
     fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<u64>)> {
-        // What lost is collected with the commit or import that it lost in. Who wrote what won is
-        // not to be had from yrs, but from the bytes.
+        // yrs drops a losing value with the commit or import in which it lost, so only the winner
+        // is left. yrs does not tell which replica wrote the winner; the saved bytes do.
         let writer = || seen::writer(&self.save(), path).ok().flatten();
         self.register(path).map(|value| (value, writer())).into_iter().collect()
     }
@@ -542,7 +550,8 @@ impl Backend for Yrs {
     }
 
     fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
-        // Fails where a document is larger than any may be: then all of it counts.
+        // This fails if a document is larger than the trusted limits allow. Then all registers
+        // count as unseen.
         seen::unseen(&self.save(), &by.save()).unwrap_or_else(|_| {
             let mut all = BTreeSet::new();
             self.registers(&mut |key, _| all.extend([key]));
@@ -573,8 +582,8 @@ impl Backend for Yrs {
             .map(|run| {
                 let content = match run.insert {
                     Out::Any(Any::String(text)) => text.to_string(),
-                    // Something foreign in the text: one character stands for it, as it counts one
-                    // unit.
+                    // A foreign object in the text counts as one unit, so one character replaces
+                    // it.
                     _ => "\u{fffc}".to_owned(),
                 };
                 (content, run.attributes.and_then(|attributes| marks_of(&attributes)))
@@ -593,7 +602,7 @@ impl Backend for Yrs {
         let Some(text) = self.texts.get(name) else { return Some(String::new()) };
         let txn = self.doc.transact();
         let content = text.get_string(&txn);
-        // Something foreign in the text counts in its length, but is not in the string.
+        // A foreign object in the text counts in the length, but is not in the string.
         (utf16_len(&content) == text.len(&txn) as usize).then_some(content)
     }
 
@@ -624,7 +633,7 @@ impl Backend for Yrs {
         if at.utf16 > len {
             return None;
         }
-        // Where there is no character to stick to, it is the text's own start or end.
+        // If there is no character to stick to, the anchor is the start or the end of the text.
         let place = match text.filter(|_| at.utf16 != if before { 0 } else { len }) {
             Some(text) => text.sticky_index(&txn, clip(at.utf16), assoc)?,
             None => {
@@ -638,7 +647,7 @@ impl Backend for Yrs {
         let place = StickyIndex::decode_v1(anchor).ok()?;
         let expected = format!("{TEXT_PREFIX}{name}");
         if let IndexScope::Root(root) = place.scope() {
-            // Of a text that nobody has written here, yrs knows no root.
+            // yrs has no root for a text without any op, so yrs is not asked for the offset.
             let edge =
                 if place.assoc == Assoc::Before { Offset::Utf16(0) } else { self.text_len(name) };
             return (**root == *expected).then_some(edge);
@@ -654,13 +663,13 @@ impl Backend for Yrs {
 }
 
 impl Yrs {
-    /// Watches the registers.
+    /// Observes the registers.
     fn observe(&self) {
         let sink = Arc::clone(&self.changed);
         self.registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
     }
 
-    /// The same for one that was just made or loaded.
+    /// Observes the registers of a document that was just made or loaded, and returns it.
     fn observed(self) -> Self {
         self.observe();
         self
@@ -695,13 +704,14 @@ impl Yrs {
     }
 }
 
-/// Whether text stands in a list, by hostile hand. Then it must not be read as a list.
+/// Whether a list contains text, which only a hostile peer writes. Such a list must not be read as
+/// a list.
 fn holds_text(txn: &impl ReadTxn, name: &str) -> bool {
     txn.get_text(format!("{LIST_PREFIX}{name}"))
         .is_some_and(|text| !text.get_string(txn).is_empty())
 }
 
-/// Notes which registers a transaction changed.
+/// Collects the registers that a transaction changed.
 #[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
 fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &MapEvent) {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
@@ -715,7 +725,7 @@ fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &M
     }
 }
 
-/// Ends a committed transaction: counts its deletions and names the sequences that it changed.
+/// Ends a committed transaction: counts its deletions and returns the sequences that it changed.
 fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
     deleted.add(txn.delete_set());
     let sequences = txn.changed_parent_types().iter().filter_map(|branch| match branch.id() {
@@ -732,8 +742,8 @@ fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
     })
 }
 
-/// Deletes, then inserts, with exactly these marks; `None` only where no text has any, as plain
-/// insertion inherits what it finds.
+/// Deletes, then inserts text with exactly these marks. `None` is allowed only if no text has
+/// marks, because a plain insertion inherits the marks at its position.
 fn edit_text(
     text: &TextRef,
     txn: &mut TransactionMut<'_>,
@@ -764,7 +774,7 @@ fn check_range(len: u32, at: usize, count: usize) -> Result<(), String> {
     }
 }
 
-/// A checked position as yrs counts it. Positions are checked against a `u32` length first.
+/// A position as the `u32` of yrs. The caller has checked the position against a `u32` length.
 fn clip(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }

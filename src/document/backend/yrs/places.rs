@@ -1,10 +1,12 @@
-//! In which root each op of a document stands.
+//! Tracks which root holds each op of a document.
 //!
-//! An item of an update says between which two ops it was made, and yrs takes its root from one of
-//! them. Where one id was used twice these two may stand in different roots here. Such an item
-//! would be counted in one root and read in another, and where it comes to stand would depend on
-//! the order of integration: a document that its own bytes do not give again. Or both stand in a
-//! root that is not for its content: text among registers. Such items are refused.
+//! An item of an update names the two ops between which it was made, and yrs takes the item's root
+//! from one of them. If a replica id was used twice, two kinds of items must be refused:
+//!
+//! - The two ops are in different roots of this document. yrs would count the item in one root and
+//!   read it in the other, and its place would depend on the order of integration. Then loading the
+//!   saved bytes would not give the same document.
+//! - Both ops are in a root that is not for the item's content, for example text among registers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,36 +19,37 @@ use crate::document::limits::Limits;
 /// An op, by client and clock.
 type Id = (u64, u32);
 
-/// Steps from one op to the one beside it before their root counts as unknown.
+/// The most steps from op to op in the search for a root. After them the root counts as unknown.
 const STEPS_MAX: usize = 1_000;
 
-/// Where the ops of a document, or of an update, stand.
+/// The roots of the ops of a document or of an update.
 #[derive(Default)]
 pub struct Places {
     roots: HashMap<Arc<str>, Root>,
-    /// The root asked for last: mostly it is the next one too.
+    /// A cache: the root of the last lookup. The next lookup is mostly for the same root.
     last_root: Option<(Arc<str>, Root)>,
     clients: HashMap<u64, Clocks>,
-    /// How many clients have ids that end in the same 16 bits.
+    /// For each ending of 16 bits, how many clients have an id with it.
     alike: HashMap<u16, usize>,
 }
 
-/// What a client takes in a version.
+/// The bytes that a client takes in a version.
 const CLIENT_BYTES: usize = 8 + 4;
 
 #[derive(Default)]
 struct Clocks {
-    /// Each from its clock to the next one's; sorted.
+    /// Runs of ops with the same place. A run goes from its clock to the clock of the next run.
+    /// Sorted by clock.
     runs: Vec<(u32, Slot)>,
     end: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
-    /// Collected, or within another value.
+    /// The root is unknown: the op was garbage-collected, or it is inside a nested type.
     Unknown,
     Root(Root),
-    /// Where this op stands.
+    /// The same root as this op. The root of this op was not known yet.
     Beside(Id),
 }
 
@@ -56,12 +59,12 @@ struct Root {
     holds: Holds,
 }
 
-/// What a root is for.
+/// The kind of content that a root is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Text,
     Values,
-    /// It is none of ours.
+    /// exostate did not make the root.
     Anything,
 }
 
@@ -88,7 +91,7 @@ fn ending(client: u64) -> u16 {
     (client & u64::from(u16::MAX)) as u16
 }
 
-/// A block, and where it says that it stands.
+/// A block, with the root and the neighbours that it names.
 pub struct Block {
     client: u64,
     clock: u32,
@@ -100,7 +103,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Of a block that the guard has seen, in this root if that was named.
+    /// Makes it from a block of the guard's walk. `root` is the root that the block names, if any.
     pub fn new(block: &yrs_update::Block, root: Option<Arc<str>>) -> Self {
         let client = block.client;
         let clock = block.clock;
@@ -116,7 +119,8 @@ impl Block {
         }
     }
 
-    /// What is left of it, and between what, where the first ops up to `known` are there.
+    /// The part of the block from the clock `known` on: its first clock, its origin and its right
+    /// origin. `None` if the block ends at or before `known`.
     fn rest(&self, known: u32) -> Option<(u32, Option<Id>, Option<Id>)> {
         match () {
             () if self.end <= known => None,
@@ -129,7 +133,7 @@ impl Block {
 }
 
 impl Places {
-    /// Adds what a block brings beyond what `base` and this hold. O(log n).
+    /// Adds the ops of a block that neither `base` nor `self` has. O(log n).
     pub fn add(&mut self, block: &Block, base: Option<&Self>) {
         let known = self.end(block.client).max(base.map_or(0, |base| base.end(block.client)));
         let Some((clock, origin, right_origin)) = block.rest(known) else { return };
@@ -148,8 +152,8 @@ impl Places {
         clocks.end = block.end;
     }
 
-    /// The first of these blocks that stands in two roots, or in one that is not for its content,
-    /// when all have been added to this, which stands on `base`.
+    /// The first of these blocks that would be in two roots, or in a root that is not for its
+    /// content. The caller must have added all blocks to `self` with this `base`.
     pub fn stray(&self, blocks: &[Block], base: &Self) -> Option<Id> {
         let strays = |block: &&Block| {
             let Some((clock, origin, right)) = block.rest(base.end(block.client)) else {
@@ -165,9 +169,9 @@ impl Places {
         blocks.iter().find(strays).map(|block| (block.client, block.clock))
     }
 
-    /// Refuses clients that are new, where they would be too many, or too many with ids that are
-    /// alike: yrs's tables take an id for its own hash, and each access would go through all of
-    /// these.
+    /// Refuses new clients if the document would have too many clients, or too many whose ids end
+    /// in the same bits. The tables of yrs use the id itself as its hash, so such ids collide, and
+    /// each access would walk through all of them.
     pub fn welcome(
         &self,
         clients: impl Iterator<Item = u64>,
@@ -204,7 +208,7 @@ impl Places {
         self.clients.get(&client).map_or(0, |clocks| clocks.end)
     }
 
-    /// A root, whose number is the same here and in `base`.
+    /// The root of this name. It has the same number in `self` and in `base`.
     fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Slot {
         if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name))
         {
@@ -223,7 +227,7 @@ impl Places {
         Slot::Root(root)
     }
 
-    /// Where an op stands, as far as is known.
+    /// The place of an op, as far as it is known.
     fn find(&self, id: Id, base: Option<&Self>) -> Slot {
         let mut place = Slot::Beside(id);
         for _ in 0..STEPS_MAX {

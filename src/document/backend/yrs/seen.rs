@@ -1,9 +1,9 @@
-//! Which values another document has seen: those whose ops it has too, whether it shows them or has
-//! written over them.
+//! Finds out which values another document has seen. A document has seen a value if it has the op
+//! that wrote the value, even if it has overwritten the value.
 //!
-//! The clocks alone do not tell where one id was used twice: then two documents have other ops
-//! under one clock. So an op counts as the same if it was made at the same place; what has been
-//! written over keeps its place, but not its value.
+//! If a replica id was used twice, two documents have different ops under the same clock, so the
+//! clocks alone do not tell. Therefore two ops count as the same only if they were also made at the
+//! same place. An overwritten op keeps its place, but not its value.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -17,8 +17,8 @@ use crate::document::limits::Limits;
 /// An op, by client and clock.
 type Id = (u64, u32);
 
-/// The registers of a document (as [`Backend::save`](super::Backend::save) gives it) that hold a
-/// value of which another one has no op. O(ops).
+/// The registers of the document `ours` whose value the document `theirs` has not seen. Both are
+/// bytes of [`Backend::save`](super::Backend::save). O(ops).
 pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardError> {
     let ours = Items::of(ours)?;
     let theirs = Items::of(theirs)?;
@@ -30,8 +30,8 @@ pub fn unseen(ours: &[u8], theirs: &[u8]) -> Result<BTreeSet<Arc<str>>, GuardErr
         .collect())
 }
 
-/// Which client wrote the value that a register of a document (as
-/// [`Backend::save`](super::Backend::save) gives it) holds. O(ops).
+/// The client that wrote the value of a register. The document is bytes of
+/// [`Backend::save`](super::Backend::save). O(ops).
 pub fn writer(document: &[u8], key: &str) -> Result<Option<u64>, GuardError> {
     let items = Items::of(document)?;
     let mut keys = Keys::of(&items);
@@ -42,10 +42,10 @@ pub fn writer(document: &[u8], key: &str) -> Result<Option<u64>, GuardError> {
         .last())
 }
 
-/// Where the ops of a document were made.
+/// The items of a document and the places at which they were made.
 struct Items<'a> {
     bytes: &'a [u8],
-    /// Each client's, by clock.
+    /// The items of each client, sorted by clock.
     clients: HashMap<u64, Vec<(u32, Item)>>,
     root: Option<bool>,
     key: Option<Arc<str>>,
@@ -55,9 +55,9 @@ struct Item {
     len: u32,
     origin: Option<Id>,
     right_origin: Option<Id>,
-    /// The key, of the first op of a register.
+    /// The key. Only the first op of a register has it.
     key: Option<Arc<str>>,
-    /// The bytes of one that holds a value.
+    /// The bytes of the item, if it holds a value.
     value: Option<std::ops::Range<usize>>,
 }
 
@@ -74,7 +74,7 @@ impl Visitor for Items<'_> {
         let root = self.root.take();
         let key = self.key.take();
         let placed = root.is_some() || block.origin.is_some() || block.right_origin.is_some();
-        // What was collected says nothing of where it was.
+        // A garbage-collected block does not name its place.
         if placed {
             let value = (block.content == Content::Values).then_some(block.bytes);
             let key = key.filter(|_| root == Some(true));
@@ -110,7 +110,7 @@ impl<'a> Items<'a> {
         self.all().filter(|(_, item)| item.value.is_some() && item.len == 1).map(|(id, _)| id)
     }
 
-    /// The block that an op is in, and its first clock.
+    /// The block that contains an op, with the first clock of the block.
     fn at(&self, (client, clock): Id) -> Option<(u32, &Item)> {
         #[cfg(test)]
         tests::LOOKED_UP.set(tests::LOOKED_UP.get() + 1);
@@ -120,7 +120,7 @@ impl<'a> Items<'a> {
         (clock - start < item.len).then_some((*start, item))
     }
 
-    /// Whether an op that holds a value in another document is here too.
+    /// Whether this document has an op that holds a value in the other document.
     fn has_seen(&self, other: &Self, id: Id) -> bool {
         let (Some((start, here)), Some((_, there))) = (self.at(id), other.at(id)) else {
             return false;
@@ -129,7 +129,7 @@ impl<'a> Items<'a> {
             return there.value.as_ref().map(|value| &other.bytes[value.clone()])
                 == Some(&self.bytes[value.clone()]);
         }
-        // Ops of one client that were written over one after the other are one block.
+        // Consecutive ops of one client that were overwritten are merged into one block.
         let origin = if start == id.1 { here.origin } else { Some((id.0, id.1 - 1)) };
         origin == there.origin
             && here.right_origin == there.right_origin
@@ -137,11 +137,14 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Which register an op wrote. That is said of the first one only, to which the others lead one by
-/// one: each is gone past once, however many lead there, as those of a long list do.
+/// Finds the register that an op wrote.
+///
+/// Only the first op of a register has the key. Every other op refers to an earlier op, and so on
+/// back to the first one. The cache makes sure that each block is passed only once, even in a long
+/// list.
 struct Keys<'i, 'a> {
     items: &'i Items<'a>,
-    /// By block.
+    /// The cached keys, by block.
     known: HashMap<Id, Option<Arc<str>>>,
 }
 
@@ -161,8 +164,8 @@ impl<'i, 'a> Keys<'i, 'a> {
             };
             match self.known.entry((client, start)) {
                 Entry::Occupied(known) => break known.get().clone(),
-                // Every step goes to an op that was there before, unless the bytes are no
-                // document's: then it may come round to this.
+                // In a valid document every step goes to an earlier op. In other bytes the steps
+                // may form a circle. This entry ends such a circle.
                 Entry::Vacant(unknown) => drop(unknown.insert(None)),
             }
             way.push((client, start));
@@ -192,7 +195,7 @@ mod tests {
     use crate::document::value::Value;
 
     thread_local! {
-        /// How often an op was looked up.
+        /// The number of lookups of an op.
         pub(super) static LOOKED_UP: Cell<usize> = const { Cell::new(0) };
     }
 
@@ -251,8 +254,8 @@ mod tests {
         assert_eq!(unseen_of(&ours, &theirs), ["k1"]);
     }
 
-    /// A list in which everybody inserts at the front: each element leads to the one that was there
-    /// before.
+    /// All elements of the list are inserted at the front, so each element refers to the element
+    /// before it in time.
     #[test]
     fn a_long_list_costs_its_length() {
         let mut ours = doc(1);
@@ -282,7 +285,8 @@ mod tests {
     }
 
     proptest! {
-        /// Of honest replicas: what one shows and another has not seen is what the version of that one lacks.
+        /// If no replica id is used twice, the values that a replica has not seen are those that
+        /// its version lacks.
         #[test]
         fn it_agrees_with_the_versions(steps in prop::collection::vec((0usize..3, 0u8..4, any::<bool>(), 0usize..3), 0..40)) {
             let mut docs = [doc(1), doc(2), doc(3)];

@@ -1,4 +1,4 @@
-//! Values and marks as yrs has them, and back.
+//! Converts values and marks to the types of yrs and back.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! Walks a yrs or Yjs update in encoding v1 and tells a [`Visitor`] what it names.
+//! Walks a yrs or Yjs update in encoding v1 and reports its parts to a [`Visitor`].
 //!
-//! An update is a list of clients, each with blocks that follow one another on that client's clock,
-//! then a set of deleted ranges. The walk follows `Update::decode` of yrs 0.28 field by field and
-//! refuses what breaks it or what integration cannot bear: see the comments at each refusal. An
-//! update in encoding v2 is refused, as it starts with what reads as an empty v1 update
-//! with more bytes behind it.
+//! An update is a list of clients, each with consecutive blocks on that client's clock, followed by
+//! a set of deleted ranges. The walk follows `Update::decode` of yrs 0.28 field by field. It
+//! refuses updates that break the decoder or the integration of yrs; a comment at each refusal
+//! gives the reason. It also refuses an update in encoding v2, because such an update reads as an
+//! empty v1 update with more bytes behind it.
 
 mod split;
 
@@ -17,10 +17,10 @@ use std::ops::Range;
 
 /// The largest client id: 53 bits, as Yjs keeps ids in a JavaScript number.
 const CLIENT_MAX: u64 = (1 << 53) - 1;
-/// One past the last clock: yrs subtracts clocks as `i32`.
+/// One past the last clock. yrs subtracts clocks as `i32`.
 const CLOCK_END_MAX: u64 = i32::MAX as u64;
-/// Skips in a row: yrs passes over them recursively when it merges updates that wait. An honest
-/// update has one, rarely a few.
+/// The most skips in a row. yrs passes over them recursively when it merges pending updates. An
+/// honest update has one skip, rarely a few.
 const SKIPS_IN_A_ROW_MAX: u32 = 64;
 
 const HAS_ORIGIN: u8 = 0x80;
@@ -42,31 +42,31 @@ const DOC: u8 = 9;
 const SKIP: u8 = 10;
 const MOVE: u8 = 11;
 
-/// A block of an update: `len` clocks from `clock`.
+/// A block of an update. It covers `len` clocks from `clock` on.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Whose clock it is on.
+    /// The client to whose clock the block belongs.
     pub client: u64,
-    /// Its first clock.
+    /// The first clock of the block.
     pub clock: u32,
-    /// How many clocks.
+    /// The number of clocks of the block.
     pub len: u32,
-    /// What it holds.
+    /// The kind of content.
     pub content: Content,
-    /// The op that it was made behind, by client and clock.
+    /// The op directly before the block when it was made, by client and clock.
     pub origin: Option<(u64, u32)>,
-    /// The op that it was made before.
+    /// The op directly after the block when it was made, by client and clock.
     pub right_origin: Option<(u64, u32)>,
-    /// The values in it, nested ones included.
+    /// The number of values in the block, including nested ones.
     pub values: u64,
-    /// Where it stands in the update.
+    /// The position of the block in the bytes of the update.
     pub bytes: Range<usize>,
 }
 
-/// What a block holds.
+/// The kind of content of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing any more: collected, or a tombstone.
+    /// None: the block was garbage-collected, or it is a tombstone.
     Gone,
     /// Text.
     Text,
@@ -74,7 +74,7 @@ pub enum Content {
     Mark,
     /// Plain values.
     Values,
-    /// Something embedded, or a shared type.
+    /// An embedded object or a shared type.
     Other,
 }
 
@@ -90,20 +90,21 @@ impl Content {
     }
 }
 
-/// Is told what an update names, in the order of its bytes. What was told before a refusal counts
-/// for nothing.
+/// Receives the parts of an update in the order of its bytes. If the walk fails, everything that it
+/// reported before is invalid.
 pub trait Visitor {
-    /// A root type is the parent of a block.
+    /// A root type is the parent of the next block.
     fn root(&mut self, name: &str) {
         let _ = name;
     }
 
-    /// The block stands under a key of its parent.
+    /// The next block is under a key of its parent.
     fn key(&mut self, name: &str) {
         let _ = name;
     }
 
-    /// The update holds a block. What it refers to was told before.
+    /// The update holds a block. The walk has already reported the ops and names to which the block
+    /// refers.
     fn block(&mut self, block: Block) {
         let _ = block;
     }
@@ -111,20 +112,20 @@ pub trait Visitor {
     /// The update holds a mark on text.
     fn mark(&mut self) {}
 
-    /// The update holds text with characters that are two UTF-16 code units.
+    /// The update holds text with characters of two UTF-16 code units.
     fn surrogates(&mut self) {}
 
-    /// The update has nothing for `len` clocks from `clock`.
+    /// The update has a hole: no block for `len` clocks from `clock` on.
     fn skip(&mut self, client: u64, clock: u32, len: u32) {
         let _ = (client, clock, len);
     }
 
-    /// A block refers to the element with this id: its origin, its right origin or its parent.
+    /// The next block refers to the op with this id as its origin, its right origin or its parent.
     fn needs(&mut self, client: u64, clock: u32) {
         let _ = (client, clock);
     }
 
-    /// The update deletes `len` clocks from `clock`.
+    /// The update deletes `len` clocks from `clock` on.
     fn deletes(&mut self, client: u64, clock: u32, len: u32) {
         let _ = (client, clock, len);
     }
@@ -132,7 +133,7 @@ pub trait Visitor {
 
 impl Visitor for () {}
 
-/// LEB128, and lib0's `varUint`.
+/// Writes an unsigned number in LEB128, which is also lib0's `varUint`.
 pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         bytes.push((value & 0x7f) as u8 | 0x80);
@@ -145,7 +146,7 @@ pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
 ///
 /// # Errors
 ///
-/// When the bytes are no update in encoding v1, hold what no honest replica writes, or pass a
+/// The bytes are not an update in encoding v1, no honest replica writes them, or they exceed a
 /// limit.
 pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<(), GuardError> {
     if bytes.len() > limits.bytes_max() {
@@ -169,7 +170,7 @@ struct Walk<'a> {
     reader: Reader<'a>,
     limits: &'a Limits,
     visitor: &'a mut dyn Visitor,
-    /// Origin and right origin of the block that is being read.
+    /// The origin and the right origin of the current block.
     origins: [Option<(u64, u32)>; 2],
     blocks: u64,
     values: u64,
@@ -179,16 +180,15 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn clients(&mut self) -> Result<(), GuardError> {
         let at = self.reader.at();
-        // A section is a count, a client, a clock and at least one block of two bytes.
+        // A section takes at least 5 bytes: a count, a client, a clock and a block of two bytes.
         let count = self.reader.count("clients", 5)?;
         at_most(at, "clients", count, self.limits.clients_max() as u64)?;
         let mut last = None;
         for _ in 0..count {
             let at = self.reader.at();
             let client = self.section()?;
-            // Both implementations write the highest client first. In yrs two sections of one
-            // client make a list of blocks that is out of order, on which its search
-            // does not end well.
+            // Both yrs and Yjs write the highest client first. In yrs, two sections of one client
+            // give a list of blocks that is out of order, and its search in that list fails.
             if last.is_some_and(|last| client >= last) {
                 return Err(GuardError::Malformed { at, what: "clients that do not descend" });
             }
@@ -220,7 +220,7 @@ impl Walk<'_> {
                     at_most(at, "skips in a row", u64::from(skips), u64::from(SKIPS_IN_A_ROW_MAX))?;
                     self.visitor.skip(client, clock, len);
                 }
-                // An empty string or list: yrs drops it.
+                // yrs drops an empty string or list.
                 _ if len == 0 => {}
                 info => {
                     (skips, real) = (0, true);
@@ -242,7 +242,7 @@ impl Walk<'_> {
             }
             clock = u32::try_from(end).unwrap_or(u32::MAX);
         }
-        // yrs steps over clients that have nothing recursively.
+        // yrs steps over clients without blocks recursively.
         if real {
             Ok(client)
         } else {
@@ -250,7 +250,7 @@ impl Walk<'_> {
         }
     }
 
-    /// One block; gives its info byte and its length in clocks.
+    /// Reads a block. Returns its info byte and its length in clocks.
     fn block(&mut self, client: u64, clock: u32) -> Result<(u8, u32), GuardError> {
         let at = self.reader.at();
         let info = self.reader.byte()?;
@@ -261,7 +261,8 @@ impl Walk<'_> {
                 len => len,
             },
             info => {
-                // Beside another item the key is that item's, whatever this one says.
+                // A block with an origin or a right origin takes the key of that op, and its own
+                // flag for a key is ignored.
                 let beside = info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0;
                 let keyed = self.place(info, client, clock)? && !beside;
                 self.content(at, info & KIND, keyed)?
@@ -270,8 +271,8 @@ impl Walk<'_> {
         Ok((info, len))
     }
 
-    /// Where an item stands: beside others, or else in a parent. Says whether it stands under a
-    /// key, as far as the bytes tell.
+    /// Reads the place of an item: its origins, or else its parent. Returns whether the item is
+    /// under a key, as far as the bytes tell.
     fn place(&mut self, info: u8, client: u64, clock: u32) -> Result<bool, GuardError> {
         if info & UNUSED_BIT != 0 {
             return self.reader.malformed("an unknown flag");
@@ -300,14 +301,14 @@ impl Walk<'_> {
         Ok(info & HAS_PARENT_SUB != 0)
     }
 
-    /// The content of an item; gives its length in clocks.
+    /// Reads the content of an item. Returns its length in clocks.
     fn content(&mut self, at: usize, kind: u8, keyed: bool) -> Result<u32, GuardError> {
         match kind {
             DELETED => match self.length()? {
                 0 => Err(GuardError::Malformed { at, what: "a block without length" }),
                 len => Ok(len),
             },
-            // yrs reads one string more than it writes, so that all behind it is read askew.
+            // yrs reads one string more than it writes, so it misreads all bytes after it.
             JSON => Err(GuardError::Unsupported { at, what: "content as a list of JSON texts" }),
             BINARY => self.reader.buffer().map(|_| 1),
             STRING => {
@@ -322,8 +323,8 @@ impl Walk<'_> {
                     .map_err(|_| GuardError::Malformed { at, what: "a text that is too long" })
             }
             EMBED => self.json().map(|()| 1),
-            // A mark belongs to a text's sequence; as the value of a key it has no meaning and no
-            // reader.
+            // A mark belongs in the sequence of a text. As the value of a key it has no meaning,
+            // and no code reads it.
             FORMAT if keyed => Err(GuardError::Malformed { at, what: "a mark under a key" }),
             FORMAT => {
                 self.visitor.mark();
@@ -350,11 +351,11 @@ impl Walk<'_> {
         self.types += 1;
         at_most(at, "nested types", self.types, self.limits.nested_types_max() as u64)?;
         match self.reader.byte()? {
-            // Array, map, text, XML fragment, XML text.
+            // An array, a map, a text, an XML fragment or an XML text.
             0 | 1 | 2 | 4 | 6 => Ok(()),
-            // An XML element has its name behind it.
+            // The name of an XML element follows.
             3 => self.reader.name(self.limits.name_bytes_max()).map(drop),
-            // Yjs writes a name behind it that yrs does not read.
+            // Yjs writes a name after it that yrs does not read.
             5 => Err(GuardError::Unsupported { at, what: "an XML hook" }),
             7 => Err(GuardError::Unsupported { at, what: "a weak link" }),
             9 => Err(GuardError::Unsupported { at, what: "a document within a document" }),
@@ -396,8 +397,8 @@ impl Walk<'_> {
         at_most(at, "values", self.values, self.limits.values_max() as u64)
     }
 
-    /// A value as JSON text. Its grammar is left to the decoder; its brackets and commas bound what
-    /// it can grow to.
+    /// Reads a value as JSON text. Its brackets and commas limit the depth and the number of
+    /// values; `serde_json` checks the grammar.
     fn json(&mut self) -> Result<(), GuardError> {
         let at = self.reader.at();
         let mut depth = 0usize;
@@ -423,13 +424,14 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        // yrs would find that out only when it has half of the update in the document.
+        // yrs would find invalid JSON only after it has applied half of the update.
         serde_json::from_str::<serde::de::IgnoredAny>(text)
             .map(drop)
             .map_err(|_| GuardError::Malformed { at, what: "JSON" })
     }
 
-    /// lib0's signed number: a sign and six bits, then seven a byte. yrs shifts without a check.
+    /// Reads lib0's signed number: the first byte has a sign and six bits, each other byte has
+    /// seven bits. The length is limited, because yrs shifts without a check.
     fn signed(&mut self) -> Result<(), GuardError> {
         for _ in 0..9 {
             if self.reader.byte()? & 0x80 == 0 {
@@ -459,19 +461,20 @@ impl Walk<'_> {
             .map_err(|_| GuardError::Malformed { at, what: "a clock that overflows" })
     }
 
-    /// A length in clocks, at most what clocks can reach.
+    /// Reads a length in clocks. It must fit in a `u32`.
     fn length(&mut self) -> Result<u32, GuardError> {
         let at = self.reader.at();
         u32::try_from(self.reader.uint()?)
             .map_err(|_| GuardError::Malformed { at, what: "a length that overflows" })
     }
 
-    /// The id of another element, which a block of `client` at `clock` refers to.
+    /// Reads the id of an op to which a block of `client` at `clock` refers.
     fn id(&mut self, client: u64, clock: u32) -> Result<(u64, u32), GuardError> {
         let at = self.reader.at();
         let other = self.client()?;
         let other_clock = self.clock()?;
-        // It would wait for itself for ever.
+        // Such a block would stay pending forever, because it depends on itself or on a later
+        // block of the same client.
         if other == client && other_clock >= clock {
             return Err(GuardError::Malformed {
                 at,
@@ -491,7 +494,8 @@ impl Walk<'_> {
         for _ in 0..count {
             let at = self.reader.at();
             let client = self.client()?;
-            // yrs keeps the last of two entries only. Their order differs between implementations.
+            // Of two entries for one client, yrs keeps only the last. The order of clients differs
+            // between implementations, so it is not checked.
             if !seen.insert(client) {
                 return Err(GuardError::Malformed { at, what: "a client twice" });
             }
@@ -511,7 +515,7 @@ impl Walk<'_> {
             let clock = self.clock()?;
             let len = self.length()?;
             let end = u64::from(clock) + u64::from(len);
-            // yrs takes the ranges for sorted and apart without a look.
+            // yrs assumes without a check that the ranges are sorted and do not overlap.
             if len == 0 || end > CLOCK_END_MAX || u64::from(clock) < reached {
                 return Err(GuardError::Malformed {
                     at,

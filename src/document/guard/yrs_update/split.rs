@@ -1,4 +1,4 @@
-//! Cuts one block into several.
+//! Cuts one block into several parts.
 
 use super::{
     ANY, GuardError, HAS_ORIGIN, HAS_PARENT_SUB, HAS_RIGHT_ORIGIN, KIND, Reader, STRING, Walk,
@@ -6,22 +6,23 @@ use super::{
 };
 use crate::document::limits::Limits;
 
-/// A part of a block: a block of its own, or its content alone.
+/// A part of a block. [`split`] returns complete blocks; before that, a part has only content.
 #[derive(Debug)]
 pub struct Part {
-    /// Its bytes.
+    /// The bytes of the part.
     pub bytes: Vec<u8>,
-    /// How many clocks it has.
+    /// The number of clocks of the part.
     pub len: u32,
-    /// The values in it, nested ones included.
+    /// The number of values in the part, including nested ones.
     pub values: u64,
 }
 
-/// Cuts a block of text, or of several values, into parts of which each takes at most `bytes_max`
-/// bytes of content, or is one character or one value. Nothing for blocks of another kind.
-/// O(bytes).
+/// Cuts a block of text or of values into parts. Each part has at most `bytes_max` bytes of
+/// content, or is one character or one value. Returns no parts for a block of another kind or under
+/// a key. O(bytes).
 ///
-/// Each part stands behind the last element of the one before it, as yrs itself would say it.
+/// The origin of each part is the last element of the part before it, as when yrs itself splits a
+/// block.
 pub fn split(
     block: &[u8],
     client: u64,
@@ -70,7 +71,7 @@ pub fn split(
 }
 
 impl Walk<'_> {
-    /// A text, cut between characters.
+    /// Cuts a text between characters.
     fn texts(&mut self, bytes_max: usize) -> Result<Vec<Part>, GuardError> {
         let mut text = self.reader.string()?;
         let mut parts = Vec::new();
@@ -89,7 +90,7 @@ impl Walk<'_> {
         Ok(parts)
     }
 
-    /// Values, cut between them.
+    /// Cuts a list between values.
     fn portions(&mut self, bytes_max: usize) -> Result<Vec<Part>, GuardError> {
         let count = self.reader.count("values", 1)?;
         let mut parts = Vec::new();
@@ -123,7 +124,7 @@ impl Walk<'_> {
     }
 }
 
-/// Content with a number in front.
+/// The content with a count in front.
 fn counted(count: u64, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(content.len() + 5);
     put_uint(&mut bytes, count);

@@ -1,12 +1,17 @@
-//! Several documents on one WebSocket.
+//! Several documents on one WebSocket, each in its own channel.
 //!
-//! A binary message is the number of a channel (LEB128) and one frame. Without a frame it opens the
-//! channel, if the number is higher than all before and comes from the side that connected, or else
-//! ends the channel in that direction. Frames for a channel that is not open are passed over.
+//! A binary message consists of the number of a channel (LEB128) and one frame. A message without a
+//! frame opens or ends a channel:
 //!
-//! Nothing here waits for ever for a peer that does not read: what it takes nothing of for the idle
-//! time-out is lost. A channel counts until both sides have let go of it, so a peer that opens and
-//! ends them without reading soon has no more.
+//! - It opens the channel if it comes from the side that connected and the number is higher than
+//!   all earlier ones.
+//! - Otherwise it ends the channel in the sender's direction.
+//!
+//! Frames for a channel that is not open are skipped.
+//!
+//! Nothing here waits forever for a peer that does not read: a peer that takes no bytes for the
+//! idle time-out is lost. A channel counts until both sides have ended it. So a peer that opens and
+//! ends channels without reading soon cannot open more.
 
 use super::super::{Connection, FrameSink, FrameSource, Transport, TransportError};
 use crate::frame::{self, put_varint};
@@ -23,9 +28,9 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message};
 
-/// Frames that wait to be written. They are small: a fragment, or a version.
+/// Frames that wait to be written. Each is small: a fragment, or a version.
 const OUTGOING_MAX: usize = 4;
-/// What a message that waits takes beside its bytes.
+/// Memory of a waiting message besides its bytes.
 const MESSAGE_BYTES: u32 = 128;
 
 /// A WebSocket to one peer.
@@ -37,17 +42,17 @@ pub(crate) struct WebSocket {
     writer: AbortHandle,
 }
 
-/// The way to the writer. It has no bound of its own: frames need room, and whatever else waits is
-/// bounded by the channels.
+/// The queue of the writer. It is unbounded itself: frames need a permit, and the number of other
+/// messages is bounded by the number of channels.
 type Outgoing = mpsc::UnboundedSender<Said>;
 
-/// What waits to be written.
+/// A message that waits to be written.
 #[derive(Debug)]
 struct Said {
     message: Message,
-    /// The channel that it ends in our direction.
+    /// The channel that this message ends in our direction.
     ends: Option<u64>,
-    /// A frame's part of the room for those that wait.
+    /// A frame's permit to wait.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -74,14 +79,14 @@ pub(crate) struct ChannelSource {
     channels: Arc<Channels>,
 }
 
-/// A frame, and its share of the memory that the connection may take.
+/// A message, the start of the frame in it, and its share of the memory of the connection.
 type Received = (Bytes, usize, OwnedSemaphorePermit);
 
-/// The open channels by their numbers.
+/// The open channels, by their numbers.
 #[derive(Debug)]
 struct Channels {
     state: Mutex<State>,
-    /// For the frames that wait to be written; closed once the connection is gone.
+    /// Permits for the frames that wait to be written. Closed once the connection is gone.
     room: Arc<Semaphore>,
 }
 
@@ -96,9 +101,9 @@ struct State {
 
 #[derive(Debug)]
 struct Open {
-    /// The peer's direction, until it ends that.
+    /// The peer's direction, until the peer ends it.
     theirs: Option<Theirs>,
-    /// Our direction is open, or its end waits to be written.
+    /// Whether our direction is open, or its end waits to be written.
     ours: bool,
 }
 
@@ -109,7 +114,7 @@ struct Theirs {
 }
 
 impl WebSocket {
-    /// The peer has `patience` to take what waits for it.
+    /// The peer has to take each message within `patience`.
     pub(crate) fn new<T>(socket: WebSocketStream<T>, side: Role, patience: Duration) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -150,7 +155,7 @@ impl Connection for WebSocket {
 
     async fn close(self) {
         let closing = async {
-            // The writer says Close, and both tasks end.
+            // The writer sends a Close, and both tasks end.
             if self
                 .outgoing
                 .send(Said { message: Message::Close(None), ends: None, room: None })
@@ -160,7 +165,7 @@ impl Connection for WebSocket {
             }
         };
         if timeout(FLUSH_TIMEOUT, closing).await.is_err() {
-            // A peer that takes nothing does not learn why it is left. The reader ends with the
+            // A peer that reads nothing does not receive the Close. The reader ends with the
             // writer.
             self.writer.abort();
         }
@@ -177,8 +182,8 @@ impl Transport for Channel {
 }
 
 impl ChannelSink {
-    /// Ends our direction, once. It takes no room, so that it has not to wait: who drops a channel
-    /// cannot.
+    /// Ends our direction, once. The message needs no permit, so this never waits: a channel that
+    /// is dropped cannot wait.
     fn end(&mut self) -> Result<(), TransportError> {
         if std::mem::replace(&mut self.finished, true) {
             return Ok(());
@@ -197,16 +202,16 @@ impl FrameSink for ChannelSink {
 
     async fn finish(&mut self) -> Result<(), TransportError> {
         self.end()?;
-        // Fails, as it should, when the channel is forgotten.
+        // The receiver also returns an error when the channel is removed, which is the normal case.
         let _ = (&mut self.ended).await;
         Ok(())
     }
 }
 
 impl Drop for ChannelSink {
-    /// Whoever drops it without a word has the channel ended all the same.
+    /// A sink that is dropped without `finish` also ends the channel.
     fn drop(&mut self) {
-        // Fails where the connection is gone, and all channels with it.
+        // Fails if the connection and all its channels are gone.
         let _ = self.end();
     }
 }
@@ -226,21 +231,21 @@ impl FrameSource for ChannelSource {
 }
 
 impl Channels {
-    /// Opens one for this side, and says so. What says so takes no room: there are no more of it
-    /// than channels.
+    /// Opens a channel for this side, and tells the peer. The message needs no permit: there are no
+    /// more of them than channels.
     fn open_next(self: &Arc<Self>, outgoing: &Outgoing) -> Result<Channel, TransportError> {
         let mut state = self.lock();
         let number = state.newest + 1;
         let channel = self.add(&mut state, number, outgoing)?;
         state.newest = number;
-        // Before another is opened, as the peer is to learn of all in their order.
+        // The message is queued under the lock, so that the peer learns of the channels in order.
         outgoing
             .send(Said { message: message(number, &[]), ends: None, room: None })
             .map_err(|_| gone())?;
         Ok(channel)
     }
 
-    /// Opens one that the peer has opened.
+    /// Opens a channel that the peer has opened.
     fn open(self: &Arc<Self>, number: u64, outgoing: &Outgoing) -> Result<Channel, TransportError> {
         self.add(&mut self.lock(), number, outgoing)
     }
@@ -274,24 +279,25 @@ impl Channels {
         Ok(Channel { sink, source: ChannelSource { frames: received, channels: Arc::clone(self) } })
     }
 
-    /// Gives a frame to its channel, if that is open.
+    /// Gives a frame to its channel. Returns whether the channel is open.
     fn give(&self, number: u64, frame: Received) -> bool {
         let state = self.lock();
         let theirs = state.open.get(&number).and_then(|open| open.theirs.as_ref());
         theirs.is_some_and(|theirs| theirs.frames.send(frame).is_ok())
     }
 
-    /// The peer has ended its direction.
+    /// Records that the peer has ended its direction.
     fn end_theirs(&self, number: u64) {
         self.end(number, |open| open.theirs = None);
     }
 
-    /// Our end is on its way.
+    /// Records that the end of our direction is being written.
     fn end_ours(&self, number: u64) {
         self.end(number, |open| open.ours = false);
     }
 
-    /// A channel is forgotten, and may be followed by another, once both directions have ended.
+    /// Changes a channel, and removes it once both directions have ended. Then another channel may
+    /// be opened.
     fn end(&self, number: u64, end: impl FnOnce(&mut Open)) {
         let mut state = self.lock();
         let Some(open) = state.open.get_mut(&number) else { return };
@@ -313,7 +319,7 @@ impl Channels {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere cannot leave it half changed.
+        // A panic elsewhere cannot leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -329,8 +335,8 @@ fn message(number: u64, frame: &[u8]) -> Message {
     Message::Binary(bytes.into())
 }
 
-/// Writes what there is, and flushes when there is nothing more. Ends with the last handle, after a
-/// Close, or when the connection does: then it says why.
+/// Writes the queued messages, and flushes when the queue is empty. Ends with the last sender,
+/// after a Close, or with an error that says why the connection ended.
 async fn write<S>(
     mut sink: S,
     mut said: mpsc::UnboundedReceiver<Said>,
@@ -347,7 +353,8 @@ where
         while let Some(Said { message, ends, room }) = next {
             closes |= matches!(message, Message::Close(_));
             if let Some(number) = ends {
-                // Before the peer can know, so that it may open another as soon as it does.
+                // This comes before the write: the peer may open another channel as soon as it
+                // reads the message.
                 channels.end_ours(number);
             }
             within(patience, sink.feed(message)).await?;
@@ -359,7 +366,7 @@ where
     within(FLUSH_TIMEOUT, sink.close()).await
 }
 
-/// Bounds what waits for the peer to take something.
+/// Limits the time for which a write waits for the peer.
 async fn within(
     patience: Duration,
     writing: impl Future<Output = Result<(), SocketError>>,
@@ -373,9 +380,9 @@ async fn within(
 struct Reader {
     outgoing: mpsc::WeakUnboundedSender<Said>,
     channels: Arc<Channels>,
-    /// Where the channels go that the peer opens.
+    /// The queue for channels that the peer opens.
     accepts: Option<mpsc::Sender<Channel>>,
-    /// The highest number that the peer used.
+    /// The highest channel number that the peer has used.
     newest: u64,
     budget: Arc<Semaphore>,
 }
@@ -386,8 +393,8 @@ impl Reader {
         S: Stream<Item = Result<Message, SocketError>> + Unpin,
     {
         let channels = Arc::clone(&self.channels);
-        // Also while there is no room for what comes: nobody may take what has come before the
-        // writer has given up.
+        // The writer is watched also while the reader waits for memory: the writer may fail before
+        // the application reads the received frames.
         let why = tokio::select! {
             biased;
             written = &mut writer => match written {
@@ -400,7 +407,7 @@ impl Reader {
         writer.abort();
     }
 
-    /// Until the connection is over: why it is.
+    /// Reads until the connection is over, and returns why.
     async fn read<S>(mut self, mut stream: S) -> String
     where
         S: Stream<Item = Result<Message, SocketError>> + Unpin,
@@ -448,15 +455,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Opens a channel for the peer. Where there are too many already, it learns so by getting no
-    /// answer but an end.
+    /// Opens a channel for the peer. If there are too many channels, the peer receives an end as
+    /// the only answer.
     fn accept(&self, number: u64) {
         let Some(outgoing) = self.outgoing.upgrade() else { return };
         if let Ok(channel) = self.channels.open(number, &outgoing) {
-            // Dropping a channel that nobody takes ends it.
+            // Dropping a channel that cannot be accepted ends it.
             drop(self.accepts.as_ref().map(|accepts| accepts.try_send(channel)));
         } else if let Ok(room) = Arc::clone(&self.channels.room).try_acquire_owned() {
-            // Where there is no room either, the peer has asked for too much, and does not listen.
+            // If no permit is free either, the peer has opened too many channels without reading,
+            // and gets no answer.
             drop(outgoing.send(Said {
                 message: message(number, &[]),
                 ends: None,
@@ -475,7 +483,7 @@ mod tests {
 
     const HANG: Duration = Duration::from_secs(60);
 
-    /// A connection whose other end reads nothing, and has taken all that it takes.
+    /// A connection whose other end reads nothing, and whose buffers are full.
     async fn stuck(patience: Duration) -> (WebSocket, Channel, DuplexStream) {
         let (here, there) = tokio::io::duplex(1024);
         let socket = WebSocketStream::from_raw_socket(here, Side::Client, None).await;
@@ -506,7 +514,7 @@ mod tests {
         let others: Vec<_> = (1..STREAMS_MAX).map(|_| open().expect("there is room")).collect();
         assert!(open().is_err(), "as many as there may be");
         drop((first, others));
-        // Their ends wait, so they count still.
+        // Their ends are not written yet, so the channels still count.
         assert!(open().is_err());
         timeout(HANG, socket.close()).await.expect("it is left");
     }
@@ -535,7 +543,7 @@ mod tests {
         }
         assert_eq!(server.channels.lock().open.len(), STREAMS_MAX as usize);
         assert!(client.open().await.is_err());
-        // Once the server has ended one, too, there is room for another.
+        // Once the server has also ended one channel, there is room for another.
         let (mut sink, source, theirs) = held.pop().expect("many");
         drop(theirs);
         sink.finish().await.expect("ended");

@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455): a connection whose binary messages carry frames, each with the number of
-//! its document's channel in front.
+//! WebSocket (RFC 6455): a connection whose binary messages carry frames. The number of the
+//! document's channel precedes each frame.
 
 mod channel;
 mod watched;
@@ -35,9 +35,10 @@ use watched::Watched;
 
 /// The WebSocket subprotocol, with its major version.
 const SUBPROTOCOL: &str = "exostate.1";
-/// What TLS says that it carries.
+/// The protocol's name in TLS.
 const ALPN: &[u8] = b"http/1.1";
-/// Bytes read, and bytes written, at once. Every connection keeps so many for as long as it lasts.
+/// Bytes that are read, and bytes that are written, at once. Each connection keeps buffers of this
+/// size as long as it lasts.
 const BUFFER_BYTES: usize = 8 * 1024;
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -47,7 +48,7 @@ pub(crate) async fn connect(ticket: &Ticket, config: &Config) -> Result<WebSocke
     let address = resolve(ticket).await?;
     let unreachable = |source: BoxError| ConnectError::unreachable(ticket, source);
     let stream = TcpStream::connect(address).await.map_err(|e| unreachable(e.into()))?;
-    // Small updates are not to wait for more.
+    // A small update is sent at once instead of waiting for more.
     stream.set_nodelay(true).map_err(ConnectError::Socket)?;
     if ticket.scheme() == Scheme::WebSocket {
         return greet(ticket, stream, config).await.map_err(unreachable);
@@ -76,7 +77,7 @@ async fn greet<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(WebSocket::new(socket, Role::Initiator, config.idle_timeout))
 }
 
-/// What a server does with a TCP connection.
+/// Accepts TCP connections as WebSockets.
 #[derive(Clone)]
 pub(crate) struct Acceptor {
     tls: Option<TlsAcceptor>,
@@ -84,20 +85,20 @@ pub(crate) struct Acceptor {
     guests: Arc<Guests>,
 }
 
-/// Whom a server's WebSocket addresses are for.
+/// The clients that a server's WebSocket addresses accept, besides peers.
 #[derive(Debug)]
 pub(crate) struct Guests {
-    /// The documents that Yjs clients may join, where any may.
+    /// The documents that Yjs clients may join; `None` if Yjs clients are not accepted.
     pub(crate) yjs: Option<BTreeSet<String>>,
     pub(crate) origins: Origins,
-    /// Subprotocols that Yjs clients may offer.
+    /// The subprotocols that Yjs clients may offer.
     pub(crate) subprotocols: Subprotocols,
-    /// A hook is asked who may have what: also about documents that are not there, and about what
-    /// the request says.
+    /// Whether a hook decides about access. Then requests for unknown documents are passed to it,
+    /// and the content of the HTTP request is kept for it.
     pub(crate) asks: bool,
 }
 
-/// Which subprotocols an embedder accepts.
+/// Decides which subprotocols of Yjs clients the embedder accepts.
 #[derive(Clone, Default)]
 pub(crate) struct Subprotocols(Option<Arc<Accepts>>);
 
@@ -119,15 +120,15 @@ impl Subprotocols {
     }
 }
 
-/// Who has come.
+/// A client that has connected.
 pub(crate) enum Accepted {
-    /// One of ours.
+    /// A peer with this crate's protocol.
     Peer(WebSocket, HttpRequest),
     /// A Yjs client.
     Yjs(YjsGuest),
 }
 
-/// A Yjs client, to this document.
+/// A Yjs client, and the document that it asks for.
 pub(crate) struct YjsGuest {
     pub(crate) socket: Box<dyn Socket>,
     pub(crate) signs: Signs,
@@ -136,7 +137,7 @@ pub(crate) struct YjsGuest {
 }
 
 impl Acceptor {
-    /// With an identity it speaks TLS.
+    /// With an identity the acceptor uses TLS.
     pub(crate) fn new(
         identity: Option<&Identity>,
         config: Config,
@@ -146,7 +147,7 @@ impl Acceptor {
         Ok(Self { tls: tls.map(|tls| Arc::new(tls).into()), config, guests: Arc::new(guests) })
     }
 
-    /// Shakes hands.
+    /// Does the handshakes of TLS and WebSocket.
     pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Accepted, BoxError> {
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -182,8 +183,13 @@ impl Acceptor {
     }
 }
 
-/// Takes our subprotocol, or a Yjs client, which offers none or one that the embedder accepts, and
-/// names its document in the path; from web pages only if theirs may.
+/// Accepts or refuses a WebSocket request. It accepts
+///
+/// - clients with this crate's subprotocol;
+/// - Yjs clients, if the server takes them. They name the document in the path, and offer no
+///   subprotocol or one that the embedder accepts.
+///
+/// Web pages are accepted only from allowed origins.
 struct Agreement<'a> {
     guests: &'a Guests,
     document: &'a OnceLock<String>,
@@ -214,7 +220,7 @@ impl Callback for Agreement<'_> {
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, agreed);
         }
         if self.guests.asks {
-            // Set once, as there is one request.
+            // There is one request, so this is set once.
             let _ = self.asked.set(http_request(request, &offered));
         }
         Ok(response)
@@ -222,7 +228,7 @@ impl Callback for Agreement<'_> {
 }
 
 impl Agreement<'_> {
-    /// The subprotocol, if there is to be one.
+    /// The agreed subprotocol, if any, or the refusal.
     fn agree<'o>(
         &self,
         request: &Request,
@@ -246,7 +252,7 @@ impl Agreement<'_> {
         };
         let path = request.uri().path();
         match unescape(path.strip_prefix('/').unwrap_or(path)) {
-            // Where a hook is asked, it is for the hook to say what there is.
+            // If there is a hook, the hook decides about documents that do not exist, too.
             Ok(name) if self.guests.asks || documents.contains(&name) => {
                 let _ = self.document.set(name);
                 Ok(agreed)
@@ -276,11 +282,11 @@ fn limits(config: &Config) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
-        // One message waits at most, as none is given before the one before it has left.
+        // At most one message waits, because the next one is given only after it was written.
         .max_write_buffer_size(BUFFER_BYTES + 2 * message_bytes_max)
         .max_message_size(Some(message_bytes_max))
         .max_frame_size(Some(message_bytes_max))
 }
 
-/// What a frame of ours has beside its payload.
+/// The largest size of a frame without its payload, in bytes.
 const FRAME_HEADER_BYTES_MAX: usize = 1 + VARINT_BYTES_MAX + 4;

@@ -1,7 +1,7 @@
-//! A stream that notes when bytes came. A large message comes for longer than a silent peer is
-//! waited for.
+//! A stream that records when bytes arrived. A large message may take longer to arrive than the
+//! time-out for a silent peer.
 
-#![allow(clippy::disallowed_methods, reason = "it notes when something came")]
+#![allow(clippy::disallowed_methods, reason = "the stream records when bytes arrive")]
 
 use std::io;
 use std::pin::Pin;
@@ -12,14 +12,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// When bytes came last.
+/// The time at which bytes last arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Signs(Arc<Moments>);
 
 #[derive(Debug)]
 struct Moments {
     begun: Instant,
-    /// Nanoseconds since then: an answer to a ping may come within a microsecond.
+    /// Nanoseconds since `begun`. A finer unit than microseconds is needed, because the answer to a
+    /// ping may arrive within one.
     came: AtomicU64,
 }
 
@@ -28,7 +29,7 @@ impl Signs {
         Self(Arc::new(Moments { begun: Instant::now(), came: AtomicU64::new(0) }))
     }
 
-    /// When bytes came last, or the connection did.
+    /// When bytes last arrived, or else when the connection began.
     pub(crate) fn came_at(&self) -> Instant {
         self.0.begun + Duration::from_nanos(self.0.came.load(Ordering::Relaxed))
     }
@@ -39,7 +40,7 @@ impl Signs {
     }
 }
 
-/// A stream with signs of life.
+/// A stream that records the arrival of bytes.
 #[derive(Debug)]
 pub(crate) struct Watched<T> {
     stream: T,
