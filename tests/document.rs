@@ -80,8 +80,8 @@ fn follows<B: Backend>(edits: &[Edit]) {
     let elsewhere = Document::<B>::new();
     let updates = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&updates);
-    let _listening =
-        document.on_update(move |update| heard.lock().unwrap().push(update.bytes.to_vec()));
+    let _listening = document
+        .on_update(move |update| heard.lock().expect("the list").push(update.bytes.to_vec()));
     for edit in edits {
         apply(&document, &page, edit);
         assert_eq!(*page.view(), page.reread());
@@ -89,7 +89,7 @@ fn follows<B: Backend>(edits: &[Edit]) {
         assert_eq!(page.view().title, heading.view().title);
         assert_eq!(document.text("body"), page.view().body.to_string());
     }
-    for update in updates.lock().unwrap().iter() {
+    for update in updates.lock().expect("the list").iter() {
         elsewhere.apply(update).expect("an update of an honest replica");
     }
     assert_eq!((elsewhere.digest(), elsewhere.version()), (document.digest(), document.version()));
@@ -129,11 +129,11 @@ fn an_edit_by_path_is_the_work_of_others() {
         let calls = Arc::clone(&told);
         store
             .watch(Page::path().title(), move |title| {
-                calls.lock().unwrap().push((title.new().cloned(), title.origin()));
+                calls.lock().expect("the list").push((title.new().cloned(), title.origin()));
             })
             .forever();
         document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
-        assert_eq!(*told.lock().unwrap(), [(Some("plan".to_owned()), Origin::Local)]);
+        assert_eq!(*told.lock().expect("the list"), [(Some("plan".to_owned()), Origin::Local)]);
         assert_eq!(undo.undo_len(), 0);
         assert_eq!(history.view_at(history.latest()).expect("the state"), store.view());
         store.change(|page| page.title().set("trip")).expect("it can be written");
@@ -154,13 +154,16 @@ fn stores_on_one_document_see_each_other() {
         let calls = Arc::clone(&told);
         heading
             .watch(Heading::path().title(), move |title| {
-                calls.lock().unwrap().push(title.new().cloned());
+                calls.lock().expect("the list").push(title.new().cloned());
             })
             .forever();
         page.change(|page| page.title().set("plan")).expect("it can be written");
         heading.change(|heading| heading.title().set("trip")).expect("it can be written");
         assert_eq!(page.view().title, "trip");
-        assert_eq!(*told.lock().unwrap(), [Some("plan".to_owned()), Some("trip".to_owned())]);
+        assert_eq!(
+            *told.lock().expect("the list"),
+            [Some("plan".to_owned()), Some("trip".to_owned())]
+        );
         let nested = page.change(|_| heading.change(|heading| heading.title().set("no")));
         assert!(matches!(nested, Err(ChangeError::Nested)));
     }
@@ -175,10 +178,10 @@ fn a_document_keeps_the_store_that_it_came_from() {
     let weak = store.downgrade();
     let told = Arc::new(Mutex::new(0));
     let calls = Arc::clone(&told);
-    store.watch(Page::path().title(), move |_| *calls.lock().unwrap() += 1).forever();
+    store.watch(Page::path().title(), move |_| *calls.lock().expect("the list") += 1).forever();
     drop(store);
     document.edit(|edit| edit.set("title", "plan")).expect("it can be written");
-    assert_eq!((*told.lock().unwrap(), weak.upgrade().is_some()), (1, true));
+    assert_eq!((*told.lock().expect("the list"), weak.upgrade().is_some()), (1, true));
     drop(document);
     assert!(weak.upgrade().is_none());
 }

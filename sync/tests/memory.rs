@@ -2,9 +2,7 @@
 
 mod support;
 
-use exostate_sync::{
-    CloseReason, Config, LiveError, Peer, Replica, Role, Status, Transport, memory_pair,
-};
+use exostate_sync::{CloseReason, Config, LiveError, Peer, Role, Status, Transport, memory_pair};
 use std::sync::Arc;
 use std::time::Duration;
 use support::Mock;

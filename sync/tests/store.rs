@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use exostate::{Automerge, Backend, Counter, MovableList, State, Store, Text, Yrs};
+use exostate::{Automerge, Backend, Counter, Document, MovableList, State, Store, Text, Yrs};
 use exostate_sync::{Config, Peer, Role, memory_pair};
 #[cfg(feature = "quic")]
 use exostate_sync::{Documents, Server};
@@ -113,21 +113,56 @@ async fn large_over_memory<B: Backend>() {
     assert_eq!(here.view().cards.len(), 12_000);
 }
 
+/// A document whose Rust type nobody knows stands between two stores, and edits by path too.
+async fn over_a_document<B: Backend>() {
+    let here = Store::<Board, B>::new();
+    let there = Store::<Board, B>::new();
+    let between = Document::<B>::new();
+    edit(&here, "here", 5);
+    edit(&there, "there", 5);
+    let mut peers = Vec::new();
+    for store in [&here, &there] {
+        let (left, right) = memory_pair(8);
+        peers.push(Peer::over(store, "board", left, Role::Initiator, Config::default()));
+        peers.push(Peer::over(&between, "board", right, Role::Responder, Config::default()));
+    }
+    for peer in &peers {
+        peer.live().await.expect("live");
+    }
+    between.edit(|edit| edit.set("title", "between")).expect("it can be written");
+    in_sync(&here, &there).await;
+    let titled = async {
+        while here.view().title != "between" || there.view().title != "between" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(HANG, titled).await.expect("the title did not come");
+    in_sync(&here, &there).await;
+    assert_eq!((here.view().votes.value(), here.view().cards.len()), (10, 10));
+    assert_eq!((between.digest(), between.version()), (here.digest(), here.version()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_document_becomes_level() {
+async fn a_document_without_a_type_relays_between_stores() {
+    over_a_document::<Yrs>().await;
+    over_a_document::<Automerge>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_document_comes_to_be_in_sync() {
     large_over_memory::<Yrs>().await;
     large_over_memory::<Automerge>().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_become_level_over_memory() {
+async fn stores_come_to_be_in_sync_over_memory() {
     over_memory::<Yrs>().await;
     over_memory::<Automerge>().await;
 }
 
 #[cfg(feature = "quic")]
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_become_level_over_quic() {
+async fn stores_come_to_be_in_sync_over_quic() {
     over_quic::<Yrs>().await;
     over_quic::<Automerge>().await;
 }
