@@ -1,6 +1,7 @@
 //! The one error that all others turn into.
 
 use crate::document::backend::BackendError;
+use crate::document::doc::EditError;
 use crate::document::version::VersionError;
 use crate::state::ChangeError;
 use crate::store::{ApplyError, HistoryError, UndoError};
@@ -12,6 +13,9 @@ pub enum Error {
     /// A change was not made.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// A document was not edited.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// An update was not applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),

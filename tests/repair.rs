@@ -1,5 +1,5 @@
 //! Two replicas that used one id are the same by their versions and different by their contents.
-//! `Store::repair` makes them equal again, and nothing that either of them shows is gone.
+//! `Document::repair` makes them equal again, and nothing that either of them shows is gone.
 
 mod support;
 

@@ -42,7 +42,7 @@ pub enum BackendError {
     #[error("the backend refused the bytes: {0}")]
     Refused(String),
     /// An op has the replica id and the number of an op in the document, but it is a different op.
-    /// So the replica id was used twice. See [`Store::repair`](crate::Store::repair).
+    /// So the replica id was used twice. See [`Document::repair`](crate::Document::repair).
     ///
     /// On yrs the contradicting op usually looks like the known op. The yrs backend reports the
     /// contradiction only if an op that refers to it would come into a wrong root. To find the
