@@ -214,17 +214,17 @@ impl<B: Backend> Document<B> {
         part: bool,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        // Not those of the turn: the time that an import waits for its turn counts.
         let projections = self.inner.projections();
-        let timers: Vec<_> = projections.iter().map(|projection| projection.timer()).collect();
+        // The time that an import waits for its turn counts.
+        let timer = projections.iter().find_map(|projection| projection.timer());
         // Within a change, which has the writer lock, nothing is told before that is done.
-        let turn = Turn::begin(&self.inner).ok_or(ApplyError::Nested)?;
+        let turn = Turn::begin_with(&self.inner, projections).ok_or(ApplyError::Nested)?;
         let result = turn.allow(updates, trust).and_then(|()| {
             let mut replica = turn.replica_mut().ok_or(ApplyError::Nested)?;
             turn.import(&mut replica, updates, trust, part)
         });
         let touched = if result.is_ok() { turn.touched() } else { Arc::default() };
-        drop(turn);
+        let projections = turn.end();
         drop(span);
         let outcome = Outcome {
             origin: Origin::Remote,
@@ -233,9 +233,8 @@ impl<B: Backend> Document<B> {
             touched: &touched,
             error: result.as_ref().err().map(|error| error as _),
         };
-        for (projection, timer) in projections.iter().zip(timers) {
-            projection.done(timer, &outcome);
-        }
+        projections.iter().for_each(|projection| projection.done(timer, &outcome));
+        drop(projections);
         self.inner.delivery.deliver_in_turn();
         result
     }

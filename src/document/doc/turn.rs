@@ -33,7 +33,14 @@ pub(crate) struct Turn<'a, B: Backend> {
 impl<'a, B: Backend> Turn<'a, B> {
     /// Waits for the writer lock. `None` within another turn of this thread.
     pub(crate) fn begin(document: &'a Inner<B>) -> Option<Self> {
-        let projections = document.projections();
+        Self::begin_with(document, document.projections())
+    }
+
+    /// The same, where the caller knows what follows the document.
+    pub(super) fn begin_with(
+        document: &'a Inner<B>,
+        projections: Vec<Arc<dyn Projection<B>>>,
+    ) -> Option<Self> {
         let lock = document.lock();
         // The clock is the application's own, and may look at the document.
         lock.try_borrow_mut().ok()?;
@@ -41,6 +48,11 @@ impl<'a, B: Backend> Turn<'a, B> {
         let wanted = !document.recorders.is_empty() || undoes();
         let time = wanted.then(|| document.now());
         Some(Self { document, lock, projections, time, touched: RefCell::default() })
+    }
+
+    /// Ends the turn: what followed the document comes back, to be told outside the lock.
+    pub(super) fn end(self) -> Vec<Arc<dyn Projection<B>>> {
+        self.projections
     }
 
     /// The replica, to look at. What looks at the document meanwhile finds it; a change within
@@ -142,15 +154,20 @@ impl<'a, B: Backend> Turn<'a, B> {
     /// where no lock is held that matters.
     pub(crate) fn show(&self, commit: Arc<Commit>) -> impl Sized + use<B> {
         let showing = self.document.delivery.hold_view();
-        let mut left = Vec::new();
+        // With one view, as is usual, nothing is collected.
+        let mut first = None;
+        let mut others = Vec::new();
         let mut told = Vec::new();
         for projection in &self.projections {
             let shown: Shown = projection.show(&commit);
-            left.extend(shown.left);
             told.extend(shown.told);
+            match first {
+                None => first = shown.left,
+                Some(_) => others.extend(shown.left),
+            }
         }
         self.document.delivery.queue(commit, told);
         drop(showing);
-        left
+        (first, others)
     }
 }
