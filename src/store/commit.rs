@@ -8,7 +8,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::layers::Report;
-use super::undo::{Entry, Log};
+use super::undo::{Entry, Log, Recording};
 use super::warning::name_for;
 use super::{Core, CoreMut, Meta, Store};
 use crate::document::backend::Backend;
@@ -48,7 +48,18 @@ impl<S: State, B: Backend> Store<S, B> {
     /// Runs a closure on a stage, once `check` has nothing against it, and commits what it staged.
     pub(super) fn stage<R>(
         &self,
+        report: Report,
+        check: impl FnOnce(&Core<'_, S, B>) -> Result<(), ChangeError>,
+        edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
+    ) -> Result<R, ChangeError> {
+        self.stage_as(report, &Recording::Change, check, edit)
+    }
+
+    /// The same, and says how undo managers are to record it.
+    pub(super) fn stage_as<R>(
+        &self,
         mut report: Report,
+        recording: &Recording,
         check: impl FnOnce(&Core<'_, S, B>) -> Result<(), ChangeError>,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
@@ -60,10 +71,10 @@ impl<S: State, B: Backend> Store<S, B> {
         let checked = self.look(&turn, |core| check(&core));
         let result = catch_unwind(AssertUnwindSafe(|| {
             checked?;
-            let (result, staged) = self.prepare(&turn, &mut report, edit)?;
+            let (result, staged) = self.prepare(&turn, &mut report, recording, edit)?;
             if let Some(staged) = staged {
-                let mut unshown = self.write(&turn, staged, false, &mut report)?;
-                self.record(&turn, &mut unshown, &report);
+                let mut unshown = self.write(&turn, staged, recording, &mut report)?;
+                self.record(&turn, &mut unshown, recording);
                 drop(self.show(&turn, unshown));
             }
             Ok(result)
@@ -112,12 +123,13 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         turn: &Turn<'_, B>,
         report: &mut Report,
+        recording: &Recording,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<(R, Option<Staged<S>>), ChangeError> {
         self.look(turn, |core| {
             let stage = core.stage();
             let result = edit(&stage)?;
-            Ok((result, self.judge(&core.view, stage, report)?))
+            Ok((result, self.judge(&core.view, stage, report, recording)?))
         })
     }
 
@@ -127,9 +139,10 @@ impl<S: State, B: Backend> Store<S, B> {
         view: &S,
         stage: Stage<'_, S>,
         report: &mut Report,
+        recording: &Recording,
     ) -> Result<Option<Staged<S>>, ChangeError> {
         let staged = stage.finish();
-        if let Some(label) = report.way_back.as_ref().and_then(|log| log.lock().staged_label()) {
+        if let Some(label) = recording.label() {
             report.meta = Some(Arc::new(Meta::new().with_label(label)));
         }
         if let Some(error) = staged.failed {
@@ -143,20 +156,19 @@ impl<S: State, B: Backend> Store<S, B> {
         if let Some((path, reason)) = staged.ops.too_large(limits) {
             // What cannot be written never can be: it must not keep what was done before it from
             // being undone.
-            report.way_back.iter().for_each(|log| log.lock().give_up());
+            recording.give_up();
             return Err(ChangeError::Invalid { path, reason });
         }
         self.shared.layers.change(view, &staged, report)?;
         Ok(Some(staged))
     }
 
-    /// Writes a staged change into the document. What it did is noted for undo managers, or if it
-    /// is `wanted`. Whether it succeeds or not, watchers may have to be told then.
+    /// Writes a staged change into the document. Whether it succeeds or not, watchers may have to be told then.
     pub(super) fn write(
         &self,
         turn: &Turn<'_, B>,
         staged: Staged<S>,
-        wanted: bool,
+        recording: &Recording,
         report: &mut Report,
     ) -> Result<Unshown<S>, ChangeError> {
         report.shown = true;
@@ -167,12 +179,11 @@ impl<S: State, B: Backend> Store<S, B> {
             if logs.is_empty() {
                 core.tracks.get_mut().clear();
             }
-            let entry = (wanted || !logs.is_empty()).then(|| {
+            let entry = (recording.is_always_wanted() || !logs.is_empty()).then(|| {
                 let mut tracks = core.typed.tracks.borrow_mut();
                 tracks.prune(&logs);
-                let revived = report.way_back.as_ref().map(|log| log.lock().take_revived());
-                let sequences = (&texts, &lists);
-                Entry::of(&ops, sequences, core.replica, &mut tracks, revived.unwrap_or_default())
+                let revived = recording.take_revived();
+                Entry::of(&ops, (&texts, &lists), core.replica, &mut tracks, revived)
             });
             let name = name_for::<S, B>(core.replica);
             Ok((core.replica.commit_named(&ops, name, texts, lists), entry))
@@ -202,9 +213,14 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Records what was written: for undo managers, and for all recorders of the document.
-    pub(super) fn record(&self, turn: &Turn<'_, B>, unshown: &mut Unshown<S>, report: &Report) {
+    pub(super) fn record(
+        &self,
+        turn: &Turn<'_, B>,
+        unshown: &mut Unshown<S>,
+        recording: &Recording,
+    ) {
         if let Some(entry) = unshown.entry.take() {
-            self.record_for_undo(&unshown.logs, entry, report, turn.time);
+            recording.record(&unshown.logs, entry, &unshown.commit);
         }
         if let Some(mut replica) = turn.replica_mut() {
             turn.record(&mut replica, &unshown.commit);

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 
 use super::middleware::{Done, Import, Middleware, Proposal};
-use super::undo::Log;
 use super::{ApplyError, Meta, Origin, Store};
 use crate::document::backend::Backend;
 use crate::document::doc::MiddlewareError;
@@ -35,22 +33,12 @@ pub(super) struct Report {
     pub(super) shown: bool,
     /// Whether its meta is to say when its turn began, unless it says a time.
     pub(super) dated: bool,
-    /// Whose undo or redo it is.
-    pub(super) way_back: Option<Arc<Mutex<Log>>>,
 }
 
 impl Report {
     pub(super) fn new(origin: Origin, meta: Option<Meta>) -> Self {
         let touched = Arc::default();
-        Self {
-            origin,
-            meta: meta.map(Arc::new),
-            size: 0,
-            touched,
-            shown: false,
-            dated: false,
-            way_back: None,
-        }
+        Self { origin, meta: meta.map(Arc::new), size: 0, touched, shown: false, dated: false }
     }
 }
 

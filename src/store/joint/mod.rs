@@ -139,7 +139,7 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             let result = stage::<Self, R>(&turns, &mut starts, edit)?;
             let mut steps = steps::<Self>(&mut turns);
             write(&mut steps, &mut starts)?;
-            steps.iter_mut().zip(&starts).for_each(|(step, start)| step.record(start));
+            steps.iter_mut().for_each(|step| step.record());
             let views: Vec<_> = order.iter().map(|member| member.hold_view()).collect();
             steps.iter_mut().for_each(|step| step.show());
             drop(views);

@@ -12,7 +12,7 @@ use parking_lot::ReentrantMutexGuard;
 
 use super::super::commit::Unshown;
 use super::super::layers::Report;
-use super::super::undo::{Entry, staged_way_back};
+use super::super::undo::{Entry, Recording, staged_way_back};
 use super::super::{Core, Origin, Store, Subscription, Typed, WeakStore};
 use super::Joint;
 use crate::document::backend::Backend;
@@ -131,7 +131,7 @@ pub trait Step {
     /// in the document: peers get it together with the way back.
     fn take_back(&mut self);
     /// Records what was written, which may take as long as saving the document does.
-    fn record(&mut self, start: &Start);
+    fn record(&mut self);
     fn show(&mut self);
 }
 
@@ -190,7 +190,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError> {
         if let Some(staged) = self.staged.take() {
-            self.unshown = Some(self.store.write(&self.turn, staged, true, &mut start.report)?);
+            self.unshown =
+                Some(self.store.write(&self.turn, staged, &Recording::Joint, &mut start.report)?);
         }
         Ok(())
     }
@@ -201,9 +202,9 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         }
     }
 
-    fn record(&mut self, start: &Start) {
+    fn record(&mut self) {
         if let Some(unshown) = &mut self.unshown {
-            self.store.record(&self.turn, unshown, &start.report);
+            self.store.record(&self.turn, unshown, &Recording::Joint);
         }
     }
 
@@ -304,7 +305,12 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     ) -> Result<(), ChangeError> {
         if let Some(start) = starts.next() {
             let view = &cores.typed.view;
-            turns.staged.set(turns.store.judge(view, stages, &mut start.report)?);
+            turns.staged.set(turns.store.judge(
+                view,
+                stages,
+                &mut start.report,
+                &Recording::Joint,
+            )?);
         }
         Ok(())
     }

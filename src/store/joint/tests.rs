@@ -79,7 +79,7 @@ impl Step for Fails {
         Err(ChangeError::refuse("the document fails"))
     }
     fn take_back(&mut self) {}
-    fn record(&mut self, _: &Start) {}
+    fn record(&mut self) {}
     fn show(&mut self) {}
 }
 

@@ -10,13 +10,14 @@ mod track;
 mod tracks;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::layers::Report;
 use super::{Core, Origin, Shared, Store};
 use crate::document::backend::Backend;
+use crate::document::commit::Commit;
 use crate::document::key::{self, Key};
 use crate::document::ops::Touched;
 use crate::document::replica::Replica;
@@ -283,7 +284,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// writer's place, so that two at once, or one within a callback of another, do not go back
     /// from the same group.
     fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Way, ChangeError> {
-        let report = Report { way_back: Some(Arc::clone(log)), ..Report::new(origin, None) };
+        let report = Report::new(origin, None);
+        let recording = Recording::WayBack(Arc::clone(log));
         let stage_it = |stage: &Stage<'_, S>| {
             let mut log = log.lock();
             let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
@@ -301,25 +303,58 @@ impl<S: State, B: Backend> Store<S, B> {
             log.stage(group.id, group.label.clone(), way);
             Ok(Way::Gone(Undone { label: group.label, selection: group.selection }))
         };
-        self.stage(report, |_| Ok(()), stage_it)
+        self.stage_as(report, &recording, |_| Ok(()), stage_it)
+    }
+}
+
+/// How a commit is recorded for undo managers.
+pub(super) enum Recording {
+    /// As a change, which each of them can undo.
+    Change,
+    /// As a part of a joint change: what it did is needed even if nobody undoes.
+    Joint,
+    /// As the undo or the redo of the manager with this log.
+    WayBack(Arc<Mutex<Log>>),
+}
+
+impl Recording {
+    /// The label of what is undone or redone.
+    pub(super) fn label(&self) -> Option<Arc<str>> {
+        match self {
+            Self::WayBack(log) => log.lock().staged_label(),
+            Self::Change | Self::Joint => None,
+        }
     }
 
-    /// Tells those who undo what a change did.
-    pub(super) fn record_for_undo(
-        &self,
-        logs: &[Arc<Mutex<Log>>],
-        entry: Entry,
-        report: &Report,
-        time: Option<SystemTime>,
-    ) {
-        let Some(own) = &report.way_back else {
+    /// The way back can never be written.
+    pub(super) fn give_up(&self) {
+        if let Self::WayBack(log) = self {
+            log.lock().give_up();
+        }
+    }
+
+    pub(super) fn is_always_wanted(&self) -> bool {
+        matches!(self, Self::Joint)
+    }
+
+    /// The elements that the way back brings back.
+    pub(super) fn take_revived(&self) -> Revived {
+        match self {
+            Self::WayBack(log) => log.lock().take_revived(),
+            Self::Change | Self::Joint => Revived::default(),
+        }
+    }
+
+    /// Tells the undo managers what a commit did.
+    pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: Entry, commit: &Commit) {
+        let Self::WayBack(own) = self else {
             // With one manager, as is usual, nothing is copied.
             for (log, entry) in logs.iter().zip(std::iter::repeat_n(entry, logs.len())) {
-                log.lock().record(entry, report.meta.as_deref(), time);
+                log.lock().record(entry, commit.meta.as_deref(), commit.time);
             }
             return;
         };
-        let given_back = own.lock().record_way_back(entry.clone(), report.origin);
+        let given_back = own.lock().record_way_back(entry.clone(), commit.origin);
         for log in logs.iter().filter(|log| !Arc::ptr_eq(own, log)) {
             let mut log = log.lock();
             log.take_over(&mut entry.clone());

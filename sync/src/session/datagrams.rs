@@ -33,8 +33,9 @@ impl Session {
         if self.is_closed() || self.is_greeting() {
             return;
         }
-        (self.now, self.received_at) = (now, now);
-        if let Err(error) = decode(datagram, self.peer).map(|news| self.take_presence(news)) {
+        (self.timers.now, self.timers.received_at) = (now, now);
+        if let Err(error) = decode(datagram, self.peer.replica).map(|news| self.take_presence(news))
+        {
             self.shut(CloseReason::Protocol(error));
         }
     }

@@ -1,8 +1,43 @@
 //! The numbers of updates: what was sent and not acknowledged yet, and what has come so far.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use super::receive::{Answer, Assembly, Inbox};
+use super::recent::Recent;
+use crate::body::Shared;
 use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX};
+use crate::replica::Origin;
+
+/// Updates in both directions.
+#[derive(Debug, Default)]
+pub(super) struct Delivery {
+    /// Updates that came of late, so that they are not sent back.
+    pub(super) recent: Recent,
+    /// The update that comes in fragments now.
+    pub(super) assembly: Option<Assembly>,
+    /// Updates that came and are not imported yet.
+    pub(super) inbox: Inbox,
+    pub(super) received: Received,
+    /// The answer that is on its way: updates and bytes, in all and still to come.
+    pub(super) answer: Answer,
+    /// Updates of the replica that are not looked at before it may take a while.
+    pub(super) held: VecDeque<(Arc<Shared>, Origin)>,
+    pub(super) sent: Sent,
+    /// How many local updates were handed over.
+    pub(super) handed: u64,
+    /// How many of these, counted from the first, the peer is known to have.
+    pub(super) acknowledged: Option<u64>,
+    /// The version of the peer's that was answered and of which this side does not have all yet.
+    pub(super) unsure: Option<Vec<u8>>,
+    /// What the peer has acknowledged since; see `acknowledged`.
+    pub(super) unsure_covers: Option<u64>,
+    /// An update that came from this peer is pending, or may be. What other peers brought is no
+    /// matter of this one.
+    pub(super) waiting: bool,
+    /// A listener of the replica failed at what came since the last acknowledgement.
+    pub(super) failed: bool,
+}
 
 /// Updates on their way to the peer.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Versions: comparing them by their hashes, exchanging them where they differ, and comparing
 //! contents where they do not.
 
+use super::allowance::Allowance;
 use super::repair::Told;
 use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
@@ -13,6 +14,53 @@ use std::time::Duration;
 pub(super) struct Due {
     want_yours: bool,
     version: Vec<u8>,
+}
+
+/// Where the exchange of versions stands.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// The hash of the version that the peer announced last.
+    pub(super) theirs: Option<Hash>,
+    /// That of the version that this side announced last.
+    pub(super) announced: Option<Hash>,
+    /// Updates were held back that no version sent so far contains.
+    pub(super) missed: bool,
+    /// When missing updates were requested last, and at which version of ours.
+    pub(super) gap_asked: Option<(Duration, Hash)>,
+    /// A version of the peer's that is not answered yet, as an answer is on its way or there were
+    /// many of late.
+    pub(super) due: Option<Due>,
+    pub(super) answers: Allowance,
+    /// The versions that our last answer was made from.
+    pub(super) answered: Option<Between>,
+    /// The versions that an answer would be made from that changes nothing: it was requested when
+    /// the peer had all of ours already.
+    pub(super) asked: Option<Between>,
+}
+
+impl Exchange {
+    pub(super) fn new(announced: Hash, answers: Allowance) -> Self {
+        Self {
+            theirs: None,
+            announced: Some(announced),
+            missed: false,
+            gap_asked: None,
+            due: None,
+            answers,
+            answered: None,
+            asked: None,
+        }
+    }
+}
+
+/// What both sides have said of their contents.
+#[derive(Debug, Default)]
+pub(super) struct ContentCheck {
+    /// Our version and its digest, as this side said them last.
+    pub(super) ours: Option<(Hash, Claim)>,
+    pub(super) theirs: Option<(Hash, Claim)>,
+    /// The contents that this side last reported as different.
+    pub(super) told: Option<Told>,
 }
 
 impl Session {
@@ -38,10 +86,10 @@ impl Session {
         if replica.replica() == theirs.replica {
             return Err(CloseReason::SameReplica { replica: theirs.replica });
         }
-        self.their_flags = theirs.flags & !flag::AGAIN;
+        self.peer.flags = theirs.flags & !flag::AGAIN;
         if let Phase::Greeting { ours } = self.phase {
             self.phase = Phase::Comparing { ours };
-            (self.peer, self.peer_key) = (theirs.replica, theirs.key);
+            (self.peer.replica, self.peer.key) = (theirs.replica, theirs.key);
             self.events.push_back(Event::Connected { replica: theirs.replica });
             self.offer_datagrams();
             self.on_have(theirs.version, replica);
@@ -55,7 +103,7 @@ impl Session {
     }
 
     pub(super) fn on_have(&mut self, theirs: Hash, replica: &dyn Replica) {
-        self.theirs = Some(theirs);
+        self.exchange.theirs = Some(theirs);
         match self.phase {
             Phase::Comparing { ours } | Phase::Exchanging { ours } if ours == theirs => {
                 self.stream(replica);
@@ -69,7 +117,7 @@ impl Session {
     /// some were held back since.
     fn stream(&mut self, replica: &dyn Replica) {
         self.phase = Phase::Streaming;
-        if self.missed {
+        if self.exchange.missed {
             self.exchange(replica);
         }
     }
@@ -85,18 +133,19 @@ impl Session {
             self.repair.wanted = true;
             return Ok(());
         }
-        self.theirs = Some(Hash::of(version));
-        let before = self.due.take();
+        self.exchange.theirs = Some(Hash::of(version));
+        let before = self.exchange.due.take();
         let waits = before.is_some();
         let want_yours = want_yours || before.is_some_and(|due| due.want_yours);
-        self.due = Some(Due { want_yours, version: version.to_vec() });
+        self.exchange.due = Some(Due { want_yours, version: version.to_vec() });
         if waits { Ok(()) } else { self.answer_what_is_due(replica) }
     }
 
     /// When a version should be answered that could not be at once; `None` while that waits for an
     /// answer to leave.
     pub(super) fn answer_due(&self) -> Option<Duration> {
-        (self.due.is_some() && !self.outgoing.has_answer(false)).then(|| self.answers.due())
+        (self.exchange.due.is_some() && !self.outgoing.has_answer(false))
+            .then(|| self.exchange.answers.due())
     }
 
     /// Answers the version that the peer said last. As long as an answer is on its way, or there
@@ -104,7 +153,7 @@ impl Session {
     /// than one copy of the document for a peer that asks and does not read, and the work for
     /// it is bounded.
     pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        let Some(due) = self.due.take() else { return Ok(()) };
+        let Some(due) = self.exchange.due.take() else { return Ok(()) };
         let Due { want_yours, ref version } = due;
         let theirs = Hash::of(version);
         let our_version = replica.version();
@@ -113,27 +162,28 @@ impl Session {
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
         // What this side asked for, as it could not keep up itself, is not the peer's to pay.
         if costs
-            && (self.outgoing.has_answer(false) || !asked_already && !self.answers.take(self.now))
+            && (self.outgoing.has_answer(false)
+                || !asked_already && !self.exchange.answers.take(self.timers.now))
         {
-            self.due = Some(due);
+            self.exchange.due = Some(due);
             return Ok(());
         }
         // What is committed up to here is in the answer below, so nothing held back is missed.
         self.phase = Phase::Streaming;
-        self.missed = false;
+        self.exchange.missed = false;
         let updates =
             if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
         // The peer may have other ops under the names of ours, if a replica id was used twice: that
         // shows once this side has all of them.
-        self.unsure = (costs && !self.receives_nothing() && !replica.has_seen(version))
+        self.delivery.unsure = (costs && !self.receives_nothing() && !replica.has_seen(version))
             .then(|| version.clone());
         if !updates.is_empty() {
-            self.unsure_covers = None;
+            self.delivery.unsure_covers = None;
         }
         // An empty one too: it says that nothing is missing before it.
         let between = Between { asker: theirs, answerer: ours };
-        self.answered = Some(between);
-        self.outgoing.push_answer(updates, false, between, self.handed);
+        self.exchange.answered = Some(between);
+        self.outgoing.push_answer(updates, false, between, self.delivery.handed);
         if want_yours && (ours == theirs || asked_already) {
             self.announce(ours);
         } else if want_yours {
@@ -145,7 +195,7 @@ impl Session {
     /// Sends our version and waits for the peer's, so that each side can send what the other lacks.
     pub(super) fn exchange(&mut self, replica: &dyn Replica) {
         let version = replica.version();
-        self.missed = false;
+        self.exchange.missed = false;
         self.phase = Phase::Exchanging { ours: Hash::of(&version) };
         self.send_version(&version, true);
     }
@@ -160,18 +210,19 @@ impl Session {
             return self.shut(CloseReason::Protocol(error));
         }
         let ours = Hash::of(version);
-        self.announced = Some(ours);
-        let has_ours = self.sent.is_empty() && !self.outgoing.has_updates();
-        let answered = self.answered.filter(|between| {
-            has_ours && between.answerer == ours && self.theirs == Some(between.asker)
+        self.exchange.announced = Some(ours);
+        let has_ours = self.delivery.sent.is_empty() && !self.outgoing.has_updates();
+        let answered = self.exchange.answered.filter(|between| {
+            has_ours && between.answerer == ours && self.exchange.theirs == Some(between.asker)
         });
-        self.asked = answered.map(|between| Between { asker: ours, answerer: between.asker });
+        self.exchange.asked =
+            answered.map(|between| Between { asker: ours, answerer: between.asker });
         self.outgoing
             .push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
     }
 
     fn announce(&mut self, ours: Hash) {
-        self.announced = Some(ours);
+        self.exchange.announced = Some(ours);
         self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
     }
 
@@ -180,10 +231,10 @@ impl Session {
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         let ours = Hash::of(&version);
-        if self.announced != Some(ours) {
+        if self.exchange.announced != Some(ours) {
             self.announce(ours);
         }
-        let in_sync = self.theirs == Some(ours);
+        let in_sync = self.exchange.theirs == Some(ours);
         self.find_contradiction(ours, replica);
         self.count_what_was_unsure(replica);
         if !in_sync {
@@ -192,21 +243,23 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        let settled = self.phase == Phase::Streaming && !self.missed;
+        let settled = self.phase == Phase::Streaming && !self.exchange.missed;
         if in_sync && settled {
             self.repair.astray = false;
             // What was lost of it has come by another way.
-            self.answer.end();
-            self.waiting = false;
-            self.sent.acknowledge(u64::MAX);
-            self.acknowledge(self.handed);
+            self.delivery.answer.end();
+            self.delivery.waiting = false;
+            self.delivery.sent.acknowledge(u64::MAX);
+            self.acknowledge(self.delivery.handed);
         }
         // Where one side only reads, it can have ops that the other never gets: then what counts is
         // that the reader has everything.
-        let reads_all =
-            self.sends_nothing() && !self.answer.is_coming() && !self.received.has_gap();
-        let read_all =
-            self.receives_nothing() && self.sent.is_empty() && !self.outgoing.has_updates();
+        let reads_all = self.sends_nothing()
+            && !self.delivery.answer.is_coming()
+            && !self.delivery.received.has_gap();
+        let read_all = self.receives_nothing()
+            && self.delivery.sent.is_empty()
+            && !self.outgoing.has_updates();
         self.set_live(settled && (in_sync || reads_all || read_all));
         if in_sync && settled {
             self.compare_digests(ours, replica);
@@ -221,14 +274,16 @@ impl Session {
     }
 
     pub(super) fn on_ack(&mut self, number: u64, kept: bool, failed: bool) {
-        if let Some(covers) = self.sent.acknowledge(number) {
-            self.owed.pay(Debt::Ack, self.now);
+        if let Some(covers) = self.delivery.sent.acknowledge(number) {
+            self.timers.owed.pay(Debt::Ack, self.timers.now);
             if failed {
                 self.events.push_back(Event::PeerFailed);
             }
-            match &self.unsure {
+            match &self.delivery.unsure {
                 _ if !kept => {}
-                Some(_) => self.unsure_covers = self.unsure_covers.max(Some(covers)),
+                Some(_) => {
+                    self.delivery.unsure_covers = self.delivery.unsure_covers.max(Some(covers))
+                }
                 None => self.acknowledge(covers),
             }
         }
@@ -237,9 +292,9 @@ impl Session {
     /// Once this side has all that the peer had, the two mean the same ops, and what the peer
     /// acknowledged meanwhile counts.
     fn count_what_was_unsure(&mut self, replica: &dyn Replica) {
-        if self.unsure.as_ref().is_some_and(|version| replica.has_seen(version)) {
-            self.unsure = None;
-            if let Some(covers) = self.unsure_covers.take() {
+        if self.delivery.unsure.as_ref().is_some_and(|version| replica.has_seen(version)) {
+            self.delivery.unsure = None;
+            if let Some(covers) = self.delivery.unsure_covers.take() {
                 self.acknowledge(covers);
             }
         }
@@ -247,8 +302,8 @@ impl Session {
 
     /// The peer has what there was before, and the first local updates up to here.
     fn acknowledge(&mut self, covers: u64) {
-        if self.acknowledged < Some(covers) {
-            self.acknowledged = Some(covers);
+        if self.delivery.acknowledged < Some(covers) {
+            self.delivery.acknowledged = Some(covers);
             self.events.push_back(Event::Acknowledged { updates: covers });
         }
     }
@@ -256,15 +311,15 @@ impl Session {
     /// Asks for what a gap shows to be missing, but not at every frame while it stays the same:
     /// another order is no loss.
     fn request_missing(&mut self, version: &[u8], replica: &dyn Replica) {
-        if !self.still_waits(replica) && !self.received.has_gap() {
+        if !self.still_waits(replica) && !self.delivery.received.has_gap() {
             return;
         }
         let ours = Hash::of(version);
-        let again = self.gap_asked.filter(|(_, asked)| *asked == ours);
-        if again.is_some_and(|(at, _)| self.now < at + self.config.keep_alive) {
+        let again = self.exchange.gap_asked.filter(|(_, asked)| *asked == ours);
+        if again.is_some_and(|(at, _)| self.timers.now < at + self.config.keep_alive) {
             return;
         }
-        self.gap_asked = Some((self.now, ours));
+        self.exchange.gap_asked = Some((self.timers.now, ours));
         match again {
             // More must be wrong than a lost update.
             Some(_) => self.exchange(replica),
@@ -275,8 +330,9 @@ impl Session {
     /// Each side has got all that the other says it lacks, and still they differ: each takes ops of
     /// the other for ones that it has.
     fn find_contradiction(&mut self, ours: Hash, replica: &dyn Replica) {
-        let Some(between) = self.answer.take_whole() else { return };
-        if self.asked != Some(between) || between.asker != ours || between.answerer == ours {
+        let Some(between) = self.delivery.answer.take_whole() else { return };
+        if self.exchange.asked != Some(between) || between.asker != ours || between.answerer == ours
+        {
             return;
         }
         // What waits would wait for ever; what is not in vain comes again.
@@ -296,7 +352,8 @@ impl Session {
         // version.
         let now = claim_of(replica);
         if self
-            .our_digest
+            .content
+            .ours
             .is_none_or(|(version, said)| version != ours || said.digest != now.digest)
         {
             // A commit in between would pair a digest with another version's hash; it brings its
@@ -304,11 +361,11 @@ impl Session {
             if Hash::of(&replica.version()) != ours {
                 return;
             }
-            self.our_digest = Some((ours, now));
+            self.content.ours = Some((ours, now));
             let frame = Frame::Digest { version: ours, claim: now };
             self.outgoing.push_latest(Latest::Digest, &frame);
         }
-        let (Some((_, claim)), Some((version, theirs))) = (self.our_digest, self.their_digest)
+        let (Some((_, claim)), Some((version, theirs))) = (self.content.ours, self.content.theirs)
         else {
             return;
         };
@@ -316,11 +373,11 @@ impl Session {
             self.repair.mended();
         }
         if version == ours && theirs.digest != claim.digest && !self.is_told(ours, claim, theirs) {
-            self.divergence_told = Some(Told {
+            self.content.told = Some(Told {
                 version: ours,
                 ours: claim.digest,
                 theirs: theirs.digest,
-                at: self.now,
+                at: self.timers.now,
             });
             self.diverged(claim, theirs, replica);
         }
@@ -329,9 +386,9 @@ impl Session {
     /// Whether it was told that these contents differ. A peer that says another digest under the
     /// same version is heard once in a keep-alive interval.
     fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
-        self.divergence_told.is_some_and(|told| {
+        self.content.told.is_some_and(|told| {
             let recent =
-                told.theirs == theirs.digest || self.now < told.at + self.config.keep_alive;
+                told.theirs == theirs.digest || self.timers.now < told.at + self.config.keep_alive;
             told.version == version && told.ours == ours.digest && recent
         })
     }

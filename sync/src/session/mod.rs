@@ -25,13 +25,14 @@ mod receive;
 mod recent;
 mod repair;
 mod showing;
+mod timers;
 
 pub(crate) use event::OneLine;
 pub use event::{CloseCode, CloseReason, Event};
 
 use crate::body::Shared;
 use crate::config::Config;
-use crate::frame::{Between, Claim, Frame, Hash, Hello, Key, flag};
+use crate::frame::{Frame, Hash, Hello, Key, flag};
 use crate::limits::{
     PINGS_BEFORE_PUT_BACK, PROTOCOL_NEWEST, PROTOCOL_OLDEST, TRANSMIT_HARD_MAX,
     TRANSMIT_SOFT_BYTES_MAX, TRANSMIT_SOFT_MAX,
@@ -39,15 +40,16 @@ use crate::limits::{
 use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
 use allowance::Allowance;
-use delivery::{Received, Sent};
+use delivery::Delivery;
+use exchange::{ContentCheck, Exchange};
 use outgoing::{Latest, Leaving, Outgoing};
-use owed::{DEBTS, Debt, Owed};
-use receive::{Assembly, Inbox};
-use recent::Recent;
+use owed::{DEBTS, Debt};
+use receive::Inbox;
 use repair::Repairing;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use timers::{Timer, Timers};
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,70 +106,41 @@ pub struct Session {
     config: Config,
     role: Role,
     hello: Hello,
-    /// What the peer's `Hello` said of itself.
-    their_flags: u64,
+    peer: PeerInfo,
     phase: Phase,
-    /// Updates were held back that no version sent so far contains.
-    missed: bool,
+    /// Whether both sides are in sync, as far as was last announced.
     live: bool,
-    theirs: Option<Hash>,
-    announced: Option<Hash>,
-    /// When what a gap showed to be missing was asked for last, and at which version of ours.
-    gap_asked: Option<(Duration, Hash)>,
-    /// A version of the peer's that is not answered yet, as an answer is on its way or there were
-    /// many of late.
-    due: Option<exchange::Due>,
-    answers: Allowance,
-    /// What our last answer was made from.
-    answered: Option<Between>,
-    /// What an answer would be made from that changes nothing: asked for when the peer had all of
-    /// ours already.
-    asked: Option<Between>,
-    our_digest: Option<(Hash, Claim)>,
-    their_digest: Option<(Hash, Claim)>,
-    divergence_told: Option<repair::Told>,
-    recent: Recent,
-    assembly: Option<Assembly>,
-    inbox: Inbox,
-    received: Received,
-    /// Updates of the answer that is on its way, and bytes: to come, and in all.
-    answer: receive::Answer,
+    exchange: Exchange,
+    delivery: Delivery,
     outgoing: Outgoing,
-    /// Updates handed over that are not looked at before it may take a while.
-    held: VecDeque<(Arc<Shared>, Origin)>,
-    sent: Sent,
-    /// Local updates handed over, and how many of the first of them the peer is known to have.
-    handed: u64,
-    acknowledged: Option<u64>,
-    /// The version of the peer's that was answered and of which this side does not have everything
-    /// yet.
-    unsure: Option<Vec<u8>>,
-    /// What the peer has acknowledged since, see `acknowledged`.
-    unsure_covers: Option<u64>,
+    content: ContentCheck,
     repair: Repairing,
-    /// The peer's replica id, once it has said so.
-    peer: u64,
-    /// What it is known by.
-    peer_key: Key,
+    orphans: Orphans,
     showing: Option<Showing>,
     datagrams: Option<datagrams::Datagrams>,
+    timers: Timers,
     events: VecDeque<Event>,
-    now: Duration,
-    received_at: Duration,
-    sent_at: Duration,
-    owed: Owed,
     /// Something other than a sign of life came since the last ping.
     heard: bool,
-    /// Something that came from this peer waits, or may, for an op that has not come. What others
-    /// brought is no matter of this peer.
-    waiting: bool,
-    /// Whoever listens to the replica failed at what came since the last acknowledgement.
-    failed: bool,
-    /// Something waited at the last ping although all was in sync.
-    orphans: bool,
-    /// At how many pings in a row something that the replica's own storage has waited although all
-    /// was in sync.
-    orphaned_pings: u32,
+}
+
+/// What the peer's `Hello` said of it.
+#[derive(Debug, Default)]
+struct PeerInfo {
+    /// Its replica id; 0 before it has said so.
+    replica: u64,
+    /// The key that its participants are known by.
+    key: Key,
+    flags: u64,
+}
+
+/// Updates that stay pending although both sides are in sync: their dependencies may be lost.
+#[derive(Debug, Default)]
+struct Orphans {
+    /// Whether an update was pending at the last ping.
+    pending: bool,
+    /// At how many pings in a row an update of the replica's own storage was pending.
+    pings: u32,
 }
 
 impl Session {
@@ -191,54 +164,27 @@ impl Session {
             key: Key::default(),
             token: None,
         };
-        let answers = Allowance::new(config.keep_alive, now);
         let mut outgoing = Outgoing::default();
         outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
+        let exchange = Exchange::new(version, Allowance::new(config.keep_alive, now));
         Self {
             config,
             role,
             hello,
-            their_flags: 0,
+            peer: PeerInfo::default(),
             phase: Phase::Greeting { ours: version },
-            missed: false,
             live: false,
-            theirs: None,
-            announced: Some(version),
-            gap_asked: None,
-            due: None,
-            answers,
-            answered: None,
-            asked: None,
-            our_digest: None,
-            their_digest: None,
-            divergence_told: None,
-            recent: Recent::default(),
-            assembly: None,
-            inbox: Inbox::default(),
-            received: Received::default(),
-            answer: receive::Answer::default(),
+            exchange,
+            delivery: Delivery::default(),
             outgoing,
-            held: VecDeque::new(),
-            sent: Sent::default(),
-            handed: 0,
-            acknowledged: None,
-            unsure: None,
-            unsure_covers: None,
+            content: ContentCheck::default(),
             repair: Repairing::default(),
-            peer: 0,
-            peer_key: Key::default(),
+            orphans: Orphans::default(),
             showing: None,
             datagrams: None,
+            timers: Timers::new(now),
             events: VecDeque::new(),
-            now,
-            received_at: now,
-            sent_at: now,
-            owed: Owed::new(now),
             heard: false,
-            waiting: false,
-            failed: false,
-            orphans: false,
-            orphaned_pings: 0,
         }
     }
 
@@ -266,19 +212,21 @@ impl Session {
     /// How many local updates were handed over, those included that
     /// [`handle_lagged`](Self::handle_lagged) counted.
     pub fn handed(&self) -> u64 {
-        self.handed
+        self.delivery.handed
     }
 
     /// How many of these, counted from the first, the peer has said to have; `None` as long as it
     /// may lack what the replica held when the session began.
     pub fn acknowledged(&self) -> Option<u64> {
-        self.acknowledged
+        self.delivery.acknowledged
     }
 
     /// Whether the peer is known to have all that the replica held when the session began and every
     /// update handed over, or will never take any.
     pub fn is_flushed(&self) -> bool {
-        self.is_closed() || self.acknowledged == Some(self.handed) || self.only_reads()
+        self.is_closed()
+            || self.delivery.acknowledged == Some(self.delivery.handed)
+            || self.only_reads()
     }
 
     /// Whether the peer takes nothing from here: it lets this side only read, or this side was told
@@ -292,7 +240,7 @@ impl Session {
     pub fn wants_updates(&self) -> bool {
         let room = self.outgoing.len() < TRANSMIT_SOFT_MAX
             && self.outgoing.update_bytes() < TRANSMIT_SOFT_BYTES_MAX;
-        room && self.sent.has_room()
+        room && self.delivery.sent.has_room()
     }
 
     /// Whether a driver should read frames now. An honest peer never makes this false.
@@ -302,12 +250,12 @@ impl Session {
 
     /// Whether nothing is under way that may take long: an answer, a repair, or a large update.
     pub(crate) fn is_brief(&self) -> bool {
-        let large = !self.held.is_empty()
+        let large = !self.delivery.held.is_empty()
             || self.awaits_packing()
-            || self.due.is_some()
+            || self.exchange.due.is_some()
             || self.repair.wanted;
         !matches!(self.phase, Phase::Exchanging { .. })
-            && !self.answer.is_coming()
+            && !self.delivery.answer.is_coming()
             && !self.repair.is_under_way()
             && !large
     }
@@ -322,29 +270,29 @@ impl Session {
     pub(crate) fn take_update(&mut self, update: Arc<Shared>, origin: Origin) {
         // To recognise a large one takes a while. Those behind it wait, so that all stay in their
         // order.
-        if !self.held.is_empty() || origin == Origin::Remote && update.is_large() {
-            self.held.push_back((update, origin));
+        if !self.delivery.held.is_empty() || origin == Origin::Remote && update.is_large() {
+            self.delivery.held.push_back((update, origin));
         } else {
             self.pass_on(update, origin);
         }
     }
 
     fn pass_on(&mut self, update: Arc<Shared>, origin: Origin) {
-        self.handed += u64::from(origin == Origin::Local);
+        self.delivery.handed += u64::from(origin == Origin::Local);
         match self.phase {
             Phase::Closed => {}
             _ if self.only_reads() => {}
-            _ if origin == Origin::Remote && self.recent.contains(update.hash()) => {}
+            _ if origin == Origin::Remote && self.delivery.recent.contains(update.hash()) => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => {
-                self.missed = true
+                self.exchange.missed = true
             }
-            Phase::Streaming => self.outgoing.push_update(update, self.handed),
+            Phase::Streaming => self.outgoing.push_update(update, self.delivery.handed),
         }
     }
 
     /// What was handed over comes before whatever happens next.
     fn pass_on_held(&mut self) {
-        while let Some((update, origin)) = self.held.pop_front() {
+        while let Some((update, origin)) = self.delivery.held.pop_front() {
             self.pass_on(update, origin);
         }
     }
@@ -353,12 +301,12 @@ impl Session {
     /// the versions are exchanged again.
     pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
         self.pass_on_held();
-        self.handed += local;
+        self.delivery.handed += local;
         match self.phase {
             Phase::Closed => {}
             _ if self.only_reads() => {}
             Phase::Greeting { .. } | Phase::Comparing { .. } | Phase::Exchanging { .. } => {
-                self.missed = true
+                self.exchange.missed = true
             }
             Phase::Streaming => self.exchange(replica),
         }
@@ -369,29 +317,29 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        self.now = now;
+        self.timers.now = now;
         self.pass_on_held();
         self.mind_presence(now);
         let after = self.config.idle_timeout;
-        if now >= self.received_at + after {
+        if now >= self.timers.received_at + after {
             return self.shut(CloseReason::TimedOut { after });
         }
         for debt in DEBTS {
             if !self.owes(debt) {
-                self.owed.pay(debt, now);
+                self.timers.owed.pay(debt, now);
             }
         }
-        if now >= self.owed.since() + after + self.config.keep_alive {
-            return self.shut(CloseReason::Stalled { after: now - self.owed.since() });
+        if now >= self.timers.owed.since() + after + self.config.keep_alive {
+            return self.shut(CloseReason::Stalled { after: now - self.timers.owed.since() });
         }
         // A peer without loss sends the rest at once, and one with loss is asked anew long before.
-        if self.assembly.as_ref().is_some_and(|assembly| now >= assembly.due(after)) {
+        if self.delivery.assembly.as_ref().is_some_and(|assembly| now >= assembly.due(after)) {
             return self.shut(CloseReason::Stalled { after });
         }
-        if now < self.sent_at + self.config.keep_alive {
+        if now < self.timers.sent_at + self.config.keep_alive {
             return;
         }
-        self.sent_at = now;
+        self.timers.sent_at = now;
         if self.is_greeting() {
             let hello = Hello { flags: self.hello.flags | flag::AGAIN, ..self.hello.clone() };
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(hello));
@@ -409,7 +357,7 @@ impl Session {
     /// with a replica that crashed.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
-        if std::mem::replace(&mut self.orphans, waits) && waits {
+        if std::mem::replace(&mut self.orphans.pending, waits) && waits {
             replica.forget_pending();
         }
     }
@@ -422,30 +370,30 @@ impl Session {
             && !self.sends_nothing()
             && !self.receives_nothing()
             && replica.has_own_pending();
-        self.orphaned_pings = if waits { self.orphaned_pings + 1 } else { 0 };
-        if self.orphaned_pings == PINGS_BEFORE_PUT_BACK {
-            self.orphaned_pings = 0;
+        self.orphans.pings = if waits { self.orphans.pings + 1 } else { 0 };
+        if self.orphans.pings == PINGS_BEFORE_PUT_BACK {
+            self.orphans.pings = 0;
             replica.put_back_pending();
         }
     }
 
     /// Whether something that came from this peer waits for an op that has not come.
     fn still_waits(&mut self, replica: &dyn Replica) -> bool {
-        self.waiting = self.waiting && replica.has_pending();
-        self.waiting
+        self.delivery.waiting = self.delivery.waiting && replica.has_pending();
+        self.delivery.waiting
     }
 
     fn owes(&self, debt: Debt) -> bool {
         match debt {
             Debt::Reading => self.outgoing.len() > 0,
-            Debt::Ack => !self.sent.is_empty(),
+            Debt::Ack => !self.delivery.sent.is_empty(),
             // It comes behind an answer that is on its way, and is asked for behind ours.
             Debt::Version => {
                 let asked = matches!(self.phase, Phase::Exchanging { .. })
                     && !self.outgoing.holds(Latest::Version);
-                asked && self.due.is_none() && !self.answer.is_coming()
+                asked && self.exchange.due.is_none() && !self.delivery.answer.is_coming()
             }
-            Debt::Answer => self.answer.is_coming(),
+            Debt::Answer => self.delivery.answer.is_coming(),
         }
     }
 
@@ -475,12 +423,13 @@ impl Session {
         if self.is_greeting() || self.is_closed() {
             return;
         }
-        if let Some(number) = self.received.take_ack() {
+        if let Some(number) = self.delivery.received.take_ack() {
             // What was refused, or waits, may be forgotten before the sides are in sync; what an
             // answer skips is in it.
-            let kept =
-                !self.repair.astray && !self.answer.is_coming() && !self.still_waits(replica);
-            let failed = std::mem::take(&mut self.failed);
+            let kept = !self.repair.astray
+                && !self.delivery.answer.is_coming()
+                && !self.still_waits(replica);
+            let failed = std::mem::take(&mut self.delivery.failed);
             self.outgoing.push_ack(number, kept, failed);
         }
         self.compare(replica);
@@ -488,7 +437,7 @@ impl Session {
             self.shut(reason);
         }
         self.mind_the_repair();
-        self.show(self.now);
+        self.show(self.timers.now);
         self.outgoing.pack(self.leaving());
     }
 
@@ -498,14 +447,14 @@ impl Session {
         if !self.has_transmit() {
             return None;
         }
-        let frame = self.outgoing.pop(self.leaving(), &mut self.sent)?;
-        self.sent_at = now;
-        self.owed.pay(Debt::Reading, now);
+        let frame = self.outgoing.pop(self.leaving(), &mut self.delivery.sent)?;
+        self.timers.sent_at = now;
+        self.timers.owed.pay(Debt::Reading, now);
         Some(frame)
     }
 
     fn leaving(&self) -> Leaving {
-        let reads = self.their_flags & flag::READS_DEFLATE != 0;
+        let reads = self.peer.flags & flag::READS_DEFLATE != 0;
         let compress_over = reads.then_some(self.config.compress_over).flatten();
         Leaving { frame_bytes_max: self.config.frame_bytes_max, compress_over }
     }
@@ -521,13 +470,21 @@ impl Session {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` once closed.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let alive = self.sent_at + self.config.keep_alive;
-        let idle = self.received_at + self.config.idle_timeout;
-        let shown = self.presence_due().unwrap_or(idle);
-        // What is next to leave is worked on at once.
-        let work = if self.awaits_packing() { self.now } else { idle };
-        let answer = self.answer_due().into_iter().chain(self.repair_due()).min().unwrap_or(idle);
-        (!self.is_closed()).then(|| alive.min(idle).min(shown).min(work).min(answer))
+        let at = |timer: &Timer| self.deadline(*timer);
+        Timer::ALL.iter().filter_map(at).min().filter(|_| !self.is_closed())
+    }
+
+    /// When a timer expires; `None` while it does not run.
+    fn deadline(&self, timer: Timer) -> Option<Duration> {
+        match timer {
+            Timer::KeepAlive => Some(self.timers.sent_at + self.config.keep_alive),
+            Timer::Idle => Some(self.timers.received_at + self.config.idle_timeout),
+            Timer::Presence => self.presence_due(),
+            // What is next to leave is worked on at once.
+            Timer::Packing => self.awaits_packing().then_some(self.timers.now),
+            Timer::Answer => self.answer_due(),
+            Timer::Repair => self.repair_due(),
+        }
     }
 
     pub(crate) fn shut(&mut self, reason: CloseReason) {
@@ -543,9 +500,9 @@ impl Session {
         }
         self.phase = Phase::Closed;
         self.live = false;
-        self.due = None;
-        self.assembly = None;
-        self.inbox = Inbox::default();
+        self.exchange.due = None;
+        self.delivery.assembly = None;
+        self.delivery.inbox = Inbox::default();
         self.repair = Repairing::default();
         self.showing = None;
         self.datagrams = None;
@@ -558,11 +515,11 @@ impl Session {
 
     /// Whether nothing is sent to the peer: this side only reads, or the peer takes nothing.
     fn sends_nothing(&self) -> bool {
-        !self.config.sends_updates || self.their_flags & flag::TAKES_NONE != 0
+        !self.config.sends_updates || self.peer.flags & flag::TAKES_NONE != 0
     }
 
     /// Whether nothing comes from the peer.
     fn receives_nothing(&self) -> bool {
-        !self.config.takes_updates || self.their_flags & flag::SENDS_NONE != 0
+        !self.config.takes_updates || self.peer.flags & flag::SENDS_NONE != 0
     }
 }

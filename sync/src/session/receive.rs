@@ -100,8 +100,8 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        self.now = now;
-        self.received_at = now;
+        self.timers.now = now;
+        self.timers.received_at = now;
         self.pass_on_held();
         let handled = Frame::decode(frame, self.config.frame_bytes_max)
             .map_err(CloseReason::Protocol)
@@ -154,22 +154,22 @@ impl Session {
             Frame::Fragment { number, total, offset, part } => {
                 self.on_fragment(number, total, offset, part, replica)?
             }
-            Frame::Digest { version, claim } => self.their_digest = Some((version, claim)),
+            Frame::Digest { version, claim } => self.content.theirs = Some((version, claim)),
             Frame::Ack { number, kept, failed } => self.on_ack(number, kept, failed),
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
-                self.received.begin_at(first);
+                self.delivery.received.begin_at(first);
                 // A part of it was lost, and it is in the answer.
-                self.assembly.take_if(|assembly| assembly.number < first);
+                self.delivery.assembly.take_if(|assembly| assembly.number < first);
                 match repair {
                     true => self.on_repair_answer(first, updates)?,
                     false => {
-                        if !self.answer.is_coming() {
-                            self.owed.pay(Debt::Answer, self.now);
+                        if !self.delivery.answer.is_coming() {
+                            self.timers.owed.pay(Debt::Answer, self.timers.now);
                         }
                         let between = Some(between);
-                        let furthest = self.answer.furthest;
-                        self.answer = Answer {
+                        let furthest = self.delivery.answer.furthest;
+                        self.delivery.answer = Answer {
                             first,
                             updates,
                             bytes,
@@ -198,31 +198,33 @@ impl Session {
         body: &[u8],
         replica: &dyn Replica,
     ) -> Result<(), CloseReason> {
-        if self.received.is_known(number) {
+        if self.delivery.received.is_known(number) {
             return Ok(());
         }
         let update = body::unpack(body, self.config.update_bytes_max)?.into_owned();
-        if !update.is_empty() && self.answer.grows(number, usize::MAX) {
-            self.owed.pay(Debt::Answer, self.now);
+        if !update.is_empty() && self.delivery.answer.grows(number, usize::MAX) {
+            self.timers.owed.pay(Debt::Answer, self.timers.now);
         }
-        if self.answer.is_coming() && self.answer.holds(number) {
-            self.answer.updates_come += 1;
-            self.answer.bytes_come += update.len() as u64;
-            self.inbox.part = self.answer.updates > 1;
-            let received = self.answer.bytes_come;
-            let total = self.answer.bytes.max(self.answer.bytes_come);
+        if self.delivery.answer.is_coming() && self.delivery.answer.holds(number) {
+            self.delivery.answer.updates_come += 1;
+            self.delivery.answer.bytes_come += update.len() as u64;
+            self.delivery.inbox.part = self.delivery.answer.updates > 1;
+            let received = self.delivery.answer.bytes_come;
+            let total = self.delivery.answer.bytes.max(self.delivery.answer.bytes_come);
             self.events.push_back(Event::Progress { received, total });
         }
         if !self.config.takes_updates {
             return self.take_known(number, &update, replica);
         }
         if self.take_for_repair(number, &update, replica)? {
-            self.received.note(number);
+            self.delivery.received.note(number);
             return Ok(());
         }
-        self.inbox.bytes += update.len();
-        self.inbox.updates.push((number, update));
-        if self.inbox.updates.len() >= INBOX_UPDATES_MAX || self.inbox.bytes >= INBOX_BYTES_MAX {
+        self.delivery.inbox.bytes += update.len();
+        self.delivery.inbox.updates.push((number, update));
+        if self.delivery.inbox.updates.len() >= INBOX_UPDATES_MAX
+            || self.delivery.inbox.bytes >= INBOX_BYTES_MAX
+        {
             self.import(replica)?;
         }
         Ok(())
@@ -238,20 +240,20 @@ impl Session {
         if !replica.contains(update).map_err(refused)? {
             return Err(CloseReason::ReadOnly);
         }
-        self.received.note(number);
+        self.delivery.received.note(number);
         Ok(())
     }
 
     /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones
     /// count and the bad one is named.
     pub(super) fn import(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        let Inbox { updates, part, .. } = std::mem::take(&mut self.inbox);
+        let Inbox { updates, part, .. } = std::mem::take(&mut self.delivery.inbox);
         if updates.is_empty() || self.is_closed() {
             return Ok(());
         }
         // Before they are applied, as the replica calls its listeners from within.
         for (_, update) in &updates {
-            self.recent.note(Hash::of(update));
+            self.delivery.recent.note(Hash::of(update));
         }
         let all: Vec<&[u8]> = updates.iter().map(|(_, update)| update.as_slice()).collect();
         let together =
@@ -259,16 +261,16 @@ impl Session {
         for (number, update) in &updates {
             match together.map_or_else(|| told_apart(replica.import(&[update], part)), Ok) {
                 Ok(Imported { waits, failed }) => {
-                    self.waiting |= waits;
-                    self.failed |= failed;
+                    self.delivery.waiting |= waits;
+                    self.delivery.failed |= failed;
                 }
                 Err(refusal) if !refusal.is_contradiction() => return Err(refused(refusal)),
                 Err(_) => self.contradicted(replica)?,
             }
-            self.received.note(*number);
+            self.delivery.received.note(*number);
             self.events.push_back(Event::RemoteUpdate { bytes: update.len() });
         }
-        if part && !self.answer.is_coming() {
+        if part && !self.delivery.answer.is_coming() {
             replica.show_parts();
         }
         Ok(())
@@ -288,13 +290,14 @@ impl Session {
             total,
             self.config.update_bytes_max.saturating_add(1 + VARINT_BYTES_MAX),
         )?;
-        if self.received.is_known(number) {
+        if self.delivery.received.is_known(number) {
             return Ok(());
         }
         if offset == 0 {
-            self.assembly = Some(Assembly { number, total, bytes: Vec::new(), grown_at: self.now });
+            self.delivery.assembly =
+                Some(Assembly { number, total, bytes: Vec::new(), grown_at: self.timers.now });
         }
-        let Some(mut assembly) = self.assembly.take() else {
+        let Some(mut assembly) = self.delivery.assembly.take() else {
             return Ok(());
         };
         if assembly.number != number
@@ -311,14 +314,14 @@ impl Session {
             return Err(FrameError::TooLarge { what, bytes, bytes_max }.into());
         }
         assembly.bytes.extend_from_slice(part);
-        assembly.grown_at = self.now;
+        assembly.grown_at = self.timers.now;
         if bytes == bytes_max {
             return self.on_body(number, &assembly.bytes, replica);
         }
-        if self.answer.grows(number, assembly.bytes.len()) {
-            self.owed.pay(Debt::Answer, self.now);
+        if self.delivery.answer.grows(number, assembly.bytes.len()) {
+            self.timers.owed.pay(Debt::Answer, self.timers.now);
         }
-        self.assembly = Some(assembly);
+        self.delivery.assembly = Some(assembly);
         Ok(())
     }
 }

@@ -129,7 +129,7 @@ impl Session {
         // From one who sends nothing there is nothing to be had.
         (
             never(self.hello.flags) || self.receives_nothing(),
-            never(self.their_flags) || self.sends_nothing(),
+            never(self.peer.flags) || self.sends_nothing(),
         )
     }
 
@@ -138,7 +138,7 @@ impl Session {
         if self.still_waits(replica) {
             replica.forget_pending();
         }
-        self.waiting = false;
+        self.delivery.waiting = false;
     }
 
     fn fail_repair(&mut self, why: &str) {
@@ -146,7 +146,7 @@ impl Session {
     }
 
     fn ask_for_everything(&mut self) {
-        self.repair.progress_at = self.now;
+        self.repair.progress_at = self.timers.now;
         let frame = Frame::Version { want_yours: false, repair: true, version: &[] };
         self.outgoing.push_latest(Latest::Version, &frame);
     }
@@ -155,10 +155,10 @@ impl Session {
     /// comes.
     pub(super) fn mind_the_repair(&mut self) {
         if self.repair.theirs.is_some()
-            && self.now >= self.repair.progress_at + self.config.keep_alive
+            && self.timers.now >= self.repair.progress_at + self.config.keep_alive
         {
             self.repair.numbers = None;
-            if let Some((version, claim)) = self.our_digest {
+            if let Some((version, claim)) = self.content.ours {
                 // The peer answers only if it knows that the two differ.
                 self.outgoing.push_latest(Latest::Digest, &Frame::Digest { version, claim });
             }
@@ -168,7 +168,7 @@ impl Session {
 
     /// Whether this side has found out, or was told, that the two sides differ.
     fn knows_of_divergence(&self) -> bool {
-        let differ = match (self.our_digest, self.their_digest) {
+        let differ = match (self.content.ours, self.content.theirs) {
             (Some((version, ours)), Some((other, theirs))) => {
                 version == other && ours.digest != theirs.digest
             }
@@ -183,17 +183,19 @@ impl Session {
             && self.knows_of_divergence()
             && !self.sends_nothing()
             && !self.outgoing.has_answer(true);
-        may.then(|| self.repair.answered_at.map_or(self.now, |at| at + self.config.keep_alive))
+        may.then(|| {
+            self.repair.answered_at.map_or(self.timers.now, |at| at + self.config.keep_alive)
+        })
     }
 
     /// Sends our document to a peer that asked for it, if there is something to mend. To make it is
     /// dear, so once in a keep-alive interval, which is how often a peer asks for one that was
     /// lost. One who asks for it without a reason waits for one.
     pub(super) fn answer_repair(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        if self.is_closed() || self.repair_due().is_none_or(|at| self.now < at) {
+        if self.is_closed() || self.repair_due().is_none_or(|at| self.timers.now < at) {
             return Ok(());
         }
-        (self.repair.wanted, self.repair.answered_at) = (false, Some(self.now));
+        (self.repair.wanted, self.repair.answered_at) = (false, Some(self.timers.now));
         if !std::mem::replace(&mut self.repair.verified, true) {
             match replica.verify() {
                 Ok(conflicts) if conflicts.is_empty() => {}
@@ -236,7 +238,7 @@ impl Session {
             return Ok(false);
         }
         repair.apply(update).map_err(refused)?;
-        self.repair.progress_at = self.now;
+        self.repair.progress_at = self.timers.now;
         self.repair.left = self.repair.left.saturating_sub(1);
         self.finish_repair_if_whole(replica);
         Ok(true)
@@ -255,9 +257,9 @@ impl Session {
             Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
         });
         // The ops before it are not those that the digests told of.
-        (self.our_digest, self.their_digest, self.divergence_told) = (None, None, None);
+        (self.content.ours, self.content.theirs, self.content.told) = (None, None, None);
         // What this side put back has new names, which the peer has not acknowledged.
-        self.unsure_covers = None;
+        self.delivery.unsure_covers = None;
         self.exchange(replica);
     }
 

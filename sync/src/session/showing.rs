@@ -12,8 +12,11 @@ impl Session {
     /// tells of. All sessions about the document on one replica share them.
     #[must_use]
     pub fn with_participants(mut self, participants: Arc<Participants>) -> Self {
-        self.showing =
-            Some(Showing::new(participants, self.config.participants_of(self.role), self.now));
+        self.showing = Some(Showing::new(
+            participants,
+            self.config.participants_of(self.role),
+            self.timers.now,
+        ));
         self
     }
 
@@ -37,13 +40,17 @@ impl Session {
     }
 
     pub(super) fn on_presence(&mut self, news: &[u8]) -> Result<(), CloseReason> {
-        self.take_presence(decode(news, self.peer)?);
+        self.take_presence(decode(news, self.peer.replica)?);
         Ok(())
     }
 
     pub(super) fn take_presence(&mut self, news: Vec<News>) {
         if let Some(showing) = self.showing.as_mut() {
-            showing.take(news, Speaker::Replica { id: self.peer, key: self.peer_key }, self.now);
+            showing.take(
+                news,
+                Speaker::Replica { id: self.peer.replica, key: self.peer.key },
+                self.timers.now,
+            );
         }
     }
 
