@@ -642,9 +642,7 @@ impl<B: Backend> Replica<B> {
     /// Refuses all work on a document that could not be rebuilt.
     fn check_whole(&self) -> Result<(), BackendError> {
         if self.broken {
-            return Err(BackendError::Panicked(
-                "the document could not be rebuilt: open it again from what was saved".to_owned(),
-            ));
+            return Err(BackendError::Broken);
         }
         Ok(())
     }

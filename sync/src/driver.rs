@@ -229,7 +229,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     driver.step(driver.expects_brief(), move || replica.show_parts()).await;
     let reason = match ended {
         Some(session) => driver.flush(session, wires.frames, writer).await,
-        None => CloseReason::Refused { message: "the replica panicked".to_owned() },
+        None => CloseReason::ReplicaPanicked,
     };
     // Fails if there is no receiver.
     let _ = driver.reports.events.send(Event::Closed { reason: reason.clone() });

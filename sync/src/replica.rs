@@ -2,6 +2,7 @@
 //! stand-in.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 /// Where an update came from.
@@ -16,10 +17,11 @@ pub enum Origin {
 
 /// A replica would not take an update, or could not make one. Nothing was applied, unless [it says
 /// so](Self::is_applied).
-#[derive(Debug, thiserror::Error)]
-#[error("the replica refused: {cause}")]
+///
+/// Two refusals are equal if they have the same cause, and not only an equal one.
+#[derive(Clone, Debug)]
 pub struct Refusal {
-    cause: Box<dyn Error + Send + Sync>,
+    cause: Arc<dyn Error + Send + Sync>,
     contradiction: bool,
     for_now: bool,
     applied: bool,
@@ -33,7 +35,8 @@ impl Refusal {
     /// assert_eq!(refusal.to_string(), "the replica refused: bad length at byte 3");
     /// ```
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { cause: cause.into(), contradiction: false, for_now: false, applied: false }
+        let cause = Arc::from(cause.into());
+        Self { cause, contradiction: false, for_now: false, applied: false }
     }
 
     /// The same, where the ops contradict those that the replica has: an id and a number with two
@@ -70,6 +73,27 @@ impl Refusal {
         self.contradiction
     }
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the replica refused: {}", self.cause)
+    }
+}
+
+impl Error for Refusal {
+    // By hand: the cause itself, which callers can downcast, and not the `Arc` that holds it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+impl PartialEq for Refusal {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cause, &other.cause)
+    }
+}
+
+impl Eq for Refusal {}
 
 /// Called with the bytes of an update and where it came from.
 pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;

@@ -373,7 +373,8 @@ async fn converse<T: Transport>(mut transport: T, shared: Arc<Shared>, arrival: 
     let Some(room) = shared.documents.0.get(&document) else {
         let message = DocumentError::Unknown { document: document.clone() }.to_string();
         refuse(&mut sink, Some(CloseCode::UnknownDocument), &message).await;
-        return report.tell(Some(document), None, CloseReason::Refused { message });
+        let reason = CloseReason::UnknownDocument { document: document.clone() };
+        return report.tell(Some(document), None, reason);
     };
     let room = room.clone();
     let outbox = Listening::to(&room, &config);

@@ -52,6 +52,12 @@ pub enum BackendError {
     /// The bytes are a document that exostate did not make.
     #[error("the document does not have the layout of exostate: {0}")]
     Layout(&'static str),
+    /// The version is one of another backend: ask a replica on this one.
+    #[error("the version is one of another backend, and this document is on {backend}")]
+    OtherVersion {
+        /// The backend of this document.
+        backend: &'static str,
+    },
     /// The guard refused the bytes.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -89,7 +95,10 @@ pub enum BackendError {
         /// Which limit is exceeded.
         reason: &'static str,
     },
-    /// The backend panicked, which is a bug in the backend. The document must be rebuilt.
+    /// The document failed earlier and could not be rebuilt: open it again from what was saved.
+    #[error("the document could not be rebuilt after a failure: open it again from what was saved")]
+    Broken,
+    /// The backend panicked, which is a bug in the backend. The document is rebuilt as it was.
     #[error("the backend panicked: {0}")]
     Panicked(String),
 }

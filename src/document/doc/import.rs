@@ -71,7 +71,7 @@ impl fmt::Display for MiddlewareError {
 
 impl Error for MiddlewareError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        Some(&*self.0)
     }
 }
 

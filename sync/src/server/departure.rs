@@ -78,7 +78,7 @@ mod tests {
         let escaped = "bye\\r\\n2026-01-01 replica cafe left\\u{1b}[2K\\u{2028}\\u{202e}";
         let remote =
             CloseReason::Remote { code: crate::session::CloseCode::Done, message: message.clone() };
-        let refused = CloseReason::Refused { message: message.clone() };
+        let refused = CloseReason::Refused(crate::Refusal::new(message.clone()));
         let ours = "d".to_owned();
         let theirs = message.clone();
         let differs = CloseReason::Incompatible { what: "document", ours, theirs };

@@ -3,7 +3,7 @@
 #[cfg(feature = "quic")]
 use super::accept;
 use super::gate::Gate;
-use super::{DocumentError, Documents, Place, Report, Server, Shared};
+use super::{Documents, Place, Report, Server, Shared};
 use crate::access::{AccessRequest, Arrival, Denial, Rights};
 use crate::config::Config;
 #[cfg(any(feature = "websocket", feature = "webtransport"))]
@@ -420,7 +420,7 @@ async fn serve_yjs(
     let room =
         shared.documents.0.get(&document).filter(|room| room.backend() == crate::yjs::BACKEND);
     let admitted = admitted.and_then(|config| {
-        let unknown = || End::unknown(DocumentError::Unknown { document: document.clone() });
+        let unknown = || End::unknown(&document);
         room.map(|room| (room.clone(), config)).ok_or_else(unknown)
     });
     let reason = match admitted {

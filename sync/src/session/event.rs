@@ -2,6 +2,7 @@
 
 use crate::access::{Denial, DenialKind};
 use crate::frame::FrameError;
+use crate::replica::Refusal;
 
 /// Something that the application or the driver may want to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,19 +121,33 @@ pub enum CloseReason {
         /// The peer's.
         theirs: String,
     },
-    /// The replica would not work with what the peer sent.
-    #[error("{message}")]
-    Refused {
-        /// The [`crate::Refusal`] in words.
+    /// The replica refused what the peer sent. Another conversation with the same peer ends in the
+    /// same way.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The replica refused what the peer sent, but not for good: another conversation, later, may
+    /// go on.
+    #[error("not now: {0}")]
+    NotNow(#[source] Refusal),
+    /// The replica panicked: a bug in it, or in a listener that it calls. Open the document again.
+    #[error("the replica panicked")]
+    ReplicaPanicked,
+    /// The server has no document of this name. Add it to the server's documents, or correct the
+    /// ticket.
+    #[error("no document named `{}`", OneLine(document))]
+    UnknownDocument {
+        /// The name that the peer asked for.
+        document: String,
+    },
+    /// A Yjs client broke its protocol, or needs what a Yjs client cannot do here.
+    #[error("the Yjs client: {}", OneLine(message))]
+    YjsClient {
+        /// What is wrong.
         message: String,
     },
-    /// The replica would not work with what the peer sent, and that need not be the peer's doing:
-    /// it may come again later.
-    #[error("not now: {message}")]
-    NotNow {
-        /// Why, in words.
-        message: String,
-    },
+    /// A Yjs client does not read fast enough. It may come again.
+    #[error("the Yjs client is too slow")]
+    TooSlow,
     /// The peer does not get the document: the hook of
     /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) said so.
     #[error("denied: {0}")]
@@ -243,10 +258,14 @@ impl CloseReason {
             | Self::SameReplica { .. }
             | Self::ReadOnly
             | Self::Incompatible { .. }
-            | Self::Refused { .. } => true,
+            | Self::Refused(_)
+            | Self::ReplicaPanicked
+            | Self::UnknownDocument { .. }
+            | Self::YjsClient { .. } => true,
             Self::Denied(denial) => denial.kind() != DenialKind::Unavailable,
             Self::Unavailable
-            | Self::NotNow { .. }
+            | Self::NotNow(_)
+            | Self::TooSlow
             | Self::TimedOut { .. }
             | Self::Stalled { .. }
             | Self::Protocol(_)
@@ -272,14 +291,17 @@ impl CloseReason {
     pub(crate) fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Local => Some(CloseCode::Done),
-            Self::Unavailable | Self::NotNow { .. } => Some(CloseCode::Unavailable),
+            Self::Unavailable | Self::NotNow(_) | Self::TooSlow => Some(CloseCode::Unavailable),
+            Self::UnknownDocument { .. } => Some(CloseCode::UnknownDocument),
             Self::Remote { .. } | Self::Lost { .. } => None,
             Self::TimedOut { .. } | Self::Stalled { .. } => Some(CloseCode::TimedOut),
             Self::SameReplica { .. } => Some(CloseCode::SameReplica),
             Self::ReadOnly => Some(CloseCode::ReadOnly),
             Self::Protocol(_) => Some(CloseCode::Protocol),
             Self::Incompatible { .. } => Some(CloseCode::Incompatible),
-            Self::Refused { .. } => Some(CloseCode::Refused),
+            Self::Refused(_) | Self::ReplicaPanicked | Self::YjsClient { .. } => {
+                Some(CloseCode::Refused)
+            }
             Self::Denied(denial) => Some(match denial.kind() {
                 DenialKind::Unauthenticated => CloseCode::Unauthenticated,
                 DenialKind::Forbidden => CloseCode::Forbidden,

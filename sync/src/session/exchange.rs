@@ -398,12 +398,6 @@ pub(super) fn claim_of(replica: &dyn Replica) -> Claim {
     Claim { lineage: replica.lineage().min(LINEAGE_MAX), digest: replica.digest() }
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 pub(super) fn refused(refusal: crate::replica::Refusal) -> CloseReason {
-    let message = refusal.to_string();
-    if refusal.is_for_now() {
-        CloseReason::NotNow { message }
-    } else {
-        CloseReason::Refused { message }
-    }
+    if refusal.is_for_now() { CloseReason::NotNow(refusal) } else { CloseReason::Refused(refusal) }
 }

@@ -7,7 +7,7 @@ use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
 use crate::frame::{Between, Claim, Frame, Hash, flag};
 use crate::limits::{LINEAGE_MAX, REPAIRS_MAX};
-use crate::replica::{Repair, Replica};
+use crate::replica::{Refusal, Repair, Replica};
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -216,8 +216,8 @@ impl Session {
             // One without any ops has none that differ from ours: to take it over would be work for
             // nothing.
             if updates == 0 {
-                let message = "its document, which differs from this one, is empty".to_owned();
-                return Err(CloseReason::NotNow { message });
+                let cause = "its document, which differs from this one, is empty";
+                return Err(CloseReason::NotNow(Refusal::for_now(cause)));
             }
             self.repair.numbers = Some(first..first.saturating_add(updates));
             self.repair.left = updates;
@@ -276,11 +276,11 @@ impl Session {
         }
         self.repair.contradictions += 1;
         if self.repair.contradictions > REPAIRS_MAX {
-            let message = format!(
+            let cause = format!(
                 "its ops contradict those of this replica, also after {REPAIRS_MAX} repairs"
             );
             // Somebody else's ops may be to blame, which a repair with another peer gets rid of.
-            return Err(CloseReason::NotNow { message });
+            return Err(CloseReason::NotNow(Refusal::for_now(cause)));
         }
         self.repair.learn();
         let ours = claim_of(replica);

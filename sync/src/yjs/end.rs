@@ -4,6 +4,8 @@ use super::Socket;
 use crate::access::{Denial, DenialKind};
 use crate::frame::{FrameError, fitting};
 use crate::limits::{FLUSH_TIMEOUT, WEBSOCKET_REASON_BYTES_MAX};
+use crate::replica::Refusal;
+use crate::server::DocumentError;
 use crate::session::CloseReason;
 use futures_util::SinkExt;
 use std::time::Duration;
@@ -29,21 +31,35 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn refused(code: CloseCode, why: impl ToString) -> Self {
-        let why = why.to_string();
-        Self { code, reason: CloseReason::Refused { message: why.clone() }, why }
+    fn of(code: CloseCode, reason: CloseReason) -> Self {
+        Self { code, why: reason.to_string(), reason }
     }
 
+    /// The client broke its protocol, or needs what a Yjs client cannot do here.
     pub(super) fn policy(why: impl ToString) -> Self {
-        Self::refused(CloseCode::Policy, why)
+        let why = why.to_string();
+        let reason = CloseReason::YjsClient { message: why.clone() };
+        Self { code: CloseCode::Policy, why, reason }
     }
 
-    pub(super) fn error(why: impl ToString) -> Self {
-        Self::refused(CloseCode::Error, why)
+    /// The replica refused what the client sent.
+    #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        Self::of(CloseCode::Policy, CloseReason::Refused(refusal))
+    }
+
+    pub(super) fn read_only() -> Self {
+        let why = "the document is read-only".to_owned();
+        Self { code: CloseCode::Policy, why, reason: CloseReason::ReadOnly }
+    }
+
+    pub(super) fn replica_panicked() -> Self {
+        Self::of(CloseCode::Error, CloseReason::ReplicaPanicked)
     }
 
     pub(super) fn too_slow() -> Self {
-        Self::refused(CloseCode::Again, "too slow")
+        let why = "too slow".to_owned();
+        Self { code: CloseCode::Again, why, reason: CloseReason::TooSlow }
     }
 
     pub(super) fn silent(after: Duration) -> Self {
@@ -77,8 +93,11 @@ impl End {
         Self { code, why: denial.message().to_owned(), reason: CloseReason::Denied(denial) }
     }
 
-    pub(crate) fn unknown(why: impl ToString) -> Self {
-        Self::refused(CloseCode::Library(NOT_FOUND), why)
+    pub(crate) fn unknown(document: &str) -> Self {
+        let document = document.to_owned();
+        let why = DocumentError::Unknown { document: document.clone() }.to_string();
+        let reason = CloseReason::UnknownDocument { document };
+        Self { code: CloseCode::Library(NOT_FOUND), why, reason }
     }
 
     /// Sends the close frame to the client, and returns the reason.
@@ -104,7 +123,7 @@ impl From<FrameError> for End {
         } else {
             CloseCode::Policy
         };
-        Self::refused(code, error)
+        Self { code, why: error.to_string(), reason: CloseReason::Protocol(error) }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::limits::{
     TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES,
 };
 use crate::presence::{Room, Showing, Speaker};
-use crate::replica::{Refusal, Replica};
+use crate::replica::Replica;
 use crate::session::{CloseReason, Role};
 use crate::transport::websocket::Signs;
 pub(crate) use end::{End, linger};
@@ -238,7 +238,7 @@ impl Client {
     /// Sends the updates that the client lacks, if the client may have them. The last one is a
     /// `Step2`, which says that the answer is complete.
     async fn answer(&mut self, vector: &[u8]) -> Result<(), End> {
-        let clients = Reader::new(vector).varint("a number of clients").map_err(End::policy)?;
+        let clients = Reader::new(vector).varint("a number of clients")?;
         let most = self.config.frame_bytes_max / VERSION_REPLICA_BYTES;
         if clients > most as u64 {
             return Err(End::policy(format!(
@@ -251,7 +251,7 @@ impl Client {
         let version = Version::from_state_vector(vector).map_err(End::policy)?.to_bytes();
         let replica = Arc::clone(&self.replica);
         let updates =
-            blocking(move || replica.updates_since(&version)).await?.map_err(End::policy)?;
+            blocking(move || replica.updates_since(&version)).await?.map_err(End::refused)?;
         let (last, others) = match updates.split_last() {
             Some((last, others)) => (last.as_slice(), others),
             None => (NOTHING, &[][..]),
@@ -274,8 +274,8 @@ impl Client {
                     .iter()
                     .try_fold(true, |known, update| Ok(known && replica.contains(update)?))
             });
-            let known = known.await?.map_err(|refusal: Refusal| End::policy(refusal))?;
-            return if known { Ok(()) } else { Err(End::policy("the document is read-only")) };
+            let known = known.await?.map_err(End::refused)?;
+            return if known { Ok(()) } else { Err(End::read_only()) };
         }
         let updates = cut(Arc::clone(&self.replica), updates).await?;
         // The hashes are stored before the updates are applied, because the replica calls its
@@ -296,7 +296,7 @@ impl Client {
             };
             import(&all).or_else(|_| all.iter().try_for_each(|update| import(&[*update])))
         });
-        applied.await?.map_err(End::policy)
+        applied.await?.map_err(End::refused)
     }
 
     /// Sends the updates of other replicas.
@@ -365,7 +365,7 @@ async fn cut(replica: Arc<dyn Replica>, updates: Vec<Vec<u8>>) -> Result<Vec<Vec
     let cut = blocking(move || {
         updates.iter().map(|update| replica.cut(update)).collect::<Result<Vec<_>, _>>()
     });
-    Ok(cut.await?.map_err(End::policy)?.concat())
+    Ok(cut.await?.map_err(End::refused)?.concat())
 }
 
 /// An empty update.
@@ -373,5 +373,5 @@ const NOTHING: &[u8] = &[0, 0];
 
 /// Runs work on the replica. Fails if the work panics.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
-    spawn_blocking(work).await.map_err(|_| End::error("the replica panicked"))
+    spawn_blocking(work).await.map_err(|_| End::replica_panicked())
 }

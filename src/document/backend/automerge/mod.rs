@@ -227,9 +227,8 @@ impl Automerge {
 
     /// The newest changes of this document that a replica at this version has.
     fn known(&self, version: &Version) -> Result<Vec<ChangeHash>, BackendError> {
-        let (heads, numbers) = version
-            .as_heads()
-            .ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let (heads, numbers) =
+            version.as_heads().ok_or(BackendError::OtherVersion { backend: Self::NAME })?;
         let heads: Vec<ChangeHash> = heads.iter().map(|head| ChangeHash(*head)).collect();
         let all_here = !heads.is_empty()
             && heads.iter().all(|head| self.doc.get_change_meta_by_hash(head).is_some());

@@ -375,9 +375,8 @@ impl Backend for Yrs {
     }
 
     fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        let clocks = version
-            .as_clocks()
-            .ok_or(BackendError::Layout("the version is one of another backend"))?;
+        let clocks =
+            version.as_clocks().ok_or(BackendError::OtherVersion { backend: Self::NAME })?;
         let txn = self.doc.transact();
         // Only clients that have written to this document. The version may come from an untrusted
         // peer, whose ids could collide: the tables of yrs use an id as its own hash.

@@ -1,0 +1,119 @@
+//! Each reason for the end of a conversation that the replica brings about can be told from the
+//! others, and has its cause.
+
+mod support;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use exostate::{Automerge, BackendError, Document, Version, Yrs};
+use exostate_sync::{
+    CloseReason, Config, Peer, Refusal, Replica, Role, UpdateListener, UpdateSubscription,
+    memory_pair,
+};
+use support::Mock;
+
+/// What a replica does with an update.
+#[derive(Clone, Copy)]
+enum Fault {
+    Refuses,
+    RefusesForNow,
+    Panics,
+}
+
+#[derive(Debug)]
+struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the disk is full")
+    }
+}
+
+impl Error for Full {}
+
+struct Faulty(Arc<Mock>, Fault);
+
+impl Replica for Faulty {
+    fn backend(&self) -> &'static str {
+        self.0.backend()
+    }
+
+    fn replica(&self) -> u64 {
+        self.0.replica()
+    }
+
+    fn version(&self) -> Vec<u8> {
+        self.0.version()
+    }
+
+    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.0.updates_since(version)
+    }
+
+    fn import(&self, _: &[&[u8]], _: bool) -> Result<bool, Refusal> {
+        match self.1 {
+            Fault::Refuses => Err(Refusal::new(Full)),
+            Fault::RefusesForNow => Err(Refusal::for_now(Full)),
+            Fault::Panics => panic!("on purpose"),
+        }
+    }
+
+    fn digest(&self) -> [u8; 16] {
+        self.0.digest()
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
+        self.0.on_update(listener)
+    }
+
+    fn has_pending(&self) -> bool {
+        self.0.has_pending()
+    }
+}
+
+/// How a conversation ends in which a replica has this fault.
+async fn end_of(fault: Fault) -> CloseReason {
+    let faulty = Arc::new(Faulty(Mock::new(1), fault));
+    let other = Mock::new(2);
+    drop(other.add(b"one"));
+    let (here, there) = memory_pair(1);
+    let peer = Peer::over(faulty, "d", here, Role::Initiator, Config::default());
+    let _other = Peer::over(other, "d", there, Role::Responder, Config::default());
+    tokio::time::timeout(Duration::from_secs(60), peer.closed()).await.expect("it ends")
+}
+
+fn is_full(reason: &CloseReason) -> bool {
+    let mut cause = reason.source();
+    while let Some(error) = cause {
+        if error.is::<Full>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_replica_has_its_reason_and_its_cause() {
+    let refused = end_of(Fault::Refuses).await;
+    assert!(matches!(refused, CloseReason::Refused(_)) && is_full(&refused), "{refused:?}");
+    let later = end_of(Fault::RefusesForNow).await;
+    assert!(matches!(later, CloseReason::NotNow(_)) && is_full(&later), "{later:?}");
+    let panicked = end_of(Fault::Panics).await;
+    assert_eq!(panicked, CloseReason::ReplicaPanicked);
+}
+
+#[test]
+fn a_version_of_another_backend_is_named() {
+    let yrs = Document::<Yrs>::new();
+    let automerge = Document::<Automerge>::new();
+    automerge.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+    yrs.edit(|edit| edit.set("title", "plan")).expect("it can be written");
+    let other = |result: Result<Vec<u8>, BackendError>, name: &str| matches!(result, Err(BackendError::OtherVersion { backend }) if backend == name);
+    assert!(other(yrs.update_since(&automerge.version()), "yrs"));
+    assert!(other(automerge.update_since(&yrs.version()), "automerge"));
+    assert!(yrs.update_since(&Version::empty()).is_ok());
+}
