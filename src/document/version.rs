@@ -6,6 +6,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::guard::yrs_update::put_uint;
+use super::guard::{self, GuardError};
 
 /// The ops that a replica has seen.
 ///
@@ -43,6 +44,16 @@ pub struct VersionError {
 
 static NO_CLOCKS: BTreeMap<u64, u32> = BTreeMap::new();
 static NO_NUMBERS: Numbers = Numbers::new();
+
+impl VersionError {
+    fn of(error: GuardError) -> Self {
+        match error {
+            GuardError::Malformed { at, what } => Self { at, reason: what },
+            GuardError::Truncated { at } => Self { at, reason: "it is cut off" },
+            _ => Self { at: 0, reason: "it is no version" },
+        }
+    }
+}
 
 impl Version {
     /// The version of a replica that has seen nothing, on any backend: what it lacks is the whole
@@ -132,7 +143,7 @@ impl Version {
     /// # Errors
     /// The bytes are not a version. The error has the position at which reading failed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, VersionError> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = FixedReader { bytes, at: 0 };
         let version = match reader.array::<1>("it is empty")? {
             [0] => {
                 let clocks = (0..reader.count()?)
@@ -165,15 +176,17 @@ impl Version {
     /// # Errors
     /// The bytes are not a state vector. The error has the position at which reading failed.
     pub fn from_state_vector(bytes: &[u8]) -> Result<Self, VersionError> {
-        let mut reader = Reader { bytes, at: 0 };
-        let count = reader.varint()?;
+        let mut reader = guard::Reader::new(bytes, 0);
+        let mut number = || reader.uint().map_err(VersionError::of);
         let mut clocks = BTreeMap::new();
-        for _ in 0..count {
-            let client = reader.varint()? & ((1 << 53) - 1);
-            let clock = reader.varint()?;
-            clocks.insert(client, u32::try_from(clock).unwrap_or(u32::MAX));
+        for _ in 0..number()? {
+            let client = number()? & ((1 << 53) - 1);
+            clocks.insert(client, u32::try_from(number()?).unwrap_or(u32::MAX));
         }
-        reader.end(Self::clocks(clocks, DeleteHash::default()))
+        if !reader.is_empty() {
+            return Err(VersionError { at: reader.at(), reason: "there is more behind it" });
+        }
+        Ok(Self::clocks(clocks, DeleteHash::default()))
     }
 
     /// The state vector in the encoding of Yjs. `None` if the version is not one of
@@ -191,32 +204,18 @@ impl Version {
     }
 }
 
-struct Reader<'a> {
+struct FixedReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FixedReader<'a> {
     fn end(&self, version: Version) -> Result<Version, VersionError> {
         if self.at < self.bytes.len() {
             Err(VersionError { at: self.at, reason: "there is more behind it" })
         } else {
             Ok(version)
         }
-    }
-
-    /// Reads an unsigned LEB128 number, the encoding of lib0.
-    fn varint(&mut self) -> Result<u64, VersionError> {
-        let at = self.at;
-        let mut number = 0;
-        for shift in (0..63).step_by(7) {
-            let [byte] = self.array("it is cut off")?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(VersionError { at, reason: "a number that is too long" })
     }
 
     fn take(&mut self, len: usize, reason: &'static str) -> Result<&'a [u8], VersionError> {

@@ -29,6 +29,11 @@ use super::{ReplicaId, Version};
 /// and large enough that the overhead of a piece is small.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 
+/// What the names of sequences begin with in the backend's document, by kind: a text and a list of
+/// one path are two sequences. See `docs/layout.md`.
+const TEXT_PREFIX: &str = "T:";
+const LIST_PREFIX: &str = "L:";
+
 /// Seals [`Backend`], so that the trait can change without breaking other crates.
 pub(crate) mod sealed {
     pub trait Sealed {}

@@ -100,18 +100,18 @@ fn at_most(at: usize, what: &'static str, count: u64, max: u64) -> Result<(), Gu
 
 /// Reads bytes from the front and keeps the offset.
 #[derive(Clone)]
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of `bytes` whose first byte has the offset `at`.
-    fn new(bytes: &'a [u8], at: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { rest: bytes, at }
     }
 
-    fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.at
     }
 
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
 
     /// Reads an unsigned number in LEB128, which is also lib0's `varUint`: seven bits a byte, the
     /// lowest first. Refuses a number that is not in its shortest form.
-    fn uint(&mut self) -> Result<u64, GuardError> {
+    pub(super) fn uint(&mut self) -> Result<u64, GuardError> {
         let start = self.at;
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {

@@ -23,7 +23,9 @@ use automerge::{
     ROOT, ReadDoc, Span, TextEncoding, Value as AmValue, legacy,
 };
 
-use super::{Aside, Backend, BackendError, Offset, PIECE_BYTES_MAX, sealed};
+use super::{
+    Aside, Backend, BackendError, LIST_PREFIX, Offset, PIECE_BYTES_MAX, TEXT_PREFIX, sealed,
+};
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
@@ -38,8 +40,6 @@ use write::Written;
 
 /// The number of maps for the registers. It is a part of the format: see `docs/layout.md`.
 const BUCKETS: usize = 1024;
-const TEXT_PREFIX: &str = "T:";
-const LIST_PREFIX: &str = "L:";
 
 /// State on [automerge](https://docs.rs/automerge).
 pub struct Automerge {

@@ -9,8 +9,9 @@ use automerge::marks::{ExpandMark, Mark};
 use automerge::transaction::{CommitOptions, Transactable, Transaction};
 use automerge::{Change, ObjId, ObjType, ROOT, ReadDoc, ScalarValue};
 
+use super::super::{LIST_PREFIX, TEXT_PREFIX};
 use super::values::{marks_of, to_scalar};
-use super::{Automerge, LIST_PREFIX, TEXT_PREFIX, bucket_of, refused};
+use super::{Automerge, bucket_of, refused};
 use crate::document::backend::{Backend, BackendError, Offset};
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;

@@ -23,7 +23,7 @@ use yrs::{
     TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{Aside, Backend, BackendError, Offset, sealed};
+use super::{Aside, Backend, BackendError, LIST_PREFIX, Offset, TEXT_PREFIX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::limits::Limits;
@@ -45,8 +45,6 @@ const UNPLACED_BYTES_MAX: usize = 64 * 1024;
 /// each name.
 const FOREIGN_MAX: usize = 8;
 const FOREIGN_CHARS_MAX: usize = 64;
-const TEXT_PREFIX: &str = "T:";
-const LIST_PREFIX: &str = "L:";
 
 /// State on [yrs](https://docs.rs/yrs), the Rust port of Yjs: the default backend.
 pub struct Yrs {

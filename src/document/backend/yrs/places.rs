@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{LIST_PREFIX, REGISTERS, TEXT_PREFIX};
+use super::super::{LIST_PREFIX, TEXT_PREFIX};
+use super::REGISTERS;
 use crate::document::backend::BackendError;
 use crate::document::guard::yrs_update::{self, Content};
 use crate::document::limits::Limits;
