@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use exostate::{
-    Automerge, Backend, ChangeError, Document, EditError, HistoryOptions, List, Map, Origin, State,
-    Store, Text, UndoOptions, Value, Version, Yrs,
+    Automerge, Backend, ChangeError, Document, EditError, HistoryOptions, List, Map, MovableList,
+    Origin, State, Store, Text, UndoOptions, Value, Version, Yrs,
 };
 use proptest::prelude::*;
 
@@ -166,6 +166,111 @@ fn stores_on_one_document_see_each_other() {
         );
         let nested = page.change(|_| heading.change(|heading| heading.title().set("no")));
         assert!(matches!(nested, Err(ChangeError::Nested)));
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// A store that is made within a change, or while another thread edits, misses nothing.
+#[test]
+fn a_store_made_meanwhile_misses_nothing() {
+    fn run<B: Backend>() {
+        let page = Store::<Page, B>::new();
+        let document = page.document();
+        let within = page.change(|page| {
+            page.title().set("plan")?;
+            Ok(Store::<Heading, B>::on(&document))
+        });
+        assert_eq!(within.expect("it can be written").view().title, "plan");
+        let within = document.edit(|edit| {
+            edit.set("title", "trip")?;
+            Ok(Store::<Heading, B>::on(&document))
+        });
+        assert_eq!(within.expect("it can be written").view().title, "trip");
+        let mut made: Vec<Store<Heading, B>> = Vec::new();
+        std::thread::scope(|scope| {
+            let editing = scope.spawn(|| {
+                for round in 0..200 {
+                    document
+                        .edit(|edit| edit.set("title", format!("title {round}")))
+                        .expect("it can be written");
+                }
+            });
+            while !editing.is_finished() {
+                made.push(Store::on(&document));
+                // Some are gone again while the other thread edits.
+                if made.len() > 20 {
+                    made.remove(0);
+                }
+            }
+        });
+        assert!(!made.is_empty());
+        assert!(made.iter().all(|heading| heading.view().title == "title 199"));
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// Elements have ids of their own, whichever store of a document makes them, also one that is made
+/// when another is gone.
+#[test]
+fn elements_of_two_stores_are_two() {
+    fn run<B: Backend>() {
+        let document = Document::<B>::new();
+        let push = |store: &Store<MovableList<String>, B>, text: &str| {
+            store.change(|list| list.push(text.to_owned()).map(drop)).expect("it can be written");
+        };
+        let one = Store::on(&document);
+        let other = Store::on(&document);
+        push(&one, "a");
+        push(&other, "b");
+        drop((one, other));
+        let again = Store::<MovableList<String>, B>::on(&document);
+        push(&again, "c");
+        let view = again.view();
+        let texts: Vec<&str> = view.iter().map(|text| text.as_str()).collect();
+        assert_eq!(texts, ["a", "b", "c"]);
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// The type that one store gives the document is another one to a store of another type.
+#[test]
+fn a_store_of_another_type_is_told_of_the_documents_type() {
+    fn run<B: Backend>() {
+        let page = Store::<Page, B>::new();
+        let heading = Store::<Heading, B>::on(&page.document());
+        assert_eq!(heading.type_mismatch(), None);
+        page.change(|page| page.title().set("plan")).expect("it can be written");
+        let mismatch = heading.type_mismatch().expect("it is a page");
+        assert_eq!((mismatch.document(), mismatch.opened()), ("Page", "Heading"));
+        assert_eq!(
+            (page.type_mismatch(), page.document().type_names()),
+            (None, vec!["Page".into()])
+        );
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// An edit that fails has shown the parts that came before it: watchers are told of these.
+#[test]
+fn a_failed_edit_tells_of_the_parts_before_it() {
+    fn run<B: Backend>() {
+        let theirs = Store::<Page, B>::new();
+        theirs.change(|page| page.title().set("plan")).expect("it can be written");
+        let store = Store::<Page, B>::new();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::clone(&told);
+        store
+            .watch(Page::path().title(), move |title| {
+                calls.lock().expect("the list").push(title.new().cloned());
+            })
+            .forever();
+        let document = store.document();
+        for update in theirs.updates_since(&Version::empty()).expect("updates") {
+            document.apply_part(&[update]).expect("it fits");
+        }
+        let failed = document.edit(|edit| edit.splice_text("body", 1..2, ""));
+        assert!(matches!(failed, Err(EditError::OutOfBounds { .. })));
+        assert_eq!(*told.lock().expect("the list"), [Some("plan".to_owned())]);
     }
     both([run::<Yrs>, run::<Automerge>]);
 }

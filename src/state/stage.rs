@@ -1,9 +1,10 @@
 //! A change before it is committed: its ops so far, and the view after them.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::document::ReplicaId;
 use crate::document::backend::BackendError;
@@ -101,7 +102,7 @@ pub(crate) struct StageCore<'d> {
     pub(crate) texts: BTreeMap<Key, Rope>,
     pub(crate) lists: BTreeMap<Key, List>,
     replica: ReplicaId,
-    next_element: &'d Cell<u64>,
+    next_element: &'d AtomicU64,
     /// The paths that the view must read again.
     touched: BTreeSet<Key>,
     /// How many ops were staged so far.
@@ -122,7 +123,7 @@ pub(crate) struct StageCore<'d> {
 }
 
 impl<'d> StageCore<'d> {
-    fn new(document: &'d dyn Source, replica: ReplicaId, next_element: &'d Cell<u64>) -> Self {
+    fn new(document: &'d dyn Source, replica: ReplicaId, next_element: &'d AtomicU64) -> Self {
         Self {
             document,
             ops: Ops::default(),
@@ -300,8 +301,8 @@ impl<'d> StageCore<'d> {
     /// A stamp for a position. Elements and positions share their numbers, so the stamp of a new
     /// element also serves for its position.
     pub(crate) fn stamp(&mut self) -> Stamp {
-        let number = self.next_element.get();
-        self.next_element.set(number + 1);
+        // The writer lock orders them.
+        let number = self.next_element.fetch_add(1, Ordering::Relaxed);
         Stamp { replica: self.replica, number }
     }
 
@@ -394,7 +395,7 @@ pub(crate) fn content<T: State>(value: &T) -> u128 {
 }
 
 fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
-    let next_element = Cell::new(0);
+    let next_element = AtomicU64::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
     core.restores = with_ids;
     Writer::new(&mut core, "").write_slot(value);
@@ -462,7 +463,7 @@ impl<'d, S: State> Stage<'d, S> {
         view: S,
         violations: Violations,
         replica: ReplicaId,
-        next_element: &'d Cell<u64>,
+        next_element: &'d AtomicU64,
     ) -> Self {
         let core = StageCore::new(document, replica, next_element);
         Self {

@@ -15,7 +15,7 @@ use crate::document::backend::Backend;
 use crate::document::commit::{Commit, Touch, in_key_order};
 use crate::document::doc::{Turn, touched};
 use crate::document::ops::Touched;
-use crate::document::projection::{Content, Outcome, Projection};
+use crate::document::projection::{Content, Outcome};
 use crate::state::{ChangeError, Stage, Staged, State, Violations};
 
 /// What layers are told of a change whose closure panicked.
@@ -32,7 +32,7 @@ pub(super) struct Unshown<S> {
     pub(super) entry: Option<Entry>,
     logs: Vec<Arc<Mutex<Log>>>,
     /// What it touched, for other stores on the same document.
-    touched: Option<Touched>,
+    pub(super) touched: Option<Touched>,
 }
 
 impl<'a, S: State, B: Backend> Core<'a, S, B> {
@@ -40,7 +40,7 @@ impl<'a, S: State, B: Backend> Core<'a, S, B> {
     pub(super) fn stage(&self) -> Stage<'a, S> {
         let view = S::clone(&self.typed.view);
         let violations = self.typed.violations.clone();
-        Stage::new(self.replica, view, violations, self.replica.id(), &self.typed.next_element)
+        Stage::new(self.replica, view, violations, self.replica.id(), self.next_element)
     }
 }
 
@@ -75,7 +75,7 @@ impl<S: State, B: Backend> Store<S, B> {
             if let Some(staged) = staged {
                 let mut unshown = self.write(&turn, staged, recording, &mut report)?;
                 self.record(&turn, &mut unshown, recording);
-                drop(self.show(&turn, unshown));
+                self.show(&turn, unshown);
             }
             Ok(result)
         }));
@@ -103,7 +103,8 @@ impl<S: State, B: Backend> Store<S, B> {
         let replica = turn.replica();
         let lock = self.shared.typed.lock();
         let typed = lock.borrow();
-        look(Core { replica: &replica, typed: &typed })
+        let next_element = &turn.document.next_element;
+        look(Core { replica: &replica, typed: &typed, next_element })
     }
 
     /// Changes the document and what the store knows of it. Called while nothing looks at them.
@@ -173,8 +174,9 @@ impl<S: State, B: Backend> Store<S, B> {
     ) -> Result<Unshown<S>, ChangeError> {
         report.shown = true;
         let logs = self.shared.logs.all();
-        let touched = (turn.projections().len() > 1).then(|| touched(&staged.ops));
+        let touched = (turn.count_followers() > 1).then(|| touched(&staged.ops));
         let Staged { ops, texts, lists, view, violations, .. } = staged;
+        let mut named = false;
         let written = self.work(turn, |core| {
             if logs.is_empty() {
                 core.tracks.get_mut().clear();
@@ -186,6 +188,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 Entry::of(&ops, (&texts, &lists), core.replica, &mut tracks, revived)
             });
             let name = name_for::<S, B>(core.replica);
+            named = name.is_some();
             Ok((core.replica.commit_named(&ops, name, texts, lists), entry))
         })?;
         let (updates, entry) = match written {
@@ -198,6 +201,9 @@ impl<S: State, B: Backend> Store<S, B> {
                 return Err(error.into());
             }
         };
+        if named {
+            turn.note_type(&turn.replica());
+        }
         let mut paths: Vec<Arc<str>> = ops.registers.into_keys().map(|key| key.0).collect();
         paths.extend(ops.sequences.iter().map(|op| Arc::clone(op.target().0)));
         in_key_order(&mut paths);
@@ -225,27 +231,32 @@ impl<S: State, B: Backend> Store<S, B> {
         if let Some(mut replica) = turn.replica_mut() {
             turn.record(&mut replica, &unshown.commit);
         }
+        if let Some(touched) = unshown.touched.take() {
+            self.prepare_others(turn, Content::Touched(&touched), &unshown.commit.touch);
+        }
     }
 
-    /// Shows what was written and recorded. What comes back is dropped where no lock is held that
-    /// matters.
-    pub(super) fn show(&self, turn: &Turn<'_, B>, unshown: Unshown<S>) -> impl Sized + use<S, B> {
-        let Unshown { view, violations, commit, touched, .. } = unshown;
-        if let Some(touched) = touched {
-            let own = Arc::as_ptr(&self.shared).addr();
-            let address = |one: &Arc<dyn Projection<B>>| Arc::as_ptr(one).addr();
-            let others = turn.projections().iter().filter(|one| address(one) != own);
-            let replica = turn.replica();
-            let content = Content::Touched(&touched);
-            others.for_each(|one| one.prepare(&replica, content, &commit.touch));
-        }
+    /// Makes the new views of the other stores on the document.
+    pub(super) fn prepare_others(&self, turn: &Turn<'_, B>, content: Content<'_>, touch: &Touch) {
+        let own = Arc::as_ptr(&self.shared).addr();
+        let replica = turn.replica();
+        turn.each(|one| {
+            if Arc::as_ptr(one).addr() != own {
+                one.prepare(&replica, content, touch);
+            }
+        });
+    }
+
+    /// Shows what was written and recorded. O(1).
+    pub(super) fn show(&self, turn: &Turn<'_, B>, unshown: Unshown<S>) {
+        let Unshown { view, violations, commit, .. } = unshown;
         {
             let lock = self.shared.typed.lock();
             let mut typed = lock.borrow_mut();
             typed.violations = violations;
             typed.next = Some(view);
         }
-        turn.show(Arc::new(commit))
+        turn.show(Arc::new(commit));
     }
 
     /// Afterwards, outside every lock: tells the layers and the watchers.

@@ -28,9 +28,10 @@ mod warning;
 mod watch;
 mod weak;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, ReentrantMutex};
@@ -130,7 +131,6 @@ pub struct Typed<S> {
     violations: Violations,
     /// Those of the view that is shown.
     shown_violations: Violations,
-    next_element: Cell<u64>,
     recent: Recent,
     /// Where in texts and lists stands what can be undone.
     tracks: RefCell<Tracks>,
@@ -140,6 +140,7 @@ pub struct Typed<S> {
 pub(crate) struct Core<'a, S, B: Backend> {
     replica: &'a Replica<B>,
     typed: &'a Typed<S>,
+    next_element: &'a AtomicU64,
 }
 
 impl<S, B: Backend> Deref for Core<'_, S, B> {
@@ -293,7 +294,6 @@ impl<S: State, B: Backend> Store<S, B> {
             next: None,
             shown_violations: violations.clone(),
             violations,
-            next_element: Cell::new(1),
             recent: Recent::default(),
             tracks: RefCell::default(),
         };
@@ -609,7 +609,11 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.document.peek(|replica| {
             let lock = self.shared.typed.lock();
             let typed = lock.borrow();
-            read(Core { replica, typed: &typed })
+            read(Core {
+                replica,
+                typed: &typed,
+                next_element: &self.shared.document.inner().next_element,
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::notify::{self, Notice};
-use super::{Core, Shared, read_view, read_whole};
+use super::{Shared, read_view, read_whole};
 use crate::document::backend::Backend;
 use crate::document::commit::{Commit, Touch};
 use crate::document::doc::ApplyError;
@@ -56,7 +56,7 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
             Content::Touched(touched) | Content::Replaced(touched) => {
                 self.note_others(replica, touched);
             }
-            Content::Unknown => self.note_unknown(&Core { replica, typed: &lock.borrow() }),
+            Content::Unknown => self.note_unknown(replica, &lock.borrow()),
             Content::Registers(_) => {}
         }
         let mut typed = lock.borrow_mut();

@@ -72,11 +72,6 @@ impl Recent {
         }
     }
 
-    /// How many commits and imports there were.
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-
     /// The paths touched since, each once; the whole state where that is too long ago to know, or
     /// was another store.
     fn since(&self, of: &Arc<()>, number: u64) -> BTreeSet<Arc<str>> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::{Document, Turn};
@@ -105,8 +106,21 @@ impl<B: Backend> Document<B> {
     ) -> Result<R, EditError> {
         let turn = Turn::begin(self.inner()).ok_or(EditError::Nested)?;
         turn.show_parts(&mut *turn.replica_mut().ok_or(EditError::Nested)?);
-        let staged = {
-            let replica = turn.replica();
+        let result = catch_unwind(AssertUnwindSafe(|| turn.edit(edit)));
+        drop(turn);
+        // Parts may have been shown, whatever became of the edit.
+        self.inner.delivery.deliver();
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<B: Backend> Turn<'_, B> {
+    fn edit<R>(
+        &self,
+        edit: impl FnOnce(&mut DocumentEdit<'_>) -> Result<R, EditError>,
+    ) -> Result<R, EditError> {
+        let (result, ops, texts, lists) = {
+            let replica = self.replica();
             let mut staged = DocumentEdit {
                 source: &*replica,
                 ops: Ops::default(),
@@ -114,18 +128,12 @@ impl<B: Backend> Document<B> {
                 lists: BTreeMap::new(),
             };
             let result = edit(&mut staged)?;
-            let DocumentEdit { ops, texts, lists, .. } = staged;
-            (result, ops, texts, lists)
+            (result, staged.ops, staged.texts, staged.lists)
         };
-        let (result, ops, texts, lists) = staged;
-        let committed = turn.commit_edit(ops, texts, lists);
-        drop(turn);
-        self.inner.delivery.deliver();
-        committed.map(|()| result)
+        self.commit_edit(ops, texts, lists)?;
+        Ok(result)
     }
-}
 
-impl<B: Backend> Turn<'_, B> {
     fn commit_edit(
         &self,
         ops: Ops,
@@ -138,6 +146,7 @@ impl<B: Backend> Turn<'_, B> {
         if let Some((path, reason)) = ops.too_large(self.document.options.limits()) {
             return Err(EditError::Invalid { path, reason });
         }
+        self.count_followers();
         let mut replica = self.replica_mut().ok_or(EditError::Nested)?;
         let touched = touched(&ops);
         let updates = match replica.commit(&ops, texts, lists) {

@@ -214,12 +214,12 @@ impl<B: Backend> Document<B> {
         part: bool,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        let projections = self.inner.projections();
         // The time that an import waits for its turn counts.
-        let timer = projections.iter().find_map(|projection| projection.timer());
+        let timer = self.inner.projections().iter().find_map(|projection| projection.timer());
         // Within a change, which has the writer lock, nothing is told before that is done.
-        let turn = Turn::begin_with(&self.inner, projections).ok_or(ApplyError::Nested)?;
+        let turn = Turn::begin(&self.inner).ok_or(ApplyError::Nested)?;
         let result = turn.allow(updates, trust).and_then(|()| {
+            turn.count_followers();
             let mut replica = turn.replica_mut().ok_or(ApplyError::Nested)?;
             turn.import(&mut replica, updates, trust, part)
         });
@@ -246,8 +246,13 @@ impl<B: Backend> Turn<'_, B> {
     fn allow(&self, updates: &[impl AsRef<[u8]>], trust: Trust) -> Result<(), ApplyError> {
         let _looking = self.replica();
         let bytes = updates.iter().map(|update| update.as_ref().len()).sum();
-        let mut projections = self.projections().iter();
-        projections.try_for_each(|projection| projection.allow(updates.len(), bytes, trust))
+        let mut allowed = Ok(());
+        self.each(|one| {
+            if allowed.is_ok() {
+                allowed = one.allow(updates.len(), bytes, trust);
+            }
+        });
+        allowed
     }
 
     /// Imports updates and brings the views up to date, which stay as they are if the updates are

@@ -77,6 +77,11 @@ pub(crate) struct Inner<B: Backend> {
     /// This document's replica ids: those that it gave up, and last the one that it has.
     ids: ArcSwap<Vec<ReplicaId>>,
     lineage: AtomicU64,
+    /// Numbers the elements that are made under this replica id, in whatever store: with the id the
+    /// number names the element.
+    pub(crate) next_element: AtomicU64,
+    /// How many commits there were.
+    pub(crate) commits: AtomicU64,
 }
 
 impl<B: Backend> Clone for Document<B> {
@@ -146,6 +151,8 @@ impl<B: Backend> Document<B> {
             options,
             ids: ArcSwap::from_pointee(vec![id]),
             lineage: AtomicU64::new(0),
+            next_element: AtomicU64::new(1),
+            commits: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner), _store: None }
     }

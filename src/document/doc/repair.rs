@@ -237,8 +237,8 @@ impl<B: Backend> Turn<'_, B> {
             }
             theirs = reopened;
         }
-        let undoes = self.projections().iter().any(|projection| projection.undoes());
-        let compares = undoes || self.projections().iter().any(|one| one.is_watched());
+        let undoes = self.any(|one| one.undoes());
+        let compares = undoes || self.any(|one| one.is_watched());
         let told: Arc<[Arc<str>]> =
             if compares { differing(replica, &theirs).into() } else { whole() };
         // What this document did not show before is the work of others.

@@ -96,10 +96,10 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     /// order of its own.
     ///
     /// # Errors
-    /// As [`Store::change`], for any of them; [`ChangeError::Nested`] also where one store is there
-    /// twice, and at once within a change of any. Nothing has happened in any. Where the
-    /// backend of one fails, what was written into those before it is taken back: nobody has seen
-    /// it, but peers get it together with the way back.
+    /// As [`Store::change`], for any of them. [`ChangeError::Nested`] also if one document is there
+    /// twice (the same store, or two stores on one document), and at once within a change of any of
+    /// them. Nothing has happened in any. If the backend of one fails, what was written into those
+    /// before it is taken back: no view has shown it, but peers get it together with the way back.
     pub fn change<R>(
         &self,
         edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, ChangeError>,

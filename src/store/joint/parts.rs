@@ -1,11 +1,11 @@
 //! What there is to do with one store of several, and how several are put together: as nested
 //! pairs, by one trait.
 
-use std::any::Any;
 use std::cell::{Cell, Ref, RefCell};
 use std::error::Error;
 use std::slice::IterMut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use parking_lot::ReentrantMutexGuard;
@@ -18,6 +18,7 @@ use super::Joint;
 use crate::document::backend::Backend;
 use crate::document::commit::whole;
 use crate::document::doc;
+use crate::document::projection::Content;
 use crate::document::replica::Replica;
 use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
 
@@ -111,14 +112,13 @@ pub struct Turn<'a, S: State, B: Backend> {
     typed: ReentrantMutexGuard<'a, RefCell<Typed<S>>>,
     staged: Cell<Option<Staged<S>>>,
     unshown: Option<Unshown<S>>,
-    /// What is dropped when the views of all are shown.
-    left: Option<Box<dyn Any>>,
 }
 
 /// What a stage of one store stands on.
 pub struct Base<'a, S, B: Backend> {
     replica: Ref<'a, Replica<B>>,
     typed: Ref<'a, Typed<S>>,
+    next_element: &'a AtomicU64,
 }
 
 /// A turn, whatever its store's type.
@@ -171,7 +171,7 @@ impl<S: State, B: Backend> Member for Store<S, B> {
 
 impl<S, B: Backend> Base<'_, S, B> {
     fn core(&self) -> Core<'_, S, B> {
-        Core { replica: &self.replica, typed: &self.typed }
+        Core { replica: &self.replica, typed: &self.typed, next_element: self.next_element }
     }
 }
 
@@ -184,7 +184,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         let id = self.store.replica().get();
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&id.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.typed.borrow().recent.number().to_be_bytes());
+        let commits = self.turn.document.commits.load(Ordering::Relaxed);
+        bytes[8..].copy_from_slice(&commits.to_be_bytes());
         bytes
     }
 
@@ -210,7 +211,7 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
 
     fn show(&mut self) {
         if let Some(unshown) = self.unshown.take() {
-            self.left = Some(Box::new(self.store.show(&self.turn, unshown)));
+            self.store.show(&self.turn, unshown);
         }
     }
 }
@@ -239,12 +240,15 @@ fn take_back<S: State, B: Backend>(
     match replica.commit(&staged.ops, staged.texts, staged.lists) {
         Ok(mut updates) => {
             unshown.view = staged.view;
+            unshown.violations = staged.violations;
             unshown.commit.updates.append(&mut updates);
             turn.record(&mut replica, &unshown.commit);
             // As a rule nothing differs now: a watcher compares.
             unshown.commit.touch.told = whole();
             drop(replica);
-            drop(store.show(turn, unshown));
+            // To the other stores on the document all may be otherwise.
+            store.prepare_others(turn, Content::Unknown, &unshown.commit.touch);
+            store.show(turn, unshown);
         }
         // Two documents failed at once: what is there is shown.
         Err(_) => {
@@ -277,7 +281,6 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
             typed: self.shared.typed.lock(),
             staged: Cell::default(),
             unshown: None,
-            left: None,
         })
     }
 
@@ -286,7 +289,11 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     }
 
     fn cores<'t>(turns: &'t Turn<'_, S, B>) -> Base<'t, S, B> {
-        Base { replica: turns.turn.replica(), typed: turns.typed.borrow() }
+        Base {
+            replica: turns.turn.replica(),
+            typed: turns.typed.borrow(),
+            next_element: &turns.turn.document.next_element,
+        }
     }
 
     fn stages<'c>(cores: &'c Base<'_, S, B>) -> Stage<'c, S> {

@@ -65,6 +65,39 @@ fn run<B: Backend, C: Backend>() {
     assert_eq!((other.view(), another.view()), (first.view(), second.view()));
 }
 
+/// What is taken back brings back what does not fit, too.
+fn violations_come_back<B: Backend>() {
+    type Wrong<B> = Store<Map<u8, String>, B>;
+    type Ages<B> = Store<Map<u8, u8>, B>;
+    let wrong = Wrong::<B>::new();
+    wrong.change(|ages| ages.insert(1, "seven".to_owned())).expect("it can be written");
+    let ages = Ages::<B>::open(&wrong.save()).expect("a document");
+    let texts = texts::<B>();
+    let before = ages.violations();
+    assert_eq!(before.len(), 1);
+    let joint = ages.and(&texts);
+    let mut starts: Vec<Start> = members(&joint).iter().map(|member| member.begin()).collect();
+    let mut turns = Stores::turns(&joint).expect("no other turn");
+    stage::<Joint<Ages<B>, Texts<B>>, ()>(&turns, &mut starts, |(ages, texts)| {
+        ages.insert(1, 7)?;
+        texts.insert(3, Text::from("three"))
+    })
+    .expect("it can be staged");
+    let mut all = steps::<Joint<Ages<B>, Texts<B>>>(&mut turns);
+    all[1] = Box::leak(Box::new(Fails));
+    assert!(write(&mut all, &mut starts).is_err());
+    drop(turns);
+    end::<()>(&members(&joint), &starts, &Ok(Ok(()))).expect("nobody panics");
+    assert_eq!(ages.violations(), before);
+    assert_eq!(ages.reread(), *ages.view());
+}
+
+#[test]
+fn what_does_not_fit_comes_back() {
+    violations_come_back::<Yrs>();
+    violations_come_back::<Automerge>();
+}
+
 /// A step whose document fails.
 struct Fails;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::layers::Report;
-use super::{Core, Origin, Shared, Store};
+use super::{Core, Origin, Shared, Store, Typed};
 use crate::document::backend::Backend;
 use crate::document::commit::Commit;
 use crate::document::key::{self, Key};
@@ -373,11 +373,11 @@ impl<S: State, B: Backend> Shared<S, B> {
 
     /// Tells the undo managers that the document is another one, of which it is not known who
     /// wrote what.
-    pub(super) fn note_unknown(&self, core: &Core<'_, S, B>) {
-        let tracks = core.tracks.borrow();
+    pub(super) fn note_unknown(&self, replica: &Replica<B>, typed: &Typed<S>) {
+        let tracks = typed.tracks.borrow();
         let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
         let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
-        self.logs.all().iter().for_each(|log| log.lock().note_unknown(core.replica, text, list));
+        self.logs.all().iter().for_each(|log| log.lock().note_unknown(replica, text, list));
     }
 }
 
@@ -391,7 +391,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
 ) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
     let id = core.replica.id();
-    let stage = Stage::new(core.replica, view, violations, id, &core.next_element);
+    let stage = Stage::new(core.replica, view, violations, id, core.next_element);
     // What it did was written a moment ago, and so can be taken back.
     let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
