@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use exostate::{Automerge, Backend, Store, Yrs};
+use exostate::{Automerge, Backend, Document, Store, Yrs};
 use exostate_sync::{Config, Replica, Role, Session};
 use libfuzzer_sys::fuzz_target;
 
@@ -33,6 +33,7 @@ enum Step {
 
 struct Side<B: Backend> {
     store: Store<support::Everything, B>,
+    document: Document<B>,
     session: Session,
     updates: Arc<Mutex<Vec<Vec<u8>>>>,
     _listener: exostate_sync::UpdateSubscription,
@@ -42,23 +43,24 @@ struct Side<B: Backend> {
 impl<B: Backend> Side<B> {
     fn new(id: u64, role: Role) -> Self {
         let store = support::store::<B>(id);
+        let document = store.document();
         let updates = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&updates);
         let listener = Replica::on_update(
-            &store,
+            &document,
             Box::new(move |update, origin| {
                 if origin == exostate_sync::Origin::Local {
                     sink.lock().expect("no panic").push(update.to_vec());
                 }
             }),
         );
-        let session = Session::new(Config::default(), role, "fuzz", &store, Duration::ZERO)
+        let session = Session::new(Config::default(), role, "fuzz", &document, Duration::ZERO)
             .with_participants(Arc::default());
-        Self { store, session, updates, _listener: listener, last: Vec::new() }
+        Self { store, document, session, updates, _listener: listener, last: Vec::new() }
     }
 
     fn take(&mut self, frame: &[u8], now: Duration) {
-        self.session.handle_bytes(now, frame, &self.store);
+        self.session.handle_bytes(now, frame, &self.document);
         self.settle();
     }
 
@@ -67,7 +69,7 @@ impl<B: Backend> Side<B> {
         updates
             .iter()
             .for_each(|update| self.session.handle_update(update, exostate_sync::Origin::Local));
-        self.session.settle(&self.store);
+        self.session.settle(&self.document);
         while self.session.poll_event().is_some() {}
     }
 }
@@ -106,7 +108,7 @@ fn run<B: Backend>(steps: &[Step]) {
             Step::Wait(millis) => {
                 now += Duration::from_millis(u64::from(*millis));
                 for side in &mut sides {
-                    side.session.handle_timeout(now, &side.store);
+                    side.session.handle_timeout(now, &side.document);
                     side.settle();
                 }
             }
