@@ -1,4 +1,4 @@
-//! The one error that all others turn into.
+//! The error of the crate. Every other error converts into it.
 
 use crate::document::backend::BackendError;
 use crate::document::doc::EditError;
@@ -19,16 +19,16 @@ pub enum Error {
     /// An update was not applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// A document was not opened, or an update not made.
+    /// A document was not opened, or an update was not made.
     #[error(transparent)]
     Document(#[from] BackendError),
-    /// A history could not do what was asked.
+    /// An operation of a history failed.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// Bytes are no undo stacks.
+    /// The bytes are not undo stacks.
     #[error(transparent)]
     Undo(#[from] UndoError),
-    /// Bytes are not a version.
+    /// The bytes are not a version.
     #[error(transparent)]
     Version(#[from] VersionError),
 }

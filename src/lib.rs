@@ -43,7 +43,7 @@ pub use store::{
 };
 pub use uuid::Uuid;
 
-/// What the derive names. Not part of the interface.
+/// The items that the code of the derive names. Not part of the interface.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::document::value::Value;
@@ -58,7 +58,7 @@ pub mod __private {
     pub use core::option::Option;
 }
 
-/// The guide's examples, so that they are compiled and run.
+/// The examples of the guide, so that they are compiled and run.
 #[cfg(doctest)]
 mod guide {
     #[doc = include_str!("../docs/guide/src/getting-started.md")]

@@ -1,9 +1,8 @@
-//! Hot operations, one a run, for callgrind to count: `.ci/costs` runs them all and compares the
-//! counts with `costs/baseline.json`.
+//! Hot operations for callgrind to count, one operation in each run: `.ci/costs` runs them all and
+//! compares the counts with `costs/baseline.json`.
 //!
-//! What callgrind counts is [`measured`] and all that it calls. Everything is seeded: replica ids,
-//! element ids and the sizes are fixed, so that two runs differ only by the hashers of the standard
-//! library.
+//! Callgrind counts [`measured`] and everything that it calls. Everything is seeded: replica ids,
+//! element ids and sizes are fixed. So two runs differ only by the hashers of the standard library.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -21,7 +20,7 @@ pub struct Card {
     done: bool,
 }
 
-/// What the operations work on.
+/// The state that the operations work on.
 #[derive(State, Clone, Debug, PartialEq)]
 pub struct Board {
     number: i64,
@@ -31,19 +30,19 @@ pub struct Board {
     body: Text,
 }
 
-/// How often an operation is repeated in a run, so that its own cost stands out.
+/// How many times an operation is repeated in a run, so that its own cost stands out.
 const REPEATED: i64 = 200;
 
 type Operation = Box<dyn FnMut(i64)>;
 
-/// Runs an operation. Callgrind counts in here.
+/// Runs an operation `times` times. Callgrind counts in this function.
 #[inline(never)]
 fn measured(operation: &mut dyn FnMut(i64), times: i64) {
     (0..times).for_each(operation);
 }
 
 fn options(id: u64) -> Options {
-    // The clock says nothing about the machine.
+    // A fixed clock: the counts must not depend on the machine.
     let clock = || std::time::UNIX_EPOCH;
     Options::new().with_replica(ReplicaId::from_bits(id)).with_clock(clock)
 }
@@ -52,7 +51,7 @@ fn empty<B: Backend>(id: u64) -> Store<Board, B> {
     Store::with_options(options(id))
 }
 
-/// A board with so many cards, entries of each list, and characters.
+/// A board with `size` cards, `size` entries in each list, and about `size` characters of text.
 fn board<B: Backend>(id: u64, size: u64) -> Store<Board, B> {
     let store = empty::<B>(id);
     let filled = store.change(|board| {
@@ -65,7 +64,8 @@ fn board<B: Backend>(id: u64, size: u64) -> Store<Board, B> {
         board.body().push_str(&"lorem ipsum ".repeat(size as usize / 12))
     });
     filled.expect("it can be written");
-    // Opened, the keys stand in their index in one order, whatever the hashers are.
+    // The board is saved and opened: then the keys stand in their index in one order, whatever the
+    // hashers do.
     Store::open_with(&store.save(), options(id + 100)).expect("a document")
 }
 
@@ -170,7 +170,8 @@ fn edit_by_path(size: u64) -> Operation {
     })
 }
 
-/// Two sessions in sync: a change here, until it is there and acknowledged.
+/// Two sessions in sync. Each round makes a change here, and ends when the change has arrived there
+/// and is acknowledged.
 fn round_trip(size: u64) -> Operation {
     let here = board::<Yrs>(1, size).document();
     let there = Document::<Yrs>::open_with(&here.save(), options(2)).expect("a document");
@@ -194,17 +195,17 @@ fn round_trip(size: u64) -> Operation {
     })
 }
 
-/// Passes frames on until neither side has more to say.
+/// Passes frames between the two sessions until neither session has a frame to send.
 fn talk(sides: &mut [(Session, Document); 2]) {
     let now = Duration::ZERO;
     loop {
-        let said = sides.each_mut().map(|(session, _)| {
+        let outgoing = sides.each_mut().map(|(session, _)| {
             std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>()
         });
-        if said.iter().all(Vec::is_empty) {
+        if outgoing.iter().all(Vec::is_empty) {
             return;
         }
-        for (from, frames) in said.iter().enumerate() {
+        for (from, frames) in outgoing.iter().enumerate() {
             let (session, document) = &mut sides[1 - from];
             frames.iter().for_each(|frame| session.handle_bytes(now, frame, document));
             session.settle(document);
@@ -213,7 +214,7 @@ fn talk(sides: &mut [(Session, Document); 2]) {
     }
 }
 
-/// Everything that a replica without anything lacks, as pieces.
+/// Everything that an empty replica lacks, as pieces.
 fn catch_up(size: u64) -> Operation {
     let store = board::<Yrs>(1, size);
     Box::new(move |_| {
@@ -221,7 +222,7 @@ fn catch_up(size: u64) -> Operation {
     })
 }
 
-/// An operation's name, what makes it ready, and how often it is repeated.
+/// The name of an operation, the function that prepares it, and how many times it is repeated.
 type Measure = (&'static str, fn() -> Operation, i64);
 
 const MEASURES: [Measure; 18] = [
@@ -245,7 +246,8 @@ const MEASURES: [Measure; 18] = [
     ("yrs: edit by path, and two sessions, 1,000 cards", || round_trip(1_000), REPEATED),
 ];
 
-/// Without arguments: the names. With a name: that operation, and how often it was repeated.
+/// Without arguments: prints the names. With a name: runs that operation, and prints how many
+/// times.
 fn main() {
     let Some(wanted) = std::env::args().nth(1) else {
         MEASURES.iter().for_each(|(name, ..)| println!("{name}"));

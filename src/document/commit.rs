@@ -1,4 +1,4 @@
-//! What one change, import or repair did: made once, recorded, shown and delivered.
+//! A commit: what one change, import or repair did. It is made once, recorded, shown and delivered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::ops::Touched;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// [`Store::change`](crate::Store::change) and its kin on this store, or
-    /// [`Document::edit`](crate::Document::edit).
+    /// A change through [`Store::change`](crate::Store::change) or a related method of this store,
+    /// or through [`Document::edit`](crate::Document::edit).
     Local,
-    /// [`Store::apply`](crate::Store::apply).
+    /// An import through [`Store::apply`](crate::Store::apply) or a related method.
     Remote,
     /// [`Document::repair`](crate::Document::repair): the document was replaced, and the update
-    /// holds what was put back. A journal of updates needs the whole document anew,
-    /// [`Store::save`](crate::Store::save).
+    /// holds the content that was put back. A journal of updates must then be replaced by the whole
+    /// document, [`Store::save`](crate::Store::save).
     Repair,
     /// [`UndoManager::undo`](crate::UndoManager::undo).
     Undo,
@@ -27,47 +27,47 @@ pub enum Origin {
     Redo,
 }
 
-/// An update that was just committed or applied. A change that is too much for one update comes as
-/// several, one after the other.
+/// An update that was just committed or applied. A change that is too large for one update gives
+/// several updates, one after the other.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Update<'a> {
-    /// The bytes, for [`Store::apply`](crate::Store::apply) elsewhere.
+    /// The bytes, for [`Store::apply`](crate::Store::apply) on another replica.
     pub bytes: &'a Arc<[u8]>,
     /// Where the change was made.
     pub origin: Origin,
-    /// What is said about the change, if anything is.
+    /// The [`Meta`] of the change, if it has one.
     pub meta: Option<&'a Meta>,
 }
 
 /// What one change, import or repair did to a document.
 pub(crate) struct Commit {
     pub(crate) touch: Touch,
-    /// The bytes, in order.
+    /// The bytes of the updates, in order.
     pub(crate) updates: Vec<Arc<[u8]>>,
     pub(crate) origin: Origin,
     pub(crate) meta: Option<Arc<Meta>>,
-    /// When its turn began; `None` if no recorder and no undo manager needs it.
+    /// The time at which the turn began. `None` if no recorder and no undo manager needs it.
     pub(crate) time: Option<SystemTime>,
 }
 
 /// The paths of a commit.
 #[derive(Clone)]
 pub(crate) struct Touch {
-    /// The paths that were written: for recorders, and for changes that rely on a snapshot.
+    /// The paths that were written. Recorders use them, and so do changes that rely on a snapshot.
     pub(crate) noted: Arc<[Arc<str>]>,
-    /// The paths whose content differs: for watchers.
+    /// The paths whose content differs. Watchers are told of them.
     pub(crate) told: Arc<[Arc<str>]>,
 }
 
 impl Touch {
-    /// Every path that was written differs.
+    /// All paths were written, and the content of each of them differs.
     pub(crate) fn of_all(paths: Arc<[Arc<str>]>) -> Self {
         Self { noted: Arc::clone(&paths), told: paths }
     }
 
-    /// What an import touched. `edited` are the sequences whose content differs: an import may
-    /// write a sequence and leave it as it was.
+    /// The paths that an import touched. `edited` are the sequences whose content differs: an
+    /// import may write to a sequence and leave its content unchanged.
     pub(crate) fn of(touched: &Touched, edited: &BTreeSet<Arc<str>>) -> Self {
         let differs = touched.registers.iter().filter(|touch| touch.old != touch.new);
         let differs = differs.map(|touch| Arc::clone(&touch.key));
@@ -80,25 +80,26 @@ impl Touch {
     }
 }
 
-/// The path of the whole state alone.
+/// Only the path of the whole state.
 pub(crate) fn whole() -> Arc<[Arc<str>]> {
     Arc::from([Arc::from("")])
 }
 
-/// Each path once, in the order of keys.
+/// Sorts the paths in the order of keys and removes duplicates.
 pub(crate) fn in_key_order(paths: &mut Vec<Arc<str>>) {
     paths.sort_by(|a, b| key::compare(a, b));
     paths.dedup();
 }
 
-/// Keeps commits: a history, or storage. A recorder sees every commit in order, under the writer
-/// lock, before any view shows it.
+/// A recorder keeps commits, for a history or for storage. It gets every commit in order, under the
+/// writer lock, before any view shows the commit.
 pub(crate) trait Recorder: Send {
-    /// Records a commit. `checkpoint` saves the whole document with it, which is O(document);
-    /// `None` if the backend cannot.
+    /// Records a commit. `checkpoint` saves the whole document together with the commit, which is
+    /// O(document). It returns `None` if the backend cannot save.
     fn record(&mut self, commit: &Commit, checkpoint: &mut dyn FnMut() -> Option<Arc<[u8]>>);
-    /// Records updates that no view shows yet: they belong to the commit that comes next.
+    /// Records updates that no view shows yet. They belong to the next commit.
     fn part(&mut self, updates: &[Arc<[u8]>]);
-    /// The document was replaced by another one: what was recorded does not lead to it.
+    /// Another document took the place of this one: the recorded commits do not lead to its
+    /// content.
     fn replaced(&mut self);
 }

@@ -1,5 +1,5 @@
-//! Delivery: update listeners and watchers are told in the order of the commits, outside every
-//! lock, by whichever thread is delivering.
+//! Delivery: update listeners and watchers are told of commits, in the order of the commits and
+//! outside every lock. One thread delivers at a time, for all threads.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,17 +18,17 @@ use super::subscription::Subscription;
 pub(crate) type Panic = Box<dyn Any + Send>;
 type Listener = Arc<dyn Fn(Update<'_>) + Send + Sync>;
 
-/// Held while a new view is shown: for all stores of a joint change, and for a reader of several
-/// views, together.
+/// A lock that is held while a new view is shown. A joint change holds the locks of all its stores
+/// at once, and a reader of several views does the same, so that it reads them together.
 pub(crate) type Showing = Arc<ReentrantMutex<()>>;
 
-/// Numbers commits and subscriptions in one order: a subscription does not hear of commits with
-/// lower numbers.
+/// Numbers commits and subscriptions in one order. A subscription is not told of commits with lower
+/// numbers.
 #[derive(Clone, Default)]
 pub(crate) struct Numbers(Arc<AtomicU64>);
 
 impl Numbers {
-    /// A number that is greater than all before.
+    /// A number that is greater than all numbers before.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -40,7 +40,7 @@ pub(crate) struct Delivery {
     listeners: Arc<Mutex<BTreeMap<u64, Listener>>>,
     queue: Mutex<Queue>,
     showing: Showing,
-    /// Notified when another thread may deliver, and when few commits are left.
+    /// Notified when another thread may deliver, and when the queue has become short.
     turn: Condvar,
 }
 
@@ -53,15 +53,15 @@ struct Queued {
 
 struct Queue {
     commits: VecDeque<Queued>,
-    /// The thread that delivers now.
+    /// The thread that delivers at this moment.
     delivering: Option<ThreadId>,
-    /// How many imports wait until they may deliver, or until fewer commits are left.
+    /// Number of imports that wait until they may deliver, or until the queue is short.
     waiting: usize,
 }
 
-/// Commits that may wait while an import goes on as if there were none.
+/// Number of queued commits up to which an import does not wait.
 const COMMITS_MAX: usize = 64;
-/// How long an import waits at most. It is in vain if a callback waits for that very import.
+/// The longest wait of an import. The wait is useless if a callback waits for that same import.
 const TURN_MAX: Duration = Duration::from_secs(1);
 
 impl Default for Delivery {
@@ -86,14 +86,16 @@ impl Delivery {
         &self.showing
     }
 
-    /// Until this is dropped no other thread shows a new view. A thread that holds several takes
-    /// them in the order of their stores' addresses, and calls nothing of the application's.
+    /// Until the guard is dropped, no other thread shows a new view. A thread that holds several of
+    /// these locks takes them in the order of their stores' addresses, and calls no code of the
+    /// application meanwhile.
     pub(crate) fn hold_view(&self) -> ReentrantMutexGuard<'_, ()> {
         self.showing.lock()
     }
 
-    /// Queues a commit, whose views are shown already. Called under the writer lock, so that the
-    /// order is that of the commits. If nobody hears of it, it comes back.
+    /// Queues a commit whose views are shown already. Must be called under the writer lock, so that
+    /// the queue has the order of the commits. A commit without a listener or watcher is not
+    /// queued.
     pub(crate) fn queue(&self, commit: Arc<Commit>, views: Vec<Box<dyn Told>>) {
         let listeners = self.listeners.lock();
         if listeners.is_empty() && views.is_empty() {
@@ -104,18 +106,20 @@ impl Delivery {
         self.queue.lock().commits.push_back(Queued { number, commit, views });
     }
 
-    /// Delivers what is queued, unless another thread delivers already: then that one delivers
-    /// this too.
+    /// Delivers the queued commits. If another thread is delivering, that thread delivers these
+    /// commits too.
     ///
-    /// A callback that panics keeps nothing from the others: its panic goes on when all is
-    /// delivered.
+    /// If a callback panics, the other callbacks are still called. The first panic is resumed after
+    /// all commits are delivered.
     pub(crate) fn deliver(&self) {
         self.deliver_all(self.queue.lock());
     }
 
-    /// The same for an import, which waits its turn while much is queued: what comes from others
-    /// must not grow without end while callbacks take their time, nor keep one thread delivering
-    /// for ever.
+    /// Delivers after an import. The import waits while many commits are queued and another thread
+    /// delivers them, for two reasons:
+    ///
+    /// - The queue of imported commits must not grow without end while callbacks are slow.
+    /// - One thread must not deliver for ever.
     pub(crate) fn deliver_in_turn(&self) {
         let mut queue = self.queue.lock();
         let elsewhere =
@@ -130,7 +134,7 @@ impl Delivery {
         self.deliver_all(queue);
     }
 
-    /// Whether a thread delivers now.
+    /// Whether a thread is delivering at this moment.
     pub(crate) fn is_delivering(&self) -> bool {
         self.queue.lock().delivering.is_some()
     }
@@ -149,7 +153,7 @@ impl Delivery {
                 self.turn.notify_all();
             }
             drop(queue);
-            // Whatever panics, the next commit is delivered.
+            // If a callback panics, the next commit is still delivered.
             let mut told = None;
             caught(&mut panicked, || told = self.deliver_one(queued));
             panicked = panicked.or(told);
@@ -163,19 +167,19 @@ impl Delivery {
         }
     }
 
-    /// Calls all listeners and watchers. The first panic comes back.
+    /// Calls all listeners and watchers. Returns the first panic.
     fn deliver_one(&self, queued: Queued) -> Option<Panic> {
         let Queued { number, commit, views } = queued;
         let touched = commit.touch.told.len();
         let _span =
             tracing::trace_span!(target: "exostate", "notify", origin = ?commit.origin, touched)
                 .entered();
-        // A joint change is told once all of it is shown.
+        // A joint change is delivered after all its views are shown.
         drop(self.hold_view());
         let copied = |(id, listener): (&u64, &Listener)| (*id, Arc::clone(listener));
         let listeners: Vec<(u64, Listener)> =
             self.listeners.lock().range(..number).map(copied).collect();
-        // One call may end another's subscription.
+        // A listener may end the subscription of another listener.
         let lives = |id: u64| self.listeners.lock().contains_key(&id);
         let mut panicked = None;
         let meta = commit.meta.as_deref();
@@ -204,7 +208,7 @@ impl Delivery {
         Subscription::new(move || {
             let Some(listeners) = listeners.upgrade() else { return };
             let ended = listeners.lock().remove(&id);
-            // A listener may own a subscription of its own, which ends outside the lock.
+            // A listener may own another subscription. That one has to end outside the lock.
             drop(ended);
         })
     }
@@ -214,8 +218,8 @@ impl Delivery {
     }
 }
 
-/// Runs what is not ours. What it leaves half done is its own, and ours is not touched by it; the
-/// first panic is kept.
+/// Runs code of the application and catches a panic. Only the data of that code may be left half
+/// done; the data of this crate is not affected. The first panic is kept.
 pub(crate) fn caught(first: &mut Option<Panic>, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         first.get_or_insert(panic);

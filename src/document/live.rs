@@ -1,10 +1,11 @@
-//! Handles that a store tells what happens, for as long as somebody holds them.
+//! A list of handles, such as recorders, that are called as long as their owners hold them.
 
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-/// What those handles share with the store. They are told in the writer's place.
+/// The list that the handles share with the document or store. The handles are called under the
+/// writer lock.
 pub(crate) struct Live<T: ?Sized>(Mutex<Vec<Weak<Mutex<T>>>>);
 
 impl<T: ?Sized> Default for Live<T> {
@@ -14,7 +15,7 @@ impl<T: ?Sized> Default for Live<T> {
 }
 
 impl<T: ?Sized> Live<T> {
-    /// Those that are still held.
+    /// The handles that their owners still hold.
     pub(crate) fn all(&self) -> Vec<Arc<Mutex<T>>> {
         let mut handles = self.0.lock();
         let live: Vec<_> = handles.iter().filter_map(Weak::upgrade).collect();
@@ -28,7 +29,7 @@ impl<T: ?Sized> Live<T> {
         self.0.lock().push(handle);
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }

@@ -1,4 +1,4 @@
-//! What is said about a change, beside what it does.
+//! Information about a change, beside its ops.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-/// What is said about a change: who made it, why, when, and what it belongs to. It goes to
-/// watchers, middleware, undo and history of this store; others get the change without it.
+/// Information about a change: its author, a label, the time, and the request that it belongs to.
+/// The watchers, the middleware, the undo managers and the history of this store get it. Other
+/// replicas get the change without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     author: Option<Arc<str>>,
@@ -17,55 +18,56 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Nothing yet.
+    /// An empty value.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who made it.
+    /// Sets the author of the change.
     #[must_use]
     pub fn with_author(self, author: impl Into<Arc<str>>) -> Self {
         Self { author: Some(author.into()), ..self }
     }
 
-    /// What it is, as one would show it beside "Undo".
+    /// Sets the label of the change, as a user interface shows it beside "Undo".
     #[must_use]
     pub fn with_label(self, label: impl Into<Arc<str>>) -> Self {
         Self { label: Some(label.into()), ..self }
     }
 
-    /// What it belongs to: a request, say, that causes several changes.
+    /// Sets the id of the work that the change belongs to, for example a request that causes
+    /// several changes.
     #[must_use]
     pub fn with_correlation(self, id: Uuid) -> Self {
         Self { correlation: Some(id), ..self }
     }
 
-    /// When it was made.
+    /// Sets the time of the change.
     #[must_use]
     pub fn with_time(self, time: SystemTime) -> Self {
         Self { time: Some(time), ..self }
     }
 
-    /// Who made it.
+    /// The author of the change.
     #[must_use]
     pub fn author(&self) -> Option<&str> {
         self.author.as_deref()
     }
 
-    /// What it is.
+    /// The label of the change.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// What it belongs to.
+    /// The id of the work that the change belongs to.
     #[must_use]
     pub fn correlation(&self) -> Option<Uuid> {
         self.correlation
     }
 
-    /// When it was made, by the store's clock: see
+    /// The time of the change, by the store's clock: see
     /// [`Options::with_clock`](crate::Options::with_clock).
     #[must_use]
     pub fn time(&self) -> Option<SystemTime> {
@@ -73,7 +75,7 @@ impl Meta {
     }
 }
 
-/// Where a store gets the time of a change from.
+/// The clock that gives a store the time of a change.
 #[derive(Clone)]
 pub(crate) struct Clock(pub(crate) Arc<dyn Fn() -> SystemTime + Send + Sync>);
 

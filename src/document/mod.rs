@@ -1,8 +1,11 @@
 //! One CRDT replica behind a neutral interface.
 //!
-//! Promises: bytes from outside are walked by the [`guard`] before a backend sees them; a failed
-//! commit or import leaves the document as it was; what was touched is said exactly, so that nobody
-//! has to read everything. Above this layer nobody knows which backend there is.
+//! This layer promises:
+//!
+//! - The [`guard`] walks bytes from outside before a backend sees them.
+//! - A failed commit or import leaves the document as it was before.
+//! - The touched places are reported exactly, so that no caller has to read the whole document.
+//! - The layers above do not know which backend is in use.
 
 pub mod backend;
 pub mod commit;
@@ -33,7 +36,8 @@ pub use version::Version;
 
 use std::fmt;
 
-/// The id of one replica: 53 bits, never used by two replicas nor again after a restore.
+/// The id of one replica: 53 bits. Two replicas never use the same id, and no id is used again
+/// after a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(u64);
 
@@ -41,9 +45,10 @@ impl ReplicaId {
     /// The largest id: 2^53 − 1, as Yjs keeps ids in a JavaScript number.
     pub const MAX: u64 = (1 << 53) - 1;
 
-    /// An id from the 53 low bits of a number. Whoever calls this vouches that the id is fresh, and
-    /// that ids differ in their low 16 bits as random ones do: of many that end alike, peers
-    /// refuse the last ([`Limits::alike_ids_max`](crate::Limits::alike_ids_max)).
+    /// An id from the 53 low bits of a number. The caller vouches that the id is fresh, and that
+    /// ids differ in their low 16 bits as random ids do. If too many ids are equal in these bits,
+    /// peers refuse the ids over the limit
+    /// ([`Limits::alike_ids_max`](crate::Limits::alike_ids_max)).
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits & Self::MAX)

@@ -1,4 +1,4 @@
-//! How a store is made.
+//! The options of stores and documents.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use super::ReplicaId;
 use super::limits::Limits;
 use super::meta::Clock;
 
-/// Options of a store.
+/// Options of a store or a document.
 #[derive(Clone, Debug)]
 pub struct Options {
     limits: Limits,
@@ -29,20 +29,21 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults.
+    /// The default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The limits for updates from others. Default: [`Limits::stranger`].
+    /// The limits for updates from peers. Default: [`Limits::stranger`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The limits for saved documents that are opened. Default: [`Limits::trusted`].
+    /// The limits for saved documents that are opened, and for trusted updates to them. Default:
+    /// [`Limits::trusted`].
     #[must_use]
     pub fn with_trusted_limits(mut self, limits: Limits) -> Self {
         self.trusted = limits;
@@ -50,7 +51,7 @@ impl Options {
     }
 
     /// A replica id to use instead of a random one, for simulations. The caller vouches that no
-    /// replica ever had it: two that share an id diverge for ever.
+    /// replica ever had it: two replicas that share an id diverge for ever.
     #[must_use]
     pub fn with_replica(mut self, id: ReplicaId) -> Self {
         self.replica = Some(id);
@@ -64,12 +65,12 @@ impl Options {
         self
     }
 
-    /// Where the store gets the time of a change from, for [`Meta`](crate::Meta) and for grouping
-    /// what is undone. Default: the system's clock.
+    /// The clock that gives the time of a change, for [`Meta`](crate::Meta) and for grouping
+    /// changes into undo steps. Default: the clock of the system.
     ///
-    /// It is called in the store's turn, so that the times of changes are in the order of the
-    /// changes, as far as the clock goes on. It may look at the store, and must neither change
-    /// it nor wait for another thread that does.
+    /// The clock is called under the writer lock, so the times of changes have the same order as
+    /// the changes, as long as the clock does not go back. The clock may read the store. It must
+    /// not change the store, and must not wait for another thread that changes the store.
     #[must_use]
     pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock(std::sync::Arc::new(now));
@@ -92,19 +93,19 @@ impl Options {
         &self.earlier
     }
 
-    /// The options of a fork: never the same id again.
+    /// The options of a fork. The fork never gets the same id again.
     pub(crate) fn for_fork(mut self, parents: &[ReplicaId]) -> Self {
         self.replica = None;
         self.earlier.extend(parents);
         self
     }
 
-    /// The id after this one, for a store that has to take another: a random one, but for
-    /// simulations, where it follows from the first.
+    /// The replica id after `now`, for a store that has to take another id. It is random, except in
+    /// simulations, where it is derived from the first id.
     pub(crate) fn next_replica(&self, now: ReplicaId) -> ReplicaId {
         let bits = match self.replica {
-            // SplitMix64 (Steele, Lea, Flood, 2014): ids that a simulation counts up do not meet
-            // those that follow from them.
+            // SplitMix64 (Steele, Lea, Flood, 2014): the derived ids do not collide with ids that a
+            // simulation counts up.
             Some(_) => {
                 let mixed = now.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
                 let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -115,7 +116,7 @@ impl Options {
         ReplicaId::from_bits(bits)
     }
 
-    /// The id to use: the one that was given, or a random one.
+    /// The id from the options, or a random one.
     pub(crate) fn fresh_replica(&self) -> ReplicaId {
         self.replica.unwrap_or_else(|| ReplicaId::from_bits(random_bits()))
     }
@@ -128,7 +129,8 @@ impl Options {
 )]
 pub(crate) fn random_bits() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
-        // A system without randomness: a hasher's seed and the time are the best there is.
+        // The system has no source of randomness: the seed of a hasher and the time are the best
+        // available values.
         use std::hash::{BuildHasher, Hasher};
         let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
         hasher.write_u128(

@@ -1,6 +1,10 @@
-//! One replica of a document, with what every backend needs around it: the index of its keys, a
-//! mirror of its sequences, the digest, the updates that wait for others, and the bytes it can be
-//! rebuilt from.
+//! One replica of a document, with everything that each backend needs around it:
+//!
+//! - the index of the keys,
+//! - a mirror of the sequences,
+//! - the digest,
+//! - the pending updates,
+//! - the bytes from which the document can be rebuilt.
 
 mod parts;
 mod pending;
@@ -24,37 +28,39 @@ use super::value::Value;
 use super::{Digest, ReplicaId, Version};
 use pending::{Pending, Waiting};
 
-/// A list as it stands in the document.
+/// The elements of a list in the document.
 pub type List = imbl::Vector<Value>;
 
-/// How much the source of an update is trusted, which decides the limits that it must keep.
+/// How much the source of an update is trusted. It decides which limits the update must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// It may be anybody's: tight limits.
+    /// The update may come from any peer: the tight limits apply.
     Untrusted,
-    /// It comes from this replica's own storage or from a document of the same owner: wide limits.
+    /// The update comes from this replica's own storage or from a document of the same owner: the
+    /// wide limits apply.
     Trusted,
 }
 
 /// What an import did.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// What it touched.
+    /// The registers and sequences that the import touched.
     pub touched: Touched,
-    /// Of the sequences that it touched those whose content differs now.
+    /// The touched sequences whose content differs after the import.
     pub edited: BTreeSet<Arc<str>>,
-    /// The updates that were applied, this one or ones that had waited for it. Empty where nothing
-    /// was new.
+    /// The updates that were applied: the imported ones, and pending updates that had waited for
+    /// them. Empty if none of their ops was new.
     pub applied: Vec<Arc<[u8]>>,
-    /// Whether a part of these updates waits, or may. Others may have brought it before.
+    /// Whether a part of the imported updates is pending, or may be. Another source may have
+    /// brought the same pending update before.
     pub waits: bool,
-    /// Changes that had waited, and contradict what the document has. They may have come long ago,
-    /// from a replica that has lost them since.
+    /// Pending changes that contradict the document, now that their dependencies have come. They
+    /// may have arrived long ago, from a replica that has lost them since.
     pub aside: Vec<Aside>,
 }
 
 impl Imported {
-    /// Adds what a later import did.
+    /// Adds the results of a later import.
     fn add(&mut self, mut later: Self) {
         self.touched.registers.append(&mut later.touched.registers);
         self.touched.sequences.append(&mut later.touched.sequences);
@@ -65,21 +71,21 @@ impl Imported {
     }
 }
 
-/// Why an import failed. The document is as it was.
+/// Why an import failed. After the error the document is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
     /// The bytes were refused.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// Too much waits already for an update that is missing.
+    /// Too many updates are pending already.
     #[error(
         "{updates} updates with {bytes} bytes would wait for a missing one: ask the peer for what is missing first"
     )]
     TooManyPending {
-        /// How many would wait.
+        /// Number of updates that would be pending.
         updates: usize,
-        /// Their size together.
+        /// Total size of these updates in bytes.
         bytes: usize,
     },
 }
@@ -95,22 +101,22 @@ pub struct Replica<B: Backend> {
     sequence_hashes: RefCell<SequenceHashes>,
     pending: Pending<B>,
     journal: Journal,
-    /// A rebuilt document is not what it was.
+    /// Whether the document was rebuilt and differs from what it was before the failure.
     differs: bool,
-    /// The document failed and could not be rebuilt.
+    /// Whether the document failed and could not be rebuilt.
     broken: bool,
-    /// The document's own registers, which say of what state type it is: see [`named`].
+    /// The document's own registers, which hold the name of the state type: see [`named`].
     own: BTreeSet<Arc<str>>,
-    /// Parts were imported whose registers are not in the index and the digest yet; see
+    /// Whether parts were imported whose registers are not in the index and the digest yet; see
     /// [`Replica::import_part`].
     unread: bool,
-    /// For updates from elsewhere.
+    /// The limits for untrusted updates.
     limits: Limits,
-    /// For what was good already.
+    /// The limits for trusted bytes, and for bytes that were valid before.
     trusted: Limits,
 }
 
-/// The sum of the hashes of all sequences, brought up to date when it is asked for.
+/// The sum of the hashes of all sequences. It is brought up to date when the digest is requested.
 #[derive(Default)]
 struct SequenceHashes {
     sum: u128,
@@ -118,24 +124,25 @@ struct SequenceHashes {
     dirty: BTreeSet<(SequenceKind, Arc<str>)>,
 }
 
-/// The bytes that a document can be rebuilt from after a backend panicked: a snapshot and the
-/// updates since.
+/// The bytes from which a document is rebuilt after a backend panicked: a snapshot, and the updates
+/// after it.
 struct Journal {
     snapshot: Arc<[u8]>,
     updates: Vec<Arc<[u8]>>,
     updates_bytes: usize,
-    /// Bytes of the first of them, which came as parts of a document and are as good as a
-    /// snapshot.
+    /// Total bytes of the first of these updates, which came as parts of a document. They count
+    /// like a snapshot.
     parts_bytes: usize,
 }
 
-/// Updates kept beside a small snapshot before a new one is taken.
+/// Bytes of updates that are always kept beside a snapshot before a new snapshot is taken. A larger
+/// snapshot allows as many bytes as it has itself.
 const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
-/// The same while a document comes in parts.
+/// The same limit while a document comes in parts.
 const JOURNAL_PARTS_BYTES: usize = 64 * 1024 * 1024;
 
-/// Registers that an import may touch before it is asked whether a whole read of the document is
-/// cheaper.
+/// Number of registers that an import may touch before [`Replica::mostly`] considers a read of the
+/// whole document.
 const WHOLE_READ_MIN: usize = 4_096;
 
 impl<B: Backend> Replica<B> {
@@ -150,8 +157,8 @@ impl<B: Backend> Replica<B> {
         Self::around(id, B::empty(id), journal, limits, Limits::trusted())
     }
 
-    /// Opens saved bytes under `id`, which must never have been used before. `read` is given all
-    /// registers, in order. O(document).
+    /// Opens saved bytes under `id`, which must never have been used before. Passes all registers,
+    /// in order, to `read`. O(document).
     pub fn open<V>(
         id: ReplicaId,
         bytes: &[u8],
@@ -174,13 +181,13 @@ impl<B: Backend> Replica<B> {
         Ok((this, view))
     }
 
-    /// Reads saved bytes as [`Replica::open`] does, and keeps nothing. O(document).
+    /// Reads saved bytes as [`Replica::open`] does, but does not keep the document. O(document).
     pub fn glance<V>(
         bytes: &[u8],
         trusted: &Limits,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<V, BackendError> {
-        // Nothing is written, so that it may be anybody's id.
+        // Nothing is written under this id, so it does not matter whether another replica uses it.
         let id = ReplicaId::from_bits(0);
         let backend = guarded(|| B::load(id, bytes, trusted))?;
         let journal = Journal {
@@ -220,8 +227,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Reads the whole document: mirror and digest are filled, and all registers come back in
-    /// order, to be indexed.
+    /// Reads the whole document: fills the mirror and the digest. Returns all registers in order,
+    /// for [`Replica::index`].
     fn read_all(&mut self) -> Vec<(Key, Value)> {
         self.texts.clear();
         self.lists.clear();
@@ -232,7 +239,8 @@ impl<B: Backend> Replica<B> {
         self.read_registers()
     }
 
-    /// Reads all registers but the document's own, and what all of them are in the digest.
+    /// Reads all registers. Returns them in order without the document's own registers, but counts
+    /// all of them in the digest.
     fn read_registers(&mut self) -> Vec<(Key, Value)> {
         let mut entries = Vec::new();
         let mut canonical = Canonical::new();
@@ -251,8 +259,8 @@ impl<B: Backend> Replica<B> {
         key::sort(entries)
     }
 
-    /// Fills the index. The keys are moved into it: with many of them, to copy and drop each costs
-    /// more than the index itself.
+    /// Fills the index. The keys are moved into it, because copying and dropping many keys costs
+    /// more than building the index.
     fn index(&mut self, entries: Vec<(Key, Value)>) {
         self.keys = entries.into_iter().map(|(key, _)| key).collect();
     }
@@ -262,7 +270,7 @@ impl<B: Backend> Replica<B> {
         self.id
     }
 
-    /// All registers in order, read afresh from the backend, past the index. O(n log n).
+    /// The whole content, read from the backend without the index and the mirror. O(n log n).
     pub fn fresh(&self) -> Fresh {
         let mut fresh = Fresh::default();
         self.backend.registers(&mut |key, value| {
@@ -286,10 +294,11 @@ impl<B: Backend> Replica<B> {
         fresh
     }
 
-    /// Applies a change. `texts` and `lists` are the staged contents of the sequences that it
-    /// edits.
+    /// Applies a change. `texts` and `lists` are the staged contents of the sequences that the
+    /// change edits.
     ///
-    /// Its updates come back, as a rule one. On an error the document is rebuilt as it was before.
+    /// Returns the updates of the change, usually one. On an error the document is rebuilt as it
+    /// was before.
     pub fn commit(
         &mut self,
         ops: &Ops,
@@ -299,7 +308,8 @@ impl<B: Backend> Replica<B> {
         self.commit_named(ops, None, texts, lists)
     }
 
-    /// The same, and the document says from then on of what state type it is: see [`named`].
+    /// Applies a change as [`Replica::commit`] does, and also writes the name of the state type
+    /// into the document: see [`named`].
     pub fn commit_named(
         &mut self,
         ops: &Ops,
@@ -342,21 +352,21 @@ impl<B: Backend> Replica<B> {
         self.import_all(&[update], trust)
     }
 
-    /// Whether an update from elsewhere holds nothing that the document does not have. One that
-    /// waits is not had.
+    /// Whether the document has all ops of an update from elsewhere. Ops of pending updates do not
+    /// count.
     pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
         self.check_whole()?;
         let limits = as_several(update, &self.limits);
         guarded(|| self.backend.contains(update, &limits))
     }
 
-    /// Whether the document has all that a replica at this version has.
+    /// Whether the document has all ops of a replica at this version.
     pub fn has_seen(&self, version: &Version) -> bool {
         guarded(|| Ok(self.backend.has_seen(version))).unwrap_or(false)
     }
 
-    /// Cuts an update from elsewhere that is longer than these limits allow into pieces that are
-    /// not. It needs no document.
+    /// Cuts an update from elsewhere that is longer than the limits allow into pieces that are
+    /// within them. It needs no document.
     pub fn cut(update: &[u8], limits: &Limits) -> Result<Vec<Vec<u8>>, BackendError> {
         if update.len() <= limits.bytes_max() {
             return Ok(vec![update.to_vec()]);
@@ -369,8 +379,9 @@ impl<B: Backend> Replica<B> {
         &self.limits
     }
 
-    /// Applies updates from elsewhere, as if they were one. What builds on something missing is
-    /// kept until that has come; what had waited for these is applied after them.
+    /// Applies updates from elsewhere, as if they were one. An update with a missing dependency is
+    /// kept as pending. Pending updates whose dependencies came with these updates are applied
+    /// after them.
     pub fn import_all(
         &mut self,
         updates: &[impl AsRef<[u8]>],
@@ -387,12 +398,13 @@ impl<B: Backend> Replica<B> {
                 unpacked.map_err(|error| explain::<B>(error, update.as_ref(), limits))?;
             unpacked.retain(|update| {
                 let waiting = self.pending.find(update, trust);
-                // What storage has brought is kept, whoever brings it again.
+                // A trusted pending update stays pending, even if an untrusted peer brings it
+                // again.
                 waits |= waiting == Some(Trust::Untrusted);
                 waiting.is_none()
             });
-            // Where it is no longer than what is new in it, it is passed on as it came: whoever
-            // sent it will know it again.
+            // The update is passed on with its own bytes if it is not longer than its new parts. So
+            // the session that received it recognizes it and does not send it back.
             if update.as_ref().len() <= unpacked.iter().map(|update| B::bytes(update).len()).sum() {
                 whole.push(update.as_ref());
             }
@@ -418,8 +430,9 @@ impl<B: Backend> Replica<B> {
         Ok(imported)
     }
 
-    /// Applies checked whose ground is there, all of which came as `whole`, if that is given. On an
-    /// error the document is rebuilt as it was before.
+    /// Applies checked updates whose dependencies the document has. `whole` are the bytes in which
+    /// all of them came, if these are to be passed on. On an error the document is rebuilt as it
+    /// was before.
     fn import_ready(
         &mut self,
         ready: &[B::CheckedUpdate],
@@ -443,9 +456,10 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Applies what has waited and need not any more. Where that fails each is tried by itself, and
-    /// only a bad one is lost: whoever sent it was told that it waits. One that contradicts the
-    /// document is set aside.
+    /// Applies pending updates whose dependencies have come. If applying them together fails, each
+    /// one is tried alone, so that only a bad one is lost. A good one must not be lost, because its
+    /// sender was told that it is pending. A pending update that contradicts the document is set
+    /// aside.
     fn import_pending(&mut self, imported: &mut Imported) {
         let mut singly = false;
         while !self.pending.0.is_empty() {
@@ -460,7 +474,7 @@ impl<B: Backend> Replica<B> {
             }
             let own = ready.iter().all(|waiting| waiting.trust == Trust::Trusted);
             let limits = if own { self.trusted.clone() } else { self.limits.clone() };
-            let (checked, given): (Vec<_>, Vec<_>) = ready
+            let (checked, sources): (Vec<_>, Vec<_>) = ready
                 .into_iter()
                 .map(|Waiting { update, trust, written }| (update, (trust, written)))
                 .unzip();
@@ -468,8 +482,8 @@ impl<B: Backend> Replica<B> {
                 Ok(more) => imported.add(more),
                 Err(_) if checked.len() > 1 => {
                     singly = true;
-                    let again = checked.into_iter().zip(given);
-                    self.pending.0.extend(again.map(|(update, (trust, written))| Waiting {
+                    let retried = checked.into_iter().zip(sources);
+                    self.pending.0.extend(retried.map(|(update, (trust, written))| Waiting {
                         update,
                         trust,
                         written,
@@ -484,7 +498,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// What an update did whose ground is there, and that contradicts the document.
+    /// Sets an update aside that contradicts the document and whose dependencies the document has.
+    /// Returns what the update did.
     pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
         let checked = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
         guarded(|| Ok(self.backend.aside(checked, &mut self.pending.0))).ok().flatten()
@@ -510,9 +525,9 @@ impl<B: Backend> Replica<B> {
         Ok(Imported { touched, edited, applied, ..Imported::default() })
     }
 
-    /// Refuses a sequence that the backend counts otherwise than it reads: no position in it could
-    /// be relied on. It comes about on yrs where an id was used twice, as items then stand
-    /// beside others than those where they were made.
+    /// Refuses a sequence whose length the backend counts differently from the content that it
+    /// reads. No position in such a sequence is reliable. This happens on yrs when a replica id was
+    /// used twice: items then stand beside other items than those beside which they were made.
     fn check_count(&self, kind: SequenceKind, name: &Arc<str>) -> Result<(), BackendError> {
         let path = name.as_ref();
         let key = key::lookup(&path);
@@ -534,12 +549,12 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Takes out what was done to the document's own registers.
+    /// Takes the touches of the document's own registers out of `touched`.
     fn take_own(touched: &mut Touched) -> Vec<RegisterTouch> {
         touched.registers.extract_if(.., |touch| named::is_own(&touch.key)).collect()
     }
 
-    /// Brings index and digest up to date with changed registers.
+    /// Brings the index and the digest up to date with changed registers.
     fn note_registers(&mut self, touched: &[RegisterTouch]) {
         let mut canonical = Canonical::new();
         for touch in touched {
@@ -572,8 +587,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Mirrors a sequence anew; whether it differs. What did not change stays shared with older
-    /// views.
+    /// Reads a sequence into the mirror again. Returns whether it differs. Unchanged content stays
+    /// shared with older views.
     fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
         let differs = match kind {
             SequenceKind::Text => {
@@ -604,10 +619,11 @@ impl<B: Backend> Replica<B> {
         self.journal.updates.push(update.clone());
         let since = self.journal.updates_bytes - self.journal.parts_bytes;
         let base = self.journal.snapshot.len() + self.journal.parts_bytes;
-        // As long as parts come one after the other a late snapshot is enough.
+        // While parts come one after the other, a later snapshot is enough.
         let least = if self.unread { JOURNAL_PARTS_BYTES } else { JOURNAL_BYTES_MIN };
         if since > base.max(least) {
-            // What cannot be saved is kept as it is, and tried again with the next update.
+            // If the backend cannot save, the updates are kept. The next update tries to save
+            // again.
             if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
                 self.journal = Journal {
                     snapshot: Arc::from(snapshot),
@@ -619,8 +635,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Throws the backend's document away and makes it anew from what was good. The error that made
-    /// it necessary comes back, or that of the rebuilding.
+    /// Drops the backend's document and makes it again from the journal. Returns the error of the
+    /// rebuilding, if it failed, and otherwise `because`.
     fn rebuild(&mut self, because: BackendError) -> BackendError {
         let before = (!self.unread).then(|| self.digest());
         let result = guarded(|| self.replay());
@@ -629,17 +645,18 @@ impl<B: Backend> Replica<B> {
         result.err().unwrap_or(because)
     }
 
-    /// Names of what stands in the document and is none of exostate's.
+    /// The names of content in the document that exostate did not write.
     pub fn foreign(&self) -> Vec<String> {
         self.backend.foreign()
     }
 
-    /// The names that the document says its state type has: one, as a rule, or none. See [`named`].
+    /// The names of the state type that are written in the document: usually one, or none. See
+    /// [`named`].
     pub fn type_names(&self) -> impl Iterator<Item = &str> {
         self.own.iter().filter_map(|path| named::name_in(path))
     }
 
-    /// Refuses all work on a document that could not be rebuilt.
+    /// Returns an error if the document could not be rebuilt, so that nothing works on it.
     fn check_whole(&self) -> Result<(), BackendError> {
         if self.broken {
             return Err(BackendError::Broken);
@@ -647,9 +664,10 @@ impl<B: Backend> Replica<B> {
         Ok(())
     }
 
-    /// Whether a rebuilt document is not what it was, and all must be read again. It says so once.
-    /// Honest updates give the same document whenever they are replayed, but for bugs; ones
-    /// that contradict themselves need not.
+    /// Whether a rebuilt document differs from what it was before, so that all of it must be read
+    /// again. Returns true only once per rebuilding. Honest updates give the same document whenever
+    /// they are replayed, unless there is a bug. Updates that contradict each other may give
+    /// another document.
     pub fn take_differs(&mut self) -> bool {
         std::mem::take(&mut self.differs)
     }
@@ -677,7 +695,7 @@ impl<B: Backend> Replica<B> {
         self.backend.save()
     }
 
-    /// The whole document as bytes, shared with the journal, which begins anew with them.
+    /// The whole document as bytes. The journal starts again with the same bytes as its snapshot.
     pub fn checkpoint(&mut self) -> Result<Arc<[u8]>, BackendError> {
         self.check_whole()?;
         let snapshot: Arc<[u8]> = guarded(|| Ok(self.backend.save()))?.into();
@@ -690,40 +708,41 @@ impl<B: Backend> Replica<B> {
         Ok(snapshot)
     }
 
-    /// What this replica has seen.
+    /// The version of this replica: the ops that it has seen.
     pub fn version(&self) -> Version {
         self.backend.version()
     }
 
-    /// All that a replica at `version` lacks.
+    /// All ops that a replica at `version` lacks, as one update.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         guarded(|| self.backend.update_since(version))
     }
 
-    /// The same in pieces that strangers take.
+    /// All ops that a replica at `version` lacks, in pieces within the limits for untrusted
+    /// updates.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         guarded(|| self.backend.updates_since(version))
     }
 
-    /// The values that compete for a register, each with who wrote it where that is known, the one
-    /// that it shows last.
+    /// The conflicting values of a register, each with the replica that wrote it, if that is known.
+    /// The value that the register shows is the last one.
     pub fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
         let found = guarded(|| Ok(self.backend.conflicting_values(path))).unwrap_or_default();
         found.into_iter().map(|(value, writer)| (value, writer.map(ReplicaId::from_bits))).collect()
     }
 
-    /// The registers that hold a value of which another document has no op, neither as it is nor
-    /// written over. O(document).
+    /// The registers that hold a value of which the document `by` has no op, neither a visible nor
+    /// an overwritten one. O(document).
     pub fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
         self.backend.unseen_registers(&by.backend)
     }
 
-    /// How many updates wait for a missing one, and their bytes: those from one trust, or all.
+    /// The number of pending updates and their total bytes, of one trust or of both.
     pub fn pending(&self, trust: Option<Trust>) -> (usize, usize) {
         self.pending.size(trust)
     }
 
-    /// The updates that wait for a missing one, each with who gave it.
+    /// The pending updates, each with its trust.
     pub fn pending_updates(&self) -> Vec<(Vec<u8>, Trust)> {
         self.pending
             .0
@@ -732,9 +751,9 @@ impl<B: Backend> Replica<B> {
             .collect()
     }
 
-    /// What the updates from this replica's own storage that wait have written in registers that no
-    /// op of the document has ever written. Updates that were
-    /// [`note_written`](Self::note_written) are left out. O(document) where there is anything.
+    /// The values that pending updates from this replica's own storage write into registers that no
+    /// op of the document has ever written. Updates that were [`note_written`](Self::note_written)
+    /// are left out. O(document) if there are such values.
     pub fn unwritten(&self) -> BTreeMap<Key, RegisterWrite> {
         let mut found = BTreeMap::new();
         for waiting in self
@@ -764,8 +783,8 @@ impl<B: Backend> Replica<B> {
         found
     }
 
-    /// Notes that the registers of all updates from this replica's own storage that wait were
-    /// written again, or need not be.
+    /// Notes that the registers of all pending updates from this replica's own storage were written
+    /// again, or need not be written.
     pub fn note_written(&mut self) {
         self.pending
             .0
@@ -774,19 +793,19 @@ impl<B: Backend> Replica<B> {
             .for_each(|waiting| waiting.written = true);
     }
 
-    /// Forgets the updates from one trust that wait for a missing one.
+    /// Forgets the pending updates of one trust.
     pub fn forget_pending(&mut self, trust: Trust) {
         self.pending.0.retain(|waiting| waiting.trust != trust);
     }
 
-    /// Whether so much was touched that reading everything again is cheaper than going to each
-    /// place.
+    /// Whether so many registers were touched that reading everything again is cheaper than reading
+    /// each one.
     pub fn mostly(&self, touched: &Touched) -> bool {
         touched.registers.len() > WHOLE_READ_MIN.max(self.keys.len() / 4)
     }
 
-    /// The digest of the content: of every register and sequence, also of those that no struct
-    /// knows.
+    /// The digest of the content. It includes every register and sequence, also those that the
+    /// state type does not know.
     pub fn digest(&self) -> Digest {
         let mut hashes = self.sequence_hashes.borrow_mut();
         for (kind, name) in std::mem::take(&mut hashes.dirty) {
@@ -803,7 +822,7 @@ impl<B: Backend> Replica<B> {
         Digest::new(canonical.finish().to_le_bytes())
     }
 
-    /// The hash of one sequence; 0 for an empty one, which is as good as none.
+    /// The hash of one sequence. An empty sequence has the hash 0, because it counts as absent.
     fn sequence_hash(&self, kind: SequenceKind, name: &Arc<str>) -> u128 {
         let mut canonical = Canonical::new();
         match kind {
@@ -829,7 +848,8 @@ impl<B: Backend> Replica<B> {
         canonical.finish()
     }
 
-    /// A place in a text that follows it.
+    /// Makes an anchor: bytes for a place in a text that stays with the text around it. `None` if
+    /// the position is beyond the end, or if the backend makes no anchor.
     pub fn anchor(&mut self, name: &str, at: usize, before: bool) -> Option<Vec<u8>> {
         let empty = Rope::new();
         let rope = self.texts.get(key::lookup(&name)).unwrap_or(&empty);
@@ -840,9 +860,9 @@ impl<B: Backend> Replica<B> {
         guarded(|| Ok(self.backend.anchor(name, at, before))).ok().flatten()
     }
 
-    /// Where an anchor's place is now, in Unicode scalar values.
+    /// The current position of an anchor, in Unicode scalar values.
     pub fn resolve(&self, name: &str, anchor: &[u8]) -> Option<usize> {
-        // Anchors come from peers.
+        // Anchors come from peers, so their bytes may make the backend panic.
         match guarded(|| Ok(self.backend.resolve(name, anchor))).ok().flatten()? {
             Offset::Chars(at) => Some(at),
             Offset::Utf16(at) => {
@@ -899,7 +919,7 @@ impl<B: Backend> Source for Replica<B> {
     }
 }
 
-/// A whole document, read past every index and mirror.
+/// The content of a whole document, read without the index and the mirror.
 #[derive(Debug, Default)]
 pub struct Fresh {
     registers: BTreeMap<Key, Value>,
@@ -948,13 +968,14 @@ fn register_hash(canonical: &mut Canonical, key: &str, value: &Value) -> u128 {
     canonical.finish()
 }
 
-/// The limits for an update that could as well have come as several, each as long as it may be.
+/// The limits for an update that could also have come as several updates, each of the full length.
 fn as_several(update: &[u8], limits: &Limits) -> Limits {
     let count = update.len().div_ceil(limits.bytes_max().max(1)).max(1);
     limits.clone().times(count)
 }
 
-/// Replaces what differs between the common head and the common tail; whether anything does.
+/// Replaces the elements between the common head and the common tail. Returns whether the lists
+/// differ.
 fn update_list(list: &mut List, new: &[Value]) -> bool {
     let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
     let old_len = list.len();
@@ -970,7 +991,8 @@ fn update_list(list: &mut List, new: &[Value]) -> bool {
     head + tail < old_len.max(new_len)
 }
 
-/// Says of bytes that were refused what they are, where that can be told.
+/// Replaces the error for refused bytes by one that names their format, if the format can be
+/// recognized.
 fn explain<B: Backend>(error: BackendError, bytes: &[u8], limits: &Limits) -> BackendError {
     match recognize(bytes, B::NAME, limits) {
         Some(Recognized { what, hint }) => BackendError::Foreign {

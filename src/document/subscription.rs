@@ -1,7 +1,7 @@
-//! A subscription: how long a callback is called.
+//! A subscription: as long as it exists, a callback is called.
 
-/// A subscription, which ends when this is dropped: no call starts any more, one that runs on
-/// another thread may still do so.
+/// A subscription of a callback. It ends when it is dropped: then no new call starts, but a call
+/// that runs on another thread may still finish.
 #[must_use = "the subscription ends when this is dropped"]
 pub struct Subscription {
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -12,12 +12,12 @@ impl Subscription {
         Self { end: Some(Box::new(end)) }
     }
 
-    /// The subscription of a store that is gone.
+    /// The subscription of a store that no longer exists.
     pub(crate) fn ended() -> Self {
         Self { end: None }
     }
 
-    /// Several as one, and what is to be done first when it ends.
+    /// Makes one subscription of several. `first` runs before the others end.
     pub(crate) fn of_all(parts: Vec<Self>, first: impl FnOnce() + Send + Sync + 'static) -> Self {
         let ends: Vec<_> = parts.into_iter().filter_map(|mut part| part.end.take()).collect();
         let end = move || {
@@ -27,9 +27,9 @@ impl Subscription {
         Self { end: Some(Box::new(end)) }
     }
 
-    /// Keeps the subscription for as long as the store lives. So the callback must not own a clone
-    /// of that store, which would live as long as the callback;
-    /// [`Store::watch_weak`](crate::Store::watch_weak) is for those that need it.
+    /// Keeps the subscription for as long as the store lives. The callback must not own a clone of
+    /// that store, because that clone would live as long as the callback and keep the store alive.
+    /// Callbacks that need the store use [`Store::watch_weak`](crate::Store::watch_weak).
     pub fn forever(mut self) {
         self.end = None;
     }

@@ -1,8 +1,8 @@
-//! The newest value, for async code.
+//! Streams of the newest value, for async code.
 //!
-//! A receiver has a subscription and a slot of its own: one value and one waker, so that neither a
-//! channel of some runtime nor a list of listeners is needed, and one who does not keep up costs
-//! one value.
+//! A receiver has one subscription and one slot. The slot holds one value and one waker. So a
+//! receiver needs neither the channel of an async runtime nor a list of listeners, and a slow
+//! receiver costs one value.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -21,8 +21,8 @@ use super::select::Selector;
 use super::slot::{Receiver, Sender, slot};
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The newest value at a place, after every commit and import that touches it: as
-    /// [`Store::watch`], for async code. `None` is where there is nothing any more.
+    /// A stream of the newest value at a place, after every commit that touches the place: as
+    /// [`Store::watch`], for async code. `None` means that the place holds no value any more.
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -47,13 +47,15 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Puts a value in the place of one that was not taken. It is made before, outside the slot's lock.
+/// Puts a value into the slot and replaces a value that was not taken. The value is made before the
+/// call, outside the slot's lock.
 fn put<T>(sender: &Sender<Option<T>>, value: T) {
     sender.send(|slot| slot.replace(value));
 }
 
 impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
-    /// The newest value, whenever it has changed: as [`Selector::watch`], for async code.
+    /// A stream of the newest value, after each change of the value: as [`Selector::watch`], for
+    /// async code.
     #[doc(alias = "stream")]
     pub fn changes(&self) -> Changes<Arc<R>> {
         let (sender, receiver) = slot();
@@ -64,9 +66,9 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
     }
 }
 
-/// A stream of what a value has become: always the newest, those that came before it and were not
-/// taken are left out. It begins with the first change, ends when the store is gone, and needs no
-/// runtime in particular. See [`Selector::changes`] and [`Store::changes`].
+/// A stream of the newest value. If several values come before the receiver takes one, it gets only
+/// the newest. The stream begins with the first change and ends when the store is gone. It needs no
+/// particular async runtime. See [`Selector::changes`] and [`Store::changes`].
 #[must_use = "nothing is heard once this is dropped"]
 pub struct Changes<T> {
     receiver: Receiver<Option<T>>,
@@ -74,18 +76,18 @@ pub struct Changes<T> {
 }
 
 impl<T> Changes<T> {
-    /// Waits for the next value; `None` when the store is gone. May be dropped while it waits, and
-    /// nothing is lost.
+    /// Waits for the next value; `None` when the store is gone. The future may be dropped while it
+    /// waits; no value is lost.
     pub async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// The value that is there already, if it has changed since the last.
+    /// The newest value, if the value has changed since the last one was taken. Does not wait.
     pub fn try_next(&mut self) -> Option<T> {
         self.receiver.take()
     }
 
-    /// What it takes from, and what it lives by.
+    /// The receiver of the slot, and the subscription that fills the slot.
     pub(super) fn into_parts(self) -> (Receiver<Option<T>>, Subscription) {
         (self.receiver, self._subscription)
     }

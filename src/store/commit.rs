@@ -1,4 +1,4 @@
-//! How a change comes about: staged, checked, written into the document, shown.
+//! How a change is made: it is staged, checked, written into the document, and shown.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -18,25 +18,26 @@ use crate::document::ops::Touched;
 use crate::document::projection::{Content, Outcome};
 use crate::state::{ChangeError, Stage, Staged, State, Violations};
 
-/// What layers are told of a change whose closure panicked.
+/// The error that middleware gets if the closure of a change panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the change's closure panicked")]
 struct Panicked;
 
-/// A change that is in the document, and that no view shows yet.
+/// A change that is in the document but that no view shows yet.
 pub(super) struct Unshown<S> {
     pub(super) view: S,
     pub(super) violations: Violations,
     pub(super) commit: Commit,
-    /// What it did, for undo managers.
+    /// The undo entry of the change, if an undo manager needs it.
     pub(super) entry: Option<Entry>,
     logs: Vec<Arc<Mutex<Log>>>,
-    /// What it touched, for other stores on the same document.
+    /// The registers and sequences that the change touched, if other stores on the same document
+    /// have to follow.
     pub(super) touched: Option<Touched>,
 }
 
 impl<'a, S: State, B: Backend> Core<'a, S, B> {
-    /// A stage on what is shown.
+    /// A stage that starts from the view that is shown.
     pub(super) fn stage(&self) -> Stage<'a, S> {
         let view = S::clone(&self.typed.view);
         let violations = self.typed.violations.clone();
@@ -45,7 +46,7 @@ impl<'a, S: State, B: Backend> Core<'a, S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Runs a closure on a stage, once `check` has nothing against it, and commits what it staged.
+    /// Runs `edit` on a stage if `check` returns no error, and commits the staged ops.
     pub(super) fn stage<R>(
         &self,
         report: Report,
@@ -55,7 +56,7 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage_as(report, &Recording::Change, check, edit)
     }
 
-    /// The same, and says how undo managers are to record it.
+    /// As `stage`; `recording` says how undo managers record the change.
     pub(super) fn stage_as<R>(
         &self,
         mut report: Report,
@@ -85,7 +86,8 @@ impl<S: State, B: Backend> Store<S, B> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Begins a change in its turn, with all shown that is there.
+    /// Begins a change within its turn: sets the time of the meta if the report asks for it, and
+    /// shows the parts that were imported.
     pub(super) fn enter(&self, turn: &Turn<'_, B>, report: &mut Report) -> Result<(), ChangeError> {
         if report.dated {
             let time = turn.time.unwrap_or_else(|| self.now());
@@ -98,7 +100,7 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(())
     }
 
-    /// Looks at the document and at what the store knows of it.
+    /// Calls `look` with the document and the store's data, to read them.
     pub(super) fn look<R>(&self, turn: &Turn<'_, B>, look: impl FnOnce(Core<'_, S, B>) -> R) -> R {
         let replica = turn.replica();
         let lock = self.shared.typed.lock();
@@ -107,7 +109,8 @@ impl<S: State, B: Backend> Store<S, B> {
         look(Core { replica: &replica, typed: &typed, next_element })
     }
 
-    /// Changes the document and what the store knows of it. Called while nothing looks at them.
+    /// Calls `work` with the document and the store's data, to change them. Nothing else may borrow
+    /// them meanwhile.
     pub(super) fn work<R>(
         &self,
         turn: &Turn<'_, B>,
@@ -119,7 +122,8 @@ impl<S: State, B: Backend> Store<S, B> {
         work(&mut CoreMut { replica: &mut replica, typed: &mut typed })
     }
 
-    /// Stages a change and asks all who may refuse it. `None`: there is nothing to do.
+    /// Stages a change, checks it against the limits, and asks the middleware. `None` if the change
+    /// has no ops.
     fn prepare<R>(
         &self,
         turn: &Turn<'_, B>,
@@ -134,7 +138,8 @@ impl<S: State, B: Backend> Store<S, B> {
         })
     }
 
-    /// Asks all who may refuse what was staged. `None`: there is nothing to do.
+    /// Checks a staged change against the limits, and asks the middleware. `None` if the change has
+    /// no ops.
     pub(super) fn judge(
         &self,
         view: &S,
@@ -155,8 +160,8 @@ impl<S: State, B: Backend> Store<S, B> {
         report.size = staged.ops.len();
         let limits = self.shared.document.inner().options.limits();
         if let Some((path, reason)) = staged.ops.too_large(limits) {
-            // What cannot be written never can be: it must not keep what was done before it from
-            // being undone.
+            // An undo that is too large can never be written. The undo manager gives it up, so that
+            // earlier changes can still be undone.
             recording.give_up();
             return Err(ChangeError::Invalid { path, reason });
         }
@@ -164,7 +169,8 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(Some(staged))
     }
 
-    /// Writes a staged change into the document. Whether it succeeds or not, watchers may have to be told then.
+    /// Writes a staged change into the document. Sets `report.shown` also if it fails: watchers may
+    /// have to be told in both cases.
     pub(super) fn write(
         &self,
         turn: &Turn<'_, B>,
@@ -176,7 +182,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let logs = self.shared.logs.all();
         let touched = (turn.count_followers() > 1).then(|| touched(&staged.ops));
         let Staged { ops, texts, lists, view, violations, .. } = staged;
-        let mut named = false;
+        let mut writes_name = false;
         let written = self.work(turn, |core| {
             if logs.is_empty() {
                 core.tracks.get_mut().clear();
@@ -188,7 +194,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 Entry::of(&ops, (&texts, &lists), core.replica, &mut tracks, revived)
             });
             let name = name_for::<S, B>(core.replica);
-            named = name.is_some();
+            writes_name = name.is_some();
             Ok((core.replica.commit_named(&ops, name, texts, lists), entry))
         })?;
         let (updates, entry) = match written {
@@ -201,7 +207,7 @@ impl<S: State, B: Backend> Store<S, B> {
                 return Err(error.into());
             }
         };
-        if named {
+        if writes_name {
             turn.note_type(&turn.replica());
         }
         let mut paths: Vec<Arc<str>> = ops.registers.into_keys().map(|key| key.0).collect();
@@ -218,7 +224,8 @@ impl<S: State, B: Backend> Store<S, B> {
         Ok(Unshown { view, violations, commit, entry, logs, touched })
     }
 
-    /// Records what was written: for undo managers, and for all recorders of the document.
+    /// Lets the undo managers and all recorders of the document record a written change. Then
+    /// prepares the views of the other stores on the document.
     pub(super) fn record(
         &self,
         turn: &Turn<'_, B>,
@@ -236,7 +243,7 @@ impl<S: State, B: Backend> Store<S, B> {
         }
     }
 
-    /// Makes the new views of the other stores on the document.
+    /// Prepares the new views of the other stores on the document.
     pub(super) fn prepare_others(&self, turn: &Turn<'_, B>, content: Content<'_>, touch: &Touch) {
         let own = Arc::as_ptr(&self.shared).addr();
         let replica = turn.replica();
@@ -247,7 +254,8 @@ impl<S: State, B: Backend> Store<S, B> {
         });
     }
 
-    /// Shows what was written and recorded. O(1).
+    /// Shows the view of a change that is written and recorded. O(1) for each store on the
+    /// document.
     pub(super) fn show(&self, turn: &Turn<'_, B>, unshown: Unshown<S>) {
         let Unshown { view, violations, commit, .. } = unshown;
         {
@@ -259,7 +267,8 @@ impl<S: State, B: Backend> Store<S, B> {
         turn.show(Arc::new(commit));
     }
 
-    /// Afterwards, outside every lock: tells the layers and the watchers.
+    /// Called after the turn, outside every lock: tells the middleware the outcome, then tells the
+    /// watchers.
     pub(super) fn end(
         &self,
         timer: Option<Instant>,
@@ -280,7 +289,7 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// What a change failed with, as layers are told it.
+/// The error of a change, as the middleware gets it.
 pub(super) fn error_of<R>(
     result: &std::thread::Result<Result<R, ChangeError>>,
 ) -> Option<&(dyn Error + 'static)> {

@@ -1,4 +1,4 @@
-//! What competes for a register.
+//! The conflicting values of a register.
 
 use super::Store;
 use crate::document::ReplicaId;
@@ -6,32 +6,35 @@ use crate::document::backend::Backend;
 use crate::document::value::Value;
 use crate::state::{AsPath, State};
 
-/// A value of a register for which several were written at once: see [`Store::conflicting_values`].
+/// A value of a register. There are several if replicas wrote the register concurrently: see
+/// [`Store::conflicting_values`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConflictingValue {
-    /// The value, as it stands in the document.
+    /// The value, as it is in the document.
     pub value: Value,
-    /// Who wrote it, where that is known.
+    /// The replica that wrote the value, if it is known.
     pub replica: Option<ReplicaId>,
-    /// Whether it is the one that the state shows.
+    /// Whether the state shows this value.
     pub wins: bool,
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The values that compete for a register, and who wrote them, the one that the state shows
-    /// first. Until somebody writes the register anew, and so settles it, the others stay.
+    /// The conflicting values of a register, each with the replica that wrote it. The first one is
+    /// the value that the state shows. The others stay until a replica writes the register again,
+    /// which settles the conflict.
     ///
-    /// Of a place that is no register (a struct, a record, a text, a collection) there are none; of
-    /// an enum it is the variant, of an `Option` whether it is filled, where it does not hold a
-    /// register itself.
+    /// A place that is no register (a struct, a record, a text, a collection) has no conflicting
+    /// values. For an enum the values are its variants. For an `Option` they say whether it is
+    /// filled, unless the `Option` holds a register itself.
     ///
-    /// **On automerge** all of them are in the document. O(log n). **On yrs** only the winner is:
-    /// yrs throws away what loses in the moment in which it does, on whichever replica that is.
-    /// So there is one conflicting_value at most; who wrote it is read off the document's bytes,
-    /// O(document). Who needs to know what was lost keeps it elsewhere: a [`List`](crate::List)
-    /// of proposals, say, or watches the place and notes what a remote [`Patch`](crate::Patch)
-    /// replaces.
+    /// **On automerge** the document holds all of them. O(log n).
+    ///
+    /// **On yrs** the document holds only the winner: yrs drops the losing value, on each replica,
+    /// as soon as the replica has both. So there is at most one conflicting value. The replica that
+    /// wrote it is read from the document's bytes, O(document). An application that needs the lost
+    /// values keeps them elsewhere, for example in a [`List`](crate::List) of proposals. It can
+    /// also watch the place and note the values that a remote [`Patch`](crate::Patch) replaces.
     ///
     /// ```
     /// use exostate::{Automerge, State, Store, Value};
@@ -52,7 +55,7 @@ impl<S: State, B: Backend> Store<S, B> {
     #[must_use]
     pub fn conflicting_values<P: AsPath<S>>(&self, path: &P) -> Vec<ConflictingValue> {
         if P::Target::MARKED {
-            // At most a mark stands at its path, which says that it is there.
+            // The path of such a place holds at most a marker, which says that the place exists.
             return Vec::new();
         }
         let found = self.read(|core| core.replica.conflicting_values(path.as_path().as_str()));

@@ -1,4 +1,4 @@
-//! Effects: what is to be done outside the state when it has changed, and undone when that is over.
+//! Effects: work outside the state that follows the state, and the cleanup of that work.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,9 +14,9 @@ use super::{Meta, Origin, Patch, Store, Subscription};
 use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
 
-/// What an effect gives back: nothing, or a closure that undoes it.
+/// What the closure of an effect returns: nothing, or a cleanup closure that undoes the effect.
 pub trait Cleanup {
-    /// The closure, if there is one.
+    /// The cleanup closure, if there is one.
     fn into_cleanup(self) -> Option<Box<dyn FnOnce() + Send>>;
 }
 
@@ -32,7 +32,7 @@ impl<F: FnOnce() + Send + 'static> Cleanup for F {
     }
 }
 
-/// What has to be cleaned up, by place.
+/// The cleanup closures that have not run yet, by path.
 #[derive(Default)]
 struct Pending(Mutex<BTreeMap<String, Box<dyn FnOnce() + Send>>>);
 
@@ -48,8 +48,8 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let cleanups = std::mem::take(self.0.get_mut()).into_values();
-        // One that panics keeps nothing from the others; nor does it end the process, where they
-        // are run because of another panic.
+        // A cleanup that panics does not keep the others from running. If they run because of
+        // another panic, its panic is dropped, because a second panic would end the process.
         let panics: Vec<_> =
             cleanups.filter_map(|cleanup| catch_unwind(AssertUnwindSafe(cleanup)).err()).collect();
         if let Some(panic) = panics.into_iter().next().filter(|_| !std::thread::panicking()) {
@@ -58,28 +58,28 @@ impl Drop for Pending {
     }
 }
 
-/// What happened to a place, to be kept: see [`Store::effect_async`]. Of several changes that came
-/// before anybody looked it is the sum.
+/// What happened to a place, as owned values: see [`Store::effect_async`]. Changes that come before
+/// this patch is taken are merged into it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OwnedPatch<T> {
     /// The place's path, as [`Patch::path`].
     pub path: String,
-    /// The value before; `None` where there was none.
+    /// The value before the first of these changes; `None` if there was none.
     pub old: Option<T>,
-    /// The value now; `None` where there is none any more.
+    /// The value after the last of these changes; `None` if there is none any more.
     pub new: Option<T>,
     /// Where the last change came from.
     pub origin: Origin,
-    /// What is said about the last change.
+    /// The meta of the last change.
     pub meta: Option<Meta>,
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Does something outside the state after every commit and import that touches a place, as
-    /// [`Store::watch`] does. What `f` gives back is called before it is called again for the
-    /// same place, when the place is gone, and when the subscription or the store ends: to
-    /// close what it opened.
+    /// Calls `f` after every commit that touches a place, as [`Store::watch`] does, for work
+    /// outside the state. `f` may return a cleanup closure, for example to close what `f` opened.
+    /// The cleanup closure is called before `f` is called again for the same place, when the place
+    /// is gone, and when the subscription or the store ends.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -108,7 +108,8 @@ impl<S: State, B: Backend> Store<S, B> {
     {
         let pending = Pending::default();
         self.watch(path, move |patch| {
-            // What could not be cleaned up keeps nothing from what comes next.
+            // A cleanup that panics does not keep `f` from being called. Its panic goes on
+            // afterwards.
             let cleaned = catch_unwind(AssertUnwindSafe(|| pending.run(patch.path())));
             match (f(patch).into_cleanup(), patch.new()) {
                 (Some(cleanup), Some(_)) => {
@@ -121,16 +122,19 @@ impl<S: State, B: Backend> Store<S, B> {
         })
     }
 
-    /// The same for asynchronous code: a future to be spawned on whatever runtime there is, or
-    /// joined with others. For every change of the place it runs the future that `f` makes; a
-    /// newer change of the same place drops that one where it stands. Changes that come
-    /// while nobody polls are told as one, in the order of their paths; a place that came and went
-    /// meanwhile is not told of. It ends with the store, once what runs then is done, or when
-    /// it is dropped; the store is not kept alive by it.
+    /// The effect for asynchronous code: a future that the caller spawns on any runtime, or joins
+    /// with others. For every change of the place it runs the future that `f` makes.
     ///
-    /// **Do not save with it:** while somebody goes on typing, each change drops the save before
-    /// it, and none is ever finished. What has to be done to its end is for
-    /// [`Store::effect_paced`] and [`Changes::debounce`](crate::Changes::debounce).
+    /// - A newer change of the same place drops the future that still runs for this place.
+    /// - Changes of a place that come between two polls are merged into one patch. The patches come
+    ///   in the order of their paths. A place that is made and removed between two polls is left
+    ///   out.
+    /// - The effect ends when the store is gone and the running futures are done, or when it is
+    ///   dropped. It does not keep the store alive.
+    ///
+    /// **Do not save with it:** while a user keeps typing, each change drops the save before it,
+    /// and no save is ever finished. For work that must be finished use [`Store::effect_paced`] and
+    /// [`Changes::debounce`](crate::Changes::debounce).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -142,7 +146,7 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// let store = Store::<Search>::new();
     /// tokio::spawn(store.effect_async(Search::path().query(), |query| async move {
-    ///     tokio::time::sleep(std::time::Duration::from_millis(300)).await;    // a newer query ends this one here
+    ///     tokio::time::sleep(std::time::Duration::from_millis(300)).await;    // a newer query drops this future here
     ///     println!("looking for {:?}", query.new);
     /// }));
     /// store.change(|search| search.query().set("crdt"))?;
@@ -164,7 +168,7 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Changes that have not been looked at yet, by place.
+/// The changes that have not been taken yet, by path.
 pub(super) type Waiting<T> = BTreeMap<String, OwnedPatch<T>>;
 
 impl<T: Clone> OwnedPatch<T> {
@@ -176,19 +180,20 @@ impl<T: Clone> OwnedPatch<T> {
     }
 }
 
-/// Leaves a change for a future that takes it.
+/// Puts a change into the slot, for the future that takes it.
 pub(super) fn send<T: Clone>(sender: &Sender<Waiting<T>>, patch: &Patch<'_, T>) {
     let change = OwnedPatch::of(patch);
     sender.send(|waiting| add(waiting, change));
 }
 
-/// Adds a change to what waits. What comes back is to be dropped outside the lock.
+/// Merges a change into the waiting changes. The result is to be dropped outside the lock.
 fn add<T>(waiting: &mut Waiting<T>, mut change: OwnedPatch<T>) -> [Option<OwnedPatch<T>>; 2] {
     let Some(before) = waiting.get_mut(&change.path) else {
         return [waiting.insert(change.path.clone(), change), None];
     };
     if before.old.is_none() && change.new.is_none() {
-        // It came and went: what is not taken must not grow with every place that ever was.
+        // The place was made and removed again. Without this the map would grow with every such
+        // place.
         return [waiting.remove(&change.path), Some(change)];
     }
     swap(&mut before.old, &mut change.old);
@@ -211,20 +216,20 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let over = loop {
-            let (changes, over) = self.receiver.poll(cx);
+        let ended = loop {
+            let (changes, ended) = self.receiver.poll(cx);
             if changes.is_empty() {
-                break over;
+                break ended;
             }
             for (path, change) in changes {
-                // The old one ends before the new one begins.
+                // The running future is dropped before `f` makes the new one.
                 self.running.remove(&path);
                 let run = Box::pin((self.f)(change));
                 self.running.insert(path, run);
             }
         };
         self.running.retain(|_, run| run.as_mut().poll(cx).is_pending());
-        if over && self.running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        if ended && self.running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

@@ -1,23 +1,23 @@
-//! What is kept beside a document, as bytes: CBOR (RFC 8949) with a checksum behind it (XXH3, 64
-//! bits, little-endian).
+//! The byte format of data that is kept beside a document: CBOR (RFC 8949), followed by a checksum
+//! (XXH3, 64 bits, little-endian).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 const CHECKSUM_BYTES: usize = 8;
-/// How deep what is read may nest.
+/// How deeply the decoded CBOR may nest.
 const DEPTH_MAX: usize = 32;
 
-/// Writes a value.
+/// Encodes a value.
 pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Fails only where the writer does, and a `Vec` does not.
+    // The encoder fails only if its writer fails, and a `Vec` never fails.
     let _ = ciborium::into_writer(value, &mut bytes);
     bytes.extend(checksum(&bytes));
     bytes
 }
 
-/// Reads what [`seal`] wrote; what is wrong with it otherwise.
+/// Decodes the bytes that [`seal`] made. The error says what is wrong with the bytes.
 pub(super) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (mut rest, sum) =
         bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));

@@ -1,4 +1,4 @@
-//! The middleware of a store.
+//! The middleware layers of a store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,16 +22,16 @@ impl<S> Default for Layers<S> {
     }
 }
 
-/// What is known of a change or an import while it is under way.
+/// What is known of a change or an import while it runs.
 pub(super) struct Report {
     pub(super) origin: Origin,
     pub(super) meta: Option<Arc<Meta>>,
     pub(super) size: usize,
     /// The paths that were touched.
     pub(super) touched: Arc<[Arc<str>]>,
-    /// Those who watch may have to be told.
+    /// Whether watchers may have to be told.
     pub(super) shown: bool,
-    /// Whether its meta is to say when its turn began, unless it says a time.
+    /// Whether the meta gets the time at which the turn began, unless the meta has a time already.
     pub(super) dated: bool,
 }
 
@@ -43,16 +43,16 @@ impl Report {
 }
 
 impl<S: State> Layers<S> {
-    /// When something begins, if anybody wants to know.
+    /// The time at which a change or an import begins, if there is a layer.
     #[expect(
         clippy::disallowed_methods,
-        reason = "what takes how long is for those who measure, and changes nothing"
+        reason = "the duration is only reported to middleware, and changes nothing"
     )]
     pub(super) fn timer(&self) -> Option<Instant> {
         (!self.0.load().is_empty()).then(Instant::now)
     }
 
-    /// Asks all about a change; they may say more about it.
+    /// Asks all layers about a change. A layer may replace the meta.
     pub(super) fn change(
         &self,
         old: &S,
@@ -72,7 +72,7 @@ impl<S: State> Layers<S> {
         result
     }
 
-    /// Asks all about an import.
+    /// Asks all layers about an import.
     pub(super) fn import(
         &self,
         updates: usize,
@@ -90,12 +90,12 @@ impl<S: State> Layers<S> {
             .map_err(|error| ApplyError::Denied(MiddlewareError::new(error)))
     }
 
-    /// Tells all the outcome of a change or an import.
+    /// Tells all layers the outcome of a change or an import.
     pub(super) fn done(&self, begun: Option<Instant>, outcome: &Outcome<'_>) {
         let Some(begun) = begun else { return };
         let Outcome { origin, meta, size, touched, error } = *outcome;
         let took = begun.elapsed();
-        // What failed has touched nothing, however far it came.
+        // A change or import that failed has touched nothing, however far it came.
         let touched = if error.is_none() { touched } else { &[] };
         let done = Done { origin, meta, size, touched, error, took };
         self.0.load_full().iter().for_each(|layer| layer.done(&done));
@@ -103,8 +103,8 @@ impl<S: State> Layers<S> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Adds a layer around changes and imports, behind those that are there: see [`Middleware`]. It
-    /// stays as long as the store.
+    /// Adds a layer around changes and imports, after the layers that the store has already: see
+    /// [`Middleware`]. The layer stays as long as the store.
     pub fn add_middleware(&self, layer: impl Middleware<S>) {
         let layer: Arc<dyn Middleware<S>> = Arc::new(layer);
         self.shared.layers.0.rcu(|layers| {

@@ -1,5 +1,6 @@
-//! What stands between an application and its store: it sees every change and import, and may refuse
-//! it or add to what is said about it. The layers that ship are in [`crate::middleware`].
+//! Middleware stands between an application and its store. It sees every change and import and may
+//! refuse it; it may also replace the meta of a change. The layers that exostate ships are in
+//! [`crate::middleware`].
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,17 +10,18 @@ use super::{Meta, Origin};
 use crate::document::ops::Ops;
 use crate::state::{ChangeError, State};
 
-/// A layer around changes and imports. All methods can be left out.
+/// A layer around changes and imports. All methods are optional.
 ///
 /// Layers are asked in the order in which they were added with
-/// [`Store::add_middleware`](crate::Store::add_middleware); the first that refuses ends it, and
-/// nothing has happened to the store then. [`Middleware::done`] is called in the same order
-/// afterwards, whatever came of it, for each attempt once, and before those who watch. A call
-/// within a change of the same store fails before anybody is asked.
+/// [`Store::add_middleware`](crate::Store::add_middleware). The first layer that refuses ends the
+/// change or import, and the store stays as it was. [`Middleware::done`] is called afterwards in
+/// the same order: once for each attempt, whatever the outcome, and before the watchers. A call
+/// within a change of the same store fails before any layer is asked.
 ///
-/// `change` and `import` are called in the writer's place: others wait,
-/// [`Store::view`](crate::Store::view) shows the state before, and changing the same store is an
-/// error ([`ChangeError::Nested`]). They should return soon. `done` is called outside every lock.
+/// `change` and `import` are called under the writer lock: other writers wait,
+/// [`Store::view`](crate::Store::view) shows the state before, and a change of the same store is an
+/// error ([`ChangeError::Nested`]). Both methods should return soon. `done` is called outside every
+/// lock.
 ///
 /// ```
 /// use exostate::middleware::{Middleware, Proposal};
@@ -47,7 +49,7 @@ use crate::state::{ChangeError, State};
 /// # Ok::<(), exostate::Error>(())
 /// ```
 ///
-/// An audit log, of all stores it is added to:
+/// An audit log of all stores that it is added to:
 ///
 /// ```
 /// use exostate::middleware::{Done, Middleware};
@@ -75,19 +77,20 @@ use crate::state::{ChangeError, State};
 /// # Ok::<(), exostate::Error>(())
 /// ```
 pub trait Middleware<S: State>: Send + Sync + 'static {
-    /// A change was staged, and is about to be committed; an undo or a redo, too. Changes that do
-    /// nothing do not come here.
+    /// Called for a staged change that is about to be committed, also for an undo or a redo. A
+    /// change without ops does not come here.
     ///
     /// # Errors
-    /// The change is refused: whoever wanted it gets this error, as a rule [`ChangeError::refuse`].
+    /// The change is refused. The caller of the change gets this error, usually a
+    /// [`ChangeError::refuse`].
     fn change(&self, change: &mut Proposal<'_, S>) -> Result<(), ChangeError> {
         let _ = change;
         Ok(())
     }
 
-    /// Updates from elsewhere are about to be applied; their effect is not known before they are
-    /// applied. If the updates are refused, this replica stays behind until it takes them
-    /// another time.
+    /// Called for updates from elsewhere that are about to be applied. Their effect is not known
+    /// before they are applied. If the layer refuses the updates, this replica lacks them until it
+    /// applies them another time.
     ///
     /// # Errors
     /// The updates are refused. The caller of [`Store::apply`](crate::Store::apply) gets this as
@@ -97,7 +100,7 @@ pub trait Middleware<S: State>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// What came of a change or an import.
+    /// Called with the outcome of a change or an import.
     fn done(&self, done: &Done<'_>) {
         let _ = done;
     }
@@ -122,45 +125,45 @@ impl<S> std::fmt::Debug for Proposal<'_, S> {
 }
 
 impl<S> Proposal<'_, S> {
-    /// The state before.
+    /// The state before the change.
     #[must_use]
     pub fn old(&self) -> &S {
         self.old
     }
 
-    /// The state as it would be.
+    /// The state after the change, if it is committed.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> &S {
         self.new
     }
 
-    /// The paths of the registers and sequences that are written, in the escaped form of
-    /// `docs/layout.md`, each at least once.
+    /// The paths of the registers and sequences that the change writes, in the escaped form of
+    /// `docs/layout.md`. Each path comes at least once.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let sequences = self.ops.sequences.iter().map(|op| &**op.target().0);
         self.ops.registers.keys().map(|key| key.as_str()).chain(sequences)
     }
 
-    /// How many ops the change has.
+    /// The number of ops in the change.
     #[must_use]
     pub fn ops(&self) -> usize {
         self.ops.len()
     }
 
-    /// Whether it is a change, an undo or a redo.
+    /// Whether this is a change, an undo or a redo.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// What is said about the change.
+    /// The meta of the change.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
 
-    /// Says something else about the change.
+    /// Replaces the meta of the change.
     pub fn set_meta(&mut self, meta: Meta) {
         self.meta = meta;
     }
@@ -170,31 +173,32 @@ impl<S> Proposal<'_, S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Import {
-    /// How many.
+    /// The number of updates.
     pub updates: usize,
-    /// Their bytes together.
+    /// The total length of the updates, in bytes.
     pub bytes: usize,
-    /// Whether they come from a document that one trusts:
-    /// [`Store::apply_trusted`](crate::Store::apply_trusted).
+    /// Whether the updates are trusted: [`Store::apply_trusted`](crate::Store::apply_trusted).
     pub trusted: bool,
 }
 
-/// What came of a change or an import.
+/// The outcome of a change or an import.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Done<'a> {
-    /// Where it came from.
+    /// Where the change or import came from.
     pub origin: Origin,
-    /// What is said about it.
+    /// The meta of the change or import, if it has one.
     pub meta: Option<&'a Meta>,
-    /// The ops of a change, the updates of an import.
+    /// The number of ops in a change, or of updates in an import.
     pub size: usize,
-    /// The paths that were touched, each once, in the escaped form of `docs/layout.md` and in
-    /// their order; the empty path is the whole state, as after an import of most of it. None
-    /// where nothing has changed, and of parts that are not shown yet.
+    /// The paths that were touched, each once, in the escaped form of `docs/layout.md` and in key
+    /// order. The empty path is the whole state, for example after an import of most of the state.
+    /// The list is empty if nothing has changed, after a failure, and for imported parts that are
+    /// not shown yet.
     pub touched: &'a [Arc<str>],
-    /// Why it failed or was refused.
+    /// The error, if the change or import failed or was refused.
     pub error: Option<&'a (dyn Error + 'static)>,
-    /// How long it took, those who watch not included. An import waits for its turn in it.
+    /// How long the change or import took, without the calls of watchers. The time includes the
+    /// wait for the writer lock.
     pub took: Duration,
 }

@@ -1,7 +1,8 @@
-//! The store: a document, its typed view, and those who watch it.
+//! The store: a document, its typed view, and the watchers of the view.
 //!
 //! Data goes one way: closure → staged ops → document → bytes and view → watchers; bytes → document
-//! → touched paths → view → watchers. Readers take no lock. Nobody is called while a lock is held.
+//! → touched paths → view → watchers. Readers of the view take no lock. Watchers and listeners are
+//! called outside every lock.
 
 mod changes;
 mod commit;
@@ -80,8 +81,8 @@ use undo::{Log, Tracks};
 
 /// A state that many people change at once.
 ///
-/// A store is a handle: clones share one document. Reading ([`Store::view`]) takes no lock; writers
-/// take turns.
+/// A store is a handle: clones share one document. Reading ([`Store::view`]) takes no lock; only
+/// one writer works at a time.
 ///
 /// ```
 /// use exostate::{Counter, Map, State, Store};
@@ -107,36 +108,36 @@ pub struct Store<S: State, B: Backend = Yrs> {
     shared: Arc<Shared<S, B>>,
 }
 
-/// What the handles of a store share.
+/// The data that the handles of a store share.
 pub struct Shared<S: State, B: Backend> {
     document: Document<B>,
-    /// Selectors have it too.
+    /// Selectors share it.
     view: Arc<ArcSwap<S>>,
     /// Locked only by a thread that holds the document's writer lock.
     typed: ReentrantMutex<RefCell<Typed<S>>>,
     subscribers: Arc<Mutex<Subscribers<S>>>,
     layers: Layers<S>,
-    /// The undo managers.
+    /// The logs of the undo managers.
     logs: Live<Log>,
-    /// What the document says that it holds, if that is another type.
+    /// The type that the document names as its state type, if that is not `S`.
     mismatch: ArcSwapOption<TypeMismatch>,
 }
 
-/// What a store knows beside its document, for writers only.
+/// The data that a store has beside its document. Used only under the writer lock.
 pub struct Typed<S> {
     view: Arc<S>,
     /// The view that is about to be shown.
     next: Option<S>,
-    /// Those of the next view.
+    /// The violations of the next view.
     violations: Violations,
-    /// Those of the view that is shown.
+    /// The violations of the view that is shown.
     shown_violations: Violations,
     recent: Recent,
-    /// Where in texts and lists stands what can be undone.
+    /// The positions of what can be undone in texts and lists.
     tracks: RefCell<Tracks>,
 }
 
-/// A document and what the store knows of it, to look at.
+/// A document and the store's data, to read.
 pub(crate) struct Core<'a, S, B: Backend> {
     replica: &'a Replica<B>,
     typed: &'a Typed<S>,
@@ -151,7 +152,7 @@ impl<S, B: Backend> Deref for Core<'_, S, B> {
     }
 }
 
-/// A document and what the store knows of it, to be changed.
+/// A document and the store's data, to change.
 pub(crate) struct CoreMut<'a, S, B: Backend> {
     replica: &'a mut Replica<B>,
     typed: &'a mut Typed<S>,
@@ -171,7 +172,7 @@ impl<S, B: Backend> DerefMut for CoreMut<'_, S, B> {
     }
 }
 
-/// Reads a whole state from all registers of a document, and says what does not fit.
+/// Reads a whole state from all registers of a document. Also returns what does not fit.
 fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, Violations) {
     let mut violations = Violations::default();
     let view = S::read(&mut Reader::new(document, entries, "", &mut violations))
@@ -179,7 +180,7 @@ fn read_view<S: State>(document: &impl Source, entries: &[(Key, Value)]) -> (S, 
     (view, violations)
 }
 
-/// The same of all that a document holds.
+/// Reads a whole state from everything that a document holds, as [`read_view`] does.
 fn read_whole<S: State>(document: &impl Source) -> (S, Violations) {
     read_view(document, &document.scan(""))
 }
@@ -220,9 +221,9 @@ impl<S: State, B: Backend> Store<S, B> {
         Self::around(document, view, violations)
     }
 
-    /// A store on a document that is there already: its typed view, which follows the document as
-    /// long as there is a handle of the store. Several stores may stand on one document; to each,
-    /// what another one writes is the work of others. O(document).
+    /// A store on an existing document. Its typed view follows the document as long as a handle of
+    /// the store exists. Several stores may use one document; to each store, the changes of another
+    /// store are the work of another writer. O(document).
     ///
     /// ```
     /// use exostate::{Document, State, Store};
@@ -246,8 +247,9 @@ impl<S: State, B: Backend> Store<S, B> {
         store
     }
 
-    /// The document of this store: for servers, tools and storage, which do not know its type. As
-    /// long as the handle exists, so does the store: its view follows the document.
+    /// The document of this store, for servers, tools and storage that do not know the type of its
+    /// state. As long as this handle exists, the store exists too, and its view follows the
+    /// document.
     #[must_use]
     pub fn document(&self) -> Document<B> {
         self.shared.document.keeping(Arc::clone(&self.shared) as _)
@@ -255,17 +257,18 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Opens a document that [`Store::save`] wrote, under a fresh replica id. O(document).
     ///
-    /// A document that was made as another state type opens too, and [`Store::warnings`] says so;
+    /// A document that was made with another state type opens too, and [`Store::warnings`] says so;
     /// [`Store::open_strict`] refuses it.
     ///
     /// # Errors
-    /// The bytes are damaged, or not a document of exostate on this backend:
-    /// [`BackendError::Foreign`] says what they are, where that can be told.
+    /// The bytes are damaged, or are not a document of exostate on this backend:
+    /// [`BackendError::Foreign`] says what they are, if that can be told.
     pub fn open(bytes: &[u8]) -> Result<Self, BackendError> {
         Self::open_with(bytes, Options::default())
     }
 
-    /// Opens a document with options: limits, the ids under which the same owner wrote before.
+    /// Opens a document with options, for example limits, or the replica ids under which the same
+    /// owner wrote before.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -313,22 +316,22 @@ impl<S: State, B: Backend> Store<S, B> {
         Self { shared }
     }
 
-    /// The state now: a plain struct, which stays as it is. Takes no lock; O(1).
+    /// The current state: a plain struct that never changes. Takes no lock; O(1).
     #[must_use]
     pub fn view(&self) -> Arc<S> {
         self.shared.view.load_full()
     }
 
-    /// Changes the state: all of it, or nothing.
+    /// Changes the state: either the whole change is made, or nothing of it.
     ///
-    /// The closure edits a staged copy; [`Store::view`] shows the old state meanwhile. When it
-    /// returns `Ok`, the edits become one transaction, watchers are told, and what the closure
-    /// returned comes back. When it returns `Err` or panics, nothing has happened. Other
-    /// writers and imports wait.
+    /// The closure edits a staged copy. Meanwhile [`Store::view`] shows the old state, and other
+    /// writers and imports wait. If the closure returns `Ok`, the edits become one transaction,
+    /// watchers are told, and `change` returns the closure's result. If the closure returns `Err`
+    /// or panics, the store stays as it was.
     ///
-    /// The closure's errors are [`ChangeError`]s, so that `?` works on what the accessors return.
-    /// An error of another type becomes one with `map_err(ChangeError::refuse)`;
-    /// [`Store::try_change`] takes closures that return an error of the application's own.
+    /// The closure returns [`ChangeError`]s, so that `?` works on the results of the accessors.
+    /// `map_err(ChangeError::refuse)` makes a [`ChangeError`] of an error of another type.
+    /// [`Store::try_change`] takes closures that return an error type of the application.
     ///
     /// ```
     /// use exostate::{ChangeError, State, Store};
@@ -349,9 +352,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returned; [`ChangeError::Nested`] inside a change of the same store;
-    /// [`ChangeError::Backend`] where the backend failed, in which case the document is as it
-    /// was.
+    /// The error that the closure or a middleware layer returned; [`ChangeError::Nested`] inside a
+    /// change of the same store; [`ChangeError::Backend`] if the backend failed, and then the
+    /// document is as it was.
     pub fn change<R>(
         &self,
         edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>,
@@ -359,22 +362,25 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| edit(stage.root()))
     }
 
-    /// Applies an update from elsewhere. It is checked against the limits for strangers before the
-    /// backend sees it; one that builds on something missing waits for it.
+    /// Applies an update from an untrusted peer. The update is checked against the limits for
+    /// untrusted updates before the backend sees it. An update with a missing dependency stays
+    /// pending until the dependency comes.
     ///
     /// # Errors
-    /// The bytes are refused, too much waits already, or this was called inside a change. The store
-    /// is as it was.
+    /// The bytes are refused, too many updates are pending already, or `apply` was called inside a
+    /// change. The store is as it was.
     pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
         self.shared.document.apply(update)
     }
 
-    /// Applies an update as [`Store::apply`] does, under the wide limits for what was saved by
-    /// oneself: from a journal of this document, from another document of one's own, or a
-    /// server that one trusts as much. What waits for a missing update is never forgotten: after a
-    /// crash the missing one may come from a peer, which relies on this store to still have what it
-    /// said to have. Only one that the document refuses when the missing one has come is
-    /// dropped.
+    /// Applies an update as [`Store::apply`] does, but under the wide limits for trusted updates:
+    /// from a journal of this document, from another document of the same owner, or from a server
+    /// that is trusted as much.
+    ///
+    /// A pending trusted update is never forgotten. After a crash its dependency may come from a
+    /// peer, and the peer relies on this store to still have every update that the store
+    /// acknowledged. A pending trusted update is dropped only if the document refuses it once the
+    /// dependency has come.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -383,40 +389,41 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Applies several updates as [`Store::apply`] does, as if they were one: the view changes
-    /// once, and watchers hear once. What came in while other work was done costs less so, on
-    /// automerge much less.
+    /// once, and watchers are told once. For updates that came in during other work this costs less
+    /// than one call for each, on automerge much less.
     ///
     /// # Errors
-    /// As [`Store::apply`], if any of them is refused. None is applied then; one by one, the good
-    /// ones can be.
+    /// As [`Store::apply`], if any of the updates is refused. Then none is applied; the caller can
+    /// apply the valid updates one by one.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
         self.shared.document.apply_all(updates)
     }
 
-    /// Turns the state into `new` with the least ops: what is equal is not written, so that it does
-    /// not compete with what others write. Elements of a [`MovableList`](crate::MovableList)
+    /// Turns the state into `new` with the fewest ops. What is equal is not written, so that it
+    /// does not conflict with concurrent writes. Elements of a [`MovableList`](crate::MovableList)
     /// are matched by id, else by content.
     ///
-    /// A text or list gets the least edits where up to some 4,000 characters or elements differ,
-    /// and where more do not many more: what differs little merges with what others write
-    /// meanwhile, however large it is. O(state), and for what differs O(length · edits), bounded by
-    /// some hundred steps for each element of large values.
+    /// A text or list gets the fewest edits if up to some 4,000 characters or elements differ, and
+    /// not many more edits if more differ. So a small difference merges with concurrent writes,
+    /// however large the text or list is. O(state), plus O(length · edits) for what differs,
+    /// bounded by some hundred steps for each element of large values.
     ///
-    /// Equal is what the view shows. Where something in the document does not fit (see
-    /// [`Store::violations`]), the view shows a default, and `new` with that default leaves
-    /// what is there as it is: a newer application may know it. [`Store::reconcile_with`] writes
-    /// over it, and so does [`Node::set`](crate::Node::set) at one place.
+    /// "Equal" means equal to the view. If a value in the document does not fit (see
+    /// [`Store::violations`]), the view shows a default. If `new` has that default too, the value
+    /// in the document stays as it is, because a newer application may know it.
+    /// [`Store::reconcile_with`] can overwrite it, and so does [`Node::set`](crate::Node::set) at
+    /// one place.
     ///
     /// # Errors
-    /// As [`Store::change`]; [`ChangeError::Invalid`] where a value cannot be written.
+    /// As [`Store::change`]; [`ChangeError::Invalid`] if a value cannot be written.
     pub fn reconcile(&self, new: &S) -> Result<(), ChangeError> {
         self.reconcile_with(new, Mend::Leave)
     }
 
-    /// Turns the state into `new` as [`Store::reconcile`] does, and says what becomes of what does
-    /// not fit. With [`Mend::Reset`] all of it is written over or removed, so that
-    /// [`Store::violations`] is empty afterwards: to reset to defaults, give the view itself. What
-    /// the struct does not know stays. O(state).
+    /// Turns the state into `new` as [`Store::reconcile`] does. `mend` says what happens to the
+    /// values that do not fit. With [`Mend::Reset`] all of them are overwritten or removed, so that
+    /// [`Store::violations`] is empty afterwards. To reset them to their defaults, pass the view
+    /// itself. Fields that the struct does not know stay. O(state).
     ///
     /// # Errors
     /// As [`Store::reconcile`].
@@ -424,39 +431,39 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| stage.reconcile(new, mend))
     }
 
-    /// What this replica has seen.
+    /// The version of this replica: what the replica has seen.
     #[must_use]
     pub fn version(&self) -> Version {
         self.shared.document.version()
     }
 
-    /// All that a replica at `version` lacks, as one update.
+    /// Everything that a replica at `version` lacks, as one update.
     ///
     /// # Errors
-    /// The version is one of another backend.
+    /// The version belongs to another backend.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         self.shared.document.update_since(version)
     }
 
-    /// All that a replica at `version` lacks, in pieces that are to be applied in this order. Each
-    /// is small enough for a peer that knows nothing of this one: it passes
+    /// Everything that a replica at `version` lacks, in pieces that are to be applied in this
+    /// order. Each piece is small enough for a peer that does not trust this replica: it passes
     /// [`Limits::stranger`](crate::Limits::stranger), however large the whole is. Between two
-    /// pieces that peer shows a state that never was; all of them together are
-    /// [`Store::update_since`].
+    /// pieces that peer shows a state that never existed. All pieces together hold what
+    /// [`Store::update_since`] returns.
     ///
-    /// One value, and one of automerge's changes that was made elsewhere, cannot be cut.
+    /// A single value cannot be cut, and neither can a change of automerge that was made elsewhere.
     ///
     /// # Errors
-    /// The version is one of another backend.
+    /// The version belongs to another backend.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         self.shared.document.updates_since(version)
     }
 
-    /// Whether the document has everything that an update holds, so that applying it would change
-    /// nothing. For a server with peers that may only read: such a peer may send updates that
-    /// the server has already. Pending updates do not count.
+    /// Whether the document has everything that an update holds, so that applying the update would
+    /// change nothing. For a server with read-only peers: such a peer may send updates that the
+    /// server has already. Pending updates do not count.
     ///
-    /// O(update · log n); on yrs also O(n) for the first update that deletes something, and again
+    /// O(update · log n). On yrs also O(n) for the first update that deletes something, and again
     /// after each deletion.
     ///
     /// ```
@@ -478,44 +485,44 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.document.contains(update)
     }
 
-    /// The whole document, to be opened again.
+    /// The whole document as bytes, for [`Store::open`].
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         self.shared.document.save()
     }
 
-    /// The digest of the content, also of what the struct does not know. Costs nothing but for
-    /// lists and texts that changed.
+    /// The digest of the content, including the content that the struct does not know. Costs
+    /// nothing except for lists and texts that changed.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.shared.document.digest()
     }
 
-    /// The scalars in the document that do not fit the struct. Such a field shows its default. The
-    /// document keeps the value until somebody writes over it, with `set` at the place or
-    /// [`Store::reconcile_with`] everywhere.
+    /// The scalars in the document that do not fit the struct. The field of such a scalar shows its
+    /// default. The document keeps the value until it is overwritten, with `set` at the place or
+    /// with [`Store::reconcile_with`] everywhere.
     ///
-    /// Only scalars are listed. A field that becomes another kind (text, list, map, counter,
-    /// scalar) is a new field: rename it, and copy the value.
+    /// Only scalars are listed. A field whose kind changes (text, list, map, counter, scalar) is a
+    /// new field: rename it, and copy the value.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.read(|core| core.violations.list())
     }
 
-    /// The updates that wait for a missing dependency.
+    /// The updates that are pending because a dependency is missing.
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.shared.document.pending()
     }
 
-    /// This replica's id. It stays the same but for [`Document::repair`].
+    /// This replica's id. It changes only in [`Document::repair`].
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         self.shared.document.replica()
     }
 
-    /// Whether a replica id is this store's own: its id now, one that it gave up, or one that the
-    /// options named as an earlier one.
+    /// Whether a replica id belongs to this store: its current id, an id that it gave up, or an
+    /// earlier id that the options named.
     #[must_use]
     pub fn is_own(&self, id: ReplicaId) -> bool {
         self.shared.document.is_own(id)
@@ -524,13 +531,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// A second document with the same content and history, under a fresh replica id.
     ///
     /// # Errors
-    /// The backend cannot open what it saved: a bug in it.
+    /// The backend cannot open what it saved: a bug in the backend.
     pub fn fork(&self) -> Result<Self, BackendError> {
         Self::open_with(&self.save(), self.shared.document.options_of_fork())
     }
 
-    /// Takes over all that another store of the same document has and this one lacks, however much
-    /// it is.
+    /// Applies everything that another store of the same document has and this store lacks, under
+    /// the wide limits for trusted updates.
     ///
     /// # Errors
     /// As [`Store::apply`].
@@ -538,24 +545,26 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.document.merge(&other.shared.document)
     }
 
-    /// Reads the whole document again, past the view and every index: to check that the view equals
-    /// the document. O(document).
+    /// Reads the whole document again, without the view and the indexes: to check that the view
+    /// equals the document. O(document).
     #[must_use]
     pub fn reread(&self) -> S {
         let fresh = self.read(|core| core.replica.fresh());
         read_view::<S>(&fresh, &fresh.entries()).0
     }
 
-    /// A place in a text that follows the text. It sticks to the character before it (`before`) or
-    /// to the one after; when that is gone, it stands where the character was. Where there is
-    /// no character to stick to, at the start or at the end of the text, or in an empty one, it
-    /// stays at the start (`before`) or at the end, whatever is typed there.
+    /// An anchor: a position in a text that follows the text. The anchor sticks to the character
+    /// before the position (`before`) or to the character after it. If that character is deleted,
+    /// the anchor stays where the character was. If there is no such character (at the start or the
+    /// end of the text, or in an empty text), the anchor stays at the start (`before`) or at the
+    /// end, whatever is typed there.
     ///
-    /// Anchors keep their order. For example, an anchor at 2 and one at 5 never swap, whatever is
-    /// typed or deleted; they may come to the same place. At one place an anchor with `before`
-    /// is the earlier. If the start of a selection sticks to the character after it, and the
-    /// end to the character before it, the selection does not grow; while it is empty, give both
-    /// ends the same side.
+    /// Anchors keep their order. For example, an anchor at 2 and an anchor at 5 never swap,
+    /// whatever is typed or deleted; they may come to the same position. At one position an anchor
+    /// with `before` is the earlier one.
+    ///
+    /// A selection does not grow if its start sticks to the character after it and its end to the
+    /// character before it. While the selection is empty, give both ends the same side.
     ///
     /// ```
     /// use exostate::{State, Store, Text};
@@ -572,10 +581,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Ok::<(), exostate::Error>(())
     /// ```
     ///
-    /// O(log n), and on yrs what the backend's walk to the place costs.
+    /// O(log n). On yrs also the cost of the backend's walk to the position.
     ///
-    /// `None` where there is no such text, where `at` (in Unicode scalar values) lies beyond its
-    /// end, and inside a change of the same store, whose text nobody else knows yet.
+    /// `None` if there is no such text, if `at` (in Unicode scalar values) is past the end of the
+    /// text, and inside a change of the same store, because the staged text is not in the document
+    /// yet.
     pub fn anchor(
         &self,
         text: &impl AsPath<S, Target = Text>,
@@ -591,20 +601,20 @@ impl<S: State, B: Backend> Store<S, B> {
         replica.anchor(path, at, before).map(Anchor::from_bytes)
     }
 
-    /// Where an anchor's place is now, in Unicode scalar values. `None` for an anchor of another
-    /// text, for one that sticks to a character which this document has never heard of, and for
-    /// bytes that are no anchor.
+    /// The current position of an anchor, in Unicode scalar values. `None` if the anchor belongs to
+    /// another text, if it sticks to a character that this document does not know, or if the bytes
+    /// are not an anchor.
     pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }
 
-    /// Reads what is shown, once all is.
+    /// Shows all imported parts, then reads what is shown.
     fn read<R>(&self, read: impl FnOnce(Core<'_, S, B>) -> R) -> R {
         self.shared.document.show_parts();
         self.peek(read)
     }
 
-    /// Reads what the document has, whether it is shown or not.
+    /// Reads the content of the document, whether a view shows it or not.
     fn peek<R>(&self, read: impl FnOnce(Core<'_, S, B>) -> R) -> R {
         self.shared.document.peek(|replica| {
             let lock = self.shared.typed.lock();

@@ -1,4 +1,4 @@
-//! The watchers and selectors of one view, and what they are told.
+//! The watchers and selectors of one view, and the notices that they get.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -18,11 +18,12 @@ use crate::state::{State, Violations};
 
 /// What one commit did to a view.
 pub(crate) struct Notice<S> {
-    /// Its number among the notices and the subscriptions: later subscriptions do not hear of it.
+    /// The number of the notice. Notices and subscriptions share one order of numbers: a later
+    /// subscription does not get this notice.
     pub(crate) number: u64,
     pub(crate) old: Arc<S>,
     pub(crate) new: Arc<S>,
-    /// What does not fit, before and now.
+    /// The violations before and after the commit.
     pub(crate) violations: [Violations; 2],
     pub(crate) commit: Arc<Commit>,
 }
@@ -43,12 +44,12 @@ impl<S> Notice<S> {
 pub(crate) struct Subscribers<S> {
     numbers: Numbers,
     pub(crate) watchers: Watchers<S>,
-    /// The watchers that are told of every notice that changes what does not fit.
+    /// The watchers of violations. They are called for every notice that changes the violations.
     of_violations: BTreeSet<u64>,
     pub(crate) selectors: Graph,
     pub(crate) weak: WeakSubscriptions,
-    /// The document's own: a thread that tells what is shown now waits until what belongs to it is
-    /// shown too.
+    /// The document's lock for showing views. A thread that tells a selector's value waits for it,
+    /// so that all views of a joint change are shown before.
     pub(crate) showing: Showing,
 }
 
@@ -83,8 +84,8 @@ impl<S> Subscribers<S> {
     }
 }
 
-/// Shows a new view and makes its notice. Selectors learn what was touched at the moment at which
-/// it is shown.
+/// Shows a new view and makes its notice. Selectors learn the touched paths at the moment at which
+/// the view is shown.
 pub(crate) fn show<S: State>(
     subscribers: &Arc<Mutex<Subscribers<S>>>,
     view: &ArcSwap<S>,
@@ -103,7 +104,7 @@ pub(crate) fn show<S: State>(
     Shown { told: Some(Box::new(Telling { subscribers, notice })), left: None }
 }
 
-/// A notice that the watchers have not been told yet.
+/// A notice that has not been delivered to the watchers yet.
 struct Telling<S> {
     subscribers: Arc<Mutex<Subscribers<S>>>,
     notice: Notice<S>,
@@ -117,20 +118,22 @@ impl<S: State> Told for Telling<S> {
         let pending = locked.selectors.take_pending(notice.number);
         calls.extend(locked.watchers.calls_to(pending));
         if notice.changes_violations() {
-            let concerned = locked.of_violations.range(..notice.number).copied();
-            calls.extend(locked.watchers.calls_to(concerned));
+            let ids = locked.of_violations.range(..notice.number).copied();
+            calls.extend(locked.watchers.calls_to(ids));
         }
-        // Both kinds in the order of subscription; a watcher's calls stay in the order of paths.
+        // All calls come in the order of subscription. The calls of one watcher stay in the order
+        // of paths.
         calls.sort_by_key(|call| call.id);
         drop(locked);
-        // One call may end another's subscription.
+        // A call may end the subscription of another watcher.
         let lives = |id: u64| subscribers.lock().watchers.contains(id);
         let mut panicked: Option<Panic> = None;
         for call in calls {
             if lives(call.id) {
                 caught(&mut panicked, || (call.watcher)(&notice, &call.path, &call.touched));
             }
-            // If the subscription has ended meanwhile, what the callback owns goes now.
+            // If the subscription has ended meanwhile, the callback and what it owns are dropped
+            // here.
             caught(&mut panicked, || drop(call));
         }
         caught(&mut panicked, || drop(notice));
@@ -138,7 +141,7 @@ impl<S: State> Told for Telling<S> {
     }
 }
 
-/// Calls `f` with every notice that changes what does not fit.
+/// Calls `f` with every notice that changes the violations.
 pub(crate) fn watch_violations<S: State>(
     subscribers: &Arc<Mutex<Subscribers<S>>>,
     f: impl Fn(&Notice<S>) + Send + Sync + 'static,
@@ -163,7 +166,7 @@ pub(crate) fn subscription<S: State>(
         locked.selectors.unwatch(id);
         locked.of_violations.remove(&id);
         drop(locked);
-        // What a callback owns is dropped outside the lock: it may end subscriptions of its own.
+        // The callback is dropped outside the lock: it may own subscriptions, which then end too.
         drop(ended);
     })
 }

@@ -1,16 +1,16 @@
-//! Changes whose closures return errors of the application's own.
+//! Changes whose closures return an error type of the application.
 
 use super::{Joint, Scoped, Store, Stores, Transaction};
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, Edit, State};
 
-/// Why a change did not happen, as layers are told it.
+/// The error that middleware gets if the closure returned an error of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("the change's closure returned an error of its own")]
 struct OwnError;
 
-/// Runs a change whose closure's error comes back as it is. `change` is given what runs the closure
-/// and keeps its error.
+/// Runs a change, and returns the error of its closure unchanged. `change` gets a function that
+/// keeps the closure's error and returns a [`ChangeError`] for it.
 fn keep_error<R, E: From<ChangeError>>(
     change: impl FnOnce(&mut dyn FnMut(E) -> ChangeError) -> Result<R, ChangeError>,
 ) -> Result<R, E> {
@@ -23,10 +23,12 @@ fn keep_error<R, E: From<ChangeError>>(
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Changes the state as [`Store::change`] does, where the closure returns an error of the application's own: an enum, [`anyhow::Error`](https://docs.rs/anyhow), a
-    /// `Box<dyn Error>`, anything that a [`ChangeError`] turns into. `?` works in it on whatever
-    /// turns into that error, which comes back as it is; nothing of the change has happened
-    /// then. Say the error's type where nothing else does: `try_change::<_, AppError>(…)`.
+    /// Changes the state as [`Store::change`] does, with a closure that returns an error type of
+    /// the application: an enum, [`anyhow::Error`](https://docs.rs/anyhow), a `Box<dyn Error>`, any
+    /// type that a [`ChangeError`] converts into. In the closure `?` works on every error that
+    /// converts into that type. The closure's error is returned unchanged, and then nothing of the
+    /// change has happened. If the compiler cannot infer the error type, name it:
+    /// `try_change::<_, AppError>(…)`.
     ///
     /// ```
     /// use exostate::{ChangeError, Map, State, Store};
@@ -63,8 +65,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returned, as it is; what [`Store::change`] fails with, turned into that
-    /// type.
+    /// The error that the closure returned, unchanged; the errors of [`Store::change`], converted
+    /// into that type.
     pub fn try_change<R, E: From<ChangeError>>(
         &self,
         edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>,
@@ -74,11 +76,11 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> Transaction<'_, S, B> {
-    /// Makes the change, as [`Store::try_change`] does.
+    /// Runs the change as [`Store::try_change`] does.
     ///
     /// # Errors
-    /// As [`Store::try_change`], and [`ChangeError::Stale`] where something was touched that it
-    /// relies on.
+    /// As [`Store::try_change`], and [`ChangeError::Stale`] if something was touched that the
+    /// change relies on.
     pub fn try_run<R, E: From<ChangeError>>(
         self,
         edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, E>,
@@ -88,10 +90,10 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
 }
 
 impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
-    /// Changes what is there, as [`Store::try_change`] does.
+    /// Changes the place as [`Store::try_change`] does.
     ///
     /// # Errors
-    /// As [`Store::try_change`]; [`ChangeError::NotFound`] where there is nothing.
+    /// As [`Store::try_change`]; [`ChangeError::NotFound`] if the place does not exist.
     pub fn try_change<R, E: From<ChangeError>>(
         &self,
         edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, E>,
@@ -101,12 +103,12 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
 }
 
 impl<X: Stores, Y: Stores> Joint<X, Y> {
-    /// Changes the stores as [`Joint::change`] does, where the closure returns an error of the
-    /// application's own: see [`Store::try_change`].
+    /// Changes the stores as [`Joint::change`] does, with a closure that returns an error type of
+    /// the application: see [`Store::try_change`].
     ///
     /// # Errors
-    /// What the closure returned, as it is; what [`Joint::change`] fails with, turned into that
-    /// type.
+    /// The error that the closure returned, unchanged; the errors of [`Joint::change`], converted
+    /// into that type.
     pub fn try_change<R, E: From<ChangeError>>(
         &self,
         edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, E>,

@@ -1,9 +1,9 @@
-//! Values and effects at a pace: what changes often is told when it has come to rest, or at most so
-//! often.
+//! Values and effects at a pace: a change is told when the value has come to rest, or at most once
+//! in an interval.
 //!
-//! The engine has no clock: whoever paces gives what sleeps, as `tokio::time::sleep` does. What
-//! waits stays in the subscription's slot, where newer changes take the place of older ones, until
-//! it is due.
+//! The engine has no clock: the caller passes a sleep function, such as `tokio::time::sleep`. A
+//! change stays in the subscription's slot until it is due. A newer change replaces the older one
+//! there, or is merged with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::state::{AsPath, State};
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Sleep = Box<dyn FnMut(Duration) -> Timer + Send>;
 
-/// When what has changed is told: see [`Changes::debounce`], [`Changes::throttle`] and
+/// When a change is told: see [`Changes::debounce`], [`Changes::throttle`] and
 /// [`Store::effect_paced`].
 #[must_use = "it says how, and does nothing by itself"]
 pub struct Pace {
@@ -37,24 +37,25 @@ enum Kind {
     Debounce {
         delay: Duration,
         max_wait: Duration,
-        /// Until what has changed has been at rest for long enough.
+        /// Runs out when the value has been at rest for `delay`.
         quiet: Option<Timer>,
-        /// Until it is told in any case.
+        /// Runs out when `max_wait` is over: then the change is told in any case.
         limit: Option<Timer>,
     },
     Throttle {
         every: Duration,
-        /// Until the next may be told.
+        /// Runs out when the next change may be told.
         pause: Option<Timer>,
-        /// Something has changed since the last was told.
+        /// Whether something has changed since the last change was told.
         waits: bool,
     },
 }
 
 impl Pace {
-    /// Once nothing has changed for `delay`, and at the latest `max_wait` after the first change
-    /// that has not been told, however steadily there are others; [`Duration::MAX`] is no
-    /// limit. `sleep` is what waits, as `tokio::time::sleep`.
+    /// A change is told once nothing has changed for `delay`. It is told at the latest `max_wait`
+    /// after the first change that has not been told, even if changes keep coming;
+    /// [`Duration::MAX`] means no such limit. `sleep` is the function that waits, such as
+    /// `tokio::time::sleep`.
     pub fn debounce<F>(
         delay: Duration,
         max_wait: Duration,
@@ -69,8 +70,8 @@ impl Pace {
         }
     }
 
-    /// At once, and from then on at most once in `every`; of what changes meanwhile the newest is
-    /// told when that is over.
+    /// The first change is told at once, and from then on at most one change in each `every`. Of
+    /// the changes within one interval the newest is told when the interval is over.
     pub fn throttle<F>(every: Duration, sleep: impl FnMut(Duration) -> F + Send + 'static) -> Self
     where
         F: Future + Send + 'static,
@@ -78,8 +79,8 @@ impl Pace {
         Self { sleep: boxed(sleep), kind: Kind::Throttle { every, pause: None, waits: false } }
     }
 
-    /// Whether it is time to tell what waits. `changed`: there was a change since this was asked
-    /// last.
+    /// Whether the waiting change is due. `changed` says whether there was a change since the last
+    /// call.
     fn is_due(&mut self, changed: bool, cx: &mut Context<'_>) -> bool {
         let sleep = &mut self.sleep;
         match &mut self.kind {
@@ -117,7 +118,7 @@ fn boxed<F: Future + Send + 'static>(
     })
 }
 
-/// Whether a timer has run out; it is gone then.
+/// Whether a timer has run out. Removes the timer then.
 fn is_over(timer: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
     let over = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
     if over {
@@ -145,50 +146,50 @@ impl fmt::Debug for Pace {
 struct Queue<W> {
     receiver: Receiver<W>,
     pace: Pace,
-    /// How many changes there were when it was looked at last.
+    /// The number of changes that had been sent at the last look.
     seen: u64,
     _subscription: Subscription,
 }
 
 impl<W: Default> Queue<W> {
-    /// What waits, once it is due; when the store is gone at once, and then `None`. `is_empty` says
-    /// that nothing waits.
+    /// The content that waits, once it is due, or at once if the store is gone. `None` if the store
+    /// is gone and nothing waits. `is_empty` says whether the content holds no change.
     fn poll(&mut self, is_empty: impl Fn(&W) -> bool, cx: &mut Context<'_>) -> Poll<Option<W>> {
         loop {
-            let (changes, over) = self.receiver.watch(cx);
+            let (changes, ended) = self.receiver.watch(cx);
             let changed = std::mem::replace(&mut self.seen, changes) != changes;
-            if !over && !self.pace.is_due(changed, cx) {
+            if !ended && !self.pace.is_due(changed, cx) {
                 return Poll::Pending;
             }
             let waiting = self.receiver.take();
-            match (is_empty(&waiting), over) {
+            match (is_empty(&waiting), ended) {
                 (false, _) => return Poll::Ready(Some(waiting)),
                 (true, true) => return Poll::Ready(None),
-                // It was taken, or came and went.
+                // The change was taken by `flush`, or its place was made and removed again.
                 (true, false) => {}
             }
         }
     }
 }
 
-/// A stream of what a value has become, at a pace: made by [`Changes::debounce`] and
+/// A stream of the newest value, at a pace: made by [`Changes::debounce`] and
 /// [`Changes::throttle`].
 ///
-/// What waits is never lost while this is there: it comes when it is due, at once where the store
-/// is gone, and with [`Paced::flush`].
+/// The waiting value is never lost while this stream exists. It comes when it is due, at once if
+/// the store is gone, and with [`Paced::flush`].
 #[must_use = "nothing is heard once this is dropped"]
 pub struct Paced<T> {
     queue: Queue<Option<T>>,
 }
 
 impl<T> Changes<T> {
-    /// The newest value, once it has been at rest for `delay`; at the latest `max_wait` after the
-    /// first change that was not told, also while it goes on changing. For what is to be done
-    /// now and then with what somebody types: saving, searching.
+    /// The newest value, once it has been at rest for `delay`, and at the latest `max_wait` after
+    /// the first change that was not told, even if the value keeps changing. For work that follows
+    /// a user's typing from time to time, such as saving or searching.
     ///
-    /// When the store is gone, what waits comes at once, so that the last value is never missed;
-    /// [`Paced::flush`] gives it earlier. A change that comes while nobody polls counts from
-    /// the next poll. `sleep` is what waits, on whatever runtime there is.
+    /// When the store is gone, the waiting value comes at once, so that the last value is never
+    /// missed; [`Paced::flush`] returns it earlier. A change that comes between two polls counts
+    /// from the next poll. `sleep` is the function that waits; it may belong to any runtime.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -204,7 +205,7 @@ impl<T> Changes<T> {
     /// let saver = tokio::spawn(async move {
     ///     let mut saved = Vec::new();
     ///     while let Some(text) = texts.next().await {
-    ///         saved.extend(text);                     // never dropped half-way: the next comes when this one is done
+    ///         saved.extend(text);                     // never dropped halfway: the next text comes when this one is saved
     ///     }
     ///     saved
     /// });
@@ -230,9 +231,9 @@ impl<T> Changes<T> {
         self.paced(Pace::debounce(delay, max_wait, sleep))
     }
 
-    /// The newest value, at once and from then on at most once in `every`. When the store is gone,
-    /// what waits comes at once. For what is to be shown soon and not too often: progress, a
-    /// preview.
+    /// The newest value, at once and from then on at most once in each `every`. When the store is
+    /// gone, the waiting value comes at once. For values that are shown soon but not too often,
+    /// such as progress or a preview.
     pub fn throttle<F>(
         self,
         every: Duration,
@@ -251,13 +252,13 @@ impl<T> Changes<T> {
 }
 
 impl<T> Paced<T> {
-    /// Waits for the next value; `None` when the store is gone and all was told. May be dropped
-    /// while it waits, and nothing is lost.
+    /// Waits for the next value; `None` when the store is gone and every value was told. The future
+    /// may be dropped while it waits; no value is lost.
     pub async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// What waits, before it is due: for an end that comes earlier than the store's.
+    /// Takes the waiting value before it is due: for code that ends before the store does.
     pub fn flush(&mut self) -> Option<T> {
         self.queue.receiver.take()
     }
@@ -282,10 +283,13 @@ impl<T> fmt::Debug for Paced<T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Runs a future for what happened to a place, at a pace: as [`Store::effect_async`], for what
-    /// has to be done to its end. A future that has begun is never dropped by a newer change:
-    /// what changes meanwhile waits, and is told afterwards, of each place as one. When the store
-    /// is gone, what waits is told at once, and then it ends.
+    /// Runs a future for each change of a place, at a pace: as [`Store::effect_async`], for work
+    /// that must be finished.
+    ///
+    /// - A newer change never drops a future that has begun.
+    /// - Changes that come meanwhile wait and are told afterwards, merged into one patch for each
+    ///   place.
+    /// - When the store is gone, the waiting changes are told at once, and then the effect ends.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -303,7 +307,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// store.change(|notes| notes.pages().insert("plan", "…".to_owned()))?;
     ///
     /// drop(store);                                    // at the end of the application…
-    /// saver.await.expect("nothing panicked");         // …what was typed last is saved too
+    /// saver.await.expect("nothing panicked");         // …the last text is saved too
     /// # Ok(()) }
     /// ```
     pub fn effect_paced<P, F, Run>(
@@ -330,10 +334,11 @@ impl<S: State, B: Backend> Store<S, B> {
         }
     }
 
-    /// The asynchronous [`Store::watch_weak`]: a future that runs one of `f`'s for what happened to
-    /// a place, for as long as `target` lives, which it does not keep. They run one after the
-    /// other, each to its end; what changes meanwhile is told afterwards, of each place as one. It
-    /// ends with the store, or with the first change after the target is gone.
+    /// The asynchronous [`Store::watch_weak`]: a future that runs one of `f`'s futures for each
+    /// change of a place, as long as `target` lives. It does not keep the target alive. The futures
+    /// of `f` run one after the other, each to its end. Changes that come meanwhile are told
+    /// afterwards, merged into one patch for each place. It ends with the store, or with the first
+    /// change after the target is gone.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -353,7 +358,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// }));
     /// app.store.change(|note| note.title().set("plan"))?;
     /// let store = app.store.clone();
-    /// drop(app);                                      // the task does not keep it
+    /// drop(app);                                      // the task does not keep the app alive
     /// store.change(|note| note.title().set("nobody counts this"))?;
     /// following.await.expect("nothing panicked");
     /// # Ok(()) }
@@ -380,12 +385,12 @@ impl<S: State, B: Backend> Store<S, B> {
                 found => Poll::Ready(found),
             };
             loop {
-                let (changes, over) = poll_fn(next).await;
+                let (changes, ended) = poll_fn(next).await;
                 for change in changes.into_values() {
                     let Some(target) = target.upgrade() else { return };
                     f(target, change).await;
                 }
-                if over {
+                if ended {
                     return;
                 }
             }

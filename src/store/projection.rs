@@ -80,7 +80,7 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
         let lock = self.typed.lock();
         let mut typed = lock.borrow_mut();
         typed.recent.add(&commit.touch.noted);
-        // If nothing differs the view stays: nobody needs to compare.
+        // If no content differs, the old view stays, so that nothing has to compare the views.
         let new = match typed.next.take().filter(|_| !commit.touch.told.is_empty()) {
             Some(next) => Arc::new(next),
             None => Arc::clone(&typed.view),

@@ -1,11 +1,11 @@
-//! Trying again what was refused because others were faster.
+//! Retries of changes that failed because other changes came first.
 
 use std::future::Future;
 use std::time::Duration;
 
 use crate::state::ChangeError;
 
-/// How often, and after how long, a change is tried again that failed because of others:
+/// How often, and after which pauses, to retry a change that failed because of other changes:
 /// exponential back-off with full jitter (Brooker, *Exponential Backoff and Jitter*, 2015).
 ///
 /// ```
@@ -30,20 +30,20 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// So many attempts in all, at least one; pauses of up to 1 ms, doubled each time, to at most 1
-    /// s.
+    /// Makes at most `attempts` attempts, and at least one. The first pause is at most 1 ms; this
+    /// bound doubles with each pause, up to 1 s.
     #[must_use]
     pub fn new(attempts: u32) -> Self {
         Self { attempts, first: Duration::from_millis(1), longest: Duration::from_secs(1) }
     }
 
-    /// The longest first pause, and the longest of all.
+    /// Sets the bound of the first pause, and the bound of all pauses.
     #[must_use]
     pub fn with_pauses(self, first: Duration, longest: Duration) -> Self {
         Self { first, longest, ..self }
     }
 
-    /// The pauses between attempts, each at random between nothing and its bound.
+    /// The pauses between the attempts. Each pause is random, between zero and its bound.
     pub fn pauses(self) -> impl Iterator<Item = Duration> {
         let bound = move |attempt: u32| {
             self.first
@@ -53,11 +53,11 @@ impl Retry {
         (0..self.attempts.saturating_sub(1)).map(move |attempt| part(bound(attempt), random()))
     }
 
-    /// Does something until it succeeds, fails for a reason that stays, or was tried often enough.
-    /// Blocks the thread in the pauses.
+    /// Calls `attempt` until it succeeds, fails with an error that is not retryable, or was called
+    /// as often as [`Retry::new`] allows. Blocks the thread during the pauses.
     ///
     /// # Errors
-    /// That of the last attempt.
+    /// The error of the last attempt.
     pub fn run<R>(
         self,
         mut attempt: impl FnMut() -> Result<R, ChangeError>,
@@ -71,10 +71,11 @@ impl Retry {
         }
     }
 
-    /// The same for asynchronous code: `sleep` is that of its runtime, `tokio::time::sleep` say.
+    /// As [`Retry::run`], for asynchronous code. `sleep` is the sleep function of the runtime, such
+    /// as `tokio::time::sleep`.
     ///
     /// # Errors
-    /// That of the last attempt.
+    /// The error of the last attempt.
     pub async fn run_async<R, Pause: Future<Output = ()>>(
         self,
         sleep: impl Fn(Duration) -> Pause,
@@ -90,13 +91,13 @@ impl Retry {
     }
 }
 
-/// A part of a pause, of 0 to 1. The longest that there is has no exact number of seconds: all of
-/// it may come out as more.
+/// The fraction `share` (0 to 1) of a pause, at most the pause itself. The number of seconds of
+/// [`Duration::MAX`] has no exact `f64`, so that a share of 1 may come out as more.
 fn part(pause: Duration, share: f64) -> Duration {
     Duration::try_from_secs_f64(pause.as_secs_f64() * share).unwrap_or(pause).min(pause)
 }
 
-/// At random between 0 and 1; the middle where the system has no randomness.
+/// A random number between 0 and 1; 0.5 if the system has no randomness.
 #[expect(clippy::disallowed_methods, reason = "jitter need not be the same twice")]
 fn random() -> f64 {
     getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX))

@@ -1,4 +1,4 @@
-//! A part of a store, as if it were one.
+//! A part of a store that is used as if it were a store.
 
 use std::marker::PhantomData;
 
@@ -6,10 +6,10 @@ use super::{Patch, Store, Subscription};
 use crate::document::backend::{Backend, Yrs};
 use crate::state::{AsPath, At, ChangeError, Edit, Path, State, typed};
 
-/// A store that shows one place of another one, with that place's type: for code that knows a card
-/// and not the board. Made by [`Store::scoped`].
+/// A store that shows one place of another store, with the type of that place: for code that knows
+/// a card but not the board. Made by [`Store::scoped`].
 ///
-/// It is a handle: the place may come and go, and what is done to it goes through the whole store.
+/// It is a handle: the place may come and go, and every change goes through the whole store.
 pub struct Scoped<S: State, T: State, B: Backend = Yrs> {
     store: Store<S, B>,
     path: Path<S>,
@@ -28,7 +28,7 @@ impl<S: State, T: State, B: Backend> std::fmt::Debug for Scoped<S, T, B> {
     }
 }
 
-/// A place within another one.
+/// A place below the scoped place, with its path in the whole store.
 struct Within<S, T> {
     path: Path<S>,
     of: PhantomData<fn() -> T>,
@@ -43,7 +43,7 @@ impl<S: State, T: State> AsPath<S> for Within<S, T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A store of one place of this one: a field, a record, an element; not `any()`.
+    /// A store of one place of this store: a field, a record or an element; not `any()`.
     ///
     /// ```
     /// use exostate::{MovableList, Scoped, State, Store};
@@ -53,7 +53,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// #[derive(State, Clone, Debug, PartialEq)]
     /// struct Card { text: String, done: bool }
     ///
-    /// // Knows nothing of boards.
+    /// // This function knows nothing of boards.
     /// fn finish<S: State>(card: &Scoped<S, Card>) -> Result<(), exostate::ChangeError> {
     ///     card.change(|card| card.done().set(true))
     /// }
@@ -72,8 +72,8 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
-    /// What is there now; `None` where there is nothing. A clone of the part of the view, which
-    /// shares what it holds.
+    /// The current value of the place; `None` if the place does not exist. The value is a clone of
+    /// that part of the view, and shares its content with the view.
     #[must_use]
     pub fn view(&self) -> Option<T> {
         typed(self.store.view().locate(At::start(self.path.as_str()))?).cloned()
@@ -85,15 +85,15 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
         &self.store
     }
 
-    /// A part of this one.
+    /// A scoped store of a place below this one.
     pub fn scoped<P: AsPath<T>>(&self, path: &P) -> Scoped<S, P::Target, B> {
         Scoped { store: self.store.clone(), path: self.path.join(path.as_path()), of: PhantomData }
     }
 
-    /// Changes what is there: all of it, or nothing. See [`Store::change`].
+    /// Changes the place: either the whole change is made, or nothing of it. See [`Store::change`].
     ///
     /// # Errors
-    /// As [`Store::change`]; [`ChangeError::NotFound`] where there is nothing.
+    /// As [`Store::change`]; [`ChangeError::NotFound`] if the place does not exist.
     pub fn change<R>(
         &self,
         edit: impl FnOnce(T::Node<Edit<'_>>) -> Result<R, ChangeError>,
@@ -101,8 +101,8 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
         self.store.change_at(&self.path, edit)
     }
 
-    /// Watches a place within this one. See [`Store::watch`]; a patch's path is that in the whole
-    /// store.
+    /// Watches a place below this one. See [`Store::watch`]; the path of a patch is the path in the
+    /// whole store.
     pub fn watch<P: AsPath<T>>(
         &self,
         path: P,

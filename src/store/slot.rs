@@ -1,4 +1,4 @@
-//! What a subscription leaves for a future that takes it: one value and one waker.
+//! The slot between a subscription and the future that takes from it: one value and one waker.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use parking_lot::Mutex;
 
 struct Slot<T> {
     value: T,
-    /// How often something was sent.
+    /// How many times [`Sender::send`] was called.
     sent: u64,
     waker: Option<Waker>,
     ended: bool,
 }
 
-/// The end that the subscription has. When it is dropped, so when the store is gone, the other one
-/// is told.
+/// The end that the subscription holds. When it is dropped, for example because the store is gone,
+/// the receiver is told.
 pub(super) struct Sender<T>(Arc<Mutex<Slot<T>>>);
 
-/// The end that the future has.
+/// The end that the future holds.
 pub(super) struct Receiver<T>(Arc<Mutex<Slot<T>>>);
 
 pub(super) fn slot<T: Default>() -> (Sender<T>, Receiver<T>) {
@@ -28,7 +28,7 @@ pub(super) fn slot<T: Default>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Changes what is there. What `change` gives back is dropped outside the lock.
+    /// Changes the value in the slot. The result of `change` is dropped outside the lock.
     pub(super) fn send<R>(&self, change: impl FnOnce(&mut T) -> R) {
         let mut slot = self.0.lock();
         slot.sent += 1;
@@ -51,13 +51,13 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T: Default> Receiver<T> {
-    /// Takes what is there.
+    /// Takes the value out of the slot.
     pub(super) fn take(&self) -> T {
         take(&mut self.0.lock().value)
     }
 
-    /// The same, and whether nothing can come any more. If something may, the task is woken when it
-    /// does.
+    /// Takes the value, and says whether the sender is gone. If the sender still exists, the task
+    /// is woken when the sender sends or goes.
     pub(super) fn poll(&self, cx: &Context<'_>) -> (T, bool) {
         let mut slot = self.0.lock();
         let replaced = slot.waker.replace(cx.waker().clone());
@@ -67,8 +67,8 @@ impl<T: Default> Receiver<T> {
         found
     }
 
-    /// How often something was sent, which stays where it is, and whether nothing can come any
-    /// more. If something may, the task is woken when it does.
+    /// How many times something was sent, and whether the sender is gone. The value stays in the
+    /// slot. If the sender still exists, the task is woken when the sender sends or goes.
     pub(super) fn watch(&self, cx: &Context<'_>) -> (u64, bool) {
         let mut slot = self.0.lock();
         let replaced = slot.waker.replace(cx.waker().clone());

@@ -1,4 +1,5 @@
-//! Who is subscribed: counts to find leaks by, and subscriptions that end with what they serve.
+//! Subscriptions of a store: counts for finding leaks, and subscriptions that end with their
+//! targets.
 
 use std::sync::{Arc, Weak};
 
@@ -9,16 +10,17 @@ use super::Store;
 use super::Subscription;
 use super::watch::Patch;
 
-/// How many subscriptions and selectors of a store live: to see that what comes also goes.
+/// How many subscriptions and selectors of a store live: for finding leaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subscriptions {
-    /// Watchers of places: [`Store::watch`], [`Store::watch_weak`], [`Store::changes`].
+    /// Watchers of places and of violations: [`Store::watch`], [`Store::watch_weak`],
+    /// [`Store::changes`], [`Store::watch_violations`].
     pub watchers: usize,
     /// Watchers of selectors: [`Selector::watch`](crate::Selector::watch),
     /// [`Selector::changes`](crate::Selector::changes).
     pub selector_watchers: usize,
-    /// Those who hear of updates: [`Store::on_update`], [`Store::local_updates`].
+    /// Listeners of updates: [`Store::on_update`], [`Store::local_updates`].
     pub update_listeners: usize,
     /// Selectors, watched or not: [`Store::select`], [`Store::select_by`].
     pub selectors: usize,
@@ -28,13 +30,13 @@ pub struct Subscriptions {
 #[derive(Default)]
 pub(crate) struct WeakSubscriptions {
     held: Vec<(Arc<dyn Fn() -> bool + Send + Sync>, Subscription)>,
-    /// How many there may be before the ended ones are looked for.
+    /// When more subscriptions than this are held, the ended ones are removed.
     room: usize,
 }
 
 impl WeakSubscriptions {
-    /// Holds a subscription while `lives` says so. What comes back is to be dropped outside the
-    /// lock. O(1) amortised.
+    /// Holds a subscription as long as `lives` returns true. The result is to be dropped outside
+    /// the lock. O(1) amortised.
     fn hold(
         &mut self,
         lives: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -55,8 +57,8 @@ impl WeakSubscriptions {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` as [`Store::watch`] does, for as long as `target` lives: something that follows a
-    /// place need not keep its subscription. Nor does the subscription keep the target.
+    /// Calls `f` as [`Store::watch`] does, as long as `target` lives. So the target need not keep
+    /// the subscription. The subscription does not keep the target alive.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -82,9 +84,10 @@ impl<S: State, B: Backend> Store<S, B> {
         target: &Arc<T>,
         f: impl Fn(&T, &Patch<'_, P::Target>) + Send + Sync + 'static,
     ) {
-        let (called, asked): (Weak<T>, Weak<T>) = (Arc::downgrade(target), Arc::downgrade(target));
+        let (to_call, to_check): (Weak<T>, Weak<T>) =
+            (Arc::downgrade(target), Arc::downgrade(target));
         let subscription = self.watch(path, move |patch| {
-            if let Some(target) = called.upgrade() {
+            if let Some(target) = to_call.upgrade() {
                 f(&target, patch);
             }
         });
@@ -93,11 +96,11 @@ impl<S: State, B: Backend> Store<S, B> {
             .subscribers
             .lock()
             .weak
-            .hold(Arc::new(move || asked.strong_count() > 0), subscription);
+            .hold(Arc::new(move || to_check.strong_count() > 0), subscription);
         drop(ended);
     }
 
-    /// How many subscriptions and selectors live now.
+    /// How many subscriptions and selectors live.
     #[must_use]
     pub fn subscriptions(&self) -> Subscriptions {
         let ended = self.shared.subscribers.lock().weak.take_ended();

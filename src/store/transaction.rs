@@ -1,4 +1,4 @@
-//! Changes of which more is said or asked than what they do.
+//! Changes that carry a meta or conditions, snapshots, and batches.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::document::backend::Backend;
 use crate::document::key;
 use crate::state::{AsPath, ChangeError, Edit, Node, Stage, State};
 
-/// Paths that a store remembers of its last commits and imports, to say what has changed since a
+/// How many paths of its last commits a store remembers at most, to say what has changed since a
 /// [`Snapshot`].
 const RECENT_PATHS_MAX: usize = 4_096;
 
-/// Where a store stood at some time: what a later change can rely on.
+/// The state of a store at some time. A later change can rely on it.
 #[derive(Debug)]
 pub struct Snapshot<S> {
-    /// Of which store.
+    /// The id of the store.
     of: Arc<()>,
     number: u64,
     view: Arc<S>,
@@ -32,21 +32,21 @@ impl<S> Clone for Snapshot<S> {
 }
 
 impl<S> Snapshot<S> {
-    /// The state then.
+    /// The state at that time.
     #[must_use]
     pub fn view(&self) -> &Arc<S> {
         &self.view
     }
 }
 
-/// What the last commits and imports touched, as long as there is a [`Snapshot`] to compare it with.
+/// The paths that the last commits touched, as long as there is a [`Snapshot`] to compare with.
 #[derive(Default)]
 pub(super) struct Recent {
-    /// Tells stores apart.
+    /// The identity of the store: two ids are compared by address.
     id: Arc<()>,
-    /// Commits and imports so far.
+    /// The number of commits so far.
     number: u64,
-    /// The last of them, the newest last.
+    /// The paths of the last commits, one entry for each commit, the newest last.
     touched: VecDeque<Arc<[Arc<str>]>>,
     paths: usize,
 }
@@ -54,8 +54,8 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) fn add(&mut self, touched: &Arc<[Arc<str>]>) {
         self.number += 1;
-        // Only a snapshot holds the id besides, and one is made only while the writer lock is held:
-        // nobody can ask what has changed.
+        // Only snapshots hold another handle of the id, and a snapshot is made only under the
+        // writer lock. So there is no snapshot here, and the paths are not needed.
         if Arc::strong_count(&self.id) == 1 {
             self.touched = VecDeque::new();
             self.paths = 0;
@@ -63,7 +63,8 @@ impl Recent {
         }
         self.paths += touched.len();
         self.touched.push_back(Arc::clone(touched));
-        // The newest stays, however much it touched: it is held by those who are told of it too.
+        // The newest entry stays, however many paths it has: the commit that watchers are told of
+        // holds the same paths.
         while self.touched.len() > 1
             && (self.paths > RECENT_PATHS_MAX || self.touched.len() > RECENT_PATHS_MAX)
         {
@@ -72,16 +73,16 @@ impl Recent {
         }
     }
 
-    /// The paths touched since, each once; the whole state where that is too long ago to know, or
-    /// was another store.
+    /// The paths touched since commit `number`, each once. The path of the whole state if the store
+    /// no longer remembers all commits since then, or if the snapshot is of another store.
     fn since(&self, of: &Arc<()>, number: u64) -> BTreeSet<Arc<str>> {
         let count = usize::try_from(self.number.saturating_sub(number)).unwrap_or(usize::MAX);
-        let known = self.touched.len().checked_sub(count).filter(|_| Arc::ptr_eq(of, &self.id));
-        match known {
-            Some(known) => self
+        let skipped = self.touched.len().checked_sub(count).filter(|_| Arc::ptr_eq(of, &self.id));
+        match skipped {
+            Some(skipped) => self
                 .touched
                 .iter()
-                .skip(known)
+                .skip(skipped)
                 .flat_map(|touched| touched.iter().cloned())
                 .collect(),
             None => BTreeSet::from([Arc::from("")]),
@@ -89,15 +90,15 @@ impl Recent {
     }
 }
 
-/// What a change relies on: nothing at or below these paths, or above them as a whole, may have
-/// been touched.
+/// A condition of a change: since the snapshot no commit has touched the path, a place below it, or
+/// a place above it as a whole.
 struct Relied {
     of: Arc<()>,
     number: u64,
     path: String,
 }
 
-/// A change that is about to be made: what is said about it, and what it relies on. Made by
+/// A change that is about to be made, with its meta and what it relies on. Made by
 /// [`Store::transaction`].
 ///
 /// ```
@@ -109,8 +110,8 @@ struct Relied {
 /// let store = Store::<Page>::new();
 /// store.transaction().author("Ada").label("Open the list").run(|page| page.seats().set(3))?;
 ///
-/// let snapshot = store.snapshot();                                  // what a user looks at while deciding
-/// store.change(|page| page.title().set("Trip"))?;             // somebody else goes on
+/// let snapshot = store.snapshot();                                  // what the user sees while deciding
+/// store.change(|page| page.title().set("Trip"))?;             // another user makes a change
 /// let book = || store.transaction().relies_on_path(&snapshot, &Page::path().seats());
 /// book().run(|page| page.seats().set(snapshot.view().seats - 1))?;
 /// let again = book().run(|page| page.seats().set(snapshot.view().seats - 1));
@@ -131,27 +132,28 @@ impl<S: State, B: Backend> std::fmt::Debug for Transaction<'_, S, B> {
 }
 
 impl<S: State, B: Backend> Transaction<'_, S, B> {
-    /// Says who makes the change.
+    /// Sets the author of the change.
     pub fn author(self, author: impl Into<Arc<str>>) -> Self {
         Self { meta: self.meta.with_author(author), ..self }
     }
 
-    /// Says what the change is, as one would show it beside "Undo".
+    /// Sets the label of the change, as an application shows it beside "Undo".
     pub fn label(self, label: impl Into<Arc<str>>) -> Self {
         Self { meta: self.meta.with_label(label), ..self }
     }
 
-    /// Says what the change belongs to.
+    /// Sets what the change belongs to.
     pub fn correlation(self, id: Uuid) -> Self {
         Self { meta: self.meta.with_correlation(id), ..self }
     }
 
-    /// Says when the change was made. Left out, it is when its turn comes, by the store's clock.
+    /// Sets when the change was made. Without it, this is the time at which the turn of the change
+    /// begins, by the store's clock.
     pub fn at(self, time: SystemTime) -> Self {
         Self { meta: self.meta.with_time(time), ..self }
     }
 
-    /// Refuses the change if anything of the state was touched since.
+    /// Refuses the change if anything in the state was touched since the snapshot.
     pub fn relies_on(mut self, snapshot: &Snapshot<S>) -> Self {
         self.relied.push(Relied {
             of: Arc::clone(&snapshot.of),
@@ -161,7 +163,8 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
         self
     }
 
-    /// Refuses the change if this place, or anything in it, was touched since, or has come or gone.
+    /// Refuses the change if this place, or anything in it, was touched since the snapshot, or if
+    /// the place was made or removed.
     pub fn relies_on_path(mut self, snapshot: &Snapshot<S>, path: &impl AsPath<S>) -> Self {
         self.relied.push(Relied {
             of: Arc::clone(&snapshot.of),
@@ -171,11 +174,11 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
         self
     }
 
-    /// Makes the change, as [`Store::change`] does.
+    /// Runs the change as [`Store::change`] does.
     ///
     /// # Errors
-    /// As [`Store::change`], and [`ChangeError::Stale`] where something was touched that it relies
-    /// on.
+    /// As [`Store::change`], and [`ChangeError::Stale`] if something was touched that the change
+    /// relies on.
     pub fn run<R>(
         self,
         edit: impl FnOnce(S::Node<Edit<'_>>) -> Result<R, ChangeError>,
@@ -183,7 +186,7 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
         self.staged(|stage| edit(stage.root()))
     }
 
-    /// Makes several changes at once, as [`Store::batch`] does.
+    /// Runs several changes as one, as [`Store::batch`] does.
     ///
     /// # Errors
     /// As [`Transaction::run`].
@@ -236,11 +239,11 @@ impl<S: State> std::fmt::Debug for Batch<'_, S> {
 }
 
 impl<'a, S: State> Batch<'a, S> {
-    /// One of the changes: all of it, or, where `edit` returns an error, nothing of it. The others
-    /// stay.
+    /// Makes one of the changes. If `edit` returns an error, nothing of this change is made; the
+    /// other changes of the batch stay.
     ///
     /// # Errors
-    /// What `edit` returned; the first write that could not be made.
+    /// The error that `edit` returned, or the error of the first write that could not be made.
     pub fn change<R>(
         &self,
         edit: impl FnOnce(S::Node<Edit<'a>>) -> Result<R, ChangeError>,
@@ -248,7 +251,7 @@ impl<'a, S: State> Batch<'a, S> {
         self.state.savepoint(edit)
     }
 
-    /// The state as it is with the changes so far.
+    /// The state with the changes of the batch so far.
     ///
     /// # Errors
     /// None as long as the batch lasts.
@@ -258,13 +261,12 @@ impl<'a, S: State> Batch<'a, S> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A change of which more is to be said than what it does: who makes it, what it is called,
-    /// what it relies on.
+    /// A change with more than its edits: an author, a label, or a snapshot that it relies on.
     pub fn transaction(&self) -> Transaction<'_, S, B> {
         Transaction { store: self, meta: Meta::new(), relied: Vec::new() }
     }
 
-    /// Where the store stands now, for a later change to rely on: [`Transaction::relies_on`]. O(1).
+    /// A snapshot of the store, which a later change can rely on: [`Transaction::relies_on`]. O(1).
     pub fn snapshot(&self) -> Snapshot<S> {
         self.read(|core| Snapshot {
             of: Arc::clone(&core.recent.id),
@@ -273,9 +275,9 @@ impl<S: State, B: Backend> Store<S, B> {
         })
     }
 
-    /// Makes several changes as one: one transaction, one update, and those who watch are told
-    /// once. One that fails is taken back by itself; if `work` returns an error, nothing has
-    /// happened at all.
+    /// Makes several changes as one: one transaction, one update, and watchers are told once. A
+    /// change that fails is rolled back by itself. If `work` returns an error, the store stays as
+    /// it was.
     ///
     /// ```
     /// use exostate::{List, State, Store};
@@ -303,7 +305,7 @@ impl<S: State, B: Backend> Store<S, B> {
         self.stage(Report::new(Origin::Local, None), |_| Ok(()), |stage| work(&Batch::on(stage)))
     }
 
-    /// The time by the store's clock.
+    /// The current time of the store's clock.
     pub(super) fn now(&self) -> SystemTime {
         self.shared.document.inner().now()
     }

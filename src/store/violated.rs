@@ -1,11 +1,11 @@
-//! Watching what in the document does not fit the struct.
+//! Watching the values in the document that do not fit the struct.
 
 use super::notify::{self, Notice};
 use super::{Origin, Store, Subscription};
 use crate::document::backend::Backend;
 use crate::state::{State, Violation};
 
-/// What a change or an import did to a store's violations: see [`Store::watch_violations`].
+/// What a commit did to a store's violations: see [`Store::watch_violations`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViolationsPatch {
     new: Vec<Violation>,
@@ -14,15 +14,15 @@ pub struct ViolationsPatch {
 }
 
 impl ViolationsPatch {
-    /// Those that came, in the order of their paths.
+    /// The violations that came, in the order of their paths.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `gone`")]
     pub fn new(&self) -> &[Violation] {
         &self.new
     }
 
-    /// Those that are no more, in the order of their paths: the place was written again, or
-    /// removed. One of which only what was found differs is in both.
+    /// The violations that are gone, in the order of their paths: the place was written again, or
+    /// removed. If only the found value of a violation differs, the violation is in both lists.
     #[must_use]
     pub fn gone(&self) -> &[Violation] {
         &self.gone
@@ -36,9 +36,9 @@ impl ViolationsPatch {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` after every commit and import that changes what [`Store::violations`] says, until
-    /// the subscription is dropped. It is called as [`Store::watch`] says; violations that are
-    /// there already are not told.
+    /// Calls `f` after every commit that changes the violations of the store, until the
+    /// subscription is dropped. `f` is called as [`Store::watch`] describes. Violations that exist
+    /// already are not told: see [`Store::violations`].
     ///
     /// ```
     /// use exostate::{State, Store};

@@ -1,4 +1,4 @@
-//! What is odd about a document, and no reason not to show it.
+//! Warnings about a document that can be opened all the same.
 
 use super::{Core, Store};
 use crate::document::backend::{Backend, BackendError};
@@ -8,24 +8,25 @@ use crate::document::ops::RegisterWrite;
 use crate::document::replica::Replica;
 use crate::state::{Shape, State};
 
-/// What is odd about a document that opens all the same: see [`Store::warnings`].
+/// An unusual property of a document that opens all the same: see [`Store::warnings`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// It says that it holds another state type. Fields of one name and kind that both have show
-    /// what is there, all others their defaults.
+    /// The document says that it holds another state type. A field with the same name and kind in
+    /// both types shows its content; all other fields show their defaults.
     #[error(transparent)]
     OtherType(#[from] TypeMismatch),
-    /// It has contents besides those that exostate keeps, which no state shows: it is a Yjs
-    /// document that something else wrote, too.
+    /// The document has contents that exostate did not make and that no state shows: it is a Yjs
+    /// document that other software wrote, too.
     #[error("the document has contents that exostate did not make, in {}", roots.join(", "))]
     Foreign {
-        /// Where they are: some names of Yjs's root types.
+        /// Where these contents are: some names of Yjs's root types.
         roots: Vec<String>,
     },
 }
 
-/// What makes a document remember this state type, if it does not say already what it holds.
+/// The write that stores the name of this state type in the document. `None` if the document names
+/// a type already, or if the state type has no name.
 pub(super) fn name_for<S: State, B: Backend>(replica: &Replica<B>) -> Option<(Key, RegisterWrite)> {
     let name = S::STATE_NAME.filter(|_| replica.type_names().next().is_none())?;
     Some(named::write(name, Shape::of::<S>()))
@@ -37,7 +38,7 @@ pub(super) fn log(warning: &Warning) {
 }
 
 impl<S: State, B: Backend> Core<'_, S, B> {
-    /// What others keep in the document.
+    /// The warning about contents that exostate did not make.
     pub(super) fn foreign(&self) -> Option<Warning> {
         let roots = self.replica.foreign();
         (!roots.is_empty()).then_some(Warning::Foreign { roots })
@@ -45,9 +46,9 @@ impl<S: State, B: Backend> Core<'_, S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// What is odd about the document: that it was made as another state type, that others keep
-    /// something in it. Nothing of that keeps it from being opened and merged, or from being
-    /// changed; what comes later can bring it about. An empty list, as a rule. O(1).
+    /// Warnings about the document: that it was made with another state type, or that it has
+    /// contents that exostate did not make. The document can still be opened, merged and changed. A
+    /// later import can cause a warning. Usually the list is empty. O(1).
     ///
     /// ```
     /// use exostate::{State, Store, Warning};
@@ -73,15 +74,15 @@ impl<S: State, B: Backend> Store<S, B> {
         self.type_mismatch().map(Warning::OtherType).into_iter().chain(foreign).collect()
     }
 
-    /// Whether the document says that it holds another state type than this one: that of
-    /// [`Store::warnings`] by itself. Takes no lock; O(1).
+    /// The state type that the document names, if it is another type than that of this store.
+    /// [`Store::warnings`] contains the same mismatch. Takes no lock; O(1).
     #[must_use]
     pub fn type_mismatch(&self) -> Option<TypeMismatch> {
         self.shared.mismatch.load().as_deref().cloned()
     }
 
-    /// Opens a document as [`Store::open`] does, and refuses one of which there is anything to be
-    /// said in [`Store::warnings`].
+    /// Opens a document as [`Store::open`] does, and refuses a document for which
+    /// [`Store::warnings`] is not empty.
     ///
     /// # Errors
     /// As [`Store::open`], and [`BackendError::OtherType`] and [`BackendError::Foreign`].

@@ -1,8 +1,10 @@
 //! Watching places of the state.
 //!
-//! Watchers stand in a tree of path segments, so that a touched path finds those whom it concerns
-//! in O(its length), however many there are: those at its ancestors, at the path itself, and
-//! (something came, went or was replaced there) below it.
+//! Watchers stand in a tree of path segments, so that a touched path finds its watchers in O(its
+//! length + the calls that it causes), however many other watchers there are. It finds:
+//!
+//! - the watchers at its ancestors and at the path itself,
+//! - the watchers below it, because something may have been made, removed or replaced there.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,7 +17,7 @@ use crate::state::{ANY, AsPath, At, State, content, typed};
 use super::notify::{Notice, subscription};
 use super::{Meta, Origin, Store, Subscription, Update};
 
-/// What a change or an import did to a watched place of the view.
+/// What a commit did to a watched place of the view.
 #[derive(Debug)]
 pub struct Patch<'a, T> {
     path: &'a str,
@@ -27,29 +29,29 @@ pub struct Patch<'a, T> {
 }
 
 impl<'a, T> Patch<'a, T> {
-    /// The place's path, in the escaped form of `docs/layout.md`: for a watch on any element, that
-    /// of the element's.
+    /// The path of the place, in the escaped form of `docs/layout.md`. For a watch on any element
+    /// it is the path of the element.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// The value before; `None` where there was none.
+    /// The value before the commit; `None` if there was none.
     #[must_use]
     pub fn old(&self) -> Option<&'a T> {
         self.old
     }
 
-    /// The value now; `None` where there is none any more.
+    /// The value after the commit; `None` if there is none any more.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> Option<&'a T> {
         self.new
     }
 
-    /// The paths at or below the place that were touched, relative to it; the empty path is the
-    /// place itself: it came, went or was replaced, or a failure left another document, of
-    /// which nobody knows what differs.
+    /// The touched paths at or below the place, relative to the place. The empty path is the place
+    /// itself: the place was made, removed or replaced, or a failure left another document and it
+    /// is not known what differs.
     pub fn touched(&self) -> impl Iterator<Item = &'a str> {
         let place = self.path;
         self.touched
@@ -57,7 +59,7 @@ impl<'a, T> Patch<'a, T> {
             .map(move |path| if key::is_within(path, place) { key::below(path, place) } else { "" })
     }
 
-    /// The keys or element ids below the place that were touched, each once: of a `Map`, `Set`,
+    /// The keys or element ids below the place that were touched, each once: for a `Map`, `Set`,
     /// `MovableList` or `Tree`.
     #[must_use]
     pub fn keys<K: crate::MapKey>(&self) -> Vec<K> {
@@ -76,7 +78,7 @@ impl<'a, T> Patch<'a, T> {
         self.origin
     }
 
-    /// What is said about the change; `None` where nothing is, as of changes of others.
+    /// The meta of the change; `None` if it has none, as for remote changes.
     #[must_use]
     pub fn meta(&self) -> Option<&'a Meta> {
         self.meta
@@ -84,19 +86,20 @@ impl<'a, T> Patch<'a, T> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Calls `f` after every commit and import that changes a place or something in it, until the
-    /// subscription is dropped. What was written as it was is not told; an import that touches
-    /// most of the document tells of what differs, and of nothing else.
+    /// Calls `f` after every commit that changes a place or something in it, until the subscription
+    /// is dropped. A write that leaves the value as it was is not told. An import that touches most
+    /// of the document tells only what differs.
     ///
-    /// Calls come in commit order, outside every lock; `f` may use the store. A watch on `any()` of
-    /// a collection is called once an element that was touched. What was committed before is
-    /// not heard, also where others have yet to be told of it. Once the subscription is dropped
-    /// no call starts; one that runs on another thread may still do so.
+    /// - Calls come in commit order, outside every lock; `f` may use the store.
+    /// - A watch on `any()` of a collection is called once for each element that was touched.
+    /// - Earlier commits are not told, even if other watchers have not been told of them yet.
+    /// - Once the subscription is dropped, no call starts. A call that runs on another thread may
+    ///   still go on.
     ///
-    /// `f` is called by whichever thread commits or imports, a thread of an async runtime too where
-    /// a peer's edits come in, so it should return soon, leave what takes long to others, and
-    /// not wait for that runtime (`blocking_send` and its like). While calls lag behind, imports
-    /// wait; changes made here do not.
+    /// `f` is called by the thread that commits or imports. If edits of a peer come in, this may be
+    /// a thread of an async runtime. So `f` should return soon, leave long work to other threads,
+    /// and not wait for that runtime (as `blocking_send` does). While calls lag behind, imports
+    /// wait; local changes do not.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -119,7 +122,7 @@ impl<S: State, B: Backend> Store<S, B> {
         let watcher = move |notice: &Notice<S>, place: &str, touched: &[Arc<str>]| {
             let old = notice.old.locate(At::start(place)).and_then(typed);
             let new = notice.new.locate(At::start(place)).and_then(typed);
-            // After a failure nobody knows what differs.
+            // After a failure it is not known what differs: the values are compared.
             let is_same = || touched.iter().any(|path| path.is_empty()) && is_same(old, new);
             if (old.is_some() || new.is_some()) && !is_same() {
                 f(&Patch {
@@ -145,14 +148,14 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.document.on_update(f)
     }
 
-    /// The updates that are made here from now on, by changes and repairs, in commit order, for
-    /// another thread. What is not taken is kept.
+    /// The updates that are made here from the call on, by changes and repairs, in commit order,
+    /// for another thread. Updates that are not taken are kept.
     #[must_use]
     pub fn local_updates(&self) -> LocalUpdates {
         let (sender, receiver) = std::sync::mpsc::channel();
         let subscription = self.on_update(move |update| {
             if update.origin != Origin::Remote {
-                // The receiver ends the subscription before it goes.
+                // This fails only while the receiver is dropped. Then the update is not needed.
                 let _ = sender.send(Arc::clone(update.bytes));
             }
         });
@@ -160,7 +163,7 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// The updates made on a store: an iterator that waits for the next one.
+/// The updates made on a store: an iterator that blocks until the next update comes.
 #[derive(Debug)]
 pub struct LocalUpdates {
     receiver: std::sync::mpsc::Receiver<Arc<[u8]>>,
@@ -168,7 +171,7 @@ pub struct LocalUpdates {
 }
 
 impl LocalUpdates {
-    /// An update that is there already.
+    /// The next update, if it has come already.
     #[must_use]
     pub fn try_next(&self) -> Option<Arc<[u8]>> {
         self.receiver.try_recv().ok()
@@ -183,7 +186,7 @@ impl Iterator for LocalUpdates {
     }
 }
 
-/// Whether two values read the same. O(both).
+/// Whether two values have the same content. O(both).
 fn is_same<T: State>(old: Option<&T>, new: Option<&T>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => content(old) == content(new),
@@ -208,7 +211,7 @@ pub(crate) struct Watchers<S> {
     entries: HashMap<u64, (String, Watcher<S>)>,
 }
 
-/// A tree of path segments with ids at its places.
+/// A tree of path segments. Each branch holds the ids of the watchers at its path.
 #[derive(Default)]
 pub(crate) struct Branch {
     ids: BTreeSet<u64>,
@@ -224,7 +227,7 @@ impl<S> Default for Watchers<S> {
 impl<S: State> Watchers<S> {
     /// The calls that a notice causes.
     pub(crate) fn calls_of(&self, notice: &Notice<S>) -> Vec<Call<S>> {
-        // A collection's elements, before and now.
+        // The elements of a collection, before and after the commit.
         let elements = |place: &str| {
             let path = key::join(place, ANY);
             let elements = RefCell::default();
@@ -253,7 +256,7 @@ impl<S> Watchers<S> {
         self.entries.insert(id, (path.to_owned(), watcher));
     }
 
-    /// Adds one that touched paths do not find.
+    /// Adds a watcher that touched paths do not find: it is called by its id.
     pub(crate) fn add_anywhere(&mut self, id: u64, watcher: Watcher<S>) {
         self.entries.insert(id, (String::new(), watcher));
     }
@@ -262,7 +265,7 @@ impl<S> Watchers<S> {
         self.entries.len()
     }
 
-    /// The calls of those who are named.
+    /// The calls to the watchers with these ids.
     pub(crate) fn calls_to(
         &self,
         ids: impl IntoIterator<Item = u64>,
@@ -281,7 +284,7 @@ impl<S> Watchers<S> {
     }
 
     /// The calls that touched paths cause, in the order of subscription, then of paths. `elements`
-    /// names those of a collection.
+    /// lists the elements of a collection.
     fn calls(
         &self,
         touched: &[Arc<str>],
@@ -315,8 +318,8 @@ impl Branch {
         self.remove(&segments, id);
     }
 
-    /// Finds the watchers whom a touched path concerns; `place` is where in the state this branch
-    /// stands for.
+    /// Finds the watchers that a touched path concerns. `place` is the path of this branch in the
+    /// state.
     pub(crate) fn find(
         &self,
         at: At<'_>,
@@ -335,7 +338,8 @@ impl Branch {
         }
     }
 
-    /// The watchers below a touched place. Those of any element are told of each.
+    /// Finds the watchers below a touched place. A watcher of any element is found once for each
+    /// element.
     #[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
     fn find_below(
         &self,
@@ -354,7 +358,7 @@ impl Branch {
         }
     }
 
-    /// Removes an id; whether the branch is empty then.
+    /// Removes an id. Returns whether the branch is empty afterwards.
     fn remove(&mut self, segments: &[&str], id: u64) -> bool {
         match segments.split_first() {
             None => drop(self.ids.remove(&id)),

@@ -1,4 +1,4 @@
-//! A handle that keeps no store alive.
+//! A handle that does not keep its store alive.
 
 use std::fmt;
 use std::sync::Weak;
@@ -7,8 +7,8 @@ use super::{Shared, Store};
 use crate::document::backend::{Backend, Yrs};
 use crate::state::State;
 
-/// A handle that does not keep its store: for callbacks and tasks of the store itself, and for
-/// tables of stores that are open. Made by [`Store::downgrade`].
+/// A handle that does not keep its store alive: for callbacks and tasks of the store itself, and
+/// for tables of open stores. Made by [`Store::downgrade`].
 ///
 /// ```
 /// use exostate::{State, Store};
@@ -27,7 +27,7 @@ use crate::state::State;
 /// store.change(|note| note.title().set("plan"))?;
 /// assert_eq!(store.view().length, 4);
 ///
-/// // The callback has a handle, and the store goes all the same.
+/// // The callback holds only a weak handle, so the store is dropped.
 /// let weak = store.downgrade();
 /// drop(store);
 /// assert!(weak.upgrade().is_none());
@@ -38,7 +38,7 @@ pub struct WeakStore<S: State, B: Backend = Yrs> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A handle that does not keep the store.
+    /// A handle that does not keep the store alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakStore<S, B> {
         WeakStore { shared: std::sync::Arc::downgrade(&self.shared) }
@@ -46,7 +46,7 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> WeakStore<S, B> {
-    /// The store; `None` once the last handle of it is gone.
+    /// The store; `None` once the last handle of the store is gone.
     #[must_use]
     pub fn upgrade(&self) -> Option<Store<S, B>> {
         Some(Store { shared: self.shared.upgrade()? })

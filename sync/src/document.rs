@@ -1,4 +1,4 @@
-//! The engine's documents as replicas.
+//! Implements the session's replica interface for the engine's documents.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl<B: Backend> Replica for Document<B> {
     }
 
     fn show_parts(&self) {
-        // A watcher that panics is nobody's fault here either.
+        // A panic of a watcher does not fail this call.
         let _ = without_watchers(|| {
             Document::show_parts(self);
             Ok(())
@@ -92,7 +92,7 @@ impl<B: Backend> Replica for Document<B> {
     }
 
     fn put_back_pending(&self) {
-        // A watcher that panics is nobody's fault here either.
+        // A panic of a watcher does not fail this call.
         let _ = without_watchers(|| {
             Document::put_back_pending(self);
             Ok(())
@@ -139,8 +139,9 @@ impl<B: Backend> Repair for exostate::Repair<B> {
     }
 }
 
-/// Imports updates. Whoever listens or watches is called in it, and what panics there has undone
-/// nothing; but what panics before, a layer say, has kept the updates out.
+/// Imports updates. Listeners and watchers are called during the import. A panic in one of them
+/// comes after the updates are applied, so the updates stay. A panic before that, for example in a
+/// middleware layer, keeps the updates out.
 fn guarded<B: Backend>(
     document: &Document<B>,
     updates: &[&[u8]],
@@ -155,8 +156,8 @@ fn guarded<B: Backend>(
     }
 }
 
-/// The same of what is the replica's own doing: a watcher that panics is called here, and that is
-/// nobody's fault.
+/// Does work of the replica itself, such as a repair. Watchers are called during the work. A panic
+/// of a watcher does not fail the work.
 fn without_watchers(work: impl FnOnce() -> Result<(), ApplyError>) -> Result<(), Refusal> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(())).map_err(refusal)
 }

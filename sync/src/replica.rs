@@ -1,11 +1,11 @@
-//! What a session needs of a document. The engine's `Store` implements it; so does any in-memory
-//! stand-in.
+//! The interface through which a session uses a document. The engine's `Document` implements it; a
+//! test can use an in-memory replacement.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where an update came from.
+/// Where an update was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a third origin would be a change of meaning")]
 pub enum Origin {
@@ -15,10 +15,10 @@ pub enum Origin {
     Remote,
 }
 
-/// A replica would not take an update, or could not make one. Nothing was applied, unless [it says
-/// so](Self::is_applied).
+/// The error of a replica that refused an update, or could not make one. Nothing was applied,
+/// unless [it says so](Self::is_applied).
 ///
-/// Two refusals are equal if they have the same cause, and not only an equal one.
+/// Two refusals are equal if they hold the same error object. An equal error is not enough.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     cause: Arc<dyn Error + Send + Sync>,
@@ -28,7 +28,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Takes over what the replica's own error says.
+    /// Makes a refusal from the replica's own error.
     ///
     /// ```
     /// let refusal = exostate_sync::Refusal::new("bad length at byte 3");
@@ -39,36 +39,36 @@ impl Refusal {
         Self { cause, contradiction: false, for_now: false, applied: false }
     }
 
-    /// The same, where the ops contradict those that the replica has: an id and a number with two
-    /// contents. Sessions can mend that.
+    /// Makes a refusal for ops that contradict the ops of the replica: one id and number with two
+    /// contents. Sessions can repair this.
     pub fn contradiction(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { contradiction: true, ..Self::new(cause) }
     }
 
-    /// The same, where the update may be taken another time: too much of others waits now. The peer
-    /// may come again.
+    /// Makes a retryable refusal: the update may be accepted later, for example because too many
+    /// updates are pending at this time. The peer may connect again.
     pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { for_now: true, ..Self::new(cause) }
     }
 
-    /// What was applied all the same: a listener or watcher of the replica panicked when it was
-    /// told. The peer learns of that with the acknowledgement, and
-    /// [`Peer::flush`](crate::Peer::flush) fails there.
+    /// Makes a refusal after the updates were applied: a listener or watcher of the replica
+    /// panicked when it was called. The acknowledgement tells the peer of it, and
+    /// [`Peer::flush`](crate::Peer::flush) fails at the peer.
     pub fn after_applying(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { applied: true, ..Self::new(cause) }
     }
 
-    /// Whether everything was applied, and only whoever listens failed.
+    /// Whether all updates were applied, and only a listener or watcher failed.
     pub fn is_applied(&self) -> bool {
         self.applied
     }
 
-    /// Whether it may be otherwise another time.
+    /// Whether the refusal is retryable: the same call may succeed later.
     pub fn is_for_now(&self) -> bool {
         self.for_now
     }
 
-    /// Whether it is a contradiction.
+    /// Whether the ops contradict the ops of the replica.
     pub fn is_contradiction(&self) -> bool {
         self.contradiction
     }
@@ -81,7 +81,8 @@ impl fmt::Display for Refusal {
 }
 
 impl Error for Refusal {
-    // By hand: the cause itself, which callers can downcast, and not the `Arc` that holds it.
+    // Written by hand, so that the source is the error itself, which callers can downcast, and not
+    // the `Arc` that holds it.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.cause)
     }
@@ -95,167 +96,177 @@ impl PartialEq for Refusal {
 
 impl Eq for Refusal {}
 
-/// Called with the bytes of an update and where it came from.
+/// A function that is called with the bytes of an update and its origin.
 pub type UpdateListener = Box<dyn Fn(&[u8], Origin) + Send + Sync>;
 
-/// Ends a listener's registration when it is dropped.
+/// Ends the registration of a listener when it is dropped.
 pub type UpdateSubscription = Box<dyn Send + Sync>;
 
-/// A peer's document, being put together to take the place of the replica's own: see
+/// The document of a peer, put together to replace the document of this replica: see
 /// [`exostate::Document::repair`].
 pub trait Repair: Send {
-    /// Takes a piece of it, as [`Replica::updates_since`] gave them there. The bytes are untrusted.
+    /// Takes a piece of the peer's document, as [`Replica::updates_since`] gave it there. The bytes
+    /// are untrusted.
     fn apply(&mut self, update: &[u8]) -> Result<(), Refusal>;
 
-    /// Takes it over, puts back what only the replica's own had, and returns the conflicts. Listeners
-    /// get what was put back, as local updates.
+    /// Takes over the peer's document, puts back the content that only the replica's own document
+    /// had, and returns the conflicts. Listeners get the content that was put back, as local
+    /// updates.
     fn finish(self: Box<Self>) -> Result<Vec<exostate::Conflict>, Refusal>;
 }
 
 /// One replica of one document, as a session sees it.
 ///
 /// Every method may be called from several threads at once. `version`, `updates_since` and `import`
-/// may take milliseconds: the peers call them away from the async runtime, unless the replica is
-/// not [busy](Self::is_busy) and such calls were brief of late.
+/// may take milliseconds. So the peers call them outside the threads of the async runtime. They
+/// call them on those threads only if the replica is not [busy](Self::is_busy) and such calls were
+/// brief recently.
 pub trait Replica: Send + Sync + 'static {
-    /// The name of the CRDT behind it (`"yrs"`, `"automerge"`). Only equal ones can talk to each
-    /// other.
+    /// The name of the CRDT backend (`"yrs"`, `"automerge"`). Only replicas with the same backend
+    /// can synchronize.
     fn backend(&self) -> &'static str;
 
-    /// The replica's id, which no other has. It may change once, when a [`Repair`] is finished. One
-    /// of more than 53 bits, which no store has, is shown to nobody as a participant.
+    /// The id of this replica, which no other replica has. It changes only when the document is
+    /// replaced, by a [`Repair`] or by [`verify`](Self::verify). An id of more than 53 bits, which
+    /// no store has, is not shown to others as a participant.
     fn replica(&self) -> u64;
 
-    /// What the replica has seen, encoded. Two replicas that hold the same operations **must**
-    /// return the same bytes, as sessions compare hashes of them; for yrs this is the state
-    /// vector (sorted) and a hash of the delete set, for automerge the sorted heads. Operations
-    /// that only wait behind a missing one do not count.
+    /// The encoded version: the operations that the replica has seen. Two replicas that hold the
+    /// same operations **must** return the same bytes, because sessions compare hashes of them. For
+    /// yrs the bytes are the sorted state vector and a hash of the delete set, for automerge the
+    /// sorted heads. Pending operations do not count.
     fn version(&self) -> Vec<u8>;
 
-    /// Updates, to be applied in this order, with at least every operation that `version` lacks,
-    /// each small enough for [`Replica::import`] of a peer. `version` comes from the peer and is
-    /// untrusted; an empty one is that of a replica without any.
+    /// Updates to be applied in this order. They hold at least every operation that `version`
+    /// lacks, and each one is small enough for [`Replica::import`] of a peer. `version` comes from
+    /// the peer and is untrusted. An empty `version` is that of a replica without operations.
     ///
-    /// They must not include less because another thread commits meanwhile: whatever was committed
-    /// when the call began is in them.
+    /// The updates must hold everything that was committed when the call began, even if another
+    /// thread commits during the call.
     fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal>;
 
-    /// Imports untrusted updates as if they were one: all, or on an error none. It validates them
-    /// itself, never panics, and is idempotent: an update that is already there, or arrives twice,
-    /// changes nothing.
+    /// Imports untrusted updates as if they were one: all of them, or none on an error. The method
+    /// validates the updates, never panics, and is idempotent: an update that the replica already
+    /// has, or that arrives twice, changes nothing.
     ///
-    /// Returns whether any of these updates is pending, or may be: it waits for a missing
-    /// dependency. Another peer may have brought it before. If the updates are only a `part` of
-    /// something larger, the rest of which is to follow, they need not be shown before that, or
-    /// before [`show_parts`](Self::show_parts).
+    /// Returns whether any of these updates is pending, or may be. A pending update waits for a
+    /// missing dependency. Another peer may have brought the same update before.
+    ///
+    /// If `part` is true, the updates are a part of something larger, and the other parts will
+    /// follow. Then the replica may show them later: when the other parts have come, or when
+    /// [`show_parts`](Self::show_parts) is called.
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal>;
 
-    /// Whether the replica has everything that an update holds, so that applying it would change
-    /// nothing. Asked where a peer may read and not write: to send what is known already is no
-    /// write. Left out: never.
+    /// Whether the replica has everything that an update holds. Then applying the update would
+    /// change nothing. A session asks this for a peer that may read and not write, because sending
+    /// known operations is not a write. The default is false.
     fn contains(&self, update: &[u8]) -> Result<bool, Refusal> {
         let _ = update;
         Ok(false)
     }
 
-    /// Whether the replica has all that the replica has whose version this is. Until then it is not
-    /// certain that the two mean the same ops by one name, and what the peer acknowledges is
-    /// not counted. Left out: always.
+    /// Whether the replica has everything that the replica with this version has. Before that, the
+    /// two replicas may use one name for different ops, so acknowledgements of the peer are not
+    /// counted. The default is true.
     fn has_seen(&self, version: &[u8]) -> bool {
         let _ = version;
         true
     }
 
-    /// Cuts an update that is longer than [`import`](Self::import) takes into pieces that are not, to
-    /// be applied in this order: Yjs clients send in one what they did offline. Left out, an
-    /// update stays as it is.
+    /// Cuts an update that is longer than [`import`](Self::import) takes into pieces that are short
+    /// enough, to be applied in this order. Yjs clients send everything that they did offline as
+    /// one update. By default the update is returned unchanged.
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
         Ok(vec![update.to_vec()])
     }
 
-    /// Shows what was imported as a part: the rest has come, or does not come.
+    /// Shows the updates that were imported as parts. The other parts have come, or will not come.
     fn show_parts(&self) {}
 
-    /// Begins to take over a peer's document. `None`, as where it is left out: this replica cannot,
-    /// and a divergence stays.
+    /// Begins to take over a peer's document. `None`, the default, means that this replica cannot
+    /// do this, and that a divergence stays.
     fn repair(&self) -> Option<Box<dyn Repair>> {
         None
     }
 
-    /// Makes sure that the document's own operations give what it shows, before a peer takes them
-    /// over: see [`exostate::Document::verify`]. The conflicts come back.
+    /// Makes sure that the operations of the document give the content that the document shows,
+    /// before a peer takes the document over: see [`exostate::Document::verify`]. Returns the
+    /// conflicts.
     fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
         Ok(Vec::new())
     }
 
-    /// Which of several diverged documents this replica follows; see [`exostate::Document::lineage`].
+    /// The lineage, which tells which of several diverged documents this replica follows: see
+    /// [`exostate::Document::lineage`].
     fn lineage(&self) -> u64 {
         0
     }
 
-    /// Notes that it follows this one from now on, or a higher one.
+    /// Notes that the replica follows this lineage. A higher current lineage stays.
     fn follow(&self, lineage: u64) {
         let _ = lineage;
     }
 
-    /// Forgets imported operations that wait behind a missing one. They are asked for again
-    /// together with what is missing. Those that the replica's own storage has are not
-    /// forgotten.
+    /// Forgets the pending operations that peers have sent. They are requested again together with
+    /// the missing dependencies. The pending operations of the replica's own storage are kept.
     fn forget_pending(&self) {}
 
-    /// Whether operations that the replica's own storage has wait behind a missing one.
+    /// Whether operations of the replica's own storage are pending.
     fn has_own_pending(&self) -> bool {
         false
     }
 
-    /// Writes those again, as the missing one may have been given up: see
-    /// [`exostate::Document::put_back_pending`].
+    /// Writes the pending operations of the replica's own storage again, because the missing
+    /// dependency may have been given up: see [`exostate::Document::put_back_pending`].
     fn put_back_pending(&self) {}
 
     /// A hash of the canonical content, at constant cost.
     fn digest(&self) -> [u8; 16];
 
-    /// What the document says that it holds, where that is another state type than the replica's:
-    /// see [`exostate::Store::type_mismatch`]. Returns at once.
+    /// The type names that are written in the document, if they differ from the state type of the
+    /// replica: see [`exostate::Store::type_mismatch`]. Returns at once.
     fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {
         None
     }
 
-    /// Calls `listener` with every update, local and imported, in commit order, **after** it is
-    /// visible to `version` and `updates_since`, from any thread, until the guard is dropped.
+    /// Calls `listener` with every update, local and imported, in commit order, **after** the
+    /// update is visible to `version` and `updates_since`. The calls may come from any thread.
+    /// They stop when the guard is dropped.
     ///
-    /// Two duties make an endless exchange between peers impossible and keep relays cheap:
+    /// The replica has two duties. They make an endless exchange between peers impossible and keep
+    /// relays cheap:
     ///
-    /// * an import that adds no operation must **not** call the listener;
-    /// * an import should pass on the bytes it was given, unchanged: a session recognises them and
-    ///   does not send them back where they came from. Re-encoded bytes are sent back once, to no
+    /// * An import that adds no operation must **not** call the listener.
+    /// * An import should pass on the imported bytes unchanged. Then a session recognises them and
+    ///   does not send them back to their sender. Re-encoded bytes are sent back once, without
     ///   effect.
     ///
     /// The listener returns at once and never calls the replica.
     fn on_update(&self, listener: UpdateListener) -> UpdateSubscription;
 
-    /// Whether a call might have to wait now until somebody else is done with the replica. As long
-    /// as it does, and where this is left out, the peers make all their calls away from the
-    /// async runtime; else brief ones on its threads, listeners and watchers included.
+    /// Whether a call might have to wait at this time for another user of the replica. If true,
+    /// which is the default, the peers make all calls outside the threads of the async runtime. If
+    /// false, they make brief calls on these threads, including the calls of listeners and
+    /// watchers.
     fn is_busy(&self) -> bool {
         true
     }
 
-    /// Whether imported operations wait behind one that is missing. Those that the replica's own
-    /// storage has do not count.
+    /// Whether imported operations are pending. Pending operations of the replica's own storage do
+    /// not count.
     fn has_pending(&self) -> bool;
 
-    /// Who is present at the document, where peers and servers of this replica are to share that:
-    /// see [`Room`](crate::Room).
+    /// The participants at the document, if the peers and servers of this replica are to share
+    /// them: see [`Room`](crate::Room).
     fn participants(&self) -> Option<Arc<crate::Participants>> {
         None
     }
 }
 
-/// What can be taken as a replica: a reference to a store (which stays yours; it is a handle), or
-/// anything shared that is a [`Replica`].
+/// A value that can be used as a replica. It is a reference to a store or a document, which the
+/// caller keeps because it is a handle, or a shared [`Replica`].
 pub trait IntoReplica {
-    /// The replica.
+    /// Converts the value into a replica.
     fn into_replica(self) -> Arc<dyn Replica>;
 }
 

@@ -1,8 +1,10 @@
-//! Writing again what a text or list of another document has and one's own lacks. Nothing is
-//! removed.
+//! Inserts into this document the content of a text or list that another document has and this
+//! document lacks. Nothing is removed.
 //!
-//! A [repair](super::repair) puts back so what was only in its own document, and [`super::aside`]
-//! what a change did that was set aside.
+//! Two modules use it:
+//!
+//! - A [repair](super::repair) puts back the content that only the replaced document had.
+//! - [`super::set_aside`] puts back the content that a change which was set aside had inserted.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +19,7 @@ use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
-/// What has to be written into a document, and the texts and lists that it has afterwards.
+/// The ops that have to be written into a document, and the texts and lists that it has afterwards.
 #[derive(Default)]
 pub(super) struct Again {
     pub(super) ops: Ops,
@@ -26,8 +28,8 @@ pub(super) struct Again {
 }
 
 impl Again {
-    /// Inserts into the text `now` what `after` has and `before` lacks. O(texts), and what
-    /// comparing them costs.
+    /// Inserts into the text `now` all content that `after` has and `before` lacks. O(texts), plus
+    /// the cost of comparing them.
     pub(super) fn text(&mut self, path: &Arc<str>, [before, after, now]: [&Rope; 3]) {
         if after == now {
             return;
@@ -58,7 +60,7 @@ impl Again {
         self.texts.insert(Key(Arc::clone(path)), now);
     }
 
-    /// The same for a list.
+    /// Does for a list what [`Again::text`] does for a text.
     pub(super) fn list(&mut self, path: &Arc<str>, [before, after, now]: [&List; 3]) {
         if after == now {
             return;
@@ -81,8 +83,8 @@ impl Again {
         self.lists.insert(Key(Arc::clone(path)), now);
     }
 
-    /// What is touched once all of it is written. It is the work of others, whoever writes it
-    /// again.
+    /// The paths that are touched once all ops are written. They count as the work of other
+    /// replicas, although this replica writes them again.
     pub(super) fn touched(&self) -> Touched {
         let register = |(key, write): (&Key, &RegisterWrite)| {
             let old = write.old.clone();
@@ -98,8 +100,8 @@ impl Again {
     }
 }
 
-/// The edits that turn `from` into `to`, in order: where in `from` each is, how much it deletes
-/// there, and the stretch of `to` that it inserts.
+/// The edits that turn `from` into `to`, in order. Each edit is the position in `from`, the number
+/// of elements to delete there, and the range of `to` to insert there.
 fn edits<T: Eq + std::hash::Hash>(from: &[T], to: &[T]) -> Vec<(usize, usize, Range<usize>)> {
     let mut found = Vec::new();
     let mut shift = 0isize;
@@ -111,9 +113,10 @@ fn edits<T: Eq + std::hash::Hash>(from: &[T], to: &[T]) -> Vec<(usize, usize, Ra
     found
 }
 
-/// The stretches that `after` has and `before` lacks, and where they go in `now`, counting the
-/// stretches before. What `now` has already, it does not get twice. A stretch that replaced another
-/// one goes behind it. O(all three), and what comparing them costs.
+/// The ranges of `after` that `before` lacks, each with the position in `now` where it is to be
+/// inserted. A position counts the ranges that were inserted before it. A range that `now` already
+/// has is not inserted twice. A range that replaced content of `before` goes behind that content.
+/// O(all three), plus the cost of comparing them.
 fn insertions<T: Eq + std::hash::Hash>(
     before: &[T],
     after: &[T],
@@ -124,8 +127,9 @@ fn insertions<T: Eq + std::hash::Hash>(
     }
     let mut moved = edits(before, now).into_iter().peekable();
     let mut found = Vec::new();
-    // Of the edits that led to `now` before the place: what they inserted and deleted, and where in
-    // `before` the last one ends.
+    // These three describe the edits that led to `now` before the place: the number of elements
+    // that they inserted, the number that they deleted, and the position in `before` where the last
+    // edit ends.
     let mut grown = 0;
     let mut gone = 0;
     let mut end = 0;
@@ -139,7 +143,7 @@ fn insertions<T: Eq + std::hash::Hash>(
             gone += delete;
             end = old + delete;
         }
-        // What the last of them deleted behind the place does not move it.
+        // The last edit may have deleted elements behind the place. They do not move the place.
         let at = place + grown + added + end.saturating_sub(place) - gone;
         added += range.len();
         found.push((at, range));

@@ -1,4 +1,4 @@
-//! Edits by path, for those who have no Rust type for the state.
+//! Edits by path, for callers that have no Rust type for the state.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,11 +16,11 @@ use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
 
-/// Why a document was not edited. It is as it was.
+/// Why a document was not edited. After the error the document is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// Called inside a change of the same document, on the same thread.
+    /// The edit was called inside a change of the same document, on the same thread.
     #[error("a document cannot be edited inside a change of it")]
     Nested,
     /// A position lies beyond the end of a text or list.
@@ -33,12 +33,12 @@ pub enum EditError {
         /// Characters (Unicode scalar values) of the text, or elements of the list.
         len: usize,
     },
-    /// The path is not one that a document can hold, or other replicas would not take the value.
+    /// A document cannot hold this path, or other replicas would refuse the value.
     #[error("{path}: {reason}")]
     Invalid {
-        /// Where.
+        /// The path.
         path: String,
-        /// Why.
+        /// Why the path or the value is refused.
         reason: String,
     },
     /// The backend failed.
@@ -54,33 +54,34 @@ impl<B: Backend> Document<B> {
         self.read(|replica| replica.register(path))
     }
 
-    /// The register at a path and all below it, in order; all registers for an empty path.
-    /// O(log n + found).
+    /// The register at `path` and all registers below it, in order. An empty path gives all
+    /// registers. O(log n + found).
     #[must_use]
     pub fn registers(&self, path: &str) -> Vec<(String, Value)> {
         let found = self.read(|replica| replica.scan(path));
         found.into_iter().map(|(key, value)| (key.as_str().to_owned(), value)).collect()
     }
 
-    /// A text, without its marks; empty if there is none. O(length).
+    /// The characters of a text, without its marks. Empty if the document has no such text.
+    /// O(length).
     #[must_use]
     pub fn text(&self, path: &str) -> String {
         self.read(|replica| replica.text(path)).to_string()
     }
 
-    /// A list; empty if there is none. O(length).
+    /// The elements of a list. Empty if the document has no such list. O(length).
     #[must_use]
     pub fn list(&self, path: &str) -> Vec<Value> {
         self.read(|replica| replica.list(path)).into_iter().collect()
     }
 
-    /// Edits the document by path: all of it, or, if the closure returns an error or panics,
-    /// nothing. It is one commit and, as a rule, one update. A store's middleware is not asked, as
-    /// it judges typed states.
+    /// Edits the document by path. All edits are applied, or none if the closure returns an error
+    /// or panics. The edits are one commit and usually one update. The middleware of a store is not
+    /// asked, because it judges typed states.
     ///
     /// Paths and values are those of
-    /// [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md): what a
-    /// state type makes of them is for the caller to know.
+    /// [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md). The
+    /// caller has to know how a state type reads them.
     ///
     /// ```
     /// use exostate::{Document, Value};
@@ -98,8 +99,10 @@ impl<B: Backend> Document<B> {
     /// ```
     ///
     /// # Errors
-    /// What the closure returned; [`EditError::Nested`] inside a change; [`EditError::Invalid`] if
-    /// other replicas would refuse an op; the backend failed.
+    /// - The error that the closure returned.
+    /// - [`EditError::Nested`] inside a change of this document.
+    /// - [`EditError::Invalid`] if other replicas would refuse an op.
+    /// - [`EditError::Backend`] if the backend failed.
     pub fn edit<R>(
         &self,
         edit: impl FnOnce(&mut DocumentEdit<'_>) -> Result<R, EditError>,
@@ -108,7 +111,7 @@ impl<B: Backend> Document<B> {
         turn.show_parts(&mut *turn.replica_mut().ok_or(EditError::Nested)?);
         let result = catch_unwind(AssertUnwindSafe(|| turn.edit(edit)));
         drop(turn);
-        // Parts may have been shown, whatever became of the edit.
+        // Parts may have been shown even if the edit failed.
         self.inner.delivery.deliver();
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -166,7 +169,8 @@ impl<B: Backend> Turn<'_, B> {
     }
 }
 
-/// What ops touch. To a store's undo managers it is the work of others.
+/// The places that ops touch. The undo managers of a store treat them as the work of other
+/// replicas.
 pub(crate) fn touched(ops: &Ops) -> Touched {
     let register = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
         key: Arc::clone(&key.0),
@@ -186,7 +190,7 @@ pub(crate) fn touched(ops: &Ops) -> Touched {
     touched
 }
 
-/// The edits of one [`Document::edit`]. Reading shows the edits so far.
+/// The edits of one [`Document::edit`]. Its reading methods see the edits made so far.
 pub struct DocumentEdit<'a> {
     source: &'a dyn Source,
     ops: Ops,
@@ -222,15 +226,15 @@ impl DocumentEdit<'_> {
         self.values(path).into_iter().collect()
     }
 
-    /// Writes a register. If it holds the value already, nothing is written.
+    /// Writes a register. Writes nothing if the register already holds the value.
     ///
     /// # Errors
-    /// [`EditError::Invalid`] for a path that documents do not hold.
+    /// [`EditError::Invalid`] for a path that a document cannot hold.
     pub fn set(&mut self, path: &str, value: impl Into<Value>) -> Result<(), EditError> {
         self.write(path, Some(value.into()))
     }
 
-    /// Removes a register. If there is none, nothing is written.
+    /// Removes a register. Writes nothing if the document has no such register.
     ///
     /// # Errors
     /// As [`DocumentEdit::set`].
@@ -238,11 +242,12 @@ impl DocumentEdit<'_> {
         self.write(path, None)
     }
 
-    /// Replaces a stretch of a text. Positions count Unicode scalar values. The new text takes
-    /// marks as [`Text::splice`](crate::Text) does.
+    /// Replaces a range of a text. Positions count Unicode scalar values. The new text gets its
+    /// marks as in [`Text::splice`](crate::Text).
     ///
     /// # Errors
-    /// [`EditError::OutOfBounds`]; [`EditError::Invalid`] for a path that documents do not hold.
+    /// - [`EditError::OutOfBounds`] if the range is not within the text.
+    /// - [`EditError::Invalid`] for a path that a document cannot hold.
     pub fn splice_text(
         &mut self,
         path: &str,
@@ -269,7 +274,7 @@ impl DocumentEdit<'_> {
         Ok(())
     }
 
-    /// Replaces a stretch of a list.
+    /// Replaces a range of a list.
     ///
     /// # Errors
     /// As [`DocumentEdit::splice_text`].

@@ -1,4 +1,4 @@
-//! Updates from elsewhere.
+//! The import of updates from elsewhere.
 
 use std::error::Error;
 use std::fmt;
@@ -10,36 +10,38 @@ use crate::document::commit::{Commit, Origin, Touch};
 use crate::document::projection::{Content, Outcome};
 use crate::document::replica::{ImportError, Imported, Replica, Trust};
 
-/// What [`Store::apply`](crate::Store::apply) or [`Document::apply`] did.
+/// The result of [`Store::apply`](crate::Store::apply) or [`Document::apply`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Applied {
     /// The document has changed.
     Changed,
-    /// All of it was known.
+    /// The document already had the whole update.
     Known,
-    /// A dependency is missing; the update is pending until that comes.
+    /// A dependency is missing. The update is pending until the dependency comes.
     Waiting,
     /// The document has changed, and a part of the update is pending.
     Partly,
 }
 
-/// Why an update was not applied. The document is as it was.
+/// Why an update was not applied. After the error the document is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// The update was refused.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// Called inside a change of the same document, on the same thread.
+    /// The import was called inside a change of the same document, on the same thread.
     #[error("an update cannot be applied inside a change of the same store")]
     Nested,
-    /// Middleware refused it: [`Middleware::import`](crate::middleware::Middleware::import).
+    /// Middleware refused the update:
+    /// [`Middleware::import`](crate::middleware::Middleware::import).
     #[error("refused: {0}")]
     Denied(#[source] MiddlewareError),
 }
 
-/// The error with which middleware refused an import. Two are equal if they are the same error.
+/// The error with which middleware refused an import. Two values are equal if they hold the same
+/// error object.
 #[derive(Clone, Debug)]
 pub struct MiddlewareError(Arc<dyn Error + Send + Sync>);
 
@@ -75,13 +77,13 @@ impl Error for MiddlewareError {
     }
 }
 
-/// How much is pending: updates that wait for a missing dependency.
+/// The amount of pending updates. A pending update waits for a missing dependency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pending {
-    /// How many updates.
+    /// Number of updates.
     pub updates: usize,
-    /// Their size together.
+    /// Total size of the updates in bytes.
     pub bytes: usize,
 }
 
@@ -92,19 +94,20 @@ impl From<(usize, usize)> for Pending {
 }
 
 impl<B: Backend> Document<B> {
-    /// Applies an update from elsewhere. It is checked against the limits for untrusted bytes
-    /// before the backend sees it; one with a missing dependency is pending until that comes.
+    /// Applies an update from elsewhere. The update is checked against the limits for untrusted
+    /// bytes before the backend sees it. An update with a missing dependency is pending until the
+    /// dependency comes.
     ///
     /// # Errors
-    /// The bytes are refused, too much is pending already, or this was called inside a change. The
-    /// document is as it was.
+    /// The bytes are refused, too many updates are pending already, or this was called inside a
+    /// change. After an error the document is as it was before.
     pub fn apply(&self, update: &[u8]) -> Result<Applied, ApplyError> {
         self.import_in_turn(&[update], Trust::Untrusted, false)
     }
 
-    /// Applies an update as [`Document::apply`] does, under the wide limits for bytes of one's own
-    /// storage, or of a server that one trusts as much: see
-    /// [`Store::apply_trusted`](crate::Store::apply_trusted).
+    /// Applies an update as [`Document::apply`] does, but under the wide limits. They are for bytes
+    /// from the caller's own storage, or from a server that the caller trusts as much as that
+    /// storage: see [`Store::apply_trusted`](crate::Store::apply_trusted).
     ///
     /// # Errors
     /// As [`Document::apply`].
@@ -112,20 +115,25 @@ impl<B: Backend> Document<B> {
         self.import_in_turn(&[update], Trust::Trusted, false)
     }
 
-    /// Applies several updates as [`Document::apply`] does, as if they were one: one commit, one
-    /// call for watchers. On automerge it costs much less than one by one.
+    /// Applies several updates as [`Document::apply`] does, but as if they were one: there is one
+    /// commit, and watchers are called once. On automerge this costs much less than applying them
+    /// one by one.
     ///
     /// # Errors
-    /// As [`Document::apply`], if any of them is refused. None is applied then; one by one, the
-    /// good ones can be.
+    /// As [`Document::apply`], if any of the updates is refused. Then none is applied. The caller
+    /// can apply the good updates one by one.
     pub fn apply_all(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
         self.import_in_turn(updates, Trust::Untrusted, false)
     }
 
-    /// Applies updates that are parts of something larger, the rest of which is to follow, as
-    /// [`Document::apply_all`] does. A document that holds nothing yet need not show them before
-    /// all is there: it does so with the next thing that is done with it, and costs less; at the
-    /// latest [`Document::show_parts`] does. Version, updates and pending updates count them at
+    /// Applies updates as [`Document::apply_all`] does. They are parts of something larger, and the
+    /// other parts will follow. A document that is still empty may show the parts later, which
+    /// costs less:
+    ///
+    /// - The document shows them before its next read, change or import that is not a part.
+    /// - [`Document::show_parts`] shows them at the latest.
+    ///
+    /// The version, the updates for other replicas and the pending updates include the parts at
     /// once.
     ///
     /// ```
@@ -151,9 +159,9 @@ impl<B: Backend> Document<B> {
         self.import_in_turn(updates, Trust::Untrusted, true)
     }
 
-    /// Shows what [`Document::apply_part`] has brought and no view shows yet.
+    /// Shows the parts that [`Document::apply_part`] has applied and that no view shows yet.
     pub fn show_parts(&self) {
-        // Inside a change all is shown: it began with that.
+        // Inside a change all parts are shown already, because a change begins by showing them.
         let hidden =
             self.inner.replica.lock().try_borrow().is_ok_and(|replica| replica.has_parts());
         if !hidden {
@@ -167,7 +175,7 @@ impl<B: Backend> Document<B> {
         self.inner.delivery.deliver_in_turn();
     }
 
-    /// Takes over all that another document has and this one lacks, however much it is.
+    /// Applies everything that another document has and this document lacks, whatever its size.
     ///
     /// # Errors
     /// As [`Document::apply`].
@@ -176,37 +184,37 @@ impl<B: Backend> Document<B> {
         Ok(self.apply_trusted(&update)?)
     }
 
-    /// The updates that wait for a missing dependency.
+    /// The pending updates: those that wait for a missing dependency.
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.peek(|replica| replica.pending(None).into())
     }
 
-    /// Those of them that [`Document::apply_trusted`] has brought.
+    /// The pending updates that came through [`Document::apply_trusted`].
     #[must_use]
     pub fn own_pending(&self) -> Pending {
         self.peek(|replica| replica.pending(Some(Trust::Trusted)).into())
     }
 
-    /// The pending updates that [`Document::apply_trusted`] has brought. They are not in
-    /// [`Document::save`]: a new journal begins with them.
+    /// The bytes of the pending updates that came through [`Document::apply_trusted`].
+    /// [`Document::save`] does not include them, so a new journal begins with them.
     #[must_use]
     pub fn own_pending_updates(&self) -> Vec<Vec<u8>> {
         let own = |(update, trust)| (trust == Trust::Trusted).then_some(update);
         self.peek(|replica| replica.pending_updates().into_iter().filter_map(own).collect())
     }
 
-    /// Forgets the untrusted updates that wait for a missing dependency, which may never come.
-    /// [`Document::version`] never counted them, so a peer that is asked for what is missing gives
-    /// them again. What [`Document::apply_trusted`] brought is not forgotten: others may have lost
-    /// it.
+    /// Forgets the untrusted pending updates, because their missing dependency may never come.
+    /// [`Document::version`] never counted them. So a peer that is asked for the missing dependency
+    /// sends them again. The updates that [`Document::apply_trusted`] brought are kept: other
+    /// replicas may have lost them.
     pub fn forget_pending(&self) {
         if let Ok(mut replica) = self.inner.replica.lock().try_borrow_mut() {
             replica.forget_pending(Trust::Untrusted);
         }
     }
 
-    /// Imports in a turn, unless a layer refuses.
+    /// Imports updates in a turn, unless a middleware layer refuses them.
     fn import_in_turn(
         &self,
         updates: &[impl AsRef<[u8]>],
@@ -214,9 +222,10 @@ impl<B: Backend> Document<B> {
         part: bool,
     ) -> Result<Applied, ApplyError> {
         let span = tracing::trace_span!(target: "exostate", "import").entered();
-        // The time that an import waits for its turn counts.
+        // The measured time includes the wait for the writer lock.
         let timer = self.inner.projections().iter().find_map(|projection| projection.timer());
-        // Within a change, which has the writer lock, nothing is told before that is done.
+        // A change of this thread holds the writer lock. Then the import fails, and nothing is
+        // delivered before that change is done.
         let turn = Turn::begin(&self.inner).ok_or(ApplyError::Nested)?;
         let result = turn.allow(updates, trust).and_then(|()| {
             turn.count_followers();
@@ -241,8 +250,8 @@ impl<B: Backend> Document<B> {
 }
 
 impl<B: Backend> Turn<'_, B> {
-    /// Asks all middleware. Layers may look at the document; a change or an import of theirs would
-    /// be one within this.
+    /// Asks all middleware. The replica stays borrowed meanwhile: a layer may read the document,
+    /// but a change or an import by the layer fails, because it would be nested in this import.
     fn allow(&self, updates: &[impl AsRef<[u8]>], trust: Trust) -> Result<(), ApplyError> {
         let _looking = self.replica();
         let bytes = updates.iter().map(|update| update.as_ref().len()).sum();
@@ -255,8 +264,8 @@ impl<B: Backend> Turn<'_, B> {
         allowed
     }
 
-    /// Imports updates and brings the views up to date, which stay as they are if the updates are
-    /// only a `part`.
+    /// Imports updates and brings the views up to date. If the updates are only a `part`, the views
+    /// may stay as they are.
     fn import(
         &self,
         replica: &mut Replica<B>,
@@ -280,7 +289,7 @@ impl<B: Backend> Turn<'_, B> {
         applied
     }
 
-    /// Brings the views up to date with what was imported.
+    /// Brings the views up to date with the imported updates.
     fn show_imported(
         &self,
         replica: &mut Replica<B>,

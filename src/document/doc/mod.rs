@@ -1,7 +1,7 @@
-//! A document: one replica, its writer lock, and what stands on it.
+//! A document: one replica, its writer lock, and the projections that follow it.
 //!
-//! A [`Document`] needs no Rust type. Everything that changes it goes through one
-//! [`Turn`](turn::Turn): lock, stage or import, write, record, publish, deliver.
+//! A [`Document`] needs no Rust type. Every change of it is made in one [`Turn`](turn::Turn), in
+//! these steps: lock, stage or import, write, record, publish, deliver.
 
 mod again;
 mod edit;
@@ -36,12 +36,12 @@ use super::replica::Replica;
 use super::subscription::Subscription;
 use super::{Digest, ReplicaId, Version};
 
-/// A CRDT document without a Rust type: for servers, tools and storage, which do not know what
-/// state it holds.
+/// A CRDT document without a Rust type. It is for servers, tools and storage, which do not know the
+/// state type of the document.
 ///
 /// A document is a handle: clones share one replica. [`Store::document`](crate::Store::document)
-/// gives the document of a store. As long as that handle exists, the store's view follows the
-/// document, and its watchers are called.
+/// gives the document of a store. As long as that handle exists, the view of the store follows the
+/// document, and the watchers of the store are called.
 ///
 /// ```
 /// use exostate::{Document, State, Store, Value};
@@ -52,7 +52,7 @@ use super::{Digest, ReplicaId, Version};
 /// let note = Store::<Note>::new();
 /// note.change(|note| note.title().set("plan"))?;
 ///
-/// // Elsewhere: the same document, and nobody knows that it is a `Note`.
+/// On another replica: the same document, opened without the type `Note`.
 /// let kept: Document = Document::open(&note.save())?;
 /// assert_eq!(kept.register("title"), Some(Value::from("plan")));
 /// kept.edit(|edit| edit.set("title", "trip"))?;
@@ -62,25 +62,25 @@ use super::{Digest, ReplicaId, Version};
 /// ```
 pub struct Document<B: Backend = Yrs> {
     inner: Arc<Inner<B>>,
-    /// The store that this handle came from, which stays as long as the handle.
+    /// The store from which this handle came. The handle keeps the store alive.
     _store: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// What the handles of a document share.
+/// The data that all handles of a document share.
 pub(crate) struct Inner<B: Backend> {
-    /// The writer lock. A thread that holds it may take it again to read.
+    /// The writer lock. A thread that holds it may lock it again to read.
     replica: ReentrantMutex<RefCell<Replica<B>>>,
     pub(crate) delivery: Delivery,
     projections: ArcSwap<Vec<Weak<dyn Projection<B>>>>,
     pub(crate) recorders: Live<dyn Recorder>,
     pub(crate) options: Options,
-    /// This document's replica ids: those that it gave up, and last the one that it has.
+    /// The replica ids of this document: first those that it gave up, last its current id.
     ids: ArcSwap<Vec<ReplicaId>>,
     lineage: AtomicU64,
-    /// Numbers the elements that are made under this replica id, in whatever store: with the id the
-    /// number names the element.
+    /// Numbers the elements that any store makes under this replica id. The id and the number
+    /// together name the element.
     pub(crate) next_element: AtomicU64,
-    /// How many commits there were.
+    /// Number of commits so far.
     pub(crate) commits: AtomicU64,
 }
 
@@ -123,13 +123,14 @@ impl<B: Backend> Document<B> {
     /// a fresh replica id. O(document).
     ///
     /// # Errors
-    /// The bytes are damaged, or not a document of exostate on this backend:
-    /// [`BackendError::Foreign`] says what they are, if that can be told.
+    /// The bytes are damaged, or they are not a document of exostate on this backend.
+    /// [`BackendError::Foreign`] says which format the bytes have, if that can be recognized.
     pub fn open(bytes: &[u8]) -> Result<Self, BackendError> {
         Self::open_with(bytes, Options::default())
     }
 
-    /// Opens a document with options: limits, the ids under which the same owner wrote before.
+    /// Opens a document with options: the limits, and the ids under which the same owner wrote
+    /// before.
     ///
     /// # Errors
     /// As [`Document::open`].
@@ -161,47 +162,48 @@ impl<B: Backend> Document<B> {
         &self.inner
     }
 
-    /// The same document. As long as the handle exists, `store` does.
+    /// A handle of the same document that keeps `store` alive.
     pub(crate) fn keeping(&self, store: Arc<dyn Any + Send + Sync>) -> Self {
         Self { inner: Arc::clone(&self.inner), _store: Some(store) }
     }
 
-    /// The same document, of which the handle keeps no store.
+    /// A handle of the same document that keeps no store alive.
     pub(crate) fn bare(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), _store: None }
     }
 
-    /// Whether it is the same document, and not only one with the same content.
+    /// Whether both handles belong to the same document. Equal content is not enough.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// What this replica has seen.
+    /// The version of this replica: the ops that it has seen.
     #[must_use]
     pub fn version(&self) -> Version {
         self.peek(Replica::version)
     }
 
-    /// All that a replica at `version` lacks, as one update.
+    /// All ops that a replica at `version` lacks, as one update.
     ///
     /// # Errors
-    /// The version is one of another backend.
+    /// The version belongs to another backend.
     pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
         self.peek(|replica| replica.update_since(version))
     }
 
-    /// All that a replica at `version` lacks, in pieces that are to be applied in this order: see
+    /// All ops that a replica at `version` lacks, in several updates to be applied in this order:
+    /// see
     /// [`Store::updates_since`](crate::Store::updates_since).
     ///
     /// # Errors
-    /// The version is one of another backend.
+    /// The version belongs to another backend.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         self.peek(|replica| replica.updates_since(version))
     }
 
-    /// Whether the document has everything that an update holds, so that applying it would change
-    /// nothing: see [`Store::contains`](crate::Store::contains).
+    /// Whether the document has everything that an update holds. Then applying the update would
+    /// change nothing: see [`Store::contains`](crate::Store::contains).
     ///
     /// # Errors
     /// The bytes are refused, as [`Document::apply`] would refuse them.
@@ -209,23 +211,24 @@ impl<B: Backend> Document<B> {
         self.peek(|replica| replica.contains(update))
     }
 
-    /// Whether this document has all that a replica at `version` has; not if the version is one of
-    /// another backend. O(the version).
+    /// Whether this document has all that a replica at `version` has. False if the version belongs
+    /// to another backend. O(the version).
     ///
-    /// On automerge a version names changes by their hashes, so it is exact even if a replica id
-    /// was used twice. On yrs it names them by number, and deletions do not count.
+    /// On automerge a version names changes by their hashes, so the answer is exact even if a
+    /// replica id was used twice. On yrs a version names ops by number, and deletions do not count.
     #[must_use]
     pub fn has_seen(&self, version: &Version) -> bool {
         self.peek(|replica| replica.has_seen(version))
     }
 
     /// Cuts an update that is longer than [`Limits::bytes_max`](crate::Limits::bytes_max) into
-    /// pieces that are not, to be applied in this order; a shorter one stays as it is. For updates
-    /// of peers that cannot cut: a Yjs client sends all that was typed offline as one update. It
-    /// may hold as much as that many updates of the full length; what an untrusted update must not
-    /// contain is refused in this one too.
+    /// pieces that are within the limit, to be applied in this order. A shorter update is returned
+    /// unchanged. This is for updates of peers that cannot cut: a Yjs client sends everything that
+    /// was typed offline as one update. The update may hold as much as the number of full-length
+    /// updates that it could have come as. Content that is refused in other untrusted updates is
+    /// refused in this one too.
     ///
-    /// O(update · log(update)). One value, and one of automerge's changes, cannot be cut.
+    /// O(update · log(update)). One value cannot be cut, and neither can one automerge change.
     ///
     /// # Errors
     /// The bytes are refused.
@@ -234,80 +237,84 @@ impl<B: Backend> Document<B> {
         Replica::<B>::cut(update, &limits)
     }
 
-    /// The whole document, to be opened again.
+    /// The whole document as bytes, for [`Document::open`].
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         self.peek(Replica::save)
     }
 
-    /// The digest of the content. Costs nothing but for lists and texts that changed.
+    /// The digest of the content. The cost is constant, except for lists and texts that changed
+    /// since the last call.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.read(Replica::digest)
     }
 
-    /// The names of the state types that the document says it holds: one, as a rule, or none.
+    /// The names of state types that are written in the document: usually one, or none.
     #[must_use]
     pub fn type_names(&self) -> Vec<String> {
         self.read(|replica| replica.type_names().map(str::to_owned).collect())
     }
 
-    /// What the document says that it holds, if that is another state type than that of a store on
-    /// it. Takes no lock; O(stores).
+    /// The type names that are written in the document, if they differ from the state type of a
+    /// store on this document. Takes no lock. O(stores).
     #[must_use]
     pub fn type_mismatch(&self) -> Option<TypeMismatch> {
         self.inner.projections().iter().find_map(|projection| projection.type_mismatch())
     }
 
-    /// This replica's id. It stays the same but for [`Document::repair`].
+    /// The replica id of this document. Only [`Document::repair`] and [`Document::verify`] change
+    /// it.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         let ids = self.inner.ids.load();
         ids.last().copied().unwrap_or_else(|| ReplicaId::from_bits(0))
     }
 
-    /// Whether a replica id is this document's own: its id now, one that it gave up, or one that
-    /// the options named as an earlier one.
+    /// Whether a replica id belongs to this document: it is the current id, an id that the document
+    /// gave up, or an earlier id that the options name.
     #[must_use]
     pub fn is_own(&self, id: ReplicaId) -> bool {
         self.inner.ids.load().contains(&id) || self.inner.options.earlier().contains(&id)
     }
 
-    /// Calls `f` with the bytes of every update, made here or applied, in commit order, until the
-    /// subscription is dropped.
+    /// Calls `f` with the bytes of every update, whether it was made here or applied, in commit
+    /// order, until the subscription is dropped.
     pub fn on_update(&self, f: impl Fn(Update<'_>) + Send + Sync + 'static) -> Subscription {
         self.inner.delivery.listen(Arc::new(f))
     }
 
-    /// Whether another thread is changing the document or importing into it now, or is calling
-    /// listeners or watchers: then a change or an import may have to wait. A moment later it may
-    /// be otherwise; for callers that have something better to do than to wait.
+    /// Whether another thread is changing the document, importing into it, or calling listeners or
+    /// watchers at this moment. Then a change or an import may have to wait. The answer may be
+    /// outdated a moment later. It is for callers that have other work to do instead of waiting.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.inner.replica.try_lock().is_none() || self.inner.delivery.is_delivering()
     }
 
-    /// Which of several diverged documents this one follows: 0 as long as it has met no other, see
+    /// The lineage of this document: a number that tells which of several diverged documents it
+    /// follows. It is 0 as long as the document has met no diverged document, see
     /// [`Document::follow`].
     #[must_use]
     pub fn lineage(&self) -> u64 {
         self.inner.lineage.load(Ordering::Relaxed)
     }
 
-    /// Notes that this document won over a diverged one, or was taken over from one that did. If
-    /// many replicas have come to differ and meet in pairs, the one of the lower lineage gives way:
-    /// as lineages only rise, one document spreads, and none comes back that was given up. A lower
-    /// lineage than the document has changes nothing.
+    /// Notes that this document won over a diverged document, or was taken over from a document
+    /// that won. If many replicas diverged and meet in pairs, the replica with the lower lineage
+    /// gives way. Lineages only rise, so one document spreads, and a document that was given up
+    /// does not come back. A lineage that is lower than the current one changes nothing.
     pub fn follow(&self, lineage: u64) {
         self.inner.lineage.fetch_max(lineage, Ordering::Relaxed);
     }
 
-    /// The options of a fork: never the same id again.
+    /// The options for a fork of this document. They never use the same replica id again.
     pub(crate) fn options_of_fork(&self) -> Options {
         self.inner.options.clone().for_fork(&self.inner.ids.load())
     }
 
-    /// Lets something follow the document. Called under the writer lock.
+    /// Attaches a projection, which then follows the document. Must be called under the writer
+    /// lock.
     pub(crate) fn attach(&self, projection: Weak<dyn Projection<B>>) {
         self.inner.projections.rcu(|projections| {
             let live = projections.iter().filter(|projection| projection.strong_count() > 0);
@@ -315,25 +322,25 @@ impl<B: Backend> Document<B> {
         });
     }
 
-    /// Reads what is shown, once all is.
+    /// Reads the document after all parts are shown.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Replica<B>) -> R) -> R {
         self.show_parts();
         self.peek(read)
     }
 
-    /// Reads what the document has, whether it is shown or not.
+    /// Reads the document, including parts that no view shows yet.
     pub(crate) fn peek<R>(&self, read: impl FnOnce(&Replica<B>) -> R) -> R {
         read(&self.inner.replica.lock().borrow())
     }
 }
 
 impl<B: Backend> Inner<B> {
-    /// What follows the document now.
+    /// The projections that follow the document at this moment.
     fn projections(&self) -> Vec<Arc<dyn Projection<B>>> {
         self.projections.load().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The address that orders locks and tells documents apart.
+    /// The address of the document. It orders locks and tells documents apart.
     pub(crate) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
@@ -343,17 +350,17 @@ impl<B: Backend> Inner<B> {
         self.replica.is_owned_by_current_thread()
     }
 
-    /// The writer lock, for as long as the result lives.
+    /// Takes the writer lock. The lock is held as long as the result lives.
     pub(crate) fn lock(&self) -> turn::WriterLock<'_, B> {
         self.replica.lock()
     }
 
-    /// The time by the clock of the options.
+    /// The time of the clock in the options.
     pub(crate) fn now(&self) -> SystemTime {
         (self.options.clock().0)()
     }
 
-    /// Gives the replica id up for another one.
+    /// Replaces the replica id by another one. The old id stays in the list of own ids.
     fn change_id(&self, id: ReplicaId) {
         let mut ids = Vec::clone(&self.ids.load());
         ids.push(id);

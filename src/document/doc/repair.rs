@@ -1,12 +1,16 @@
-//! What to do when two replicas have seen the same ops and hold different contents: one replica id
-//! was used twice, or a bug. Exchanging everything heals nothing, as each side takes the other's
-//! ops for ones that it has.
+//! Repairs two replicas that have seen the same ops and hold different contents. The cause is a
+//! replica id that was used twice, or a bug. Exchanging all updates does not help, because each
+//! side takes the ops of the other side for ops that it already has.
 //!
-//! So one side sets its document aside, takes the other's, and puts back what was only in its own,
-//! as fresh ops under a fresh replica id. Nothing that anybody sees goes: what only one side has
-//! stays, texts and lists keep what either side inserted. Only registers that hold two values have
-//! to lose one; the conflicts are told. A value that the other side has seen and written over is not
-//! one of two: it is the earlier one.
+//! So one side sets its own document aside and takes over the document of the other side. Then it
+//! puts back the content that only its own document had, as fresh ops under a fresh replica id.
+//! Visible content is not lost, except in registers:
+//!
+//! - Content that only one side has stays.
+//! - Texts and lists keep the insertions of both sides.
+//! - A register with two different values loses one of them. The conflicts are reported.
+//! - If the other side has seen a value and written over it, the register has no conflict: the
+//!   value is simply the earlier one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,51 +26,55 @@ use crate::document::replica::{ImportError, Replica, Trust};
 use crate::document::source::{Source, differing};
 use crate::document::value::Value;
 
-/// A place where two diverged documents held different contents.
+/// A place where two diverged documents had different contents.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// A register with two values.
+    /// A register had two values.
     Register {
-        /// Where, as [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md) writes paths.
+        /// The path, as in
+        /// [`docs/layout.md`](https://github.com/exostate/exostate/blob/main/docs/layout.md).
         path: String,
-        /// The value that stays: this store's, unless the other one says that a record exists and
-        /// this one says nothing of it.
+        /// The value that stays. It is the value of this document, with one exception: if the other
+        /// document holds `true`, which says that a record exists, and the value of this document
+        /// is not a boolean, then `true` stays.
         kept: Value,
-        /// The value of the other document, as a rule.
+        /// The value that is lost: that of the other document, or of this document in the case of
+        /// the exception.
         lost: Value,
     },
-    /// A text: it now has what either side had inserted.
+    /// The text has the insertions of both sides after the repair.
     Text {
-        /// Where.
+        /// The path.
         path: String,
-        /// What this store had.
+        /// The text in this document.
         ours: String,
-        /// What the other document had.
+        /// The text in the other document.
         theirs: String,
     },
-    /// A list: it now has the elements of either side.
+    /// The list has the elements of both sides after the repair.
     List {
-        /// Where.
+        /// The path.
         path: String,
-        /// What this store had.
+        /// The list in this document.
         ours: Vec<Value>,
-        /// What the other document had.
+        /// The list in the other document.
         theirs: Vec<Value>,
     },
 }
 
-/// How often a document that its own bytes do not give again is taken from them before a repair
-/// gives up.
+/// A document may differ from the document that its own bytes give. Then the repair takes the
+/// document from those bytes and tries again, this many times before it gives up.
 const ROUNDS_MAX: u32 = 3;
 
-/// Another replica's document, being put together beside a store's own, to take its place: see
-/// [`Document::repair`].
+/// The document of another replica, put together beside the document of this replica, to replace
+/// it: see [`Document::repair`].
 #[must_use = "nothing happens before `finish`"]
 pub struct Repair<B: Backend> {
     document: Document<B>,
     theirs: Replica<B>,
-    /// It is the store's own document, as its bytes give it.
+    /// Whether `theirs` is this document itself, read from its own bytes (see
+    /// [`Document::verify`]).
     own: bool,
 }
 
@@ -77,10 +85,10 @@ impl<B: Backend> std::fmt::Debug for Repair<B> {
 }
 
 impl<B: Backend> Document<B> {
-    /// Begins to replace this store's document by that of a replica that has the same
-    /// [version](Document::version) and another [digest](Document::digest): the two would stay
-    /// different for ever. The sessions of `exostate-sync` do this by themselves, after the
-    /// other replica has [verified](Document::verify) its document.
+    /// Begins to replace this document by the document of a replica that has the same
+    /// [version](Document::version) and another [digest](Document::digest). Without a repair the
+    /// two documents would stay different for ever. The sessions of `exostate-sync` call this
+    /// themselves, after the other replica has [verified](Document::verify) its document.
     ///
     /// ```
     /// use exostate::{Options, ReplicaId, State, Store};
@@ -88,7 +96,7 @@ impl<B: Backend> Document<B> {
     /// #[derive(State, Clone, Debug, PartialEq)]
     /// struct Note { title: String, author: String }
     ///
-    /// // A backup that went on under the old id: the same ops, other contents.
+    /// A backup that was used again under the old replica id: the same ops, but different contents.
     /// let id = || Options::new().with_replica(ReplicaId::from_bits(7));
     /// let (ours, theirs) = (Store::<Note>::with_options(id()), Store::<Note>::with_options(id()));
     /// ours.change(|note| note.title().set("plan"))?;
@@ -112,10 +120,11 @@ impl<B: Backend> Document<B> {
         Repair { document: self.clone(), theirs, own: false }
     }
 
-    /// Makes sure that the document's own bytes give what it shows. They always do, unless a
-    /// replica id was used twice: then they are taken over, as by [`Document::repair`], with the
-    /// difference on top. Call this before another replica takes the document over, or the two may
-    /// come to differ again. The conflicts come back. O(document).
+    /// Makes sure that the bytes of the document give the content that the document shows. They
+    /// always do, unless a replica id was used twice. In that case the document is replaced by the
+    /// document that its bytes give, as by [`Document::repair`], and the difference is put back.
+    /// Call this before another replica takes the document over. Otherwise the two replicas may
+    /// diverge again. Returns the conflicts. O(document).
     ///
     /// # Errors
     /// As [`Repair::finish`].
@@ -134,7 +143,7 @@ impl<B: Backend> Document<B> {
 }
 
 impl<B: Backend> Inner<B> {
-    /// A document as its own bytes give it, under a fresh id.
+    /// Opens the document from its own bytes, under a fresh id.
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
         let id = self.options.next_replica(replica.id());
         let trusted = self.options.trusted_limits();
@@ -148,11 +157,11 @@ impl<B: Backend> Inner<B> {
 }
 
 impl<B: Backend> Repair<B> {
-    /// Takes a piece of the other document, as [`Document::updates_since`] an empty version gives them
-    /// there.
+    /// Takes a piece of the other document. The pieces are those that [`Document::updates_since`]
+    /// gives there for an empty version.
     ///
     /// # Errors
-    /// As [`Document::apply`]; the store itself is not touched yet.
+    /// As [`Document::apply`]. This document is not changed yet.
     pub fn apply(&mut self, update: &[u8]) -> Result<Applied, ApplyError> {
         let waiting = self.theirs.pending(None).0;
         let imported = self.theirs.import(update, Trust::Untrusted)?;
@@ -163,12 +172,12 @@ impl<B: Backend> Repair<B> {
         })
     }
 
-    /// Puts the other document in the place of the store's own, and what was only in that on top,
-    /// as a change of a fresh replica id ([`Document::replica`] is another one afterwards). What
-    /// conflicts comes back. O(document).
+    /// Replaces the document of this replica by the other document. Then puts back the content that
+    /// only the replaced document had, as a change under a fresh replica id. [`Document::replica`]
+    /// returns the fresh id afterwards. Returns the conflicts. O(document).
     ///
     /// # Errors
-    /// The backend failed, or this was called inside a change. The store is as it was.
+    /// The backend failed, or this was called inside a change. The document is as it was before.
     pub fn finish(self) -> Result<Vec<Conflict>, ApplyError> {
         let Self { document, theirs, own } = self;
         document.show_parts();
@@ -185,20 +194,22 @@ impl<B: Backend> Repair<B> {
 }
 
 impl<B: Backend> Turn<'_, B> {
-    /// Puts another document in the place of the own one, see [`Repair::finish`].
+    /// Replaces the document of this turn by another document, see [`Repair::finish`].
     fn take_over(
         &self,
         replica: &mut Replica<B>,
         mut theirs: Replica<B>,
         own: bool,
     ) -> Result<Vec<Conflict>, ApplyError> {
-        // What the store has from others and the other document lacks stays what it is: written as
-        // fresh ops, a text would come twice. Ops that contradict those of the other
-        // document are refused here, and their contents put back below.
+        // The updates that this document has and the other document lacks are imported unchanged.
+        // If their content were written as fresh ops instead, a text would appear twice. Ops that
+        // contradict those of the other document are refused here, and their content is put back
+        // below.
         for update in replica.updates_since(&theirs.version()).into_iter().flatten() {
             let _ = theirs.import(&update, Trust::Trusted);
         }
-        // What stands on a refused op is put back with it.
+        // An op that depends on a refused op is not kept as pending. Its content is put back
+        // together with that of the refused op.
         theirs.forget_pending(Trust::Trusted);
         let mut aside = Vec::new();
         for (update, trust) in replica.pending_updates() {
@@ -212,8 +223,8 @@ impl<B: Backend> Turn<'_, B> {
         }
         let mut updates = Vec::new();
         let mut conflicts = Vec::new();
-        // What the other side has seen and written over does not compete: its value is the later
-        // one.
+        // A value that the other side has seen and written over is no conflict: the value of the
+        // other side is the later one.
         let unseen = (!own).then(|| replica.unseen_registers(&theirs));
         for round in 0.. {
             let Difference { again, conflicts: more } =
@@ -224,8 +235,8 @@ impl<B: Backend> Turn<'_, B> {
                 );
             }
             conflicts.extend(more);
-            // Ops of an id that was used twice can make a document that its own bytes do not give
-            // again.
+            // Ops under an id that was used twice can make a document whose own bytes give another
+            // document.
             let reopened = self.document.reopened(&theirs).map_err(backend)?;
             if reopened.digest() == theirs.digest() {
                 break;
@@ -241,7 +252,7 @@ impl<B: Backend> Turn<'_, B> {
         let compares = undoes || self.any(|one| one.is_watched());
         let told: Arc<[Arc<str>]> =
             if compares { differing(replica, &theirs).into() } else { whole() };
-        // What this document did not show before is the work of others.
+        // Content that this document did not show before counts as the work of other replicas.
         let others = if undoes { touched(replica, &theirs, &told) } else { Touched::default() };
         self.document.change_id(theirs.id());
         *replica = theirs;
@@ -258,7 +269,7 @@ fn backend(error: BackendError) -> ApplyError {
     ApplyError::Import(error.into())
 }
 
-/// What has to be written into one document so that it also has what is in another.
+/// The ops that add the content of one document to another document, and the conflicts.
 #[derive(Default)]
 struct Difference {
     again: Again,
@@ -266,7 +277,8 @@ struct Difference {
 }
 
 impl Difference {
-    /// Registers that both have compete only where ours is `unseen`, if that is known.
+    /// Compares two documents. A register that both documents have is a conflict only if our value
+    /// is `unseen`. Without `unseen` every register with two values is a conflict.
     fn between(
         ours: &dyn Source,
         theirs: &dyn Source,
@@ -293,8 +305,8 @@ impl Difference {
         }
         let path = || key.as_str().to_owned();
         match &old {
-            // What says that a record exists stays, whatever has landed on it: the record would be
-            // gone.
+            // A value that says that a record exists stays, whatever value was written over it.
+            // Otherwise the record would be lost.
             Some(Value::Bool(true)) if !matches!(kept, Value::Bool(_)) => {
                 self.conflicts.push(Conflict::Register {
                     path: path(),
@@ -313,7 +325,8 @@ impl Difference {
         self.again.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
     }
 
-    /// Inserts what only our text has where it stands there; what only theirs has stays.
+    /// Inserts the content that only our text has, at its position in our text. The content that
+    /// only their text has stays.
     fn text(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
         let ours = ours.text(key.as_str());
         let theirs = theirs.text(key.as_str());
@@ -340,8 +353,8 @@ impl Difference {
     }
 }
 
-/// What differs at some paths between a document and the one that takes its place, as if others had
-/// written it.
+/// The differences at some paths between a document and the document that replaces it. They count
+/// as the work of other replicas.
 fn touched(old: &impl Source, new: &impl Source, paths: &[Arc<str>]) -> Touched {
     let mut touched = Touched::default();
     for path in paths {

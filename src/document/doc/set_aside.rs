@@ -1,10 +1,13 @@
-//! What a change did that had waited and cannot be applied any more, as its replica id was used
-//! twice.
+//! Writes again the content of a change that was set aside: it was pending, and it can never be
+//! applied, because its replica id was used twice.
 //!
-//! It came, and its sender may have been told so; a crash may have taken what it builds on from
-//! here, and the change itself from the sender. So what it wrote is written again, by this replica:
-//! registers that hold what they held before it, and what it inserted in texts and lists. What it
-//! removed stays, as in a [repair](super::repair).
+//! The change arrived here, and its sender may have got an acknowledgement. A crash may then have
+//! removed the dependency of the change from this replica, and the change itself from the sender.
+//! So this replica writes the content of the change again:
+//!
+//! - It writes a register if the register still holds the value from before the change.
+//! - It inserts what the change inserted in texts and lists.
+//! - It does not remove what the change removed, as in a [repair](super::repair).
 
 use std::sync::Arc;
 
@@ -20,12 +23,13 @@ use crate::document::replica::Replica;
 use crate::document::source::{Source, differing};
 
 impl<B: Backend> Document<B> {
-    /// Writes again the registers of pending updates that [`Document::apply_trusted`] brought. Only
-    /// registers that no op of the document has ever written. If a replica id was used twice, every
-    /// replica may have given up the missing dependency, so that it never comes. But it may also be
-    /// at a replica that is offline: then the registers show earlier what that replica has, and
-    /// conflict with what it has written over them. A sync session calls this after twelve pings in
-    /// a row. On automerge; on yrs nothing is done. O(document) if anything is pending.
+    /// Writes again the registers of pending updates that [`Document::apply_trusted`] brought, but
+    /// only registers that no op of the document has ever written. If a replica id was used twice,
+    /// every replica may have given up the missing dependency, so that it never comes. But a
+    /// replica that is offline may still have the dependency. Then the registers show early what
+    /// that replica has, and conflict with later values that it wrote. A sync session calls this
+    /// after twelve pings in a row. This works on automerge; on yrs it does nothing. O(document) if
+    /// any update is pending.
     pub fn put_back_pending(&self) {
         let Some(turn) = Turn::begin(self.inner()) else { return };
         if let Some(mut replica) = turn.replica_mut() {
@@ -42,12 +46,12 @@ impl<B: Backend> Document<B> {
 }
 
 impl<B: Backend> Turn<'_, B> {
-    /// Writes again what a change did that was set aside, and shows it. O(document).
+    /// Writes again the content of a change that was set aside, and shows it. O(document).
     pub(super) fn put_back(&self, replica: &mut Replica<B>, aside: &Aside) {
         self.show_parts(replica);
         let trusted = self.document.options.trusted_limits();
         let id = ReplicaId::from_bits(0);
-        // Nothing is written in them, so that they may have anybody's id.
+        // Nothing is written under this id, so it does not matter whether another replica uses it.
         let open =
             |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
         let (Ok((before, ())), Ok((after, ()))) = (open(&aside.before), open(&aside.after)) else {
@@ -57,7 +61,7 @@ impl<B: Backend> Turn<'_, B> {
         self.write_again(replica, again);
     }
 
-    /// Whether it could be written.
+    /// Returns whether the content could be written.
     fn write_again(&self, replica: &mut Replica<B>, again: Again) -> bool {
         if again.ops.is_empty() {
             return true;
@@ -65,7 +69,7 @@ impl<B: Backend> Turn<'_, B> {
         let touched = again.touched();
         match replica.commit(&again.ops, again.texts, again.lists) {
             Ok(updates) => {
-                // To undo managers it is what it was: the work of others.
+                // The content is the work of other replicas, and undo managers must treat it so.
                 let touch = Touch::of_all(touched.paths().into());
                 self.prepare(replica, Content::Touched(&touched), &touch);
                 self.publish(replica, self.commit(touch, updates, Origin::Repair));
@@ -81,7 +85,8 @@ impl<B: Backend> Turn<'_, B> {
     }
 }
 
-/// Finds what a change did that turned `before` into `after`, and that the document `now` lacks.
+/// Finds the content by which a change turned `before` into `after`, and which the document `now`
+/// lacks.
 fn find(before: &impl Source, after: &impl Source, now: &impl Source) -> Again {
     let mut again = Again::default();
     for path in differing(before, after) {

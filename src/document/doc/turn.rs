@@ -18,13 +18,14 @@ use crate::document::source::Source;
 /// The writer lock.
 pub(crate) type WriterLock<'a, B> = ReentrantMutexGuard<'a, RefCell<Replica<B>>>;
 
-/// What follows a document at some moment.
+/// The projections that follow a document at some moment.
 struct Followers<B: Backend> {
-    /// The document's list then; another one once something is attached.
+    /// The list of projections at that moment. The document has another list after a projection is
+    /// attached.
     list: Arc<Vec<Weak<dyn Projection<B>>>>,
     live: Vec<Arc<dyn Projection<B>>>,
-    /// Those of earlier lists of this turn. The last handle of a store may be among them, so they
-    /// are dropped outside the lock.
+    /// The projections of earlier lists of this turn. One of them may be the last handle of a
+    /// store, so they are dropped outside the lock.
     past: Vec<Arc<dyn Projection<B>>>,
 }
 
@@ -35,7 +36,7 @@ impl<B: Backend> Followers<B> {
     }
 }
 
-/// Old views: with one view, as is usual, nothing is collected.
+/// Old views. There is usually only one view, and then no vector is allocated.
 #[derive(Default)]
 struct Left {
     first: Option<Arc<dyn Any + Send + Sync>>,
@@ -51,29 +52,32 @@ impl Left {
     }
 }
 
-/// A turn of a writer: it holds the writer lock, and knows what follows the document. Afterwards,
-/// when it is dropped, the caller delivers.
+/// A turn of a writer. It holds the writer lock and knows the projections that follow the document.
+/// The caller delivers after it has dropped the turn.
 pub(crate) struct Turn<'a, B: Backend> {
     pub(crate) document: &'a Inner<B>,
     lock: WriterLock<'a, B>,
     /// Dropped after the lock.
     followers: RefCell<Followers<B>>,
-    /// What the views no longer need, dropped after the lock: its drop may call anything.
+    /// The data that the views do not need any more. It is dropped after the lock, because its drop
+    /// may call any code.
     left: RefCell<Left>,
-    /// When the turn began, if a recorder or an undo manager wants to know. A later turn has a
-    /// later time, as far as the clock goes on.
+    /// The time at which the turn began, if a recorder or an undo manager needs it. A later turn
+    /// has a later time, if the clock does not go back.
     pub(crate) time: Option<SystemTime>,
-    /// The paths that the last commit of this turn has touched.
+    /// The paths that the last commit of this turn touched.
     touched: RefCell<Arc<[Arc<str>]>>,
 }
 
 impl<'a, B: Backend> Turn<'a, B> {
-    /// Waits for the writer lock. `None` within another turn of this thread.
+    /// Waits for the writer lock. Returns `None` within another turn of this thread.
     pub(crate) fn begin(document: &'a Inner<B>) -> Option<Self> {
         let lock = document.lock();
-        // The clock is the application's own, and may look at the document.
+        // The borrow ends at once: the clock below is code of the application and may read the
+        // document.
         lock.try_borrow_mut().ok()?;
-        // Under the lock: what was attached before it was taken has to be told of this turn.
+        // The list is read under the lock: a projection that was attached before the lock was taken
+        // has to be told of this turn.
         let followers = RefCell::new(Followers::of(document, Vec::new()));
         let mut turn = Self {
             document,
@@ -91,7 +95,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         Some(turn)
     }
 
-    /// Ends the turn: what followed the document comes back, to be told outside the lock.
+    /// Ends the turn. Returns the projections, which are then told outside the lock.
     pub(super) fn end(self) -> Vec<Arc<dyn Projection<B>>> {
         let Self { lock, followers, left, .. } = self;
         drop(lock);
@@ -99,18 +103,19 @@ impl<'a, B: Backend> Turn<'a, B> {
         followers.into_inner().live
     }
 
-    /// Whether something that follows the document is so.
+    /// Whether `is_so` holds for a projection that follows the document.
     pub(crate) fn any(&self, is_so: impl FnMut(&Arc<dyn Projection<B>>) -> bool) -> bool {
         self.followers.borrow().live.iter().any(is_so)
     }
 
-    /// Calls each that follows the document.
+    /// Calls `call` for each projection that follows the document.
     pub(crate) fn each(&self, call: impl FnMut(&Arc<dyn Projection<B>>)) {
         self.followers.borrow().live.iter().for_each(call);
     }
 
-    /// How many follow the document. Called once the application's own code has run, which may have
-    /// made a store on the document: that follows from here on.
+    /// The number of projections that follow the document. Must be called after code of the
+    /// application has run: that code may have made a store on the document, which follows the
+    /// document from here on.
     pub(crate) fn count_followers(&self) -> usize {
         let mut followers = self.followers.borrow_mut();
         if !Arc::ptr_eq(&self.document.projections.load(), &followers.list) {
@@ -121,29 +126,29 @@ impl<'a, B: Backend> Turn<'a, B> {
         followers.live.len()
     }
 
-    /// The replica, to look at. What looks at the document meanwhile finds it; a change within
-    /// fails.
+    /// Borrows the replica for reading. Other code of this thread can read the document meanwhile.
+    /// A change by that code fails.
     pub(crate) fn replica(&self) -> Ref<'_, Replica<B>> {
         self.lock.borrow()
     }
 
-    /// The replica, to be changed. `None` while somebody looks at it, which only code within this
-    /// turn can do.
+    /// Borrows the replica for writing. `None` while the replica is borrowed for reading, which
+    /// only code within this turn can do.
     pub(crate) fn replica_mut(&self) -> Option<RefMut<'_, Replica<B>>> {
         self.lock.try_borrow_mut().ok()
     }
 
-    /// The paths that the last commit of this turn has touched.
+    /// The paths that the last commit of this turn touched.
     pub(crate) fn touched(&self) -> Arc<[Arc<str>]> {
         Arc::clone(&self.touched.borrow())
     }
 
-    /// Brings all views up to date with parts that were imported. Whether there were any: then
-    /// watchers have to be told.
+    /// Brings all views up to date with imported parts. Returns whether there were imported parts:
+    /// then the caller has to deliver, so that watchers are told.
     pub(crate) fn show_parts(&self, replica: &mut Replica<B>) -> bool {
         let watched = self.any(|one| one.is_watched());
         let read = replica.read_parts(|replica, entries| {
-            // The document held nothing before: all that it holds is new.
+            // The document was empty before, so all content is new.
             let keys = entries.iter().map(|(key, _)| Arc::clone(&key.0));
             let sequences = || replica.sequences("").into_iter().map(|(_, name)| name.0);
             let mut paths: Vec<Arc<str>> =
@@ -159,16 +164,17 @@ impl<'a, B: Backend> Turn<'a, B> {
         true
     }
 
-    /// Reads everything again: a failure left another document than there was before it. What
-    /// differs is not known; watchers compare, and undo managers leave alone what they do not know
-    /// to be their own.
+    /// Reads everything again, because after a failure the document differs from what it was
+    /// before. The differences are not known. So watchers compare, and undo managers leave alone
+    /// the places that they do not know to be their own work.
     pub(crate) fn show_rebuilt(&self, replica: &mut Replica<B>, updates: Vec<Arc<[u8]>>) {
         let touch = Touch::of_all(whole());
         self.prepare(replica, Content::Unknown, &touch);
         self.publish(replica, self.commit(touch, updates, Origin::Remote));
     }
 
-    /// Whether a failure left another document than there was before it. It says so once.
+    /// Whether the document differs after a failure from what it was before. Returns true only once
+    /// per failure.
     pub(crate) fn take_differs(&self, replica: &mut Replica<B>) -> bool {
         let differs = replica.take_differs();
         if differs {
@@ -181,7 +187,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.each(|one| one.note_type(replica));
     }
 
-    /// A commit of this turn.
+    /// Makes a commit of this turn.
     pub(crate) fn commit(
         &self,
         touch: Touch,
@@ -191,8 +197,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         Arc::new(Commit { touch, updates, origin, meta: None, time: self.time })
     }
 
-    /// Makes the new view of everything that follows the document, for a commit that was staged
-    /// nowhere.
+    /// Lets every projection make its new view, for a commit that no projection staged.
     pub(crate) fn prepare(&self, replica: &Replica<B>, content: Content<'_>, touch: &Touch) {
         self.each(|one| one.prepare(replica, content, touch));
     }
@@ -203,7 +208,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.show(commit);
     }
 
-    /// Lets every recorder see a commit, before any view shows it. O(document) if one of them makes
+    /// Gives a commit to every recorder, before any view shows it. O(document) if a recorder makes
     /// a checkpoint.
     pub(crate) fn record(&self, replica: &mut Replica<B>, commit: &Commit) {
         self.document.commits.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +218,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         }
     }
 
-    /// Shows the views and queues the commit for delivery. O(1) a view.
+    /// Shows the views and queues the commit for delivery. O(1) per view.
     pub(crate) fn show(&self, commit: Arc<Commit>) {
         let showing = self.document.delivery.hold_view();
         let mut told = Vec::new();

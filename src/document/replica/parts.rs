@@ -1,6 +1,6 @@
-//! Parts of a document that comes to a replica that has none yet. To bring index and digest up to
-//! date with each of them costs as much as the import itself; to read all registers once, when all
-//! parts are there, a fraction of that.
+//! Parts of a document that comes to an empty replica. Updating the index and the digest for each
+//! part costs as much as the import itself. Reading all registers once, after all parts have come,
+//! costs only a fraction of that.
 
 use super::{ImportError, Imported, Replica, Trust};
 use crate::document::backend::Backend;
@@ -13,9 +13,9 @@ impl<B: Backend> Replica<B> {
         self.unread || self.keys.is_empty() && self.texts.is_empty() && self.lists.is_empty()
     }
 
-    /// Applies updates as [`Replica::import_all`] does, but touches no registers: until
-    /// [`Replica::read_parts`] has been called the index, what is scanned and the digest are
-    /// those from before. For an empty document.
+    /// Applies updates as [`Replica::import_all`] does, but reports no touched registers. Until
+    /// [`Replica::read_parts`] is called, the index, the results of scans and the digest are those
+    /// from before. Only for an empty document.
     pub fn import_part(
         &mut self,
         updates: &[impl AsRef<[u8]>],
@@ -31,8 +31,8 @@ impl<B: Backend> Replica<B> {
         self.unread
     }
 
-    /// Brings index and digest up to date, if parts were imported. `read` is given all registers,
-    /// in order. O(n log n).
+    /// Brings the index and the digest up to date if parts were imported. Passes all registers, in
+    /// order, to `read`. Returns `None` if no parts were imported. O(n log n).
     pub fn read_parts<V>(&mut self, read: impl FnOnce(&Self, &[(Key, Value)]) -> V) -> Option<V> {
         if !self.unread {
             return None;

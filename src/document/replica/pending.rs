@@ -1,21 +1,22 @@
-//! Updates that wait for a missing one.
+//! Pending updates: each waits for a missing dependency.
 //!
-//! An update from a stranger may wait for ever, as the missing one may be lost. It may be
-//! forgotten: a peer that has both gives both again. An update from this replica's own storage was
-//! applied here once. A peer may have lost it since and rely on this replica to still have
-//! it. So it is never forgotten. Where a replica id was used twice, everybody may have given up the
-//! missing one; then the registers that the pending update wrote are written again
-//! ([`Replica::unwritten`](super::Replica::unwritten)).
+//! An untrusted update may be pending for ever, because its dependency may be lost. It may be
+//! forgotten: a peer that has the update and its dependency sends both again.
+//!
+//! An update from this replica's own storage was applied here once. A peer may have lost it since
+//! and rely on this replica to still have it. So it is never forgotten. If a replica id was used
+//! twice, all replicas may have given up the dependency. Then the registers that the pending update
+//! wrote are written again ([`Replica::unwritten`](super::Replica::unwritten)).
 
 use super::Trust;
 use crate::document::backend::Backend;
 use crate::document::limits::Limits;
 
-/// An update that waits, or is about to be applied.
+/// A pending update, or one that is about to be applied.
 pub(super) struct Waiting<P> {
     pub(super) update: P,
     pub(super) trust: Trust,
-    /// Whether its registers were written again, or need not be.
+    /// Whether the registers of the update were written again, or need not be written.
     pub(super) written: bool,
 }
 
@@ -25,7 +26,7 @@ impl<P> AsRef<P> for Waiting<P> {
     }
 }
 
-/// All that wait.
+/// All pending updates.
 pub(super) struct Pending<B: Backend>(pub(super) Vec<Waiting<B::CheckedUpdate>>);
 
 impl<B: Backend> Default for Pending<B> {
@@ -35,8 +36,8 @@ impl<B: Backend> Default for Pending<B> {
 }
 
 impl<B: Backend> Pending<B> {
-    /// The trust of an update that waits already. If it comes from this replica's own storage now,
-    /// it counts as such.
+    /// The trust of a pending update with the same bytes, if there is one. If the update comes from
+    /// this replica's own storage this time, the pending update becomes trusted.
     pub(super) fn find(&mut self, update: &B::CheckedUpdate, trust: Trust) -> Option<Trust> {
         let waiting =
             self.0.iter_mut().find(|waiting| B::bytes(&waiting.update) == B::bytes(update))?;
@@ -46,7 +47,7 @@ impl<B: Backend> Pending<B> {
         Some(waiting.trust)
     }
 
-    /// How many there are from a trust, or from both, and their bytes.
+    /// The number of pending updates of one trust, or of both, and their total bytes.
     pub(super) fn size(&self, trust: Option<Trust>) -> (usize, usize) {
         let wanted =
             self.0.iter().filter(|waiting| trust.is_none_or(|trust| trust == waiting.trust));
@@ -55,8 +56,8 @@ impl<B: Backend> Pending<B> {
         })
     }
 
-    /// How many from this trust there would be with these, and their bytes, if that is more than
-    /// the limits allow.
+    /// The number of pending updates of this trust together with `more`, and their total bytes, if
+    /// that is over the limits. `None` if it is within the limits.
     pub(super) fn overflow(
         &self,
         more: &[Waiting<B::CheckedUpdate>],

@@ -1,4 +1,4 @@
-//! Who wrote what.
+//! Blame: which revision and which replica wrote a place last.
 
 use std::sync::Arc;
 
@@ -10,28 +10,28 @@ use crate::document::key;
 use crate::state::{AsPath, State};
 use crate::store::Origin;
 
-/// Who wrote a place last: see [`History::blame`].
+/// The last writer of a place: see [`History::blame`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Blame {
-    /// The revision that it came with: when, and what is said about it. It may be one that the
-    /// history cannot show any more. `None` where that was before the history began, or too
-    /// long ago.
+    /// The revision that wrote the place: its time and its meta. The history may not be able to
+    /// show that revision any more. `None` if the place was written before the history began, or
+    /// too long ago.
     pub revision: Option<Revision>,
-    /// The replica that wrote it, where that is known: it is asked of the document where the place
-    /// is a register and the revision is not one of this store's own changes.
+    /// The replica that wrote the place, if it is known. The history asks the document for it if
+    /// the place is a register and the revision is not one of this store's own changes.
     pub replica: Option<ReplicaId>,
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// Who wrote a place last, when, and with which label. Of a place that holds others it is the
-    /// newest of what was done to any of them.
+    /// The last writer of a place, with time and label. For a place that holds others, the newest
+    /// write to any of them.
     ///
-    /// Author and label are known of what was changed here, as they do not travel; of what came
-    /// from others it is known when it came and, of a register, which replica wrote it. `None`:
-    /// nobody has written there, as far as anything is known.
+    /// Author and label do not travel, so they are known only for changes of this store. For
+    /// content from other replicas, the time of its arrival is known and, for a register, the
+    /// replica that wrote it. `None` if no write to the place is known.
     ///
-    /// O(revisions), and of a register that others wrote, on yrs, O(document).
+    /// O(revisions). For a register that another replica wrote, O(document) on yrs.
     #[must_use]
     pub fn blame(&self, path: &impl AsPath<S>) -> Option<Blame> {
         let place = path.as_path().as_str();
@@ -47,14 +47,15 @@ impl<S: State, B: Backend> History<S, B> {
             .read(|core| core.replica.conflicting_values(place).pop())
             .and_then(|(_, writer)| writer);
         if replica.is_some_and(|id| self.store.is_own(id)) {
-            // What touched the state as a whole has not written here.
+            // This store wrote the register, so a revision that touched the state as a whole did
+            // not write it.
             revision = self.records.lock().newest_at(place, true);
         }
         (revision.is_some() || replica.is_some()).then_some(Blame { revision, replica })
     }
 
-    /// The revisions that touched a place, or anything in it or above it, the oldest first, as far
-    /// as they are there. O(revisions).
+    /// The revisions that touched a place, or anything below or above it, as far as the history has
+    /// them, the oldest first. O(revisions).
     #[must_use]
     pub fn touching(&self, path: &impl AsPath<S>) -> Vec<Revision> {
         let place = path.as_path().as_str();
@@ -73,15 +74,16 @@ fn concerns(record: &Record, place: &str) -> bool {
 }
 
 impl Records {
-    /// The newest revision that touched a place, one that is forgotten too. `narrowly`: not the
-    /// state as a whole.
+    /// The newest revision that touched a place; it may be forgotten. With `narrowly`, revisions
+    /// that touched the state as a whole do not count.
     pub(super) fn newest_at(&self, place: &str, narrowly: bool) -> Option<Revision> {
         let wanted = |record: &&Record| {
             concerns(record, place)
                 && !(narrowly && record.touched.iter().any(|path| path.is_empty()))
         };
         let listed = self.list.iter().rev().find(wanted);
-        // What is forgotten may be newer than what is still there: names keep old revisions.
+        // A forgotten revision may be newer than those that are left, because names keep old
+        // revisions.
         let since = listed.map_or(0, |record| record.stamp.id);
         let faded = self
             .faded

@@ -1,4 +1,4 @@
-//! What differs between two states.
+//! The differences between two states.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::store::Origin;
 use crate::store::notify::Notice;
 use crate::store::watch::Watchers;
 
-/// What differs between two revisions: see [`History::diff`](crate::History::diff).
+/// The differences between two revisions: see [`History::diff`](crate::History::diff).
 #[derive(Clone)]
 pub struct Diff<S> {
     old: Arc<S>,
@@ -17,15 +17,15 @@ pub struct Diff<S> {
     paths: Arc<[Arc<str>]>,
 }
 
-/// A place that differs: see [`Diff::at`].
+/// A place that differs between two revisions: see [`Diff::at`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Differing<'a, T> {
-    /// Its path, as [`Patch::path`](crate::Patch::path).
+    /// The path of the place, as [`Patch::path`](crate::Patch::path).
     pub path: String,
-    /// The value at the first revision; `None` where there was none.
+    /// The value at the first revision; `None` if there was no value.
     pub old: Option<&'a T>,
-    /// The value at the second; `None` where there is none.
+    /// The value at the second revision; `None` if there is no value.
     pub new: Option<&'a T>,
 }
 
@@ -49,28 +49,28 @@ impl<S: State> Diff<S> {
         &self.old
     }
 
-    /// The state at the second.
+    /// The state at the second revision.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> &Arc<S> {
         &self.new
     }
 
-    /// Whether nothing differs.
+    /// Whether the two revisions are equal.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// The paths of all registers, texts and lists that differ, in order, also of those that the
-    /// struct does not know.
+    /// The paths of all registers, texts and lists that differ, in order. Paths that the struct
+    /// does not know are included.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.paths.iter().map(|path| &**path)
     }
 
-    /// A place with its two values, if anything at, below or above it differs; for `any()` of a
-    /// collection each element of which that is true. It is what a [watch](crate::Store::watch)
-    /// of the place would have been told.
+    /// The place with its two values, if anything at, below or above it differs. For `any()` of a
+    /// collection: each element for which that is true. These are the places that a
+    /// [watch](crate::Store::watch) of the path would have been told of.
     ///
     /// ```
     /// use exostate::{HistoryOptions, Map, State, Store};

@@ -1,8 +1,9 @@
-//! History: what the state was, who changed what and when, and the way back.
+//! History: the earlier states of a document, who changed what and when, and the way back to a
+//! state.
 //!
 //! A history is kept beside the document, as updates and checkpoints, so that the document itself
-//! can forget what was deleted. It is told of every commit and import in the writer's place, and
-//! read outside it.
+//! can forget deleted content. It records every commit under the writer lock. Older revisions are
+//! read without that lock.
 
 mod blame;
 mod diff;
@@ -27,7 +28,7 @@ pub use diff::{Diff, Differing};
 use records::Record;
 use records::Records;
 
-/// How a [`History`] works.
+/// The options of a [`History`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryOptions {
     bytes_max: usize,
@@ -41,35 +42,37 @@ impl Default for HistoryOptions {
 }
 
 impl HistoryOptions {
-    /// The defaults.
+    /// The default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// About how many bytes of memory updates and automatic checkpoints may take. Default: 64 MiB.
-    /// What has a name is not counted, and never forgotten; of a document that is itself
-    /// larger, the newest checkpoint and the updates since are kept all the same.
+    /// About how many bytes of memory the updates and the automatic checkpoints may take. Default:
+    /// 64 MiB. Checkpoints of named revisions are not counted and never forgotten. The newest
+    /// checkpoint and the updates since are kept even if the document itself is larger than the
+    /// bound.
     #[must_use]
     pub fn with_bytes_max(self, bytes_max: usize) -> Self {
         Self { bytes_max, ..self }
     }
 
-    /// A change that comes as long as this after the newest checkpoint makes another one, which
-    /// costs O(document). Default: 10 minutes. Whenever the updates since have become as long
-    /// as the checkpoint, one is made anyway.
+    /// A change that comes this long after the newest checkpoint makes another checkpoint, which
+    /// costs O(document). Default: 10 minutes. A checkpoint is also made when the updates since the
+    /// newest one have become longer than that checkpoint (and longer than 64 KiB).
     #[must_use]
     pub fn with_checkpoint_every(self, checkpoint_every: Duration) -> Self {
         Self { checkpoint_every, ..self }
     }
 }
 
-/// Names a revision within one history, also after a restart. Later ones are greater.
+/// Identifies a revision within one history, also after a restart. A later revision has a greater
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RevisionId(NonZeroU64);
 
 impl RevisionId {
-    /// The id as a number, to be kept elsewhere.
+    /// The id as a number, which the application can store.
     #[must_use]
     pub fn get(self) -> u64 {
         self.0.get()
@@ -93,7 +96,7 @@ impl std::fmt::Display for RevisionId {
     }
 }
 
-/// A state that the document was in: after a change or an import, or where a history began.
+/// A state of the document: after a change or an import, or where a history began.
 #[derive(Clone, PartialEq)]
 pub struct Revision {
     stamp: Arc<records::Stamp>,
@@ -103,45 +106,46 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Its id.
+    /// The id of the revision.
     #[must_use]
     pub fn id(&self) -> RevisionId {
         RevisionId::of(self.stamp.id)
     }
 
-    /// Where the change came from. `None`: the document was found so, where the history began or
-    /// was taken up again.
+    /// Where the change came from. `None` if the document was found in this state, when the history
+    /// began or was loaded.
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
         self.stamp.origin
     }
 
-    /// When it came about here, by the store's clock.
+    /// When the revision was made in this store, by the store's clock.
     #[must_use]
     pub fn time(&self) -> SystemTime {
         self.stamp.time
     }
 
-    /// What is said about the change: author, label. `None` where nothing is, as of changes of
-    /// others.
+    /// Author, label and more of the change. `None` if the change has no meta. Meta does not
+    /// travel, so changes of other replicas have none.
     #[must_use]
     pub fn meta(&self) -> Option<&Meta> {
         self.stamp.meta.as_deref()
     }
 
-    /// The name that it was given.
+    /// The name of the revision, if it has one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Whether the document at it is kept: showing it costs no more than opening the document.
+    /// Whether the history keeps the whole document at this revision. To show such a revision costs
+    /// no more than to open the document.
     #[must_use]
     pub fn is_checkpoint(&self) -> bool {
         self.is_checkpoint
     }
 
-    /// The paths that were touched. The empty path is the state as a whole.
+    /// The paths that the change touched. The empty path is the state as a whole.
     pub fn touched(&self) -> impl Iterator<Item = &str> {
         self.touched.iter().map(|path| &**path)
     }
@@ -159,58 +163,58 @@ impl std::fmt::Debug for Revision {
     }
 }
 
-/// Why a history could not do it. Nothing has changed.
+/// Why a call of a history failed. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
-    /// The history has no such revision: it never had, or has forgotten it to keep within its
-    /// bounds.
+    /// The history has no such revision. It never had one, or it has forgotten the revision to keep
+    /// within its bound.
     #[error("the history has no revision {revision}")]
     Unknown {
-        /// Which.
+        /// The revision.
         revision: RevisionId,
     },
-    /// The document at this revision cannot be made again: it was replaced there, and could not be
-    /// saved.
+    /// The document at this revision cannot be rebuilt. It was replaced there and could not be
+    /// saved, or an update that leads to it waits for a missing dependency.
     #[error("nothing leads to revision {revision}")]
     Unreachable {
-        /// Which.
+        /// The revision.
         revision: RevisionId,
     },
-    /// The document was not saved or opened.
+    /// The backend could not save or open the document.
     #[error(transparent)]
     Document(#[from] BackendError),
-    /// The updates that lead to the revision were refused: the bytes of the history are not its
-    /// own.
+    /// The document refused the updates that lead to the revision: the bytes of the history are
+    /// damaged or belong to another document.
     #[error("revision {revision}: {error}")]
     Update {
-        /// Which.
+        /// The revision.
         revision: RevisionId,
-        /// Why.
+        /// Why the updates were refused.
         #[source]
         error: ImportError,
     },
-    /// The bytes are no history that [`History::save`] wrote.
+    /// The bytes are not a history that [`History::save`] wrote.
     #[error("this is no history: {reason}")]
     Damaged {
-        /// What is wrong with them.
+        /// What is wrong with the bytes.
         reason: String,
     },
-    /// Called inside a change of the same store.
+    /// The call came inside a change of the same store.
     #[error("a history cannot do this inside a change of its store")]
     Nested,
 }
 
-/// What a document was like, revision by revision: to list, name, look at, compare and restore, and
-/// to say who wrote what.
+/// The earlier states of a document, as revisions. A history can list, name, show, compare and
+/// restore revisions, and say who wrote what.
 ///
-/// Every change and import while a history is held is a [`Revision`]. It keeps the updates, and
-/// from time to time a checkpoint, beside the document: within a
-/// [bound](HistoryOptions::with_bytes_max), beyond which the oldest updates go and automatic
-/// checkpoints become sparser. A revision that has a name stays until the name is taken away.
+/// Every change and every import while a history is held makes a [`Revision`]. The history keeps
+/// the updates, and a checkpoint from time to time, beside the document, within a
+/// [bound](HistoryOptions::with_bytes_max). Beyond the bound it forgets the oldest updates and
+/// thins out the automatic checkpoints. A named revision stays until its name is removed.
 ///
-/// A history is a handle: clones share it, and it ends with the last of them. It is one replica's
-/// own, and is not sent to others.
+/// A history is a handle: its clones share it, and it ends with the last clone. It belongs to one
+/// replica and is not sent to peers.
 ///
 /// ```
 /// use exostate::{HistoryOptions, State, Store, Text};
@@ -257,15 +261,15 @@ impl<S: State, B: Backend> std::fmt::Debug for History<S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A history that begins with the state as it is now. O(document).
+    /// Begins a history with the present state. O(document).
     ///
     /// # Errors
-    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    /// [`HistoryError::Nested`] inside a change; an error if the backend cannot save the document.
     pub fn history(&self, options: HistoryOptions) -> Result<History<S, B>, HistoryError> {
         self.keep_history(|replica, now| Ok(Records::new(options, now, replica.checkpoint()?)))
     }
 
-    /// Makes a history under the writer lock, which records all commits that come after.
+    /// Makes a history under the writer lock. It records all later commits.
     fn keep_history(
         &self,
         make: impl FnOnce(&mut Replica<B>, SystemTime) -> Result<Records, HistoryError>,
@@ -278,7 +282,7 @@ impl<S: State, B: Backend> Store<S, B> {
         })
     }
 
-    /// Works under the writer lock, with all shown that is there.
+    /// Runs `work` under the writer lock, after all imported updates are shown.
     fn write_history<R>(
         &self,
         work: impl FnOnce(&mut Replica<B>, SystemTime) -> Result<R, HistoryError>,
@@ -299,26 +303,26 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// All revisions that are there, the oldest first. O(revisions).
+    /// All revisions that the history has, the oldest first. O(revisions).
     #[must_use]
     pub fn revisions(&self) -> Vec<Revision> {
         self.records.lock().list.iter().map(Record::revision).collect()
     }
 
-    /// One revision, as long as it is there.
+    /// One revision, if the history has it.
     #[must_use]
     pub fn revision(&self, id: RevisionId) -> Option<Revision> {
         let records = self.records.lock();
         records.list.get(records.position(id)?).map(Record::revision)
     }
 
-    /// The newest revision: the state as it is now.
+    /// The newest revision: the present state.
     #[must_use]
     pub fn latest(&self) -> RevisionId {
         RevisionId::of(self.records.lock().last().map_or(1, |last| last.stamp.id))
     }
 
-    /// The newest revision of a name.
+    /// The newest revision with a name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<RevisionId> {
         let records = self.records.lock();
@@ -327,11 +331,11 @@ impl<S: State, B: Backend> History<S, B> {
         Some(RevisionId::of(found.stamp.id))
     }
 
-    /// Gives the state as it is now a name, under which it is kept. If it has one, there will be
-    /// two revisions of it. O(document).
+    /// Gives the present state a name. A named revision is never forgotten. If the newest revision
+    /// has a name already, another revision of the same state is made. O(document).
     ///
     /// # Errors
-    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    /// [`HistoryError::Nested`] inside a change; an error if the backend cannot save the document.
     pub fn name(&self, name: impl Into<Arc<str>>) -> Result<RevisionId, HistoryError> {
         let name = name.into();
         self.store.write_history(|replica, time| {
@@ -343,7 +347,7 @@ impl<S: State, B: Backend> History<S, B> {
         })
     }
 
-    /// Gives a revision a name, or another one, under which it is kept. O(document).
+    /// Gives a revision a name, or another name. A named revision is never forgotten. O(document).
     ///
     /// # Errors
     /// As [`History::view_at`].
@@ -360,17 +364,17 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(())
     }
 
-    /// Takes a revision's name away: it may be forgotten then. Whether it had one.
+    /// Removes the name of a revision, which may then be forgotten. Returns whether it had a name.
     pub fn unname(&self, id: RevisionId) -> bool {
         let mut records = self.records.lock();
         records.position(id).is_some_and(|at| records.unname(at))
     }
 
-    /// Forgets all revisions but the named ones and the newest. Who wrote what last is remembered
-    /// all the same. O(document).
+    /// Forgets all revisions but the named ones and the newest one. The history still knows who
+    /// wrote each place last. O(document).
     ///
     /// # Errors
-    /// [`HistoryError::Nested`] inside a change; the backend cannot save the document.
+    /// [`HistoryError::Nested`] inside a change; an error if the backend cannot save the document.
     pub fn compact(&self) -> Result<(), HistoryError> {
         self.store.write_history(|replica, _| {
             let present = replica.checkpoint()?;
@@ -379,7 +383,7 @@ impl<S: State, B: Backend> History<S, B> {
         })
     }
 
-    /// About how many bytes of memory the history takes, with what is kept for its names.
+    /// About how many bytes of memory the history takes, including the named revisions.
     /// O(revisions).
     #[must_use]
     pub fn bytes(&self) -> usize {

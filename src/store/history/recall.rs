@@ -1,4 +1,4 @@
-//! Going back: the document at a revision, made anew beside the store's own.
+//! Going back to a revision: its document is rebuilt beside the store's own.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::document::replica::{Replica, Trust};
 use crate::state::State;
 use crate::store::{Store, read_view, read_whole};
 
-/// How to get to a revision.
+/// The way to a revision: a checkpoint, and the updates from there.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) checkpoint: Arc<[u8]>,
@@ -33,16 +33,17 @@ impl Records {
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// The state at a revision, as it is read today. Of the newest O(1); of a checkpoint as much as
-    /// [`Store::open`]; of others also what it costs to apply the updates since the checkpoint
-    /// before, which are not much longer than that.
+    /// The state at a revision, as the present struct type reads it. Costs O(1) for the newest
+    /// revision, and as much as [`Store::open`] for a checkpoint. For other revisions the updates
+    /// since the checkpoint before are applied, too: they are not much longer than that checkpoint.
     ///
-    /// Changes go on meanwhile, and watchers hear nothing of it.
+    /// Other threads can change the store meanwhile, and watchers are not told.
     ///
     /// # Errors
-    /// The history has no such revision (any more), or its bytes were damaged where they were kept.
+    /// The history has no such revision (any more), or the bytes of the history were damaged where
+    /// they were stored.
     pub fn view_at(&self, id: RevisionId) -> Result<Arc<S>, HistoryError> {
-        // The past waits for no writer.
+        // A read of an older revision does not wait for the writer lock.
         if self.latest() == id {
             let present =
                 self.store.read(|core| (self.latest() == id).then(|| Arc::clone(&core.view)));
@@ -62,7 +63,7 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(Arc::new(view))
     }
 
-    /// What differs between two revisions, whichever is the older. O(document).
+    /// The differences between two revisions. Either may be the older one. O(document).
     ///
     /// # Errors
     /// As [`History::view_at`].
@@ -77,14 +78,17 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(Diff::between((&old, old_view), (&new, new_view)))
     }
 
-    /// Makes the state what it was at a revision, by a change like any other: it goes to others,
-    /// through the middleware and into the history, and can be undone. Only what differs is
-    /// written; elements that are gone come back under their ids; what other versions of the
-    /// application keep in the document, and this one does not know, stays. Its label is "Restore"
-    /// and the revision's name or number.
+    /// Restores the state of a revision, by a change like any other: it goes to peers, through the
+    /// middleware and into the history, and can be undone.
     ///
-    /// To restore a part, or to say more about it, give the [view](History::view_at) to a node's
-    /// `reconcile` in a change of one's own.
+    /// - Only differences are written.
+    /// - Removed elements come back under their ids.
+    /// - Content that other versions of the application keep in the document, and that this version
+    ///   does not know, stays.
+    /// - The label of the change is "Restore" and the name or number of the revision.
+    ///
+    /// To restore a part, or to set other meta, give the [view](History::view_at) to a node's
+    /// `reconcile` in a change.
     ///
     /// # Errors
     /// As [`History::view_at`], and as [`Store::change`].
@@ -95,8 +99,8 @@ impl<S: State, B: Backend> History<S, B> {
         Ok(self.store.transaction().label(label).staged(|stage| stage.restore(&view))?)
     }
 
-    /// A store of its own with the document as it was at a revision, under a fresh replica id: to
-    /// go on from there, and to be [merged](Store::merge) back, or not.
+    /// Makes a separate store with the document at a revision, under a fresh replica id. It can be
+    /// changed, and can be [merged](Store::merge) back.
     ///
     /// ```
     /// use exostate::{HistoryOptions, State, Store};
@@ -138,7 +142,7 @@ impl<S: State, B: Backend> History<S, B> {
         self.records.lock().way(id)
     }
 
-    /// The document at a revision, under a fresh id.
+    /// The document at a revision, under a fresh replica id.
     fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
         let options = &self.store.shared.document.inner().options;
         let fresh = options.clone().for_fork(&[]).fresh_replica();

@@ -1,4 +1,5 @@
-//! What a history holds: revisions, the updates that lead from one to the next, and checkpoints.
+//! The content of a history: revisions, the updates that lead from one to the next, and
+//! checkpoints.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,46 +10,48 @@ use crate::document::commit::{Commit, Recorder};
 use crate::document::key::Key;
 use crate::store::{Meta, Origin};
 
-/// Bytes of updates behind a checkpoint before the next one is due. It is also not due before they
-/// are as many as the checkpoint's own, so that checkpoints cost no more than the updates do, and a
-/// revision's way from a checkpoint is no longer than that.
+/// The least number of bytes of updates between two checkpoints that are made for the size of the
+/// updates. The updates must also be longer than the last checkpoint. So checkpoints cost no more
+/// than the updates, and the way from a checkpoint to a revision is not much longer than the
+/// checkpoint.
 const CHECKPOINT_BYTES_MIN: usize = 64 * 1024;
-/// What a revision costs beside its updates and paths, about.
+/// About how many bytes a revision costs beside its updates and paths.
 const RECORD_BYTES: usize = 192;
-/// What a path costs beside its characters, about.
+/// About how many bytes a path costs beside its characters.
 const PATH_BYTES: usize = 24;
-/// Paths of which it is remembered who wrote them last, although the revision is forgotten.
+/// The largest number of paths whose last writer is remembered although the revision is forgotten.
 const FADED_PATHS_MAX: usize = 65_536;
 
-/// What is said of a revision.
+/// The facts about a revision.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stamp {
     pub(super) id: u64,
-    /// `None`: the state in which the document was found.
+    /// `None` if the document was found in this state.
     pub(super) origin: Option<Origin>,
     pub(super) time: SystemTime,
     pub(super) meta: Option<Arc<Meta>>,
 }
 
-/// A revision, and how to get there.
+/// A revision, and how to get to its document.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) stamp: Arc<Stamp>,
     pub(super) touched: Arc<[Arc<str>]>,
-    /// What leads here from the record before. `None`: nothing does.
+    /// The updates from the record before to this one. `None` if no updates lead here.
     pub(super) updates: Option<Vec<Arc<[u8]>>>,
-    /// The document here.
+    /// The document at this revision, as bytes.
     pub(super) checkpoint: Option<Arc<[u8]>>,
     pub(super) name: Option<Arc<str>>,
 }
 
 impl Record {
-    /// What it costs, but for what its name keeps.
+    /// How many bytes the record counts towards the bound. For a named record, only its updates
+    /// count.
     fn bytes(&self) -> usize {
         self.update_bytes() + if self.name.is_none() { self.lasting_bytes() } else { 0 }
     }
 
-    /// What it costs but for the way to it.
+    /// How many bytes the record costs without its updates.
     fn lasting_bytes(&self) -> usize {
         let paths: usize = self.touched.iter().map(|path| PATH_BYTES + path.len()).sum();
         let checkpoint = self.checkpoint.as_ref().map_or(0, |bytes| bytes.len());
@@ -60,7 +63,8 @@ impl Record {
         self.updates.iter().flatten().map(|update| update.len()).sum()
     }
 
-    /// A checkpoint that nothing leads to.
+    /// Whether no updates lead here. The record is then a checkpoint, or its document cannot be
+    /// rebuilt.
     pub(super) fn stands_alone(&self) -> bool {
         self.updates.is_none()
     }
@@ -82,10 +86,10 @@ pub(in crate::store) struct Records {
     pub(super) options: HistoryOptions,
     /// Never empty.
     pub(super) list: VecDeque<Record>,
-    /// Who wrote a path last, of paths in revisions that are forgotten.
+    /// For paths in forgotten revisions, the revision that touched the path last.
     pub(super) faded: BTreeMap<Key, Arc<Stamp>>,
     bytes: usize,
-    /// Updates that came, and that no view shows yet.
+    /// Imported updates that no view shows yet.
     parts: Vec<Arc<[u8]>>,
     /// Whether the document was replaced by another one since the last revision.
     replaced: bool,
@@ -96,9 +100,9 @@ pub(in crate::store) struct Records {
 struct Newest {
     made: SystemTime,
     bytes: usize,
-    /// Of the updates since.
+    /// The bytes of the updates since.
     bytes_since: usize,
-    /// The same, with what else is kept of the revisions since.
+    /// The bytes of the records since: their updates, paths and stamps.
     kept_since: usize,
 }
 
@@ -135,7 +139,8 @@ impl Recorder for Records {
             && let Some(bytes) = checkpoint()
         {
             self.keep(self.list.len() - 1, bytes, None);
-            // Only then is there more that can be forgotten.
+            // Updates can only be forgotten up to a checkpoint, so only a new one makes more of
+            // them forgettable.
             self.trim();
         }
     }
@@ -150,7 +155,7 @@ impl Recorder for Records {
 }
 
 impl Records {
-    /// A history that begins here.
+    /// A history that begins with this checkpoint.
     pub(super) fn new(options: HistoryOptions, time: SystemTime, checkpoint: Arc<[u8]>) -> Self {
         let newest = Newest::of(time, &checkpoint);
         let stamp = Arc::new(Stamp { id: 1, origin: None, time, meta: None });
@@ -167,7 +172,7 @@ impl Records {
         Self { options, list, faded, bytes, parts: Vec::new(), replaced: false, newest }
     }
 
-    /// A history that goes on. There must be records.
+    /// A history that continues with saved records, of which there must be at least one.
     pub(super) fn from_parts(
         options: HistoryOptions,
         list: VecDeque<Record>,
@@ -191,14 +196,14 @@ impl Records {
         self.bytes = self.list.iter().map(Record::bytes).sum();
     }
 
-    /// What the history costs, about.
+    /// About how many bytes the history costs.
     pub(super) fn bytes(&self) -> usize {
         let named = self.list.iter().filter(|record| record.name.is_some());
         let faded: usize = self.faded.keys().map(|key| PATH_BYTES + key.as_str().len()).sum();
         self.bytes + faded + named.map(Record::lasting_bytes).sum::<usize>()
     }
 
-    /// The newest revision. What was recorded last is the document as it is now.
+    /// The newest revision: its state is the present document.
     pub(super) fn last(&self) -> Option<&Record> {
         self.list.back()
     }
@@ -207,12 +212,12 @@ impl Records {
         self.last().map_or(0, |record| record.stamp.id)
     }
 
-    /// Where a revision stands.
+    /// The index of a revision in the list.
     pub(super) fn position(&self, id: RevisionId) -> Option<usize> {
         self.list.binary_search_by_key(&id.get(), |record| record.stamp.id).ok()
     }
 
-    /// Begins anew with a document that came about without the history.
+    /// Adds a revision with a document that changed without the history.
     pub(super) fn found(&mut self, time: SystemTime, checkpoint: Arc<[u8]>) {
         let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
         let touched = Arc::from([Arc::from("")]);
@@ -221,8 +226,9 @@ impl Records {
         self.trim();
     }
 
-    /// Whether the newest checkpoint is long ago, or far. Where there is no more room, what is
-    /// noted beside the updates counts too: only behind a checkpoint can anything be forgotten.
+    /// Whether another checkpoint is due: the newest one is old, or too many bytes were recorded
+    /// since. Over the bound, paths and stamps count beside the updates, because updates can only
+    /// be forgotten up to a checkpoint.
     fn is_due(&self, time: SystemTime) -> bool {
         let newest = &self.newest;
         let long_ago = time
@@ -236,8 +242,8 @@ impl Records {
         long_ago || since > CHECKPOINT_BYTES_MIN.max(newest.bytes)
     }
 
-    /// Gives the newest revision, whose document is given, a name, or where it has one, another
-    /// revision of the same state.
+    /// Names the newest revision. `present` is its document. If it has a name already, another
+    /// revision of the same state gets the new name.
     pub(super) fn name(&mut self, name: Arc<str>, present: Arc<[u8]>, time: SystemTime) {
         if self.last().is_some_and(|last| last.name.is_some()) {
             let stamp = Arc::new(Stamp { id: self.last_id() + 1, origin: None, time, meta: None });
@@ -250,7 +256,8 @@ impl Records {
             });
         }
         self.keep(self.list.len() - 1, present, Some(name));
-        // No other checkpoint may become due, and what lies before this one can be forgotten.
+        // The new checkpoint makes older updates forgettable, and another checkpoint may never
+        // become due.
         self.trim();
     }
 
@@ -259,7 +266,7 @@ impl Records {
         self.list.push_back(record);
     }
 
-    /// Keeps the document at a revision, under a name if it has one.
+    /// Keeps the document at a revision as a checkpoint. Sets the name if one is given.
     pub(super) fn keep(&mut self, at: usize, bytes: Arc<[u8]>, name: Option<Arc<str>>) {
         let newest = at + 1 == self.list.len();
         let Some(record) = self.list.get_mut(at) else { return };
@@ -271,7 +278,7 @@ impl Records {
         self.bytes += record.bytes();
     }
 
-    /// Takes a revision's name away. Whether it had one.
+    /// Removes the name of a revision. Returns whether it had one.
     pub(super) fn unname(&mut self, at: usize) -> bool {
         let Some(record) = self.list.get_mut(at).filter(|record| record.name.is_some()) else {
             return false;
@@ -283,29 +290,30 @@ impl Records {
         true
     }
 
-    /// Keeps to the bound: forgets the oldest updates, and thins the checkpoints out, the more the
-    /// older they are. What the present needs stays, and so does what has a name.
+    /// Brings the history back within its bound: forgets the oldest updates and thins out the
+    /// checkpoints, the older the more. The newest checkpoint, the updates since, and named
+    /// revisions stay.
     pub(super) fn trim(&mut self) {
         if self.bytes <= self.options.bytes_max {
             return;
         }
-        let mut log: usize =
+        let mut log_bytes: usize =
             self.list.iter().filter(|record| record.checkpoint.is_none()).map(Record::bytes).sum();
         while self.bytes > self.options.bytes_max {
-            // By turns, so that neither the updates nor the checkpoints take all the room.
-            if log <= self.options.bytes_max / 2 && self.thin() {
+            // Updates and checkpoints are forgotten in turn, so that neither takes all the room.
+            if log_bytes <= self.options.bytes_max / 2 && self.thin() {
                 continue;
             }
             match self.forget_updates() {
-                Some(forgotten) => log = log.saturating_sub(forgotten),
+                Some(forgotten) => log_bytes = log_bytes.saturating_sub(forgotten),
                 None if self.thin() => {}
                 None => return,
             }
         }
     }
 
-    /// Forgets the oldest updates, up to the next checkpoint. How many bytes of the revisions
-    /// before that went, if there were any.
+    /// Forgets the oldest updates, up to the next checkpoint. Returns how many bytes the forgotten
+    /// revisions had, or `None` if there were no such updates.
     fn forget_updates(&mut self) -> Option<usize> {
         let end = self
             .list
@@ -328,21 +336,21 @@ impl Records {
         Some(bytes)
     }
 
-    /// Forgets the checkpoints that are missed least, of the oldest ones, between which there are
-    /// no updates: what comes before and after them is near, compared with how long ago they
-    /// are. Whether there were any. As a rule it is one; where a long history has to fit into a
-    /// smaller bound, up to an eighth of them at once.
+    /// Forgets those of the oldest checkpoints (between which no updates are left) that are missed
+    /// least. A checkpoint is missed little if its neighbours are near, compared with its age.
+    /// Usually forgets one; up to an eighth of them at once if a long history has to fit into a
+    /// smaller bound. Returns whether it forgot any.
     fn thin(&mut self) -> bool {
         let id = |at: usize| self.list.get(at).map_or(0, |record| record.stamp.id);
         let before_updates = self.list.iter().take_while(|record| record.stands_alone()).count();
-        let alone = |at: &usize| self.list.get(*at).is_some_and(|record| record.name.is_none());
+        let unnamed = |at: &usize| self.list.get(*at).is_some_and(|record| record.name.is_none());
         let last = self.last_id();
         #[expect(clippy::cast_precision_loss, reason = "it is a comparison of sizes")]
         let missed = |at: usize| {
             (id(at + 1) - at.checked_sub(1).map_or(0, id)) as f64 / (last - id(at)) as f64
         };
         let mut least: Vec<(f64, usize)> = (0..before_updates.saturating_sub(1))
-            .filter(alone)
+            .filter(unnamed)
             .map(|at| (missed(at), at))
             .collect();
         let order = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
@@ -354,7 +362,7 @@ impl Records {
         least.sort_unstable_by(order);
         let mut gone = BTreeSet::new();
         for (_, at) in least {
-            // Whose neighbour goes is missed more now.
+            // A checkpoint is missed more once its neighbour is forgotten, so it stays.
             if gone.contains(&(at + 1))
                 || at.checked_sub(1).is_some_and(|before| gone.contains(&before))
             {
@@ -374,7 +382,8 @@ impl Records {
         !gone.is_empty()
     }
 
-    /// Forgets all but the named revisions and the newest one, whose document is given.
+    /// Forgets all revisions but the named ones and the newest one. `present` is the document of
+    /// the newest one.
     pub(super) fn compact(&mut self, present: Arc<[u8]>) {
         self.keep(self.list.len() - 1, present, None);
         let last = self.last_id();
@@ -386,7 +395,7 @@ impl Records {
         self.count();
     }
 
-    /// Remembers who wrote what, of a revision that is forgotten.
+    /// Remembers, for the paths of a forgotten revision, that it touched them.
     fn fade(&mut self, record: &Record) {
         for path in record.touched.iter().filter(|path| !path.is_empty()) {
             let stamp = self
@@ -398,7 +407,8 @@ impl Records {
             }
         }
         if self.faded.len() > FADED_PATHS_MAX {
-            // The newer half stays, and of those that came at once as many as there is room for.
+            // The newer half of the paths stays. Of the paths whose revision is on the border, as
+            // many stay as there is room for.
             let mut ids: Vec<u64> = self.faded.values().map(|stamp| stamp.id).collect();
             let (_, oldest, newer) =
                 ids.select_nth_unstable(self.faded.len() - FADED_PATHS_MAX / 2);

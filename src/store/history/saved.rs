@@ -19,17 +19,17 @@ use crate::store::{Meta, Origin, Store};
 
 /// The format of the bytes.
 const FORMAT: u32 = 1;
-/// No history comes so far; and there is room for ids to come.
+/// The largest id in saved bytes. No history reaches it, and it leaves room for later ids.
 const ID_MAX: u64 = u64::MAX / 2;
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     format: u32,
     backend: String,
-    /// What the store had seen, and what it held.
+    /// The version of the document when the history was saved, and its digest.
     version: ByteBuf,
     digest: ByteBuf,
-    /// Each path once.
+    /// All paths of the history, each once. Revisions refer to them by index.
     paths: Vec<String>,
     revisions: Vec<SavedRevision>,
     faded: Vec<(u32, SavedStamp)>,
@@ -61,7 +61,7 @@ struct SavedMeta {
     time: Option<i64>,
 }
 
-/// The origins by their numbers in the bytes.
+/// The origins, each at its number in the bytes.
 const ORIGINS: [Origin; 5] =
     [Origin::Local, Origin::Remote, Origin::Repair, Origin::Undo, Origin::Redo];
 
@@ -132,7 +132,7 @@ impl TryFrom<SavedStamp> for Stamp {
     }
 }
 
-/// The paths of a history that is saved, each with its number.
+/// The paths of a history that is being saved, each with its number.
 #[derive(Default)]
 struct Paths<'a> {
     list: Vec<String>,
@@ -163,7 +163,7 @@ fn save_revision<'a>(record: &'a Record, paths: &mut Paths<'a>) -> SavedRevision
     }
 }
 
-/// Paths that were loaded, by their numbers.
+/// The loaded path with a number.
 fn path(paths: &[Arc<str>], number: u32) -> Result<Arc<str>, HistoryError> {
     let found = usize::try_from(number).ok().and_then(|at| paths.get(at));
     found.cloned().ok_or_else(|| damaged("a path is missing"))
@@ -183,10 +183,11 @@ fn load_revision(saved: SavedRevision, paths: &[Arc<str>]) -> Result<Record, His
 }
 
 impl<S: State, B: Backend> History<S, B> {
-    /// The history as bytes, to be kept beside the saved document and read again by
+    /// The history as bytes. Keep them beside the saved document and read them again with
     /// [`Store::history_from`]. O(history).
     ///
-    /// They hold every checkpoint and update as it is; whoever wants them smaller compresses them.
+    /// The bytes hold every checkpoint and every update without compression. An application that
+    /// wants fewer bytes compresses them.
     ///
     /// # Errors
     /// [`HistoryError::Nested`] inside a change.
@@ -195,7 +196,8 @@ impl<S: State, B: Backend> History<S, B> {
             let records = self.records.lock();
             Ok((records.list.clone(), records.faded.clone(), state_of(replica)))
         })?;
-        // Others go on meanwhile: what was taken out shares its bytes with the history.
+        // The writer lock is free again, so that other threads can write. The copied records share
+        // their bytes with the history.
         let mut paths = Paths::default();
         let revisions = list.iter().map(|record| save_revision(record, &mut paths)).collect();
         let faded = faded
@@ -215,15 +217,15 @@ impl<S: State, B: Backend> History<S, B> {
     }
 }
 
-/// What tells whether the document has gone on without its history.
+/// Version and digest of the document. They show whether it changed without its history.
 fn state_of<B: Backend>(replica: &Replica<B>) -> (ByteBuf, ByteBuf) {
     (ByteBuf::from(replica.version().to_bytes()), ByteBuf::from(replica.digest().to_bytes()))
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// The history that another one saved, of this document in an earlier run, which goes on from
-    /// here. If the document is not as it was then, how it came from there is not known: what
-    /// it is now is a revision of its own.
+    /// Continues a saved history of this document, from an earlier run of the program. If the
+    /// document has changed since, the updates that lead to it are not known: the present state is
+    /// then a new revision.
     ///
     /// ```
     /// use exostate::{HistoryOptions, State, Store};
@@ -246,8 +248,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// The bytes are no saved history, or one of another backend; [`HistoryError::Nested`] inside a
-    /// change.
+    /// The bytes are not a saved history, or are one of another backend; [`HistoryError::Nested`]
+    /// inside a change; an error if the backend cannot save the document.
     pub fn history_from(
         &self,
         bytes: &[u8],
@@ -280,7 +282,8 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// What all else relies on.
+/// Checks what the rest of the history relies on: there are revisions, and their ids are valid and
+/// ascend.
 fn check(list: &VecDeque<Record>) -> Result<(), HistoryError> {
     let ids = || list.iter().map(|record| record.stamp.id);
     if list.is_empty()

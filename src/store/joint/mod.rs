@@ -1,8 +1,8 @@
-//! Several stores as one: one change in all of them or in none, views that stand side by side, one
-//! watch.
+//! Several stores as one: a change in all of them or in none, views from one moment, one watch on
+//! all.
 //!
-//! [`parts`] is what there is to do with one store, whatever its type; here is the order in which
-//! it is done.
+//! [`parts`] has the steps for one store, whatever its type. This module has the order of the
+//! steps.
 
 mod parts;
 mod watch;
@@ -22,12 +22,12 @@ use parts::{Member, Start, Step};
 pub use parts::Stores;
 pub use watch::JointPatch;
 
-/// Several stores as one: made by [`Store::and`], and longer by [`Joint::and`]. What they hold
-/// comes as nested pairs, in the order in which they were put together: two stores as `(a, b)`,
-/// three as `((a, b), c)`.
+/// Several stores as one: made by [`Store::and`], and extended by [`Joint::and`]. Views and
+/// accessors come as nested pairs, in the order in which the stores were joined: `(a, b)` for two
+/// stores, `((a, b), c)` for three.
 ///
-/// It is a handle, as a store is. The stores may differ in type and backend, go on by themselves,
-/// and be part of any number of others.
+/// A `Joint` is a handle, as a store is. The stores may differ in type and backend, can still be
+/// used one by one, and may be part of any number of other joints.
 ///
 /// ```
 /// use exostate::{Automerge, List, Map, Meta, State, Store};
@@ -67,39 +67,44 @@ impl<X, Y> std::fmt::Debug for Joint<X, Y> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// This store and another one, or several others, as one: to change them together, to look at
-    /// them together, to watch them together. See [`Joint`].
+    /// Joins this store and another one, or several others, to change, view and watch them
+    /// together. See [`Joint`].
     pub fn and<P: Stores>(&self, other: &P) -> Joint<Self, P> {
         Joint { first: self.clone(), second: other.clone() }
     }
 }
 
 impl<X: Stores, Y: Stores> Joint<X, Y> {
-    /// These and another store, or several others, as one.
+    /// Joins these stores and another one, or several others.
     pub fn and<P: Stores>(&self, other: &P) -> Joint<Self, P> {
         Joint { first: self.clone(), second: other.clone() }
     }
 
-    /// What was put together: the first, and the one that was added.
+    /// The two parts: the first, and the one that was added.
     pub fn parts(&self) -> (&X, &Y) {
         (&self.first, &self.second)
     }
 
-    /// Changes the stores: all of it in all of them, or nothing in any. Each store in which
-    /// something changes gets a change of its own, and those who watch are told once all are
-    /// there. The changes carry one [`Meta::correlation`], by which watchers and history see that
-    /// they belong together. Peers get them one by one, as each document travels by itself.
-    /// Each store's undo manager undoes its own part.
+    /// Changes the stores: the whole change is made in all of them, or nothing in any.
     ///
-    /// Use this rather than a change within a change: two threads that change two stores within
-    /// each other in opposite order wait for each other for ever; this takes them all in an
-    /// order of its own.
+    /// - Each store in which something changes gets a change of its own.
+    /// - Watchers are told after all stores show the change.
+    /// - All the changes carry one [`Meta::correlation`]: by it watchers and histories see that
+    ///   they belong together.
+    /// - Peers get the changes one by one, as each document travels by itself.
+    /// - Each store's undo manager undoes its own part.
+    ///
+    /// Use this instead of a change within a change. If two threads change two stores within each
+    /// other in opposite order, they wait for each other for ever. This method takes the writer
+    /// locks of all stores in one fixed order.
     ///
     /// # Errors
-    /// As [`Store::change`], for any of them. [`ChangeError::Nested`] also if one document is there
-    /// twice (the same store, or two stores on one document), and at once within a change of any of
-    /// them. Nothing has happened in any. If the backend of one fails, what was written into those
-    /// before it is taken back: no view has shown it, but peers get it together with the way back.
+    /// As [`Store::change`], for any of the stores; then nothing has changed in any of them.
+    /// [`ChangeError::Nested`] is also returned if one document is there twice (the same store, or
+    /// two stores on one document), and, without waiting, inside a change of any of the stores.
+    ///
+    /// If the backend of one store fails, the change is reverted in the documents that it was
+    /// written to before. No view has shown it, but peers get it together with its revert.
     pub fn change<R>(
         &self,
         edit: impl for<'a> FnOnce((X::Edits<'a>, Y::Edits<'a>)) -> Result<R, ChangeError>,
@@ -107,9 +112,9 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         self.change_as(Meta::new(), edit)
     }
 
-    /// The same, of which more is said: who makes it, what it is called. All the changes carry it.
-    /// A correlation that it names stays; else they get one. The time, where it names none, is
-    /// by the first store's clock.
+    /// As [`Joint::change`], with meta that all the changes carry: author, label and more. A
+    /// correlation in `meta` stays; otherwise the changes get one. If `meta` has no time, the first
+    /// store's clock gives it.
     ///
     /// # Errors
     /// As [`Joint::change`].
@@ -120,8 +125,8 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     ) -> Result<R, ChangeError> {
         let members = members(self);
         let order = in_order(&members);
-        // Found out before anything is waited for: a thread within a change of one of them would
-        // wait for the others with that one's place in its hands.
+        // This is checked before the thread waits for any lock: inside a change of one of the
+        // stores, it would wait for the other writer locks while it holds that one.
         if order.windows(2).any(|pair| pair[0].address() == pair[1].address())
             || order.iter().any(|member| member.is_within())
         {
@@ -130,8 +135,8 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len())
             .entered();
         let mut starts: Vec<Start> = members.iter().map(|member| member.begin()).collect();
-        let places: Vec<_> = order.iter().map(|member| member.take_place()).collect();
-        // This thread has every place, so it gets them again without waiting.
+        let locks: Vec<_> = order.iter().map(|member| member.take_place()).collect();
+        // This thread holds every writer lock, so it gets each again without waiting.
         let mut turns = Self::turns(self).ok_or(ChangeError::Nested)?;
         let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
         enter(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
@@ -146,7 +151,7 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             Ok(result)
         }));
         drop(turns);
-        drop(places);
+        drop(locks);
         drop(span);
         let told = end(&members, &starts, &result);
         let result = result.unwrap_or_else(|panic| resume_unwind(panic));
@@ -154,9 +159,8 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         result
     }
 
-    /// The states now, side by side: all of them were there at one moment, so that no half of a
-    /// joint change shows. Waits for no change that is under way, and may be called anywhere.
-    /// O(number of stores).
+    /// The present views of all stores, from one moment: they never show half of a joint change.
+    /// Does not wait for changes in progress, and may be called anywhere. O(number of stores).
     #[must_use]
     pub fn view(&self) -> (X::Views, Y::Views) {
         let members = members(self);
@@ -168,14 +172,14 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
     }
 }
 
-/// The stores in the order in which they were put together.
+/// The stores in the order in which they were joined.
 fn members<J: Stores>(joint: &J) -> Vec<&dyn Member> {
     let mut members = Vec::new();
     joint.members(&mut members);
     members
 }
 
-/// The stores in the one order in which all threads take them.
+/// The stores in the fixed order in which all threads lock them.
 fn in_order<'a>(members: &[&'a dyn Member]) -> Vec<&'a dyn Member> {
     let mut order = members.to_vec();
     order.sort_by_key(|member| member.address());
@@ -188,8 +192,8 @@ fn steps<'t, J: Stores>(turns: &'t mut J::Turns<'_>) -> Vec<&'t mut dyn Step> {
     steps
 }
 
-/// Begins in every store. What this may have shown of one is told with the next thing that is done
-/// there where another one fails.
+/// Begins the change in every store. This may show imported updates. If another store then fails to
+/// begin, watchers are told of those updates at the next delivery of their store.
 fn enter(
     steps: &mut [&mut dyn Step],
     starts: &mut [Start],
@@ -201,8 +205,8 @@ fn enter(
         hash.update(&step.stand());
     }
     if meta.correlation().is_none() {
-        // Where the stores stand they never stood before, and if anything is written never will
-        // again.
+        // The correlation is a hash of the replica ids and commit counts of all stores. The stores
+        // never had this state before, and once something is written they never have it again.
         meta = meta.with_correlation(
             Builder::from_custom_bytes(hash.digest128().to_be_bytes()).into_uuid(),
         );
@@ -212,7 +216,7 @@ fn enter(
     Ok(())
 }
 
-/// Runs the closure on a stage a store, and asks all who may refuse what it staged.
+/// Runs the closure on one stage per store, and asks all layers that may refuse the staged ops.
 fn stage<J: Stores, R>(
     turns: &J::Turns<'_>,
     starts: &mut [Start],
@@ -236,8 +240,8 @@ fn write(steps: &mut [&mut dyn Step], starts: &mut [Start]) -> Result<(), Change
     Ok(())
 }
 
-/// Tells all, outside every lock. A callback that panics keeps nothing from the other stores; the
-/// first panic comes back.
+/// Tells layers and watchers of every store, outside every lock. A callback that panics does not
+/// stop the calls for the other stores. Returns the first panic.
 fn end<R>(
     members: &[&dyn Member],
     starts: &[Start],

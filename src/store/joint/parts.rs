@@ -1,5 +1,5 @@
-//! What there is to do with one store of several, and how several are put together: as nested
-//! pairs, by one trait.
+//! The steps of a joint change for one store, and the trait that combines several stores as nested
+//! pairs.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::error::Error;
@@ -22,30 +22,31 @@ use crate::document::projection::Content;
 use crate::document::replica::Replica;
 use crate::state::{ChangeError, Edit, Node, Path, Stage, Staged, State};
 
-/// A store, or several as one: what a [`Joint`] is made of. It cannot be implemented elsewhere.
+/// A store, or several joined stores: the parts of a [`Joint`]. No other type can implement it.
 pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     /// What a change edits: a store's accessor, or a pair.
     type Edits<'a>;
-    /// What is shown: a store's view in its `Arc`, or a pair.
+    /// The views: a store's view in its `Arc`, or a pair.
     type Views: Clone + Send + Sync + 'static;
-    /// Which of the stores: a `bool`, or a pair.
+    /// A flag for each store: a `bool`, or a pair.
     type Marks;
 
-    /// Handles that keep nothing alive.
+    /// Weak handles of the stores.
     #[doc(hidden)]
     type Weak: Send + Sync + 'static;
-    /// One [`Turn`] a store; none within a change of one of them.
+    /// One [`Turn`] per store.
     #[doc(hidden)]
     type Turns<'a>;
-    /// What each turn's stage stands on.
+    /// The document and view on which each store's stage is based.
     #[doc(hidden)]
     type Cores<'a>;
-    /// One stage a store.
+    /// One stage per store.
     #[doc(hidden)]
     type Stages<'a>;
 
     #[doc(hidden)]
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>);
+    /// Begins a turn in every store. `None` within a change of one of them.
     #[doc(hidden)]
     fn turns(&self) -> Option<Self::Turns<'_>>;
     #[doc(hidden)]
@@ -65,7 +66,7 @@ pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     ) -> Result<(), ChangeError>;
     #[doc(hidden)]
     fn views(&self) -> Self::Views;
-    /// Which differ, and whether any do.
+    /// Which of the views differ, and whether any do.
     #[doc(hidden)]
     fn compare(old: &Self::Views, new: &Self::Views) -> (Self::Marks, bool);
     #[doc(hidden)]
@@ -78,27 +79,30 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What is held until it is dropped.
+/// A guard: something that is held until it is dropped.
 pub trait Held {}
 
 impl<T> Held for T {}
 
-/// How a change of one of the stores began, and what is known of it.
+/// The report and the timer of a change in one of the stores.
 pub struct Start {
     pub(super) report: Report,
     timer: Option<Instant>,
 }
 
-/// A store, whatever its type, when no change is under way, or before and after one.
+/// A store, whatever its type: what it does outside its turn, before and after a change.
 pub trait Member {
-    /// Where it is: what makes it another one, and the order in which several are taken.
+    /// The address of its document. It identifies the document and gives the order in which
+    /// documents are locked.
     fn address(&self) -> usize;
-    /// Whether this thread is in the writer's place already: within a change of the store, or in
-    /// what a layer does there.
+    /// Whether this thread holds the writer lock already: inside a change of the store, or in a
+    /// layer that the change calls.
     fn is_within(&self) -> bool;
     fn now(&self) -> SystemTime;
     fn begin(&self) -> Start;
+    /// Takes the writer lock.
     fn take_place<'a>(&'a self) -> Box<dyn Held + 'a>;
+    /// Keeps the document's views from being replaced.
     fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a>;
     fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>);
     /// Calls `f` after every commit and import.
@@ -114,7 +118,7 @@ pub struct Turn<'a, S: State, B: Backend> {
     unshown: Option<Unshown<S>>,
 }
 
-/// What a stage of one store stands on.
+/// The document and the view on which the stage of one store is based.
 pub struct Base<'a, S, B: Backend> {
     replica: Ref<'a, Replica<B>>,
     typed: Ref<'a, Typed<S>>,
@@ -124,13 +128,13 @@ pub struct Base<'a, S, B: Backend> {
 /// A turn, whatever its store's type.
 pub trait Step {
     fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError>;
-    /// Where the store stands, in bytes.
+    /// The replica's id and its number of commits, each as eight big-endian bytes.
     fn stand(&self) -> [u8; 16];
     fn write(&mut self, start: &mut Start) -> Result<(), ChangeError>;
-    /// Takes back what was written, as another document failed. Nobody has seen it, but it has been
-    /// in the document: peers get it together with the way back.
+    /// Reverts what was written, as another document failed. No view has shown it, but it was in
+    /// the document: peers get it together with its revert.
     fn take_back(&mut self);
-    /// Records what was written, which may take as long as saving the document does.
+    /// Records what was written. May take as long as saving the document.
     fn record(&mut self);
     fn show(&mut self);
 }
@@ -216,7 +220,7 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
     }
 }
 
-/// Takes back what was written into a store, as the document of another one failed.
+/// Reverts what was written into a store, as the document of another store failed.
 fn take_back<S: State, B: Backend>(
     store: &Store<S, B>,
     turn: &doc::Turn<'_, B>,
@@ -243,16 +247,17 @@ fn take_back<S: State, B: Backend>(
             unshown.violations = staged.violations;
             unshown.commit.updates.append(&mut updates);
             turn.record(&mut replica, &unshown.commit);
-            // As a rule nothing differs now: a watcher compares.
+            // Usually nothing differs from before: each watcher compares.
             unshown.commit.touch.told = whole();
             drop(replica);
-            // To the other stores on the document all may be otherwise.
+            // For the other stores on the document, any place may differ.
             store.prepare_others(turn, Content::Unknown, &unshown.commit.touch);
             store.show(turn, unshown);
         }
-        // Two documents failed at once: what is there is shown.
+        // Two documents failed at once: the present content is shown.
         Err(_) => {
-            // Recorders have to know if what is there is not what its updates give.
+            // Recorders must be told if the updates of the document do not lead to its present
+            // content.
             let _ = turn.take_differs(&mut replica);
             turn.show_rebuilt(&mut replica, unshown.commit.updates);
         }

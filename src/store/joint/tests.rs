@@ -13,8 +13,8 @@ fn texts<B: Backend>() -> Texts<B> {
     store
 }
 
-/// The document of the last store fails: what is in those before it is taken back, and nobody has
-/// seen it.
+/// The document of the last store fails: the change is reverted in the others, and no view has
+/// shown it.
 fn run<B: Backend, C: Backend>() {
     let first = texts::<B>();
     let second = texts::<C>();
@@ -43,7 +43,7 @@ fn run<B: Backend, C: Backend>() {
         },
     )
     .expect("it can be staged");
-    // The third one has no turn: its document is the one that fails.
+    // A step that fails replaces the third store.
     let mut all = steps::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>>(&mut turns);
     all[2] = Box::leak(Box::new(Fails));
     assert!(matches!(write(&mut all, &mut starts), Err(ChangeError::Refused(_))));
@@ -52,7 +52,7 @@ fn run<B: Backend, C: Backend>() {
 
     assert_eq!((joint.view(), (first.digest(), second.digest(), third.digest())), (views, digests));
     assert_eq!((&first.reread(), &second.reread()), (&*first.view(), &*second.view()));
-    // Nor is there anything to undo, and no revision shows it.
+    // There is nothing to undo either, and no revision shows the change.
     assert_eq!(undo.undo_len(), 0);
     for revision in history.revisions() {
         assert_eq!(history.view_at(revision.id()).expect("the state then"), second.view());
@@ -65,7 +65,7 @@ fn run<B: Backend, C: Backend>() {
     assert_eq!((other.view(), another.view()), (first.view(), second.view()));
 }
 
-/// What is taken back brings back what does not fit, too.
+/// The revert also restores values that do not fit the struct.
 fn violations_come_back<B: Backend>() {
     type Wrong<B> = Store<Map<u8, String>, B>;
     type Ages<B> = Store<Map<u8, u8>, B>;
@@ -122,8 +122,8 @@ fn what_was_written_is_taken_back() {
     run::<Automerge, Yrs>();
 }
 
-/// What takes as long as a document is large is done before views are held: whoever looks waits for
-/// nothing of the kind.
+/// Work that takes as long as the document is large is done before views are held: a thread that
+/// reads a view does not wait for it.
 #[test]
 fn histories_are_written_before_views_are_held() {
     let first = texts::<Yrs>();
@@ -145,16 +145,16 @@ fn histories_are_written_before_views_are_held() {
     assert_eq!((first.view().len(), second.view().len()), (0, 0));
 }
 
-/// A thread that is told while a watch begins, and looks late, finds what came after the watch had
-/// begun: that is told.
+/// A thread gets a notice while a watch begins, and looks late: it finds a change that came after
+/// the watch began. That change is told.
 #[test]
 fn all_that_comes_after_a_watch_began_is_told() {
     for at in 0..100 {
         let one = texts::<Yrs>();
         let other = texts::<Yrs>();
-        // Views are taken in this order, so that whoever waits for the first holds none.
+        // Views are held in this order, so a thread that waits for the first one holds none.
         let (low, high) = if one.address() < other.address() { (one, other) } else { (other, one) };
-        // It takes a while until a watch of so many has begun everywhere.
+        // A watch of so many stores takes a while to begin everywhere.
         let four = low.and(&low).and(&low.and(&low));
         let many = four.and(&four).and(&four.and(&four));
         let joint = high.and(&many.and(&many));
@@ -178,7 +178,7 @@ fn all_that_comes_after_a_watch_began_is_told() {
             });
             let count = Arc::clone(&told);
             barrier.wait();
-            // Sooner or later within what the others do.
+            // The watch begins at a different moment of the other threads in each round.
             (0..at * 50).for_each(|_| std::hint::spin_loop());
             joint
                 .watch(move |patch| _ = count.fetch_max(patch.new().0.len(), Ordering::Relaxed))
@@ -190,7 +190,7 @@ fn all_that_comes_after_a_watch_began_is_told() {
     }
 }
 
-/// A selector is told what is shown now, and that may be the first part of a joint change.
+/// A selector reads the newest view, and that may be the first part of a joint change.
 #[test]
 fn a_selector_tells_nobody_before_all_is_shown() {
     let first = texts::<Yrs>();
@@ -199,7 +199,7 @@ fn a_selector_tells_nobody_before_all_is_shown() {
     let over = Arc::new(AtomicBool::new(false));
     let early = Arc::new(AtomicUsize::new(0));
     let pause = Arc::clone(&barrier);
-    // Who delivers waits until the next view is shown.
+    // The thread that delivers waits until the next view is shown.
     let once = AtomicBool::new(true);
     let _pause =
         first.watch(Node::<Path<Map<u8, Text>>, Map<u8, Text>>::new(Path::root()), move |_| {

@@ -1,8 +1,8 @@
 //! One watch on several stores.
 //!
-//! Every store's notice is only a hint to look: what is told is how all of them stand, side by
-//! side, against what was told last. So one joint change is told once, half of one never, and what
-//! comes while a call runs is told by the next, however much it is.
+//! A notice of a store only triggers a comparison: of the views of all stores, from one moment,
+//! with the views that were told last. So a joint change is told once, and never half of it. All
+//! changes that come while a call runs are told by one more call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use parking_lot::Mutex;
 use super::{Joint, Stores, members};
 use crate::store::Subscription;
 
-/// What has happened to several stores: see [`Joint::watch`].
+/// The changes in several stores: see [`Joint::watch`].
 pub struct JointPatch<'a, J: Stores> {
     old: &'a J::Views,
     new: &'a J::Views,
 }
 
 impl<'a, J: Stores> JointPatch<'a, J> {
-    /// The states as they were told last, or were when the watch began.
+    /// The views that were told last, or those from when the watch began.
     #[must_use]
     pub fn old(&self) -> &'a J::Views {
         self.old
     }
 
-    /// The states now.
+    /// The present views.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> &'a J::Views {
@@ -45,11 +45,12 @@ impl<J: Stores> std::fmt::Debug for JointPatch<'_, J> {
     }
 }
 
-/// What was told, and who tells now.
+/// The views that were told last, and the state of the calls.
 struct Telling<V> {
     last: Option<V>,
+    /// Whether a thread is calling `f`.
     under_way: bool,
-    /// Something came while a call ran.
+    /// Whether a notice came while a call ran.
     again: bool,
     ended: bool,
 }
@@ -61,14 +62,14 @@ struct Watch<J: Stores, F> {
 }
 
 impl<X: Stores, Y: Stores> Joint<X, Y> {
-    /// Calls `f` after commits and imports in any of the stores, until the subscription is dropped:
-    /// once for a joint change, and never with a part of one. Changes that come while a call
-    /// runs are told together, by one more call. Calls come one at a time, outside every lock; `f`
-    /// may use the stores.
+    /// Calls `f` after commits and imports in any of the stores, until the subscription is dropped.
+    /// A joint change makes one call, and no call shows a part of it. Changes that come while a
+    /// call runs are told together, by one more call. Calls come one at a time, outside every lock;
+    /// `f` may use the stores.
     ///
-    /// The subscription keeps none of the stores, and hears nothing more once one of them is gone.
-    /// Who made a change, and what was touched, each store's own [`watch`](crate::Store::watch)
-    /// says.
+    /// The subscription does not keep the stores alive. It makes no more calls once one of them is
+    /// dropped. To learn who made a change and what it touched, use each store's own
+    /// [`watch`](crate::Store::watch).
     ///
     /// ```
     /// use exostate::{State, Store};
@@ -91,18 +92,19 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             telling: Mutex::new(telling),
             f,
         });
-        let heard = Arc::clone(&watch);
-        let hear: Arc<dyn Fn() + Send + Sync> = Arc::new(move || heard.look());
+        let watcher = Arc::clone(&watch);
+        let look: Arc<dyn Fn() + Send + Sync> = Arc::new(move || watcher.look());
         let parts =
-            members(self).into_iter().map(|member| member.on_notice(Arc::clone(&hear))).collect();
-        // Notes what there is, so that all that comes from now on is told, and nothing else.
+            members(self).into_iter().map(|member| member.on_notice(Arc::clone(&look))).collect();
+        // Every change from here on is told. Earlier changes are not.
         watch.telling.lock().last.get_or_insert_with(|| self.view());
         Subscription::of_all(parts, move || watch.telling.lock().ended = true)
     }
 }
 
 impl<X: Stores, Y: Stores, F: Fn(&JointPatch<'_, Joint<X, Y>>)> Watch<Joint<X, Y>, F> {
-    /// Tells what there is to tell, unless somebody does so already: then that one looks once more.
+    /// Tells the watcher what has changed. If another thread is telling already, that thread looks
+    /// once more.
     fn look(&self) {
         let mut telling = self.telling.lock();
         telling.again = true;
@@ -113,7 +115,7 @@ impl<X: Stores, Y: Stores, F: Fn(&JointPatch<'_, Joint<X, Y>>)> Watch<Joint<X, Y
         let mut told = Ok(());
         while std::mem::take(&mut telling.again) && !telling.ended {
             drop(telling);
-            // What a callback leaves half done is its own.
+            // If `f` panics, its own data may be half changed; the watch's data is not.
             told = told.and(catch_unwind(AssertUnwindSafe(|| self.tell())));
             telling = self.telling.lock();
         }
@@ -124,8 +126,8 @@ impl<X: Stores, Y: Stores, F: Fn(&JointPatch<'_, Joint<X, Y>>)> Watch<Joint<X, Y
 
     fn tell(&self) {
         let Some(stores) = Joint::<X, Y>::upgrade(&self.stores) else { return };
-        // Looked at under the lock, so that nobody notes what was there before: looking calls
-        // nobody, and waits for nobody who calls.
+        // The views are read under the lock, so that no thread stores older views over newer ones.
+        // To read views calls no callback, and waits for no thread that runs one.
         let mut telling = self.telling.lock();
         let new = stores.view();
         let last = telling.last.replace(new.clone());

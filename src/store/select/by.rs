@@ -1,4 +1,4 @@
-//! Selectors by key, shared by all who hold one.
+//! Selectors by key. All holders of a key's selector share it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,8 +15,8 @@ use super::Selector;
 use super::memo::Ask;
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A selector per key: [`SelectorBy::of`] gives the one of a key, the same for all who hold it
-    /// at a time.
+    /// Creates a family of selectors, one per key. [`SelectorBy::of`] gives the selector of a key.
+    /// All holders of that selector at one time share it.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -52,7 +52,7 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 }
 
-/// Selectors by key: see [`Store::select_by`]. A handle: clones share.
+/// Selectors by key: see [`Store::select_by`]. This is a handle: its clones share the selectors.
 pub struct SelectorBy<K, R> {
     family: Arc<Family<K, R>>,
 }
@@ -75,7 +75,7 @@ impl<K, R> fmt::Debug for SelectorBy<K, R> {
 }
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static, R> SelectorBy<K, R> {
-    /// The selector of a key. It is remembered as long as somebody holds it, and forgotten then.
+    /// The selector of a key. The family forgets the selector once its last holder drops it.
     pub fn of<Q>(&self, key: Q) -> Selector<R>
     where
         K: Takes<Q>,
@@ -91,7 +91,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, R> SelectorBy<K, R> {
     }
 }
 
-/// Takes a key out of its family when the last who holds its selector lets go.
+/// Removes a key from its family when the last holder of the selector drops it.
 struct Forgets<K: Eq + Hash, R> {
     family: Weak<Family<K, R>>,
     key: K,
@@ -101,7 +101,7 @@ impl<K: Eq + Hash, R> Drop for Forgets<K, R> {
     fn drop(&mut self) {
         let Some(family) = self.family.upgrade() else { return };
         let mut members = family.members.lock();
-        // Somebody may have asked for the key again.
+        // Another thread may have made a new selector for the key meanwhile.
         let gone = members.get(&self.key).is_some_and(|memo| memo.strong_count() == 0);
         let forgotten = if gone { members.remove_entry(&self.key) } else { None };
         drop(members);

@@ -1,4 +1,4 @@
-//! Which selector is being computed on this thread, and which others it reads meanwhile.
+//! The selectors that this thread is computing, and the selectors that they read.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,24 +11,25 @@ thread_local! {
 }
 
 struct Frame {
-    /// Which store's.
+    /// Identifies the store.
     home: usize,
-    /// Which selector's: where it lies.
+    /// Identifies the selector: its address.
     selector: usize,
     moment: Moment,
-    /// What was read, once the closure runs.
+    /// The selectors that the closure has read; `None` until the closure runs.
     inputs: Option<Inputs>,
+    /// The ids of `inputs`.
     noted: BTreeSet<u64>,
 }
 
-/// The evaluation of a selector, until this is dropped.
+/// An evaluation of a selector. It ends when this is dropped.
 pub(crate) struct Evaluation(());
 
 impl Evaluation {
-    /// Begins one.
+    /// Begins an evaluation.
     ///
     /// # Panics
-    /// Where this thread is evaluating the selector already: it would never end.
+    /// If this thread is already evaluating the selector: the evaluation would never end.
     pub(crate) fn begin(home: usize, selector: usize, moment: &Moment) -> Self {
         RUNNING.with_borrow_mut(|running| {
             assert!(
@@ -46,7 +47,7 @@ impl Evaluation {
         Self(())
     }
 
-    /// Runs the closure, which must not unwind. What it gave, and the selectors that it read.
+    /// Runs the closure, which must not unwind. Returns its result and the selectors that it read.
     pub(crate) fn run<R>(self, closure: impl FnOnce() -> R) -> (R, Inputs) {
         with_last(|frame| frame.inputs = Some(Vec::new()));
         let result = closure();
@@ -56,7 +57,7 @@ impl Evaluation {
 
 impl Drop for Evaluation {
     fn drop(&mut self) {
-        // The view may go with it, outside the borrow.
+        // The frame may hold the last handle of the view, so it is dropped outside the borrow.
         let ended = RUNNING.with_borrow_mut(Vec::pop);
         drop(ended);
     }
@@ -66,14 +67,14 @@ fn with_last<R>(f: impl FnOnce(&mut Frame) -> R) -> Option<R> {
     RUNNING.with_borrow_mut(|running| running.last_mut().map(f))
 }
 
-/// The moment at which a closure of the same store's selector runs on this thread, if one does.
+/// The moment of the closure that runs on this thread, if it is one of a selector of this store.
 pub(crate) fn current(home: usize) -> Option<Moment> {
     with_last(|frame| (frame.home == home && frame.inputs.is_some()).then(|| frame.moment.clone()))
         .flatten()
 }
 
-/// A selector that the running closure reads: when this is dropped, it is noted, with the version
-/// that was found.
+/// A selector that the running closure reads. When this is dropped, the selector is added to the
+/// closure's inputs, with the version that was found.
 pub(crate) struct Noted {
     input: Option<Arc<dyn Input>>,
     pub(crate) version: Option<u64>,

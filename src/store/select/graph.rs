@@ -1,10 +1,13 @@
-//! Which selectors are fresh: the graph of what each read, the paths and the other selectors.
+//! The graph of what each selector read (paths and other selectors), and which selectors are fresh.
 //!
-//! A commit marks, an asker refreshes. Marking happens in the moment in which the new view is
-//! shown, under the lock that every asker takes, so that nobody is given an old value beside a new
-//! view; it costs O(path) per touched path and calls nobody. Who read a touched path is
-//! [`Stale`](Freshness::Stale); who read such a selector is only [`Unsure`](Freshness::Unsure): if
-//! that one's value turns out to be what it was, nothing is to be done.
+//! A commit only marks selectors; a read brings a selector up to date. The marks are set in the
+//! moment in which the new view is shown, under the lock that every read of a selector takes. So no
+//! reader gets an old value beside a new view. Marking costs O(path) per touched path and calls no
+//! code of the application.
+//!
+//! A selector that read a touched path becomes [`Stale`](Freshness::Stale). A selector that read a
+//! marked selector becomes only [`Unsure`](Freshness::Unsure): if the value that it read stays
+//! equal, it does not have to be computed again.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +19,7 @@ use crate::store::watch::Branch;
 /// A view or a selector's value, whatever its type.
 pub(crate) type Shown = Arc<dyn Any + Send + Sync>;
 
-/// A view, and how many came before it: what is read at one moment fits together.
+/// A view, and its number. All values that are read at one moment belong to one view.
 #[derive(Clone)]
 pub(crate) struct Moment {
     pub(crate) view: Shown,
@@ -26,34 +29,34 @@ pub(crate) struct Moment {
 /// A selector that another one read.
 pub(crate) trait Input: Send + Sync {
     fn id(&self) -> u64;
-    /// Brings the value up to date; which one it is then. `None` where the moment is over, and the
-    /// value was not kept, and where there is none, because it panics.
+    /// Brings the value up to date, and returns its version. `None` if the moment is over and the
+    /// value was not kept, or if the closure panics.
     fn version_at(&self, moment: &Moment) -> Option<u64>;
 }
 
-/// Selectors that were read, each with the version of its value, or `None` where that could not be
-/// had.
+/// Selectors that were read, in order, each with the version of its value. `None` if the version is
+/// not known.
 pub(crate) type Inputs = Vec<(Arc<dyn Input>, Option<u64>)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Freshness {
     Fresh,
-    /// A selector that was read may have another value.
+    /// A selector that this one read may have another value.
     Unsure,
-    /// A path that was read was touched, or nothing was read yet.
+    /// A path that the selector read was touched, or the selector has not run yet.
     Stale,
 }
 
-/// What is known of a selector's value.
+/// A selector as the graph knows it.
 pub(crate) struct Known {
     pub(crate) freshness: Freshness,
     pub(crate) value: Option<Shown>,
     pub(crate) version: u64,
-    /// To be asked where it is unsure.
+    /// The inputs to check if the selector is unsure; otherwise empty.
     pub(crate) inputs: Inputs,
 }
 
-/// What a selector read.
+/// The paths and selectors that a selector read.
 #[derive(Default)]
 pub(crate) struct Read {
     pub(crate) paths: BTreeSet<Box<str>>,
@@ -63,22 +66,22 @@ pub(crate) struct Read {
 struct Entry {
     freshness: Freshness,
     value: Option<Shown>,
-    /// Counts the values: another version, another value.
+    /// The number of the value: each new value gets another one.
     version: u64,
     read: Read,
     readers: BTreeSet<u64>,
     watchers: BTreeSet<u64>,
 }
 
-/// All selectors that live.
+/// All live selectors of a store.
 #[derive(Default)]
 pub(crate) struct Graph {
     generation: u64,
     entries: HashMap<u64, Entry>,
     readers_by_path: Branch,
-    /// The watchers of selectors, each with its selector.
+    /// For each watcher of a selector, the selector.
     watched: BTreeMap<u64, u64>,
-    /// Watchers whose selector may have another value than they were told.
+    /// Watchers whose selector may have another value than the one that they were told.
     pending: BTreeSet<u64>,
 }
 
@@ -109,13 +112,14 @@ impl Graph {
         self.entries.insert(id, entry);
     }
 
-    /// Forgets a selector. What comes back is to be dropped outside the lock.
+    /// Removes a selector. Drop the returned value outside the lock.
     pub(crate) fn remove(&mut self, id: u64) -> impl Sized + use<> {
         let read = self.replace_read(id, Read::default());
         (read, self.entries.remove(&id).map(|entry| entry.value))
     }
 
-    /// Begins a new moment in which paths were touched. O(path) for each, and what depends on them.
+    /// Begins a new moment, in which paths were touched. O(path) for each path, plus the selectors
+    /// that depend on them.
     pub(crate) fn touch(&mut self, touched: &[Arc<str>]) {
         self.generation += 1;
         if self.entries.is_empty() {
@@ -133,7 +137,8 @@ impl Graph {
         while let Some((id, mark)) = marks.pop() {
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             entry.freshness = entry.freshness.max(mark);
-            // Also where it was marked before: its value may have been asked for in vain since.
+            // Watchers are added also if the selector was marked before: a read since then may have
+            // failed to bring it up to date.
             self.pending.extend(&entry.watchers);
             marks.extend(
                 entry
@@ -145,7 +150,7 @@ impl Graph {
         }
     }
 
-    /// What is known of a selector; nothing where it is gone.
+    /// What the graph knows of a selector. `None` if it was removed.
     pub(crate) fn known(&self, id: u64) -> Option<Known> {
         let entry = self.entries.get(&id)?;
         let inputs = if entry.freshness == Freshness::Unsure {
@@ -161,8 +166,8 @@ impl Graph {
         })
     }
 
-    /// An unsure selector's inputs are what they were: whether the moment is the same still, and
-    /// its value fresh with that.
+    /// Notes that the inputs of an unsure selector have their old values. Returns whether the
+    /// moment is still the same, and the selector therefore fresh.
     pub(crate) fn confirm(&mut self, id: u64, generation: u64) -> bool {
         let Some(entry) = self.entries.get_mut(&id).filter(|_| self.generation == generation)
         else {
@@ -174,10 +179,10 @@ impl Graph {
         entry.freshness == Freshness::Fresh
     }
 
-    /// Keeps what a selector read and the value that it made of it, if it is another one; the
-    /// version. `None` where the moment is over: then nothing is kept, and its watchers have to
-    /// ask again when they are told of the next one. What comes back beside it is to be dropped
-    /// outside the lock.
+    /// Stores what a selector read and its new value; `value` is `None` if the new value equals the
+    /// old one. Returns the version. It is `None` if the moment is over: then nothing is stored,
+    /// and the selector's watchers read it again with the next notice. Drop the second returned
+    /// value outside the lock.
     pub(crate) fn keep(
         &mut self,
         id: u64,
@@ -192,7 +197,7 @@ impl Graph {
             return (None, (Some(read), value));
         }
         if entry.freshness == Freshness::Fresh {
-            // Another thread was faster, with the same view.
+            // Another thread has computed the value for the same view.
             return (Some(entry.version), (Some(read), value));
         }
         entry.freshness = Freshness::Fresh;
@@ -205,8 +210,8 @@ impl Graph {
         (Some(version), (self.replace_read(id, read), old))
     }
 
-    /// Keeps what a selector read before it failed, so that it is tried again when it is asked, and
-    /// its watchers when that has changed.
+    /// Stores what a selector read before its closure panicked. So the next read runs the closure
+    /// again, and watchers read the selector again when one of those inputs has changed.
     pub(crate) fn keep_failed(
         &mut self,
         id: u64,
@@ -219,17 +224,17 @@ impl Graph {
             return Some(read);
         }
         if entry.freshness == Freshness::Fresh {
-            // Another thread did not fail, with the same view.
+            // Another thread has computed the value for the same view, without a panic.
             return Some(read);
         }
-        // Not unsure any more: that what it read until then stays as it is does not make the old
-        // value right.
+        // Stale, not unsure: even if the inputs that it read before the panic stay equal, the old
+        // value is not right.
         entry.freshness = Freshness::Stale;
         self.replace_read(id, read)
     }
 
-    /// Registers what a selector read in the stead of what it read before: only what differs is
-    /// touched.
+    /// Replaces the record of what a selector read. Updates only the differences. Returns the old
+    /// record.
     fn replace_read(&mut self, id: u64, new: Read) -> Option<Read> {
         let entry = self.entries.get_mut(&id)?;
         let old = std::mem::replace(&mut entry.read, new);
@@ -253,8 +258,8 @@ impl Graph {
         Some(old)
     }
 
-    /// Notes that `watcher` was told the value of this version. If that is not the newest, it is
-    /// told with the next notice.
+    /// Notes that `watcher` was told the value of this version. If that is not the newest value,
+    /// the watcher is called with the next notice.
     pub(crate) fn watch(&mut self, id: u64, watcher: u64, version: Option<u64>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.watchers.insert(watcher);
@@ -272,7 +277,8 @@ impl Graph {
         }
     }
 
-    /// The watchers to be told with a notice, which those hear who were there before it.
+    /// Takes the watchers to call with a notice: the pending ones that subscribed before the
+    /// notice.
     pub(crate) fn take_pending(&mut self, notice: u64) -> BTreeSet<u64> {
         let later = self.pending.split_off(&notice);
         std::mem::replace(&mut self.pending, later)

@@ -1,8 +1,8 @@
-//! How a selector's value is computed and remembered.
+//! How the value of a selector is computed and remembered.
 //!
-//! A closure runs at one [`Moment`]: the selectors that it reads are brought to that same view, so
-//! that old and new never mix. No lock is held meanwhile; if the moment is over when it is done,
-//! the value is given and not kept.
+//! A closure runs at one [`Moment`]: the selectors that it reads are brought to the same view, so
+//! that old and new values never mix. No lock is held meanwhile. If the moment is over when the
+//! closure ends, the value is returned but not kept.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
@@ -18,7 +18,8 @@ use super::evaluation::{self, Evaluation};
 use super::graph::{Freshness, Input, Known, Moment, Read, Shown};
 use super::{Changed, Selector};
 
-/// What selectors need of a store. They do not keep it: when it is gone, the last view remains.
+/// The part of a store that selectors need. It does not keep the store alive: after the store is
+/// dropped, the last view remains.
 pub(crate) struct Home<S> {
     view: Arc<ArcSwap<S>>,
     subscribers: Weak<Mutex<Subscribers<S>>>,
@@ -29,7 +30,7 @@ impl<S: State> Home<S> {
         Self { view: Arc::clone(view), subscribers: Arc::downgrade(subscribers) }
     }
 
-    /// Which store's it is.
+    /// Identifies the store.
     fn number(&self) -> usize {
         self.subscribers.as_ptr().addr()
     }
@@ -74,14 +75,14 @@ pub(crate) type Callback<R> = Box<dyn Fn(&Changed<R>) + Send + Sync>;
 
 type Compute<S, R> = Box<dyn for<'a> Fn(<S as State>::Node<Look<'a>>) -> R + Send + Sync>;
 
-/// A value and its version, if it was kept.
+/// A value, and its version if the value was kept.
 struct Valued<R> {
     value: Arc<R>,
     version: Option<u64>,
 }
 
 impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
-    /// The value at a moment, or now.
+    /// The value at a moment, or for the present view.
     fn at(&self, moment: Option<&Moment>) -> Valued<R> {
         let Some(subscribers) = self.home.subscribers.upgrade() else {
             return self.unkept(&Moment { view: self.home.view.load_full(), generation: 0 });
@@ -98,7 +99,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         }
     }
 
-    /// The value at a moment that is over, or of a store that is gone.
+    /// The value at a moment that is over, or after the store was dropped. It is not kept.
     fn unkept(&self, moment: &Moment) -> Valued<R> {
         let evaluation = self.begin(moment);
         let (result, read) = self.run(moment, evaluation);
@@ -121,7 +122,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         }
         let evaluation = self.begin(now);
         if let Some(value) = old.as_ref().filter(|_| known.freshness == Freshness::Unsure) {
-            // In order: what was read after one that has changed may not be read any more.
+            // The inputs are checked in the order of the reads, up to the first changed one: the
+            // closure may not read the inputs after it any more.
             if known
                 .inputs
                 .iter()
@@ -169,7 +171,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
         Evaluation::begin(self.home.number(), std::ptr::from_ref(self).addr(), moment)
     }
 
-    /// Runs the closure on a view: what it gave, or its panic, and what it read until then.
+    /// Runs the closure on a view. Returns its result or its panic, and what it read until then.
     fn run(&self, moment: &Moment, evaluation: Evaluation) -> (std::thread::Result<R>, Read) {
         let Ok(view) = Arc::clone(&moment.view).downcast::<S>() else {
             unreachable!("a moment of the same store")
@@ -187,7 +189,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
         let Some((moment, own)) = moment.zip(self.own.upgrade()) else {
             return self.at(None).value;
         };
-        // Also one that panics was read.
+        // A selector that panics counts as read, too.
         let mut noted = evaluation::Noted::new(own);
         let valued = self.at(Some(&moment));
         noted.version = valued.version;
@@ -203,8 +205,8 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
         let showing = Arc::clone(&subscribers.lock().showing);
         let watcher = move |_: &Notice<S>, _: &str, _: &[Arc<str>]| {
             let new = self.at(None).value;
-            // It may be newer than the notice, and the first part of a joint change: that is told
-            // once all of it is shown.
+            // The value may be newer than the notice: the view may be the first part of a joint
+            // change. It is told after all parts are shown.
             drop(showing.lock());
             let old = Arc::clone(&told.lock());
             if !Arc::ptr_eq(&old, &new) && *old != *new {
@@ -227,7 +229,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Input for Memo<S, R> {
     }
 
     fn version_at(&self, moment: &Moment) -> Option<u64> {
-        // The panic is for whoever reads the value, who may catch it.
+        // The selector that reads this one meets the panic itself, and its closure may catch it.
         catch_unwind(AssertUnwindSafe(|| self.at(Some(moment)).version)).ok().flatten()
     }
 }

@@ -1,7 +1,9 @@
-//! Selectors: values derived from the state, made again only when what they read has changed.
+//! Selectors: values derived from the state, computed again only if something that they read has
+//! changed.
 //!
-//! [`graph`] knows what each selector read and which are fresh; [`memo`] computes, outside every
-//! lock; [`evaluation`] notices when one selector's closure reads another.
+//! [`graph`] knows what each selector read, and which selectors are fresh. [`memo`] computes
+//! values, outside every lock. [`evaluation`] notices when one selector's closure reads another
+//! selector.
 
 mod by;
 mod evaluation;
@@ -21,18 +23,25 @@ pub use by::SelectorBy;
 pub(crate) use graph::Graph;
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A value derived from the state, which is remembered: it is computed when it is asked for,
-    /// and again only once a commit or an import touched something that it read.
+    /// Creates a selector: a value derived from the state, and remembered. The value is computed
+    /// when it is read, and computed again only after a commit or an import touched something that
+    /// it read.
     ///
-    /// The closure gets the state's accessor; what it reads there with `value()` counts, each time
-    /// anew. It should read as narrowly as it can: a collection read as a whole is touched by
-    /// every edit in it. It may read other selectors of the same store ([`Selector::get`]):
-    /// then their values count. It should do nothing else; what it takes from elsewhere, or reads
-    /// on threads of its own, is not watched. It may run on any thread, and more than once at a
-    /// time. Where it panics, whoever asks does, and it is run again for the next who asks.
+    /// The closure gets the state's accessor:
     ///
-    /// Selectors that read others are computed one inside the other: a chain of a thousand may be
-    /// more than a thread's stack takes.
+    /// - What the closure reads with `value()` counts as read. Each run replaces what counts as
+    ///   read.
+    /// - The closure should read as narrowly as possible: every edit in a collection touches a
+    ///   selector that reads the collection as a whole.
+    /// - It may read other selectors of the same store ([`Selector::get`]): then their values count
+    ///   as read.
+    /// - It should do nothing else. Data from elsewhere, and what it reads on other threads, is not
+    ///   watched.
+    /// - It may run on any thread, and several times at once.
+    /// - If it panics, the read of the selector panics. The next read runs it again.
+    ///
+    /// A selector that reads others computes them inside its own computation: a chain of a thousand
+    /// may overflow the stack of a thread.
     ///
     /// ```
     /// use exostate::{Map, State, Store};
@@ -68,8 +77,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
 /// A derived value: see [`Store::select`].
 ///
-/// A handle: clones share one value. It lives as long as somebody holds a clone, watches it, or
-/// holds a selector that read it.
+/// A selector is a handle: its clones share one value. The value lives as long as a clone, a watch,
+/// or a selector that read it.
 #[must_use]
 pub struct Selector<R> {
     memo: Arc<dyn Ask<R>>,
@@ -88,31 +97,31 @@ impl<R> fmt::Debug for Selector<R> {
 }
 
 impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
-    /// The value that belongs to the store's view now. Computes where something that it read was
-    /// touched; else O(1). Equal values stay the same `Arc`.
+    /// The value for the store's present view. Computed if something that it read was touched;
+    /// otherwise O(1). An equal new value keeps the same `Arc`.
     ///
-    /// Inside another selector's closure, that of the view which the closure reads.
+    /// Inside another selector's closure, this is the value for the view that the closure reads.
     ///
     /// # Panics
-    /// Where the closure panics, or comes to read its own selector.
+    /// If the closure panics, or reads its own selector, directly or through others.
     #[must_use]
     pub fn get(&self) -> Arc<R> {
         self.memo.read()
     }
 
     /// Calls `f` when a commit or an import has changed the value, until the subscription is
-    /// dropped. It computes the value now, and then with every notice that touched what it
-    /// read; who is not watched computes when asked.
+    /// dropped. This computes the value at once, and again after each notice that touched something
+    /// that it read. A selector without a watch is computed only when it is read.
     ///
-    /// As [watchers](Store::watch) are, `f` is called outside every lock, and the two kinds take
-    /// turns in the order in which they subscribed. It hears of the newest value: where commits
-    /// came faster than calls, those in between are left out.
+    /// `f` is called outside every lock, as [watchers](Store::watch) are. Selectors and watchers
+    /// are called in the order in which they subscribed. `f` gets the newest value: if commits come
+    /// faster than calls, it skips the values in between.
     pub fn watch(&self, f: impl Fn(&Changed<R>) + Send + Sync + 'static) -> Subscription {
         Arc::clone(&self.memo).watch(Box::new(f))
     }
 }
 
-/// The value of a selector, and the one that was told before.
+/// The value of a selector, and the value that was told before.
 #[derive(Clone, Debug)]
 pub struct Changed<R> {
     old: Arc<R>,
@@ -120,13 +129,13 @@ pub struct Changed<R> {
 }
 
 impl<R> Changed<R> {
-    /// The value before.
+    /// The value that was told before.
     #[must_use]
     pub fn old(&self) -> &Arc<R> {
         &self.old
     }
 
-    /// The value now.
+    /// The new value.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "the counterpart of `old`")]
     pub fn new(&self) -> &Arc<R> {

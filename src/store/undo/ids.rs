@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-/// Ids of elements of a sequence, in stretches: each as they were given, one after the other.
+/// Ids of elements of a sequence, as stretches of consecutive ids. The stretches stand in the order
+/// in which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ids(Vec<Range<u64>>);
 
 impl Ids {
-    /// Adds ids at the end; a stretch that goes on where the last one ends becomes a part of it.
+    /// Adds ids at the end. A stretch that begins where the last one ends is joined to it.
     pub(super) fn push(&mut self, ids: Range<u64>) {
         match self.0.last_mut() {
             _ if ids.is_empty() => {}
@@ -24,7 +25,7 @@ impl Ids {
         self.0.iter().cloned()
     }
 
-    /// The same ids in ascending order, each once: to look others up in it.
+    /// The same ids in ascending order, each once, so that ids can be looked up.
     pub(super) fn sorted(mut self) -> Sorted {
         self.0.sort_by_key(|ids| ids.start);
         let mut sorted: Vec<Range<u64>> = Vec::with_capacity(self.0.len());
@@ -46,12 +47,13 @@ impl FromIterator<Range<u64>> for Ids {
     }
 }
 
-/// Ids in ascending order.
+/// Ids in ascending order, each once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sorted(Vec<Range<u64>>);
 
 impl Sorted {
-    /// Cuts a stretch into what is among these and what is not, in order. O(log n + pieces).
+    /// Cuts a stretch into pieces, in order. A piece with `true` has its ids in this set. O(log n +
+    /// pieces).
     pub(super) fn cut(&self, ids: Range<u64>) -> Vec<(Range<u64>, bool)> {
         let mut pieces = Vec::new();
         let mut at = ids.start;
@@ -75,7 +77,7 @@ impl Sorted {
     }
 }
 
-/// How many ids there are in a stretch of elements, all of which are in memory.
+/// The number of ids in a stretch. It fits into a `usize`, as all the elements are in memory.
 pub(super) fn count(ids: &Range<u64>) -> usize {
     usize::try_from(ids.end.saturating_sub(ids.start)).unwrap_or(usize::MAX)
 }

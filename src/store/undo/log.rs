@@ -1,4 +1,5 @@
-//! What can be undone and redone: the changes made here, in groups, with what stood before them.
+//! The stacks of an undo manager: the changes of this store that it can undo and redo, in groups,
+//! with the content before each change.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -25,33 +26,33 @@ use crate::store::{Meta, Origin};
 pub(super) struct Written {
     pub(super) old: Option<Value>,
     pub(super) new: Option<Value>,
-    /// Whether the old value was somebody else's.
+    /// Whether another writer wrote the old value.
     pub(super) theirs: bool,
 }
 
-/// What a change did to one sequence: to which of its elements, as its
-/// [`Track`](super::track::Track) tells them apart.
+/// What a change did to one sequence. The ids of the elements are those of the sequence's
+/// [`Track`](super::track::Track).
 #[derive(Clone, Debug)]
 pub(super) struct Edited<T> {
     pub(super) inserted: Ids,
     pub(super) deleted: Vec<Gone<T>>,
-    /// Of a text.
+    /// Changed marks. Empty for a list.
     pub(super) marked: Vec<Marked>,
-    /// Whether nothing was left in it.
+    /// Whether the sequence was empty after the change.
     pub(super) emptied: bool,
-    /// Whether the change emptied it, and something in it was somebody else's.
+    /// Whether the change emptied the sequence, and the sequence held content of another writer.
     pub(super) theirs: bool,
 }
 
-/// What a change took out of a sequence.
+/// Elements that a change deleted from a sequence.
 #[derive(Clone, Debug)]
 pub(super) struct Gone<T> {
     pub(super) ids: Range<u64>,
-    /// As it was before the change.
+    /// The content of the elements before the change.
     pub(super) content: T,
 }
 
-/// What a change marked otherwise in a text.
+/// A mark that a change set, changed or cleared in a text.
 #[derive(Clone, Debug)]
 pub(super) struct Marked {
     pub(super) ids: Ids,
@@ -61,7 +62,7 @@ pub(super) struct Marked {
 }
 
 impl<T: Content> Gone<T> {
-    /// A part of it.
+    /// The part with these ids, which must lie within its own.
     pub(super) fn part(&self, ids: Range<u64>) -> Self {
         let start = count(&(self.ids.start..ids.start));
         Self { content: self.content.part(start..start + count(&ids)), ids }
@@ -87,28 +88,29 @@ impl<T: Content> Edited<T> {
         self.marked.iter_mut().for_each(|marked| marked.ids = renamed.ids(&marked.ids));
     }
 
-    /// Whether a later edit can be taken in.
+    /// Whether a later edit can be merged into this one.
     fn takes(&self, later: &Self) -> bool {
         self.marked.is_empty() && later.marked.is_empty() && !later.theirs
     }
 
-    /// Takes in a later edit: what that takes out again of what this one put in is neither.
+    /// Merges a later edit into this one. An element that this edit inserted and the later one
+    /// deleted counts as neither.
     fn absorb(&mut self, later: Self) {
         let own = self.inserted.clone().sorted();
-        let mut again = Ids::default();
+        let mut cancelled = Ids::default();
         for gone in later.deleted {
             for (ids, is_own) in own.cut(gone.ids.clone()) {
                 if is_own {
-                    again.push(ids);
+                    cancelled.push(ids);
                 } else {
                     self.deleted.push(gone.part(ids));
                 }
             }
         }
-        let again = again.sorted();
+        let cancelled = cancelled.sorted();
         let rest =
-            |ids| again.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids);
-        let stays = if again.is_empty() {
+            |ids| cancelled.cut(ids).into_iter().filter(|(_, within)| !within).map(|(ids, _)| ids);
+        let stays = if cancelled.is_empty() {
             std::mem::take(&mut self.inserted)
         } else {
             self.inserted.iter().flat_map(rest).collect()
@@ -119,7 +121,7 @@ impl<T: Content> Edited<T> {
     }
 }
 
-/// What a change did, with what stood before it. Texts and lists share what did not change.
+/// What a change did, with the content before it. Texts and lists share their unchanged parts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::store) struct Entry {
     pub(super) registers: BTreeMap<Key, Written>,
@@ -128,8 +130,8 @@ pub(in crate::store) struct Entry {
 }
 
 impl Entry {
-    /// What a staged change is about to do, which its tracks take note of. `revived` is what an
-    /// undo brings back. O(change), and the runs of the tracks for each op.
+    /// The entry of a staged change. Notes the change in the tracks of its sequences. `revived` are
+    /// the elements that an undo restores. O(change), plus the runs of the track for each op.
     pub(in crate::store) fn of<B: Backend>(
         ops: &Ops,
         (texts, lists): (&BTreeMap<Key, Rope>, &BTreeMap<Key, List>),
@@ -146,8 +148,8 @@ impl Entry {
         if !ops.is_empty() {
             tracks.names.own(replica);
         }
-        // What comes to nothing is no edit, but where an undo puts an element in the place of one
-        // that looks like it.
+        // A sequence that is equal before and after was not edited. The exception is an undo that
+        // puts an element in the place of an equal one.
         let texts = texts.iter().map(|(key, after)| (key, replica.text(key.as_str()), after));
         for (key, before, after) in texts {
             let back = revived.remove(&(SequenceKind::Text, key.clone()));
@@ -171,7 +173,7 @@ impl Entry {
         entry
     }
 
-    /// The elements of sequences that it has to find again.
+    /// The ids of the elements that the way back has to find again.
     pub(super) fn ids(&self) -> impl Iterator<Item = Range<u64>> {
         self.texts.values().flat_map(Edited::ids).chain(self.lists.values().flat_map(Edited::ids))
     }
@@ -184,7 +186,8 @@ impl Entry {
         self.registers.keys().chain(self.texts.keys()).chain(self.lists.keys())
     }
 
-    /// Takes in a later entry. One that does not go on where this one ends comes back.
+    /// Merges a later entry into this one. Gives the later entry back if it does not continue this
+    /// one.
     fn absorb(&mut self, later: Self) -> Option<Self> {
         let registers = |key, next: &Written| {
             self.registers
@@ -209,7 +212,7 @@ impl Entry {
     }
 }
 
-/// Whether later edits can be taken into earlier ones.
+/// Whether later edits can be merged into earlier ones.
 fn go_on<T: Content>(earlier: &BTreeMap<Key, Edited<T>>, later: &BTreeMap<Key, Edited<T>>) -> bool {
     later.iter().all(|(key, next)| earlier.get(key).is_none_or(|edited| edited.takes(next)))
 }
@@ -227,15 +230,15 @@ fn extend<T: Content>(earlier: &mut BTreeMap<Key, Edited<T>>, later: BTreeMap<Ke
 /// Changes that are undone together.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// Tells it from the others of its manager.
+    /// Identifies the group among those of its manager.
     pub(super) id: u64,
     pub(super) entries: Vec<Entry>,
     pub(super) label: Option<Arc<str>>,
-    /// The application's selection before them.
+    /// The application's selection before the changes.
     pub(super) selection: Option<Arc<[u8]>>,
 }
 
-/// What is saved of a log.
+/// The parts of a log that are saved.
 pub(super) struct Stacks {
     pub(super) done: Vec<Group>,
     pub(super) undone: Vec<Group>,
@@ -243,26 +246,26 @@ pub(super) struct Stacks {
     pub(super) given_back: BTreeSet<Key>,
 }
 
-/// One manager's stacks.
+/// The stacks of one undo manager.
 #[derive(Debug)]
 pub(in crate::store) struct Log {
     pub(super) options: UndoOptions,
     pub(super) done: VecDeque<Group>,
     pub(super) undone: Vec<Group>,
-    /// Registers and sequences whose newest content is somebody else's.
+    /// Registers and sequences whose newest content another writer wrote.
     pub(super) theirs: BTreeSet<Key>,
-    /// Registers and sequences that hold what somebody else had written since an undo gave it
-    /// back: to be left alone by an undo, not by a redo.
+    /// Registers and sequences in which an undo or a redo restored content of another writer. An
+    /// undo leaves them alone, a redo does not.
     pub(super) given_back: BTreeSet<Key>,
-    /// The selection now, as the application last said.
+    /// The current selection, as the application last noted it.
     pub(super) selection: Option<Arc<[u8]>>,
-    /// Groups that the application holds open.
+    /// How many groups the application holds open.
     pub(super) held: usize,
-    /// When the newest group last grew; `None` where the next change begins another one.
+    /// When the newest group last grew. `None` if the next change begins another group.
     grown_at: Option<SystemTime>,
     next_id: u64,
-    /// The undo or redo that is staged. Whoever stages one has the writer's place until it is
-    /// committed or dropped.
+    /// The undo or redo that is staged. The thread that stages it holds the writer lock until the
+    /// undo or redo is committed or dropped.
     staged: Option<StagedWay>,
 }
 
@@ -295,7 +298,7 @@ impl Log {
         }
     }
 
-    /// Notes a change that was made here, at a time.
+    /// Records a change of this store. `now` is the time of the change if its meta names none.
     pub(in crate::store) fn record(
         &mut self,
         mut entry: Entry,
@@ -320,30 +323,30 @@ impl Log {
             Some(StagedWay { id, label, given_back: way.given_back, revived: way.revived });
     }
 
-    /// The elements that come back by what is staged.
+    /// Takes the ids of the elements that the staged undo or redo restores.
     pub(in crate::store) fn take_revived(&mut self) -> Revived {
         self.staged.as_mut().map(|staged| std::mem::take(&mut staged.revived)).unwrap_or_default()
     }
 
-    /// The elements of sequences that the stacks have to find again.
+    /// The ids of the elements that the stacks have to find again.
     pub(in crate::store) fn ids(&self) -> impl Iterator<Item = Range<u64>> {
         self.done.iter().chain(&self.undone).flat_map(|group| &group.entries).flat_map(Entry::ids)
     }
 
-    /// The label of what is staged.
+    /// The label of the group whose undo or redo is staged.
     pub(in crate::store) fn staged_label(&self) -> Option<Arc<str>> {
         self.staged.as_ref()?.label.clone()
     }
 
-    /// Forgets the group whose way back is staged, as it cannot be gone.
+    /// Forgets the group whose way back is staged, as the way back can never be written.
     pub(in crate::store) fn give_up(&mut self) {
         if let Some(staged) = self.staged.take() {
             self.take(staged.id);
         }
     }
 
-    /// Moves the group whose way back was just committed to the other stack. What holds again what
-    /// others had written comes back.
+    /// Moves the group whose way back was just committed to the other stack. Returns the places in
+    /// which it restored content of other writers.
     pub(super) fn record_way_back(&mut self, mut entry: Entry, origin: Origin) -> Vec<Key> {
         self.take_over(&mut entry);
         let Some(StagedWay { id, label, given_back, .. }) = self.staged.take() else {
@@ -360,7 +363,7 @@ impl Log {
         given_back
     }
 
-    /// Notes that others' content stands again where an undo has put it.
+    /// Notes that these places hold restored content of other writers.
     pub(super) fn give_back(&mut self, keys: &[Key]) {
         for key in keys {
             self.theirs.remove(key);
@@ -368,7 +371,8 @@ impl Log {
         }
     }
 
-    /// What was written here is one's own from now on.
+    /// Notes that the content which an entry wrote is this store's own. Notes in the entry which of
+    /// the content before it was another writer's.
     pub(in crate::store) fn take_over(&mut self, entry: &mut Entry) {
         let mut take = |key| {
             let theirs = self.theirs.remove(key);
@@ -376,7 +380,7 @@ impl Log {
             theirs || given_back
         };
         entry.registers.iter_mut().for_each(|(key, written)| written.theirs = take(key));
-        // What others have put into a sequence stays theirs until all of it has gone.
+        // A sequence counts as another writer's until all content is deleted from it.
         entry
             .texts
             .iter_mut()
@@ -389,8 +393,8 @@ impl Log {
             .for_each(|(key, list)| list.theirs = take(key));
     }
 
-    /// Notes what came from others. `is_there` says whether a sequence holds anything: what holds
-    /// nothing is nobody's.
+    /// Notes what other writers wrote. `is_there` says whether a sequence has any content: an empty
+    /// sequence is not another writer's.
     pub(in crate::store) fn note_others(
         &mut self,
         touched: &Touched,
@@ -413,7 +417,8 @@ impl Log {
 
     fn add(&mut self, entry: Entry, meta: Option<&Meta>, at: Option<SystemTime>) {
         let label = meta.and_then(Meta::label);
-        // A clock that went back says nothing about how much time has passed.
+        // If the clock went back, it does not say how much time has passed: the time counts as
+        // zero.
         let since = at
             .zip(self.grown_at)
             .map(|(at, grown_at)| at.duration_since(grown_at).unwrap_or_default());
@@ -431,7 +436,8 @@ impl Log {
                 group.entries.extend(rest);
                 group.entries.retain(|entry| !entry.is_empty());
                 if group.entries.is_empty() {
-                    // What was typed is gone again: there is nothing to undo.
+                    // The later change removed what the group had written: there is nothing to
+                    // undo.
                     self.done.pop_back();
                     self.split();
                 }
@@ -449,7 +455,7 @@ impl Log {
         Group { id: self.next_id, entries: vec![entry], label, selection: self.selection.clone() }
     }
 
-    /// The stacks as they are.
+    /// A copy of the stacks.
     pub(super) fn snapshot(&self) -> Stacks {
         Stacks {
             done: self.done.iter().cloned().collect(),
@@ -459,7 +465,7 @@ impl Log {
         }
     }
 
-    /// Takes over stacks that were saved.
+    /// Replaces the stacks by saved ones, and gives their groups new ids.
     pub(super) fn fill(&mut self, done: Vec<Group>, undone: Vec<Group>) {
         let mut numbered = |mut group: Group| {
             self.next_id += 1;
@@ -471,7 +477,7 @@ impl Log {
         self.trim();
     }
 
-    /// Calls the elements as the store's tracks do.
+    /// Replaces the ids from saved stacks by the ids of the store's tracks.
     pub(super) fn rename(&mut self, renamed: &Renamed) {
         let groups = self.done.iter_mut().chain(&mut self.undone);
         for entry in groups.flat_map(|group| &mut group.entries) {
@@ -486,9 +492,9 @@ impl Log {
         }
     }
 
-    /// Notes what in the places that a way back would take away is none of the changes in these
-    /// stacks: the document has gone on without this manager, and whoever wrote it, it is not
-    /// known to be one's own. O(what is in those places).
+    /// Marks content as another writer's in the places that a way back would clear: all content
+    /// that none of the changes in these stacks wrote. The document has changed without this
+    /// manager, so the writer of that content is not known. O(the content of those places).
     pub(super) fn note_unknown<'a>(
         &mut self,
         document: &impl Source,
@@ -523,12 +529,12 @@ impl Log {
         self.theirs.extend(unknown);
     }
 
-    /// Whether an undo or a redo has to leave what stands at a key alone.
+    /// Whether an undo or a redo must leave the content at a key alone.
     pub(super) fn is_theirs(&self, key: &Key, origin: Origin) -> bool {
         self.theirs.contains(key) || origin == Origin::Undo && self.given_back.contains(key)
     }
 
-    /// The keys below a path of which the same is true.
+    /// The keys below a path whose content an undo or a redo must leave alone.
     pub(super) fn theirs_below<'a>(
         &'a self,
         path: &'a Key,
@@ -543,13 +549,13 @@ impl Log {
         below(&self.theirs).chain(below(&self.given_back).filter(move |_| origin == Origin::Undo))
     }
 
-    /// Takes a group off its stack.
+    /// Removes a group from its stack.
     pub(super) fn take(&mut self, id: u64) {
         self.done.retain(|group| group.id != id);
         self.undone.retain(|group| group.id != id);
     }
 
-    /// The next change begins another group.
+    /// Lets the next change begin another group.
     pub(super) fn split(&mut self) {
         self.grown_at = None;
     }

@@ -1,5 +1,5 @@
-//! Taking in the tracks of stacks that were saved, whose elements have ids of another run of the
-//! program.
+//! Merges the tracks of saved stacks into the tracks of a store. The ids of the saved elements come
+//! from another run of the program.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 
-/// What became of the ids of saved stacks: those here.
+/// For the ids in saved stacks, the ids that the same elements have here.
 pub(super) struct Renamed(Pairs);
 
 impl Renamed {
@@ -29,7 +29,8 @@ impl Renamed {
         parts.collect()
     }
 
-    /// A stretch in pieces, and the ids of each here. An element that stands nowhere has none.
+    /// Cuts a stretch into pieces, each with its ids here. Elements without an id here are left
+    /// out: no track has a place for them.
     fn stretches(&self, ids: Range<u64>) -> impl Iterator<Item = (Range<u64>, Range<u64>)> {
         let here = |(ids, here): (Range<u64>, Option<u64>)| {
             here.map(|here| (ids.clone(), here..here + (ids.end - ids.start)))
@@ -39,8 +40,8 @@ impl Renamed {
 }
 
 impl Tracks {
-    /// Takes in tracks of this document. Elements that the names say are known here keep their ids,
-    /// the others get new ones.
+    /// Merges tracks of saved stacks of this document. An element that has an id here, as its name
+    /// says, keeps it. The other elements get new ids.
     pub(super) fn take_in(
         &mut self,
         (texts, lists): (BTreeMap<Key, Track<Rope>>, BTreeMap<Key, Track<List>>),
@@ -64,18 +65,18 @@ impl Tracks {
     }
 }
 
-/// Elements side by side of a saved track.
+/// Neighbouring elements of a saved track.
 struct Piece {
-    /// With their ids in the stacks.
+    /// The elements, with their ids in the saved stacks.
     run: Run,
-    /// The first id here, where they have one.
+    /// The first id here, if the elements have a place in the track here.
     here: Option<u64>,
 }
 
 struct Weaving<'a> {
-    /// The elements that have an id here, by their ids in the stacks: what their names say.
+    /// For the ids in the stacks, the ids here that follow from the names.
     known: Pairs,
-    /// The same for all.
+    /// For the ids in the stacks, the ids here of all elements merged so far.
     renamed: Pairs,
     next_id: &'a mut u64,
 }
@@ -94,9 +95,9 @@ impl Weaving<'_> {
         here.runs = self.woven(&here.runs, &loaded.runs);
     }
 
-    /// Two rows of runs of the same sequence as one. Where an element stands, and whether it is
-    /// alive, is as it is here. One that is alive in both and has an id in both keeps the one
-    /// here.
+    /// Merges two rows of runs of the same sequence. The row here decides where an element stands
+    /// and whether it is present. An element that is present in both rows and has an id in both
+    /// keeps the id here.
     fn woven(&mut self, here: &[Run], loaded: &[Run]) -> Vec<Run> {
         let pieces = self.pieces(here, loaded);
         for Piece { run, here } in &pieces {
@@ -126,15 +127,15 @@ impl Weaving<'_> {
         row.end()
     }
 
-    /// Gives new ids to elements of the stacks: the first.
+    /// Gives new ids to elements of the stacks. Returns the first new id.
     fn named_anew(&mut self, run: Run) -> u64 {
         let ids = new_ids(self.next_id, run.len);
         self.renamed.add(run.ids(), ids.start);
         ids.start
     }
 
-    /// The runs of a saved track, cut so that each is known here as a whole and within one run, or
-    /// not at all.
+    /// The runs of a saved track, cut into pieces. Each piece is known here as a whole and within
+    /// one run, or is not known here at all.
     fn pieces(&self, here: &[Run], loaded: &[Run]) -> Vec<Piece> {
         let ids: Sorted =
             here.iter().filter(|run| run.has_ids()).map(Run::ids).collect::<Ids>().sorted();
@@ -164,15 +165,15 @@ impl Weaving<'_> {
     }
 }
 
-/// The runs here, one after the other.
+/// The runs here, of which some are already passed.
 struct Row<'a> {
     runs: &'a [Run],
-    /// The run that is next, and what is left of it.
+    /// The index of the next run. `left` is what is left of that run.
     index: usize,
     left: Option<Run>,
-    /// For the first id of each run where it is.
+    /// For the first id of each run, the index of the run.
     by_id: BTreeMap<u64, usize>,
-    /// For each run how many elements that are alive stand before it.
+    /// For each run, how many present elements stand before it.
     alive_before: Vec<usize>,
     passed: Vec<Run>,
 }
@@ -200,7 +201,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes the first elements of the next run, which are no more than there are.
+    /// Passes the first `len` elements of the next run. `len` is at most what is left of it.
     fn step(&mut self, len: usize, map: impl FnOnce(Run) -> Run) {
         let Some(run) = self.left else { return };
         let [first, rest] = run.cut(len);
@@ -212,8 +213,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes elements that are alive, and those that have gone before them. `map` gets each run,
-    /// and how many there were before.
+    /// Passes `len` present elements, and the deleted elements before them. `map` gets each present
+    /// run, and how many present elements were passed before it.
     fn pass(&mut self, len: usize, mut map: impl FnMut(Run, usize) -> Run) {
         let mut done = 0;
         while let Some(run) = self.left.filter(|_| done < len) {
@@ -223,8 +224,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Passes elements that have gone, and those that have gone before them, if they are between
-    /// the same neighbours.
+    /// Passes deleted elements, and the deleted elements before them, if all of them stand between
+    /// the same present neighbours.
     fn pass_gone(&mut self, id: u64, len: usize) {
         let end = id.saturating_add(len as u64);
         while let Some((_, target)) = self.by_id.range(..end).next_back() {

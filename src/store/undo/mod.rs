@@ -1,4 +1,4 @@
-//! Undo and redo: of one's own changes only, never over what others have done since.
+//! Undo and redo of a store's own changes. Content that other writers wrote since stays.
 
 mod ids;
 mod log;
@@ -43,27 +43,28 @@ impl Default for UndoOptions {
 }
 
 impl UndoOptions {
-    /// The defaults.
+    /// The default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Changes that follow each other faster than this are undone together, unless they have
-    /// different labels. Default: half a second; zero: each by itself.
+    /// different labels. Default: half a second. With zero, each change is undone by itself.
     #[must_use]
     pub fn with_window(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
-    /// Groups that are remembered; older ones are forgotten. Default: 1,000.
+    /// The largest number of groups that can be undone. The oldest group is forgotten first.
+    /// Default: 1,000.
     #[must_use]
     pub fn with_groups_max(self, groups_max: usize) -> Self {
         Self { groups_max: groups_max.max(1), ..self }
     }
 
-    /// Only changes that stay within this place, or within one of several such, are undone.
-    /// Default: all.
+    /// Only changes that stay within this place are undone. Several calls add places: then a change
+    /// must stay within the places together. Default: all changes.
     #[must_use]
     pub fn within<S: State>(mut self, path: &impl AsPath<S>) -> Self {
         self.scopes.push(path.as_path().as_str().to_owned());
@@ -76,37 +77,39 @@ impl UndoOptions {
     }
 }
 
-/// What was undone or redone.
+/// A group of changes that was undone or redone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undone {
-    /// The label of the changes: that of the first.
+    /// The label of the group: the label of its first change.
     pub label: Option<Arc<str>>,
-    /// The selection that the application had noted before them ([`UndoManager::note_selection`]),
-    /// to be restored.
+    /// The selection that the application had noted before the changes
+    /// ([`UndoManager::note_selection`]), for the application to restore.
     pub selection: Option<Arc<[u8]>>,
 }
 
-/// Undoes and redoes the changes that are made on a store, from when it was made on.
+/// Undoes and redoes the changes that a store makes after the manager was created.
 ///
-/// Only what this store's own [`change`](Store::change)s did is taken back, and only where nobody
-/// else has gone on from it:
+/// The manager undoes only what this store's own [`change`](Store::change)s did, and only where no
+/// other writer (another replica, or another store on the same document) has changed the result:
 ///
-/// - a **register** goes back to what it held, unless somebody else has written it since;
-/// - in a **text** or **list** what was inserted goes, as far as it is still there, what was
-///   deleted comes back where it stood, and what others have typed, in the midst of it too, stays;
-/// - a **record** that was made goes, unless somebody else has written in it; one that was removed
-///   comes back with what it held; one that others have removed since stays away;
-/// - an element's **move** is taken back, unless it was moved by others.
+/// - A **register** goes back to its old value, unless another writer has written it since.
+/// - In a **text** or **list**, inserted elements that are still present are deleted, and deleted
+///   elements come back where they stood. The elements that other writers inserted stay, also in
+///   the middle of those.
+/// - A **record** that was created is removed, unless another writer has written in it. A record
+///   that was removed comes back with its content. A record that another writer has removed since
+///   stays removed.
+/// - The **move** of an element is undone, unless another writer has moved the element since.
 ///
-/// What nobody else has touched since comes back as it was; redo after undo is the identity on it.
-/// Both are changes like any other: they go to others, to watchers ([`Origin::Undo`]) and through
-/// the middleware, which may refuse them. A change made after an undo forgets what could be redone.
-/// It works alike on both backends.
+/// Content that no other writer has touched since comes back as it was: on such content, a redo
+/// after an undo is the identity. An undo and a redo are changes like any other: peers and watchers
+/// get them ([`Origin::Undo`]), and the middleware may refuse them. A change made after an undo
+/// clears the redo stack. Both backends behave alike.
 ///
-/// A manager is a handle: clones share the stacks, which end with the last of them. Several
-/// managers of one store do not undo each other's undoing, but each of the changes within its
-/// [scope](UndoOptions::within).
+/// A manager is a handle: its clones share the stacks, which are dropped with the last clone. Each
+/// manager of a store undoes the changes within its [scope](UndoOptions::within), but not the undos
+/// and redos of another manager.
 ///
 /// ```
 /// use exostate::{State, Store, Text, UndoOptions};
@@ -150,7 +153,7 @@ impl<S: State, B: Backend> std::fmt::Debug for UndoManager<S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A manager that undoes the changes made from now on.
+    /// Creates a manager that undoes the changes made from this call on.
     #[must_use = "nothing is remembered once it is dropped"]
     pub fn undo_manager(&self, options: UndoOptions) -> UndoManager<S, B> {
         self.manager(Log::new(options))
@@ -164,20 +167,22 @@ impl<S: State, B: Backend> Store<S, B> {
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
-    /// Takes back the newest group of changes of which anything can be taken back; `None` where
-    /// there is none. O(what they did), and for each text and list in it the pieces in which
-    /// the changes that can be undone have edited it. Where others have edited one since it was
-    /// last edited here, that is found by comparing: O(its length · their edits), bounded as of
-    /// [`Store::reconcile`].
+    /// Undoes the newest group of changes of which something can still be undone. `None` if there
+    /// is no such group.
+    ///
+    /// O(what the changes did), plus, for each text and list in the group, the number of pieces in
+    /// which undoable changes have edited it. If other writers have edited a text or list since
+    /// this store last edited it, a comparison finds their edits: O(its length · their edits),
+    /// bounded as in [`Store::reconcile`].
     ///
     /// # Errors
-    /// As [`Store::change`]: middleware refused it, or this was called inside a change. The stacks
-    /// are as they were.
+    /// As [`Store::change`]: the middleware refused it, or this was called inside a change. The
+    /// stacks then stay as they were.
     pub fn undo(&self) -> Result<Option<Undone>, ChangeError> {
         self.go(Origin::Undo)
     }
 
-    /// Takes the newest undo back.
+    /// Redoes the group that was undone last.
     ///
     /// # Errors
     /// As [`UndoManager::undo`].
@@ -195,41 +200,42 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         }
     }
 
-    /// How many groups can be undone. Some of them may have been overtaken by others, and are
-    /// passed over then.
+    /// How many groups can be undone. If other writers have overwritten all of a group, it still
+    /// counts here, and [`UndoManager::undo`] skips it.
     #[must_use]
     pub fn undo_len(&self) -> usize {
         self.log.lock().done.len()
     }
 
-    /// How many can be redone.
+    /// How many groups can be redone.
     #[must_use]
     pub fn redo_len(&self) -> usize {
         self.log.lock().undone.len()
     }
 
-    /// The label of the newest group that can be undone. If others have overtaken all of that
-    /// group, [`UndoManager::undo`] goes on to the group before it, which may have another
+    /// The label of the newest group that can be undone. If other writers have overwritten all of
+    /// that group, [`UndoManager::undo`] goes on to the group before it, which may have another
     /// label.
     #[must_use]
     pub fn undo_label(&self) -> Option<Arc<str>> {
         self.log.lock().done.back()?.label.clone()
     }
 
-    /// The label of the newest group that can be redone. If others have overtaken all of that
-    /// group, [`UndoManager::redo`] goes on to the group before it, which may have another
+    /// The label of the newest group that can be redone. If other writers have overwritten all of
+    /// that group, [`UndoManager::redo`] goes on to the group before it, which may have another
     /// label.
     #[must_use]
     pub fn redo_label(&self) -> Option<Arc<str>> {
         self.log.lock().undone.last()?.label.clone()
     }
 
-    /// Begins another group with the next change, however soon that comes.
+    /// Lets the next change begin another group, however soon it comes.
     pub fn split(&self) {
         self.log.lock().split();
     }
 
-    /// Makes one group of all changes until what comes back is dropped: a drag, say.
+    /// Puts all changes into one group until the returned handle is dropped. Use it for a drag, for
+    /// example.
     #[must_use = "the group ends when this is dropped"]
     pub fn group(&self) -> UndoGroup {
         let mut log = self.log.lock();
@@ -240,13 +246,13 @@ impl<S: State, B: Backend> UndoManager<S, B> {
         UndoGroup { log: Arc::clone(&self.log) }
     }
 
-    /// Notes what is selected now, in the application's own form (anchors, as a rule): it comes
-    /// back with the undo of what is changed next, and with the redo of what is undone next.
+    /// Notes the current selection, in the application's own form (usually anchors). The undo of
+    /// the next change returns it, and so does the redo of the next undo.
     pub fn note_selection(&self, selection: impl Into<Arc<[u8]>>) {
         self.log.lock().selection = Some(selection.into());
     }
 
-    /// Forgets everything.
+    /// Clears both stacks.
     pub fn clear(&self) {
         let mut log = self.log.lock();
         (log.done, log.undone) = (std::collections::VecDeque::new(), Vec::new());
@@ -254,7 +260,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
     }
 }
 
-/// A group that is being undone as one: see [`UndoManager::group`].
+/// A group of changes that is held open: see [`UndoManager::group`].
 #[derive(Debug)]
 pub struct UndoGroup {
     log: Arc<Mutex<Log>>,
@@ -270,19 +276,19 @@ impl Drop for UndoGroup {
     }
 }
 
-/// What came of going back.
+/// The result of one attempt to undo or redo a group.
 enum Way {
-    /// There is nothing left to go back from.
+    /// The stack is empty.
     End,
-    /// Others have overtaken all of the newest group, which is forgotten.
+    /// Other writers have overwritten all of the newest group. The group is forgotten.
     Overtaken,
+    /// The group was undone or redone.
     Gone(Undone),
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// Stages and commits the way back from the newest group. Everything about it happens in the
-    /// writer's place, so that two at once, or one within a callback of another, do not go back
-    /// from the same group.
+    /// Stages and commits the way back from the newest group. All of it happens under the writer
+    /// lock: so two threads, or a callback within an undo, never go back from the same group twice.
     fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Way, ChangeError> {
         let report = Report::new(origin, None);
         let recording = Recording::WayBack(Arc::clone(log));
@@ -309,16 +315,17 @@ impl<S: State, B: Backend> Store<S, B> {
 
 /// How a commit is recorded for undo managers.
 pub(super) enum Recording {
-    /// As a change, which each of them can undo.
+    /// As a change, which each manager can undo.
     Change,
-    /// As a part of a joint change: what it did is needed even if nobody undoes.
+    /// As a part of a joint change. Its entry is needed even without an undo manager: the change is
+    /// reverted if the document of another store fails.
     Joint,
-    /// As the undo or the redo of the manager with this log.
+    /// As an undo or redo of the manager with this log.
     WayBack(Arc<Mutex<Log>>),
 }
 
 impl Recording {
-    /// The label of what is undone or redone.
+    /// The label of the group that is undone or redone.
     pub(super) fn label(&self) -> Option<Arc<str>> {
         match self {
             Self::WayBack(log) => log.lock().staged_label(),
@@ -326,18 +333,19 @@ impl Recording {
         }
     }
 
-    /// The way back can never be written.
+    /// Forgets the group of an undo or redo that can never be written.
     pub(super) fn give_up(&self) {
         if let Self::WayBack(log) = self {
             log.lock().give_up();
         }
     }
 
+    /// Whether the entry of the commit is needed even without an undo manager.
     pub(super) fn is_always_wanted(&self) -> bool {
         matches!(self, Self::Joint)
     }
 
-    /// The elements that the way back brings back.
+    /// Takes the ids of the elements that the undo or redo restores.
     pub(super) fn take_revived(&self) -> Revived {
         match self {
             Self::WayBack(log) => log.lock().take_revived(),
@@ -345,10 +353,10 @@ impl Recording {
         }
     }
 
-    /// Tells the undo managers what a commit did.
+    /// Tells the undo managers what a commit of this store did.
     pub(super) fn record(&self, logs: &[Arc<Mutex<Log>>], entry: Entry, commit: &Commit) {
         let Self::WayBack(own) = self else {
-            // With one manager, as is usual, nothing is copied.
+            // With one manager, the usual case, the entry is not copied.
             for (log, entry) in logs.iter().zip(std::iter::repeat_n(entry, logs.len())) {
                 log.lock().record(entry, commit.meta.as_deref(), commit.time);
             }
@@ -364,15 +372,15 @@ impl Recording {
 }
 
 impl<S: State, B: Backend> Shared<S, B> {
-    /// Tells the undo managers what others have written.
+    /// Tells the undo managers what other writers wrote.
     pub(super) fn note_others(&self, replica: &Replica<B>, touched: &Touched) {
         let is_there =
             |name: &str| !replica.text(name).is_empty() || !replica.list(name).is_empty();
         self.logs.all().iter().for_each(|log| log.lock().note_others(touched, is_there));
     }
 
-    /// Tells the undo managers that the document is another one, of which it is not known who
-    /// wrote what.
+    /// Tells the undo managers that the document was replaced by another one. It is not known which
+    /// writer wrote its content.
     pub(super) fn note_unknown(&self, replica: &Replica<B>, typed: &Typed<S>) {
         let tracks = typed.tracks.borrow();
         let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
@@ -381,8 +389,8 @@ impl<S: State, B: Backend> Shared<S, B> {
     }
 }
 
-/// Stages the way back from a change that is in the document, and that no view has shown. The
-/// elements that come back by it, too.
+/// Stages the way back from a change that is in the document but that no view has shown. Returns
+/// also the ids of the elements that it restores.
 pub(super) fn staged_way_back<S: State, B: Backend>(
     entry: &Entry,
     view: S,
@@ -392,7 +400,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
     let log = Log::new(UndoOptions::new());
     let id = core.replica.id();
     let stage = Stage::new(core.replica, view, violations, id, core.next_element);
-    // What it did was written a moment ago, and so can be taken back.
+    // The change was written in this turn, so its way back can be staged.
     let mut way = WayBack::new(std::iter::once(entry), &mut core.tracks.borrow_mut(), core.replica);
     let _ = stage.raw(&mut |writer| way.stage(entry, &log, Origin::Undo, writer));
     (stage.finish(), way.revived)
@@ -407,8 +415,7 @@ mod tests {
 
     type People = Map<String, Map<String, Text>>;
 
-    /// A failure that leaves another document, with something in it of which the stacks were not
-    /// told.
+    /// A failure leaves another document, and the stacks were not told of some of its content.
     fn another_document<B: Backend>() {
         let store = Store::<People, B>::new();
         let undo = store.undo_manager(UndoOptions::new());

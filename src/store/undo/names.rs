@@ -1,9 +1,9 @@
-//! What the elements of sequences are called outside the store: by this, saved stacks of one store
-//! are known to mean the same elements.
+//! Names of the elements of sequences. A name is valid outside the store, too. By their names a
+//! store recognises elements in saved stacks that it already has ids for.
 //!
-//! Ids are a store's own. A name is the id that an element had in the store whose change gave it
-//! one, and that store's origin. An element without a name here has its id from a change of this
-//! store.
+//! An id is valid in one store only. A name consists of the id that an element had in the store
+//! whose change gave it one, and of that store's origin. An element without a name here got its id
+//! from a change of this store.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,12 +12,13 @@ use super::ids::{Ids, Sorted};
 use crate::document::backend::Backend;
 use crate::document::replica::Replica;
 
-/// Stretches of ids, and where each leads: to as many others.
+/// A map from stretches of ids to stretches of other ids, of the same length.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stretches(BTreeMap<u64, (u64, u64)>);
 
 impl Stretches {
-    /// Cuts a stretch into pieces that lead somewhere, and others, in order. O(log n + pieces).
+    /// Cuts a stretch into pieces, in order. A mapped piece comes with the first id that it is
+    /// mapped to, an unmapped one with `None`. O(log n + pieces).
     pub(super) fn cut(&self, ids: Range<u64>) -> Vec<(Range<u64>, Option<u64>)> {
         let mut pieces = Vec::new();
         let mut at = ids.start;
@@ -39,7 +40,7 @@ impl Stretches {
         pieces
     }
 
-    /// Lets ids that lead nowhere lead to others.
+    /// Maps ids to others. Ids that are already mapped keep their target.
     pub(super) fn add(&mut self, ids: Range<u64>, to: u64) {
         for (piece, found) in self.cut(ids.clone()) {
             if found.is_none() {
@@ -49,7 +50,7 @@ impl Stretches {
         }
     }
 
-    /// Lets ids lead to others, wherever they led.
+    /// Maps ids to others, and replaces the targets that they had.
     fn set(&mut self, ids: Range<u64>, to: u64) {
         let before = self.0.range(..ids.start).next_back();
         let meets: Vec<u64> =
@@ -67,7 +68,7 @@ impl Stretches {
     }
 }
 
-/// Stretches of ids that lead to others, each from one only.
+/// A one-to-one map between stretches of ids.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     to: Stretches,
@@ -75,7 +76,7 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// Adds what leads nowhere yet, to where nothing leads yet.
+    /// Pairs ids with others, as far as neither of the two is paired yet.
     pub(super) fn add(&mut self, ids: Range<u64>, to: u64) {
         for (piece, _) in self.to.cut(ids.clone()).into_iter().filter(|(_, found)| found.is_none())
         {
@@ -94,13 +95,13 @@ impl Pairs {
     }
 }
 
-/// Elements with ids that follow each other, and their names.
+/// The names of elements whose ids are consecutive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) origin: u64,
-    /// The ids in the store of that origin.
+    /// The ids in the store with that origin.
     pub(super) named: Range<u64>,
-    /// The first id here, or in the stacks in which this stands.
+    /// The first id here; for a name in saved stacks, the first id in those stacks.
     pub(super) id: u64,
 }
 
@@ -113,15 +114,15 @@ impl Name {
 /// The names that a store knows.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// The store's own; `None` until a change gives the first id.
+    /// The store's own origin. `None` until a change gives the first id.
     own: Option<u64>,
-    /// For each origin the ids there, and those here. One element may have several names.
+    /// For each origin, the ids there mapped to the ids here. One element may have several names.
     given: BTreeMap<u64, Stretches>,
 }
 
 impl Names {
-    /// The store's origin. It follows from the replica and its version, so that it is another one
-    /// in each run, and the same where a run is repeated.
+    /// The store's origin. It is a hash of the replica's id and version. So it is another one in
+    /// each run of the program, and the same one where a run is repeated.
     pub(super) fn own<B: Backend>(&mut self, document: &Replica<B>) -> u64 {
         if let Some(own) = self.own {
             return own;
@@ -135,7 +136,7 @@ impl Names {
         *self.own.insert(own)
     }
 
-    /// The names of these elements, but for those that have none.
+    /// The names of these elements. Elements without a name are left out.
     pub(super) fn of(&self, ids: &Sorted) -> Vec<Name> {
         let all = self.given.iter().flat_map(|(origin, given)| {
             given.iter().map(|(named, id)| Name { origin: *origin, named, id })
@@ -158,7 +159,8 @@ impl Names {
         self.given.clear();
     }
 
-    /// The elements here that names of saved stacks mean: the ids in the stacks, and those here.
+    /// The elements here that the names of saved stacks mean: ids in the stacks, paired with ids
+    /// here.
     pub(super) fn find(&self, names: &[Name]) -> Pairs {
         let mut found = Pairs::default();
         for name in names {
@@ -178,11 +180,12 @@ impl Names {
         found
     }
 
-    /// Notes names of saved stacks, whose ids are these here. `next_id` is the first that the store
-    /// had not given before.
+    /// Records the names of saved stacks. `ids` pairs the ids in the stacks with the ids here.
+    /// `next_id` is the first id that the store had not given before it loaded the stacks.
     pub(super) fn note(&mut self, names: &[Name], ids: &Pairs, next_id: u64) {
         if let Some(own) = self.own {
-            // An element that gets another name needs its own one beside it.
+            // An element with an id of this store needs a name of this origin beside the name that
+            // it gets here.
             let named: Ids = self
                 .given
                 .values()
@@ -204,7 +207,8 @@ impl Names {
                 let Some(here) = here else { continue };
                 let start = name.named.start + (piece.start - name.id);
                 let named = start..start + (piece.end - piece.start);
-                // Ids that this store has not given are none of its own names.
+                // A name with this origin is not the store's own if the store has not given the id.
+                // It is recorded under another origin.
                 let origin = if self.own == Some(name.origin) && named.end > next_id {
                     !name.origin
                 } else {

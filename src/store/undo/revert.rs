@@ -1,4 +1,4 @@
-//! Staging the way back from a change, as far as nobody else has gone on from it.
+//! Stages the way back from a change, except where another writer has changed its result.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,18 +17,18 @@ use crate::document::value::Value;
 use crate::state::Writer;
 use crate::store::Origin;
 
-/// What a way back needs and finds.
+/// The state of a way back: copies of the tracks that it needs, and what it has restored.
 pub(super) struct WayBack {
     texts: BTreeMap<Key, Track<Rope>>,
     lists: BTreeMap<Key, Track<List>>,
-    /// The elements that come back, for the track of what is staged.
+    /// The elements that the way back restores, for the tracks of the staged change.
     pub(super) revived: Revived,
-    /// The places that hold again what others had written.
+    /// The places in which the way back restores content of other writers.
     pub(super) given_back: Vec<Key>,
 }
 
 impl WayBack {
-    /// Prepares the way back from changes to the document as it is.
+    /// Prepares the way back from changes, for the present document.
     pub(super) fn new<'e>(
         entries: impl Iterator<Item = &'e Entry> + Clone,
         tracks: &mut Tracks,
@@ -53,8 +53,9 @@ impl WayBack {
         Self { texts, lists, revived: Revived::new(), given_back: Vec::new() }
     }
 
-    /// Notes in the tracks of a document that is as it was what goes on where nothing is to be
-    /// written: elements took the places of others that look like them.
+    /// Ends a way back that has nothing to write, and keeps its tracks. In them, elements may have
+    /// taken the places of equal elements. A track is kept only if the document still has the
+    /// content that the track knows.
     pub(super) fn settle(self, tracks: &mut Tracks, document: &impl Source) {
         for (key, track) in self.texts {
             if track.known == document.text(key.as_str()) {
@@ -68,7 +69,7 @@ impl WayBack {
         }
     }
 
-    /// Stages the way back from one change. Of several the last comes first.
+    /// Stages the way back from one change. The changes of a group come from the last to the first.
     pub(super) fn stage(
         &mut self,
         entry: &Entry,
@@ -86,14 +87,14 @@ struct Revert<'a> {
     log: &'a Log,
     origin: Origin,
     way: &'a mut WayBack,
-    /// Places that are left as they are, with all that is in them.
+    /// Places that are left as they are, with everything below them.
     left: Vec<Key>,
     given_back: Vec<Key>,
 }
 
 impl Revert<'_> {
     fn entry(mut self, entry: &Entry, writer: &mut Writer<'_, '_>) -> Vec<Key> {
-        // A record's marker comes before what is in it.
+        // The marker of a record comes before the record's content.
         for (key, written) in &entry.registers {
             self.register(key, written, writer);
         }
@@ -122,7 +123,8 @@ impl Revert<'_> {
         if is_left(&self.left, key) {
             return;
         }
-        // Others have written over it, or have written in what it would take away.
+        // Another writer has overwritten it, or has written below it, where the way back would
+        // clear.
         let theirs_below =
             || written.new.as_ref().is_some_and(|value| self.has_theirs_below(key, value, writer));
         let theirs = || self.log.is_theirs(key, self.origin) || theirs_below();
@@ -131,14 +133,16 @@ impl Revert<'_> {
             return self.left.push(key.clone());
         }
         if written.old.is_none() {
-            // What else is in a record that goes is one's own.
+            // No other writer has written in the record that is removed: all its content is this
+            // store's own.
             writer.at(key.as_str(), |writer| writer.clear_below());
         }
         writer.core.put(key.as_str(), written.old.clone());
         if written.theirs {
             self.given_back.push(key.clone());
         }
-        // What others wrote in it while it was away, or was another variant, shows again.
+        // Content that other writers wrote in it while it was removed, or was another variant, is
+        // shown again.
         let shown = |found: &Key, value: &Option<Value>| {
             value.as_ref().is_some_and(|value| is_shown(found, key, value))
         };
@@ -147,7 +151,8 @@ impl Revert<'_> {
         self.given_back.extend(again.cloned());
     }
 
-    /// Whether anything that is shown below a path, which holds this value, is somebody else's.
+    /// Whether any content shown below a path is another writer's, where the path's register holds
+    /// this value.
     fn has_theirs_below(&self, key: &Key, value: &Value, writer: &Writer<'_, '_>) -> bool {
         self.log.theirs_below(key, self.origin).filter(|found| is_shown(found, key, value)).any(
             |found| {
@@ -160,9 +165,9 @@ impl Revert<'_> {
     }
 }
 
-/// Whether what stands at `found` is shown where the register above it holds this value. Below an
-/// enum's register, which names a variant, another writer may have left a variant that lost; a
-/// place in an order (`@position`) stands beside the variants.
+/// Whether the content at `found` is shown while the register above it holds this value. Below the
+/// register of an enum, which names a variant, there may be content of a variant that lost a
+/// conflict. A place in an order (`@position`) belongs to no variant.
 fn is_shown(found: &Key, above: &Key, value: &Value) -> bool {
     let Value::Str(variant) = value else { return true };
     let (segment, _) = key::split_first(key::below(found.as_str(), above.as_str()));
@@ -176,14 +181,14 @@ fn is_left(left: &[Key], key: &Key) -> bool {
     })
 }
 
-/// What comes back at one place: where that is once what comes back before it is there, and what.
+/// Content that comes back at one place. The position counts the content that comes back before it.
 struct Back<T> {
     at: usize,
     content: T,
 }
 
-/// Takes out of a track what an edit has put in, as far as it is still there: the stretches, to be
-/// taken out from the last to the first.
+/// Deletes in a track the elements that an edit inserted and that are still present. Returns their
+/// ranges, from the last to the first: in this order they are deleted from the sequence.
 fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<usize>> {
     let ids = edited.inserted.clone().sorted();
     let mut stretches: Vec<Range<usize>> = Vec::new();
@@ -199,8 +204,8 @@ fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<u
     stretches
 }
 
-/// Puts into a track what an edit has taken out, where it stood: what comes back, from the first to
-/// the last, and its ids.
+/// Restores in a track the elements that an edit deleted, where they stood. Returns their content,
+/// from the first to the last, and their ids.
 fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T>>, Ids) {
     let mut gone: Vec<&Gone<T>> = edited.deleted.iter().collect();
     gone.sort_by_key(|gone| gone.ids.start);
@@ -211,7 +216,7 @@ fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T
     for placed in track.places(&ids).into_iter().filter(|placed| !placed.alive) {
         let mut at = placed.at + grown;
         grown += count(&placed.ids);
-        // A stretch of the track may have gone in several pieces.
+        // The elements of one stretch of the track may have been deleted in several pieces.
         let first = gone.partition_point(|gone| gone.ids.end <= placed.ids.start);
         for gone in gone.iter().skip(first).take_while(|gone| gone.ids.start < placed.ids.end) {
             let content = gone
@@ -231,7 +236,7 @@ fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T
 }
 
 fn text(edited: &Edited<Rope>, track: &mut Track<Rope>, writer: &mut Writer<'_, '_>) -> Ids {
-    // A record that goes has taken along what was in it.
+    // The way back may have removed the record that holds the text, and the content with it.
     track.sync(&writer.staged_text());
     for range in take_out(edited, track) {
         writer.splice_text(range.start, range.len(), "", None);
@@ -248,8 +253,8 @@ fn text(edited: &Edited<Rope>, track: &mut Track<Rope>, writer: &mut Writer<'_, 
     ids
 }
 
-/// Takes back marks that were set or cleared on characters that are still there, where they are as
-/// they were left. Neighbours that get the same go in one op.
+/// Takes back marks that were set or cleared, on characters that are still present and whose mark
+/// is still as the change left it. Neighbours that get the same value share one op.
 fn marks(marked: &[Marked], track: &Track<Rope>, writer: &mut Writer<'_, '_>) {
     let now = writer.staged_text();
     let mut found: BTreeMap<&Arc<str>, Vec<(Range<usize>, Value)>> = BTreeMap::new();

@@ -1,5 +1,6 @@
-//! Stacks as bytes, so that they survive a restart: the edits, and of the texts and lists that they
-//! concern the present state and where in it stands, or stood, which element.
+//! Undo stacks as bytes, so that they survive a restart. The bytes hold the edits and, for each
+//! text and list in them, its present content and its track: the ids of its elements, present or
+//! deleted, in order.
 
 mod first;
 
@@ -24,7 +25,7 @@ use crate::state::State;
 use crate::store::Store;
 use crate::store::envelope::{seal, unseal};
 
-/// The bytes are no stacks that [`UndoManager::save`] wrote.
+/// The bytes are not undo stacks that [`UndoManager::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these are no undo stacks: {reason}")]
 pub struct UndoError {
@@ -33,7 +34,7 @@ pub struct UndoError {
 
 /// The format of the bytes.
 const FORMAT: u32 = 2;
-/// No document has as many elements, and no store gives as many ids.
+/// The upper bound of ids. No document has so many elements, and no store gives so many ids.
 const IDS_MAX: u64 = 1 << 48;
 
 #[derive(Deserialize)]
@@ -44,14 +45,14 @@ struct Format {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     format: u32,
-    /// What the store had seen.
+    /// The version of the document when the stacks were saved.
     version: Vec<u8>,
-    /// Of the ids that have no name.
+    /// The origin of all ids without a name.
     origin: u64,
     names: Vec<SavedName>,
     texts: BTreeMap<String, SavedTrack<TextRun>>,
     lists: BTreeMap<String, SavedTrack<Scalar>>,
-    /// The oldest first.
+    /// Both stacks begin with the oldest group.
     done: Vec<SavedGroup>,
     undone: Vec<SavedGroup>,
     theirs: Vec<String>,
@@ -72,16 +73,17 @@ struct SavedEntry {
     lists: Vec<(String, SavedEdited<Scalar>)>,
 }
 
-/// The first id of a stretch, and how many follow each other.
+/// The first id of a stretch, and its length.
 type SavedIds = (u64, u64);
 
-/// An origin, the first id there and how many follow each other, and the first id here.
+/// An origin; the first id there and the number of ids; the first id in these stacks.
 type SavedName = (u64, SavedIds, u64);
 
 #[derive(Serialize, Deserialize)]
 struct SavedTrack<E> {
     content: Vec<E>,
-    /// The first id, or 0 where there is none; how many elements; whether they are there.
+    /// For each run: the first id, or 0 for elements without ids; the number of elements; whether
+    /// they are present.
     runs: Vec<(u64, u64, bool)>,
 }
 
@@ -94,13 +96,13 @@ struct SavedEdited<E> {
     theirs: bool,
 }
 
-/// Which characters, the mark's name, its old and its new value.
+/// The ids of the characters; the mark's name, its old and its new value.
 type SavedMark = (Vec<SavedIds>, Arc<str>, Option<Scalar>, Option<Scalar>);
 
-/// Text with its marks.
+/// A piece of text with its marks.
 type TextRun = (String, BTreeMap<Arc<str>, Scalar>);
 
-/// A value that serde knows, and that has an order.
+/// A value that serde can write, and that has an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 enum Scalar {
     Null,
@@ -141,7 +143,7 @@ impl From<Scalar> for Value {
     }
 }
 
-/// A text or a list, as it is saved.
+/// A text or list that can be saved.
 trait Saving: Content {
     type Element;
 
@@ -190,13 +192,13 @@ fn broken(reason: impl ToString) -> UndoError {
 }
 
 impl UndoError {
-    /// The same, of the text or list at a path.
+    /// The same error, with the path of the text or list.
     fn at(self, path: &str) -> Self {
         Self { reason: format!("{} (at {path})", self.reason) }
     }
 }
 
-/// A path of something: not the whole state.
+/// The key of a path. The empty path, the whole state, is an error.
 fn key_of(path: &str) -> Result<Key, UndoError> {
     if path.is_empty() { Err(broken("a path is missing")) } else { Ok(Key::from(path)) }
 }
@@ -234,7 +236,8 @@ fn load_track<T: Saving>(saved: SavedTrack<T::Element>) -> Result<Track<T>, Undo
             return Err(broken("what has gone has no id"));
         }
         let len = usize::try_from(len).map_err(broken)?;
-        // Runs are joined: what fits all together fits when it is joined.
+        // Runs are joined when they are pushed: if the sum of all lengths fits, each joined length
+        // fits.
         all = all.checked_add(len).ok_or_else(|| broken("a sequence is too long"))?;
         there += if alive { len } else { 0 };
         if there > known.len() {
@@ -372,7 +375,7 @@ fn load_registers(
         .collect()
 }
 
-/// Stacks as they are loaded, with ids of their own.
+/// Loaded stacks. Their ids are those of the saved stacks, not of this store.
 #[derive(Default)]
 struct Loaded {
     version: Vec<u8>,
@@ -389,7 +392,8 @@ impl Loaded {
     fn read(bytes: &[u8]) -> Result<Self, UndoError> {
         let Format { format } = unseal(bytes).map_err(broken)?;
         match format {
-            // Its ids follow from the bytes.
+            // The first format has no ids. They are made from the bytes, so a hash of the bytes is
+            // their origin.
             1 => Ok(first::read(unseal(bytes).map_err(broken)?)?
                 .with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
             FORMAT => Self::of(unseal(bytes).map_err(broken)?),
@@ -415,7 +419,8 @@ impl Loaded {
         Ok(loaded.with_origin(saved.origin))
     }
 
-    /// Elements without a name have their ids from a change of the store of this origin.
+    /// Gives a name to each element without one: a change of the store with this origin gave it its
+    /// id.
     fn with_origin(mut self, origin: u64) -> Self {
         let named = self.names.iter().map(Name::ids).collect::<Ids>().sorted();
         let unnamed = self.stretches().flat_map(|ids| named.cut(ids)).filter(|(_, within)| !within);
@@ -435,7 +440,7 @@ impl Loaded {
         runs.filter(|run| run.has_ids()).map(Run::ids)
     }
 
-    /// Forgets all elements but these.
+    /// Forgets the ids of all elements but these.
     fn keep(&mut self, needed: &Sorted) {
         self.texts.values_mut().for_each(|track| track.keep(needed));
         self.lists.values_mut().for_each(|track| track.keep(needed));
@@ -443,9 +448,9 @@ impl Loaded {
 }
 
 impl<S: State, B: Backend> UndoManager<S, B> {
-    /// The stacks as bytes, to be kept beside the saved document and read again by
-    /// [`Store::undo_manager_from`]. Groups that are held open are closed in them. O(what the
-    /// changes in them did, and the lengths of the texts and lists that they concern).
+    /// The stacks as bytes. Keep them beside the saved document and read them again with
+    /// [`Store::undo_manager_from`]. Groups that are held open are closed in the bytes. O(what the
+    /// changes in the stacks did, plus the lengths of the texts and lists that they edited).
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let log = self.log.lock().snapshot();
@@ -493,8 +498,9 @@ impl<S: State, B: Backend> UndoManager<S, B> {
 }
 
 impl<S: State, B: Backend> Store<S, B> {
-    /// A manager with the stacks that another one saved, of this document in an earlier run. The
-    /// document may have gone on meanwhile: what others have written over is left to them.
+    /// Creates a manager with saved stacks of this document, from an earlier run of the program.
+    /// The document may have changed since then: content that other writers have overwritten is
+    /// left alone.
     ///
     /// ```
     /// use exostate::{State, Store, UndoOptions};
@@ -515,7 +521,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// The bytes are no saved stacks.
+    /// The bytes are not saved stacks, or the store has too few ids left for their elements.
     pub fn undo_manager_from(
         &self,
         bytes: &[u8],
@@ -531,7 +537,8 @@ impl<S: State, B: Backend> Store<S, B> {
         log.fill(std::mem::take(&mut loaded.done), std::mem::take(&mut loaded.undone));
         loaded.keep(&log.ids().collect::<Ids>().sorted());
         let count: u64 = loaded.stretches().map(|ids| ids.end - ids.start).sum();
-        // In the writer's place, so that nothing is forgotten before the manager is known.
+        // Under the writer lock, so that no element is forgotten before the store knows the
+        // manager.
         self.read(|core| {
             if core.replica.version().to_bytes() != loaded.version {
                 let texts = &loaded.texts;
@@ -560,14 +567,14 @@ mod tests {
 
     type Notes = Store<Map<u8, Text>>;
 
-    /// The text that is left where "bc" was deleted from "abcd".
+    /// A store with the text that is left after "bc" was deleted from "abcd".
     fn written() -> Notes {
         let store = Notes::new();
         store.change(|notes| notes.insert(1, Text::from("ad"))).expect("it can be written");
         store
     }
 
-    /// Stacks of that text with these runs, and with this as what the change deleted.
+    /// Stacks of that text with these runs. `deleted` is what the change deleted.
     fn crafted(store: &Notes, runs: &[(u64, u64, bool)], deleted: &[(SavedIds, &str)]) -> Vec<u8> {
         let content = |text: &str| vec![(text.to_owned(), BTreeMap::new())];
         let edited = SavedEdited {

@@ -1,9 +1,9 @@
-//! Which element is which in a sequence, over all edits: what an undo goes by to find what a change
-//! put there, and where what it took away has stood.
+//! The identity of the elements of a sequence across all edits. An undo needs it to find the
+//! elements that a change inserted, and the places where the elements stood that it deleted.
 //!
-//! An element that a change has put in, taken out or marked has an id; all others have none,
-//! however many they are. What was taken out keeps its place among the others, in between those
-//! that are there.
+//! An element that a change of this store inserted, deleted or marked has an id. All other elements
+//! have none, however many they are. A deleted element with an id keeps its place between its
+//! neighbours.
 
 use std::ops::Range;
 
@@ -13,15 +13,15 @@ use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
-/// A text or a list.
+/// The content of a sequence: of a text or of a list.
 pub(in crate::store) trait Content: Clone + Default + PartialEq {
     fn len(&self) -> usize;
-    /// A part of it.
+    /// A copy of a part of the content.
     fn part(&self, range: Range<usize>) -> Self;
     fn remove(&mut self, range: Range<usize>);
     fn append(&mut self, more: &Self);
-    /// Calls `edit(at, delete, insert)` for each edit that leads to `new`, positions counting the
-    /// edits before.
+    /// Calls `edit(at, delete, insert)` for each edit that leads from this content to `new`. Each
+    /// position counts the edits before it.
     fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize));
 }
 
@@ -84,13 +84,13 @@ impl Content for List {
     }
 }
 
-/// What has no id. The others begin with 1.
+/// The id of an element without id. Real ids begin with 1.
 const NOBODY: u64 = 0;
 
-/// Elements side by side that are all there, or all gone.
+/// Neighbouring elements that are all in the sequence, or all deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    /// The id of the first, the others' follow; or [`NOBODY`].
+    /// The id of the first element, and those of the others follow it; or [`NOBODY`] for all.
     pub(super) id: u64,
     pub(super) len: usize,
     pub(super) alive: bool,
@@ -113,7 +113,7 @@ impl Run {
         self.id..self.id.saturating_add(self.len as u64)
     }
 
-    /// Cuts it: the first `len` elements, and the rest.
+    /// Cuts the run into its first `len` elements and the rest.
     pub(super) fn cut(self, len: usize) -> [Self; 2] {
         let id = if self.has_ids() { self.id.saturating_add(len as u64) } else { NOBODY };
         [Self { len, ..self }, Self { id, len: self.len - len, ..self }]
@@ -125,19 +125,19 @@ impl Run {
     }
 }
 
-/// Elements with ids, and where they stand.
+/// Elements with ids, and their place in the sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
     pub(super) ids: Range<u64>,
-    /// How many elements that are there stand before them.
+    /// How many elements of the sequence (deleted ones do not count) stand before them.
     pub(super) at: usize,
     pub(super) alive: bool,
 }
 
-/// One sequence.
+/// The track of one sequence: it knows the ids of the elements, in order.
 #[derive(Clone, Debug, Default)]
 pub(in crate::store) struct Track<T> {
-    /// The sequence as it was when this was last brought up to date.
+    /// The content of the sequence at the time of the last sync.
     pub(super) known: T,
     pub(super) runs: Vec<Run>,
 }
@@ -149,8 +149,9 @@ impl<T: Content> Track<T> {
         Self { known, runs }
     }
 
-    /// Takes in what has happened to the sequence since: others' edits, of which only the result is
-    /// known. O(what differs), as of [`diff::slices`], and looking for where that is.
+    /// Brings the track up to date with the sequence, which other writers have edited. Only the
+    /// result of their edits is known. O(the difference), as for [`diff::slices`], plus the search
+    /// for it.
     pub(super) fn sync(&mut self, now: &T) {
         if self.known == *now {
             self.known = now.clone();
@@ -159,8 +160,8 @@ impl<T: Content> Track<T> {
         let known = std::mem::replace(&mut self.known, now.clone());
         known.compare(now, &mut |at, delete, insert| {
             self.remove(at..at + delete, None);
-            // What others put at the start stands before what has gone there; elsewhere one side is
-            // as good as the other.
+            // At the start of the sequence, elements of other writers go before the deleted
+            // elements there. Elsewhere they go behind the deleted elements; either side would do.
             match at {
                 0 => self.insert_run(0, Run::nobodys(insert)),
                 _ => self.insert(at, Run::nobodys(insert)),
@@ -168,8 +169,8 @@ impl<T: Content> Track<T> {
         });
     }
 
-    /// Takes elements out. With `next` those without an id get one, else nothing is left of them.
-    /// The ids, in order. O(runs).
+    /// Marks elements as deleted, and returns their ids in order. With `next`, elements without an
+    /// id get one; without it the track drops them. O(runs).
     pub(super) fn remove(&mut self, range: Range<usize>, mut next: Option<&mut u64>) -> Ids {
         let mut ids = Ids::default();
         let mut left = range.len();
@@ -198,7 +199,8 @@ impl<T: Content> Track<T> {
         ids
     }
 
-    /// Puts elements in before the one at a place, behind what has gone there. O(runs).
+    /// Inserts elements before the element at position `at`, and behind deleted elements that stand
+    /// there. O(runs).
     pub(super) fn insert(&mut self, at: usize, run: Run) {
         if run.len > 0 {
             let index = self.seek(at);
@@ -213,7 +215,7 @@ impl<T: Content> Track<T> {
         }
     }
 
-    /// Lets elements be there, or be gone. O(runs).
+    /// Marks elements as present or as deleted. O(runs).
     pub(super) fn set_alive(&mut self, ids: &Sorted, alive: bool) {
         self.rebuild(|run| {
             if run.has_ids() {
@@ -227,12 +229,13 @@ impl<T: Content> Track<T> {
         });
     }
 
-    /// Lets these elements be there, and no others. All have ids. O(runs).
+    /// Marks these elements as present, and all others as deleted. All elements must have ids.
+    /// O(runs).
     pub(super) fn show(&mut self, ids: &Sorted) {
         self.rebuild(|run| pieces(run, ids, |run, within| Run { alive: within, ..run }));
     }
 
-    /// Forgets which elements are which but for these. O(runs).
+    /// Forgets the ids of all elements but these. Other deleted elements are dropped. O(runs).
     pub(super) fn keep(&mut self, ids: &Sorted) {
         let forgotten = |run: Run, within: bool| match within {
             true => run,
@@ -241,7 +244,7 @@ impl<T: Content> Track<T> {
         self.rebuild(|run| if run.has_ids() { pieces(run, ids, forgotten) } else { vec![run] });
     }
 
-    /// Where elements stand, or have stood, in order. O(runs).
+    /// The places where elements stand, or stood before they were deleted, in order. O(runs).
     pub(super) fn places(&self, ids: &Sorted) -> Vec<Placed> {
         let mut at = 0;
         let mut found = Vec::new();
@@ -261,7 +264,7 @@ impl<T: Content> Track<T> {
         found
     }
 
-    /// The ids of elements that are there; those that had none get one. O(runs).
+    /// The ids of present elements. Elements without an id get one. O(runs).
     pub(super) fn ids_of(&mut self, range: Range<usize>, next: &mut u64) -> Ids {
         let mut ids = Ids::default();
         let mut left = range.len();
@@ -285,8 +288,8 @@ impl<T: Content> Track<T> {
         self.runs.iter().any(Run::has_ids)
     }
 
-    /// The run that begins with the element at a place, cut out of another one where that is
-    /// needed. What has gone there is before it.
+    /// The index of the run that begins with the element at position `at`. Splits a run if needed.
+    /// Deleted elements at that position stand before the run.
     fn seek(&mut self, at: usize) -> usize {
         let mut left = at;
         for index in 0..self.runs.len() {
@@ -306,7 +309,7 @@ impl<T: Content> Track<T> {
         self.runs.len()
     }
 
-    /// Cuts a run where it is longer.
+    /// Cuts a run after `len` elements if it is longer.
     fn split(&mut self, index: usize, len: usize) {
         let run = self.runs[index];
         if len < run.len {
@@ -314,7 +317,8 @@ impl<T: Content> Track<T> {
         }
     }
 
-    /// Joins what goes on in the next, from the run before `first` up to that behind `last`.
+    /// Joins neighbouring runs that continue each other, from the run before `first` to the run at
+    /// `last`.
     fn join(&mut self, first: usize, last: usize) {
         let range = first.saturating_sub(1)..(last + 1).min(self.runs.len());
         let mut joined = Vec::with_capacity(range.len());
@@ -330,14 +334,14 @@ impl<T: Content> Track<T> {
     }
 }
 
-/// Takes ids that nothing has yet.
+/// Takes `count` new ids.
 pub(super) fn new_ids(next: &mut u64, count: usize) -> Range<u64> {
     let start = *next;
     *next = next.saturating_add(count as u64);
     start..*next
 }
 
-/// Adds a run at the end; one that goes on where the last one ends becomes a part of it.
+/// Adds a run at the end. A run that continues the last one is joined to it.
 pub(super) fn push(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
         _ if run.len == 0 => {}
@@ -346,7 +350,8 @@ pub(super) fn push(runs: &mut Vec<Run>, run: Run) {
     }
 }
 
-/// A run with ids, cut into what is among others and what is not.
+/// Cuts a run with ids into pieces and maps each. `map` is also told whether the ids of the piece
+/// are in `ids`.
 fn pieces(run: Run, ids: &Sorted, map: impl Fn(Run, bool) -> Run) -> Vec<Run> {
     ids.cut(run.ids())
         .into_iter()

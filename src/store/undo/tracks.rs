@@ -1,5 +1,4 @@
-//! What a store's changes did to its sequences: the tracks of those that an undo may have to find
-//! its way in.
+//! The tracks of a store's sequences: of those in which an undo may have to find elements.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -16,22 +15,24 @@ use crate::document::ops::{SequenceKind, SequenceOp};
 use crate::document::replica::List;
 use crate::document::rope::{Marks, Rope};
 
-/// Edits that are noted before it is asked which elements are still to be told apart.
+/// The least number of edits between two prunings of the tracks.
 const EDITS_BEFORE_PRUNING: usize = 1_024;
 
-/// The ids of what an undo brings back, in the order in which it is inserted, for each sequence.
+/// For each sequence the ids of the elements that an undo restores, in the order in which it
+/// inserts them.
 pub(in crate::store) type Revived = BTreeMap<(SequenceKind, Key), VecDeque<Range<u64>>>;
 
-/// The tracks of a store's sequences, for all its undo managers. Only the writer touches them.
+/// The tracks of a store's sequences, shared by its undo managers. Only a thread that holds the
+/// writer lock uses them.
 #[derive(Debug)]
 pub(in crate::store) struct Tracks {
     pub(super) texts: BTreeMap<Key, Track<Rope>>,
     pub(super) lists: BTreeMap<Key, Track<List>>,
     pub(super) next_id: u64,
     pub(super) names: Names,
-    /// Edits noted since it was last asked what is still needed, and the size of what was needed
-    /// then.
+    /// The edits noted since the last pruning.
     noted: usize,
+    /// The number of runs that the last pruning kept.
     needed: usize,
 }
 
@@ -49,8 +50,8 @@ impl Default for Tracks {
 }
 
 impl Tracks {
-    /// Forgets the elements that no stack has to find again, once so many edits were noted that it
-    /// is worth the while. O(all tracks and stacks) then.
+    /// Forgets the elements that no stack needs, once enough edits were noted that the pruning pays
+    /// off. A pruning is O(all tracks and stacks).
     pub(in crate::store) fn prune(&mut self, logs: &[Arc<Mutex<Log>>]) {
         if self.noted <= EDITS_BEFORE_PRUNING.max(2 * self.needed) {
             return;
@@ -63,7 +64,7 @@ impl Tracks {
         self.noted = 0;
     }
 
-    /// Forgets everything: nobody undoes.
+    /// Forgets all tracks and names, as no undo manager is left. Ids are not given again.
     pub(in crate::store) fn clear(&mut self) {
         if !self.texts.is_empty() || !self.lists.is_empty() {
             let mut names = std::mem::take(&mut self.names);
@@ -72,7 +73,7 @@ impl Tracks {
         }
     }
 
-    /// The ops of a change, for each sequence.
+    /// The ops of a change, grouped by sequence.
     pub(super) fn by_sequence(
         ops: &[SequenceOp],
     ) -> BTreeMap<(SequenceKind, &str), Vec<&SequenceOp>> {
@@ -84,7 +85,7 @@ impl Tracks {
         found
     }
 
-    /// Notes the ops that take a text from what it was to what it is.
+    /// Notes the ops that turn the first of the two texts into the second.
     pub(super) fn note_text(
         &mut self,
         key: &Key,
@@ -114,7 +115,7 @@ impl Tracks {
         Edited { marked, ..noting.end(texts.1) }
     }
 
-    /// The same for a list.
+    /// Notes the ops that turn the first of the two lists into the second.
     pub(super) fn note_list(
         &mut self,
         key: &Key,
@@ -143,24 +144,24 @@ impl Tracks {
     }
 }
 
-/// Keeps these elements only; how many runs are left.
+/// Forgets the ids of all elements but these. Returns how many runs are left.
 fn keep<T: Content>(tracks: &mut BTreeMap<Key, Track<T>>, needed: &Sorted) -> usize {
     tracks.values_mut().for_each(|track| track.keep(needed));
     tracks.retain(|_, track| track.has_ids());
     tracks.values().map(|track| track.runs.len()).sum()
 }
 
-/// A change's ops on one sequence, one after the other.
+/// Notes the ops of a change on one sequence, one after the other.
 struct Noting<'a, T> {
     track: &'a mut Track<T>,
     next_id: &'a mut u64,
     revived: VecDeque<Range<u64>>,
-    /// The revived elements that stand in the track.
+    /// The revived elements that the track has a place for.
     placed: Sorted,
-    /// Those of them that were inserted, but are not alive in the track yet: all at once is one
-    /// walk over it.
+    /// The placed elements that were inserted, but that the track does not mark as present yet. To
+    /// mark them together takes one walk over the track.
     pending: Ids,
-    /// The sequence after the ops so far, but for their marks.
+    /// The sequence after the ops so far, without the effect of mark ops.
     now: T,
     inserted: Ids,
     deleted: Vec<Gone<T>>,
@@ -225,14 +226,15 @@ impl<'a, T: Content> Noting<'a, T> {
         }
     }
 
-    /// Lets the pending elements be alive in the track, before a position in it is looked up.
+    /// Marks the pending elements as present in the track. Needed before a position is looked up in
+    /// it.
     fn revive(&mut self) {
         if !self.pending.is_empty() {
             self.track.set_alive(&std::mem::take(&mut self.pending).sorted(), true);
         }
     }
 
-    /// Ids for at most so many elements: those of what comes back, or new ones.
+    /// Ids for at most `most` elements: those of revived elements first, then new ones.
     fn next_ids(&mut self, most: usize) -> Range<u64> {
         match self.revived.pop_front() {
             Some(ids) if count(&ids) > most => {
@@ -245,7 +247,7 @@ impl<'a, T: Content> Noting<'a, T> {
         }
     }
 
-    /// What the ops come to: what they put in and took out again is neither.
+    /// The sum of the ops. An element that they inserted and then deleted counts as neither.
     fn end(mut self, after: &T) -> Edited<T> {
         self.revive();
         let inserted = self.inserted.clone().sorted();
@@ -273,7 +275,7 @@ impl<'a, T: Content> Noting<'a, T> {
 }
 
 impl Noting<'_, Rope> {
-    /// What was marked otherwise of what was there before and still is.
+    /// The marks that changed on elements that were there before the change and still are.
     fn marked(&mut self, after: &Rope) -> Vec<Marked> {
         self.revive();
         let inserted = self.inserted.clone().sorted();
@@ -325,13 +327,13 @@ impl Noting<'_, Rope> {
     }
 }
 
-/// How long the runs of a text are, and their marks.
+/// The runs of a text with equal marks: the length of each in characters, and its marks.
 fn runs(text: &Rope) -> VecDeque<(usize, Option<Arc<Marks>>)> {
     text.runs().into_iter().map(|(run, marks)| (run.chars().count(), marks)).collect()
 }
 
-/// The track of a sequence, brought up to date with the document; `None` where none of it has an
-/// id.
+/// Brings the track of a sequence up to date with the document and returns it. `None` if the
+/// sequence has no track.
 pub(super) fn current<'t, T: Content>(
     tracks: &'t mut BTreeMap<Key, Track<T>>,
     key: &Key,

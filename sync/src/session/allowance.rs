@@ -1,14 +1,14 @@
-//! How often a peer may ask for what takes long to work out. Whoever asks more often waits; nothing
-//! that was asked for is forgotten.
+//! Limits how often a peer may ask for an answer that takes long to compute. A request over the
+//! limit waits. No request is forgotten.
 
 use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_KEEP_ALIVE};
 use std::time::Duration;
 
-/// Some at once, and one more every so often.
+/// Allows some answers at once, and one more after each interval.
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: u32,
-    /// When `left` was last counted.
+    /// The time up to which `left` is counted.
     at: Duration,
     every: Duration,
 }
@@ -18,7 +18,7 @@ impl Allowance {
         Self { left: ANSWERS_AT_ONCE, at: now, every: keep_alive / ANSWERS_PER_KEEP_ALIVE }
     }
 
-    /// Takes one. False where none is left now.
+    /// Takes one answer. False if none is left at this time.
     pub(super) fn take(&mut self, now: Duration) -> bool {
         while self.left < ANSWERS_AT_ONCE && now >= self.at + self.every {
             self.left += 1;
@@ -32,7 +32,7 @@ impl Allowance {
         some
     }
 
-    /// When one is left again.
+    /// The time from which an answer is left.
     pub(super) fn due(&self) -> Duration {
         if self.left > 0 { self.at } else { self.at + self.every }
     }

@@ -1,6 +1,6 @@
-//! Datagrams, where the connection has them: changes of who is present go out in them first, so
-//! that they wait behind nothing. Once a change has lasted for a while it is told again by the
-//! reliable way, as nobody says which datagram was lost.
+//! Datagrams, on connections that have them. A change of the participants goes out in a datagram
+//! first, so that it waits behind no other data. A change that has lasted for a while is also sent
+//! over the reliable stream, because no side learns which datagram was lost.
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
@@ -13,22 +13,24 @@ use std::time::Duration;
 /// A session's datagrams.
 #[derive(Debug)]
 pub(super) struct Datagrams {
-    /// What the peer's begin with, and what ours have to; it is not known yet at first.
+    /// `ours` is the number at the start of the peer's datagrams. `theirs` is the number at the
+    /// start of our datagrams; it is `None` until the peer has sent it.
     ours: u64,
     theirs: Option<u64>,
     waiting: VecDeque<Vec<u8>>,
 }
 
 impl Session {
-    /// Takes datagrams that begin with this number, which the peer is told, and sends some to a
-    /// peer that does so too.
+    /// Lets the session use datagrams. The peer is told `channel`, and its datagrams begin with
+    /// this number. This side sends datagrams if the peer uses them too.
     #[must_use]
     pub fn with_datagrams(mut self, channel: u64) -> Self {
         self.datagrams = Some(Datagrams { ours: channel, theirs: None, waiting: VecDeque::new() });
         self
     }
 
-    /// Takes a datagram from the peer, without the number. It may be lost, doubled or late.
+    /// Takes a datagram from the peer, without the number at its start. The datagram may be a
+    /// duplicate or late, and earlier ones may be lost.
     pub fn handle_datagram(&mut self, now: Duration, datagram: &[u8]) {
         if self.is_closed() || self.is_greeting() {
             return;
@@ -40,13 +42,13 @@ impl Session {
         }
     }
 
-    /// The next datagram to send, with the peer's number in front: at most 1,100 bytes. Those that
-    /// wait until there is something new to tell are dropped.
+    /// The next datagram to send, with the peer's number at its start: at most 1,100 bytes.
+    /// Datagrams that are still queued when there is newer presence to send are dropped.
     pub fn poll_datagram(&mut self) -> Option<Vec<u8>> {
         self.datagrams.as_mut()?.waiting.pop_front()
     }
 
-    /// Tells the peer our number, as soon as it can make something of it.
+    /// Sends our number to the peer, as soon as the peer can use it.
     pub(super) fn offer_datagrams(&mut self) {
         if let Some(Datagrams { ours, .. }) = self.datagrams {
             self.outgoing.push_latest(Latest::Datagrams, &Frame::Datagrams { channel: ours });
@@ -59,12 +61,12 @@ impl Session {
         }
     }
 
-    /// Whether changes can be told so.
+    /// Whether changes can be sent in datagrams.
     pub(super) fn has_datagrams(&self) -> bool {
         self.datagrams.as_ref().is_some_and(|datagrams| datagrams.theirs.is_some())
     }
 
-    /// Puts news into datagrams, and gives back what fits into none.
+    /// Puts news into datagrams. Returns the news that are too large for a datagram.
     pub(super) fn push_datagrams(&mut self, news: Vec<News>, own: Option<u64>) -> Vec<News> {
         let Some(Datagrams { theirs: Some(channel), waiting, .. }) = self.datagrams.as_mut() else {
             return news;

@@ -1,4 +1,5 @@
-//! The numbers of updates: what was sent and not acknowledged yet, and what has come so far.
+//! Numbered updates: the ones that were sent and are not acknowledged yet, and the ones that have
+//! come.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,30 +13,33 @@ use crate::replica::Origin;
 /// Updates in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// Updates that came of late, so that they are not sent back.
+    /// Updates that came recently, so that they are not sent back.
     pub(super) recent: Recent,
-    /// The update that comes in fragments now.
+    /// The update whose fragments are coming at this time.
     pub(super) assembly: Option<Assembly>,
     /// Updates that came and are not imported yet.
     pub(super) inbox: Inbox,
     pub(super) received: Received,
-    /// The answer that is on its way: updates and bytes, in all and still to come.
+    /// The peer's answer that is coming: its updates and bytes, both in total and so far.
     pub(super) answer: Answer,
-    /// Updates of the replica that are not looked at before it may take a while.
+    /// Updates of the replica that are not processed yet, because processing them may take a while.
+    /// See `Session::take_update`.
     pub(super) held: VecDeque<(Arc<Shared>, Origin)>,
     pub(super) sent: Sent,
-    /// How many local updates were handed over.
+    /// Number of local updates that were handed over to the session.
     pub(super) handed: u64,
-    /// How many of these, counted from the first, the peer is known to have.
+    /// Number of these local updates, counted from the first, that the peer is known to have.
     pub(super) acknowledged: Option<u64>,
-    /// The version of the peer's that was answered and of which this side does not have all yet.
+    /// A version of the peer that this side has answered although it does not have all ops of that
+    /// version yet.
     pub(super) unsure: Option<Vec<u8>>,
-    /// What the peer has acknowledged since; see `acknowledged`.
+    /// Number of local updates that the peer acknowledged since then, counted as in `acknowledged`.
     pub(super) unsure_covers: Option<u64>,
-    /// An update that came from this peer is pending, or may be. What other peers brought is no
-    /// matter of this one.
+    /// Whether an update from this peer is pending, or may be. Updates from other peers do not
+    /// count.
     pub(super) waiting: bool,
-    /// A listener of the replica failed at what came since the last acknowledgement.
+    /// Whether a listener of the replica failed for an update that came since the last
+    /// acknowledgement.
     pub(super) failed: bool,
 }
 
@@ -52,8 +56,8 @@ pub(super) struct Sent {
 struct Flight {
     number: u64,
     bytes: usize,
-    /// With this update the peer has all of the replica's local updates up to here; see
-    /// `Session::acknowledged`.
+    /// A peer that has this update has this many local updates of the replica, counted from the
+    /// first. See `Session::acknowledged`.
     covers: u64,
 }
 
@@ -63,15 +67,15 @@ impl Sent {
         self.last + 1
     }
 
-    /// Notes that the update of that number went out whole.
+    /// Notes that the update with the next number was sent completely.
     pub(super) fn note(&mut self, bytes: usize, covers: u64) {
         self.last += 1;
         self.bytes += bytes;
         self.in_flight.push_back(Flight { number: self.last, bytes, covers });
     }
 
-    /// The peer has everything up to a number: what that covers. A number that was never sent
-    /// counts as the last one.
+    /// Notes that the peer has all updates up to a number. Returns how many local updates these
+    /// cover. A number that was never sent counts as the last one that was sent.
     pub(super) fn acknowledge(&mut self, number: u64) -> Option<u64> {
         let mut covered = None;
         while let Some(flight) = self.in_flight.front().filter(|flight| flight.number <= number) {
@@ -82,12 +86,12 @@ impl Sent {
         covered
     }
 
-    /// Whether everything is acknowledged.
+    /// Whether all sent updates are acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
     }
 
-    /// Whether more should be sent before something is acknowledged.
+    /// Whether more updates may be sent before the next acknowledgement.
     pub(super) fn has_room(&self) -> bool {
         self.in_flight.len() < IN_FLIGHT_UPDATES_MAX && self.bytes < IN_FLIGHT_BYTES_MAX
     }
@@ -96,9 +100,9 @@ impl Sent {
 /// Updates that came from the peer.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// Everything up to here has come, or will not come any more.
+    /// All updates up to this number have come, or will never come.
     through: u64,
-    /// What came beyond a gap.
+    /// The numbers of updates that came after a gap.
     ahead: BTreeSet<u64>,
     acknowledged: u64,
 }
@@ -112,15 +116,15 @@ impl Received {
     /// Notes an update that is applied.
     pub(super) fn note(&mut self, number: u64) {
         self.ahead.insert(number);
-        // Beyond that the peer is not honest, or a connection loses so much that an exchange of
-        // versions is due anyway.
+        // A peer that exceeds this limit is not honest, or the connection loses so many frames that
+        // the versions are exchanged again anyway.
         if self.ahead.len() > AHEAD_MAX {
             self.ahead.pop_last();
         }
         self.close_up();
     }
 
-    /// Nothing before this number is still to come.
+    /// Notes that no update before this number will still come.
     pub(super) fn begin_at(&mut self, first: u64) {
         self.through = self.through.max(first.saturating_sub(1));
         self.close_up();
@@ -135,12 +139,12 @@ impl Received {
         }
     }
 
-    /// Whether something is missing before what has come.
+    /// Whether an update is missing before one that has come.
     pub(super) fn has_gap(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// The number to acknowledge, if it has grown since it was asked for last.
+    /// The number to acknowledge, if it has grown since the last call.
     pub(super) fn take_ack(&mut self) -> Option<u64> {
         (self.through > self.acknowledged).then(|| {
             self.acknowledged = self.through;

@@ -1,135 +1,136 @@
-//! What a session tells its driver.
+//! Events that a session reports to its driver.
 
 use crate::access::{Denial, DenialKind};
 use crate::frame::FrameError;
 use crate::replica::Refusal;
 
-/// Something that the application or the driver may want to know.
+/// An event for the application or the driver.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer speaks the same protocol about the same document.
+    /// The peer speaks the same protocol and has the same document.
     Connected {
         /// The peer's replica id.
         replica: u64,
     },
-    /// Both sides have the same version, and both said so.
+    /// Both sides have announced the same version.
     Live,
     /// The versions differ again, after [`Event::Live`].
     Behind,
     /// An update from the peer was given to the replica.
     RemoteUpdate {
-        /// Its length.
+        /// Length of the update.
         bytes: usize,
     },
-    /// A part of what this replica lacks has come.
+    /// A part of the ops that this replica lacks has come.
     Progress {
-        /// Bytes that have come.
+        /// Bytes that have come so far.
         received: u64,
-        /// Bytes in all.
+        /// Bytes in total.
         total: u64,
     },
-    /// The peer has what the replica held when the session began, and these local updates: the
-    /// first so many of those handed over.
+    /// The peer has everything that the replica held when the session began, and the first
+    /// `updates` local updates that were handed over.
     Acknowledged {
-        /// How many.
+        /// Number of local updates.
         updates: u64,
     },
-    /// The peer has applied updates that this side sent, and a listener or watcher of its replica
-    /// panicked when it was told of them: whatever that one does with them (keeping them on
-    /// disk, say) may not have been done.
+    /// The peer has applied updates of this side, and then a listener or watcher of the peer's
+    /// replica panicked. The work of that listener, such as saving the updates to disk, may not
+    /// have been done.
     PeerFailed,
-    /// The versions are equal and the contents are not, or the ops contradict each other: a replica
-    /// id was used twice, or there is a bug. One side is going to make itself equal to the
-    /// other.
+    /// The versions are equal and the contents differ, or the ops contradict each other: a replica
+    /// id was used twice, or there is a bug. One side is going to make its document equal to that
+    /// of the other side.
     Diverged {
-        /// This replica's digest.
+        /// The digest of this replica.
         ours: [u8; 16],
-        /// The peer's.
+        /// The digest of the peer.
         theirs: [u8; 16],
     },
-    /// This replica took over the peer's document, and put back on top what only its own had.
-    /// Updates kept on disk until now do not give the document any more: it has to be saved as
-    /// a whole.
+    /// This replica took over the peer's document and put back the content that only its own
+    /// document had. The updates saved on disk until this moment do not give this document. The
+    /// application has to save the whole document.
     Repaired {
-        /// Where both had something, and what became of it.
+        /// The places where both documents had content, and the result at each place.
         conflicts: Vec<exostate::Conflict>,
     },
-    /// The two sides stay different: none gave way, or this replica could not take over the peer's
-    /// document.
+    /// The two sides stay different: neither side gave way, or this replica could not take over the
+    /// peer's document.
     RepairFailed {
-        /// Why.
+        /// Why the repair failed.
         message: String,
     },
-    /// The conversation is over; nothing follows.
+    /// The session is over. No event follows.
     Closed {
-        /// Why.
+        /// Why the session ended.
         reason: CloseReason,
     },
 }
 
-/// Why a conversation ended.
+/// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// This side asked for it.
+    /// This side closed the session.
     #[error("closed by this side")]
     Local,
-    /// This side closes down, and the peer may come again.
+    /// This side closes down for now. The peer may connect again.
     #[error("this side closes down for now")]
     Unavailable,
-    /// The peer said so.
+    /// The peer closed the session.
     #[error("closed by the peer ({code:?}): {}", OneLine(message))]
     Remote {
         /// The kind of reason.
         code: CloseCode,
-        /// The peer's words.
+        /// The message of the peer.
         message: String,
     },
-    /// Nothing was heard for the idle time-out.
+    /// No frame came from the peer during the idle time-out.
     #[error("nothing heard from the peer for {after:?}")]
     TimedOut {
         /// The time-out.
         after: std::time::Duration,
     },
-    /// The peer gave signs of life, but nothing of what it owed: an acknowledgement, its version,
-    /// what it had announced; or it read nothing.
+    /// The peer sent signs of life, but did nothing that it owes: it sent no acknowledgement, no
+    /// version and no part of the answer that it announced, or it did not read.
     #[error("the peer is stuck: nothing of what it owes came for {after:?}")]
     Stalled {
-        /// For how long.
+        /// How long the peer did nothing that it owes.
         after: std::time::Duration,
     },
-    /// The peer has the same replica id: a copy of this one's bytes went on under its id.
+    /// The peer has the same replica id: a copy of this document is used under the same id.
     #[error("the peer has the same replica id, {replica:x}: open a copy under a fresh one")]
     SameReplica {
-        /// The id.
+        /// The replica id.
         replica: u64,
     },
-    /// The peer sent an update though this side takes none.
+    /// The peer sent an update, but this side takes none.
     #[error("the document is read-only here")]
     ReadOnly,
-    /// The peer sent bytes that are no frame, or too many.
+    /// The peer sent bytes that are not a frame, or a frame that is too large.
     #[error("the peer broke the protocol: {0}")]
     Protocol(FrameError),
-    /// The two sides cannot talk to each other.
+    /// The two sides are not compatible.
     #[error("the {what} differs: `{ours}` here, `{theirs}` there")]
     Incompatible {
         /// What differs: `document`, `backend` or `protocol version`.
         what: &'static str,
-        /// This side's.
+        /// The value of this side.
         ours: String,
-        /// The peer's.
+        /// The value of the peer.
         theirs: String,
     },
-    /// The replica refused what the peer sent. Another conversation with the same peer ends in the
-    /// same way.
+    /// The replica refused an update from the peer. Another session with the same peer would end in
+    /// the same way.
     #[error(transparent)]
     Refused(Refusal),
-    /// The replica refused what the peer sent, but not for good: another conversation, later, may
-    /// go on.
+    /// The replica refused an update from the peer, but the refusal is retryable: a later session
+    /// may succeed.
     #[error("not now: {0}")]
     NotNow(#[source] Refusal),
-    /// The replica panicked: a bug in it, or in a listener that it calls. Open the document again.
+    /// The replica panicked: there is a bug in it, or in a listener that it calls. Open the
+    /// document again.
     #[error("the replica panicked")]
     ReplicaPanicked,
     /// The server has no document of this name. Add it to the server's documents, or correct the
@@ -139,54 +140,54 @@ pub enum CloseReason {
         /// The name that the peer asked for.
         document: String,
     },
-    /// A Yjs client broke its protocol, or needs what a Yjs client cannot do here.
+    /// A Yjs client broke its protocol, or needs a feature that Yjs clients cannot use here.
     #[error("the Yjs client: {}", OneLine(message))]
     YjsClient {
         /// What is wrong.
         message: String,
     },
-    /// A Yjs client does not read fast enough. It may come again.
+    /// A Yjs client does not read fast enough. It may connect again.
     #[error("the Yjs client is too slow")]
     TooSlow,
-    /// The peer does not get the document: the hook of
-    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) said so.
+    /// The peer may not have the document. The hook of
+    /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) refused it.
     #[error("denied: {0}")]
     Denied(Denial),
-    /// The transport failed or ended without a word.
+    /// The transport failed, or it ended without a `Close` frame.
     #[error("the connection was lost: {message}")]
     Lost {
-        /// The transport's error in words.
+        /// The error of the transport as text.
         message: String,
     },
 }
 
-/// The kind of reason that travels in a `Close` frame.
+/// The kind of reason that is sent in a `Close` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// The application is done.
+    /// The application has finished.
     Done,
     /// Malformed or oversized frames.
     Protocol,
     /// The server has no document of that name.
     UnknownDocument,
-    /// Another backend, document or protocol version.
+    /// The backend, the document or the protocol version differs.
     Incompatible,
-    /// Nothing heard for too long.
+    /// No frame came for too long.
     TimedOut,
     /// The replica refused an update.
     Refused,
     /// Both sides have the same replica id.
     SameReplica,
-    /// The side takes no updates.
+    /// The side that closes takes no updates.
     ReadOnly,
-    /// The side closes down, or has too much to do: come again later.
+    /// The side that closes shuts down, or has too much to do. Connect again later.
     Unavailable,
-    /// The peer did not prove who it is.
+    /// The peer did not prove its identity.
     Unauthenticated,
     /// The peer may not have the document.
     Forbidden,
-    /// A code of a later version.
+    /// A code of a later protocol version.
     Other(u64),
 }
 
@@ -226,13 +227,13 @@ impl CloseCode {
     }
 }
 
-/// Words that somebody else chose, on one line: what would begin another, or change how it shows,
-/// is written as in Rust source.
+/// A text from another party, shown on one line. Characters that would begin a new line, or change
+/// how the text is displayed, are written as escapes as in Rust source.
 pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
 impl std::fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Line separators, and what turns the direction of writing.
+        // Line separators, and characters that change the direction of writing.
         let shows_otherwise = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         self.0.chars().try_for_each(|c| {
             if c.is_control() || shows_otherwise(c) {
@@ -251,7 +252,7 @@ impl From<FrameError> for CloseReason {
 }
 
 impl CloseReason {
-    /// Whether another conversation would end alike.
+    /// Whether another session would end in the same way.
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Local
@@ -287,7 +288,8 @@ impl CloseReason {
         }
     }
 
-    /// What to tell the peer, `None` if there is nobody to tell.
+    /// The code to send to the peer. `None` if the peer closed the session or the connection was
+    /// lost.
     pub(crate) fn code(&self) -> Option<CloseCode> {
         match self {
             Self::Local => Some(CloseCode::Done),

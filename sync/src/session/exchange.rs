@@ -1,5 +1,5 @@
-//! Versions: comparing them by their hashes, exchanging them where they differ, and comparing
-//! contents where they do not.
+//! The exchange of versions: the sides compare the hashes of their versions. If these differ, they
+//! exchange the versions. If they are equal, they compare the digests of their contents.
 
 use super::allowance::Allowance;
 use super::repair::Told;
@@ -9,32 +9,32 @@ use crate::limits::LINEAGE_MAX;
 use crate::replica::Replica;
 use std::time::Duration;
 
-/// A version of the peer's that waits for an answer.
+/// A version of the peer that is not answered yet.
 #[derive(Debug)]
 pub(super) struct Due {
     want_yours: bool,
     version: Vec<u8>,
 }
 
-/// Where the exchange of versions stands.
+/// The state of the exchange of versions.
 #[derive(Debug)]
 pub(super) struct Exchange {
     /// The hash of the version that the peer announced last.
     pub(super) theirs: Option<Hash>,
-    /// That of the version that this side announced last.
+    /// The hash of the version that this side announced last.
     pub(super) announced: Option<Hash>,
-    /// Updates were held back that no version sent so far contains.
+    /// Whether updates were held back that no version sent so far contains.
     pub(super) missed: bool,
-    /// When missing updates were requested last, and at which version of ours.
+    /// The time of the last request for missing updates, and our version at that time.
     pub(super) gap_asked: Option<(Duration, Hash)>,
-    /// A version of the peer's that is not answered yet, as an answer is on its way or there were
-    /// many of late.
+    /// A version of the peer that is not answered yet, because another answer is still being sent
+    /// or there were too many answers recently.
     pub(super) due: Option<Due>,
     pub(super) answers: Allowance,
-    /// The versions that our last answer was made from.
+    /// The versions from which our last answer was made.
     pub(super) answered: Option<Between>,
-    /// The versions that an answer would be made from that changes nothing: it was requested when
-    /// the peer had all of ours already.
+    /// The versions of our last request, if the peer already had all our ops when we sent it. An
+    /// answer that is made from them and changes nothing shows a contradiction.
     pub(super) asked: Option<Between>,
 }
 
@@ -53,10 +53,10 @@ impl Exchange {
     }
 }
 
-/// What both sides have said of their contents.
+/// The digests that both sides have announced.
 #[derive(Debug, Default)]
 pub(super) struct ContentCheck {
-    /// Our version and its digest, as this side said them last.
+    /// Our version and its digest, as this side announced them last.
     pub(super) ours: Option<(Hash, Claim)>,
     pub(super) theirs: Option<(Hash, Claim)>,
     /// The contents that this side last reported as different.
@@ -95,7 +95,8 @@ impl Session {
             self.on_have(theirs.version, replica);
         }
         if theirs.flags & flag::AGAIN != 0 {
-            // With the version as it is now; whoever missed the first one knows no other.
+            // The repeated `Hello` has the current version: a peer that missed the first `Hello`
+            // has seen no other version.
             self.hello.version = Hash::of(&replica.version());
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         }
@@ -113,8 +114,8 @@ impl Session {
         }
     }
 
-    /// The peer has the version that we announced last: from there on updates are enough, unless
-    /// some were held back since.
+    /// The peer has the version that we announced last. From here on it is enough to send updates,
+    /// unless some were held back since that version.
     fn stream(&mut self, replica: &dyn Replica) {
         self.phase = Phase::Streaming;
         if self.exchange.missed {
@@ -141,17 +142,17 @@ impl Session {
         if waits { Ok(()) } else { self.answer_what_is_due(replica) }
     }
 
-    /// When a version should be answered that could not be at once; `None` while that waits for an
-    /// answer to leave.
+    /// The time at which a delayed answer to a version may be made. `None` if no answer is delayed,
+    /// or while an earlier answer is still being sent.
     pub(super) fn answer_due(&self) -> Option<Duration> {
         (self.exchange.due.is_some() && !self.outgoing.has_answer(false))
             .then(|| self.exchange.answers.due())
     }
 
-    /// Answers the version that the peer said last. As long as an answer is on its way, or there
-    /// were many of late, it is as if the version were still to come: so there is never more
-    /// than one copy of the document for a peer that asks and does not read, and the work for
-    /// it is bounded.
+    /// Answers the last version of the peer. While an earlier answer is still being sent, or if
+    /// there were too many answers recently, the version is treated as if it had not come yet. So a
+    /// peer that asks and does not read costs at most one copy of the document and a bounded amount
+    /// of work.
     pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Some(due) = self.exchange.due.take() else { return Ok(()) };
         let Due { want_yours, ref version } = due;
@@ -160,7 +161,8 @@ impl Session {
         let ours = Hash::of(&our_version);
         let costs = ours != theirs && !self.sends_nothing();
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
-        // What this side asked for, as it could not keep up itself, is not the peer's to pay.
+        // If this side started the exchange, because it could not keep up, the answer does not
+        // count against the allowance of the peer.
         if costs
             && (self.outgoing.has_answer(false)
                 || !asked_already && !self.exchange.answers.take(self.timers.now))
@@ -168,19 +170,19 @@ impl Session {
             self.exchange.due = Some(due);
             return Ok(());
         }
-        // What is committed up to here is in the answer below, so nothing held back is missed.
+        // The answer below contains all commits up to here, so no held back update is missed.
         self.phase = Phase::Streaming;
         self.exchange.missed = false;
         let updates =
             if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
-        // The peer may have other ops under the names of ours, if a replica id was used twice: that
-        // shows once this side has all of them.
+        // If a replica id was used twice, the peer may have other ops under the names of our ops.
+        // This side finds that out after it has all ops of the peer.
         self.delivery.unsure = (costs && !self.receives_nothing() && !replica.has_seen(version))
             .then(|| version.clone());
         if !updates.is_empty() {
             self.delivery.unsure_covers = None;
         }
-        // An empty one too: it says that nothing is missing before it.
+        // An empty answer is sent too: it tells the peer that no update is missing before it.
         let between = Between { asker: theirs, answerer: ours };
         self.exchange.answered = Some(between);
         self.outgoing.push_answer(updates, false, between, self.delivery.handed);
@@ -192,7 +194,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends our version and waits for the peer's, so that each side can send what the other lacks.
+    /// Sends our version and waits for the version of the peer. Then each side can send the ops
+    /// that the other side lacks.
     pub(super) fn exchange(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         self.exchange.missed = false;
@@ -226,7 +229,7 @@ impl Session {
         self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
     }
 
-    /// Announces a version that has changed, asks for what is missing, and finds out whether the
+    /// Announces our version if it has changed, asks for missing updates, and finds out whether the
     /// two sides are in sync.
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
@@ -246,14 +249,14 @@ impl Session {
         let settled = self.phase == Phase::Streaming && !self.exchange.missed;
         if in_sync && settled {
             self.repair.astray = false;
-            // What was lost of it has come by another way.
+            // The updates of the answer that were lost have come in another way.
             self.delivery.answer.end();
             self.delivery.waiting = false;
             self.delivery.sent.acknowledge(u64::MAX);
             self.acknowledge(self.delivery.handed);
         }
-        // Where one side only reads, it can have ops that the other never gets: then what counts is
-        // that the reader has everything.
+        // If one side only reads, it can have ops that the other side never gets. Then the session
+        // is live when the reading side has everything.
         let reads_all = self.sends_nothing()
             && !self.delivery.answer.is_coming()
             && !self.delivery.received.has_gap();
@@ -289,8 +292,9 @@ impl Session {
         }
     }
 
-    /// Once this side has all that the peer had, the two mean the same ops, and what the peer
-    /// acknowledged meanwhile counts.
+    /// Counts the acknowledgements that were uncertain. When this side has all ops of the version
+    /// that the peer had, both sides mean the same ops by the same names, so these acknowledgements
+    /// count.
     fn count_what_was_unsure(&mut self, replica: &dyn Replica) {
         if self.delivery.unsure.as_ref().is_some_and(|version| replica.has_seen(version)) {
             self.delivery.unsure = None;
@@ -300,7 +304,8 @@ impl Session {
         }
     }
 
-    /// The peer has what there was before, and the first local updates up to here.
+    /// Notes that the peer has the document as it was at the start of the session, and the first
+    /// `covers` local updates.
     fn acknowledge(&mut self, covers: u64) {
         if self.delivery.acknowledged < Some(covers) {
             self.delivery.acknowledged = Some(covers);
@@ -308,8 +313,9 @@ impl Session {
         }
     }
 
-    /// Asks for what a gap shows to be missing, but not at every frame while it stays the same:
-    /// another order is no loss.
+    /// Asks for the updates that a gap or a pending update shows to be missing. It does not ask
+    /// again at each frame while the version stays the same, because updates that come in another
+    /// order are not lost.
     fn request_missing(&mut self, version: &[u8], replica: &dyn Replica) {
         if !self.still_waits(replica) && !self.delivery.received.has_gap() {
             return;
@@ -321,43 +327,45 @@ impl Session {
         }
         self.exchange.gap_asked = Some((self.timers.now, ours));
         match again {
-            // More must be wrong than a lost update.
+            // The first request did not help, so more than one update may be lost.
             Some(_) => self.exchange(replica),
             None => self.send_version(version, false),
         }
     }
 
-    /// Each side has got all that the other says it lacks, and still they differ: each takes ops of
-    /// the other for ones that it has.
+    /// Finds a contradiction: each side has got all ops that it lacks according to its version, and
+    /// the versions still differ. So each side takes ops of the other side for ops that it already
+    /// has.
     fn find_contradiction(&mut self, ours: Hash, replica: &dyn Replica) {
         let Some(between) = self.delivery.answer.take_whole() else { return };
         if self.exchange.asked != Some(between) || between.asker != ours || between.answerer == ours
         {
             return;
         }
-        // What waits would wait for ever; what is not in vain comes again.
+        // The pending updates would stay pending for ever. The useful ones are sent again later.
         self.forget_what_waits(replica);
         if let Err(reason) = self.contradicted(replica) {
             self.shut(reason);
         }
     }
 
-    /// Nothing was heard although the two sides differ: something must have been lost.
+    /// Starts a new exchange. Nothing was heard although the two sides differ, so a frame must have
+    /// been lost.
     pub(super) fn ask_again(&mut self, replica: &dyn Replica) {
         self.exchange(replica);
     }
 
     fn compare_digests(&mut self, ours: Hash, replica: &dyn Replica) {
-        // Looked at each time: another session may have replaced the document under the same
-        // version.
+        // The digest is computed each time: another session may have replaced the document under
+        // the same version.
         let now = claim_of(replica);
         if self
             .content
             .ours
             .is_none_or(|(version, said)| version != ours || said.digest != now.digest)
         {
-            // A commit in between would pair a digest with another version's hash; it brings its
-            // own `settle`.
+            // If a commit came in between, the digest belongs to another version than `ours`. The
+            // driver calls `settle` again for that commit.
             if Hash::of(&replica.version()) != ours {
                 return;
             }
@@ -383,8 +391,8 @@ impl Session {
         }
     }
 
-    /// Whether it was told that these contents differ. A peer that says another digest under the
-    /// same version is heard once in a keep-alive interval.
+    /// Whether this difference was already reported. If the peer sends another digest for the same
+    /// version, it is reported at most once per keep-alive interval.
     fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
         self.content.told.is_some_and(|told| {
             let recent =

@@ -1,18 +1,28 @@
-//! One document's conversation with one peer, as a state machine without IO, clock or chance.
+//! The session of one document with one peer, as a state machine without IO, clock or random
+//! source.
 //!
-//! It promises: whatever arrives, in whatever order, however often, nothing panics and nothing that
-//! a replica holds is lost; two sides whose frames get through end with equal versions and equal
-//! contents. A dropped connection is resumed by a new session.
+//! A session promises:
 //!
-//! How it works, in short (the long form, with the bytes, is `docs/protocol.md`): both sides say
-//! `Hello` with the hash of their version. If the hashes are equal, updates stream at once. If not,
-//! the side that connected sends its whole version; the other answers with updates that hold what
-//! it lacks and with its own version, and gets updates back. Local updates are held while
-//! versions travel, as the answer contains them, and stream afterwards, numbered and acknowledged.
-//! After every batch each side announces the hash of its new version; once both announced the same,
-//! the session is live and the digests of the contents are compared. Where these differ, one side
-//! makes itself equal to the other. What gets lost all the same (a gap, a silent peer) is asked for
-//! again with the whole version.
+//! - It does not panic and loses nothing that a replica holds, whatever frames arrive, in whatever
+//!   order and however often.
+//! - If the frames of both sides get through, both sides end with equal versions and equal
+//!   contents.
+//! - A new session continues after a dropped connection.
+//!
+//! How it works, in short (`docs/protocol.md` has the details and the bytes):
+//!
+//! - Both sides send `Hello` with the hash of their version. If the hashes are equal, the sides
+//!   send updates at once.
+//! - If the hashes differ, the side that connected sends its whole version. The other side answers
+//!   with the updates that the first side lacks, and with its own version. Then it gets updates
+//!   back.
+//! - While versions are exchanged, local updates are held back, because the answer contains them.
+//!   Afterwards updates are sent as they are committed, numbered and acknowledged.
+//! - After each batch each side announces the hash of its new version. When both have announced the
+//!   same hash, the session is live, and the sides compare the digests of their contents.
+//! - If the digests differ, one side makes its document equal to that of the other side.
+//! - If frames get lost all the same (there is a gap, or the peer is silent), the session asks
+//!   again with the whole version.
 
 mod allowance;
 mod datagrams;
@@ -55,27 +65,27 @@ use timers::{Timer, Timers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a connection has two sides")]
 pub enum Role {
-    /// Opened the connection; it asks first.
+    /// The side that opened the connection. It sends its version first.
     Initiator,
-    /// Accepted it.
+    /// The side that accepted the connection.
     Responder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The peer's `Hello` is awaited; ours announced this version.
+    /// This side waits for the `Hello` of the peer. Our `Hello` announced this version.
     Greeting {
         ours: Hash,
     },
-    /// The versions differ, and the peer asks first.
+    /// The versions differ, and the peer has to send its version first.
     Comparing {
         ours: Hash,
     },
-    /// Our version, of this hash, is sent and the peer's awaited.
+    /// This side has sent its version, with this hash, and waits for that of the peer.
     Exchanging {
         ours: Hash,
     },
-    /// Every update from here on is sent as it comes.
+    /// Every further update is sent as soon as it is committed.
     Streaming,
     Closed,
 }
@@ -88,19 +98,19 @@ enum Phase {
 ///    [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
 ///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and
 ///    [`close`](Self::close);
-/// 2. [`settle`](Self::settle) once: what came is applied here, in one go;
+/// 2. [`settle`](Self::settle) once, which applies everything that came;
 /// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames, and
 ///    [`poll_datagram`](Self::poll_datagram) where it has datagrams;
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
 /// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the
 ///    replica, that time.
 ///
-/// Whoever lets go of a session in the middle of an answer calls [`Replica::show_parts`], so that
-/// what has come is shown.
+/// A driver that drops a session in the middle of an answer calls [`Replica::show_parts`], so that
+/// the parts that have come are shown.
 ///
-/// Time is a `Duration` since a moment that the driver chooses, and must not run backwards. The
-/// same calls give the same frames. Transports deliver whole frames; duplicates, loss and another
-/// order are survived, though slowly.
+/// Time is a `Duration` since a moment that the driver chooses. It must not run backwards. The same
+/// calls give the same frames. Transports deliver whole frames. A session survives duplicate, lost
+/// and reordered frames, but more slowly.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -108,7 +118,7 @@ pub struct Session {
     hello: Hello,
     peer: PeerInfo,
     phase: Phase,
-    /// Whether both sides are in sync, as far as was last announced.
+    /// Whether both sides are in sync, according to the last announcements.
     live: bool,
     exchange: Exchange,
     delivery: Delivery,
@@ -120,16 +130,16 @@ pub struct Session {
     datagrams: Option<datagrams::Datagrams>,
     timers: Timers,
     events: VecDeque<Event>,
-    /// Something other than a sign of life came since the last ping.
+    /// Whether a frame other than a sign of life came since the last ping.
     heard: bool,
 }
 
-/// What the peer's `Hello` said of it.
+/// The peer's data from its `Hello`.
 #[derive(Debug, Default)]
 struct PeerInfo {
-    /// Its replica id; 0 before it has said so.
+    /// The replica id of the peer. 0 before its `Hello`.
     replica: u64,
-    /// The key that its participants are known by.
+    /// The key by which the participants of the peer are known.
     key: Key,
     flags: u64,
 }
@@ -139,12 +149,12 @@ struct PeerInfo {
 struct Orphans {
     /// Whether an update was pending at the last ping.
     pending: bool,
-    /// At how many pings in a row an update of the replica's own storage was pending.
+    /// At how many pings in a row an update from the replica's own storage was pending.
     pings: u32,
 }
 
 impl Session {
-    /// Starts a conversation about `document`, whose `Hello` is ready to be sent.
+    /// Starts a session about `document`. Its `Hello` is ready to be sent.
     pub fn new(
         config: Config,
         role: Role,
@@ -188,18 +198,18 @@ impl Session {
         }
     }
 
-    /// The document's name.
+    /// The name of the document.
     pub fn document(&self) -> &str {
         &self.hello.document
     }
 
-    /// Whether both sides are in sync: they last announced the same version, or, where one of them
-    /// only reads, the reader has all.
+    /// Whether both sides are in sync: they last announced the same version. If one side only
+    /// reads, it is enough that the reading side has everything.
     pub fn is_live(&self) -> bool {
         self.live
     }
 
-    /// Whether the conversation is over. Frames may still wait to be sent.
+    /// Whether the session is over. Frames may still have to be sent.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
     }
@@ -209,46 +219,46 @@ impl Session {
         self.outgoing.len() > 0 && (self.is_closed() || !self.awaits_packing())
     }
 
-    /// How many local updates were handed over, those included that
+    /// Number of local updates that were handed over, including those that
     /// [`handle_lagged`](Self::handle_lagged) counted.
     pub fn handed(&self) -> u64 {
         self.delivery.handed
     }
 
-    /// How many of these, counted from the first, the peer has said to have; `None` as long as it
-    /// may lack what the replica held when the session began.
+    /// Number of these updates, counted from the first, that the peer has acknowledged. `None` as
+    /// long as the peer may lack content that the replica held when the session began.
     pub fn acknowledged(&self) -> Option<u64> {
         self.delivery.acknowledged
     }
 
-    /// Whether the peer is known to have all that the replica held when the session began and every
-    /// update handed over, or will never take any.
+    /// Whether the peer is known to have every update that was handed over, and everything that the
+    /// replica held when the session began. Also true if the peer will never take an update.
     pub fn is_flushed(&self) -> bool {
         self.is_closed()
             || self.delivery.acknowledged == Some(self.delivery.handed)
             || self.only_reads()
     }
 
-    /// Whether the peer takes nothing from here: it lets this side only read, or this side was told
-    /// to. Not known before the peer's greeting.
+    /// Whether the peer takes no updates from this side: the peer only lets this side read, or this
+    /// side is configured to read only. False before the peer's `Hello`.
     pub fn only_reads(&self) -> bool {
         self.sends_nothing() && !self.is_greeting()
     }
 
-    /// Whether a driver should take local updates now; if not, it lets them wait in its bounded
-    /// queue.
+    /// Whether a driver should hand over local updates at this time. If not, the driver keeps them
+    /// in its bounded queue.
     pub fn wants_updates(&self) -> bool {
         let room = self.outgoing.len() < TRANSMIT_SOFT_MAX
             && self.outgoing.update_bytes() < TRANSMIT_SOFT_BYTES_MAX;
         room && self.delivery.sent.has_room()
     }
 
-    /// Whether a driver should read frames now. An honest peer never makes this false.
+    /// Whether a driver should read frames at this time. It is always true with an honest peer.
     pub fn wants_bytes(&self) -> bool {
         self.outgoing.len() < TRANSMIT_HARD_MAX
     }
 
-    /// Whether nothing is under way that may take long: an answer, a repair, or a large update.
+    /// Whether no long work is under way: no answer, no repair and no large update.
     pub(crate) fn is_brief(&self) -> bool {
         let large = !self.delivery.held.is_empty()
             || self.awaits_packing()
@@ -260,16 +270,16 @@ impl Session {
             && !large
     }
 
-    /// Takes an update that the replica committed, its own or an imported one. Those that came from
-    /// this peer are recognised and dropped.
+    /// Takes an update that the replica committed or imported. Updates that came from this peer are
+    /// recognised and dropped.
     pub fn handle_update(&mut self, update: &[u8], origin: Origin) {
         self.take_update(Shared::new(update), origin);
     }
 
-    /// The same, for an update that other sessions may hold too.
+    /// Does the same as [`Session::handle_update`] for an update that other sessions may share.
     pub(crate) fn take_update(&mut self, update: Arc<Shared>, origin: Origin) {
-        // To recognise a large one takes a while. Those behind it wait, so that all stay in their
-        // order.
+        // Recognising a large update takes a while, so it is held. The updates after it are held
+        // too, so that the order stays.
         if !self.delivery.held.is_empty() || origin == Origin::Remote && update.is_large() {
             self.delivery.held.push_back((update, origin));
         } else {
@@ -290,15 +300,15 @@ impl Session {
         }
     }
 
-    /// What was handed over comes before whatever happens next.
+    /// Passes on the held updates. They were handed over before the next step, so they come first.
     fn pass_on_held(&mut self) {
         while let Some((update, origin)) = self.delivery.held.pop_front() {
             self.pass_on(update, origin);
         }
     }
 
-    /// Says that updates of the replica were dropped on their way here, `local` of them its own:
-    /// the versions are exchanged again.
+    /// Tells the session that updates of the replica were dropped before they reached it, `local`
+    /// of them made by this replica. The versions are exchanged again.
     pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
         self.pass_on_held();
         self.delivery.handed += local;
@@ -312,7 +322,7 @@ impl Session {
         }
     }
 
-    /// Takes note of the time: sends a sign of life, asks again, or gives up.
+    /// Handles the time: sends a sign of life, asks again, or gives up.
     pub fn handle_timeout(&mut self, now: Duration, replica: &dyn Replica) {
         if self.is_closed() {
             return;
@@ -332,7 +342,8 @@ impl Session {
         if now >= self.timers.owed.since() + after + self.config.keep_alive {
             return self.shut(CloseReason::Stalled { after: now - self.timers.owed.since() });
         }
-        // A peer without loss sends the rest at once, and one with loss is asked anew long before.
+        // If no frame is lost, the peer sends the rest at once. If a frame is lost, the update is
+        // requested again long before this time.
         if self.delivery.assembly.as_ref().is_some_and(|assembly| now >= assembly.due(after)) {
             return self.shut(CloseReason::Stalled { after });
         }
@@ -353,8 +364,8 @@ impl Session {
         }
     }
 
-    /// Forgets what still waits a while after everything is in sync: what it builds on was lost
-    /// with a replica that crashed.
+    /// Forgets updates that are still pending some time after both sides are in sync: their
+    /// dependencies were lost with a replica that crashed.
     fn drop_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live && replica.has_pending();
         if std::mem::replace(&mut self.orphans.pending, waits) && waits {
@@ -362,9 +373,10 @@ impl Session {
         }
     }
 
-    /// Has the replica write again what its own storage has and what still waits a long while after
-    /// everything is in sync: what it builds on may have been given up. From a peer that only
-    /// reads, or lets this side only read, it could not come.
+    /// Asks the replica to write again the pending updates of its own storage that are still
+    /// pending a long time after both sides are in sync: their dependencies may have been given up.
+    /// This is not done if either side only reads, because then the dependencies could not come
+    /// from this peer.
     fn put_back_orphans(&mut self, replica: &dyn Replica) {
         let waits = self.live
             && !self.sends_nothing()
@@ -377,7 +389,7 @@ impl Session {
         }
     }
 
-    /// Whether something that came from this peer waits for an op that has not come.
+    /// Whether an update from this peer is still pending.
     fn still_waits(&mut self, replica: &dyn Replica) -> bool {
         self.delivery.waiting = self.delivery.waiting && replica.has_pending();
         self.delivery.waiting
@@ -387,7 +399,8 @@ impl Session {
         match debt {
             Debt::Reading => self.outgoing.len() > 0,
             Debt::Ack => !self.delivery.sent.is_empty(),
-            // It comes behind an answer that is on its way, and is asked for behind ours.
+            // The version of the peer comes after an answer that is coming, and the peer sends it
+            // after our request has left.
             Debt::Version => {
                 let asked = matches!(self.phase, Phase::Exchanging { .. })
                     && !self.outgoing.holds(Latest::Version);
@@ -397,24 +410,24 @@ impl Session {
         }
     }
 
-    /// Ends the conversation, as this side closes down: a peer comes again later. What is queued is
-    /// sent first.
+    /// Ends the session because this side closes down. The peer may connect again later. Queued
+    /// frames are sent first.
     pub fn close_for_now(&mut self) {
         self.shut(CloseReason::Unavailable);
     }
 
-    /// Ends the conversation; what is queued is sent first.
+    /// Ends the session. Queued frames are sent first.
     pub fn close(&mut self) {
         self.shut(CloseReason::Local);
     }
 
-    /// Says that the transport ended.
+    /// Tells the session that the transport ended.
     pub fn handle_lost(&mut self, message: &str) {
         self.shut(CloseReason::Lost { message: message.to_owned() });
     }
 
-    /// Applies what came in a batch of `handle_*` calls, looks at the replica once, and announces
-    /// what changed.
+    /// Applies the updates that came in a batch of `handle_*` calls, reads the state of the replica
+    /// once, and announces the changes.
     pub fn settle(&mut self, replica: &dyn Replica) {
         self.pass_on_held();
         if let Err(reason) = self.import(replica).and_then(|()| self.answer_what_is_due(replica)) {
@@ -424,8 +437,10 @@ impl Session {
             return;
         }
         if let Some(number) = self.delivery.received.take_ack() {
-            // What was refused, or waits, may be forgotten before the sides are in sync; what an
-            // answer skips is in it.
+            // The peer may count these updates as kept only if none of them can get lost. Refused
+            // and pending updates may be forgotten before the sides are in sync. An answer contains
+            // the updates whose numbers it skips, so they have not come before the whole answer has
+            // come.
             let kept = !self.repair.astray
                 && !self.delivery.answer.is_coming()
                 && !self.still_waits(replica);
@@ -441,8 +456,8 @@ impl Session {
         self.outgoing.pack(self.leaving());
     }
 
-    /// The next frame to send. One with a large update waits for [`settle`](Self::settle), unless
-    /// the conversation is over.
+    /// The next frame to send. A frame with a large update waits for [`settle`](Self::settle),
+    /// unless the session is over.
     pub fn poll_transmit(&mut self, now: Duration) -> Option<Vec<u8>> {
         if !self.has_transmit() {
             return None;
@@ -468,19 +483,20 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` once closed.
+    /// The time at which [`handle_timeout`](Self::handle_timeout) has to be called. `None` after
+    /// the session is closed.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let at = |timer: &Timer| self.deadline(*timer);
         Timer::ALL.iter().filter_map(at).min().filter(|_| !self.is_closed())
     }
 
-    /// When a timer expires; `None` while it does not run.
+    /// The time at which a timer expires. `None` while the timer does not run.
     fn deadline(&self, timer: Timer) -> Option<Duration> {
         match timer {
             Timer::KeepAlive => Some(self.timers.sent_at + self.config.keep_alive),
             Timer::Idle => Some(self.timers.received_at + self.config.idle_timeout),
             Timer::Presence => self.presence_due(),
-            // What is next to leave is worked on at once.
+            // The next update to leave is packed at once.
             Timer::Packing => self.awaits_packing().then_some(self.timers.now),
             Timer::Answer => self.answer_due(),
             Timer::Repair => self.repair_due(),
@@ -513,12 +529,12 @@ impl Session {
         matches!(self.phase, Phase::Greeting { .. })
     }
 
-    /// Whether nothing is sent to the peer: this side only reads, or the peer takes nothing.
+    /// Whether no updates are sent to the peer: this side only reads, or the peer takes no updates.
     fn sends_nothing(&self) -> bool {
         !self.config.sends_updates || self.peer.flags & flag::TAKES_NONE != 0
     }
 
-    /// Whether nothing comes from the peer.
+    /// Whether no updates come from the peer: this side takes none, or the peer sends none.
     fn receives_nothing(&self) -> bool {
         !self.config.takes_updates || self.peer.flags & flag::SENDS_NONE != 0
     }

@@ -1,7 +1,10 @@
-//! Frames waiting to be sent. Those that say how things stand replace an older one of their kind,
-//! so the queue of an honest conversation stays short; updates are numbered and cut into fragments
-//! only as they leave. Small ones are compressed then too; large ones by [`Outgoing::pack`], as
-//! that takes a while.
+//! Frames that wait to be sent.
+//!
+//! - A frame that reports a state replaces an older frame of its kind. So the queue stays short
+//!   with an honest peer.
+//! - Updates are numbered and cut into fragments only when they leave. Small updates are compressed
+//!   at that moment too.
+//! - Large updates are compressed by [`Outgoing::pack`], because that takes a while.
 
 use super::delivery::Sent;
 use crate::body::Shared;
@@ -10,7 +13,7 @@ use crate::limits::{CLOSE_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Kinds of frames of which only the newest matters.
+/// Kinds of frames of which only the newest one matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Latest {
     Hello,
@@ -33,27 +36,29 @@ enum Item {
     Updates(Updates),
 }
 
-/// Updates that go out one after the other.
+/// Updates that are sent one after the other.
 #[derive(Debug)]
 struct Updates {
     kind: Kind,
     left: VecDeque<Arc<Shared>>,
-    /// How the first one is compressed, and how much of its body went out in fragments.
+    /// For the first update: how it is compressed, and how many bytes of its body were sent in
+    /// fragments.
     begun: Option<(Option<usize>, usize)>,
     covers: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Committed while the conversation was going on.
+    /// An update that was committed during the session.
     Live,
-    /// What the peer lacks, or all there is; still to be announced.
+    /// An answer that is not announced yet: the ops that the peer lacks, or the whole document for
+    /// a repair.
     Fresh { repair: bool, between: Between },
-    /// The same, announced.
+    /// An answer that is announced.
     Announced { repair: bool },
 }
 
-/// How frames leave.
+/// The settings for frames that leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaving {
     pub(super) frame_bytes_max: usize,
@@ -63,7 +68,7 @@ pub(super) struct Leaving {
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     items: VecDeque<Item>,
-    /// What the last acknowledgement said.
+    /// Whether the last acknowledgement reported a failure.
     ack_failed: bool,
 }
 
@@ -73,15 +78,15 @@ impl Outgoing {
         self.items.push_back(Item::Latest(kind, frame.encode()));
     }
 
-    /// An acknowledgement takes the place of one that waits, but not of what that one says of a
-    /// failure.
+    /// Queues an acknowledgement. It replaces an acknowledgement that is still queued, but keeps
+    /// the failure that the older one reports.
     pub(super) fn push_ack(&mut self, number: u64, kept: bool, failed: bool) {
         let failed = failed || self.ack_failed && self.holds(Latest::Ack);
         self.ack_failed = failed;
         self.push_latest(Latest::Ack, &Frame::Ack { number, kept, failed });
     }
 
-    /// An update that covers local ones up to a number.
+    /// Queues an update. A peer that has it has the first `covers` local updates.
     pub(super) fn push_update(&mut self, update: Arc<Shared>, covers: u64) {
         self.items.push_back(Item::Updates(Updates {
             kind: Kind::Live,
@@ -91,8 +96,9 @@ impl Outgoing {
         }));
     }
 
-    /// What the peer lacks by the version that it announced last. It may announce as often as it
-    /// likes: one answer waits, and what waits of single updates is contained in it.
+    /// Queues an answer to the last version of the peer. The peer may send versions as often as it
+    /// likes: only one answer is queued, and queued single updates are dropped because the answer
+    /// contains them.
     pub(super) fn push_answer(
         &mut self,
         updates: Vec<Vec<u8>>,
@@ -113,7 +119,7 @@ impl Outgoing {
         self.items.push_back(Item::Updates(Updates { kind, left, begun: None, covers }));
     }
 
-    /// Whether an answer of that kind waits, or has not left whole.
+    /// Whether an answer of this kind is queued or has not left completely.
     pub(super) fn has_answer(&self, to_repair: bool) -> bool {
         self.items.iter().any(|item| match item {
             Item::Updates(updates) => match updates.kind {
@@ -133,7 +139,7 @@ impl Outgoing {
         self.items.clear();
     }
 
-    /// Whether a frame of that kind waits.
+    /// Whether a frame of this kind is queued.
     pub(super) fn holds(&self, kind: Latest) -> bool {
         self.items.iter().any(|item| matches!(item, Item::Latest(other, _) if *other == kind))
     }
@@ -142,12 +148,13 @@ impl Outgoing {
         self.items.len()
     }
 
-    /// Whether no update waits.
+    /// Whether an update is queued.
     pub(super) fn has_updates(&self) -> bool {
         self.items.iter().any(|item| matches!(item, Item::Updates(_)))
     }
 
-    /// Bytes of local updates that wait: not those of an answer, of which there is one.
+    /// Bytes of queued updates that were committed during the session. Answers do not count, as
+    /// only one is queued.
     pub(super) fn update_bytes(&self) -> usize {
         let live = self.items.iter().filter_map(|item| match item {
             Item::Updates(updates) if updates.kind == Kind::Live => Some(updates),
@@ -164,7 +171,7 @@ impl Outgoing {
         }
     }
 
-    /// Compresses large updates that are next in line: one that can leave then, and one ahead.
+    /// Compresses the large updates among the next two: one to send, and one ahead.
     pub(super) fn pack(&self, leaving: Leaving) {
         let updates = self.items.iter().filter_map(|item| {
             if let Item::Updates(updates) = item { Some(updates) } else { None }
@@ -174,7 +181,7 @@ impl Outgoing {
             .for_each(|update| _ = update.body(leaving.compress_over));
     }
 
-    /// The next frame. A large update has to be packed before.
+    /// The next frame to send. A large update must be packed before it leaves.
     pub(super) fn pop(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         match self.items.pop_front()? {
             Item::Latest(_, frame) | Item::Once(frame) => Some(frame),
@@ -190,7 +197,7 @@ impl Outgoing {
 }
 
 impl Updates {
-    /// Whether its next frame needs no work that takes long.
+    /// Whether the next frame needs no long work.
     fn is_packed(&self, leaving: Leaving) -> bool {
         let announced = !matches!(self.kind, Kind::Fresh { .. });
         !announced
@@ -198,7 +205,8 @@ impl Updates {
             || self.left.front().is_none_or(|update| update.is_packed(leaving.compress_over))
     }
 
-    /// The announcement, or the first update, or the next part of it. `None` where there is none.
+    /// The next frame: the announcement, the whole first update, or its next fragment. `None` if
+    /// there is none.
     fn next_frame(&mut self, leaving: Leaving, sent: &mut Sent) -> Option<Vec<u8>> {
         let number = sent.next();
         if let Kind::Fresh { repair, between } = self.kind {
@@ -235,7 +243,7 @@ impl Updates {
             return Some(frame);
         }
         self.left.pop_front();
-        // An answer covers what it covers once all of it is there.
+        // The peer has the updates that an answer covers only after the last update of the answer.
         let covers = if self.left.is_empty() { self.covers } else { 0 };
         sent.note(body.len(), covers);
         Some(frame)

@@ -1,24 +1,24 @@
-//! What a peer owes, and for how long. Signs of life pay for nothing: a peer that is there and does
-//! nothing of what it should holds memory on this side for nobody.
+//! The actions that a peer owes, and since when. Signs of life do not count: a peer that is
+//! connected but does not act makes this side keep memory for no use.
 
 use std::time::Duration;
 
-/// What a peer can owe.
+/// An action that a peer can owe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Debt {
-    /// To read what waits for it.
+    /// To read the frames that are queued for it.
     Reading,
-    /// To say what it has of what it was sent.
+    /// To acknowledge the updates that it was sent.
     Ack,
-    /// To say its version, after it was asked for it.
+    /// To send its version, after this side asked for it.
     Version,
-    /// The rest of an answer that it announced.
+    /// To send the rest of an answer that it announced.
     Answer,
 }
 
 pub(super) const DEBTS: [Debt; 4] = [Debt::Reading, Debt::Ack, Debt::Version, Debt::Answer];
 
-/// When each was paid last, in part at least, or not owed.
+/// For each action: the last time at which the peer did a part of it, or did not owe it.
 #[derive(Debug)]
 pub(super) struct Owed([Duration; DEBTS.len()]);
 
@@ -27,12 +27,12 @@ impl Owed {
         Self([now; DEBTS.len()])
     }
 
-    /// A part of it came, or none of it is owed now.
+    /// Notes that the peer did a part of the action, or does not owe it at this time.
     pub(super) fn pay(&mut self, debt: Debt, now: Duration) {
         self.0[debt as usize] = now;
     }
 
-    /// Since when the oldest one is owed.
+    /// Since when the oldest action is owed.
     pub(super) fn since(&self) -> Duration {
         self.0.into_iter().min().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a session does with a frame from the peer.
+//! The frames from the peer, and what a session does with each.
 
 use super::exchange::refused;
 use super::{CloseCode, CloseReason, Debt, Event, Latest, Session};
@@ -8,7 +8,7 @@ use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, VARINT_BYTES_MAX};
 use crate::replica::{Refusal, Replica};
 use std::time::Duration;
 
-/// An update that comes in fragments.
+/// An update whose fragments are coming.
 #[derive(Debug)]
 pub(super) struct Assembly {
     number: u64,
@@ -18,7 +18,7 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// When it should have grown again.
+    /// The time at which the next fragment must have come.
     pub(super) fn due(&self, idle_timeout: Duration) -> Duration {
         self.grown_at + idle_timeout
     }
@@ -29,11 +29,11 @@ impl Assembly {
 pub(super) struct Inbox {
     updates: Vec<(u64, Vec<u8>)>,
     bytes: usize,
-    /// Some are parts of an answer that comes in several.
+    /// Whether some of the updates are parts of an answer of several updates.
     part: bool,
 }
 
-/// What the peer said that it would send, as this side lacked it.
+/// The answer that the peer announced: the updates that this side lacked.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     first: u64,
@@ -41,9 +41,9 @@ pub(super) struct Answer {
     bytes: u64,
     updates_come: u64,
     bytes_come: u64,
-    /// What it was made from; taken once it is judged.
+    /// The versions from which the answer was made. They are taken when they are compared.
     between: Option<Between>,
-    /// The last update of any answer of which a part came, and how many bytes of it.
+    /// The last update, of any answer, of which a part came, and how many bytes of it came.
     furthest: (u64, usize),
 }
 
@@ -52,7 +52,8 @@ impl Answer {
         self.updates_come < self.updates
     }
 
-    /// What it was made from, once, when all of it has come.
+    /// The versions from which the answer was made, once all of the answer has come. Returns them
+    /// only once.
     pub(super) fn take_whole(&mut self) -> Option<Between> {
         if self.is_coming() { None } else { self.between.take() }
     }
@@ -61,12 +62,13 @@ impl Answer {
         number >= self.first && number - self.first < self.updates
     }
 
-    /// Nothing of it is wanted any more.
+    /// Drops the answer: the rest of it is not needed.
     pub(super) fn end(&mut self) {
         *self = Self { furthest: self.furthest, ..Self::default() };
     }
 
-    /// Notes so many bytes of an update; whether that is a part of it that had not come before.
+    /// Notes that `bytes` bytes of an update have come. Returns whether a part of the answer came
+    /// that had not come before.
     fn grows(&mut self, number: u64, bytes: usize) -> bool {
         let further =
             self.is_coming() && self.holds(number) && bytes > 0 && (number, bytes) > self.furthest;
@@ -77,11 +79,11 @@ impl Answer {
     }
 }
 
-/// What became of updates that were applied.
+/// The result of applying updates.
 #[derive(Clone, Copy)]
 struct Imported {
     waits: bool,
-    /// Whoever listens to the replica failed.
+    /// Whether a listener or watcher of the replica panicked.
     failed: bool,
 }
 
@@ -94,8 +96,8 @@ fn told_apart(imported: Result<bool, Refusal>) -> Result<Imported, Refusal> {
 }
 
 impl Session {
-    /// Takes one frame from the peer. Bytes that are no frame end the conversation with a reason
-    /// that says where. Updates are applied by the next [`settle`](Self::settle).
+    /// Takes one frame from the peer. Bytes that are not a frame end the session with a reason that
+    /// names the fault. Updates are applied by the next [`settle`](Self::settle).
     pub fn handle_bytes(&mut self, now: Duration, frame: &[u8], replica: &dyn Replica) {
         if self.is_closed() {
             return;
@@ -115,16 +117,16 @@ impl Session {
         match frame {
             Frame::Hello(hello) => return self.on_hello(&hello, replica),
             Frame::Close { code, message } => {
-                // What came before it counts.
+                // The updates that came before the `Close` frame are still applied.
                 self.import(replica)?;
                 let code = CloseCode::from_u64(code);
                 return Err(CloseReason::Remote { code, message });
             }
             Frame::Ping => self.outgoing.push_latest(Latest::Pong, &Frame::Pong),
             Frame::Pong | Frame::Unknown => {}
-            // Out of order: what it says is learned again once the greeting is through.
+            // The frame is out of order. The peer sends its information again after the greeting.
             _ if self.is_greeting() => {}
-            // No sign that what is lacking comes.
+            // These frames do not show that missing updates are coming.
             frame @ (Frame::Presence(_) | Frame::Who | Frame::Datagrams { .. }) => {
                 return self.handle_content(frame, replica);
             }
@@ -159,7 +161,7 @@ impl Session {
             Frame::Answer { repair, first, updates, bytes, between } => {
                 self.import(replica)?;
                 self.delivery.received.begin_at(first);
-                // A part of it was lost, and it is in the answer.
+                // A fragment of this update was lost. The answer contains the update.
                 self.delivery.assembly.take_if(|assembly| assembly.number < first);
                 match repair {
                     true => self.on_repair_answer(first, updates)?,
@@ -230,7 +232,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes an update where none is taken: it may hold what is known already, as that is no write.
+    /// Takes an update on a side that takes no updates. The update is allowed if the replica
+    /// already has all of it, because then nothing is written.
     fn take_known(
         &mut self,
         number: u64,
@@ -244,14 +247,15 @@ impl Session {
         Ok(())
     }
 
-    /// Applies what came, all at once. If any of it is refused, one by one, so that the good ones
-    /// count and the bad one is named.
+    /// Applies the updates that came, all at once. If one is refused, they are applied one by one,
+    /// so that the good ones are applied and the error is that of the bad one.
     pub(super) fn import(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Inbox { updates, part, .. } = std::mem::take(&mut self.delivery.inbox);
         if updates.is_empty() || self.is_closed() {
             return Ok(());
         }
-        // Before they are applied, as the replica calls its listeners from within.
+        // The updates are noted before they are applied, because the replica calls its listeners
+        // during the import.
         for (_, update) in &updates {
             self.delivery.recent.note(Hash::of(update));
         }
@@ -284,7 +288,7 @@ impl Session {
         part: &[u8],
         replica: &dyn Replica,
     ) -> Result<(), CloseReason> {
-        // What is packed is never longer than the update, but for its header.
+        // A packed update is never longer than the update itself plus its header.
         let total = check(
             "an update",
             total,
@@ -304,7 +308,7 @@ impl Session {
             || assembly.total != total
             || assembly.bytes.len() as u64 != offset
         {
-            // A fragment was lost; the whole is asked for again in time.
+            // A fragment was lost. The whole update is requested again later.
             return Ok(());
         }
         let bytes = (assembly.bytes.len() + part.len()) as u64;

@@ -1,20 +1,20 @@
-//! What came from the peer of late, so that it is not sent back.
+//! Updates that came from the peer recently, so that they are not sent back.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::frame::Hash;
 use crate::limits::RECENT_UPDATES_MAX;
 
-/// The last updates that came, by hash. Both methods are O(1).
+/// The hashes of the last updates that came. Both methods are O(1).
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     hashes: HashSet<Hash>,
-    /// The same, the oldest first.
+    /// The same hashes, the oldest first.
     order: VecDeque<Hash>,
 }
 
 impl Recent {
-    /// Notes an update, and forgets the oldest where there are many.
+    /// Notes an update. Forgets the oldest update if there are too many.
     pub(super) fn note(&mut self, update: Hash) {
         if !self.hashes.insert(update) {
             return;

@@ -1,7 +1,8 @@
-//! What happens when two sides have the same version and different contents, or ops that contradict
-//! each other: an id was used twice, or there is a bug. Both know by the same rule who gives way.
-//! That side asks for everything, puts it together beside its own document, and takes it over, with
-//! its own difference on top as new ops ([`exostate::Document::repair`]).
+//! The repair of a divergence: two sides have the same version and different contents, or their ops
+//! contradict each other. A replica id was used twice, or there is a bug. Both sides know by the
+//! same rule which side gives way. That side asks for the whole document of the other side, puts it
+//! together beside its own document, and takes it over. Then it puts back its own difference as new
+//! ops ([`exostate::Document::repair`]).
 
 use super::exchange::{claim_of, refused};
 use super::{CloseReason, Event, Latest, Role, Session};
@@ -12,38 +13,41 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Where the mending of a divergence stands.
+/// The state of the repair of a divergence.
 #[derive(Default)]
 pub(super) struct Repairing {
-    /// How many were begun.
+    /// Number of repairs that this side began.
     begun: u32,
-    /// The peer's document as far as it has come.
+    /// The peer's document, as far as it has come. `None` if no repair is under way.
     theirs: Option<Box<dyn Repair>>,
-    /// The numbers of the updates that it comes in, `None` before the answer, and how many are
-    /// still to come.
+    /// `numbers` are the numbers of the updates that make up the peer's document; `None` before the
+    /// answer is announced. `left` is how many of them have not come yet.
     numbers: Option<Range<u64>>,
     left: u64,
-    /// When it was asked for, or a part of it came.
+    /// The time at which this side asked for the document, or at which the last part of it came.
     progress_at: Duration,
-    /// How often the peer's ops contradicted ours.
+    /// How often ops of the peer contradicted our ops.
     contradictions: u32,
-    /// The contents differed, or ops were refused, and the sides have not been in sync since.
+    /// Whether the contents differed, or ops were refused, and the sides have not been in sync
+    /// since.
     pub(super) astray: bool,
-    /// Our claim, said and not yet answered, when ops contradicted each other.
+    /// The claim that this side sent because of contradicting ops, and that the peer has not
+    /// answered yet.
     conflict: Option<Claim>,
-    /// What the replica follows when the repair is done.
+    /// The lineage that the replica follows after the repair.
     lineage: u64,
-    /// The peer asks for our document, to take it over.
+    /// Whether the peer has asked for our document, to take it over.
     pub(super) wanted: bool,
-    /// The contents differ, or either side's ops contradict the other's, as far as this side
-    /// knows; and whether our document was verified since.
+    /// `known` is whether this side knows that the contents differ, or that ops of one side
+    /// contradict those of the other side. `verified` is whether our document was verified since
+    /// then.
     known: bool,
     verified: bool,
-    /// When our document was sent last.
+    /// The time at which our document was sent last.
     answered_at: Option<Duration>,
 }
 
-/// What was compared when it was last told that the contents differ.
+/// The contents that were compared when a difference was last reported.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
     pub(super) version: Hash,
@@ -53,19 +57,19 @@ pub(super) struct Told {
 }
 
 impl Repairing {
-    /// There is something to mend.
+    /// Notes that the two sides differ and need a repair.
     fn learn(&mut self) {
         (self.known, self.verified) = (true, false);
     }
 
-    /// There is nothing to mend any more: the contents are equal. The peer, which knows that too,
-    /// would not answer one that is under way.
+    /// Notes that the contents are equal, so no repair is needed. A repair that is under way ends,
+    /// because the peer knows that the contents are equal too, and would not answer.
     pub(super) fn mended(&mut self) {
         self.known = false;
         (self.theirs, self.numbers, self.left) = (None, None, 0);
     }
 
-    /// Whether the peer's document is awaited, or coming.
+    /// Whether this side waits for the peer's document, or receives it.
     pub(super) fn is_under_way(&self) -> bool {
         self.theirs.is_some()
     }
@@ -81,8 +85,8 @@ impl fmt::Debug for Repairing {
 }
 
 impl Session {
-    /// The contents differ although the versions do not, or cannot become equal. One side gives
-    /// way: the one with the smaller claim.
+    /// Handles contents that differ although the versions are equal or cannot become equal. One
+    /// side gives way: the side with the smaller claim.
     pub(super) fn diverged(&mut self, ours: Claim, theirs: Claim, replica: &dyn Replica) {
         self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
         self.repair.astray = true;
@@ -96,18 +100,18 @@ impl Session {
         let lineage = lineage_after(ours, theirs, yields);
         if !yields {
             // Another session may have replaced our document since this side began to take over the
-            // peer's.
+            // peer's document.
             (self.repair.theirs, self.repair.numbers, self.repair.left) = (None, None, 0);
-            // Where nothing comes in from the peer, its document and what it says of it are its own
-            // affair.
+            // If no updates come from the peer, its document and its claim do not concern this
+            // side.
             if !self.receives_nothing() {
                 replica.follow(lineage);
-                // What waits may stand on ops that the other side is about to give up.
+                // Pending updates may depend on ops that the other side is about to give up.
                 self.forget_what_waits(replica);
             }
             return;
         }
-        // One that is under way begins again with what the peer has now.
+        // A repair that is under way starts again with the current document of the peer.
         let again = self.repair.is_under_way();
         if !again && self.repair.begun == REPAIRS_MAX {
             return self.fail_repair("the contents differ again after every repair");
@@ -122,18 +126,19 @@ impl Session {
         self.ask_for_everything();
     }
 
-    /// Whether this side cannot give way, and whether the other one cannot. Both know the same of
-    /// each other.
+    /// Whether this side cannot give way, and whether the peer cannot. Both sides know both
+    /// answers.
     fn who_cannot(&self) -> (bool, bool) {
         let never = |flags: u64| flags & flag::NEVER_YIELDS != 0;
-        // From one who sends nothing there is nothing to be had.
+        // A side that sends no updates cannot send its document.
         (
             never(self.hello.flags) || self.receives_nothing(),
             never(self.peer.flags) || self.sends_nothing(),
         )
     }
 
-    /// Forgets what waits, if any of it came from this peer: other sessions ask for theirs again.
+    /// Forgets the pending updates, if one of them came from this peer. Other sessions ask for
+    /// theirs again.
     pub(super) fn forget_what_waits(&mut self, replica: &dyn Replica) {
         if self.still_waits(replica) {
             replica.forget_pending();
@@ -151,22 +156,22 @@ impl Session {
         self.outgoing.push_latest(Latest::Version, &frame);
     }
 
-    /// Asks for the peer's document anew if no part of it has come for a while, whatever else
-    /// comes.
+    /// Asks for the peer's document again if no part of it has come for a keep-alive interval, even
+    /// if other frames come.
     pub(super) fn mind_the_repair(&mut self) {
         if self.repair.theirs.is_some()
             && self.timers.now >= self.repair.progress_at + self.config.keep_alive
         {
             self.repair.numbers = None;
             if let Some((version, claim)) = self.content.ours {
-                // The peer answers only if it knows that the two differ.
+                // The peer answers only if it knows that the two documents differ.
                 self.outgoing.push_latest(Latest::Digest, &Frame::Digest { version, claim });
             }
             self.ask_for_everything();
         }
     }
 
-    /// Whether this side has found out, or was told, that the two sides differ.
+    /// Whether this side has found out that the two sides differ, or was told so.
     fn knows_of_divergence(&self) -> bool {
         let differ = match (self.content.ours, self.content.theirs) {
             (Some((version, ours)), Some((other, theirs))) => {
@@ -177,7 +182,8 @@ impl Session {
         self.repair.known || differ
     }
 
-    /// When our document should be sent to a peer that takes it over.
+    /// The time at which our document may be sent to a peer that takes it over. `None` if it must
+    /// not be sent.
     pub(super) fn repair_due(&self) -> Option<Duration> {
         let may = self.repair.wanted
             && self.knows_of_divergence()
@@ -188,9 +194,10 @@ impl Session {
         })
     }
 
-    /// Sends our document to a peer that asked for it, if there is something to mend. To make it is
-    /// dear, so once in a keep-alive interval, which is how often a peer asks for one that was
-    /// lost. One who asks for it without a reason waits for one.
+    /// Sends our document to a peer that asked for it, if the two sides are known to differ. Making
+    /// the document is expensive, so it is sent at most once per keep-alive interval. A peer asks
+    /// again for a lost document no more often than that. A request without a known difference
+    /// stays open until there is one.
     pub(super) fn answer_repair(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         if self.is_closed() || self.repair_due().is_none_or(|at| self.timers.now < at) {
             return Ok(());
@@ -206,15 +213,15 @@ impl Session {
             }
         }
         let everything = replica.updates_since(&[]).map_err(refused)?;
-        let nothing = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
-        self.outgoing.push_answer(everything, true, nothing, 0);
+        let between = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
+        self.outgoing.push_answer(everything, true, between, 0);
         Ok(())
     }
 
     pub(super) fn on_repair_answer(&mut self, first: u64, updates: u64) -> Result<(), CloseReason> {
         if self.repair.theirs.is_some() {
-            // One without any ops has none that differ from ours: to take it over would be work for
-            // nothing.
+            // A peer without any ops has no ops that differ from ours, so taking over its document
+            // would be useless work.
             if updates == 0 {
                 let cause = "its document, which differs from this one, is empty";
                 return Err(CloseReason::NotNow(Refusal::for_now(cause)));
@@ -225,8 +232,8 @@ impl Session {
         Ok(())
     }
 
-    /// Takes an update that is a part of the peer's document, for the one that is being put
-    /// together. False for any other.
+    /// Takes an update that is a part of the peer's document, and applies it to the document that
+    /// is being put together. Returns false for any other update.
     pub(super) fn take_for_repair(
         &mut self,
         number: u64,
@@ -256,21 +263,23 @@ impl Session {
             }
             Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
         });
-        // The ops before it are not those that the digests told of.
+        // The digests were made from the ops before the repair, so they are dropped.
         (self.content.ours, self.content.theirs, self.content.told) = (None, None, None);
-        // What this side put back has new names, which the peer has not acknowledged.
+        // The content that this side put back has new op names, which the peer has not
+        // acknowledged.
         self.delivery.unsure_covers = None;
         self.exchange(replica);
     }
 
-    /// Our replica says that the peer's ops contradict its own.
+    /// Handles ops of the peer that contradict the ops of our replica.
     pub(super) fn contradicted(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         self.repair.astray = true;
         if self.repair.theirs.is_some() {
             return Ok(());
         }
         if let Some(ours) = self.repair.conflict {
-            // The peer was about to finish a repair, or the frame was lost.
+            // The peer was about to finish a repair, or the frame was lost. The claim is sent
+            // again.
             self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
             return Ok(());
         }
@@ -279,7 +288,8 @@ impl Session {
             let cause = format!(
                 "its ops contradict those of this replica, also after {REPAIRS_MAX} repairs"
             );
-            // Somebody else's ops may be to blame, which a repair with another peer gets rid of.
+            // The ops of a third replica may cause the contradiction. A repair with another peer
+            // removes them.
             return Err(CloseReason::NotNow(Refusal::for_now(cause)));
         }
         self.repair.learn();
@@ -289,7 +299,8 @@ impl Session {
         Ok(())
     }
 
-    /// The peer's replica says so. Each side says its digest once, so both judge by the same two.
+    /// Handles a `Conflict` frame: the peer's replica reports a contradiction. Each side sends its
+    /// claim once, so both sides decide by the same two claims.
     pub(super) fn on_conflict(
         &mut self,
         theirs: Claim,
@@ -303,15 +314,16 @@ impl Session {
     }
 }
 
-/// What both sides follow when one has given way: the lineage of the other, if it is higher, and
-/// otherwise one that is.
+/// The lineage that both sides follow after one side has given way. It is the lineage of the
+/// winner, if that is higher than the lineage of the loser. Otherwise it is a new lineage that is
+/// higher.
 fn lineage_after(ours: Claim, theirs: Claim, yields: bool) -> u64 {
     let (winner, loser) = if yields { (theirs, ours) } else { (ours, theirs) };
     if winner.lineage > loser.lineage {
         return winner.lineage;
     }
-    // By chance, so that two pairs who settle this at the same time do not both come to the same
-    // one.
+    // The new lineage depends on the digest like a random number. So two pairs that repair at the
+    // same time are unlikely to choose the same lineage.
     let chance =
         winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
     (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1).min(LINEAGE_MAX)

@@ -1,4 +1,4 @@
-//! A session's part in presence.
+//! The part of a session that exchanges presence.
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Session {
-    /// Takes part in presence: tells the peer of these participants and takes in those that it
-    /// tells of. All sessions about the document on one replica share them.
+    /// Lets the session take part in presence. It tells the peer of these participants, and adds
+    /// those that the peer tells of. All sessions about the document on one replica share them.
     #[must_use]
     pub fn with_participants(mut self, participants: Arc<Participants>) -> Self {
         self.showing = Some(Showing::new(
@@ -20,10 +20,11 @@ impl Session {
         self
     }
 
-    /// Gives the peer a secret by which it knows this side again when a later session gives it the
-    /// same: who is present here then stays so though the connection before has not ended for
-    /// the peer, and nobody else passes for it. Take 16 random bytes, and other ones for every
-    /// other peer. All zero, as without it: none.
+    /// Gives the peer a secret by which it recognises this side. A later session must give the same
+    /// secret. Then the participants of this side stay present at the peer, even if the earlier
+    /// connection has not ended for the peer yet, and no other replica can pass for this side. Use
+    /// 16 random bytes, and different ones for each peer. All zeros mean no secret, which is the
+    /// default.
     #[must_use]
     pub fn with_key(mut self, key: [u8; 16]) -> Self {
         self.hello.key = Key(key);
@@ -31,7 +32,7 @@ impl Session {
         self
     }
 
-    /// Shows the peer a token, by which it may decide what this side may do.
+    /// Sends the peer a token. The peer may decide by it what this side may do.
     #[must_use]
     pub fn with_token(mut self, token: &str) -> Self {
         self.hello.token = Some(Token(token.to_owned()));
@@ -60,7 +61,8 @@ impl Session {
         }
     }
 
-    /// Queues what the peer has not been told, if it is time. Needs no replica, and never waits.
+    /// Queues the presence that the peer has not been told yet, if it is time. Needs no replica,
+    /// and never waits.
     pub(crate) fn show(&mut self, now: Duration) {
         let silent = !self.can_show();
         let lossy = self.has_datagrams();
@@ -84,13 +86,13 @@ impl Session {
         }
     }
 
-    /// When there is something to tell, or to renew.
+    /// The time at which there is presence to tell or to renew.
     pub(super) fn presence_due(&self) -> Option<Duration> {
         self.showing.as_ref().map(|showing| showing.due(self.can_show(), self.has_datagrams()))
     }
 
-    /// Whether a change of who is present is worth waking up for; if not, the next time-out comes
-    /// soon enough.
+    /// Whether the driver should wake up for a change of the participants. If not, the next
+    /// time-out is soon enough.
     pub(crate) fn awaits_news(&self) -> bool {
         self.can_show() && self.showing.as_ref().is_some_and(Showing::awaits_news)
     }

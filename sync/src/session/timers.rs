@@ -1,24 +1,24 @@
-//! The timers of a session, as data: what each waits for, and since when.
+//! The timers of a session, as data: what each timer is for, and the times from which it counts.
 
 use std::time::Duration;
 
 use super::owed::Owed;
 
-/// What a session waits for. Each deadline follows from the session's state:
+/// A timer of a session. Its deadline is computed from the state of the session:
 /// [`Session::deadline`](super::Session).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     /// To send a sign of life, or to ask again.
     KeepAlive,
-    /// To give a silent peer up.
+    /// To give up a silent peer.
     Idle,
-    /// To tell the peer of participants.
+    /// To tell the peer of the participants.
     Presence,
-    /// To compress what is next to leave.
+    /// To compress the next update to leave.
     Packing,
     /// To answer a version, once an answer is allowed again.
     Answer,
-    /// To answer a request for the document, or to give a repair up.
+    /// To send our document to a peer that asked for it in a repair.
     Repair,
 }
 
@@ -27,16 +27,16 @@ impl Timer {
         [Self::KeepAlive, Self::Idle, Self::Presence, Self::Packing, Self::Answer, Self::Repair];
 }
 
-/// The moments that deadlines are counted from.
+/// The times from which deadlines are counted.
 #[derive(Debug)]
 pub(super) struct Timers {
-    /// The time that the driver gave last.
+    /// The last time that the driver gave.
     pub(super) now: Duration,
-    /// When a frame came last.
+    /// The time at which the last frame came.
     pub(super) received_at: Duration,
-    /// When a frame left last.
+    /// The time at which the last frame left.
     pub(super) sent_at: Duration,
-    /// What the peer owes, and since when.
+    /// The actions that the peer owes, and since when.
     pub(super) owed: Owed,
 }
 

@@ -1,4 +1,4 @@
-//! Whatever is done to a history: what it lists is there, and its sums are right.
+//! After any sequence of actions, a history holds what it lists, and its sums are right.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ fn commit(touched: Arc<[Arc<str>]>, updates: Vec<Arc<[u8]>>, time: Option<System
     Commit { touch: Touch::of_all(touched), updates, origin: Origin::Local, meta: None, time }
 }
 
-/// What happens to a history. Its document is a number, how many updates it has seen, in as many
-/// bytes as the action says.
+/// One action on a history. The document is a number: how many updates it has seen. Its size in
+/// bytes is given by the action.
 #[derive(Clone, Debug)]
 enum Action {
     Add { updates: Vec<u16>, paths: Vec<u8>, document: u16, minutes: u8, saves: bool },
@@ -66,14 +66,14 @@ fn number(bytes: &[u8]) -> u64 {
 
 struct Model {
     records: Records,
-    /// The document at each revision that there ever was.
+    /// The document at each revision that ever existed.
     documents: BTreeMap<u64, u64>,
     named: BTreeMap<u64, Arc<str>>,
     last_writers: BTreeMap<u8, u64>,
     document: u64,
     size: u16,
     now: SystemTime,
-    /// The document could not be saved where it was replaced.
+    /// Whether the document was replaced and could not be saved there.
     lost: bool,
 }
 
@@ -136,7 +136,7 @@ impl Model {
                 self.document += 1_000;
                 return self.records.replaced();
             }
-            // Whoever does one of these shows first what is there.
+            // Before one of the following actions, a store shows all imported updates.
             _ if self.records.replaced || !self.records.parts.is_empty() => return,
             Action::Name => {
                 let name: Arc<str> = Arc::from(self.documents.len().to_string());
@@ -219,8 +219,8 @@ impl Model {
         }
     }
 
-    /// Beyond the bound there is no more than the present needs, and what has come since anything
-    /// could be forgotten.
+    /// The history exceeds its bound at most by the newest checkpoint and by what came since
+    /// anything could be forgotten.
     fn check_bound(&self, step: usize) {
         let newest = &self.records.newest;
         let room = newest.bytes + newest.bytes.max(CHECKPOINT_BYTES_MIN) + RECORD_BYTES + step;
@@ -232,8 +232,8 @@ impl Model {
     }
 }
 
-/// One step that touched more places than are remembered, and is forgotten, does not make all
-/// others forgotten.
+/// A forgotten revision that touched more paths than can be remembered does not make the history
+/// forget all other paths.
 #[test]
 fn as_many_writers_as_there_is_room_for_are_remembered() {
     let mut records = Records::new(HistoryOptions::new(), SystemTime::UNIX_EPOCH, bytes(0, 0));
@@ -247,8 +247,8 @@ fn as_many_writers_as_there_is_room_for_are_remembered() {
     assert!(records.faded.values().all(|stamp| stamp.id == 3), "older ones stay for newer ones");
 }
 
-/// A long history has to fit into a small bound at once: that is no work for each pair of its
-/// revisions.
+/// A long history has to fit into a small bound at once. The work does not grow with the pairs of
+/// its revisions.
 #[test]
 fn a_long_history_is_cut_at_once() {
     for (updates, named) in
@@ -276,7 +276,7 @@ fn a_long_history_is_cut_at_once() {
             usize::try_from(20_000 / named).expect("it is small")
         );
         assert_eq!(records.last_id(), 20_000);
-        // The older the sparser.
+        // The older the revisions, the fewer are left.
         assert!(left[10] - left[0] >= left[left.len() - 1] - left[left.len() - 11], "{left:?}");
     }
 }

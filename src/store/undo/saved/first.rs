@@ -1,5 +1,5 @@
-//! The first format of saved stacks: of each text and list its states, from the present one back,
-//! as edits between them.
+//! The first format of saved stacks. It holds the states of each text and list, from the present
+//! one backwards, as edits between them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Saved {
     version: Vec<u8>,
     texts: BTreeMap<String, Vec<Char>>,
     lists: BTreeMap<String, Vec<Scalar>>,
-    /// Each the newest first, as they build on each other.
+    /// Both stacks begin with the newest group, as each group builds on the one before it.
     done: Vec<SavedGroup>,
     undone: Vec<SavedGroup>,
     theirs: Vec<String>,
@@ -40,17 +40,18 @@ struct SavedEntry {
     lists: Vec<SavedEdited<Scalar>>,
 }
 
-/// A path, whether something was somebody else's, and the edits from the state that is known so far
-/// to that after the entry, and from there to that before it.
+/// The path; whether content was another writer's; the edits from the state that is known so far to
+/// the state after the entry; the edits from there to the state before the entry.
 type SavedEdited<E> = (String, bool, Patch<E>, Patch<E>);
 
-/// Edits from the start to the end, each counting those before it: where, how many go, what comes.
+/// Edits from the start to the end of a sequence: the position, which counts the edits before it;
+/// how many elements are deleted; the inserted elements.
 type Patch<E> = Vec<(usize, usize, Vec<E>)>;
 
 /// A character with its marks.
 type Char = (char, BTreeMap<Arc<str>, Scalar>);
 
-/// What a sequence is made of in this format.
+/// A text or list that this format can hold.
 trait Sequence: Saving {
     type Old;
 
@@ -80,10 +81,10 @@ impl Sequence for List {
     }
 }
 
-/// A sequence on the way back through a stack.
+/// A sequence while the edits of a stack are followed backwards.
 struct Walk<T> {
     track: Track<T>,
-    /// The elements of the present state.
+    /// The ids of the elements of the present state.
     present: Sorted,
     len: usize,
 }
@@ -99,7 +100,8 @@ impl<T: Sequence> Walk<T> {
         Self { track, present, len }
     }
 
-    /// Goes from one state to another: the elements that go, and those that come.
+    /// Goes from one state to another. Returns the ids of the deleted elements, and the inserted
+    /// elements.
     fn patch(
         &mut self,
         patch: Patch<T::Old>,
@@ -122,7 +124,8 @@ impl<T: Sequence> Walk<T> {
         Ok((gone, come))
     }
 
-    /// The edit of which the states are known. What it put in is what goes on the way back.
+    /// The edit between the two states. What it inserted is deleted on the way back; what it
+    /// deleted is inserted on the way back.
     fn edited(
         &mut self,
         (_, theirs, to_after, to_before): SavedEdited<T::Old>,
@@ -134,7 +137,7 @@ impl<T: Sequence> Walk<T> {
         Ok(Edited { inserted, deleted, marked: Vec::new(), emptied, theirs })
     }
 
-    /// Back to the present state.
+    /// Goes back to the present state.
     fn end(&mut self) {
         self.track.show(&self.present);
         self.len = self.track.known.len();
@@ -148,7 +151,7 @@ struct Walks {
 }
 
 impl Walks {
-    /// The groups of a stack.
+    /// The groups of a stack, the oldest first.
     fn stack(&mut self, saved: Vec<SavedGroup>) -> Result<Vec<Group>, UndoError> {
         let mut groups =
             saved.into_iter().map(|group| self.group(group)).collect::<Result<Vec<_>, _>>()?;
@@ -256,8 +259,8 @@ mod tests {
         File { format: 1, saved: Saved { version, texts, lists, done, undone, theirs, given_back } }
     }
 
-    /// "one two three" was typed, "two " deleted, and " four" typed at the end and undone; others
-    /// have typed at the start.
+    /// This store inserted "one two three", deleted "two ", inserted " four" at the end and undid
+    /// that. Another writer inserted text at the start.
     #[test]
     fn edits_of_a_text_are_found_on_the_way_back() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, Text>>::new();
@@ -284,7 +287,7 @@ mod tests {
         Ok(())
     }
 
-    /// 2 and 3 were added behind 1, and then 1 removed; others have added 0.
+    /// This store inserted 2 and 3 behind 1, and then deleted 1. Another writer inserted 0.
     #[test]
     fn edits_of_a_list_are_found_on_the_way_back() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, List<i64>>>::new();
