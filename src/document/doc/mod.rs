@@ -52,7 +52,7 @@ use super::{Digest, ReplicaId, Version};
 /// let note = Store::<Note>::new();
 /// note.change(|note| note.title().set("plan"))?;
 ///
-/// On another replica: the same document, opened without the type `Note`.
+/// // On another replica: the same document, opened without the type `Note`.
 /// let kept: Document = Document::open(&note.save())?;
 /// assert_eq!(kept.register("title"), Some(Value::from("plan")));
 /// kept.edit(|edit| edit.set("title", "trip"))?;
