@@ -96,7 +96,7 @@ impl<B: Backend> Document<B> {
     /// #[derive(State, Clone, Debug, PartialEq)]
     /// struct Note { title: String, author: String }
     ///
-    /// A backup that was used again under the old replica id: the same ops, but different contents.
+    /// // A backup that was used again under the old replica id: the same ops, other contents.
     /// let id = || Options::new().with_replica(ReplicaId::from_bits(7));
     /// let (ours, theirs) = (Store::<Note>::with_options(id()), Store::<Note>::with_options(id()));
     /// ours.change(|note| note.title().set("plan"))?;
