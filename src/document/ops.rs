@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::commit::in_key_order;
 use super::key::{self, Key};
 use super::limits::Limits;
 use super::rope::Marks;
@@ -140,6 +141,29 @@ impl Ops {
         }
         let both = does.into_iter().filter(|(_, (inserts, deletes))| *inserts && *deletes);
         both.map(|((name, kind), _)| (Key(Arc::clone(name)), kind)).collect()
+    }
+
+    /// The places that the ops touch, as the work of other replicas: so undo managers treat what
+    /// they did not stage themselves.
+    #[must_use]
+    pub fn touched(&self) -> Touched {
+        let register = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
+            key: Arc::clone(&key.0),
+            old: write.old.clone(),
+            new: write.new.clone(),
+            own: false,
+        };
+        let sequence = |op: &SequenceOp| {
+            let (name, kind) = op.target();
+            (kind, Arc::clone(name))
+        };
+        let sequences: BTreeSet<_> = self.sequences.iter().map(sequence).collect();
+        let mut touched = Touched {
+            registers: self.registers.iter().map(register).collect(),
+            sequences: sequences.into_iter().collect(),
+        };
+        touched.settle();
+        touched
     }
 
     /// Removes the edits of these sequences.
@@ -282,8 +306,7 @@ impl Touched {
         let registers = self.registers.iter().map(|touch| &touch.key);
         let sequences = self.sequences.iter().map(|(_, name)| name);
         let mut paths: Vec<Arc<str>> = registers.chain(sequences).cloned().collect();
-        paths.sort_by(|a, b| key::compare(a, b));
-        paths.dedup();
+        in_key_order(&mut paths);
         paths
     }
 

@@ -13,7 +13,7 @@ use super::warning::name_for;
 use super::{Core, CoreMut, Meta, Store};
 use crate::document::backend::Backend;
 use crate::document::commit::{Commit, Touch, in_key_order};
-use crate::document::doc::{Turn, touched};
+use crate::document::doc::Turn;
 use crate::document::ops::Touched;
 use crate::document::projection::{Content, Outcome};
 use crate::state::{ChangeError, Stage, Staged, State, Violations};
@@ -180,7 +180,7 @@ impl<S: State, B: Backend> Store<S, B> {
     ) -> Result<Unshown<S>, ChangeError> {
         report.shown = true;
         let logs = self.shared.logs.all();
-        let touched = (turn.count_followers() > 1).then(|| touched(&staged.ops));
+        let touched = (turn.count_followers() > 1).then(|| staged.ops.touched());
         let Staged { ops, texts, lists, view, violations, .. } = staged;
         let mut writes_name = false;
         let written = self.work(turn, |core| {

@@ -45,6 +45,7 @@ mod limits;
 mod outbox;
 mod peer;
 mod presence;
+mod recent;
 mod replica;
 mod server;
 mod session;

@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use crate::document::diff;
 use crate::document::key::Key;
-use crate::document::ops::{
-    Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
-};
+use crate::document::ops::{Ops, SequenceOp, Units};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::value::Value;
@@ -81,22 +79,6 @@ impl Again {
             self.ops.push(SequenceOp::List { name, at, delete: 0, insert });
         }
         self.lists.insert(Key(Arc::clone(path)), now);
-    }
-
-    /// The paths that are touched once all ops are written. They count as the work of other
-    /// replicas, although this replica writes them again.
-    pub(super) fn touched(&self) -> Touched {
-        let register = |(key, write): (&Key, &RegisterWrite)| {
-            let old = write.old.clone();
-            let new = write.new.clone();
-            RegisterTouch { key: Arc::clone(&key.0), old, new, own: false }
-        };
-        let texts = self.texts.keys().map(|key| (SequenceKind::Text, Arc::clone(&key.0)));
-        let lists = self.lists.keys().map(|key| (SequenceKind::List, Arc::clone(&key.0)));
-        Touched {
-            registers: self.ops.registers.iter().map(register).collect(),
-            sequences: texts.chain(lists).collect(),
-        }
     }
 }
 

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::{Document, Turn};
 use crate::document::backend::{Backend, BackendError};
-use crate::document::commit::{Commit, Origin, Touch};
+use crate::document::commit::Origin;
 use crate::document::key::{self, Key};
-use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceOp, Touched, Units};
-use crate::document::projection::Content;
+use crate::document::ops::{Ops, RegisterWrite, SequenceOp, Units};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
@@ -151,43 +150,9 @@ impl<B: Backend> Turn<'_, B> {
         }
         self.count_followers();
         let mut replica = self.replica_mut().ok_or(EditError::Nested)?;
-        let touched = touched(&ops);
-        let updates = match replica.commit(&ops, texts, lists) {
-            Ok(updates) => updates,
-            Err(error) => {
-                if self.take_differs(&mut replica) {
-                    self.show_rebuilt(&mut replica, Vec::new());
-                }
-                return Err(error.into());
-            }
-        };
-        let touch = Touch::of_all(touched.paths().into());
-        self.prepare(&replica, Content::Touched(&touched), &touch);
-        let commit = Commit { touch, updates, origin: Origin::Local, meta: None, time: self.time };
-        self.publish(&mut replica, Arc::new(commit));
+        self.commit_ops(&mut replica, &ops, texts, lists, Origin::Local)?;
         Ok(())
     }
-}
-
-/// The places that ops touch. The undo managers of a store treat them as the work of other
-/// replicas.
-pub(crate) fn touched(ops: &Ops) -> Touched {
-    let register = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
-        key: Arc::clone(&key.0),
-        old: write.old.clone(),
-        new: write.new.clone(),
-        own: false,
-    };
-    let sequence = |op: &SequenceOp| {
-        let (name, kind) = op.target();
-        (kind, Arc::clone(name))
-    };
-    let mut touched = Touched {
-        registers: ops.registers.iter().map(register).collect(),
-        sequences: ops.sequences.iter().map(sequence).collect(),
-    };
-    touched.settle();
-    touched
 }
 
 /// The edits of one [`Document::edit`]. Its reading methods see the edits made so far.

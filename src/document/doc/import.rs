@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Document, Turn};
 use crate::document::backend::Backend;
-use crate::document::commit::{Commit, Origin, Touch};
+use crate::document::commit::{Origin, Touch};
 use crate::document::projection::{Content, Outcome};
 use crate::document::replica::{ImportError, Imported, Replica, Trust};
 
@@ -311,14 +311,8 @@ impl<B: Backend> Turn<'_, B> {
             let recorders = self.document.recorders.all();
             recorders.iter().for_each(|recorder| recorder.lock().part(&applied));
             let touch = Touch::of_all(Arc::default());
-            let commit = Commit {
-                touch,
-                updates: applied,
-                origin: Origin::Remote,
-                meta: None,
-                time: self.time,
-            };
-            self.document.delivery.queue(Arc::new(commit), Vec::new());
+            let commit = self.commit(touch, applied, Origin::Remote);
+            self.document.delivery.queue(commit, Vec::new());
             return Ok(changed);
         }
         let touch = Touch::of(&touched, &edited);

@@ -19,7 +19,6 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use parking_lot::ReentrantMutex;
 
-pub(crate) use edit::touched;
 pub use edit::{DocumentEdit, EditError};
 pub use import::{Applied, ApplyError, MiddlewareError, Pending};
 pub use repair::{Conflict, Repair};

@@ -15,10 +15,9 @@ use super::again::Again;
 use super::{Document, Turn};
 use crate::document::ReplicaId;
 use crate::document::backend::{Aside, Backend};
-use crate::document::commit::{Origin, Touch};
+use crate::document::commit::Origin;
 use crate::document::key::Key;
 use crate::document::ops::RegisterWrite;
-use crate::document::projection::Content;
 use crate::document::replica::Replica;
 use crate::document::source::{Source, differing};
 
@@ -66,22 +65,7 @@ impl<B: Backend> Turn<'_, B> {
         if again.ops.is_empty() {
             return true;
         }
-        let touched = again.touched();
-        match replica.commit(&again.ops, again.texts, again.lists) {
-            Ok(updates) => {
-                // The content is the work of other replicas, and undo managers must treat it so.
-                let touch = Touch::of_all(touched.paths().into());
-                self.prepare(replica, Content::Touched(&touched), &touch);
-                self.publish(replica, self.commit(touch, updates, Origin::Repair));
-                true
-            }
-            Err(_) => {
-                if self.take_differs(replica) {
-                    self.show_rebuilt(replica, Vec::new());
-                }
-                false
-            }
-        }
+        self.commit_ops(replica, &again.ops, again.texts, again.lists, Origin::Repair).is_ok()
     }
 }
 

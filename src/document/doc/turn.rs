@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
@@ -9,10 +10,13 @@ use std::time::SystemTime;
 use parking_lot::ReentrantMutexGuard;
 
 use super::Inner;
-use crate::document::backend::Backend;
+use crate::document::backend::{Backend, BackendError};
 use crate::document::commit::{Commit, Origin, Touch, in_key_order, whole};
+use crate::document::key::Key;
+use crate::document::ops::Ops;
 use crate::document::projection::{Content, Projection, Shown};
-use crate::document::replica::Replica;
+use crate::document::replica::{List, Replica};
+use crate::document::rope::Rope;
 use crate::document::source::Source;
 
 /// The writer lock.
@@ -195,6 +199,32 @@ impl<'a, B: Backend> Turn<'a, B> {
         origin: Origin,
     ) -> Arc<Commit> {
         Arc::new(Commit { touch, updates, origin, meta: None, time: self.time })
+    }
+
+    /// Writes ops that no store has staged into the document, and publishes them. Undo managers
+    /// treat them as the work of other replicas.
+    pub(super) fn commit_ops(
+        &self,
+        replica: &mut Replica<B>,
+        ops: &Ops,
+        texts: BTreeMap<Key, Rope>,
+        lists: BTreeMap<Key, List>,
+        origin: Origin,
+    ) -> Result<(), BackendError> {
+        let updates = match replica.commit(ops, texts, lists) {
+            Ok(updates) => updates,
+            Err(error) => {
+                if self.take_differs(replica) {
+                    self.show_rebuilt(replica, Vec::new());
+                }
+                return Err(error);
+            }
+        };
+        let touched = ops.touched();
+        let touch = Touch::of_all(touched.paths().into());
+        self.prepare(replica, Content::Touched(&touched), &touch);
+        self.publish(replica, self.commit(touch, updates, origin));
+        Ok(())
     }
 
     /// Lets every projection make its new view, for a commit that no projection staged.

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::receive::{Answer, Assembly, Inbox};
-use super::recent::Recent;
 use crate::body::Shared;
 use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX};
+use crate::recent::Recent;
 use crate::replica::Origin;
 
 /// Updates in both directions.

@@ -32,7 +32,6 @@ mod exchange;
 mod outgoing;
 mod owed;
 mod receive;
-mod recent;
 mod repair;
 mod showing;
 mod timers;

@@ -15,10 +15,11 @@ use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
 use crate::frame::{Hash, Reader};
 use crate::limits::{
-    BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, RECENT_UPDATES_MAX,
-    TRANSMIT_SOFT_MAX, VERSION_REPLICA_BYTES,
+    BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, TRANSMIT_SOFT_MAX,
+    VERSION_REPLICA_BYTES,
 };
 use crate::presence::{Room, Showing, Speaker};
+use crate::recent::Recent;
 use crate::replica::Replica;
 use crate::session::{CloseReason, Role};
 use crate::transport::websocket::Signs;
@@ -26,7 +27,6 @@ pub(crate) use end::{End, linger};
 use exostate::Version;
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use message::Message;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -68,7 +68,7 @@ struct Client {
     listening: Arc<Listening>,
     showing: Showing,
     /// The hashes of the updates from the client, so that they are not sent back.
-    recent: VecDeque<Hash>,
+    recent: Recent,
     epoch: Instant,
     told_at: Duration,
     /// When the client was last asked for a sign of life.
@@ -95,7 +95,7 @@ pub(crate) async fn converse(
         config,
         listening,
         showing: Showing::new(room.shared(), participants_max, Duration::ZERO),
-        recent: VecDeque::new(),
+        recent: Recent::default(),
         epoch: Instant::now(),
         told_at: Duration::ZERO,
         pinged_at: None,
@@ -281,10 +281,7 @@ impl Client {
         // The hashes are stored before the updates are applied, because the replica calls its
         // listeners while it applies them.
         for update in &updates {
-            if self.recent.len() == RECENT_UPDATES_MAX {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(Hash::of(update));
+            self.recent.note(Hash::of(update));
         }
         let applied = blocking(move || {
             let all: Vec<&[u8]> = updates.iter().map(Vec::as_slice).collect();
@@ -312,7 +309,7 @@ impl Client {
         let updates: Vec<_> = taken
             .updates
             .into_iter()
-            .filter(|(update, _)| !self.recent.contains(&update.hash()))
+            .filter(|(update, _)| !self.recent.contains(update.hash()))
             .collect();
         self.send(
             &updates.iter().map(|(update, _)| Message::Update(update.update())).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use crate::limits::RECENT_UPDATES_MAX;
 
 /// The hashes of the last updates that came. Both methods are O(1).
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     hashes: HashSet<Hash>,
     /// The same hashes, the oldest first.
     order: VecDeque<Hash>,
@@ -15,7 +15,7 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Notes an update. Forgets the oldest update if there are too many.
-    pub(super) fn note(&mut self, update: Hash) {
+    pub(crate) fn note(&mut self, update: Hash) {
         if !self.hashes.insert(update) {
             return;
         }
@@ -27,7 +27,7 @@ impl Recent {
         }
     }
 
-    pub(super) fn contains(&self, update: Hash) -> bool {
+    pub(crate) fn contains(&self, update: Hash) -> bool {
         self.hashes.contains(&update)
     }
 }
