@@ -107,6 +107,8 @@ pub struct Replica<B: Backend> {
     broken: bool,
     /// The document's own registers, which hold the name of the state type: see [`named`].
     own: BTreeSet<Arc<str>>,
+    /// Whether `own` may have changed since [`Replica::take_names_changed`].
+    names_changed: bool,
     /// Whether parts were imported whose registers are not in the index and the digest yet; see
     /// [`Replica::import_part`].
     unread: bool,
@@ -221,6 +223,7 @@ impl<B: Backend> Replica<B> {
             differs: false,
             broken: false,
             own: BTreeSet::new(),
+            names_changed: false,
             unread: false,
             limits,
             trusted,
@@ -246,6 +249,7 @@ impl<B: Backend> Replica<B> {
         let mut canonical = Canonical::new();
         self.registers_hash = 0;
         self.own.clear();
+        self.names_changed = true;
         let backend = &self.backend;
         let sum = &mut self.registers_hash;
         let own = &mut self.own;
@@ -573,6 +577,7 @@ impl<B: Backend> Replica<B> {
                 ));
             }
             if named::is_own(&touch.key) {
+                self.names_changed = true;
                 match touch.new {
                     Some(_) => self.own.insert(touch.key.clone()),
                     None => self.own.remove(&touch.key),
@@ -654,6 +659,11 @@ impl<B: Backend> Replica<B> {
     /// [`named`].
     pub fn type_names(&self) -> impl Iterator<Item = &str> {
         self.own.iter().filter_map(|path| named::name_in(path))
+    }
+
+    /// Whether [`Replica::type_names`] may have changed since the last call.
+    pub fn take_names_changed(&mut self) -> bool {
+        std::mem::take(&mut self.names_changed)
     }
 
     /// Returns an error if the document could not be rebuilt, so that nothing works on it.

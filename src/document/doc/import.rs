@@ -281,7 +281,9 @@ impl<B: Backend> Turn<'_, B> {
             true => replica.import_part(updates, trust),
             false => replica.import_all(updates, trust),
         };
-        self.note_type(replica);
+        if replica.take_names_changed() {
+            self.note_type(replica);
+        }
         let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside));
         let aside = aside.unwrap_or_default();
         let applied = self.show_imported(replica, result, part);

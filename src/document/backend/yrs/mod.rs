@@ -11,6 +11,7 @@ mod seen;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yrs::types::map::MapEvent;
@@ -26,8 +27,11 @@ use yrs::{
 use super::{Aside, Backend, BackendError, LIST_PREFIX, Offset, TEXT_PREFIX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
+use crate::document::key::Key;
 use crate::document::limits::Limits;
-use crate::document::ops::{Ops, RegisterTouch, SequenceKind, SequenceOp, Touched, Units};
+use crate::document::ops::{
+    Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
+};
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::Version;
@@ -52,7 +56,8 @@ pub struct Yrs {
     registers: MapRef,
     texts: HashMap<Arc<str>, TextRef>,
     lists: HashMap<Arc<str>, ArrayRef>,
-    changed: Arc<Mutex<Vec<RegisterTouch>>>,
+    /// The registers that an import has changed so far. `None` while no import needs them.
+    changed: Arc<Mutex<Option<Vec<RegisterTouch>>>>,
     /// Whether any text may have marks. If so, reading a text costs more.
     marks: bool,
     /// Whether any text may have characters of two UTF-16 code units. If such text is in a list,
@@ -204,9 +209,43 @@ impl Yrs {
         }
     }
 
-    /// Takes the changed registers that the observer collected in the last transaction.
-    fn take_changed(&self) -> Vec<RegisterTouch> {
-        std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Begins to collect changed registers with `Some`, or ends it with `None`. Returns the
+    /// registers collected so far.
+    fn collect_changed(&self, changed: Option<Vec<RegisterTouch>>) -> Vec<RegisterTouch> {
+        let mut collected = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *collected, changed).unwrap_or_default()
+    }
+
+    /// The registers that a change wrote, with the values that the document holds now.
+    fn written(&self, txn: &impl ReadTxn, ops: &Ops) -> Vec<RegisterTouch> {
+        let touch = |(key, write): (&Key, &RegisterWrite)| RegisterTouch {
+            key: Arc::clone(&key.0),
+            old: write.old.clone(),
+            new: self.registers.get(txn, key.as_str()).map(|out| from_out(&out)),
+            own: false,
+        };
+        ops.registers.iter().map(touch).collect()
+    }
+
+    /// Adds the ops of own updates to `places`, or keeps the updates until an import needs their
+    /// places. `inserted` are the clocks of the ops, if all of them are registers.
+    fn note_own(
+        &mut self,
+        inserted: Option<Range<u32>>,
+        updates: &[Vec<u8>],
+    ) -> Result<(), BackendError> {
+        if let Some(clocks) = inserted.filter(|_| self.unplaced.is_empty()) {
+            self.places.add_registers(self.doc.client_id().get(), clocks);
+            return Ok(());
+        }
+        for update in updates {
+            self.unplaced_bytes += update.len();
+            self.unplaced.push(update.clone());
+        }
+        if self.unplaced_bytes > UNPLACED_BYTES_MAX {
+            self.place()?;
+        }
+        Ok(())
     }
 
     /// Adds the ops of the own updates in `unplaced` to `places`.
@@ -226,6 +265,15 @@ impl Yrs {
         Ok(())
     }
 
+    /// The first op of these updates that must not be applied: see [`Places::stray`].
+    fn first_stray(&self, updates: &[CheckedUpdate]) -> Option<(u64, u32)> {
+        let mut added = Places::default();
+        updates.iter().find_map(|CheckedUpdate { summary, .. }| {
+            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.places)));
+            added.stray(&summary.blocks, &self.places)
+        })
+    }
+
     /// The update without the ops that the document has. `None` if the document has no beginning of
     /// any block of the update; then the update can be applied as it is.
     ///
@@ -233,6 +281,10 @@ impl Yrs {
     /// block, even if the beginning of the block has another place in this document. This is
     /// possible if a replica id was used twice.
     fn rest_of(&self, bytes: &[u8], summary: &Summary) -> Result<Option<Vec<u8>>, BackendError> {
+        // A single op has no part that the document could have.
+        if summary.brings.values().all(|(start, end)| *end <= start + 1) {
+            return Ok(None);
+        }
         let known = self.doc.transact().state_vector();
         let clock = |client: u64| known.get(&ClientID::new(client));
         let overlaps = |(client, (start, end)): (&u64, &(u32, u32))| {
@@ -324,7 +376,9 @@ impl Backend for Yrs {
         options.cleanup_formatting = false;
         let doc = Doc::with_options(options);
         let registers = doc.get_or_insert_map(REGISTERS);
-        let changed = Arc::new(Mutex::new(Vec::new()));
+        let changed = Arc::new(Mutex::new(None));
+        let sink = Arc::clone(&changed);
+        registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
         Self {
             doc,
             registers,
@@ -339,7 +393,6 @@ impl Backend for Yrs {
             unplaced: Vec::new(),
             unplaced_bytes: 0,
         }
-        .observed()
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
@@ -351,13 +404,11 @@ impl Backend for Yrs {
         for root in &summary.roots {
             this.declare(root);
         }
-        // The events of a load are not needed: everything is read afterwards.
-        this.registers.unobserve(OBSERVER);
         this.apply_bytes(bytes)?;
         this.marks = summary.marks;
         this.surrogates = summary.surrogates;
         this.deleted.recount();
-        Ok(this.observed())
+        Ok(this)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -415,16 +466,12 @@ impl Backend for Yrs {
         }
         txn.commit();
         let update = txn.encode_update_v1();
+        let registers = self.written(&txn, ops);
+        let inserted = inserted_registers(&txn, self.doc.client_id(), ops);
         let sequences = finish(&self.deleted, txn);
         let updates = cut::cut(update)?;
-        for update in &updates {
-            self.unplaced_bytes += update.len();
-            self.unplaced.push(update.clone());
-        }
-        if self.unplaced_bytes > UNPLACED_BYTES_MAX {
-            self.place()?;
-        }
-        Ok((Touched { registers: self.take_changed(), sequences }, updates))
+        self.note_own(inserted, &updates)?;
+        Ok((Touched { registers, sequences }, updates))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {
@@ -449,6 +496,13 @@ impl Backend for Yrs {
     }
 
     fn split_ready<P: AsRef<CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>) {
+        // The usual case, without a table of clocks.
+        if let [one] = &checked[..] {
+            let txn = self.doc.transact();
+            let known = txn.state_vector();
+            let fits = one.as_ref().summary.fits(|client| known.get(&ClientID::new(client)));
+            return if fits { (checked, Vec::new()) } else { (Vec::new(), checked) };
+        }
         let mut here: HashMap<u64, u32> = HashMap::new();
         let known = self.doc.transact().state_vector();
         let clock = |here: &HashMap<u64, u32>, client: u64| {
@@ -484,16 +538,18 @@ impl Backend for Yrs {
             ready.iter().flat_map(|update| update.summary.brings.keys().copied()),
             limits,
         )?;
-        let mut added = Places::default();
-        for CheckedUpdate { summary, .. } in ready {
-            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.places)));
-            if let Some((client, clock)) = added.stray(&summary.blocks, &self.places) {
-                return Err(BackendError::Contradicted(format!(
-                    "op {clock} of replica {client:x} does not stand where it was made"
-                )));
+        let stray = match ready {
+            [CheckedUpdate { summary: Summary { blocks, .. }, .. }] if blocks.len() == 1 => {
+                blocks.first().and_then(|block| self.places.lone_stray(block))
             }
+            several => self.first_stray(several),
+        };
+        match stray {
+            None => Ok(()),
+            Some((client, clock)) => Err(BackendError::Contradicted(format!(
+                "op {clock} of replica {client:x} does not stand where it was made"
+            ))),
         }
-        Ok(())
     }
 
     fn bytes(update: &CheckedUpdate) -> &[u8] {
@@ -505,13 +561,11 @@ impl Backend for Yrs {
         checked: &[CheckedUpdate],
         registers: bool,
     ) -> Result<(Touched, bool), BackendError> {
-        if registers {
-            return self.apply_checked(checked);
-        }
-        self.registers.unobserve(OBSERVER);
+        self.collect_changed(registers.then(Vec::new));
         let applied = self.apply_checked(checked);
-        self.observe();
-        applied
+        let registers = self.collect_changed(None);
+        let (sequences, novel) = applied?;
+        Ok((Touched { registers, sequences }, novel))
     }
 
     fn aside<P: AsRef<CheckedUpdate>>(
@@ -660,23 +714,12 @@ impl Backend for Yrs {
 }
 
 impl Yrs {
-    /// Observes the registers.
-    fn observe(&self) {
-        let sink = Arc::clone(&self.changed);
-        self.registers.observe(OBSERVER, move |txn, event| collect(&sink, txn, event));
-    }
-
-    /// Observes the registers of a document that was just made or loaded, and returns it.
-    fn observed(self) -> Self {
-        self.observe();
-        self
-    }
-
+    /// Applies checked updates. Returns the sequences that they changed and whether they brought
+    /// anything new.
     fn apply_checked(
         &mut self,
         checked: &[CheckedUpdate],
-    ) -> Result<(Touched, bool), BackendError> {
-        let mut registers = Vec::new();
+    ) -> Result<(Vec<Sequence>, bool), BackendError> {
         let mut sequences = BTreeSet::new();
         let mut novel = false;
         for CheckedUpdate { bytes, summary } in checked {
@@ -692,12 +735,11 @@ impl Yrs {
             summary.blocks.iter().for_each(|block| self.places.add(block, None));
             novel |= new;
             sequences.extend(touched);
-            registers.append(&mut self.take_changed());
             if summary.carries_deleted && new {
                 self.deleted.recount();
             }
         }
-        Ok((Touched { registers, sequences: sequences.into_iter().collect() }, novel))
+        Ok((sequences.into_iter().collect(), novel))
     }
 }
 
@@ -710,8 +752,9 @@ fn holds_text(txn: &impl ReadTxn, name: &str) -> bool {
 
 /// Collects the registers that a transaction changed.
 #[expect(clippy::iter_over_hash_type, reason = "the caller sorts")]
-fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &MapEvent) {
+fn collect(sink: &Mutex<Option<Vec<RegisterTouch>>>, txn: &TransactionMut<'_>, event: &MapEvent) {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(sink) = sink.as_mut() else { return };
     for (key, change) in event.keys(txn) {
         let (old, new) = match change {
             EntryChange::Inserted(new) => (None, Some(from_out(new))),
@@ -720,6 +763,14 @@ fn collect(sink: &Mutex<Vec<RegisterTouch>>, txn: &TransactionMut<'_>, event: &M
         };
         sink.push(RegisterTouch { key: key.clone(), old, new, own: false });
     }
+}
+
+/// The clocks of the ops that a committed change inserted, if it edited no sequence. Then all its
+/// ops are registers.
+fn inserted_registers(txn: &TransactionMut<'_>, client: ClientID, ops: &Ops) -> Option<Range<u32>> {
+    let mut ranges = txn.insert_set().get(&client).filter(|_| ops.sequences.is_empty())?.iter();
+    let (range, ()) = ranges.next()?;
+    ranges.next().is_none().then(|| range.clone())
 }
 
 /// Ends a committed transaction: counts its deletions and returns the sequences that it changed.

@@ -9,6 +9,7 @@
 //! - Both ops are in a root that is not for the item's content, for example text among registers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::{LIST_PREFIX, TEXT_PREFIX};
@@ -133,6 +134,15 @@ impl Block {
     }
 }
 
+impl Block {
+    /// Whether a block at this place, and left of an op at the place `right`, would be in two
+    /// roots, or in a root that is not for its content.
+    fn strays(&self, here: Slot, right: Option<Slot>) -> bool {
+        let Slot::Root(here) = here else { return false };
+        matches!(right, Some(Slot::Root(there)) if there != here) || !here.holds.fits(self.content)
+    }
+}
+
 impl Places {
     /// Adds the ops of a block that neither `base` nor `self` has. O(log n).
     pub fn add(&mut self, block: &Block, base: Option<&Self>) {
@@ -143,14 +153,31 @@ impl Places {
             (Some(root), None) => self.root(root, base),
             (None, None) => Slot::Unknown,
         };
-        let clocks = self.clients.entry(block.client).or_insert_with(|| {
-            *self.alike.entry(ending(block.client)).or_default() += 1;
+        self.extend(block.client, clock..block.end, place);
+    }
+
+    /// Adds ops of this client that are registers. `clocks` begins where the known ops of the client
+    /// end. O(1) beside the search for the client.
+    pub fn add_registers(&mut self, client: u64, clocks: Range<u32>) {
+        let last = self.last_root.as_ref().map(|(name, _)| name);
+        let name = match last.filter(|name| ***name == *REGISTERS) {
+            Some(name) => Arc::clone(name),
+            None => Arc::from(REGISTERS),
+        };
+        let place = self.root(&name, None);
+        self.extend(client, clocks, place);
+    }
+
+    /// Adds ops of a client at one place.
+    fn extend(&mut self, client: u64, ops: Range<u32>, place: Slot) {
+        let clocks = self.clients.entry(client).or_insert_with(|| {
+            *self.alike.entry(ending(client)).or_default() += 1;
             Clocks::default()
         });
-        if clocks.end != clock || clocks.runs.last().is_none_or(|(_, last)| *last != place) {
-            clocks.runs.push((clock, place));
+        if clocks.end != ops.start || clocks.runs.last().is_none_or(|(_, last)| *last != place) {
+            clocks.runs.push((ops.start, place));
         }
-        clocks.end = block.end;
+        clocks.end = ops.end;
     }
 
     /// The first of these blocks that would be in two roots, or in a root that is not for its
@@ -160,14 +187,23 @@ impl Places {
             let Some((clock, origin, right)) = block.rest(base.end(block.client)) else {
                 return false;
             };
-            let Slot::Root(here) = self.find((block.client, clock), Some(base)) else {
-                return false;
-            };
+            let here = self.find((block.client, clock), Some(base));
             let right = origin.and(right).map(|right| self.find(right, Some(base)));
-            matches!(right, Some(Slot::Root(there)) if there != here)
-                || !here.holds.fits(block.content)
+            block.strays(here, right)
         };
         blocks.iter().find(strays).map(|block| (block.client, block.clock))
+    }
+
+    /// The same for one block, which refers only to ops that `self` has. It is not added.
+    pub fn lone_stray(&self, block: &Block) -> Option<Id> {
+        let (_, origin, right) = block.rest(self.end(block.client))?;
+        let place = |id: Id| self.find(id, None);
+        let strays = match (origin.or(right), &block.root) {
+            (Some(beside), _) => block.strays(place(beside), origin.and(right).map(place)),
+            (None, Some(root)) => !Holds::of(root).fits(block.content),
+            (None, None) => false,
+        };
+        strays.then_some((block.client, block.clock))
     }
 
     /// Refuses new clients if the document would have too many clients, or too many whose ids end
