@@ -1,5 +1,6 @@
-//! One process, two replicas of a board with columns and cards: offline edits on both, a merge, a
-//! card whose column was removed meanwhile, a change that is refused as a whole, and watching.
+//! Two replicas of a board with columns and cards, in one process. The example shows offline edits
+//! on both replicas, a merge, a card whose column was removed concurrently, a change that is
+//! refused as a whole, and watching.
 //!
 //! `cargo run --release --example board`
 
@@ -81,7 +82,7 @@ fn main() -> Result<(), exostate::Error> {
         board.votes().add(2)
     })?;
 
-    // A change is all or nothing: this one removes a column, then finds that it must not.
+    // A change is atomic. This one removes a column and then returns an error, so nothing changes.
     let before = ada.view();
     let refused = ada.change(|board| {
         board.cards().remove_group(doing)?;
@@ -94,13 +95,13 @@ fn main() -> Result<(), exostate::Error> {
     );
     assert_eq!(before, ada.view(), "a refused change leaves nothing behind");
 
-    // They meet: each takes over what it lacks. The card has both edits, and stands in one of the
-    // two columns.
+    // The replicas merge: each takes the updates that it lacks. The card has both edits, and is in
+    // one of the two columns.
     ada.merge(&bob)?;
     bob.merge(&ada)?;
     print("ada", &ada.view());
 
-    // Ada removes a column while Bob moves a card into it: the card is not lost.
+    // Ada removes a column while Bob moves a card into it. The card is not lost.
     ada.change(|board| board.cards().remove_group(ideas))?;
     bob.change(|board| board.cards().move_to(build, ideas, 0))?;
     ada.merge(&bob)?;

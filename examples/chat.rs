@@ -1,5 +1,5 @@
-//! A chat of three in one process: what is said is a list that is kept, who is there and who is
-//! typing is presence that is not.
+//! A chat of three participants in one process. Messages are a list, which is kept. Presence is not
+//! kept: it shows the participants, and who is typing.
 //!
 //! `cargo run --release --example chat`
 
@@ -23,14 +23,14 @@ struct Message {
     text: String,
 }
 
-/// What everyone shows of themselves while they are there.
+/// The presence of each participant.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Writer {
     name: String,
     typing: bool,
 }
 
-/// Someone in the chat.
+/// A participant of the chat.
 struct Person {
     name: &'static str,
     store: Store<Chat>,
@@ -69,7 +69,7 @@ impl Person {
         Ok(self.peer.flush().await?)
     }
 
-    /// Prints what this person sees of the others until someone shows just this, or leaves.
+    /// Prints the presence of the others until a participant shows the wanted state or leaves.
     async fn see(&mut self, wanted: Option<(&str, bool)>) -> Result<()> {
         loop {
             let change = self.changes.next().await.context("the chat is over")?;
@@ -99,7 +99,7 @@ async fn main() -> Result<()> {
     bob.say("hello").await?;
     ada.say("hello, Bob").await?;
 
-    // Who comes later has it all.
+    // A participant that joins later gets all messages.
     let eve = Person::enter("Eve", &server).await?;
     ada.see(Some(("Eve", false))).await?;
     eve.say("what did I miss?").await?;
@@ -108,7 +108,8 @@ async fn main() -> Result<()> {
     ada.see(None).await?;
     ada.say("Bob is gone already").await?;
 
-    // What is in flight needs a moment; a minute is a guard against a hang, no measure.
+    // Messages on their way need a moment. The time-out of one minute only ends an example that
+    // hangs.
     let same = tokio::time::timeout(Duration::from_secs(60), async {
         while ada.store.view() != eve.store.view() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,5 +1,5 @@
-//! A game of three players at 60 changes a second each, over a server in memory: each has a store
-//! of its own, moves its ship in it and sees the others glide.
+//! A game of three players, with 60 changes a second each, over a server in memory. Each player has
+//! a store, moves its ship in it, and sees the other ships move smoothly.
 //!
 //! `cargo run --release --example game`, or `… --example game -- --draw` to watch what Ada sees.
 
@@ -17,28 +17,28 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 const TICK: Duration = Duration::from_nanos(1_000_000_000 / 60);
 const TICKS: u64 = 120;
-/// A ship fires at every so manieth tick.
+/// The number of ticks between two shots of a ship.
 const RELOAD: u64 = 20;
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Game {
-    /// Each player writes its own ship only, so nothing competes.
+    /// Each player writes only its own ship, so there are no conflicts.
     ships: Map<String, Ship>,
-    /// All write here, and all of it counts.
+    /// All players add to the score, and every addition counts.
     score: Counter,
 }
 
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Ship {
-    /// When it was here, in ticks of its own player's clock: the only time that means something to
-    /// the others.
+    /// The time of this position, in ticks of the player's own clock. Another player can compare it
+    /// only with other positions of this ship.
     tick: u64,
     x: f64,
     y: f64,
     shots: u64,
 }
 
-/// What a player knows of another's ship.
+/// The known positions of another player's ship.
 struct Track {
     earlier: Ship,
     latest: Ship,
@@ -54,13 +54,13 @@ impl Track {
         (self.came, self.changes) = (now, self.changes + 1);
     }
 
-    /// Where to draw the ship: on its way from the last place but one to the last, which takes it
-    /// as long as it took its player.
+    /// The place where the ship is drawn. It moves from the last position but one to the last
+    /// position, in the time that the ship itself needed.
     ///
-    /// States come 60 times a second but never just when a frame is drawn: two in one frame, none
-    /// in the next. Drawn where it was last known, a ship would stand and jump. So it is drawn
-    /// about a tick late, and moves in every frame. Guessing where it will be (extrapolation)
-    /// would save the tick, and jump back whenever a ship turns.
+    /// Positions arrive 60 times a second, but not in step with the frames: one frame gets two, the
+    /// next gets none. A ship drawn at its last known position would stop and jump. So it is drawn
+    /// about one tick late, and moves in every frame. Extrapolation would avoid the delay, but the
+    /// ship would jump back at every turn.
     fn place(&self, now: Instant) -> (f64, f64) {
         let ticks = self.latest.tick.saturating_sub(self.earlier.tick).max(1) as f64;
         let way = ((now - self.came).as_secs_f64() / (TICK.as_secs_f64() * ticks)).min(1.0);
@@ -69,7 +69,8 @@ impl Track {
     }
 }
 
-/// The others' ships by their paths. The watcher writes it, whoever draws reads it.
+/// The other players' ships by their paths. The watcher writes them, and the drawing code reads
+/// them.
 type Tracks = Arc<Mutex<BTreeMap<String, Track>>>;
 
 struct Player {
@@ -92,7 +93,7 @@ impl Player {
             match others.get_mut(ship.path()) {
                 Some(track) => track.add(new, now),
                 None => {
-                    // That a ship is there is no change that it made in the game.
+                    // The first sight of a ship is not a change that the ship made in the game.
                     let changes = u64::from(new.tick > 0);
                     let track = Track {
                         earlier: new.clone(),
@@ -114,7 +115,7 @@ impl Player {
         Ok(Self { name, store, peer, tracks, _watch: watch })
     }
 
-    /// Two seconds of the game: one change a tick, then a frame.
+    /// Plays two seconds of the game. Each tick makes one change and draws one frame.
     async fn play(&self, phase: f64, draw: bool) -> Result<()> {
         let mut ticks = interval(TICK);
         for tick in 1..=TICKS {
@@ -141,7 +142,7 @@ impl Player {
         Ok(())
     }
 
-    /// The others' ships on a line: where they are from left to right.
+    /// The other ships on one line, from left to right.
     fn frame(&self, now: Instant) -> String {
         let mut line = vec![' '; 64];
         for (path, track) in &*self.tracks.lock() {
@@ -179,7 +180,8 @@ async fn main() -> Result<()> {
     let eve = Player::enter("Eve", &server).await?;
     tokio::try_join!(ada.play(0.0, draw), bob.play(2.0, false), eve.play(4.0, false))?;
 
-    // What is in flight needs a moment; a minute is a guard against a hang, no measure.
+    // Updates on their way need a moment. The time-out of one minute only ends an example that
+    // hangs.
     let players = [&ada, &bob, &eve];
     let done = |player: &&Player| {
         let game = player.store.view();

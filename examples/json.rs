@@ -1,5 +1,5 @@
-//! A board as the JSON of a web service: served from the view, edited as JSON elsewhere, and taken
-//! back as the least changes.
+//! A board as the JSON of a web service. The view is served as JSON, edited as JSON elsewhere, and
+//! taken back with the fewest changes.
 //!
 //! `cargo run --example json`
 
@@ -36,19 +36,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         board.cards().push(card("ship"))
     })?;
 
-    // What a web service answers.
+    // The response of the web service.
     let mut page: serde_json::Value =
         serde_json::from_str(&serde_json::to_string(&*store.view())?)?;
     println!("{}", serde_json::to_string_pretty(&page)?);
 
-    // The page moves a card to the front and ticks it off; meanwhile somebody else goes on.
+    // The page moves a card to the front and marks it as done. Another replica edits concurrently.
     let cards = page["cards"].as_array_mut().ok_or("the cards are an array")?;
     cards.reverse();
     cards[0]["value"]["done"] = true.into();
     let elsewhere = store.fork()?;
     elsewhere.change(|board| board.cards().get(ship).text().set("ship it"))?;
 
-    // The page's state comes back: only what differs is written, and merges.
+    // The state of the page returns. Only the differences are written, and they merge.
     store.reconcile(&serde_json::from_value(page)?)?;
     store.merge(&elsewhere)?;
     let view = store.view();

@@ -1,5 +1,5 @@
-//! Three peers over QUIC, each connected to both others, and no server: one goes, the others go on,
-//! it comes back.
+//! Three peers over QUIC, each connected to both others, without a server. One peer leaves, the
+//! others continue, and the first one returns.
 //!
 //! `cargo run --release --example mesh`
 
@@ -15,11 +15,11 @@ struct Board {
     votes: Counter,
 }
 
-/// One of the three: it listens, and connects to those who were there before it.
+/// One of the three peers. It listens, and connects to the peers that started before it.
 struct Node {
     name: &'static str,
     store: Store<Board>,
-    /// What it serves and what it joins is one document with the same people in it.
+    /// One room for all its connections: the served document and the joined ones are the same.
     room: Room,
     server: Server,
     peers: Vec<Peer>,
@@ -51,7 +51,7 @@ impl Node {
         Ok(())
     }
 
-    /// The names of those it sees, and its own.
+    /// The names of the visible participants, and its own name.
     fn people(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.room.presence::<String>().others().into_iter().map(|other| other.state).collect();
@@ -101,7 +101,7 @@ fn copy(identity: &Identity) -> Identity {
     Identity::from_der(identity.certificate_der().to_vec(), identity.key_der().to_vec())
 }
 
-/// Waits until all have the same board with so many votes, and see each other.
+/// Waits until all nodes have the same board with `votes` votes, and see each other.
 async fn in_sync(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
     let names: Vec<String> = nodes.iter().map(|node| node.name.to_owned()).collect();
     let same = |node: &&Node| {
@@ -109,7 +109,7 @@ async fn in_sync(when: &str, nodes: &[&Node], votes: i64) -> Result<()> {
             && node.store.view() == nodes[0].store.view()
             && node.people() == names
     };
-    // A minute is a guard against a hang, no measure.
+    // The time-out of one minute only ends an example that hangs.
     let waiting = tokio::time::timeout(Duration::from_secs(60), async {
         while !nodes.iter().all(same) {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,11 +1,11 @@
-//! Two processes that edit one board over a network on loopback: both edit at once, one goes
-//! offline, both edit on, it returns.
+//! Two processes edit one board over a network, on loopback. Both edit at once, one goes offline,
+//! both continue to edit, and the first one returns.
 //!
 //! `cargo run --release --example peers`, or with another transport than QUIC `… peers -- --over
 //! websocket`
 //!
-//! The program starts itself twice, as `host` (which serves the board and prints a ticket) and as
-//! `guest` (which connects with it), and tells both what to do, a line at a time.
+//! The program starts itself twice: as `host`, which serves the board and prints a ticket, and as
+//! `guest`, which connects with the ticket. It sends commands to both, one on each line.
 
 use std::io::IsTerminal;
 use std::process::Stdio;
@@ -32,7 +32,7 @@ struct Card {
     done: bool,
 }
 
-/// What a process shows: its view, and the digest of its document.
+/// The output of a process: its view, and the digest of its document.
 #[derive(Serialize, Deserialize, PartialEq)]
 struct Shown {
     board: Board,
@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// The process that was started: it starts the other two and tells them what to do.
+/// Runs in the first process. It starts the other two, and sends them commands.
 async fn conduct(transport: &str) -> Result<()> {
     let mut host = Process::start(&["host", transport]).await?;
     let ticket = host.read().await?;
@@ -69,7 +69,8 @@ async fn conduct(transport: &str) -> Result<()> {
     guest.ask("online").await?;
     println!("the guest is back");
 
-    // What is in flight needs a moment; a minute is a guard against a hang, no measure.
+    // Updates on their way need a moment. The time-out of one minute only ends an example that
+    // hangs.
     let views = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let ours = host.ask("show").await?;
@@ -94,8 +95,8 @@ async fn conduct(transport: &str) -> Result<()> {
     host.stop().await
 }
 
-/// Prints both views in two columns: green where they agree, red where they do not, if a terminal
-/// shows them.
+/// Prints both views in two columns. A terminal shows equal lines in green and different ones in
+/// red.
 fn print_side_by_side(host: &Shown, guest: &Shown) {
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     println!("\n{:8}{:34}guest", "", "host");
@@ -110,7 +111,7 @@ fn print_side_by_side(host: &Shown, guest: &Shown) {
     println!();
 }
 
-/// A view in short lines, each with its name.
+/// A view in short lines, each with a name.
 fn rows(shown: &Shown) -> Vec<(&'static str, String)> {
     let Board { title, notes, cards, votes } = &shown.board;
     let mut rows = vec![
@@ -124,7 +125,7 @@ fn rows(shown: &Shown) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// The first characters of a text that may be long.
+/// The first characters of a text.
 fn start_of(text: &str) -> String {
     const SHOWN: usize = 24;
     let start: String = text.chars().take(SHOWN).collect();
@@ -226,7 +227,7 @@ async fn connect(store: &Store<Board>, ticket: &str) -> Result<Peer> {
     Ok(peer)
 }
 
-/// Does what both kinds of process do.
+/// Runs a command. Both kinds of process use this.
 async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> {
     let Some(when) = command.strip_prefix("edit ") else {
         let shown =
@@ -243,7 +244,7 @@ async fn obey(store: &Store<Board>, who: &str, command: &str) -> Result<String> 
                 .insert(0, Card { text: format!("{who}'s card {number}, {when}"), done: false })?;
             board.cards().get(card).done().set(true)
         })?;
-        // Lets the other one's edits come in between.
+        // A pause, so that edits of the other process arrive in between.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok("ok".to_owned())

@@ -1,5 +1,5 @@
-//! A template for a layer of one's own: it checks every change against a rule, says more about it,
-//! and keeps an account.
+//! A template for middleware of your own. It checks every change against a rule, adds metadata to
+//! it, and writes a log.
 //!
 //! `cargo run --example plugin`
 
@@ -15,17 +15,17 @@ struct Account {
     balances: Map<String, i64>,
 }
 
-/// No balance goes below zero, whoever is at the keyboard.
+/// Refuses a change that would make a balance negative.
 struct NeverBelowZero {
-    /// Who is at the keyboard.
+    /// The user who makes the changes.
     user: String,
-    /// What was refused so far.
+    /// The number of refused changes so far.
     refused: Arc<AtomicUsize>,
 }
 
 impl Middleware<Account> for NeverBelowZero {
-    // Before a change is committed: look at the state before and after, refuse, or say more about
-    // it.
+    // Runs before a change is committed. It sees the state before and after the change. It may
+    // refuse the change, or add metadata.
     fn change(&self, change: &mut Proposal<'_, Account>) -> Result<(), ChangeError> {
         let overdrawn = |(name, balance): (&String, &i64)| (*balance < 0).then(|| name.clone());
         if let Some(name) = change.new().balances.iter().find_map(overdrawn) {
@@ -37,7 +37,7 @@ impl Middleware<Account> for NeverBelowZero {
         Ok(())
     }
 
-    // Before what others did comes in. What is in it cannot be known yet, but how much it is.
+    // Runs before an update is imported. The contents are not known yet, only the size.
     fn import(&self, import: &Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if import.bytes > 1 << 20 && !import.trusted {
             Err("more than a megabyte at once".into())
@@ -46,7 +46,7 @@ impl Middleware<Account> for NeverBelowZero {
         }
     }
 
-    // Afterwards, whatever came of it.
+    // Runs after a change or an import, whether it succeeded or not.
     fn done(&self, done: &Done<'_>) {
         if done.error.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ fn main() -> Result<(), exostate::Error> {
     let refused = Arc::new(AtomicUsize::new(0));
     let store = Store::<Account>::new();
     store.change(|account| account.owner().set("Ada"))?;
-    // Layers are asked in this order; a change that the first refuses does not come to the second.
+    // Layers run in this order. A change that the first layer refuses does not reach the second.
     store.add_middleware(PathRules::new().deny(&Account::path().owner()));
     store.add_middleware(NeverBelowZero { user: "Eve".to_owned(), refused: Arc::clone(&refused) });
 

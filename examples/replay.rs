@@ -1,10 +1,10 @@
-//! Replays a recorded typing session, one change a keystroke, on one peer, and watches it arrive on
-//! another over QUIC.
+//! Replays a recorded typing session on one peer, with one change for each keystroke. Another peer
+//! receives it over QUIC.
 //!
 //! `cargo run --release --example replay -- tests/data/recording.json.gz`
 //!
 //! A recording is gzipped JSON: `{startContent, endContent, txns: [{patches: [[position, deleted,
-//! inserted]]}]}`, positions in Unicode scalar values.
+//! inserted]]}]}`. Positions are in Unicode scalar values.
 
 #![allow(clippy::disallowed_methods, reason = "it times itself")]
 
@@ -56,7 +56,7 @@ async fn main() -> Result<()> {
     });
     let recording = typing.await??;
     println!("{changes} changes typed in {:.2?}", started.elapsed());
-    // A guard against a hang, no measure.
+    // The time-out only ends an example that hangs.
     tokio::time::timeout(Duration::from_secs(600), async {
         while reader.version() != typist.version() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -104,7 +104,7 @@ fn type_all(store: &Store<Document>, recording: &Recording) -> Result<()> {
     Ok(())
 }
 
-/// A bar where somebody watches, nothing in a log.
+/// Prints a progress bar on a terminal, and nothing in a log.
 fn progress(done: usize, total: usize) -> Result<()> {
     let mut out = std::io::stderr();
     if out.is_terminal() {

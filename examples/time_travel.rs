@@ -1,8 +1,8 @@
-//! Walks through the history of a board in a terminal: every revision, what it changed, who did it;
+//! Shows the history of a board in a terminal: every revision, its changes and its author. It also
 //! names, restores and branches.
 //!
-//! `cargo run --example time_travel`; without a terminal it plays some keys to a screen in memory
-//! and prints that.
+//! `cargo run --example time_travel`. Without a terminal it plays some keys to a screen in memory,
+//! and prints that screen.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -25,7 +25,7 @@ struct Board {
     votes: Counter,
 }
 
-/// What the screen shows: the present, and the place in the history that is looked at.
+/// The state of the screen: the present, and the selected place in the history.
 struct App {
     store: Store<Board>,
     history: History<Board>,
@@ -43,8 +43,8 @@ fn sample() -> Result<(Store<Board>, History<Board>)> {
     ada("Plan").run(|board| board.done().insert("book the train", false))?;
     ada("Notes").run(|board| board.notes().push_str("We meet at nine."))?;
     history.name("first draft")?;
-    // Somebody else, on another replica: their author and label stay with them, what they did
-    // comes.
+    // Another author edits on another replica. Their edits arrive here by a merge; their author and
+    // label do not.
     let theirs = store.fork()?;
     theirs.change(|board| {
         board.notes().splice(11..15, "eight")?;
@@ -65,7 +65,7 @@ impl App {
         Ok(Self { store, history, revisions, selected, message })
     }
 
-    /// What a key does; whether the program goes on.
+    /// Handles a key. Returns whether the program continues.
     fn key(&mut self, key: KeyCode) -> Result<bool> {
         let id = self.revisions[self.selected].id();
         match key {
@@ -79,7 +79,7 @@ impl App {
                 .author("You")
                 .label("Vote")
                 .run(|board| board.votes().add(1))?,
-            // Goes on from there elsewhere, and brings what it did back into the present.
+            // Creates a branch at this revision, and merges its edits into the present.
             KeyCode::Char('b') => {
                 let branch = self.history.branch(id)?;
                 branch.change(|board| board.done().insert(format!("from {id}"), false))?;
@@ -120,7 +120,7 @@ impl App {
         Ok(())
     }
 
-    /// The board at the revision; what that changed is coloured.
+    /// The board at the selected revision. The changes of that revision are coloured.
     fn board(&self) -> Result<Vec<Line<'static>>> {
         let id = self.revisions[self.selected].id();
         let before = self.selected.checked_sub(1).map_or(id, |before| self.revisions[before].id());

@@ -1,5 +1,5 @@
-//! A to-do list with what a state library has: selectors that are computed only when what they read
-//! has changed, an effect, undo, and a second replica that edits it too.
+//! A to-do list with the tools of a state library: selectors that run only when a value that they
+//! read has changed, an effect, undo, and a second replica that edits the list too.
 //!
 //! `cargo run --example todo`
 
@@ -35,7 +35,8 @@ fn main() -> Result<(), exostate::Error> {
     let store = Store::<Todos>::new();
     let undo = store.undo_manager(UndoOptions::default());
 
-    // Derived values: recomputed only when what they read was touched, told only when they differ.
+    // Derived values. They are computed only when a value that they read was touched, and watchers
+    // are called only when the result differs.
     let open = store.select(|todos| {
         todos.items().value().map_or(0, |items| items.iter().filter(|item| !item.done).count())
     });
@@ -52,19 +53,19 @@ fn main() -> Result<(), exostate::Error> {
     });
     let _title = open.watch(|open| println!("{} open", open.new()));
 
-    // An effect: something outside the state that follows it, and is cleaned up.
+    // An effect: it keeps something outside the state up to date, and cleans it up.
     let _badges = store.effect(Todos::path().items().any(), |item| {
         let text = item.new().map(|item| item.text.clone());
         text.iter().for_each(|text| println!("  badge for {text}"));
         move || text.iter().for_each(|text| println!("  badge for {text} gone"))
     });
 
-    // Changes with a label, several in one.
+    // Changes with a label. A batch makes several of them one change.
     let milk =
         store.transaction().label("Add milk").run(|todos| todos.items().push(item("milk")))?;
     store.transaction().label("Add three").run_batch(|batch| {
         for text in ["bread", "salt", ""] {
-            // One that fails is left out; the others stay.
+            // A change that fails is left out. The others stay.
             let _ = batch.change(|todos| {
                 if text.is_empty() {
                     Err(ChangeError::refuse("without a text"))
@@ -79,7 +80,8 @@ fn main() -> Result<(), exostate::Error> {
     store.change(|todos| todos.filter().reconcile(&Filter::Open))?;
     assert_eq!(*shown.get(), ["bread", "salt"]);
 
-    // Somebody else goes on meanwhile; undo takes back what was done here, and nothing of theirs.
+    // A second replica edits concurrently. Undo reverts the edits made here, and none of the
+    // others.
     let theirs = store.fork()?;
     theirs.change(|todos| {
         todos.items().push(item("tea"))?;

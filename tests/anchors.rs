@@ -1,4 +1,5 @@
-//! Promise: an anchor can be had everywhere in a text, follows it, and anchors keep their order.
+//! Promise: an anchor can be made at every position of a text. It follows the text, and anchors
+//! keep their order.
 
 mod support;
 
@@ -20,7 +21,7 @@ fn resolve<B: Backend>(store: &Replica<B>, anchor: &Anchor) -> Option<usize> {
     store.resolve(&Everything::path().notes(), anchor)
 }
 
-/// An empty text, one that was never written, the ends of one.
+/// An empty text, a text that was never written, and the two ends of a text.
 fn at_the_ends<B: Backend>() {
     let here = support::store::<B>(1);
     let there = support::store::<B>(2);
@@ -50,7 +51,7 @@ fn at_the_ends<B: Backend>() {
     let empty = [anchor(&here, 0, true), anchor(&here, 0, false)];
     here.change(|state| state.notes().push_str("again")).expect("it can be written");
     assert_eq!(empty.each_ref().map(|anchor| resolve(&here, anchor)), [Some(0), Some(5)]);
-    // Each is of this text alone.
+    // An anchor belongs to one text only.
     here.change(|state| {
         state.cards().push(support::Card {
             text: String::new(),
@@ -92,7 +93,7 @@ fn an_anchor_whose_character_is_gone_stands_where_that_was() {
     run::<Automerge>();
 }
 
-/// Two replicas that each make the text: on automerge it is two objects.
+/// Two replicas both create the text. On automerge these are two objects.
 fn made_twice<B: Backend>() {
     let here = support::store::<B>(1);
     let there = support::store::<B>(2);
@@ -147,7 +148,7 @@ fn bytes_that_are_no_anchor_resolve_to_nothing() {
     run::<Automerge>();
 }
 
-/// What one of the replicas does.
+/// One step of one replica.
 #[derive(Clone, Debug)]
 enum Step {
     Insert(usize, usize),
@@ -174,12 +175,12 @@ fn step() -> impl Strategy<Value = (bool, Step)> {
 
 struct Made {
     anchor: Anchor,
-    /// The character that it sticks to, unless it is at an edge.
+    /// The character that the anchor is attached to. It has none at the edge of the text.
     sticks: Option<char>,
     before: bool,
 }
 
-/// Anchors on both sides of all places, in their order.
+/// Anchors on both sides of every position, in order.
 fn all_anchors<B: Backend>(store: &Replica<B>) -> Vec<Made> {
     let text = store.view().notes.clone();
     let places = (0..=text.len()).flat_map(|at| [(at, true), (at, false)]);
@@ -195,8 +196,8 @@ fn all_anchors<B: Backend>(store: &Replica<B>) -> Vec<Made> {
         .collect()
 }
 
-/// Whether anchors that were made in this order are in it, and where they say. `all` has been heard
-/// of here.
+/// Checks that the anchors still have the order in which they were made, and where they point.
+/// `all`: this replica has received all changes, so every anchor must resolve.
 fn check<B: Backend>(
     store: &Replica<B>,
     made: &[Made],
@@ -239,7 +240,8 @@ fn anchors_keep_their_order<B: Backend>(steps: &[(bool, Step)]) -> Result<(), Te
     let mut made = Vec::new();
     let mut fresh =
         (0x1_f300..).filter_map(char::from_u32).zip((0x4e00..).filter_map(char::from_u32));
-    // What an undo writes anew is another character that looks alike, to which no anchor sticks.
+    // An undo inserts a new character that looks the same. No anchor is attached to the new
+    // character.
     let mut rewritten = BTreeSet::new();
     for (second, step) in steps {
         let store = &replicas[usize::from(*second)];

@@ -14,8 +14,8 @@ use support::Shape;
 
 type Change<S> = fn(<S as State>::Node<Edit<'_>>) -> Result<(), ChangeError>;
 
-/// After each change of one replica, it and another that hears of it show what stands in the
-/// document.
+/// After each change of one replica, the views of that replica and of a second one that receives
+/// the change are equal to their documents.
 fn root<S: State + PartialEq + Debug, B: Backend>(edits: &[Change<S>])
 where
     S::Node<Path<S>>: AsPath<S>,

@@ -1,9 +1,12 @@
-//! Promise: a panic in a backend poisons nothing. The document is rebuilt from what was good, and
-//! all goes on.
+//! Promise: a panic in a backend poisons nothing. The document is rebuilt from the last good state,
+//! and the store can still be used.
 //!
-//! The guard knows an update and not the document that it goes into, so it lets these two through:
-//! a mark beside the value of a key, at which yrs would panic, and which is refused before it is
-//! applied; and a change that names an actor whom nobody knows, at which automerge does.
+//! The guard sees the update, but not the document that the update is applied to. So it lets these
+//! two updates through:
+//!
+//! * A mark beside the value of a key. yrs would panic on it, so the update is refused before it is
+//!   applied.
+//! * A change that names an unknown actor. automerge panics on it.
 
 #[path = "support/bytes.rs"]
 mod bytes;
@@ -28,15 +31,16 @@ impl Crasher for Yrs {
 impl Crasher for Automerge {
     fn crasher(first: &[u8]) -> Vec<u8> {
         let (kind, mut contents) = chunks(first).pop().expect("one change");
-        // The dependency becomes the first change itself, the replica another one, the other actor
-        // nobody.
+        // The dependency becomes the first change itself, the replica id becomes a different one,
+        // and the other actor becomes an unknown one.
         let hash = hash(kind, &contents);
         contents[1..33].copy_from_slice(&hash);
         let replica =
             contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
         contents[replica + 7] = 40;
-        // Behind the replica stands its sequence number, then the counter of the first op: behind
-        // those of the first change, its edit and the name of the state type.
+        // After the replica id come its sequence number and the counter of the first op. The
+        // counter must be higher than those of the first change: its edit and the name of the state
+        // type.
         contents[replica + 9] += 2;
         let actor = contents
             .windows(8)

@@ -1,4 +1,5 @@
-//! Promise 5: one replica's sequence of changes gives equal views on yrs and on automerge.
+//! Promise 5: the same sequence of changes by one replica gives equal views on yrs and on
+//! automerge.
 
 mod support;
 

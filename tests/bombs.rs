@@ -1,5 +1,5 @@
-//! Promise: a few bytes from a stranger that would cost a backend seconds, gigabytes or the process
-//! are refused at once, and the store is unharmed.
+//! Promise: a few untrusted bytes that would cost a backend seconds, gigabytes or the process are
+//! refused at once, and the store is unharmed.
 
 #![allow(clippy::disallowed_methods, reason = "a bomb that goes off takes seconds")]
 
@@ -13,12 +13,12 @@ use bytes::{at_root, change, chunk, deflate, document, int, prefixed, uint, upda
 use exostate::{Automerge, Backend, Limits, Options, Pending, Store, Yrs};
 use support::Everything;
 
-/// A guard against hangs, far above what a walk takes. The fastest of several runs counts, as the
-/// machine may be busy.
+/// A limit that only a hang exceeds: the check takes far less. The fastest of several runs counts,
+/// because the machine may be busy.
 const TIME_MAX: Duration = Duration::from_millis(50);
 const MEMORY_BYTES_MAX: u64 = 64 << 20;
 
-/// Refused in little time and memory.
+/// Asserts that `refuse` returns an error, in little time and with little memory.
 fn bounded<E>(mut refuse: impl FnMut() -> Result<(), E>) {
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
@@ -77,7 +77,7 @@ fn nested_json_does_not_overflow_the_stack() {
 
 #[test]
 fn nested_types_are_not_taken() {
-    // Each in the one before: deleting the outermost would recurse.
+    // Each type is inside the previous one: deleting the outermost would recurse.
     let inner = |clock: u64| [vec![7, 0], uint(40), uint(clock), vec![0]].concat();
     let blocks = [at_root(7, "L:x", &[0])].into_iter().chain((0..20_000).map(inner)).collect();
     refused::<Yrs>(&update(&[(40, 0, blocks)], &[]));
@@ -85,7 +85,8 @@ fn nested_types_are_not_taken() {
 
 #[test]
 fn a_claimed_count_allocates_nothing() {
-    // 2^28 clients, blocks, values, texts, deleted ranges, bytes: claimed, and not there.
+    // The update claims 2^28 clients, blocks, values, texts, deleted ranges or bytes, and does not
+    // contain them.
     let many = [0xff, 0xff, 0xff, 0x7f];
     refused::<Yrs>(&[&many[..], &[0]].concat());
     refused::<Yrs>(&[&[1][..], &many, &[40, 0]].concat());
@@ -124,7 +125,8 @@ fn a_deflated_change_is_not_inflated_beyond_the_limit() {
 
 #[test]
 fn deflated_columns_share_one_limit() {
-    // Each is within the limit, all together are not: 128 columns of raw values with 1 MiB each.
+    // Each column is within the limit, but all together are not: 128 columns of raw values with 1
+    // MiB each.
     let column = deflate(&vec![0; 1 << 20]);
     let ops: Vec<_> = (0..128).map(|number| (number << 4 | 0x0f, column.clone())).collect();
     refused::<Automerge>(&chunk(0, &document(&[], &ops)));
@@ -144,10 +146,10 @@ fn runs_of_rows_are_counted_and_not_unrolled() {
         (0x56, run(uint(0))),
         (0x70, run(uint(1))),
         (0x15, run(prefixed(b"key"))),
-        // Nulls, and a run of one truth value.
+        // Nulls, and one run of equal boolean values.
         (0x42, [int(0), uint(ROWS as u64)].concat()),
         (0x34, uint(ROWS as u64)),
-        // Many runs that are small one by one.
+        // Many runs, each of them small.
         (0x42, [int(400_000), uint(1)].concat().repeat(1_000)),
     ];
     for column in columns {
@@ -181,7 +183,7 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
                 && store.pending().bytes <= limits.pending_bytes_max()
         );
         assert_eq!((store.view(), store.digest(), store.version()), before);
-        // What waits is not a part of what is saved.
+        // Pending updates are not part of a saved document.
         assert!(store.save().len() < 4_096, "{} bytes saved", store.save().len());
         store.change(|state| state.title().set("after")).expect("the store is usable");
         support::check_view(&store);
@@ -190,19 +192,19 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
     run::<Yrs>(
         (1..=20_000).map(|clock| update(&[(40, clock, vec![at_root(8, "L:x", &value)])], &[])),
     );
-    // In the bytes of one update: what stands behind a hole.
+    // Within one update: the blocks after a gap are pending.
     run::<Yrs>((1..=20_000).map(|len| {
         let hole = [vec![10], uint(len)].concat();
         update(&[(40, 0, vec![at_root(8, "L:x", &value), hole, at_root(8, "L:x", &value)])], &[])
     }));
-    // A dependency that nobody has.
+    // A dependency that no replica has.
     run::<Automerge>((0..20_000u64).map(|number| {
         let missing = [&number.to_be_bytes()[..], &[7; 24]].concat();
         chunk(1, &[vec![1], missing, change(&[]).split_off(1)].concat())
     }));
 }
 
-/// One op each by so many replicas, whose ids are multiples of `step`.
+/// One op each by `count` replicas, whose ids are multiples of `step`.
 fn by_many(from: u64, count: u64, step: u64) -> Vec<u8> {
     let gone = |id: u64| (id * step, 0, vec![vec![0, 1]]);
     update(&(from..from + count).rev().map(gone).collect::<Vec<_>>(), &[])
@@ -210,7 +212,7 @@ fn by_many(from: u64, count: u64, step: u64) -> Vec<u8> {
 
 #[test]
 fn ids_that_collide_are_not_taken() {
-    // In one update, and one after the other.
+    // All in one update, then in one update after the other.
     refused::<Yrs>(&by_many(1, 1_000, 1 << 18));
     let store = support::store::<Yrs>(1);
     let taken = (1..1_000).take_while(|id| store.apply(&by_many(*id, 1, 1 << 18)).is_ok()).count();
@@ -235,7 +237,7 @@ fn a_version_of_colliding_ids_is_answered_in_no_time() {
     bounded(|| store.updates_since(&version).map_or(Ok(()), Err));
 }
 
-/// As many replicas write as fit in the version, and one more.
+/// As many replicas write as the version has room for, and then one more.
 fn takes_so_many<B: Backend>(bytes_each: usize) {
     let limits = || Limits::stranger().with_version_bytes_max(5 * bytes_each);
     let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits()));
@@ -264,6 +266,6 @@ fn takes_so_many<B: Backend>(bytes_each: usize) {
 #[test]
 fn a_version_grows_to_its_limit() {
     takes_so_many::<Yrs>(8 + 4);
-    // Whoever made the first change counts too.
+    // The replica that made the first change counts too.
     takes_so_many::<Automerge>(6 * (2 + 8 + 8) / 5 + 1);
 }

@@ -7,7 +7,7 @@ use support::{Card, Column, Everything, Item, Person, Pet, Settings, Shape};
 
 type Replica<B> = Store<Everything, B>;
 
-/// Two replicas with a common beginning, and what each does before they meet.
+/// Two replicas with a common beginning, and the changes that each makes before they merge.
 fn meet<B: Backend>(
     common: impl Fn(&Replica<B>),
     ours: impl Fn(&Replica<B>),
@@ -28,8 +28,8 @@ fn meet<B: Backend>(
     here
 }
 
-/// Runs a case on both backends, and with each replica in each part, as a backend may decide by
-/// their ids.
+/// Runs a case on both backends. Each replica takes each of the two roles, because a backend may
+/// decide by their ids.
 macro_rules! case {
     ($name:ident, $common:expr, $ours:expr, $theirs:expr, |$merged:ident| $check:expr) => {
         #[test]
@@ -444,7 +444,7 @@ case!(
         let blue = Some(exostate::Value::from("blue"));
         assert_eq!(colour(0), red);
         assert!(colour(1) == red || colour(1) == blue);
-        // On yrs the end of one mark ends the other of that name too.
+        // On yrs the end of one mark also ends another mark with the same name.
         assert!(colour(2) == blue || (B::NAME == "yrs" && colour(2).is_none()));
     }
 );
@@ -701,7 +701,7 @@ fn item(s: &State<'_>, text: &str) -> exostate::ElementId {
     items.chain(board.ungrouped()).find(|(_, card)| card.text == text).expect("the card").0
 }
 
-/// The columns with their cards, and what is ungrouped, as text.
+/// The columns with their cards, and the ungrouped cards, as text.
 fn board_of(view: &Everything) -> String {
     let row = |title: &str, cards: Vec<&str>| format!("{title}[{}]", cards.join(" "));
     let columns = view.board.iter().map(|(_, column, cards)| {

@@ -1,6 +1,7 @@
-//! Promise 1: two replicas that start from nothing, each write to every field and meet, lose
-//! nothing: containers keep what both put in, a register that one wrote keeps it, a register that
-//! both wrote ends with one of the two values, the same everywhere.
+//! Promise 1: two replicas that start with empty documents, both write to every field and then
+//! merge, lose nothing. Containers keep the elements of both. A register that one replica wrote
+//! keeps its value. A register that both wrote ends with one of the two values, the same on all
+//! replicas.
 
 mod support;
 
@@ -8,7 +9,7 @@ use exostate::{Automerge, Backend, Store, Yrs};
 use proptest::prelude::*;
 use support::{Everything, strategy};
 
-/// What one replica writes.
+/// One write of one replica.
 #[derive(Clone, Debug)]
 struct Writes {
     title: Option<String>,

@@ -1,4 +1,4 @@
-//! What competes for a register is told, as far as the backend keeps it.
+//! The conflicting values of a register are reported, as far as the backend keeps them.
 
 use exostate::{Automerge, Backend, Map, Options, ReplicaId, Set, State, Store, Value, Yrs};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn store<B: Backend>(id: u64) -> Store<Page, B> {
     Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
 }
 
-/// Each replica writes numbers that end in its own id, so that a value says who wrote it.
+/// Each replica writes numbers that end in its own id, so that a value shows its writer.
 fn run<B: Backend>(steps: &[(u64, u8, bool)]) {
     let stores = [store::<B>(1), store::<B>(2), store::<B>(3)];
     for (number, (who, key, meets)) in steps.iter().enumerate() {
@@ -92,7 +92,7 @@ fn a_later_write_settles_it() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// What says that a record is there is no value of the record.
+/// The marker that a record exists is not a value of the record.
 fn none_but_registers<B: Backend>() -> Result<(), exostate::Error> {
     let store = store::<B>(1);
     let ada = || Person { name: "Ada".to_owned(), tags: ["x".to_owned()].into_iter().collect() };

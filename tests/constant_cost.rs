@@ -1,9 +1,10 @@
-//! Promise 3: what a change costs does not grow with the document, beyond what the backend's own
-//! work grows by.
+//! Promise 3: the cost of a change does not grow with the document, apart from the growth of the
+//! backend's own work.
 //!
-//! Work is counted and not timed: allocations, their bytes, and how often values are read from the
-//! document, written to it, cloned and compared, for the median of some changes, in a small and in
-//! a large document. `List` and `Text` are exempt: they cost what the backend's sequence costs.
+//! Work is counted, not timed: allocations, their bytes, and how often values are read from the
+//! document, written to it, cloned and compared. The median of several changes is compared between
+//! a small and a large document. `List` and `Text` are exempt: they cost as much as the backend's
+//! sequence.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -19,7 +20,7 @@ thread_local! {
     static HANDLED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A key and a value that counts what is done with it.
+/// A key and a value that counts how often it is handled.
 #[derive(Debug, Eq)]
 struct Number(i64);
 
@@ -101,8 +102,8 @@ fn number(number: usize) -> Number {
 type Change =
     Box<dyn Fn(&<Big as State>::Node<exostate::Edit<'_>>) -> Result<(), exostate::ChangeError>>;
 
-/// What one change costs: our own handling of values, and the allocations of all that is below us
-/// too.
+/// The cost of one change: how often our own code handles values, and all allocations, including
+/// those of the backends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     handled: u64,
@@ -120,10 +121,10 @@ fn cost(work: impl FnOnce()) -> Cost {
     }
 }
 
-/// How often each change is measured, each time at another place.
+/// How often each change is measured, each time at a different place.
 const ROUNDS: usize = 15;
 
-/// The median of each part: now and then a table below us grows.
+/// The median of each part: sometimes a table in a lower layer grows.
 fn median(costs: &[Cost]) -> Cost {
     let of = |part: fn(&Cost) -> u64| {
         let mut parts: Vec<_> = costs.iter().map(part).collect();
@@ -165,11 +166,11 @@ fn document<B: Backend>(size: usize) -> Store<Big, B> {
     store
 }
 
-/// The changes, by name; the number says which round it is.
+/// The changes, by name. `round` is the number of the measurement.
 fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str, Change)> {
     let view = store.view();
     let len = view.cards.len();
-    // Spread over the document, and never the same place twice.
+    // The places are spread over the document, and no place is used twice.
     let place = (round * 7919 + 13) % (len - 2 * ROUNDS);
     let key = move || number(place * 2);
     let card = view.cards.id_at(place).expect("a card");
@@ -183,7 +184,7 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     let item = view.one_group.items(full).id_at(place).expect("an item");
     let from = group(&view.many_groups, place);
     let to = group(&view.many_groups, len / 2);
-    // An earlier change may have moved it away; then no change of this round asks for it.
+    // An earlier change may have moved the item away. Then no change of this round uses `lone`.
     let lone = view.many_groups.items(from).id_at(0).unwrap_or_default();
     vec![
         (
@@ -229,8 +230,8 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
     ]
 }
 
-/// The median cost of each change on the replica that makes it, and on one that hears of it, both
-/// with a watcher.
+/// The median cost of each change, on the replica that makes it and on a replica that receives it.
+/// Both have a watcher.
 fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
     let here = document::<B>(size);
     let there = here.fork().expect("a fork");
@@ -260,8 +261,8 @@ fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
 /// The large document is this many times the small one.
 const GROWTH: usize = 16;
 
-/// A cost that is O(log n) grows by half, as do the tables that the backends and our own sequences
-/// are made of; some of them in steps. One that is O(n) would grow 16 times.
+/// A cost that is O(log n) grows by half. So do the tables of the backends and of our own
+/// sequences, some of them in steps. A cost that is O(n) would grow 16 times.
 fn run<B: Backend>() {
     for ((name, small), (_, large)) in measure::<B>(500).into_iter().zip(measure::<B>(500 * GROWTH))
     {

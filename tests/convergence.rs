@@ -1,5 +1,5 @@
-//! Promise: replicas that have the same updates, in whatever order and however often, have equal
-//! views, digests and versions.
+//! Promise: replicas that have the same updates have equal views, digests and versions. The order
+//! of the updates and repetitions do not matter.
 
 mod support;
 
@@ -53,7 +53,7 @@ fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {
         assert_eq!(store.version(), late.version());
         support::check_view(store);
     }
-    // Opened again it is the same document.
+    // Opened again, the document is the same.
     let opened =
         exostate::Store::<support::Everything, B>::open(&late.save()).expect("what was saved");
     assert_eq!(*opened.view(), *late.view());

@@ -1,7 +1,7 @@
-//! Promise: a tree costs what its nodes cost, however deep it is: to write, to hear of, to open and
-//! to take apart.
+//! Promise: a tree costs as much as its number of nodes, however deep it is. This holds for writing
+//! it, receiving it, opening it and removing it.
 //!
-//! Work is counted and not timed, by the memory that it allocates.
+//! Work is counted, not timed: by the memory that it allocates.
 
 use exostate::{Automerge, Backend, ElementId, Options, ReplicaId, Store, Tree, Yrs};
 
@@ -11,7 +11,7 @@ fn store<B: Backend>(id: u64) -> Outline<B> {
     Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
 }
 
-/// Each node below the one before it.
+/// Each node is the child of the one before it.
 fn chain(depth: usize) -> Tree<String> {
     let mut tree = Tree::new();
     let mut last: Option<ElementId> = None;
@@ -23,7 +23,7 @@ fn depth(tree: &Tree<String>) -> usize {
     tree.walk().last().map_or(0, |(depth, _, _)| depth + 1)
 }
 
-/// What each thing allocates that is done with a chain, in bytes.
+/// How many bytes each operation on a chain allocates.
 fn costs<B: Backend>(size: usize) -> Vec<(&'static str, u64)> {
     let here = store::<B>(1);
     let there = store::<B>(2);
@@ -47,10 +47,10 @@ fn costs<B: Backend>(size: usize) -> Vec<(&'static str, u64)> {
     costs
 }
 
-/// The deep tree is this many times the other one.
+/// The deep tree is this many times as deep as the other one.
 const GROWTH: usize = 8;
 
-/// What climbs the tree for each node would cost 64 times as much.
+/// Code that climbs the tree once for each node would cost 64 times as much.
 fn run<B: Backend>() {
     for ((name, small), (_, large)) in costs::<B>(500).into_iter().zip(costs::<B>(500 * GROWTH)) {
         assert!(

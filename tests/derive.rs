@@ -1,7 +1,7 @@
-//! What `#[derive(State)]` makes of structs and enums, on both backends: every attribute, every
-//! shape, every scalar.
+//! The code that `#[derive(State)]` generates for structs and enums, on both backends: every
+//! attribute, every shape, every scalar.
 //!
-//! What is refused, and with which words, is in `tests/ui`.
+//! The refused inputs and their error messages are in `tests/ui`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -67,8 +67,8 @@ on_both_backends! {
     collections_of_scalars_survive
 }
 
-/// The view, which equals the document, here and where it is opened anew; nothing in the document
-/// is at odds with the type.
+/// The view. It must equal the document, in this store and in one that is opened from the saved
+/// document, and there must be no violation.
 fn checked<S: State + PartialEq + Debug, B: Backend>(store: &Store<S, B>) -> Arc<S> {
     let view = store.view();
     assert_eq!(*view, store.reread(), "the view differs from the document");
@@ -79,7 +79,7 @@ fn checked<S: State + PartialEq + Debug, B: Backend>(store: &Store<S, B>) -> Arc
     view
 }
 
-/// A store that was turned into a value, and shows it.
+/// A store that was reconciled with a value and shows it.
 fn written<S: State + PartialEq + Debug, B: Backend>(value: &S) -> Store<S, B> {
     let store = Store::new();
     store.reconcile(value).expect("it can be written");
@@ -87,12 +87,12 @@ fn written<S: State + PartialEq + Debug, B: Backend>(value: &S) -> Store<S, B> {
     store
 }
 
-/// The document of a store, as the state of another type.
+/// The document of a store, read as another state type.
 fn read_as<T: State, B: Backend>(store: &Store<impl State, B>) -> Store<T, B> {
     Store::open(&store.save()).expect("what was saved can be opened")
 }
 
-/// The names of all numbers at the top of the document.
+/// The names of all numbers at the top level of the document.
 fn names<B: Backend>(store: &Store<impl State, B>) -> Vec<String> {
     read_as::<Map<String, u32>, B>(store).view().keys().cloned().collect()
 }
@@ -176,7 +176,7 @@ struct Pair<A, B = A> {
     second: B,
 }
 
-/// `P` is what the derive would call a parameter of its own.
+/// `P` is the name that the derive would give a parameter of its own.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Bounded<P: Debug + Default, const N: usize>
 where
@@ -206,7 +206,7 @@ fn structs_have_parameters<B: Backend>() {
     assert_eq!(Store::<Bounded<Size, 7>, B>::new().view().count, 7);
 }
 
-/// A parameter that is not in the document need not be a state type.
+/// A type parameter that is not in the document need not be a state type.
 #[derive(State, Clone, Debug, PartialEq)]
 #[state(bound = "T: Clone + Debug + PartialEq + Send + Sync + 'static, U: exostate::Scalar")]
 struct Tagged<T, U: Clone> {
@@ -216,7 +216,7 @@ struct Tagged<T, U: Clone> {
     of: std::marker::PhantomData<T>,
 }
 
-/// No state type, and without a `Default`.
+/// It is not a state type and has no `Default`.
 #[derive(Clone, Debug, PartialEq)]
 struct Unit;
 
@@ -247,7 +247,7 @@ struct Newtypes {
     maybe: Option<Screen>,
 }
 
-/// [`Newtypes`] without its newtypes.
+/// [`Newtypes`] with the inner types instead of the newtypes.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Plain {
     heat: f64,
@@ -355,7 +355,7 @@ fn fields_are_renamed<B: Backend>() {
     assert_eq!(Renamed::path().a().as_path().as_str(), "b");
 }
 
-/// One struct per case, and what its fields are called then.
+/// One struct per case rule, and the names of its fields in the document.
 macro_rules! cases {
     ($($name:ident $case:literal $due_day:literal $at:literal;)*) => {
         $(
@@ -439,7 +439,7 @@ impl Defaults {
     const FACTOR: f64 = 1.5;
 }
 
-/// `Default` says another variant than the mark.
+/// `Default` returns another variant than the one with `#[default]`.
 #[derive(State, Clone, Debug, PartialEq)]
 enum Colour {
     #[state(default)]
@@ -484,8 +484,8 @@ fn a_default_stands_where_nothing_was_written<B: Backend>() {
     assert_eq!(*checked(&store), initial());
     assert_eq!(<Defaults as State>::initial(), initial());
 
-    // A record with nothing but defaults writes nothing but its marker, so that it cannot win over
-    // what another one says.
+    // A record with only defaults writes only its marker, so that its defaults cannot win over the
+    // values that another replica wrote.
     let here = Store::<Map<u8, Defaults>, B>::with_options(
         Options::new().with_replica(ReplicaId::from_bits(1)),
     );
@@ -515,7 +515,7 @@ fn a_default_stands_where_nothing_was_written<B: Backend>() {
         there.merge(&here).expect("an honest update");
     }
 
-    // Where a field does not fit, its default stands too.
+    // A field whose value does not fit shows its default too.
     let strings = written::<_, B>(&Map::from_iter([
         ("count".to_owned(), "many".to_owned()),
         ("title".to_owned(), "t".to_owned()),
@@ -554,7 +554,7 @@ fn what_equals_the_default_of_the_type_is_written_over_another<B: Backend>() {
     assert_eq!(*checked(&store), Defaults { title: "untitled".into(), factor: 1.5, ..zeros });
 }
 
-/// Equal to any other, but every default is another object.
+/// It is equal to any other `Cache`, but every default is a different object.
 #[derive(Clone, Debug, Default)]
 struct Cache(Arc<()>);
 
@@ -588,7 +588,7 @@ fn a_skipped_field_is_not_in_the_document<B: Backend>() {
     store.reconcile(&value).expect("it can be written");
     assert_eq!(names(&store), ["number"]);
     assert_eq!(checked(&store).selected, 0);
-    // What another struct keeps under the name is not read.
+    // A value that another struct wrote under the name of a skipped field is not read.
     let other =
         written::<_, B>(&Map::from_iter([("selected".to_owned(), 9u32), ("number".to_owned(), 2)]));
     assert_eq!(*read_as::<Cached, B>(&other).view(), Cached { number: 2, ..Cached::default() });
@@ -628,7 +628,7 @@ fn a_skipped_field_stays_while_others_change<B: Backend>() {
 enum Loaded {
     #[default]
     Nothing,
-    /// All that this variant has is skipped: it is as if it had nothing.
+    /// All fields of this variant are skipped: in the document it has no fields.
     Busy(#[state(skip)] u32),
     Ready {
         name: String,
@@ -697,7 +697,7 @@ fn an_enum_is_any_of_its_variants<B: Backend>() {
             let store = written::<_, B>(&Drawing { shape: from.clone(), title: String::new() });
             store.change(|drawing| drawing.shape().reconcile(&to)).expect("it can be written");
             assert_eq!(checked(&store).shape, to);
-            // Nothing of the old variant comes back with its name.
+            // If the variant is chosen again, none of its old fields come back.
             let empty = Shape::Circle { radius: 0.0, centre: Size::default() };
             store
                 .change(|drawing| drawing.shape().reconcile(&Shape::Dot))
@@ -735,7 +735,7 @@ fn accessors_of_variants_edit_in_place<B: Backend>() {
     store.change(|drawing| drawing.shape().boxed().width().set(30u32)).expect("it can be written");
     assert_eq!(checked(&store).shape, Shape::Boxed(Size { width: 30, height: 4 }));
 
-    // Another variant's fields are not there.
+    // The fields of another variant do not exist.
     let refused = store.change(|drawing| drawing.shape().square().set(1.0));
     assert!(
         matches!(&refused, Err(ChangeError::NotFound { path }) if path == "shape/Square/0"),
@@ -752,11 +752,11 @@ fn an_edit_of_the_default_variant_writes_its_name<B: Backend>() {
         checked(&store).shape,
         Outline::Circle { radius: 2.0, label: "none".into(), filled: true }
     );
-    // A reader for whom another variant is the default sees the same.
+    // A reader with another default variant sees the same variant.
     assert_eq!(read_as::<Tag, B>(&store).view().shape, "Circle");
 }
 
-/// The name of the variant that a field `shape` has.
+/// Reads the name of the variant in the field `shape`.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Tag {
     shape: String,
@@ -906,7 +906,7 @@ fn an_unknown_variant_is_a_violation<B: Backend>() {
         .expect("it can be written");
     assert_eq!(checked(&store).shape, Shape::Square(1.0));
     assert_eq!(*checked(&odd("Dot")), Drawing { shape: Shape::Dot, title: String::new() });
-    // A number is no name.
+    // A number is not the name of a variant.
     let number =
         read_as::<Drawing, B>(&written::<_, B>(&Map::from_iter([("shape".to_owned(), 3u32)])));
     assert_eq!((number.violations().len(), &number.view().shape), (1, &Shape::Nothing));
@@ -921,7 +921,7 @@ mod taken {
         pub text: String,
     }
 
-    /// What the accessor would be called.
+    /// The name that the accessor would have.
     #[derive(Debug)]
     pub struct CardNode;
 
@@ -1004,7 +1004,7 @@ enum r#enum {
     #[default]
     r#static,
     r#loop(u32),
-    // Methods that can only be escaped, or not even that.
+    // Methods whose names need escaping, or cannot even be escaped.
     Match(u32),
     Super(u32),
     _7(u32),
@@ -1033,7 +1033,7 @@ fn raw_identifiers_lose_their_prefix<B: Backend>() {
     assert_eq!(paths, ["Match/0", "Super/0", "_7/0", "__/0"]);
 }
 
-/// Names that generated code could use itself, or that accessors have already.
+/// Names that generated code could use itself, or that accessors already have.
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Names {
     at: u32,
@@ -1095,7 +1095,7 @@ fn fields_may_be_called_anything<B: Backend>() {
         names.value().set(50u32)?;
         names.reconcile().set(90u32)?;
         names.clone().set(110u32)?;
-        // The accessor's own are behind the dereference.
+        // The accessor's own methods are reached by dereferencing it.
         (*names).value()
     });
     assert_eq!(*checked(&store), expected.expect("it can be written"));
@@ -1142,7 +1142,8 @@ struct Integers {
     h: u64,
 }
 
-/// Each value in a field, in a list's elements and in an option, and each by an edit of its own.
+/// Each value in a field, in the elements of a list and in an option, and each written by its own
+/// kind of edit.
 fn integers_keep_their_extremes<B: Backend>() {
     let least = Integers {
         a: i8::MIN,
@@ -1170,7 +1171,7 @@ fn integers_keep_their_extremes<B: Backend>() {
     store.reconcile(&least).expect("it can be written");
     assert_eq!(*checked(&store), least);
 
-    // Around the ends of what floats and the backends' integers hold.
+    // Values near the limits of floats and of the backends' integers.
     let edges = [
         0,
         1,
@@ -1195,7 +1196,7 @@ fn integers_keep_their_extremes<B: Backend>() {
     written::<_, B>(&List::<i64>::from_iter(edges.map(|edge| edge as i64)));
     written::<_, B>(&Map::<u64, u64>::from_iter(edges.map(|edge| (edge, edge))));
 
-    // One that is too large for the field stays in the document and is said to be.
+    // A value that is too large for the field stays in the document and is reported as a violation.
     let large = read_as::<Pair<u8>, B>(&written::<_, B>(&Map::from_iter([
         ("first".to_owned(), 256u32),
         ("second".to_owned(), 255),
@@ -1216,7 +1217,8 @@ struct Floats {
     renewed: MovableList<f32>,
 }
 
-/// The bits, with one NaN for all: a backend may write another.
+/// The bits of the number. All NaNs give the same bits, because a backend may write a different
+/// NaN.
 fn bits(number: f64) -> u64 {
     if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
 }
@@ -1329,7 +1331,7 @@ fn floats_that_are_written_alike_are_not_written_again<B: Backend>() {
     store.reconcile(&store.view()).expect("the state itself can be written");
     store.change(|state| state.wide().set(f64::NAN)).expect("it can be written");
     assert_eq!(store.version(), version, "something equal was written");
-    // The two zeros are not alike.
+    // The two zeros have different bits.
     store
         .reconcile(&Floats { wide: 0.0, ..Floats::clone(&store.view()) })
         .expect("it can be written");
@@ -1351,7 +1353,7 @@ struct Texts {
 }
 
 fn text_keeps_every_character<B: Backend>() {
-    // A key must fit what peers take.
+    // A key must be within the limits of other replicas.
     let long = "Ω😀".repeat(600);
     let texts = [
         "",
@@ -1426,7 +1428,7 @@ fn time_stamps_keep_their_extremes<B: Backend>() {
     written::<_, B>(&List::from_iter(stamps));
 }
 
-/// The longest distance from 1970 that is written, to either side.
+/// The longest distance from 1970 that can be written, in both directions.
 const FAR: Duration = Duration::from_nanos(i64::MAX as u64);
 
 fn system_times_lie_on_both_sides_of_1970<B: Backend>() {
@@ -1466,7 +1468,7 @@ fn a_time_too_far_is_refused<B: Backend>() {
     assert_eq!((store.version(), checked(&store).second), (before, 1));
 }
 
-/// An option of every scalar.
+/// An option of every scalar type.
 #[derive(State, Clone, Debug, Default, PartialEq)]
 struct Optional {
     flag: Option<bool>,
@@ -1493,7 +1495,7 @@ struct Optional {
 }
 
 fn options_hold_every_scalar<B: Backend>() {
-    // Full of what the types start with, which is not the same as empty.
+    // All options are filled with the default values of their types. That is not the same as empty.
     let full = Optional {
         flag: Some(false),
         a: Some(0),

@@ -1,5 +1,5 @@
-//! A document without a Rust type: everything that a store does with bytes, edits by path, and
-//! stores that follow it.
+//! A document without a Rust type: all operations of a store on bytes, edits by path, and stores
+//! that follow the document.
 
 use std::sync::{Arc, Mutex};
 
@@ -72,7 +72,7 @@ fn apply<B: Backend>(document: &Document<B>, store: &Store<Page, B>, edit: &Edit
     }
 }
 
-/// Two stores of different types on one document, and a replica elsewhere, see every edit.
+/// Every edit is seen by two stores of different types on one document, and by another replica.
 fn follows<B: Backend>(edits: &[Edit]) {
     let document = Document::<B>::new();
     let page = Store::<Page, B>::on(&document);
@@ -144,7 +144,7 @@ fn an_edit_by_path_is_the_work_of_others() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// What one store changes is told to the watchers of the other.
+/// The changes of one store are reported to the watchers of the other.
 #[test]
 fn stores_on_one_document_see_each_other() {
     fn run<B: Backend>() {
@@ -170,7 +170,7 @@ fn stores_on_one_document_see_each_other() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// A store that is made within a change, or while another thread edits, misses nothing.
+/// A store that is made within a change, or while another thread edits, misses no change.
 #[test]
 fn a_store_made_meanwhile_misses_nothing() {
     fn run<B: Backend>() {
@@ -197,7 +197,7 @@ fn a_store_made_meanwhile_misses_nothing() {
             });
             while !editing.is_finished() {
                 made.push(Store::on(&document));
-                // Some are gone again while the other thread edits.
+                // Some of the stores are dropped while the other thread edits.
                 if made.len() > 20 {
                     made.remove(0);
                 }
@@ -209,8 +209,8 @@ fn a_store_made_meanwhile_misses_nothing() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// Elements have ids of their own, whichever store of a document makes them, also one that is made
-/// when another is gone.
+/// Element ids are unique, whichever store of a document makes them. This also holds for a store
+/// that is made after another one was dropped.
 #[test]
 fn elements_of_two_stores_are_two() {
     fn run<B: Backend>() {
@@ -232,7 +232,8 @@ fn elements_of_two_stores_are_two() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// The type that one store gives the document is another one to a store of another type.
+/// One store writes its type name into the document. A store of another type on the same document
+/// then reports a type mismatch.
 #[test]
 fn a_store_of_another_type_is_told_of_the_documents_type() {
     fn run<B: Backend>() {
@@ -250,7 +251,8 @@ fn a_store_of_another_type_is_told_of_the_documents_type() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// An edit that fails has shown the parts that came before it: watchers are told of these.
+/// An edit that fails still shows the parts that were applied before it. Watchers are told of
+/// these.
 #[test]
 fn a_failed_edit_tells_of_the_parts_before_it() {
     fn run<B: Backend>() {
@@ -275,7 +277,7 @@ fn a_failed_edit_tells_of_the_parts_before_it() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// As long as a handle of its document exists, a store is told; afterwards it is gone.
+/// A store is told of changes as long as a handle of its document exists. Then it is dropped.
 #[test]
 fn a_document_keeps_the_store_that_it_came_from() {
     let store = Store::<Page>::new();
@@ -291,7 +293,7 @@ fn a_document_keeps_the_store_that_it_came_from() {
     assert!(weak.upgrade().is_none());
 }
 
-/// An edit that fails, or a closure that panics, leaves nothing.
+/// An edit that fails, or a closure that panics, changes nothing.
 #[test]
 fn an_edit_is_all_or_nothing() {
     fn run<B: Backend>() {
@@ -331,7 +333,7 @@ fn an_edit_is_all_or_nothing() {
     both([run::<Yrs>, run::<Automerge>]);
 }
 
-/// The empty version is that of a document without ops, on both backends.
+/// The empty version is the version of a document without ops, on both backends.
 #[test]
 fn everything_is_lacking_at_the_empty_version() {
     fn run<B: Backend>() {

@@ -1,4 +1,4 @@
-//! Effects run after what they wait for, and clean up after themselves.
+//! Effects run after the change that they wait for, and clean up after themselves.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -89,7 +89,7 @@ fn a_cleanup_may_use_the_store() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// An effect of every window, whose cleanup notes the window and fails for the one named `bad`.
+/// An effect for every window. Its cleanup logs the window and panics for the window named `bad`.
 fn fragile(store: &Store<Desk>, log: &Log) -> Subscription {
     let log = Arc::clone(log);
     store.effect(Desk::path().windows().any(), move |window| {
@@ -130,7 +130,8 @@ fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate:
     Ok(())
 }
 
-/// What a callback owns goes where its last call ends, if it has ended its own subscription.
+/// A callback that has ended its own subscription is dropped, with all that it owns, when its last
+/// call ends.
 #[test]
 fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
@@ -187,7 +188,7 @@ fn all_is_closed_whichever_thread_ends_it() {
     );
 }
 
-/// Counts how many of it there are.
+/// Counts its live instances.
 struct Alive(Arc<AtomicUsize>);
 
 impl Alive {

@@ -1,4 +1,4 @@
-//! Promise: bytes that are no document of exostate on this backend are refused, and the error says
+//! Promise: bytes that are not an exostate document of this backend are refused, and the error says
 //! what they are.
 
 mod support;
@@ -21,7 +21,7 @@ fn written<B: Backend>() -> Store<Everything, B> {
     store
 }
 
-/// What opening and applying say of the bytes; both say the same.
+/// The error of opening and of applying the bytes. Both must be the same.
 fn said<B: Backend>(bytes: &[u8]) -> Option<String> {
     let opened = match Store::<Everything, B>::open(bytes) {
         Err(error @ BackendError::Foreign { .. }) => Some(error.to_string()),
@@ -45,7 +45,7 @@ fn says<B: Backend>(bytes: &[u8], what: &str) {
     assert!(said.contains(what) && said.contains(B::NAME), "{what}: {said}");
 }
 
-/// A document of Yjs that knows nothing of exostate.
+/// A document of Yjs, made without exostate.
 fn foreign_yjs() -> Doc {
     let doc = Doc::new();
     let text = doc.get_or_insert_text("quill");
@@ -122,7 +122,7 @@ fn the_second_encoding_of_yjs_is_named() {
         says::<Automerge>(&bytes, "encoding v2");
         says::<Yrs>(&bytes, "encoding v2");
     }
-    // A state vector is no document either, whatever else it is taken for.
+    // A state vector is not a document either.
     assert!(
         Store::<Everything>::open(&foreign_yjs().transact().state_vector().encode_v1()).is_err()
     );
@@ -165,7 +165,7 @@ fn other_files_are_named() {
         (b"loro\0\0\0\0", "Loro"),
         (&[0; 512], "zeros"),
     ];
-    // Nothing is an update of automerge, with no changes in it.
+    // Empty bytes are an update of automerge without changes.
     assert!(matches!(Store::<Everything, Automerge>::open(b""), Err(BackendError::Foreign { .. })));
     says::<Yrs>(b"", "nothing");
     for (bytes, what) in files {
@@ -194,7 +194,7 @@ fn a_document_cut_off_says_so_or_nothing_wrong() {
     run::<Automerge>();
 }
 
-/// Types with a name of their own cannot be read off bytes: that is `tests/named_types.rs`.
+/// Types with a name of their own cannot be recognised from bytes: see `tests/named_types.rs`.
 #[test]
 fn every_state_opens_what_it_wrote() {
     fn run<S: State, B: Backend>() {

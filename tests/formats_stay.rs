@@ -1,7 +1,7 @@
-//! What an earlier release wrote can be read: documents, updates, versions, anchors, undo stacks
-//! and histories, as they lie in `tests/data/formats`.
+//! Files of an earlier release can still be read: documents, updates, versions, anchors, undo
+//! stacks and histories. They are in `tests/data/formats`.
 //!
-//! Those files are never written anew. Where a format changes, new files are added beside them.
+//! Those files are never overwritten. If a format changes, new files are added beside them.
 
 mod support;
 
@@ -15,8 +15,9 @@ use exostate::{
 };
 use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 
-/// Format 1 has positions that may lie among each other. Since format 2 what one replica inserts
-/// side by side stays together, and a document says of what state type it is.
+/// In format 1, positions of concurrent insertions may be interleaved. Since format 2, elements
+/// that one replica inserts side by side stay together, and a document contains the name of its
+/// state type.
 const FORMATS: [u32; 2] = [1, 2];
 const NEWEST: u32 = 2;
 
@@ -26,8 +27,8 @@ fn file<B: Backend>(format: u32, name: &str) -> PathBuf {
         .join(format!("{format}-{}.{name}", B::NAME))
 }
 
-/// The document that lies there. Ids of elements differ from one writing to the next only in a
-/// replica's id, which is fixed.
+/// The document of the files. Each run gives the same element ids: they depend only on the replica
+/// id, which is fixed.
 fn written<B: Backend>() -> Store<Everything, B> {
     let store = support::store::<B>(0x2a);
     let card = |text: &str| Card {
@@ -72,7 +73,7 @@ fn written<B: Backend>() -> Store<Everything, B> {
     store
 }
 
-/// Somebody else's change of it.
+/// A change of the document by another replica.
 fn later<B: Backend>(store: &Store<Everything, B>) -> Vec<u8> {
     let other = Store::<Everything, B>::open_with(
         &store.save(),
@@ -88,10 +89,10 @@ fn later<B: Backend>(store: &Store<Everything, B>) -> Vec<u8> {
     other.update_since(&store.version()).expect("an update")
 }
 
-/// Where the anchor is: before the word "and".
+/// The position of the anchor: before the word "and".
 const AT: usize = 4;
 
-/// The document as it is after two changes, and what is kept beside it: undo stacks and a history.
+/// The document after two changes, and the data kept beside it: undo stacks and a history.
 fn kept<B: Backend>() -> [(&'static str, Vec<u8>); 3] {
     let store = written::<B>();
     let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
@@ -189,8 +190,8 @@ fn read<B: Backend>(format: u32) {
     assert_eq!(view.people.get("a/b").map(|person| person.likes.value()), Some(4));
 }
 
-/// The second format of undo stacks: what changes of texts and lists did, of which others have
-/// edited some since.
+/// The second format of undo stacks: they record changes of texts and lists. Another replica has
+/// edited some of these places since.
 fn stacks<B: Backend>() -> [(&'static str, Vec<u8>); 2] {
     let store = written::<B>();
     let undo = store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));

@@ -1,5 +1,5 @@
-//! Groups: what one replica does with them alone, and what an application does with what others
-//! leave. (What two do at once is in `concurrent_cases.rs`, the layout in `others_can_read.rs`.)
+//! Groups: the edits of one replica alone, and how an application handles edits of other replicas.
+//! (Concurrent edits are in `concurrent_cases.rs`, the layout in `others_can_read.rs`.)
 
 mod support;
 
@@ -269,7 +269,7 @@ fn reconciling_writes_what_differs<B: Backend>() {
     assert_eq!(view.cards.get(a), Some(&Card { text: "A".to_owned(), done: true }));
     assert_eq!(view.cards.get(c), Some(&card("C")), "the move is one register");
 
-    // Without ids: by content, in order, and the rest in its stead.
+    // Without ids, elements are found by content, in order. The rest replace the others.
     let mut named = Groups::new();
     let first = named.push_group(column("todo"));
     let second = named.push_group(column("Finished"));
@@ -311,7 +311,7 @@ fn watchers_hear_of_items_and_groups<B: Backend>() {
     assert_eq!(heard(), ["all cards"]);
     store.change(|board| board.cards().get(b).done().set(true)).expect("it can be edited");
     assert_eq!(heard(), ["all cards".to_owned(), format!("one cards/items/{b}/done")]);
-    // A selector reads what a closure reads.
+    // A selector reads the same values as a closure.
     let first =
         store.select(move |board| board.cards().value().map(|cards| cards.items(todo).len()));
     assert_eq!(*first.get(), Some(2));
@@ -347,7 +347,7 @@ fn an_older_struct_moves_what_it_does_not_know<B: Backend>() {
     let again = Store::<Board, B>::open(&old.save()).expect("it opens");
     check(&again, "done[a b] todo[c]");
     assert!(again.view().cards.get(a).is_some_and(|card| card.done));
-    // A removal takes along what it does not know.
+    // A removal also removes the fields that this struct does not know.
     assert!(old.change(|board| board.cards().remove_group(todo)).expect("it can be removed"));
     assert_eq!(
         shown(&Store::<Board, B>::open(&old.save()).expect("it opens").view().cards),
@@ -369,7 +369,7 @@ fn a_list_within_a_record_is_removed_with_it<B: Backend>() {
     let id = store.change(|state| state.boards().push(first.clone())).expect("it can be written");
     assert_eq!(store.view().boards.by_id(id), Some(&first));
     assert_eq!(*store.view(), store.reread());
-    // What is equal is found by content.
+    // Equal elements are found by content.
     let before = store.version();
     store.reconcile(&Boards { boards: MovableList::from([first]) }).expect("it can be written");
     assert_eq!(store.version(), before);
@@ -388,7 +388,7 @@ fn an_id_is_a_scalar<B: Backend>() {
         error.to_string().contains("chosen: the id is of an element of a copy")
     }));
     assert!(ElementId::default().is_nil() && !a.is_nil());
-    // What is no id is a violation, as anywhere.
+    // A value that is not an id is a violation, as everywhere.
     #[derive(State, Clone, Debug, PartialEq)]
     struct Wrong {
         chosen: String,
@@ -480,7 +480,7 @@ fn items_pushed_by_two_at_one_place_stay_together<B: Backend>() {
     );
 }
 
-/// Whatever replicas do, an item that nobody removed is there, once.
+/// Whatever the replicas do, an item that no replica removed is there exactly once.
 fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usize>)]) {
     let (first, _, _) = board::<B>();
     let stores = [first.fork().expect("a fork"), first.fork().expect("a fork"), first];
@@ -508,7 +508,7 @@ fn never_lost_nor_doubled<B: Backend>(steps: &[(usize, u8, u16, u16, Option<usiz
                     .change(|board| board.cards().push(group, card(&number.to_string())).map(drop))
                     .expect("it can be made");
             }
-            // Only groups that are empty here go, so that nobody removes an item.
+            // Only groups that are empty here are removed, so that no replica removes an item.
             (2, Some(group), _) if cards.items(group).is_empty() => {
                 assert!(
                     store

@@ -1,5 +1,5 @@
-//! Promise: a history gives every state back that it lists, compares and restores them, and says
-//! who wrote what.
+//! Promise: a history returns every state that it lists. It compares and restores states, and says
+//! which replica wrote each place.
 
 mod support;
 
@@ -22,11 +22,11 @@ fn same(a: &Everything, b: &Everything, what: &str) {
     assert_eq!(a.notes.runs(), b.notes.runs(), "{what}: the marks");
 }
 
-/// What is to be done to a store with a history.
+/// One step for a store with a history.
 #[derive(Clone, Debug)]
 enum Step {
     Change(Op),
-    /// Others change, and their changes come in, as one import or as several.
+    /// Another replica makes changes. They are imported together or one by one.
     Remote(Vec<Op>, bool),
     Undo,
     Name,
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A store with a history, and what every revision was.
+/// A store with a history, and the view at every revision.
 struct Kept<B: Backend> {
     store: Store<Everything, B>,
     history: History<Everything, B>,
@@ -223,7 +223,7 @@ fn card_of(view: &Everything, id: ElementId) -> Option<&Card> {
     view.cards.iter_ids().find(|(found, _)| *found == id).map(|(_, card)| card)
 }
 
-/// Any two revisions: what differs is what the views say, and nothing else.
+/// For any two revisions, the diff contains exactly the differences between their views.
 fn differences<B: Backend>(steps: &[Step], from: u16, to: u16) {
     let mut kept = Kept::<B>::new(HistoryOptions::new());
     let others = support::store::<B>(2);
@@ -302,7 +302,7 @@ fn both(run: fn(), other: fn()) {
     other();
 }
 
-/// Who wrote it last, and what it was.
+/// The author and the label of the last write of a place.
 fn last<S: State, B: Backend>(
     history: &History<S, B>,
     path: &impl exostate::AsPath<S>,
@@ -329,7 +329,7 @@ fn blames<B: Backend>() {
             last(&history, &Page::path().parts().get(part).heading()),
             said("Eve", "Heading")
         );
-        // It came with the element.
+        // The part was written together with the element.
         assert_eq!(last(&history, &Page::path().parts().get(part).open()), said("Ada", "Part"));
         assert_eq!(last(&history, &Page::path().parts().any()), said("Eve", "Heading"));
         assert_eq!(history.blame(&Page::path().tags()), None);
@@ -337,7 +337,7 @@ fn blames<B: Backend>() {
     check();
     assert_eq!(history.touching(&Page::path().parts().get(part)).len(), 2);
 
-    // Others: which replica, and when it came.
+    // A change of another replica: the history knows the replica id and the revision of the import.
     let theirs = store.fork().expect("it opens");
     theirs.change(|page| page.title().set("Trip")).expect("a change");
     store.merge(&theirs).expect("it merges");
@@ -350,7 +350,7 @@ fn blames<B: Backend>() {
     by("Ada", "Title").run(|page| page.title().set("Plan")).expect("a change");
     check();
 
-    // What is forgotten is remembered for this, over a restart too.
+    // Blame survives when revisions are compacted away, also after a restart.
     history.compact().expect("it can be saved");
     assert_eq!(history.revisions().len(), 1);
     check();
@@ -361,7 +361,7 @@ fn blames<B: Backend>() {
     assert_eq!(last(&history, &Page::path().parts().get(part).heading()), said("Eve", "Heading"));
 }
 
-/// A name keeps an older revision than the one that wrote a place last.
+/// A named older revision must not replace the revision that wrote a place last.
 #[test]
 fn a_name_does_not_take_the_blame() {
     let (store, history) = page::<Yrs>();
@@ -383,7 +383,8 @@ fn who_wrote_what() {
     both(blames::<Yrs>, blames::<Automerge>);
 }
 
-/// A document from before the history, or from a long import: of a register the replica is known.
+/// A document from before the history, or from a long import: the replica that wrote a register is
+/// still known.
 fn blames_the_unknown<B: Backend>() {
     let theirs = Store::<Page, B>::new();
     theirs.change(|page| page.title().set("Plan")).expect("a change");
@@ -392,8 +393,8 @@ fn blames_the_unknown<B: Backend>() {
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let blame = history.blame(&Page::path().title()).expect("it was written");
     assert_eq!((blame.revision, blame.replica), (None, Some(theirs.replica())));
-    // An import that touches nearly all is told as one of the state as a whole: what was written
-    // here is ours all the same.
+    // An import that touches nearly everything is reported as a change of the whole state. A value
+    // that was written here still belongs to this replica.
     store
         .transaction()
         .author("Ada")
@@ -449,7 +450,7 @@ fn restores<B: Backend>() {
     );
     assert_eq!(store.view(), after);
 
-    // Where a layer refuses it, nothing has happened.
+    // If a middleware layer refuses the restore, nothing has changed.
     store.add_middleware(PathRules::new().deny(&Page::path().body()));
     let length = history.revisions().len();
     assert!(matches!(history.restore(then), Err(Error::Change(ChangeError::Refused(_)))));
@@ -486,7 +487,7 @@ fn a_branch_merges_back() {
     both(branches::<Yrs>, branches::<Automerge>);
 }
 
-/// What was deleted can be seen, although the document has forgotten it.
+/// A deleted value can still be seen, although the document no longer has it.
 #[test]
 fn garbage_is_collected() {
     let (store, history) = page::<Yrs>();
@@ -546,7 +547,7 @@ fn it_stays_within_its_bound() {
     both(stays_within_its_bound::<Yrs>, stays_within_its_bound::<Automerge>);
 }
 
-/// Automatic checkpoints: by time, and the older the sparser.
+/// Automatic checkpoints are made by time. The older they are, the fewer are kept.
 #[test]
 fn checkpoints_are_made_and_thinned() {
     let minutes = Arc::new(AtomicU64::new(0));
@@ -647,7 +648,7 @@ fn goes_on_elsewhere<B: Backend>() {
     let kept = history.save().expect("it is not within a change");
     let one = history.latest();
     store.change(|page| page.title().set("two")).expect("a change");
-    // The document was saved later than its history.
+    // The document was saved after its history.
     let store = Store::<Page, B>::open(&store.save()).expect("it opens");
     let history = store.history_from(&kept, HistoryOptions::new()).expect("it wrote it");
     let found = history.revision(history.latest()).expect("it is there");
@@ -738,7 +739,8 @@ fn a_name_is_never_lost_to_another() {
     assert_eq!(history.view_at(unknown), Err(HistoryError::Unknown { revision: unknown }));
 }
 
-/// Nothing is recorded once the last handle is gone, and two histories do not mind each other.
+/// Nothing is recorded after the last handle is dropped. Two histories of one store do not disturb
+/// each other.
 #[test]
 fn it_ends_with_its_handles() {
     let (store, history) = page::<Yrs>();

@@ -1,4 +1,4 @@
-//! Promise: a history stays within its bounds and in nobody's way, and bytes that somebody has
+//! Promise: a history stays within its limits and blocks no other thread, and bytes that were
 //! tampered with do no harm.
 
 #[path = "support/bytes.rs"]
@@ -26,7 +26,7 @@ fn it_can_be_printed() {
     assert!(format!("{history:?}").starts_with("History { revisions: 1, bytes: "));
 }
 
-/// Names stay, and the updates between them keep to the bound all the same.
+/// Named revisions are kept, and the updates between them still obey the limit.
 fn names<B: Backend>() {
     let store = Store::<Page, B>::new();
     let history =
@@ -43,7 +43,7 @@ fn names<B: Backend>() {
     let named = revisions.iter().filter(|revision| revision.name().is_some()).count();
     assert_eq!(named, 100);
     assert!(revisions.len() < 300, "{} revisions", revisions.len());
-    // Names leave room for what has none.
+    // Named revisions leave room for revisions without a name.
     assert!(revisions.len() > 110, "{} revisions", revisions.len());
     for revision in revisions {
         history.view_at(revision.id()).expect("what is listed is there");
@@ -56,7 +56,7 @@ fn names_do_not_keep_what_lies_between() {
     names::<Automerge>();
 }
 
-/// Changes whose updates are small beside what is noted about them.
+/// Changes whose updates are smaller than their metadata.
 fn small_changes<B: Backend>() {
     const BYTES_MAX: usize = 50_000;
     let store = Store::<Page, B>::new();
@@ -76,7 +76,7 @@ fn what_is_noted_of_small_changes_counts() {
     small_changes::<Automerge>();
 }
 
-/// With no room at all, and a checkpoint with every change, there is the present.
+/// With a limit of 0 bytes and a checkpoint at every change, the present state is still available.
 fn no_room<B: Backend>() {
     let store = Store::<Page, B>::new();
     let options = HistoryOptions::new().with_bytes_max(0).with_checkpoint_every(Duration::ZERO);
@@ -101,7 +101,7 @@ fn without_room_there_is_the_present() {
     no_room::<Automerge>();
 }
 
-/// Decodes a saved history, lets somebody tamper with it, and makes the checksum fit.
+/// Decodes a saved history, applies `tamper` to it, and corrects the checksum.
 fn tampered(kept: &[u8], tamper: impl Fn(&mut Vec<(Value, Value)>)) -> Vec<u8> {
     let mut value: Value = ciborium::from_reader(&kept[..kept.len() - 8]).expect("it is CBOR");
     tamper(value.as_map_mut().expect("a map"));
@@ -121,8 +121,8 @@ fn revision(map: &mut [(Value, Value)], at: usize) -> &mut Vec<(Value, Value)> {
     field(map, "revisions").as_array_mut().expect("a list")[at].as_map_mut().expect("a map")
 }
 
-/// Ids that leave no room for later ones; names without a document; updates that nothing comes
-/// before.
+/// Ids that leave no room for later ones; names without a document; updates without a document
+/// before them.
 #[test]
 fn hostile_bytes_do_no_harm() {
     let store = Store::<Page>::new();
@@ -163,7 +163,7 @@ fn hostile_bytes_do_no_harm() {
     }
 }
 
-/// A past revision is shown while a change is under way elsewhere.
+/// A past revision can be shown while another thread makes a change.
 #[test]
 #[expect(
     clippy::disallowed_methods,
@@ -185,7 +185,7 @@ fn the_past_waits_for_no_writer() {
         .expect("a change");
 }
 
-/// Threads change, name, look, save and forget at once.
+/// Several threads change, name, look up, save and remove revisions at the same time.
 #[test]
 fn many_at_once() {
     let store = Store::<Page>::new();
@@ -226,7 +226,7 @@ fn many_at_once() {
     assert_eq!(history.diff(latest, latest).expect("it is there").new(), &store.view());
 }
 
-/// Clocks that go back, and stand before 1970.
+/// Clocks that go back, and clocks that show a time before 1970.
 #[test]
 fn clocks_may_say_anything() {
     let times = [-5_i64, 10_000, -10_000, 0];
@@ -253,7 +253,7 @@ fn clocks_may_say_anything() {
     );
 }
 
-/// After an update at which the backend fails the document is made anew, and the history goes on.
+/// If the backend fails on an update, the document is rebuilt and the history goes on.
 #[test]
 fn a_rebuilt_document_goes_on() {
     let store = support::store::<Yrs>(1);
@@ -282,8 +282,8 @@ fn a_rebuilt_document_goes_on() {
     assert_eq!(origins, [None, Some(Origin::Remote), Some(Origin::Local)]);
 }
 
-/// A history beside a document that is not the one that it was kept beside: what is there now is a
-/// revision of its own.
+/// A history is opened with a document that it does not belong to. The current state of that
+/// document becomes a revision.
 fn another_document<B: Backend>() {
     let store = Store::<Page, B>::new();
     let elsewhere = Store::<Page, B>::new();

@@ -1,5 +1,5 @@
-//! Promise: whatever bytes arrive, they are applied, wait or are refused, soon and in little
-//! memory; the store is in order afterwards, and one that refused is as it was.
+//! Promise: hostile bytes are applied, become pending or are refused, soon and with little memory.
+//! Afterwards the store is in order, and a store that refused an update is unchanged.
 
 #[path = "support/bytes.rs"]
 mod bytes;
@@ -35,7 +35,7 @@ fn edit<B: Hostile>(rng: &mut Rng, store: &Store<Everything, B>) {
     );
 }
 
-/// The store under attack, and what honest replicas have sent.
+/// The store under attack, and the updates that honest replicas have sent.
 fn scene<B: Hostile>(rng: &mut Rng, limits: &Limits) -> (Store<Everything, B>, Vec<Vec<u8>>) {
     let store = Store::with_options(options(limits));
     let second = support::store::<B>(2);
@@ -58,8 +58,8 @@ fn scene<B: Hostile>(rng: &mut Rng, limits: &Limits) -> (Store<Everything, B>, V
     (store, honest)
 }
 
-/// Backends panic on what they do not expect, which is caught; printing where each time costs more
-/// memory than they do.
+/// Backends panic on input that they do not expect, and the panic is caught. Printing a location
+/// for each panic costs more memory than the panics do.
 fn silence_backends() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -104,7 +104,7 @@ fn run<B: Hostile>(seed: u64, limits: &Limits) {
         });
         match change {
             Ok(()) => {}
-            // What stands beside a register by a hostile hand can make it unwritable on yrs.
+            // On yrs, a hostile block beside a register can make the register unwritable.
             Err(ChangeError::Backend(BackendError::Misfit { .. })) if !B::CONSISTENT => {}
             Err(error) => panic!("the store is not usable: {error}"),
         }
@@ -112,7 +112,7 @@ fn run<B: Hostile>(seed: u64, limits: &Limits) {
     }
 }
 
-/// The view is the document, and what is saved can be opened.
+/// The view equals the document, and the saved document can be opened.
 fn in_order<B: Hostile>(store: &Store<Everything, B>) {
     let opened = Store::<Everything, B>::open(&store.save()).expect("what was saved can be opened");
     support::check_view(&opened);
@@ -131,7 +131,7 @@ proptest! {
         run::<Yrs>(seed, &Limits::stranger());
     }
 
-    /// Nested types, which exostate does not write, are let through to the backend.
+    /// exostate does not write nested types. Here the guard lets them through to the backend.
     #[test]
     fn on_yrs_with_nested_types(seed in any::<u64>()) {
         run::<Yrs>(seed, &Limits::stranger().with_nested_types_max(100));

@@ -1,5 +1,5 @@
-//! Several stores as one: a change is in all of them or in none, no view shows half of one, and
-//! those who watch hear of it once.
+//! Several stores as one: a change is in all of them or in none, no view shows only half of a
+//! change, and watchers are called once per change.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&seen);
     let other = journal.clone();
-    // Those who watch the one see the other as it is then.
+    // A watcher of one store sees the other store in the state after the change.
     let _watch = accounts.watch(Accounts::path().balances(), move |_| {
         list.lock().expect("the list").push(other.view().lines.len())
     });
@@ -56,7 +56,7 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     assert_eq!((accounts.view().balances.get("ada"), journal.view().lines.len()), (Some(&3), 1));
     assert_eq!(*seen.lock().expect("the list"), [1]);
 
-    // What a layer of either refuses is in neither.
+    // If a layer of either store refuses a change, the change is in neither.
     journal.add_middleware(PathRules::new().deny(&Journal::path().lines()));
     assert!(pay(&accounts, &journal, 1).is_err());
     let (others, free) = stores();
@@ -138,8 +138,8 @@ fn a_panic_leaves_both_as_they_were() {
     pay(&accounts, &journal, 1).expect("it goes on");
 }
 
-/// Three stores, on both backends, whose numbers are always equal: every change sets all of them,
-/// or should not.
+/// Three stores on both backends. Their numbers must always be equal: every change sets all of them
+/// or fails.
 struct Trio {
     first: Store<Number>,
     second: Store<Number, Automerge>,
@@ -157,9 +157,9 @@ impl Trio {
         Self { first: Store::new(), second: Store::new(), third: Store::new() }
     }
 
-    /// All of them, or, where one is `odd`, none.
+    /// Sets all three numbers. Sets none if the change is refused.
     fn set(&self, value: i64, refuse: bool) -> Result<(), ChangeError> {
-        // The order in which they are put together is another one each time.
+        // The stores are joined in a different order each time.
         let joint = self.first.and(&self.second);
         if value % 2 == 0 {
             return joint.and(&self.third).change(|((first, second), third)| {
@@ -189,7 +189,7 @@ impl Trio {
     }
 }
 
-/// What one thread does.
+/// One operation of one thread.
 #[derive(Clone, Debug)]
 enum Deed {
     Joint(i64, bool),
@@ -234,7 +234,7 @@ proptest! {
                 seen.fetch_add(usize::from(first.value != second.value || second.value != third.value), Ordering::Relaxed);
             }
         });
-        // Whoever is told by one store finds all the others there.
+        // A watcher of one store finds all the other stores in the same state.
         let seen = Arc::clone(&halves);
         let others = trio.first.and(&trio.third);
         let _own = trio.second.watch(Number::path().value(), move |_| {
@@ -253,7 +253,7 @@ proptest! {
     }
 }
 
-/// A number that takes its time to be dropped, and so to be shown: an old view is dropped then.
+/// A number that is slow to drop. Showing a new view drops an old one, so showing is slow too.
 #[derive(Clone, Debug, PartialEq)]
 struct Slow(i64);
 
@@ -289,8 +289,8 @@ fn a_store_tells_nobody_before_all_is_shown() {
     let early = Arc::new(AtomicUsize::new(0));
     let third = trio.third.clone();
     let count = Arc::clone(&early);
-    // The numbers only grow: who is told of one finds it, or a newer one, in the store that is
-    // shown last.
+    // The numbers only grow. A watcher of the first store must find the same number, or a newer
+    // one, in the store that is shown last.
     let _watch = trio.first.watch(Number::path().value(), move |value| {
         count.fetch_add(
             usize::from(value.new().copied() > Some(third.view().value)),
@@ -305,10 +305,10 @@ fn a_store_tells_nobody_before_all_is_shown() {
         heard.store(alone.new().copied().unwrap_or_default(), Ordering::Relaxed);
     });
     std::thread::scope(|scope| {
-        // Another thread delivers what the first store tells.
+        // Another thread delivers the notices of the first store.
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                // Not faster than it is told.
+                // It makes the next change only when the previous one was delivered.
                 if told.load(Ordering::Relaxed) == last.load(Ordering::Relaxed) {
                     let next = last.fetch_add(1, Ordering::Relaxed) + 1;
                     trio.first
@@ -317,7 +317,7 @@ fn a_store_tells_nobody_before_all_is_shown() {
                 }
             }
         });
-        // And one looks at all of them all the time.
+        // A third thread reads all of them all the time.
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let ((first, heavy), third) = joint.view();
@@ -373,7 +373,7 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
         ]
     );
 
-    // It ends when it is dropped, and keeps no store.
+    // The watch ends when it is dropped, and keeps no store alive.
     drop(watch);
     trio.set(6, false).expect("it can be written");
     assert_eq!((take().len(), trio.first.subscriptions().watchers), (0, 0));
@@ -469,7 +469,7 @@ fn what_is_said_of_a_joint_change_is_said_in_every_store() {
     joint
         .change_as(label, |((first, second), _)| first.value().set(2).and(second.value().set(2)))
         .expect("it can be written");
-    // Only the second store changes: that too is another change than the one before.
+    // Only the second store changes: this too is a different change from the one before.
     joint.change(|((_, second), _)| second.value().set(3)).expect("it can be written");
     joint.change(|((_, second), _)| second.value().set(4)).expect("it can be written");
 
@@ -539,7 +539,7 @@ fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
                     .for_each(|step| trio.set(step * 3 + thread, false).expect("it can be written"))
             });
         }
-        // Meanwhile one document is replaced again and again.
+        // Meanwhile one document is replaced repeatedly.
         scope.spawn(|| {
             for _ in 0..5 {
                 let mut repair = trio.third.document().repair();

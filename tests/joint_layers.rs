@@ -1,5 +1,6 @@
-//! Layers and histories of several stores as one: each is asked and told of its own store's part,
-//! and sees what it belongs to; who only looks waits for none of it.
+//! Layers and histories of several stores as one: each layer is called for its own store's part of
+//! the change, and knows that the part belongs to a joint change. A thread that only reads waits
+//! for none of this.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ impl Trio {
     }
 }
 
-/// Counts what a layer is told: `(asked, done well, done with an error)`.
+/// Counts the calls of a layer: `(before a change, after a success, after an error)`.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<(usize, usize, usize)>>);
 
@@ -75,7 +76,8 @@ fn layers_of_every_store_are_told_what_came_of_it() {
     assert_eq!((take(), heard.load(Ordering::Relaxed)), (((1, 1, 0), (1, 1, 0)), 1));
     trio.set(4, true).expect_err("the closure refuses");
     assert_eq!(take(), ((0, 0, 1), (0, 0, 1)));
-    // The last store's layer panics: the others were asked, and nothing is in any.
+    // The layer of the last store panics. The other layers were called before it, and no store has
+    // changed.
     trio.third.add_middleware(Panics);
     let attempt = std::panic::AssertUnwindSafe(|| trio.set(6, false));
     assert!(std::panic::catch_unwind(attempt).is_err());
@@ -115,8 +117,8 @@ fn who_only_looks_waits_for_no_closure() {
     let seen = joint.change(|(first, second)| {
         first.value().set(1)?;
         second.value().set(1)?;
-        // Another thread looks, also at one of them beside others, while this one is in both
-        // places.
+        // Another thread reads the stores, one alone and one together with others, while this
+        // thread is in both callbacks.
         Ok(std::thread::scope(|scope| {
             let look = || (joint.view().0.value, trio.third.and(&trio.second).view().1.value);
             scope.spawn(look).join().expect("nobody panics")

@@ -1,6 +1,5 @@
-//! Promise: a store says of an update whether it holds anything new, as it would show if the update
-//! were applied; and updates that are longer than a stranger's may be can be cut into ones that are
-//! not.
+//! Promise: a store can say whether an update contains anything new, with the same result as
+//! applying it. Updates longer than the limit for strangers can be cut into shorter ones.
 
 mod support;
 
@@ -9,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use support::{Everything, Op, strategy};
 
-/// Whether an update is new, by applying it to a copy.
+/// Finds out whether an update is new by applying it to a copy.
 fn changes<B: Backend>(store: &Store<Everything, B>, update: &[u8]) -> bool {
     let copy = store.fork().expect("a copy");
     let before = (copy.version(), copy.pending());
@@ -33,7 +32,8 @@ fn says_what_is_new<B: Backend>(
             support::apply(store, op);
             updates.push(store.update_since(&before).expect("a version"));
         }
-        // All that is deleted is in it, as in what a Yjs client says when it comes back.
+        // This update contains all deletions, like the update that a Yjs client sends when it
+        // reconnects.
         updates.push(store.update_since(&store.version()).expect("a version"));
         updates.push(store.update_since(&empty).expect("a version"));
     };
@@ -66,7 +66,7 @@ proptest! {
 }
 
 proptest! {
-    // A copy takes automerge long.
+    // A copy is slow on automerge.
     #![proptest_config(Config { cases: strategy::config().cases / 8, ..strategy::config() })]
 
     #[test]
@@ -108,7 +108,8 @@ fn a_long_update_is_cut_into_pieces_that_strangers_take() {
                 .expect("it can be written");
         }
         from.change(|state| state.notes().delete(0..9)).expect("it can be written");
-        // Of automerge as changes one by one, as a saved document stays as it is.
+        // On automerge the update is a row of separate changes, because a saved document cannot be
+        // cut.
         let update = if B::NAME == "yrs" {
             from.update_since(&to.version()).expect("a version")
         } else {

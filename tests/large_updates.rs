@@ -1,4 +1,5 @@
-//! Promise: what a replica lacks reaches it under the limits for strangers, however much it is.
+//! Promise: all changes that a replica lacks can reach it within the limits for strangers, whatever
+//! their size.
 
 mod support;
 
@@ -9,10 +10,10 @@ use exostate::{
 };
 use support::Everything;
 
-/// More than one change of automerge may hold, and than strangers take at once.
+/// More than one change of automerge may hold, and more than strangers may send at once.
 const MANY: usize = 160_000;
 
-/// Applies updates one after the other, as they would come from a stranger.
+/// Applies updates one after the other, with the limits for strangers.
 fn apply_all<S: State, B: Backend>(store: &Store<S, B>, updates: &[Vec<u8>]) {
     for update in updates {
         assert!(update.len() <= Limits::stranger().bytes_max());
@@ -25,7 +26,7 @@ fn equal<S: State + PartialEq, B: Backend>(a: &Store<S, B>, b: &Store<S, B>) {
     assert_eq!((a.digest(), a.version()), (b.digest(), b.version()));
 }
 
-/// Keeps all local updates.
+/// Collects all local updates.
 fn kept<S: State, B: Backend>(store: &Store<S, B>) -> Arc<Mutex<Vec<Vec<u8>>>> {
     let updates = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&updates);
@@ -105,7 +106,7 @@ fn a_replica_with_changes_of_its_own_is_not_sent_the_whole() {
     who_has_made_changes_is_sent_only_what_it_lacks::<Automerge>();
 }
 
-/// What is passed on is what came, so that whoever sent it knows it again.
+/// A relay passes on the same bytes that it received, so that the sender recognises them.
 fn relayed<B: Backend>() {
     let from = support::store::<B>(1);
     let relay = support::store::<B>(2);
@@ -131,7 +132,7 @@ fn a_version_with_made_up_heads_and_numbers_does_no_harm() {
         store.change(|state| state.count().set(number)).expect("it can be written")
     });
     let mut bytes = store.version().to_bytes();
-    // The first byte of the first head; then the number of the last actor's last change.
+    // The first byte of the first head. Further below: the number of the last actor's last change.
     bytes[5] ^= 1;
     let unknown = exostate::Version::from_bytes(&bytes).expect("a version");
     assert!(

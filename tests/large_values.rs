@@ -1,5 +1,5 @@
-//! Promise: small edits of large values stay small, wherever a value is compared with another one:
-//! reconciling, restoring, undoing.
+//! Promise: small edits of large values stay small wherever two values are compared: reconciling,
+//! restoring, undoing.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Large {
     cards: MovableList<i64>,
 }
 
-/// Text in which hardly anything repeats itself.
+/// Text with almost no repetition.
 fn prose(len: usize) -> String {
     let letter = |at: usize| {
         char::from(b'a' + (at.wrapping_mul(at).wrapping_mul(2_654_435_761) >> 13) as u8 % 26)
@@ -41,7 +41,7 @@ fn meet<B: Backend>([a, b]: &[Store<Large, B>; 2]) {
     assert_eq!(a.digest(), b.digest());
 }
 
-/// One letter near each end, each replica having a whole new value.
+/// Each replica changes one letter near one end and reconciles with a whole new value.
 fn forks_reconcile<B: Backend>() {
     for len in [6_000, 40_000] {
         let stores = two::<B>(&prose(len), 0..len as i64);
@@ -79,11 +79,11 @@ fn two_forks_reconcile_small_edits_at_both_ends() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
 
-    /// What each of two replicas changes here and there in a large value, both keep: as if they had typed it.
+    /// Two replicas make small edits in a large value. All are kept, as if they were typed.
     #[test]
     fn small_edits_of_large_values_merge(edits in prop::collection::vec((any::<bool>(), any::<Index>(), 0usize..3), 1..60), len in 10_000usize..30_000) {
         let stores = two::<Yrs>(&prose(len), 0..len as i64);
-        // Each edit has a stretch of its own, so that what comes of all is known.
+        // Each edit has its own stretch of the text, so that the merged result is known.
         let stretch = len / 60;
         let mut wanted = stores.each_ref().map(|store| (store.view().text.to_string(), store.view().list.iter().copied().collect::<Vec<i64>>()));
         let mut both = wanted[0].clone();
@@ -107,8 +107,8 @@ proptest! {
     }
 }
 
-/// Others type at both ends of a large text: what was inserted goes, what was deleted comes back
-/// where it was, and nothing else moves.
+/// Other replicas type at both ends of a large text. An undo removes the inserted text, puts
+/// deleted text back at its old place, and moves nothing else.
 fn undo_amid_others<B: Backend>(restart: bool) {
     let len = 12_000;
     let options = || UndoOptions::new().with_window(Duration::ZERO);
@@ -177,8 +177,8 @@ fn undo_finds_its_own_amid_what_others_typed_at_both_ends() {
     undo_amid_others::<Automerge>(false);
 }
 
-/// What is restored differs at both ends only: what another one types into the middle meanwhile
-/// stays where it is.
+/// The restored text differs only at both ends. Text that another replica types into the middle
+/// meanwhile stays there.
 #[test]
 fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> {
     let stores = two::<Yrs>(&prose(20_000), 0..20_000);
@@ -205,7 +205,7 @@ fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> 
     Ok(())
 }
 
-/// Cards that are given without ids are found again by what they hold.
+/// Cards that are given without ids are matched by their content.
 #[test]
 fn large_orders_are_matched_by_what_stays() -> Result<(), exostate::Error> {
     let store = Store::<Large>::new();

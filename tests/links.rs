@@ -1,5 +1,5 @@
-//! Documents that refer to documents: loaded once, when a link is followed; shared; put away when
-//! nobody has them open, and only then loaded again.
+//! Documents that refer to documents. A document is loaded once, when a link is followed, and
+//! shared. It is closed when no handle is open, and only then loaded again.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -27,16 +27,16 @@ fn page(title: &str) -> Page {
 
 type Hook = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Keeps documents in memory, and counts what is done.
+/// Keeps documents in memory, and counts loads and closes.
 struct Shelf<B> {
     saved: Mutex<BTreeMap<String, Vec<u8>>>,
     loads: AtomicUsize,
     closes: AtomicUsize,
-    /// Documents that are there now: each once, or two were loaded at once.
+    /// How often each document is loaded now. More than once means that it was loaded twice.
     out: Mutex<BTreeMap<String, usize>>,
     broken: AtomicBool,
     full: AtomicBool,
-    /// What is done while a document is loaded, and while one is put away.
+    /// Hooks that run while a document is loaded and while one is closed.
     loading: OnceLock<Hook>,
     closing: OnceLock<Hook>,
     of: PhantomData<fn() -> B>,
@@ -51,11 +51,11 @@ impl<B> Drop for Out<B> {
     }
 }
 
-/// A loader is a handle too here, so that a test can look into it.
+/// The loader holds a shared handle, so that a test can look into it.
 struct Shelves<B: Backend> {
     shelf: Arc<Shelf<B>>,
-    /// What a document opens while it is loaded: itself and all that it names, where the library
-    /// is there.
+    /// If it is set, loading a document opens these through it: the document itself and all
+    /// documents that it links to.
     eager: OnceLock<Library<Shelves<B>>>,
 }
 
@@ -202,7 +202,7 @@ fn a_link_is_a_register_wherever_scalars_are() {
         assert_eq!((&*view, theirs.digest()), (&theirs.reread(), ours.digest()));
         let opened = Store::<Page, B>::open(&ours.save()).expect("it opens");
         assert_eq!(opened.view(), view);
-        // Within variants too.
+        // Links in variants work too.
         #[derive(State, Clone, Debug, PartialEq)]
         enum Target {
             #[default]
@@ -220,7 +220,7 @@ fn a_link_is_a_register_wherever_scalars_are() {
             .expect("it can be written");
         copy.merge(&pointer).expect("it merges");
         assert!(matches!(&copy.view().at, Target::Page(link) if link.id() == "e"));
-        // What is no name is a violation, and the link is empty.
+        // A value that is not a name is a violation, and the link is empty.
         #[derive(State, Clone, Debug, PartialEq)]
         struct Other {
             to: i64,
@@ -253,7 +253,7 @@ fn a_document_is_there_once_and_put_away_when_nobody_has_it_open() {
         let later = library.open(&Link::<Page>::new("a")).expect("it is loaded");
         assert_eq!((later.view().visits, done(&shelf), counts(&library)), (1, (1, 1), (1, 0, 0)));
         assert_eq!((later.kept().1.as_str(), later.link().id()), ("a", "a"));
-        // A joint change needs no more than the stores.
+        // A joint change needs only the stores.
         let other = library.create(&page("other")).expect("it can be made");
         later
             .and(other.store())
@@ -348,12 +348,12 @@ fn so_many_of_the_last_used_are_kept() {
         drop(create(&library, id));
     }
     assert_eq!((done(&shelf), counts(&library)), ((0, 1), (0, 2, 0)));
-    // It is handed on, and used last from now on.
+    // The document is reused, and becomes the most recently used.
     visit(&library.open(&Link::<Page>::new("b")).expect("it is kept"));
     drop(create(&library, "d"));
     let saved = || shelf.saved.lock().expect("the shelf").keys().cloned().collect::<Vec<_>>();
     assert_eq!((done(&shelf), saved()), ((0, 2), vec!["a".to_owned(), "c".to_owned()]));
-    // The library is gone when its last handle and document are.
+    // The library is dropped together with its last handle and document.
     let page = library.open(&Link::<Page>::new("d")).expect("it is kept");
     drop(library);
     assert_eq!(saved().len(), 2);
@@ -373,14 +373,14 @@ fn what_cannot_be_put_away_is_not_lost() {
     assert_eq!((page.view().visits, done(&shelf)), (1, (0, 2)));
     drop(page);
     shelf.full.store(false, Ordering::SeqCst);
-    // Whoever lets another one go tries again.
+    // The next document that is closed triggers another attempt.
     drop(create(&library, "b"));
     assert_eq!((counts(&library), shelf.saved.lock().expect("the shelf").len()), ((0, 0, 0), 2));
 
     let page = create(&library, "panics");
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(page))).is_err());
     assert_eq!(counts(&library), (0, 1, 0));
-    // Nor does it keep the others when the library goes.
+    // A failed close also does not keep the other documents open when the library is dropped.
     let others = Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, 9);
     for id in ["m", "panics too", "z"] {
         drop(create(&others, id));
@@ -402,7 +402,7 @@ fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused()
     create(&library, "e")
         .change(|page| page.pages().push(Link::new("d")))
         .expect("it can be written");
-    // Links in a circle are fine, as long as nobody follows them while loading.
+    // A circle of links is allowed as long as loading does not follow them.
     let mut page = library.open(&Link::<Page>::new("x")).expect("it is loaded");
     for _ in 0..4 {
         page = page.view().next.clone().expect("a link").open(&library).expect("it is loaded");
@@ -456,7 +456,7 @@ fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
     let inner = library.clone();
     let open = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&open);
-    // Whoever puts the first away wants the last, on the same thread and on another.
+    // Closing the first document opens the last one, on the same thread and on another.
     let hook: Hook = Box::new(move |id| {
         if id == "a" {
             let open = || inner.open(&Link::<Page>::new("c")).expect("it is kept");
@@ -508,7 +508,7 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
         drop(create(&library, id));
     }
     let open = |id: &str| library.open(&Link::<Page>::new(id)).expect("it is loaded");
-    // In a callback of its own store.
+    // Inside a callback of its own store.
     let page = open("a");
     let own = Arc::new(Mutex::new(None));
     let inner = Arc::clone(&own);
@@ -519,7 +519,7 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     store.change(|page| page.visits().set(4)).expect("it can be written");
     assert_eq!((counts(&library), open("a").view().visits), ((0, 0, 0), 4));
     drop((watch, store));
-    // While another one is loaded, and while that is put away.
+    // While another document is loaded, and while that one is closed.
     let held = Arc::new(Mutex::new(vec![open("b"), open("c")]));
     let loading = Arc::clone(&held);
     let closing = Arc::clone(&held);

@@ -1,5 +1,5 @@
-//! Promise: what a mark on text says is the same at every replica, and what could not be is refused
-//! where it is made.
+//! Promise: a mark on text is the same on every replica, and a mark that cannot be represented is
+//! refused when it is made.
 
 mod support;
 
@@ -103,8 +103,8 @@ fn what_a_mark_cannot_say_is_refused() {
     refused::<Automerge>();
 }
 
-/// Other software marks text with maps: text typed behind it is marked by none, at home as
-/// elsewhere.
+/// Other software marks text with maps. Text typed after such a mark does not get the mark, neither
+/// here nor on another replica.
 #[test]
 fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
     use yrs::{Any, ReadTxn, Text as _, Transact};
@@ -133,8 +133,8 @@ fn text_behind_a_mark_of_an_unknown_kind_is_the_same_everywhere() {
     assert_eq!(mark_at(&copy.view().notes, 0), None);
 }
 
-/// What other software marked, copied to where nothing is, to where another mark is, and to where
-/// it is already.
+/// Marks that other software made are copied to unmarked text, to text with another mark, and to
+/// text that already has this mark.
 #[test]
 fn marks_that_cannot_be_written_are_left_out_of_copies() {
     use automerge::ReadDoc;
@@ -183,7 +183,7 @@ fn marks_that_cannot_be_written_are_left_out_of_copies() {
     assert_eq!(names(&here.view().notes), names(&view.notes));
 }
 
-/// Each mark fits, all together do not.
+/// Each mark is within the limit, but all together are not.
 #[test]
 fn many_large_marks_reach_strangers() {
     fn reaches<B: Backend>() {
@@ -210,10 +210,10 @@ fn many_large_marks_reach_strangers() {
     reaches::<Automerge>();
 }
 
-/// What is inserted over text is marked as the first character of that was, on a store as on a copy
-/// of its text.
+/// Text that replaces other text gets the marks of the first replaced character, in a store and in
+/// a copy of its text.
 fn splices<B: Backend>() {
-    // 0..4 plain, 4..8 bold, 8..12 plain, 12..16 a link, right behind it 16..20 bold and a link.
+    // 0..4 plain, 4..8 bold, 8..12 plain, 12..16 a link, directly after it 16..20 bold and a link.
     let begin = || {
         let store = support::store::<B>(1);
         let change = store.change(|state| {
@@ -243,7 +243,7 @@ fn splices<B: Backend>() {
         (16..20, "bold+link"),
         (14..20, "link"),
         (0..20, ""),
-        // Where nothing is replaced, as the character before.
+        // If nothing is replaced, it gets the marks of the character before it.
         (4..4, ""),
         (8..8, "bold"),
         (0..0, ""),
@@ -267,7 +267,7 @@ fn splices<B: Backend>() {
             assert_eq!(notes.runs(), edited.view().notes.runs(), "{range:?} on {}", B::NAME);
             support::check_view(store);
         }
-        // What stood behind is marked as it was.
+        // The text after it keeps its marks.
         let before = begin().view().notes.clone();
         let after = edited.view().notes.clone();
         for at in range.end..before.len() {
@@ -282,7 +282,8 @@ fn what_replaces_marked_text_is_marked_alike() {
     splices::<Automerge>();
 }
 
-/// A word within a bold stretch, by the least edits: beside what others type at once.
+/// A word within a bold stretch is replaced with minimal edits, concurrently with edits of another
+/// replica.
 #[test]
 fn what_replaces_a_bold_word_is_bold_beside_other_edits() {
     fn run<B: Backend>() {

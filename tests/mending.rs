@@ -1,5 +1,6 @@
-//! Promise: what does not fit a struct is left alone by `reconcile`, written over by `set` and gone
-//! after `reconcile_with(_, Mend::Reset)`, which leaves alone what the struct does not know.
+//! Promise: a value that does not fit a struct is left alone by `reconcile`, overwritten by `set`,
+//! and removed by `reconcile_with(_, Mend::Reset)`. The last one leaves alone the values that the
+//! struct does not know.
 
 mod support;
 
@@ -13,7 +14,7 @@ use exostate::{
 use proptest::prelude::*;
 use support::{Everything, Op, Settings, Shape, strategy};
 
-/// Registers at any paths, past every type.
+/// Registers at arbitrary paths, written without any type.
 #[derive(Clone, Default)]
 struct Garbage(Vec<(String, Value)>);
 
@@ -56,7 +57,7 @@ impl Scalar for Anything {
     }
 }
 
-/// What the document also holds, and `Everything` does not know.
+/// Fields of the document that `Everything` does not know.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Beside {
     numbers: exostate::List<Anything>,
@@ -71,7 +72,7 @@ struct SettingsBeside {
     later: Option<Anything>,
 }
 
-/// Writes registers into a store's document, after all that it has.
+/// Writes registers into a store's document, after all its other changes.
 fn spoil<S: State, B: Backend>(store: &Store<S, B>, garbage: Vec<(String, Value)>) {
     let spoiler = Store::<Garbage, B>::open(&store.save()).expect("a document");
     spoiler.reconcile(&Garbage(garbage)).expect("it can be written");
@@ -122,8 +123,8 @@ struct Inner {
 
 type FormEdit<'a> = <Form as State>::Node<Edit<'a>>;
 
-/// Spoils one place, and says what `edit` has to do: the violation goes, and the view shows the
-/// default as before.
+/// Spoils one place and checks `edit`: the violation disappears, and the view shows the default as
+/// before.
 fn mends<B: Backend>(
     path: &str,
     garbage: impl Into<Value>,
@@ -194,7 +195,7 @@ fn set_writes_the_default_over_what_does_not_fit_on_automerge() {
     set_writes_the_default_over_what_does_not_fit::<Automerge>();
 }
 
-/// What `set` writes over with something else than the default.
+/// `set` overwrites a spoilt place with a value that is not the default.
 fn set_writes_other_values_too<B: Backend>() {
     let store = Store::<Form, B>::new();
     let spoilt = ["size", "name", "kind", "shape", "maybe_shape", "inner/kind"];
@@ -231,7 +232,8 @@ fn set_writes_other_values_over_what_does_not_fit() {
     set_writes_other_values_too::<Automerge>();
 }
 
-/// A newer application's variant with fields goes whole, as with any switch.
+/// An unknown variant of a newer application is removed with its fields, as when the variant
+/// changes.
 #[test]
 fn an_unknown_variant_goes_with_its_fields() {
     fn run<B: Backend>() {
@@ -254,7 +256,7 @@ fn an_unknown_variant_goes_with_its_fields() {
     run::<Automerge>();
 }
 
-/// A savepoint that is taken back takes the mending back.
+/// Rolling back a savepoint also rolls back the mending.
 #[test]
 fn mending_is_taken_back_with_a_savepoint() {
     let store = Store::<Form>::new();
@@ -276,7 +278,7 @@ fn mending_is_taken_back_with_a_savepoint() {
 
 // Arbitrary garbage in arbitrary documents.
 
-/// Places of `Everything`, with a `*` where elements of the document stand.
+/// Places of `Everything`. A `*` stands for an element of the document.
 const PLACES: &[&str] = &[
     "title",
     "count",
@@ -334,7 +336,7 @@ fn place(store: &Everything, choice: (u8, u8)) -> String {
         "people" => vec!["a".to_owned(), "b".to_owned()],
         _ => vec!["-1".to_owned(), "0".to_owned(), "x".to_owned()],
     };
-    // One that is not there too.
+    // An element that does not exist.
     elements.push("5-5".to_owned());
     let element = &elements[usize::from(choice.1) % elements.len()];
     format!("{collection}/{element}{rest}")
@@ -389,7 +391,7 @@ fn run<B: Backend>(ops: &[Op], spoilt: &Spoilt, numbers: &[Value], wanted: &[Op]
     };
     let kept = unknown(&store);
 
-    // What equals the view is left alone.
+    // If the given state equals the view, nothing is written.
     let version = store.version();
     let before = store.violations();
     store.reconcile(&store.view()).expect("the view can be written");
@@ -433,7 +435,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case opens five documents, which takes automerge long.
+    // Each case opens five documents, which is slow on automerge.
     #![proptest_config(proptest::test_runner::Config { cases: strategy::config().cases / 4, ..strategy::config() })]
 
     #[test]
@@ -442,7 +444,7 @@ proptest! {
     }
 }
 
-/// `Settings` stands here for every struct within another.
+/// `Settings` is an example of any struct within another one.
 #[test]
 fn a_struct_is_set_whole_and_what_it_does_not_know_stays() {
     let store = support::store::<Yrs>(1);

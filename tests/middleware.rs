@@ -1,4 +1,4 @@
-//! Layers see, refuse and annotate, in order, and what is refused has not happened.
+//! Layers see, refuse and annotate changes, in order. A refused change has no effect.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ struct Row {
 
 type Seen = Arc<Mutex<Vec<String>>>;
 
-/// Writes down what it sees, and refuses where it is told to.
+/// Logs its calls, and refuses a change if the test asks for it.
 struct Spy {
     name: &'static str,
     seen: Seen,
@@ -124,7 +124,7 @@ fn they_are_asked_in_order() -> Result<(), exostate::Error> {
     layers::<Automerge>()
 }
 
-/// A layer that uses the store, which is taken while it is asked and free afterwards.
+/// A layer that uses the store. The writer lock is held in the first call and free afterwards.
 struct Nosy(Store<Page>);
 
 impl Middleware<Page> for Nosy {
@@ -302,7 +302,7 @@ fn metrics_count_by_origin() {
     assert_eq!(found, wanted.map(|(name, count)| (name.to_owned(), count)));
 }
 
-/// Looks at its own store, and tries to write to it, while it is asked about an import.
+/// A layer that reads its own store, and tries to write to it, during an import.
 struct Curious(Store<Page>, Arc<Mutex<Vec<bool>>>);
 
 impl Middleware<Page> for Curious {

@@ -1,5 +1,5 @@
-//! Promise: a document remembers the name of its state type, and to open or join it as another one
-//! is a warning, or an error where it is asked for.
+//! Promise: a document stores the name of its state type. Opening or joining it as another type
+//! gives a warning, or an error if the caller wants one.
 
 #[path = "support/reader.rs"]
 mod reader;
@@ -33,7 +33,7 @@ struct Form {
     answers: Set<String>,
 }
 
-/// A later release's `Board`.
+/// `Board` of a later release.
 mod later {
     use super::*;
 
@@ -69,12 +69,12 @@ enum Choice {
     },
 }
 
-/// What stands in a document, read without exostate.
+/// The raw content of a document, read without exostate.
 fn raw<S: State, B: Backend>(store: &Store<S, B>) -> Document {
     if B::NAME == Yrs::NAME { from_yrs(&store.save()) } else { from_automerge(&store.save()) }
 }
 
-/// The names that a document says, read without exostate.
+/// The type names in a document, read without exostate.
 fn names<S: State, B: Backend>(store: &Store<S, B>) -> Vec<String> {
     let registers = raw(store).registers.into_iter().filter_map(|(path, value)| {
         let name = path.strip_prefix("@type/")?.to_owned();
@@ -217,7 +217,7 @@ fn what_has_no_name_warns_nobody() {
 #[test]
 fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
     fn run<B: Backend>() {
-        // A document from before there were names.
+        // A document of a release that did not store type names.
         let old = Store::<Map<String, String>, B>::new();
         old.change(|map| map.insert("title", "old".to_owned())).expect("it can be written");
 
@@ -273,7 +273,7 @@ fn nobody_sees_it() {
         let diff = history.diff(revisions[0].id(), revisions[1].id()).expect("both are there");
         assert!(format!("{diff:?}").find('@').is_none(), "{diff:?}");
 
-        // The first change can be undone and redone, and the name stays.
+        // The first change can be undone and redone, and the name stays in the document.
         while undo.undo().expect("it can be undone").is_some() {}
         assert_eq!((&*store.view(), names(&store)), (&Board::default(), vec!["Board".to_owned()]));
         while undo.redo().expect("it can be redone").is_some() {}
@@ -306,7 +306,7 @@ fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
     assert_ne!(store.digest(), digest, "it is a register as all are");
     assert_eq!(names(&store), ["Board", "Form"]);
     is_warned(&store, "Form", "Board");
-    // A name that is taken away is gone.
+    // A name that was deleted is gone.
     let mut txn = doc.transact_mut();
     registers.remove(&mut txn, "@type/Form");
     drop(txn);

@@ -7,7 +7,7 @@ use exostate::{Automerge, Backend, Map, MovableList, State, Store, Yrs};
 use proptest::prelude::*;
 use support::{Everything, Op, strategy};
 
-/// [`Everything`] as it was some versions ago.
+/// [`Everything`] as it was in an older version.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Old {
     title: String,
@@ -31,7 +31,7 @@ fn run<B: Backend>(ops: &[Op], title: &str) {
     let old = Store::<Old, B>::open(&new.save()).expect("an older struct opens newer documents");
     assert_eq!(old.digest(), new.digest(), "the digest covers what the older struct does not know");
 
-    // The older one edits what it knows.
+    // The older replica edits the fields that it knows.
     old.change(|state| {
         state.title().set(title)?;
         for key in old.view().people.keys() {
@@ -51,11 +51,11 @@ fn run<B: Backend>(ops: &[Op], title: &str) {
         .map(|()| new.view())
         .expect("it can be written");
 
-    // Whoever gets the document from it has all fields of the newer one.
+    // A replica that gets the document from the older one has all fields of the newer one.
     let passed_on = Store::<Everything, B>::open(&old.save()).expect("it opens");
     assert_eq!(*passed_on.view(), *expected);
 
-    // A removal by the older one takes the fields that it does not know along.
+    // A removal by the older replica also removes the fields that it does not know.
     old.change(|state| {
         old.view().people.keys().try_for_each(|key| state.people().remove(key.as_str()).map(drop))
     })

@@ -1,4 +1,4 @@
-//! Promise: a change that changes nothing writes nothing, and nobody is told of it.
+//! Promise: a change that changes nothing writes nothing, and no watcher is called.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{Card, Everything, Item, Op, Person, Pet, Settings, Shape, strategy
 type Root<'a> = <Everything as State>::Node<Edit<'a>>;
 type Done = Result<(), ChangeError>;
 
-/// What can be heard of a store's changes.
+/// Counts every notice of a store's changes.
 struct Ears {
     heard: Arc<AtomicUsize>,
     _subscriptions: Vec<exostate::Subscription>,
@@ -40,7 +40,7 @@ where
     Ears { heard, _subscriptions: vec![updates, events] }
 }
 
-/// Makes a change that says nothing, and looks who hears of it.
+/// Makes a change without effect, and checks that nothing is written and no watcher is called.
 fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(
     store: &Store<S, B>,
     what: &str,
@@ -115,7 +115,7 @@ fn fill(state: &Root<'_>) -> Done {
     state.maybe().set(settings())
 }
 
-/// A change that says nothing, and what it is called.
+/// A name and a change without effect.
 type Case = (&'static str, fn(&Root<'_>) -> Done);
 
 const CASES: &[Case] = &[
@@ -247,7 +247,7 @@ fn each_case<B: Backend>() {
             store.change(|state| change(&state)).expect("it can be written")
         });
     }
-    // On a replica that has counted nothing yet.
+    // On a replica that has not changed a counter yet.
     let fork = store.fork().expect("a fork");
     for (what, change) in CASES {
         nothing_happens(&fork, what, |store| {
@@ -277,7 +277,7 @@ fn what_changes_nothing_is_not_written() {
     each_case::<Automerge>();
 }
 
-/// What remains of a change beside what comes to nothing.
+/// Only the edits with an effect are written.
 fn the_rest_is_written<B: Backend>() {
     let store = support::store::<B>(1);
     store.change(|state| fill(&state)).expect("it can be written");
@@ -305,8 +305,8 @@ fn what_remains_is_written() {
     the_rest_is_written::<Automerge>();
 }
 
-/// A field that does not fit is shown as its default: a record that is equal to what is shown is
-/// written over it.
+/// A field that does not fit is shown as its default. Writing a record that equals this view still
+/// overwrites the field.
 #[test]
 fn a_record_in_which_something_does_not_fit_is_written() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
@@ -337,7 +337,7 @@ fn words(order: impl Iterator<Item = u8>) -> HashMap<String, u8> {
     order.map(|number| (format!("word {number}"), number)).collect()
 }
 
-/// Maps in Rust have an order of their own each time.
+/// The iteration order of a hash map is different each time.
 fn equal_serde_values<B: Backend>() {
     let there = Store::<Opaque, B>::new();
     let write = |state: <Opaque as State>::Node<Edit<'_>>, backwards: bool| {
@@ -377,7 +377,8 @@ fn equal_values_of_serde_types_are_equal_bytes() {
     assert_eq!(bytes((0..50).collect()), bytes((0..50).rev().collect()));
 }
 
-/// A document that has the keys in another order is read, and left as it is by an equal value.
+/// A document with the keys in another order can be read, and writing an equal value leaves it
+/// unchanged.
 #[test]
 fn other_bytes_of_an_equal_value_stay() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
@@ -396,7 +397,7 @@ fn other_bytes_of_an_equal_value_stay() {
     });
 }
 
-/// The zeros differ, and are written.
+/// The two zeros are different values, so they are written.
 #[test]
 fn what_is_equal_but_not_alike_is_written() {
     #[derive(State, Clone, Debug)]
@@ -423,7 +424,7 @@ fn all_or_nothing<B: Backend>(
     let done = store.change(|state| {
         change.iter().try_for_each(|op| support::edit(&state, op))?;
         if undone {
-            // Back to how it was, but for names of elements.
+            // Back to the state before, except for the ids of the elements.
             state.notes().reconcile(&view.notes)?;
             state.numbers().reconcile(&view.numbers)?;
         }
@@ -484,7 +485,7 @@ struct Kanban {
     cards: Groups<String, Card>,
 }
 
-/// Groups and items that are moved to where they stand.
+/// Groups and items that are moved to the place where they already are.
 fn groups_stay<B: Backend>() {
     let store = Store::<Kanban, B>::new();
     let made = store.change(|kanban| {

@@ -1,5 +1,5 @@
-//! Promise 2: two replicas that insert the same key of a map at once end up with one record, merged
-//! field by field.
+//! Promise 2: two replicas that insert the same key of a map concurrently end up with one record,
+//! merged field by field.
 
 mod support;
 
@@ -23,7 +23,8 @@ fn person() -> impl Strategy<Value = Person> {
     )
 }
 
-/// A field that only one of them gave another value than the default has that one's value.
+/// If only one replica gave a field another value than the default, the merged field has that
+/// value.
 fn merged<T: PartialEq + std::fmt::Debug>(found: &T, default: &T, ours: &T, theirs: &T) {
     match (ours == default, theirs == default) {
         (true, _) => assert_eq!(found, theirs),

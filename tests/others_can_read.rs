@@ -1,5 +1,5 @@
-//! Promise 6: others can read a document. A reader that follows docs/layout.md alone sees what the
-//! typed view shows.
+//! Promise 6: other software can read a document. A reader that follows only docs/layout.md sees
+//! the same content as the typed view.
 
 #[path = "support/reader.rs"]
 mod reader;
@@ -14,7 +14,7 @@ use reader::{Document, Type};
 use serde_json::{Value, json};
 use support::{Card, Column, Everything, Item, Person, Pet, Settings, Shape, strategy};
 
-/// [`Everything`] as a reader knows it.
+/// The schema of [`Everything`] for the reader.
 const EVERYTHING: Type = Type::Struct(&[
     ("title", Type::String),
     ("count", Type::Integer),
@@ -165,7 +165,7 @@ fn tree(nodes: &Tree<Item>, parent: Option<ElementId>) -> Value {
     children.collect()
 }
 
-/// Three replicas edit; now and then one hears of another. In the end one hears of all.
+/// Three replicas edit and sometimes merge. In the end one replica merges all.
 fn run<B: Backend>(read: fn(&[u8]) -> Document, steps: &[Step]) {
     let stores = [1, 2, 3].map(support::store::<B>);
     for (at, op, hears) in steps {
@@ -196,8 +196,8 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Four nodes that all know, and then everyone moves and removes at will: cycles, and children of
-/// what is gone.
+/// Four nodes that all replicas have. Then every replica moves and removes nodes: this gives
+/// cycles, and children of removed nodes.
 fn tree_steps() -> impl Strategy<Value = Vec<Step>> {
     let step =
         |at, kind, a, b, hears| (at, support::Op { kind, a, b, text: "node".to_owned() }, hears);

@@ -1,5 +1,5 @@
-//! Promise: what changes steadily is told at a pace, nothing of what changed last is lost, and what
-//! has begun is not dropped.
+//! Promise: steady changes are reported at a pace. The last change is always reported, and a
+//! callback that has started is not dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -51,7 +51,7 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What is told each millisecond, while `edits` says when something is changed.
+/// The reports of each millisecond. `edits` says at which milliseconds the store changes.
 fn told(
     stream: &mut Paced<Option<i64>>,
     store: &Store<Notes>,
@@ -80,9 +80,10 @@ fn debounce_waits_for_rest_and_not_for_ever() {
     let clock = Clock::default();
     let mut counts =
         store.changes(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
-    // Every 4 ms until 101, then rest.
+    // A change every 4 ms until 101, then none.
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 100, 200);
-    // The newest each 35 ms after the first that was not told, and the last 10 ms after it.
+    // The newest value is reported 35 ms after the first unreported change, and the last one after
+    // 10 ms of rest.
     assert_eq!(told, [(35, 33), (71, 69), (107, 101)]);
 }
 
@@ -152,7 +153,7 @@ fn an_effect_that_has_begun_runs_to_its_end() {
     let sink = Arc::clone(&done);
     let timer = clock.clone();
     let pace = Pace::debounce(millis(5), millis(20), clock.sleep());
-    // Each save takes longer than the pace is.
+    // Each save takes longer than the pace.
     let mut effect = Box::pin(store.effect_paced(Notes::path().pages().any(), pace, move |page| {
         let sink = Arc::clone(&sink);
         let mut sleep = timer.sleep();
@@ -185,8 +186,9 @@ fn an_effect_that_has_begun_runs_to_its_end() {
 }
 
 proptest! {
-    /// However edits come: the last one is told, values come in order, debounced ones no later than `max_wait` after the first that was not told,
-    /// throttled ones no closer than `every`.
+    /// For edits at arbitrary times: the last value is reported, and values come in order.
+    /// Debounced values come no later than `max_wait` after the first unreported edit. Throttled
+    /// values are at least `every` apart.
     #[test]
     fn whatever_comes_is_told_in_time(edits in prop::collection::btree_set(0u64..300, 0..60), delay in 1u64..20, more in 0u64..40) {
         let is_edit = |now: u64| edits.contains(&now);
@@ -218,8 +220,8 @@ proptest! {
     }
 }
 
-/// The obvious debounced save, on a runtime: it runs under steady edits, and what was typed last is
-/// saved at the end.
+/// A debounced save on a runtime: it runs during steady edits, and the last text is saved at the
+/// end.
 #[tokio::test(start_paused = true)]
 async fn a_debounced_save_saves_under_steady_edits_and_at_the_end() {
     let store = Store::<Notes>::new();

@@ -1,5 +1,6 @@
-//! Promise: a document that comes in parts is in the end the same as one that came whole, whatever
-//! is done with the store meanwhile, and nobody sees half of it as long as nothing is.
+//! Promise: a document that is applied in parts ends equal to one that is applied whole, whatever
+//! happens to the store meanwhile. The parts become visible only together, unless the store is used
+//! in between.
 
 mod support;
 
@@ -26,7 +27,7 @@ fn between() -> impl Strategy<Value = Between> {
     prop_oneof![6 => Just(Nothing), 1 => Just(Change), 1 => Just(Digest), 1 => Just(Whole), 1 => Just(Show), 1 => Just(Garbage)]
 }
 
-/// The updates of a store that was edited so, one for each edit that changed anything.
+/// The updates of a store after these edits, one for each edit that changed anything.
 fn updates<B: Backend>(ops: &[Op]) -> (Store<Everything, B>, Vec<Vec<u8>>) {
     let store = support::store::<B>(1);
     let made = Arc::new(Mutex::new(Vec::new()));
@@ -77,7 +78,7 @@ fn in_parts<B: Backend>(ops: &[Op], meanwhile: &[Between]) {
         (plain.view(), plain.digest(), plain.violations())
     );
     support::check_view(&store);
-    // Who listens has been told of all of it, as it came.
+    // A listener has received every part as it arrived.
     let relayed = support::store::<B>(3);
     for update in heard.lock().expect("no panic").iter() {
         relayed.apply(update).expect("an honest update");
@@ -121,7 +122,7 @@ fn who_watches_hears_once_of_what_came_in_parts() {
         store.document().apply_part(&[part]).expect("an honest update");
         assert_eq!(store.view().count, 0);
     }
-    // A change sees all of it.
+    // A change sees all applied parts.
     let seen = store
         .change(|state| state.title().set("x").and_then(|()| state.count().get()))
         .expect("it can be written");

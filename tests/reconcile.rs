@@ -38,7 +38,7 @@ proptest! {
     }
 }
 
-/// Text that reconciling puts behind a marked stretch must not take the mark on.
+/// Text that reconciling inserts after a marked stretch must not get the mark.
 fn new_text_is_not_marked<B: Backend>() {
     let store = support::store::<B>(1);
     store
@@ -59,7 +59,7 @@ fn text_is_not_marked_by_its_neighbours() {
     new_text_is_not_marked::<Automerge>();
 }
 
-/// Reconciles, and says which registers and sequences that touched.
+/// Reconciles, and returns the registers and sequences that it touched.
 fn touched<B: Backend>(store: &Store<Everything, B>, new: &Everything) -> Vec<String> {
     let watched = Arc::new(Mutex::new(Vec::new()));
     let sink = watched.clone();
@@ -141,8 +141,8 @@ fn a_moved_element_is_one_op() {
     assert_eq!(touched(&store, &new), [format!("names/{first}/@position")]);
 }
 
-/// Two elements have the same position, as replicas of earlier releases may have given: something
-/// between the two moves one of them and no others.
+/// Two elements have the same position, as replicas of earlier releases could write. Inserting an
+/// element between the two moves one of them and no others.
 #[test]
 fn where_there_is_no_room_one_element_moves() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
@@ -179,7 +179,7 @@ fn where_there_is_no_room_one_element_moves() {
     );
 }
 
-/// A tree by its labels: each with what stands below it.
+/// A tree by its labels: each label with its children.
 struct Labels(&'static str, &'static [Labels]);
 
 const LABELS: &[Labels] = &[
@@ -226,7 +226,7 @@ fn node_registers(id: ElementId) -> [String; 3] {
 fn a_tree_built_afresh_keeps_its_nodes() {
     let store = outline::<Yrs>();
     assert_eq!(touched(&store, &with_outline(&store, LABELS)), Vec::<String>::new());
-    // Another label deep below is that label.
+    // The other label is deep in the tree.
     let labels = [
         Labels("a", &[Labels("a1", &[]), Labels("x", &[])]),
         Labels("b", &[Labels("b1", &[])]),
@@ -272,7 +272,7 @@ fn a_removed_node_touches_no_other() {
     );
 }
 
-/// Of two nodes with one label the one with the same children is the same.
+/// Two nodes have the same label. The node with the same children is matched.
 #[test]
 fn nodes_are_told_apart_by_what_is_below_them() {
     let store = support::store::<Yrs>(1);
@@ -301,8 +301,8 @@ fn a_moved_node_is_one_op() {
     }
 }
 
-/// Concurrent moves close a cycle, whose first node stands at the root by the rule: it stays there
-/// when the cycle is taken apart.
+/// Concurrent moves close a cycle. By the rule, its first node is shown at the root, and it stays
+/// there when the cycle is taken apart.
 fn a_cycle_is_taken_apart<B: Backend>() {
     let store = support::store::<B>(1);
     let labels = [Labels("a", &[]), Labels("b", &[]), Labels("c", &[])];

@@ -1,5 +1,5 @@
-//! Two replicas that used one id are the same by their versions and different by their contents.
-//! `Document::repair` makes them equal again, and nothing that either of them shows is gone.
+//! Two replicas with the same id have equal versions and different contents. `Document::repair`
+//! makes them equal again, and keeps every value that either of them shows.
 
 mod support;
 
@@ -12,7 +12,7 @@ use exostate::{
 use proptest::prelude::*;
 use support::{Everything, Op, Person, strategy};
 
-/// What a replica that has nothing is sent.
+/// The updates that a replica with an empty document is sent.
 fn all<S: State, B: Backend>(store: &Store<S, B>) -> Vec<Vec<u8>> {
     store.updates_since(&Store::<S, B>::new().version()).expect("its own backend")
 }
@@ -55,7 +55,7 @@ fn keeps(new: &Everything, old: &Everything) {
 fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
     let origin = support::store::<B>(1);
     common.iter().for_each(|op| support::apply(&origin, op));
-    // Both go on under id 7: a restored backup, a copied file.
+    // Both continue with id 7, as after a restored backup or a copied file.
     let [left, right] = [(); 2].map(|()| {
         let store = support::store::<B>(7);
         store.merge(&origin).expect("an honest update");
@@ -63,7 +63,7 @@ fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
     });
     ours.iter().for_each(|op| support::apply(&left, op));
     theirs.iter().for_each(|op| support::apply(&right, op));
-    // What they exchange heals nothing; on automerge it is refused.
+    // Merging cannot repair them; on automerge it is refused.
     let _ = (left.merge(&right), right.merge(&left));
     let before = [left.view(), right.view()];
     let was = left.replica();
@@ -79,7 +79,7 @@ fn run<B: Backend>(common: &[Op], ours: &[Op], theirs: &[Op], later: &[Op]) {
     if ours.is_empty() && theirs.is_empty() {
         assert!(conflicts.is_empty(), "{conflicts:?}");
     }
-    // It goes on as if nothing had been.
+    // After the repair, the replica continues as usual.
     later.iter().for_each(|op| support::apply(&left, op));
     right.merge(&left).expect("an honest update");
     assert_eq!(*left.view(), *right.view());
@@ -170,7 +170,7 @@ fn a_repair_inside_a_change_is_refused_and_an_unfinished_one_changes_nothing() {
 
 #[test]
 fn updates_behind_the_other_document_stay_what_they_are() {
-    // A third replica typed something that only the left one has heard of: the right one gets it
+    // A third replica typed text that only the left one has received. The right one receives it
     // from the third later.
     let [left, right] = pages::<Yrs>();
     let third = Store::<Page>::new();
@@ -195,8 +195,8 @@ struct Poll {
     mine: String,
 }
 
-/// A third replica goes on while two that have one id differ: the one that gives way has only heard
-/// of its first change.
+/// A third replica continues while two replicas with one id differ. The replica that gives way has
+/// received only the third one's first change.
 fn later_wins<B: Backend>() {
     let third = Store::<Poll, B>::new();
     let vote = |title: &str| {
@@ -225,7 +225,7 @@ fn later_wins<B: Backend>() {
         ("second", 12),
         "{conflicts:?}"
     );
-    // What was written twice under one op competes as ever.
+    // Two values that were written with one op id are conflicting values as usual.
     assert_eq!(left.view().mine, "left");
     assert!(
         matches!(&conflicts[..], [Conflict::Register { path, .. }] if path == "mine"),
@@ -245,8 +245,8 @@ fn op(kind: u8, a: u16, b: u16, text: &str) -> Op {
     Op { kind, a, b, text: text.to_owned() }
 }
 
-/// On yrs what one replica typed into a text can land in another text at a replica with the same
-/// id, which does not count it.
+/// On yrs, text that one replica typed into one text can end up in another text on a replica with
+/// the same id. The version of that replica does not show it.
 #[test]
 fn a_text_that_lands_elsewhere() {
     let ours =
@@ -255,37 +255,37 @@ fn a_text_that_lands_elsewhere() {
     run::<Yrs>(&[], &ours, &theirs, &[]);
 }
 
-/// The rest of a text lands in a list, where it could be read in two ways.
+/// The rest of a text ends up in a list, where it could be read in two ways.
 #[test]
 fn a_text_that_lands_in_a_list() {
     let theirs = [op(32, 0, 0, ""), op(37, 1663, 1, "a"), op(17, 0, 0, "")];
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[op(9, 0, 0, "ä€😀")]);
 }
 
-/// Text was typed between two ops of which one is a register here.
+/// Text was typed between two ops. One of them is a register on this replica.
 #[test]
 fn a_text_between_a_text_and_a_register() {
     let ours = [op(9, 0, 0, "ä€😀"), op(13, 4, 836, ""), op(27, 0, 1, "a"), op(9, 32, 0, "aaa")];
     run::<Yrs>(&[], &ours, &[op(27, 0, 0, "a"), op(32, 0, 0, "a"), op(9, 0, 0, "x/y~@")], &[]);
 }
 
-/// Text was typed between two marks that stand the other way round here: where it goes depends on
-/// the order in which it comes.
+/// Text was typed between two marks that are in the opposite order on this replica. Its place
+/// depends on the order in which the updates arrive.
 #[test]
 fn a_text_between_neighbours_that_changed_places() {
     let ours = [op(22, 0, 0, ""), op(9, 53617, 0, "a"), op(9, 25859, 0, "aaa")];
     run::<Yrs>(&[op(9, 0, 0, "x/y~@")], &ours, &[op(13, 1632, 1, ""), op(22, 0, 0, "")], &[]);
 }
 
-/// On yrs a later write of one register lands in another, which says that a record exists.
+/// On yrs a later write of one register ends up in another one: the marker that a record exists.
 #[test]
 fn a_value_that_lands_on_the_mark_of_a_record() {
     let theirs = [op(6, 7432, 0, ""), op(22, 0, 0, ""), op(6, 7011, 0, "")];
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[]);
 }
 
-/// A change that waits for another one, `ground`, and contradicts `other`: its replica id was used
-/// twice.
+/// A pending update whose dependency is in `ground`, and which contradicts `other`: its replica id
+/// was used twice.
 struct Contradiction<B: Backend> {
     waiting: Vec<u8>,
     ground: Store<Everything, B>,
@@ -341,8 +341,8 @@ fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
     support::check_view(store);
 }
 
-/// What waited, and cannot be applied any more as an op contradicts it, is not lost: it is written
-/// again.
+/// A pending update that can no longer be applied because an op contradicts it is not lost: its
+/// values are written again.
 #[test]
 fn what_waited_and_is_contradicted_is_written_again() {
     let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
@@ -355,14 +355,14 @@ fn what_waited_and_is_contradicted_is_written_again() {
     ground.change(|state| state.title().set("later")).expect("it can be written");
     store.merge(&ground).expect("an honest update");
     has_waited(&store, "later");
-    // Others hear of it as of any change.
+    // Other replicas receive it like any change.
     ground.merge(&other).expect("an honest update");
     std::iter::from_fn(|| updates.try_next())
         .for_each(|update| assert!(ground.apply(&update).is_ok()));
     assert_eq!(ground.digest(), store.digest());
 }
 
-/// So it is where the ground comes with the document that is taken over.
+/// The same holds if the dependency comes with the document that is taken over by a repair.
 #[test]
 fn what_waited_and_is_contradicted_comes_through_a_repair() {
     let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
@@ -376,8 +376,8 @@ fn what_waited_and_is_contradicted_comes_through_a_repair() {
     assert_eq!(ground.digest(), store.digest());
 }
 
-/// Where nobody has the missing update any more, registers of one that the store's own storage has
-/// are written again, once.
+/// The missing update no longer exists on any replica. Then registers of a pending update from the
+/// store's own storage are written again, once.
 #[test]
 fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     let Contradiction { waiting, other, .. } = contradiction::<Automerge>();
@@ -395,7 +395,8 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     store.document().put_back_pending();
     assert!(!store.view().tags.contains("waited"), "what was removed since comes back");
     assert_eq!(store.document().own_pending().updates, 1, "the missing update may still come");
-    // Nor after the replica was opened again from what it has, or by another one that has the same.
+    // They do not come back on a replica that was opened again from its saved data either, or on
+    // another replica with the same data.
     let again = support::store::<Automerge>(7);
     again.apply_trusted(&store.save()).expect("its own document");
     store
@@ -410,13 +411,13 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     );
 }
 
-/// A person whom one made, with what another has written in it.
+/// Whether the person that one replica created contains the value that another replica wrote.
 fn has_theirs<B: Backend>(store: &Store<Everything, B>) -> bool {
     store.view().people.get("ada").is_some_and(|person| person.age == 36)
 }
 
-/// An undo of one's own insertion leaves what others have written in it, also where that is written
-/// again here.
+/// Undoing a replica's own insertion keeps the values that other replicas wrote in it, also if this
+/// replica wrote these values again.
 #[test]
 fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
     let store = support::store::<Automerge>(6);
@@ -450,7 +451,7 @@ fn undo_after_a_repair<B: Backend>() {
     origin
         .change(|state| state.people().insert("bob", Person::initial()))
         .expect("it can be written");
-    // Somebody has opened it under the same id, and both have gone on.
+    // Another store was opened with the same id, and both have made changes.
     let theirs = support::store::<B>(1);
     theirs.merge(&origin).expect("an honest update");
     theirs.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");

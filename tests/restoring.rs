@@ -1,5 +1,5 @@
-//! Promise: a restore merges with what others do at the same time, and what comes back is one
-//! thing, under the ids that it had.
+//! Promise: a restore merges with concurrent changes, and a restored element is one element, with
+//! the id that it had.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn some<B: Backend>(history: &History<Everything, B>, at: u16) -> exostate::Revi
     revisions[usize::from(at) % revisions.len()].id()
 }
 
-/// What others do while one restores: changes, or a restore of their own.
+/// The concurrent actions of the other replica: changes, or a restore.
 #[derive(Clone, Debug)]
 enum Meanwhile {
     Changes(Vec<Op>),
@@ -57,7 +57,7 @@ fn beside_others<B: Backend>(rounds: &[(Vec<Op>, u16, Meanwhile)]) {
             }
         }
         exchange(&ours, &theirs);
-        // Whatever has come of it can be left, and come back to.
+        // The merged state can be left by a restore, and restored again.
         let here = history.latest();
         let there = some(&history, at.wrapping_mul(7));
         for id in [there, here] {
@@ -97,8 +97,8 @@ fn card(text: &str) -> Card {
     }
 }
 
-/// Two restore what is gone at once: it is one element, and a field that only one of them or others
-/// have changed is what they made it.
+/// Two replicas restore a removed element concurrently: it is one element. A field that only one of
+/// them, or another replica, has changed keeps that change.
 fn at_once<B: Backend>() {
     let (ours, history) = pair::<B>(1);
     let (theirs, other) = pair::<B>(2);
@@ -120,7 +120,8 @@ fn at_once<B: Backend>() {
         state.outline().remove(node)
     })
     .expect("a change");
-    // Others edit what is being removed: that leaves ghosts.
+    // The other replica edits the elements that are being removed. Their registers remain in the
+    // document.
     theirs
         .change(|state| {
             state.cards().get(first).text().set("edited")?;
@@ -159,7 +160,8 @@ fn two_restore_the_same_at_once() {
     at_once::<Automerge>();
 }
 
-/// A counter goes back by as much as it has gone on; what others add meanwhile counts.
+/// A restored counter is reduced by its increase since then. Concurrent additions of other replicas
+/// are kept.
 fn counters<B: Backend>() {
     let (ours, history) = pair::<B>(1);
     let (theirs, _) = pair::<B>(2);
@@ -185,8 +187,8 @@ fn what_others_add_to_a_counter_counts() {
     counters::<Automerge>();
 }
 
-/// What is restored by insertion or addition is done twice where two do it at once, as any two
-/// edits are.
+/// Insertions and additions of a restore happen twice if two replicas restore concurrently, as with
+/// any two edits.
 fn twice<B: Backend>() {
     let (ours, history) = pair::<B>(1);
     let (theirs, other) = pair::<B>(2);

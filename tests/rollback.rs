@@ -1,4 +1,4 @@
-//! Promise: a change happens whole or not at all, whatever ends it.
+//! Promise: a change is applied completely or not at all, however it ends.
 
 mod support;
 

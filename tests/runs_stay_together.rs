@@ -1,5 +1,5 @@
-//! Promise: what one replica inserts side by side stays together when others insert at that place
-//! at once.
+//! Promise: elements that one replica inserts side by side stay together if other replicas insert
+//! at the same place concurrently.
 
 mod support;
 
@@ -103,7 +103,7 @@ fn begin<B: Backend>(id: u64) -> Replica<B> {
     store
 }
 
-/// Exchanges all that these replicas have.
+/// Exchanges all updates of these replicas.
 fn meet<B: Backend>(replicas: &[Replica<B>]) {
     let [first, others @ ..] = replicas else { return };
     for other in others {
@@ -146,8 +146,8 @@ fn whatever_way_two_runs_come_about() {
     any_two_ways::<Automerge>();
 }
 
-/// One change after the other, at the ends and within what is there, on replicas that make their
-/// lists anew or append to one.
+/// One change after the other, at the ends and in the middle, on replicas that create their lists
+/// or append to an existing one.
 fn change_by_change<B: Backend>() {
     for (whole, place, back) in [
         (true, 0, false),
@@ -179,7 +179,7 @@ fn one_change_after_the_other() {
     change_by_change::<Automerge>();
 }
 
-/// Two whole lists, and two whole trees, written at once.
+/// Two whole lists, and two whole trees, written concurrently.
 fn whole_values<B: Backend>() {
     let here = support::store::<B>(1);
     let there = support::store::<B>(2);
@@ -247,7 +247,7 @@ fn siblings_of_a_tree() {
     siblings::<Automerge>();
 }
 
-/// A sequence of the backend: text and list, typed forwards and backwards.
+/// A sequence of the backend: a text and a list, typed forwards or backwards.
 fn sequences<B: Backend>(back: bool) -> (String, Vec<i64>) {
     let here = support::store::<B>(1);
     here.change(|state| state.notes().push_str("<>")).expect("it can be written");
@@ -267,8 +267,9 @@ fn sequences<B: Backend>(back: bool) -> (String, Vec<i64>) {
     (view.notes.to_string(), view.numbers.iter().copied().collect())
 }
 
-/// The backends' own sequences keep what is typed forwards together. What is typed backwards yrs
-/// keeps together too; automerge orders it by the numbers of the operations, so that it mingles.
+/// The backends' own sequences keep elements together that are typed forwards. yrs does this for
+/// elements that are typed backwards too. automerge orders those by op number, so that they are
+/// interleaved.
 #[test]
 fn texts_and_lists_as_the_backends_order_them() {
     let spelt = |numbers: &[i64]| {
@@ -285,8 +286,8 @@ fn texts_and_lists_as_the_backends_order_them() {
     assert!(text == "<czbyax>" || text == "<zcybxa>", "{text}");
 }
 
-/// What one replica does before it meets the others again: a run at some place, each element beside
-/// one of it.
+/// One turn of a replica before it meets the others again: it inserts a run at some place, each
+/// element beside another element of the run.
 #[derive(Clone, Debug)]
 struct Turn {
     place: usize,
@@ -305,7 +306,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         .prop_map(|(place, sides, moves, removes)| Turn { place, sides, moves, removes })
 }
 
-/// Makes a run of names "<replica>.<round>" and says which elements it is.
+/// Inserts a run named "<replica>.<round>" and returns the ids of its elements.
 fn take_turn<B: Backend>(store: &Replica<B>, turn: &Turn, name: &str) -> Vec<ElementId> {
     let len = store.view().names.len();
     if let Some(id) = turn.removes.and_then(|at| store.view().names.id_at(at % len.max(1))) {
@@ -315,7 +316,7 @@ fn take_turn<B: Backend>(store: &Replica<B>, turn: &Turn, name: &str) -> Vec<Ele
     let mut span: Range<usize> = turn.place % (len + 1)..turn.place % (len + 1);
     let mut run = Vec::new();
     if let Some(id) = turn.moves.and_then(|at| store.view().names.id_at(at % len.max(1))) {
-        // The run begins with an element that is moved there, unless it stands there.
+        // The first element of the run is moved to its place, unless it is there already.
         let to = turn.place % len;
         if store.view().names.index_of(id) != Some(to) {
             store.change(|state| state.names().move_to(id, to)).expect("it can be moved");
@@ -350,8 +351,8 @@ fn no_run_is_scattered<B: Backend>(rounds: &[Vec<Turn>]) -> Result<(), TestCaseE
             .collect();
         meet(&replicas);
         let view = first.view();
-        // An element that several have moved stands where one of them has put it, and the others
-        // have it no more.
+        // An element that several replicas have moved is at the place that one of them chose. It is
+        // missing from the runs of the others.
         let moved = |id: &ElementId| runs.iter().filter(|run| run.contains(id)).count() > 1;
         for run in &runs {
             let mut places: Vec<usize> = run

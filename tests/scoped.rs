@@ -1,4 +1,4 @@
-//! A part of a store is as good as a store.
+//! A scope of a store can do the same as a store.
 
 mod support;
 
@@ -79,8 +79,8 @@ fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// An enum that was never written shows its default variant; what edits that makes it name the
-/// variant, wherever the scope begins.
+/// An enum that was never written shows its default variant. Edits inside the variant write its
+/// name, wherever the scope begins.
 #[test]
 fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     let named = |edit: &dyn Fn(&Store<Board>) -> Result<(), ChangeError>| {
@@ -127,8 +127,7 @@ fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A scope shows what is at its place, and can be changed where there is something and nowhere
-/// else.
+/// A scope shows the value at its place. It can be changed if the place exists, and only then.
 fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
     scope: &Scoped<Everything, T, B>,
     expected: Option<&T>,
@@ -144,7 +143,7 @@ fn follows<B: Backend, T: State + PartialEq + std::fmt::Debug>(
     support::check_view(scope.store());
 }
 
-/// Places come, go and are made again, here and elsewhere.
+/// Places are created, removed and created again, here and on another replica.
 fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
     let store = support::store::<B>(1);
     let other = support::store::<B>(2);

@@ -1,5 +1,5 @@
-//! Promise: a selector's value is what its closure gives on the view, it is computed only when
-//! something that it read was touched, and who watches it hears of each other value.
+//! Promise: the value of a selector is the result of its closure on the view. It is computed only
+//! if a place that it read was touched, and its watchers hear of each new value.
 
 mod support;
 
@@ -23,7 +23,7 @@ struct Sheet {
     wide: bool,
 }
 
-/// How often something was called.
+/// Counts how often something was called.
 #[derive(Clone, Default)]
 struct Count(Arc<AtomicUsize>);
 
@@ -64,7 +64,7 @@ fn set<B: Backend>(store: &Store<Sheet, B>, left: i64, right: i64) {
     store.change(edit).expect("it can be written");
 }
 
-/// A selector of the left number that counts its runs.
+/// A selector of the left number, which counts its runs.
 fn left<B: Backend>(store: &Store<Sheet, B>, runs: &Count) -> Selector<i64> {
     let runs = runs.clone();
     store.select(move |sheet| {
@@ -101,7 +101,7 @@ fn one_of_a_thousand<B: Backend>(watched: bool) {
     assert_eq!((sum(), runs.take(), told.take()), (7, 0, 0));
 }
 
-/// A callback that counts.
+/// A callback that counts its calls.
 fn once<R>(count: &Count) -> impl Fn(&exostate::Changed<R>) + Send + Sync + 'static {
     let count = count.clone();
     move |_| count.add()
@@ -229,7 +229,7 @@ fn selectors_by_key_are_shared_and_let_go() {
     assert_eq!(store.subscriptions().selectors, 2);
     drop((again, other));
     assert_eq!(store.subscriptions().selectors, 0);
-    // One that another one read lives with that one.
+    // A selector that another selector read lives as long as that one.
     let family = cell.clone();
     let sum = store.select(move |_| (0..3u32).filter_map(|at| *family.of(at).get()).sum::<i64>());
     assert_eq!((*sum.get(), store.subscriptions().selectors), (0, 4));
@@ -237,7 +237,7 @@ fn selectors_by_key_are_shared_and_let_go() {
     assert_eq!((*sum.get(), store.subscriptions().selectors), (5, 4));
     drop(sum);
     assert_eq!(store.subscriptions().selectors, 0);
-    // A selector outlives its family; a key that is asked for again is made anew.
+    // A selector outlives its family. If its key is requested again, a new selector is made.
     let last = cell.of(1u32);
     drop(cell);
     assert_eq!(*last.get(), Some(5));
@@ -277,7 +277,7 @@ fn selectors_and_subscriptions_may_come_and_go_in_callbacks() {
     let selector = left(&store, &Count::default());
     let watched = selector.clone();
     let first = selector.watch(move |left| {
-        // Ends itself and the other one, and begins another.
+        // The callback ends itself and the other one, and starts a new one.
         let ended = std::mem::take(&mut *kept.lock().expect("no panic"));
         drop(ended);
         let log = log.clone();
@@ -333,8 +333,8 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
     assert_eq!(*outer.get(), 7);
 }
 
-/// One whose input has changed is tried again as often as it is asked, as one whose place has
-/// changed is.
+/// A selector whose input has changed is tried again each time it is read, like a selector whose
+/// place has changed.
 #[test]
 fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
     let store = Store::<Sheet>::new();
@@ -372,8 +372,8 @@ fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
     }
 }
 
-/// Two threads run one selector at once; the one that fails does not know what the other one has
-/// read.
+/// Two threads run one selector at once. The thread that fails does not know which places the other
+/// one has read.
 #[test]
 fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
     let store = Store::<Sheet>::new();
@@ -547,7 +547,8 @@ fn a_commit_while_a_selector_runs_is_told_too() {
         if left == 0 {
             return 0;
         }
-        // The first time this runs, nobody knows yet that it will read the other number.
+        // During the first run, the store does not know yet that the selector will read the other
+        // number.
         let _ = entered.send(());
         let _ = held.lock().expect("no panic").recv();
         left + sheet.right().value().copied().unwrap_or_default()
@@ -590,8 +591,8 @@ fn a_closure_that_takes_its_time_reads_selectors_of_its_own_view() {
     assert_eq!(*both.get(), (2, 2));
 }
 
-/// Selectors of selectors, which read now these and now those, while two threads change what they
-/// read and two ask.
+/// Selectors of selectors, which change the selectors that they read, while two threads change the
+/// places that they read and two threads read them.
 #[test]
 fn when_all_threads_are_done_all_is_as_the_view_says() {
     for round in 0..20u32 {
@@ -636,7 +637,7 @@ fn when_all_threads_are_done_all_is_as_the_view_says() {
     }
 }
 
-/// A waker that tells when it is used.
+/// A waker that reports its use.
 struct Woken(mpsc::Sender<()>);
 
 fn waker() -> (mpsc::Receiver<()>, Waker) {
@@ -654,7 +655,7 @@ fn poll_once<T>(changes: &mut exostate::Changes<T>, waker: &Waker) -> Poll<Optio
     pin!(changes.next()).as_mut().poll(&mut Context::from_waker(waker))
 }
 
-/// All values until the store is gone.
+/// All values until the store is dropped.
 fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
     let (woken, own) = waker();
     let mut found = Vec::new();
@@ -766,7 +767,7 @@ fn a_weak_watch_ends_with_its_target() {
 type OnLook = for<'a> fn(EverythingNode<Look<'a>>) -> String;
 type OnView = fn(&Everything) -> String;
 
-/// Selectors of every kind of place, each with what it is of a view.
+/// Selectors of every kind of place, each with the same computation on a view.
 const EVERYWHERE: &[(OnLook, OnView)] = &[
     (|state| format!("{:?}", state.value()), |view| format!("{:?}", Some(view))),
     (|state| format!("{:?}", state.title().value()), |view| format!("{:?}", Some(&view.title))),
@@ -859,7 +860,8 @@ const EVERYWHERE: &[(OnLook, OnView)] = &[
     ),
 ];
 
-/// The ids of cards and nodes are known once they are there: selectors of each that there ever was.
+/// The ids of cards and nodes are known only once they exist: selectors for each id that ever
+/// existed.
 #[derive(Default)]
 struct Elements {
     cards: Vec<(exostate::ElementId, Selector<Option<bool>>)>,
@@ -897,14 +899,14 @@ impl Elements {
     }
 }
 
-/// After each of some edits, on either of two stores that meet now and then.
+/// After each of several edits, on either of two stores that sometimes merge.
 fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)]) {
     let store = support::store::<B>(1);
     let other = support::store::<B>(2);
     let told: Vec<Log<String>> = EVERYWHERE.iter().map(|_| Log::default()).collect();
     let selectors: Vec<Selector<String>> =
         EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
-    // Those that are not watched are marked only; one reads all of them.
+    // Selectors without watchers are only marked as stale. One more selector reads all of them.
     let unwatched: Vec<Selector<String>> =
         EVERYWHERE.iter().map(|(look, _)| store.select(*look)).collect();
     let read = unwatched.clone();
@@ -932,8 +934,8 @@ fn equal_to_the_closure_on_a_view<B: Backend>(ops: &[(bool, bool, support::Op)])
         for (at, (_, on_view)) in EVERYWHERE.iter().enumerate() {
             let expected = on_view(&view);
             assert_eq!(*selectors[at].get(), expected, "selector {at}");
-            // A merge from elsewhere comes as one notice, so nobody hears twice; told at most when
-            // it changed, and of what it is now.
+            // A merge comes as one notice, so a watcher is called at most once: only if the value
+            // changed, and with the current value.
             let heard = told[at].take();
             assert_eq!(
                 heard.last().unwrap_or(&before[at]),
@@ -975,8 +977,8 @@ proptest! {
     }
 }
 
-/// Changes of a store, with or without selectors and subscriptions that come and go; how many bytes
-/// remain allocated.
+/// Changes of a store, with or without selectors and subscriptions that are created and dropped.
+/// Returns how many bytes remain allocated.
 fn bytes_after(changes: i64, with: bool) -> i64 {
     let mut kept = None;
     let remaining = allocation_counter::measure(|| {
@@ -1001,7 +1003,8 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
     remaining.bytes_current
 }
 
-/// Of a selector that stays as of one that goes, and between the two.
+/// Creates subscriptions to the selectors that stay and to one that is dropped, and a selector that
+/// reads both.
 fn come(
     store: &Store<Sheet>,
     left: &Selector<i64>,
@@ -1029,8 +1032,9 @@ fn come(
     )
 }
 
-/// As many as an unoptimised build does in some seconds, each with a dozen subscriptions and
-/// selectors that come and go. `EXOSTATE_CHANGES` says another number.
+/// As many changes as an unoptimised build makes in several seconds, each with a dozen
+/// subscriptions and selectors that are created and dropped. `EXOSTATE_CHANGES` sets another
+/// number.
 const CHANGES: i64 = 20_000;
 
 #[test]
@@ -1042,6 +1046,6 @@ fn subscriptions_that_come_and_go_leave_no_memory() {
     let without = bytes_after(changes, false);
     let with = bytes_after(changes, true);
     println!("{changes} changes: {without} bytes remain without subscriptions, {with} with");
-    // What remains are tables with room for a few.
+    // The remaining bytes are tables with room for a few entries.
     assert!((with - without).abs() < 16_000, "{without} bytes without subscriptions, {with} with");
 }

@@ -1,5 +1,5 @@
-//! A view is JSON and back, and a state is made from JSON: every type, in formats that say what
-//! comes next and in one that does not.
+//! A view is converted to JSON and back, and a state is made from JSON: every type, in
+//! self-describing formats and in one that is not.
 
 mod support;
 
@@ -27,13 +27,14 @@ fn cbor_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
     ciborium::from_reader(bytes.as_slice()).expect("what was written is read")
 }
 
-/// postcard does not say what comes next.
+/// postcard is not self-describing.
 fn postcard_and_back<T: Serialize + DeserializeOwned>(value: &T) -> T {
     postcard::from_bytes(&postcard::to_stdvec(value).expect("postcard"))
         .expect("what was written is read")
 }
 
-/// serde reads what is flattened into a buffer that calls itself readable, whatever the format.
+/// serde reads flattened fields into a buffer that reports itself as human-readable, whatever the
+/// format.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 struct Flattened<T> {
     #[serde(flatten)]
@@ -108,7 +109,7 @@ fn run<B: Backend>(ops: &[Op], more: &[Op]) {
     });
     assert_eq!(cbor_and_back(&Flattened { value: view.clone() }).value, view, "flattened");
 
-    // A state is made from it, and what is equal already is not written.
+    // A state is made from it, and values that are already equal are not written.
     let read = json_and_back(&view);
     let made = support::store::<B>(2);
     made.reconcile(&read).expect("it can be written");
@@ -117,7 +118,7 @@ fn run<B: Backend>(ops: &[Op], more: &[Op]) {
     made.reconcile(&json_and_back(&view)).expect("it can be written");
     assert_eq!(made.version(), before, "nothing differs, so nothing is written");
 
-    // With ids, an earlier state comes back to the same elements.
+    // With ids, reconciling with an earlier state restores the same elements.
     let named = Named::of(&view);
     all_and_back(&named, |read, format| {
         assert_eq!(read, named, "by {format}");
@@ -168,7 +169,7 @@ proptest! {
         assert_eq!(cbor_and_back(&Flattened { value: Map::from_iter([(String::from("a"), tree.clone())]) }).value.get("a"), Some(&tree));
     }
 
-    /// Whatever is read, there is an error and no panic.
+    /// Any input gives an error at most, and never a panic.
     #[test]
     fn arbitrary_json_is_no_panic(json in json_like(), bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = serde_json::from_str::<Everything>(&json);
@@ -182,7 +183,7 @@ proptest! {
     }
 }
 
-/// A `Value` that is cloned as the values of a `Map` are.
+/// A `Value` that is cloned in the way the values of a `Map` are.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(transparent)]
 struct Mark(Value);
@@ -200,7 +201,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// JSON of the words that view types know, in any order.
+/// JSON of the words that the view types know, in any order.
 fn json_like() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just(json!(null)),
@@ -298,7 +299,7 @@ fn marked_text_is_a_delta() {
     made.reconcile(&Everything { notes, ..Everything::clone(&made.view()) })
         .expect("it can be written");
     assert_eq!(made.view().notes.runs(), store.view().notes.runs());
-    // null is no mark.
+    // null is not a mark.
     let plain: Text =
         serde_json::from_value(json!([{ "insert": "a", "attributes": { "bold": null } }, { "insert": "b", "attributes": {} }]))
             .expect("a text");
@@ -370,7 +371,7 @@ fn deep_nesting_is_refused() {
     };
     assert_eq!(serde_json::from_str::<Tree<u8>>(&nested(60)).expect("a tree").len(), 60);
     assert!(error::<Tree<u8>>(&nested(100_000)).contains("recursion limit"));
-    // A reader whose own limit is off.
+    // A reader whose own recursion limit is off.
     let from_value = |levels| {
         let inner =
             (0..levels).fold(json!([]), |below, _| json!([{ "value": 1, "children": below }]));
@@ -380,7 +381,7 @@ fn deep_nesting_is_refused() {
     assert!(from_value(65).expect_err("an error").to_string().contains("more than 64 levels"));
 }
 
-/// A state with the other scalars, as a web service would answer it.
+/// A state with the other scalars, as in the answer of a web service.
 #[derive(State, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(default)]
 struct Page {

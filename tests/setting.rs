@@ -1,5 +1,5 @@
-//! Promise: what a field is set to is written as it is in the code: a number has the field's type,
-//! an enum is switched, a text is edited; and collections are gone through, filled and emptied.
+//! Promise: a field is set with the value as written in the code. A number has the field's type, an
+//! enum is switched, a text is edited; collections are iterated, filled and cleared.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ on_both! {
     clearing_removes_what_does_not_fit_and_what_is_not_known
 }
 
-/// One of each scalar, and of each way to hold one.
+/// One field for each scalar, and for each way to hold one.
 #[derive(State, Clone, Debug, PartialEq)]
 struct Numbers<T: exostate::Scalar + exostate::MapKey> {
     own: T,
@@ -165,7 +165,7 @@ fn a_number_in_the_code_has_the_type_of_its_field<B: Backend>() {
     assert_eq!(*view, store.reread());
 }
 
-/// A type of one's own takes what it says.
+/// A user-defined key type accepts the types that it declares.
 #[test]
 fn a_key_of_ones_own_takes_what_it_says() {
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,7 +215,7 @@ enum Shape<T> {
         fill: T,
     },
     Label(String, Text),
-    /// Its accessor is called as the edit that sets the whole is.
+    /// Its accessor has the same name as the edit that sets the whole enum.
     Set(u8),
 }
 
@@ -259,7 +259,7 @@ fn an_enum_is_set<B: Backend>() {
         (Some(&Shape::Set(0)), Some(&Status::Done))
     );
 
-    // The same variant again: what is equal is not written.
+    // The same variant again: equal fields are not written.
     let touched = touched(&store, |drawing| {
         drawing.status().set(Status::Done)?;
         (*drawing.shape()).set(Shape::Circle { radius: 1.5, fill: 8 })?;
@@ -267,7 +267,7 @@ fn an_enum_is_set<B: Backend>() {
     });
     assert_eq!(touched, ["shape/Circle/fill"]);
 
-    // Another: nothing of the old one is left.
+    // Another variant: nothing of the old one remains.
     store
         .change(|drawing| {
             (*drawing.shape()).set(label("text"))?;
@@ -294,7 +294,7 @@ fn an_enum_is_set<B: Backend>() {
     assert!(matches!(gone, Err(ChangeError::NotFound { .. })), "{gone:?}");
 }
 
-/// Makes a change, and says which registers and sequences that touched.
+/// Makes a change, and returns the registers and sequences that it touched.
 fn touched<B: Backend>(
     store: &Store<Drawing, B>,
     edit: impl FnOnce(<Drawing as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>,
@@ -403,7 +403,7 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
             page.outline().extend(Some(roots[0]), [card("c")])?;
             let values: Vec<Card> = page.outline().iter()?.collect();
             assert_eq!((page.outline().len()?, values), (3, vec![card("r"), card("c"), card("s")]));
-            // What is gone through can be edited.
+            // The elements can be edited during the iteration.
             for (id, card) in page.cards().iter_ids()? {
                 page.cards().get(id).title().set(card.title + "!")?;
                 page.cards().move_to(id, 0)?;
@@ -509,7 +509,7 @@ fn clearing_leaves_what_others_insert<B: Backend>() {
     assert_eq!(*view, ours.reread());
 }
 
-/// The same document, of which each knows another part.
+/// Two types for the same document. Each knows a part that the other does not know.
 fn clearing_removes_what_does_not_fit_and_what_is_not_known<B: Backend>() {
     #[derive(State, Clone, Debug, PartialEq)]
     struct Newer {
@@ -539,7 +539,7 @@ fn clearing_removes_what_does_not_fit_and_what_is_not_known<B: Backend>() {
     store
         .change(|page| page.lines().clear().and(page.people().clear()))
         .expect("it can be written");
-    // All is gone that goes when it is cleared by who knows it.
+    // A store that knows these fields clears them too: it finds nothing more to remove.
     newer
         .change(|state| state.lines().clear().and(state.people().clear()))
         .expect("it can be written");

@@ -1,4 +1,4 @@
-//! What a store promises to those who hold it.
+//! Promises of a store to the code that holds it.
 
 #![allow(clippy::disallowed_methods, reason = "a store is used from many threads")]
 
@@ -71,7 +71,7 @@ fn a_replica_id_is_never_used_again<B: Backend>() {
     ];
     ids.sort();
     assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
-    // Clones are one replica.
+    // Clones of a store are one replica.
     assert_eq!(store.clone().replica(), store.replica());
 }
 
@@ -130,7 +130,7 @@ fn an_update_since_a_version_is_all_that_lacks<B: Backend>() {
         assert_eq!(theirs.digest(), ours.digest());
         assert_eq!(theirs.apply(&update), Ok(Applied::Known));
     }
-    // What only deletes is a version of its own.
+    // A change that only deletes gives a new version too.
     let before = ours.version();
     ours.change(|state| state.notes().delete(0..1)).expect("there is something");
     assert_ne!(ours.version(), before);
@@ -145,7 +145,7 @@ fn local_updates_are_those_made_here<B: Backend>() {
     let updates = ours.local_updates();
     ours.change(|state| state.count().set(1)).expect("it can be written");
     ours.merge(&theirs).expect("an honest update");
-    // Neither of these is a change.
+    // Neither of these calls changes anything.
     ours.change(|state| state.count().set(1)).expect("nothing to write");
     ours.change(|state| state.count().set(9).and(Err::<(), _>(ChangeError::refuse("no"))))
         .expect_err("it was refused");
@@ -169,7 +169,7 @@ fn errors_name_the_place<B: Backend>() {
         "people/a~1b/age: there is nothing here"
     );
     assert_eq!(error(|_| Err(ChangeError::refuse("not today"))), "refused: not today");
-    // Peers would refuse these, now and for ever.
+    // Other replicas would always refuse these.
     let long = error(|state| {
         state.scores().insert(1, 1).and(state.tags().insert("x".repeat(5_000)).map(drop))
     });

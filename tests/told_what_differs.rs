@@ -1,5 +1,5 @@
-//! Promise: a watcher, an effect, a selector is told where something differs, and only there,
-//! however much an import or a repair touches.
+//! Promise: a watcher, an effect or a selector is called for a place that differs, and only then,
+//! however many places an import or a repair touches.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,14 +42,14 @@ enum Shape {
     },
 }
 
-/// More than an import touches before everything is read again.
+/// More places than an import may touch before everything is read again.
 const MANY: u32 = 5_000;
 
 fn store<B: Backend>(id: u64) -> Store<Board, B> {
     Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
 }
 
-/// What was told: the places, and the keys below them where they are a map's.
+/// The reported places, with the number of reported keys below a map.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<(String, usize)>>>);
 
@@ -67,7 +67,7 @@ impl Told {
     }
 }
 
-/// Watches every kind of place. Each call asserts that something differs.
+/// Watches every kind of place. Each call asserts that the old and the new value differ.
 fn watch_all<B: Backend>(store: &Store<Board, B>) -> (Told, Vec<Subscription>) {
     let told = Told::default();
     macro_rules! watch {
@@ -116,8 +116,8 @@ fn fill<B: Backend>(store: &Store<Board, B>, many: u32) -> Result<(), ChangeErro
     })
 }
 
-/// An import of many registers: told are those that differ, with their keys, and who relies on
-/// others may go on.
+/// An import of many registers: only those that differ are reported, with their keys. A change that
+/// relies on other places may go on.
 fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     fill(&ours, MANY)?;
@@ -159,7 +159,7 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// What comes and is what was there, in one import, and as a value that two gave at once.
+/// An import brings a value that is already there, and a value that two replicas set concurrently.
 fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     fill(&ours, 3)?;
@@ -192,7 +192,7 @@ fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A document that comes in parts: told once, of what it has.
+/// A document that is applied in parts: its content is reported once.
 fn parts<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     let theirs = store::<B>(2);
@@ -212,7 +212,7 @@ fn parts<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// Two replicas with one id. Told is what the other document had, and this one had not.
+/// Two replicas with one id. The content of the other document that this one lacked is reported.
 fn a_repair<B: Backend>() -> Result<(), exostate::Error> {
     let origin = store::<B>(1);
     fill(&origin, 3)?;

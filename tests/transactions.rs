@@ -1,6 +1,5 @@
-//! Promise: a part of a change that fails leaves the rest as if it had not been; a change that
-//! relied on something is refused once that has changed; several changes are one where they are
-//! asked to be.
+//! Promise: a part of a change that fails leaves no trace in the rest. A change that relies on a
+//! place is refused if that place has changed. Several changes can be combined into one.
 
 mod support;
 
@@ -46,7 +45,7 @@ fn stage(state: &State_<'_>, parts: &[Part]) -> Result<(), ChangeError> {
     Ok(())
 }
 
-/// What is left when the parts that fail are left out.
+/// The parts that remain without the failed ones.
 fn kept(parts: &[Part]) -> Vec<Part> {
     let keep = |part: &Part| match part {
         Part::Edit(op) => Some(Part::Edit(op.clone())),
@@ -56,7 +55,7 @@ fn kept(parts: &[Part]) -> Vec<Part> {
     parts.iter().filter_map(keep).collect()
 }
 
-/// The same but for the ids of elements, which are not given twice.
+/// The state without the ids of elements, because ids are never used twice.
 fn shown(state: &Everything) -> String {
     let chosen = state.chosen.map(|_| ElementId::default());
     format!("{:?}", Everything { chosen, ..state.clone() })
@@ -76,7 +75,7 @@ fn run<B: Backend>(before: &[Op], theirs: &[Op], parts: &[Part]) {
     support::check_view(&one);
     assert_eq!(shown(&one.view()), shown(&other.view()));
     assert_eq!(one.view().notes.runs(), other.view().notes.runs());
-    // What was taken back is in no update either.
+    // The rolled back part is not in any update either.
     peer.merge(&one).expect("an honest update");
     support::check_view(&peer);
     assert_eq!(shown(&peer.view()), shown(&one.view()));
@@ -97,8 +96,8 @@ struct Row {
     size: i64,
 }
 
-/// A change that relies on a place is refused exactly where a change since touched that place,
-/// something in it, or all of it.
+/// A change that relies on a place is refused exactly if a later change touched that place, a place
+/// inside it, or a place that contains it.
 fn relies<B: Backend>(touches: &[u8], relied: u8) {
     let store = Store::<Page, B>::new();
     let row = |number: u32| Row { name: format!("row {number}"), size: 0 };
@@ -303,7 +302,7 @@ async fn asynchronous_code_does_not_block() {
     assert_eq!(tried.load(Ordering::Relaxed), 3);
 }
 
-/// Its serialization panics where it says so.
+/// Its serialization panics if the field is `true`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 struct Panics(bool);
 

@@ -1,5 +1,5 @@
-//! Promise: undo takes back one's own changes and nothing of others; redo after undo is the
-//! identity.
+//! Promise: undo reverts a replica's own changes and nothing of others. Undo followed by redo gives
+//! the same state.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn redo_all<S: State, B: Backend>(undo: &UndoManager<S, B>) -> usize {
     std::iter::from_fn(|| undo.redo().expect("it can be redone")).count()
 }
 
-/// Alone every undo leads to the state before, every redo to that after.
+/// With one replica, every undo gives the state before, and every redo the state after.
 fn alone<B: Backend>(ops: &[support::Op]) {
     let store = support::store::<B>(1);
     let undo = store.undo_manager(each());
@@ -60,8 +60,8 @@ fn alone<B: Backend>(ops: &[support::Op]) {
     assert_eq!((undo.redo().expect("nothing is left"), undo.undo_len()), (None, states.len() - 1));
 }
 
-/// With others: undo of everything and redo of everything leads back, and all converge at each
-/// step.
+/// With another replica: undoing and redoing everything gives the same state again, and the
+/// replicas converge at each step.
 fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
     let mut ours = support::store::<B>(1);
     let theirs = support::store::<B>(2);
@@ -80,7 +80,7 @@ fn together<B: Backend>(steps: &[(bool, bool, support::Op)], restart: bool) {
         let reopened = Store::open_with(&ours.save(), options).expect("it opens");
         let manager = reopened.undo_manager_from(&undo.save(), each()).expect("it wrote them");
         assert_eq!((manager.undo_len(), manager.redo_len()), (undo.undo_len(), undo.redo_len()));
-        // What is undone is the same, with or without a restart.
+        // The result of an undo is the same with and without a restart.
         let old = ours.fork().expect("it opens");
         let old_undo = old.undo_manager_from(&undo.save(), each()).expect("it wrote them");
         undo_all(&old_undo);
@@ -112,8 +112,8 @@ struct Record {
     b: i64,
 }
 
-/// The last digit of every number says who wrote it: 1 or 2. What is ours may go, what is theirs
-/// stays.
+/// The last digit of every number is its writer: 1 or 2. An undo may remove our numbers, but not
+/// theirs.
 fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
     let store = |id| {
         Store::<Numbers, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
@@ -166,7 +166,7 @@ struct Note {
     body: Text,
 }
 
-/// One edit of a text with marks: what it does and to what is taken from the numbers.
+/// One edit of a text with marks. The numbers choose its kind and its place.
 type MarkedEdit = (u8, u8, u8, String);
 
 fn marked_edit() -> impl Strategy<Value = MarkedEdit> {
@@ -207,8 +207,8 @@ fn runs_of<B: Backend>(store: &Store<Note, B>) -> Vec<(String, Option<Arc<exosta
     runs
 }
 
-/// Groups of changes of several edits each of a text with marks: every undo leads to the runs
-/// before, every redo to those after.
+/// Groups of changes, each with several edits of a text with marks. Every undo gives the earlier
+/// runs, every redo the later ones.
 fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
     let store =
         Store::<Note, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(1)));
@@ -230,7 +230,7 @@ fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
             states.push(runs_of(&store));
         }
     }
-    // A group that comes to nothing may be passed over.
+    // A group without effect may be skipped.
     states.dedup();
     let mut at = states.len() - 1;
     while undo.undo().expect("it can be undone").is_some() {
@@ -243,7 +243,7 @@ fn marked_alone<B: Backend>(groups: &[Vec<Vec<MarkedEdit>>]) {
         assert_eq!(runs_of(&store), states[at], "on {}: redone", B::NAME);
     }
     assert_eq!(at, states.len() - 1);
-    // What one had before, all at once.
+    // All earlier texts, in one change.
     for text in texts {
         store.change(|note| note.body().reconcile(&text)).expect("it can be changed");
         assert_eq!(runs_of(&store), text.runs(), "on {}: reconciled", B::NAME);
@@ -347,7 +347,8 @@ fn meet<B: Backend>(a: &Store<Board, B>, b: &Store<Board, B>) {
 fn examples<B: Backend>() -> Result<(), exostate::Error> {
     let (ours, theirs) = two::<B>();
     let undo = ours.undo_manager(each());
-    // A register that others have written since stays; one that they wrote before comes back.
+    // A register that another replica has written since keeps that value. A value that another
+    // replica wrote earlier comes back.
     ours.change(|board| board.title().set("two"))?;
     meet(&ours, &theirs);
     theirs.change(|board| board.title().set("theirs"))?;
@@ -358,8 +359,8 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     assert!(undo.undo()?.is_none(), "`two` is not ours to take back any more");
     assert_eq!(ours.view().title, "theirs");
 
-    // A card in which others have written stays whole; one that others removed stays away; a
-    // removed one comes back with what was in it.
+    // A card that another replica has edited stays whole. A card that another replica removed stays
+    // removed. A card that this replica removed comes back with its content.
     let [kept, lost, back] = ["kept", "lost", "back"].map(|text| {
         ours.change(|board| {
             board.cards().push(Card { text: text.to_owned(), body: Text::from("body") })
@@ -390,7 +391,7 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     assert!(undo.undo()?.is_none(), "`lost` is gone, and `kept` is also theirs");
     assert_eq!(shown(&ours), ["kept body!"]);
 
-    // Counters and lists: what others added stays.
+    // Counters and lists keep the additions of other replicas.
     ours.change(|board| board.votes().add(5))?;
     ours.change(|board| board.lines().push("ours".to_owned()))?;
     theirs.change(|board| {
@@ -407,8 +408,8 @@ fn examples<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// What others set to the value that one had set oneself is theirs, and so is what an undo gave
-/// back to them.
+/// If another replica sets the same value as this one, the value belongs to the other replica. So
+/// does a value that an undo restored for the other replica.
 fn equal_values<B: Backend>(one_by_one: bool) -> Result<(), exostate::Error> {
     let (ours, theirs) = two::<B>();
     let undo = ours.undo_manager(each());
@@ -671,7 +672,7 @@ fn marks_go_and_come_back() -> Result<(), exostate::Error> {
     run::<Automerge>()
 }
 
-/// One change replaces the text and marks it otherwise.
+/// One change replaces the text and changes its marks.
 #[test]
 fn a_marked_text_that_was_replaced_comes_back_as_it_was() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -711,8 +712,8 @@ fn a_marked_text_that_was_replaced_comes_back_as_it_was() -> Result<(), exostate
     run::<Automerge>()
 }
 
-/// Equal characters side by side: the one that was typed goes, and what others typed beside it
-/// stays where it is.
+/// Equal characters side by side: an undo removes the one that it typed. The ones that others typed
+/// beside it stay in place.
 #[test]
 fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -743,7 +744,8 @@ fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
     run::<Automerge>()
 }
 
-/// Stacks that are read beside those they were saved from, and beside what has come since.
+/// Saved stacks are read while the manager that saved them still exists and has recorded more
+/// changes since.
 #[test]
 fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
@@ -765,7 +767,7 @@ fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), 
 /// A store, and two managers of it.
 type Managed<B> = (Store<Board, B>, [UndoManager<Board, B>; 2]);
 
-/// Notes with marks and lines, of which changes took some out.
+/// Notes with marks and lines. Changes deleted some of them.
 fn edited<B: Backend>() -> Result<Managed<B>, exostate::Error> {
     let store = Store::<Board, B>::new();
     store.change(|board| board.notes().push_str("hello world"))?;
@@ -789,7 +791,7 @@ fn shown<B: Backend>(store: &Store<Board, B>) -> Shown {
     (view.notes.runs(), view.lines.iter().cloned().collect())
 }
 
-/// What is shown after each step of two managers that take turns.
+/// The state after each step of two managers that take turns.
 fn in_turns<B: Backend>(
     store: &Store<Board, B>,
     [one, two]: [&UndoManager<Board, B>; 2],
@@ -809,7 +811,7 @@ fn in_turns<B: Backend>(
     Ok(steps)
 }
 
-/// Managers that are read from stacks of one store mean the same elements, as those meant that
+/// Managers that are read from stacks of one store refer to the same elements as the managers that
 /// saved them.
 #[test]
 fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
@@ -831,7 +833,8 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
         ];
         assert_eq!(in_turns(&reopened, [&one, &two])?, expected, "both are read");
 
-        // Once more, from what a store saved that had read them, beside what the first one saved.
+        // Once more: from stacks that a second store saved after reading them, together with the
+        // stacks of the first store.
         let reopened = open()?;
         let _other = reopened.undo_manager_from(&stacks[1], each())?;
         let again = reopened.undo_manager_from(&stacks[0], each())?.save();
@@ -851,7 +854,7 @@ fn stacks_of_one_store_mean_the_same_elements() -> Result<(), exostate::Error> {
     run::<Yrs>().and_then(|()| run::<Automerge>())
 }
 
-/// Of stacks that were saved at different times, too, and read after changes of the store that
+/// The same for stacks that were saved at different times, and read after changes of the store that
 /// reads them.
 #[test]
 fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Error> {
@@ -888,7 +891,7 @@ fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Er
     run::<Yrs>().and_then(|()| run::<Automerge>())
 }
 
-/// Ids are not used up by a manager that is read from its own stacks again and again.
+/// A manager that is read from its own stacks repeatedly does not use up ids.
 #[test]
 fn stacks_can_be_read_as_often_as_one_likes() -> Result<(), exostate::Error> {
     let (store, [mut undo, _]) = edited::<Yrs>()?;
@@ -966,7 +969,8 @@ fn a_watcher_that_panics_does_not_break_the_stacks() -> Result<(), exostate::Err
     Ok(())
 }
 
-/// What an undo of another manager gave back to others is theirs for this one as well.
+/// A value that another manager's undo restored for another replica belongs to that replica for
+/// this manager too.
 #[test]
 fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> {
     let ours = Store::<Numbers>::new();
@@ -984,7 +988,7 @@ fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> 
     Ok(())
 }
 
-/// The document went on without the manager between saving the stacks and reading them.
+/// The document changed without the manager between saving the stacks and reading them.
 #[test]
 fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
@@ -1031,7 +1035,7 @@ fn a_clock_may_do_what_it_likes() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// Each asks for the time in its turn, so that times are in the order of the changes.
+/// Each thread reads the clock in its turn, so that the times are in the order of the changes.
 #[test]
 fn changes_of_many_threads_are_one_group() -> Result<(), exostate::Error> {
     let ticks = Arc::new(std::sync::atomic::AtomicU64::new(0));
@@ -1142,8 +1146,8 @@ fn saved_stacks_keep_to_the_limit() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// What stood there is more than a change may write: it cannot come back, and must not stand before
-/// what can.
+/// The deleted text is longer than a change may write. It cannot come back, and must not block the
+/// entries that can.
 #[test]
 fn what_cannot_be_undone_is_passed_over() -> Result<(), exostate::Error> {
     let theirs =
@@ -1160,7 +1164,7 @@ fn what_cannot_be_undone_is_passed_over() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A mark that other software made and that cannot be written: the text comes back without it.
+/// Other software made a mark that exostate cannot write: the text comes back without it.
 #[test]
 fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error> {
     use yrs::types::Attrs;
@@ -1186,8 +1190,8 @@ fn marks_that_cannot_be_written_do_not_come_back() -> Result<(), exostate::Error
     Ok(())
 }
 
-/// A redo makes another variant of an enum again although others wrote in the one before meanwhile:
-/// what an undo shows again is not what stops it.
+/// A redo changes an enum back to a variant although another replica wrote in the previous variant
+/// meanwhile. A value that an undo shows again does not block the redo.
 #[test]
 fn a_redo_goes_back_to_a_variant() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {

@@ -1,5 +1,5 @@
-//! Promise: where another wrote the same place at the same time, an undo takes one's own value back
-//! if it won, and does nothing if it lost.
+//! Promise: if another replica wrote the same place concurrently, an undo reverts this replica's
+//! value if it won, and does nothing if it lost.
 
 mod support;
 
@@ -49,7 +49,7 @@ enum Shape {
 
 type Node<'a> = <Places as State>::Node<Edit<'a>>;
 
-/// Who writes, and with it what: the values of the two differ.
+/// The writer, and so the values: those of the two replicas differ.
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
     We,
@@ -66,7 +66,7 @@ impl Who {
     }
 }
 
-/// The elements that both know.
+/// The elements that both replicas know.
 struct Known {
     cards: Vec<ElementId>,
     nodes: Vec<ElementId>,
@@ -96,7 +96,7 @@ fn begin(store: &Store<Places, impl Backend>) -> Known {
 /// The places that the property writes.
 const PLACES: usize = 14;
 
-/// Writes one place; `other` chooses between two things to do.
+/// Writes one place; `other` chooses between two edits.
 fn edit(
     state: &Node<'_>,
     place: usize,
@@ -129,7 +129,7 @@ fn edit(
     }
 }
 
-/// What a place holds, and what it holds where only one of the two has written it.
+/// The value of a place, for a comparison with a run in which only one replica has written it.
 fn shown(view: &Places, place: usize, known: &Known) -> String {
     match place {
         0 => view.title.clone(),
@@ -154,17 +154,17 @@ fn shown(view: &Places, place: usize, known: &Known) -> String {
     }
 }
 
-/// One run: what each of the two writes, and how.
+/// One run: the writes of each replica, and how they are made.
 #[derive(Clone, Debug)]
 struct Run {
-    /// Of each place whether we write it, whether they do, and whether each does the other of two
-    /// things.
+    /// For each place: whether we write it, whether they write it, and for each of the two which of
+    /// the two edits it makes.
     places: Vec<(bool, bool, bool, bool)>,
-    /// Writes elsewhere before, so that one's ops are newer on automerge.
+    /// Earlier writes to other places, so that this replica's ops are newer on automerge.
     fillers: (u8, u8),
     we_are_first: bool,
     in_one_change: bool,
-    /// We merge theirs change by change.
+    /// We merge their changes one by one.
     bit_by_bit: bool,
 }
 
@@ -198,7 +198,7 @@ fn undo_all<B: Backend>(undo: &UndoManager<Places, B>) -> usize {
     std::iter::from_fn(|| undo.undo().expect("it can be undone")).count()
 }
 
-/// Writes all places that one of the two writes, and that `wanted` names.
+/// Writes all places that this replica writes and that `wanted` selects.
 fn write<B: Backend>(
     store: &Store<Places, B>,
     run: &Run,
@@ -233,8 +233,8 @@ fn write<B: Backend>(
     }
 }
 
-/// After an undo of everything the state is as if nothing had been done here, and of theirs what
-/// won stands.
+/// After undoing everything, the state is as if this replica had changed nothing, and their winning
+/// values remain.
 fn undone<B: Backend>(run: &Run) {
     let first = store::<B>(5);
     let ids = if run.we_are_first { (1, 2) } else { (2, 1) };
@@ -290,8 +290,8 @@ proptest! {
     }
 }
 
-/// Two replicas with the same beginning. The second has the higher id, and so its values win where
-/// both have written as much.
+/// Two replicas with the same beginning. The second has the higher id, so its values win if both
+/// have written equally often.
 fn two<B: Backend>() -> (Store<Places, B>, Store<Places, B>, Known) {
     let first = store::<B>(5);
     let known = begin(&first);
@@ -338,7 +338,8 @@ fn theirs_wins<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A record that both made: what the other wrote in it keeps it, whoever's marker won.
+/// Both replicas create a record: the values that the other one wrote in it keep it, whichever
+/// marker won.
 fn a_record_made_twice<B: Backend>() -> Result<(), exostate::Error> {
     let (low, high, _) = two::<B>();
     for (ours, theirs) in [(&low, &high), (&high, &low)] {
@@ -356,7 +357,8 @@ fn a_record_made_twice<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A removal that another made too is one's own to take back: neither backend tells of the second.
+/// A removal that both replicas made can be undone by this one: neither backend reports the second
+/// removal.
 fn removed_twice<B: Backend>() -> Result<(), exostate::Error> {
     let (low, high, known) = two::<B>();
     for (ours, theirs) in [(&low, &high), (&high, &low)] {
@@ -377,8 +379,8 @@ fn removed_twice<B: Backend>() -> Result<(), exostate::Error> {
     Ok(())
 }
 
-/// A value of theirs that won, and that they take back without having seen ours: on automerge ours
-/// shows again, and is ours to take back.
+/// Their value won, and they undo it without having received ours. On automerge our value shows
+/// again, and we can undo it.
 fn ours_shows_again<B: Backend>() -> Result<(), exostate::Error> {
     let (ours, theirs, _) = two::<B>();
     let undo = ours.undo_manager(each());

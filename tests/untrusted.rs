@@ -5,7 +5,7 @@ mod support;
 use exostate::{ApplyError, Automerge, Backend, ImportError, Limits, Options, Pending, Store, Yrs};
 use support::Everything;
 
-/// A store with something in it.
+/// A store with some content.
 fn store<B: Backend>() -> Store<Everything, B> {
     let store = support::store::<B>(1);
     store.change(|state| state.title().set("before")).expect("it can be written");
@@ -23,8 +23,8 @@ fn truncated_and_damaged_updates_are_refused_or_wait() {
         let whole = store::<B>();
         for end in 0..update.len() {
             let before = (whole.view(), whole.digest());
-            // An update of automerge is a row of changes: cut between two of them it is a shorter
-            // update.
+            // An update of automerge is a row of changes. Cut between two of them it is a shorter
+            // valid update.
             if whole.apply(&update[..end]).is_err() || B::NAME == Yrs::NAME {
                 assert_eq!(
                     (whole.view(), whole.digest()),
@@ -69,9 +69,9 @@ fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
             Err(ApplyError::Import(ImportError::TooManyPending { .. }))
         )));
         assert_eq!(store.pending().updates, 16);
-        // A duplicate of one that waits takes no room.
+        // A duplicate of a pending update takes no room.
         store.apply(&updates[1]).expect("it waits already");
-        // The missing one frees them all.
+        // The missing update makes all pending updates applicable.
         store.apply(&updates[0]).expect("the missing one");
         assert_eq!((store.pending(), store.view().count), (Pending::default(), 16));
         store.merge(&other).expect("an honest update");
@@ -156,7 +156,7 @@ fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
             (right.view().title.as_str(), right.view().people.get("3f")),
             ("", Some(&RightPerson { owner: None }))
         );
-        // Nothing was lost, and writing the field mends it.
+        // Nothing was lost, and writing the field repairs it.
         assert_eq!(right.digest(), wrong.digest());
         right.change(|state| state.title().set("fits")).expect("it can be written");
         assert_eq!(right.violations().len(), 1);

@@ -6,7 +6,7 @@ use exostate::{Automerge, Backend, Yrs};
 use proptest::prelude::*;
 use support::strategy;
 
-/// Three replicas edit; now and then one hears of another.
+/// Three replicas edit and sometimes merge.
 fn run<B: Backend>(steps: &[(usize, support::Op, Option<usize>)]) {
     let stores = [1, 2, 3].map(support::store::<B>);
     for (at, op, hears) in steps {

@@ -1,5 +1,5 @@
-//! Promise: watchers hear of each commit and import that touches their place, once, in commit
-//! order, outside every lock.
+//! Promise: watchers are called for each commit and import that touches their place, once, in
+//! commit order, without any lock held.
 
 mod support;
 
@@ -160,7 +160,7 @@ fn a_panicking_watcher_poisons_nothing() {
         store.change(|state| state.title().set("a"))
     }));
     assert!(attempt.is_err());
-    // The others heard of it all the same, and the change is made.
+    // The other watchers were called all the same, and the change is made.
     assert_eq!(*log.lock().expect("no panic"), ["an update", "Some(\"a\")"]);
     drop(watch);
     store.change(|state| state.title().set("b")).expect("it can be written");
@@ -193,8 +193,8 @@ fn any_element_of_what_comes_and_goes<B: Backend>() {
     let theirs = support::store::<B>(2);
     ours.change(|state| state.people().insert("ada", empty())).expect("it can be written");
     theirs.merge(&ours).expect("an honest update");
-    // One adds a pet while the other removes its owner: the pet's registers stay in the document,
-    // hidden.
+    // One replica adds a pet while the other removes its owner: the pet's registers stay in the
+    // document, hidden.
     let rex = support::Pet { kind: "dog".to_owned(), legs: 4 };
     theirs
         .change(|state| state.people().get("ada").pets().insert("rex", rex))
@@ -224,7 +224,7 @@ fn who_subscribes_later_does_not_hear_what_was_before() {
     let kept = Arc::clone(&late);
     let _watch = store.watch(Everything::path().count(), move |count| {
         if count.new() == Some(&1) {
-            // Nobody has been told of the second commit when the other subscribes.
+            // The second commit has not been reported yet when the other watcher subscribes.
             inner.change(|state| state.count().set(2)).expect("a change from a watcher");
             let (note, on_update) = (note.clone(), note.clone());
             let mut kept = kept.lock().expect("no panic");
@@ -249,7 +249,7 @@ fn once_a_subscription_is_dropped_no_call_starts() {
     let others = Arc::new(Mutex::new(Vec::new()));
     let held = Arc::clone(&others);
     let first = note.clone();
-    // The first that is called ends all, also itself, and has been called all the same.
+    // The first watcher that is called ends all, including itself. Its own call still counts.
     let ends = store.watch(Everything::path().count(), move |_| {
         first("first".to_owned());
         held.lock().expect("no panic").clear();
@@ -262,7 +262,7 @@ fn once_a_subscription_is_dropped_no_call_starts() {
     assert_eq!(*log.lock().expect("no panic"), ["first"]);
 }
 
-/// Updates of another replica, each with the number that it sets.
+/// Updates of another replica. The last one sets the number to `count`.
 fn updates(count: i64) -> Vec<Arc<[u8]>> {
     let other = support::store::<Yrs>(2);
     let kept = Arc::new(Mutex::new(Vec::new()));
@@ -282,7 +282,7 @@ fn imports_wait_for_callbacks_that_take_their_time() {
     let (release, held) = mpsc::channel::<()>();
     let (entered, enters) = mpsc::channel();
     let held = Mutex::new(held);
-    // The first call takes until it is let go.
+    // The first call blocks until the test lets it continue.
     let _watch = store.watch(Everything::path().count(), move |_| {
         entered.send(()).expect("the test waits");
         let _ = held.lock().expect("no panic").recv();

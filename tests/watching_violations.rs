@@ -1,5 +1,5 @@
-//! Promise: whoever watches violations hears of each that comes and goes, once; and layers hear
-//! what was touched.
+//! Promise: a watcher of violations hears of each violation that appears or disappears, once.
+//! Layers are told which places were touched.
 
 use std::sync::{Arc, Mutex};
 
@@ -68,7 +68,7 @@ fn what_comes_and_what_goes_is_told() {
             (&store.violations()[..], 0, Origin::Remote)
         );
 
-        // Another value that does not fit is another violation in the stead of the first.
+        // Another value that does not fit replaces the first violation with another one.
         theirs.change(|form| form.age().set("eight")).expect("it can be written");
         hear(&store, &theirs);
         let [patch] = &take(&told)[..] else { panic!("one call") };
@@ -77,13 +77,13 @@ fn what_comes_and_what_goes_is_told() {
             ("\"eight\"", "\"seven\"")
         );
 
-        // What has nothing to do with it tells nobody.
+        // A change of another place calls no watcher.
         store
             .change(|form| form.names().insert("a", Name { first: 1 }))
             .expect("it can be written");
         hear(&theirs, &store);
         assert_eq!(take(&told), []);
-        // A change that is refused neither.
+        // A refused change calls no watcher either.
         let refused =
             store.change(|form| form.age().set(7).and(Err::<(), _>(ChangeError::refuse("no"))));
         assert!(refused.is_err() && take(&told).is_empty());
@@ -109,7 +109,7 @@ fn what_comes_and_what_goes_is_told() {
     run::<Automerge>();
 }
 
-/// What a watcher has been told, put together, is what the store says.
+/// The reported changes, put together, give the violations of the store.
 fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
     let store = Store::<Form, B>::new();
     let theirs = Store::<newer::Form, B>::new();

@@ -1,5 +1,5 @@
-//! Promise: handles that keep nothing do not, whatever callbacks have them; and a change's closure
-//! may fail with any error.
+//! Promise: weak handles keep nothing alive, whichever callbacks hold them. The closure of a change
+//! may fail with any error type.
 
 use std::fmt::Debug;
 use std::sync::Arc;

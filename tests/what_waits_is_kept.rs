@@ -1,6 +1,6 @@
-//! Promise: updates from a replica's own storage that wait for a missing update are never
-//! forgotten. So what one replica has taken in from another survives crashes of both, in which each
-//! loses its own latest changes and keeps what came from others.
+//! Promise: pending updates from a replica's own storage are never forgotten. So changes that one
+//! replica received from another survive crashes of both, in which each replica loses its own
+//! latest changes and keeps the changes of others.
 
 mod support;
 
@@ -18,7 +18,7 @@ struct Pad {
     log: Set<String>,
 }
 
-/// A replica that keeps what comes from others, and nothing else.
+/// A replica that stores only the updates of other replicas.
 struct Node<B: Backend> {
     store: Store<Pad, B>,
     journal: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -26,7 +26,7 @@ struct Node<B: Backend> {
 }
 
 impl<B: Backend> Node<B> {
-    /// Opens what an empty document and a journal give.
+    /// Opens an empty document and applies the journal.
     fn open(id: u64, journal: Vec<Vec<u8>>) -> Self {
         let store = Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)));
         for update in &journal {
@@ -127,7 +127,7 @@ proptest! {
     }
 }
 
-/// Two updates of one replica, of which the second waits for the first.
+/// Two updates of one replica. The first is a dependency of the second.
 fn two_updates<B: Backend>() -> [Vec<u8>; 2] {
     let store = Store::<Pad, B>::new();
     ["one", "two"].map(|word| {
@@ -143,7 +143,8 @@ fn only_what_strangers_gave_is_forgotten<B: Backend>() {
     assert_eq!(store.apply(&second), Ok(Applied::Waiting));
     store.document().forget_pending();
     assert_eq!(store.pending(), Pending::default());
-    // Whoever gives it first, it is the replica's own as soon as its storage has it too.
+    // A stranger may send the update first. It counts as the replica's own once the replica's
+    // storage contains it too.
     store.apply(&second).expect("an update");
     store.apply_trusted(&second).expect("an update");
     store.document().forget_pending();

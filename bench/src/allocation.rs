@@ -1,8 +1,8 @@
-//! How much memory is live, as the allocator counts it.
+//! The amount of live memory, as the allocator counts it.
 //!
-//! The system's allocator does the work; the wrapper adds relaxed bookkeeping to every call, for
-//! every system alike. Counting is exact where the resident size of the process would show
-//! fragments and caches too.
+//! The system's allocator does the work. The wrapper adds relaxed counters to every call, for every
+//! system alike. The count is exact; the resident size of the process would include fragmentation
+//! and caches too.
 
 use std::alloc::System;
 
@@ -17,8 +17,8 @@ fn live_bytes() -> i128 {
     stats.bytes_allocated as i128 - stats.bytes_deallocated as i128
 }
 
-/// Runs `make`, and says by how many MB (10⁶ bytes) the live memory has grown while what it made is
-/// still held.
+/// Runs `make`. Returns its result, and by how many MB (10⁶ bytes) the live memory has grown while
+/// the result is held.
 pub fn megabytes_kept<T>(make: impl FnOnce() -> T) -> (T, f64) {
     let before = live_bytes();
     let made = make();

@@ -1,13 +1,12 @@
-//! `exostate-bench`: exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
-//! in one process.
+//! `exostate-bench`: compares exostate with raw yrs, raw automerge, autosurgeon and Loro, on the
+//! same work in one process.
 //!
-//! The folders say how it hangs together: `work` makes the inputs once, so that every system gets
-//! the same; `peers` wraps one library a file behind two small traits; `scenarios` drives them and
-//! takes the times; `report` prints. Adding a system is a file in `peers` and two lines in
-//! `peers/mod.rs`.
+//! The folders: `work` makes the inputs once, so that every system gets the same; `peers` wraps
+//! each library in one file, behind two small traits; `scenarios` runs the systems and measures the
+//! times; `report` prints. A new system needs a file in `peers` and two lines in `peers/mod.rs`.
 //!
-//! Ratios between the rows of one run mean something, absolute times only on the machine they came
-//! from. No timing decides whether the program succeeds; a peer that gives a wrong result does.
+//! Ratios between the rows of one run are meaningful. Absolute times hold only on the machine where
+//! they were measured. Timings never make the program fail; a wrong result of a system does.
 
 #![allow(
     clippy::disallowed_methods,
@@ -28,7 +27,7 @@ use anyhow::{Result, bail};
 use crate::options::{Options, Scenario};
 use crate::report::Report;
 
-/// Runs the scenarios that were asked for, and prints what they found.
+/// Runs the selected scenarios, and prints the results.
 fn main() -> Result<()> {
     if scenarios::net::connections::run_as_clients()? {
         return Ok(());

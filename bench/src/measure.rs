@@ -1,4 +1,4 @@
-//! Times: samples and their quantiles, and a budget that stops what would take too long.
+//! Times: samples and their quantiles, and a time limit for long work.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,19 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Runs `step` and keeps how long it took.
+    /// Runs `step` and records its time.
     pub fn time<T>(&mut self, step: impl FnOnce() -> Result<T>) -> Result<T> {
         let (result, took) = timed(step)?;
         self.micros.push(took.as_secs_f64() * 1e6);
         Ok(result)
     }
 
-    /// Adds a time that was taken elsewhere.
+    /// Adds a time that was measured elsewhere.
     pub fn add(&mut self, took: Duration) {
         self.micros.push(took.as_secs_f64() * 1e6);
     }
 
-    /// Adds what was measured in another round.
+    /// Adds the samples of another round.
     pub fn append(&mut self, mut round: Self) {
         self.micros.append(&mut round.micros);
     }
@@ -33,7 +33,7 @@ impl Samples {
         self.micros.len()
     }
 
-    /// How long all of them took together.
+    /// The sum of all times.
     pub fn sum(&self) -> Duration {
         Duration::from_secs_f64(self.micros.iter().sum::<f64>() / 1e6)
     }
@@ -43,12 +43,12 @@ impl Samples {
         self.quantile(0.5)
     }
 
-    /// The 99th percentile, in microseconds; only with enough samples for it to mean something.
+    /// The 99th percentile, in microseconds. `None` if there are too few samples.
     pub fn p99(&self) -> Option<f64> {
         (self.micros.len() >= 100).then(|| self.quantile(0.99))
     }
 
-    /// The sample below which the share `at` of all lies.
+    /// The sample at the quantile `at`, from 0 to 1.
     fn quantile(&self, at: f64) -> f64 {
         let mut sorted = self.micros.clone();
         sorted.sort_by(f64::total_cmp);
@@ -57,25 +57,25 @@ impl Samples {
     }
 }
 
-/// Runs `step` and says how long it took.
+/// Runs `step`. Returns its result and its time.
 pub fn timed<T>(step: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     let start = Instant::now();
     let result = step()?;
     Ok((result, start.elapsed()))
 }
 
-/// How far a lane has come.
+/// The progress of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// Some steps are left.
     Running,
-    /// All steps ran, in this time.
+    /// All steps ran. The field is their time.
     Done(Duration),
-    /// It was stopped; the whole would have taken at least about this long.
+    /// The lane was stopped. The field is a lower estimate of the time of all steps.
     TooLong(Duration),
 }
 
-/// Many steps whose time counts together, run in slices so that others can have their turn between
+/// Many steps whose time is summed. They run in slices, so that other lanes can take turns between
 /// them.
 #[derive(Debug)]
 pub struct Lane {
@@ -87,20 +87,20 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Steps 0, 1, … `total` - 1, none of them run yet.
+    /// `total` steps, numbered from 0. None of them has run.
     pub fn new(total: usize, limit: Duration) -> Self {
         Self { total, done: 0, limit, spent: Duration::ZERO, progress: Progress::Running }
     }
 
-    /// How far it is.
+    /// The progress so far.
     pub fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// Runs the next `steps` steps, or what is left of them.
+    /// Runs the next `steps` steps, or the remaining ones if there are fewer.
     ///
-    /// Stops at the limit, and before it as soon as it is clear that twice the limit would not do:
-    /// a document that grows makes later steps dearer, not cheaper.
+    /// Stops at the limit. Stops earlier once the estimated total is over twice the limit: in a
+    /// growing document later steps are slower, not faster.
     pub fn advance(
         &mut self,
         steps: usize,

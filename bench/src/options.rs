@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lexopt::prelude::*;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
@@ -33,7 +33,7 @@ usage: exostate-bench <board|text|load|memory|store|latency|throughput|catch_up|
   --json               one JSON line an entry on stdout, the table on stderr
 ";
 
-/// Which part of the bench runs.
+/// A scenario of the bench, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// One field of one record.
@@ -44,24 +44,24 @@ pub enum Scenario {
     Load,
     /// Live memory.
     Memory,
-    /// What a state library has: watchers, selectors, undo, batches.
+    /// The operations of a state library: watchers, selectors, undo, batches.
     Store,
-    /// From an edit to a watcher elsewhere.
+    /// The time from an edit to a watcher on another store.
     Latency,
     /// Updates a second.
     Throughput,
-    /// Until a replica is in sync.
+    /// The time until a replica is in sync.
     CatchUp,
-    /// Who is there.
+    /// Many participants that update their presence.
     Presence,
-    /// What connections cost.
+    /// The cost of connections.
     Connections,
-    /// Every one of them.
+    /// All scenarios.
     All,
 }
 
 impl Scenario {
-    /// Reads a scenario's name.
+    /// Parses the name of a scenario.
     fn parse(name: &str) -> Result<Self> {
         Ok(match name {
             "board" => Self::Board,
@@ -102,25 +102,25 @@ impl Scenario {
     }
 }
 
-/// What to run, and how much of it.
+/// The scenario to run, and the sizes of its inputs.
 #[derive(Debug)]
 pub struct Options {
     /// The scenario.
     pub scenario: Scenario,
     /// Numbers of records.
     pub sizes: Vec<usize>,
-    /// Recordings to replay; without any, one is generated.
+    /// Recordings to replay. If there are none, one is generated.
     pub traces: Vec<PathBuf>,
     /// Names of the systems to run; empty for all.
     pub systems: Vec<String>,
-    /// Little of everything.
+    /// Small inputs and few repeats.
     pub quick: bool,
-    /// JSON lines instead of the table on stdout.
+    /// JSON lines on stdout instead of the table.
     pub json: bool,
 }
 
 impl Options {
-    /// Reads the command line; `None` where the user asked for help.
+    /// Parses the command line. `None` if the user asked for help.
     pub fn from_command_line() -> Result<Option<Self>> {
         let mut scenario = None;
         let mut sizes = Vec::new();
@@ -154,28 +154,28 @@ impl Options {
         Ok(Some(Self { scenario, sizes, traces, systems, quick, json }))
     }
 
-    /// How many timed field changes a board takes.
+    /// The number of timed field changes on a board.
     pub fn edits(&self) -> usize {
         if self.quick { 200 } else { 2_000 }
     }
 
-    /// How long a system's edits of a board may take together before it makes do with fewer.
+    /// The time limit of a system's edits on a board. Over it, the system makes fewer edits.
     pub fn board_limit(&self) -> Duration {
         Duration::from_secs(if self.quick { 3 } else { 60 })
     }
 
-    /// How long one replay of a recording may take before it is left out.
+    /// The time limit of one replay of a recording. Over it, the replay is left out.
     pub fn replay_limit(&self) -> Duration {
         Duration::from_secs(if self.quick { 3 } else { 120 })
     }
 
-    /// How often something short is repeated, to take the median.
+    /// The number of repeats of a short measurement. The median is reported.
     pub fn repeats(&self) -> usize {
         if self.quick { 1 } else { 5 }
     }
 }
 
-/// Reads `1000,10000`; underscores are allowed.
+/// Parses a list like `1000,10000`. Underscores are allowed.
 fn parse_sizes(list: &str) -> Result<Vec<usize>> {
     list.split(',')
         .map(|size| {

@@ -1,4 +1,4 @@
-//! What was measured: kept as entries, printed as a table or as JSON lines.
+//! The measured figures: kept as entries, and printed as a table or as JSON lines.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ struct Entry {
     unit: &'static str,
 }
 
-/// Everything that a run found.
+/// All figures of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     entries: Vec<Entry>,
@@ -27,7 +27,7 @@ pub struct Report {
     failures: usize,
 }
 
-/// Where in a report a figure belongs: one block of the table, and the row in it.
+/// The place of a figure in the report: a block of the table, and a row in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     /// The scenario.
@@ -45,7 +45,7 @@ impl Report {
         self.entries.push(Entry { scenario, n, system, metric, value, unit });
     }
 
-    /// A figure that was added.
+    /// Returns a figure that was added, if there is one.
     pub fn figure(&self, place: Place, metric: &str) -> Option<f64> {
         let is_it = |entry: &&Entry| {
             (entry.scenario, entry.n, entry.system, entry.metric)
@@ -54,26 +54,25 @@ impl Report {
         self.entries.iter().find(is_it).map(|entry| entry.value)
     }
 
-    /// Adds a remark to print below the table.
+    /// Adds a remark. It is printed below the table.
     pub fn note(&mut self, place: Place, remark: impl std::fmt::Display) {
         self.notes.push(format!("{} n={} {}: {remark}", place.scenario, place.n, place.system));
     }
 
-    /// Notes that a system could not do its work; the others go on.
+    /// Notes that a system failed. The other systems continue.
     pub fn failed(&mut self, place: Place, what: &str, error: &anyhow::Error) {
         self.failures += 1;
         self.note(place, format_args!("{what} FAILED: {error:#}"));
     }
 
-    /// How many systems failed at something.
+    /// The number of failures.
     pub fn failures(&self) -> usize {
         self.failures
     }
 
-    /// Adds, for each system that ran in several layouts, the better figure under the system's own
-    /// name.
+    /// For each system with several layouts, adds the better figure under the system's own name.
     ///
-    /// The 99th percentile follows the layout whose median won.
+    /// The 99th percentile is that of the layout with the better median.
     pub fn add_best_layouts(&mut self, systems: &[System]) {
         let group_of: BTreeMap<&str, &'static str> =
             systems.iter().filter_map(|system| Some((system.name, system.layout_of?))).collect();
@@ -104,7 +103,8 @@ impl Report {
         self.entries.extend(won);
     }
 
-    /// Prints the table; with `json` the entries go to stdout as lines, and the table to stderr.
+    /// Prints the table on stdout. With `json` the entries go to stdout as lines, and the table
+    /// goes to stderr.
     pub fn print(&self, json: bool) -> Result<()> {
         let table = self.table()?;
         if json {
@@ -157,7 +157,7 @@ impl Report {
     }
 }
 
-/// Three or four figures that count, and no more.
+/// A number with three or four significant figures.
 fn readable(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
@@ -167,7 +167,7 @@ fn readable(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// The different items, in the order in which they first come.
+/// The distinct items, in the order of their first appearance.
 fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = Vec::new();
     for item in items {

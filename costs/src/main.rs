@@ -30,7 +30,7 @@ pub struct Board {
     body: Text,
 }
 
-/// How many times an operation is repeated in a run, so that its own cost stands out.
+/// The number of times that a cheap operation is repeated in a run, so that its own cost dominates.
 const REPEATED: i64 = 200;
 
 type Operation = Box<dyn FnMut(i64)>;
@@ -64,8 +64,8 @@ fn board<B: Backend>(id: u64, size: u64) -> Store<Board, B> {
         board.body().push_str(&"lorem ipsum ".repeat(size as usize / 12))
     });
     filled.expect("it can be written");
-    // The board is saved and opened: then the keys stand in their index in one order, whatever the
-    // hashers do.
+    // The board is saved and opened again. Then the order of the keys in their index does not
+    // depend on the hashers.
     Store::open_with(&store.save(), options(id + 100)).expect("a document")
 }
 
@@ -214,7 +214,7 @@ fn talk(sides: &mut [(Session, Document); 2]) {
     }
 }
 
-/// Everything that an empty replica lacks, as pieces.
+/// Computes everything that an empty replica lacks, as pieces.
 fn catch_up(size: u64) -> Operation {
     let store = board::<Yrs>(1, size);
     Box::new(move |_| {

@@ -1,6 +1,6 @@
-//! What `#[derive(State)]` says to a mistake.
+//! Tests of the compiler messages of `#[derive(State)]` for mistakes.
 //!
-//! `TRYBUILD=overwrite cargo test -p exostate-derive` writes the expected messages anew; read them
+//! `TRYBUILD=overwrite cargo test -p exostate-derive` writes the expected messages again. Read them
 //! before you keep them.
 
 use std::fs;
@@ -11,8 +11,8 @@ fn mistakes_are_named_where_they_stand() {
     trybuild::TestCases::new().compile_fail("tests/mistakes/*.rs");
 }
 
-/// One mistake is one error: the lines that end in `//~` are those of which the compiler speaks,
-/// each once.
+/// One mistake gives one error: the compiler reports each line that ends in `//~` once, and no
+/// other line.
 #[test]
 fn a_mistake_is_one_error() {
     for name in ["wrong_fields", "used_all_the_same"] {
@@ -37,7 +37,7 @@ fn a_mistake_is_one_error() {
     }
 }
 
-/// The message about what a type holds names that, and what to write instead.
+/// A message about an element type names that type, and the type to use instead.
 #[test]
 fn hints_name_the_type_within() {
     let said = fs::read_to_string("tests/mistakes/wrong_fields.stderr").expect("a file");

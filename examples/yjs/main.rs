@@ -1,7 +1,7 @@
-//! One page, two engines: this process has it as a struct, a Node process as a Yjs document, and
-//! both edit it.
+//! One page in two engines: this process has it as a struct, and a Node process has it as a Yjs
+//! document. Both edit it.
 //!
-//! `npm ci --prefix examples/yjs`, once, then `cargo run --release --example yjs`
+//! Run `npm ci --prefix examples/yjs` once, then `cargo run --release --example yjs`.
 
 use std::path::Path;
 use std::pin::pin;
@@ -21,7 +21,7 @@ struct Page {
     tags: List<String>,
 }
 
-/// The same, as the Node side says what it shows.
+/// The same page, in the JSON that the Node side prints.
 #[derive(Deserialize, Debug, PartialEq)]
 struct Shown {
     title: String,
@@ -29,7 +29,7 @@ struct Shown {
     tags: Vec<String>,
 }
 
-/// What everyone shows of themselves: in Yjs's words, the awareness state.
+/// The presence of each participant. Yjs calls it the awareness state.
 #[derive(Serialize, Deserialize)]
 struct Writer {
     name: String,
@@ -42,14 +42,14 @@ async fn main() -> Result<()> {
         page.title().set("Shopping")?;
         page.notes().push_str("To buy:\n")
     })?;
-    // Yjs clients come by WebSocket; peers of this crate may join by any transport at the same
-    // time.
+    // Yjs clients connect over WebSocket. Peers of this crate may join over any transport at the
+    // same time.
     let documents = Documents::new().with("page", &store)?;
     let server = Server::builder(documents).websocket("127.0.0.1:0".parse()?).yjs().bind().await?;
     let addr = server.local_addr(Scheme::WebSocket).context("the server does not listen")?;
     let node = edit_in_node(&format!("ws://{addr}"), "page")?;
 
-    // A minute is a guard against a hang, no measure.
+    // The time-out of one minute only ends an example that hangs.
     let done = tokio::time::timeout(Duration::from_secs(60), together(&store, &server, node));
     done.await.context("the Node side did not come, or stopped half-way")??;
     server.shutdown().await;
@@ -74,7 +74,7 @@ fn edit_in_node(url: &str, room: &str) -> Result<Child> {
 async fn together(store: &Store<Page>, server: &Server, node: Child) -> Result<()> {
     let presence = server.presence::<Writer>("page")?;
     let mut output = pin!(node.wait_with_output());
-    // Where Node ends before it has edited, nobody would come any more.
+    // If Node ends before it has edited, the wait for its edit would never end.
     let output = tokio::select! {
         biased;
         edited = edit(store, &presence) => {
@@ -102,17 +102,17 @@ async fn together(store: &Store<Page>, server: &Server, node: Child) -> Result<(
     Ok(())
 }
 
-/// What this side does: it shows itself, waits for what Node types, and answers.
+/// The work of this side: it shows itself, waits for the edits of Node, and answers.
 async fn edit(store: &Store<Page>, presence: &Presence<Writer>) -> Result<()> {
     let mut others = presence.watch();
     presence.set(&Writer { name: "Rita, in Rust".to_owned() })?;
     let came = others.next().await.and_then(|change| change.state).context("nobody came")?;
     println!("Rust sees: {}", came.name);
 
-    // What Node types arrives in the struct.
+    // Text typed in Node arrives in the struct.
     let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
     let _watch = store.watch(Page::path().tags(), move |_| {
-        // Fails once nobody waits any more.
+        // The send fails only if the receiver has gone.
         let _ = told.send(());
     });
     while store.view().tags.is_empty() {

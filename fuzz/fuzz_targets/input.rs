@@ -1,4 +1,4 @@
-//! What the targets read from the fuzzer's bytes, and what those share that damage real bytes.
+//! The input types of the fuzz targets, and helpers that damage valid bytes.
 #![allow(dead_code)]
 
 use arbitrary::Arbitrary;
@@ -23,7 +23,7 @@ impl Edit {
     }
 }
 
-/// Overwrites some bytes, and cuts fewer than `cut_end` off the end.
+/// Overwrites some bytes, and cuts fewer than `cut_end` bytes off the end.
 pub fn damage(bytes: &mut Vec<u8>, mutations: &[(u16, u8)], cut: u16, cut_end: usize) {
     let len = bytes.len().max(1);
     for (at, value) in mutations.iter().take(8) {
@@ -34,8 +34,8 @@ pub fn damage(bytes: &mut Vec<u8>, mutations: &[(u16, u8)], cut: u16, cut_end: u
     bytes.truncate(len - usize::from(cut) % len.min(cut_end));
 }
 
-/// Lets panics inside a backend pass, which are caught and answered by rebuilding; libfuzzer's own
-/// hook would abort at them.
+/// Replaces libfuzzer's panic hook, which would abort. A panic inside a backend is caught, and the
+/// document is rebuilt.
 pub fn let_backends_panic() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or("", |place| place.file());

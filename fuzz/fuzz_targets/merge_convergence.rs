@@ -1,5 +1,5 @@
-//! Several replicas, arbitrary typed changes, arbitrary delivery: equal views, digests and
-//! versions, on both backends.
+//! Several replicas make arbitrary typed changes, with arbitrary delivery. They must end with equal
+//! views, digests and versions, on both backends.
 #![no_main]
 
 mod input;

@@ -1,4 +1,4 @@
-//! Reconciling reaches the state that was given, and writes nothing when it is there already.
+//! Reconciling reaches the given state, and writes nothing if the store is in that state already.
 #![no_main]
 
 mod input;

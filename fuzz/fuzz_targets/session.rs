@@ -1,6 +1,6 @@
-//! Two sessions over a hostile line: frames are changed, cut, repeated, dropped and made up.
-//! Nothing panics, views equal their documents, and where nothing was forged the replicas can
-//! always be brought together.
+//! Two sessions over a hostile line, which changes, cuts, repeats, drops and forges frames. Nothing
+//! may panic, and views must equal their documents. If no frame was forged or damaged, a merge must
+//! bring the replicas in sync.
 #![no_main]
 
 mod input;
@@ -18,7 +18,7 @@ use libfuzzer_sys::fuzz_target;
 #[derive(Arbitrary, Debug)]
 enum Step {
     Edit(bool, input::Edit),
-    /// Carries up to this many frames, the first of them changed.
+    /// Delivers up to `count` frames. The first one may be damaged.
     Carry {
         left: bool,
         count: u8,
@@ -120,11 +120,11 @@ fn run<B: Backend>(steps: &[Step]) {
     let honest =
         |step: &Step| !matches!(step, Step::MadeUp(..) | Step::Carry { damage: Some(_), .. });
     if !steps.iter().all(honest) {
-        // Changed ops that were taken are ops of another content: from then on the replicas may
-        // differ, and the digests say so.
+        // A changed op that was applied has the id of the original op and other content. So the
+        // replicas may differ, and their digests show it.
         return;
     }
-    // Whatever was lost or repeated on the line, a new one brings the two together.
+    // Frames may have been lost or repeated. A merge must still bring the two replicas in sync.
     let [left, right] = &sides;
     left.store.merge(&right.store).expect("an honest update");
     right.store.merge(&left.store).expect("an honest update");

@@ -1,5 +1,5 @@
-//! Undo stacks and histories that were damaged where they were kept, with a checksum that fits: no
-//! crash, no hang; the store stays as it was, or goes on from what they say.
+//! Saved undo stacks and histories that were damaged, with a valid checksum. Nothing may crash or
+//! hang. The store stays as it was, or continues from the loaded contents.
 #![no_main]
 
 mod input;
@@ -19,7 +19,7 @@ struct Input {
 }
 
 impl Input {
-    /// Bytes that were saved, or any, with a checksum that fits.
+    /// Damaged saved bytes, or arbitrary bytes, with a valid checksum.
     fn damage(&self, saved: &[u8]) -> Vec<u8> {
         let mut bytes = self.raw.clone().unwrap_or_else(|| saved[..saved.len() - 8].to_vec());
         input::damage(&mut bytes, &self.mutations, self.cut, 4);

@@ -1,5 +1,5 @@
-//! Raw bytes and mutated real updates: no crash, no hang, bounded memory; the store stays usable
-//! and consistent.
+//! Arbitrary bytes and mutated valid updates. Nothing may crash or hang, memory stays bounded, and
+//! the store stays usable and consistent.
 #![no_main]
 
 mod input;
@@ -39,7 +39,7 @@ fn run<B: Backend>(input: &Input) {
     support::check_view(&store);
     store.change(|state| state.title().set("usable")).expect("the store stays usable");
     assert_eq!(store.view().title, "usable");
-    // As a saved document the same bytes must not do harm either.
+    // The same bytes must do no harm as a saved document either.
     drop(exostate::Store::<support::Everything, B>::open(&bytes));
 }
 

@@ -1,5 +1,5 @@
-//! Promise: an embedder's hook says of everybody, over every transport, who may have which
-//! document.
+//! Promise: a hook of the application decides, for every peer and over every transport, which
+//! documents the peer may have.
 #![cfg(all(feature = "quic", feature = "websocket", feature = "webtransport"))]
 
 mod support;
@@ -38,7 +38,7 @@ fn test(body: impl Future<Output = ()>) {
 }
 
 async fn decide(request: AccessRequest) -> Result<Rights, Denial> {
-    // As if it was looked up somewhere.
+    // Stands for a look-up, for example in a database.
     tokio::time::sleep(Duration::from_millis(5)).await;
     match (request.token(), request.document()) {
         (Some("writer"), _) => Ok(Rights::ReadWrite),
@@ -90,7 +90,7 @@ fn tokens_decide_over_every_transport() {
         for scheme in SCHEMES {
             let writes = Store::<Page>::new();
             let reads = Store::<Page>::new();
-            // One connection, and a token for each document.
+            // One connection carries both documents. Each document has its own token.
             let client = Client::new(Config::default());
             let writer = client
                 .connect(&writes, &ticket(&server, scheme, "page", "writer"))
@@ -119,7 +119,7 @@ fn tokens_decide_over_every_transport() {
             let nobody = server.ticket_over(scheme, "page").expect("served");
             let denied = client.connect(&reads, &nobody).await.expect_err("denied");
             assert_eq!(denied.to_string(), "the server denies `page`: a token is needed");
-            // Nobody learns what there is who may not have it.
+            // A peer without access does not learn which documents exist.
             let other =
                 ticket(&server, scheme, "page", "reader").to_string().replace("/page?", "/other?");
             assert!(matches!(
@@ -198,7 +198,7 @@ fn a_hook_is_asked_about_connections_in_memory_too() {
 
 type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
 
-/// A Yjs client that says nothing yet, and the subprotocol that was agreed upon.
+/// Connects a Yjs client that sends nothing yet. Returns the agreed subprotocol too.
 async fn yjs(
     server: &Server,
     path: &str,

@@ -1,5 +1,5 @@
-//! Each reason for the end of a conversation that the replica brings about can be told from the
-//! others, and has its cause.
+//! A replica can end a session for several reasons. Each has a close reason of its own, and the
+//! error that caused it.
 
 mod support;
 
@@ -15,7 +15,7 @@ use exostate_sync::{
 };
 use support::Mock;
 
-/// What a replica does with an update.
+/// How a replica fails when it gets an update.
 #[derive(Clone, Copy)]
 enum Fault {
     Refuses,
@@ -74,7 +74,7 @@ impl Replica for Faulty {
     }
 }
 
-/// How a conversation ends in which a replica has this fault.
+/// The close reason of a session whose replica has this fault.
 async fn end_of(fault: Fault) -> CloseReason {
     let faulty = Arc::new(Faulty(Mock::new(1), fault));
     let other = Mock::new(2);

@@ -1,7 +1,7 @@
-//! Floods: more connections, frames and datagrams than anybody needs. The honest ones go on, and
-//! the server's memory comes back to what it was.
+//! Floods: far more connections, frames and datagrams than a peer needs. The honest peers continue
+//! to work, and the server's memory returns to its former size.
 //!
-//! The tests count what the whole process has allocated, so one runs after the other.
+//! The tests count all allocations of the process, so they run one after the other.
 #![cfg(all(feature = "quic", feature = "websocket"))]
 
 mod support;
@@ -37,7 +37,8 @@ fn live_bytes() -> isize {
     stats.bytes_allocated.cast_signed() - stats.bytes_deallocated.cast_signed()
 }
 
-/// How much more is allocated now than before, once what ends has ended.
+/// How many bytes are allocated now and were not before. Waits until the ended tasks have freed
+/// their memory.
 async fn grown(before: isize, most: isize) -> isize {
     for _ in 0..500 {
         if live_bytes() - before <= most {
@@ -78,7 +79,7 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
             if number % 2_000 == 1_000 {
                 scene.go_on().await;
                 most = most.max(live_bytes() - before);
-                // Somebody else from another address has a place at once.
+                // A peer from another address is let in at once.
                 let store = Store::<Board>::new();
                 let ticket = scene.server.ticket_over(Scheme::WebSocketTls, "d").expect("served");
                 let peer = Peer::connect(&store, ticket).await.expect("a place");
@@ -146,8 +147,8 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
         let before = live_bytes();
         let version = [vec![1], Store::<Board>::new().version().to_bytes()].concat();
         let presence = [vec![5], varint(1), varint(2), b"42".to_vec()].concat();
-        // What the server answers, what it need not, what it has to keep, and what it has never
-        // heard of.
+        // In order: a frame that the server answers, one that it need not answer, two that it must
+        // keep or forward, and one of an unknown kind.
         let floods = [
             framed(7, b""),
             framed(3, &version),
@@ -158,7 +159,7 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
         for flood in floods {
             let (mut sink, source) = scene.stranger().await;
             let mut sent = 0;
-            // Until the server takes no more, or ends it.
+            // Sends until the server stops reading or closes.
             while sent < 20_000
                 && matches!(
                     timeout(Duration::from_secs(2), sink.send(flood.clone())).await,
@@ -187,7 +188,7 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
     });
 }
 
-/// A WebSocket that asks for a large document, and then reads nothing.
+/// A WebSocket client that asks for a large document, then reads nothing.
 async fn who_does_not_read(server: &Server) -> WebSocketStream<TcpStream> {
     let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
     let stream = TcpStream::connect(addr).await.expect("connected");
@@ -212,7 +213,7 @@ fn tasks() -> usize {
 fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
     alone(async {
         let replica = Mock::new(1);
-        // More than the system takes for somebody who reads nothing.
+        // More bytes than the system buffers for a client that reads nothing.
         (0..16).for_each(|_| drop(replica.add(&[7; 1_000_000])));
         let documents = Documents::new().with("d", replica).expect("valid");
         let config = Config::default()
@@ -226,17 +227,17 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
         let bytes = live_bytes();
         let tasks_before = tasks();
         for _ in 0..2 {
-            // There is one place, which the one before has left.
+            // The server has one place. The client of the round before has left it.
             let mut socket = who_does_not_read(&server).await;
             let mut most = 0;
             for channel in 2..20_000 {
-                // Opened, and ended.
+                // Opens the channel and ends it.
                 let flood = async {
                     socket.feed(on(channel, &[])).await?;
                     socket.send(on(channel, &[])).await
                 };
                 most = most.max(tasks());
-                // Until the server takes no more, or ends it.
+                // Sends until the server stops reading or closes.
                 if !matches!(timeout(Duration::from_secs(2), flood).await, Ok(Ok(()))) {
                     break;
                 }

@@ -1,5 +1,5 @@
-//! Promise: `flush` is `Ok` only where the peer has what was changed here, and nobody who listens
-//! there failed at it.
+//! Promise: `flush` returns `Ok` only if the peer has all local changes, and no listener of the
+//! peer failed at one of them.
 
 use exostate::{Automerge, Backend, State, Store};
 use exostate_sync::{Config, LiveError, Peer, Role, Status, memory_pair};
@@ -45,7 +45,7 @@ async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Ar
     peer.live().await.expect("in sync");
     title(&left, "one");
     assert_eq!(peer.flush().await, Err(LiveError::PeerFailed));
-    // It is in the peer's memory, and nothing else is the worse for it.
+    // The peer has the update in memory. Only its listener failed.
     assert_eq!(right.view().title, "one");
     fails.store(false, Ordering::Relaxed);
     title(&left, "two");
@@ -94,7 +94,7 @@ fn a_failure_that_came_before_the_call_is_told_too() {
     });
 }
 
-/// A layer that fails at imports: nothing of them is applied.
+/// A middleware layer that refuses imports. No part of a refused import is applied.
 struct Fails(Arc<AtomicBool>);
 
 impl exostate::middleware::Middleware<Board> for Fails {
@@ -124,8 +124,8 @@ fn what_was_not_applied_is_not_flushed() {
     });
 }
 
-/// Whoever may only read is told so, whichever side decided it; and what the peer changes comes all
-/// the same.
+/// A peer that may only read gets an error from `flush`, whichever side made the document
+/// read-only. Changes of the other side still arrive.
 #[test]
 fn who_only_reads_is_told_that_nothing_is_taken() {
     async fn run<B: Backend>(ours: Config, theirs: Config) {

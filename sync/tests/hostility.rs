@@ -1,5 +1,5 @@
-//! Peers that break the rules: each is named with the reason, and the honest ones stay equal, with
-//! all that they wrote.
+//! Hostile peers: the server names each one with the reason. The honest peers stay equal and keep
+//! everything that they wrote.
 
 mod support;
 
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{framed, varint};
 
-/// What is no frame, or no update, or far too much.
+/// Frames and updates that are malformed, or far too large.
 #[test]
 fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
     test(async {
@@ -26,7 +26,7 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
             flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut deflated, &zeros).expect("memory is enough");
         drop(zeros);
-        // Half a gigabyte that says to be a little.
+        // 512 MiB of zeros, compressed. The frame claims 1,000 bytes.
         let bomb =
             [vec![1, 1], varint(1_000), deflated.finish().expect("memory is enough")].concat();
         let many_clients = [varint(u64::from(u32::MAX)), vec![0; 100]].concat();
@@ -75,8 +75,8 @@ fn who_promises_and_does_not_deliver_is_stuck() {
     test(async {
         let mut scene = Scene::<Yrs>::new(impatient(), |builder| builder).await;
         let (mut sink, _source) = scene.stranger().await;
-        // Ten updates are announced, one half of a fragmented one comes, and then nothing but signs
-        // of life.
+        // The stranger announces ten updates and sends half of a fragmented one. After that it
+        // sends only keep-alive frames.
         let answer = [&[0][..], &[1, 10], &varint(1_000), &[7; 32]].concat();
         sink.send(framed(11, &answer)).await.expect("the server listens");
         sink.send(framed(5, &[&[1][..], &varint(100), &[0], &[0; 50]].concat()))
@@ -100,18 +100,17 @@ fn who_promises_and_does_not_deliver_is_stuck() {
 /// How a replica lies about its version.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
-    /// It is that of a document that nobody else has: more than is ever given.
+    /// The version names ops that nobody has, more than the liar ever sends.
     More,
-    /// It has nothing, whatever it is given.
+    /// The version is always empty, even after updates have arrived.
     Nothing,
-    /// It is another one each time.
+    /// The version changes each time.
     Another,
-    /// It is that of somebody who has everything that the liar knows of, and its contents are
-    /// others.
+    /// The version is the true one, but the digest is another one.
     Digest,
 }
 
-/// A store that lies.
+/// A store that lies about its version or its digest.
 struct Liar<B: Backend> {
     store: Store<Board, B>,
     other: Store<Board, B>,
@@ -152,7 +151,7 @@ impl<B: Backend> Replica for Liar<B> {
     }
 
     fn lineage(&self) -> u64 {
-        // Its contents are to be those that all others take over.
+        // The lineage is the one that all other replicas would take over.
         if matches!(self.lie, Lie::Digest) { u64::MAX } else { 0 }
     }
 
@@ -209,8 +208,8 @@ fn who_lies_about_its_version_harms_nobody_on_automerge() {
     test(who_lies_about_its_version::<Automerge>());
 }
 
-/// Somebody writes under the id of an honest peer, other things than that one wrote, while that one
-/// goes on.
+/// A hostile peer writes under the replica id of an honest peer, with other content. The honest
+/// peer continues to write.
 async fn who_writes_under_anothers_id<B: Backend>() {
     let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
     let victim = scene.stores[1].replica();
@@ -223,12 +222,12 @@ async fn who_writes_under_anothers_id<B: Backend>() {
     let mut status = peer.status();
     for round in 0..5 {
         scene.go_on().await;
-        // Fails once it is refused for good.
+        // The change fails once the thief is refused for good.
         let _ = thief.change(|board| board.notes().push_str(&format!("({round})")));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     scene.go_on().await;
-    // Who yields becomes somebody else, and what it shows is what all show.
+    // The side that yields gets a new replica id, and then shows the same document as all others.
     let in_sync = async {
         while thief.digest() != scene.stores[0].digest() {
             let over = matches!(
@@ -271,7 +270,7 @@ fn who_says_nothing_or_no_hello_is_named_by_address_alone() {
     });
 }
 
-/// An update that stands on one that nobody has.
+/// An update that depends on one that nobody has.
 fn orphan() -> Vec<u8> {
     let store = Store::<Board>::new();
     store.change(|board| board.notes().push_str("lost")).expect("it can be written");
@@ -295,7 +294,7 @@ fn who_may_only_read_changes_nothing_by_a_conflict() {
         sink.send(hello("yrs", 2)).await.expect("the server listens");
         let claim = [&[0x7f; 8][..], &[0; 16]].concat();
         sink.send(framed(12, &claim)).await.expect("the server listens");
-        // It says its own claim, by which the reader can mend itself.
+        // The server sends its own claim, by which the reader could repair itself.
         while let Ok(Some(frame)) = source.recv().await
             && frame[0] != 12
         {}

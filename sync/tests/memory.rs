@@ -32,7 +32,7 @@ fn edits_never_wait_and_a_small_queue_loses_nothing() {
         peer.live().await.expect("in sync");
         (0..250_u8).for_each(|n| drop(left.add(&[n; 50])));
         (0..250_u8).for_each(|n| drop(right.add(&[n; 50])));
-        // Nothing is decided by this interval: the loop ends with the contents.
+        // Only the contents end this loop. The interval decides nothing.
         while left.len() < 500 || right.len() < 500 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -49,7 +49,7 @@ fn a_peer_that_does_not_read_holds_nobody_up() {
         let left = Mock::new(1);
         let (here, there) = memory_pair(1);
         let peer = Peer::over(left.clone(), "d", here, Role::Initiator, Config::default());
-        // The other end exists and never says a word.
+        // The other end is open but never sends a frame.
         (0..1000_u32).for_each(|n| drop(left.add(&n.to_le_bytes())));
         assert_eq!(left.len(), 1000);
         drop(there.split());
@@ -63,12 +63,11 @@ fn divergence_reaches_the_application() {
     test(async {
         let left = Mock::new(1);
         let right = Mock::new(2);
-        // Two ops of one id and number.
+        // Two different ops with the same id and number.
         left.apply(&Mock::new(7).add(b"one")).expect("fits");
         right.apply(&Mock::new(7).add(b"other")).expect("fits");
         let (peer, other) = pair(&left, &right, &Config::default());
-        // One of the two would have to take over the other's document, and this kind of replica
-        // cannot.
+        // A repair would replace the document of one side. The mock replica cannot do that.
         let unrepaired = |status: &Status| matches!(status, Status::Unrepaired { .. });
         let mut ours = peer.status();
         let mut theirs = other.status();

@@ -1,5 +1,5 @@
-//! Presence over sessions without IO, on a clock of the test's own, and over peers and servers in
-//! memory.
+//! Tests of presence: over sessions without IO on a clock of the test, and over peers and servers
+//! in memory.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn shown(room: &Room) -> BTreeMap<u64, u32> {
         .collect()
 }
 
-/// A session of one room with the other end of its line.
+/// The session at one end of a line, and the room that it belongs to.
 struct End {
     session: Session,
     room: Room,
@@ -61,14 +61,14 @@ impl Line {
         Self { ends: [end(caller, Role::Initiator), end(called, Role::Responder)] }
     }
 
-    /// The same over a connection that has datagrams.
+    /// The same over a connection with datagrams.
     fn with_datagrams(caller: &Room, called: &Room, now: Duration) -> Self {
         let Self { ends: [caller, called] } = Self::new(caller, called, now);
         let with = |end: End, channel| End { session: end.session.with_datagrams(channel), ..end };
         Self { ends: [with(caller, 5), with(called, 7)] }
     }
 
-    /// Moves what there is to move, but for frames and datagrams that are lost.
+    /// Delivers all frames and datagrams, except those for which `lost` returns true.
     fn run(&mut self, now: Duration, mut lost: impl FnMut() -> bool) {
         loop {
             let mut moved = false;
@@ -86,8 +86,8 @@ impl Line {
                     }
                     moved = true;
                 }
-                // Each begins with the number that the other end has named; the last comes first,
-                // and twice.
+                // Each datagram begins with the number that the other end chose. The datagrams
+                // arrive in reverse order, and each arrives twice.
                 let datagrams: Vec<_> =
                     std::iter::from_fn(|| self.ends[from].session.poll_datagram()).collect();
                 self.ends[from].datagrams += datagrams.len();
@@ -147,7 +147,7 @@ fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
     let mine: Presence<u32> = left.presence();
     for value in 0..100 {
         mine.set(&value).expect("short");
-        // In time: who comes late is told less often.
+        // The loop delivers in time: a session sends less often to a peer that acknowledges late.
         (0..10).for_each(|part| line.run(TICK * value + TICK / 10 * part, || false));
         assert_eq!(shown(&right), [(1, value)].into());
     }
@@ -167,7 +167,7 @@ fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
     }
     assert_eq!(shown(&right), [(1, 100)].into());
     assert_eq!(line.ends[0].presences, 1);
-    // All is told: nothing wakes anybody before the next sign of life.
+    // Everything is sent. The next time-out is that of the next keep-alive frame.
     let due = line.ends[0].session.poll_timeout().expect("it goes on");
     assert!(due > now + TICK * 20, "{due:?}");
 }
@@ -182,7 +182,7 @@ fn what_fits_no_datagram_goes_the_reliable_way() {
     line.run(TICK, || false);
     assert_eq!((line.ends[0].presences, line.ends[0].datagrams), (1, 0));
     assert_eq!(right.presence::<String>().others().len(), 1);
-    // Many that fit make several datagrams.
+    // Presence of many participants needs several datagrams.
     let hall = room(3);
     let guests: Vec<_> = (10..110).map(room).collect();
     let mut doors: Vec<_> = guests.iter().map(|guest| Line::new(guest, &hall, TICK)).collect();
@@ -201,7 +201,7 @@ fn a_malformed_datagram_ends_it_with_the_place() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
-    // Before the greeting nobody can have sent one: it counts for nothing.
+    // No datagram can be valid before the greeting, so this one is ignored.
     line.ends[1].session.handle_datagram(Duration::ZERO, b"\x05");
     line.run(TICK, || false);
     assert!(!line.is_closed());
@@ -230,14 +230,14 @@ fn who_is_there_stays_and_who_falls_silent_goes() {
         line.run(Duration::from_secs(second), || false);
         assert_eq!(shown(&right).len(), 1, "after {second} s");
     }
-    // From here on only signs of life come through, and none of them is about presence.
+    // From here on only keep-alive frames arrive, and no presence.
     let silent = Duration::from_secs(600);
     for second in 0..40 {
         let now = silent + Duration::from_secs(second);
         let end = &mut line.ends[1];
         end.session.handle_bytes(now, &framed(8, b""), &end.room);
         end.session.handle_timeout(now, &end.room);
-        // The last sign of life came in the 15 s before.
+        // The last presence heartbeat was sent within the 15 s before.
         match second {
             0..14 => assert_eq!(shown(&right).len(), 1, "after {second} s"),
             14..30 => {}
@@ -258,7 +258,7 @@ fn who_has_gone_without_a_word_is_gone_with_the_connection() {
     assert!(shown(&right).is_empty());
 }
 
-/// A server between an honest client and one that makes things up.
+/// A server with an honest client and one that sends presence of other participants.
 #[test]
 fn nobody_speaks_for_another() {
     let server = room(9);
@@ -271,8 +271,8 @@ fn nobody_speaks_for_another() {
     second.run(TICK, || false);
     let now = TICK * 2;
     let victim = &mut second.ends[1];
-    // Participant 1 with a high clock shows 666; participant 1 leaves; so does the server itself;
-    // someone new; the liar itself.
+    // In order: participant 1 with a high clock shows 666; participant 1 leaves; the server itself
+    // leaves; a new participant 5 appears; the liar shows itself.
     for news in [
         &b"\x01\x7f\x03666"[..],
         b"\x01\x7f\x00",
@@ -283,7 +283,8 @@ fn nobody_speaks_for_another() {
         victim.session.handle_bytes(now, &framed(13, news), &victim.room);
     }
     assert_eq!(shown(&server), [(1, 7), (2, 2), (5, 5)].into());
-    // Who comes itself is believed more than whoever told of it, here and at those who were told.
+    // A participant that connects itself overrides the entry that another peer introduced for it.
+    // This holds on the server and on its other clients.
     line.run(TICK * 3, || false);
     assert_eq!(shown(&honest), [(2, 2), (5, 5)].into());
     let five = room(5);
@@ -299,12 +300,12 @@ fn nobody_speaks_for_another() {
     let victim = &mut second.ends[1];
     victim.session.handle_bytes(now, &framed(13, b"\x05\x7f\x00"), &victim.room);
     assert_eq!(shown(&server).len(), 3);
-    // What the liar brought goes with it.
+    // Entries that the liar introduced end with its connection.
     drop(second);
     assert_eq!(shown(&server), [(1, 7), (5, 55)].into());
 }
 
-/// A server, a reader of it, and peers that come and go, each of which says to be participant 1.
+/// A server, a client that reads, and several peers that each claim to be participant 1.
 #[test]
 fn a_thief_is_refused_and_who_comes_back_is_known() {
     let server = room(9);
@@ -322,7 +323,7 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
         reads.run(TICK * tick, || false);
     }
     assert_eq!((shown(&server), shown(&reader)), ([(1, 7)].into(), [(1, 7)].into()));
-    // Neither another key nor none will do, whatever the clock.
+    // A wrong key and a missing key are both refused, with any clock.
     for (tick, byte) in [(3, 2), (4, 0)] {
         let thief = room(1);
         (0..100).for_each(|_| thief.presence::<u32>().set(&666).expect("short"));
@@ -335,8 +336,8 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
         drop(steals);
         assert_eq!(shown(&server), [(1, 7)].into());
     }
-    // The owner's line is dead, which nobody knows yet; it comes again, at once with the same
-    // clock.
+    // The owner's connection is dead, but no end has noticed. The owner connects again with its key
+    // and the same clock.
     let mut second = with_key(&owner, 1, TICK * 5);
     second.run(TICK * 5, || false);
     owner.presence::<u32>().set(&8).expect("short");
@@ -345,11 +346,11 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
         reads.run(TICK * tick, || false);
     }
     assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
-    // The end of the dead one takes nothing with it.
+    // The end of the dead connection removes nothing.
     drop(first);
     reads.run(TICK * 8, || false);
     assert_eq!((shown(&server), shown(&reader)), ([(1, 8)].into(), [(1, 8)].into()));
-    // Once nobody is there, whoever comes first.
+    // Participant 1 is gone. The next peer that claims the id gets it.
     drop(second);
     let mut third = with_key(&owner, 3, TICK * 9);
     owner.presence::<u32>().set(&9).expect("short");
@@ -366,8 +367,8 @@ fn no_clock_that_is_made_up_mutes_anybody() {
     let mut reads = Line::new(&reader, &server, Duration::ZERO);
     let mut lies = Line::new(&liar, &server, Duration::ZERO);
     lies.run(Duration::ZERO, || false);
-    // Before the victim is there the liar names it with the highest clock; and the victim itself is
-    // told so again and again.
+    // The liar names the victim with the highest clock before the victim connects. The victim
+    // itself is told this entry repeatedly.
     let news = [b"\x01", &support::varint(u32::MAX.into())[..], b"\x03666"].concat();
     let end = &mut lies.ends[1];
     end.session.handle_bytes(Duration::ZERO, &framed(13, &news), &end.room);
@@ -405,9 +406,9 @@ fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
         Line::new(&short, &server, TICK * tick).run(TICK * tick, || false);
         lines.iter_mut().for_each(|line| line.run(TICK * tick, || false));
     }
-    // Ten seconds: at once, and then every two.
+    // In ten seconds: one query at once, then one every two seconds.
     assert_eq!(lines.each_ref().map(|line| line.ends[1].calls), [5, 5]);
-    // The last one is not lost: it is due, and nothing else wakes the session for it.
+    // The last query is not lost: it is due, and only its own time-out wakes the session.
     let end = &lines[0].ends[1];
     assert_eq!(end.session.poll_timeout(), Some(TICK * 100));
     lines.iter_mut().for_each(|line| line.run(TICK * 100, || false));
@@ -434,7 +435,8 @@ fn every_peer_has_a_key_of_its_own() {
     });
 }
 
-/// Names 10,000 to the side that was connected to, or to the other one.
+/// Introduces 10,000 participants to one end. `to` selects the end. Returns the number that was
+/// accepted.
 fn introduced(config: &Config, to: usize) -> usize {
     let rooms = [room(1), room(9)];
     let mut line = Line::with(config, &rooms[0], &rooms[1], Duration::ZERO);
@@ -533,8 +535,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
-    /// Five replicas, connected in rounds and in lines, whose connections break and lose frames: two heartbeats after the last fault
-    /// everyone sees just those who are there, as they are.
+    /// Five replicas in a graph of connections that break and lose frames. Two heartbeats after the
+    /// last fault every replica sees exactly the participants that are there, with their last
+    /// states.
     #[test]
     fn all_see_the_same_in_the_end(
         steps in steps(),
@@ -584,7 +587,7 @@ proptest! {
             now += TICK;
             for (between, (a, b)) in lines.iter_mut().zip(&wires) {
                 between.run(now, || false);
-                // Stalled, after so much loss: a peer connects again.
+                // The session stalled after many losses. A peer connects again.
                 if between.is_closed() {
                     *between = line(&rooms[*a], &rooms[*b], now);
                 }
@@ -644,7 +647,7 @@ fn changes_are_told_one_by_one_through_a_server() {
             .expect("short");
         let came = changes.next().await.expect("told");
         assert_eq!((came.id, came.joined), (9, true));
-        // What is no string is not shown to who expects strings.
+        // A state that is no string is not delivered to a `Presence<String>`.
         peers[0].presence::<u32>().set(&7).expect("short");
         let gone = changes.next().await.expect("told");
         assert_eq!((gone.id, gone.state), (1, None));
@@ -657,7 +660,7 @@ fn changes_are_told_one_by_one_through_a_server() {
     });
 }
 
-/// A connection in memory with datagrams of its own, of which every second is lost.
+/// A connection in memory with datagrams. Every second datagram is lost.
 struct WithDatagrams {
     memory: Memory,
     datagrams: Option<Datagrams>,
@@ -671,7 +674,7 @@ struct Lossy {
 impl DatagramSender for Lossy {
     fn send(&self, datagram: Vec<u8>) {
         if self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-            // Its number takes one byte here. Full or gone: lost.
+            // The number takes one byte here. A full or closed channel counts as a loss.
             let _ = self.to.try_send(datagram[1..].to_vec());
         }
     }
@@ -739,7 +742,7 @@ struct Cursor {
     at: exostate::Anchor,
 }
 
-/// Shown once, and where it belongs whatever is typed before it.
+/// The cursor is shown once. Its anchor follows the text that is typed before it.
 async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
     let ours = exostate::Store::<Page, B>::new();
     let theirs = exostate::Store::<Page, B>::new();

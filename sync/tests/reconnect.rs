@@ -1,5 +1,5 @@
-//! What it costs to come back with nothing missing: one round trip and less than 1 KiB each way,
-//! however large the document is and however many replicas ever wrote to it.
+//! The cost of a reconnection when nothing is missing: one round trip and less than 1 KiB each way.
+//! It does not depend on the size of the document, or on the number of replicas that wrote to it.
 
 use exostate::{Automerge, Backend, Counter, Document, State, Store, Yrs};
 use exostate_sync::{Config, Role, Session};
@@ -11,7 +11,7 @@ struct Board {
     votes: Counter,
 }
 
-/// A document that so many replicas have written to, twice.
+/// Two equal stores of one document. `writers` replicas have each written to it twice.
 fn written_by<B: Backend>(writers: usize) -> (Store<Board, B>, Store<Board, B>) {
     let [one, other] = [(); 2].map(|()| Store::<Board, B>::new());
     for number in 0..writers {
@@ -28,8 +28,8 @@ fn written_by<B: Backend>(writers: usize) -> (Store<Board, B>, Store<Board, B>) 
     (one, other)
 }
 
-/// How many bytes go each way, and in how many flights, until both are live and have nothing more
-/// to say.
+/// Connects two stores until both sessions are live and neither has a frame to send. Returns the
+/// bytes sent in each direction, and the number of flights.
 fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([usize; 2], usize) {
     let now = Duration::ZERO;
     let session = |document: &Document<B>, role| {
@@ -41,7 +41,7 @@ fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([us
     let mut bytes = [0; 2];
     let mut flights = 0;
     loop {
-        // Both speak at once; what they say arrives together.
+        // Both sessions send in the same flight, and their frames arrive together.
         let said = sides.each_mut().map(|(session, _)| {
             std::iter::from_fn(|| session.poll_transmit(now)).collect::<Vec<_>>()
         });
@@ -62,7 +62,7 @@ fn come_back<B: Backend>(one: &Store<Board, B>, other: &Store<Board, B>) -> ([us
 fn costs_little<B: Backend>(writers: usize) {
     let (one, other) = written_by::<B>(writers);
     let (bytes, flights) = come_back(&one, &other);
-    // Hello, and the digest that follows from it: there and back.
+    // One flight carries the hellos, the next one carries the digests.
     assert!(flights <= 2, "{flights} flights");
     assert!(bytes.iter().all(|bytes| *bytes < 1024), "{bytes:?} bytes with {writers} writers");
     let (few, fellow) = written_by::<B>(1);

@@ -1,4 +1,4 @@
-//! The session alone: a test drives two of them over a pipe, with time passed in.
+//! Tests of the session alone: a test drives two sessions over a pipe and passes the time in.
 
 mod support;
 
@@ -69,7 +69,7 @@ impl Pair {
         Self { sides: [left, right], now: Duration::ZERO, frames: Vec::new() }
     }
 
-    /// Moves one frame, true if there was one.
+    /// Delivers one frame. Returns whether there was one.
     fn step(&mut self, lost: bool) -> bool {
         self.sides.iter_mut().for_each(Side::work);
         for from in [0, 1] {
@@ -225,7 +225,7 @@ fn large_updates_travel_in_fragments_and_are_bounded() {
 fn equal_versions_with_different_contents_are_reported_by_both() {
     let left = Mock::new(1);
     let right = Mock::new(2);
-    // Two ops of one id and number.
+    // Two different ops with the same id and number.
     left.apply(&Mock::new(7).add(b"one")).expect("fits");
     right.apply(&Mock::new(7).add(b"other")).expect("fits");
     let mut pair = Pair::new(&left, &right);
@@ -344,7 +344,7 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
     (pair.sides[0].replica.len(), pair.sides[1].replica.len())
 }
 
-/// What a raw peer says to a side, which then has its turn.
+/// Delivers a hand-made frame to side 0, then lets that side work.
 fn say(pair: &mut Pair, kind: u8, payload: &[u8]) {
     let now = pair.now;
     let Side { session, replica, .. } = &mut pair.sides[0];
@@ -352,7 +352,7 @@ fn say(pair: &mut Pair, kind: u8, payload: &[u8]) {
     pair.sides[0].work();
 }
 
-/// An `Answer` that announces so many updates, from a number on.
+/// An `Answer` that announces `updates` updates, beginning with the number `first`.
 fn answer(first: u64, updates: u64) -> Vec<u8> {
     [&[0][..], &support::varint(first), &support::varint(updates), &[0], &[7; 32]].concat()
 }
@@ -361,7 +361,7 @@ fn fragment(number: u64, total: u64, offset: u64, part: &[u8]) -> Vec<u8> {
     [&support::varint(number)[..], &support::varint(total), &support::varint(offset), part].concat()
 }
 
-/// Lets time pass until the side is stuck with its peer, or for two minutes.
+/// Lets up to two minutes pass. Returns the time after which side 0 reports a stalled peer.
 fn until_stuck(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<Duration> {
     let begun = pair.now;
     while pair.now < begun + Duration::from_secs(120) {
@@ -397,7 +397,7 @@ fn what_was_not_asked_for_pays_for_no_acknowledgement() {
     pair.run();
     pair.sides[0].replica.add(b"never acknowledged");
     let after = until_stuck(&mut pair, |pair| {
-        // All that leaves is read.
+        // Takes all outgoing frames, so that the peer seems to read.
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
         say(pair, 3, &[0]);
@@ -444,7 +444,7 @@ fn an_update_that_is_never_whole_is_not_kept() {
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
         say(pair, 7, b"");
-        // Neither nothing nor what does not fit makes it grow.
+        // Acknowledgements that add nothing do not count as progress.
         say(pair, 10, &[1, 0]);
     });
     assert_eq!(after, Some(Duration::from_secs(30)));
@@ -468,7 +468,7 @@ fn a_large_update_leaves_once_it_is_packed() {
     assert!(!session.has_transmit() && session.poll_transmit(Duration::ZERO).is_none());
     assert_eq!(session.poll_timeout(), Some(Duration::ZERO), "it is worked on at once");
     pair.run().assert_in_sync();
-    // The peer had it from here, and does not send it back.
+    // The peer had the update from this side, so it does not send the update back.
     assert_eq!(
         pair.frames.iter().filter(|frame| frame[0] == 4).count(),
         2,
@@ -476,7 +476,7 @@ fn a_large_update_leaves_once_it_is_packed() {
     );
 }
 
-/// The second of two updates, of which the first never comes.
+/// The second of two updates. The first one never arrives.
 fn orphan(id: u64) -> Vec<u8> {
     let lost = Mock::new(id);
     lost.add(b"lost");
@@ -489,10 +489,10 @@ fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
     let right = Mock::new(2);
     let mut pair = Pair::new(&left, &right);
     pair.run();
-    // As a third peer would bring it, again and again.
+    // A third peer brings the same pending update repeatedly.
     for payload in 0..5 {
         right.apply(&orphan(99)).expect("it waits");
-        // This replica passes on what waits; a store does not.
+        // This mock passes pending updates on; a store does not.
         pair.sides[1].queue.lock().expect("no panic").clear();
         left.add(&[payload]);
         pair.run();
@@ -508,7 +508,7 @@ fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
 fn what_a_peer_brought_and_waits_is_not_acknowledged_as_kept() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
-    // Another has brought it before.
+    // Another peer has brought the same update before.
     let update = orphan(99);
     pair.sides[0].replica.apply(&update).expect("it waits");
     let now = pair.now;
@@ -567,8 +567,8 @@ fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
     for round in 1..4 {
         (0..32).for_each(|_| say(&mut pair, 3, &[2]));
         assert_eq!(count(&pair), (given + round, verified + 1));
-        // What was asked meanwhile counts as one, and is answered when it is time: here at the
-        // first of the next.
+        // All requests within one interval count as one. The answer comes with the first request of
+        // the next interval.
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
         pair.now += Duration::from_secs(5);
@@ -588,7 +588,8 @@ proptest! {
         frames in prop::collection::vec(hostile_frame(), 0..24),
         greeted: bool,
     ) {
-        // Each on a fresh session, and those that leave it open one after the other.
+        // First each frame gets a fresh session if it closes the old one. Then all frames go to one
+        // session.
         for alone in [true, false] {
             let mut pair = Pair::new(&filled(1, 2), &filled(2, 2));
             if greeted {
@@ -629,7 +630,7 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
     let mut random = fastrand::Rng::with_seed(7);
     right.add(&(0..2_000_000).map(|_| random.u8(..)).collect::<Vec<_>>());
     let mut pair = Pair::new(&left, &right);
-    // A fragment every few seconds; the peer's version comes behind the last.
+    // A fragment arrives every few seconds. The peer's version comes after the last one.
     while !pair.is_live() {
         assert!(
             pair.sides.iter().all(|side| side.closed().is_none()),

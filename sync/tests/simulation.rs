@@ -1,15 +1,16 @@
-//! Replicas on a simulated network with a simulated clock, all of it driven by one seed: edits of
-//! every kind, partitions, delay, loss, doubling, another order, changed bytes, restarts, crashes,
-//! ids used twice, on both backends. Afterwards all are equal, and nothing that was acknowledged is
-//! gone.
+//! Replicas on a simulated network with a simulated clock, on both backends. One seed decides
+//! everything: edits of every kind, partitions, delay, loss, duplication, reordering, changed
+//! bytes, restarts, crashes, and replica ids used twice. In the end all replicas must be equal, and
+//! every acknowledged edit must be there.
 //!
-//! A failing seed prints itself and the least plan that still fails. From the environment:
+//! A run that fails prints its seed and the shortest plan that was found to fail. Environment
+//! variables:
 //!
-//! * `EXOSTATE_SIM_SEED=7` runs that one seed;
-//! * `EXOSTATE_SIM_SEEDS=2000` runs so many, from `EXOSTATE_SIM_FIRST` on (default 0);
-//! * `EXOSTATE_SIM_SECONDS=3600` stops to begin new ones after that time;
-//! * `EXOSTATE_SIM_STEPS=300` makes each so long;
-//! * `EXOSTATE_SIM_TRACE=1` prints what the sessions tell.
+//! * `EXOSTATE_SIM_SEED=7` runs this seed only;
+//! * `EXOSTATE_SIM_SEEDS=2000` runs 2,000 seeds, beginning with `EXOSTATE_SIM_FIRST` (default 0);
+//! * `EXOSTATE_SIM_SECONDS=3600` begins no new seed after 3,600 seconds;
+//! * `EXOSTATE_SIM_STEPS=300` gives each run 300 steps;
+//! * `EXOSTATE_SIM_TRACE=1` prints the `tracing` output of the sessions.
 
 #![allow(
     clippy::disallowed_methods,
@@ -36,7 +37,7 @@ fn setting(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// How many repairs it took, or what went wrong.
+/// Runs a plan. Returns the number of repairs, or the reason why the run failed.
 fn run(plan: &Plan) -> Result<usize, String> {
     let run =
         || if plan.automerge { World::<Automerge>::run(plan) } else { World::<Yrs>::run(plan) };
@@ -47,10 +48,11 @@ fn run(plan: &Plan) -> Result<usize, String> {
     })
 }
 
-/// How many shorter plans are tried.
+/// The largest number of shorter plans that `shrink` tries.
 const TRIES_MAX: usize = 400;
 
-/// Leaves steps out as long as it still fails: halves, then quarters, and so on.
+/// Shortens a failing plan: leaves out halves of the steps, then quarters, and so on, as long as
+/// the plan still fails.
 fn shrink(mut plan: Plan) -> Plan {
     let mut tries = 0;
     let mut size = plan.steps.len().div_ceil(2);
@@ -129,9 +131,12 @@ fn replicas_are_equal_after_every_storm() {
 
 #[test]
 fn seeds_that_failed_once() {
-    // Crashes of two neighbours, whose edits wait for each other's; a document replaced under the
-    // same version; what waits for an op that everybody gave up; what waited and contradicts
-    // the document, and what builds on that and contradicts more.
+    // The cases, in the order of the seeds:
+    // - two neighbours crash, and the edits of each depend on edits of the other;
+    // - a document is replaced under the same version;
+    // - a pending update depends on an op that every other replica has given up;
+    // - a pending update contradicts the document, and the updates that build on it contradict
+    //   more.
     for seed in [7_003_715, 9_001_150, 50_001_652, 60_000_197] {
         let plan = Plan::of(seed, 300);
         if let Err(why) = run(&plan) {

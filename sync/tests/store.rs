@@ -1,4 +1,4 @@
-//! Two stores of the engine, kept in sync over memory and over QUIC, on both backends.
+//! Two stores stay in sync over memory and over QUIC, on both backends.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ struct Board {
     votes: Counter,
 }
 
-/// A guard against a hang, no measure.
+/// Ends a test that hangs. It measures nothing.
 const HANG: Duration = Duration::from_secs(60);
 
 fn edit<B: Backend>(store: &Store<Board, B>, who: &str, rounds: usize) {
@@ -73,7 +73,8 @@ async fn over_quic<B: Backend>() {
         edit(&here, "during", 3);
         edit(&there, "during", 3);
         if round < 2 {
-            // Abrupt: what is in flight may be lost, and comes with the next connection.
+            // The connection ends abruptly. An update on its way may be lost, and arrives over the
+            // next connection.
             drop(peer);
             edit(&there, "after", 3);
         } else {
@@ -89,7 +90,8 @@ async fn over_quic<B: Backend>() {
     server.shutdown().await;
 }
 
-/// More than a store takes from a stranger at once, from the side that connects and from the other.
+/// A document that is too large for one update from a peer, first on the connecting side and then
+/// on the other one.
 async fn large_over_memory<B: Backend>() {
     let fill = |store: &Store<Board, B>| {
         let line = "x".repeat(1_000);
@@ -113,7 +115,7 @@ async fn large_over_memory<B: Backend>() {
     assert_eq!(here.view().cards.len(), 12_000);
 }
 
-/// A document whose Rust type nobody knows stands between two stores, and edits by path too.
+/// A document without a Rust type syncs with two stores and is edited by path.
 async fn over_a_document<B: Backend>() {
     let here = Store::<Board, B>::new();
     let there = Store::<Board, B>::new();

@@ -1,8 +1,10 @@
-//! Yjs in Node and exostate exchange updates in any order, late and twice: they end with the same
-//! document, and with the same typed view as a reader made from `docs/layout.md` alone.
+//! Yjs in Node and exostate exchange updates in any order, late and twice. They must end with the
+//! same document. A TypeScript reader, written from `docs/layout.md` alone, must give the same
+//! typed view.
 //!
-//! Ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`, then `cargo test --test
-//! traces -- --ignored`. `EXOSTATE_TRACES` says how many (1,000), `EXOSTATE_TRACE` which one.
+//! These tests are ignored by default. Run `npm ci && npm run build` in `sync/tests/yjs`, then
+//! `cargo test --test traces -- --ignored`. `EXOSTATE_TRACES` sets the number of traces (default
+//! 1,000). `EXOSTATE_TRACE` selects one trace.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -60,7 +62,7 @@ struct Item {
     name: String,
 }
 
-/// The state as the reader in TypeScript writes it.
+/// The view in the JSON form of the TypeScript reader.
 fn view_json(view: &Everything) -> Value {
     let shape = match &view.shape {
         Shape::Nothing => json!({ "Nothing": null }),
@@ -93,7 +95,7 @@ fn float(number: f64) -> Value {
         number if number.is_nan() => json!("NaN"),
         f64::INFINITY => json!("inf"),
         f64::NEG_INFINITY => json!("-inf"),
-        // JSON has no negative zero in JavaScript.
+        // JSON that JavaScript writes has no negative zero.
         number => json!(number + 0.0),
     }
 }
@@ -109,7 +111,7 @@ fn nodes(tree: &Tree<Item>, parent: Option<ElementId>) -> Vec<Value> {
         .collect()
 }
 
-/// The text and its marks; runs of one mark that touch are one.
+/// The text and its marks. Adjacent runs with equal marks are one run.
 fn text(text: &Text) -> Value {
     let mut marks: Vec<(String, usize, usize, Value)> = Vec::new();
     let mut end = 0;
@@ -139,7 +141,7 @@ fn text(text: &Text) -> Value {
     json!({ "text": text.to_string(), "marks": marks })
 }
 
-/// Numbers as floats, as JavaScript has them: `3` and `3.0` are the same there.
+/// Turns all numbers into floats: in JavaScript `3` and `3.0` are equal.
 fn canonical(value: Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64().map(|number| number + 0.0)),
@@ -267,14 +269,14 @@ fn edit_outline(state: &Root<'_>, rng: &mut Rng) -> Result<(), ChangeError> {
         Some(id) if rng.u8(0..5) == 0 => state.outline().remove(id).map(drop),
         Some(id) if rng.bool() => state.outline().get(id).name().set(word(rng)),
         Some(id) => {
-            // Below itself is refused, and refuses nothing else.
+            // A move below the node itself is refused. The rest of the change goes on.
             drop(state.outline().move_to(id, parent, 0));
             Ok(())
         }
     }
 }
 
-/// Yjs documents in a process of Node.
+/// A Node process that holds Yjs documents.
 struct Engine {
     _child: Child,
     requests: ChildStdin,
@@ -301,7 +303,7 @@ impl Engine {
         answer
     }
 
-    /// The updates that a request makes.
+    /// Sends a request. Returns the updates that it produced.
     fn updates(&mut self, request: Value) -> Vec<Vec<u8>> {
         let answer = self.ask(request);
         let updates = answer["updates"].as_array().cloned().unwrap_or_default();
@@ -314,7 +316,7 @@ impl Engine {
     }
 }
 
-/// A replica of either engine.
+/// A replica on exostate or on Yjs.
 enum Replica {
     Yjs(String),
     Rust(Store<Everything>, Arc<Mutex<Vec<Vec<u8>>>>),
@@ -349,7 +351,7 @@ impl Replica {
         }
     }
 
-    /// Merging may make updates of its own in Yjs.
+    /// Applies an update. Yjs may produce updates of its own when it merges.
     fn apply(&self, engine: &mut Engine, update: &[u8]) -> Vec<Vec<u8>> {
         match self {
             Self::Yjs(doc) => {
@@ -389,7 +391,7 @@ fn trace(engine: &mut Engine, seed: u64) {
         let to = rng.usize(0..replicas.len());
         for _ in 0..rng.usize(0..=queues[to].len()) {
             let at = rng.usize(0..queues[to].len().clamp(1, 4));
-            // Late, out of order, sometimes twice.
+            // Takes any update that has not arrived yet. Sometimes delivers it twice.
             let update = if rng.u8(0..8) == 0 {
                 queues[to].get(at).cloned()
             } else {
@@ -417,7 +419,7 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
         let doc = match replica {
             Replica::Yjs(doc) => doc.clone(),
             Replica::Rust(store, _) => {
-                // What exostate saves, as Yjs reads it.
+                // Yjs reads the document that exostate saved.
                 let doc = format!("{seed}-{number}");
                 engine.ask(json!({"op": "new", "doc": doc, "client": 9}));
                 engine.ask(
@@ -453,8 +455,8 @@ fn check(engine: &mut Engine, seed: u64, replicas: &[Replica]) {
     assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "trace {seed}: the digests");
 }
 
-/// A register that somebody wrote by hand: at a path that means something, or nearly, and of any
-/// kind.
+/// A register that does not fit the schema: a value of any kind, at a path of the schema or close
+/// to one.
 fn misfit(rng: &mut Rng) -> (String, yrs::Any) {
     let id = rng.choice(["1-1", "1-2", "a-0", "01-1", "1-", "x"]).unwrap_or_default();
     let path = match rng.u8(0..9) {
@@ -505,7 +507,7 @@ fn misfit(rng: &mut Rng) -> (String, yrs::Any) {
     (path, value)
 }
 
-/// What does not fit, or only in part, means the same to the reader made from `docs/layout.md`.
+/// A value that fits the type only in part, or not at all, reads the same in the TypeScript reader.
 #[test]
 #[ignore = "needs Node and its packages"]
 fn what_does_not_fit_is_read_alike() {

@@ -1,5 +1,5 @@
-//! What holds over every transport: the same tests run over each of them, on loopback. Nothing is
-//! decided by time; the one time-out only ends a test that hangs.
+//! The conformance suite: the same tests run over each transport, on loopback. No result depends on
+//! time. The only time-out ends a test that hangs.
 #![cfg(all(feature = "quic", feature = "websocket", feature = "webtransport"))]
 
 mod support;
@@ -34,14 +34,14 @@ fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().expect("valid")
 }
 
-/// How the tests of one module get from a peer to a server.
+/// The way in which the tests of one module connect to a server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Over {
     Memory,
     Network(Scheme),
 }
 
-/// A server, and peers that connect to it, all from one place.
+/// A server and its clients. All clients connect from one address.
 struct Net {
     over: Over,
     server: Server,
@@ -92,7 +92,7 @@ impl Net {
     }
 }
 
-/// Waits until a replica holds `count` ops, however they come.
+/// Waits until a replica has `count` ops.
 async fn holds(replica: &Arc<Mock>, count: usize) {
     let changed = Arc::new(Notify::new());
     let listener = Arc::clone(&changed);
@@ -192,8 +192,8 @@ async fn three_replicas_meet_through_one_server(over: Over) {
         peer.live().await.expect("in sync");
     }
     replicas.iter().for_each(|replica| assert_eq!(replica.content(), hub.content()));
-    // Quiet once in sync: what came is not sent around for ever. Closing says so by ending in
-    // order.
+    // The documents are in sync, so no update may still go round. A clean close of each peer shows
+    // that.
     for peer in peers {
         assert_eq!(peer.disconnect().await, CloseReason::Local);
     }
@@ -208,7 +208,7 @@ async fn the_status_ends_with_the_reason(over: Over) {
     status.wait_for(|status| *status == closed).await.expect("told before the end");
 }
 
-/// The server takes one connection only.
+/// Every document must share a connection: the server accepts only one.
 async fn many_documents_share_one_connection(over: Over) {
     let names: Vec<String> =
         (0..20).map(|n| if n == 0 { "roadmap".to_owned() } else { format!("d{n}") }).collect();
@@ -230,13 +230,13 @@ async fn many_documents_share_one_connection(over: Over) {
         tokio::join!(holds(ours, 2), holds(theirs, 2));
         assert_eq!(ours.content(), theirs.content());
     }
-    // The others go on when one has left.
+    // One peer leaves. The others continue.
     assert_eq!(peers.swap_remove(3).disconnect().await, CloseReason::Local);
     ours[4].add(b"still here");
     holds(&theirs[4], 3).await;
 }
 
-/// As many as two connections have room for, and some.
+/// More documents than two connections can carry.
 async fn more_documents_than_a_connection_has_room_for(over: Over) {
     let name = |number: u64| if number == 0 { "roadmap".to_owned() } else { format!("d{number}") };
     let all: Vec<_> = (0..130)
@@ -257,7 +257,7 @@ async fn more_documents_than_a_connection_has_room_for(over: Over) {
         theirs.add(b"and back");
         tokio::join!(holds(ours, 2), holds(theirs, 2));
     }
-    // Where some have left there is room for others.
+    // Peers that leave make room for other documents.
     for peer in peers.drain(..40) {
         assert_eq!(peer.disconnect().await, CloseReason::Local);
     }
@@ -290,8 +290,8 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     status.wait_for(over).await.expect("told");
 }
 
-/// Many who move all the time, in two documents of one connection: everyone sees the last of
-/// everyone, as soon as it lasts.
+/// Peers of two documents share one connection and change their presence often. In the end every
+/// peer must see the last state of every other peer of its document.
 async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
     let documents = ["one", "two"]
         .into_iter()
@@ -318,7 +318,7 @@ async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
         let mut changes = presence.watch();
         let fellows =
             || peers.iter().map(|(id, _)| *id).filter(|id| id != own && id % 2 == own % 2);
-        // The one time-out is that of a test that hangs.
+        // Only a test that hangs reaches the time-out.
         while !fellows().eq(presence
             .others()
             .iter()

@@ -1,7 +1,7 @@
 //! Yjs clients on a server's WebSocket port: a client made here, message by message, and the real
 //! packages in Node.
 //!
-//! The tests with Node are ignored unless asked for: `npm ci && npm run build` in `sync/tests/yjs`,
+//! The tests with Node are ignored by default. Run `npm ci && npm run build` in `sync/tests/yjs`,
 //! then `cargo test --test yjs -- --include-ignored`.
 #![cfg(feature = "websocket")]
 
@@ -48,11 +48,11 @@ fn url(server: &Server) -> String {
     format!("ws://{}", server.local_addr(Scheme::WebSocket).expect("it listens"))
 }
 
-/// A Yjs client, as far as it takes one.
+/// A Yjs client with the parts of the protocol that the tests need.
 struct Client {
     socket: WebSocketStream<TcpStream>,
     doc: Doc,
-    /// What others show.
+    /// The awareness states of the other clients.
     shown: std::collections::BTreeMap<u64, Option<Value>>,
     is_synced: bool,
 }
@@ -78,7 +78,7 @@ impl Client {
         self.socket.send(Socket::Binary(message.encode_v1().into())).await.expect("sent");
     }
 
-    /// Takes one message; the reason once it is over.
+    /// Takes one message. Returns the close code and the reason once the connection has ended.
     async fn take(&mut self) -> Result<(), (CloseCode, String)> {
         let message = match self.socket.next().await {
             Some(Ok(Socket::Binary(bytes))) => Message::decode_v1(&bytes).expect("a message"),
@@ -108,7 +108,7 @@ impl Client {
                     (client.get(), Some(state).filter(|state: &Value| !state.is_null()))
                 }));
             }
-            // Another client has gone, and this one is asked who it knows of: it shows nothing.
+            // The server asks whether this client knows of a client that has gone. It does not.
             Message::AwarenessQuery => {}
             other => panic!("{other:?}"),
         }
@@ -155,7 +155,7 @@ fn test(body: impl Future<Output = ()>) {
     });
 }
 
-/// Waits until a store's view is as wanted.
+/// Waits until the view of a store meets a condition.
 async fn shows(store: &Store<Page>, mut wanted: impl FnMut(&Page) -> bool) {
     while !wanted(&store.view()) {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -206,7 +206,7 @@ fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
         shows(&other, |page| page.notes == "one").await;
         other.change(|page| page.notes().push_str(", two")).expect("it can be written");
         peer.flush().await.expect("acknowledged");
-        // The next that one hears of the document is the other's edit.
+        // The next document message that client one gets is the edit of the other store.
         one.until(|client| client.notes() == "one, two").await;
         two.until(|client| client.notes() == "one, two").await;
     });
@@ -230,7 +230,7 @@ fn awareness_is_presence_and_a_client_owns_what_it_brought() {
         presence.set(&json!("the server")).expect("short");
         one.until(|client| client.shown.values().any(|state| *state == Some(json!("the server"))))
             .await;
-        // Another cannot speak for it.
+        // Client two cannot change the state of client one.
         two.show(7, 99, "null").await;
         two.show(8, 1, r#"{"name":"two"}"#).await;
         let came = changes.next().await.expect("told");
@@ -302,7 +302,8 @@ fn a_read_only_document_can_be_read() {
     });
 }
 
-/// What a Yjs client says when it comes back: what the other lacks, and all that is deleted.
+/// The message with which a Yjs client returns: the updates that the server lacks, and all
+/// deletions.
 fn step_2(doc: &Doc, vector: &yrs::StateVector) -> Message {
     Message::Sync(SyncMessage::SyncStep2(doc.transact().encode_state_as_update_v1(vector)))
 }
@@ -329,14 +330,14 @@ fn who_only_reads_may_say_what_is_known() {
             let mut client =
                 Client::connect(&server, "a%20page", doc.clone()).await.expect("connected");
             client.until(|client| client.is_synced).await;
-            // All of it, twice.
+            // Sends the whole document again.
             client.send(step_2(&doc, &Default::default())).await;
             client.is_synced = false;
             client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
             client.until(|client| client.is_synced).await;
             store.change(|page| page.notes().delete(0..1)).expect("it can be written");
         }
-        // A deletion of one's own is new, though nothing is added.
+        // A deletion is a change, although it adds no op.
         let text = doc.get_or_insert_text("T:notes");
         client.edit(|txn| text.remove_range(txn, 8, 1)).await;
         assert_eq!(
@@ -346,7 +347,7 @@ fn who_only_reads_may_say_what_is_known() {
     });
 }
 
-/// Until the server ends it.
+/// Reads until the server closes the connection.
 async fn end_of(client: &mut Client) -> (CloseCode, String) {
     loop {
         if let Err(end) = client.take().await {
@@ -363,7 +364,7 @@ fn a_client_that_gives_no_sign_of_life_is_left() {
             .expect("valid");
         let server = serve(&Store::<Page>::new(), config).await;
         let mut departures = server.departures();
-        // One that reads answers pings, and stays.
+        // A client that reads also answers pings, so it is not closed.
         let mut reads = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
         let stays = tokio::time::timeout(Duration::from_millis(1_500), end_of(&mut reads));
         let sleeps = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
@@ -396,7 +397,7 @@ fn a_large_message_may_come_slowly() {
             txn.encode_update_v1()
         };
         let message = Message::Sync(SyncMessage::Update(update)).encode_v1();
-        // A frame by hand, masked with zeros, a part every now and then.
+        // A hand-made frame, masked with zeros. Its parts arrive at intervals.
         let length = u16::try_from(message.len()).expect("short");
         let frame = [&[0x82, 0x80 | 126][..], &length.to_be_bytes(), &[0; 4], &message].concat();
         let socket = client.socket.get_mut();
@@ -428,7 +429,7 @@ fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
         let mut client = Client::connect(&server, "a%20page", doc).await.expect("connected");
         let long = |text: &str| text.len() == 6 + (6 << 20) && text.starts_with("5x");
         client.until(|client| client.is_synced).await;
-        // It goes on, and reads.
+        // The client continues to read.
         let goes_on = end_of(&mut client);
         tokio::select! {
             end = goes_on => panic!("{end:?}"),
@@ -450,7 +451,7 @@ fn what_is_too_large_is_said_with_a_close() {
         let (code, why) = end_of(&mut client).await;
         assert_eq!(code, CloseCode::Size, "{why}");
         assert!(why.contains("6291"), "{why}");
-        // A state to show others.
+        // The client shows a state to the others.
         let mut client =
             Client::connect(&server, "a%20page", Doc::with_client_id(8)).await.expect("connected");
         client.show(8, 1, &format!("{:?}", "x".repeat(4_094))).await;
@@ -502,7 +503,7 @@ fn who_only_reads_tells_a_client_nothing() {
         shows(&store, |page| page.notes.to_string().contains("read")).await;
         store.change(|page| page.notes().push_str(", and this")).expect("it can be written");
         client.show(7, 1, "1").await;
-        // Another answer, after all that.
+        // The server still answers.
         client.is_synced = false;
         client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
         client.until(|client| client.is_synced).await;
@@ -516,8 +517,8 @@ fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
         let server = serve(&Store::<Page>::new(), Config::default()).await;
         let mut departures = server.departures();
         let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
-        // One client after the other, each with a clock of 1: more than a version in a frame of 2
-        // MiB has room for.
+        // A state vector of many clients, each with clock 1. It is larger than a version in a frame
+        // of 2 MiB can be.
         let number = |number: u64| {
             let mut bytes = Vec::new();
             yrs::encoding::varint::VarInt::write(&number, &mut bytes);
@@ -548,20 +549,20 @@ fn who_reads_nothing_does_not_hold_up_a_shutdown() {
         store
             .change(|page| page.notes().push_str(&"x".repeat(3 << 20)))
             .expect("it can be written");
-        // The idle time-out is longer than this test may take.
+        // The idle time-out is longer than the time limit of the test.
         let config = Config::default().times(Duration::from_secs(5), HANG * 2).expect("valid");
         let server = serve(&store, config).await;
         let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
         for _ in 0..32 {
             client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
         }
-        // It has begun to answer.
+        // The server has begun to answer.
         client.until(|client| client.is_synced).await;
         server.shutdown().await;
     });
 }
 
-/// A process with an unmodified provider of y-websocket.
+/// A Node process with an unmodified provider of y-websocket.
 struct Node {
     _child: Child,
     requests: ChildStdin,
@@ -621,7 +622,7 @@ fn a_provider_in_node_edits_together_with_a_store() {
         one.synced().await;
         two.synced().await;
         one.sees("Rust was first. ").await;
-        // Text, map and array, from Node to Rust and to the other one.
+        // Text, map and array go from Node to Rust and to the other Node client.
         one.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "Node too. "})).await;
         one.ask(json!({"op": "set", "key": "title", "value": "set in Node"})).await;
         one.ask(json!({"op": "push", "name": "L:tags", "value": "red"})).await;
@@ -632,7 +633,7 @@ fn a_provider_in_node_edits_together_with_a_store() {
         })
         .await;
         two.sees("Node too. ").await;
-        // From Rust to Node.
+        // Changes go from Rust to Node.
         store
             .change(|page| {
                 page.title().set("set in Rust")?;
@@ -644,7 +645,7 @@ fn a_provider_in_node_edits_together_with_a_store() {
             node.sees("The end.").await;
             node.ask(json!({"op": "wait_register", "key": "title", "value": "set in Rust", "timeout_ms": 60_000})).await;
         }
-        // Offline and back, with edits on both sides.
+        // A client goes offline and returns, with edits on both sides.
         one.ask(json!({"op": "disconnect"})).await;
         one.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "(offline) "})).await;
         store.change(|page| page.notes().push_str(" And on.")).expect("it can be written");
@@ -657,7 +658,7 @@ fn a_provider_in_node_edits_together_with_a_store() {
         let left = one.ask(json!({"op": "json"})).await;
         let right = two.ask(json!({"op": "json"})).await;
         assert_eq!(left, right);
-        // A server that goes and comes back.
+        // A server stops and starts again.
         let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
         server.shutdown().await;
         two.ask(
@@ -691,7 +692,7 @@ fn awareness_goes_both_ways_with_a_provider_in_node() {
         let named = loop {
             let change = changes.next().await.expect("told");
             assert_eq!(change.id, 7);
-            // Before it is named, its state is empty.
+            // The state is empty until the client sets its name.
             if change.state.as_ref().is_some_and(|state| state.get("name").is_some()) {
                 break change;
             }
@@ -714,7 +715,7 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         let writes = serve(&store, Config::default()).await;
         let mut node = Node::start(&writes, 7).await;
         node.synced().await;
-        // Deletions, marks and maps of its own and of others.
+        // The client makes deletions, marks and map entries of its own, and gets those of others.
         node.ask(json!({"op": "text", "name": "T:notes", "index": 0, "insert": "now "})).await;
         node.ask(json!({"op": "delete", "name": "T:notes", "index": 2, "length": 5})).await;
         node.ask(json!({"op": "mark", "name": "T:notes", "index": 1, "length": 5, "mark": "bold"}))
@@ -727,7 +728,7 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
         node.ask(json!({"op": "disconnect"})).await;
         let addr = writes.local_addr(Scheme::WebSocket).expect("it listens");
         writes.shutdown().await;
-        // The system may take a moment to give the address back.
+        // The system may take a moment to free the address.
         let _reads = loop {
             let documents = Documents::new().with("a page", &store).expect("valid");
             let reads = Server::builder(documents)
@@ -780,7 +781,7 @@ fn a_provider_in_node_brings_what_it_typed_offline_or_is_told_why_not() {
             close["reason"].as_str().is_some_and(|why| why.contains(&(16 << 20).to_string())),
             "{close}"
         );
-        // Another client: a state that is too large.
+        // A second client shows a state that is too large.
         let mut shows_off = Node::start(&server, 8).await;
         shows_off.synced().await;
         shows_off.ask(json!({"op": "awareness_set", "state": {"avatar": "x".repeat(5_000)}})).await;
@@ -799,7 +800,7 @@ fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
         store.change(|page| page.notes().push_str("for those who may")).expect("it can be written");
         let documents = Documents::new().with("a page", &store).expect("valid");
         let authorize = |request: AccessRequest| async move {
-            // A database, say.
+            // Stands for a look-up, for example in a database.
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert!(
                 request.is_yjs()
@@ -849,7 +850,7 @@ fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
                     && close["reason"].as_str().is_some_and(|reason| reason.starts_with(why)),
                 "{said}"
             );
-            // It does not try again.
+            // The provider does not connect again.
             assert_eq!(said["connects"], json!(false));
         }
     });

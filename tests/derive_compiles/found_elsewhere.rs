@@ -1,5 +1,5 @@
-//! A crate that passes exostate on can derive without its users naming exostate, whatever they have
-//! called so.
+//! The users of a crate that re-exports exostate can derive without naming exostate. The name of
+//! the re-export does not matter.
 
 mod engine {
     pub mod state {
@@ -7,7 +7,7 @@ mod engine {
     }
 }
 
-/// Names of the prelude that mean something else here.
+/// Names of the prelude that have another meaning here.
 #[allow(dead_code)]
 mod shadows {
     use crate::found_elsewhere::engine::state::State;

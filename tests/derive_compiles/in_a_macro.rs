@@ -1,4 +1,5 @@
-//! Names, types and values that a macro passes on mean what they mean where it is called.
+//! Names, types and values that a macro passes to the derive have the meaning that they have at the
+//! macro's call site.
 
 use exostate::{State, Store};
 

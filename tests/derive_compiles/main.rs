@@ -1,4 +1,4 @@
-//! What `#[derive(State)]` takes, in surroundings that make it hard, without a warning.
+//! Inputs that `#[derive(State)]` must accept without a warning, in difficult surroundings.
 
 mod found_elsewhere;
 mod in_a_macro;

@@ -1,4 +1,4 @@
-//! Accessors are as visible as what they give access to, so that private types stay private.
+//! Accessors have the visibility of their fields, so that private types stay private.
 
 mod board {
     use exostate::State;

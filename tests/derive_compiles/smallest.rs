@@ -1,4 +1,4 @@
-//! The smallest structs there are.
+//! The smallest possible structs.
 
 #[derive(exostate::State, Clone)]
 struct Unit;

@@ -1,4 +1,4 @@
-//! The generated code is as clean as strict lints ask of written code.
+//! The generated code passes the same strict lints as code that is written by hand.
 #![deny(
     warnings,
     missing_docs,

@@ -1,4 +1,4 @@
-//! Bytes of both formats, made by hand: what no honest replica writes has to come from somewhere.
+//! Hand-made bytes of both formats. Tests need them because no honest replica writes such bytes.
 #![allow(dead_code, reason = "every test file uses a part")]
 
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! Updates that no honest replica writes: honest ones with damage, and ones made from the format's
-//! grammar.
+//! Updates that no honest replica writes: honest updates with damage, and updates made from the
+//! format's grammar.
 
 use exostate::{Automerge, Backend, Store, Version, Yrs};
 use fastrand::Rng;
@@ -7,19 +7,19 @@ use fastrand::Rng;
 use super::Everything;
 use super::bytes::{self, prefixed, uint};
 
-/// The ids of the store under attack, of two honest replicas that it knows, and of two that nobody
-/// knows.
+/// The ids of the store under attack, of two honest replicas that it knows, and of two unknown
+/// replicas.
 const CLIENTS: [u64; 5] = [1, 2, 3, 40, 41];
 
-/// A backend's hostile bytes.
+/// Hostile bytes for a backend.
 pub trait Hostile: Backend {
-    /// Whether an update that contradicts itself is refused. yrs takes an item that stands beside
-    /// items of two parents, and what it makes of it depends on the order in which updates
-    /// come; replicas that differ by it find that out by their digests.
+    /// Whether the backend refuses an update that contradicts itself. yrs accepts an item whose
+    /// neighbours have two different parents, and the result depends on the order of the updates.
+    /// Replicas that differ for this reason detect it by their digests.
     const CONSISTENT: bool;
-    /// What an honest store sends, in all the forms that its format has.
+    /// The updates that an honest store sends, in all forms of its format.
     fn honest(store: &Store<Everything, Self>, since: &Version) -> Vec<Vec<u8>>;
-    /// Something else.
+    /// A hostile update.
     fn hostile(rng: &mut Rng, honest: &[Vec<u8>]) -> Vec<u8>;
 }
 
@@ -60,7 +60,7 @@ impl Hostile for Automerge {
         honest
     }
 
-    /// The checksum is right, so that the damage is looked at.
+    /// The checksum is correct, so that the backend reads the damaged content.
     fn hostile(rng: &mut Rng, honest: &[Vec<u8>]) -> Vec<u8> {
         let mut made = Vec::new();
         for _ in 0..1 + rng.usize(..2) {
@@ -81,7 +81,7 @@ fn pick<T: Clone>(rng: &mut Rng, items: &[T]) -> T {
     items[rng.usize(..items.len())].clone()
 }
 
-/// One to four changes of bytes, some of them parts of `other`.
+/// Damages one to four places, some of them with parts of `other`.
 fn damage(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     for _ in 0..1 + rng.usize(..4) {
         let len = bytes.len();
@@ -107,7 +107,7 @@ fn damage(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// An update of some blocks that say what they like.
+/// An update of some blocks with arbitrary content.
 fn yrs_update(rng: &mut Rng) -> Vec<u8> {
     let mut clients: Vec<u64> = CLIENTS.into_iter().rev().filter(|_| rng.bool()).collect();
     if clients.is_empty() {
@@ -138,8 +138,8 @@ fn ranges(rng: &mut Rng) -> Vec<(u64, u64)> {
 fn block(rng: &mut Rng, client: u64) -> Vec<u8> {
     const ROOTS: [&str; 7] = ["state", "T:notes", "L:numbers", "T:x", "L:x", "zz", "T:cards"];
     const KEYS: [&str; 6] = ["title", "count", "cards/28-1", "people/a/name", "votes/1", "x"];
-    // Collected, deleted, binary, text, embedded, mark, value, type, gap; those that matter most
-    // more often.
+    // Collected, deleted, binary, text, embedded, mark, value, type, gap. The most important kinds
+    // are listed more often.
     let kind = pick(rng, &[0, 0, 1, 1, 3, 4, 4, 4, 5, 6, 6, 7, 8, 8, 8, 10]);
     if matches!(kind, 0 | 10) {
         return [vec![kind], uint(1 + rng.u64(..5))].concat();

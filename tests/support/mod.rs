@@ -1,5 +1,5 @@
-//! A state with every type in it, and arbitrary edits of it: what the property tests and the fuzz
-//! targets share.
+//! A state with every type in it, and arbitrary edits of it. The property tests and the fuzz
+//! targets share it.
 #![allow(dead_code)]
 
 #[cfg(test)]
@@ -97,8 +97,8 @@ pub enum Shape {
     Label(String, Text),
 }
 
-/// One arbitrary edit: what it does and to what is taken from the numbers, so that any numbers are
-/// an edit.
+/// One arbitrary edit. The numbers choose its kind and its place, so that any numbers are a valid
+/// edit.
 #[derive(Clone, Debug)]
 pub struct Op {
     pub kind: u8,
@@ -110,7 +110,7 @@ pub struct Op {
 /// How many kinds of edit there are.
 pub const KINDS: u8 = 44;
 
-/// A store under a replica id that the test chooses, so that runs repeat.
+/// A store with a replica id that the test chooses, so that runs can be repeated.
 pub fn store<B: Backend>(id: u64) -> Store<Everything, B> {
     Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
 }
@@ -128,7 +128,7 @@ fn range(len: usize, op: &Op) -> std::ops::Range<usize> {
     start..(start + usize::from(op.b) % 6).min(len)
 }
 
-/// Applies one edit in a change. An edit that finds nothing to edit does nothing.
+/// Applies one edit in a change. If the place of the edit does not exist, it does nothing.
 pub fn apply<B: Backend>(store: &Store<Everything, B>, op: &Op) {
     store.change(|state| edit(&state, op)).unwrap_or_else(|error| panic!("{op:?}: {error}"));
 }
@@ -272,7 +272,7 @@ fn edit_tree_and_variants(
             else {
                 return Ok(());
             };
-            // Moving a node below itself is refused, and refuses nothing else.
+            // Moving a node below itself is refused. The rest of the change is not.
             drop(state.outline().move_to(id, parent, 0));
             Ok(())
         }
@@ -337,12 +337,11 @@ fn edit_board(state: &<Everything as State>::Node<Edit<'_>>, op: &Op) -> Result<
     }
 }
 
-/// The property that every test may ask of a store: its view is what a fresh read of the document
-/// gives.
+/// The property that every test may check: the view of a store equals a fresh read of the document.
 pub fn check_view<B: Backend>(store: &Store<Everything, B>) {
     let view = store.view();
     let fresh = store.reread();
-    // NaN is not equal to itself, but shown like itself.
+    // NaN is not equal to itself, but its debug output is.
     if *view != fresh {
         assert_eq!(format!("{view:?}"), format!("{fresh:?}"), "the view differs from the document");
     }

@@ -1,5 +1,5 @@
-//! A reader of documents that knows docs/layout.md, the raw backends and a schema, and nothing of
-//! exostate: what a reader in another language would be.
+//! A reader of documents that knows docs/layout.md, the raw backends and a schema, but nothing of
+//! exostate. It stands for a reader in another language.
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use yrs::updates::decoder::Decode;
 use yrs::{Any, Array, Doc, Map as _, Number, Out, ReadTxn, Text, Transact, Update};
 
-/// What a reader has to know of a state.
+/// The schema that a reader needs.
 pub enum Type {
     Bool,
     Integer,
@@ -29,11 +29,11 @@ pub enum Type {
     Set,
     MovableList(&'static Type),
     Tree(&'static Type),
-    /// Groups of the first, items of the second.
+    /// Groups of the first type, items of the second.
     Groups(&'static Type, &'static Type),
 }
 
-/// A scalar as it stands in a document.
+/// A scalar as stored in a document.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
     Null,
@@ -47,7 +47,7 @@ pub enum Scalar {
 /// Pieces of text and their marks.
 type Runs = Vec<(String, Map<String, Value>)>;
 
-/// What stands in a document: registers and sequences by path.
+/// The content of a document: registers and sequences by path.
 #[derive(Default)]
 pub struct Document {
     pub registers: BTreeMap<String, Scalar>,
@@ -83,7 +83,7 @@ impl From<&ScalarValue> for Scalar {
     }
 }
 
-/// A scalar of which only the JSON is of interest: the value of a mark.
+/// The value of a mark as JSON.
 fn plain(scalar: &Scalar) -> Value {
     match scalar {
         Scalar::Null => Value::Null,
@@ -229,7 +229,7 @@ fn join(path: &str, segment: &str) -> String {
     if path.is_empty() { segment.to_owned() } else { format!("{path}/{segment}") }
 }
 
-/// An id, in its order.
+/// An id. Ids are ordered.
 type Id = (u64, u64);
 
 fn id(text: &str) -> Option<Id> {
@@ -319,7 +319,7 @@ impl Document {
         }
     }
 
-    /// What stands in a slot; `None` where it is not filled.
+    /// The value of a slot; `None` if it is empty.
     fn slot(&self, path: &str, of: &Type) -> Option<Value> {
         let marker = self.registers.get(path).filter(|marker| **marker != Scalar::Null)?;
         match of {
@@ -365,7 +365,7 @@ impl Document {
             .collect()
     }
 
-    /// The text as runs of equal marks: they may stand in the document in smaller pieces.
+    /// The text as runs of equal marks. In the document these may be several smaller pieces.
     fn text(&self, path: &str) -> Value {
         let mut runs: Runs = Vec::new();
         for (piece, marks) in self.texts.get(path).into_iter().flatten() {
@@ -402,7 +402,7 @@ impl Document {
         }
     }
 
-    /// Groups with their items, and the items whose group is not there.
+    /// Groups with their items, and the items whose group does not exist.
     fn groups(&self, path: &str, group: &'static Type, item: &Type) -> Value {
         let Value::Array(mut groups) = self.read(&join(path, "groups"), &Type::MovableList(group))
         else {
@@ -428,8 +428,8 @@ impl Document {
         let nodes: BTreeMap<Id, Value> = self.elements(path, of).collect();
         let place = |node: Id| self.place(path, node);
         let claimed = |node: Id| place(node).0.filter(|parent| nodes.contains_key(parent));
-        // Of each cycle the smallest node is at the root: one that comes back to itself, and meets
-        // none smaller on the way.
+        // The smallest node of each cycle is at the root: the node whose path upwards returns to it
+        // without meeting a smaller one.
         let heads_cycle = |node: Id| {
             let way = std::iter::successors(claimed(node), |at| claimed(*at)).take(nodes.len());
             let cycle: Vec<Id> = way.take_while(|at| *at != node).collect();
@@ -454,7 +454,7 @@ fn below(
     siblings.map(|(_, id)| json!({ "id": name(*id), "value": nodes[id], "children": below(Some(*id), children, nodes) })).collect()
 }
 
-/// A scalar as a type has it; `None` where it does not fit.
+/// A scalar converted to a type; `None` if it does not fit.
 fn scalar(found: &Scalar, of: &Type) -> Option<Value> {
     Some(match (of, found) {
         (Type::Bool, Scalar::Bool(value)) => json!(value),

@@ -6,8 +6,8 @@ use proptest::test_runner::{Config, RngSeed};
 
 use super::{KINDS, Op};
 
-/// 256 cases, or as many as `EXOSTATE_CASES` says. A test that fails has printed how to run the
-/// same cases again.
+/// 256 cases, or the number in `EXOSTATE_CASES`. A failing test prints how to run the same cases
+/// again.
 pub fn config() -> Config {
     let cases =
         std::env::var("EXOSTATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);

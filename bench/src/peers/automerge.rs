@@ -1,6 +1,6 @@
 //! Raw automerge: a board in three layouts, and a text.
 //!
-//! Local is a put and a commit, with the change's bytes; remote is an apply with nobody looking.
+//! Local: a put and a commit, with the bytes of the change. Remote: an apply without an observer.
 
 use anyhow::{Context, Result, ensure};
 use automerge::transaction::{Transactable, Transaction};
@@ -33,13 +33,13 @@ pub fn systems() -> Vec<System> {
     ]
 }
 
-/// A way of keeping cards in an automerge document.
+/// A layout of cards in an automerge document.
 trait Layout: Sized + 'static {
     /// Makes the containers and writes all cards.
     fn fill(txn: &mut Transaction, cards: &[Card]) -> Result<()>;
     /// Finds the containers of a filled document.
     fn find(doc: &Automerge) -> Result<Self>;
-    /// The object that holds a card's fields, and the key of one of them in it.
+    /// The object that holds a card's fields, and the key of one field in it.
     fn place<D: automerge::ReadDoc>(
         &self,
         doc: &D,
@@ -192,7 +192,7 @@ fn value(change: &Change) -> ScalarValue {
     }
 }
 
-/// What was read, as an object.
+/// The id of an object that was read.
 fn object(found: Option<(Value<'_>, ObjId)>) -> Result<ObjId> {
     let (value, id) = found.context("an object is missing")?;
     ensure!(value.is_object(), "expected an object, found {value}");
@@ -287,7 +287,7 @@ struct AutomergeText {
 }
 
 impl AutomergeText {
-    /// An empty document; the writer makes the text.
+    /// An empty document. Only the writer creates the text.
     fn new(replica: u8) -> Self {
         Self { doc: document(replica) }
     }

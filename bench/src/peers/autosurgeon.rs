@@ -1,5 +1,5 @@
-//! autosurgeon on automerge: a local change is a reconcile of the whole struct, a remote one a
-//! hydrate of it.
+//! autosurgeon on automerge: a local change reconciles the whole struct, and a remote change
+//! hydrates the whole struct.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::{Board, Boards, NewBoard, System, TextPeer};
 use crate::work::cards::{Card as PlainCard, Edit};
 use crate::work::recording::Patch;
 
-/// autosurgeon, with few edits: each takes seconds on a large board.
+/// autosurgeon. Its number of edits is limited: one takes seconds on a large board.
 pub fn systems() -> Vec<System> {
     vec![System {
         edits_max: Some(5),
@@ -49,11 +49,11 @@ impl From<&Card> for PlainCard {
 
 /// The whole state, as a map or as a list of cards.
 trait State: Hydrate + Reconcile + 'static {
-    /// All cards.
+    /// A state with these cards.
     fn new(cards: &[PlainCard]) -> Self;
     /// One card.
     fn card(&mut self, index: usize, key: &str) -> Option<&mut Card>;
-    /// One card, to read.
+    /// One card, for reading only.
     fn read(&self, index: usize, key: &str) -> Option<&Card>;
 }
 
@@ -176,7 +176,7 @@ struct SurgeonText {
 }
 
 impl SurgeonText {
-    /// An empty text, which the writer makes, so that both replicas have the same one.
+    /// An empty text. Only the writer creates it, so that both replicas have the same one.
     fn new(replica: u8) -> Result<Self> {
         let mut doc = document(0);
         reconcile(&mut doc, Page::default())?;
@@ -187,12 +187,12 @@ impl SurgeonText {
 }
 
 impl TextPeer for SurgeonText {
-    /// The struct is hydrated again afterwards: a `Text` keeps its edits and would make them a
-    /// second time.
+    /// The struct is hydrated again after the change: a `Text` keeps its edits and would apply them
+    /// a second time.
     fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>> {
         for patch in patches {
-            // Its string takes bytes and its document code points, so that anything else goes
-            // astray.
+            // The `Text` struct counts in bytes, and its document counts in code points. They agree
+            // for ASCII only.
             ensure!(patch.insert.is_ascii(), "autosurgeon's Text takes ASCII only");
             self.page.text.splice(patch.at, isize::try_from(patch.delete)?, &patch.insert);
         }

@@ -1,5 +1,5 @@
-//! exostate on both backends: a typed change and its update; an import until the view and a watcher
-//! have it.
+//! exostate on both backends. Local: a typed change and its update. Remote: an import, until the
+//! view and a watcher have it.
 
 use std::any::Any;
 use std::hint::black_box;
@@ -25,7 +25,7 @@ pub fn systems() -> Vec<System> {
     ]
 }
 
-/// Raw yrs on what exostate saved.
+/// Opens saved bytes of exostate with yrs alone.
 fn open_yrs(saved: &[u8]) -> Result<Box<dyn Any>> {
     let doc = yrs::Doc::with_client_id(2);
     let registers = doc.get_or_insert_map("state");
@@ -33,7 +33,7 @@ fn open_yrs(saved: &[u8]) -> Result<Box<dyn Any>> {
     Ok(Box::new((doc, registers)))
 }
 
-/// Raw automerge on what exostate saved.
+/// Opens saved bytes of exostate with automerge alone.
 fn open_automerge(saved: &[u8]) -> Result<Box<dyn Any>> {
     Ok(Box::new(automerge::Automerge::load(saved)?))
 }
@@ -79,17 +79,17 @@ struct ListState {
     cards: MovableList<Record>,
 }
 
-/// A state of cards by key or by index.
+/// A state that holds the cards in a map or in a list.
 pub trait Cards: State {
-    /// All these cards.
+    /// A state with these cards.
     fn build(cards: &[Card]) -> Self;
-    /// One of them.
+    /// One card.
     fn find(&self, index: usize, key: &str) -> Option<&Record>;
     /// Makes one change.
     fn edit<B: Backend>(store: &Store<Self, B>, edit: &Edit) -> Result<()>;
-    /// Makes several as one.
+    /// Makes several edits as one change.
     fn edit_batch<B: Backend>(store: &Store<Self, B>, edits: &[Edit]) -> Result<()>;
-    /// Has someone told of all that happens to any card.
+    /// Adds a watcher of all changes of any card.
     fn watch<B: Backend>(store: &Store<Self, B>) -> Subscription;
 }
 
@@ -164,7 +164,7 @@ impl Cards for ListState {
 /// The update that the last change made.
 pub type Last = Arc<Mutex<Option<Arc<[u8]>>>>;
 
-/// Keeps the bytes of each update, as a connection would take them.
+/// Keeps the bytes of each update, as a connection would.
 pub fn capture<S: State, B: Backend>(store: &Store<S, B>) -> (Last, Subscription) {
     let last = Last::default();
     let sink = Arc::clone(&last);

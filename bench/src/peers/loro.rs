@@ -1,4 +1,5 @@
-//! Loro: edit, commit and export; import with a subscription that reads the changed keys.
+//! Loro. Local: edit, commit and export. Remote: import, with a subscription that reads the changed
+//! keys.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ fn document(replica: u8) -> Result<LoroDoc> {
     Ok(doc)
 }
 
-/// Commits, and exports what has come since the last time.
+/// Commits, and exports the changes since the last export.
 fn export_new(doc: &LoroDoc, sent: &mut VersionVector) -> Result<Vec<u8>> {
     doc.commit();
     let update = doc.export(ExportMode::updates(sent))?;
@@ -102,7 +103,7 @@ struct LoroBoard<C> {
     doc: LoroDoc,
     cards: C,
     sent: VersionVector,
-    /// Keeps who reads the events subscribed.
+    /// Keeps the reader of the events subscribed.
     subscription: Option<Subscription>,
 }
 
@@ -192,7 +193,7 @@ struct LoroTextPeer {
     doc: LoroDoc,
     text: LoroText,
     sent: VersionVector,
-    /// How many ops the document had before each of its own transactions, and after the last one.
+    /// The op count of the document before each of its own transactions, and after the last one.
     ops: Vec<Counter>,
 }
 
@@ -235,7 +236,7 @@ impl TextPeer for LoroTextPeer {
         Ok(self.text.to_string())
     }
 
-    /// One export of the whole range, which Loro takes faster than the single updates in
+    /// One export of the whole range. Loro imports it faster than the single updates with
     /// `import_batch`.
     fn pack(&mut self, first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         let from = self.ops[first];

@@ -1,7 +1,7 @@
-//! The systems under test, one file a library, behind two small traits.
+//! The systems under test: one file for each library, behind two small traits.
 //!
-//! To add one: write its file with a `pub fn systems() -> Vec<System>`, then name the module below
-//! and put its call into [`all`].
+//! To add a system, write its file with a `pub fn systems() -> Vec<System>`. Then declare the
+//! module below and add its call to [`all`].
 
 mod automerge;
 mod autosurgeon;
@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use crate::work::cards::{Card, Edit};
 use crate::work::recording::Patch;
 
-/// Every system, in the order in which they take turns; what will be compared runs close together.
+/// Every system, in the order of their turns. Systems that are compared run close together.
 fn all() -> Vec<System> {
     let groups = [
         exostate::systems(),
@@ -30,57 +30,56 @@ fn all() -> Vec<System> {
 
 /// One replica of a board: a map of cards by key, or a list of them.
 pub trait Board {
-    /// Changes one field of one card, and returns the bytes that tell the others.
+    /// Changes one field of one card. Returns the bytes to send to other replicas.
     fn local(&mut self, edit: &Edit) -> Result<Vec<u8>>;
-    /// Makes all these changes as one transaction, and returns the bytes that tell the others;
-    /// `None` where the system was not taught to.
+    /// Makes all these changes as one transaction. Returns the bytes to send to other replicas, or
+    /// `None` if the system has no such operation here.
     fn local_batch(&mut self, _edits: &[Edit]) -> Option<Result<Vec<u8>>> {
         None
     }
-    /// Has someone told of changes made here from now on, where a new board does not do so by
-    /// itself.
+    /// Adds a subscriber to later local changes, if a new board does not have one already.
     fn subscribe(&mut self) {}
-    /// Takes in such bytes, until whoever looks at the board here has what changed.
+    /// Applies an update. Returns once a reader of this board has the change.
     fn remote(&mut self, update: &[u8]) -> Result<()>;
     /// Reads one card: as a map by its key, as a list by its index.
     fn card(&self, index: usize, key: &str) -> Result<Card>;
     /// The whole document as bytes.
     fn save(&mut self) -> Result<Vec<u8>>;
 
-    /// The current view, for as long as it is held; `None` where a system has no view that later
-    /// changes leave alone.
+    /// The current view. Later changes do not alter it. `None` if the system has no such view.
     fn view(&self) -> Option<Box<dyn Any>> {
         None
     }
-    /// The same view read anew from the document, sharing nothing with any other.
+    /// A view read from the document again. It shares nothing with any other view.
     fn fresh_view(&self) -> Option<Box<dyn Any>> {
         None
     }
 }
 
-/// How a board comes to be.
+/// How a board is made.
 pub trait NewBoard: Board + Sized + 'static {
     /// A replica that writes all these cards.
     fn build(cards: &[Card]) -> Result<Self>;
-    /// Another replica, opened from saved bytes, ready to be read and with its observers in place.
+    /// Another replica, opened from saved bytes. It is ready to be read, and its observers are in
+    /// place.
     fn open(saved: &[u8]) -> Result<Self>;
 }
 
 /// One replica of a text.
 pub trait TextPeer {
-    /// Makes one transaction of the patches, and returns the bytes that tell the others.
+    /// Makes one transaction of the patches. Returns the bytes to send to other replicas.
     fn local(&mut self, patches: &[Patch]) -> Result<Vec<u8>>;
-    /// Takes in one update.
+    /// Applies one update.
     fn remote(&mut self, update: &[u8]) -> Result<()>;
     /// The text as it is now.
     fn text(&self) -> Result<String>;
 
-    /// Packs a batch of this replica's own updates as a sender would who sends them together; not
-    /// timed. The batch begins with update number `_first`.
+    /// Packs a batch of this replica's own updates, as a sender of the whole batch would. This is
+    /// not timed. The batch begins with update number `_first`.
     fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         Ok(updates.to_vec())
     }
-    /// Takes in a packed batch.
+    /// Applies a packed batch.
     fn remote_batch(&mut self, packed: &[Vec<u8>]) -> Result<()> {
         packed.iter().try_for_each(|update| self.remote(update))
     }
@@ -89,7 +88,7 @@ pub trait TextPeer {
 /// Makes a text replica; the number tells replicas apart.
 pub type NewText = fn(u8) -> Result<Box<dyn TextPeer>>;
 
-/// Has a system's backend alone open the system's saved bytes.
+/// Opens the saved bytes of a system with its backend alone.
 pub type OpenBackend = fn(&[u8]) -> Result<Box<dyn Any>>;
 
 /// Makes the replicas of one kind of board.
@@ -111,28 +110,29 @@ impl Boards {
     }
 }
 
-/// A system under test, and what it can do.
+/// A system under test, and its operations.
 #[derive(Debug)]
 pub struct System {
     /// Its name in the report.
     pub name: &'static str,
-    /// The system of which this is one layout among several; the report adds the better one under
-    /// that name.
+    /// This system is one layout of the system with this name. The report adds the better layout
+    /// under that name.
     pub layout_of: Option<&'static str>,
-    /// How many edits of a board it gets at most, where one takes seconds.
+    /// The largest number of board edits, for a system that takes seconds for each.
     pub edits_max: Option<usize>,
     /// The board as a map of cards.
     pub map: Option<Boards>,
     /// The board as a list of cards.
     pub list: Option<Boards>,
-    /// For a system with a view on top of a backend: the backend alone, on a saved map of cards.
+    /// The backend alone, on a saved map of cards. Only for a system that has a view on top of a
+    /// backend.
     pub open_backend: Option<OpenBackend>,
     /// A text.
     pub text: Option<NewText>,
 }
 
 impl System {
-    /// A system of this name that can do nothing yet.
+    /// A system with this name and no operations yet.
     fn named(name: &'static str) -> Self {
         Self {
             name,
@@ -145,13 +145,13 @@ impl System {
         }
     }
 
-    /// Whether the user means this system by `name`.
+    /// Whether the user selects this system by `name`.
     fn answers_to(&self, name: &str) -> bool {
         self.name == name || self.layout_of == Some(name)
     }
 }
 
-/// The systems that the user chose by name; all of them for no names.
+/// The systems that the user selected by name, or all systems if there are no names.
 pub fn selected(names: &[String]) -> Result<Vec<System>> {
     let mut systems = all();
     if let Some(unknown) =

@@ -1,7 +1,8 @@
 //! Raw yrs: a board in three layouts, and a text.
 //!
-//! Local is a map insert with an update observer, remote is an apply with a deep observer that
-//! reads the changed keys (in a list also the path, which is what tells the record).
+//! Local: a map insert with an update observer. Remote: an apply with a deep observer that reads
+//! the changed keys. In a list the observer reads the path too, because only the path identifies
+//! the record.
 
 use std::hint::black_box;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,7 @@ pub fn systems() -> Vec<System> {
     ]
 }
 
-/// Where the update observer leaves the last transaction's bytes.
+/// Holds the bytes of the last transaction. The update observer writes them.
 type Outbox = Arc<Mutex<Vec<u8>>>;
 
 /// Puts the bytes of every transaction into the outbox.
@@ -58,7 +59,7 @@ fn take(outbox: &Outbox) -> Vec<u8> {
     std::mem::take(&mut *outbox.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A way of keeping cards in a yrs document.
+/// A layout of cards in a yrs document.
 trait Layout: Sized + 'static {
     /// Finds the root; declares it in a new document.
     fn root(doc: &Doc) -> Self;
@@ -68,7 +69,7 @@ trait Layout: Sized + 'static {
     fn set(&self, txn: &mut TransactionMut, edit: &Edit) -> Result<()>;
     /// Reads a field of a card.
     fn field<T: ReadTxn>(&self, txn: &T, index: usize, key: &str, field: &str) -> Option<Any>;
-    /// Has an observer read all changes below the root.
+    /// Adds an observer that reads all changes below the root.
     fn observe(&self);
 }
 
@@ -141,8 +142,8 @@ impl Layout for List {
         Self(doc.get_or_insert_array("cards"))
     }
 
-    /// Writes from the last card to the first: in yrs an insert at the front costs the same at any
-    /// length, where one at the end walks the whole array. The array is the same.
+    /// Inserts the cards from the last to the first. In yrs an insert at the front has the same
+    /// cost at any length, and an insert at the end walks the whole array. The result is the same.
     fn fill(&self, txn: &mut TransactionMut, cards: &[Card]) {
         for card in cards.iter().rev() {
             self.0.push_front(txn, record(card));
@@ -210,12 +211,12 @@ fn value(change: &Change) -> Any {
     }
 }
 
-/// What was read, if it is a map.
+/// The map that was read, or `None` for anything else.
 fn map(out: Option<Out>) -> Option<MapRef> {
     if let Some(Out::YMap(map)) = out { Some(map) } else { None }
 }
 
-/// What was read, if it is a plain value.
+/// The plain value that was read, or `None` for anything else.
 fn any(out: Option<Out>) -> Option<Any> {
     if let Some(Out::Any(any)) = out { Some(any) } else { None }
 }

@@ -1,9 +1,9 @@
-//! One field of one record changes: how long until the others can be told, and until another
-//! replica knows.
+//! One field of one record changes. Measured are the time until the update can be sent, and the
+//! time until another replica has it.
 //!
-//! All systems at all sizes are built first and then take turns, an eighth of their edits a turn:
-//! where the machine is faster at one moment than at another, it is so for every row, and ratios
-//! hold, also between sizes.
+//! All systems at all sizes are built first. Then they take turns, with an eighth of their edits in
+//! each turn. The speed of the machine varies; in this way it varies alike for every row, and
+//! ratios hold, also between sizes.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,16 +17,17 @@ use crate::peers::{Board, Boards, System};
 use crate::report::{Place, Report};
 use crate::work::cards::BoardWork;
 
-/// How often each system has its turn.
+/// The number of turns of each system.
 const TURNS: usize = 8;
 
-/// How many edits of a turn are not timed, because the caches are another system's.
+/// The number of edits at the start of a turn that are not timed, because the caches hold another
+/// system's data.
 const WARM_UP: usize = 50;
 
-/// Even what takes long gets this many timed edits.
+/// The least number of timed edits, even for a slow system.
 const EDITS_MIN: usize = 5;
 
-/// How many of the touched cards are compared afterwards.
+/// The number of touched cards that are compared afterwards.
 const CARDS_COMPARED: usize = 100;
 
 /// The names of the figures for a map and for a list.
@@ -75,8 +76,7 @@ fn build_all(options: &Options, systems: &[System], report: &mut Report) -> Vec<
     runners
 }
 
-/// A system at one size: the replica that writes, the replica that learns of it, and the times so
-/// far.
+/// A system at one size: the replica that writes, the replica that receives, and the times so far.
 struct Runner {
     place: Place,
     metrics: [&'static str; 4],
@@ -115,7 +115,7 @@ impl Runner {
         })
     }
 
-    /// Makes the turn's edits on one replica, then brings them to the other.
+    /// Makes the edits of one turn on the writer, then applies them on the reader.
     fn turn(&mut self, options: &Options) -> Result<()> {
         let over = self.local.len() >= EDITS_MIN
             && self.local.sum() + self.remote.sum() > options.board_limit();
@@ -152,7 +152,7 @@ impl Runner {
         Ok(updates)
     }
 
-    /// The cards that were edited must be on both replicas as the edits leave them.
+    /// Checks that the edited cards are right on both replicas.
     fn check(&self) -> Result<()> {
         for (index, expected) in self.work.cards_after(self.done).into_iter().take(CARDS_COMPARED) {
             for (side, board) in [("local", &self.writer), ("remote", &self.reader)] {
@@ -166,7 +166,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Adds the figures, and says so where there were fewer edits than usual.
+    /// Adds the figures. Adds a note if there were fewer edits than usual.
     fn report(&self, edits: usize, report: &mut Report) {
         let [local, remote, local_p99, remote_p99] = self.metrics;
         report.add(self.place, local, self.local.median(), "µs");

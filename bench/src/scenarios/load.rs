@@ -1,6 +1,7 @@
-//! Saved bytes until they can be read: a board is opened with its observers, and one card read.
+//! The time until saved bytes can be read: a board is opened with its observers, and one card is
+//! read.
 //!
-//! Where a system has a view on top of a backend, the backend alone opens the same bytes too
+//! For a system with a view on top of a backend, the backend alone opens the same bytes too
 //! (`open_backend`).
 
 use anyhow::{Result, ensure};
@@ -41,7 +42,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     Ok(())
 }
 
-/// A saved board, and how long opening it took so far.
+/// A saved board, and the opening times so far.
 struct Saved {
     place: Place,
     boards: Boards,
@@ -67,7 +68,7 @@ impl Saved {
         Ok(Self { place, boards, open_backend, bytes, open_ms: Vec::new(), backend_ms: Vec::new() })
     }
 
-    /// Opens it once and reads a card; the backend opens the same bytes after it.
+    /// Opens the board once and reads a card. Then the backend opens the same bytes.
     fn open(&mut self, work: &BoardWork) -> Result<()> {
         let middle = work.cards.len() / 2;
         let ((board, card), took) = timed(|| {

@@ -1,8 +1,8 @@
-//! What an open board keeps in memory, and what it costs to hold on to old views while it changes.
+//! The memory of an open board, and the memory of old views that are held while the board changes.
 //!
-//! `resident` is a board opened from its bytes, `resident_built` one that wrote them,
-//! `resident_backend` the bytes opened by the backend alone, where a system has a view on top of
-//! one.
+//! `resident` is a board opened from its bytes. `resident_built` is a board that wrote the cards
+//! itself. `resident_backend` is the same bytes opened with the backend alone, for a system with a
+//! view on top of a backend.
 
 use std::any::Any;
 
@@ -15,7 +15,7 @@ use crate::peers::{Board, System};
 use crate::report::{Place, Report};
 use crate::work::cards::{BoardWork, Edit};
 
-/// How many old views are held, one a change.
+/// The number of old views that are held. Each change adds one.
 const VIEWS: usize = 1_000;
 
 /// Measures every system that keeps a map of cards, at every size.
@@ -36,7 +36,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     Ok(())
 }
 
-/// Opens a board and weighs it; the bytes that it was opened from do not count.
+/// Opens a board and measures its memory. The bytes that it was opened from do not count.
 fn measure(system: &System, work: &BoardWork, n: usize, report: &mut Report) -> Result<()> {
     let Some(boards) = system.map else {
         return Ok(());
@@ -60,9 +60,9 @@ fn measure(system: &System, work: &BoardWork, n: usize, report: &mut Report) -> 
     held_views(board.as_mut(), work, Place { scenario: "view", ..place }, report)
 }
 
-/// For a system with views: the same number of changes without and with holding the view before
-/// each of them. The difference is what the old views cost; one whole view beside it says whether
-/// that is much.
+/// Makes the same changes twice: once without old views, and once while the view before each change
+/// is held. The difference is the memory of the old views. The memory of one whole view is reported
+/// for comparison.
 fn held_views(
     board: &mut dyn Board,
     work: &BoardWork,
@@ -83,7 +83,7 @@ fn held_views(
     Ok(())
 }
 
-/// Makes the changes; returns the view before each of them, if they are to be held.
+/// Makes the changes. Returns the view before each of them if `hold` is true.
 fn change_all(board: &mut dyn Board, edits: &[Edit], hold: bool) -> Result<Vec<Box<dyn Any>>> {
     let mut views = Vec::new();
     for edit in edits {

@@ -1,5 +1,4 @@
-//! What is measured. Each scenario makes its work once, drives every system through it, and checks
-//! the result.
+//! The scenarios. Each makes its inputs once, runs every system on them, and checks the results.
 
 pub mod board;
 pub mod load;
@@ -8,7 +7,7 @@ pub mod net;
 pub mod store;
 pub mod text;
 
-/// Says on stderr what runs now: some of it takes a while.
+/// Prints on stderr which measurement runs now, because some take long.
 fn progress(scenario: &str, n: usize, system: &str) {
     eprintln!("{scenario} n={n}: {system}");
 }

@@ -1,8 +1,7 @@
-//! A typing session, one transaction a keystroke: written here, and taken in elsewhere one by one
-//! and in batches.
+//! A typing session with one transaction for each keystroke. It is written on one replica and
+//! applied on another, one by one and in batches.
 //!
-//! The systems take turns on slices of the recording, as they do on the board, and for the same
-//! reason.
+//! The systems take turns on slices of the recording. `board` does the same and gives the reason.
 
 use std::time::Duration;
 
@@ -14,13 +13,13 @@ use crate::peers::{NewText, System, TextPeer};
 use crate::report::{Place, Report};
 use crate::work::recording::Recording;
 
-/// How many updates arrive together.
+/// The number of updates in a batch.
 const BATCH: usize = 64;
 
 /// Recordings up to this many keystrokes are replayed three times, for the median.
 const KEYSTROKES_SHORT: usize = 30_000;
 
-/// In how many slices a recording is replayed; the systems take turns between them.
+/// The number of slices of a recording. The systems take turns between them.
 const SLICES: usize = 40;
 
 /// Measures every system on every recording.
@@ -48,7 +47,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     Ok(())
 }
 
-/// What is measured one after the other.
+/// The stages of the measurement, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The recording is typed.
@@ -79,7 +78,7 @@ struct Typist {
 }
 
 impl Typist {
-    /// Types a keystroke, or takes in an update or a batch of them.
+    /// Types a keystroke, or applies an update or a batch of updates.
     fn step(
         &mut self,
         peer: &mut dyn TextPeer,
@@ -95,7 +94,7 @@ impl Typist {
         Ok(())
     }
 
-    /// Checks the text, and has the writer pack its updates for the stages that follow.
+    /// Checks the text. The writer packs its updates for the later stages.
     fn finish(
         &mut self,
         peer: &mut dyn TextPeer,
@@ -113,7 +112,7 @@ impl Typist {
     }
 }
 
-/// A system's replay while it runs: `None` if it takes no part, an error if it broke off.
+/// The replay of a system: `None` if the system takes no part, an error if it failed.
 type Slot = Option<Result<(Lane, Box<dyn TextPeer>)>>;
 
 /// All systems on one recording.
@@ -124,7 +123,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs a stage with every system that has what it needs, and adds the medians of the repeats.
+    /// Runs a stage with every system that has the inputs for it. Adds the medians of the repeats.
     fn run(&self, stage: Stage, typists: &mut [Typist], report: &mut Report) {
         let mut times = vec![Vec::new(); typists.len()];
         let mut out = vec![false; typists.len()];
@@ -171,7 +170,8 @@ impl Session<'_> {
         }
     }
 
-    /// Replays once, in turns; what became of each system, `None` for those that are out.
+    /// Replays the recording once, in turns. Returns the result of each system, `None` for a system
+    /// that takes no part.
     fn replay(
         &self,
         stage: Stage,

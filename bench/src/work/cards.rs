@@ -53,25 +53,25 @@ impl Change {
 /// One field of one card changes.
 #[derive(Debug, Clone)]
 pub struct Edit {
-    /// Which card, by its place in the list.
+    /// The index of the card in the list.
     pub index: usize,
-    /// Which card, by its key in the map.
+    /// The key of the card in the map.
     pub key: String,
-    /// What changes.
+    /// The new value.
     pub change: Change,
 }
 
-/// A board and what happens to it.
+/// A board and the changes to it.
 #[derive(Debug)]
 pub struct BoardWork {
     /// The cards, in the order of the list.
     pub cards: Vec<Card>,
-    /// The changes, the warm-up's first.
+    /// The changes. Those for the warm-up come first.
     pub edits: Vec<Edit>,
 }
 
 impl BoardWork {
-    /// Makes `n` cards and `edits` changes to random ones.
+    /// Makes `n` cards and `edits` changes to random cards.
     pub fn new(n: usize, edits: usize) -> Self {
         let mut random = SmallRng::seed_from_u64(0x00C0_FFEE ^ n as u64);
         let mut ids = BTreeSet::new();
@@ -98,7 +98,8 @@ impl BoardWork {
         Self { cards, edits }
     }
 
-    /// The same cards, and as many changes, all of them of one field: a slider that is drawn.
+    /// The same cards, and as many changes, all to one field. A slider in a user interface does
+    /// this.
     pub fn of_one_field(&self) -> Self {
         let card = &self.cards[0];
         let change = |step| Change::Points(card.points + 1 + step as i64);
@@ -108,7 +109,8 @@ impl BoardWork {
         Self { cards: self.cards.clone(), edits }
     }
 
-    /// The cards that the first `done` edits touched, by index, as they are after them.
+    /// The cards that the first `done` edits touched, by index, with their contents after those
+    /// edits.
     pub fn cards_after(&self, done: usize) -> BTreeMap<usize, Card> {
         let mut touched: BTreeMap<usize, Card> = BTreeMap::new();
         for edit in &self.edits[..done] {
@@ -119,7 +121,7 @@ impl BoardWork {
     }
 }
 
-/// A value that the card does not have yet.
+/// A value that differs from the card's current one.
 fn change_to(card: &Card, random: &mut SmallRng) -> Change {
     match random.random_range(0..3) {
         0 => loop {

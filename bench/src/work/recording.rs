@@ -1,4 +1,4 @@
-//! Typing sessions: read from a file, or generated.
+//! Typing sessions, read from a file or generated.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -9,33 +9,33 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::Deserialize;
 
-/// One place in the text changes. Positions and lengths come in code points and in UTF-16 units.
+/// A change at one place in the text. Positions and lengths are in code points and in UTF-16 units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// Where, in code points.
+    /// The position, in code points.
     pub at: usize,
-    /// How many code points go.
+    /// The number of deleted code points.
     pub delete: usize,
-    /// What comes in their place.
+    /// The inserted text.
     pub insert: String,
-    /// Where, in UTF-16 units.
+    /// The position, in UTF-16 units.
     pub at_utf16: u32,
-    /// How many UTF-16 units go.
+    /// The number of deleted UTF-16 units.
     pub delete_utf16: u32,
 }
 
-/// A typing session: one transaction a keystroke.
+/// A typing session with one transaction for each keystroke.
 #[derive(Debug)]
 pub struct Recording {
-    /// What to call it.
+    /// Its name in the report.
     pub name: String,
-    /// What each transaction changes; a start text is the first of them.
+    /// The patches of each transaction. A start text is the first transaction.
     pub keystrokes: Vec<Vec<Patch>>,
     /// The text at the end.
     pub end: String,
 }
 
-/// The file's shape.
+/// The format of the file.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Trace {
@@ -72,7 +72,8 @@ impl Recording {
         Self::from_keystrokes(name, keystrokes, trace.end_content).with_context(problem)
     }
 
-    /// Types words, stumbles, goes back and corrects; the same for the same number of keystrokes.
+    /// Types words, makes mistakes, goes back and corrects them. The result depends only on the
+    /// number of keystrokes.
     pub fn generated(keystrokes: usize) -> Result<Self> {
         let mut random = SmallRng::seed_from_u64(keystrokes as u64);
         let mut text = String::new();
@@ -97,7 +98,7 @@ impl Recording {
         Self::from_keystrokes("generated".to_owned(), typed, text)
     }
 
-    /// Works out the UTF-16 positions, and checks that the patches fit.
+    /// Computes the UTF-16 positions, and checks that the patches fit.
     fn from_keystrokes(
         name: String,
         typed: Vec<Vec<(usize, usize, String)>>,
@@ -116,8 +117,8 @@ impl Recording {
                     "a patch at {at} reaches beyond the text's {length} characters"
                 );
                 length = length - delete + insert.chars().count();
-                // Only text with characters beyond the first plane needs the walk: everywhere else
-                // one is one.
+                // Only text with characters above U+FFFF needs the walk. For all other text a code
+                // point is one UTF-16 unit.
                 let (at_utf16, delete_utf16) = if astral {
                     let units = (units(&text[..at]), units(&text[at..at + delete]));
                     text.splice(at..at + delete, insert.chars());
@@ -133,7 +134,7 @@ impl Recording {
     }
 }
 
-/// How many UTF-16 units the characters take.
+/// The number of UTF-16 units of the characters.
 fn units(characters: &[char]) -> u32 {
     characters.iter().map(|character| character.len_utf16() as u32).sum()
 }

@@ -1,4 +1,4 @@
-//! With `crate`, everything is looked for there and nowhere else.
+//! With `crate`, all paths are looked up in that crate only.
 
 #[derive(exostate::State, Clone)]
 #[state(crate = "crate::engine")]

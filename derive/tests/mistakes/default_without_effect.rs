@@ -1,4 +1,4 @@
-//! A text, a collection or a struct never asks for the default of its field.
+//! `default` has no effect on a text, a collection or a struct.
 
 use exostate::{State, Text};
 

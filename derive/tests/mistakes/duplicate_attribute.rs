@@ -1,4 +1,4 @@
-//! A key stands once, also over several attributes.
+//! A key may occur only once, also in several attributes.
 
 #[derive(exostate::State, Clone)]
 #[state(node = First, rename_all = "camelCase", node = Second)]

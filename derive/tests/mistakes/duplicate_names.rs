@@ -1,4 +1,4 @@
-//! Two fields or variants cannot share a name in the document, however they came by it.
+//! Two fields or two variants cannot have the same name in the document.
 
 #[derive(exostate::State, Clone)]
 struct Renamed {

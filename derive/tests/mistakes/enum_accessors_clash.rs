@@ -1,4 +1,4 @@
-//! Variants whose names are one in snake case need accessors of one name.
+//! Variants whose names are equal in snake case would get accessors with the same name.
 
 #[derive(exostate::State, Clone)]
 enum Server {

@@ -1,4 +1,4 @@
-//! Only one variant can stand where nothing was written.
+//! An enum can have only one default variant.
 
 #[derive(exostate::State, Clone)]
 enum Shape {

@@ -1,4 +1,4 @@
-//! A variant must stand where nothing was written.
+//! An enum needs a default variant, for a place where nothing was written.
 
 #[derive(exostate::State, Clone)]
 enum Shape {

@@ -1,4 +1,4 @@
-//! An enum without variants has no value to begin with.
+//! An enum without variants has no initial value.
 
 #[derive(exostate::State, Clone)]
 enum Never {}

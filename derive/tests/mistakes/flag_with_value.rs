@@ -1,4 +1,4 @@
-//! Flags stand alone; a variant's `default` is one.
+//! A flag takes no value. `default` on a variant is a flag.
 
 #[derive(exostate::State, Clone)]
 #[state(transparent = true)]

@@ -1,4 +1,4 @@
-//! What is no attribute at all.
+//! Attributes that are not well formed.
 
 #[derive(exostate::State, Clone)]
 #[state]

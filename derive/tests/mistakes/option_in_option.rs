@@ -1,4 +1,4 @@
-//! The document has one form of nothing.
+//! The document has only one way to store `None`.
 
 #[derive(exostate::State, Clone)]
 struct Board {

@@ -1,4 +1,4 @@
-//! An accessor's method is as visible as its field, and a field that is skipped has none.
+//! An accessor's method has the visibility of its field. A skipped field has no method.
 
 mod inner {
     #[derive(exostate::State, Clone)]

@@ -1,4 +1,4 @@
-//! A transparent struct is one field.
+//! A transparent struct has exactly one field.
 
 #[derive(exostate::State, Clone)]
 #[state(transparent)]

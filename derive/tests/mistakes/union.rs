@@ -1,4 +1,4 @@
-//! Nothing says which of a union's fields holds.
+//! A union does not record which of its fields is valid.
 
 #[derive(exostate::State, Clone, Copy)]
 union Either {

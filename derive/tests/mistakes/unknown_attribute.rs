@@ -1,4 +1,4 @@
-//! The message lists what the place can have.
+//! The message lists the attributes that are allowed in this place.
 
 #[derive(exostate::State, Clone)]
 #[state(naming = "camelCase")]

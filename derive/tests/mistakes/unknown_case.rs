@@ -1,4 +1,4 @@
-//! The message lists the cases there are.
+//! The message lists the known cases.
 
 #[derive(exostate::State, Clone)]
 #[state(rename_all = "camelcase")]

@@ -1,4 +1,4 @@
-//! Strings that are not what their key takes.
+//! Strings that cannot be parsed as their key requires.
 
 #[derive(exostate::State, Clone)]
 #[state(crate = "not a path")]

@@ -1,4 +1,4 @@
-//! A type with an error in it is a state type in name: its uses are no more errors.
+//! A type with an error still implements `State`, so that its uses give no more errors.
 
 use exostate::{State, Store, Text};
 

@@ -1,4 +1,4 @@
-//! A string where a name belongs, and the other way round.
+//! A string in the place of a name, and a name in the place of a string.
 
 #[derive(exostate::State, Clone)]
 #[state(crate = exostate, node = "Accessor", bound = T, rename_all = camelCase)]

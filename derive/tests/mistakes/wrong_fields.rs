@@ -1,4 +1,4 @@
-//! One wrong field is one error, where it is used too.
+//! A field of a wrong type gives one error, also if the field is used.
 
 use std::collections::HashMap;
 

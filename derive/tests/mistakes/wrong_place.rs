@@ -1,4 +1,4 @@
-//! Each key where it does not belong.
+//! Keys in places where they are not allowed.
 
 #[derive(exostate::State, Clone)]
 #[state(rename = "x", default, skip)]

@@ -1,4 +1,5 @@
-//! A connection between two replicas: a session at each end, and frames on their way between them.
+//! A connection between two replicas: a session at each end, and frames on their way between the
+//! two.
 
 use super::plan::Step;
 use exostate_sync::{
@@ -11,15 +12,15 @@ use std::time::Duration;
 
 type Queue = Arc<Mutex<VecDeque<(Vec<u8>, Origin)>>>;
 
-/// One end: a session, and the updates of its replica that it has not taken yet.
+/// One end: a session, and the updates of its replica that the session has not taken yet.
 pub(crate) struct End {
     session: Session,
     replica: Arc<dyn Replica>,
     queue: Queue,
     _guard: UpdateSubscription,
-    /// The number of local updates of the replica before this session began.
+    /// The number of local updates that the replica had made before this session began.
     pub(crate) base: u64,
-    /// The replica id at the other end.
+    /// The replica id of the other end.
     peer: Option<u64>,
     pub(crate) closed: Option<CloseReason>,
     pub(crate) repairs: usize,
@@ -36,8 +37,8 @@ impl End {
         Self { session, replica, queue, _guard: guard, base, peer: None, closed: None, repairs: 0 }
     }
 
-    /// How many of the replica's local updates the other end is known to have, those before this
-    /// connection included.
+    /// How many local updates of this replica the other end is known to have. The count includes
+    /// the updates from before this connection.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.session.acknowledged().map_or(0, |updates| self.base + updates)
     }
@@ -76,7 +77,7 @@ fn tracing() -> bool {
     std::env::var_os("EXOSTATE_SIM_TRACE").is_some()
 }
 
-/// How frames fare.
+/// The faults of a connection.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Weather {
     loss: u16,
@@ -98,12 +99,12 @@ impl Weather {
 
 struct Flying {
     due: Duration,
-    /// The end that it goes to.
+    /// The index of the receiving end.
     to: usize,
     frame: Vec<u8>,
 }
 
-/// Two ends and what is between them.
+/// Two ends, and the frames on their way between them.
 pub(crate) struct Line {
     pub(crate) ends: [End; 2],
     flying: Vec<Flying>,
@@ -120,7 +121,7 @@ impl Line {
         Self { ends, flying: Vec::new(), woken: now }
     }
 
-    /// How often each end took over the other's document.
+    /// How often each end replaced its document with that of the other end.
     pub(crate) fn repairs(&self) -> [usize; 2] {
         [self.ends[0].repairs, self.ends[1].repairs]
     }
@@ -133,16 +134,16 @@ impl Line {
         self.flying.is_empty() && self.ends.iter().all(End::is_quiet)
     }
 
-    /// When something is to be done next.
+    /// The time of the next delivery or time-out.
     pub(crate) fn next(&self) -> Option<Duration> {
         let timeouts = self.ends.iter().filter_map(|end| end.session.poll_timeout());
         timeouts.chain(self.flying.iter().map(|flying| flying.due)).min()
     }
 
-    /// Delivers what is due and sends what is ready.
+    /// Delivers the frames that are due, and sends the frames that are ready.
     pub(crate) fn work(&mut self, now: Duration, weather: Weather, rng: &mut Rng) {
         self.woken = now;
-        // Stable: what is due at the same time keeps its order.
+        // The sort is stable: frames that are due at the same time keep their order.
         self.flying.sort_by_key(|flying| flying.due);
         let due = self.flying.partition_point(|flying| flying.due <= now);
         for Flying { to, frame, .. } in self.flying.drain(..due) {

@@ -1,29 +1,31 @@
-//! What happens in a run, all of it drawn from a seed beforehand, so that a failing run can be
-//! shrunk by leaving steps out.
+//! The steps of a run. All of them are drawn from a seed before the run, so that a failing run can
+//! be shortened by leaving steps out.
 
 use fastrand::Rng;
 use std::fmt;
 
-/// One thing that happens.
+/// One step of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// A replica edits; `choice` says what.
+    /// A replica edits. `choice` decides the edit.
     Edit { node: usize, choice: u64 },
     /// Time passes, and frames arrive.
     Pass { ms: u64 },
-    /// A connection is cut, and no new one comes about until it heals.
+    /// A connection is cut. It stays cut until `Heal`.
     Cut { link: usize },
-    /// It may connect again.
+    /// A cut connection may connect again.
     Heal { link: usize },
-    /// Frames begin to get lost, doubled, late or changed, each so many times in a thousand.
+    /// From now on frames are lost, duplicated, changed or delayed. The first three are rates per
+    /// thousand.
     Weather { loss: u16, doubling: u16, change: u16, delay_ms: u64 },
     /// A replica is saved.
     Save { node: usize },
-    /// A replica stops in good order and is opened again from its bytes under a fresh id.
+    /// A replica stops after saving, and is opened again from its bytes under a fresh id.
     Restart { node: usize },
-    /// A replica loses its own edits since it was saved last. What came from others it has kept.
+    /// A replica loses the local edits that it made since it was saved last. It keeps the updates
+    /// that it imported.
     Crash { node: usize },
-    /// A replica is opened again under the id of another one: what must not happen, and does.
+    /// A replica is opened again under the id of another one. This breaks the rules of the engine.
     UseTwice { of: usize, node: usize },
 }
 
@@ -42,14 +44,15 @@ impl Plan {
         let mut rng = Rng::with_seed(seed);
         let nodes = rng.usize(3..=8);
         let links = links(&mut rng, nodes);
-        // Ids are reused in one run out of eight: most of what can go wrong needs none of that.
+        // Ids are used twice in one run out of eight only: most faults do not need that.
         let copies = rng.u8(..8) == 0;
         let steps = (0..steps).map(|_| step(&mut rng, nodes, links.len(), copies)).collect();
         Self { seed, automerge: rng.bool(), nodes, links, steps }
     }
 }
 
-/// A star, a ring, a line, or each with each. The first of a pair calls, the second answers.
+/// The connections: a star, a ring, a line, or all pairs. The first of each pair is the initiator,
+/// the second is the responder.
 fn links(rng: &mut Rng, nodes: usize) -> Vec<(usize, usize)> {
     match rng.u8(..4) {
         0 => (1..nodes).map(|node| (node, 0)).collect(),

@@ -1,4 +1,4 @@
-//! Replicas, what they edit, and what has to hold in the end.
+//! The replicas, their edits, and the conditions that must hold in the end.
 
 use super::network::{Line, Weather};
 use super::plan::{Plan, Step};
@@ -22,7 +22,7 @@ pub(crate) struct Board {
     cards: MovableList<Card>,
     people: Map<String, Card>,
     outline: Tree<String>,
-    /// One element an edit, never removed: what was acknowledged has to be in it.
+    /// Each edit adds one element, and no edit removes one. Every acknowledged edit must be in it.
     log: Set<String>,
 }
 
@@ -33,24 +33,24 @@ struct Card {
     body: Text,
 }
 
-/// How long a connection waits before it is tried again.
+/// How long a closed connection waits before it connects again.
 const RETRY: Duration = Duration::from_millis(700);
-/// How long it may take after the last fault until all are in sync.
+/// How long it may take after the last fault until all replicas are in sync.
 const HEALING: Duration = Duration::from_secs(600);
 
-/// How long what waits for good may take to be written again.
+/// How long it may take until updates that can never be applied are written again.
 const ORPHANED: Duration = Duration::from_secs(150);
 
 struct Node<B: Backend> {
     store: Store<Board, B>,
-    /// What a crash leaves: the bytes saved last, and what came from others since.
+    /// The state that survives a crash: the last saved bytes, and the updates imported since.
     saved: Vec<u8>,
     imported: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Whether the document was mended: then the updates since the last saving are not enough to
-    /// make it anew.
+    /// Whether the document was repaired. Then the last saved bytes and the later updates no longer
+    /// give the document.
     mended: Arc<AtomicBool>,
     _journal: Subscription,
-    /// Local updates so far, and the log entry of each.
+    /// The number of local updates so far, and the log entry of each.
     updates: Arc<AtomicU64>,
     entries: Vec<(u64, String)>,
 }
@@ -76,7 +76,7 @@ impl<B: Backend> Node<B> {
 
     fn save(&mut self) {
         self.saved = self.store.save();
-        // What waits behind a missing update is not in a saved document.
+        // A saved document does not contain pending updates, so they must be kept here.
         if self.store.pending().updates == 0 {
             self.imported.lock().expect("no panic").clear();
         }
@@ -102,7 +102,7 @@ pub(crate) struct World<B: Backend> {
     last_id: u64,
     edits: u64,
     acknowledged: BTreeSet<String>,
-    /// Whether ids were used twice, and repairs may be needed.
+    /// Whether replica ids were used twice, so that repairs may be needed.
     copied: bool,
     pub(crate) repairs: usize,
 }
@@ -177,7 +177,7 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// An edit of one of many kinds, and an entry in the log.
+    /// Makes an edit and adds an entry to the log. `choice` decides the kind of the edit.
     fn edit(&mut self, node: usize, choice: u64) {
         self.edits += 1;
         let entry = format!("{node}:{}", self.edits);
@@ -239,7 +239,7 @@ impl<B: Backend> World<B> {
         node.entries.push((node.updates.load(Ordering::SeqCst), entry));
     }
 
-    /// Lets time pass: everything that is due in it happens, in order.
+    /// Lets time pass. Handles in order all events that are due in it.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
@@ -249,7 +249,7 @@ impl<B: Backend> World<B> {
                 Wire::Down { until } => Some(*until),
                 Wire::Cut => None,
             });
-            // A time-out that is due was just worked off: the clock moves on in any case.
+            // A time-out that was due has been handled. The clock must advance in any case.
             let next = next.min().unwrap_or(end).max(self.now + Duration::from_millis(1));
             if next > end {
                 self.now = end;
@@ -268,7 +268,8 @@ impl<B: Backend> World<B> {
                     line.work(self.now, self.weather, &mut self.rng);
                     let repaired = line.repairs();
                     for (end, node) in [ends.0, ends.1].into_iter().enumerate() {
-                        // The document is another one: what was kept of the old one is not enough.
+                        // A repair has replaced the document. The updates kept for the old one no
+                        // longer fit.
                         if repaired[end] > before[end]
                             || self.nodes[node].mended.swap(false, Ordering::SeqCst)
                         {
@@ -291,7 +292,7 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// What one neighbour has said to have must never be lost again.
+    /// Remembers the entries that a neighbour has acknowledged. They must never be lost again.
     fn take_acknowledgements(&mut self, link: usize) {
         let ((caller, called), Wire::Up(line)) = &self.wires[link] else { return };
         for (end, node) in line.ends.iter().zip([caller, called]) {
@@ -319,14 +320,14 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// Stops a replica, and opens what was kept of it.
+    /// Stops a replica, and opens it again from its saved state.
     fn reopen(&mut self, node: usize, options: Options) {
         self.hang_up_all(node);
         let old = &self.nodes[node];
         let store = Store::open_with(&old.saved, options).expect("what was saved");
         let imported = std::mem::take(&mut *old.imported.lock().expect("no panic"));
         for update in &imported {
-            // After an id was used twice, not all of it need fit.
+            // After an id was used twice, some of the updates may not fit.
             let applied = store.apply_trusted(update);
             assert!(applied.is_ok() || self.copied, "{applied:?}");
         }
@@ -343,12 +344,12 @@ impl<B: Backend> World<B> {
         self.reopen(node, options);
     }
 
-    /// Ends all faults, and waits until all are in sync.
+    /// Ends all faults, and waits until all replicas are in sync.
     fn heal(&mut self) {
         self.weather = Weather::default();
         if self.copied {
-            // The two may not talk to each other while they have the same id. One of them notices,
-            // and is opened anew.
+            // Two replicas with the same id cannot sync. Every replica is opened again under a
+            // fresh id.
             (0..self.nodes.len()).for_each(|node| self.restart(node));
         }
         for (_, wire) in &mut self.wires {
@@ -384,9 +385,10 @@ impl<B: Backend> World<B> {
         panic!("not in sync {HEALING:?} after the last fault: {digests:?}");
     }
 
-    /// After an id was used twice a replica's own storage can have updates that build on ops that
-    /// all others have given up: they wait for good. What they wrote in registers was written
-    /// again, so that the log has it.
+    /// Checks that no update is pending without need. After an id was used twice, a replica's own
+    /// storage can have updates that depend on ops that all other replicas have given up. Such
+    /// updates stay pending for ever. The values that they wrote in registers were written again,
+    /// so the log has them.
     fn waits_for_nothing(&self, node: &Node<B>) -> bool {
         let all = node.store.pending();
         let own = node.store.document().own_pending();
@@ -411,8 +413,8 @@ impl<B: Backend> World<B> {
             assert!(self.waits_for_nothing(node), "something waits for ever");
         }
         if self.copied && B::NAME == "yrs" {
-            // Yjs names what is deleted by id and clock: under an id that was used twice, a
-            // deletion of the one may hit what the other wrote.
+            // Yjs names deleted elements by id and clock. Under an id that was used twice, a
+            // deletion by one replica may remove an element that the other one wrote.
             return;
         }
         let view = first.view();

@@ -1,5 +1,5 @@
-//! A replica in memory: a set of (replica, counter, payload) that only grows, each replica's
-//! counters without gaps.
+//! A replica in memory. It is a grow-only set of (replica, counter, payload). The counters of each
+//! replica have no gaps.
 #![allow(dead_code, reason = "every test file uses a part")]
 
 use exostate_sync::{Origin, Refusal, Replica, UpdateListener, UpdateSubscription};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 type Id = (u64, u64);
 
-/// A number, as `docs/protocol.md` writes it.
+/// A number in the encoding of `docs/protocol.md`.
 pub(crate) fn varint(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -20,7 +20,7 @@ pub(crate) fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// A frame, as `docs/protocol.md` describes it.
+/// A frame in the encoding of `docs/protocol.md`.
 pub(crate) fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
     let sum = crc32fast::hash(&[&[kind], payload].concat());
     [&[kind][..], &varint(payload.len() as u64), &sum.to_le_bytes(), payload].concat()
@@ -39,7 +39,7 @@ pub(crate) struct Mock {
     inner: Arc<Mutex<Inner>>,
     listener_ids: AtomicU64,
     pub(crate) applied: AtomicU64,
-    /// How often it said what somebody lacks, and was made to verify itself.
+    /// How often it computed the updates that a peer lacks.
     pub(crate) given: AtomicU64,
     pub(crate) verified: AtomicU64,
 }
@@ -178,7 +178,7 @@ impl Replica for Mock {
         }
         let inner = self.lock();
         let lacks = |id: &Id| heads.get(&id.0).is_none_or(|head| *head < id.1);
-        // As large as they may be: so many that a large document takes several.
+        // Pieces of the largest allowed size. A large document takes several.
         let lacking: Vec<_> = inner.ops.iter().filter(|(id, _)| lacks(id)).collect();
         let mut bytes = 0;
         let pieces = lacking.chunk_by(|_, (_, payload)| {

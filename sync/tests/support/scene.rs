@@ -1,4 +1,4 @@
-//! A server with two honest peers, and a place for one who is not.
+//! A server with two honest peers. A test adds a hostile one, the stranger.
 #![allow(dead_code, reason = "every test file uses a part")]
 
 use exostate::{Backend, Counter, State, Store, Text};
@@ -18,7 +18,7 @@ pub(crate) struct Board {
     pub(crate) votes: Counter,
 }
 
-/// Whom the hostile end says to be.
+/// The replica id that the stranger claims.
 pub(crate) const STRANGER: u64 = 0x666;
 
 pub(crate) struct Scene<B: Backend> {
@@ -41,8 +41,8 @@ pub(crate) fn test(body: impl Future<Output = ()>) {
 }
 
 impl<B: Backend> Scene<B> {
-    /// Of `build`, what it listens on; the honest ones come by memory. The server gives way to
-    /// nobody.
+    /// Starts the server. `build` adds the transports that it listens on. The honest peers connect
+    /// in memory. The server never takes over the document of a peer in a repair.
     pub(crate) async fn new(
         config: Config,
         build: impl FnOnce(exostate_sync::ServerBuilder) -> exostate_sync::ServerBuilder,
@@ -68,7 +68,8 @@ impl<B: Backend> Scene<B> {
         scene
     }
 
-    /// The honest ones edit, and all of it arrives at all of them, as they edited it.
+    /// The server and the honest peers each edit. Waits until every edit has arrived everywhere
+    /// unchanged.
     pub(crate) async fn go_on(&mut self) {
         for store in &self.stores {
             self.votes += 1;
@@ -83,14 +84,14 @@ impl<B: Backend> Scene<B> {
         }
     }
 
-    /// Whether all honest ones show the same, and all that they ever wrote is there.
+    /// Whether all honest stores are equal and have all edits that they made.
     fn is_equal(&self) -> bool {
         let first = self.stores[0].view();
         let equal = self
             .stores
             .iter()
             .all(|store| store.view() == first && store.digest() == self.stores[0].digest());
-        // Letters that were written under one id at once may stand between each other, or twice.
+        // When one id was used twice, concurrent text may be interleaved or doubled.
         let letters = |letter| first.notes.to_string().matches(letter).count() as i64;
         equal
             && letters('[') >= self.votes
@@ -98,7 +99,7 @@ impl<B: Backend> Scene<B> {
             && first.votes.value() == self.votes
     }
 
-    /// Why the stranger left.
+    /// The close reason of the stranger's session.
     pub(crate) async fn departure(&mut self) -> CloseReason {
         loop {
             let departure = self.departures.recv().await.expect("the server is there");
@@ -109,7 +110,7 @@ impl<B: Backend> Scene<B> {
         }
     }
 
-    /// A stranger who has said hello, with a version of its own.
+    /// A connection of the stranger. The stranger has sent its hello.
     pub(crate) async fn stranger(&self) -> (MemorySink, MemorySource) {
         let (mut sink, source) = connect(&self.server).await.split();
         sink.send(hello(B::NAME, 2)).await.expect("the server listens");
@@ -124,7 +125,7 @@ pub(crate) async fn connect(server: &Server) -> exostate_sync::Memory {
     here.open().await.expect("open")
 }
 
-/// With these flags.
+/// A hello frame with these flags.
 pub(crate) fn hello(backend: &str, flags: u8) -> Vec<u8> {
     let string = |text: &str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
     let parts = [
@@ -138,7 +139,7 @@ pub(crate) fn hello(backend: &str, flags: u8) -> Vec<u8> {
     framed(1, &parts.concat())
 }
 
-/// Reads until the other end says why it closes.
+/// Reads until the other end sends a close frame.
 pub(crate) async fn until_closed(source: &mut MemorySource) -> Option<Vec<u8>> {
     while let Ok(Some(frame)) = source.recv().await {
         if frame[0] == 9 {

@@ -1,4 +1,4 @@
-//! What holds over every transport that goes over a network: names, certificates, lost connections.
+//! The tests for transports over a network: host names, certificates and lost connections.
 
 use super::{holds, loopback, test};
 use crate::support::Mock;
@@ -44,7 +44,8 @@ async fn serve(scheme: Scheme, replica: &Arc<Mock>) -> Server {
         .expect("a server")
 }
 
-/// A server where one was before: the system may take a moment to give the address back.
+/// Starts a server on an address that was in use before. The system may take a moment to free the
+/// address.
 async fn serve_again(
     scheme: Scheme,
     replica: &Arc<Mock>,
@@ -60,7 +61,7 @@ async fn serve_again(
     }
 }
 
-/// Comes again soon.
+/// A client that reconnects after a short delay.
 fn eager() -> Client {
     eager_with(Config::default())
 }
@@ -122,7 +123,7 @@ fn who_begins_offline_is_connected_once_there_is_a_server() {
             let identity = copy(server.identity());
             let ticket = server.ticket("roadmap").expect("served");
             server.shutdown().await;
-            // Who does not answer within the idle time-out is not there.
+            // A peer that does not answer within the idle time-out counts as lost.
             let config = Config::default()
                 .times(Duration::from_millis(300), Duration::from_secs(1))
                 .expect("valid");
@@ -150,7 +151,7 @@ fn who_is_offline_can_be_stopped() {
     });
 }
 
-/// Forwards the bytes of TCP connections, until they are cut.
+/// Forwards the bytes of TCP connections until `cut` is notified.
 async fn wire(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
     let front = TcpListener::bind(loopback()).await.expect("a socket");
     let addr = front.local_addr().expect("bound");
@@ -195,7 +196,7 @@ fn a_connection_that_is_cut_is_opened_again() {
     });
 }
 
-/// Forwards datagrams until it is told to swallow them.
+/// Forwards datagrams. Drops them once `swallow` is set.
 async fn relay(server: SocketAddr, swallow: Arc<AtomicBool>) -> SocketAddr {
     let front = UdpSocket::bind(loopback()).await.expect("a socket");
     let back = UdpSocket::bind(loopback()).await.expect("a socket");
@@ -262,23 +263,23 @@ fn another_certificate_is_refused() {
             let ConnectError::WrongFingerprint { ticket: expected, theirs } = error else {
                 panic!("{error:?}");
             };
-            // To WebTransport clients it shows certificates that last for days, and says itself
-            // which.
+            // WebTransport clients get the server's short-lived certificates, and
+            // `certificate_hashes` lists them.
             let shown = if scheme == Scheme::WebTransport {
                 server.certificate_hashes()
             } else {
                 vec![server.identity().fingerprint()]
             };
             assert!(expected == other && theirs == shown[0], "{theirs:?} is not of {shown:?}");
-            // It is no use to try again.
+            // The client does not reconnect after a wrong fingerprint.
             let peer = eager().join(Mock::new(1), ticket).expect("a ticket");
             assert!(peer.closed().await.to_string().contains("fingerprint"));
         }
     });
 }
 
-/// A browser takes the hashes of certificates, of which it is shown the first. A ticket may have
-/// such a hash too.
+/// A browser accepts a certificate by its hash. The server sends the certificate of the first hash
+/// in its list. A ticket may have such a hash too.
 #[test]
 fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
     test(async {
@@ -305,7 +306,8 @@ fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
     });
 }
 
-/// Without a fingerprint the server has to have a certificate that the web trusts.
+/// Without a fingerprint in the ticket, the server needs a certificate that the web's roots of
+/// trust sign.
 #[test]
 fn a_certificate_that_nobody_signed_is_refused() {
     test(async {
@@ -339,7 +341,7 @@ fn what_is_wrong_with_a_ticket_is_said() {
     });
 }
 
-/// It takes connections, and no streams on them.
+/// A server that accepts connections, but no streams on them.
 fn server_without_streams(identity: &Identity) -> quinn::Endpoint {
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(identity.key_der().to_vec().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -378,7 +380,7 @@ fn who_lets_no_document_in_is_given_up() {
             Ticket::new(Scheme::Quic, "127.0.0.1", port, name, Some(identity.fingerprint()))
                 .expect("valid")
         };
-        // The second does not wait for the first either.
+        // The second document does not wait for the first one.
         let connecting = async {
             tokio::join!(
                 client.connect(Mock::new(1), ticket("one")),
@@ -495,7 +497,7 @@ fn web_pages_are_let_in_over_webtransport_alike() {
     });
 }
 
-/// What is no WebSocket, or not ours, costs the others nothing.
+/// Connections that are no WebSocket, or that use another protocol, cost the other peers nothing.
 #[test]
 fn a_server_takes_no_notice_of_strangers() {
     test(async {
@@ -513,7 +515,7 @@ fn a_server_takes_no_notice_of_strangers() {
         let mut streams = Vec::new();
         for bytes in garbage {
             let mut stream = TcpStream::connect(addr).await.expect("connected");
-            // Refused early, as a rule.
+            // The server usually refuses before the write ends, so the write may fail.
             let _ = stream.write_all(bytes).await;
             streams.push(stream);
         }

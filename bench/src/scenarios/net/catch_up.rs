@@ -1,5 +1,5 @@
-//! How long a replica takes that has nothing, or that was away for long, until it is in sync;
-//! medians of several rounds.
+//! How long a replica takes until it is in sync, if it is empty or was away for long. The figures
+//! are medians of several rounds.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::work::cards::BoardWork;
 /// Edits that a replica missed.
 const MISSED: usize = 100_000;
 
-/// Measures QUIC and WebSocket at every size, and what the same bytes take alone.
+/// Measures QUIC and WebSocket at every size, and the same bytes alone.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     for &n in &options.sizes {
         let work = BoardWork::new(n, 0);
@@ -36,7 +36,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
         let wires = [Wire::Quic, Wire::WebSocket];
         let mut caught_up = wires.map(|_| (Samples::default(), Samples::default()));
         let mut alone = Samples::default();
-        // In turn, as what is measured first in a process pays for its memory.
+        // The transports take turns: the first measurement in a process also pays for its memory.
         for _ in 0..options.repeats() {
             for (wire, (fresh, behind)) in wires.into_iter().zip(&mut caught_up) {
                 progress("catch_up", n, wire.system());
@@ -64,7 +64,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What the same bytes take alone: over a stream, and to be opened.
+/// The same bytes alone: the time over a stream, and the time to open them.
 fn limit(store: &Store<Page>, n: usize) -> Result<Duration> {
     let bytes = store.save();
     let transfer = Duration::from_secs_f64(quinn::transfer(bytes.len())? / 1e3);
@@ -75,7 +75,7 @@ fn limit(store: &Store<Page>, n: usize) -> Result<Duration> {
     Ok(transfer + opening)
 }
 
-/// A fresh replica, then the same one after it was away while the other made many edits.
+/// Measures a fresh replica, and then the same replica after it missed many edits.
 fn one(wire: Wire, store: &Store<Page>, missed: usize) -> Result<(Duration, Duration)> {
     let runtime = runtime()?;
     runtime.block_on(async {

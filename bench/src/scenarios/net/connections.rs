@@ -1,7 +1,7 @@
-//! What connections cost a server: memory while they rest, bytes when they come back, and the
-//! others' time when thousands come at once.
+//! The cost of connections for a server: memory of idle connections, bytes of a reconnection, and
+//! the latency of others during a flood of connections.
 //!
-//! The clients are another process, so that only the server's memory is counted.
+//! The clients run in another process, so that only the server's memory is counted.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -21,14 +21,14 @@ use crate::scenarios::progress;
 
 /// Edits a second while others flood the server.
 const RATE: usize = 1_000;
-/// Rounds in which edits have the server for themselves and share it with a flood, in turn.
+/// The number of rounds. In each round edits run alone first, then during a flood.
 const ROUNDS: usize = 5;
-/// Attempts of a flood that are under way at once.
+/// The number of a flood's attempts that run at once.
 const AT_ONCE: usize = 64;
-/// Replicas that wrote to the document to which one comes back.
+/// The number of replicas that wrote to the document before the reconnection.
 const WRITERS: usize = 200;
 
-/// Measures what rests, what comes back, and a flood.
+/// Measures idle connections, a reconnection and a flood.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let (resting, flood) = if options.quick { (20, 200) } else { (1_000, 10_000) };
     for (wire, scheme) in [(Wire::Quic, Scheme::Quic), (Wire::WebSocket, Scheme::WebSocket)] {
@@ -60,7 +60,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What the server keeps for each connection that is in sync and silent.
+/// The server's memory for each idle connection that is in sync.
 fn idle(wire: Wire, scheme: Scheme, connections: usize) -> Result<f64> {
     let runtime = runtime()?;
     let server = runtime.block_on(async {
@@ -75,7 +75,8 @@ fn idle(wire: Wire, scheme: Scheme, connections: usize) -> Result<f64> {
     Ok(megabytes * 1e6 / connections as f64)
 }
 
-/// The larger number of bytes that go one way when a replica comes back with nothing missing.
+/// The bytes that a reconnection sends when nothing is missing. The direction with more bytes
+/// counts.
 fn come_back(writers: usize) -> Result<usize> {
     let one = Store::<Page>::new();
     for number in 0..writers {
@@ -108,7 +109,7 @@ fn come_back(writers: usize) -> Result<usize> {
     }
 }
 
-/// A process of clients, which ends with this.
+/// A process of clients. Dropping this value ends it.
 struct Clients {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -116,19 +117,20 @@ struct Clients {
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        // Fails where it has ended by itself.
+        // This fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// By this first argument a process knows that it is one of clients.
+/// The first argument that makes this program a process of clients.
 const ARGUMENT: &str = "--clients";
 
 impl Clients {
     fn start(what: &str, server: &Server, scheme: Scheme, count: usize) -> Result<Self> {
         let ticket = server.ticket_over(scheme, "page")?.to_string();
-        // An attacker has a machine of its own: it does not get the time of this one.
+        // An attacker uses a machine of its own. So the flood must not take CPU time from the
+        // server here.
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(std::env::current_exe()?);
         command.args([ARGUMENT, what, &ticket, &count.to_string()]).stdout(Stdio::piped());
@@ -137,7 +139,7 @@ impl Clients {
         Ok(Self { child, said: BufReader::new(stdout) })
     }
 
-    /// Waits until it says that all is as it should be.
+    /// Waits until the process reports success.
     fn wait(&mut self) -> Result<()> {
         let mut line = String::new();
         self.said.read_line(&mut line)?;
@@ -146,7 +148,7 @@ impl Clients {
     }
 }
 
-/// Does the work of such a process, if this is one.
+/// Runs as a process of clients if the first argument says so. Returns whether it did.
 pub fn run_as_clients() -> Result<bool> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [argument, what, ticket, count] = &arguments[..] else { return Ok(false) };
@@ -161,7 +163,7 @@ pub fn run_as_clients() -> Result<bool> {
     Ok(true)
 }
 
-/// So many connections that are in sync and silent.
+/// Opens `count` connections that are in sync and idle.
 async fn rest(ticket: &str, count: usize) -> Result<()> {
     let mut peers = Vec::new();
     for _ in 0..count {
@@ -173,7 +175,7 @@ async fn rest(ticket: &str, count: usize) -> Result<()> {
     std::future::pending().await
 }
 
-/// Connects so many times, and takes no notice of what comes of it.
+/// Opens `count` connections, and ignores the results.
 async fn flood(ticket: &str, count: usize) -> Result<()> {
     let mut attempts = JoinSet::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! From an edit on one store to a watcher on another.
+//! The time from an edit on one store to a watcher on another.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -17,8 +17,8 @@ use crate::scenarios::progress;
 /// Edits a second.
 const RATES: [usize; 2] = [100, 1_000];
 
-/// Rounds in which the systems take turns: how soon threads wake up changes from one minute to the
-/// next.
+/// The number of rounds in which the systems take turns: the time to wake a thread varies from
+/// minute to minute.
 const ROUNDS: usize = 5;
 
 /// Measures every transport, and a bare stream, at every rate.
@@ -50,7 +50,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Adds a round to those before, unless one of them failed.
+/// Adds the samples of a round, unless one of the rounds failed.
 fn add_round<'a>(
     rounds: &mut BTreeMap<&'a str, Result<Samples>>,
     system: &'a str,
@@ -63,7 +63,7 @@ fn add_round<'a>(
     }
 }
 
-/// What the update of such an edit takes, with its frame.
+/// The size of the update of such an edit, with its frame.
 const UPDATE_BYTES: usize = 64;
 
 fn add(report: &mut Report, place: Place, samples: &Samples) {
@@ -73,8 +73,8 @@ fn add(report: &mut Report, place: Place, samples: &Samples) {
     }
 }
 
-/// Edits one store at a steady rate; a watcher on the other notes when it sees each. What
-/// `meanwhile` gives lasts as long.
+/// Edits one store at a steady rate. A watcher on the other store records when it sees each edit.
+/// The value that `meanwhile` returns is kept until the end.
 pub fn through<T>(
     wire: Wire,
     rate: usize,
@@ -93,7 +93,7 @@ pub fn through<T>(
     let (seen, sightings) = mpsc::channel();
     let _watch = there.watch(Page::path().number(), move |change| {
         if let Some(number) = change.new() {
-            // Fails only when nobody counts any more.
+            // The send fails only if the receiver has gone.
             let _ = seen.send((*number, Instant::now()));
         }
     });
@@ -118,7 +118,8 @@ pub fn pace(rate: usize, count: usize, mut step: impl FnMut(usize) -> Result<()>
     Ok(())
 }
 
-/// What was seen, and with it all before it, against when it began.
+/// Matches each edit with the first sighting of it or of a later edit. Returns the times between
+/// the two.
 pub fn collect(begun: &[Instant], sightings: &mpsc::Receiver<(i64, Instant)>) -> Result<Samples> {
     let mut samples = Samples::default();
     let mut next = 0;

@@ -1,5 +1,5 @@
-//! What a network costs: two stores, or many, on loopback in one process, beside what a bare QUIC
-//! stream takes for the same bytes.
+//! The cost of a network: two or more stores on loopback in one process. A bare QUIC stream with
+//! the same bytes is measured too.
 
 pub mod catch_up;
 pub mod connections;
@@ -16,12 +16,12 @@ use exostate_sync::{
 };
 use tokio::runtime::Runtime;
 
-/// What a document is in these scenarios.
+/// The document of these scenarios.
 #[derive(State, Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The number of the edit.
     pub number: i64,
-    /// Records, to be caught up with.
+    /// Records for catching up.
     pub cards: exostate::Map<String, Card>,
 }
 
@@ -30,11 +30,11 @@ pub struct Page {
 pub struct Card {
     /// Its key.
     pub id: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
     /// Whether it is done.
     pub done: bool,
-    /// What it counts for.
+    /// Its points.
     pub points: i64,
 }
 
@@ -50,7 +50,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// All of them.
+    /// All transports.
     pub const ALL: [Self; 3] = [Self::Quic, Self::WebSocket, Self::Memory];
 
     /// The system's name in the report.

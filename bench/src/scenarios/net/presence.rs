@@ -1,4 +1,4 @@
-//! Many participants that show something new all the time.
+//! Many participants that update their presence all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,10 +13,10 @@ use crate::options::Options;
 use crate::report::{Place, Report};
 use crate::scenarios::progress;
 
-/// States that each participant shows in a second.
+/// The number of states that each participant shows in a second.
 const RATE: u32 = 20;
 
-/// Measures participants that come over one server, each by a connection of its own.
+/// Measures participants on one server. Each has a connection of its own.
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let participants = if options.quick { 20 } else { 1_000 };
     for wire in [Wire::Memory, Wire::Quic] {
@@ -41,7 +41,7 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How many changes all participants were told of in a second, together.
+/// How many changes all participants together receive in a second.
 fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -77,13 +77,13 @@ fn deliveries(wire: Wire, participants: usize, time: Duration) -> Result<f64> {
     })
 }
 
-/// Shows something new at a steady rate.
+/// Updates the presence at a steady rate.
 async fn show(presence: Presence<u64>, offset: Duration) {
     let mut ticks = tokio::time::interval_at(
         tokio::time::Instant::now() + offset,
         Duration::from_secs(1) / RATE,
     );
-    // Who is late does not catch up: the newest value is what counts.
+    // A late participant skips the missed ticks: only the newest value counts.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for state in 0_u64.. {
         ticks.tick().await;

@@ -1,4 +1,4 @@
-//! A bare QUIC stream: the limit for what goes over one.
+//! A bare QUIC stream: the lower bound for the other QUIC figures.
 
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -13,8 +13,8 @@ use super::latency::{collect, pace};
 use super::runtime;
 use crate::measure::Samples;
 
-/// Messages of so many bytes at a steady rate, from the write until the other end has read them
-/// whole.
+/// Sends messages of `bytes` bytes at a steady rate. Each time runs from the write until the other
+/// end has read the whole message.
 pub fn one_way(rate: usize, count: usize, bytes: usize) -> Result<Samples> {
     let runtime = runtime()?;
     let (_server, _client, mut sender, mut receiver) = runtime.block_on(connected())?;
@@ -45,7 +45,8 @@ pub fn one_way(rate: usize, count: usize, bytes: usize) -> Result<Samples> {
     collect(&begun, &sightings)
 }
 
-/// So many bytes over a stream, from the first to the last, in milliseconds.
+/// Sends `bytes` bytes over a stream. Returns the time from the first byte to the last, in
+/// milliseconds.
 pub fn transfer(bytes: usize) -> Result<f64> {
     let runtime = runtime()?;
     let (_server, _client, mut sender, mut receiver) = runtime.block_on(connected())?;
@@ -61,7 +62,7 @@ pub fn transfer(bytes: usize) -> Result<f64> {
     });
     runtime.spawn(async move {
         let data = vec![1; bytes];
-        // The reader says if it fails.
+        // The reader reports an error, so this result is ignored.
         let _ = sender.write_all(&data).await;
         let _ = sender.finish();
         let _ = sender.stopped().await;
@@ -70,7 +71,7 @@ pub fn transfer(bytes: usize) -> Result<f64> {
     Ok(end.duration_since(start).as_secs_f64() * 1e3)
 }
 
-/// A stream between two endpoints that was used once already, so that the handshake is over.
+/// A stream between two endpoints. It has been used once, so the handshake is over.
 async fn connected() -> Result<(Endpoint, Endpoint, quinn::SendStream, quinn::RecvStream)> {
     let identity = rcgen::generate_simple_self_signed(vec!["bench".to_owned()])?;
     let certificate = CertificateDer::from(identity.cert);

@@ -1,4 +1,4 @@
-//! Small updates a second from store to store, one document and many.
+//! Small updates a second from store to store, with one document and with many.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::report::{Place, Report};
 use crate::scenarios::progress;
 
-/// Documents at once.
+/// Numbers of documents.
 const DOCUMENTS: [usize; 2] = [1, 100];
 
 /// Measures every transport.
@@ -39,14 +39,14 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Both ends of one document.
+/// Both stores of one document.
 struct Pair {
     here: Store<Page>,
     there: Store<Page>,
     peer: Peer,
 }
 
-/// Edits as fast as they go, on all documents in turn, until the other ends have them all.
+/// Edits all documents in turn, as fast as possible, until the other ends have all edits.
 fn through(wire: Wire, documents: usize, edits: usize) -> Result<f64> {
     let runtime = runtime()?;
     let (server, pairs) = runtime.block_on(pairs(wire, documents))?;

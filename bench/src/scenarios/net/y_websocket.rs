@@ -1,4 +1,4 @@
-//! The same work through y-websocket: its server in one Node process, its provider in another
+//! The same work with y-websocket: its server runs in one Node process, its provider in another
 //! (`bench/node`).
 
 use std::io::{BufRead, BufReader};
@@ -18,11 +18,10 @@ use crate::scenarios::progress;
 /// The system's name in the report.
 pub const SYSTEM: &str = "y-websocket";
 
-/// A guard against a hang, no measure.
+/// Ends a run that hangs. It measures nothing.
 const HANG: Duration = Duration::from_secs(120);
 
-/// Adds what `measure` finds, or notes why there is nothing: Node and its packages are not for
-/// everybody.
+/// Adds the figures of `measure`. Adds a note instead if Node or its packages are not installed.
 pub fn row(
     report: &mut Report,
     scenario: &'static str,
@@ -39,19 +38,19 @@ pub fn row(
     }
 }
 
-/// Whether its packages are there.
+/// Whether the packages of y-websocket are installed.
 pub fn is_there() -> bool {
     folder().join("node_modules").is_dir()
 }
 
-/// Says why there is nothing of it, if so.
+/// Adds a note if the packages are not installed.
 pub fn note_if_not_there(report: &mut Report, scenario: &'static str, n: usize) {
     if !is_there() {
         report.note(Place { scenario, n, system: SYSTEM }, "left out: npm ci --prefix bench/node");
     }
 }
 
-/// Updates a second, from the first edit until the server has the last of every document.
+/// Updates a second, from the first edit until the server has the last edit of every document.
 pub fn throughput(documents: usize, edits: usize) -> Result<f64> {
     let server = Server::start(documents, edits)?;
     let client = server.client("throughput", [documents, edits])?;
@@ -61,7 +60,7 @@ pub fn throughput(documents: usize, edits: usize) -> Result<f64> {
     Ok((documents * edits) as f64 / (took / 1e6))
 }
 
-/// From an edit in one process until the server's document shows it, or a later one.
+/// The time from an edit in one process until the server's document shows it, or a later one.
 pub fn latency(rate: usize, edits: usize) -> Result<Samples> {
     let server = Server::start(1, edits)?;
     let client = server.client("latency", [rate, edits])?;
@@ -78,7 +77,7 @@ pub fn latency(rate: usize, edits: usize) -> Result<Samples> {
     Ok(samples)
 }
 
-/// How many changes all participants were told of in a second, together.
+/// How many changes all participants together receive in a second.
 pub fn presence(participants: usize, seconds: u64) -> Result<f64> {
     let server = Server::start(1, 0)?;
     let client = server.client("presence", [participants, usize::try_from(seconds)?])?;
@@ -90,7 +89,7 @@ struct Port {
     port: u16,
 }
 
-/// Times are microseconds of a clock that both processes share.
+/// Times are in microseconds, of a clock that both processes share.
 #[derive(Deserialize)]
 struct Begun {
     begun: Vec<f64>,
@@ -111,7 +110,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
 }
 
-/// A Node process, which ends with this.
+/// A Node process. Dropping this value ends it.
 struct Node {
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -119,7 +118,7 @@ struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Fails where it has ended by itself.
+        // This fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -145,7 +144,7 @@ impl Node {
         Ok(Self { child, lines })
     }
 
-    /// What it tells next, but for what its packages print.
+    /// Reads the next message. Skips the lines that the packages of Node print.
     fn line<T: DeserializeOwned>(&self) -> Result<T> {
         loop {
             let line = self.lines.recv_timeout(HANG).context("it has nothing more to say")?;

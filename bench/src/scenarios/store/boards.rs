@@ -1,4 +1,4 @@
-//! What every system with a map of cards can do: one change, many at once, opening.
+//! Operations that every system with a map of cards has: one change, a batch, opening.
 
 use std::rc::Rc;
 
@@ -9,10 +9,10 @@ use crate::peers::{Board, Boards, System};
 use crate::report::{Place, Report};
 use crate::work::cards::BoardWork;
 
-/// How many of the touched cards are compared after a turn.
+/// The number of touched cards that are compared after a turn.
 const CARDS_COMPARED: usize = 50;
 
-/// One change after the other, with someone who is told.
+/// One change after the other, with a subscriber.
 pub fn change(
     systems: &[&System],
     work: &Rc<BoardWork>,
@@ -35,7 +35,7 @@ pub fn change(
     each(systems, "change", &place, report, lane)
 }
 
-/// A thousand changes one by one, and as one, on boards of their own.
+/// A thousand changes one by one, and as one transaction, each on a board of its own.
 pub fn batches(
     systems: &[&System],
     work: &Rc<BoardWork>,
@@ -69,12 +69,12 @@ pub fn batches(
 
 /// A document of many ops, saved.
 pub struct Saved {
-    /// Whose it is.
+    /// Its system and size.
     pub place: Place,
     /// The document.
     pub bytes: Vec<u8>,
     boards: Boards,
-    /// How many of the work's edits are in it.
+    /// The number of the work's edits in it.
     edits: usize,
 }
 
@@ -88,7 +88,7 @@ impl Saved {
         Ok(Self { place, bytes: board.save()?, boards, edits })
     }
 
-    /// The document opened, its watchers in place, and a card read.
+    /// Opens the document, adds the watchers and reads a card.
     pub fn open(&self, work: &Rc<BoardWork>) -> Lane<'_> {
         let (index, expected) = match work.cards_after(self.edits).pop_first() {
             Some((index, card)) => (index, card),
@@ -107,7 +107,7 @@ impl Saved {
     }
 }
 
-/// The document of many ops of every system.
+/// A saved document of many ops for every system.
 pub fn save_all(
     systems: &[&System],
     work: &BoardWork,
@@ -120,7 +120,7 @@ pub fn save_all(
     })
 }
 
-/// What each system gives; one that fails is left out.
+/// Collects the results of all systems. Leaves out a system that fails.
 fn each<T>(
     systems: &[&System],
     what: &str,
@@ -147,7 +147,7 @@ fn build(boards: Boards, work: &BoardWork) -> Result<Box<dyn Board>> {
     Ok(board)
 }
 
-/// Cards that were edited must be as the edits leave them.
+/// Checks that the edited cards have the right contents.
 fn check(board: &dyn Board, work: &BoardWork, done: usize) -> Result<()> {
     for (index, expected) in work.cards_after(done).into_iter().take(CARDS_COMPARED) {
         let found = board.card(index, &expected.id)?;

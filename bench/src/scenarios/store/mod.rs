@@ -1,23 +1,23 @@
-//! What a state library has, on a board of 10,000 cards: watchers, selectors, undo, batches,
-//! opening; one change beside reactive_stores.
+//! The operations of a state library, on a board of 10,000 cards: watchers, selectors, undo,
+//! batches and opening. One change is compared with reactive_stores.
 //!
-//! All figures are medians in µs. What is compared takes turns, so that a moment at which the
-//! machine is slower is so for both sides. Every turn checks its result: that whoever had to be
-//! told was, once, and nobody else; and what the cards hold.
+//! All figures are medians in µs. Lanes that are compared take turns, so that a slow moment of the
+//! machine affects both. Every turn checks its result: the contents of the cards, and that each
+//! subscriber was called as often as it must be.
 //!
-//! - `change`: one field of a random card, one subscriber on all cards, the update's bytes made
-//!   where a system has such.
-//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one; `…_one` the same
-//!   of one field of one card; `…_selected` the same of random cards while somebody watches a value
-//!   that is computed of all cards.
-//! - `open`: a document of 100,000 ops from its bytes. `view_at`: what it was at a checkpoint of
-//!   its history.
-//! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is told: the only one, or
-//!   one of 10,000 on as many fields.
-//! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched ones of
-//!   which one reads that field.
-//! - `change_100000`, `undo`: a change in the document of 100,000 ops, and undo of one of the last
-//!   250 changes in it.
+//! - `change`: one field of a random card changes. There is one subscriber on all cards. The bytes
+//!   of the update are made, if the system has updates.
+//! - `single_1000`, `batch_1000`: a thousand such changes one by one, and as one. `…_one`: the
+//!   same, but all on one field of one card. `…_selected`: the same on random cards, while a
+//!   watched selector computes a value from all cards.
+//! - `open`: opens a document of 100,000 ops from its bytes. `view_at`: the state at a checkpoint
+//!   of its history.
+//! - `watchers_1`, `watchers_10000`: one field changes, and its watcher is called. It is the only
+//!   watcher, or one of 10,000 on as many fields.
+//! - `select_0`, `select_1000`: one field changes without selectors, and with 1,000 watched
+//!   selectors. Only one of those reads the field.
+//! - `change_100000`, `undo`: a change in the document of 100,000 ops, and an undo of one of its
+//!   last 250 changes.
 
 mod boards;
 mod reactive;
@@ -36,20 +36,21 @@ use crate::report::{Place, Report};
 use crate::work::cards::BoardWork;
 use boards::Saved;
 
-/// How often each lane has its turn.
+/// The number of turns of each lane.
 const TURNS: usize = 15;
 
-/// The same where a turn computes a value of all cards a thousand times.
+/// The number of turns if a turn computes a value from all cards a thousand times.
 const TURNS_SELECTED: usize = 5;
 
-/// How many steps of a turn are not timed, because the caches are another lane's.
+/// The number of steps at the start of a turn that are not timed, because the caches hold another
+/// lane's data.
 const WARM_UP: usize = 50;
 
-/// Steps of a turn that are timed, and changes that are made at once or one by one.
+/// The number of timed steps in a turn, and the number of changes in a batch.
 const STEPS: usize = 250;
 const BATCH: usize = 1_000;
 
-/// The ratios that are wanted: of two figures of one system, at most so much.
+/// The wanted ratios: metric, base metric, and the largest wanted ratio of the two in one system.
 const WANTED: [(&str, &str, f64); 7] = [
     ("watchers_10000", "watchers_1", 2.0),
     ("select_1000", "select_0", 3.0),
@@ -60,10 +61,11 @@ const WANTED: [(&str, &str, f64); 7] = [
     ("batch_1000_selected", "single_1000_selected", 1.0 / 3.0),
 ];
 
-/// What a change may cost, reactive_stores' being 1: it is replicated, and its bytes are made.
+/// The largest wanted cost of a change, relative to reactive_stores. exostate also replicates the
+/// change and makes its bytes.
 const CHANGE_WANTED: f64 = 10.0;
 
-/// How much of everything.
+/// The sizes of the inputs.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     cards: usize,
@@ -78,15 +80,16 @@ impl Size {
         if options.quick { Self { cards: 500, selectors: 50, ops: 3_000, turns: 1 } } else { full }
     }
 
-    /// The same work for all.
+    /// The same inputs for all systems.
     fn work(self) -> Rc<BoardWork> {
-        // A card is a marker and four fields, of which one may hold the default and need no op.
+        // A card is a marker and four fields. One of the fields may hold its default and need no
+        // op.
         let changes = self.ops.saturating_sub(4 * self.cards);
         Rc::new(BoardWork::new(self.cards, changes.max(self.turns * BATCH.max(WARM_UP + STEPS))))
     }
 }
 
-/// Takes the time of a step, unless it is one of the first of a turn.
+/// Times a step, unless it is one of the first of a turn.
 fn timed_when_warm<T>(
     step: usize,
     samples: &mut Samples,
@@ -95,7 +98,7 @@ fn timed_when_warm<T>(
     if step < WARM_UP { work() } else { samples.time(work) }
 }
 
-/// Something to measure, in turns.
+/// One measurement, which runs in turns.
 struct Lane<'a> {
     place: Place,
     metric: &'static str,
@@ -115,12 +118,12 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// Measures everything, and says how it stands to what is wanted.
+/// Measures everything, and compares the figures with the wanted ratios.
 pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result<()> {
     let size = Size::new(options);
     let work = size.work();
     let place = |system| Place { scenario: "store", n: size.cards, system };
-    // Where one change takes seconds, a thousand are not to be had.
+    // A system with seconds for one change cannot run a thousand.
     let systems: Vec<&System> = systems
         .iter()
         .filter(|system| system.map.is_some() && system.edits_max.is_none())
@@ -177,7 +180,7 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
     Ok(())
 }
 
-/// What only exostate has.
+/// The lanes that only exostate has.
 fn ours<B: exostate::Backend>(
     saved: &Saved,
     work: &Rc<BoardWork>,
@@ -196,7 +199,7 @@ fn ours<B: exostate::Backend>(
     take_turns("undo", lanes, size.turns, report);
 }
 
-/// The lanes, or none where they could not be made.
+/// The lanes, or none if they could not be made.
 fn kept<'a>(
     place: Place,
     what: &str,
@@ -209,7 +212,7 @@ fn kept<'a>(
     })
 }
 
-/// Gives each lane its turns; one that fails is out, the others go on.
+/// Runs the turns of each lane. A lane that fails is dropped, and the others continue.
 fn take_turns(what: &str, mut lanes: Vec<Lane<'_>>, turns: usize, report: &mut Report) {
     for turn in 1..=turns {
         eprintln!("store: {what}, turn {turn} of {turns}");
@@ -226,7 +229,7 @@ fn take_turns(what: &str, mut lanes: Vec<Lane<'_>>, turns: usize, report: &mut R
     }
 }
 
-/// Says how a system's figures stand to each other, and for exostate what is wanted.
+/// Prints the ratios of a system's figures, and for exostate the wanted ratios.
 fn compare(place: Place, reactive: Place, report: &mut Report) {
     let inside = WANTED.map(|(metric, base, wanted)| (metric, place, base, wanted));
     for (metric, beside, base, wanted) in

@@ -1,7 +1,7 @@
-//! reactive_stores: the same change without replication, told to an effect.
+//! reactive_stores: the same change without replication, with an effect as the subscriber.
 //!
-//! Effects run when the executor of the thread is polled, which counts: whoever has to be told has
-//! been when a step ends.
+//! An effect runs when the thread's executor is polled. The step includes that poll, so that the
+//! effect has run when the step ends.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -38,8 +38,8 @@ impl From<&Card> for Row {
     }
 }
 
-/// One change after the other, of a row by its index, which is the cheapest way; an effect on all
-/// rows.
+/// One change after the other. A row is found by its index, which is the cheapest way. One effect
+/// reads all rows.
 pub fn change(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
     Executor::init_futures_executor().context("the executor")?;
     let owner = Owner::new();

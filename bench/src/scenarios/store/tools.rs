@@ -1,4 +1,4 @@
-//! What only exostate has of these systems: watchers of single fields, selectors, undo.
+//! Tools that only exostate has among these systems: watchers of single fields, selectors and undo.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::peers::exostate::{Cards as _, MapState, capture};
 use crate::report::Place;
 use crate::work::cards::BoardWork;
 
-/// A store, and changes of the points of random cards, the same ones in every lane.
+/// A store, and changes to the points of random cards. The cards are the same in every lane.
 struct Points<B: Backend> {
     store: Store<MapState, B>,
     work: Rc<BoardWork>,
     random: SmallRng,
-    /// Never written before: every change changes something.
+    /// The next value. No value is used twice, so that every change has an effect.
     next: i64,
-    /// Someone takes the updates, as a connection would.
+    /// Receives the updates, as a connection would.
     _updates: Subscription,
 }
 
@@ -38,14 +38,14 @@ impl<B: Backend> Points<B> {
         }
     }
 
-    /// With all cards of the work.
+    /// A store with all cards of the work.
     fn filled(work: &Rc<BoardWork>) -> Result<Self> {
         let store = Store::new();
         store.reconcile(&MapState::build(&work.cards))?;
         Ok(Self::new(store, work))
     }
 
-    /// A random one of the first cards.
+    /// A random card among the first `among`.
     fn pick(&mut self, among: usize) -> String {
         self.work.cards[self.random.random_range(0..among)].id.clone()
     }
@@ -67,7 +67,7 @@ impl<B: Backend> Points<B> {
     }
 }
 
-/// One watcher, and one on every card, whose card changes.
+/// A change of a watched card: with one watcher in all, and with a watcher on every card.
 pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
     let cards = work.cards.len();
     let told = Arc::new(AtomicUsize::new(0));
@@ -104,7 +104,8 @@ pub fn watchers<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<La
     Ok(vec![one, many])
 }
 
-/// No selector, and many that are watched, of which one reads what changes.
+/// A change without selectors, and one with many watched selectors. Only one of those reads the
+/// changed field.
 pub fn selectors<B: Backend>(
     work: &Rc<BoardWork>,
     place: Place,
@@ -141,7 +142,7 @@ pub fn selectors<B: Backend>(
         let _watches = &watches;
         for step in 0..WARM_UP + STEPS {
             let card = points.pick(count);
-            // Half of it is what is selected, and that must change.
+            // The selector returns half of the points. Two steps make sure that the result changes.
             points.next += 1;
             let before = [&computed, &told].map(|counter| counter.load(Ordering::Relaxed) + 1);
             timed_when_warm(step, samples, || points.set(&card))?;
@@ -153,7 +154,8 @@ pub fn selectors<B: Backend>(
     Ok(vec![none, many])
 }
 
-/// Many changes one by one and as one, while somebody watches the sum of the points of all cards.
+/// Many changes one by one and as one change. A watched selector computes the sum of the points of
+/// all cards.
 pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lane<'static>>> {
     let lane = |metric, at_once: bool| -> Result<Lane<'static>> {
         let cards = work.cards.len();
@@ -196,7 +198,7 @@ pub fn batches<B: Backend>(work: &Rc<BoardWork>, place: Place) -> Result<Vec<Lan
     Ok(vec![lane("single_1000_selected", false)?, lane("batch_1000_selected", true)?])
 }
 
-/// A change in a large document without undo, and undo of changes in one that has it.
+/// A change in a large document without undo, and an undo in the same document.
 pub fn undo<B: Backend>(
     saved: &[u8],
     work: &Rc<BoardWork>,
@@ -216,7 +218,8 @@ pub fn undo<B: Backend>(
     let manager = points.store.undo_manager(UndoOptions::new().with_window(Duration::ZERO));
     let undo = Lane::new(place, "undo", move |samples| {
         let mut changed = Vec::new();
-        // All are made first, so that undo finds the caches as a change does.
+        // All changes are made before the undo steps, so that undo finds the caches as a change
+        // does.
         for _ in 0..WARM_UP + STEPS {
             let card = points.pick(cards);
             changed.push((points.points(&card)?, card.clone()));
@@ -234,7 +237,7 @@ pub fn undo<B: Backend>(
     Ok(vec![change, undo])
 }
 
-/// The state at a checkpoint, while the document has gone on.
+/// The state at a checkpoint, after later changes to the document.
 pub fn view_at<B: Backend>(
     saved: &[u8],
     work: &Rc<BoardWork>,
