@@ -65,7 +65,7 @@ fn main() -> Result<(), exostate::Error> {
     let store = Store::<Account>::new();
     store.change(|account| account.owner().set("Ada"))?;
     // Layers run in this order. A change that the first layer refuses does not reach the second.
-    store.add_middleware(PathRules::new().deny(&Account::path().owner()));
+    store.add_middleware(PathRules::new().deny(Account::path().owner()));
     store.add_middleware(NeverBelowZero { user: "Eve".to_owned(), refused: Arc::clone(&refused) });
 
     store.change(|account| account.balances().insert("Eve", 10))?;

@@ -92,7 +92,7 @@ impl App {
         if !matches!(key, KeyCode::Up | KeyCode::Down | KeyCode::Char('n')) {
             self.selected = self.revisions.len() - 1;
         }
-        let blame = self.history.blame(&Board::path().title()).and_then(|blame| blame.revision);
+        let blame = self.history.blame(Board::path().title()).and_then(|blame| blame.revision);
         let author = blame.as_ref().and_then(|revision| revision.meta()?.author());
         self.message = format!("the title is by {}", author.unwrap_or("somebody"));
         Ok(true)

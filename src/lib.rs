@@ -6,6 +6,8 @@ mod library;
 pub mod middleware;
 mod state;
 mod store;
+#[doc(hidden)]
+pub mod varint;
 
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::commit::{Origin, Update};
@@ -35,7 +37,7 @@ pub use state::{
     State, Takes, Text, Tree, Violation, Whole,
 };
 pub use store::{
-    Batch, Blame, Changed, Changes, Cleanup, ConflictingValue, Diff, Differing, History,
+    Batch, Blame, ChangeStream, Changed, Cleanup, ConflictingValue, Diff, Differing, History,
     HistoryError, HistoryOptions, Joint, JointPatch, LocalUpdates, OwnedPatch, Pace, Paced, Patch,
     Retry, Revision, RevisionId, Scoped, Selector, SelectorBy, Snapshot, Store, Stores,
     Subscriptions, Transaction, UndoError, UndoGroup, UndoManager, UndoOptions, Undone,

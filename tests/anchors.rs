@@ -13,12 +13,12 @@ type Replica<B> = Store<Everything, B>;
 
 fn anchor<B: Backend>(store: &Replica<B>, at: usize, before: bool) -> Anchor {
     store
-        .anchor(&Everything::path().notes(), at, before)
+        .anchor(Everything::path().notes(), at, before)
         .unwrap_or_else(|| panic!("no anchor at {at} ({before}) on {}", B::NAME))
 }
 
 fn resolve<B: Backend>(store: &Replica<B>, anchor: &Anchor) -> Option<usize> {
-    store.resolve(&Everything::path().notes(), anchor)
+    store.resolve(Everything::path().notes(), anchor)
 }
 
 /// An empty text, a text that was never written, and the two ends of a text.
@@ -27,7 +27,7 @@ fn at_the_ends<B: Backend>() {
     let there = support::store::<B>(2);
     let never = [anchor(&here, 0, true), anchor(&here, 0, false)];
     assert_eq!(never.each_ref().map(|anchor| resolve(&there, anchor)), [Some(0), Some(0)]);
-    assert!(here.anchor(&Everything::path().notes(), 1, false).is_none());
+    assert!(here.anchor(Everything::path().notes(), 1, false).is_none());
     here.change(|state| state.notes().push_str("ä😀")).expect("it can be written");
     let ends = [
         anchor(&here, 0, true),

@@ -15,6 +15,7 @@ mod support;
 use bytes::{behind, chunk, chunks, hash, prefixed, update};
 use exostate::{ApplyError, Automerge, Backend, BackendError, ImportError, Store, Yrs};
 use support::Everything;
+use support::one_update::OneUpdate;
 
 trait Crasher: Backend {
     /// An update that makes the backend panic, built on the first change of replica 2.

@@ -8,6 +8,7 @@ mod bytes;
 mod support;
 
 use std::time::{Duration, Instant};
+use support::one_update::OneUpdate;
 
 use bytes::{at_root, change, chunk, deflate, document, int, prefixed, uint, update};
 use exostate::{Automerge, Backend, Limits, Options, Pending, Store, Yrs};
@@ -41,7 +42,7 @@ fn refused<B: Backend>(bytes: &[u8]) {
     bounded(|| {
         Store::<Everything, B>::open_with(
             bytes,
-            Options::new().with_trusted_limits(Limits::stranger()),
+            Options::new().with_trusted_limits(Limits::untrusted()),
         )
         .map(drop)
     });
@@ -177,7 +178,7 @@ fn twenty_thousand_updates_behind_a_missing_one_are_cheap() {
             updates.iter().for_each(|update| drop(store.apply(update)))
         });
         assert!(memory.bytes_max < MEMORY_BYTES_MAX, "{} bytes of memory", memory.bytes_max);
-        let limits = Limits::stranger();
+        let limits = Limits::untrusted();
         assert!(
             store.pending().updates <= limits.pending_updates_max()
                 && store.pending().bytes <= limits.pending_bytes_max()
@@ -239,7 +240,7 @@ fn a_version_of_colliding_ids_is_answered_in_no_time() {
 
 /// As many replicas write as the version has room for, and then one more.
 fn takes_so_many<B: Backend>(bytes_each: usize) {
-    let limits = || Limits::stranger().with_version_bytes_max(5 * bytes_each);
+    let limits = || Limits::untrusted().with_version_bytes_max(5 * bytes_each);
     let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits()));
     let mut title = String::new();
     for number in 0..5 {
@@ -247,13 +248,13 @@ fn takes_so_many<B: Backend>(bytes_each: usize) {
         title = format!("by {number}");
         writer.change(|state| state.title().set(title.as_str())).expect("it can be written");
         store
-            .apply(&writer.update_since(&store.version()).expect("a version"))
+            .apply_all(&writer.updates_since(&store.version()).expect("a version"))
             .expect("there is room");
     }
     let late = Store::<Everything, B>::open(&store.save()).expect("a document");
     late.change(|state| state.title().set("too late")).expect("it can be written");
     let refusal = store
-        .apply(&late.update_since(&store.version()).expect("a version"))
+        .apply_all(&late.updates_since(&store.version()).expect("a version"))
         .expect_err("it is one too many");
     assert!(refusal.to_string().contains("the version would be too long"), "{refusal}");
     assert_eq!(store.view().title, title);

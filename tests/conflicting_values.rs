@@ -39,7 +39,7 @@ fn run<B: Backend>(steps: &[(u64, u8, bool)]) {
     for key in 0..3_u8 {
         let told: Vec<_> = stores
             .iter()
-            .map(|store| store.conflicting_values(&Page::path().rows().get(key)))
+            .map(|store| store.conflicting_values(Page::path().rows().get(key)))
             .collect();
         assert_eq!(
             (&told[0], &told[0]),
@@ -77,18 +77,18 @@ proptest! {
 fn a_later_write_settles_it() -> Result<(), exostate::Error> {
     let ours = store::<Automerge>(1);
     let theirs = store::<Automerge>(2);
-    assert!(ours.conflicting_values(&Page::path().title()).is_empty());
+    assert!(ours.conflicting_values(Page::path().title()).is_empty());
     ours.change(|page| page.title().set("one"))?;
     theirs.change(|page| page.title().set("two"))?;
     ours.merge(&theirs)?;
-    assert_eq!(ours.conflicting_values(&Page::path().title()).len(), 2);
+    assert_eq!(ours.conflicting_values(Page::path().title()).len(), 2);
     ours.change(|page| page.title().set("three"))?;
-    let left = ours.conflicting_values(&Page::path().title());
+    let left = ours.conflicting_values(Page::path().title());
     assert_eq!(
         left.iter().map(|left| (&left.value, left.wins)).collect::<Vec<_>>(),
         [(&Value::from("three"), true)]
     );
-    assert!(ours.conflicting_values(&Page::path().rows()).is_empty(), "no register");
+    assert!(ours.conflicting_values(Page::path().rows()).is_empty(), "no register");
     Ok(())
 }
 
@@ -101,14 +101,14 @@ fn none_but_registers<B: Backend>() -> Result<(), exostate::Error> {
         page.boss().set(ada())
     })?;
     let person = || Page::path().people().get("ada");
-    assert!(store.conflicting_values(&person()).is_empty());
-    assert!(store.conflicting_values(&person().tags()).is_empty());
-    assert!(store.conflicting_values(&Page::path().boss().some()).is_empty());
-    assert!(store.conflicting_values(&Page::path().people().any().name()).is_empty());
-    assert_eq!(store.conflicting_values(&person().name()).len(), 1);
-    assert_eq!(store.conflicting_values(&Page::path().boss().some().name()).len(), 1);
-    assert_eq!(store.conflicting_values(&Page::path().boss()).len(), 1, "whether it is filled");
-    assert!(store.conflicting_values(&Page::path()).is_empty());
+    assert!(store.conflicting_values(person()).is_empty());
+    assert!(store.conflicting_values(person().tags()).is_empty());
+    assert!(store.conflicting_values(Page::path().boss().some()).is_empty());
+    assert!(store.conflicting_values(Page::path().people().any().name()).is_empty());
+    assert_eq!(store.conflicting_values(person().name()).len(), 1);
+    assert_eq!(store.conflicting_values(Page::path().boss().some().name()).len(), 1);
+    assert_eq!(store.conflicting_values(Page::path().boss()).len(), 1, "whether it is filled");
+    assert!(store.conflicting_values(Page::path()).is_empty());
     Ok(())
 }
 

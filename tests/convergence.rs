@@ -5,6 +5,7 @@ mod support;
 
 use exostate::{Automerge, Backend, Pending, Yrs};
 use proptest::prelude::*;
+use support::one_update::OneUpdate;
 use support::strategy;
 
 fn run<B: Backend>(edits: &[(usize, support::Op)], order: &[u16]) {

@@ -3,7 +3,11 @@
 //!
 //! Work is counted, not timed: by the memory that it allocates.
 
+#[path = "support/one_update.rs"]
+mod one_update;
+
 use exostate::{Automerge, Backend, ElementId, Options, ReplicaId, Store, Tree, Yrs};
+use one_update::OneUpdate;
 
 type Outline<B> = Store<Tree<String>, B>;
 

@@ -1,6 +1,10 @@
 //! A document without a Rust type: all operations of a store on bytes, edits by path, and stores
 //! that follow the document.
 
+#[path = "support/one_update.rs"]
+mod one_update;
+
+use one_update::OneUpdate;
 use std::sync::{Arc, Mutex};
 
 use exostate::{
@@ -195,11 +199,14 @@ fn a_store_made_meanwhile_misses_nothing() {
                         .expect("it can be written");
                 }
             });
-            while !editing.is_finished() {
+            loop {
                 made.push(Store::on(&document));
                 // Some of the stores are dropped while the other thread edits.
                 if made.len() > 20 {
                     made.remove(0);
+                }
+                if editing.is_finished() {
+                    break;
                 }
             }
         });

@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::Write;
+use support::one_update::OneUpdate;
 
 use exostate::{
     ApplyError, Automerge, Backend, BackendError, HistoryOptions, ImportError, State, Store,

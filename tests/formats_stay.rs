@@ -8,6 +8,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use support::one_update::OneUpdate;
 
 use exostate::{
     Anchor, Applied, Automerge, Backend, Counter, HistoryOptions, List, Map, Options, Origin,
@@ -128,7 +129,7 @@ fn read_kept<B: Backend>(format: u32) {
     );
     assert_eq!(history.find("named"), Some(revisions[0].id()));
     let blame = history
-        .blame(&Everything::path().title())
+        .blame(Everything::path().title())
         .and_then(|blame| blame.revision)
         .expect("it is known");
     assert_eq!(blame.meta().and_then(|meta| meta.author()), Some("Ada"));
@@ -147,7 +148,7 @@ fn write<B: Backend>() {
         }
     }
     let store = written::<B>();
-    let anchor = store.anchor(&Everything::path().notes(), AT, false).expect("an anchor");
+    let anchor = store.anchor(Everything::path().notes(), AT, false).expect("an anchor");
     let files = [
         ("document", store.save()),
         ("update", later(&store)),

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+use support::one_update::OneUpdate;
 
 use exostate::middleware::PathRules;
 use exostate::{
@@ -99,7 +100,7 @@ impl<B: Backend> Kept<B> {
                     }
                 } else {
                     self.store
-                        .apply(&others.update_since(&before).expect("an update"))
+                        .apply_all(&others.updates_since(&before).expect("an update"))
                         .expect("it applies");
                 }
             }
@@ -305,7 +306,7 @@ fn both(run: fn(), other: fn()) {
 /// The author and the label of the last write of a place.
 fn last<S: State, B: Backend>(
     history: &History<S, B>,
-    path: &impl exostate::AsPath<S>,
+    path: impl exostate::AsPath<S>,
 ) -> Option<(String, String)> {
     let revision = history.blame(path)?.revision?;
     let meta = revision.meta()?;
@@ -314,7 +315,7 @@ fn last<S: State, B: Backend>(
 
 fn blames<B: Backend>() {
     let (store, history) = page::<B>();
-    assert_eq!(history.blame(&Page::path().title()), None);
+    assert_eq!(history.blame(Page::path().title()), None);
     let by = |author: &str, label: &str| store.transaction().author(author).label(label);
     by("Ada", "Title").run(|page| page.title().set("Plan")).expect("a change");
     let part = by("Ada", "Part").run(|page| page.parts().push(Part::default())).expect("a change");
@@ -323,25 +324,25 @@ fn blames<B: Backend>() {
 
     let said = |author: &str, label: &str| Some((author.to_owned(), label.to_owned()));
     let check = || {
-        assert_eq!(last(&history, &Page::path().title()), said("Ada", "Title"));
-        assert_eq!(last(&history, &Page::path().subtitle()), said("Eve", "Subtitle"));
+        assert_eq!(last(&history, Page::path().title()), said("Ada", "Title"));
+        assert_eq!(last(&history, Page::path().subtitle()), said("Eve", "Subtitle"));
         assert_eq!(
-            last(&history, &Page::path().parts().get(part).heading()),
+            last(&history, Page::path().parts().get(part).heading()),
             said("Eve", "Heading")
         );
         // The part was written together with the element.
-        assert_eq!(last(&history, &Page::path().parts().get(part).open()), said("Ada", "Part"));
-        assert_eq!(last(&history, &Page::path().parts().any()), said("Eve", "Heading"));
-        assert_eq!(history.blame(&Page::path().tags()), None);
+        assert_eq!(last(&history, Page::path().parts().get(part).open()), said("Ada", "Part"));
+        assert_eq!(last(&history, Page::path().parts().any()), said("Eve", "Heading"));
+        assert_eq!(history.blame(Page::path().tags()), None);
     };
     check();
-    assert_eq!(history.touching(&Page::path().parts().get(part)).len(), 2);
+    assert_eq!(history.touching(Page::path().parts().get(part)).len(), 2);
 
     // A change of another replica: the history knows the replica id and the revision of the import.
     let theirs = store.fork().expect("it opens");
     theirs.change(|page| page.title().set("Trip")).expect("a change");
     store.merge(&theirs).expect("it merges");
-    let blame = history.blame(&Page::path().title()).expect("it was written");
+    let blame = history.blame(Page::path().title()).expect("it was written");
     assert_eq!(blame.replica, Some(theirs.replica()));
     assert_eq!(
         blame.revision.map(|revision| (revision.id(), revision.origin())),
@@ -358,7 +359,7 @@ fn blames<B: Backend>() {
     let kept = history.save().expect("it is not within a change");
     let reopened = Store::<Page, B>::open(&document).expect("it opens");
     let history = reopened.history_from(&kept, HistoryOptions::new()).expect("it wrote it");
-    assert_eq!(last(&history, &Page::path().parts().get(part).heading()), said("Eve", "Heading"));
+    assert_eq!(last(&history, Page::path().parts().get(part).heading()), said("Eve", "Heading"));
 }
 
 /// A named older revision must not replace the revision that wrote a place last.
@@ -373,7 +374,7 @@ fn a_name_does_not_take_the_blame() {
     history.compact().expect("it can be saved");
     assert_eq!(history.revisions().len(), 2);
     assert_eq!(
-        last(&history, &Page::path().title()),
+        last(&history, Page::path().title()),
         Some(("Eve".to_owned(), "Better title".to_owned()))
     );
 }
@@ -391,7 +392,7 @@ fn blames_the_unknown<B: Backend>() {
     let store = Store::<Page, B>::new();
     store.merge(&theirs).expect("it merges");
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
-    let blame = history.blame(&Page::path().title()).expect("it was written");
+    let blame = history.blame(Page::path().title()).expect("it was written");
     assert_eq!((blame.revision, blame.replica), (None, Some(theirs.replica())));
     // An import that touches nearly everything is reported as a change of the whole state. A value
     // that was written here still belongs to this replica.
@@ -406,10 +407,10 @@ fn blames_the_unknown<B: Backend>() {
         .expect("a change");
     store.merge(&theirs).expect("it merges");
     assert_eq!(
-        last(&history, &Page::path().subtitle()),
+        last(&history, Page::path().subtitle()),
         Some(("Ada".to_owned(), "Subtitle".to_owned()))
     );
-    let blame = history.blame(&Page::path().tags().get("7".to_owned())).expect("it was written");
+    let blame = history.blame(Page::path().tags().get("7".to_owned())).expect("it was written");
     assert_eq!(blame.replica, Some(theirs.replica()));
     assert_eq!(blame.revision.and_then(|revision| revision.origin()), Some(Origin::Remote));
 }
@@ -451,7 +452,7 @@ fn restores<B: Backend>() {
     assert_eq!(store.view(), after);
 
     // If a middleware layer refuses the restore, nothing has changed.
-    store.add_middleware(PathRules::new().deny(&Page::path().body()));
+    store.add_middleware(PathRules::new().deny(Page::path().body()));
     let length = history.revisions().len();
     assert!(matches!(history.restore(then), Err(Error::Change(ChangeError::Refused(_)))));
     assert_eq!((store.view(), history.revisions().len()), (after, length));

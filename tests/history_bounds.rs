@@ -215,7 +215,7 @@ fn many_at_once() {
                                 .expect("it can be saved")
                                 .diff(history.latest(), history.latest()),
                         ),
-                        _ => drop(history.blame(&Page::path().title())),
+                        _ => drop(history.blame(Page::path().title())),
                     }
                 }
             });
@@ -261,7 +261,7 @@ fn a_rebuilt_document_goes_on() {
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let nothing = support::store::<Yrs>(9).version();
     other.change(|state| state.title().set("from the other")).expect("a change");
-    store.apply(&other.update_since(&nothing).expect("an update")).expect("an honest update");
+    store.apply_all(&other.updates_since(&nothing).expect("an update")).expect("an honest update");
     let then = history.latest();
     // A mark beside the value of a key.
     let mark = [bytes::prefixed(b"bold"), bytes::prefixed(b"true")].concat();

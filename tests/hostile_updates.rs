@@ -128,17 +128,17 @@ proptest! {
 
     #[test]
     fn on_yrs(seed in any::<u64>()) {
-        run::<Yrs>(seed, &Limits::stranger());
+        run::<Yrs>(seed, &Limits::untrusted());
     }
 
     /// exostate does not write nested types. Here the guard lets them through to the backend.
     #[test]
     fn on_yrs_with_nested_types(seed in any::<u64>()) {
-        run::<Yrs>(seed, &Limits::stranger().with_nested_types_max(100));
+        run::<Yrs>(seed, &Limits::untrusted().with_nested_types_max(100));
     }
 
     #[test]
     fn on_automerge(seed in any::<u64>()) {
-        run::<Automerge>(seed, &Limits::stranger());
+        run::<Automerge>(seed, &Limits::untrusted());
     }
 }

@@ -57,10 +57,10 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
     assert_eq!(*seen.lock().expect("the list"), [1]);
 
     // If a layer of either store refuses a change, the change is in neither.
-    journal.add_middleware(PathRules::new().deny(&Journal::path().lines()));
+    journal.add_middleware(PathRules::new().deny(Journal::path().lines()));
     assert!(pay(&accounts, &journal, 1).is_err());
     let (others, free) = stores();
-    others.add_middleware(PathRules::new().deny(&Accounts::path().balances()));
+    others.add_middleware(PathRules::new().deny(Accounts::path().balances()));
     assert!(pay(&others, &free, 1).is_err());
     assert_eq!(
         (
@@ -362,7 +362,7 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
     let other = trio.third.fork().expect("it forks");
     other.change(|number| number.alone().set(7)).expect("it can be written");
     trio.third
-        .apply(&other.update_since(&trio.third.version()).expect("an update"))
+        .apply_all(&other.updates_since(&trio.third.version()).expect("an update"))
         .expect("it applies");
     assert_eq!(
         take(),

@@ -6,6 +6,7 @@ mod support;
 use exostate::{Applied, Automerge, Backend, BackendError, Limits, Options, Store, Yrs};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use support::one_update::OneUpdate;
 use support::{Everything, Op, strategy};
 
 /// Finds out whether an update is new by applying it to a copy.
@@ -95,7 +96,7 @@ fn what_waits_is_not_had_and_what_is_no_update_is_refused() {
 #[test]
 fn a_long_update_is_cut_into_pieces_that_strangers_take() {
     fn check<B: Backend>(parts: usize) {
-        let limits = Limits::stranger().with_bytes_max(32 << 10);
+        let limits = Limits::untrusted().with_bytes_max(32 << 10);
         let from = support::store::<B>(1);
         let to: Store<Everything, B> =
             Store::with_options(Options::new().with_limits(limits.clone()));

@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use support::one_update::OneUpdate;
 
 use exostate::{
     Applied, Automerge, Backend, Limits, List, MovableList, Options, State, Store, Text, Yrs,
@@ -16,7 +17,7 @@ const MANY: usize = 160_000;
 /// Applies updates one after the other, with the limits for strangers.
 fn apply_all<S: State, B: Backend>(store: &Store<S, B>, updates: &[Vec<u8>]) {
     for update in updates {
-        assert!(update.len() <= Limits::stranger().bytes_max());
+        assert!(update.len() <= Limits::untrusted().bytes_max());
         assert_eq!(store.apply(update), Ok(Applied::Changed), "each stands on those before it");
     }
 }
@@ -96,7 +97,8 @@ fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
         missing.len()
     );
     there.apply(&missing).expect("an update");
-    here.apply(&there.update_since(&here.version()).expect("its own backend")).expect("an update");
+    here.apply_all(&there.updates_since(&here.version()).expect("its own backend"))
+        .expect("an update");
     equal(&here, &there);
 }
 

@@ -77,7 +77,7 @@ fn refused<B: Backend>() {
     );
     assert_eq!(reason("m", Value::from(f64::NAN)), "notes: a mark cannot hold NaN");
     assert_eq!(reason("m", Value::from(f64::INFINITY)), "notes: a mark cannot hold inf");
-    let most = (Limits::stranger().bytes_max() - 2 * Limits::stranger().name_bytes_max()) / 6;
+    let most = (Limits::untrusted().bytes_max() - 2 * Limits::untrusted().name_bytes_max()) / 6;
     assert_eq!(
         reason("m", Value::from("\u{1}".repeat(most + 1))),
         format!("notes: a mark of {} bytes is more than the {most} that others take", most + 1)

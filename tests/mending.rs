@@ -5,6 +5,7 @@
 mod support;
 
 use std::any::Any;
+use support::one_update::OneUpdate;
 
 use exostate::__private::{At, Reader, Refresh, Writer};
 use exostate::{

@@ -1,5 +1,9 @@
 //! Layers see, refuse and annotate changes, in order. A refused change has no effect.
 
+#[path = "support/one_update.rs"]
+mod one_update;
+
+use one_update::OneUpdate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -181,7 +185,7 @@ fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
 fn guards_go_by_path() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     store.add_middleware(
-        PathRules::new().deny(&Page::path().title()).deny(&Page::path().rows().any().size()),
+        PathRules::new().deny(Page::path().title()).deny(Page::path().rows().any().size()),
     );
     store.add_middleware(Log);
     store.change(|page| page.rows().insert(1_u8, Row { name: "one".to_owned(), size: 0 }))?;
@@ -202,7 +206,7 @@ fn guards_go_by_path() -> Result<(), exostate::Error> {
         ("theirs", Some("one"))
     );
     let only = Store::<Page>::new();
-    only.add_middleware(PathRules::new().allow_only(&Page::path().number()));
+    only.add_middleware(PathRules::new().allow_only(Page::path().number()));
     only.change(|page| page.number().set(1))?;
     assert!(only.change(|page| page.title().set("x")).is_err());
     Ok(())
@@ -286,7 +290,7 @@ fn metrics_count_by_origin() {
         let store = Store::<Page>::new();
         let other = Store::<Page>::new();
         store.add_middleware(Metrics);
-        store.add_middleware(PathRules::new().deny(&Page::path().title()));
+        store.add_middleware(PathRules::new().deny(Page::path().title()));
         other.change(|page| page.title().set("theirs")).expect("it can be set");
         store.change(|page| page.number().set(1)).expect("it can be set");
         store.change(|page| page.number().set(2)).expect("it can be set");

@@ -4,6 +4,10 @@
 #[path = "support/reader.rs"]
 mod reader;
 
+#[path = "support/one_update.rs"]
+mod one_update;
+
+use one_update::OneUpdate;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -155,8 +159,8 @@ fn of_two_types_written_at_once_both_are_warned() {
         form.change(|form| form.title().set("Survey")).expect("it can be written");
         let here = board.version();
         let there = form.version();
-        board.apply(&form.update_since(&here).expect("an update")).expect("an honest update");
-        form.apply(&board.update_since(&there).expect("an update")).expect("an honest update");
+        board.apply_all(&form.updates_since(&here).expect("an update")).expect("an honest update");
+        form.apply_all(&board.updates_since(&there).expect("an update")).expect("an honest update");
         assert_eq!(board.digest(), form.digest());
         is_warned(&board, "Form", "Board");
         is_warned(&form, "Board", "Form");
@@ -265,7 +269,7 @@ fn nobody_sees_it() {
         let snapshot = store.snapshot();
         store.change(|board| board.title().set("Roadmap")).expect("it can be written");
         assert_eq!((heard.load(Ordering::Relaxed), store.violations()), (1, vec![]));
-        let relies = store.transaction().relies_on_path(&snapshot, &Board::path().cards());
+        let relies = store.transaction().relies_on_path(&snapshot, Board::path().cards());
         relies
             .run(|board| board.cards().insert("a", Card::default()))
             .expect("nothing in it was touched");

@@ -79,7 +79,7 @@ fn debounce_waits_for_rest_and_not_for_ever() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts =
-        store.changes(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
+        store.stream(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
     // A change every 4 ms until 101, then none.
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 100, 200);
     // The newest value is reported 35 ms after the first unreported change, and the last one after
@@ -92,7 +92,7 @@ fn debounce_without_a_limit_waits_for_rest() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts =
-        store.changes(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
+        store.stream(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
     let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 1000, 2000);
     assert_eq!(told, [(1010, 1001)]);
 }
@@ -101,7 +101,7 @@ fn debounce_without_a_limit_waits_for_rest() {
 fn throttle_tells_at_once_and_then_at_most_so_often() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
-    let mut counts = store.changes(Notes::path().count()).throttle(millis(10), clock.sleep());
+    let mut counts = store.stream(Notes::path().count()).throttle(millis(10), clock.sleep());
     let told = told(&mut counts, &store, &clock, |now| now <= 21 || now == 50, 100);
     assert_eq!(told, [(0, 1), (10, 11), (20, 21), (30, 22), (50, 51)]);
 }
@@ -134,7 +134,7 @@ fn the_last_value_comes_when_the_store_goes_and_when_asked() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts =
-        store.changes(Notes::path().count()).debounce(millis(10), millis(100), clock.sleep());
+        store.stream(Notes::path().count()).debounce(millis(10), millis(100), clock.sleep());
     store.change(|notes| notes.count().set(1)).expect("it can be written");
     assert!(poll(counts.next()).is_pending());
     assert_eq!((counts.flush(), counts.flush()), (Some(Some(1)), None));
@@ -195,11 +195,11 @@ proptest! {
         let max_wait = delay + more;
         let store = Store::<Notes>::new();
         let clock = Clock::default();
-        let mut debounced = store.changes(Notes::path().count()).debounce(millis(delay), millis(max_wait), clock.sleep());
+        let mut debounced = store.stream(Notes::path().count()).debounce(millis(delay), millis(max_wait), clock.sleep());
         let debounced = told(&mut debounced, &store, &clock, is_edit, 400);
         let store = Store::<Notes>::new();
         let clock = Clock::default();
-        let mut throttled = store.changes(Notes::path().count()).throttle(millis(delay), clock.sleep());
+        let mut throttled = store.stream(Notes::path().count()).throttle(millis(delay), clock.sleep());
         let throttled = told(&mut throttled, &store, &clock, is_edit, 400);
 
         let last = edits.last().map(|last| i64::try_from(*last + 1).expect("small"));
@@ -226,7 +226,7 @@ proptest! {
 async fn a_debounced_save_saves_under_steady_edits_and_at_the_end() {
     let store = Store::<Notes>::new();
     let total = store.select(|notes| notes.count().value().copied().unwrap_or_default());
-    let mut totals = total.changes().debounce(millis(500), millis(5000), tokio::time::sleep);
+    let mut totals = total.stream().debounce(millis(500), millis(5000), tokio::time::sleep);
     drop(total);
     let saver = tokio::spawn(async move {
         let mut saved = Vec::new();

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::{Arc, Mutex};
+use support::one_update::OneUpdate;
 
 use exostate::{Automerge, Backend, State, Store, Yrs};
 use proptest::prelude::*;

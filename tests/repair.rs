@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::one_update::OneUpdate;
 
 use exostate::{
     Automerge, Backend, Conflict, Origin, Pending, State, Store, UndoOptions, Value, Yrs,
@@ -385,14 +386,14 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
     store.merge(&other).expect("an honest update");
     store.change(|state| state.title().set("ours")).expect("it can be written");
     store.apply_trusted(&waiting).expect("it waits");
-    store.document().put_back_pending();
+    store.document().rewrite_pending();
     let view = store.view();
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
     assert_eq!(view.cards.iter().map(|card| card.text.as_str()).collect::<Vec<_>>(), ["waited"]);
     assert_eq!((view.title.as_str(), view.owner), ("ours", Some(exostate::Uuid::from_u128(7))));
     support::check_view(&store);
     store.change(|state| state.tags().remove("waited").map(drop)).expect("it can be written");
-    store.document().put_back_pending();
+    store.document().rewrite_pending();
     assert!(!store.view().tags.contains("waited"), "what was removed since comes back");
     assert_eq!(store.document().own_pending().updates, 1, "the missing update may still come");
     // They do not come back on a replica that was opened again from its saved data either, or on
@@ -404,7 +405,7 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
         .own_pending_updates()
         .iter()
         .for_each(|update| assert!(again.apply_trusted(update).is_ok()));
-    again.document().put_back_pending();
+    again.document().rewrite_pending();
     assert_eq!(
         (again.view().tags.contains("waited"), again.document().own_pending().updates),
         (false, 1)
@@ -432,7 +433,9 @@ fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
     one.merge(&ground).expect("an honest update");
     other.change(|state| state.tags().insert("other").map(drop)).expect("it can be written");
     one.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");
-    store.apply(&one.update_since(&ground.version()).expect("its own backend")).expect("it waits");
+    store
+        .apply_all(&one.updates_since(&ground.version()).expect("its own backend"))
+        .expect("it waits");
     store.merge(&other).expect("an honest update");
     assert!(store.pending().updates == 1 && !has_theirs(&store));
     store.merge(&ground).expect("an honest update");

@@ -46,9 +46,9 @@ fn it_is_read_changed_and_watched() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let (one, two) = store
         .change(|board| Ok((board.cards().push(card("one"))?, board.cards().push(card("two"))?)))?;
-    let first = store.scoped(&Board::path().cards().get(one));
+    let first = store.scoped(Board::path().cards().get(one));
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let tags = first.scoped(&Card::path().tags());
+    let tags = first.scoped(Card::path().tags());
     let list = Arc::clone(&heard);
     let _watch = first.watch(Card::path().tags().any(), move |tag| {
         list.lock()
@@ -87,8 +87,8 @@ fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
         let ours = Store::<Board>::new();
         let theirs = Store::<Board>::new();
         edit(&ours)?;
-        let told = ours.conflicting_values(&Board::path().shape()).len()
-            + ours.conflicting_values(&Board::path().inner().shape()).len();
+        let told = ours.conflicting_values(Board::path().shape()).len()
+            + ours.conflicting_values(Board::path().inner().shape()).len();
         theirs.merge(&ours)?;
         assert_eq!(theirs.view(), ours.view());
         Ok::<_, exostate::Error>(told)
@@ -106,21 +106,21 @@ fn an_edit_within_a_variant_names_it() -> Result<(), exostate::Error> {
     assert_eq!(
         named(&|store| store
             .scoped(&path().circle().name())
-            .scoped(&Card::path().text())
+            .scoped(Card::path().text())
             .change(|text| text.set("x")))?,
         1
     );
-    let inner = |store: &Store<Board>| store.scoped(&Board::path().inner());
+    let inner = |store: &Store<Board>| store.scoped(Board::path().inner());
     assert_eq!(
         named(&|store| inner(store)
-            .scoped(&Inner::path().shape().circle().radius())
+            .scoped(Inner::path().shape().circle().radius())
             .change(|radius| radius.set(1)))?,
         1
     );
-    let shape = |store: &Store<Board>| inner(store).scoped(&Inner::path().shape());
+    let shape = |store: &Store<Board>| inner(store).scoped(Inner::path().shape());
     assert_eq!(
         named(&|store| shape(store)
-            .scoped(&Shape::path().circle().radius())
+            .scoped(Shape::path().circle().radius())
             .change(|radius| radius.set(1)))?,
         1
     );
@@ -150,11 +150,11 @@ fn places<B: Backend>(steps: &[(bool, bool, support::Op)]) {
     let path = Everything::path;
     let maybe = store.scoped(&path().maybe());
     let inside: Scoped<_, Settings, B> = store.scoped(&path().maybe().some());
-    let theme = inside.scoped(&Settings::path().theme());
+    let theme = inside.scoped(Settings::path().theme());
     let radius = store.scoped(&path().shape().circle().radius());
     let label = store.scoped(&path().shape().label().field_1());
     let person = store.scoped(&path().people().get("a"));
-    let rex = person.scoped(&Person::path().pets()).scoped(&Map::<String, Pet>::path().get("rex"));
+    let rex = person.scoped(Person::path().pets()).scoped(&Map::<String, Pet>::path().get("rex"));
     let any = store.scoped(&path().people().any());
     let mut cards = Vec::new();
     for (number, (elsewhere, meet, op)) in steps.iter().enumerate() {

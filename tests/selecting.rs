@@ -456,7 +456,7 @@ fn selectors_outlive_their_store() {
     let runs = Count::default();
     let selector = left(&store, &runs);
     let watch = selector.watch(|_| ());
-    let mut changes = selector.changes();
+    let mut changes = selector.stream();
     set(&store, 3, 0);
     drop(store);
     assert_eq!(*selector.get(), 3);
@@ -651,12 +651,12 @@ impl Wake for Woken {
     }
 }
 
-fn poll_once<T>(changes: &mut exostate::Changes<T>, waker: &Waker) -> Poll<Option<T>> {
+fn poll_once<T>(changes: &mut exostate::ChangeStream<T>, waker: &Waker) -> Poll<Option<T>> {
     pin!(changes.next()).as_mut().poll(&mut Context::from_waker(waker))
 }
 
 /// All values until the store is dropped.
-fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
+fn all<T>(mut changes: exostate::ChangeStream<T>) -> Vec<T> {
     let (woken, own) = waker();
     let mut found = Vec::new();
     loop {
@@ -672,8 +672,8 @@ fn all<T>(mut changes: exostate::Changes<T>) -> Vec<T> {
 fn no_thread_waits_for_a_value_in_vain() {
     for _ in 0..20 {
         let store = Store::<Sheet>::new();
-        let values = left(&store, &Count::default()).changes();
-        let places = store.changes(Sheet::path().left());
+        let values = left(&store, &Count::default()).stream();
+        let places = store.stream(Sheet::path().left());
         let found = std::thread::scope(|scope| {
             let values =
                 scope.spawn(move || all(values).iter().map(|value| **value).collect::<Vec<_>>());
@@ -694,7 +694,7 @@ fn no_thread_waits_for_a_value_in_vain() {
 #[test]
 fn the_task_that_asked_last_is_woken() {
     let store = Store::<Sheet>::new();
-    let mut changes = store.changes(Sheet::path().left());
+    let mut changes = store.stream(Sheet::path().left());
     let (one, first) = waker();
     let (other, second) = waker();
     assert!(poll_once(&mut changes, &first).is_pending());
@@ -713,8 +713,8 @@ fn the_task_that_asked_last_is_woken() {
 async fn streams_give_the_newest_value() {
     let store = Store::<Sheet>::new();
     let selector = left(&store, &Count::default());
-    let mut values = selector.changes();
-    let mut places = store.changes(Sheet::path().cells().get(1u32));
+    let mut values = selector.stream();
+    let mut places = store.stream(Sheet::path().cells().get(1u32));
     drop(selector);
     (1..=5).for_each(|number| set(&store, number, 0));
     assert_eq!(values.next().await.as_deref(), Some(&5));
@@ -1023,13 +1023,7 @@ fn come(
         store.watch(Sheet::path().right(), |_| ()),
         store.on_update(|_| ()),
     );
-    (
-        watches,
-        left.watch(|_| ()),
-        left.changes(),
-        sum.changes(),
-        store.changes(Sheet::path().cells()),
-    )
+    (watches, left.watch(|_| ()), left.stream(), sum.stream(), store.stream(Sheet::path().cells()))
 }
 
 /// As many changes as an unoptimised build makes in several seconds, each with a dozen

@@ -150,11 +150,11 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
 
     let stale = ours
         .transaction()
-        .relies_on_path(&snapshot, &Board::path().cards().get(3u32))
+        .relies_on_path(&snapshot, Board::path().cards().get(3u32))
         .run(|board| board.title().set("not"));
     assert!(matches!(stale, Err(ChangeError::Stale { changed }) if changed == ["cards/3/size"]));
     ours.transaction()
-        .relies_on_path(&snapshot, &Board::path().cards().get(1u32))
+        .relies_on_path(&snapshot, Board::path().cards().get(1u32))
         .run(|board| board.title().set("relied"))?;
     Ok(())
 }

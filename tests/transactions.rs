@@ -120,22 +120,22 @@ fn relies<B: Backend>(touches: &[u8], relied: u8) {
     let transaction = store.transaction();
     let (transaction, stale) = match relied % 8 {
         0 => (transaction.relies_on(&snapshot), since(&[0, 1, 2, 3, 4])),
-        1 => (transaction.relies_on_path(&snapshot, &Page::path().title()), since(&[0])),
+        1 => (transaction.relies_on_path(&snapshot, Page::path().title()), since(&[0])),
         2 => {
-            (transaction.relies_on_path(&snapshot, &Page::path().rows().get(1_u32)), since(&[2, 3]))
+            (transaction.relies_on_path(&snapshot, Page::path().rows().get(1_u32)), since(&[2, 3]))
         }
         3 => (
-            transaction.relies_on_path(&snapshot, &Page::path().rows().get(1_u32).size()),
+            transaction.relies_on_path(&snapshot, Page::path().rows().get(1_u32).size()),
             since(&[2]),
         ),
-        4 => (transaction.relies_on_path(&snapshot, &Page::path().rows()), since(&[2, 3, 4])),
-        5 => (transaction.relies_on_path(&snapshot, &Page::path().rows().any()), since(&[2, 3, 4])),
+        4 => (transaction.relies_on_path(&snapshot, Page::path().rows()), since(&[2, 3, 4])),
+        5 => (transaction.relies_on_path(&snapshot, Page::path().rows().any()), since(&[2, 3, 4])),
         6 => (
-            transaction.relies_on_path(&snapshot, &Page::path().rows().any().size()),
+            transaction.relies_on_path(&snapshot, Page::path().rows().any().size()),
             since(&[2, 4]),
         ),
         _ => (
-            transaction.relies_on_path(&snapshot, &Page::path().rows().get(2_u32).name()),
+            transaction.relies_on_path(&snapshot, Page::path().rows().get(2_u32).name()),
             since(&[4]),
         ),
     };
@@ -235,7 +235,7 @@ fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Er
     }
     let refused = store
         .transaction()
-        .relies_on_path(&snapshot, &Page::path().title())
+        .relies_on_path(&snapshot, Page::path().title())
         .run(|page| page.seats().set(0));
     assert!(
         matches!(refused, Err(ChangeError::Stale { changed }) if changed == [""]),
@@ -246,7 +246,7 @@ fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Er
     store.merge(&other)?;
     let refused = store
         .transaction()
-        .relies_on_path(&snapshot, &Page::path().title())
+        .relies_on_path(&snapshot, Page::path().title())
         .run(|page| page.seats().set(0));
     assert!(
         matches!(refused, Err(ChangeError::Stale { changed }) if changed == ["title"]),

@@ -575,8 +575,8 @@ fn selections_come_back() -> Result<(), exostate::Error> {
 #[test]
 fn managers_have_scopes() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
-    let titles = store.undo_manager(each().within(&Board::path().title()));
-    let cards = store.undo_manager(each().within(&Board::path().cards().any()));
+    let titles = store.undo_manager(each().within(Board::path().title()));
+    let cards = store.undo_manager(each().within(Board::path().cards().any()));
     let card = store
         .change(|board| board.cards().push(Card { text: "card".to_owned(), body: Text::new() }))?;
     store.change(|board| board.title().set("title"))?;

@@ -4,6 +4,7 @@ mod support;
 
 use exostate::{ApplyError, Automerge, Backend, ImportError, Limits, Options, Pending, Store, Yrs};
 use support::Everything;
+use support::one_update::OneUpdate;
 
 /// A store with some content.
 fn store<B: Backend>() -> Store<Everything, B> {
@@ -52,7 +53,7 @@ fn truncated_and_damaged_updates_are_refused_or_wait() {
 #[test]
 fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
     fn run<B: Backend>() {
-        let limits = Limits::stranger().with_pending_updates_max(16);
+        let limits = Limits::untrusted().with_pending_updates_max(16);
         let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits));
         let other = support::store::<B>(2);
         let updates: Vec<Vec<u8>> = (0..40)
@@ -98,7 +99,7 @@ fn the_bytes_of_updates_that_wait_are_bounded_too() {
         let second = updates.next().expect("four");
         let both = first.len() + second.len();
         for (max, fits) in [(both, true), (both - 1, false)] {
-            let limits = Limits::stranger().with_pending_bytes_max(max);
+            let limits = Limits::untrusted().with_pending_bytes_max(max);
             let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits));
             store.apply(&first).expect("it waits");
             let result = store.apply(&second);
@@ -161,7 +162,7 @@ fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
         right.change(|state| state.title().set("fits")).expect("it can be written");
         assert_eq!(right.violations().len(), 1);
         wrong
-            .apply(&right.update_since(&wrong.version()).expect("an update"))
+            .apply_all(&right.updates_since(&wrong.version()).expect("an update"))
             .expect("an honest update");
         assert_eq!(
             wrong.violations()[0].to_string(),

@@ -50,7 +50,7 @@ fn take(told: &Told) -> Vec<ViolationsPatch> {
 
 fn hear<B: Backend, S: State, T: State>(store: &Store<S, B>, other: &Store<T, B>) {
     store
-        .apply(&other.update_since(&store.version()).expect("an update"))
+        .apply_all(&other.updates_since(&store.version()).expect("an update"))
         .expect("an honest update");
 }
 

@@ -155,7 +155,7 @@ fn errors_of_the_applications_own_come_back_as_they_are() {
             store.try_change(|_| store.try_change(|note| Ok::<_, Own>(note.title().set("x")?)));
         assert!(matches!(nested, Err(Own::Change(ChangeError::Nested))));
 
-        let part = store.scoped(&Note::path().part());
+        let part = store.scoped(Note::path().part());
         assert!(matches!(
             part.try_change(|part| part
                 .seats()

@@ -11,6 +11,7 @@ use exostate::{
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use support::one_update::OneUpdate;
 
 #[derive(State, Clone, Debug, PartialEq)]
 struct Pad {
@@ -166,7 +167,7 @@ fn only_what_strangers_gave_is_forgotten_on_both() {
 }
 
 fn each_giver_has_a_limit<B: Backend>() {
-    let limits = Limits::stranger().with_pending_updates_max(1);
+    let limits = Limits::untrusted().with_pending_updates_max(1);
     let store = Store::<Pad, B>::with_options(Options::new().with_limits(limits));
     for _ in 0..3 {
         store

@@ -7,6 +7,7 @@ mod input;
 mod support;
 
 use arbitrary::Arbitrary;
+use support::one_update::OneUpdate;
 use exostate::{Automerge, Backend, Yrs};
 use libfuzzer_sys::fuzz_target;
 

@@ -55,15 +55,15 @@ pub(crate) struct Commit {
 #[derive(Clone)]
 pub(crate) struct Touch {
     /// The paths that were written. Recorders use them, and so do changes that rely on a snapshot.
-    pub(crate) noted: Arc<[Arc<str>]>,
+    pub(crate) written: Arc<[Arc<str>]>,
     /// The paths whose content differs. Watchers are told of them.
-    pub(crate) told: Arc<[Arc<str>]>,
+    pub(crate) differing: Arc<[Arc<str>]>,
 }
 
 impl Touch {
     /// All paths were written, and the content of each of them differs.
     pub(crate) fn of_all(paths: Arc<[Arc<str>]>) -> Self {
-        Self { noted: Arc::clone(&paths), told: paths }
+        Self { written: Arc::clone(&paths), differing: paths }
     }
 
     /// The paths that an import touched. `edited` are the sequences whose content differs: an
@@ -71,12 +71,12 @@ impl Touch {
     pub(crate) fn of(touched: &Touched, edited: &BTreeSet<Arc<str>>) -> Self {
         let differs = touched.registers.iter().filter(|touch| touch.old != touch.new);
         let differs = differs.map(|touch| Arc::clone(&touch.key));
-        let mut told: Vec<Arc<str>> = differs.chain(edited.iter().cloned()).collect();
-        in_key_order(&mut told);
-        if told.len() == touched.registers.len() + touched.sequences.len() {
-            return Self::of_all(told.into());
+        let mut differing: Vec<Arc<str>> = differs.chain(edited.iter().cloned()).collect();
+        in_key_order(&mut differing);
+        if differing.len() == touched.registers.len() + touched.sequences.len() {
+            return Self::of_all(differing.into());
         }
-        Self { noted: touched.paths().into(), told: told.into() }
+        Self { written: touched.paths().into(), differing: differing.into() }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, ReentrantMutexGuard};
 
 use super::commit::{Commit, Update};
-use super::projection::Told;
+use super::projection::WatcherCalls;
 use super::subscription::Subscription;
 
 pub(crate) type Panic = Box<dyn Any + Send>;
@@ -48,7 +48,7 @@ pub(crate) struct Delivery {
 struct Queued {
     number: u64,
     commit: Arc<Commit>,
-    views: Vec<Box<dyn Told>>,
+    views: Vec<Box<dyn WatcherCalls>>,
 }
 
 struct Queue {
@@ -96,7 +96,7 @@ impl Delivery {
     /// Queues a commit whose views are shown already. Must be called under the writer lock, so that
     /// the queue has the order of the commits. A commit without a listener or watcher is not
     /// queued.
-    pub(crate) fn queue(&self, commit: Arc<Commit>, views: Vec<Box<dyn Told>>) {
+    pub(crate) fn queue(&self, commit: Arc<Commit>, views: Vec<Box<dyn WatcherCalls>>) {
         let listeners = self.listeners.lock();
         if listeners.is_empty() && views.is_empty() {
             return;
@@ -170,7 +170,7 @@ impl Delivery {
     /// Calls all listeners and watchers. Returns the first panic.
     fn deliver_one(&self, queued: Queued) -> Option<Panic> {
         let Queued { number, commit, views } = queued;
-        let touched = commit.touch.told.len();
+        let touched = commit.touch.differing.len();
         let _span =
             tracing::trace_span!(target: "exostate", "notify", origin = ?commit.origin, touched)
                 .entered();

@@ -13,11 +13,13 @@ use super::value::Value;
 /// unequal digests have diverged.
 ///
 /// The hash is not cryptographic: an attacker can construct two contents with the same digest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 16]);
 
 impl Digest {
-    pub(crate) fn new(bytes: [u8; 16]) -> Self {
+    /// The digest with these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

@@ -1,48 +1,48 @@
 //! The limits for untrusted bytes. They are checked before a backend sees the bytes.
 //!
 //! Every length, count and depth that the [`guard`](super::guard) checks has its limit here. There
-//! are two sets: [`Limits::stranger`] for updates from untrusted peers, and [`Limits::trusted`] for
+//! are two sets: [`Limits::untrusted`] for updates from untrusted peers, and [`Limits::trusted`] for
 //! this replica's own saves. The limits do not bound the memory exactly: the backend decides how
 //! much memory an accepted update takes. They keep that memory in proportion to the update.
 
 /// Bytes of one update from an untrusted peer.
-const STRANGER_BYTES_MAX: usize = 4 << 20;
+const UNTRUSTED_BYTES_MAX: usize = 4 << 20;
 /// Clients (replicas) named in one section of an update from an untrusted peer. yrs keeps the
 /// clients in a hash table and uses the id itself as the hash. An attacker can choose ids that
 /// collide, so the cost grows with the square of this number.
-const STRANGER_CLIENTS_MAX: usize = 8_192;
+const UNTRUSTED_CLIENTS_MAX: usize = 8_192;
 /// Blocks, and deleted ranges, in one update from an untrusted peer. A block takes 4 bytes in the
 /// update and about 200 bytes of memory in yrs.
-const STRANGER_BLOCKS_MAX: usize = 300_000;
+const UNTRUSTED_BLOCKS_MAX: usize = 300_000;
 /// Values within the blocks of one update from an untrusted peer. A nested empty map takes two
 /// bytes in the update and about 100 bytes of memory.
-const STRANGER_VALUES_MAX: usize = 400_000;
+const UNTRUSTED_VALUES_MAX: usize = 400_000;
 /// Shared types inside other shared types, in one update from an untrusted peer. The limit is zero:
 /// yrs deletes nested types recursively, and many small updates together can nest types without a
 /// limit. The layout of exostate uses only root types.
-const STRANGER_NESTED_TYPES_MAX: usize = 0;
+const UNTRUSTED_NESTED_TYPES_MAX: usize = 0;
 /// Levels of arrays and maps within one value.
-const STRANGER_NESTING_MAX: usize = 64;
+const UNTRUSTED_NESTING_MAX: usize = 64;
 /// Bytes of one name: a root, a key, an attribute, a message.
-const STRANGER_NAME_BYTES_MAX: usize = 4 << 10;
+const UNTRUSTED_NAME_BYTES_MAX: usize = 4 << 10;
 /// Automerge operations in one update from an untrusted peer. With run-length coding a few bytes
 /// can claim any number of operations.
-const STRANGER_OPS_MAX: u64 = 150_000;
+const UNTRUSTED_OPS_MAX: u64 = 150_000;
 /// The total size in bytes of the deflated parts and the repeated strings of one update from an
 /// untrusted peer, after inflating.
-const STRANGER_INFLATED_BYTES_MAX: u64 = 16 << 20;
+const UNTRUSTED_INFLATED_BYTES_MAX: u64 = 16 << 20;
 /// Pending updates: updates that wait for a missing dependency.
-const STRANGER_PENDING_UPDATES_MAX: usize = 1_024;
+const UNTRUSTED_PENDING_UPDATES_MAX: usize = 1_024;
 /// Bytes of all pending updates.
-const STRANGER_PENDING_BYTES_MAX: usize = 4 << 20;
+const UNTRUSTED_PENDING_BYTES_MAX: usize = 4 << 20;
 /// Bytes of the document's version, including the replicas that an update from an untrusted peer
 /// adds. The version grows with every replica that ever wrote, by 12 bytes on yrs and 18 bytes on
 /// automerge. A session sends it in one frame of at most 2 MiB.
-const STRANGER_VERSION_BYTES_MAX: usize = 1_900_000;
+const UNTRUSTED_VERSION_BYTES_MAX: usize = 1_900_000;
 /// Replicas of a document whose ids end in the same 16 bits, including the replicas that an update
 /// from an untrusted peer adds. Ids are random: among 100,000 ids, at most about a dozen end in the
-/// same bits. See [`STRANGER_CLIENTS_MAX`].
-const STRANGER_ALIKE_IDS_MAX: usize = 64;
+/// same bits. See [`UNTRUSTED_CLIENTS_MAX`].
+const UNTRUSTED_ALIKE_IDS_MAX: usize = 64;
 /// The same limit for this replica's own saves. It is wider, because a saved document must open
 /// with all replicas that untrusted peers have added.
 const TRUSTED_ALIKE_IDS_MAX: usize = 1_024;
@@ -65,7 +65,7 @@ const TRUSTED_PENDING_BYTES_MAX: usize = 256 << 20;
 /// the stack of a small thread.
 const NESTING_CEILING: usize = 256;
 
-/// The limits that an update or a saved document must keep. The default is [`Limits::stranger`].
+/// The limits that an update or a saved document must keep. The default is [`Limits::untrusted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Limits {
@@ -86,27 +86,27 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::stranger()
+        Self::untrusted()
     }
 }
 
 impl Limits {
     /// Narrow limits, for updates from untrusted peers.
-    pub fn stranger() -> Self {
+    pub fn untrusted() -> Self {
         Self {
-            bytes_max: STRANGER_BYTES_MAX,
-            clients_max: STRANGER_CLIENTS_MAX,
-            blocks_max: STRANGER_BLOCKS_MAX,
-            values_max: STRANGER_VALUES_MAX,
-            nested_types_max: STRANGER_NESTED_TYPES_MAX,
-            nesting_max: STRANGER_NESTING_MAX,
-            name_bytes_max: STRANGER_NAME_BYTES_MAX,
-            ops_max: STRANGER_OPS_MAX,
-            inflated_bytes_max: STRANGER_INFLATED_BYTES_MAX,
-            pending_updates_max: STRANGER_PENDING_UPDATES_MAX,
-            pending_bytes_max: STRANGER_PENDING_BYTES_MAX,
-            version_bytes_max: STRANGER_VERSION_BYTES_MAX,
-            alike_ids_max: STRANGER_ALIKE_IDS_MAX,
+            bytes_max: UNTRUSTED_BYTES_MAX,
+            clients_max: UNTRUSTED_CLIENTS_MAX,
+            blocks_max: UNTRUSTED_BLOCKS_MAX,
+            values_max: UNTRUSTED_VALUES_MAX,
+            nested_types_max: UNTRUSTED_NESTED_TYPES_MAX,
+            nesting_max: UNTRUSTED_NESTING_MAX,
+            name_bytes_max: UNTRUSTED_NAME_BYTES_MAX,
+            ops_max: UNTRUSTED_OPS_MAX,
+            inflated_bytes_max: UNTRUSTED_INFLATED_BYTES_MAX,
+            pending_updates_max: UNTRUSTED_PENDING_UPDATES_MAX,
+            pending_bytes_max: UNTRUSTED_PENDING_BYTES_MAX,
+            version_bytes_max: UNTRUSTED_VERSION_BYTES_MAX,
+            alike_ids_max: UNTRUSTED_ALIKE_IDS_MAX,
         }
     }
 
@@ -298,12 +298,12 @@ mod tests {
 
     #[test]
     fn the_default_is_for_strangers() {
-        assert_eq!(Limits::default(), Limits::stranger());
+        assert_eq!(Limits::default(), Limits::untrusted());
     }
 
     #[test]
     fn nesting_has_a_ceiling() {
-        assert_eq!(Limits::stranger().with_nesting_max(256).nesting_max(), 256);
-        assert_eq!(Limits::stranger().with_nesting_max(257).nesting_max(), 256);
+        assert_eq!(Limits::untrusted().with_nesting_max(256).nesting_max(), 256);
+        assert_eq!(Limits::untrusted().with_nesting_max(257).nesting_max(), 256);
     }
 }

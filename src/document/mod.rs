@@ -9,13 +9,13 @@
 
 pub mod backend;
 pub mod commit;
+pub mod commit_check;
 pub mod delivery;
 pub mod diff;
 pub mod digest;
 pub mod doc;
 pub mod guard;
 pub mod key;
-pub mod landing;
 pub mod limits;
 pub mod live;
 pub mod meta;

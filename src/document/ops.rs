@@ -127,7 +127,7 @@ impl Ops {
     /// The sequences whose edits may cancel each other out: those with insertions and deletions,
     /// and those with marks.
     #[must_use]
-    pub fn may_be_idle(&self) -> BTreeSet<(Key, SequenceKind)> {
+    pub fn may_cancel_out(&self) -> BTreeSet<(Key, SequenceKind)> {
         let mut does: BTreeMap<(&Arc<str>, SequenceKind), (bool, bool)> = BTreeMap::new();
         for op in &self.sequences {
             let (inserts, deletes) = match op {

@@ -19,7 +19,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            limits: Limits::stranger(),
+            limits: Limits::untrusted(),
             trusted: Limits::trusted(),
             replica: None,
             earlier: Vec::new(),
@@ -35,7 +35,7 @@ impl Options {
         Self::default()
     }
 
-    /// The limits for updates from peers. Default: [`Limits::stranger`].
+    /// The limits for updates from peers. Default: [`Limits::untrusted`].
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

@@ -65,14 +65,14 @@ pub(crate) trait Projection<B: Backend>: Send + Sync {
 /// The work that remains after a view is shown.
 pub(crate) struct Shown {
     /// The watchers to call, outside every lock.
-    pub(crate) told: Option<Box<dyn Told>>,
+    pub(crate) told: Option<Box<dyn WatcherCalls>>,
     /// Data that the view does not need any more. It is dropped outside the locks, because its drop
     /// may call any code.
     pub(crate) left: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The watchers of one view that are to be told of one commit.
-pub(crate) trait Told: Send {
+pub(crate) trait WatcherCalls: Send {
     /// Calls the watchers. Returns the first panic.
     fn tell(self: Box<Self>, commit: &Commit) -> Option<Box<dyn Any + Send>>;
 }

@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Aside, Backend, BackendError, Offset};
+use super::backend::{Backend, BackendError, Contradiction, Offset};
+use super::commit_check;
 use super::digest::Canonical;
 use super::guard::recognize::{Recognized, recognize};
 use super::key::{self, Key};
-use super::landing;
 use super::limits::Limits;
 use super::named;
 use super::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched};
@@ -26,7 +26,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
-use pending::{Pending, Waiting};
+use pending::{Pending, PendingUpdate};
 
 /// The elements of a list in the document.
 pub type List = imbl::Vector<Value>;
@@ -53,10 +53,10 @@ pub struct Imported {
     pub applied: Vec<Arc<[u8]>>,
     /// Whether a part of the imported updates is pending, or may be. Another source may have
     /// brought the same pending update before.
-    pub waits: bool,
+    pub has_pending: bool,
     /// Pending changes that contradict the document, now that their dependencies have come. They
     /// may have arrived long ago, from a replica that has lost them since.
-    pub aside: Vec<Aside>,
+    pub contradictions: Vec<Contradiction>,
 }
 
 impl Imported {
@@ -67,7 +67,7 @@ impl Imported {
         self.touched.settle();
         self.edited.append(&mut later.edited);
         self.applied.append(&mut later.applied);
-        self.aside.append(&mut later.aside);
+        self.contradictions.append(&mut later.contradictions);
     }
 }
 
@@ -198,7 +198,7 @@ impl<B: Backend> Replica<B> {
             updates_bytes: 0,
             parts_bytes: 0,
         };
-        let mut this = Self::around(id, backend, journal, Limits::stranger(), trusted.clone());
+        let mut this = Self::around(id, backend, journal, Limits::untrusted(), trusted.clone());
         let entries = guarded(|| Ok(this.read_all()))?;
         Ok(read(&this, &entries))
     }
@@ -338,7 +338,7 @@ impl<B: Backend> Replica<B> {
             Err(error) => return Err(self.rebuild(error)),
         };
         let own = Self::take_own(&mut touched);
-        if let Err(error) = landing::check(&self.backend, ops, &touched, &texts, &lists) {
+        if let Err(error) = commit_check::check(&self.backend, ops, &touched, &texts, &lists) {
             return Err(self.rebuild(error));
         }
         self.note_registers(&own);
@@ -395,7 +395,7 @@ impl<B: Backend> Replica<B> {
         let limits = if trust == Trust::Trusted { &self.trusted } else { &self.limits };
         let mut checked = Vec::new();
         let mut whole = Vec::new();
-        let mut waits = false;
+        let mut has_pending = false;
         for update in updates {
             let unpacked = guarded(|| self.backend.unpack(update.as_ref(), limits));
             let mut unpacked =
@@ -404,7 +404,7 @@ impl<B: Backend> Replica<B> {
                 let waiting = self.pending.find(update, trust);
                 // A trusted pending update stays pending, even if an untrusted peer brings it
                 // again.
-                waits |= waiting == Some(Trust::Untrusted);
+                has_pending |= waiting == Some(Trust::Untrusted);
                 waiting.is_none()
             });
             // The update is passed on with its own bytes if it is not longer than its new parts. So
@@ -412,7 +412,7 @@ impl<B: Backend> Replica<B> {
             if update.as_ref().len() <= unpacked.iter().map(|update| B::bytes(update).len()).sum() {
                 whole.push(update.as_ref());
             }
-            checked.extend(unpacked.into_iter().map(|update| Waiting {
+            checked.extend(unpacked.into_iter().map(|update| PendingUpdate {
                 update,
                 trust,
                 written: false,
@@ -427,10 +427,11 @@ impl<B: Backend> Replica<B> {
         }
         let ready: Vec<_> = ready.into_iter().map(|waiting| waiting.update).collect();
         let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
-        waits |= !waiting.is_empty();
+        has_pending |= !waiting.is_empty();
         self.pending.0.extend(waiting);
         self.import_pending(&mut imported);
-        imported.waits = waits && self.pending.0.iter().any(|waiting| waiting.trust == trust);
+        imported.has_pending =
+            has_pending && self.pending.0.iter().any(|waiting| waiting.trust == trust);
         Ok(imported)
     }
 
@@ -446,7 +447,7 @@ impl<B: Backend> Replica<B> {
         if ready.is_empty() {
             return Ok(Imported::default());
         }
-        guarded(|| self.backend.vet(ready, limits))?;
+        guarded(|| self.backend.validate_ready(ready, limits))?;
         match guarded(|| self.backend.import(ready, !self.unread)) {
             Ok((touched, novel)) => {
                 let applied = match whole {
@@ -480,22 +481,21 @@ impl<B: Backend> Replica<B> {
             let limits = if own { self.trusted.clone() } else { self.limits.clone() };
             let (checked, sources): (Vec<_>, Vec<_>) = ready
                 .into_iter()
-                .map(|Waiting { update, trust, written }| (update, (trust, written)))
+                .map(|PendingUpdate { update, trust, written }| (update, (trust, written)))
                 .unzip();
             match self.import_ready(&checked, None, &limits) {
                 Ok(more) => imported.add(more),
                 Err(_) if checked.len() > 1 => {
                     singly = true;
                     let retried = checked.into_iter().zip(sources);
-                    self.pending.0.extend(retried.map(|(update, (trust, written))| Waiting {
-                        update,
-                        trust,
-                        written,
+                    self.pending.0.extend(retried.map(|(update, (trust, written))| {
+                        PendingUpdate { update, trust, written }
                     }));
                 }
                 Err(BackendError::Contradicted(_)) => {
-                    let aside = guarded(|| Ok(self.backend.aside(checked, &mut self.pending.0)));
-                    imported.aside.extend(aside.ok().flatten());
+                    let found =
+                        guarded(|| Ok(self.backend.contradiction(checked, &mut self.pending.0)));
+                    imported.contradictions.extend(found.ok().flatten());
                 }
                 Err(_) => {}
             }
@@ -504,9 +504,9 @@ impl<B: Backend> Replica<B> {
 
     /// Sets an update aside that contradicts the document and whose dependencies the document has.
     /// Returns what the update did.
-    pub fn set_aside(&mut self, update: &[u8]) -> Option<Aside> {
+    pub fn set_aside(&mut self, update: &[u8]) -> Option<Contradiction> {
         let checked = guarded(|| self.backend.unpack(update, &self.trusted)).ok()?;
-        guarded(|| Ok(self.backend.aside(checked, &mut self.pending.0))).ok().flatten()
+        guarded(|| Ok(self.backend.contradiction(checked, &mut self.pending.0))).ok().flatten()
     }
 
     fn note_import(
@@ -539,7 +539,7 @@ impl<B: Backend> Replica<B> {
             SequenceKind::Text => self
                 .texts
                 .get(key)
-                .is_none_or(|text| landing::fits(text, self.backend.text_len(name))),
+                .is_none_or(|text| commit_check::fits(text, self.backend.text_len(name))),
             SequenceKind::List => {
                 self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name))
             }
@@ -723,11 +723,6 @@ impl<B: Backend> Replica<B> {
         self.backend.version()
     }
 
-    /// All ops that a replica at `version` lacks, as one update.
-    pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        guarded(|| self.backend.update_since(version))
-    }
-
     /// All ops that a replica at `version` lacks, in pieces within the limits for untrusted
     /// updates.
     pub fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
@@ -829,7 +824,7 @@ impl<B: Backend> Replica<B> {
         let mut canonical = Canonical::new();
         canonical.bytes(0, &self.registers_hash.to_le_bytes());
         canonical.bytes(1, &hashes.sum.to_le_bytes());
-        Digest::new(canonical.finish().to_le_bytes())
+        Digest::from_bytes(canonical.finish().to_le_bytes())
     }
 
     /// The hash of one sequence. An empty sequence has the hash 0, because it counts as absent.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::guard::yrs_update::put_uint;
 use super::guard::{self, GuardError};
+use crate::varint;
 
 /// The ops that a replica has seen.
 ///
@@ -67,7 +67,7 @@ impl Version {
     ///
     /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
     /// ours.change(|note| note.title().set("plan"))?;
-    /// theirs.apply(&ours.update_since(&Version::empty())?)?;
+    /// theirs.apply_all(&ours.updates_since(&Version::empty())?)?;
     /// assert_eq!(ours.view(), theirs.view());
     /// # Ok::<(), exostate::Error>(())
     /// ```
@@ -176,7 +176,7 @@ impl Version {
     /// # Errors
     /// The bytes are not a state vector. The error has the position at which reading failed.
     pub fn from_state_vector(bytes: &[u8]) -> Result<Self, VersionError> {
-        let mut reader = guard::Reader::new(bytes, 0);
+        let mut reader = guard::ByteReader::new(bytes, 0);
         let mut number = || reader.uint().map_err(VersionError::of);
         let mut clocks = BTreeMap::new();
         for _ in 0..number()? {
@@ -195,10 +195,10 @@ impl Version {
     pub fn to_state_vector(&self) -> Option<Vec<u8>> {
         let clocks = self.as_clocks()?;
         let mut bytes = Vec::new();
-        put_uint(&mut bytes, clocks.len() as u64);
+        varint::put(&mut bytes, clocks.len() as u64);
         for (client, clock) in clocks {
-            put_uint(&mut bytes, *client);
-            put_uint(&mut bytes, u64::from(*clock));
+            varint::put(&mut bytes, *client);
+            varint::put(&mut bytes, u64::from(*clock));
         }
         Some(bytes)
     }

@@ -16,7 +16,7 @@ use crate::state::{AsPath, ChangeError, State};
 /// struct Page { title: String, body: exostate::Text }
 ///
 /// let store = Store::<Page>::new();
-/// store.add_middleware(PathRules::new().deny(&Page::path().title()));
+/// store.add_middleware(PathRules::new().deny(Page::path().title()));
 /// assert!(store.change(|page| page.title().set("mine")).is_err());
 /// store.change(|page| page.body().push_str("ours"))?;
 /// # Ok::<(), exostate::Error>(())
@@ -36,7 +36,7 @@ impl PathRules {
 
     /// Refuses changes that write to this place or below it. `any()` stands for every element.
     #[must_use]
-    pub fn deny<S: State>(mut self, path: &impl AsPath<S>) -> Self {
+    pub fn deny<S: State>(mut self, path: impl AsPath<S>) -> Self {
         self.denied.push(path.as_path().as_str().to_owned());
         self
     }
@@ -44,7 +44,7 @@ impl PathRules {
     /// Refuses changes that write to other places than this one and those below it. If it is called
     /// several times, all the given places are allowed.
     #[must_use]
-    pub fn allow_only<S: State>(mut self, path: &impl AsPath<S>) -> Self {
+    pub fn allow_only<S: State>(mut self, path: impl AsPath<S>) -> Self {
         self.allowed.push(path.as_path().as_str().to_owned());
         self
     }

@@ -405,7 +405,7 @@ impl<T: State> MovableList<T> {
         new: &Self,
         writer: &mut Writer<'_, '_>,
     ) -> HashMap<ElementId, ElementId> {
-        let target = self.pair(new, writer.core.restores);
+        let target = self.pair(new, writer.core.restores_ids);
         let kept: BTreeSet<ElementId> =
             target.iter().filter_map(|wanted| self.id_at(wanted.old?)).collect();
         for entry in self.entries.iter().filter(|entry| !kept.contains(&entry.id)) {

@@ -354,3 +354,11 @@ impl<S, T: State> AsPath<S> for Node<Path<S>, T> {
         &self.place
     }
 }
+
+impl<S, P: AsPath<S>> AsPath<S> for &P {
+    type Target = P::Target;
+
+    fn as_path(&self) -> &Path<S> {
+        P::as_path(self)
+    }
+}

@@ -17,7 +17,7 @@ enum Before {
 
 /// The steps that were staged since the first savepoint that is still open.
 #[derive(Default)]
-pub(crate) struct Trail {
+pub(crate) struct UndoLog {
     steps: Vec<Before>,
     /// How many savepoints are open.
     open: usize,
@@ -39,27 +39,27 @@ impl StageCore<'_> {
     /// Opens a savepoint. Close savepoints in the opposite order, with [`StageCore::release`] or
     /// [`StageCore::roll_back`].
     pub(crate) fn save(&mut self) -> Mark {
-        let steps = self.trail.steps.len();
+        let steps = self.undo_log.steps.len();
         let sequences = self.ops.sequences.len();
-        let mark = Mark { steps, sequences, apart: self.trail.apart, failed: self.has_failed() };
-        self.trail.open += 1;
-        self.trail.apart = mark.sequences;
+        let mark = Mark { steps, sequences, apart: self.undo_log.apart, failed: self.has_failed() };
+        self.undo_log.open += 1;
+        self.undo_log.apart = mark.sequences;
         mark
     }
 
     /// Closes the savepoint and keeps the edits since it was opened.
     pub(crate) fn release(&mut self, mark: &Mark) {
-        self.trail.open -= 1;
-        self.trail.apart = mark.apart;
-        if self.trail.open == 0 {
-            self.trail.steps.clear();
+        self.undo_log.open -= 1;
+        self.undo_log.apart = mark.apart;
+        if self.undo_log.open == 0 {
+            self.undo_log.steps.clear();
         }
     }
 
     /// Closes the savepoint and takes back the edits since it was opened.
     pub(crate) fn roll_back(&mut self, mark: &Mark) {
         self.ops.sequences.truncate(mark.sequences);
-        for step in self.trail.steps.split_off(mark.steps).into_iter().rev() {
+        for step in self.undo_log.steps.split_off(mark.steps).into_iter().rev() {
             match step {
                 Before::Register(key, before) => put_back(&mut self.ops.registers, key, before),
                 Before::Text(key, before) => put_back(&mut self.texts, key, before),
@@ -74,19 +74,19 @@ impl StageCore<'_> {
 
     /// Whether a sequence edit may be merged with the edit before it.
     pub(crate) fn may_merge(&self) -> bool {
-        self.ops.sequences.len() > self.trail.apart
+        self.ops.sequences.len() > self.undo_log.apart
     }
 
     pub(crate) fn note_register(&mut self, key: &Key) {
-        if self.trail.open > 0 {
+        if self.undo_log.open > 0 {
             let before = self.ops.registers.get(key::lookup(&key.as_str())).cloned();
-            self.trail.steps.push(Before::Register(key.clone(), before));
+            self.undo_log.steps.push(Before::Register(key.clone(), before));
         }
     }
 
     pub(crate) fn note_text(&mut self, key: &Key) {
-        if self.trail.open > 0 {
-            self.trail.steps.push(Before::Text(
+        if self.undo_log.open > 0 {
+            self.undo_log.steps.push(Before::Text(
                 key.clone(),
                 self.texts.get(key::lookup(&key.as_str())).cloned(),
             ));
@@ -94,8 +94,8 @@ impl StageCore<'_> {
     }
 
     pub(crate) fn note_list(&mut self, key: &Key) {
-        if self.trail.open > 0 {
-            self.trail.steps.push(Before::List(
+        if self.undo_log.open > 0 {
+            self.undo_log.steps.push(Before::List(
                 key.clone(),
                 self.lists.get(key::lookup(&key.as_str())).cloned(),
             ));

@@ -17,7 +17,7 @@ use crate::document::source::Source;
 use crate::document::value::Value;
 
 use super::position::Stamp;
-use super::savepoint::{Mark, Trail};
+use super::savepoint::{Mark, UndoLog};
 use super::violation::Violations;
 use super::{At, Edit, ElementId, Mend, Refresh, State, Writer};
 
@@ -109,12 +109,12 @@ pub(crate) struct StageCore<'d> {
     edits: u64,
     /// The first error: a value that could not be written.
     failed: Option<ChangeError>,
-    pub(crate) trail: Trail,
+    pub(crate) undo_log: UndoLog,
     /// Whether a write is in progress. It stays true if a panic interrupted the write.
     writing: bool,
     /// Whether the written value is an earlier state of this document. New elements then get the
     /// ids that they had in that state.
-    pub(crate) restores: bool,
+    pub(crate) restores_ids: bool,
     /// `Some` while values that do not fit are mended: the registers that still must be written or
     /// removed.
     misfits: Option<BTreeSet<Key>>,
@@ -134,9 +134,9 @@ impl<'d> StageCore<'d> {
             touched: BTreeSet::new(),
             edits: 0,
             failed: None,
-            trail: Trail::default(),
+            undo_log: UndoLog::default(),
             writing: false,
-            restores: false,
+            restores_ids: false,
             misfits: None,
             raw: false,
         }
@@ -264,7 +264,7 @@ impl<'d> StageCore<'d> {
     /// Drops the edits of every sequence that ends with the content it has in the document:
     /// characters typed and deleted, elements pushed and popped, content replaced by itself. Only
     /// sequences whose edits may cancel out are compared. The comparison costs O(differences).
-    fn drop_idle_sequences(&mut self) {
+    fn drop_cancelled_sequences(&mut self) {
         if self.raw {
             return;
         }
@@ -273,7 +273,7 @@ impl<'d> StageCore<'d> {
         let lists = &mut self.lists;
         let idle: BTreeSet<(Key, SequenceKind)> = self
             .ops
-            .may_be_idle()
+            .may_cancel_out()
             .into_iter()
             .filter(|(name, kind)| match kind {
                 SequenceKind::Text => {
@@ -397,7 +397,7 @@ pub(crate) fn content<T: State>(value: &T) -> u128 {
 fn hash_of<T: State>(value: &T, with_ids: bool) -> u128 {
     let next_element = AtomicU64::new(0);
     let mut core = StageCore::new(&Nothing, ReplicaId::from_bits(0), &next_element);
-    core.restores = with_ids;
+    core.restores_ids = with_ids;
     Writer::new(&mut core, "").write_slot(value);
     let mut canonical = Canonical::new();
     for (key, write) in &core.ops.registers {
@@ -493,7 +493,7 @@ impl<'d, S: State> Stage<'d, S> {
     /// Stages the fewest ops that turn the state into an earlier state of this document. Elements
     /// that were removed come back with their ids.
     pub(crate) fn restore(&self, earlier: &S) -> Result<(), ChangeError> {
-        self.core.borrow_mut().restores = true;
+        self.core.borrow_mut().restores_ids = true;
         self.reconcile(earlier, Mend::Leave)
     }
 
@@ -512,7 +512,7 @@ impl<'d, S: State> Stage<'d, S> {
 
     pub(crate) fn finish(self) -> Staged<S> {
         let mut core = self.core.into_inner();
-        core.drop_idle_sequences();
+        core.drop_cancelled_sequences();
         let failed = core.failure();
         Staged {
             view: self.view.into_inner(),

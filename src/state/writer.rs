@@ -186,7 +186,7 @@ impl<'c, 'd> Writer<'c, 'd> {
     /// is restored, it is the id that the element had in that state; everything that the document
     /// still holds at its place is removed.
     pub(crate) fn element(&mut self, had: ElementId) -> ElementId {
-        if !self.core.restores || had.is_detached() {
+        if !self.core.restores_ids || had.is_detached() {
             return self.new_element();
         }
         self.at(&had.segment(), |writer| writer.clear());

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::layers::Report;
 use super::undo::{Entry, Log, Recording};
 use super::warning::name_for;
-use super::{Core, CoreMut, Meta, Store};
+use super::{Meta, Store, StoreMut, StoreRef};
 use crate::document::backend::Backend;
 use crate::document::commit::{Commit, Touch, in_key_order};
 use crate::document::doc::Turn;
@@ -24,7 +24,7 @@ use crate::state::{ChangeError, Stage, Staged, State, Violations};
 struct Panicked;
 
 /// A change that is in the document but that no view shows yet.
-pub(super) struct Unshown<S> {
+pub(super) struct WrittenChange<S> {
     pub(super) view: S,
     pub(super) violations: Violations,
     pub(super) commit: Commit,
@@ -36,7 +36,7 @@ pub(super) struct Unshown<S> {
     pub(super) touched: Option<Touched>,
 }
 
-impl<'a, S: State, B: Backend> Core<'a, S, B> {
+impl<'a, S: State, B: Backend> StoreRef<'a, S, B> {
     /// A stage that starts from the view that is shown.
     pub(super) fn stage(&self) -> Stage<'a, S> {
         let view = S::clone(&self.typed.view);
@@ -50,7 +50,7 @@ impl<S: State, B: Backend> Store<S, B> {
     pub(super) fn stage<R>(
         &self,
         report: Report,
-        check: impl FnOnce(&Core<'_, S, B>) -> Result<(), ChangeError>,
+        check: impl FnOnce(&StoreRef<'_, S, B>) -> Result<(), ChangeError>,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
         self.stage_as(report, &Recording::Change, check, edit)
@@ -61,22 +61,22 @@ impl<S: State, B: Backend> Store<S, B> {
         &self,
         mut report: Report,
         recording: &Recording,
-        check: impl FnOnce(&Core<'_, S, B>) -> Result<(), ChangeError>,
+        check: impl FnOnce(&StoreRef<'_, S, B>) -> Result<(), ChangeError>,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
         let span =
             tracing::trace_span!(target: "exostate", "change", origin = ?report.origin).entered();
         let timer = self.shared.layers.timer();
         let turn = Turn::begin(self.shared.document.inner()).ok_or(ChangeError::Nested)?;
-        self.enter(&turn, &mut report)?;
-        let checked = self.look(&turn, |core| check(&core));
+        self.begin_change(&turn, &mut report)?;
+        let checked = self.with_ref(&turn, |core| check(&core));
         let result = catch_unwind(AssertUnwindSafe(|| {
             checked?;
             let (result, staged) = self.prepare(&turn, &mut report, recording, edit)?;
             if let Some(staged) = staged {
-                let mut unshown = self.write(&turn, staged, recording, &mut report)?;
-                self.record(&turn, &mut unshown, recording);
-                self.show(&turn, unshown);
+                let mut written = self.write(&turn, staged, recording, &mut report)?;
+                self.record(&turn, &mut written, recording);
+                self.show(&turn, written);
             }
             Ok(result)
         }));
@@ -88,7 +88,11 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Begins a change within its turn: sets the time of the meta if the report asks for it, and
     /// shows the parts that were imported.
-    pub(super) fn enter(&self, turn: &Turn<'_, B>, report: &mut Report) -> Result<(), ChangeError> {
+    pub(super) fn begin_change(
+        &self,
+        turn: &Turn<'_, B>,
+        report: &mut Report,
+    ) -> Result<(), ChangeError> {
         if report.dated {
             let time = turn.time.unwrap_or_else(|| self.now());
             let meta = report.meta.take().map(Arc::unwrap_or_clone).unwrap_or_default();
@@ -101,25 +105,29 @@ impl<S: State, B: Backend> Store<S, B> {
     }
 
     /// Calls `look` with the document and the store's data, to read them.
-    pub(super) fn look<R>(&self, turn: &Turn<'_, B>, look: impl FnOnce(Core<'_, S, B>) -> R) -> R {
+    pub(super) fn with_ref<R>(
+        &self,
+        turn: &Turn<'_, B>,
+        look: impl FnOnce(StoreRef<'_, S, B>) -> R,
+    ) -> R {
         let replica = turn.replica();
         let lock = self.shared.typed.lock();
         let typed = lock.borrow();
         let next_element = &turn.document.next_element;
-        look(Core { replica: &replica, typed: &typed, next_element })
+        look(StoreRef { replica: &replica, typed: &typed, next_element })
     }
 
     /// Calls `work` with the document and the store's data, to change them. Nothing else may borrow
     /// them meanwhile.
-    pub(super) fn work<R>(
+    pub(super) fn with_mut<R>(
         &self,
         turn: &Turn<'_, B>,
-        work: impl FnOnce(&mut CoreMut<'_, S, B>) -> Result<R, ChangeError>,
+        work: impl FnOnce(&mut StoreMut<'_, S, B>) -> Result<R, ChangeError>,
     ) -> Result<R, ChangeError> {
         let mut replica = turn.replica_mut().ok_or(ChangeError::Nested)?;
         let lock = self.shared.typed.lock();
         let mut typed = lock.borrow_mut();
-        work(&mut CoreMut { replica: &mut replica, typed: &mut typed })
+        work(&mut StoreMut { replica: &mut replica, typed: &mut typed })
     }
 
     /// Stages a change, checks it against the limits, and asks the middleware. `None` if the change
@@ -131,16 +139,16 @@ impl<S: State, B: Backend> Store<S, B> {
         recording: &Recording,
         edit: impl FnOnce(&Stage<'_, S>) -> Result<R, ChangeError>,
     ) -> Result<(R, Option<Staged<S>>), ChangeError> {
-        self.look(turn, |core| {
+        self.with_ref(turn, |core| {
             let stage = core.stage();
             let result = edit(&stage)?;
-            Ok((result, self.judge(&core.view, stage, report, recording)?))
+            Ok((result, self.check_staged(&core.view, stage, report, recording)?))
         })
     }
 
     /// Checks a staged change against the limits, and asks the middleware. `None` if the change has
     /// no ops.
-    pub(super) fn judge(
+    pub(super) fn check_staged(
         &self,
         view: &S,
         stage: Stage<'_, S>,
@@ -162,7 +170,7 @@ impl<S: State, B: Backend> Store<S, B> {
         if let Some((path, reason)) = staged.ops.too_large(limits) {
             // An undo that is too large can never be written. The undo manager gives it up, so that
             // earlier changes can still be undone.
-            recording.give_up();
+            recording.forget_group();
             return Err(ChangeError::Invalid { path, reason });
         }
         self.shared.layers.change(view, &staged, report)?;
@@ -177,13 +185,13 @@ impl<S: State, B: Backend> Store<S, B> {
         staged: Staged<S>,
         recording: &Recording,
         report: &mut Report,
-    ) -> Result<Unshown<S>, ChangeError> {
+    ) -> Result<WrittenChange<S>, ChangeError> {
         report.shown = true;
         let logs = self.shared.logs.all();
         let touched = (turn.count_followers() > 1).then(|| staged.ops.touched());
         let Staged { ops, texts, lists, view, violations, .. } = staged;
         let mut writes_name = false;
-        let written = self.work(turn, |core| {
+        let written = self.with_mut(turn, |core| {
             if logs.is_empty() {
                 core.tracks.get_mut().clear();
             }
@@ -221,7 +229,7 @@ impl<S: State, B: Backend> Store<S, B> {
             meta: report.meta.clone(),
             time: turn.time,
         };
-        Ok(Unshown { view, violations, commit, entry, logs, touched })
+        Ok(WrittenChange { view, violations, commit, entry, logs, touched })
     }
 
     /// Lets the undo managers and all recorders of the document record a written change. Then
@@ -229,17 +237,17 @@ impl<S: State, B: Backend> Store<S, B> {
     pub(super) fn record(
         &self,
         turn: &Turn<'_, B>,
-        unshown: &mut Unshown<S>,
+        written: &mut WrittenChange<S>,
         recording: &Recording,
     ) {
-        if let Some(entry) = unshown.entry.take() {
-            recording.record(&unshown.logs, entry, &unshown.commit);
+        if let Some(entry) = written.entry.take() {
+            recording.record(&written.logs, entry, &written.commit);
         }
         if let Some(mut replica) = turn.replica_mut() {
-            turn.record(&mut replica, &unshown.commit);
+            turn.record(&mut replica, &written.commit);
         }
-        if let Some(touched) = unshown.touched.take() {
-            self.prepare_others(turn, Content::Touched(&touched), &unshown.commit.touch);
+        if let Some(touched) = written.touched.take() {
+            self.prepare_others(turn, Content::Touched(&touched), &written.commit.touch);
         }
     }
 
@@ -256,8 +264,8 @@ impl<S: State, B: Backend> Store<S, B> {
 
     /// Shows the view of a change that is written and recorded. O(1) for each store on the
     /// document.
-    pub(super) fn show(&self, turn: &Turn<'_, B>, unshown: Unshown<S>) {
-        let Unshown { view, violations, commit, .. } = unshown;
+    pub(super) fn show(&self, turn: &Turn<'_, B>, written: WrittenChange<S>) {
+        let WrittenChange { view, violations, commit, .. } = written;
         {
             let lock = self.shared.typed.lock();
             let mut typed = lock.borrow_mut();

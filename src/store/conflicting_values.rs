@@ -46,14 +46,14 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ours.change(|note| note.title().set("Plan"))?;
     /// theirs.change(|note| note.title().set("Trip"))?;
     /// ours.merge(&theirs)?;
-    /// let titles = ours.conflicting_values(&Note::path().title());
+    /// let titles = ours.conflicting_values(Note::path().title());
     /// assert_eq!(titles.len(), 2);
     /// assert!(titles[0].wins && titles[0].value == Value::from(ours.view().title.as_str()));
     /// assert!(titles.iter().any(|title| title.replica == Some(theirs.replica())));
     /// # Ok::<(), exostate::Error>(())
     /// ```
     #[must_use]
-    pub fn conflicting_values<P: AsPath<S>>(&self, path: &P) -> Vec<ConflictingValue> {
+    pub fn conflicting_values<P: AsPath<S>>(&self, path: P) -> Vec<ConflictingValue> {
         if P::Target::MARKED {
             // The path of such a place holds at most a marker, which says that the place exists.
             return Vec::new();

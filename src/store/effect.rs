@@ -134,7 +134,7 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// **Do not save with it:** while a user keeps typing, each change drops the save before it,
     /// and no save is ever finished. For work that must be finished use [`Store::effect_paced`] and
-    /// [`Changes::debounce`](crate::Changes::debounce).
+    /// [`ChangeStream::debounce`](crate::ChangeStream::debounce).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

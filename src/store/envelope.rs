@@ -9,7 +9,7 @@ const CHECKSUM_BYTES: usize = 8;
 const DEPTH_MAX: usize = 32;
 
 /// Encodes a value.
-pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
     // The encoder fails only if its writer fails, and a `Vec` never fails.
     let _ = ciborium::into_writer(value, &mut bytes);
@@ -18,7 +18,7 @@ pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Decodes the bytes that [`seal`] made. The error says what is wrong with the bytes.
-pub(super) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let (mut rest, sum) =
         bytes.split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES)).unwrap_or((bytes, &[]));
     if sum != checksum(rest) {

@@ -4,7 +4,6 @@
 //! → touched paths → view → watchers. Readers of the view take no lock. Watchers and listeners are
 //! called outside every lock.
 
-mod changes;
 mod commit;
 mod conflicting_values;
 mod effect;
@@ -21,6 +20,7 @@ mod retry;
 mod scoped;
 mod select;
 mod slot;
+mod streams;
 mod subscriptions;
 mod transaction;
 mod undo;
@@ -37,7 +37,6 @@ use std::sync::atomic::AtomicU64;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::{Mutex, ReentrantMutex};
 
-pub use changes::Changes;
 pub use conflicting_values::ConflictingValue;
 pub use effect::{Cleanup, OwnedPatch};
 pub use history::{
@@ -48,6 +47,7 @@ pub use pace::{Pace, Paced};
 pub use retry::Retry;
 pub use scoped::Scoped;
 pub use select::{Changed, Selector, SelectorBy};
+pub use streams::ChangeStream;
 pub use subscriptions::Subscriptions;
 pub use transaction::{Batch, Snapshot, Transaction};
 pub use undo::{UndoError, UndoGroup, UndoManager, UndoOptions, Undone};
@@ -114,7 +114,7 @@ pub struct Shared<S: State, B: Backend> {
     /// Selectors share it.
     view: Arc<ArcSwap<S>>,
     /// Locked only by a thread that holds the document's writer lock.
-    typed: ReentrantMutex<RefCell<Typed<S>>>,
+    typed: ReentrantMutex<RefCell<ViewState<S>>>,
     subscribers: Arc<Mutex<Subscribers<S>>>,
     layers: Layers<S>,
     /// The logs of the undo managers.
@@ -124,7 +124,7 @@ pub struct Shared<S: State, B: Backend> {
 }
 
 /// The data that a store has beside its document. Used only under the writer lock.
-pub struct Typed<S> {
+pub struct ViewState<S> {
     view: Arc<S>,
     /// The view that is about to be shown.
     next: Option<S>,
@@ -138,36 +138,36 @@ pub struct Typed<S> {
 }
 
 /// A document and the store's data, to read.
-pub(crate) struct Core<'a, S, B: Backend> {
+pub(crate) struct StoreRef<'a, S, B: Backend> {
     replica: &'a Replica<B>,
-    typed: &'a Typed<S>,
+    typed: &'a ViewState<S>,
     next_element: &'a AtomicU64,
 }
 
-impl<S, B: Backend> Deref for Core<'_, S, B> {
-    type Target = Typed<S>;
+impl<S, B: Backend> Deref for StoreRef<'_, S, B> {
+    type Target = ViewState<S>;
 
-    fn deref(&self) -> &Typed<S> {
+    fn deref(&self) -> &ViewState<S> {
         self.typed
     }
 }
 
 /// A document and the store's data, to change.
-pub(crate) struct CoreMut<'a, S, B: Backend> {
+pub(crate) struct StoreMut<'a, S, B: Backend> {
     replica: &'a mut Replica<B>,
-    typed: &'a mut Typed<S>,
+    typed: &'a mut ViewState<S>,
 }
 
-impl<S, B: Backend> Deref for CoreMut<'_, S, B> {
-    type Target = Typed<S>;
+impl<S, B: Backend> Deref for StoreMut<'_, S, B> {
+    type Target = ViewState<S>;
 
-    fn deref(&self) -> &Typed<S> {
+    fn deref(&self) -> &ViewState<S> {
         self.typed
     }
 }
 
-impl<S, B: Backend> DerefMut for CoreMut<'_, S, B> {
-    fn deref_mut(&mut self) -> &mut Typed<S> {
+impl<S, B: Backend> DerefMut for StoreMut<'_, S, B> {
+    fn deref_mut(&mut self) -> &mut ViewState<S> {
         self.typed
     }
 }
@@ -292,7 +292,7 @@ impl<S: State, B: Backend> Store<S, B> {
 
     fn around(document: Document<B>, view: S, violations: Violations) -> Self {
         let view = Arc::new(view);
-        let typed = Typed {
+        let typed = ViewState {
             view: Arc::clone(&view),
             next: None,
             shown_violations: violations.clone(),
@@ -437,21 +437,27 @@ impl<S: State, B: Backend> Store<S, B> {
         self.shared.document.version()
     }
 
-    /// Everything that a replica at `version` lacks, as one update.
+    /// Everything that a replica at `version` lacks, as updates that are to be applied in this
+    /// order. Usually this is one update. If more is missing than fits into one, there are several:
+    /// each of them passes [`Limits::untrusted`](crate::Limits::untrusted), however large the whole
+    /// is. A single value cannot be cut, and neither can a change of automerge that was made
+    /// elsewhere.
     ///
-    /// # Errors
-    /// The version belongs to another backend.
-    pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        self.shared.document.update_since(version)
-    }
-
-    /// Everything that a replica at `version` lacks, in pieces that are to be applied in this
-    /// order. Each piece is small enough for a peer that does not trust this replica: it passes
-    /// [`Limits::stranger`](crate::Limits::stranger), however large the whole is. Between two
-    /// pieces that peer shows a state that never existed. All pieces together hold what
-    /// [`Store::update_since`] returns.
+    /// [`Store::apply_all`] applies all of them as one. A peer that applies them one by one shows a
+    /// state that never existed in between.
     ///
-    /// A single value cannot be cut, and neither can a change of automerge that was made elsewhere.
+    /// ```
+    /// use exostate::{State, Store};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Note { title: String }
+    ///
+    /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
+    /// ours.change(|note| note.title().set("plan"))?;
+    /// theirs.apply_all(&ours.updates_since(&theirs.version())?)?;
+    /// assert_eq!(ours.view(), theirs.view());
+    /// # Ok::<(), exostate::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The version belongs to another backend.
@@ -474,8 +480,9 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// let (ours, theirs) = (Store::<Note>::new(), Store::<Note>::new());
     /// ours.change(|note| note.title().set("plan"))?;
-    /// let update = ours.update_since(&theirs.version())?;
-    /// assert!(ours.contains(&update)? && !theirs.contains(&update)?);
+    /// for update in ours.updates_since(&theirs.version())? {
+    ///     assert!(ours.contains(&update)? && !theirs.contains(&update)?);
+    /// }
     /// # Ok::<(), exostate::Error>(())
     /// ```
     ///
@@ -588,7 +595,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// yet.
     pub fn anchor(
         &self,
-        text: &impl AsPath<S, Target = Text>,
+        text: impl AsPath<S, Target = Text>,
         at: usize,
         before: bool,
     ) -> Option<Anchor> {
@@ -604,22 +611,22 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The current position of an anchor, in Unicode scalar values. `None` if the anchor belongs to
     /// another text, if it sticks to a character that this document does not know, or if the bytes
     /// are not an anchor.
-    pub fn resolve(&self, text: &impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
+    pub fn resolve(&self, text: impl AsPath<S, Target = Text>, anchor: &Anchor) -> Option<usize> {
         self.read(|core| core.replica.resolve(text.as_path().as_str(), anchor.as_bytes()))
     }
 
     /// Shows all imported parts, then reads what is shown.
-    fn read<R>(&self, read: impl FnOnce(Core<'_, S, B>) -> R) -> R {
+    fn read<R>(&self, read: impl FnOnce(StoreRef<'_, S, B>) -> R) -> R {
         self.shared.document.show_parts();
         self.peek(read)
     }
 
     /// Reads the content of the document, whether a view shows it or not.
-    fn peek<R>(&self, read: impl FnOnce(Core<'_, S, B>) -> R) -> R {
+    fn peek<R>(&self, read: impl FnOnce(StoreRef<'_, S, B>) -> R) -> R {
         self.shared.document.peek(|replica| {
             let lock = self.shared.typed.lock();
             let typed = lock.borrow();
-            read(Core {
+            read(StoreRef {
                 replica,
                 typed: &typed,
                 next_element: &self.shared.document.inner().next_element,

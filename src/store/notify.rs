@@ -12,7 +12,7 @@ use super::subscriptions::{Subscriptions, WeakSubscriptions};
 use super::watch::Watchers;
 use crate::document::commit::Commit;
 use crate::document::delivery::{Numbers, Panic, Showing, caught};
-use crate::document::projection::{Shown, Told};
+use crate::document::projection::{Shown, WatcherCalls};
 use crate::document::subscription::Subscription;
 use crate::state::{State, Violations};
 
@@ -31,7 +31,7 @@ pub(crate) struct Notice<S> {
 impl<S> Notice<S> {
     /// The paths whose content differs, in order.
     pub(crate) fn touched(&self) -> &[Arc<str>] {
-        &self.commit.touch.told
+        &self.commit.touch.differing
     }
 
     fn changes_violations(&self) -> bool {
@@ -110,7 +110,7 @@ struct Telling<S> {
     notice: Notice<S>,
 }
 
-impl<S: State> Told for Telling<S> {
+impl<S: State> WatcherCalls for Telling<S> {
     fn tell(self: Box<Self>, _commit: &Commit) -> Option<Box<dyn Any + Send>> {
         let Self { subscribers, notice } = *self;
         let mut locked = subscribers.lock();

@@ -18,14 +18,14 @@ use futures_core::Stream;
 use super::Subscription;
 use super::effect::{OwnedPatch, Waiting, send};
 use super::slot::{Receiver, slot};
-use super::{Changes, Store};
+use super::{ChangeStream, Store};
 use crate::document::backend::Backend;
 use crate::state::{AsPath, State};
 
 type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Sleep = Box<dyn FnMut(Duration) -> Timer + Send>;
 
-/// When a change is told: see [`Changes::debounce`], [`Changes::throttle`] and
+/// When a change is told: see [`ChangeStream::debounce`], [`ChangeStream::throttle`] and
 /// [`Store::effect_paced`].
 #[must_use = "it says how, and does nothing by itself"]
 pub struct Pace {
@@ -172,8 +172,8 @@ impl<W: Default> Queue<W> {
     }
 }
 
-/// A stream of the newest value, at a pace: made by [`Changes::debounce`] and
-/// [`Changes::throttle`].
+/// A stream of the newest value, at a pace: made by [`ChangeStream::debounce`] and
+/// [`ChangeStream::throttle`].
 ///
 /// The waiting value is never lost while this stream exists. It comes when it is due, at once if
 /// the store is gone, and with [`Paced::flush`].
@@ -182,7 +182,7 @@ pub struct Paced<T> {
     queue: Queue<Option<T>>,
 }
 
-impl<T> Changes<T> {
+impl<T> ChangeStream<T> {
     /// The newest value, once it has been at rest for `delay`, and at the latest `max_wait` after
     /// the first change that was not told, even if the value keeps changing. For work that follows
     /// a user's typing from time to time, such as saving or searching.
@@ -201,7 +201,7 @@ impl<T> Changes<T> {
     /// struct Note { text: String }
     ///
     /// let store = Store::<Note>::new();
-    /// let mut texts = store.changes(Note::path().text()).debounce(Duration::from_millis(300), Duration::from_secs(5), tokio::time::sleep);
+    /// let mut texts = store.stream(Note::path().text()).debounce(Duration::from_millis(300), Duration::from_secs(5), tokio::time::sleep);
     /// let saver = tokio::spawn(async move {
     ///     let mut saved = Vec::new();
     ///     while let Some(text) = texts.next().await {

@@ -66,7 +66,7 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
                 let mut view = S::clone(&typed.view);
                 let source = Touching { document: replica, touched };
                 let mut refresh = Refresh::new(&source, &mut typed.violations);
-                touch.told.iter().for_each(|path| refresh.touch(&mut view, path));
+                touch.differing.iter().for_each(|path| refresh.touch(&mut view, path));
                 typed.next = Some(view);
                 return;
             }
@@ -79,9 +79,9 @@ impl<S: State, B: Backend> Projection<B> for Shared<S, B> {
     fn show(&self, commit: &Arc<Commit>) -> Shown {
         let lock = self.typed.lock();
         let mut typed = lock.borrow_mut();
-        typed.recent.add(&commit.touch.noted);
+        typed.recent.add(&commit.touch.written);
         // If no content differs, the old view stays, so that nothing has to compare the views.
-        let new = match typed.next.take().filter(|_| !commit.touch.told.is_empty()) {
+        let new = match typed.next.take().filter(|_| !commit.touch.differing.is_empty()) {
             Some(next) => Arc::new(next),
             None => Arc::clone(&typed.view),
         };

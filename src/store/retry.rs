@@ -43,14 +43,16 @@ impl Retry {
         Self { first, longest, ..self }
     }
 
+    /// The bound of the pause after this many pauses.
+    #[must_use]
+    pub fn pause_max(self, pauses: u32) -> Duration {
+        self.first.saturating_mul(1_u32.checked_shl(pauses).unwrap_or(u32::MAX)).min(self.longest)
+    }
+
     /// The pauses between the attempts. Each pause is random, between zero and its bound.
     pub fn pauses(self) -> impl Iterator<Item = Duration> {
-        let bound = move |attempt: u32| {
-            self.first
-                .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX))
-                .min(self.longest)
-        };
-        (0..self.attempts.saturating_sub(1)).map(move |attempt| part(bound(attempt), random()))
+        let earlier = 0..self.attempts.saturating_sub(1);
+        earlier.map(move |earlier| part(self.pause_max(earlier), random()))
     }
 
     /// Calls `attempt` until it succeeds, fails with an error that is not retryable, or was called

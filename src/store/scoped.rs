@@ -60,13 +60,13 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// let store = Store::<Board>::new();
     /// let id = store.change(|board| board.cards().push(Card { text: "ship it".into(), done: false }))?;
-    /// let card = store.scoped(&Board::path().cards().get(id));
+    /// let card = store.scoped(Board::path().cards().get(id));
     /// let _watch = card.watch(Card::path().done(), |done| println!("{:?}", done.new()));
     /// finish(&card)?;
     /// assert!(card.view().is_some_and(|card| card.done));
     /// # Ok::<(), exostate::Error>(())
     /// ```
-    pub fn scoped<P: AsPath<S>>(&self, path: &P) -> Scoped<S, P::Target, B> {
+    pub fn scoped<P: AsPath<S>>(&self, path: P) -> Scoped<S, P::Target, B> {
         Scoped { store: self.clone(), path: path.as_path().clone(), of: PhantomData }
     }
 }
@@ -86,7 +86,7 @@ impl<S: State, T: State, B: Backend> Scoped<S, T, B> {
     }
 
     /// A scoped store of a place below this one.
-    pub fn scoped<P: AsPath<T>>(&self, path: &P) -> Scoped<S, P::Target, B> {
+    pub fn scoped<P: AsPath<T>>(&self, path: P) -> Scoped<S, P::Target, B> {
         Scoped { store: self.store.clone(), path: self.path.join(path.as_path()), of: PhantomData }
     }
 

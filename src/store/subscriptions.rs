@@ -15,10 +15,10 @@ use super::watch::Patch;
 #[non_exhaustive]
 pub struct Subscriptions {
     /// Watchers of places and of violations: [`Store::watch`], [`Store::watch_weak`],
-    /// [`Store::changes`], [`Store::watch_violations`].
+    /// [`Store::stream`], [`Store::watch_violations`].
     pub watchers: usize,
     /// Watchers of selectors: [`Selector::watch`](crate::Selector::watch),
-    /// [`Selector::changes`](crate::Selector::changes).
+    /// [`Selector::stream`](crate::Selector::stream).
     pub selector_watchers: usize,
     /// Listeners of updates: [`Store::on_update`], [`Store::local_updates`].
     pub update_listeners: usize,

@@ -112,7 +112,7 @@ struct Relied {
 ///
 /// let snapshot = store.snapshot();                                  // what the user sees while deciding
 /// store.change(|page| page.title().set("Trip"))?;             // another user makes a change
-/// let book = || store.transaction().relies_on_path(&snapshot, &Page::path().seats());
+/// let book = || store.transaction().relies_on_path(&snapshot, Page::path().seats());
 /// book().run(|page| page.seats().set(snapshot.view().seats - 1))?;
 /// let again = book().run(|page| page.seats().set(snapshot.view().seats - 1));
 /// assert!(matches!(again, Err(ChangeError::Stale { changed }) if changed == ["seats"]));
@@ -165,7 +165,7 @@ impl<S: State, B: Backend> Transaction<'_, S, B> {
 
     /// Refuses the change if this place, or anything in it, was touched since the snapshot, or if
     /// the place was made or removed.
-    pub fn relies_on_path(mut self, snapshot: &Snapshot<S>, path: &impl AsPath<S>) -> Self {
+    pub fn relies_on_path(mut self, snapshot: &Snapshot<S>, path: impl AsPath<S>) -> Self {
         self.relied.push(Relied {
             of: Arc::clone(&snapshot.of),
             number: snapshot.number,

@@ -58,7 +58,7 @@ impl<S: State, B: Backend> Store<S, B> {
     ///     }
     /// });
     /// theirs.change(|form| form.age().set("seven"))?;
-    /// store.apply(&theirs.update_since(&store.version())?)?;
+    /// store.apply_all(&theirs.updates_since(&store.version())?)?;
     /// assert_eq!(store.violations().len(), 1);
     /// # Ok::<(), exostate::Error>(())
     /// ```

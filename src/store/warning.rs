@@ -1,6 +1,6 @@
 //! Warnings about a document that can be opened all the same.
 
-use super::{Core, Store};
+use super::{Store, StoreRef};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::key::Key;
 use crate::document::named::{self, TypeMismatch};
@@ -37,7 +37,7 @@ pub(super) fn log(warning: &Warning) {
     tracing::warn!(target: "exostate", "{warning}");
 }
 
-impl<S: State, B: Backend> Core<'_, S, B> {
+impl<S: State, B: Backend> StoreRef<'_, S, B> {
     /// The warning about contents that exostate did not make.
     pub(super) fn foreign(&self) -> Option<Warning> {
         let roots = self.replica.foreign();

@@ -10,8 +10,9 @@ use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
-use crate::frame::{FrameError, Hash, Reader, check, put_varint};
+use crate::frame::{FrameError, FrameReader, Hash, check};
 use crate::limits::{LARGE_BYTES, VARINT_BYTES_MAX};
+use exostate::varint;
 
 const PLAIN: u8 = 0;
 const DEFLATED: u8 = 1;
@@ -84,7 +85,7 @@ pub(crate) fn is_plain(body: &[u8]) -> bool {
 fn deflate(update: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::with_capacity(VARINT_BYTES_MAX + update.len() / 2);
     body.push(DEFLATED);
-    put_varint(&mut body, update.len() as u64);
+    varint::put(&mut body, update.len() as u64);
     // The fastest level: updates are small, connections are fast, and a higher level saves only a
     // tenth.
     let mut encoder = DeflateEncoder::new(body, Compression::fast());
@@ -94,7 +95,7 @@ fn deflate(update: &[u8]) -> Option<Vec<u8>> {
 
 /// The update in a body. Inflates at most `bytes_max` bytes, whatever length the body claims.
 pub(crate) fn unpack(body: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, FrameError> {
-    let mut reader = Reader::new(body);
+    let mut reader = FrameReader::new(body);
     match reader.byte("a body's encoding")? {
         PLAIN => {
             let update = reader.rest();
@@ -171,7 +172,7 @@ mod tests {
         assert!(matches!(unpack(&bomb, MAX), Err(FrameError::TooLarge { bytes: 10_000_000, .. })));
         // A body with a wrong length.
         let mut liar = vec![DEFLATED];
-        put_varint(&mut liar, 5);
+        varint::put(&mut liar, 5);
         liar.extend_from_slice(&bomb[5..]);
         assert_eq!(bomb[1..5], [0x80, 0xad, 0xe2, 0x04]);
         assert!(matches!(unpack(&liar, MAX), Err(FrameError::Malformed { at: 2, .. })));

@@ -159,15 +159,15 @@ impl ConnectError {
 #[must_use]
 pub struct Client {
     config: Config,
-    links: Arc<std::sync::Mutex<HashMap<Place, Slot>>>,
+    links: Arc<std::sync::Mutex<HashMap<Endpoint, OpenLinks>>>,
 }
 
 /// The key that identifies a server.
-type Place = (Scheme, String, u16, Option<Fingerprint>);
+type Endpoint = (Scheme, String, u16, Option<Fingerprint>);
 
 /// The connections to one server, the newest last. The lock is held while a document is opened on
 /// one of them, or on a new one.
-type Slot = Arc<Mutex<Vec<Weak<Link>>>>;
+type OpenLinks = Arc<Mutex<Vec<Weak<Link>>>>;
 
 impl Client {
     /// A client without connections.
@@ -196,9 +196,8 @@ impl Client {
         let mut status = peer.status();
         let answered = status.wait_for(|status| *status != Status::Connecting).await;
         match answered.as_deref() {
-            Ok(Status::Closed { reason }) => Err(ConnectError::ended(document, reason.clone())),
-            Ok(Status::Offline { why, .. }) => {
-                Err(ConnectError::ended(document, CloseReason::Lost { message: why.clone() }))
+            Ok(Status::Closed { reason } | Status::Offline { reason, .. }) => {
+                Err(ConnectError::ended(document, reason.clone()))
             }
             _ => Ok(peer),
         }
@@ -237,7 +236,7 @@ impl Client {
         })
     }
 
-    async fn open_in(&self, slot: &Slot, ticket: &Ticket) -> Result<Joined, ConnectError> {
+    async fn open_in(&self, slot: &OpenLinks, ticket: &Ticket) -> Result<Joined, ConnectError> {
         let mut links = slot.lock().await;
         if let Some(joined) = reuse(&mut links).await {
             return Ok(joined);
@@ -250,8 +249,8 @@ impl Client {
         Ok(joined)
     }
 
-    fn slot(&self, ticket: &Ticket) -> Slot {
-        let place =
+    fn slot(&self, ticket: &Ticket) -> OpenLinks {
+        let endpoint =
             (ticket.scheme(), ticket.host().to_owned(), ticket.port(), ticket.fingerprint());
         // A panic elsewhere cannot leave the map half changed.
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
@@ -259,7 +258,7 @@ impl Client {
             Arc::strong_count(slot) > 1
                 || slot.try_lock().is_ok_and(|links| links.iter().any(is_open))
         });
-        Arc::clone(links.entry(place).or_default())
+        Arc::clone(links.entry(endpoint).or_default())
     }
 }
 

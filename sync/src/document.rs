@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use exostate::{
-    Applied, ApplyError, Backend, BackendError, Conflict, Document, ImportError, State, Store,
-    Version,
+    Applied, ApplyError, Backend, BackendError, Conflict, Digest, Document, ImportError, ReplicaId,
+    State, Store, Version,
 };
 
 use crate::replica::{
@@ -17,20 +17,16 @@ impl<B: Backend> Replica for Document<B> {
         B::NAME
     }
 
-    fn replica(&self) -> u64 {
-        Document::replica(self).get()
+    fn replica(&self) -> ReplicaId {
+        Document::replica(self)
     }
 
-    fn version(&self) -> Vec<u8> {
-        Document::version(self).to_bytes()
+    fn version(&self) -> Version {
+        Document::version(self)
     }
 
-    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
-        let version = match version.is_empty() {
-            true => Version::empty(),
-            false => Version::from_bytes(version).map_err(Refusal::new)?,
-        };
-        Document::updates_since(self, &version).map_err(Refusal::new)
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
+        Document::updates_since(self, version).map_err(Refusal::new)
     }
 
     fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
@@ -49,8 +45,8 @@ impl<B: Backend> Replica for Document<B> {
         Document::contains(self, update).map_err(Refusal::new)
     }
 
-    fn has_seen(&self, version: &[u8]) -> bool {
-        Version::from_bytes(version).is_ok_and(|version| Document::has_seen(self, &version))
+    fn has_seen(&self, version: &Version) -> bool {
+        Document::has_seen(self, version)
     }
 
     fn cut(&self, update: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
@@ -91,16 +87,16 @@ impl<B: Backend> Replica for Document<B> {
         self.own_pending().updates > 0
     }
 
-    fn put_back_pending(&self) {
+    fn rewrite_pending(&self) {
         // A panic of a watcher does not fail this call.
         let _ = without_watchers(|| {
-            Document::put_back_pending(self);
+            Document::rewrite_pending(self);
             Ok(())
         });
     }
 
-    fn digest(&self) -> [u8; 16] {
-        Document::digest(self).to_bytes()
+    fn digest(&self) -> Digest {
+        Document::digest(self)
     }
 
     fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {

@@ -147,7 +147,7 @@ struct Step {
 
 impl Step {
     fn is_empty(&self) -> bool {
-        self.received.is_empty() && !self.taken.lagged && !self.settles
+        self.received.is_empty() && !self.taken.overflowed && !self.settles
     }
 
     /// Whether the step looks brief by its frames: few bytes, no long answers, and no exchange of
@@ -157,7 +157,7 @@ impl Step {
             self.received.iter().map(|(frame, _)| frame.as_ref().ok().and_then(Option::as_deref))
         };
         let bytes: usize = frames().flatten().map(<[u8]>::len).sum();
-        !self.taken.lagged
+        !self.taken.overflowed
             && bytes <= BRIEF_BYTES_MAX
             && frames().all(|frame| frame.is_some_and(frame::is_brief))
     }
@@ -513,8 +513,8 @@ fn work(session: &mut Session, step: Step, now: Duration, replica: &dyn Replica)
             Err(error) => session.handle_lost(&error.to_string()),
         }
     }
-    if step.taken.lagged {
-        session.handle_lagged(step.taken.forgotten, replica);
+    if step.taken.overflowed {
+        session.handle_dropped_updates(step.taken.forgotten, replica);
     }
     session.handle_timeout(now, replica);
     session.settle(replica);

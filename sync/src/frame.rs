@@ -25,7 +25,7 @@
 //! 0c Conflict  claim: 24 bytes
 //! 0d Presence  any number of: participant: varint (0: the sender), clock: varint,
 //!              state as JSON: string (empty: the participant has left)
-//! 0e Who       nothing
+//! 0e PresenceRequest  nothing
 //! 0f Datagrams channel: varint
 //! ```
 //!
@@ -38,6 +38,8 @@ use crate::limits::{
     BACKEND_NAME_BYTES_MAX, CLOSE_MESSAGE_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LINEAGE_MAX,
     TOKEN_BYTES_MAX, VARINT_BYTES_MAX,
 };
+use exostate::varint::{self, VarintError};
+use exostate::{Digest, Version};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -58,7 +60,7 @@ const ACK: u8 = 10;
 const ANSWER: u8 = 11;
 const CONFLICT: u8 = 12;
 const PRESENCE: u8 = 13;
-const WHO: u8 = 14;
+const PRESENCE_REQUEST: u8 = 14;
 const DATAGRAMS: u8 = 15;
 
 /// Flags of a `Hello`. A receiver ignores unknown flags.
@@ -111,6 +113,10 @@ impl Hash {
         short.copy_from_slice(&Sha256::digest(bytes)[..16]);
         Self(short)
     }
+
+    pub(crate) fn of_version(version: &Version) -> Self {
+        Self::of(&version.to_bytes())
+    }
 }
 
 /// The two versions from which an answer was computed.
@@ -125,22 +131,22 @@ pub(crate) struct Between {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Claim {
     pub(crate) lineage: u64,
-    pub(crate) digest: [u8; 16],
+    pub(crate) digest: Digest,
 }
 
 impl Claim {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, FrameError> {
+    fn read(reader: &mut FrameReader<'_>) -> Result<Self, FrameError> {
         let at = reader.at;
         let lineage = u64::from_be_bytes(reader.array("a lineage of 8 bytes")?);
         if lineage > LINEAGE_MAX {
             return Err(FrameError::Malformed { at, expected: "a lineage of at most 63 bits" });
         }
-        Ok(Self { lineage, digest: reader.array("a digest of 16 bytes")? })
+        Ok(Self { lineage, digest: Digest::from_bytes(reader.array("a digest of 16 bytes")?) })
     }
 
     fn write(&self, payload: &mut Vec<u8>) {
         payload.extend(self.lineage.to_be_bytes());
-        payload.extend(self.digest);
+        payload.extend(self.digest.to_bytes());
     }
 }
 
@@ -254,7 +260,7 @@ pub(crate) enum Frame<'a> {
     /// News about participants; see [`crate::presence::decode`].
     Presence(&'a [u8]),
     /// A request to send the news about all participants.
-    Who,
+    PresenceRequest,
     /// Presence news may also come in datagrams that begin with this number.
     Datagrams {
         channel: u64,
@@ -267,16 +273,15 @@ pub(crate) enum Frame<'a> {
 pub(crate) fn is_brief(frame: &[u8]) -> bool {
     match frame.first() {
         Some(&UPDATE) => body_of(frame).is_ok_and(crate::body::is_plain),
-        Some(kind) => {
-            [HELLO, HAVE, DIGEST, PING, PONG, ACK, PRESENCE, WHO, DATAGRAMS].contains(kind)
-        }
+        Some(kind) => [HELLO, HAVE, DIGEST, PING, PONG, ACK, PRESENCE, PRESENCE_REQUEST, DATAGRAMS]
+            .contains(kind),
         None => false,
     }
 }
 
 /// The body in an update's frame, without verification of the checksum.
 fn body_of(frame: &[u8]) -> Result<&[u8], FrameError> {
-    let mut reader = Reader { bytes: frame, at: 1 };
+    let mut reader = FrameReader { bytes: frame, at: 1 };
     reader.varint("a frame's length")?;
     reader.take(CHECKSUM_BYTES, "a checksum of 4 bytes")?;
     reader.varint("an update's number")?;
@@ -286,7 +291,7 @@ fn body_of(frame: &[u8]) -> Result<&[u8], FrameError> {
 impl<'a> Frame<'a> {
     /// Reads exactly one frame that fills `bytes`, with a payload of at most `payload_max` bytes.
     pub(crate) fn decode(bytes: &'a [u8], payload_max: usize) -> Result<Self, FrameError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = FrameReader::new(bytes);
         let kind = reader.byte("a frame's type")?;
         let length = reader.varint("a frame's length")?;
         check("a frame", length, payload_max)?;
@@ -354,7 +359,7 @@ impl<'a> Frame<'a> {
             },
             CONFLICT => Self::Conflict(Claim::read(&mut reader)?),
             PRESENCE => Self::Presence(reader.rest()),
-            WHO => Self::Who,
+            PRESENCE_REQUEST => Self::PresenceRequest,
             DATAGRAMS => Self::Datagrams { channel: reader.varint("a channel")? },
             _ => Self::Unknown,
         })
@@ -365,10 +370,10 @@ impl<'a> Frame<'a> {
         let kind = match self {
             Self::Hello(hello) => {
                 payload.extend_from_slice(MAGIC);
-                put_varint(&mut payload, hello.newest);
-                put_varint(&mut payload, hello.oldest);
+                varint::put(&mut payload, hello.newest);
+                varint::put(&mut payload, hello.oldest);
                 let flags = hello.flags & !flag::HAS_TOKEN;
-                put_varint(
+                varint::put(
                     &mut payload,
                     if hello.token.is_some() { flags | flag::HAS_TOKEN } else { flags },
                 );
@@ -392,13 +397,13 @@ impl<'a> Frame<'a> {
                 VERSION
             }
             Self::Update { number, body } => {
-                put_varint(&mut payload, *number);
+                varint::put(&mut payload, *number);
                 return with_header(UPDATE, &payload, body);
             }
             Self::Fragment { number, total, offset, part } => {
-                put_varint(&mut payload, *number);
-                put_varint(&mut payload, *total);
-                put_varint(&mut payload, *offset);
+                varint::put(&mut payload, *number);
+                varint::put(&mut payload, *total);
+                varint::put(&mut payload, *offset);
                 return with_header(FRAGMENT, &payload, part);
             }
             Self::Digest { version, claim } => {
@@ -409,20 +414,20 @@ impl<'a> Frame<'a> {
             Self::Ping => PING,
             Self::Pong => PONG,
             Self::Close { code, message } => {
-                put_varint(&mut payload, *code);
+                varint::put(&mut payload, *code);
                 put_string(&mut payload, message);
                 CLOSE
             }
             Self::Ack { number, kept, failed } => {
                 payload.push(u8::from(*kept) | u8::from(*failed) << 1);
-                put_varint(&mut payload, *number);
+                varint::put(&mut payload, *number);
                 ACK
             }
             Self::Answer { repair, first, updates, bytes, between } => {
                 payload.push(u8::from(*repair));
                 [*first, *updates, *bytes]
                     .into_iter()
-                    .for_each(|number| put_varint(&mut payload, number));
+                    .for_each(|number| varint::put(&mut payload, number));
                 payload.extend_from_slice(&between.asker.0);
                 payload.extend_from_slice(&between.answerer.0);
                 ANSWER
@@ -435,9 +440,9 @@ impl<'a> Frame<'a> {
                 payload.extend_from_slice(news);
                 PRESENCE
             }
-            Self::Who => WHO,
+            Self::PresenceRequest => PRESENCE_REQUEST,
             Self::Datagrams { channel } => {
-                put_varint(&mut payload, *channel);
+                varint::put(&mut payload, *channel);
                 DATAGRAMS
             }
             // No version defines this type, so the receiver skips the frame.
@@ -455,7 +460,7 @@ pub(crate) fn frame_length(stream: &[u8], payload_max: usize) -> Result<Option<u
     if stream.is_empty() {
         return Ok(None);
     }
-    let mut reader = Reader { bytes: stream, at: 1 };
+    let mut reader = FrameReader { bytes: stream, at: 1 };
     let unfinished = |bytes: &[u8]| bytes.iter().all(|byte| byte & 0x80 != 0);
     if stream.len() <= VARINT_BYTES_MAX && unfinished(&stream[1..]) {
         return Ok(None);
@@ -493,32 +498,24 @@ fn with_header(kind: u8, head: &[u8], tail: &[u8]) -> Vec<u8> {
     let length = head.len() + tail.len();
     let mut frame = Vec::with_capacity(1 + VARINT_BYTES_MAX + CHECKSUM_BYTES + length);
     frame.push(kind);
-    put_varint(&mut frame, length as u64);
+    varint::put(&mut frame, length as u64);
     frame.extend_from_slice(&checksum(kind, &[head, tail]).to_le_bytes());
     frame.extend_from_slice(head);
     frame.extend_from_slice(tail);
     frame
 }
 
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
-}
-
 fn put_string(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u64);
+    varint::put(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(crate) struct Reader<'a> {
+pub(crate) struct FrameReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FrameReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -562,20 +559,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn varint(&mut self, expected: &'static str) -> Result<u64, FrameError> {
-        let start = self.at;
-        let mut number = 0_u64;
-        for index in 0..VARINT_BYTES_MAX {
-            let byte = self.byte(expected)?;
-            let part = u64::from(byte & 0x7f);
-            if index == VARINT_BYTES_MAX - 1 && part > 1 {
-                break;
-            }
-            number |= part << (7 * index);
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(FrameError::Malformed { at: start, expected: "a number of at most 64 bits" })
+        let (number, rest) =
+            varint::split(&self.bytes[self.at..]).map_err(|error| match error {
+                VarintError::Truncated => FrameError::Malformed { at: self.bytes.len(), expected },
+                VarintError::TooLarge => self.malformed("a number of at most 64 bits"),
+                VarintError::NotShortest => self.malformed("a number in its shortest form"),
+            })?;
+        self.at = self.bytes.len() - rest.len();
+        Ok(number)
     }
 
     pub(crate) fn string(&mut self, what: &'static str, max: usize) -> Result<String, FrameError> {
@@ -649,7 +640,7 @@ mod tests {
             Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
             Frame::Digest {
                 version: Hash([1; 16]),
-                claim: Claim { lineage: LINEAGE_MAX, digest: [2; 16] },
+                claim: Claim { lineage: LINEAGE_MAX, digest: Digest::from_bytes([2; 16]) },
             },
             Frame::Ping,
             Frame::Pong,
@@ -663,9 +654,9 @@ mod tests {
                 bytes: 300,
                 between: Between { asker: Hash([5; 16]), answerer: Hash([6; 16]) },
             },
-            Frame::Conflict(Claim { lineage: 3, digest: [4; 16] }),
+            Frame::Conflict(Claim { lineage: 3, digest: Digest::from_bytes([4; 16]) }),
             Frame::Presence(b"\x01\x02\x00"),
-            Frame::Who,
+            Frame::PresenceRequest,
             Frame::Unknown,
         ]
     }
@@ -725,7 +716,11 @@ mod tests {
 
     #[test]
     fn a_lineage_past_the_limit_is_refused() {
-        let past = Frame::Conflict(Claim { lineage: LINEAGE_MAX + 1, digest: [0; 16] }).encode();
+        let past = Frame::Conflict(Claim {
+            lineage: LINEAGE_MAX + 1,
+            digest: Digest::from_bytes([0; 16]),
+        })
+        .encode();
         let expected = FrameError::Malformed { at: 6, expected: "a lineage of at most 63 bits" };
         assert_eq!(Frame::decode(&past, MAX), Err(expected));
     }

@@ -5,10 +5,10 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::driver::{Start, drive, stopped};
 use crate::peer::{Handles, Status};
-use crate::session::{CloseReason, Role};
+use crate::session::{CloseReason, ConnectFailure, Role};
 use crate::ticket::Ticket;
 use crate::transport::link::Joined;
-use std::error::Error;
+use exostate::Retry;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -25,21 +25,11 @@ pub(crate) struct Kept {
 pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
     let mut attempts = 0;
     let reason = loop {
-        let (why, last) = match kept.once(first.take(), &mut attempts).await {
-            Ok(reason) => (reason.to_string(), reason.is_final().then_some(reason)),
-            Err(Failure { why, last: false }) => (why, None),
-            Err(Failure { why, last: true }) => {
-                (why.clone(), Some(CloseReason::Lost { message: why }))
-            }
-        };
-        if let Some(reason) = last {
-            break reason;
-        }
-        let Some(retry_in) = kept.config.retry_in(attempts, fastrand::f64) else {
-            break CloseReason::Lost { message: why };
-        };
+        let reason = kept.once(first.take(), &mut attempts).await;
+        let retry_in = kept.config.retry_in(attempts, fastrand::f64);
+        let Some(retry_in) = retry_in.filter(|_| !reason.is_final()) else { break reason };
         attempts += 1;
-        kept.handles.reports.status.send_replace(Status::Offline { why, retry_in });
+        kept.handles.reports.status.send_replace(Status::Offline { reason, retry_in });
         tokio::select! {
             biased;
             reason = stopped(&mut kept.handles.stop) => break reason,
@@ -50,29 +40,23 @@ pub(crate) async fn keep(mut kept: Kept, mut first: Option<Joined>) {
     kept.handles.reports.status.send_replace(Status::Closed { reason });
 }
 
-/// The connection attempt failed.
-struct Failure {
-    why: String,
-    /// Every further attempt would fail, too.
-    last: bool,
-}
-
 impl Kept {
-    /// Runs one connection and its conversation.
-    async fn once(
-        &mut self,
-        first: Option<Joined>,
-        attempts: &mut u32,
-    ) -> Result<CloseReason, Failure> {
-        let joined = match first {
-            Some(joined) => joined,
+    /// Runs one connection and its conversation. Returns why it ended, or was not made.
+    async fn once(&mut self, first: Option<Joined>, attempts: &mut u32) -> CloseReason {
+        let opened = match first {
+            Some(joined) => Ok(joined),
             None => tokio::select! {
                 biased;
-                reason = stopped(&mut self.handles.stop) => return Ok(reason),
-                opened = self.client.open(&self.ticket) => {
-                    opened.map_err(|error| Failure { why: with_causes(&error), last: error.is_final() })?
-                }
+                reason = stopped(&mut self.handles.stop) => return reason,
+                opened = self.client.open(&self.ticket) => opened,
             },
+        };
+        let joined = match opened {
+            Ok(joined) => joined,
+            Err(error) => {
+                let is_final = error.is_final();
+                return CloseReason::NotConnected(ConnectFailure::new(error, is_final));
+            }
         };
         let start = Start {
             config: self.config.clone(),
@@ -90,19 +74,8 @@ impl Kept {
         if ended.lived {
             *attempts = 0;
         }
-        Ok(ended.reason)
+        ended.reason
     }
-}
-
-/// The text of an error and of its causes.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Config {
@@ -111,8 +84,8 @@ impl Config {
     /// `None` means never. `chance` returns a number between 0 and 1.
     fn retry_in(&self, attempts: u32, chance: impl FnOnce() -> f64) -> Option<Duration> {
         let (least, most) = self.reconnect?;
-        let longest = least.saturating_mul(2_u32.saturating_pow(attempts)).min(most);
-        Some(longest.mul_f64(0.5 + chance() / 2.0))
+        let longest = Retry::new(1).with_pauses(least, most).pause_max(attempts);
+        Some(longest / 2 + (longest / 2).mul_f64(chance()))
     }
 }
 

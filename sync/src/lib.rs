@@ -66,7 +66,7 @@ pub use replica::{
     IntoReplica, Origin, Refusal, Repair, Replica, UpdateListener, UpdateSubscription,
 };
 pub use server::{Departure, DocumentError, Documents, Server, ServerBuilder, ServerError};
-pub use session::{CloseCode, CloseReason, Event, Role, Session};
+pub use session::{CloseCode, CloseReason, ConnectFailure, Event, Role, Session};
 pub use ticket::{Fingerprint, Scheme, Ticket, TicketError};
 pub use transport::datagrams::{DatagramSender, Datagrams};
 pub use transport::memory::{

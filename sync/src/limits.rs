@@ -36,7 +36,7 @@ pub(crate) const WEBSOCKET_REASON_BYTES_MAX: usize = 123;
 /// made offline.
 pub(crate) const YJS_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that a LEB128 number may take.
-pub(crate) const VARINT_BYTES_MAX: usize = 10;
+pub(crate) const VARINT_BYTES_MAX: usize = exostate::varint::BYTES_MAX;
 /// Updates shorter than this are not compressed, default.
 pub(crate) const COMPRESS_OVER_BYTES: usize = 512;
 /// Updates, and bytes of updates, that a session may send before the peer acknowledges them.

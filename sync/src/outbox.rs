@@ -17,7 +17,7 @@ struct Queue {
     open: bool,
     updates: VecDeque<(Arc<Shared>, Origin)>,
     bytes: usize,
-    lagged: bool,
+    overflowed: bool,
     /// The number of local updates among the dropped ones.
     forgotten: u64,
     /// The number of local updates so far.
@@ -29,7 +29,7 @@ struct Queue {
 pub(crate) struct Taken {
     pub(crate) updates: Vec<(Arc<Shared>, Origin)>,
     /// Updates were dropped. The updates that follow need an exchange of versions first.
-    pub(crate) lagged: bool,
+    pub(crate) overflowed: bool,
     /// The number of dropped updates that were local.
     pub(crate) forgotten: u64,
 }
@@ -82,12 +82,12 @@ impl Outbox {
             let forgotten = queue.forgotten + waited + local;
             *queue = Queue {
                 open: true,
-                lagged: true,
+                overflowed: true,
                 forgotten,
                 pushed: queue.pushed,
                 ..Queue::default()
             };
-        } else if !queue.lagged {
+        } else if !queue.overflowed {
             queue.bytes += update.len();
             queue.updates.push_back((share(update), origin));
         } else {
@@ -106,7 +106,7 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         let queue = self.lock();
-        queue.updates.is_empty() && !queue.lagged
+        queue.updates.is_empty() && !queue.overflowed
     }
 
     /// Takes the oldest pending updates: at least one if there is any, at most `updates_max`, and
@@ -124,7 +124,7 @@ impl Outbox {
         queue.bytes -= updates.iter().map(|(update, _)| update.len()).sum::<usize>();
         Taken {
             updates,
-            lagged: std::mem::take(&mut queue.lagged),
+            overflowed: std::mem::take(&mut queue.overflowed),
             forgotten: std::mem::take(&mut queue.forgotten),
         }
     }
@@ -194,16 +194,16 @@ mod tests {
         outbox.push(b"b", Origin::Remote);
         let taken = outbox.take(1);
         assert!(matches!(&taken.updates[..], [(update, Origin::Local)] if update.update() == b"a"));
-        assert!(!taken.lagged);
+        assert!(!taken.overflowed);
         outbox.push(b"c", Origin::Local);
         outbox.push(b"d", Origin::Local);
         outbox.push(b"e", Origin::Local);
         let taken = outbox.take(9);
-        assert!(taken.updates.is_empty() && taken.lagged);
+        assert!(taken.updates.is_empty() && taken.overflowed);
         // One earlier local update was taken, and one update was remote.
         assert_eq!((taken.forgotten, outbox.pushed()), (3, 5));
         outbox.push(&[0; 101], Origin::Local);
-        assert!(outbox.take(9).lagged);
+        assert!(outbox.take(9).overflowed);
         outbox.push(b"f", Origin::Local);
         assert_eq!(outbox.take(9).updates.len(), 1);
         assert!(outbox.is_empty());

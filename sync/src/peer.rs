@@ -10,7 +10,7 @@ use crate::session::{CloseReason, Event, Role};
 #[cfg(feature = "tls")]
 use crate::ticket::{Ticket, TicketError};
 use crate::transport::Transport;
-use exostate::TypeMismatch;
+use exostate::{Digest, TypeMismatch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Status {
     /// connection.
     Offline {
         /// Why there is no connection.
-        why: String,
+        reason: CloseReason,
         /// The time until the next attempt.
         retry_in: Duration,
     },
@@ -53,9 +53,9 @@ pub enum Status {
     /// [`Event::Repaired`].
     Diverged {
         /// This replica's digest.
-        ours: [u8; 16],
+        ours: Digest,
         /// The peer's.
-        theirs: [u8; 16],
+        theirs: Digest,
     },
     /// The versions are equal, the contents differ, and no repair is in progress.
     Unrepaired {

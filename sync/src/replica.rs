@@ -1,6 +1,7 @@
 //! The interface through which a session uses a document. The engine's `Document` implements it; a
 //! test can use an in-memory replacement.
 
+use exostate::{Conflict, Digest, ReplicaId, TypeMismatch, Version};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -112,7 +113,7 @@ pub trait Repair: Send {
     /// Takes over the peer's document, puts back the content that only the replica's own document
     /// had, and returns the conflicts. Listeners get the content that was put back, as local
     /// updates.
-    fn finish(self: Box<Self>) -> Result<Vec<exostate::Conflict>, Refusal>;
+    fn finish(self: Box<Self>) -> Result<Vec<Conflict>, Refusal>;
 }
 
 /// One replica of one document, as a session sees it.
@@ -127,23 +128,21 @@ pub trait Replica: Send + Sync + 'static {
     fn backend(&self) -> &'static str;
 
     /// The id of this replica, which no other replica has. It changes only when the document is
-    /// replaced, by a [`Repair`] or by [`verify`](Self::verify). An id of more than 53 bits, which
-    /// no store has, is not shown to others as a participant.
-    fn replica(&self) -> u64;
+    /// replaced, by a [`Repair`] or by [`verify`](Self::verify).
+    fn replica(&self) -> ReplicaId;
 
-    /// The encoded version: the operations that the replica has seen. Two replicas that hold the
-    /// same operations **must** return the same bytes, because sessions compare hashes of them. For
-    /// yrs the bytes are the sorted state vector and a hash of the delete set, for automerge the
-    /// sorted heads. Pending operations do not count.
-    fn version(&self) -> Vec<u8>;
+    /// The version: the operations that the replica has seen. Two replicas that hold the same
+    /// operations **must** have equal versions, because sessions compare hashes of them. Pending
+    /// operations do not count.
+    fn version(&self) -> Version;
 
     /// Updates to be applied in this order. They hold at least every operation that `version`
     /// lacks, and each one is small enough for [`Replica::import`] of a peer. `version` comes from
-    /// the peer and is untrusted. An empty `version` is that of a replica without operations.
+    /// the peer and is untrusted.
     ///
     /// The updates must hold everything that was committed when the call began, even if another
     /// thread commits during the call.
-    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal>;
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal>;
 
     /// Imports untrusted updates as if they were one: all of them, or none on an error. The method
     /// validates the updates, never panics, and is idempotent: an update that the replica already
@@ -168,7 +167,7 @@ pub trait Replica: Send + Sync + 'static {
     /// Whether the replica has everything that the replica with this version has. Before that, the
     /// two replicas may use one name for different ops, so acknowledgements of the peer are not
     /// counted. The default is true.
-    fn has_seen(&self, version: &[u8]) -> bool {
+    fn has_seen(&self, version: &Version) -> bool {
         let _ = version;
         true
     }
@@ -192,7 +191,7 @@ pub trait Replica: Send + Sync + 'static {
     /// Makes sure that the operations of the document give the content that the document shows,
     /// before a peer takes the document over: see [`exostate::Document::verify`]. Returns the
     /// conflicts.
-    fn verify(&self) -> Result<Vec<exostate::Conflict>, Refusal> {
+    fn verify(&self) -> Result<Vec<Conflict>, Refusal> {
         Ok(Vec::new())
     }
 
@@ -217,15 +216,15 @@ pub trait Replica: Send + Sync + 'static {
     }
 
     /// Writes the pending operations of the replica's own storage again, because the missing
-    /// dependency may have been given up: see [`exostate::Document::put_back_pending`].
-    fn put_back_pending(&self) {}
+    /// dependency may have been given up: see [`exostate::Document::rewrite_pending`].
+    fn rewrite_pending(&self) {}
 
     /// A hash of the canonical content, at constant cost.
-    fn digest(&self) -> [u8; 16];
+    fn digest(&self) -> Digest;
 
     /// The type names that are written in the document, if they differ from the state type of the
     /// replica: see [`exostate::Store::type_mismatch`]. Returns at once.
-    fn type_mismatch(&self) -> Option<exostate::TypeMismatch> {
+    fn type_mismatch(&self) -> Option<TypeMismatch> {
         None
     }
 

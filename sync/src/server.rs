@@ -26,18 +26,18 @@ use tokio::time::{sleep, timeout};
 
 #[cfg(feature = "quic")]
 mod accept;
+mod access_hook;
 mod departure;
-mod gate;
-mod listen;
 #[cfg(feature = "quic")]
-mod lobby;
-mod places;
+mod handshake_queue;
+mod listen;
+mod permits;
 
+use access_hook::AccessHook;
 pub use departure::Departure;
 use departure::Report;
-use gate::Gate;
 pub use listen::{ServerBuilder, ServerError};
-use places::{Place, Places};
+use permits::{Permit, Permits};
 
 /// A document cannot be served or named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,11 +101,11 @@ impl std::fmt::Debug for Documents {
 struct Shared {
     documents: Documents,
     config: Config,
-    gate: Gate,
+    access_hook: AccessHook,
     /// Tells all conversations when to end, and why. A receiver exists until its conversation has
     /// ended.
     stop: watch::Sender<Option<CloseReason>>,
-    places: Arc<Places>,
+    permits: Arc<Permits>,
     departures: broadcast::Sender<Departure>,
 }
 
@@ -269,39 +269,39 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn new(documents: Documents, config: Config, gate: Gate) -> Arc<Self> {
-        let places = Places::new(config.connections_max, config.connections_per_address_max);
+    fn new(documents: Documents, config: Config, access_hook: AccessHook) -> Arc<Self> {
+        let permits = Permits::new(config.connections_max, config.connections_per_address_max);
         let departures = broadcast::Sender::new(EVENTS_MAX);
         Arc::new(Self {
             documents,
             config,
-            gate,
+            access_hook,
             stop: watch::Sender::new(None),
-            places,
+            permits,
             departures,
         })
     }
 
-    /// A place for one more connection from this address, if one is free.
+    /// A permit for one more connection from this address, if one is free.
     #[cfg(feature = "tls")]
     #[allow(
         clippy::disallowed_methods,
-        reason = "the code that accepts connections reads the clock, so that the places need none"
+        reason = "the code that accepts connections reads the clock, so that the permits need none"
     )]
-    fn place_from(&self, from: SocketAddr, proved: bool) -> Option<Place> {
-        self.places.take_from(from.ip(), proved, std::time::Instant::now())
+    fn permit_from(&self, from: SocketAddr, proved: bool) -> Option<Permit> {
+        self.permits.take_from(from.ip(), proved, std::time::Instant::now())
     }
 
     fn serve<C: Connection>(self: &Arc<Self>, connection: C) {
-        if let Some(place) = self.places.take() {
-            tokio::spawn(serve(connection, Arc::clone(self), place, Arrival::default()));
+        if let Some(permit) = self.permits.take() {
+            tokio::spawn(serve(connection, Arc::clone(self), permit, Arrival::default()));
         }
     }
 
     /// The settings of a conversation with a peer, or the denial.
     async fn admit(&self, request: AccessRequest) -> Result<Config, Denial> {
         let config = self.config.clone();
-        Ok(match self.gate.ask(request).await? {
+        Ok(match self.access_hook.ask(request).await? {
             Rights::ReadOnly => config.read_only(),
             Rights::ReadWrite => config,
         })
@@ -310,7 +310,12 @@ impl Shared {
 
 /// Serves the streams that a peer opens on its connection. The connection is closed after it has
 /// had no open stream for `HELLO_TIMEOUT`.
-async fn serve<C: Connection>(connection: C, shared: Arc<Shared>, _place: Place, arrival: Arrival) {
+async fn serve<C: Connection>(
+    connection: C,
+    shared: Arc<Shared>,
+    _permit: Permit,
+    arrival: Arrival,
+) {
     let arrival = Arc::new(arrival);
     let mut stop = shared.stop.subscribe();
     let mut streams = JoinSet::new();

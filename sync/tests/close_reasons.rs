@@ -1,14 +1,17 @@
 //! A replica can end a session for several reasons. Each has a close reason of its own, and the
 //! error that caused it.
 
+#[path = "../../tests/support/one_update.rs"]
+mod one_update;
 mod support;
 
+use one_update::OneUpdate;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exostate::{Automerge, BackendError, Document, Version, Yrs};
+use exostate::{Automerge, BackendError, Digest, Document, ReplicaId, Version, Yrs};
 use exostate_sync::{
     CloseReason, Config, Peer, Refusal, Replica, Role, UpdateListener, UpdateSubscription,
     memory_pair,
@@ -41,15 +44,15 @@ impl Replica for Faulty {
         self.0.backend()
     }
 
-    fn replica(&self) -> u64 {
+    fn replica(&self) -> ReplicaId {
         self.0.replica()
     }
 
-    fn version(&self) -> Vec<u8> {
+    fn version(&self) -> Version {
         self.0.version()
     }
 
-    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
         self.0.updates_since(version)
     }
 
@@ -61,7 +64,7 @@ impl Replica for Faulty {
         }
     }
 
-    fn digest(&self) -> [u8; 16] {
+    fn digest(&self) -> Digest {
         self.0.digest()
     }
 

@@ -157,7 +157,7 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
             framed(200, &[0; 100_000]),
         ];
         for flood in floods {
-            let (mut sink, source) = scene.stranger().await;
+            let (mut sink, source) = scene.untrusted().await;
             let mut sent = 0;
             // Sends until the server stops reading or closes.
             while sent < 20_000
@@ -261,7 +261,7 @@ fn what_waits_for_many_who_do_not_read_is_there_once() {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
         let mut strangers = Vec::new();
         for _ in 0..10 {
-            let (mut sink, source) = scene.stranger().await;
+            let (mut sink, source) = scene.untrusted().await;
             let version = [vec![0], scene.stores[0].version().to_bytes()].concat();
             sink.send(framed(3, &version)).await.expect("the server listens");
             strangers.push((sink, source));

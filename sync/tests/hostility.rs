@@ -1,16 +1,19 @@
 //! Hostile peers: the server names each one with the reason. The honest peers stay equal and keep
 //! everything that they wrote.
 
+#[path = "../../tests/support/one_update.rs"]
+mod one_update;
 mod support;
 
 #[path = "support/scene.rs"]
 mod scene;
 
-use exostate::{Automerge, Backend, Limits, Options, ReplicaId, Store, Yrs};
+use exostate::{Automerge, Backend, Digest, Limits, Options, ReplicaId, Store, Version, Yrs};
 use exostate_sync::{
     CloseReason, Config, Documents, FrameSink, FrameSource, Origin, Peer, Refusal, Repair, Replica,
     Role, Server, Status, Transport, UpdateListener, UpdateSubscription,
 };
+use one_update::OneUpdate;
 use scene::{Board, STRANGER, Scene, connect, hello, test, until_closed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +48,7 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
             ("presence that is no JSON", 13, vec![5, 1, 3, b'{', b'{', b'{']),
         ];
         for (what, kind, payload) in cases {
-            let (mut sink, mut source) = scene.stranger().await;
+            let (mut sink, mut source) = scene.untrusted().await;
             sink.send(framed(kind, &payload)).await.expect("the server listens");
             assert!(until_closed(&mut source).await.is_some(), "{what}: nothing was said");
             let reason = scene.departure().await;
@@ -55,7 +58,7 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
             );
             scene.go_on().await;
         }
-        let (mut sink, mut source) = scene.stranger().await;
+        let (mut sink, mut source) = scene.untrusted().await;
         let mut broken = framed(7, b"");
         broken[3] ^= 1;
         sink.send(broken).await.expect("the server listens");
@@ -74,7 +77,7 @@ fn impatient() -> Config {
 fn who_promises_and_does_not_deliver_is_stuck() {
     test(async {
         let mut scene = Scene::<Yrs>::new(impatient(), |builder| builder).await;
-        let (mut sink, _source) = scene.stranger().await;
+        let (mut sink, _source) = scene.untrusted().await;
         // The stranger announces ten updates and sends half of a fragmented one. After that it
         // sends only keep-alive frames.
         let answer = [&[0][..], &[1, 10], &varint(1_000), &[7; 32]].concat();
@@ -122,23 +125,23 @@ impl<B: Backend> Replica for Liar<B> {
         B::NAME
     }
 
-    fn replica(&self) -> u64 {
-        STRANGER
+    fn replica(&self) -> ReplicaId {
+        ReplicaId::from_bits(STRANGER)
     }
 
-    fn version(&self) -> Vec<u8> {
+    fn version(&self) -> Version {
         match self.lie {
-            Lie::More => self.other.version().to_bytes(),
-            Lie::Nothing => Store::<Board, B>::new().version().to_bytes(),
+            Lie::More => self.other.version(),
+            Lie::Nothing => Store::<Board, B>::new().version(),
             Lie::Another => {
                 self.other.change(|board| board.votes().add(1)).expect("it can be written");
-                self.other.version().to_bytes()
+                self.other.version()
             }
-            Lie::Digest => self.store.version().to_bytes(),
+            Lie::Digest => self.store.version(),
         }
     }
 
-    fn updates_since(&self, _: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn updates_since(&self, _: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
         Ok(Vec::new())
     }
 
@@ -146,8 +149,9 @@ impl<B: Backend> Replica for Liar<B> {
         Replica::import(&self.store.document(), updates, part)
     }
 
-    fn digest(&self) -> [u8; 16] {
-        if matches!(self.lie, Lie::Digest) { [0xff; 16] } else { self.store.digest().to_bytes() }
+    fn digest(&self) -> Digest {
+        let other = Digest::from_bytes([0xff; 16]);
+        if matches!(self.lie, Lie::Digest) { other } else { self.store.digest() }
     }
 
     fn lineage(&self) -> u64 {
@@ -313,7 +317,7 @@ fn who_may_only_read_changes_nothing_by_a_conflict() {
 #[test]
 fn who_is_refused_because_of_others_may_come_again() {
     test(async {
-        let options = Options::new().with_limits(Limits::stranger().with_pending_updates_max(1));
+        let options = Options::new().with_limits(Limits::untrusted().with_pending_updates_max(1));
         let store = Store::<Board>::with_options(options);
         store.apply(&orphan()).expect("it waits");
         let server = Server::builder(Documents::new().with("d", &store).expect("valid"))

@@ -751,13 +751,13 @@ async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
     let other = Peer::over(&theirs, "d", there, Role::Responder, Config::default());
     ours.change(|page| page.notes().push_str("hello world")).expect("it can be written");
     peer.flush().await.expect("acknowledged");
-    let at = ours.anchor(&Page::path().notes(), 6, false).expect("there");
+    let at = ours.anchor(Page::path().notes(), 6, false).expect("there");
     let mut changes = other.presence::<Cursor>().watch();
     peer.presence().set(&Cursor { name: "Ada".to_owned(), at }).expect("short");
     let cursor = changes.next().await.and_then(|change| change.state).expect("shown");
-    assert_eq!(theirs.resolve(&Page::path().notes(), &cursor.at), Some(6));
+    assert_eq!(theirs.resolve(Page::path().notes(), &cursor.at), Some(6));
     theirs.change(|page| page.notes().insert(0, "oh, ")).expect("it can be written");
-    assert_eq!(theirs.resolve(&Page::path().notes(), &cursor.at), Some(10));
+    assert_eq!(theirs.resolve(Page::path().notes(), &cursor.at), Some(10));
 }
 
 #[test]

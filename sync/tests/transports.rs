@@ -281,7 +281,7 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
     assert_eq!(left.len(), 1);
     let mut status = peer.status();
     let over = |status: &Status| match status {
-        Status::Offline { why, .. } => why.contains("closes down"),
+        Status::Offline { reason, .. } => reason.to_string().contains("closes down"),
         Status::Closed { reason } => {
             matches!(reason, CloseReason::Remote { code: CloseCode::Unavailable, .. })
         }

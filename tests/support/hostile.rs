@@ -1,6 +1,7 @@
 //! Updates that no honest replica writes: honest updates with damage, and updates made from the
 //! format's grammar.
 
+use crate::support::one_update::OneUpdate;
 use exostate::{Automerge, Backend, Store, Version, Yrs};
 use fastrand::Rng;
 

@@ -2,6 +2,7 @@
 //! targets share it.
 #![allow(dead_code)]
 
+pub mod one_update;
 #[cfg(test)]
 pub mod strategy;
 

@@ -125,10 +125,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn save(&self) -> Vec<u8>;
     /// The version: the ops that this replica has seen.
     fn version(&self) -> Version;
-    /// The update with all ops that a replica at `version` lacks.
-    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError>;
-    /// Like [`Backend::update_since`], but in pieces. Each piece passes the guard's limits for
-    /// untrusted peers, and depends only on the pieces before it and on `version`.
+    /// All ops that a replica at `version` lacks, in pieces. Each piece passes the guard's limits
+    /// for untrusted peers, and depends only on the pieces before it and on `version`.
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError>;
     /// Applies a change. Returns the touched places and the update, usually in one piece.
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
@@ -151,7 +149,11 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn split_ready<P: AsRef<Self::CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>);
     /// Fails if the document must not take one of these ready checked updates. The caller calls it
     /// before it applies any of them.
-    fn vet(&mut self, ready: &[Self::CheckedUpdate], limits: &Limits) -> Result<(), BackendError>;
+    fn validate_ready(
+        &mut self,
+        ready: &[Self::CheckedUpdate],
+        limits: &Limits,
+    ) -> Result<(), BackendError>;
     /// The bytes of a checked update.
     fn bytes(update: &Self::CheckedUpdate) -> &[u8];
     /// Applies ready checked updates. Returns the touched places, and whether the updates brought
@@ -165,11 +167,11 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     ///
     /// Takes pending updates that depend on these changes out of `pending` and applies them too.
     /// `None` if the backend cannot restore that document.
-    fn aside<P: AsRef<Self::CheckedUpdate>>(
+    fn contradiction<P: AsRef<Self::CheckedUpdate>>(
         &self,
         contradicting: Vec<Self::CheckedUpdate>,
         pending: &mut Vec<P>,
-    ) -> Option<Aside>;
+    ) -> Option<Contradiction>;
     /// The registers that a checked update writes, in order, each with its new value, or with
     /// `None` if the update removes it. Registers that are only known with the dependencies of the
     /// update are left out.
@@ -221,7 +223,7 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
 
 /// A change that contradicts the document, together with the document in which it was made.
 #[derive(Debug)]
-pub struct Aside {
+pub struct Contradiction {
     /// The document without the change, saved.
     pub before: Vec<u8>,
     /// The document with the change, saved.

@@ -4,7 +4,7 @@
 use super::{Equal, longest_run};
 
 /// A range by its hash, and its start.
-type Place = (u64, usize);
+type Occurrence = (u64, usize);
 
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -44,7 +44,7 @@ pub(super) fn find(old: &[u32], new: &[u32], len: usize) -> Vec<Equal> {
 }
 
 /// The ranges of this length that occur once, sorted by their hash. O(n log n).
-fn once(sequence: &[u32], len: usize) -> Vec<Place> {
+fn once(sequence: &[u32], len: usize) -> Vec<Occurrence> {
     let mut places = hashes(sequence, len);
     places.sort_unstable();
     let single = places.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() == 1);
@@ -52,7 +52,7 @@ fn once(sequence: &[u32], len: usize) -> Vec<Place> {
 }
 
 /// A hash of each range of this length, each computed from the hash before it.
-fn hashes(sequence: &[u32], len: usize) -> Vec<Place> {
+fn hashes(sequence: &[u32], len: usize) -> Vec<Occurrence> {
     if sequence.len() < len {
         return Vec::new();
     }

@@ -180,8 +180,8 @@ impl<B: Backend> Document<B> {
     /// # Errors
     /// As [`Document::apply`].
     pub fn merge(&self, other: &Self) -> Result<Applied, crate::Error> {
-        let update = other.update_since(&self.version())?;
-        Ok(self.apply_trusted(&update)?)
+        let updates = other.updates_since(&self.version())?;
+        Ok(self.import_in_turn(&updates, Trust::Trusted, false)?)
     }
 
     /// The pending updates: those that wait for a missing dependency.
@@ -284,10 +284,11 @@ impl<B: Backend> Turn<'_, B> {
         if replica.take_names_changed() {
             self.note_type(replica);
         }
-        let aside = result.as_mut().map(|imported| std::mem::take(&mut imported.aside));
-        let aside = aside.unwrap_or_default();
+        let contradictions =
+            result.as_mut().map(|imported| std::mem::take(&mut imported.contradictions));
+        let contradictions = contradictions.unwrap_or_default();
         let applied = self.show_imported(replica, result, part);
-        aside.iter().for_each(|aside| self.put_back(replica, aside));
+        contradictions.iter().for_each(|found| self.rewrite_contradiction(replica, found));
         applied
     }
 
@@ -298,16 +299,16 @@ impl<B: Backend> Turn<'_, B> {
         result: Result<Imported, ImportError>,
         part: bool,
     ) -> Result<Applied, ApplyError> {
-        let waits = result.as_ref().is_ok_and(|imported| imported.waits);
-        let changed = if waits { Applied::Partly } else { Applied::Changed };
+        let has_pending = result.as_ref().is_ok_and(|imported| imported.has_pending);
+        let changed = if has_pending { Applied::Partly } else { Applied::Changed };
         if self.take_differs(replica) {
             let applied = result.as_ref().map(|imported| imported.applied.clone());
             self.show_rebuilt(replica, applied.unwrap_or_default());
             return Ok(result.map(|_| changed)?);
         }
-        let Imported { touched, edited, applied, waits, .. } = result?;
+        let Imported { touched, edited, applied, has_pending, .. } = result?;
         if applied.is_empty() {
-            return Ok(if waits { Applied::Waiting } else { Applied::Known });
+            return Ok(if has_pending { Applied::Waiting } else { Applied::Known });
         }
         if part {
             let recorders = self.document.recorders.all();

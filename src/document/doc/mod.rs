@@ -3,10 +3,10 @@
 //! A [`Document`] needs no Rust type. Every change of it is made in one [`Turn`](turn::Turn), in
 //! these steps: lock, stage or import, write, record, publish, deliver.
 
-mod again;
 mod edit;
 mod import;
 mod repair;
+mod rewrite;
 mod set_aside;
 mod turn;
 
@@ -55,7 +55,7 @@ use super::{Digest, ReplicaId, Version};
 /// let kept: Document = Document::open(&note.save())?;
 /// assert_eq!(kept.register("title"), Some(Value::from("plan")));
 /// kept.edit(|edit| edit.set("title", "trip"))?;
-/// note.apply(&kept.update_since(&note.version())?)?;
+/// note.apply_all(&kept.updates_since(&note.version())?)?;
 /// assert_eq!(note.view().title, "trip");
 /// # Ok::<(), exostate::Error>(())
 /// ```
@@ -183,16 +183,7 @@ impl<B: Backend> Document<B> {
         self.peek(Replica::version)
     }
 
-    /// All ops that a replica at `version` lacks, as one update.
-    ///
-    /// # Errors
-    /// The version belongs to another backend.
-    pub fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        self.peek(|replica| replica.update_since(version))
-    }
-
-    /// All ops that a replica at `version` lacks, in several updates to be applied in this order:
-    /// see
+    /// All ops that a replica at `version` lacks, as updates to be applied in this order: see
     /// [`Store::updates_since`](crate::Store::updates_since).
     ///
     /// # Errors

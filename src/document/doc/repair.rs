@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::again::Again;
+use super::rewrite::Rewrite;
 use super::{Applied, ApplyError, Document, Inner, Turn};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit::{Origin, Touch, whole};
@@ -211,12 +211,12 @@ impl<B: Backend> Turn<'_, B> {
         // An op that depends on a refused op is not kept as pending. Its content is put back
         // together with that of the refused op.
         theirs.forget_pending(Trust::Trusted);
-        let mut aside = Vec::new();
+        let mut contradictions = Vec::new();
         for (update, trust) in replica.pending_updates() {
             match theirs.import(&update, trust) {
-                Ok(mut imported) => aside.append(&mut imported.aside),
+                Ok(mut imported) => contradictions.append(&mut imported.contradictions),
                 Err(ImportError::Backend(BackendError::Contradicted(_))) => {
-                    aside.extend(theirs.set_aside(&update))
+                    contradictions.extend(theirs.set_aside(&update))
                 }
                 Err(_) => {}
             }
@@ -227,11 +227,13 @@ impl<B: Backend> Turn<'_, B> {
         // other side is the later one.
         let unseen = (!own).then(|| replica.unseen_registers(&theirs));
         for round in 0.. {
-            let Difference { again, conflicts: more } =
+            let Difference { rewrite, conflicts: more } =
                 Difference::between(replica, &theirs, unseen.as_ref());
-            if !again.ops.is_empty() {
+            if !rewrite.ops.is_empty() {
                 updates.append(
-                    &mut theirs.commit(&again.ops, again.texts, again.lists).map_err(backend)?,
+                    &mut theirs
+                        .commit(&rewrite.ops, rewrite.texts, rewrite.lists)
+                        .map_err(backend)?,
                 );
             }
             conflicts.extend(more);
@@ -250,17 +252,18 @@ impl<B: Backend> Turn<'_, B> {
         }
         let undoes = self.any(|one| one.undoes());
         let compares = undoes || self.any(|one| one.is_watched());
-        let told: Arc<[Arc<str>]> =
+        let differing: Arc<[Arc<str>]> =
             if compares { differing(replica, &theirs).into() } else { whole() };
         // Content that this document did not show before counts as the work of other replicas.
-        let others = if undoes { touched(replica, &theirs, &told) } else { Touched::default() };
+        let others =
+            if undoes { touched(replica, &theirs, &differing) } else { Touched::default() };
         self.document.change_id(theirs.id());
         *replica = theirs;
-        let touch = Touch { noted: whole(), told };
+        let touch = Touch { written: whole(), differing };
         self.prepare(replica, Content::Replaced(&others), &touch);
         self.note_type(replica);
         self.publish(replica, self.commit(touch, updates, Origin::Repair));
-        aside.iter().for_each(|aside| self.put_back(replica, aside));
+        contradictions.iter().for_each(|found| self.rewrite_contradiction(replica, found));
         Ok(conflicts)
     }
 }
@@ -272,7 +275,7 @@ fn backend(error: BackendError) -> ApplyError {
 /// The ops that add the content of one document to another document, and the conflicts.
 #[derive(Default)]
 struct Difference {
-    again: Again,
+    rewrite: Rewrite,
     conflicts: Vec<Conflict>,
 }
 
@@ -322,7 +325,7 @@ impl Difference {
             }),
             None => {}
         }
-        self.again.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
+        self.rewrite.ops.registers.insert(key, RegisterWrite { old, new: Some(kept) });
     }
 
     /// Inserts the content that only our text has, at its position in our text. The content that
@@ -330,7 +333,7 @@ impl Difference {
     fn text(&mut self, key: Key, ours: &dyn Source, theirs: &dyn Source) {
         let ours = ours.text(key.as_str());
         let theirs = theirs.text(key.as_str());
-        self.again.text(&key.0, [&theirs, &ours, &theirs]);
+        self.rewrite.text(&key.0, [&theirs, &ours, &theirs]);
         let ours = ours.to_string();
         let theirs = theirs.to_string();
         if ours != theirs && !theirs.is_empty() {
@@ -344,7 +347,7 @@ impl Difference {
         if ours == theirs {
             return;
         }
-        self.again.list(&key.0, [&theirs, &ours, &theirs]);
+        self.rewrite.list(&key.0, [&theirs, &ours, &theirs]);
         if !theirs.is_empty() {
             let ours = ours.into_iter().collect();
             let theirs = theirs.into_iter().collect();

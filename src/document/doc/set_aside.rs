@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
-use super::again::Again;
+use super::rewrite::Rewrite;
 use super::{Document, Turn};
 use crate::document::ReplicaId;
-use crate::document::backend::{Aside, Backend};
+use crate::document::backend::{Backend, Contradiction};
 use crate::document::commit::Origin;
 use crate::document::key::Key;
 use crate::document::ops::RegisterWrite;
@@ -29,13 +29,13 @@ impl<B: Backend> Document<B> {
     /// that replica has, and conflict with later values that it wrote. A sync session calls this
     /// after twelve pings in a row. This works on automerge; on yrs it does nothing. O(document) if
     /// any update is pending.
-    pub fn put_back_pending(&self) {
+    pub fn rewrite_pending(&self) {
         let Some(turn) = Turn::begin(self.inner()) else { return };
         if let Some(mut replica) = turn.replica_mut() {
             turn.show_parts(&mut replica);
-            let mut again = Again::default();
-            again.ops.registers = replica.unwritten();
-            if turn.write_again(&mut replica, again) {
+            let mut rewrite = Rewrite::default();
+            rewrite.ops.registers = replica.unwritten();
+            if turn.write_again(&mut replica, rewrite) {
                 replica.note_written();
             }
         }
@@ -46,45 +46,45 @@ impl<B: Backend> Document<B> {
 
 impl<B: Backend> Turn<'_, B> {
     /// Writes again the content of a change that was set aside, and shows it. O(document).
-    pub(super) fn put_back(&self, replica: &mut Replica<B>, aside: &Aside) {
+    pub(super) fn rewrite_contradiction(&self, replica: &mut Replica<B>, found: &Contradiction) {
         self.show_parts(replica);
         let trusted = self.document.options.trusted_limits();
         let id = ReplicaId::from_bits(0);
         // Nothing is written under this id, so it does not matter whether another replica uses it.
         let open =
             |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
-        let (Ok((before, ())), Ok((after, ()))) = (open(&aside.before), open(&aside.after)) else {
+        let (Ok((before, ())), Ok((after, ()))) = (open(&found.before), open(&found.after)) else {
             return;
         };
-        let again = find(&before, &after, replica);
-        self.write_again(replica, again);
+        let rewrite = find(&before, &after, replica);
+        self.write_again(replica, rewrite);
     }
 
     /// Returns whether the content could be written.
-    fn write_again(&self, replica: &mut Replica<B>, again: Again) -> bool {
-        if again.ops.is_empty() {
+    fn write_again(&self, replica: &mut Replica<B>, rewrite: Rewrite) -> bool {
+        if rewrite.ops.is_empty() {
             return true;
         }
-        self.commit_ops(replica, &again.ops, again.texts, again.lists, Origin::Repair).is_ok()
+        self.commit_ops(replica, &rewrite.ops, rewrite.texts, rewrite.lists, Origin::Repair).is_ok()
     }
 }
 
 /// Finds the content by which a change turned `before` into `after`, and which the document `now`
 /// lacks.
-fn find(before: &impl Source, after: &impl Source, now: &impl Source) -> Again {
-    let mut again = Again::default();
+fn find(before: &impl Source, after: &impl Source, now: &impl Source) -> Rewrite {
+    let mut rewrite = Rewrite::default();
     for path in differing(before, after) {
         let old = before.register(&path);
         let new = after.register(&path);
         if let Some(new) = new.filter(|new| old.as_ref() != Some(new) && now.register(&path) == old)
         {
-            again
+            rewrite
                 .ops
                 .registers
                 .insert(Key(Arc::clone(&path)), RegisterWrite { old, new: Some(new) });
         }
-        again.text(&path, [&before.text(&path), &after.text(&path), &now.text(&path)]);
-        again.list(&path, [&before.list(&path), &after.list(&path), &now.list(&path)]);
+        rewrite.text(&path, [&before.text(&path), &after.text(&path), &now.text(&path)]);
+        rewrite.list(&path, [&before.list(&path), &after.list(&path), &now.list(&path)]);
     }
-    again
+    rewrite
 }

@@ -42,12 +42,12 @@ impl<B: Backend> Followers<B> {
 
 /// Old views. There is usually only one view, and then no vector is allocated.
 #[derive(Default)]
-struct Left {
+struct OldViews {
     first: Option<Arc<dyn Any + Send + Sync>>,
     others: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
-impl Left {
+impl OldViews {
     fn add(&mut self, left: Option<Arc<dyn Any + Send + Sync>>) {
         match self.first {
             None => self.first = left,
@@ -65,7 +65,7 @@ pub(crate) struct Turn<'a, B: Backend> {
     followers: RefCell<Followers<B>>,
     /// The data that the views do not need any more. It is dropped after the lock, because its drop
     /// may call any code.
-    left: RefCell<Left>,
+    old_views: RefCell<OldViews>,
     /// The time at which the turn began, if a recorder or an undo manager needs it. A later turn
     /// has a later time, if the clock does not go back.
     pub(crate) time: Option<SystemTime>,
@@ -88,7 +88,7 @@ impl<'a, B: Backend> Turn<'a, B> {
             lock,
             followers,
             time: None,
-            left: RefCell::default(),
+            old_views: RefCell::default(),
             touched: RefCell::default(),
         };
         let wanted = !document.recorders.is_empty() || turn.any(|one| one.undoes());
@@ -101,9 +101,9 @@ impl<'a, B: Backend> Turn<'a, B> {
 
     /// Ends the turn. Returns the projections, which are then told outside the lock.
     pub(super) fn end(self) -> Vec<Arc<dyn Projection<B>>> {
-        let Self { lock, followers, left, .. } = self;
+        let Self { lock, followers, old_views, .. } = self;
         drop(lock);
-        drop(left);
+        drop(old_views);
         followers.into_inner().live
     }
 
@@ -158,7 +158,7 @@ impl<'a, B: Backend> Turn<'a, B> {
             let mut paths: Vec<Arc<str>> =
                 if watched { keys.chain(sequences()).collect() } else { vec![Arc::from("")] };
             in_key_order(&mut paths);
-            let touch = Touch { noted: whole(), told: paths.into() };
+            let touch = Touch { written: whole(), differing: paths.into() };
             self.prepare(replica, Content::Registers(entries), &touch);
             touch
         });
@@ -242,7 +242,7 @@ impl<'a, B: Backend> Turn<'a, B> {
     /// a checkpoint.
     pub(crate) fn record(&self, replica: &mut Replica<B>, commit: &Commit) {
         self.document.commits.fetch_add(1, Ordering::Relaxed);
-        *self.touched.borrow_mut() = Arc::clone(&commit.touch.noted);
+        *self.touched.borrow_mut() = Arc::clone(&commit.touch.written);
         for recorder in self.document.recorders.all() {
             recorder.lock().record(commit, &mut || replica.checkpoint().ok());
         }
@@ -255,7 +255,7 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.each(|one| {
             let shown: Shown = one.show(&commit);
             told.extend(shown.told);
-            self.left.borrow_mut().add(shown.left);
+            self.old_views.borrow_mut().add(shown.left);
         });
         self.document.delivery.queue(commit, told);
         drop(showing);

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use super::{GuardError, Reader, at_most};
+use super::{ByteReader, GuardError, at_most};
 use crate::document::limits::Limits;
 
 /// The first bytes of every chunk.
@@ -33,7 +33,7 @@ pub enum ChunkKind {
 /// The chunks in the bytes, each with its header, in order. After an invalid chunk the iterator
 /// returns an error and ends.
 pub fn chunks(bytes: &[u8]) -> impl Iterator<Item = Result<(ChunkKind, &[u8]), GuardError>> {
-    let mut reader = Reader::new(bytes, 0);
+    let mut reader = ByteReader::new(bytes, 0);
     let mut failed = false;
     std::iter::from_fn(move || {
         if failed || reader.is_empty() {
@@ -58,7 +58,7 @@ pub fn walk(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
     if bytes.len() > limits.bytes_max() {
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
     }
-    let mut reader = Reader::new(bytes, 0);
+    let mut reader = ByteReader::new(bytes, 0);
     let mut walk = Walk { limits, inflated: 0, rows_before: 0, rows: 0, chunks: 0 };
     while !reader.is_empty() {
         walk.chunk(&mut reader)?;
@@ -67,7 +67,7 @@ pub fn walk(bytes: &[u8], limits: &Limits) -> Result<(), GuardError> {
 }
 
 /// Reads a chunk's header and contents. Returns its type and a reader of the contents.
-fn header<'a>(reader: &mut Reader<'a>) -> Result<(u8, Reader<'a>), GuardError> {
+fn header<'a>(reader: &mut ByteReader<'a>) -> Result<(u8, ByteReader<'a>), GuardError> {
     let at = reader.at();
     if reader.take(4)? != MAGIC {
         return Err(GuardError::Malformed { at, what: "no automerge chunk" });
@@ -76,7 +76,7 @@ fn header<'a>(reader: &mut Reader<'a>) -> Result<(u8, Reader<'a>), GuardError> {
     let kind = reader.byte()?;
     let len = reader.uint()?;
     let start = reader.at();
-    Ok((kind, Reader::new(reader.take(len)?, start)))
+    Ok((kind, ByteReader::new(reader.take(len)?, start)))
 }
 
 struct Walk<'a> {
@@ -91,7 +91,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn chunk(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn chunk(&mut self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         let at = reader.at();
         self.chunks += 1;
         at_most(at, "changes", self.chunks, self.limits.ops_max())?;
@@ -104,14 +104,14 @@ impl Walk<'_> {
                 let start = contents.at();
                 let deflated = contents.rest;
                 let inflated = self.inflate(start, deflated)?;
-                self.change(&mut Reader::new(&inflated, start))
+                self.change(&mut ByteReader::new(&inflated, start))
             }
             3 => Err(GuardError::Unsupported { at, what: "a bundle" }),
             _ => Err(GuardError::Malformed { at, what: "an unknown kind of chunk" }),
         }
     }
 
-    fn document(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn document(&mut self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         self.actors(reader)?;
         self.hashes(reader)?;
         let changes = columns(reader)?;
@@ -123,7 +123,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn change(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn change(&mut self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         self.hashes(reader)?;
         self.name(reader)?;
         // The sequence number. The counter of the first op follows it.
@@ -143,25 +143,30 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn actors(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn actors(&mut self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         let at = reader.at();
         let count = reader.count("actors", 1)?;
         at_most(at, "actors", count, self.limits.clients_max() as u64)?;
         (0..count).try_for_each(|_| self.name(reader))
     }
 
-    fn name(&self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn name(&self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         let at = reader.at();
         let len = reader.buffer()?.len();
         at_most(at, "bytes in an actor's id", len as u64, self.limits.name_bytes_max() as u64)
     }
 
-    fn hashes(&self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn hashes(&self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         let count = reader.count("hashes", HASH_BYTES)?;
         reader.take(count.saturating_mul(HASH_BYTES as u64)).map(drop)
     }
 
-    fn column(&mut self, reader: &mut Reader<'_>, spec: u64, len: u64) -> Result<(), GuardError> {
+    fn column(
+        &mut self,
+        reader: &mut ByteReader<'_>,
+        spec: u64,
+        len: u64,
+    ) -> Result<(), GuardError> {
         let start = reader.at();
         let data = reader.take(len)?;
         let data = if spec & DEFLATED == 0 {
@@ -169,7 +174,7 @@ impl Walk<'_> {
         } else {
             Cow::Owned(self.inflate(start, data)?)
         };
-        let mut column = Reader::new(&data, start);
+        let mut column = ByteReader::new(&data, start);
         match spec & 0x07 {
             // Group counts, actors, unsigned numbers, value metadata.
             0 | 1 | 2 | 6 => self.runs(&mut column, |reader| reader.uint().map(|_| 0)),
@@ -185,8 +190,8 @@ impl Walk<'_> {
     /// repetition of it takes.
     fn runs(
         &mut self,
-        reader: &mut Reader<'_>,
-        value: impl Fn(&mut Reader<'_>) -> Result<u64, GuardError>,
+        reader: &mut ByteReader<'_>,
+        value: impl Fn(&mut ByteReader<'_>) -> Result<u64, GuardError>,
     ) -> Result<(), GuardError> {
         let mut rows = 0u64;
         while !reader.is_empty() {
@@ -208,7 +213,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn booleans(&mut self, reader: &mut Reader<'_>) -> Result<(), GuardError> {
+    fn booleans(&mut self, reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
         let mut rows = 0u64;
         while !reader.is_empty() {
             let at = reader.at();
@@ -245,7 +250,7 @@ impl Walk<'_> {
 }
 
 /// Reads the specification and the length of each column.
-fn columns(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, GuardError> {
+fn columns(reader: &mut ByteReader<'_>) -> Result<Vec<(u64, u64)>, GuardError> {
     let count = reader.count("columns", 2)?;
     at_most(reader.at(), "columns", count, COLUMNS_MAX)?;
     (0..count).map(|_| Ok((reader.uint()?, reader.uint()?))).collect()
@@ -254,12 +259,12 @@ fn columns(reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, GuardError> {
 /// The most columns of one table. The format has fewer than 20; the rest is for newer versions.
 const COLUMNS_MAX: u64 = 256;
 
-fn signed(reader: &mut Reader<'_>) -> Result<(), GuardError> {
+fn signed(reader: &mut ByteReader<'_>) -> Result<(), GuardError> {
     signed_value(reader).map(drop)
 }
 
 /// Reads a signed LEB128 number.
-fn signed_value(reader: &mut Reader<'_>) -> Result<i64, GuardError> {
+fn signed_value(reader: &mut ByteReader<'_>) -> Result<i64, GuardError> {
     let at = reader.at();
     let mut value = 0i64;
     for shift in (0..64).step_by(7) {

@@ -20,6 +20,8 @@ pub mod recognize;
 mod walks;
 pub mod yrs_update;
 
+use crate::varint::{self, VarintError};
+
 /// Why bytes were refused. `at` is a byte offset into the bytes that were walked. Within deflated
 /// data it is the offset of the deflated part plus the offset in the inflated data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,12 +102,12 @@ fn at_most(at: usize, what: &'static str, count: u64, max: u64) -> Result<(), Gu
 
 /// Reads bytes from the front and keeps the offset.
 #[derive(Clone)]
-pub(super) struct Reader<'a> {
+pub(super) struct ByteReader<'a> {
     rest: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     /// A reader of `bytes` whose first byte has the offset `at`.
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { rest: bytes, at }
@@ -143,29 +145,21 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Reads an unsigned number in LEB128, which is also lib0's `varUint`: seven bits a byte, the
-    /// lowest first. Refuses a number that is not in its shortest form.
+    /// Reads an unsigned number: see [`varint`].
     pub(super) fn uint(&mut self) -> Result<u64, GuardError> {
-        let start = self.at;
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let low = u64::from(byte & 0x7f);
-            if shift == 63 && low > 1 {
-                break;
+        let at = self.at;
+        let (value, rest) = varint::split(self.rest).map_err(|error| match error {
+            VarintError::Truncated => GuardError::Truncated { at: at + self.rest.len() },
+            VarintError::TooLarge => {
+                GuardError::Malformed { at, what: "a number of more than 64 bits" }
             }
-            value |= low << shift;
-            if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(GuardError::Malformed {
-                        at: start,
-                        what: "a number longer than it need be",
-                    });
-                }
-                return Ok(value);
+            VarintError::NotShortest => {
+                GuardError::Malformed { at, what: "a number longer than it need be" }
             }
-        }
-        Err(GuardError::Malformed { at: start, what: "a number of more than 64 bits" })
+        })?;
+        self.at += self.rest.len() - rest.len();
+        self.rest = rest;
+        Ok(value)
     }
 
     /// Reads a count of items that take at least `cost` bytes each. Refuses a count that the
@@ -203,29 +197,11 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn uint(bytes: &[u8]) -> Result<u64, GuardError> {
-        Reader::new(bytes, 0).uint()
-    }
-
-    #[test]
-    fn a_number_has_one_form() {
-        assert_eq!(uint(&[0]), Ok(0));
-        assert_eq!(uint(&[0x80, 1]), Ok(128));
-        let mut widest = [0xff; 10];
-        widest[9] = 1;
-        assert_eq!(uint(&widest), Ok(u64::MAX));
-        widest[9] = 2;
-        assert!(matches!(uint(&widest), Err(GuardError::Malformed { .. })));
-        assert!(matches!(uint(&[0xff; 11]), Err(GuardError::Malformed { .. })));
-        assert!(matches!(uint(&[0x80, 0]), Err(GuardError::Malformed { .. })));
-        assert_eq!(uint(&[0x80]), Err(GuardError::Truncated { at: 1 }));
-    }
-
     #[test]
     fn a_count_is_paid_for_by_the_bytes_left() {
-        assert_eq!(Reader::new(&[2, 0, 0, 0, 0], 0).count("things", 2), Ok(2));
+        assert_eq!(ByteReader::new(&[2, 0, 0, 0, 0], 0).count("things", 2), Ok(2));
         assert_eq!(
-            Reader::new(&[3, 0, 0, 0, 0], 7).count("things", 2),
+            ByteReader::new(&[3, 0, 0, 0, 0], 7).count("things", 2),
             Err(GuardError::TooMany { at: 7, what: "things", count: 3, max: 2 })
         );
     }

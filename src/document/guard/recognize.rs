@@ -4,7 +4,7 @@
 //! It is called only after a refusal. It looks at the first bytes. If the bytes may be a Yjs
 //! update, it walks them under the limits of the guard.
 
-use super::{Reader, automerge_chunk, yrs_update};
+use super::{ByteReader, automerge_chunk, yrs_update};
 use crate::document::limits::Limits;
 
 /// The recognized format of bytes, for an error message, with a hint for the user.
@@ -84,7 +84,7 @@ pub fn recognize(bytes: &[u8], backend: &str, limits: &Limits) -> Option<Recogni
 /// Whether the bytes look like encoding v2 of Yjs: a zero byte, then nine columns, each with its
 /// length in front, and then at least one more byte.
 fn is_second_encoding(bytes: &[u8]) -> bool {
-    let mut reader = Reader::new(bytes, 0);
+    let mut reader = ByteReader::new(bytes, 0);
     reader.byte().is_ok_and(|first| first == 0)
         && (0..9).all(|_| reader.buffer().is_ok())
         && !reader.is_empty()

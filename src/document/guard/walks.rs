@@ -45,7 +45,7 @@ fn values(count: u64, encoded: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_length_of_the_whole_is_limited() {
-    let wide = Limits::stranger();
+    let wide = Limits::untrusted();
     for (walk, bytes) in [
         (yrs as fn(&[u8], &Limits) -> _, blocks(vec![values(1, &[0x7e])])),
         (automerge_chunk::walk, chunk(1, &change(&[]))),
@@ -63,7 +63,7 @@ fn the_length_of_the_whole_is_limited() {
 
 #[test]
 fn clients_of_an_update_are_limited() {
-    let limit = |max| Limits::stranger().with_clients_max(max);
+    let limit = |max| Limits::untrusted().with_clients_max(max);
     let sections: Vec<_> = [3, 2, 1].map(|client| (client, 0, vec![values(1, &[0x7e])])).into();
     assert_eq!(
         too_many(edge(yrs, &update(&sections, &[]), &limit(3), &limit(2))),
@@ -78,7 +78,7 @@ fn clients_of_an_update_are_limited() {
 
 #[test]
 fn blocks_and_deleted_ranges_are_limited_over_all_clients() {
-    let limit = |max| Limits::stranger().with_blocks_max(max);
+    let limit = |max| Limits::untrusted().with_blocks_max(max);
     let one = || values(1, &[0x7e]);
     let bytes = update(&[(2, 0, vec![one(), one()]), (1, 0, vec![one()])], &[]);
     let (what, count, max, at) = too_many(edge(yrs, &bytes, &limit(3), &limit(2)));
@@ -90,7 +90,7 @@ fn blocks_and_deleted_ranges_are_limited_over_all_clients() {
 
 #[test]
 fn values_are_limited_with_those_inside_others() {
-    let limit = |max| Limits::stranger().with_values_max(max);
+    let limit = |max| Limits::untrusted().with_values_max(max);
     // A list with two values and a map with one value are five values. The last value is at the
     // last byte but one.
     let bytes = blocks(vec![values(2, &[0x75, 2, 0x7e, 0x7e, 0x76, 1, 1, b'k', 0x7e])]);
@@ -104,7 +104,7 @@ fn values_are_limited_with_those_inside_others() {
 
 #[test]
 fn nesting_is_limited() {
-    let limit = |max| Limits::stranger().with_nesting_max(max);
+    let limit = |max| Limits::untrusted().with_nesting_max(max);
     let nested = [[0x75, 1].repeat(3), vec![0x7e]].concat();
     let bytes = blocks(vec![values(1, &nested)]);
     assert_eq!(
@@ -120,7 +120,7 @@ fn nesting_is_limited() {
 
 #[test]
 fn nested_types_are_limited() {
-    let limit = |max| Limits::stranger().with_nested_types_max(max);
+    let limit = |max| Limits::untrusted().with_nested_types_max(max);
     let bytes = blocks(vec![at_key(7, "x", "a", &[1]), at_key(7, "x", "b", &[2])]);
     assert_eq!(
         too_many(edge(yrs, &bytes, &limit(2), &limit(1))),
@@ -130,7 +130,7 @@ fn nested_types_are_limited() {
 
 #[test]
 fn names_are_limited_wherever_they_stand() {
-    let limit = |max| Limits::stranger().with_name_bytes_max(max);
+    let limit = |max| Limits::untrusted().with_name_bytes_max(max);
     let null = || prefixed(b"null");
     for (bytes, back) in [
         (at_root(8, "name!", &[1, 0x7e]), 8),
@@ -152,7 +152,7 @@ fn names_are_limited_wherever_they_stand() {
 
 #[test]
 fn actors_are_limited() {
-    let limit = |max| Limits::stranger().with_clients_max(max);
+    let limit = |max| Limits::untrusted().with_clients_max(max);
     let actors = [vec![2], prefixed(b"a"), prefixed(b"b"), vec![0, 0, 0]].concat();
     assert_eq!(
         too_many(edge(automerge_chunk::walk, &chunk(0, &actors), &limit(2), &limit(1))),
@@ -162,7 +162,7 @@ fn actors_are_limited() {
 
 #[test]
 fn rows_are_limited_in_every_kind_of_column() {
-    let limit = |max| Limits::stranger().with_ops_max(max);
+    let limit = |max| Limits::untrusted().with_ops_max(max);
     for column in [
         (0x42, [int(5), uint(1)].concat()),
         (0x42, [int(-5), vec![1, 2, 3, 4, 5]].concat()),
@@ -185,7 +185,7 @@ fn rows_are_limited_in_every_kind_of_column() {
 
 #[test]
 fn chunks_are_limited() {
-    let limit = |max| Limits::stranger().with_ops_max(max);
+    let limit = |max| Limits::untrusted().with_ops_max(max);
     let one = chunk(1, &change(&[]));
     let error = edge(automerge_chunk::walk, &one.repeat(3), &limit(3), &limit(2));
     assert_eq!(too_many(error), ("changes", 3, 2, 2 * one.len()));
@@ -193,7 +193,7 @@ fn chunks_are_limited() {
 
 #[test]
 fn what_inflates_is_limited_all_together() {
-    let limit = |max| Limits::stranger().with_inflated_bytes_max(max);
+    let limit = |max| Limits::untrusted().with_inflated_bytes_max(max);
     let inflated = |error| match error {
         GuardError::Inflated { at, max, .. } => (at, max),
         error => panic!("{error}"),
@@ -233,9 +233,9 @@ fn an_update_that_ends_too_early_is_refused_wherever_it_ends() {
         bytes::behind(1, (40, 1), &[4]),
     ];
     let whole = update(&[(40, 0, all.into())], &[(40, vec![(0, 1), (2, 300)])]);
-    assert_eq!(yrs(&whole, &Limits::stranger()), Ok(()));
+    assert_eq!(yrs(&whole, &Limits::untrusted()), Ok(()));
     for end in 0..whole.len() {
-        let error = yrs(&whole[..end], &Limits::stranger()).expect_err("a part is no update");
+        let error = yrs(&whole[..end], &Limits::untrusted()).expect_err("a part is no update");
         assert!(place(&error).is_some_and(|at| at <= end), "{error} of {end} bytes");
     }
 }
@@ -254,9 +254,9 @@ fn a_chunk_that_ends_too_early_is_refused_wherever_it_ends() {
         chunk(2, &deflate(&change(&ops()))),
         chunk(0, &document(&ops(), &ops())),
     ] {
-        assert_eq!(automerge_chunk::walk(&whole, &Limits::stranger()), Ok(()));
+        assert_eq!(automerge_chunk::walk(&whole, &Limits::untrusted()), Ok(()));
         for end in 1..whole.len() {
-            let error = automerge_chunk::walk(&whole[..end], &Limits::stranger())
+            let error = automerge_chunk::walk(&whole[..end], &Limits::untrusted())
                 .expect_err("a part is no chunk");
             assert!(place(&error).is_some_and(|at| at <= end), "{error} of {end} bytes");
         }
@@ -265,7 +265,8 @@ fn a_chunk_that_ends_too_early_is_refused_wherever_it_ends() {
     for (kind, contents) in [(1, change(&ops())), (0, document(&ops(), &ops()))] {
         for end in 0..contents.len() {
             assert!(
-                automerge_chunk::walk(&chunk(kind, &contents[..end]), &Limits::stranger()).is_err(),
+                automerge_chunk::walk(&chunk(kind, &contents[..end]), &Limits::untrusted())
+                    .is_err(),
                 "{end} bytes of contents"
             );
         }

@@ -13,21 +13,21 @@ use crate::document::backend::Backend;
 use crate::document::limits::Limits;
 
 /// A pending update, or one that is about to be applied.
-pub(super) struct Waiting<P> {
+pub(super) struct PendingUpdate<P> {
     pub(super) update: P,
     pub(super) trust: Trust,
     /// Whether the registers of the update were written again, or need not be written.
     pub(super) written: bool,
 }
 
-impl<P> AsRef<P> for Waiting<P> {
+impl<P> AsRef<P> for PendingUpdate<P> {
     fn as_ref(&self) -> &P {
         &self.update
     }
 }
 
 /// All pending updates.
-pub(super) struct Pending<B: Backend>(pub(super) Vec<Waiting<B::CheckedUpdate>>);
+pub(super) struct Pending<B: Backend>(pub(super) Vec<PendingUpdate<B::CheckedUpdate>>);
 
 impl<B: Backend> Default for Pending<B> {
     fn default() -> Self {
@@ -60,7 +60,7 @@ impl<B: Backend> Pending<B> {
     /// that is over the limits. `None` if it is within the limits.
     pub(super) fn overflow(
         &self,
-        more: &[Waiting<B::CheckedUpdate>],
+        more: &[PendingUpdate<B::CheckedUpdate>],
         trust: Trust,
         limits: &Limits,
     ) -> Option<(usize, usize)> {

@@ -23,7 +23,7 @@ impl<G: State, T: State> Groups<G, T> {
     pub(super) fn write_least(&self, new: &Self, writer: &mut Writer<'_, '_>) {
         let written = writer.at(GROUPS, |writer| self.groups.write_least(&new.groups, writer));
         writer.at(ITEMS, |writer| {
-            let target = self.pair(new, &written, writer.core.restores);
+            let target = self.pair(new, &written, writer.core.restores_ids);
             let kept: HashSet<ElementId> = target
                 .iter()
                 .flat_map(|(_, items)| items)

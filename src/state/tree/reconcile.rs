@@ -25,7 +25,7 @@ type Parents = HashMap<ElementId, Option<ElementId>>;
 
 impl<T: State> Tree<T> {
     pub(super) fn write_least(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        let old_of = self.pair(new, writer.core.restores);
+        let old_of = self.pair(new, writer.core.restores_ids);
         let kept: HashSet<ElementId> = old_of.values().copied().collect();
         for id in self.nodes.keys().filter(|id| !kept.contains(*id)) {
             writer.at(&id.segment(), |writer| writer.clear());

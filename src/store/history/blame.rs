@@ -33,7 +33,7 @@ impl<S: State, B: Backend> History<S, B> {
     ///
     /// O(revisions). For a register that another replica wrote, O(document) on yrs.
     #[must_use]
-    pub fn blame(&self, path: &impl AsPath<S>) -> Option<Blame> {
+    pub fn blame(&self, path: impl AsPath<S>) -> Option<Blame> {
         let place = path.as_path().as_str();
         let mut revision = self.records.lock().newest_at(place, false);
         let own = |revision: &Revision| {
@@ -57,7 +57,7 @@ impl<S: State, B: Backend> History<S, B> {
     /// The revisions that touched a place, or anything below or above it, as far as the history has
     /// them, the oldest first. O(revisions).
     #[must_use]
-    pub fn touching(&self, path: &impl AsPath<S>) -> Vec<Revision> {
+    pub fn touching(&self, path: impl AsPath<S>) -> Vec<Revision> {
         let place = path.as_path().as_str();
         self.records
             .lock()

@@ -230,7 +230,7 @@ pub enum HistoryError {
 ///
 /// assert_eq!(history.view_at(draft)?.body, "All of it.");
 /// assert_eq!(history.diff(draft, history.latest())?.paths().collect::<Vec<_>>(), ["body"]);
-/// let blame = history.blame(&Page::path().body());
+/// let blame = history.blame(Page::path().body());
 /// assert_eq!(blame.and_then(|blame| blame.revision?.meta()?.author().map(str::to_owned)).as_deref(), Some("Eve"));
 /// history.restore(draft)?;
 /// assert_eq!(store.view().body, "All of it.");

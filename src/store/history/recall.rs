@@ -152,7 +152,7 @@ impl<S: State, B: Backend> History<S, B> {
         if !way.updates.is_empty() {
             let refused = |error| HistoryError::Update { revision: id, error };
             let imported = replica.import_all(&way.updates, Trust::Trusted).map_err(refused)?;
-            if imported.waits {
+            if imported.has_pending {
                 return Err(HistoryError::Unreachable { revision: id });
             }
         }

@@ -128,7 +128,7 @@ impl Recorder for Records {
         let meta = commit.meta.clone();
         let record = Record {
             stamp: Arc::new(Stamp { id, origin: Some(commit.origin), time, meta }),
-            touched: Arc::clone(&commit.touch.noted),
+            touched: Arc::clone(&commit.touch.written),
             updates: (!replaced).then_some(updates),
             checkpoint: None,
             name: None,

@@ -14,7 +14,7 @@ use crate::document::backend::Backend;
 use crate::document::key::Key;
 use crate::document::replica::Replica;
 use crate::state::State;
-use crate::store::envelope::{seal, unseal};
+use crate::store::envelope::{decode, encode};
 use crate::store::{Meta, Origin, Store};
 
 /// The format of the bytes.
@@ -205,7 +205,7 @@ impl<S: State, B: Backend> History<S, B> {
             .map(|(path, stamp)| (paths.number(path.as_str()), SavedStamp::from(&**stamp)))
             .collect();
         let backend = B::NAME.to_owned();
-        Ok(seal(&Saved {
+        Ok(encode(&Saved {
             format: FORMAT,
             backend,
             version,
@@ -255,7 +255,7 @@ impl<S: State, B: Backend> Store<S, B> {
         bytes: &[u8],
         options: HistoryOptions,
     ) -> Result<History<S, B>, HistoryError> {
-        let saved: Saved = unseal(bytes).map_err(damaged)?;
+        let saved: Saved = decode(bytes).map_err(damaged)?;
         if saved.format != FORMAT {
             return Err(damaged("another format"));
         }

@@ -17,7 +17,7 @@ use super::commit::error_of;
 use super::{Meta, Store};
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, State};
-use parts::{Member, Start, Step};
+use parts::{BegunChange, Member, Step};
 
 pub use parts::Stores;
 pub use watch::JointPatch;
@@ -134,12 +134,12 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         }
         let span = tracing::trace_span!(target: "exostate", "joint change", stores = members.len())
             .entered();
-        let mut starts: Vec<Start> = members.iter().map(|member| member.begin()).collect();
-        let locks: Vec<_> = order.iter().map(|member| member.take_place()).collect();
+        let mut starts: Vec<BegunChange> = members.iter().map(|member| member.begin()).collect();
+        let locks: Vec<_> = order.iter().map(|member| member.lock_writer()).collect();
         // This thread holds every writer lock, so it gets each again without waiting.
         let mut turns = Self::turns(self).ok_or(ChangeError::Nested)?;
         let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
-        enter(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
+        begin_change(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = stage::<Self, R>(&turns, &mut starts, edit)?;
             let mut steps = steps::<Self>(&mut turns);
@@ -194,15 +194,15 @@ fn steps<'t, J: Stores>(turns: &'t mut J::Turns<'_>) -> Vec<&'t mut dyn Step> {
 
 /// Begins the change in every store. This may show imported updates. If another store then fails to
 /// begin, watchers are told of those updates at the next delivery of their store.
-fn enter(
+fn begin_change(
     steps: &mut [&mut dyn Step],
-    starts: &mut [Start],
+    starts: &mut [BegunChange],
     mut meta: Meta,
 ) -> Result<(), ChangeError> {
     let mut hash = Xxh3::new();
     for (step, start) in steps.iter_mut().zip(starts.iter_mut()) {
-        step.enter(start)?;
-        hash.update(&step.stand());
+        step.begin_change(start)?;
+        hash.update(&step.state_bytes());
     }
     if meta.correlation().is_none() {
         // The correlation is a hash of the replica ids and commit counts of all stores. The stores
@@ -219,21 +219,21 @@ fn enter(
 /// Runs the closure on one stage per store, and asks all layers that may refuse the staged ops.
 fn stage<J: Stores, R>(
     turns: &J::Turns<'_>,
-    starts: &mut [Start],
+    starts: &mut [BegunChange],
     edit: impl for<'a> FnOnce(J::Edits<'a>) -> Result<R, ChangeError>,
 ) -> Result<R, ChangeError> {
     let cores = J::cores(turns);
     let stages = J::stages(&cores);
     let result = edit(J::edits(&stages))?;
-    J::judge(turns, &cores, stages, &mut starts.iter_mut())?;
+    J::check_staged(turns, &cores, stages, &mut starts.iter_mut())?;
     Ok(result)
 }
 
 /// Writes into every document, or into none.
-fn write(steps: &mut [&mut dyn Step], starts: &mut [Start]) -> Result<(), ChangeError> {
+fn write(steps: &mut [&mut dyn Step], starts: &mut [BegunChange]) -> Result<(), ChangeError> {
     for at in 0..steps.len() {
         if let Err(error) = steps[at].write(&mut starts[at]) {
-            steps.iter_mut().take(at).for_each(|step| step.take_back());
+            steps.iter_mut().take(at).for_each(|step| step.revert());
             return Err(error);
         }
     }
@@ -244,7 +244,7 @@ fn write(steps: &mut [&mut dyn Step], starts: &mut [Start]) -> Result<(), Change
 /// stop the calls for the other stores. Returns the first panic.
 fn end<R>(
     members: &[&dyn Member],
-    starts: &[Start],
+    starts: &[BegunChange],
     result: &std::thread::Result<Result<R, ChangeError>>,
 ) -> std::thread::Result<()> {
     let mut told = Ok(());

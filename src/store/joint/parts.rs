@@ -10,10 +10,10 @@ use std::time::{Instant, SystemTime};
 
 use parking_lot::ReentrantMutexGuard;
 
-use super::super::commit::Unshown;
+use super::super::commit::WrittenChange;
 use super::super::layers::Report;
 use super::super::undo::{Entry, Recording, staged_way_back};
-use super::super::{Core, Origin, Store, Subscription, Typed, WeakStore};
+use super::super::{Origin, Store, StoreRef, Subscription, ViewState, WeakStore};
 use super::Joint;
 use crate::document::backend::Backend;
 use crate::document::commit::whole;
@@ -58,11 +58,11 @@ pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     #[doc(hidden)]
     fn edits<'s>(stages: &'s Self::Stages<'_>) -> Self::Edits<'s>;
     #[doc(hidden)]
-    fn judge<'c>(
+    fn check_staged<'c>(
         turns: &Self::Turns<'_>,
         cores: &'c Self::Cores<'_>,
         stages: Self::Stages<'c>,
-        starts: &mut IterMut<'_, Start>,
+        starts: &mut IterMut<'_, BegunChange>,
     ) -> Result<(), ChangeError>;
     #[doc(hidden)]
     fn views(&self) -> Self::Views;
@@ -80,12 +80,12 @@ mod sealed {
 }
 
 /// A guard: something that is held until it is dropped.
-pub trait Held {}
+pub trait AnyGuard {}
 
-impl<T> Held for T {}
+impl<T> AnyGuard for T {}
 
 /// The report and the timer of a change in one of the stores.
-pub struct Start {
+pub struct BegunChange {
     pub(super) report: Report,
     timer: Option<Instant>,
 }
@@ -99,12 +99,12 @@ pub trait Member {
     /// layer that the change calls.
     fn is_within(&self) -> bool;
     fn now(&self) -> SystemTime;
-    fn begin(&self) -> Start;
+    fn begin(&self) -> BegunChange;
     /// Takes the writer lock.
-    fn take_place<'a>(&'a self) -> Box<dyn Held + 'a>;
+    fn lock_writer<'a>(&'a self) -> Box<dyn AnyGuard + 'a>;
     /// Keeps the document's views from being replaced.
-    fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a>;
-    fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>);
+    fn hold_view<'a>(&'a self) -> Box<dyn AnyGuard + 'a>;
+    fn end(&self, start: &BegunChange, error: Option<&(dyn Error + 'static)>);
     /// Calls `f` after every commit and import.
     fn on_notice(&self, f: Arc<dyn Fn() + Send + Sync>) -> Subscription;
 }
@@ -113,27 +113,27 @@ pub trait Member {
 pub struct Turn<'a, S: State, B: Backend> {
     store: &'a Store<S, B>,
     turn: doc::Turn<'a, B>,
-    typed: ReentrantMutexGuard<'a, RefCell<Typed<S>>>,
+    typed: ReentrantMutexGuard<'a, RefCell<ViewState<S>>>,
     staged: Cell<Option<Staged<S>>>,
-    unshown: Option<Unshown<S>>,
+    written: Option<WrittenChange<S>>,
 }
 
 /// The document and the view on which the stage of one store is based.
-pub struct Base<'a, S, B: Backend> {
+pub struct StageBase<'a, S, B: Backend> {
     replica: Ref<'a, Replica<B>>,
-    typed: Ref<'a, Typed<S>>,
+    typed: Ref<'a, ViewState<S>>,
     next_element: &'a AtomicU64,
 }
 
 /// A turn, whatever its store's type.
 pub trait Step {
-    fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError>;
+    fn begin_change(&mut self, start: &mut BegunChange) -> Result<(), ChangeError>;
     /// The replica's id and its number of commits, each as eight big-endian bytes.
-    fn stand(&self) -> [u8; 16];
-    fn write(&mut self, start: &mut Start) -> Result<(), ChangeError>;
+    fn state_bytes(&self) -> [u8; 16];
+    fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError>;
     /// Reverts what was written, as another document failed. No view has shown it, but it was in
     /// the document: peers get it together with its revert.
-    fn take_back(&mut self);
+    fn revert(&mut self);
     /// Records what was written. May take as long as saving the document.
     fn record(&mut self);
     fn show(&mut self);
@@ -152,19 +152,19 @@ impl<S: State, B: Backend> Member for Store<S, B> {
         Store::now(self)
     }
 
-    fn begin(&self) -> Start {
-        Start { report: Report::new(Origin::Local, None), timer: self.shared.layers.timer() }
+    fn begin(&self) -> BegunChange {
+        BegunChange { report: Report::new(Origin::Local, None), timer: self.shared.layers.timer() }
     }
 
-    fn take_place<'a>(&'a self) -> Box<dyn Held + 'a> {
+    fn lock_writer<'a>(&'a self) -> Box<dyn AnyGuard + 'a> {
         Box::new(self.shared.document.inner().lock())
     }
 
-    fn hold_view<'a>(&'a self) -> Box<dyn Held + 'a> {
+    fn hold_view<'a>(&'a self) -> Box<dyn AnyGuard + 'a> {
         Box::new(self.shared.document.inner().delivery.hold_view())
     }
 
-    fn end(&self, start: &Start, error: Option<&(dyn Error + 'static)>) {
+    fn end(&self, start: &BegunChange, error: Option<&(dyn Error + 'static)>) {
         Store::end(self, start.timer, &start.report, error);
     }
 
@@ -173,18 +173,18 @@ impl<S: State, B: Backend> Member for Store<S, B> {
     }
 }
 
-impl<S, B: Backend> Base<'_, S, B> {
-    fn core(&self) -> Core<'_, S, B> {
-        Core { replica: &self.replica, typed: &self.typed, next_element: self.next_element }
+impl<S, B: Backend> StageBase<'_, S, B> {
+    fn core(&self) -> StoreRef<'_, S, B> {
+        StoreRef { replica: &self.replica, typed: &self.typed, next_element: self.next_element }
     }
 }
 
 impl<S: State, B: Backend> Step for Turn<'_, S, B> {
-    fn enter(&mut self, start: &mut Start) -> Result<(), ChangeError> {
-        self.store.enter(&self.turn, &mut start.report)
+    fn begin_change(&mut self, start: &mut BegunChange) -> Result<(), ChangeError> {
+        self.store.begin_change(&self.turn, &mut start.report)
     }
 
-    fn stand(&self) -> [u8; 16] {
+    fn state_bytes(&self) -> [u8; 16] {
         let id = self.store.replica().get();
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&id.to_be_bytes());
@@ -193,42 +193,42 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         bytes
     }
 
-    fn write(&mut self, start: &mut Start) -> Result<(), ChangeError> {
+    fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError> {
         if let Some(staged) = self.staged.take() {
-            self.unshown =
+            self.written =
                 Some(self.store.write(&self.turn, staged, &Recording::Joint, &mut start.report)?);
         }
         Ok(())
     }
 
-    fn take_back(&mut self) {
-        if let Some(unshown) = self.unshown.take() {
-            take_back(self.store, &self.turn, unshown);
+    fn revert(&mut self) {
+        if let Some(written) = self.written.take() {
+            revert(self.store, &self.turn, written);
         }
     }
 
     fn record(&mut self) {
-        if let Some(unshown) = &mut self.unshown {
-            self.store.record(&self.turn, unshown, &Recording::Joint);
+        if let Some(written) = &mut self.written {
+            self.store.record(&self.turn, written, &Recording::Joint);
         }
     }
 
     fn show(&mut self) {
-        if let Some(unshown) = self.unshown.take() {
-            self.store.show(&self.turn, unshown);
+        if let Some(written) = self.written.take() {
+            self.store.show(&self.turn, written);
         }
     }
 }
 
 /// Reverts what was written into a store, as the document of another store failed.
-fn take_back<S: State, B: Backend>(
+fn revert<S: State, B: Backend>(
     store: &Store<S, B>,
     turn: &doc::Turn<'_, B>,
-    mut unshown: Unshown<S>,
+    mut written: WrittenChange<S>,
 ) {
-    let entry = unshown.entry.take().unwrap_or_default();
-    let (view, violations) = (unshown.view.clone(), unshown.violations.clone());
-    let staged = store.look(turn, |core| {
+    let entry = written.entry.take().unwrap_or_default();
+    let (view, violations) = (written.view.clone(), written.violations.clone());
+    let staged = store.with_ref(turn, |core| {
         let (staged, revived) = staged_way_back(&entry, view, violations, &core);
         let mut tracks = core.tracks.borrow_mut();
         drop(Entry::of(
@@ -243,23 +243,23 @@ fn take_back<S: State, B: Backend>(
     let Some(mut replica) = turn.replica_mut() else { return };
     match replica.commit(&staged.ops, staged.texts, staged.lists) {
         Ok(mut updates) => {
-            unshown.view = staged.view;
-            unshown.violations = staged.violations;
-            unshown.commit.updates.append(&mut updates);
-            turn.record(&mut replica, &unshown.commit);
+            written.view = staged.view;
+            written.violations = staged.violations;
+            written.commit.updates.append(&mut updates);
+            turn.record(&mut replica, &written.commit);
             // Usually nothing differs from before: each watcher compares.
-            unshown.commit.touch.told = whole();
+            written.commit.touch.differing = whole();
             drop(replica);
             // For the other stores on the document, any place may differ.
-            store.prepare_others(turn, Content::Unknown, &unshown.commit.touch);
-            store.show(turn, unshown);
+            store.prepare_others(turn, Content::Unknown, &written.commit.touch);
+            store.show(turn, written);
         }
         // Two documents failed at once: the present content is shown.
         Err(_) => {
             // Recorders must be told if the updates of the document do not lead to its present
             // content.
             let _ = turn.take_differs(&mut replica);
-            turn.show_rebuilt(&mut replica, unshown.commit.updates);
+            turn.show_rebuilt(&mut replica, written.commit.updates);
         }
     }
 }
@@ -272,7 +272,7 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     type Marks = bool;
     type Weak = WeakStore<S, B>;
     type Turns<'a> = Turn<'a, S, B>;
-    type Cores<'a> = Base<'a, S, B>;
+    type Cores<'a> = StageBase<'a, S, B>;
     type Stages<'a> = Stage<'a, S>;
 
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
@@ -285,7 +285,7 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
             turn: doc::Turn::begin(self.shared.document.inner())?,
             typed: self.shared.typed.lock(),
             staged: Cell::default(),
-            unshown: None,
+            written: None,
         })
     }
 
@@ -293,15 +293,15 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
         steps.push(turns);
     }
 
-    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> Base<'t, S, B> {
-        Base {
+    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> StageBase<'t, S, B> {
+        StageBase {
             replica: turns.turn.replica(),
             typed: turns.typed.borrow(),
             next_element: &turns.turn.document.next_element,
         }
     }
 
-    fn stages<'c>(cores: &'c Base<'_, S, B>) -> Stage<'c, S> {
+    fn stages<'c>(cores: &'c StageBase<'_, S, B>) -> Stage<'c, S> {
         cores.core().stage()
     }
 
@@ -309,15 +309,15 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
         stages.root()
     }
 
-    fn judge<'c>(
+    fn check_staged<'c>(
         turns: &Turn<'_, S, B>,
-        cores: &'c Base<'_, S, B>,
+        cores: &'c StageBase<'_, S, B>,
         stages: Stage<'c, S>,
-        starts: &mut IterMut<'_, Start>,
+        starts: &mut IterMut<'_, BegunChange>,
     ) -> Result<(), ChangeError> {
         if let Some(start) = starts.next() {
             let view = &cores.typed.view;
-            turns.staged.set(turns.store.judge(
+            turns.staged.set(turns.store.check_staged(
                 view,
                 stages,
                 &mut start.report,
@@ -382,14 +382,14 @@ impl<X: Stores, Y: Stores> Stores for Joint<X, Y> {
         (X::edits(&stages.0), Y::edits(&stages.1))
     }
 
-    fn judge<'c>(
+    fn check_staged<'c>(
         turns: &Self::Turns<'_>,
         cores: &'c Self::Cores<'_>,
         stages: Self::Stages<'c>,
-        starts: &mut IterMut<'_, Start>,
+        starts: &mut IterMut<'_, BegunChange>,
     ) -> Result<(), ChangeError> {
-        X::judge(&turns.0, &cores.0, stages.0, starts)?;
-        Y::judge(&turns.1, &cores.1, stages.1, starts)
+        X::check_staged(&turns.0, &cores.0, stages.0, starts)?;
+        Y::check_staged(&turns.1, &cores.1, stages.1, starts)
     }
 
     fn views(&self) -> Self::Views {

@@ -30,7 +30,8 @@ fn run<B: Backend, C: Backend>() {
     let _listen = first.on_update(move |_| _ = updates.fetch_add(1, Ordering::Relaxed));
     let _other = second.on_update(move |_| _ = calls.fetch_add(1, Ordering::Relaxed));
 
-    let mut starts: Vec<Start> = members(&joint).iter().map(|member| member.begin()).collect();
+    let mut starts: Vec<BegunChange> =
+        members(&joint).iter().map(|member| member.begin()).collect();
     let mut turns = Stores::turns(&joint).expect("no other turn");
     stage::<Joint<Joint<Texts<B>, Texts<C>>, Texts<B>>, ()>(
         &turns,
@@ -76,7 +77,8 @@ fn violations_come_back<B: Backend>() {
     let before = ages.violations();
     assert_eq!(before.len(), 1);
     let joint = ages.and(&texts);
-    let mut starts: Vec<Start> = members(&joint).iter().map(|member| member.begin()).collect();
+    let mut starts: Vec<BegunChange> =
+        members(&joint).iter().map(|member| member.begin()).collect();
     let mut turns = Stores::turns(&joint).expect("no other turn");
     stage::<Joint<Ages<B>, Texts<B>>, ()>(&turns, &mut starts, |(ages, texts)| {
         ages.insert(1, 7)?;
@@ -102,16 +104,16 @@ fn what_does_not_fit_comes_back() {
 struct Fails;
 
 impl Step for Fails {
-    fn enter(&mut self, _: &mut Start) -> Result<(), ChangeError> {
+    fn begin_change(&mut self, _: &mut BegunChange) -> Result<(), ChangeError> {
         Ok(())
     }
-    fn stand(&self) -> [u8; 16] {
+    fn state_bytes(&self) -> [u8; 16] {
         [0; 16]
     }
-    fn write(&mut self, _: &mut Start) -> Result<(), ChangeError> {
+    fn write(&mut self, _: &mut BegunChange) -> Result<(), ChangeError> {
         Err(ChangeError::refuse("the document fails"))
     }
-    fn take_back(&mut self) {}
+    fn revert(&mut self) {}
     fn record(&mut self) {}
     fn show(&mut self) {}
 }

@@ -12,7 +12,7 @@ use crate::state::{Look, State, Takes};
 use crate::store::Store;
 
 use super::Selector;
-use super::memo::Ask;
+use super::memo::AnyMemo;
 
 impl<S: State, B: Backend> Store<S, B> {
     /// Creates a family of selectors, one per key. [`SelectorBy::of`] gives the selector of a key.
@@ -59,7 +59,7 @@ pub struct SelectorBy<K, R> {
 
 struct Family<K, R> {
     make: Box<dyn Fn(K) -> Selector<R> + Send + Sync>,
-    members: Mutex<HashMap<K, Weak<dyn Ask<R>>>>,
+    members: Mutex<HashMap<K, Weak<dyn AnyMemo<R>>>>,
 }
 
 impl<K, R> Clone for SelectorBy<K, R> {

@@ -20,12 +20,12 @@ use super::{Changed, Selector};
 
 /// The part of a store that selectors need. It does not keep the store alive: after the store is
 /// dropped, the last view remains.
-pub(crate) struct Home<S> {
+pub(crate) struct ViewSource<S> {
     view: Arc<ArcSwap<S>>,
     subscribers: Weak<Mutex<Subscribers<S>>>,
 }
 
-impl<S: State> Home<S> {
+impl<S: State> ViewSource<S> {
     pub(crate) fn new(view: &Arc<ArcSwap<S>>, subscribers: &Arc<Mutex<Subscribers<S>>>) -> Self {
         Self { view: Arc::clone(view), subscribers: Arc::downgrade(subscribers) }
     }
@@ -59,14 +59,14 @@ impl<S: State> Home<S> {
 }
 
 /// A selector, whatever its store's type.
-pub(crate) trait Ask<R>: Send + Sync {
+pub(crate) trait AnyMemo<R>: Send + Sync {
     fn read(&self) -> Arc<R>;
     fn watch(self: Arc<Self>, f: Callback<R>) -> Subscription;
 }
 
 struct Memo<S: State, R> {
     id: u64,
-    home: Home<S>,
+    home: ViewSource<S>,
     compute: Compute<S, R>,
     own: Weak<Self>,
 }
@@ -183,7 +183,7 @@ impl<S: State, R: PartialEq + Send + Sync + 'static> Memo<S, R> {
     }
 }
 
-impl<S: State, R: PartialEq + Send + Sync + 'static> Ask<R> for Memo<S, R> {
+impl<S: State, R: PartialEq + Send + Sync + 'static> AnyMemo<R> for Memo<S, R> {
     fn read(&self) -> Arc<R> {
         let moment = evaluation::current(self.home.number());
         let Some((moment, own)) = moment.zip(self.own.upgrade()) else {

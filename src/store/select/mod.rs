@@ -17,7 +17,7 @@ use crate::document::backend::Backend;
 use crate::state::{Look, State};
 
 use super::{Store, Subscription};
-use memo::{Ask, Home};
+use memo::{AnyMemo, ViewSource};
 
 pub use by::SelectorBy;
 pub(crate) use graph::Graph;
@@ -70,8 +70,8 @@ impl<S: State, B: Backend> Store<S, B> {
         self.home().select(compute)
     }
 
-    fn home(&self) -> Home<S> {
-        Home::new(&self.shared.view, &self.shared.subscribers)
+    fn home(&self) -> ViewSource<S> {
+        ViewSource::new(&self.shared.view, &self.shared.subscribers)
     }
 }
 
@@ -81,7 +81,7 @@ impl<S: State, B: Backend> Store<S, B> {
 /// or a selector that read it.
 #[must_use]
 pub struct Selector<R> {
-    memo: Arc<dyn Ask<R>>,
+    memo: Arc<dyn AnyMemo<R>>,
 }
 
 impl<R> Clone for Selector<R> {

@@ -23,7 +23,7 @@ use crate::store::{Meta, Origin};
 
 /// What a change did to one register.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
+pub(super) struct WrittenRegister {
     pub(super) old: Option<Value>,
     pub(super) new: Option<Value>,
     /// Whether another writer wrote the old value.
@@ -35,7 +35,7 @@ pub(super) struct Written {
 #[derive(Clone, Debug)]
 pub(super) struct Edited<T> {
     pub(super) inserted: Ids,
-    pub(super) deleted: Vec<Gone<T>>,
+    pub(super) deleted: Vec<Deleted<T>>,
     /// Changed marks. Empty for a list.
     pub(super) marked: Vec<Marked>,
     /// Whether the sequence was empty after the change.
@@ -46,7 +46,7 @@ pub(super) struct Edited<T> {
 
 /// Elements that a change deleted from a sequence.
 #[derive(Clone, Debug)]
-pub(super) struct Gone<T> {
+pub(super) struct Deleted<T> {
     pub(super) ids: Range<u64>,
     /// The content of the elements before the change.
     pub(super) content: T,
@@ -61,7 +61,7 @@ pub(super) struct Marked {
     pub(super) new: Option<Value>,
 }
 
-impl<T: Content> Gone<T> {
+impl<T: Content> Deleted<T> {
     /// The part with these ids, which must lie within its own.
     pub(super) fn part(&self, ids: Range<u64>) -> Self {
         let start = count(&(self.ids.start..ids.start));
@@ -124,7 +124,7 @@ impl<T: Content> Edited<T> {
 /// What a change did, with the content before it. Texts and lists share their unchanged parts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::store) struct Entry {
-    pub(super) registers: BTreeMap<Key, Written>,
+    pub(super) registers: BTreeMap<Key, WrittenRegister>,
     pub(super) texts: BTreeMap<Key, Edited<Rope>>,
     pub(super) lists: BTreeMap<Key, Edited<List>>,
 }
@@ -140,7 +140,10 @@ impl Entry {
         mut revived: Revived,
     ) -> Self {
         let written = |(key, write): (&Key, &crate::document::ops::RegisterWrite)| {
-            (key.clone(), Written { old: write.old.clone(), new: write.new.clone(), theirs: false })
+            (
+                key.clone(),
+                WrittenRegister { old: write.old.clone(), new: write.new.clone(), theirs: false },
+            )
         };
         let mut entry =
             Self { registers: ops.registers.iter().map(written).collect(), ..Self::default() };
@@ -189,10 +192,10 @@ impl Entry {
     /// Merges a later entry into this one. Gives the later entry back if it does not continue this
     /// one.
     fn absorb(&mut self, later: Self) -> Option<Self> {
-        let registers = |key, next: &Written| {
+        let registers = |key, next: &WrittenRegister| {
             self.registers
                 .get(key)
-                .is_none_or(|ours: &Written| ours.new == next.old && !next.theirs)
+                .is_none_or(|ours: &WrittenRegister| ours.new == next.old && !next.theirs)
         };
         let goes_on = later.registers.iter().all(|(key, next)| registers(key, next))
             && go_on(&self.texts, &later.texts)
@@ -339,7 +342,7 @@ impl Log {
     }
 
     /// Forgets the group whose way back is staged, as the way back can never be written.
-    pub(in crate::store) fn give_up(&mut self) {
+    pub(in crate::store) fn forget_group(&mut self) {
         if let Some(staged) = self.staged.take() {
             self.take(staged.id);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::ids::{Ids, Sorted, count};
-use super::log::Gone;
+use super::log::Deleted;
 use super::names::{Name, Pairs};
 use super::track::{Content, Run, Track, new_ids, push};
 use super::tracks::Tracks;
@@ -22,10 +22,10 @@ impl Renamed {
         ids.iter().flat_map(|ids| self.stretches(ids)).map(|(_, here)| here).collect()
     }
 
-    pub(super) fn gone<T: Content>(&self, gone: &Gone<T>) -> Vec<Gone<T>> {
+    pub(super) fn gone<T: Content>(&self, gone: &Deleted<T>) -> Vec<Deleted<T>> {
         let parts = self
             .stretches(gone.ids.clone())
-            .map(|(ids, here)| Gone { ids: here, content: gone.part(ids).content });
+            .map(|(ids, here)| Deleted { ids: here, content: gone.part(ids).content });
         parts.collect()
     }
 
@@ -42,7 +42,7 @@ impl Renamed {
 impl Tracks {
     /// Merges tracks of saved stacks of this document. An element that has an id here, as its name
     /// says, keeps it. The other elements get new ids.
-    pub(super) fn take_in(
+    pub(super) fn merge_saved(
         &mut self,
         (texts, lists): (BTreeMap<Key, Track<Rope>>, BTreeMap<Key, Track<List>>),
         names: &[Name],

@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::layers::Report;
-use super::{Core, Origin, Shared, Store, Typed};
+use super::{Origin, Shared, Store, StoreRef, ViewState};
 use crate::document::backend::Backend;
 use crate::document::commit::Commit;
 use crate::document::key::{self, Key};
@@ -66,7 +66,7 @@ impl UndoOptions {
     /// Only changes that stay within this place are undone. Several calls add places: then a change
     /// must stay within the places together. Default: all changes.
     #[must_use]
-    pub fn within<S: State>(mut self, path: &impl AsPath<S>) -> Self {
+    pub fn within<S: State>(mut self, path: impl AsPath<S>) -> Self {
         self.scopes.push(path.as_path().as_str().to_owned());
         self
     }
@@ -193,9 +193,9 @@ impl<S: State, B: Backend> UndoManager<S, B> {
     fn go(&self, origin: Origin) -> Result<Option<Undone>, ChangeError> {
         loop {
             match self.store.go_back(&self.log, origin)? {
-                Way::End => return Ok(None),
-                Way::Gone(undone) => return Ok(Some(undone)),
-                Way::Overtaken => {}
+                Attempt::NothingLeft => return Ok(None),
+                Attempt::Done(undone) => return Ok(Some(undone)),
+                Attempt::Overwritten => {}
             }
         }
     }
@@ -277,24 +277,24 @@ impl Drop for UndoGroup {
 }
 
 /// The result of one attempt to undo or redo a group.
-enum Way {
+enum Attempt {
     /// The stack is empty.
-    End,
+    NothingLeft,
     /// Other writers have overwritten all of the newest group. The group is forgotten.
-    Overtaken,
+    Overwritten,
     /// The group was undone or redone.
-    Gone(Undone),
+    Done(Undone),
 }
 
 impl<S: State, B: Backend> Store<S, B> {
     /// Stages and commits the way back from the newest group. All of it happens under the writer
     /// lock: so two threads, or a callback within an undo, never go back from the same group twice.
-    fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Way, ChangeError> {
+    fn go_back(&self, log: &Arc<Mutex<Log>>, origin: Origin) -> Result<Attempt, ChangeError> {
         let report = Report::new(origin, None);
         let recording = Recording::WayBack(Arc::clone(log));
         let stage_it = |stage: &Stage<'_, S>| {
             let mut log = log.lock();
-            let Some(group) = log.newest(origin).cloned() else { return Ok(Way::End) };
+            let Some(group) = log.newest(origin).cloned() else { return Ok(Attempt::NothingLeft) };
             let mut way = self.peek(|core| {
                 WayBack::new(group.entries.iter(), &mut core.tracks.borrow_mut(), core.replica)
             });
@@ -304,10 +304,10 @@ impl<S: State, B: Backend> Store<S, B> {
             if !stage.has_ops() {
                 log.take(group.id);
                 self.peek(|core| way.settle(&mut core.tracks.borrow_mut(), core.replica));
-                return Ok(Way::Overtaken);
+                return Ok(Attempt::Overwritten);
             }
             log.stage(group.id, group.label.clone(), way);
-            Ok(Way::Gone(Undone { label: group.label, selection: group.selection }))
+            Ok(Attempt::Done(Undone { label: group.label, selection: group.selection }))
         };
         self.stage_as(report, &recording, |_| Ok(()), stage_it)
     }
@@ -334,9 +334,9 @@ impl Recording {
     }
 
     /// Forgets the group of an undo or redo that can never be written.
-    pub(super) fn give_up(&self) {
+    pub(super) fn forget_group(&self) {
         if let Self::WayBack(log) = self {
-            log.lock().give_up();
+            log.lock().forget_group();
         }
     }
 
@@ -381,7 +381,7 @@ impl<S: State, B: Backend> Shared<S, B> {
 
     /// Tells the undo managers that the document was replaced by another one. It is not known which
     /// writer wrote its content.
-    pub(super) fn note_unknown(&self, replica: &Replica<B>, typed: &Typed<S>) {
+    pub(super) fn note_unknown(&self, replica: &Replica<B>, typed: &ViewState<S>) {
         let tracks = typed.tracks.borrow();
         let text = |path: &str| Some(&tracks.texts.get(key::lookup(&path))?.known);
         let list = |path: &str| Some(&tracks.lists.get(key::lookup(&path))?.known);
@@ -395,7 +395,7 @@ pub(super) fn staged_way_back<S: State, B: Backend>(
     entry: &Entry,
     view: S,
     violations: Violations,
-    core: &Core<'_, S, B>,
+    core: &StoreRef<'_, S, B>,
 ) -> (Staged<S>, Revived) {
     let log = Log::new(UndoOptions::new());
     let id = core.replica.id();
@@ -430,11 +430,11 @@ mod tests {
         assert!(made(&store, "bob", "mine").is_ok());
         let theirs = store.fork().expect("it goes");
         theirs.change(|people| people.get("ada").get("bio").push_str("theirs")).expect("it goes");
-        let update = theirs.update_since(&store.version()).expect("it goes");
+        let updates = theirs.updates_since(&store.version()).expect("it goes");
         {
             let turn = Turn::begin(store.shared.document.inner()).expect("no other turn");
             let mut replica = turn.replica_mut().expect("nothing looks at it");
-            replica.import(&update, Trust::Untrusted).expect("it goes");
+            replica.import_all(&updates, Trust::Untrusted).expect("it goes");
             turn.show_rebuilt(&mut replica, Vec::new());
         }
         while undo.undo().expect("it goes").is_some() {}

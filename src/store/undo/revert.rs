@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ids::{Ids, count};
-use super::log::{Edited, Entry, Gone, Log, Marked, Written};
+use super::log::{Deleted, Edited, Entry, Log, Marked, WrittenRegister};
 use super::track::{Content, Track};
 use super::tracks::{self, Revived, Tracks};
 use crate::document::key::{self, Key};
@@ -119,7 +119,7 @@ impl Revert<'_> {
         self.given_back
     }
 
-    fn register(&mut self, key: &Key, written: &Written, writer: &mut Writer<'_, '_>) {
+    fn register(&mut self, key: &Key, written: &WrittenRegister, writer: &mut Writer<'_, '_>) {
         if is_left(&self.left, key) {
             return;
         }
@@ -207,7 +207,7 @@ fn take_out<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> Vec<Range<u
 /// Restores in a track the elements that an edit deleted, where they stood. Returns their content,
 /// from the first to the last, and their ids.
 fn put_back<T: Content>(edited: &Edited<T>, track: &mut Track<T>) -> (Vec<Back<T>>, Ids) {
-    let mut gone: Vec<&Gone<T>> = edited.deleted.iter().collect();
+    let mut gone: Vec<&Deleted<T>> = edited.deleted.iter().collect();
     gone.sort_by_key(|gone| gone.ids.start);
     let ids = gone.iter().map(|gone| gone.ids.clone()).collect::<Ids>().sorted();
     let mut backs = Vec::<Back<T>>::new();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Ids, Sorted, count};
-use super::log::{Edited, Entry, Gone, Group, Log, Marked, Written};
+use super::log::{Deleted, Edited, Entry, Group, Log, Marked, WrittenRegister};
 use super::names::Name;
 use super::track::{Content, Run, Track, push};
 use super::{UndoManager, UndoOptions, tracks};
@@ -23,7 +23,7 @@ use crate::document::source::Source;
 use crate::document::value::Value;
 use crate::state::State;
 use crate::store::Store;
-use crate::store::envelope::{seal, unseal};
+use crate::store::envelope::{decode, encode};
 
 /// The bytes are not undo stacks that [`UndoManager::save`] wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -293,7 +293,7 @@ fn load_edited<T: Saving>(saved: SavedEdited<T::Element>) -> Result<Edited<T>, U
     let ids = |ids: Vec<SavedIds>| ids.into_iter().map(load_ids).collect::<Result<Ids, _>>();
     let value = |scalar: Option<Scalar>| scalar.map(Value::from);
     let gone = |(ids, elements)| {
-        let gone = Gone { ids: load_ids(ids)?, content: T::of(elements) };
+        let gone = Deleted { ids: load_ids(ids)?, content: T::of(elements) };
         if gone.content.len() == count(&gone.ids) {
             Ok(gone)
         } else {
@@ -335,7 +335,7 @@ fn save_group(group: &Group) -> SavedGroup {
 fn save_entry(entry: &Entry) -> SavedEntry {
     let scalar = |value: &Option<Value>| value.as_ref().map(Scalar::from);
     let path = |key: &Key| key.as_str().to_owned();
-    let register = |(key, written): (&Key, &Written)| {
+    let register = |(key, written): (&Key, &WrittenRegister)| {
         (path(key), scalar(&written.old), scalar(&written.new), written.theirs)
     };
     SavedEntry {
@@ -365,12 +365,12 @@ fn load_entry(saved: SavedEntry) -> Result<Entry, UndoError> {
 
 fn load_registers(
     saved: Vec<(String, Option<Scalar>, Option<Scalar>, bool)>,
-) -> Result<BTreeMap<Key, Written>, UndoError> {
+) -> Result<BTreeMap<Key, WrittenRegister>, UndoError> {
     let value = |scalar: Option<Scalar>| scalar.map(Value::from);
     saved
         .into_iter()
         .map(|(path, old, new, theirs)| {
-            Ok((key_of(&path)?, Written { old: value(old), new: value(new), theirs }))
+            Ok((key_of(&path)?, WrittenRegister { old: value(old), new: value(new), theirs }))
         })
         .collect()
 }
@@ -390,13 +390,13 @@ struct Loaded {
 
 impl Loaded {
     fn read(bytes: &[u8]) -> Result<Self, UndoError> {
-        let Format { format } = unseal(bytes).map_err(broken)?;
+        let Format { format } = decode(bytes).map_err(broken)?;
         match format {
             // The first format has no ids. They are made from the bytes, so a hash of the bytes is
             // their origin.
-            1 => Ok(first::read(unseal(bytes).map_err(broken)?)?
+            1 => Ok(first::read(decode(bytes).map_err(broken)?)?
                 .with_origin(xxhash_rust::xxh3::xxh3_64(bytes))),
-            FORMAT => Self::of(unseal(bytes).map_err(broken)?),
+            FORMAT => Self::of(decode(bytes).map_err(broken)?),
             _ => Err(broken("another format")),
         }
     }
@@ -493,7 +493,7 @@ impl<S: State, B: Backend> UndoManager<S, B> {
             theirs,
             given_back,
         };
-        seal(&saved)
+        encode(&saved)
     }
 }
 
@@ -552,7 +552,8 @@ impl<S: State, B: Backend> Store<S, B> {
             if tracks.next_id.saturating_add(count) > IDS_MAX {
                 return Err(broken("the store has no ids left for them"));
             }
-            let renamed = tracks.take_in((loaded.texts, loaded.lists), &loaded.names, core.replica);
+            let renamed =
+                tracks.merge_saved((loaded.texts, loaded.lists), &loaded.names, core.replica);
             drop(tracks);
             log.rename(&renamed);
             Ok(self.manager(log))
@@ -591,7 +592,7 @@ mod tests {
         };
         let group = SavedGroup { label: None, selection: None, entries: vec![entry] };
         let track = SavedTrack { content: content("ad"), runs: runs.to_vec() };
-        seal(&Saved {
+        encode(&Saved {
             format: FORMAT,
             version: store.version().to_bytes(),
             origin: 1,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::ids::{Ids, Sorted, count};
-use super::log::{Edited, Gone, Log, Marked};
+use super::log::{Deleted, Edited, Log, Marked};
 use super::names::Names;
 use super::track::{Content, Run, Track, new_ids};
 use crate::document::key::{self, Key};
@@ -164,7 +164,7 @@ struct Noting<'a, T> {
     /// The sequence after the ops so far, without the effect of mark ops.
     now: T,
     inserted: Ids,
-    deleted: Vec<Gone<T>>,
+    deleted: Vec<Deleted<T>>,
 }
 
 impl<'a, T: Content> Noting<'a, T> {
@@ -200,7 +200,7 @@ impl<'a, T: Content> Noting<'a, T> {
         for ids in self.track.remove(range.clone(), Some(self.next_id)).iter() {
             let content = self.now.part(at..at + count(&ids));
             at += count(&ids);
-            self.deleted.push(Gone { ids, content });
+            self.deleted.push(Deleted { ids, content });
         }
         self.now.remove(range);
     }

@@ -133,7 +133,7 @@ impl<P: Serialize + DeserializeOwned> Presence<P> {
         if state.len() > STATE_BYTES_MAX {
             return Err(PresenceError::TooLarge { bytes: state.len(), bytes_max: STATE_BYTES_MAX });
         }
-        self.participants.set(self.replica.replica(), state.into());
+        self.participants.set(self.replica.replica().get(), state.into());
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! The encoding of participants' news: the payload of a `Presence` frame.
 
 use super::participants::News;
-use crate::frame::{FrameError, Reader, put_varint};
+use crate::frame::{FrameError, FrameReader};
 use crate::limits::{CLOCK_MAX, PARTICIPANT_ID_MAX, PARTICIPANTS_MAX, STATE_BYTES_MAX};
+use exostate::varint;
 
 /// Encodes the news, one after the other. The id `own` is written as 0, because the receiver knows
 /// the sender's id.
@@ -11,10 +12,10 @@ pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
     // An item with an id that is too large came from this replica itself, before its id changed.
     for News { id, clock, state } in news.iter().filter(|news| Some(news.id) == own || news.fits())
     {
-        put_varint(&mut bytes, if Some(*id) == own { 0 } else { *id });
-        put_varint(&mut bytes, *clock);
+        varint::put(&mut bytes, if Some(*id) == own { 0 } else { *id });
+        varint::put(&mut bytes, *clock);
         let state = state.as_deref().unwrap_or_default();
-        put_varint(&mut bytes, state.len() as u64);
+        varint::put(&mut bytes, state.len() as u64);
         bytes.extend_from_slice(state.as_bytes());
     }
     bytes
@@ -22,7 +23,7 @@ pub(crate) fn encode(news: &[News], own: Option<u64>) -> Vec<u8> {
 
 /// Decodes news. The id `direct` replaces the id 0, which stands for the sender.
 pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = FrameReader::new(bytes);
     let mut news = Vec::new();
     while reader.at() < bytes.len() {
         if news.len() == PARTICIPANTS_MAX {
@@ -51,7 +52,7 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
 
 /// Reads the id and the clock of a participant, and refuses numbers that are too large: other
 /// implementations would throw on them, or read other numbers.
-pub(crate) fn who_and_when(reader: &mut Reader<'_>) -> Result<(u64, u64), FrameError> {
+pub(crate) fn who_and_when(reader: &mut FrameReader<'_>) -> Result<(u64, u64), FrameError> {
     let mut number = |what, max, expected| {
         let at = reader.at();
         reader.varint(what).and_then(|number| {
@@ -89,7 +90,9 @@ mod tests {
     fn ids_and_clocks_at_their_limits_pass_and_others_are_refused_with_their_place() {
         let said = |id, clock| {
             let mut bytes = Vec::new();
-            [300, 1, 0, id, clock, 0].into_iter().for_each(|number| put_varint(&mut bytes, number));
+            [300, 1, 0, id, clock, 0]
+                .into_iter()
+                .for_each(|number| varint::put(&mut bytes, number));
             bytes
         };
         assert_eq!(decode(&said(PARTICIPANT_ID_MAX, CLOCK_MAX), 1).map(|news| news.len()), Ok(2));

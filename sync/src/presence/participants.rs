@@ -46,9 +46,9 @@ pub(crate) enum Speaker {
 
 /// The evidence that a participant belongs to a link.
 #[derive(Clone, Copy, Debug)]
-enum Held {
+enum Ownership {
     /// The link's peer told about the participant.
-    Told,
+    Relayed,
     /// The participant is the link's peer, which has this key.
     Itself(Key),
     /// The link's peer is a Yjs client. No other peer can prove that it is this client.
@@ -56,11 +56,11 @@ enum Held {
 }
 
 impl Speaker {
-    fn holds(&self, participant: u64) -> Held {
+    fn holds(&self, participant: u64) -> Ownership {
         match self {
-            Self::Replica { id, key } if *id == participant => Held::Itself(*key),
-            Self::Replica { .. } => Held::Told,
-            Self::Client => Held::Client,
+            Self::Replica { id, key } if *id == participant => Ownership::Itself(*key),
+            Self::Replica { .. } => Ownership::Relayed,
+            Self::Client => Ownership::Client,
         }
     }
 
@@ -69,10 +69,10 @@ impl Speaker {
     /// key. But a peer that speaks for itself always wins over a peer that only told about it.
     fn takes_over(&self, news: &News, entry: &Entry) -> bool {
         match (self.holds(news.id), entry.held) {
-            (Held::Itself(_), Held::Told) => true,
+            (Ownership::Itself(_), Ownership::Relayed) => true,
             // The earlier connection of the same peer has not ended yet, and may still deliver late
             // news.
-            (Held::Itself(theirs), Held::Itself(known)) => {
+            (Ownership::Itself(theirs), Ownership::Itself(known)) => {
                 theirs.proves(&known) && news.clock >= entry.clock
             }
             _ => false,
@@ -142,7 +142,7 @@ struct Entry {
     link: Option<u64>,
     /// The change with which the participant came to this link.
     came: u64,
-    held: Held,
+    held: Ownership,
 }
 
 #[derive(Debug)]
@@ -463,14 +463,15 @@ impl Inner {
         newest.is_some()
     }
 
-    fn put(&mut self, id: u64, clock: u64, state: Json, from: Option<(u64, Held)>) {
+    fn put(&mut self, id: u64, clock: u64, state: Json, from: Option<(u64, Ownership)>) {
         self.serial += 1;
         if let Some(left) = self.left.remove(&id) {
             self.departed.remove(&left);
         }
         self.order.insert(self.serial, id);
         // No link holds this replica's own participant.
-        let (link, held) = from.map_or((None, Held::Told), |(link, held)| (Some(link), held));
+        let (link, held) =
+            from.map_or((None, Ownership::Relayed), |(link, held)| (Some(link), held));
         let before = self.present.remove(&id);
         before.iter().for_each(|before| self.forget(before));
         let came =

@@ -3,6 +3,7 @@
 use super::{Participants, Presence};
 use crate::replica::{IntoReplica, Refusal, Repair, Replica, UpdateListener, UpdateSubscription};
 use crate::steps::Pace;
+use exostate::{Digest, ReplicaId, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -73,15 +74,15 @@ impl Replica for Room {
         self.replica.backend()
     }
 
-    fn replica(&self) -> u64 {
+    fn replica(&self) -> ReplicaId {
         self.replica.replica()
     }
 
-    fn version(&self) -> Vec<u8> {
+    fn version(&self) -> Version {
         self.replica.version()
     }
 
-    fn updates_since(&self, version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
         self.replica.updates_since(version)
     }
 
@@ -93,7 +94,7 @@ impl Replica for Room {
         self.replica.contains(update)
     }
 
-    fn has_seen(&self, version: &[u8]) -> bool {
+    fn has_seen(&self, version: &Version) -> bool {
         self.replica.has_seen(version)
     }
 
@@ -129,11 +130,11 @@ impl Replica for Room {
         self.replica.has_own_pending()
     }
 
-    fn put_back_pending(&self) {
-        self.replica.put_back_pending();
+    fn rewrite_pending(&self) {
+        self.replica.rewrite_pending();
     }
 
-    fn digest(&self) -> [u8; 16] {
+    fn digest(&self) -> Digest {
         self.replica.digest()
     }
 

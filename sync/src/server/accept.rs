@@ -2,13 +2,13 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the code that accepts connections reads the clock, so that the lobby needs none"
+    reason = "the code that accepts connections reads the clock, so that the queue needs none"
 )]
 
+use super::handshake_queue::HandshakeQueue;
 #[cfg(feature = "webtransport")]
 use super::listen::WebTransportEndpoint;
-use super::lobby::Lobby;
-use super::{Place, Shared, serve};
+use super::{Permit, Shared, serve};
 use crate::access::Arrival;
 #[cfg(feature = "webtransport")]
 use crate::access::HttpRequest;
@@ -100,13 +100,13 @@ impl Attempt for IncomingSession {
 }
 
 pub(super) async fn quic(endpoint: quinn::Endpoint, shared: Arc<Shared>) {
-    let greet = |incoming: quinn::Incoming, place, shared: Arc<Shared>| async move {
+    let greet = |incoming: quinn::Incoming, permit, shared: Arc<Shared>| async move {
         let from = Some(incoming.remote_address());
         if let Ok(Ok(connection)) = timeout(HELLO_TIMEOUT, incoming).await {
             let quic = Quic::accepted(connection, &shared.config);
             let arrival =
                 Arrival { scheme: Some(Scheme::Quic), address: from, ..Arrival::default() };
-            tokio::spawn(serve(quic, shared, place, arrival));
+            tokio::spawn(serve(quic, shared, permit, arrival));
         }
     };
     accept(endpoint, greet, shared).await;
@@ -118,45 +118,46 @@ pub(super) async fn webtransport(
     origins: Arc<Origins>,
     shared: Arc<Shared>,
 ) {
-    let greet = |incoming: IncomingSession, place, shared: Arc<Shared>| {
+    let greet = |incoming: IncomingSession, permit, shared: Arc<Shared>| {
         let origins = Arc::clone(&origins);
         async move {
             let from = Some(incoming.remote_address());
             let accepting =
                 WebTransport::accepted(incoming, &origins, shared.config.frame_bytes_max);
             if let Ok(Ok(Some((session, request)))) = timeout(HELLO_TIMEOUT, accepting).await {
-                let request = if shared.gate.asks() { request } else { HttpRequest::default() };
+                let request =
+                    if shared.access_hook.asks() { request } else { HttpRequest::default() };
                 let arrival = Arrival {
                     scheme: Some(Scheme::WebTransport),
                     address: from,
                     request,
                     yjs: false,
                 };
-                tokio::spawn(serve(session, shared, place, arrival));
+                tokio::spawn(serve(session, shared, permit, arrival));
             }
         }
     };
     accept(endpoint, greet, shared).await;
 }
 
-/// Gives each attempt a place in the lobby, and begins its handshake when it is due. Returns when
+/// Puts each attempt into the queue, and begins its handshake when it is due. Returns when
 /// the endpoint is closed.
 async fn accept<D: Door, F>(
     door: D,
-    greet: impl Fn(D::Attempt, Place, Arc<Shared>) -> F,
+    greet: impl Fn(D::Attempt, Permit, Arc<Shared>) -> F,
     shared: Arc<Shared>,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut handshakes = JoinSet::new();
-    let mut lobby = Lobby::new(shared.config.handshakes_per_second, Instant::now());
+    let mut queue = HandshakeQueue::new(shared.config.handshakes_per_second, Instant::now());
     loop {
-        let due = lobby.due();
+        let due = queue.due();
         let attempt = tokio::select! {
             biased;
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                if let Some((attempt, place)) = lobby.leave(Instant::now()) {
-                    handshakes.spawn(greet(attempt, place, Arc::clone(&shared)));
+                if let Some((attempt, permit)) = queue.leave(Instant::now()) {
+                    handshakes.spawn(greet(attempt, permit, Arc::clone(&shared)));
                 }
                 continue;
             }
@@ -167,11 +168,11 @@ async fn accept<D: Door, F>(
         let from = attempt.address();
         let proved = attempt.is_proved();
         // Under load a client has to prove its address before the attempt costs anything.
-        let busy = handshakes.len() + lobby.len() >= INCOMING_MAX / 2 && !proved;
-        let place = if busy { None } else { shared.place_from(from, proved) };
-        let refused = match place {
-            Some(place) => {
-                lobby.enter(from.ip(), (attempt, place)).err().map(|(attempt, _)| attempt)
+        let busy = handshakes.len() + queue.len() >= INCOMING_MAX / 2 && !proved;
+        let permit = if busy { None } else { shared.permit_from(from, proved) };
+        let refused = match permit {
+            Some(permit) => {
+                queue.add(from.ip(), (attempt, permit)).err().map(|(attempt, _)| attempt)
             }
             None => Some(attempt),
         };

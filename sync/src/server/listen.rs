@@ -2,8 +2,8 @@
 
 #[cfg(feature = "quic")]
 use super::accept;
-use super::gate::Gate;
-use super::{Documents, Place, Report, Server, Shared};
+use super::access_hook::AccessHook;
+use super::{Documents, Permit, Report, Server, Shared};
 use crate::access::{AccessRequest, Arrival, Denial, Rights};
 use crate::config::Config;
 #[cfg(any(feature = "websocket", feature = "webtransport"))]
@@ -56,7 +56,7 @@ pub struct ServerBuilder {
     config: Config,
     listen: Vec<(Scheme, SocketAddr)>,
     guests: Guests,
-    gate: Gate,
+    access_hook: AccessHook,
     #[cfg(feature = "tls")]
     identity: Option<Identity>,
 }
@@ -108,7 +108,7 @@ impl ServerBuilder {
             config: Config::default(),
             listen: Vec::new(),
             guests: Guests::default(),
-            gate: Gate::default(),
+            access_hook: AccessHook::default(),
             #[cfg(feature = "tls")]
             identity: None,
         }
@@ -228,7 +228,7 @@ impl ServerBuilder {
     where
         F: Future<Output = Result<Rights, Denial>> + Send + 'static,
     {
-        Self { gate: Gate::new(authorize), ..self }
+        Self { access_hook: AccessHook::new(authorize), ..self }
     }
 
     /// Lets web pages of this origin connect over WebSocket (as Yjs clients too) and WebTransport.
@@ -281,7 +281,7 @@ impl ServerBuilder {
         reason = "it needs a runtime, and listens for TCP if that is built in"
     )]
     pub async fn bind(self) -> Result<Server, ServerError> {
-        let shared = Shared::new(self.documents, self.config, self.gate);
+        let shared = Shared::new(self.documents, self.config, self.access_hook);
         #[cfg(feature = "tls")]
         let identity = self.identity.map_or_else(Identity::generate, Ok)?;
         #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
@@ -369,7 +369,7 @@ impl Server {
                     yjs: guests.yjs.then(|| open.map(|(name, _)| name.clone()).collect()),
                     origins: guests.origins.clone(),
                     subprotocols: guests.subprotocols.clone(),
-                    asks: shared.gate.asks(),
+                    asks: shared.access_hook.asks(),
                 };
                 let acceptor = crate::transport::websocket::Acceptor::new(
                     identity,
@@ -405,7 +405,7 @@ async fn serve_yjs(
     scheme: Scheme,
     from: SocketAddr,
     shared: Arc<Shared>,
-    _place: Place,
+    _permit: Permit,
 ) {
     let YjsGuest { mut socket, signs, document, request } = guest;
     let arrival =
@@ -461,12 +461,12 @@ async fn accept_tcp(
         };
         // Without encryption the server is behind a proxy, and all connections come from the
         // proxy's address.
-        let place = if scheme == Scheme::WebSocketTls {
-            shared.place_from(from, true)
+        let permit = if scheme == Scheme::WebSocketTls {
+            shared.permit_from(from, true)
         } else {
-            shared.places.take()
+            shared.permits.take()
         };
-        let Some(place) = place else { continue };
+        let Some(permit) = permit else { continue };
         let shared = Arc::clone(&shared);
         let acceptor = acceptor.clone();
         handshakes.spawn(async move {
@@ -474,10 +474,10 @@ async fn accept_tcp(
                 Ok(Ok(Accepted::Peer(socket, request))) => {
                     let arrival =
                         Arrival { scheme: Some(scheme), address: Some(from), yjs: false, request };
-                    tokio::spawn(super::serve(socket, shared, place, arrival));
+                    tokio::spawn(super::serve(socket, shared, permit, arrival));
                 }
                 Ok(Ok(Accepted::Yjs(guest))) => {
-                    drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, place)))
+                    drop(tokio::spawn(serve_yjs(guest, scheme, from, shared, permit)))
                 }
                 // The client speaks no WebSocket, or its handshake took too long.
                 Ok(Err(_)) | Err(_) => {}

@@ -4,9 +4,10 @@
 
 use super::outgoing::Latest;
 use super::{CloseReason, Session};
-use crate::frame::{Frame, put_varint};
+use crate::frame::Frame;
 use crate::limits::DATAGRAM_BYTES;
 use crate::presence::{News, decode, encode};
+use exostate::varint;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ impl Session {
                 waiting.push_back(std::mem::take(&mut datagram));
             }
             if datagram.is_empty() {
-                put_varint(&mut datagram, *channel);
+                varint::put(&mut datagram, *channel);
             }
             datagram.extend_from_slice(&bytes);
         }

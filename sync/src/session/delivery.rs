@@ -32,7 +32,7 @@ pub(super) struct Delivery {
     pub(super) acknowledged: Option<u64>,
     /// A version of the peer that this side has answered although it does not have all ops of that
     /// version yet.
-    pub(super) unsure: Option<Vec<u8>>,
+    pub(super) unsure: Option<exostate::Version>,
     /// Number of local updates that the peer acknowledged since then, counted as in `acknowledged`.
     pub(super) unsure_covers: Option<u64>,
     /// Whether an update from this peer is pending, or may be. Updates from other peers do not

@@ -3,6 +3,10 @@
 use crate::access::{Denial, DenialKind};
 use crate::frame::FrameError;
 use crate::replica::Refusal;
+use exostate::Digest;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 /// An event for the application or the driver.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +48,9 @@ pub enum Event {
     /// of the other side.
     Diverged {
         /// The digest of this replica.
-        ours: [u8; 16],
+        ours: Digest,
         /// The digest of the peer.
-        theirs: [u8; 16],
+        theirs: Digest,
     },
     /// This replica took over the peer's document and put back the content that only its own
     /// document had. The updates saved on disk until this moment do not give this document. The
@@ -153,6 +157,10 @@ pub enum CloseReason {
     /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) refused it.
     #[error("denied: {0}")]
     Denied(Denial),
+    /// No connection could be made. With the features for networks, the source is a
+    /// `ConnectError`.
+    #[error(transparent)]
+    NotConnected(ConnectFailure),
     /// The transport failed, or it ended without a `Close` frame.
     #[error("the connection was lost: {message}")]
     Lost {
@@ -160,6 +168,47 @@ pub enum CloseReason {
         message: String,
     },
 }
+
+/// A connection that could not be made. Its source is the error of the attempt.
+///
+/// Two failures are equal if they hold the same error object. An equal error is not enough.
+#[derive(Clone, Debug)]
+pub struct ConnectFailure {
+    cause: Arc<dyn Error + Send + Sync>,
+    is_final: bool,
+}
+
+impl ConnectFailure {
+    #[cfg(feature = "tls")]
+    pub(crate) fn new(cause: impl Error + Send + Sync + 'static, is_final: bool) -> Self {
+        Self { cause: Arc::new(cause), is_final }
+    }
+
+    /// Whether every further attempt would fail in the same way, so that none is made.
+    pub fn is_final(&self) -> bool {
+        self.is_final
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not connected: {}", self.cause)
+    }
+}
+
+impl Error for ConnectFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+impl PartialEq for ConnectFailure {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cause, &other.cause)
+    }
+}
+
+impl Eq for ConnectFailure {}
 
 /// The kind of reason that is sent in a `Close` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +313,7 @@ impl CloseReason {
             | Self::UnknownDocument { .. }
             | Self::YjsClient { .. } => true,
             Self::Denied(denial) => denial.kind() != DenialKind::Unavailable,
+            Self::NotConnected(failure) => failure.is_final(),
             Self::Unavailable
             | Self::NotNow(_)
             | Self::TooSlow
@@ -295,7 +345,7 @@ impl CloseReason {
             Self::Local => Some(CloseCode::Done),
             Self::Unavailable | Self::NotNow(_) | Self::TooSlow => Some(CloseCode::Unavailable),
             Self::UnknownDocument { .. } => Some(CloseCode::UnknownDocument),
-            Self::Remote { .. } | Self::Lost { .. } => None,
+            Self::Remote { .. } | Self::Lost { .. } | Self::NotConnected(_) => None,
             Self::TimedOut { .. } | Self::Stalled { .. } => Some(CloseCode::TimedOut),
             Self::SameReplica { .. } => Some(CloseCode::SameReplica),
             Self::ReadOnly => Some(CloseCode::ReadOnly),

@@ -2,18 +2,21 @@
 //! exchange the versions. If they are equal, they compare the digests of their contents.
 
 use super::allowance::Allowance;
-use super::repair::Told;
-use super::{CloseReason, Debt, Event, Latest, Phase, Role, Session};
+use super::repair::ReportedDifference;
+use super::{CloseReason, Duty, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
 use crate::limits::LINEAGE_MAX;
-use crate::replica::Replica;
+use crate::replica::{Refusal, Replica};
+use exostate::Version;
 use std::time::Duration;
 
 /// A version of the peer that is not answered yet.
 #[derive(Debug)]
 pub(super) struct Due {
     want_yours: bool,
-    version: Vec<u8>,
+    version: Version,
+    /// The hash of the bytes in which the version came.
+    hash: Hash,
 }
 
 /// The state of the exchange of versions.
@@ -60,7 +63,7 @@ pub(super) struct ContentCheck {
     pub(super) ours: Option<(Hash, Claim)>,
     pub(super) theirs: Option<(Hash, Claim)>,
     /// The contents that this side last reported as different.
-    pub(super) told: Option<Told>,
+    pub(super) reported: Option<ReportedDifference>,
 }
 
 impl Session {
@@ -83,7 +86,7 @@ impl Session {
         if ours.backend != theirs.backend {
             return differs("backend", ours.backend.clone(), theirs.backend.clone());
         }
-        if replica.replica() == theirs.replica {
+        if replica.replica().get() == theirs.replica {
             return Err(CloseReason::SameReplica { replica: theirs.replica });
         }
         self.peer.flags = theirs.flags & !flag::AGAIN;
@@ -97,7 +100,7 @@ impl Session {
         if theirs.flags & flag::AGAIN != 0 {
             // The repeated `Hello` has the current version: a peer that missed the first `Hello`
             // has seen no other version.
-            self.hello.version = Hash::of(&replica.version());
+            self.hello.version = Hash::of_version(&replica.version());
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         }
         Ok(())
@@ -134,11 +137,13 @@ impl Session {
             self.repair.wanted = true;
             return Ok(());
         }
-        self.exchange.theirs = Some(Hash::of(version));
+        let hash = Hash::of(version);
+        let version = Version::from_bytes(version).map_err(|error| refused(Refusal::new(error)))?;
+        self.exchange.theirs = Some(hash);
         let before = self.exchange.due.take();
         let waits = before.is_some();
         let want_yours = want_yours || before.is_some_and(|due| due.want_yours);
-        self.exchange.due = Some(Due { want_yours, version: version.to_vec() });
+        self.exchange.due = Some(Due { want_yours, version, hash });
         if waits { Ok(()) } else { self.answer_what_is_due(replica) }
     }
 
@@ -155,10 +160,9 @@ impl Session {
     /// of work.
     pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Some(due) = self.exchange.due.take() else { return Ok(()) };
-        let Due { want_yours, ref version } = due;
-        let theirs = Hash::of(version);
+        let Due { want_yours, ref version, hash: theirs } = due;
         let our_version = replica.version();
-        let ours = Hash::of(&our_version);
+        let ours = Hash::of_version(&our_version);
         let costs = ours != theirs && !self.sends_nothing();
         let asked_already = matches!(self.phase, Phase::Exchanging { .. });
         // If this side started the exchange, because it could not keep up, the answer does not
@@ -199,11 +203,12 @@ impl Session {
     pub(super) fn exchange(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         self.exchange.missed = false;
-        self.phase = Phase::Exchanging { ours: Hash::of(&version) };
+        self.phase = Phase::Exchanging { ours: Hash::of_version(&version) };
         self.send_version(&version, true);
     }
 
-    pub(super) fn send_version(&mut self, version: &[u8], want_yours: bool) {
+    pub(super) fn send_version(&mut self, version: &Version, want_yours: bool) {
+        let version = &version.to_bytes();
         let bytes = version.len() + 1;
         let max = self.config.frame_bytes_max;
         if bytes > max {
@@ -233,7 +238,7 @@ impl Session {
     /// two sides are in sync.
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
-        let ours = Hash::of(&version);
+        let ours = Hash::of_version(&version);
         if self.exchange.announced != Some(ours) {
             self.announce(ours);
         }
@@ -248,7 +253,7 @@ impl Session {
         }
         let settled = self.phase == Phase::Streaming && !self.exchange.missed;
         if in_sync && settled {
-            self.repair.astray = false;
+            self.repair.out_of_sync = false;
             // The updates of the answer that were lost have come in another way.
             self.delivery.answer.end();
             self.delivery.waiting = false;
@@ -278,7 +283,7 @@ impl Session {
 
     pub(super) fn on_ack(&mut self, number: u64, kept: bool, failed: bool) {
         if let Some(covers) = self.delivery.sent.acknowledge(number) {
-            self.timers.owed.pay(Debt::Ack, self.timers.now);
+            self.timers.duties.note_progress(Duty::Ack, self.timers.now);
             if failed {
                 self.events.push_back(Event::PeerFailed);
             }
@@ -316,11 +321,11 @@ impl Session {
     /// Asks for the updates that a gap or a pending update shows to be missing. It does not ask
     /// again at each frame while the version stays the same, because updates that come in another
     /// order are not lost.
-    fn request_missing(&mut self, version: &[u8], replica: &dyn Replica) {
+    fn request_missing(&mut self, version: &Version, replica: &dyn Replica) {
         if !self.still_waits(replica) && !self.delivery.received.has_gap() {
             return;
         }
-        let ours = Hash::of(version);
+        let ours = Hash::of_version(version);
         let again = self.exchange.gap_asked.filter(|(_, asked)| *asked == ours);
         if again.is_some_and(|(at, _)| self.timers.now < at + self.config.keep_alive) {
             return;
@@ -366,7 +371,7 @@ impl Session {
         {
             // If a commit came in between, the digest belongs to another version than `ours`. The
             // driver calls `settle` again for that commit.
-            if Hash::of(&replica.version()) != ours {
+            if Hash::of_version(&replica.version()) != ours {
                 return;
             }
             self.content.ours = Some((ours, now));
@@ -378,10 +383,10 @@ impl Session {
             return;
         };
         if version == ours && theirs.digest == claim.digest {
-            self.repair.mended();
+            self.repair.note_equal();
         }
         if version == ours && theirs.digest != claim.digest && !self.is_told(ours, claim, theirs) {
-            self.content.told = Some(Told {
+            self.content.reported = Some(ReportedDifference {
                 version: ours,
                 ours: claim.digest,
                 theirs: theirs.digest,
@@ -394,7 +399,7 @@ impl Session {
     /// Whether this difference was already reported. If the peer sends another digest for the same
     /// version, it is reported at most once per keep-alive interval.
     fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
-        self.content.told.is_some_and(|told| {
+        self.content.reported.is_some_and(|told| {
             let recent =
                 told.theirs == theirs.digest || self.timers.now < told.at + self.config.keep_alive;
             told.version == version && told.ours == ours.digest && recent

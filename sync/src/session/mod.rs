@@ -27,17 +27,17 @@
 mod allowance;
 mod datagrams;
 mod delivery;
+mod duties;
 mod event;
 mod exchange;
 mod outgoing;
-mod owed;
 mod receive;
 mod repair;
 mod showing;
 mod timers;
 
 pub(crate) use event::OneLine;
-pub use event::{CloseCode, CloseReason, Event};
+pub use event::{CloseCode, CloseReason, ConnectFailure, Event};
 
 use crate::body::Shared;
 use crate::config::Config;
@@ -50,11 +50,11 @@ use crate::presence::Showing;
 use crate::replica::{Origin, Replica};
 use allowance::Allowance;
 use delivery::Delivery;
+use duties::{DUTIES, Duty};
 use exchange::{ContentCheck, Exchange};
 use outgoing::{Latest, Leaving, Outgoing};
-use owed::{DEBTS, Debt};
 use receive::Inbox;
-use repair::Repairing;
+use repair::RepairState;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,7 @@ enum Phase {
 ///
 /// 1. any number of [`handle_bytes`](Self::handle_bytes),
 ///    [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
-///    [`handle_lagged`](Self::handle_lagged), [`handle_timeout`](Self::handle_timeout) and
+///    [`handle_dropped_updates`](Self::handle_dropped_updates), [`handle_timeout`](Self::handle_timeout) and
 ///    [`close`](Self::close);
 /// 2. [`settle`](Self::settle) once, which applies everything that came;
 /// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames, and
@@ -123,7 +123,7 @@ pub struct Session {
     delivery: Delivery,
     outgoing: Outgoing,
     content: ContentCheck,
-    repair: Repairing,
+    repair: RepairState,
     orphans: Orphans,
     showing: Option<Showing>,
     datagrams: Option<datagrams::Datagrams>,
@@ -161,14 +161,14 @@ impl Session {
         replica: &dyn Replica,
         now: Duration,
     ) -> Self {
-        let version = Hash::of(&replica.version());
+        let version = Hash::of_version(&replica.version());
         let hello = Hello {
             newest: PROTOCOL_NEWEST,
             oldest: PROTOCOL_OLDEST,
             flags: config.flags(),
             backend: replica.backend().to_owned(),
             document: document.to_owned(),
-            replica: replica.replica(),
+            replica: replica.replica().get(),
             version,
             key: Key::default(),
             token: None,
@@ -187,7 +187,7 @@ impl Session {
             delivery: Delivery::default(),
             outgoing,
             content: ContentCheck::default(),
-            repair: Repairing::default(),
+            repair: RepairState::default(),
             orphans: Orphans::default(),
             showing: None,
             datagrams: None,
@@ -219,7 +219,7 @@ impl Session {
     }
 
     /// Number of local updates that were handed over, including those that
-    /// [`handle_lagged`](Self::handle_lagged) counted.
+    /// [`handle_dropped_updates`](Self::handle_dropped_updates) counted.
     pub fn handed(&self) -> u64 {
         self.delivery.handed
     }
@@ -308,7 +308,7 @@ impl Session {
 
     /// Tells the session that updates of the replica were dropped before they reached it, `local`
     /// of them made by this replica. The versions are exchanged again.
-    pub fn handle_lagged(&mut self, local: u64, replica: &dyn Replica) {
+    pub fn handle_dropped_updates(&mut self, local: u64, replica: &dyn Replica) {
         self.pass_on_held();
         self.delivery.handed += local;
         match self.phase {
@@ -328,18 +328,18 @@ impl Session {
         }
         self.timers.now = now;
         self.pass_on_held();
-        self.mind_presence(now);
+        self.tick_presence(now);
         let after = self.config.idle_timeout;
         if now >= self.timers.received_at + after {
             return self.shut(CloseReason::TimedOut { after });
         }
-        for debt in DEBTS {
-            if !self.owes(debt) {
-                self.timers.owed.pay(debt, now);
+        for duty in DUTIES {
+            if !self.has_duty(duty) {
+                self.timers.duties.note_progress(duty, now);
             }
         }
-        if now >= self.timers.owed.since() + after + self.config.keep_alive {
-            return self.shut(CloseReason::Stalled { after: now - self.timers.owed.since() });
+        if now >= self.timers.duties.since() + after + self.config.keep_alive {
+            return self.shut(CloseReason::Stalled { after: now - self.timers.duties.since() });
         }
         // If no frame is lost, the peer sends the rest at once. If a frame is lost, the update is
         // requested again long before this time.
@@ -384,7 +384,7 @@ impl Session {
         self.orphans.pings = if waits { self.orphans.pings + 1 } else { 0 };
         if self.orphans.pings == PINGS_BEFORE_PUT_BACK {
             self.orphans.pings = 0;
-            replica.put_back_pending();
+            replica.rewrite_pending();
         }
     }
 
@@ -394,18 +394,18 @@ impl Session {
         self.delivery.waiting
     }
 
-    fn owes(&self, debt: Debt) -> bool {
-        match debt {
-            Debt::Reading => self.outgoing.len() > 0,
-            Debt::Ack => !self.delivery.sent.is_empty(),
+    fn has_duty(&self, duty: Duty) -> bool {
+        match duty {
+            Duty::Reading => self.outgoing.len() > 0,
+            Duty::Ack => !self.delivery.sent.is_empty(),
             // The version of the peer comes after an answer that is coming, and the peer sends it
             // after our request has left.
-            Debt::Version => {
+            Duty::Version => {
                 let asked = matches!(self.phase, Phase::Exchanging { .. })
                     && !self.outgoing.holds(Latest::Version);
                 asked && self.exchange.due.is_none() && !self.delivery.answer.is_coming()
             }
-            Debt::Answer => self.delivery.answer.is_coming(),
+            Duty::Answer => self.delivery.answer.is_coming(),
         }
     }
 
@@ -440,7 +440,7 @@ impl Session {
             // and pending updates may be forgotten before the sides are in sync. An answer contains
             // the updates whose numbers it skips, so they have not come before the whole answer has
             // come.
-            let kept = !self.repair.astray
+            let kept = !self.repair.out_of_sync
                 && !self.delivery.answer.is_coming()
                 && !self.still_waits(replica);
             let failed = std::mem::take(&mut self.delivery.failed);
@@ -463,7 +463,7 @@ impl Session {
         }
         let frame = self.outgoing.pop(self.leaving(), &mut self.delivery.sent)?;
         self.timers.sent_at = now;
-        self.timers.owed.pay(Debt::Reading, now);
+        self.timers.duties.note_progress(Duty::Reading, now);
         Some(frame)
     }
 
@@ -518,7 +518,7 @@ impl Session {
         self.exchange.due = None;
         self.delivery.assembly = None;
         self.delivery.inbox = Inbox::default();
-        self.repair = Repairing::default();
+        self.repair = RepairState::default();
         self.showing = None;
         self.datagrams = None;
         self.events.push_back(Event::Closed { reason });

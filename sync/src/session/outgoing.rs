@@ -25,7 +25,7 @@ pub(super) enum Latest {
     Ping,
     Pong,
     Presence,
-    Who,
+    PresenceRequest,
     Datagrams,
 }
 

@@ -1,7 +1,7 @@
 //! The frames from the peer, and what a session does with each.
 
 use super::exchange::refused;
-use super::{CloseCode, CloseReason, Debt, Event, Latest, Session};
+use super::{CloseCode, CloseReason, Duty, Event, Latest, Session};
 use crate::body;
 use crate::frame::{Between, Frame, FrameError, Hash, check};
 use crate::limits::{INBOX_BYTES_MAX, INBOX_UPDATES_MAX, VARINT_BYTES_MAX};
@@ -127,7 +127,7 @@ impl Session {
             // The frame is out of order. The peer sends its information again after the greeting.
             _ if self.is_greeting() => {}
             // These frames do not show that missing updates are coming.
-            frame @ (Frame::Presence(_) | Frame::Who | Frame::Datagrams { .. }) => {
+            frame @ (Frame::Presence(_) | Frame::PresenceRequest | Frame::Datagrams { .. }) => {
                 return self.handle_content(frame, replica);
             }
             frame => {
@@ -167,7 +167,7 @@ impl Session {
                     true => self.on_repair_answer(first, updates)?,
                     false => {
                         if !self.delivery.answer.is_coming() {
-                            self.timers.owed.pay(Debt::Answer, self.timers.now);
+                            self.timers.duties.note_progress(Duty::Answer, self.timers.now);
                         }
                         let between = Some(between);
                         let furthest = self.delivery.answer.furthest;
@@ -183,7 +183,7 @@ impl Session {
                 }
             }
             Frame::Presence(news) => self.on_presence(news)?,
-            Frame::Who => self.on_who(),
+            Frame::PresenceRequest => self.on_presence_request(),
             Frame::Datagrams { channel } => self.on_datagrams(channel),
             Frame::Conflict(claim) => {
                 self.import(replica)?;
@@ -205,7 +205,7 @@ impl Session {
         }
         let update = body::unpack(body, self.config.update_bytes_max)?.into_owned();
         if !update.is_empty() && self.delivery.answer.grows(number, usize::MAX) {
-            self.timers.owed.pay(Debt::Answer, self.timers.now);
+            self.timers.duties.note_progress(Duty::Answer, self.timers.now);
         }
         if self.delivery.answer.is_coming() && self.delivery.answer.holds(number) {
             self.delivery.answer.updates_come += 1;
@@ -323,7 +323,7 @@ impl Session {
             return self.on_body(number, &assembly.bytes, replica);
         }
         if self.delivery.answer.grows(number, assembly.bytes.len()) {
-            self.timers.owed.pay(Debt::Answer, self.timers.now);
+            self.timers.duties.note_progress(Duty::Answer, self.timers.now);
         }
         self.delivery.assembly = Some(assembly);
         Ok(())

@@ -9,13 +9,14 @@ use super::{CloseReason, Event, Latest, Role, Session};
 use crate::frame::{Between, Claim, Frame, Hash, flag};
 use crate::limits::{LINEAGE_MAX, REPAIRS_MAX};
 use crate::replica::{Refusal, Repair, Replica};
+use exostate::{Digest, Version};
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
 /// The state of the repair of a divergence.
 #[derive(Default)]
-pub(super) struct Repairing {
+pub(super) struct RepairState {
     /// Number of repairs that this side began.
     begun: u32,
     /// The peer's document, as far as it has come. `None` if no repair is under way.
@@ -30,7 +31,7 @@ pub(super) struct Repairing {
     contradictions: u32,
     /// Whether the contents differed, or ops were refused, and the sides have not been in sync
     /// since.
-    pub(super) astray: bool,
+    pub(super) out_of_sync: bool,
     /// The claim that this side sent because of contradicting ops, and that the peer has not
     /// answered yet.
     conflict: Option<Claim>,
@@ -49,22 +50,22 @@ pub(super) struct Repairing {
 
 /// The contents that were compared when a difference was last reported.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct ReportedDifference {
     pub(super) version: Hash,
-    pub(super) ours: [u8; 16],
-    pub(super) theirs: [u8; 16],
+    pub(super) ours: Digest,
+    pub(super) theirs: Digest,
     pub(super) at: Duration,
 }
 
-impl Repairing {
+impl RepairState {
     /// Notes that the two sides differ and need a repair.
-    fn learn(&mut self) {
+    fn note_difference(&mut self) {
         (self.known, self.verified) = (true, false);
     }
 
     /// Notes that the contents are equal, so no repair is needed. A repair that is under way ends,
     /// because the peer knows that the contents are equal too, and would not answer.
-    pub(super) fn mended(&mut self) {
+    pub(super) fn note_equal(&mut self) {
         self.known = false;
         (self.theirs, self.numbers, self.left) = (None, None, 0);
     }
@@ -75,9 +76,9 @@ impl Repairing {
     }
 }
 
-impl fmt::Debug for Repairing {
+impl fmt::Debug for RepairState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repairing")
+        f.debug_struct("RepairState")
             .field("begun", &self.begun)
             .field("left", &self.left)
             .finish_non_exhaustive()
@@ -89,8 +90,8 @@ impl Session {
     /// side gives way: the side with the smaller claim.
     pub(super) fn diverged(&mut self, ours: Claim, theirs: Claim, replica: &dyn Replica) {
         self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
-        self.repair.astray = true;
-        self.repair.learn();
+        self.repair.out_of_sync = true;
+        self.repair.note_difference();
         let (we_cannot, they_cannot) = self.who_cannot();
         if we_cannot && they_cannot {
             return self.fail_repair("neither side can give way");
@@ -212,8 +213,9 @@ impl Session {
                 }
             }
         }
-        let everything = replica.updates_since(&[]).map_err(refused)?;
-        let between = Between { asker: Hash::of(&[]), answerer: Hash::of(&replica.version()) };
+        let everything = replica.updates_since(&Version::empty()).map_err(refused)?;
+        let between =
+            Between { asker: Hash::of(&[]), answerer: Hash::of_version(&replica.version()) };
         self.outgoing.push_answer(everything, true, between, 0);
         Ok(())
     }
@@ -264,7 +266,7 @@ impl Session {
             Err(refusal) => Event::RepairFailed { message: refusal.to_string() },
         });
         // The digests were made from the ops before the repair, so they are dropped.
-        (self.content.ours, self.content.theirs, self.content.told) = (None, None, None);
+        (self.content.ours, self.content.theirs, self.content.reported) = (None, None, None);
         // The content that this side put back has new op names, which the peer has not
         // acknowledged.
         self.delivery.unsure_covers = None;
@@ -273,7 +275,7 @@ impl Session {
 
     /// Handles ops of the peer that contradict the ops of our replica.
     pub(super) fn contradicted(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
-        self.repair.astray = true;
+        self.repair.out_of_sync = true;
         if self.repair.theirs.is_some() {
             return Ok(());
         }
@@ -292,7 +294,7 @@ impl Session {
             // removes them.
             return Err(CloseReason::NotNow(Refusal::for_now(cause)));
         }
-        self.repair.learn();
+        self.repair.note_difference();
         let ours = claim_of(replica);
         self.repair.conflict = Some(ours);
         self.outgoing.push_latest(Latest::Conflict, &Frame::Conflict(ours));
@@ -324,7 +326,11 @@ fn lineage_after(ours: Claim, theirs: Claim, yields: bool) -> u64 {
     }
     // The new lineage depends on the digest like a random number. So two pairs that repair at the
     // same time are unlikely to choose the same lineage.
-    let chance =
-        winner.digest.iter().take(4).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let chance = winner
+        .digest
+        .to_bytes()
+        .iter()
+        .take(4)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte));
     (loser.lineage | u64::from(u32::MAX)).saturating_add(chance + 1).min(LINEAGE_MAX)
 }

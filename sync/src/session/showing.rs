@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    pub(super) fn on_who(&mut self) {
+    pub(super) fn on_presence_request(&mut self) {
         if let Some(showing) = self.showing.as_mut() {
             showing.tell_all();
         }
@@ -68,7 +68,7 @@ impl Session {
         let lossy = self.has_datagrams();
         let Some(showing) = self.showing.as_mut().filter(|_| !silent) else { return };
         if showing.take_call(now) {
-            self.outgoing.push_latest(Latest::Who, &Frame::Who);
+            self.outgoing.push_latest(Latest::PresenceRequest, &Frame::PresenceRequest);
         }
         let own = showing.own();
         let news = showing.take_news(now, lossy);
@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    pub(super) fn mind_presence(&mut self, now: Duration) {
+    pub(super) fn tick_presence(&mut self, now: Duration) {
         if let Some(showing) = self.showing.as_mut() {
             showing.mind(now);
         }

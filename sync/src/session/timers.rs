@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::owed::Owed;
+use super::duties::Duties;
 
 /// A timer of a session. Its deadline is computed from the state of the session:
 /// [`Session::deadline`](super::Session).
@@ -37,11 +37,11 @@ pub(super) struct Timers {
     /// The time at which the last frame left.
     pub(super) sent_at: Duration,
     /// The actions that the peer owes, and since when.
-    pub(super) owed: Owed,
+    pub(super) duties: Duties,
 }
 
 impl Timers {
     pub(super) fn new(now: Duration) -> Self {
-        Self { now, received_at: now, sent_at: now, owed: Owed::new(now) }
+        Self { now, received_at: now, sent_at: now, duties: Duties::new(now) }
     }
 }

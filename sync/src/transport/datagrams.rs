@@ -61,7 +61,7 @@ pub(crate) use channels::{Carrier, Channels};
 #[cfg(feature = "quic")]
 mod channels {
     use super::{DatagramSender, Datagrams};
-    use crate::frame::Reader;
+    use crate::frame::FrameReader;
     use crate::limits::{DATAGRAM_BYTES, DATAGRAMS_WAITING_MAX};
     use std::collections::BTreeMap;
     use std::future::Future;
@@ -147,7 +147,7 @@ mod channels {
 
     async fn read<C: Carrier>(carrier: C, open: Arc<Mutex<Open>>) {
         while let Some(mut datagram) = carrier.read().await {
-            let mut reader = Reader::new(&datagram);
+            let mut reader = FrameReader::new(&datagram);
             // A datagram without a number, or for a document that is closed, may have arrived late.
             let Ok(channel) = reader.varint("a channel") else { continue };
             let at = reader.at();

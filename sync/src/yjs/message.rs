@@ -1,9 +1,10 @@
 //! The encoding of the messages of y-protocols (`PROTOCOL.md` of y-protocols, and the message types
 //! of y-websocket).
 
-use crate::frame::{FrameError, Reader, check, put_varint};
+use crate::frame::{FrameError, FrameReader, check};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
 use crate::presence::{News, who_and_when};
+use exostate::varint;
 
 const SYNC: u64 = 0;
 const AWARENESS: u64 = 1;
@@ -29,7 +30,7 @@ pub(super) enum Message<'a> {
 
 impl<'a> Message<'a> {
     pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = FrameReader::new(bytes);
         Ok(match reader.varint("a message's type")? {
             SYNC => match reader.varint("a sync message's type")? {
                 STEP_1 => Self::Step1(buffer(&mut reader)?),
@@ -46,8 +47,8 @@ impl<'a> Message<'a> {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |head: &[u64], content: &[u8]| {
-            head.iter().for_each(|number| put_varint(&mut bytes, *number));
-            put_varint(&mut bytes, content.len() as u64);
+            head.iter().for_each(|number| varint::put(&mut bytes, *number));
+            varint::put(&mut bytes, content.len() as u64);
             bytes.extend_from_slice(content);
         };
         match self {
@@ -58,17 +59,17 @@ impl<'a> Message<'a> {
                 let mut content = Vec::new();
                 // A client in JavaScript would throw on the other news.
                 let news = || news.iter().filter(|news| news.fits());
-                put_varint(&mut content, news().count() as u64);
+                varint::put(&mut content, news().count() as u64);
                 for News { id, clock, state } in news() {
-                    put_varint(&mut content, *id);
-                    put_varint(&mut content, *clock);
+                    varint::put(&mut content, *id);
+                    varint::put(&mut content, *clock);
                     let state = state.as_deref().unwrap_or(GONE);
-                    put_varint(&mut content, state.len() as u64);
+                    varint::put(&mut content, state.len() as u64);
                     content.extend_from_slice(state.as_bytes());
                 }
                 put(&[AWARENESS], &content);
             }
-            Self::QueryAwareness => put_varint(&mut bytes, QUERY_AWARENESS),
+            Self::QueryAwareness => varint::put(&mut bytes, QUERY_AWARENESS),
             Self::Unknown => {}
         }
         bytes
@@ -78,14 +79,14 @@ impl<'a> Message<'a> {
 /// The state of a participant that has left.
 const GONE: &str = "null";
 
-fn buffer<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], FrameError> {
+fn buffer<'a>(reader: &mut FrameReader<'a>) -> Result<&'a [u8], FrameError> {
     let expected = "as many bytes as were announced";
     let length = reader.varint(expected)?;
     reader.take(usize::try_from(length).unwrap_or(usize::MAX), expected)
 }
 
 fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = FrameReader::new(bytes);
     let mut news = Vec::new();
     let at = reader.at();
     let count = reader.varint("a number of clients")?;
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(clocks, [(id_max, clock_max)]);
         for (id, clock) in [(id_max + 1, 1), (1, clock_max + 1)] {
             let mut content = vec![1];
-            [id, clock].into_iter().for_each(|number| put_varint(&mut content, number));
+            [id, clock].into_iter().for_each(|number| varint::put(&mut content, number));
             content.extend(b"\x011");
             let bytes = [&[1, content.len().to_le_bytes()[0]][..], &content].concat();
             assert!(

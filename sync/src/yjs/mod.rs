@@ -13,7 +13,7 @@ mod message;
 
 use crate::config::Config;
 use crate::driver::{Listening, Stop, stopped};
-use crate::frame::{Hash, Reader};
+use crate::frame::{FrameReader, Hash};
 use crate::limits::{
     BATCH_FRAMES_MAX, FLUSH_TIMEOUT, HEARTBEAT, INBOX_BYTES_MAX, LARGE_BYTES, TRANSMIT_SOFT_MAX,
     VERSION_REPLICA_BYTES,
@@ -177,12 +177,7 @@ impl Client {
     /// Asks the client for the updates that this side lacks.
     async fn greet(&mut self) -> Result<(), End> {
         let replica = Arc::clone(&self.replica);
-        let vector = blocking(move || {
-            Version::from_bytes(&replica.version())
-                .ok()
-                .and_then(|version| version.to_state_vector())
-        })
-        .await?;
+        let vector = blocking(move || replica.version().to_state_vector()).await?;
         let vector = vector.ok_or_else(|| End::policy("no Yjs document"))?;
         self.send(&[Message::Step1(&vector)]).await
     }
@@ -238,7 +233,7 @@ impl Client {
     /// Sends the updates that the client lacks, if the client may have them. The last one is a
     /// `Step2`, which says that the answer is complete.
     async fn answer(&mut self, vector: &[u8]) -> Result<(), End> {
-        let clients = Reader::new(vector).varint("a number of clients")?;
+        let clients = FrameReader::new(vector).varint("a number of clients")?;
         let most = self.config.frame_bytes_max / VERSION_REPLICA_BYTES;
         if clients > most as u64 {
             return Err(End::policy(format!(
@@ -248,7 +243,7 @@ impl Client {
         if !self.config.sends_updates {
             return self.send(&[Message::Step2(NOTHING)]).await;
         }
-        let version = Version::from_state_vector(vector).map_err(End::policy)?.to_bytes();
+        let version = Version::from_state_vector(vector).map_err(End::policy)?;
         let replica = Arc::clone(&self.replica);
         let updates =
             blocking(move || replica.updates_since(&version)).await?.map_err(End::refused)?;
@@ -299,7 +294,7 @@ impl Client {
     /// Sends the updates of other replicas.
     async fn pass_on(&mut self) -> Result<(), End> {
         let taken = self.listening.outbox.take(TRANSMIT_SOFT_MAX);
-        if taken.lagged {
+        if taken.overflowed {
             // Only the client knows which updates it has.
             return Err(End::too_slow());
         }

@@ -59,7 +59,7 @@ impl End {
             if tracing() {
                 eprintln!(
                     "{now:>10.1?} {:>3} with {:?}: {event:?}",
-                    self.replica.replica(),
+                    self.replica.replica().get(),
                     self.peer
                 );
             }
@@ -174,7 +174,7 @@ impl Line {
             let from = &self.ends[1 - to];
             eprintln!(
                 "{now:>10.1?} {:>3} sends {:?} a frame of type {} with {} bytes",
-                from.replica.replica(),
+                from.replica.replica().get(),
                 from.peer,
                 frame[0],
                 frame.len()

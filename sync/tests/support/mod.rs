@@ -2,6 +2,7 @@
 //! replica have no gaps.
 #![allow(dead_code, reason = "every test file uses a part")]
 
+use exostate::{Digest, ReplicaId, Version};
 use exostate_sync::{Origin, Refusal, Replica, UpdateListener, UpdateSubscription};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -149,6 +150,33 @@ fn decode(mut rest: &[u8]) -> Result<Vec<(Id, Vec<u8>)>, Refusal> {
     Ok(ops)
 }
 
+/// The heads as a version: the clocks of a yrs document without deletions.
+fn version_of(heads: &BTreeMap<u64, u64>) -> Version {
+    let mut bytes = vec![0];
+    bytes.extend((heads.len() as u32).to_le_bytes());
+    for (replica, head) in heads {
+        bytes.extend(replica.to_le_bytes());
+        bytes.extend((*head as u32).to_le_bytes());
+    }
+    bytes.extend([0; 16]);
+    Version::from_bytes(&bytes).expect("a version")
+}
+
+fn heads_of(version: &Version) -> Result<BTreeMap<u64, u64>, Refusal> {
+    let bytes = version.to_bytes();
+    let entries = match bytes.split_at_checked(5) {
+        Some(([0, ..], rest)) => &rest[..rest.len() - 16],
+        _ if *version == Version::empty() => &[],
+        _ => return Err(Refusal::new("the version is of another backend")),
+    };
+    let heads = entries.chunks_exact(12).map(|entry| {
+        let (mut replica, head) = entry.split_at(8);
+        let head = u32::from_le_bytes(head.try_into().map_err(Refusal::new)?);
+        Ok((number(&mut replica)?, u64::from(head)))
+    });
+    heads.collect()
+}
+
 fn number(bytes: &mut &[u8]) -> Result<u64, Refusal> {
     let (head, rest) = bytes.split_first_chunk().ok_or_else(|| Refusal::new("a number is cut"))?;
     *bytes = rest;
@@ -160,22 +188,17 @@ impl Replica for Mock {
         "mock"
     }
 
-    fn replica(&self) -> u64 {
-        self.id
+    fn replica(&self) -> ReplicaId {
+        ReplicaId::from_bits(self.id)
     }
 
-    fn version(&self) -> Vec<u8> {
-        let inner = self.lock();
-        let numbers = inner.heads.iter().flat_map(|(replica, head)| [*replica, *head]);
-        numbers.flat_map(u64::to_le_bytes).collect()
+    fn version(&self) -> Version {
+        version_of(&self.lock().heads)
     }
 
-    fn updates_since(&self, mut version: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
         self.given.fetch_add(1, Ordering::Relaxed);
-        let mut heads = BTreeMap::new();
-        while !version.is_empty() {
-            heads.insert(number(&mut version)?, number(&mut version)?);
-        }
+        let heads = heads_of(version)?;
         let inner = self.lock();
         let lacks = |id: &Id| heads.get(&id.0).is_none_or(|head| *head < id.1);
         // Pieces of the largest allowed size. A large document takes several.
@@ -209,7 +232,7 @@ impl Replica for Mock {
         self.lock().pending.clear();
     }
 
-    fn digest(&self) -> [u8; 16] {
+    fn digest(&self) -> Digest {
         let mut digest = 0_u128;
         for ((replica, counter), payload) in &self.lock().ops {
             let mut hash = u128::from(*replica) << 64 | u128::from(*counter);
@@ -219,7 +242,7 @@ impl Replica for Mock {
             }
             digest ^= hash;
         }
-        digest.to_le_bytes()
+        Digest::from_bytes(digest.to_le_bytes())
     }
 
     fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {

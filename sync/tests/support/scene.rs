@@ -111,7 +111,7 @@ impl<B: Backend> Scene<B> {
     }
 
     /// A connection of the stranger. The stranger has sent its hello.
-    pub(crate) async fn stranger(&self) -> (MemorySink, MemorySource) {
+    pub(crate) async fn untrusted(&self) -> (MemorySink, MemorySource) {
         let (mut sink, source) = connect(&self.server).await.split();
         sink.send(hello(B::NAME, 2)).await.expect("the server listens");
         (sink, source)

@@ -8,7 +8,7 @@
 //! - If two replicas create the same sequence concurrently, both objects stay, and nothing is lost:
 //!   the content of the sequence is the content of all its objects, in the order of their ids.
 
-mod aside;
+mod contradiction;
 mod seen;
 mod values;
 mod write;
@@ -24,7 +24,7 @@ use automerge::{
 };
 
 use super::{
-    Aside, Backend, BackendError, LIST_PREFIX, Offset, PIECE_BYTES_MAX, TEXT_PREFIX, sealed,
+    Backend, BackendError, Contradiction, LIST_PREFIX, Offset, PIECE_BYTES_MAX, TEXT_PREFIX, sealed,
 };
 use crate::document::ReplicaId;
 use crate::document::guard::automerge_chunk;
@@ -36,7 +36,7 @@ use crate::document::value::Value;
 use crate::document::version::Version;
 use seen::Seen;
 use values::{from_scalar, from_value, marks_of};
-use write::Written;
+use write::Committed;
 
 /// The number of maps for the registers. It is a part of the format: see `docs/layout.md`.
 const BUCKETS: usize = 1024;
@@ -63,7 +63,7 @@ struct Winner {
 }
 
 /// The role of an object in exostate's layout.
-enum Place<'a> {
+enum Container<'a> {
     Bucket(usize),
     Sequence(&'a Arc<str>),
     Foreign,
@@ -172,13 +172,13 @@ impl Automerge {
         self.sequences.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn place_of(&self, obj: &legacy::ObjectId) -> Place<'_> {
-        let legacy::ObjectId::Id(id) = obj else { return Place::Foreign };
+    fn place_of(&self, obj: &legacy::ObjectId) -> Container<'_> {
+        let legacy::ObjectId::Id(id) = obj else { return Container::Foreign };
         let id = (id.counter(), id.actor().to_bytes().to_vec());
         if let Some(index) = self.bucket_ids.get(&id) {
-            return Place::Bucket(*index);
+            return Container::Bucket(*index);
         }
-        self.sequence_ids.get(&id).map_or(Place::Foreign, Place::Sequence)
+        self.sequence_ids.get(&id).map_or(Container::Foreign, Container::Sequence)
     }
 
     /// The value that a register shows, and the op that wrote it.
@@ -208,14 +208,16 @@ impl Automerge {
                     )));
                 }
                 match (self.place_of(&op.obj), &op.key) {
-                    (Place::Bucket(bucket), legacy::Key::Map(key)) if bucket_of(key) == bucket => {
+                    (Container::Bucket(bucket), legacy::Key::Map(key))
+                        if bucket_of(key) == bucket =>
+                    {
                         if key.starts_with(TEXT_PREFIX) || key.starts_with(LIST_PREFIX) {
                             made.insert(Arc::from(key.as_str()));
                         } else {
                             registers.insert(key.to_string());
                         }
                     }
-                    (Place::Sequence(name), _) => {
+                    (Container::Sequence(name), _) => {
                         edited.insert(name.clone());
                     }
                     _ => {}
@@ -304,11 +306,6 @@ impl Backend for Automerge {
         Version::heads(heads, self.seen.numbers(&self.doc))
     }
 
-    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
-        let known = self.known(version)?;
-        Ok(if self.is_fresh(&known) { self.doc.save() } else { self.doc.save_after(&known) })
-    }
-
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         let known = self.known(version)?;
         if self.is_fresh(&known) && self.doc.stats().num_ops <= write::PIECE_OPS_MAX as u64 {
@@ -321,7 +318,7 @@ impl Backend for Automerge {
     }
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
-        let Written { made, changes } = write::write(self, ops)?;
+        let Committed { made, changes } = write::write(self, ops)?;
         made.iter().for_each(|name| self.find_sequence(name));
         let names: BTreeSet<_> = ops
             .sequences
@@ -416,7 +413,11 @@ impl Backend for Automerge {
 
     /// Also checks that the ops of each change start directly after the ops of its dependencies. A
     /// saved document stores only where the ops of a change end, and assumes this start.
-    fn vet(&mut self, ready: &[CheckedUpdate], limits: &Limits) -> Result<(), BackendError> {
+    fn validate_ready(
+        &mut self,
+        ready: &[CheckedUpdate],
+        limits: &Limits,
+    ) -> Result<(), BackendError> {
         self.seen.welcome(&self.doc, ready.iter().map(|update| &update.0), limits)?;
         let mut ends: HashMap<ChangeHash, u64> = HashMap::new();
         for CheckedUpdate(change) in ready {
@@ -486,12 +487,12 @@ impl Backend for Automerge {
         Ok((touched, !checked.is_empty()))
     }
 
-    fn aside<P: AsRef<CheckedUpdate>>(
+    fn contradiction<P: AsRef<CheckedUpdate>>(
         &self,
         contradicting: Vec<CheckedUpdate>,
         pending: &mut Vec<P>,
-    ) -> Option<Aside> {
-        aside::aside(&self.doc, contradicting, pending)
+    ) -> Option<Contradiction> {
+        contradiction::contradiction(&self.doc, contradicting, pending)
     }
 
     fn registers_in(
@@ -501,8 +502,7 @@ impl Backend for Automerge {
         let mut written = Vec::new();
         for op in change.decode().operations {
             let legacy::Key::Map(path) = &op.key else { continue };
-            let at_home =
-                matches!(self.place_of(&op.obj), Place::Bucket(index) if index == bucket_of(path));
+            let at_home = matches!(self.place_of(&op.obj), Container::Bucket(index) if index == bucket_of(path));
             if !at_home || split_name(path).is_some() {
                 continue;
             }

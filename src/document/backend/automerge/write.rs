@@ -31,7 +31,7 @@ const BYTES_PER_OP: usize = 20;
 pub(super) const PIECE_OPS_MAX: usize = 100_000;
 
 /// The result of a commit.
-pub(super) struct Written {
+pub(super) struct Committed {
     /// The names of the new sequences.
     pub(super) made: BTreeSet<Arc<str>>,
     /// The changes, in order.
@@ -40,7 +40,7 @@ pub(super) struct Written {
 
 /// Writes all ops, usually in one change. If the ops need several changes and one fails, the
 /// changes before it stay written.
-pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendError> {
+pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Committed, BackendError> {
     let registers: Vec<_> = ops.registers.iter().collect();
     let edits: Vec<_> = ops.sequences.iter().flat_map(|op| portions(this, op)).collect();
     let mut register_groups =
@@ -62,7 +62,7 @@ pub(super) fn write(this: &mut Automerge, ops: &Ops) -> Result<Written, BackendE
             changes.push(change.raw_bytes().to_vec());
         }
     }
-    Ok(Written { made: made.into_keys().collect(), changes })
+    Ok(Committed { made: made.into_keys().collect(), changes })
 }
 
 /// The weight of a value, in ops.

@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use crate::document::backend::PIECE_BYTES_MAX;
 use crate::document::guard::GuardError;
-use crate::document::guard::yrs_update::{self, Block, Visitor, put_uint, split};
+use crate::document::guard::yrs_update::{self, Block, Visitor, split};
 use crate::document::limits::Limits;
+use crate::varint;
 
 /// Blocks, and deleted ranges, in a piece.
 const BLOCKS_MAX: usize = 100_000;
@@ -42,7 +43,7 @@ fn sizes(bytes_max: usize) -> Limits {
 }
 
 /// Like [`cut`], for an update from outside: it first validates the update against these limits.
-pub(super) fn cut_strangers(
+pub(super) fn cut_untrusted(
     update: &[u8],
     limits: &Limits,
     bytes_max: usize,
@@ -325,20 +326,20 @@ impl Piece {
 
     fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes + 10);
-        put_uint(&mut bytes, self.sections.len() as u64);
+        varint::put(&mut bytes, self.sections.len() as u64);
         for (Reverse(client), section) in self.sections {
-            put_uint(&mut bytes, section.blocks);
-            put_uint(&mut bytes, client);
-            put_uint(&mut bytes, u64::from(section.start));
+            varint::put(&mut bytes, section.blocks);
+            varint::put(&mut bytes, client);
+            varint::put(&mut bytes, u64::from(section.start));
             bytes.extend_from_slice(&section.bytes);
         }
-        put_uint(&mut bytes, self.deleted.len() as u64);
+        varint::put(&mut bytes, self.deleted.len() as u64);
         for (client, ranges) in self.deleted {
-            put_uint(&mut bytes, client);
-            put_uint(&mut bytes, ranges.len() as u64);
+            varint::put(&mut bytes, client);
+            varint::put(&mut bytes, ranges.len() as u64);
             for (clock, len) in ranges {
-                put_uint(&mut bytes, u64::from(clock));
-                put_uint(&mut bytes, u64::from(len));
+                varint::put(&mut bytes, u64::from(clock));
+                varint::put(&mut bytes, u64::from(len));
             }
         }
         bytes
@@ -480,14 +481,14 @@ mod tests {
         let nulls = || Any::Array(vec![Any::Null; 300_000].into());
         let keyed = doc(1);
         ["a", "b", "c"].iter().for_each(|key| insert(&keyed, key, nulls()));
-        arrives(&keyed, &Limits::stranger());
+        arrives(&keyed, &Limits::untrusted());
         let listed = doc(1);
         listed.get_or_insert_array("L:l").insert_range(
             &mut listed.transact_mut(),
             0,
             [nulls(), nulls(), nulls()],
         );
-        arrives(&listed, &Limits::stranger());
+        arrives(&listed, &Limits::untrusted());
         let marked = doc(1);
         let text = marked.get_or_insert_text("T:t");
         text.push(&mut marked.transact_mut(), "abc");
@@ -495,7 +496,7 @@ mod tests {
             let marks = [(format!("mark {at}").into(), nulls())].into_iter().collect();
             text.format(&mut marked.transact_mut(), at, 1, marks);
         }
-        arrives(&marked, &Limits::stranger());
+        arrives(&marked, &Limits::untrusted());
     }
 
     #[test]
@@ -505,7 +506,7 @@ mod tests {
         text.push(&mut from.transact_mut(), &"ab".repeat(3_000));
         (0..3_000).for_each(|at| text.remove_range(&mut from.transact_mut(), at, 1));
         insert(&from, "large", "x".repeat(4_186_000));
-        arrives(&from, &Limits::stranger());
+        arrives(&from, &Limits::untrusted());
     }
 
     #[test]
@@ -514,21 +515,21 @@ mod tests {
         let mut values = vec![Any::Bool(false); 24_990];
         values.extend([Any::from("x".repeat(4_186_000)), Any::Bool(false)]);
         from.get_or_insert_array("L:l").insert_range(&mut from.transact_mut(), 0, values);
-        arrives(&from, &Limits::stranger());
+        arrives(&from, &Limits::untrusted());
     }
 
     #[test]
     fn deletions_of_many_clients_come_in_several_pieces() {
         let mut update = vec![0];
-        put_uint(&mut update, 20_000);
+        varint::put(&mut update, 20_000);
         for client in 0..20_000 {
-            put_uint(&mut update, client);
+            varint::put(&mut update, client);
             update.extend([1, 3, 1]);
         }
         let pieces = cut(update).expect("an update");
         assert_eq!(pieces.len(), 5);
         pieces.iter().for_each(|piece| {
-            yrs_update::walk(piece, &Limits::stranger(), &mut ()).expect("others take it")
+            yrs_update::walk(piece, &Limits::untrusted(), &mut ()).expect("others take it")
         });
     }
 
@@ -541,7 +542,7 @@ mod tests {
             (0..250).fold(Any::Null, |within, _| Any::Array(vec![within].into())),
         );
         from.get_or_insert_text("T:t").push(&mut from.transact_mut(), &"ä".repeat(1_000_000));
-        arrives(&from, &Limits::stranger().with_nesting_max(256));
+        arrives(&from, &Limits::untrusted().with_nesting_max(256));
     }
 
     /// The clocks for which an update has blocks.

@@ -6,7 +6,7 @@
 
 mod cut;
 mod deleted;
-mod places;
+mod op_roots;
 mod seen;
 mod values;
 
@@ -24,7 +24,7 @@ use yrs::{
     TextRef, Transact, TransactionMut, Update,
 };
 
-use super::{Aside, Backend, BackendError, LIST_PREFIX, Offset, TEXT_PREFIX, sealed};
+use super::{Backend, BackendError, Contradiction, LIST_PREFIX, Offset, TEXT_PREFIX, sealed};
 use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::key::Key;
@@ -36,15 +36,15 @@ use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::Version;
 use deleted::Deleted;
-use places::Places;
+use op_roots::OpRoots;
 use values::{from_out, marks_of, to_any};
 
 /// The root map of all registers.
 const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
-/// The most bytes of own updates in `Yrs::unplaced`. With more bytes, a commit also adds their ops
-/// to `Yrs::places`.
-const UNPLACED_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of own updates in `Yrs::unindexed`. With more bytes, a commit also adds their ops
+/// to `Yrs::op_roots`.
+const UNINDEXED_BYTES_MAX: usize = 64 * 1024;
 /// The most names of foreign root types that are kept for a warning, and the most characters of
 /// each name.
 const FOREIGN_MAX: usize = 8;
@@ -66,11 +66,11 @@ pub struct Yrs {
     deleted: Deleted,
     /// Some names of root types that exostate did not make.
     foreign: BTreeSet<String>,
-    /// The root of each op, except for the ops in `unplaced`.
-    places: Places,
-    /// Own updates whose ops are not in `places` yet.
-    unplaced: Vec<Vec<u8>>,
-    unplaced_bytes: usize,
+    /// The root of each op, except for the ops in `unindexed`.
+    op_roots: OpRoots,
+    /// Own updates whose ops are not in `op_roots` yet.
+    unindexed: Vec<Vec<u8>>,
+    unindexed_bytes: usize,
 }
 
 impl sealed::Sealed for Yrs {}
@@ -106,10 +106,10 @@ struct Summary {
     /// The root that the walk named last. `in_root` says whether the next block is in it.
     root: Option<Arc<str>>,
     in_root: bool,
-    blocks: Vec<places::Block>,
+    blocks: Vec<op_roots::Block>,
     /// If set, the walk adds the blocks to it directly instead of to `blocks`. Used for a whole
     /// document and for own updates.
-    places: Option<Places>,
+    op_roots: Option<OpRoots>,
 }
 
 impl Summary {
@@ -139,12 +139,12 @@ impl Visitor for Summary {
 
     fn block(&mut self, block: Block) {
         let Block { client, clock, len, .. } = block;
-        let placed = places::Block::new(
+        let placed = op_roots::Block::new(
             &block,
             self.root.clone().filter(|_| std::mem::take(&mut self.in_root)),
         );
-        match &mut self.places {
-            Some(places) => places.add(&placed, None),
+        match &mut self.op_roots {
+            Some(op_roots) => op_roots.add(&placed, None),
             None => self.blocks.push(placed),
         }
         self.carries_deleted |= block.content == Content::Gone;
@@ -227,50 +227,52 @@ impl Yrs {
         ops.registers.iter().map(touch).collect()
     }
 
-    /// Adds the ops of own updates to `places`, or keeps the updates until an import needs their
+    /// Adds the ops of own updates to `op_roots`, or keeps the updates until an import needs their
     /// places. `inserted` are the clocks of the ops, if all of them are registers.
     fn note_own(
         &mut self,
         inserted: Option<Range<u32>>,
         updates: &[Vec<u8>],
     ) -> Result<(), BackendError> {
-        if let Some(clocks) = inserted.filter(|_| self.unplaced.is_empty()) {
-            self.places.add_registers(self.doc.client_id().get(), clocks);
+        if let Some(clocks) = inserted.filter(|_| self.unindexed.is_empty()) {
+            self.op_roots.add_registers(self.doc.client_id().get(), clocks);
             return Ok(());
         }
         for update in updates {
-            self.unplaced_bytes += update.len();
-            self.unplaced.push(update.clone());
+            self.unindexed_bytes += update.len();
+            self.unindexed.push(update.clone());
         }
-        if self.unplaced_bytes > UNPLACED_BYTES_MAX {
-            self.place()?;
+        if self.unindexed_bytes > UNINDEXED_BYTES_MAX {
+            self.index_own()?;
         }
         Ok(())
     }
 
-    /// Adds the ops of the own updates in `unplaced` to `places`.
-    fn place(&mut self) -> Result<(), BackendError> {
-        self.unplaced_bytes = 0;
-        for update in std::mem::take(&mut self.unplaced) {
-            let mut summary =
-                Summary { places: Some(std::mem::take(&mut self.places)), ..Summary::default() };
+    /// Adds the ops of the own updates in `unindexed` to `op_roots`.
+    fn index_own(&mut self) -> Result<(), BackendError> {
+        self.unindexed_bytes = 0;
+        for update in std::mem::take(&mut self.unindexed) {
+            let mut summary = Summary {
+                op_roots: Some(std::mem::take(&mut self.op_roots)),
+                ..Summary::default()
+            };
             let walked = yrs_update::walk(
                 &update,
                 &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX),
                 &mut summary,
             );
-            self.places = summary.places.take().unwrap_or_default();
+            self.op_roots = summary.op_roots.take().unwrap_or_default();
             walked?;
         }
         Ok(())
     }
 
-    /// The first op of these updates that must not be applied: see [`Places::stray`].
+    /// The first op of these updates that must not be applied: see [`OpRoots::stray`].
     fn first_stray(&self, updates: &[CheckedUpdate]) -> Option<(u64, u32)> {
-        let mut added = Places::default();
+        let mut added = OpRoots::default();
         updates.iter().find_map(|CheckedUpdate { summary, .. }| {
-            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.places)));
-            added.stray(&summary.blocks, &self.places)
+            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.op_roots)));
+            added.stray(&summary.blocks, &self.op_roots)
         })
     }
 
@@ -389,18 +391,18 @@ impl Backend for Yrs {
             surrogates: false,
             deleted: Deleted::none(),
             foreign: BTreeSet::new(),
-            places: Places::default(),
-            unplaced: Vec::new(),
-            unplaced_bytes: 0,
+            op_roots: OpRoots::default(),
+            unindexed: Vec::new(),
+            unindexed_bytes: 0,
         }
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
-        let mut summary = Summary { places: Some(Places::default()), ..Summary::default() };
+        let mut summary = Summary { op_roots: Some(OpRoots::default()), ..Summary::default() };
         yrs_update::walk(bytes, limits, &mut summary)?;
-        Places::default().welcome(summary.brings.keys().copied(), limits)?;
+        OpRoots::default().welcome(summary.brings.keys().copied(), limits)?;
         let mut this = Self::empty(replica);
-        this.places = summary.places.take().unwrap_or_default();
+        this.op_roots = summary.op_roots.take().unwrap_or_default();
         for root in &summary.roots {
             this.declare(root);
         }
@@ -423,7 +425,7 @@ impl Backend for Yrs {
         Version::clocks(clocks, deleted)
     }
 
-    fn update_since(&self, version: &Version) -> Result<Vec<u8>, BackendError> {
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
         let clocks =
             version.as_clocks().ok_or(BackendError::OtherVersion { backend: Self::NAME })?;
         let txn = self.doc.transact();
@@ -434,11 +436,7 @@ impl Backend for Yrs {
             .iter()
             .filter_map(|(client, _)| Some((*client, *clocks.get(&client.get())?)))
             .collect();
-        Ok(txn.encode_diff_v1(&StateVector::new(known)))
-    }
-
-    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError> {
-        Ok(cut::cut(self.update_since(version)?)?)
+        Ok(cut::cut(txn.encode_diff_v1(&StateVector::new(known)))?)
     }
 
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
@@ -492,7 +490,7 @@ impl Backend for Yrs {
     }
 
     fn cut(update: &[u8], limits: &Limits, bytes_max: usize) -> Result<Vec<Vec<u8>>, BackendError> {
-        Ok(cut::cut_strangers(update, limits, bytes_max)?)
+        Ok(cut::cut_untrusted(update, limits, bytes_max)?)
     }
 
     fn split_ready<P: AsRef<CheckedUpdate>>(&self, checked: Vec<P>) -> (Vec<P>, Vec<P>) {
@@ -532,15 +530,19 @@ impl Backend for Yrs {
         }
     }
 
-    fn vet(&mut self, ready: &[CheckedUpdate], limits: &Limits) -> Result<(), BackendError> {
-        self.place()?;
-        self.places.welcome(
+    fn validate_ready(
+        &mut self,
+        ready: &[CheckedUpdate],
+        limits: &Limits,
+    ) -> Result<(), BackendError> {
+        self.index_own()?;
+        self.op_roots.welcome(
             ready.iter().flat_map(|update| update.summary.brings.keys().copied()),
             limits,
         )?;
         let stray = match ready {
             [CheckedUpdate { summary: Summary { blocks, .. }, .. }] if blocks.len() == 1 => {
-                blocks.first().and_then(|block| self.places.lone_stray(block))
+                blocks.first().and_then(|block| self.op_roots.lone_stray(block))
             }
             several => self.first_stray(several),
         };
@@ -568,11 +570,11 @@ impl Backend for Yrs {
         Ok((Touched { registers, sequences }, novel))
     }
 
-    fn aside<P: AsRef<CheckedUpdate>>(
+    fn contradiction<P: AsRef<CheckedUpdate>>(
         &self,
         _contradicting: Vec<CheckedUpdate>,
         _pending: &mut Vec<P>,
-    ) -> Option<Aside> {
+    ) -> Option<Contradiction> {
         // A known op and an op that contradicts it have the same id. So the document in which the
         // update was made cannot be restored.
         None
@@ -732,7 +734,7 @@ impl Yrs {
                 Some(rest) => self.apply_bytes(&rest)?,
                 None => self.apply_bytes(bytes)?,
             };
-            summary.blocks.iter().for_each(|block| self.places.add(block, None));
+            summary.blocks.iter().for_each(|block| self.op_roots.add(block, None));
             novel |= new;
             sequences.extend(touched);
             if summary.carries_deleted && new {

@@ -212,9 +212,11 @@ mod tests {
     }
 
     fn give(from: &Yrs, to: &mut Yrs) {
-        let update = from.update_since(&to.version()).expect("a version");
-        let checked = to.unpack(&update, &Limits::trusted()).expect("an update");
-        to.import(&checked, true).expect("it fits");
+        let updates = from.updates_since(&to.version()).expect("a version");
+        for update in updates {
+            let checked = to.unpack(&update, &Limits::trusted()).expect("an update");
+            to.import(&checked, true).expect("it fits");
+        }
     }
 
     fn unseen_of(ours: &Yrs, theirs: &Yrs) -> Vec<String> {

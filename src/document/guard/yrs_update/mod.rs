@@ -10,7 +10,7 @@ mod split;
 
 pub use split::split;
 
-use super::{GuardError, Reader, at_most};
+use super::{ByteReader, GuardError, at_most};
 use crate::document::limits::Limits;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -133,15 +133,6 @@ pub trait Visitor {
 
 impl Visitor for () {}
 
-/// Writes an unsigned number in LEB128, which is also lib0's `varUint`.
-pub fn put_uint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value > 0x7f {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
 /// Walks one whole update.
 ///
 /// # Errors
@@ -153,7 +144,7 @@ pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<
         return Err(GuardError::TooLarge { len: bytes.len(), max: limits.bytes_max() });
     }
     let mut walk = Walk {
-        reader: Reader::new(bytes, 0),
+        reader: ByteReader::new(bytes, 0),
         limits,
         visitor,
         origins: [None; 2],
@@ -167,7 +158,7 @@ pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<
 }
 
 struct Walk<'a> {
-    reader: Reader<'a>,
+    reader: ByteReader<'a>,
     limits: &'a Limits,
     visitor: &'a mut dyn Visitor,
     /// The origin and the right origin of the current block.

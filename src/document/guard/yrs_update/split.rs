@@ -1,10 +1,10 @@
 //! Cuts one block into several parts.
 
 use super::{
-    ANY, GuardError, HAS_ORIGIN, HAS_PARENT_SUB, HAS_RIGHT_ORIGIN, KIND, Reader, STRING, Walk,
-    put_uint,
+    ANY, ByteReader, GuardError, HAS_ORIGIN, HAS_PARENT_SUB, HAS_RIGHT_ORIGIN, KIND, STRING, Walk,
 };
 use crate::document::limits::Limits;
+use crate::varint;
 
 /// A part of a block. [`split`] returns complete blocks; before that, a part has only content.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub fn split(
 ) -> Result<Vec<Part>, GuardError> {
     let mut visitor = ();
     let mut walk = Walk {
-        reader: Reader::new(block, 0),
+        reader: ByteReader::new(block, 0),
         limits,
         visitor: &mut visitor,
         origins: [None; 2],
@@ -63,8 +63,8 @@ pub fn split(
         part.bytes = [&*head, &part.bytes].concat();
         end += part.len;
         head = vec![info & (KIND | HAS_RIGHT_ORIGIN) | HAS_ORIGIN];
-        put_uint(&mut head, client);
-        put_uint(&mut head, u64::from(end - 1));
+        varint::put(&mut head, client);
+        varint::put(&mut head, u64::from(end - 1));
         head.extend_from_slice(block.get(right.clone()).unwrap_or_default());
     }
     Ok(parts)
@@ -127,7 +127,7 @@ impl Walk<'_> {
 /// The content with a count in front.
 fn counted(count: u64, content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(content.len() + 5);
-    put_uint(&mut bytes, count);
+    varint::put(&mut bytes, count);
     bytes.extend_from_slice(content);
     bytes
 }

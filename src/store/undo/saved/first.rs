@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::ids::{Ids, Sorted};
-use super::super::log::{Edited, Entry, Gone, Group};
+use super::super::log::{Deleted, Edited, Entry, Group};
 use super::super::track::{Run, Track, new_ids};
 use super::{Loaded, Saving, Scalar, TextRun, UndoError, broken, key_of, load_registers};
 use crate::document::key::Key;
@@ -106,7 +106,7 @@ impl<T: Sequence> Walk<T> {
         &mut self,
         patch: Patch<T::Old>,
         next_id: &mut u64,
-    ) -> Result<(Ids, Vec<Gone<T>>), UndoError> {
+    ) -> Result<(Ids, Vec<Deleted<T>>), UndoError> {
         let mut gone = Ids::default();
         let mut come = Vec::new();
         for (at, delete, insert) in patch {
@@ -119,7 +119,7 @@ impl<T: Sequence> Walk<T> {
             let ids = new_ids(next_id, content.len());
             self.len = self.len - delete + content.len();
             self.track.insert(at, Run::of(ids.clone(), true));
-            come.extend((!ids.is_empty()).then_some(Gone { ids, content }));
+            come.extend((!ids.is_empty()).then_some(Deleted { ids, content }));
         }
         Ok((gone, come))
     }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::state::ChangeError;
     use crate::store::Store;
-    use crate::store::envelope::seal;
+    use crate::store::envelope::encode;
     use crate::{List, Map, Text};
 
     #[derive(Serialize)]
@@ -274,7 +274,7 @@ mod tests {
         let mut file =
             file(store.version().to_bytes(), done, vec![group(vec![undone], Vec::new())]);
         file.saved.texts.insert(note(), chars("> one three"));
-        let undo = store.undo_manager_from(&seal(&file), UndoOptions::new()).expect("stacks");
+        let undo = store.undo_manager_from(&encode(&file), UndoOptions::new()).expect("stacks");
         let shown = || store.view().get(&1).map(Text::to_string).unwrap_or_default();
         let mut found = Vec::new();
         while undo.redo()?.is_some() {
@@ -298,7 +298,7 @@ mod tests {
         let done = vec![group(Vec::new(), vec![removed]), group(Vec::new(), vec![added])];
         let mut file = file(store.version().to_bytes(), done, Vec::new());
         file.saved.lists.insert("1".to_owned(), [0, 2, 3].map(Scalar::Int).to_vec());
-        let undo = store.undo_manager_from(&seal(&file), UndoOptions::new()).expect("stacks");
+        let undo = store.undo_manager_from(&encode(&file), UndoOptions::new()).expect("stacks");
         let shown = || store.view().get(&1).into_iter().flatten().copied().collect::<Vec<i64>>();
         assert!(undo.undo()?.is_some());
         assert_eq!(shown(), [0, 1, 2, 3]);

@@ -14,9 +14,10 @@
 //! ends channels without reading soon cannot open more.
 
 use super::super::{Connection, FrameSink, FrameSource, Transport, TransportError};
-use crate::frame::{self, put_varint};
+use crate::frame;
 use crate::limits::{FLUSH_TIMEOUT, RECEIVE_WINDOW_BYTES, STREAMS_MAX};
 use crate::session::Role;
+use exostate::varint;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,7 +129,7 @@ impl WebSocket {
         });
         let accepts = (side == Role::Responder).then_some(accepts);
         let budget = Arc::new(Semaphore::new(RECEIVE_WINDOW_BYTES as usize));
-        let reader = Reader {
+        let reader = ChannelReader {
             outgoing: outgoing.downgrade(),
             channels: Arc::clone(&channels),
             accepts,
@@ -330,7 +331,7 @@ fn gone() -> TransportError {
 
 fn message(number: u64, frame: &[u8]) -> Message {
     let mut bytes = Vec::with_capacity(frame.len() + 2);
-    put_varint(&mut bytes, number);
+    varint::put(&mut bytes, number);
     bytes.extend_from_slice(frame);
     Message::Binary(bytes.into())
 }
@@ -377,7 +378,7 @@ async fn within(
     }
 }
 
-struct Reader {
+struct ChannelReader {
     outgoing: mpsc::WeakUnboundedSender<Said>,
     channels: Arc<Channels>,
     /// The queue for channels that the peer opens.
@@ -387,7 +388,7 @@ struct Reader {
     budget: Arc<Semaphore>,
 }
 
-impl Reader {
+impl ChannelReader {
     async fn run<S>(self, stream: S, mut writer: JoinHandle<Result<(), String>>)
     where
         S: Stream<Item = Result<Message, SocketError>> + Unpin,
@@ -430,7 +431,7 @@ impl Reader {
     }
 
     async fn take(&mut self, message: Bytes) -> Result<(), &'static str> {
-        let mut start = frame::Reader::new(&message);
+        let mut start = frame::FrameReader::new(&message);
         let number =
             start.varint("a channel").map_err(|_| "the peer sent a message without a channel")?;
         let from = start.at();

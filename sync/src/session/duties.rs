@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// An action that a peer can owe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Debt {
+pub(super) enum Duty {
     /// To read the frames that are queued for it.
     Reading,
     /// To acknowledge the updates that it was sent.
@@ -16,20 +16,20 @@ pub(super) enum Debt {
     Answer,
 }
 
-pub(super) const DEBTS: [Debt; 4] = [Debt::Reading, Debt::Ack, Debt::Version, Debt::Answer];
+pub(super) const DUTIES: [Duty; 4] = [Duty::Reading, Duty::Ack, Duty::Version, Duty::Answer];
 
 /// For each action: the last time at which the peer did a part of it, or did not owe it.
 #[derive(Debug)]
-pub(super) struct Owed([Duration; DEBTS.len()]);
+pub(super) struct Duties([Duration; DUTIES.len()]);
 
-impl Owed {
+impl Duties {
     pub(super) fn new(now: Duration) -> Self {
-        Self([now; DEBTS.len()])
+        Self([now; DUTIES.len()])
     }
 
     /// Notes that the peer did a part of the action, or does not owe it at this time.
-    pub(super) fn pay(&mut self, debt: Debt, now: Duration) {
-        self.0[debt as usize] = now;
+    pub(super) fn note_progress(&mut self, duty: Duty, now: Duration) {
+        self.0[duty as usize] = now;
     }
 
     /// Since when the oldest action is owed.

@@ -31,16 +31,16 @@ impl<S: State, B: Backend> Store<S, B> {
     /// struct Note { title: String }
     ///
     /// async fn show(store: Store<Note>) {
-    ///     let mut titles = store.changes(Note::path().title());
+    ///     let mut titles = store.stream(Note::path().title());
     ///     drop(store);
     ///     while let Some(title) = titles.next().await {
     ///         println!("{title:?}");
     ///     }
     /// }
     /// ```
-    pub fn changes<P: AsPath<S>>(&self, path: P) -> Changes<Option<P::Target>> {
+    pub fn stream<P: AsPath<S>>(&self, path: P) -> ChangeStream<Option<P::Target>> {
         let (sender, receiver) = slot();
-        Changes {
+        ChangeStream {
             receiver,
             _subscription: self.watch(path, move |patch| put(&sender, patch.new().cloned())),
         }
@@ -56,10 +56,10 @@ fn put<T>(sender: &Sender<Option<T>>, value: T) {
 impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
     /// A stream of the newest value, after each change of the value: as [`Selector::watch`], for
     /// async code.
-    #[doc(alias = "stream")]
-    pub fn changes(&self) -> Changes<Arc<R>> {
+    #[doc(alias = "changes")]
+    pub fn stream(&self) -> ChangeStream<Arc<R>> {
         let (sender, receiver) = slot();
-        Changes {
+        ChangeStream {
             receiver,
             _subscription: self.watch(move |changed| put(&sender, Arc::clone(changed.new()))),
         }
@@ -68,14 +68,14 @@ impl<R: PartialEq + Send + Sync + 'static> Selector<R> {
 
 /// A stream of the newest value. If several values come before the receiver takes one, it gets only
 /// the newest. The stream begins with the first change and ends when the store is gone. It needs no
-/// particular async runtime. See [`Selector::changes`] and [`Store::changes`].
+/// particular async runtime. See [`Selector::stream`] and [`Store::stream`].
 #[must_use = "nothing is heard once this is dropped"]
-pub struct Changes<T> {
+pub struct ChangeStream<T> {
     receiver: Receiver<Option<T>>,
     _subscription: Subscription,
 }
 
-impl<T> Changes<T> {
+impl<T> ChangeStream<T> {
     /// Waits for the next value; `None` when the store is gone. The future may be dropped while it
     /// waits; no value is lost.
     pub async fn next(&mut self) -> Option<T> {
@@ -100,7 +100,7 @@ impl<T> Changes<T> {
     }
 }
 
-impl<T> Stream for Changes<T> {
+impl<T> Stream for ChangeStream<T> {
     type Item = T;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
@@ -108,8 +108,8 @@ impl<T> Stream for Changes<T> {
     }
 }
 
-impl<T> fmt::Debug for Changes<T> {
+impl<T> fmt::Debug for ChangeStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Changes")
+        f.write_str("ChangeStream")
     }
 }

@@ -15,9 +15,9 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses without a connection that are remembered because they connected recently.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// The places for connections of a server.
+/// Gives permits for the connections of a server.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     all: Arc<Semaphore>,
     each_max: usize,
     sources: Mutex<BTreeMap<IpAddr, Source>>,
@@ -31,34 +31,34 @@ struct Source {
     settled_at: Instant,
 }
 
-/// A place for one connection. Dropping it frees the place.
+/// A permit for one connection. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     _one: OwnedSemaphorePermit,
-    source: Option<(Arc<Places>, IpAddr)>,
+    source: Option<(Arc<Permits>, IpAddr)>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some((places, source)) = self.source.take() {
-            places.leave(source);
+        if let Some((permits, source)) = self.source.take() {
+            permits.leave(source);
         }
     }
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(connections_max: usize, each_max: usize) -> Arc<Self> {
         let all = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { all, each_max, sources: Mutex::default() })
     }
 
-    /// A place for a connection that is not counted for an address.
-    pub(super) fn take(&self) -> Option<Place> {
-        Some(Place { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, source: None })
+    /// A permit for a connection that is not counted for an address.
+    pub(super) fn take(&self) -> Option<Permit> {
+        Some(Permit { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, source: None })
     }
 
-    /// A place for a connection from this address. A client that has not `proved` its address gets
-    /// at most half of the places of the address. So a client with a forged source address cannot
+    /// A permit for a connection from this address. A client that has not `proved` its address gets
+    /// at most half of the permits of the address. So a client with a forged source address cannot
     /// lock out the real owner of the address.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(super) fn take_from(
@@ -66,9 +66,9 @@ impl Places {
         from: IpAddr,
         proved: bool,
         now: Instant,
-    ) -> Option<Place> {
+    ) -> Option<Permit> {
         let source = network(from);
-        let mut place = self.take()?;
+        let mut permit = self.take()?;
         let part = if proved { 1 } else { 2 };
         let most = (self.each_max / part).max(1);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,8 +82,8 @@ impl Places {
             return None;
         }
         (known.open, known.settled_at) = (known.open + 1, settled_at);
-        place.source = Some((Arc::clone(self), source));
-        Some(place)
+        permit.source = Some((Arc::clone(self), source));
+        Some(permit)
     }
 
     fn leave(&self, source: IpAddr) {
@@ -120,71 +120,71 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_and_leaves_the_rest_to_others() {
-        let places = Places::new(100, 4);
+        let permits = Permits::new(100, 4);
         let now = some_moment();
-        let held: Vec<_> = (0..10).filter_map(|_| places.take_from(ONE, true, now)).collect();
+        let held: Vec<_> = (0..10).filter_map(|_| permits.take_from(ONE, true, now)).collect();
         assert_eq!(held.len(), 4);
-        assert!(places.take_from(OTHER, true, now).is_some());
+        assert!(permits.take_from(OTHER, true, now).is_some());
         drop(held);
-        assert!(places.take_from(ONE, true, now).is_none(), "it came four times in this minute");
+        assert!(permits.take_from(ONE, true, now).is_none(), "it came four times in this minute");
         assert!(
-            places.take_from(ONE, true, now + WINDOW / 4).is_some(),
+            permits.take_from(ONE, true, now + WINDOW / 4).is_some(),
             "a quarter of the minute is one more"
         );
-        assert!(places.take_from(ONE, true, now + WINDOW / 4).is_none());
+        assert!(permits.take_from(ONE, true, now + WINDOW / 4).is_none());
     }
 
     #[test]
     fn all_together_have_so_many() {
-        let places = Places::new(3, 2);
+        let permits = Permits::new(3, 2);
         let now = some_moment();
         let held: Vec<_> = [ONE, ONE, OTHER, OTHER]
             .iter()
-            .filter_map(|from| places.take_from(*from, true, now))
+            .filter_map(|from| permits.take_from(*from, true, now))
             .collect();
         assert_eq!(held.len(), 3);
-        assert!(places.take().is_none());
+        assert!(permits.take().is_none());
         drop(held);
-        assert!(places.take().is_some());
+        assert!(permits.take().is_some());
     }
 
     #[test]
     fn packets_with_a_false_address_lock_nobody_out() {
-        let places = Places::new(100, 4);
+        let permits = Permits::new(100, 4);
         let now = some_moment();
         let false_ones: Vec<_> =
-            (0..10).filter_map(|_| places.take_from(ONE, false, now)).collect();
+            (0..10).filter_map(|_| permits.take_from(ONE, false, now)).collect();
         assert_eq!(false_ones.len(), 2);
-        assert!(places.take_from(ONE, true, now).is_some());
-        let one = Places::new(100, 1);
+        assert!(permits.take_from(ONE, true, now).is_some());
+        let one = Permits::new(100, 1);
         assert!(one.take_from(ONE, false, now).is_some(), "a limit of one is one, proved or not");
     }
 
     #[test]
     fn addresses_of_one_network_are_one() {
-        let places = Places::new(100, 1);
+        let permits = Permits::new(100, 1);
         let now = some_moment();
         let address =
             |last: u64| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(last)));
-        let _held = places.take_from(address(1), true, now).expect("a place");
-        assert!(places.take_from(address(u64::MAX), true, now).is_none());
+        let _held = permits.take_from(address(1), true, now).expect("a permit");
+        assert!(permits.take_from(address(u64::MAX), true, now).is_none());
         let mapped = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
-        let _held = places.take_from(ONE, true, now).expect("a place");
+        let _held = permits.take_from(ONE, true, now).expect("a permit");
         assert!(
-            places.take_from(mapped.into(), true, now).is_none(),
+            permits.take_from(mapped.into(), true, now).is_none(),
             "the same address, as IPv6 writes it"
         );
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let places = Places::new(10, 2);
+        let permits = Permits::new(10, 2);
         let now = some_moment();
-        let _held = places.take_from(ONE, true, now).expect("a place");
+        let _held = permits.take_from(ONE, true, now).expect("a permit");
         for address in 0..200_000_u32 {
-            drop(places.take_from(IpAddr::V4(address.into()), true, now));
+            drop(permits.take_from(IpAddr::V4(address.into()), true, now));
         }
-        let sources = places.sources.lock().expect("the sources");
+        let sources = permits.sources.lock().expect("the sources");
         assert!(sources.len() <= REMEMBERED_MAX + 10 && sources[&ONE].open == 1);
     }
 }

@@ -7,7 +7,7 @@ use automerge::{Automerge as Doc, Change, ChangeHash};
 
 use super::{Automerge, CheckedUpdate};
 use crate::document::ReplicaId;
-use crate::document::backend::{Aside, Backend};
+use crate::document::backend::{Backend, Contradiction};
 
 /// Returns the document in which the contradicting changes were made, and the same document with
 /// them.
@@ -15,11 +15,11 @@ use crate::document::backend::{Aside, Backend};
 /// Pending changes that depend on them are taken out of `pending` and applied too. A pending change
 /// that contradicts them stays in `pending`. `None` if a contradicting change cannot be applied.
 /// O(document).
-pub(super) fn aside<P: AsRef<CheckedUpdate>>(
+pub(super) fn contradiction<P: AsRef<CheckedUpdate>>(
     doc: &Doc,
     contradicting: Vec<CheckedUpdate>,
     pending: &mut Vec<P>,
-) -> Option<Aside> {
+) -> Option<Contradiction> {
     let mut branch = Branch::of(doc);
     for CheckedUpdate(change) in contradicting {
         if !branch.add(&change) {
@@ -36,7 +36,7 @@ pub(super) fn aside<P: AsRef<CheckedUpdate>>(
         refused.extend(later.into_iter().filter(|update| !branch.add(&update.as_ref().0)));
     }
     pending.append(&mut refused);
-    Some(Aside { before: branch.before.save(), after: branch.after.save() })
+    Some(Contradiction { before: branch.before.save(), after: branch.after.save() })
 }
 
 /// A part of a document, and the same part with changes that cannot be in that document.
@@ -159,19 +159,19 @@ mod tests {
         let (_, grandchild) = with_change(&later, 5, "grandchild");
         let (_, unrelated) = with_change(&here, 6, "unrelated");
         let mut pending = checked([&along, &contradicts, &child, &grandchild, &unrelated]);
-        let aside =
-            aside(&here, checked([&second]), &mut pending).expect("it fits where it was made");
+        let found = contradiction(&here, checked([&second]), &mut pending)
+            .expect("it fits where it was made");
         assert_eq!(left(&pending), [child.hash(), unrelated.hash(), contradicts.hash()]);
         assert!(
-            has(&aside.before, "base")
-                && !has(&aside.before, "first")
-                && !has(&aside.before, "second")
+            has(&found.before, "base")
+                && !has(&found.before, "first")
+                && !has(&found.before, "second")
         );
-        assert!(["base", "second", "along", "grandchild"].iter().all(|key| has(&aside.after, key)));
+        assert!(["base", "second", "along", "grandchild"].iter().all(|key| has(&found.after, key)));
         assert!(
             !["first", "contradicts", "child", "unrelated"]
                 .iter()
-                .any(|key| has(&aside.after, key))
+                .any(|key| has(&found.after, key))
         );
         assert_eq!(first.seq(), second.seq());
     }
@@ -191,7 +191,7 @@ mod tests {
                 .expect("more than none");
         let bad = Change::from(expanded);
         let mut pending = checked([&along]);
-        assert!(aside(&here, vec![CheckedUpdate(bad)], &mut pending).is_none());
+        assert!(contradiction(&here, vec![CheckedUpdate(bad)], &mut pending).is_none());
         assert_eq!(left(&pending), [along.hash()]);
     }
 }

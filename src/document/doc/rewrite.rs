@@ -19,13 +19,13 @@ use crate::document::value::Value;
 
 /// The ops that have to be written into a document, and the texts and lists that it has afterwards.
 #[derive(Default)]
-pub(super) struct Again {
+pub(super) struct Rewrite {
     pub(super) ops: Ops,
     pub(super) texts: BTreeMap<Key, Rope>,
     pub(super) lists: BTreeMap<Key, List>,
 }
 
-impl Again {
+impl Rewrite {
     /// Inserts into the text `now` all content that `after` has and `before` lacks. O(texts), plus
     /// the cost of comparing them.
     pub(super) fn text(&mut self, path: &Arc<str>, [before, after, now]: [&Rope; 3]) {
@@ -58,7 +58,7 @@ impl Again {
         self.texts.insert(Key(Arc::clone(path)), now);
     }
 
-    /// Does for a list what [`Again::text`] does for a text.
+    /// Does for a list what [`Rewrite::text`] does for a text.
     pub(super) fn list(&mut self, path: &Arc<str>, [before, after, now]: [&List; 3]) {
         if after == now {
             return;

@@ -4,14 +4,14 @@
 //! handshakes begin at a steady pace that leaves time for the connected peers. The waiting
 //! addresses take turns, so a crowd from one address does not delay the others.
 
-use super::places::network;
+use super::permits::network;
 use crate::limits::{HANDSHAKES_AT_ONCE, LOBBY_SECONDS, WAITING_PER_ADDRESS_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// The attempts that wait at one listener.
-pub(super) struct Lobby<T> {
+pub(super) struct HandshakeQueue<T> {
     waiting: BTreeMap<IpAddr, VecDeque<T>>,
     /// The addresses in `waiting`, the next one first.
     turns: VecDeque<IpAddr>,
@@ -24,8 +24,8 @@ pub(super) struct Lobby<T> {
     settled_at: Instant,
 }
 
-impl<T> Lobby<T> {
-    /// An empty lobby that begins `per_second` handshakes in a second.
+impl<T> HandshakeQueue<T> {
+    /// An empty queue that begins `per_second` handshakes in a second.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let step = Duration::from_secs(1) / per_second.max(1);
         let len_max = per_second.saturating_mul(LOBBY_SECONDS) as usize;
@@ -45,7 +45,7 @@ impl<T> Lobby<T> {
     }
 
     /// Adds an attempt. If there is no room, the attempt comes back as the error.
-    pub(super) fn enter(&mut self, from: IpAddr, attempt: T) -> Result<(), T> {
+    pub(super) fn add(&mut self, from: IpAddr, attempt: T) -> Result<(), T> {
         let from = network(from);
         let waiting = self.waiting.get(&from).map_or(0, VecDeque::len);
         if self.len >= self.len_max || waiting >= WAITING_PER_ADDRESS_MAX {
@@ -99,32 +99,32 @@ mod tests {
     #[test]
     fn a_crowd_from_one_address_keeps_nobody_else_waiting() {
         let now = some_moment();
-        let mut lobby = Lobby::new(100, now);
+        let mut queue = HandshakeQueue::new(100, now);
         let taken = (0..2 * WAITING_PER_ADDRESS_MAX)
-            .filter(|number| lobby.enter(address(1), *number).is_ok())
+            .filter(|number| queue.add(address(1), *number).is_ok())
             .count();
-        assert_eq!((taken, lobby.len()), (WAITING_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX));
-        assert_eq!(lobby.enter(address(2), 1_000), Ok(()));
-        assert_eq!(lobby.enter(address(2), 1_001), Ok(()));
-        let order: Vec<_> = std::iter::from_fn(|| lobby.leave(now)).collect();
+        assert_eq!((taken, queue.len()), (WAITING_PER_ADDRESS_MAX, WAITING_PER_ADDRESS_MAX));
+        assert_eq!(queue.add(address(2), 1_000), Ok(()));
+        assert_eq!(queue.add(address(2), 1_001), Ok(()));
+        let order: Vec<_> = std::iter::from_fn(|| queue.leave(now)).collect();
         assert_eq!(order[..5], [0, 1_000, 1, 1_001, 2]);
-        assert_eq!((order.len(), lobby.len(), lobby.due()), (WAITING_PER_ADDRESS_MAX + 2, 0, None));
-        assert!(lobby.waiting.is_empty() && lobby.turns.is_empty());
+        assert_eq!((order.len(), queue.len(), queue.due()), (WAITING_PER_ADDRESS_MAX + 2, 0, None));
+        assert!(queue.waiting.is_empty() && queue.turns.is_empty());
     }
 
     #[test]
     fn some_go_in_at_once_and_the_others_at_a_steady_pace() {
         let begin = some_moment();
-        let mut lobby = Lobby::new(100, begin);
+        let mut queue = HandshakeQueue::new(100, begin);
         let mut now = begin;
         let mut at_once = 0;
         for number in 0..400_u32 {
-            assert_eq!(lobby.enter(address(number.to_le_bytes()[0]), number), Ok(()));
+            assert_eq!(queue.add(address(number.to_le_bytes()[0]), number), Ok(()));
         }
-        while let Some(due) = lobby.due() {
+        while let Some(due) = queue.due() {
             at_once += u32::from(due <= begin);
             now = now.max(due);
-            assert!(lobby.leave(now).is_some());
+            assert!(queue.leave(now).is_some());
         }
         assert_eq!(at_once, HANDSHAKES_AT_ONCE + 1);
         assert_eq!(now - begin, Duration::from_millis(10) * (399 - HANDSHAKES_AT_ONCE));
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn all_together_are_bounded() {
-        let mut lobby = Lobby::new(100, some_moment());
+        let mut queue = HandshakeQueue::new(100, some_moment());
         let taken = (0..=255)
             .flat_map(|last| [last; 10])
-            .filter(|last| lobby.enter(address(*last), ()).is_ok())
+            .filter(|last| queue.add(address(*last), ()).is_ok())
             .count();
         assert_eq!(taken, 100 * LOBBY_SECONDS as usize);
     }

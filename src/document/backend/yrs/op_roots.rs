@@ -26,8 +26,8 @@ const STEPS_MAX: usize = 1_000;
 
 /// The roots of the ops of a document or of an update.
 #[derive(Default)]
-pub struct Places {
-    roots: HashMap<Arc<str>, Root>,
+pub struct OpRoots {
+    named: HashMap<Arc<str>, Root>,
     /// A cache: the root of the last lookup. The next lookup is mostly for the same root.
     last_root: Option<(Arc<str>, Root)>,
     clients: HashMap<u64, Clocks>,
@@ -42,12 +42,12 @@ const CLIENT_BYTES: usize = 8 + 4;
 struct Clocks {
     /// Runs of ops with the same place. A run goes from its clock to the clock of the next run.
     /// Sorted by clock.
-    runs: Vec<(u32, Slot)>,
+    runs: Vec<(u32, OpRoot)>,
     end: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Slot {
+enum OpRoot {
     /// The root is unknown: the op was garbage-collected, or it is inside a nested type.
     Unknown,
     Root(Root),
@@ -137,13 +137,14 @@ impl Block {
 impl Block {
     /// Whether a block at this place, and left of an op at the place `right`, would be in two
     /// roots, or in a root that is not for its content.
-    fn strays(&self, here: Slot, right: Option<Slot>) -> bool {
-        let Slot::Root(here) = here else { return false };
-        matches!(right, Some(Slot::Root(there)) if there != here) || !here.holds.fits(self.content)
+    fn strays(&self, here: OpRoot, right: Option<OpRoot>) -> bool {
+        let OpRoot::Root(here) = here else { return false };
+        matches!(right, Some(OpRoot::Root(there)) if there != here)
+            || !here.holds.fits(self.content)
     }
 }
 
-impl Places {
+impl OpRoots {
     /// Adds the ops of a block that neither `base` nor `self` has. O(log n).
     pub fn add(&mut self, block: &Block, base: Option<&Self>) {
         let known = self.end(block.client).max(base.map_or(0, |base| base.end(block.client)));
@@ -151,7 +152,7 @@ impl Places {
         let place = match (&block.root, origin.or(right_origin)) {
             (_, Some(id)) => self.find(id, base),
             (Some(root), None) => self.root(root, base),
-            (None, None) => Slot::Unknown,
+            (None, None) => OpRoot::Unknown,
         };
         self.extend(block.client, clock..block.end, place);
     }
@@ -169,7 +170,7 @@ impl Places {
     }
 
     /// Adds ops of a client at one place.
-    fn extend(&mut self, client: u64, ops: Range<u32>, place: Slot) {
+    fn extend(&mut self, client: u64, ops: Range<u32>, place: OpRoot) {
         let clocks = self.clients.entry(client).or_insert_with(|| {
             *self.alike.entry(ending(client)).or_default() += 1;
             Clocks::default()
@@ -246,29 +247,29 @@ impl Places {
     }
 
     /// The root of this name. It has the same number in `self` and in `base`.
-    fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> Slot {
+    fn root(&mut self, name: &Arc<str>, base: Option<&Self>) -> OpRoot {
         if let Some((_, root)) = self.last_root.as_ref().filter(|(last, _)| Arc::ptr_eq(last, name))
         {
-            return Slot::Root(*root);
+            return OpRoot::Root(*root);
         }
         let known =
-            base.and_then(|base| base.roots.get(name)).or_else(|| self.roots.get(name)).copied();
+            base.and_then(|base| base.named.get(name)).or_else(|| self.named.get(name)).copied();
         let root = known.unwrap_or_else(|| {
-            let number = self.roots.len() + base.map_or(0, |base| base.roots.len());
+            let number = self.named.len() + base.map_or(0, |base| base.named.len());
             Root { number: number as u32, holds: Holds::of(name) }
         });
         if known.is_none() {
-            self.roots.insert(Arc::clone(name), root);
+            self.named.insert(Arc::clone(name), root);
         }
         self.last_root = Some((Arc::clone(name), root));
-        Slot::Root(root)
+        OpRoot::Root(root)
     }
 
     /// The place of an op, as far as it is known.
-    fn find(&self, id: Id, base: Option<&Self>) -> Slot {
-        let mut place = Slot::Beside(id);
+    fn find(&self, id: Id, base: Option<&Self>) -> OpRoot {
+        let mut place = OpRoot::Beside(id);
         for _ in 0..STEPS_MAX {
-            let Slot::Beside((client, clock)) = place else { return place };
+            let OpRoot::Beside((client, clock)) = place else { return place };
             let Some(next) =
                 base.and_then(|base| base.at(client, clock)).or_else(|| self.at(client, clock))
             else {
@@ -276,10 +277,10 @@ impl Places {
             };
             place = next;
         }
-        Slot::Unknown
+        OpRoot::Unknown
     }
 
-    fn at(&self, client: u64, clock: u32) -> Option<Slot> {
+    fn at(&self, client: u64, clock: u32) -> Option<OpRoot> {
         let clocks = self.clients.get(&client).filter(|clocks| clock < clocks.end)?;
         let after = clocks.runs.partition_point(|(start, _)| *start <= clock);
         clocks.runs.get(after.checked_sub(1)?).map(|(_, place)| *place)

@@ -13,15 +13,15 @@ type Answer = Pin<Box<dyn Future<Output = Result<Rights, Denial>> + Send>>;
 
 /// Access to the server: a hook decides, or without a hook every peer has access.
 #[derive(Clone, Default)]
-pub(super) struct Gate(Option<Arc<dyn Fn(AccessRequest) -> Answer + Send + Sync>>);
+pub(super) struct AccessHook(Option<Arc<dyn Fn(AccessRequest) -> Answer + Send + Sync>>);
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for AccessHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Gate(hook)" } else { "Gate(open)" })
+        f.write_str(if self.0.is_some() { "AccessHook(hook)" } else { "AccessHook(open)" })
     }
 }
 
-impl Gate {
+impl AccessHook {
     pub(super) fn new<F>(authorize: impl Fn(AccessRequest) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Rights, Denial>> + Send + 'static,
@@ -68,15 +68,15 @@ mod tests {
     #[tokio::test]
     async fn a_hook_that_panics_or_hangs_lets_nobody_in() {
         let request = || AccessRequest::new("page", None, &Arc::default());
-        assert_eq!(Gate::default().ask(request()).await, Ok(Rights::ReadWrite));
-        let answers = Gate::new(|_| async { Ok(Rights::ReadOnly) });
+        assert_eq!(AccessHook::default().ask(request()).await, Ok(Rights::ReadWrite));
+        let answers = AccessHook::new(|_| async { Ok(Rights::ReadOnly) });
         assert_eq!(answers.ask(request()).await, Ok(Rights::ReadOnly));
-        let panics = Gate::new(|_| async { panic!("a test") });
-        let panics_at_once = Gate::new(|request| {
+        let panics = AccessHook::new(|_| async { panic!("a test") });
+        let panics_at_once = AccessHook::new(|request| {
             assert!(request.document().is_empty(), "a test");
             async { Ok(Rights::ReadWrite) }
         });
-        let hangs = Gate::new(|_| std::future::pending());
+        let hangs = AccessHook::new(|_| std::future::pending());
         for gate in [panics, panics_at_once, hangs] {
             let asked = gate.ask_within(Duration::from_millis(100), request()).await;
             assert_eq!(asked.map_err(|denial| denial.kind()), Err(DenialKind::Unavailable));
