@@ -2,7 +2,9 @@
 
 mod support;
 
-use exostate::{ApplyError, Automerge, Backend, ImportError, Limits, Options, Pending, Store, Yrs};
+use exostate::{
+    ApplyError, Automerge, Backend, ImportError, Limits, Options, Pending, Store, Version, Yrs,
+};
 use support::Everything;
 use support::one_update::OneUpdate;
 
@@ -175,4 +177,29 @@ fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
 
 fn size(pending: Pending) -> (usize, usize) {
     (pending.updates, pending.bytes)
+}
+
+/// The limits for trusted bytes hold for a new document, and after a repair has replaced it.
+#[test]
+fn trusted_limits_hold_for_every_document() {
+    fn run<B: Backend>() {
+        let other = Store::<Everything, B>::new();
+        other.change(|state| state.notes().push_str("short")).expect("it can be written");
+        let nothing = Version::empty();
+        let small = other.update_since(&nothing).expect("an update");
+        // Text that does not compress.
+        let letter = |at: u32| char::from(b'a' + (at.wrapping_mul(0x9e37_79b9) >> 24) as u8 % 26);
+        let random: String = (0..4_000).map(letter).collect();
+        other.change(|state| state.notes().push_str(&random)).expect("it can be written");
+        let large = other.update_since(&nothing).expect("an update");
+        let limits = Limits::trusted().with_bytes_max(small.len().max(400));
+        let options = Options::new().with_trusted_limits(limits);
+        let store = Store::<Everything, B>::with_options(options);
+        let is_refused = |update: &[u8]| store.apply_trusted(update).is_err();
+        assert!(large.len() > 400 && !is_refused(&small) && is_refused(&large));
+        store.document().repair().finish().expect("it can be repaired");
+        assert!(is_refused(&large));
+    }
+    run::<Yrs>();
+    run::<Automerge>();
 }

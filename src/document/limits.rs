@@ -130,6 +130,18 @@ impl Limits {
         }
     }
 
+    /// The limits for bytes that this replica made or validated before: their size does not matter.
+    pub(crate) fn own() -> Self {
+        Self {
+            bytes_max: usize::MAX,
+            nesting_max: NESTING_CEILING,
+            ops_max: u64::MAX,
+            inflated_bytes_max: u64::MAX,
+            alike_ids_max: usize::MAX,
+            ..Self::trusted()
+        }
+    }
+
     /// The limits for a batch of `updates` updates. The limits on bytes, blocks, values, ops and
     /// inflated bytes are multiplied. All other limits stay the same.
     pub(crate) fn times(self, updates: usize) -> Self {

@@ -6,6 +6,7 @@
 //! - the pending updates,
 //! - the bytes from which the document can be rebuilt.
 
+mod journal;
 mod parts;
 mod pending;
 
@@ -22,10 +23,12 @@ use super::key::{self, Key};
 use super::limits::Limits;
 use super::named;
 use super::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched};
+use super::options::Options;
 use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
+use journal::Journal;
 use pending::{Pending, PendingUpdate};
 
 /// The elements of a list in the document.
@@ -126,37 +129,15 @@ struct SequenceHashes {
     dirty: BTreeSet<(SequenceKind, Arc<str>)>,
 }
 
-/// The bytes from which a document is rebuilt after a backend panicked: a snapshot, and the updates
-/// after it.
-struct Journal {
-    snapshot: Arc<[u8]>,
-    updates: Vec<Arc<[u8]>>,
-    updates_bytes: usize,
-    /// Total bytes of the first of these updates, which came as parts of a document. They count
-    /// like a snapshot.
-    parts_bytes: usize,
-}
-
-/// Bytes of updates that are always kept beside a snapshot before a new snapshot is taken. A larger
-/// snapshot allows as many bytes as it has itself.
-const JOURNAL_BYTES_MIN: usize = 1024 * 1024;
-/// The same limit while a document comes in parts.
-const JOURNAL_PARTS_BYTES: usize = 64 * 1024 * 1024;
-
 /// Number of registers that an import may touch before [`Replica::mostly`] considers a read of the
 /// whole document.
 const WHOLE_READ_MIN: usize = 4_096;
 
 impl<B: Backend> Replica<B> {
     /// An empty document.
-    pub fn new(id: ReplicaId, limits: Limits) -> Self {
-        let journal = Journal {
-            snapshot: Arc::default(),
-            updates: Vec::new(),
-            updates_bytes: 0,
-            parts_bytes: 0,
-        };
-        Self::around(id, B::empty(id), journal, limits, Limits::trusted())
+    pub fn new(id: ReplicaId, options: &Options) -> Self {
+        let journal = Journal::after(Arc::default());
+        Self::around(id, B::empty(id), journal, options.limits(), options.trusted_limits())
     }
 
     /// Opens saved bytes under `id`, which must never have been used before. Passes all registers,
@@ -164,19 +145,14 @@ impl<B: Backend> Replica<B> {
     pub fn open<V>(
         id: ReplicaId,
         bytes: &[u8],
-        trusted: &Limits,
-        limits: Limits,
+        options: &Options,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
+        let trusted = options.trusted_limits();
         let backend = guarded(|| B::load(id, bytes, trusted))
             .map_err(|error| explain::<B>(error, bytes, trusted))?;
-        let journal = Journal {
-            snapshot: Arc::from(bytes),
-            updates: Vec::new(),
-            updates_bytes: 0,
-            parts_bytes: 0,
-        };
-        let mut this = Self::around(id, backend, journal, limits, trusted.clone());
+        let journal = Journal::after(Arc::from(bytes));
+        let mut this = Self::around(id, backend, journal, options.limits(), trusted);
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
         this.index(entries);
@@ -192,13 +168,8 @@ impl<B: Backend> Replica<B> {
         // Nothing is written under this id, so it does not matter whether another replica uses it.
         let id = ReplicaId::from_bits(0);
         let backend = guarded(|| B::load(id, bytes, trusted))?;
-        let journal = Journal {
-            snapshot: Arc::default(),
-            updates: Vec::new(),
-            updates_bytes: 0,
-            parts_bytes: 0,
-        };
-        let mut this = Self::around(id, backend, journal, Limits::untrusted(), trusted.clone());
+        let journal = Journal::after(Arc::default());
+        let mut this = Self::around(id, backend, journal, &Limits::untrusted(), trusted);
         let entries = guarded(|| Ok(this.read_all()))?;
         Ok(read(&this, &entries))
     }
@@ -207,8 +178,8 @@ impl<B: Backend> Replica<B> {
         id: ReplicaId,
         backend: B,
         journal: Journal,
-        limits: Limits,
-        trusted: Limits,
+        limits: &Limits,
+        trusted: &Limits,
     ) -> Self {
         Self {
             id,
@@ -225,8 +196,8 @@ impl<B: Backend> Replica<B> {
             own: BTreeSet::new(),
             names_changed: false,
             unread: false,
-            limits,
-            trusted,
+            limits: limits.clone(),
+            trusted: trusted.clone(),
         }
     }
 
@@ -619,37 +590,6 @@ impl<B: Backend> Replica<B> {
         differs
     }
 
-    fn remember(&mut self, update: &Arc<[u8]>) {
-        self.journal.updates_bytes += update.len();
-        self.journal.updates.push(update.clone());
-        let since = self.journal.updates_bytes - self.journal.parts_bytes;
-        let base = self.journal.snapshot.len() + self.journal.parts_bytes;
-        // While parts come one after the other, a later snapshot is enough.
-        let least = if self.unread { JOURNAL_PARTS_BYTES } else { JOURNAL_BYTES_MIN };
-        if since > base.max(least) {
-            // If the backend cannot save, the updates are kept. The next update tries to save
-            // again.
-            if let Ok(snapshot) = guarded(|| Ok(self.backend.save())) {
-                self.journal = Journal {
-                    snapshot: Arc::from(snapshot),
-                    updates: Vec::new(),
-                    updates_bytes: 0,
-                    parts_bytes: 0,
-                };
-            }
-        }
-    }
-
-    /// Drops the backend's document and makes it again from the journal. Returns the error of the
-    /// rebuilding, if it failed, and otherwise `because`.
-    fn rebuild(&mut self, because: BackendError) -> BackendError {
-        let before = (!self.unread).then(|| self.digest());
-        let result = guarded(|| self.replay());
-        self.differs |= before != Some(self.digest());
-        self.broken = result.is_err();
-        result.err().unwrap_or(because)
-    }
-
     /// The names of content in the document that exostate did not write.
     pub fn foreign(&self) -> Vec<String> {
         self.backend.foreign()
@@ -666,56 +606,9 @@ impl<B: Backend> Replica<B> {
         std::mem::take(&mut self.names_changed)
     }
 
-    /// Returns an error if the document could not be rebuilt, so that nothing works on it.
-    fn check_whole(&self) -> Result<(), BackendError> {
-        if self.broken {
-            return Err(BackendError::Broken);
-        }
-        Ok(())
-    }
-
-    /// Whether a rebuilt document differs from what it was before, so that all of it must be read
-    /// again. Returns true only once per rebuilding. Honest updates give the same document whenever
-    /// they are replayed, unless there is a bug. Updates that contradict each other may give
-    /// another document.
-    pub fn take_differs(&mut self) -> bool {
-        std::mem::take(&mut self.differs)
-    }
-
-    fn replay(&mut self) -> Result<(), BackendError> {
-        let wide = &self.trusted;
-        let mut backend = match self.journal.snapshot.is_empty() {
-            true => B::empty(self.id),
-            false => guarded(|| B::load(self.id, &self.journal.snapshot, wide))?,
-        };
-        let mut checked = Vec::new();
-        for update in &self.journal.updates {
-            checked.append(&mut backend.unpack(update, wide)?);
-        }
-        guarded(|| backend.import(&checked, false))?;
-        self.backend = backend;
-        let entries = self.read_all();
-        self.index(entries);
-        self.unread = false;
-        Ok(())
-    }
-
     /// The whole document as bytes.
     pub fn save(&self) -> Vec<u8> {
         self.backend.save()
-    }
-
-    /// The whole document as bytes. The journal starts again with the same bytes as its snapshot.
-    pub fn checkpoint(&mut self) -> Result<Arc<[u8]>, BackendError> {
-        self.check_whole()?;
-        let snapshot: Arc<[u8]> = guarded(|| Ok(self.backend.save()))?.into();
-        self.journal = Journal {
-            snapshot: Arc::clone(&snapshot),
-            updates: Vec::new(),
-            updates_bytes: 0,
-            parts_bytes: 0,
-        };
-        Ok(snapshot)
     }
 
     /// The version of this replica: the ops that it has seen.

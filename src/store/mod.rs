@@ -274,10 +274,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
         let id = options.fresh_replica();
-        let limits = options.limits().clone();
-        let trusted = options.trusted_limits();
         let read = |replica: &Replica<B>, entries: &[(Key, Value)]| read_view(replica, entries);
-        let (replica, (view, violations)) = Replica::open(id, bytes, trusted, limits, read)?;
+        let (replica, (view, violations)) = Replica::open(id, bytes, &options, read)?;
         let store = Self::around(Document::around(replica, options), view, violations);
         store.note_opened();
         Ok(store)

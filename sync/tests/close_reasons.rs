@@ -1,11 +1,8 @@
 //! A replica can end a session for several reasons. Each has a close reason of its own, and the
 //! error that caused it.
 
-#[path = "../../tests/support/one_update.rs"]
-mod one_update;
 mod support;
 
-use one_update::OneUpdate;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -115,8 +112,35 @@ fn a_version_of_another_backend_is_named() {
     let automerge = Document::<Automerge>::new();
     automerge.edit(|edit| edit.set("title", "plan")).expect("it can be written");
     yrs.edit(|edit| edit.set("title", "plan")).expect("it can be written");
-    let other = |result: Result<Vec<u8>, BackendError>, name: &str| matches!(result, Err(BackendError::OtherVersion { backend }) if backend == name);
-    assert!(other(yrs.update_since(&automerge.version()), "yrs"));
-    assert!(other(automerge.update_since(&yrs.version()), "automerge"));
-    assert!(yrs.update_since(&Version::empty()).is_ok());
+    let other = |result: Result<Vec<Vec<u8>>, BackendError>, name: &str| matches!(result, Err(BackendError::OtherVersion { backend }) if backend == name);
+    assert!(other(yrs.updates_since(&automerge.version()), "yrs"));
+    assert!(other(automerge.updates_since(&yrs.version()), "automerge"));
+    assert!(yrs.updates_since(&Version::empty()).is_ok());
+}
+
+/// The error of an attempt to connect is the source of the reason, and can be downcast.
+#[cfg(feature = "quic")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_not_made_has_its_error_as_source() {
+    use exostate_sync::{Client, ConnectError, Status};
+
+    let client = Client::new(Config::default());
+    let peer = client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid/d").expect("valid");
+    let mut status = peer.status();
+    let offline = status.wait_for(|status| matches!(status, Status::Offline { .. }));
+    let offline = tokio::time::timeout(Duration::from_secs(60), offline).await.expect("in time");
+    let Status::Offline { reason, .. } = offline.expect("told").clone() else { unreachable!() };
+    let source = reason.source().and_then(<dyn Error>::downcast_ref::<ConnectError>);
+    assert!(
+        matches!(source, Some(ConnectError::Resolve { host, .. }) if host == "no.such.host.invalid"),
+        "{reason:?}"
+    );
+    let CloseReason::NotConnected(failure) = &reason else { panic!("{reason:?}") };
+    assert!(!failure.is_final());
+    // Without reconnecting, the same failure ends the peer.
+    let client = Client::new(Config::default().without_reconnecting());
+    let peer = client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid/d").expect("valid");
+    let ended =
+        tokio::time::timeout(Duration::from_secs(60), peer.closed()).await.expect("in time");
+    assert!(matches!(ended, CloseReason::NotConnected(_)), "{ended:?}");
 }

@@ -7,7 +7,7 @@
 
 use exostate::{Automerge, Counter, List, State, Store, Text};
 use exostate_sync::{
-    AccessRequest, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server,
+    AccessRequest, CloseReason, Config, Denial, Documents, Peer, Presence, Rights, Scheme, Server,
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -260,9 +260,16 @@ fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
     test(async {
         let store = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
-        let broken: [&[u8]; 4] =
-            [&[0, 2, 200, 1, 5], &[0, 2, 3, 9, 9, 9], &[1, 5, 1, 1, 1, 1, b'{'], &[255; 12]];
-        for bytes in broken {
+        let mut departures = server.departures();
+        // The update in the second message is refused by the replica. The other messages are
+        // malformed.
+        let broken: [(&[u8], bool); 4] = [
+            (&[0, 2, 200, 1, 5], false),
+            (&[0, 2, 3, 9, 9, 9], true),
+            (&[1, 5, 1, 1, 1, 1, b'{'], false),
+            (&[255; 12], false),
+        ];
+        for (bytes, refused) in broken {
             let mut client =
                 Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
             client.socket.send(Socket::Binary(bytes.to_vec().into())).await.expect("sent");
@@ -273,6 +280,13 @@ fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
             };
             assert_eq!(end.0, CloseCode::Policy, "{end:?}");
             assert!(!end.1.is_empty());
+            let reason = departures.recv().await.expect("told").reason;
+            let expected = match &reason {
+                CloseReason::Refused(_) => refused,
+                CloseReason::YjsClient { message } => !refused && *message == end.1,
+                _ => false,
+            };
+            assert!(expected, "{bytes:?}: {reason:?}");
         }
         let mut client =
             Client::connect(&server, "a%20page", Doc::with_client_id(7)).await.expect("connected");
@@ -539,6 +553,27 @@ fn a_state_vector_of_more_clients_than_a_version_may_name_is_refused() {
             departure.ends_with("a state vector names 200000 clients, more than 174762"),
             "{departure}"
         );
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_too_slow() {
+    test(async {
+        let store = Store::<Page>::new();
+        store
+            .change(|page| page.notes().push_str(&"x".repeat(3 << 20)))
+            .expect("it can be written");
+        let config = Config::default()
+            .times(Duration::from_millis(100), Duration::from_millis(400))
+            .expect("valid");
+        let server = serve(&store, config).await;
+        let mut departures = server.departures();
+        let mut client = Client::connect(&server, "a%20page", Doc::new()).await.expect("connected");
+        for _ in 0..32 {
+            client.send(Message::Sync(SyncMessage::SyncStep1(Default::default()))).await;
+        }
+        let reason = departures.recv().await.expect("told").reason;
+        assert_eq!(reason, CloseReason::TooSlow);
     });
 }
 

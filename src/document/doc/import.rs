@@ -233,7 +233,7 @@ impl<B: Backend> Document<B> {
             turn.import(&mut replica, updates, trust, part)
         });
         let touched = if result.is_ok() { turn.touched() } else { Arc::default() };
-        let projections = turn.end();
+        let ended = turn.end();
         drop(span);
         let outcome = Outcome {
             origin: Origin::Remote,
@@ -242,8 +242,8 @@ impl<B: Backend> Document<B> {
             touched: &touched,
             error: result.as_ref().err().map(|error| error as _),
         };
-        projections.iter().for_each(|projection| projection.done(timer, &outcome));
-        drop(projections);
+        ended.projections().iter().for_each(|projection| projection.done(timer, &outcome));
+        drop(ended);
         self.inner.delivery.deliver_in_turn();
         result
     }

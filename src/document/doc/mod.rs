@@ -114,7 +114,7 @@ impl<B: Backend> Document<B> {
     /// A new, empty document.
     #[must_use]
     pub fn with_options(options: Options) -> Self {
-        let replica = Replica::new(options.fresh_replica(), options.limits().clone());
+        let replica = Replica::new(options.fresh_replica(), &options);
         Self::around(replica, options)
     }
 
@@ -135,9 +135,7 @@ impl<B: Backend> Document<B> {
     /// As [`Document::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
         let id = options.fresh_replica();
-        let limits = options.limits().clone();
-        let trusted = options.trusted_limits();
-        let (replica, ()) = Replica::open(id, bytes, trusted, limits, |_, _| ())?;
+        let (replica, ()) = Replica::open(id, bytes, &options, |_, _| ())?;
         Ok(Self::around(replica, options))
     }
 

@@ -115,8 +115,8 @@ impl<B: Backend> Document<B> {
     /// # Ok::<(), exostate::Error>(())
     /// ```
     pub fn repair(&self) -> Repair<B> {
-        let limits = self.inner.options.limits().clone();
-        let theirs = Replica::new(self.inner.options.next_replica(self.replica()), limits);
+        let options = &self.inner.options;
+        let theirs = Replica::new(options.next_replica(self.replica()), options);
         Repair { document: self.clone(), theirs, own: false }
     }
 
@@ -146,9 +146,7 @@ impl<B: Backend> Inner<B> {
     /// Opens the document from its own bytes, under a fresh id.
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
         let id = self.options.next_replica(replica.id());
-        let trusted = self.options.trusted_limits();
-        let limits = self.options.limits().clone();
-        let (mut reopened, ()) = Replica::open(id, &replica.save(), trusted, limits, |_, _| ())?;
+        let (mut reopened, ()) = Replica::open(id, &replica.save(), &self.options, |_, _| ())?;
         for (update, trust) in replica.pending_updates() {
             let _ = reopened.import(&update, trust);
         }

@@ -48,11 +48,10 @@ impl<B: Backend> Turn<'_, B> {
     /// Writes again the content of a change that was set aside, and shows it. O(document).
     pub(super) fn rewrite_contradiction(&self, replica: &mut Replica<B>, found: &Contradiction) {
         self.show_parts(replica);
-        let trusted = self.document.options.trusted_limits();
+        let options = &self.document.options;
         let id = ReplicaId::from_bits(0);
         // Nothing is written under this id, so it does not matter whether another replica uses it.
-        let open =
-            |bytes: &[u8]| Replica::<B>::open(id, bytes, trusted, trusted.clone(), |_, _| ());
+        let open = |bytes: &[u8]| Replica::<B>::open(id, bytes, options, |_, _| ());
         let (Ok((before, ())), Ok((after, ()))) = (open(&found.before), open(&found.after)) else {
             return;
         };

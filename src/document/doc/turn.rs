@@ -40,6 +40,20 @@ impl<B: Backend> Followers<B> {
     }
 }
 
+/// The data of an ended turn whose drop may call any code: the last handle of a store, or old views.
+/// It must be dropped outside every lock.
+pub(crate) struct AfterTurn<B: Backend> {
+    followers: Followers<B>,
+    _old_views: OldViews,
+}
+
+impl<B: Backend> AfterTurn<B> {
+    /// The projections that followed the document.
+    pub(super) fn projections(&self) -> &[Arc<dyn Projection<B>>] {
+        &self.followers.live
+    }
+}
+
 /// Old views. There is usually only one view, and then no vector is allocated.
 #[derive(Default)]
 struct OldViews {
@@ -99,12 +113,11 @@ impl<'a, B: Backend> Turn<'a, B> {
         Some(turn)
     }
 
-    /// Ends the turn. Returns the projections, which are then told outside the lock.
-    pub(super) fn end(self) -> Vec<Arc<dyn Projection<B>>> {
+    /// Ends the turn: releases the lock, unless the thread holds it elsewhere too.
+    pub(crate) fn end(self) -> AfterTurn<B> {
         let Self { lock, followers, old_views, .. } = self;
         drop(lock);
-        drop(old_views);
-        followers.into_inner().live
+        AfterTurn { followers: followers.into_inner(), _old_views: old_views.into_inner() }
     }
 
     /// Whether `is_so` holds for a projection that follows the document.

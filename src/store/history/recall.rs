@@ -146,9 +146,7 @@ impl<S: State, B: Backend> History<S, B> {
     fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
         let options = &self.store.shared.document.inner().options;
         let fresh = options.clone().for_fork(&[]).fresh_replica();
-        let trusted = options.trusted_limits();
-        let limits = options.limits().clone();
-        let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, trusted, limits, |_, _| ())?;
+        let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, options, |_, _| ())?;
         if !way.updates.is_empty() {
             let refused = |error| HistoryError::Update { revision: id, error };
             let imported = replica.import_all(&way.updates, Trust::Trusted).map_err(refused)?;

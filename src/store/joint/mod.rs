@@ -17,7 +17,7 @@ use super::commit::error_of;
 use super::{Meta, Store};
 use crate::document::backend::Backend;
 use crate::state::{ChangeError, State};
-use parts::{BegunChange, Member, Step};
+use parts::{AnyGuard, BegunChange, Member, Step};
 
 pub use parts::Stores;
 pub use watch::JointPatch;
@@ -137,12 +137,14 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
         let mut starts: Vec<BegunChange> = members.iter().map(|member| member.begin()).collect();
         let locks: Vec<_> = order.iter().map(|member| member.lock_writer()).collect();
         // This thread holds every writer lock, so it gets each again without waiting.
-        let mut turns = Self::turns(self).ok_or(ChangeError::Nested)?;
+        let mut steps = turns(&members)?;
         let meta = if meta.time().is_none() { meta.with_time(members[0].now()) } else { meta };
-        begin_change(&mut steps::<Self>(&mut turns), &mut starts, meta)?;
+        if let Err(error) = begin_change(&mut steps, &mut starts, meta) {
+            release(steps, locks);
+            return Err(error);
+        }
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let result = stage::<Self, R>(&turns, &mut starts, edit)?;
-            let mut steps = steps::<Self>(&mut turns);
+            let result = stage::<Self, R>(&steps, &mut starts, edit)?;
             write(&mut steps, &mut starts)?;
             steps.iter_mut().for_each(|step| step.record());
             let views: Vec<_> = order.iter().map(|member| member.hold_view()).collect();
@@ -150,8 +152,7 @@ impl<X: Stores, Y: Stores> Joint<X, Y> {
             drop(views);
             Ok(result)
         }));
-        drop(turns);
-        drop(locks);
+        release(steps, locks);
         drop(span);
         let told = end(&members, &starts, &result);
         let result = result.unwrap_or_else(|panic| resume_unwind(panic));
@@ -186,16 +187,25 @@ fn in_order<'a>(members: &[&'a dyn Member]) -> Vec<&'a dyn Member> {
     order
 }
 
-fn steps<'t, J: Stores>(turns: &'t mut J::Turns<'_>) -> Vec<&'t mut dyn Step> {
-    let mut steps = Vec::new();
-    J::steps(turns, &mut steps);
-    steps
+type Steps<'a> = Vec<Box<dyn Step + 'a>>;
+
+/// Begins a turn in every store.
+fn turns<'a>(members: &[&'a dyn Member]) -> Result<Steps<'a>, ChangeError> {
+    members.iter().map(|member| member.turn().ok_or(ChangeError::Nested)).collect()
+}
+
+/// Ends all turns and releases all locks. After that it drops the data of the turns, because their
+/// drop may call any code.
+fn release(steps: Steps<'_>, locks: Vec<Box<dyn AnyGuard + '_>>) {
+    let ended: Vec<_> = steps.into_iter().map(|step| step.end()).collect();
+    drop(locks);
+    drop(ended);
 }
 
 /// Begins the change in every store. This may show imported updates. If another store then fails to
 /// begin, watchers are told of those updates at the next delivery of their store.
 fn begin_change(
-    steps: &mut [&mut dyn Step],
+    steps: &mut Steps<'_>,
     starts: &mut [BegunChange],
     mut meta: Meta,
 ) -> Result<(), ChangeError> {
@@ -218,19 +228,22 @@ fn begin_change(
 
 /// Runs the closure on one stage per store, and asks all layers that may refuse the staged ops.
 fn stage<J: Stores, R>(
-    turns: &J::Turns<'_>,
+    steps: &Steps<'_>,
     starts: &mut [BegunChange],
     edit: impl for<'a> FnOnce(J::Edits<'a>) -> Result<R, ChangeError>,
 ) -> Result<R, ChangeError> {
-    let cores = J::cores(turns);
-    let stages = J::stages(&cores);
-    let result = edit(J::edits(&stages))?;
-    J::check_staged(turns, &cores, stages, &mut starts.iter_mut())?;
+    let bases: Vec<_> = steps.iter().map(|step| step.stage_base()).collect();
+    let stages: Vec<_> = bases.iter().map(|base| base.stage()).collect();
+    let edits = J::edits(&mut stages.iter().map(|stage| stage.state()));
+    let result = edit(edits.ok_or(ChangeError::Nested)?)?;
+    for (stage, start) in stages.into_iter().zip(starts) {
+        stage.finish(start)?;
+    }
     Ok(result)
 }
 
 /// Writes into every document, or into none.
-fn write(steps: &mut [&mut dyn Step], starts: &mut [BegunChange]) -> Result<(), ChangeError> {
+fn write(steps: &mut Steps<'_>, starts: &mut [BegunChange]) -> Result<(), ChangeError> {
     for at in 0..steps.len() {
         if let Err(error) = steps[at].write(&mut starts[at]) {
             steps.iter_mut().take(at).for_each(|step| step.revert());

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::error::Error;
-use std::slice::IterMut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
@@ -34,36 +33,12 @@ pub trait Stores: sealed::Sealed + Clone + Send + Sync + 'static {
     /// Weak handles of the stores.
     #[doc(hidden)]
     type Weak: Send + Sync + 'static;
-    /// One [`Turn`] per store.
-    #[doc(hidden)]
-    type Turns<'a>;
-    /// The document and view on which each store's stage is based.
-    #[doc(hidden)]
-    type Cores<'a>;
-    /// One stage per store.
-    #[doc(hidden)]
-    type Stages<'a>;
-
     #[doc(hidden)]
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>);
-    /// Begins a turn in every store. `None` within a change of one of them.
+    /// The accessors for a change, made from the accessors of each store's state in the order of
+    /// [`Stores::members`]. `None` if there are too few.
     #[doc(hidden)]
-    fn turns(&self) -> Option<Self::Turns<'_>>;
-    #[doc(hidden)]
-    fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>);
-    #[doc(hidden)]
-    fn cores<'t>(turns: &'t Self::Turns<'_>) -> Self::Cores<'t>;
-    #[doc(hidden)]
-    fn stages<'c>(cores: &'c Self::Cores<'_>) -> Self::Stages<'c>;
-    #[doc(hidden)]
-    fn edits<'s>(stages: &'s Self::Stages<'_>) -> Self::Edits<'s>;
-    #[doc(hidden)]
-    fn check_staged<'c>(
-        turns: &Self::Turns<'_>,
-        cores: &'c Self::Cores<'_>,
-        stages: Self::Stages<'c>,
-        starts: &mut IterMut<'_, BegunChange>,
-    ) -> Result<(), ChangeError>;
+    fn edits<'s>(states: &mut dyn Iterator<Item = Edit<'s>>) -> Option<Self::Edits<'s>>;
     #[doc(hidden)]
     fn views(&self) -> Self::Views;
     /// Which of the views differ, and whether any do.
@@ -98,6 +73,8 @@ pub trait Member {
     /// Whether this thread holds the writer lock already: inside a change of the store, or in a
     /// layer that the change calls.
     fn is_within(&self) -> bool;
+    /// Begins a turn. `None` within a change of the store.
+    fn turn<'a>(&'a self) -> Option<Box<dyn Step + 'a>>;
     fn now(&self) -> SystemTime;
     fn begin(&self) -> BegunChange;
     /// Takes the writer lock.
@@ -118,11 +95,31 @@ pub struct Turn<'a, S: State, B: Backend> {
     written: Option<WrittenChange<S>>,
 }
 
-/// The document and the view on which the stage of one store is based.
-pub struct StageBase<'a, S, B: Backend> {
+/// The document and the view from which the stage of a store begins. As long as it exists, other
+/// code of this thread cannot change the document.
+pub trait StageBase {
+    fn stage<'c>(&'c self) -> Box<dyn JointStage + 'c>;
+}
+
+/// The stage of a store, whatever its type.
+pub trait JointStage {
+    /// The accessor of the whole state.
+    fn state(&self) -> Edit<'_>;
+    /// Checks the staged ops, asks the middleware, and keeps the ops for [`Step::write`].
+    fn finish(self: Box<Self>, start: &mut BegunChange) -> Result<(), ChangeError>;
+}
+
+struct Base<'a, S: State, B: Backend> {
+    store: &'a Store<S, B>,
     replica: Ref<'a, Replica<B>>,
     typed: Ref<'a, ViewState<S>>,
     next_element: &'a AtomicU64,
+    staged: &'a Cell<Option<Staged<S>>>,
+}
+
+struct TypedStage<'a, S: State, B: Backend> {
+    base: &'a Base<'a, S, B>,
+    stage: Stage<'a, S>,
 }
 
 /// A turn, whatever its store's type.
@@ -130,6 +127,7 @@ pub trait Step {
     fn begin_change(&mut self, start: &mut BegunChange) -> Result<(), ChangeError>;
     /// The replica's id and its number of commits, each as eight big-endian bytes.
     fn state_bytes(&self) -> [u8; 16];
+    fn stage_base<'t>(&'t self) -> Box<dyn StageBase + 't>;
     fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError>;
     /// Reverts what was written, as another document failed. No view has shown it, but it was in
     /// the document: peers get it together with its revert.
@@ -137,6 +135,10 @@ pub trait Step {
     /// Records what was written. May take as long as saving the document.
     fn record(&mut self);
     fn show(&mut self);
+    /// Ends the turn. Returns data that must be dropped outside the locks of all stores.
+    fn end<'a>(self: Box<Self>) -> Box<dyn AnyGuard + 'a>
+    where
+        Self: 'a;
 }
 
 impl<S: State, B: Backend> Member for Store<S, B> {
@@ -146,6 +148,16 @@ impl<S: State, B: Backend> Member for Store<S, B> {
 
     fn is_within(&self) -> bool {
         self.shared.document.inner().is_within()
+    }
+
+    fn turn<'a>(&'a self) -> Option<Box<dyn Step + 'a>> {
+        Some(Box::new(Turn {
+            store: self,
+            turn: doc::Turn::begin(self.shared.document.inner())?,
+            typed: self.shared.typed.lock(),
+            staged: Cell::default(),
+            written: None,
+        }))
     }
 
     fn now(&self) -> SystemTime {
@@ -173,9 +185,25 @@ impl<S: State, B: Backend> Member for Store<S, B> {
     }
 }
 
-impl<S, B: Backend> StageBase<'_, S, B> {
-    fn core(&self) -> StoreRef<'_, S, B> {
-        StoreRef { replica: &self.replica, typed: &self.typed, next_element: self.next_element }
+impl<S: State, B: Backend> StageBase for Base<'_, S, B> {
+    fn stage<'c>(&'c self) -> Box<dyn JointStage + 'c> {
+        let next_element = self.next_element;
+        let start = StoreRef { replica: &self.replica, typed: &self.typed, next_element };
+        Box::new(TypedStage { base: self, stage: start.stage() })
+    }
+}
+
+impl<S: State, B: Backend> JointStage for TypedStage<'_, S, B> {
+    fn state(&self) -> Edit<'_> {
+        Edit::root(&self.stage)
+    }
+
+    fn finish(self: Box<Self>, start: &mut BegunChange) -> Result<(), ChangeError> {
+        let Self { base, stage } = *self;
+        let view = &base.typed.view;
+        let report = &mut start.report;
+        base.staged.set(base.store.check_staged(view, stage, report, &Recording::Joint)?);
+        Ok(())
     }
 }
 
@@ -191,6 +219,16 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         let commits = self.turn.document.commits.load(Ordering::Relaxed);
         bytes[8..].copy_from_slice(&commits.to_be_bytes());
         bytes
+    }
+
+    fn stage_base<'t>(&'t self) -> Box<dyn StageBase + 't> {
+        Box::new(Base {
+            store: self.store,
+            replica: self.turn.replica(),
+            typed: self.typed.borrow(),
+            next_element: &self.turn.document.next_element,
+            staged: &self.staged,
+        })
     }
 
     fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError> {
@@ -217,6 +255,13 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
         if let Some(written) = self.written.take() {
             self.store.show(&self.turn, written);
         }
+    }
+
+    fn end<'a>(self: Box<Self>) -> Box<dyn AnyGuard + 'a>
+    where
+        Self: 'a,
+    {
+        Box::new(self.turn.end())
     }
 }
 
@@ -271,60 +316,13 @@ impl<S: State, B: Backend> Stores for Store<S, B> {
     type Views = Arc<S>;
     type Marks = bool;
     type Weak = WeakStore<S, B>;
-    type Turns<'a> = Turn<'a, S, B>;
-    type Cores<'a> = StageBase<'a, S, B>;
-    type Stages<'a> = Stage<'a, S>;
 
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
         members.push(self);
     }
 
-    fn turns(&self) -> Option<Turn<'_, S, B>> {
-        Some(Turn {
-            store: self,
-            turn: doc::Turn::begin(self.shared.document.inner())?,
-            typed: self.shared.typed.lock(),
-            staged: Cell::default(),
-            written: None,
-        })
-    }
-
-    fn steps<'t>(turns: &'t mut Turn<'_, S, B>, steps: &mut Vec<&'t mut dyn Step>) {
-        steps.push(turns);
-    }
-
-    fn cores<'t>(turns: &'t Turn<'_, S, B>) -> StageBase<'t, S, B> {
-        StageBase {
-            replica: turns.turn.replica(),
-            typed: turns.typed.borrow(),
-            next_element: &turns.turn.document.next_element,
-        }
-    }
-
-    fn stages<'c>(cores: &'c StageBase<'_, S, B>) -> Stage<'c, S> {
-        cores.core().stage()
-    }
-
-    fn edits<'s>(stages: &'s Stage<'_, S>) -> S::Node<Edit<'s>> {
-        stages.root()
-    }
-
-    fn check_staged<'c>(
-        turns: &Turn<'_, S, B>,
-        cores: &'c StageBase<'_, S, B>,
-        stages: Stage<'c, S>,
-        starts: &mut IterMut<'_, BegunChange>,
-    ) -> Result<(), ChangeError> {
-        if let Some(start) = starts.next() {
-            let view = &cores.typed.view;
-            turns.staged.set(turns.store.check_staged(
-                view,
-                stages,
-                &mut start.report,
-                &Recording::Joint,
-            )?);
-        }
-        Ok(())
+    fn edits<'s>(states: &mut dyn Iterator<Item = Edit<'s>>) -> Option<S::Node<Edit<'s>>> {
+        states.next().map(S::node)
     }
 
     fn views(&self) -> Arc<S> {
@@ -352,44 +350,14 @@ impl<X: Stores, Y: Stores> Stores for Joint<X, Y> {
     type Views = (X::Views, Y::Views);
     type Marks = (X::Marks, Y::Marks);
     type Weak = (X::Weak, Y::Weak);
-    type Turns<'a> = (X::Turns<'a>, Y::Turns<'a>);
-    type Cores<'a> = (X::Cores<'a>, Y::Cores<'a>);
-    type Stages<'a> = (X::Stages<'a>, Y::Stages<'a>);
 
     fn members<'a>(&'a self, members: &mut Vec<&'a dyn Member>) {
         self.first.members(members);
         self.second.members(members);
     }
 
-    fn turns(&self) -> Option<Self::Turns<'_>> {
-        Some((self.first.turns()?, self.second.turns()?))
-    }
-
-    fn steps<'t>(turns: &'t mut Self::Turns<'_>, steps: &mut Vec<&'t mut dyn Step>) {
-        X::steps(&mut turns.0, steps);
-        Y::steps(&mut turns.1, steps);
-    }
-
-    fn cores<'t>(turns: &'t Self::Turns<'_>) -> Self::Cores<'t> {
-        (X::cores(&turns.0), Y::cores(&turns.1))
-    }
-
-    fn stages<'c>(cores: &'c Self::Cores<'_>) -> Self::Stages<'c> {
-        (X::stages(&cores.0), Y::stages(&cores.1))
-    }
-
-    fn edits<'s>(stages: &'s Self::Stages<'_>) -> Self::Edits<'s> {
-        (X::edits(&stages.0), Y::edits(&stages.1))
-    }
-
-    fn check_staged<'c>(
-        turns: &Self::Turns<'_>,
-        cores: &'c Self::Cores<'_>,
-        stages: Self::Stages<'c>,
-        starts: &mut IterMut<'_, BegunChange>,
-    ) -> Result<(), ChangeError> {
-        X::check_staged(&turns.0, &cores.0, stages.0, starts)?;
-        Y::check_staged(&turns.1, &cores.1, stages.1, starts)
+    fn edits<'s>(states: &mut dyn Iterator<Item = Edit<'s>>) -> Option<Self::Edits<'s>> {
+        Some((X::edits(states)?, Y::edits(states)?))
     }
 
     fn views(&self) -> Self::Views {

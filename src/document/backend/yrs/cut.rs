@@ -55,7 +55,7 @@ pub(super) fn cut_untrusted(
 fn cut_to(update: Vec<u8>, sizes: &Limits) -> Result<Vec<Vec<u8>>, GuardError> {
     // The content of this document was validated before, maybe with wider limits than the usual
     // ones.
-    let own = Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX);
+    let own = Limits::own();
     if yrs_update::walk(&update, &sizes.clone().with_nesting_max(usize::MAX), &mut ()).is_ok() {
         return Ok(vec![update]);
     }

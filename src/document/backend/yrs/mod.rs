@@ -256,11 +256,7 @@ impl Yrs {
                 op_roots: Some(std::mem::take(&mut self.op_roots)),
                 ..Summary::default()
             };
-            let walked = yrs_update::walk(
-                &update,
-                &Limits::trusted().with_bytes_max(usize::MAX).with_nesting_max(usize::MAX),
-                &mut summary,
-            );
+            let walked = yrs_update::walk(&update, &Limits::own(), &mut summary);
             self.op_roots = summary.op_roots.take().unwrap_or_default();
             walked?;
         }
