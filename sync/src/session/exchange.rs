@@ -138,7 +138,11 @@ impl Session {
             return Ok(());
         }
         let hash = Hash::of(version);
-        let version = Version::from_bytes(version).map_err(|error| refused(Refusal::new(error)))?;
+        // A peer without ops may send no bytes.
+        let version = match version.is_empty() {
+            true => Version::empty(),
+            false => Version::from_bytes(version).map_err(|error| refused(Refusal::new(error)))?,
+        };
         self.exchange.theirs = Some(hash);
         let before = self.exchange.due.take();
         let waits = before.is_some();
