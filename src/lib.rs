@@ -86,8 +86,8 @@ mod guide {
     mod sharing {}
     #[doc = include_str!("../docs/guide/src/authentication.md")]
     mod authentication {}
-    #[doc = include_str!("../docs/guide/src/what-is-kept-when.md")]
-    mod what_is_kept_when {}
+    #[doc = include_str!("../docs/guide/src/durability.md")]
+    mod durability {}
     #[doc = include_str!("../docs/guide/src/when-to-block.md")]
     mod when_to_block {}
     #[doc = include_str!("../docs/guide/src/seeding.md")]

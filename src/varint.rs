@@ -30,7 +30,16 @@ pub fn put(bytes: &mut Vec<u8>, mut value: u64) {
 ///
 /// # Errors
 /// The bytes do not begin with a number.
+#[inline]
 pub fn split(bytes: &[u8]) -> Result<(u64, &[u8]), VarintError> {
+    // Most numbers take one byte.
+    match bytes {
+        [byte @ ..0x80, rest @ ..] => Ok((u64::from(*byte), rest)),
+        _ => split_long(bytes),
+    }
+}
+
+fn split_long(bytes: &[u8]) -> Result<(u64, &[u8]), VarintError> {
     let mut value = 0;
     for (at, byte) in bytes.iter().enumerate().take(BYTES_MAX) {
         let low = u64::from(byte & 0x7f);
@@ -39,7 +48,7 @@ pub fn split(bytes: &[u8]) -> Result<(u64, &[u8]), VarintError> {
         }
         value |= low << (7 * at);
         if byte & 0x80 == 0 {
-            let is_shortest = *byte != 0 || at == 0;
+            let is_shortest = *byte != 0;
             return match is_shortest {
                 true => Ok((value, bytes.get(at + 1..).unwrap_or_default())),
                 false => Err(VarintError::NotShortest),
@@ -56,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_one_form() {
+    fn a_number_has_one_encoding() {
         assert_eq!(split(&[0, 7]), Ok((0, &[7][..])));
         assert_eq!(split(&[0x80, 1]), Ok((128, &[][..])));
         let mut widest = [0xff; 10];
@@ -72,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_is_read_as_it_was_written(value: u64, rest: Vec<u8>) {
+        fn numbers_round_trip(value: u64, rest: Vec<u8>) {
             let mut bytes = Vec::new();
             put(&mut bytes, value);
             prop_assert!(bytes.len() <= BYTES_MAX);

@@ -91,7 +91,7 @@ fn after_a_panic_the_store_is_as_it_was_and_goes_on() {
 }
 
 #[test]
-fn an_update_that_waited_does_not_take_the_next_with_it() {
+fn a_failing_pending_update_does_not_lose_its_dependency() {
     fn run<B: Crasher>() {
         let store = support::store::<B>(1);
         let other = support::store::<B>(2);

@@ -653,7 +653,7 @@ case!(
 );
 
 #[test]
-fn an_edit_of_a_default_variant_that_nobody_wrote_competes_with_a_switch() {
+fn an_edit_of_an_unwritten_default_variant_conflicts_with_a_switch() {
     #[derive(exostate::State, Clone, Debug, PartialEq)]
     struct Machine {
         mode: Mode,

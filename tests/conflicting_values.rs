@@ -74,7 +74,7 @@ proptest! {
 }
 
 #[test]
-fn a_later_write_settles_it() -> Result<(), exostate::Error> {
+fn a_later_write_resolves_the_conflict() -> Result<(), exostate::Error> {
     let ours = store::<Automerge>(1);
     let theirs = store::<Automerge>(2);
     assert!(ours.conflicting_values(Page::path().title()).is_empty());
@@ -93,7 +93,7 @@ fn a_later_write_settles_it() -> Result<(), exostate::Error> {
 }
 
 /// The marker that a record exists is not a value of the record.
-fn none_but_registers<B: Backend>() -> Result<(), exostate::Error> {
+fn only_registers<B: Backend>() -> Result<(), exostate::Error> {
     let store = store::<B>(1);
     let ada = || Person { name: "Ada".to_owned(), tags: ["x".to_owned()].into_iter().collect() };
     store.change(|page| {
@@ -113,7 +113,7 @@ fn none_but_registers<B: Backend>() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn of_what_is_no_register_there_are_none() -> Result<(), exostate::Error> {
-    none_but_registers::<Yrs>()?;
-    none_but_registers::<Automerge>()
+fn only_registers_have_conflicting_values() -> Result<(), exostate::Error> {
+    only_registers::<Yrs>()?;
+    only_registers::<Automerge>()
 }

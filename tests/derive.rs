@@ -30,14 +30,14 @@ on_both_backends! {
     a_struct_holds_itself
     structs_have_parameters
     bounds_are_those_of_the_attribute
-    a_newtype_is_what_it_holds
+    a_newtype_is_stored_as_its_field
     a_tuple_struct_has_numbered_fields
     a_transparent_struct_is_its_field
     fields_are_renamed
     fields_are_put_into_a_case
     variants_and_their_fields_are_renamed
     a_default_stands_where_nothing_was_written
-    what_equals_the_default_of_the_type_is_written_over_another
+    the_default_of_the_type_is_written_over_a_declared_default
     a_skipped_field_is_not_in_the_document
     a_skipped_field_stays_while_others_change
     a_skipped_field_of_a_variant
@@ -257,7 +257,7 @@ struct Plain {
     maybe: Option<Size>,
 }
 
-fn a_newtype_is_what_it_holds<B: Backend>() {
+fn a_newtype_is_stored_as_its_field<B: Backend>() {
     let size = Size { width: 1, height: 2 };
     assert_eq!(Store::<Newtypes, B>::new().view().opacity, Percent(100));
     let value = Newtypes {
@@ -373,7 +373,8 @@ macro_rules! cases {
             $(
                 let mut expected = [$due_day, $at, "as_it_is"];
                 expected.sort_unstable();
-                assert_eq!(names(&written::<_, B>(&$name { due_day: 1, at: 2, kept: 3 })), expected);
+                let store = written::<_, B>(&$name { due_day: 1, at: 2, kept: 3 });
+                assert_eq!(names(&store), expected);
             )*
         }
     };
@@ -525,7 +526,7 @@ fn a_default_stands_where_nothing_was_written<B: Backend>() {
     assert_eq!(odd.violations().len(), 1);
 }
 
-fn what_equals_the_default_of_the_type_is_written_over_another<B: Backend>() {
+fn the_default_of_the_type_is_written_over_a_declared_default<B: Backend>() {
     let zeros = Defaults {
         title: String::new(),
         count: 0,

@@ -123,7 +123,7 @@ fn both(run: [fn(); 2]) {
 
 /// Watchers, undo and history of a store treat an edit by path as the work of another replica.
 #[test]
-fn an_edit_by_path_is_the_work_of_others() {
+fn an_edit_by_path_counts_as_remote() {
     fn run<B: Backend>() {
         let store = Store::<Page, B>::new();
         let document = store.document();
@@ -176,7 +176,7 @@ fn stores_on_one_document_see_each_other() {
 
 /// A store that is made within a change, or while another thread edits, misses no change.
 #[test]
-fn a_store_made_meanwhile_misses_nothing() {
+fn a_store_made_during_an_edit_misses_no_change() {
     fn run<B: Backend>() {
         let page = Store::<Page, B>::new();
         let document = page.document();
@@ -219,7 +219,7 @@ fn a_store_made_meanwhile_misses_nothing() {
 /// Element ids are unique, whichever store of a document makes them. This also holds for a store
 /// that is made after another one was dropped.
 #[test]
-fn elements_of_two_stores_are_two() {
+fn element_ids_of_two_stores_are_unique() {
     fn run<B: Backend>() {
         let document = Document::<B>::new();
         let push = |store: &Store<MovableList<String>, B>, text: &str| {
@@ -242,7 +242,7 @@ fn elements_of_two_stores_are_two() {
 /// One store writes its type name into the document. A store of another type on the same document
 /// then reports a type mismatch.
 #[test]
-fn a_store_of_another_type_is_told_of_the_documents_type() {
+fn a_store_of_another_type_reports_a_type_mismatch() {
     fn run<B: Backend>() {
         let page = Store::<Page, B>::new();
         let heading = Store::<Heading, B>::on(&page.document());
@@ -261,7 +261,7 @@ fn a_store_of_another_type_is_told_of_the_documents_type() {
 /// An edit that fails still shows the parts that were applied before it. Watchers are told of
 /// these.
 #[test]
-fn a_failed_edit_tells_of_the_parts_before_it() {
+fn a_failed_edit_reports_the_parts_before_it() {
     fn run<B: Backend>() {
         let theirs = Store::<Page, B>::new();
         theirs.change(|page| page.title().set("plan")).expect("it can be written");
@@ -342,7 +342,7 @@ fn an_edit_is_all_or_nothing() {
 
 /// The empty version is the version of a document without ops, on both backends.
 #[test]
-fn everything_is_lacking_at_the_empty_version() {
+fn the_empty_version_lacks_all_updates() {
     fn run<B: Backend>() {
         let document = Document::<B>::new();
         document.edit(|edit| edit.set("title", "plan")).expect("it can be written");

@@ -24,7 +24,7 @@ fn take(log: &Log) -> Vec<String> {
 }
 
 #[test]
-fn what_was_opened_is_closed() -> Result<(), exostate::Error> {
+fn every_effect_is_cleaned_up() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let log = Log::default();
     let effect = store.effect(Desk::path().windows().any(), {
@@ -108,7 +108,7 @@ fn panics<R>(f: impl FnOnce() -> R) -> bool {
 }
 
 #[test]
-fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate::Error> {
+fn other_cleanups_run_after_a_cleanup_panics() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let log = Log::default();
     let effect = fragile(&store, &log);
@@ -133,7 +133,7 @@ fn a_cleanup_that_panics_keeps_nothing_from_the_others() -> Result<(), exostate:
 /// A callback that has ended its own subscription is dropped, with all that it owns, when its last
 /// call ends.
 #[test]
-fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate::Error> {
+fn other_watchers_are_called_after_a_cleanup_panics() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let log = Log::default();
     let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
@@ -153,7 +153,7 @@ fn others_are_told_after_what_a_callback_owned_panicked() -> Result<(), exostate
 }
 
 #[test]
-fn all_is_closed_whichever_thread_ends_it() {
+fn all_effects_are_cleaned_up_on_any_thread() {
     let store = Store::<Desk>::new();
     let alive = Arc::new(AtomicUsize::new(0));
     let done = AtomicBool::new(false);
@@ -214,7 +214,7 @@ async fn until(mut done: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn a_newer_change_ends_what_an_older_one_began() -> Result<(), exostate::Error> {
+async fn a_newer_change_cancels_the_older_effect() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let log = Log::default();
     let alive = Arc::new(AtomicUsize::new(0));
@@ -278,7 +278,7 @@ async fn an_asynchronous_effect_ends_with_the_store() -> Result<(), exostate::Er
 }
 
 #[tokio::test]
-async fn what_came_and_went_unseen_is_not_told_nor_kept() -> Result<(), exostate::Error> {
+async fn short_lived_elements_are_not_reported_or_kept() -> Result<(), exostate::Error> {
     let store = Store::<Desk>::new();
     let log = Log::default();
     let told = Arc::clone(&log);

@@ -130,7 +130,7 @@ fn the_second_encoding_of_yjs_is_named() {
 }
 
 #[test]
-fn what_exostate_keeps_beside_a_document_is_named() {
+fn saved_undo_stacks_and_histories_are_named() {
     fn run<B: Backend>() {
         let store = support::store::<B>(1);
         let undo = store.undo_manager(UndoOptions::new());
@@ -176,7 +176,7 @@ fn other_files_are_named() {
 }
 
 #[test]
-fn a_document_cut_off_says_so_or_nothing_wrong() {
+fn a_truncated_document_is_named_correctly() {
     fn run<B: Backend>() {
         let whole = written::<B>().save();
         for end in 1..whole.len() {
@@ -197,7 +197,7 @@ fn a_document_cut_off_says_so_or_nothing_wrong() {
 
 /// Types with a name of their own cannot be recognised from bytes: see `tests/named_types.rs`.
 #[test]
-fn every_state_opens_what_it_wrote() {
+fn every_state_opens_its_own_document() {
     fn run<S: State, B: Backend>() {
         let store = Store::<S, B>::new();
         assert!(

@@ -94,13 +94,13 @@ macro_rules! both {
 
 both!(
     items_and_groups_are_edited,
-    what_is_gone_or_beyond_is_an_error,
+    missing_groups_items_and_places_are_errors,
     an_undo_takes_back_the_move_alone,
-    an_undo_brings_a_removed_group_back_with_what_came_meanwhile,
+    an_undo_restores_a_removed_group_with_later_items,
     ungrouped_items_are_moved_to_a_group,
-    reconciling_writes_what_differs,
+    reconciling_writes_only_differences,
     watchers_hear_of_items_and_groups,
-    an_older_struct_moves_what_it_does_not_know,
+    an_older_struct_moves_unknown_fields,
     a_list_within_a_record_is_removed_with_it,
     an_id_is_a_scalar,
     a_copy_is_edited_and_reconciled,
@@ -147,7 +147,7 @@ fn items_and_groups_are_edited<B: Backend>() {
 type Change<'a> =
     &'a dyn Fn(&<Board as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>;
 
-fn what_is_gone_or_beyond_is_an_error<B: Backend>() {
+fn missing_groups_items_and_places_are_errors<B: Backend>() {
     let (store, [todo, done], [a, b, _]) = board::<B>();
     assert!(store.change(|board| board.cards().remove_group(done)).expect("it can be removed"));
     assert!(!store.change(|board| board.cards().remove_group(done)).expect("it is gone"));
@@ -203,7 +203,7 @@ fn an_undo_takes_back_the_move_alone<B: Backend>() {
     check(&store, "todo[b c] done[A d]");
 }
 
-fn an_undo_brings_a_removed_group_back_with_what_came_meanwhile<B: Backend>() {
+fn an_undo_restores_a_removed_group_with_later_items<B: Backend>() {
     let (store, [todo, _], _) = board::<B>();
     let undo = store.undo_manager(UndoOptions::new());
     let other = store.fork().expect("a fork");
@@ -246,7 +246,7 @@ fn ungrouped_items_are_moved_to_a_group<B: Backend>() {
     assert_eq!(store.view().cards.items(todo).index_of(lost[1]), Some(4));
 }
 
-fn reconciling_writes_what_differs<B: Backend>() {
+fn reconciling_writes_only_differences<B: Backend>() {
     let (store, [_, done], [a, b, c]) = board::<B>();
     let other = store.fork().expect("a fork");
     let mut edited = Board::clone(&store.view());
@@ -332,7 +332,7 @@ struct OldCard {
     done: bool,
 }
 
-fn an_older_struct_moves_what_it_does_not_know<B: Backend>() {
+fn an_older_struct_moves_unknown_fields<B: Backend>() {
     let (store, [todo, done], [a, b, _]) = board::<B>();
     let old = Store::<OldBoard, B>::open(&store.save()).expect("an older struct opens it");
     old.change(|board| {
@@ -548,7 +548,16 @@ proptest! {
 
     #[test]
     fn an_item_is_never_lost_nor_doubled(
-        steps in prop::collection::vec((0..3usize, any::<u8>(), any::<u16>(), any::<u16>(), prop::option::weighted(0.3, 0..3usize)), 0..24),
+        steps in prop::collection::vec(
+            (
+                0..3usize,
+                any::<u8>(),
+                any::<u16>(),
+                any::<u16>(),
+                prop::option::weighted(0.3, 0..3usize),
+            ),
+            0..24,
+        ),
     ) {
         never_lost_nor_doubled::<Yrs>(&steps);
         never_lost_nor_doubled::<Automerge>(&steps);

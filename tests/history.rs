@@ -257,22 +257,36 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn every_revision_on_yrs(steps in prop::collection::vec(step(), 0..12), large in any::<bool>()) {
+    fn every_revision_on_yrs(
+        steps in prop::collection::vec(step(), 0..12),
+        large in any::<bool>(),
+    ) {
         every_revision::<Yrs>(&steps, if large { usize::MAX } else { 4_000 });
     }
 
     #[test]
-    fn every_revision_on_automerge(steps in prop::collection::vec(step(), 0..12), large in any::<bool>()) {
+    fn every_revision_on_automerge(
+        steps in prop::collection::vec(step(), 0..12),
+        large in any::<bool>(),
+    ) {
         every_revision::<Automerge>(&steps, if large { usize::MAX } else { 20_000 });
     }
 
     #[test]
-    fn differences_on_yrs(steps in prop::collection::vec(step(), 0..12), from in any::<u16>(), to in any::<u16>()) {
+    fn differences_on_yrs(
+        steps in prop::collection::vec(step(), 0..12),
+        from in any::<u16>(),
+        to in any::<u16>(),
+    ) {
         differences::<Yrs>(&steps, from, to);
     }
 
     #[test]
-    fn differences_on_automerge(steps in prop::collection::vec(step(), 0..8), from in any::<u16>(), to in any::<u16>()) {
+    fn differences_on_automerge(
+        steps in prop::collection::vec(step(), 0..8),
+        from in any::<u16>(),
+        to in any::<u16>(),
+    ) {
         differences::<Automerge>(&steps, from, to);
     }
 }
@@ -313,7 +327,7 @@ fn last<S: State, B: Backend>(
     Some((meta.author()?.to_owned(), meta.label()?.to_owned()))
 }
 
-fn blames<B: Backend>() {
+fn blame_finds_the_last_write<B: Backend>() {
     let (store, history) = page::<B>();
     assert_eq!(history.blame(Page::path().title()), None);
     let by = |author: &str, label: &str| store.transaction().author(author).label(label);
@@ -364,7 +378,7 @@ fn blames<B: Backend>() {
 
 /// A named older revision must not replace the revision that wrote a place last.
 #[test]
-fn a_name_does_not_take_the_blame() {
+fn naming_a_revision_does_not_change_blame() {
     let (store, history) = page::<Yrs>();
     let by = |author: &str, label: &str| store.transaction().author(author).label(label);
     by("Ada", "Title").run(|page| page.title().set("Plan")).expect("a change");
@@ -380,13 +394,13 @@ fn a_name_does_not_take_the_blame() {
 }
 
 #[test]
-fn who_wrote_what() {
-    both(blames::<Yrs>, blames::<Automerge>);
+fn blame_names_the_last_writer() {
+    both(blame_finds_the_last_write::<Yrs>, blame_finds_the_last_write::<Automerge>);
 }
 
 /// A document from before the history, or from a long import: the replica that wrote a register is
 /// still known.
-fn blames_the_unknown<B: Backend>() {
+fn blame_without_revision<B: Backend>() {
     let theirs = Store::<Page, B>::new();
     theirs.change(|page| page.title().set("Plan")).expect("a change");
     let store = Store::<Page, B>::new();
@@ -416,8 +430,8 @@ fn blames_the_unknown<B: Backend>() {
 }
 
 #[test]
-fn who_wrote_what_came_at_once() {
-    both(blames_the_unknown::<Yrs>, blames_the_unknown::<Automerge>);
+fn blame_names_the_replica_of_an_import() {
+    both(blame_without_revision::<Yrs>, blame_without_revision::<Automerge>);
 }
 
 fn restores<B: Backend>() {
@@ -490,7 +504,7 @@ fn a_branch_merges_back() {
 
 /// A deleted value can still be seen, although the document no longer has it.
 #[test]
-fn garbage_is_collected() {
+fn deleted_values_stay_in_the_history() {
     let (store, history) = page::<Yrs>();
     store.change(|page| page.body().push_str(&"long ".repeat(10_000))).expect("a change");
     let then = history.name("long").expect("it can be saved");
@@ -544,7 +558,7 @@ fn stays_within_its_bound<B: Backend>() {
 }
 
 #[test]
-fn it_stays_within_its_bound() {
+fn a_history_stays_within_its_bound() {
     both(stays_within_its_bound::<Yrs>, stays_within_its_bound::<Automerge>);
 }
 
@@ -643,7 +657,7 @@ fn parts_are_one_revision() {
     both(in_parts::<Yrs>, in_parts::<Automerge>);
 }
 
-fn goes_on_elsewhere<B: Backend>() {
+fn changed_without_history<B: Backend>() {
     let (store, history) = page::<B>();
     store.change(|page| page.title().set("one")).expect("a change");
     let kept = history.save().expect("it is not within a change");
@@ -664,8 +678,8 @@ fn goes_on_elsewhere<B: Backend>() {
 }
 
 #[test]
-fn a_document_that_went_on_without_it() {
-    both(goes_on_elsewhere::<Yrs>, goes_on_elsewhere::<Automerge>);
+fn a_document_changed_without_its_history() {
+    both(changed_without_history::<Yrs>, changed_without_history::<Automerge>);
 }
 
 #[test]
@@ -717,7 +731,7 @@ fn within_a_change() {
 }
 
 #[test]
-fn a_name_is_never_lost_to_another() {
+fn a_revision_name_does_not_replace_another() {
     let (store, history) = page::<Yrs>();
     store.change(|page| page.title().set("one")).expect("a change");
     let first = history.name("first").expect("it is saved");
@@ -743,7 +757,7 @@ fn a_name_is_never_lost_to_another() {
 /// Nothing is recorded after the last handle is dropped. Two histories of one store do not disturb
 /// each other.
 #[test]
-fn it_ends_with_its_handles() {
+fn a_history_ends_with_its_handles() {
     let (store, history) = page::<Yrs>();
     let other = store.history(HistoryOptions::new()).expect("it can be saved");
     store.change(|page| page.title().set("one")).expect("a change");

@@ -20,7 +20,7 @@ struct Page {
 }
 
 #[test]
-fn it_can_be_printed() {
+fn a_history_can_be_printed() {
     let store = Store::<Page>::new();
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     assert!(format!("{history:?}").starts_with("History { revisions: 1, bytes: "));
@@ -51,7 +51,7 @@ fn names<B: Backend>() {
 }
 
 #[test]
-fn names_do_not_keep_what_lies_between() {
+fn updates_between_names_obey_the_limit() {
     names::<Yrs>();
     names::<Automerge>();
 }
@@ -71,7 +71,7 @@ fn small_changes<B: Backend>() {
 }
 
 #[test]
-fn what_is_noted_of_small_changes_counts() {
+fn metadata_of_small_changes_counts() {
     small_changes::<Yrs>();
     small_changes::<Automerge>();
 }
@@ -96,7 +96,7 @@ fn no_room<B: Backend>() {
 }
 
 #[test]
-fn without_room_there_is_the_present() {
+fn the_present_is_kept_with_a_limit_of_zero() {
     no_room::<Yrs>();
     no_room::<Automerge>();
 }
@@ -169,7 +169,7 @@ fn hostile_bytes_do_no_harm() {
     clippy::disallowed_methods,
     reason = "one that is not waited for, so that a failure is one and no hang"
 )]
-fn the_past_waits_for_no_writer() {
+fn reading_a_revision_does_not_wait_for_a_writer() {
     let store = Store::<Page>::new();
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let first = history.latest();
@@ -187,7 +187,7 @@ fn the_past_waits_for_no_writer() {
 
 /// Several threads change, name, look up, save and remove revisions at the same time.
 #[test]
-fn many_at_once() {
+fn threads_may_use_a_history_concurrently() {
     let store = Store::<Page>::new();
     let history =
         store.history(HistoryOptions::new().with_bytes_max(30_000)).expect("it can be saved");
@@ -228,7 +228,7 @@ fn many_at_once() {
 
 /// Clocks that go back, and clocks that show a time before 1970.
 #[test]
-fn clocks_may_say_anything() {
+fn any_clock_is_accepted() {
     let times = [-5_i64, 10_000, -10_000, 0];
     let at = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let now = std::sync::Arc::clone(&at);
@@ -255,7 +255,7 @@ fn clocks_may_say_anything() {
 
 /// If the backend fails on an update, the document is rebuilt and the history goes on.
 #[test]
-fn a_rebuilt_document_goes_on() {
+fn a_history_survives_a_rebuilt_document() {
     let store = support::store::<Yrs>(1);
     let other = support::store::<Yrs>(2);
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
@@ -303,7 +303,7 @@ fn another_document<B: Backend>() {
 }
 
 #[test]
-fn of_another_document() {
+fn a_history_may_be_opened_with_another_document() {
     another_document::<Yrs>();
     another_document::<Automerge>();
 }

@@ -42,7 +42,7 @@ fn stores() -> (Store<Accounts>, Store<Journal, Automerge>) {
 }
 
 #[test]
-fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
+fn a_joint_change_is_in_all_stores_or_in_none() -> Result<(), exostate::Error> {
     let (accounts, journal) = stores();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&seen);
@@ -75,7 +75,7 @@ fn it_is_in_both_or_in_neither() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn one_store_is_not_two() {
+fn a_store_cannot_join_with_itself() {
     let (accounts, journal) = stores();
     let twice = accounts.and(&journal).and(&accounts).change(|_| Ok(()));
     assert!(matches!(twice, Err(ChangeError::Nested)));
@@ -85,7 +85,7 @@ fn one_store_is_not_two() {
 }
 
 #[test]
-fn within_changes_of_two_stores_a_change_of_both_is_an_error_and_no_hang() {
+fn a_nested_joint_change_is_an_error_and_no_deadlock() {
     let (accounts, journal) = stores();
     let barrier = std::sync::Barrier::new(2);
     let both = || {
@@ -191,47 +191,55 @@ impl Trio {
 
 /// One operation of one thread.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     Joint(i64, bool),
     Alone(u8, i64),
     Look,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        4 => (0..1000_i64, proptest::bool::weighted(0.2)).prop_map(|(value, refuse)| Deed::Joint(value, refuse)),
-        2 => (0..3_u8, any::<i64>()).prop_map(|(which, value)| Deed::Alone(which, value)),
-        3 => Just(Deed::Look),
+        4 => (0..1000_i64, proptest::bool::weighted(0.2))
+            .prop_map(|(value, refuse)| Action::Joint(value, refuse)),
+        2 => (0..3_u8, any::<i64>()).prop_map(|(which, value)| Action::Alone(which, value)),
+        3 => Just(Action::Look),
     ]
 }
 
-fn perform(trio: &Trio, deed: &Deed) {
-    match deed {
-        Deed::Joint(value, refuse) => assert_eq!(trio.set(*value, *refuse).is_err(), *refuse),
-        Deed::Alone(0, value) => {
+fn perform(trio: &Trio, action: &Action) {
+    match action {
+        Action::Joint(value, refuse) => assert_eq!(trio.set(*value, *refuse).is_err(), *refuse),
+        Action::Alone(0, value) => {
             trio.first.change(|number| number.alone().set(*value)).expect("it can be written")
         }
-        Deed::Alone(1, value) => {
+        Action::Alone(1, value) => {
             trio.second.change(|number| number.alone().set(*value)).expect("it can be written")
         }
-        Deed::Alone(_, value) => {
+        Action::Alone(_, value) => {
             trio.third.change(|number| number.alone().set(*value)).expect("it can be written")
         }
-        Deed::Look => trio.check(),
+        Action::Look => trio.check(),
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn whatever_threads_do_no_half_of_a_change_shows(threads in prop::collection::vec(prop::collection::vec(deed(), 1..30), 2..5)) {
+    fn threads_see_joint_changes_whole(
+        threads in prop::collection::vec(prop::collection::vec(action(), 1..30), 2..5),
+    ) {
         let trio = Trio::new();
         let halves = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&halves);
         let _joint = trio.first.and(&trio.second).and(&trio.third).watch(move |patch| {
             for ((first, second), third) in [patch.old(), patch.new()] {
-                seen.fetch_add(usize::from(first.value != second.value || second.value != third.value), Ordering::Relaxed);
+                let differs = first.value != second.value || second.value != third.value;
+                seen.fetch_add(usize::from(differs), Ordering::Relaxed);
             }
         });
         // A watcher of one store finds all the other stores in the same state.
@@ -242,8 +250,8 @@ proptest! {
             seen.fetch_add(usize::from(first.value != third.value), Ordering::Relaxed);
         });
         std::thread::scope(|scope| {
-            for deeds in &threads {
-                scope.spawn(|| deeds.iter().for_each(|deed| perform(&trio, deed)));
+            for actions in &threads {
+                scope.spawn(|| actions.iter().for_each(|action| perform(&trio, action)));
             }
         });
         trio.check();
@@ -281,7 +289,7 @@ struct Heavy {
 }
 
 #[test]
-fn a_store_tells_nobody_before_all_is_shown() {
+fn watchers_are_called_after_all_stores_show_the_change() {
     let trio = Trio::new();
     let heavy = Store::<Heavy>::new();
     let joint = trio.first.and(&heavy).and(&trio.third);
@@ -341,7 +349,7 @@ fn a_store_tells_nobody_before_all_is_shown() {
 }
 
 #[test]
-fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
+fn a_joint_watch_is_called_once_with_the_changed_stores() {
     let trio = Trio::new();
     let joint = trio.first.and(&trio.second).and(&trio.third);
     let calls = Arc::new(Mutex::new(Vec::new()));
@@ -387,7 +395,7 @@ fn a_joint_watch_hears_once_of_a_joint_change_and_says_which_changed() {
 }
 
 #[test]
-fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
+fn a_joint_watch_may_change_its_stores() {
     let trio = Trio::new();
     let joint = trio.first.and(&trio.third);
     let inner = joint.clone();
@@ -409,7 +417,7 @@ fn a_watch_may_change_the_stores_and_is_told_of_that_by_another_call() {
 }
 
 #[test]
-fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
+fn a_joint_watch_may_end_itself() {
     let trio = Trio::new();
     let own = Arc::new(Mutex::new(None));
     let inner = Arc::clone(&own);
@@ -427,7 +435,7 @@ fn a_watch_that_ends_within_its_own_call_hears_nothing_more() {
 }
 
 #[test]
-fn a_watch_that_panics_goes_on() {
+fn a_joint_watch_continues_after_a_panic() {
     let trio = Trio::new();
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
@@ -445,7 +453,7 @@ fn a_watch_that_panics_goes_on() {
 }
 
 #[test]
-fn what_is_said_of_a_joint_change_is_said_in_every_store() {
+fn all_stores_report_the_meta_of_a_joint_change() {
     fn heard<B: Backend>(
         store: &Store<Number, B>,
     ) -> (Arc<Mutex<Vec<Option<Meta>>>>, exostate::Subscription) {
@@ -507,7 +515,7 @@ fn each_store_undoes_its_own_part() {
 }
 
 #[test]
-fn a_view_may_be_asked_for_within_a_change() {
+fn a_view_can_be_read_within_a_change() {
     let trio = Trio::new();
     let joint = trio.first.and(&trio.second);
     joint
@@ -522,7 +530,7 @@ fn a_view_may_be_asked_for_within_a_change() {
 }
 
 #[test]
-fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
+fn each_call_of_a_joint_watch_begins_at_the_last_one() {
     let trio = Trio::new();
     let calls = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&calls);
@@ -557,7 +565,7 @@ fn each_call_of_a_watch_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
+fn a_joint_change_sees_applied_parts() {
     let trio = Trio::new();
     let source = Store::<Number>::new();
     source.change(|number| number.alone().set(7)).expect("it can be written");
@@ -574,7 +582,7 @@ fn parts_that_wait_to_be_shown_are_there_in_a_joint_change() {
 }
 
 #[test]
-fn what_another_thread_does_while_a_call_runs_is_told_by_the_next() {
+fn changes_during_a_call_are_reported_by_the_next() {
     let trio = Trio::new();
     let third = trio.third.clone();
     let calls = Arc::new(Mutex::new(Vec::new()));

@@ -56,7 +56,7 @@ impl<S: State> Middleware<S> for Panics {
 }
 
 #[test]
-fn layers_of_every_store_are_told_what_came_of_it() {
+fn layers_of_every_store_are_told_the_result() {
     let trio = Trio::default();
     let first = Told::default();
     let second = Told::default();
@@ -92,7 +92,7 @@ fn layers_of_every_store_are_told_what_came_of_it() {
 }
 
 #[test]
-fn histories_show_which_changes_belong_together() {
+fn histories_share_the_correlation_of_a_joint_change() {
     let trio = Trio::default();
     let first = trio.first.history(HistoryOptions::new());
     let second = trio.second.history(HistoryOptions::new());
@@ -111,7 +111,7 @@ fn histories_show_which_changes_belong_together() {
 }
 
 #[test]
-fn who_only_looks_waits_for_no_closure() {
+fn reading_a_view_does_not_wait_for_a_change() {
     let trio = Trio::default();
     let joint = trio.first.and(&trio.second);
     let seen = joint.change(|(first, second)| {

@@ -18,7 +18,7 @@ fn changes<B: Backend>(store: &Store<Everything, B>, update: &[u8]) -> bool {
     applied != Applied::Known
 }
 
-fn says_what_is_new<B: Backend>(
+fn contains_equals_no_change<B: Backend>(
     ours: &[Op],
     theirs: &[Op],
     more: &[Op],
@@ -60,8 +60,12 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn what_is_new_is_said_on_yrs(ours in strategy::ops(12), theirs in strategy::ops(12), more in strategy::ops(6)) {
-        says_what_is_new::<Yrs>(&ours, &theirs, &more)?;
+    fn contains_is_false_for_new_updates_on_yrs(
+        ours in strategy::ops(12),
+        theirs in strategy::ops(12),
+        more in strategy::ops(6),
+    ) {
+        contains_equals_no_change::<Yrs>(&ours, &theirs, &more)?;
     }
 
 }
@@ -71,13 +75,17 @@ proptest! {
     #![proptest_config(Config { cases: strategy::config().cases / 8, ..strategy::config() })]
 
     #[test]
-    fn what_is_new_is_said_on_automerge(ours in strategy::ops(4), theirs in strategy::ops(4), more in strategy::ops(3)) {
-        says_what_is_new::<Automerge>(&ours, &theirs, &more)?;
+    fn contains_is_false_for_new_updates_on_automerge(
+        ours in strategy::ops(4),
+        theirs in strategy::ops(4),
+        more in strategy::ops(3),
+    ) {
+        contains_equals_no_change::<Automerge>(&ours, &theirs, &more)?;
     }
 }
 
 #[test]
-fn what_waits_is_not_had_and_what_is_no_update_is_refused() {
+fn contains_is_false_for_pending_and_fails_for_invalid_updates() {
     fn check<B: Backend>() {
         let from = support::store::<B>(1);
         let to = support::store::<B>(2);

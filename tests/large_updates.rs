@@ -79,7 +79,7 @@ fn a_change_of_any_size_reaches_strangers_on_automerge() {
     one_large_change::<Automerge>();
 }
 
-fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
+fn update_has_only_missing_changes<B: Backend>() {
     let here = support::store::<B>(1);
     let there = support::store::<B>(2);
     for number in 0..200 {
@@ -103,9 +103,9 @@ fn who_has_made_changes_is_sent_only_what_it_lacks<B: Backend>() {
 }
 
 #[test]
-fn a_replica_with_changes_of_its_own_is_not_sent_the_whole() {
-    who_has_made_changes_is_sent_only_what_it_lacks::<Yrs>();
-    who_has_made_changes_is_sent_only_what_it_lacks::<Automerge>();
+fn a_replica_with_own_changes_receives_only_missing_changes() {
+    update_has_only_missing_changes::<Yrs>();
+    update_has_only_missing_changes::<Automerge>();
 }
 
 /// A relay passes on the same bytes that it received, so that the sender recognises them.
@@ -122,13 +122,13 @@ fn relayed<B: Backend>() {
 }
 
 #[test]
-fn updates_are_passed_on_as_they_came() {
+fn relayed_updates_have_the_received_bytes() {
     relayed::<Yrs>();
     relayed::<Automerge>();
 }
 
 #[test]
-fn a_version_with_made_up_heads_and_numbers_does_no_harm() {
+fn a_forged_version_does_no_harm() {
     let store = support::store::<Automerge>(1);
     (0..5).for_each(|number| {
         store.change(|state| state.count().set(number)).expect("it can be written")

@@ -77,15 +77,24 @@ fn two_forks_reconcile_small_edits_at_both_ends() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(8)
+    })]
 
     /// Two replicas make small edits in a large value. All are kept, as if they were typed.
     #[test]
-    fn small_edits_of_large_values_merge(edits in prop::collection::vec((any::<bool>(), any::<Index>(), 0usize..3), 1..60), len in 10_000usize..30_000) {
+    fn small_edits_of_large_values_merge(
+        edits in prop::collection::vec((any::<bool>(), any::<Index>(), 0usize..3), 1..60),
+        len in 10_000usize..30_000,
+    ) {
         let stores = two::<Yrs>(&prose(len), 0..len as i64);
         // Each edit has its own stretch of the text, so that the merged result is known.
         let stretch = len / 60;
-        let mut wanted = stores.each_ref().map(|store| (store.view().text.to_string(), store.view().list.iter().copied().collect::<Vec<i64>>()));
+        let mut wanted = stores.each_ref().map(|store| {
+            let view = store.view();
+            (view.text.to_string(), view.list.iter().copied().collect::<Vec<i64>>())
+        });
         let mut both = wanted[0].clone();
         for (number, (own, at, delete)) in edits.iter().enumerate().rev() {
             let at = number * stretch + at.index(stretch - 10);
@@ -97,7 +106,11 @@ proptest! {
             }
         }
         for (store, (text, list)) in stores.iter().zip(wanted) {
-            let new = Large { text: Text::from(text), list: list.into_iter().collect(), ..Large::clone(&store.view()) };
+            let new = Large {
+                text: Text::from(text),
+                list: list.into_iter().collect(),
+                ..Large::clone(&store.view())
+            };
             store.reconcile(&new).expect("it can be written");
         }
         meet(&stores);
@@ -109,7 +122,7 @@ proptest! {
 
 /// Other replicas type at both ends of a large text. An undo removes the inserted text, puts
 /// deleted text back at its old place, and moves nothing else.
-fn undo_amid_others<B: Backend>(restart: bool) {
+fn undo_beside_edits_of_others<B: Backend>(restart: bool) {
     let len = 12_000;
     let options = || UndoOptions::new().with_window(Duration::ZERO);
     let stores = two::<B>(&prose(len), 0..len as i64);
@@ -171,16 +184,16 @@ fn undo_amid_others<B: Backend>(restart: bool) {
 }
 
 #[test]
-fn undo_finds_its_own_amid_what_others_typed_at_both_ends() {
-    undo_amid_others::<Yrs>(false);
-    undo_amid_others::<Yrs>(true);
-    undo_amid_others::<Automerge>(false);
+fn undo_keeps_text_of_others_at_both_ends() {
+    undo_beside_edits_of_others::<Yrs>(false);
+    undo_beside_edits_of_others::<Yrs>(true);
+    undo_beside_edits_of_others::<Automerge>(false);
 }
 
 /// The restored text differs only at both ends. Text that another replica types into the middle
 /// meanwhile stays there.
 #[test]
-fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> {
+fn restoring_a_text_keeps_edits_of_others_in_the_middle() -> Result<(), exostate::Error> {
     let stores = two::<Yrs>(&prose(20_000), 0..20_000);
     let [ours, theirs] = &stores;
     let history = ours.history(HistoryOptions::new())?;
@@ -207,7 +220,7 @@ fn a_restored_text_leaves_the_middle_to_others() -> Result<(), exostate::Error> 
 
 /// Cards that are given without ids are matched by their content.
 #[test]
-fn large_orders_are_matched_by_what_stays() -> Result<(), exostate::Error> {
+fn large_lists_keep_ids_of_unchanged_elements() -> Result<(), exostate::Error> {
     let store = Store::<Large>::new();
     let cards = |numbers: &[i64]| numbers.iter().copied().collect::<MovableList<i64>>();
     let mut numbers: Vec<i64> = (0..8_000).collect();

@@ -28,12 +28,12 @@ fn page(title: &str) -> Page {
 type Hook = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Keeps documents in memory, and counts loads and closes.
-struct Shelf<B> {
+struct MemoryStorage<B> {
     saved: Mutex<BTreeMap<String, Vec<u8>>>,
     loads: AtomicUsize,
     closes: AtomicUsize,
     /// How often each document is loaded now. More than once means that it was loaded twice.
-    out: Mutex<BTreeMap<String, usize>>,
+    loaded: Mutex<BTreeMap<String, usize>>,
     broken: AtomicBool,
     full: AtomicBool,
     /// Hooks that run while a document is loaded and while one is closed.
@@ -43,50 +43,50 @@ struct Shelf<B> {
 }
 
 /// Notes that a document is no longer there.
-struct Out<B>(Arc<Shelf<B>>, String);
+struct LoadedGuard<B>(Arc<MemoryStorage<B>>, String);
 
-impl<B> Drop for Out<B> {
+impl<B> Drop for LoadedGuard<B> {
     fn drop(&mut self) {
-        *self.0.out.lock().expect("the list").entry(self.1.clone()).or_default() -= 1;
+        *self.0.loaded.lock().expect("the list").entry(self.1.clone()).or_default() -= 1;
     }
 }
 
 /// The loader holds a shared handle, so that a test can look into it.
-struct Shelves<B: Backend> {
-    shelf: Arc<Shelf<B>>,
+struct MemoryLoader<B: Backend> {
+    storage: Arc<MemoryStorage<B>>,
     /// If it is set, loading a document opens these through it: the document itself and all
     /// documents that it links to.
-    eager: OnceLock<Library<Shelves<B>>>,
+    eager: OnceLock<Library<MemoryLoader<B>>>,
 }
 
-impl<B: Backend> Shelves<B> {
-    fn take_out(&self, id: &str) -> Out<B> {
-        let mut out = self.shelf.out.lock().expect("the list");
-        let there = out.entry(id.to_owned()).or_default();
+impl<B: Backend> MemoryLoader<B> {
+    fn mark_loaded(&self, id: &str) -> LoadedGuard<B> {
+        let mut loaded = self.storage.loaded.lock().expect("the list");
+        let there = loaded.entry(id.to_owned()).or_default();
         *there += 1;
         assert_eq!(*there, 1, "{id} is there twice");
-        Out(Arc::clone(&self.shelf), id.to_owned())
+        LoadedGuard(Arc::clone(&self.storage), id.to_owned())
     }
 }
 
-impl<B: Backend> Loader for Shelves<B> {
+impl<B: Backend> Loader for MemoryLoader<B> {
     type Backend = B;
-    type Kept = Out<B>;
+    type Kept = LoadedGuard<B>;
     type Error = String;
 
-    fn load<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, Out<B>), String> {
-        self.shelf.loads.fetch_add(1, Ordering::SeqCst);
-        let out = self.take_out(link.id());
-        self.shelf.loading.get().iter().for_each(|hook| hook(link.id()));
+    fn load<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, LoadedGuard<B>), String> {
+        self.storage.loads.fetch_add(1, Ordering::SeqCst);
+        let loaded = self.mark_loaded(link.id());
+        self.storage.loading.get().iter().for_each(|hook| hook(link.id()));
         std::thread::sleep(Duration::from_millis(1));
-        if self.shelf.broken.load(Ordering::SeqCst) {
-            return Err("the shelf is broken".to_owned());
+        if self.storage.broken.load(Ordering::SeqCst) {
+            return Err("the storage is broken".to_owned());
         }
         let bytes = self
-            .shelf
+            .storage
             .saved
             .lock()
-            .expect("the shelf")
+            .expect("the storage")
             .get(link.id())
             .cloned()
             .ok_or("there is no such document")?;
@@ -96,37 +96,37 @@ impl<B: Backend> Loader for Shelves<B> {
                 drop(next.open(library).map_err(|error| error.to_string())?);
             }
         }
-        Ok((Store::open(&bytes).map_err(|error| error.to_string())?, out))
+        Ok((Store::open(&bytes).map_err(|error| error.to_string())?, loaded))
     }
 
-    fn create<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, Out<B>), String> {
-        Ok((Store::new(), self.take_out(link.id())))
+    fn create<T: State>(&self, link: &Link<T>) -> Result<(Store<T, B>, LoadedGuard<B>), String> {
+        Ok((Store::new(), self.mark_loaded(link.id())))
     }
 
     fn close<T: State>(
         &self,
         link: &Link<T>,
         store: &Store<T, B>,
-        _: &Out<B>,
+        _: &LoadedGuard<B>,
     ) -> Result<(), String> {
-        self.shelf.closes.fetch_add(1, Ordering::SeqCst);
-        self.shelf.closing.get().iter().for_each(|hook| hook(link.id()));
+        self.storage.closes.fetch_add(1, Ordering::SeqCst);
+        self.storage.closing.get().iter().for_each(|hook| hook(link.id()));
         std::thread::sleep(Duration::from_millis(1));
-        if self.shelf.full.load(Ordering::SeqCst) {
-            return Err("the shelf is full".to_owned());
+        if self.storage.full.load(Ordering::SeqCst) {
+            return Err("the storage is full".to_owned());
         }
         assert_ne!(link.id(), "panics", "the loader panics");
-        self.shelf.saved.lock().expect("the shelf").insert(link.id().to_owned(), store.save());
+        self.storage.saved.lock().expect("the storage").insert(link.id().to_owned(), store.save());
         Ok(())
     }
 }
 
-fn library<B: Backend>(unused_max: usize) -> (Library<Shelves<B>>, Arc<Shelf<B>>) {
-    let shelf = Arc::new(Shelf {
+fn library<B: Backend>(unused_max: usize) -> (Library<MemoryLoader<B>>, Arc<MemoryStorage<B>>) {
+    let storage = Arc::new(MemoryStorage {
         saved: Mutex::default(),
         loads: AtomicUsize::new(0),
         closes: AtomicUsize::new(0),
-        out: Mutex::default(),
+        loaded: Mutex::default(),
         broken: AtomicBool::new(false),
         full: AtomicBool::new(false),
         loading: OnceLock::new(),
@@ -134,24 +134,30 @@ fn library<B: Backend>(unused_max: usize) -> (Library<Shelves<B>>, Arc<Shelf<B>>
         of: PhantomData,
     });
     (
-        Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, unused_max),
-        shelf,
+        Library::keeping(
+            MemoryLoader { storage: Arc::clone(&storage), eager: OnceLock::new() },
+            unused_max,
+        ),
+        storage,
     )
 }
 
-fn create<B: Backend>(library: &Library<Shelves<B>>, id: &str) -> Handle<Page, Shelves<B>> {
+fn create<B: Backend>(
+    library: &Library<MemoryLoader<B>>,
+    id: &str,
+) -> Handle<Page, MemoryLoader<B>> {
     library.create_as(&Link::new(id), &page(id)).expect("it can be made")
 }
 
-fn visit<B: Backend>(page: &Handle<Page, Shelves<B>>) {
+fn visit<B: Backend>(page: &Handle<Page, MemoryLoader<B>>) {
     page.change(|page| page.visits().set(page.visits().get()? + 1)).expect("it can be written");
 }
 
-fn done<B>(shelf: &Shelf<B>) -> (usize, usize) {
-    (shelf.loads.load(Ordering::SeqCst), shelf.closes.load(Ordering::SeqCst))
+fn loads_and_closes<B>(storage: &MemoryStorage<B>) -> (usize, usize) {
+    (storage.loads.load(Ordering::SeqCst), storage.closes.load(Ordering::SeqCst))
 }
 
-fn counts<B: Backend>(library: &Library<Shelves<B>>) -> (usize, usize, usize) {
+fn counts<B: Backend>(library: &Library<MemoryLoader<B>>) -> (usize, usize, usize) {
     let count = library.count();
     (count.open, count.unused, count.under_way)
 }
@@ -159,17 +165,17 @@ fn counts<B: Backend>(library: &Library<Shelves<B>>) -> (usize, usize, usize) {
 #[test]
 fn a_weak_handle_keeps_no_document_open() {
     fn run<B: Backend>() {
-        let (library, shelf) = library::<B>(0);
+        let (library, storage) = library::<B>(0);
         let page = create(&library, "a");
         let weak = page.downgrade();
         visit(&weak.clone().upgrade().expect("it is open"));
         let other = weak.upgrade().expect("it is open");
         drop(page);
-        assert_eq!(done(&shelf), (0, 0));
+        assert_eq!(loads_and_closes(&storage), (0, 0));
         visit(&other);
         drop(other);
         assert!(weak.upgrade().is_none());
-        assert_eq!(done(&shelf), (0, 1));
+        assert_eq!(loads_and_closes(&storage), (0, 1));
         let again = library.open(&Link::<Page>::new("a")).expect("it is there");
         assert_eq!((again.view().visits, weak.upgrade().is_none()), (2, true));
         assert_eq!(
@@ -239,19 +245,25 @@ fn a_link_is_a_register_wherever_scalars_are() {
 }
 
 #[test]
-fn a_document_is_there_once_and_put_away_when_nobody_has_it_open() {
+fn a_document_is_shared_and_closed_with_its_last_handle() {
     fn run<B: Backend>() {
-        let (library, shelf) = library::<B>(0);
+        let (library, storage) = library::<B>(0);
         let first = create(&library, "a");
         let again = first.link().open(&library).expect("it is open");
         visit(&again);
-        assert_eq!((first.view().visits, done(&shelf), counts(&library)), (1, (0, 0), (1, 0, 0)));
+        assert_eq!(
+            (first.view().visits, loads_and_closes(&storage), counts(&library)),
+            (1, (0, 0), (1, 0, 0))
+        );
         drop(first);
-        assert_eq!((done(&shelf), counts(&library)), ((0, 0), (1, 0, 0)));
+        assert_eq!((loads_and_closes(&storage), counts(&library)), ((0, 0), (1, 0, 0)));
         drop(again);
-        assert_eq!((done(&shelf), counts(&library)), ((0, 1), (0, 0, 0)));
+        assert_eq!((loads_and_closes(&storage), counts(&library)), ((0, 1), (0, 0, 0)));
         let later = library.open(&Link::<Page>::new("a")).expect("it is loaded");
-        assert_eq!((later.view().visits, done(&shelf), counts(&library)), (1, (1, 1), (1, 0, 0)));
+        assert_eq!(
+            (later.view().visits, loads_and_closes(&storage), counts(&library)),
+            (1, (1, 1), (1, 0, 0))
+        );
         assert_eq!((later.kept().1.as_str(), later.link().id()), ("a", "a"));
         // A joint change needs only the stores.
         let other = library.create(&page("other")).expect("it can be made");
@@ -267,8 +279,8 @@ fn a_document_is_there_once_and_put_away_when_nobody_has_it_open() {
 }
 
 #[test]
-fn of_threads_that_open_one_document_one_loads_it() {
-    let (library, shelf) = library::<Yrs>(0);
+fn concurrent_opens_load_a_document_once() {
+    let (library, storage) = library::<Yrs>(0);
     drop(create(&library, "a"));
     let barrier = Barrier::new(8);
     std::thread::scope(|scope| {
@@ -281,12 +293,12 @@ fn of_threads_that_open_one_document_one_loads_it() {
             });
         }
     });
-    assert_eq!((done(&shelf), counts(&library)), ((1, 2), (0, 0, 0)));
+    assert_eq!((loads_and_closes(&storage), counts(&library)), ((1, 2), (0, 0, 0)));
     assert_eq!(library.open(&Link::<Page>::new("a")).expect("it is loaded").view().visits, 8);
 }
 
 #[test]
-fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
+fn concurrent_opens_and_drops_lose_or_duplicate_nothing() {
     let strategy = (
         0..3_usize,
         prop::collection::vec(prop::collection::vec((0..3_u8, any::<bool>()), 1..20), 2..5),
@@ -294,7 +306,7 @@ fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
     let config =
         ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |((unused_max, threads) in strategy)| {
-        let (library, shelf) = library::<Yrs>(unused_max);
+        let (library, storage) = library::<Yrs>(unused_max);
         for id in ["0", "1", "2"] {
             drop(create(&library, id));
         }
@@ -304,7 +316,8 @@ fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
                 scope.spawn(move || {
                     let mut kept = Vec::new();
                     for (id, keep) in steps {
-                        let page = library.open(&Link::<Page>::new(id.to_string())).expect("it opens");
+                        let link = Link::<Page>::new(id.to_string());
+                        let page = library.open(&link).expect("it opens");
                         visit(&page);
                         if *keep { kept.push(page) } else { kept.clear() }
                     }
@@ -313,86 +326,100 @@ fn whatever_threads_open_and_drop_nothing_is_lost_or_there_twice() {
         });
         prop_assert!(library.close_unused());
         prop_assert_eq!(counts(&library), (0, 0, 0));
-        prop_assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
-        let visits: i64 = ["0", "1", "2"].into_iter().map(|id| library.open(&Link::<Page>::new(id)).expect("it opens").view().visits).sum();
+        prop_assert!(storage.loaded.lock().expect("the list").values().all(|there| *there == 0));
+        let visits: i64 = ["0", "1", "2"]
+            .into_iter()
+            .map(|id| library.open(&Link::<Page>::new(id)).expect("it opens").view().visits)
+            .sum();
         prop_assert_eq!(visits, threads.iter().map(|steps| steps.len() as i64).sum::<i64>());
     });
 }
 
 #[test]
-fn a_load_that_fails_is_tried_again_by_the_next() {
-    let (library, shelf) = library::<Yrs>(0);
+fn a_failed_load_is_retried_by_the_next_open() {
+    let (library, storage) = library::<Yrs>(0);
     drop(create(&library, "a"));
     let link = Link::<Page>::new("a");
-    shelf.broken.store(true, Ordering::SeqCst);
+    storage.broken.store(true, Ordering::SeqCst);
     let barrier = Barrier::new(4);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 barrier.wait();
-                assert!(matches!(library.open(&link), Err(OpenError::Load { id, error }) if id == "a" && error == "the shelf is broken"));
+                assert!(matches!(
+                    library.open(&link),
+                    Err(OpenError::Load { id, error })
+                        if id == "a" && error == "the storage is broken"
+                ));
             });
         }
     });
-    assert_eq!((done(&shelf).0, counts(&library)), (4, (0, 0, 0)));
-    shelf.broken.store(false, Ordering::SeqCst);
+    assert_eq!((loads_and_closes(&storage).0, counts(&library)), (4, (0, 0, 0)));
+    storage.broken.store(false, Ordering::SeqCst);
     assert!(library.open(&link).is_ok());
     assert!(matches!(library.open(&Link::<Page>::new("b")), Err(OpenError::Load { .. })));
     assert!(matches!(library.open(&Link::<Page>::default()), Err(OpenError::Empty)));
 }
 
 #[test]
-fn so_many_of_the_last_used_are_kept() {
-    let (library, shelf) = library::<Yrs>(2);
+fn the_most_recently_used_documents_are_kept() {
+    let (library, storage) = library::<Yrs>(2);
     for id in ["a", "b", "c"] {
         drop(create(&library, id));
     }
-    assert_eq!((done(&shelf), counts(&library)), ((0, 1), (0, 2, 0)));
+    assert_eq!((loads_and_closes(&storage), counts(&library)), ((0, 1), (0, 2, 0)));
     // The document is reused, and becomes the most recently used.
     visit(&library.open(&Link::<Page>::new("b")).expect("it is kept"));
     drop(create(&library, "d"));
-    let saved = || shelf.saved.lock().expect("the shelf").keys().cloned().collect::<Vec<_>>();
-    assert_eq!((done(&shelf), saved()), ((0, 2), vec!["a".to_owned(), "c".to_owned()]));
+    let saved = || storage.saved.lock().expect("the storage").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (loads_and_closes(&storage), saved()),
+        ((0, 2), vec!["a".to_owned(), "c".to_owned()])
+    );
     // The library is dropped together with its last handle and document.
     let page = library.open(&Link::<Page>::new("d")).expect("it is kept");
     drop(library);
     assert_eq!(saved().len(), 2);
     drop(page);
-    assert_eq!((done(&shelf), saved().len()), ((0, 4), 4));
+    assert_eq!((loads_and_closes(&storage), saved().len()), ((0, 4), 4));
 }
 
 #[test]
-fn what_cannot_be_put_away_is_not_lost() {
-    let (library, shelf) = library::<Yrs>(0);
+fn a_document_that_cannot_be_closed_is_not_lost() {
+    let (library, storage) = library::<Yrs>(0);
     let page = create(&library, "a");
-    shelf.full.store(true, Ordering::SeqCst);
+    storage.full.store(true, Ordering::SeqCst);
     visit(&page);
     drop(page);
     assert_eq!((counts(&library), library.close_unused()), ((0, 1, 0), false));
     let page = library.open(&Link::<Page>::new("a")).expect("it is handed on");
-    assert_eq!((page.view().visits, done(&shelf)), (1, (0, 2)));
+    assert_eq!((page.view().visits, loads_and_closes(&storage)), (1, (0, 2)));
     drop(page);
-    shelf.full.store(false, Ordering::SeqCst);
+    storage.full.store(false, Ordering::SeqCst);
     // The next document that is closed triggers another attempt.
     drop(create(&library, "b"));
-    assert_eq!((counts(&library), shelf.saved.lock().expect("the shelf").len()), ((0, 0, 0), 2));
+    assert_eq!(
+        (counts(&library), storage.saved.lock().expect("the storage").len()),
+        ((0, 0, 0), 2)
+    );
 
     let page = create(&library, "panics");
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(page))).is_err());
     assert_eq!(counts(&library), (0, 1, 0));
     // A failed close also does not keep the other documents open when the library is dropped.
-    let others = Library::keeping(Shelves { shelf: Arc::clone(&shelf), eager: OnceLock::new() }, 9);
+    let others =
+        Library::keeping(MemoryLoader { storage: Arc::clone(&storage), eager: OnceLock::new() }, 9);
     for id in ["m", "panics too", "z"] {
         drop(create(&others, id));
     }
     drop(others);
-    assert_eq!(shelf.saved.lock().expect("the shelf").len(), 5);
+    assert_eq!(storage.saved.lock().expect("the storage").len(), 5);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(library))).is_err());
 }
 
 #[test]
-fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused() {
-    let (library, shelf) = library::<Yrs>(0);
+fn a_loader_may_open_other_documents_but_not_in_a_circle() {
+    let (library, storage) = library::<Yrs>(0);
     for (id, next) in [("a", "b"), ("b", "c"), ("c", "c"), ("x", "y"), ("y", "x")] {
         create(&library, id)
             .change(|page| page.next().set(Link::new(next)))
@@ -413,7 +440,10 @@ fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused()
     assert!(library.open(&Link::<Page>::new("e")).is_ok());
     let circle = library.open(&Link::<Page>::new("a"));
     assert!(
-        matches!(&circle, Err(OpenError::Load { error, .. }) if error.contains("within its own loading")),
+        matches!(
+            &circle,
+            Err(OpenError::Load { error, .. }) if error.contains("within its own loading")
+        ),
         "{circle:?}"
     );
     // Two threads, each of which would wait for the other.
@@ -426,11 +456,11 @@ fn a_loader_may_open_other_documents_and_what_would_wait_for_itself_is_refused()
         });
     }
     assert_eq!(counts(&library), (0, 0, 0));
-    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+    assert!(storage.loaded.lock().expect("the list").values().all(|there| *there == 0));
 }
 
 #[test]
-fn a_document_has_one_type_and_a_name_one_document() {
+fn a_document_has_one_type_and_an_id_has_one_document() {
     #[derive(State, Clone, Debug, PartialEq)]
     struct Other {
         title: String,
@@ -440,16 +470,17 @@ fn a_document_has_one_type_and_a_name_one_document() {
     assert!(
         matches!(library.open(&Link::<Other>::new("a")), Err(OpenError::Type { id }) if id == "a")
     );
-    assert!(
-        matches!(library.create_as(&Link::new("a"), &*page.view()), Err(OpenError::Exists { id }) if id == "a")
-    );
+    assert!(matches!(
+        library.create_as(&Link::new("a"), &*page.view()),
+        Err(OpenError::Exists { id }) if id == "a"
+    ));
     drop(page);
     assert_eq!(library.open(&Link::<Other>::new("a")).expect("it is loaded").view().title, "a");
 }
 
 #[test]
-fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
-    let (library, shelf) = library::<Yrs>(9);
+fn a_document_can_be_opened_while_others_are_closed() {
+    let (library, storage) = library::<Yrs>(9);
     for id in ["a", "b", "c"] {
         drop(create(&library, id));
     }
@@ -465,22 +496,22 @@ fn what_waits_to_be_put_away_can_be_opened_meanwhile() {
             kept.lock().expect("the list").extend([elsewhere, open()]);
         }
     });
-    assert!(shelf.closing.set(hook).is_ok());
+    assert!(storage.closing.set(hook).is_ok());
     assert!(library.close_unused());
-    assert_eq!((counts(&library), done(&shelf)), ((1, 0, 0), (0, 2)));
+    assert_eq!((counts(&library), loads_and_closes(&storage)), ((1, 0, 0), (0, 2)));
     open.lock().expect("the list").clear();
     assert!(library.close_unused());
-    assert_eq!((counts(&library), done(&shelf)), ((0, 0, 0), (0, 3)));
+    assert_eq!((counts(&library), loads_and_closes(&storage)), ((0, 0, 0), (0, 3)));
 }
 
 #[test]
-fn a_loader_that_panics_leaves_its_turn_to_the_next() {
-    let (library, shelf) = library::<Yrs>(0);
+fn after_a_loader_panics_the_next_open_loads() {
+    let (library, storage) = library::<Yrs>(0);
     drop(create(&library, "a"));
     let first = AtomicBool::new(true);
     let hook: Hook =
         Box::new(move |_| assert!(!first.swap(false, Ordering::SeqCst), "the loader panics"));
-    assert!(shelf.loading.set(hook).is_ok());
+    assert!(storage.loading.set(hook).is_ok());
     let link = Link::<Page>::new("a");
     let barrier = Barrier::new(4);
     let panics = AtomicUsize::new(0);
@@ -498,12 +529,12 @@ fn a_loader_that_panics_leaves_its_turn_to_the_next() {
         }
     });
     assert_eq!((panics.load(Ordering::SeqCst), counts(&library)), (1, (0, 0, 0)));
-    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+    assert!(storage.loaded.lock().expect("the list").values().all(|there| *there == 0));
 }
 
 #[test]
-fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
-    let (library, shelf) = library::<Yrs>(0);
+fn handles_may_be_dropped_in_callbacks_and_loaders() {
+    let (library, storage) = library::<Yrs>(0);
     for id in ["a", "b", "c"] {
         drop(create(&library, id));
     }
@@ -524,13 +555,13 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     let loading = Arc::clone(&held);
     let closing = Arc::clone(&held);
     assert!(
-        shelf
+        storage
             .loading
             .set(Box::new(move |_| drop(loading.lock().expect("the handles").pop())))
             .is_ok()
     );
     assert!(
-        shelf
+        storage
             .closing
             .set(Box::new(move |id| if id == "a" {
                 closing.lock().expect("the handles").clear()
@@ -541,12 +572,12 @@ fn handles_may_be_dropped_wherever_code_of_the_application_runs() {
     assert_eq!(counts(&library), (2, 0, 0));
     drop(page);
     assert_eq!(counts(&library), (0, 0, 0));
-    assert!(shelf.out.lock().expect("the list").values().all(|there| *there == 0));
+    assert!(storage.loaded.lock().expect("the list").values().all(|there| *there == 0));
 }
 
 #[test]
-fn any_name_is_only_a_name() {
-    let (library, shelf) = library::<Yrs>(0);
+fn any_string_is_a_valid_id() {
+    let (library, storage) = library::<Yrs>(0);
     let names =
         ["../../etc/passwd", "/", "~", "a\0b", " ", "\u{202e}x", "\u{1f600}", &"x".repeat(100_000)];
     for (at, id) in names.iter().enumerate() {
@@ -554,7 +585,7 @@ fn any_name_is_only_a_name() {
             .change(|page| page.visits().set(at as i64))
             .expect("it can be written");
     }
-    assert_eq!(shelf.saved.lock().expect("the shelf").len(), names.len());
+    assert_eq!(storage.saved.lock().expect("the storage").len(), names.len());
     for (at, id) in names.iter().enumerate() {
         assert_eq!(
             library.open(&Link::<Page>::new(*id)).expect("it is loaded").view().visits,

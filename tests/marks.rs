@@ -98,7 +98,7 @@ fn refused<B: Backend>() {
 }
 
 #[test]
-fn what_a_mark_cannot_say_is_refused() {
+fn invalid_mark_values_are_refused() {
     refused::<Yrs>();
     refused::<Automerge>();
 }
@@ -277,7 +277,7 @@ fn splices<B: Backend>() {
 }
 
 #[test]
-fn what_replaces_marked_text_is_marked_alike() {
+fn text_that_replaces_marked_text_has_its_marks() {
     splices::<Yrs>();
     splices::<Automerge>();
 }
@@ -285,7 +285,7 @@ fn what_replaces_marked_text_is_marked_alike() {
 /// A word within a bold stretch is replaced with minimal edits, concurrently with edits of another
 /// replica.
 #[test]
-fn what_replaces_a_bold_word_is_bold_beside_other_edits() {
+fn text_that_replaces_a_bold_word_is_bold_beside_concurrent_edits() {
     fn run<B: Backend>() {
         let here = support::store::<B>(1);
         here.change(|state| {

@@ -31,19 +31,19 @@ struct Row {
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// Logs its calls, and refuses a change if the test asks for it.
-struct Spy {
+struct LogCalls {
     name: &'static str,
     seen: Seen,
     refuses: bool,
 }
 
-impl Spy {
+impl LogCalls {
     fn note(&self, what: &str) {
         self.seen.lock().expect("the list").push(format!("{} {what}", self.name));
     }
 }
 
-impl Middleware<Page> for Spy {
+impl Middleware<Page> for LogCalls {
     fn change(&self, change: &mut Proposal<'_, Page>) -> Result<(), ChangeError> {
         let paths: Vec<&str> = change.paths().collect();
         self.note(&format!(
@@ -79,7 +79,8 @@ fn take(seen: &Seen) -> Vec<String> {
 fn layers<B: Backend>() -> Result<(), exostate::Error> {
     let store = Store::<Page, B>::new();
     let seen = Seen::default();
-    let add = |name, refuses| store.add_middleware(Spy { name, seen: Arc::clone(&seen), refuses });
+    let add =
+        |name, refuses| store.add_middleware(LogCalls { name, seen: Arc::clone(&seen), refuses });
     add("a", false);
     add("b", false);
     let heard = Arc::new(Mutex::new(None));
@@ -113,9 +114,10 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
     let version = store.version();
     let digest = store.digest();
     assert!(matches!(store.change(|page| page.number().set(2)), Err(ChangeError::Refused(_))));
-    assert!(
-        matches!(store.apply(&update), Err(ApplyError::Denied(reason)) if reason.to_string() == "no")
-    );
+    assert!(matches!(
+        store.apply(&update),
+        Err(ApplyError::Denied(reason)) if reason.to_string() == "no"
+    ));
     assert_eq!((store.version(), store.digest(), store.view().number), (version, digest, 1));
     let last = take(&seen).pop();
     assert_eq!(last.as_deref(), Some("c done Remote 1 None Some(\"refused: no\")"));
@@ -123,15 +125,15 @@ fn layers<B: Backend>() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn they_are_asked_in_order() -> Result<(), exostate::Error> {
+fn layers_are_called_in_order() -> Result<(), exostate::Error> {
     layers::<Yrs>()?;
     layers::<Automerge>()
 }
 
 /// A layer that uses the store. The writer lock is held in the first call and free afterwards.
-struct Nosy(Store<Page>);
+struct ReadsStoreInCallbacks(Store<Page>);
 
-impl Middleware<Page> for Nosy {
+impl Middleware<Page> for ReadsStoreInCallbacks {
     fn change(&self, change: &mut Proposal<'_, Page>) -> Result<(), ChangeError> {
         assert_eq!(self.0.view().number, change.old().number);
         assert!(matches!(self.0.change(|page| page.number().set(9)), Err(ChangeError::Nested)));
@@ -146,20 +148,20 @@ impl Middleware<Page> for Nosy {
 }
 
 #[test]
-fn a_layer_may_use_the_store_when_it_is_done() -> Result<(), exostate::Error> {
+fn a_layer_may_change_the_store_after_a_change() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
-    store.add_middleware(Nosy(store.clone()));
+    store.add_middleware(ReadsStoreInCallbacks(store.clone()));
     store.change(|page| page.number().set(1))?;
     assert_eq!(store.view().title, "by the layer");
     Ok(())
 }
 
 #[test]
-fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
+fn layers_are_told_of_every_attempt_once() -> Result<(), exostate::Error> {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     let store = Store::<Page>::new();
     let seen = Seen::default();
-    store.add_middleware(Spy { name: "a", seen: Arc::clone(&seen), refuses: false });
+    store.add_middleware(LogCalls { name: "a", seen: Arc::clone(&seen), refuses: false });
     let panics = || store.change(|_| -> Result<(), ChangeError> { panic!("within a change") });
     assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
     assert_eq!(take(&seen), ["a done Local 0 None Some(\"the change's closure panicked\")"]);
@@ -182,7 +184,7 @@ fn they_hear_of_every_attempt_once() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn guards_go_by_path() -> Result<(), exostate::Error> {
+fn path_rules_refuse_changes_by_path() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     store.add_middleware(
         PathRules::new().deny(Page::path().title()).deny(Page::path().rows().any().size()),
@@ -213,7 +215,7 @@ fn guards_go_by_path() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn throttles_let_so_much_through() -> Result<(), exostate::Error> {
+fn throttles_limit_changes_and_imports() -> Result<(), exostate::Error> {
     #[allow(clippy::disallowed_methods, reason = "some moment, from which all others are counted")]
     let now = Arc::new(Mutex::new(Instant::now()));
     let clock = |now: &Arc<Mutex<Instant>>| {
@@ -307,9 +309,9 @@ fn metrics_count_by_origin() {
 }
 
 /// A layer that reads its own store, and tries to write to it, during an import.
-struct Curious(Store<Page>, Arc<Mutex<Vec<bool>>>);
+struct WritesDuringImport(Store<Page>, Arc<Mutex<Vec<bool>>>);
 
-impl Middleware<Page> for Curious {
+impl Middleware<Page> for WritesDuringImport {
     fn import(&self, _: &Import) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let Self(store, found) = self;
         assert_eq!(
@@ -323,11 +325,11 @@ impl Middleware<Page> for Curious {
 }
 
 #[test]
-fn a_layer_may_look_at_the_store_during_an_import() {
+fn a_layer_may_read_the_store_during_an_import() {
     let store = Store::<Page>::new();
     let theirs = Store::<Page>::new();
     let found = Arc::new(Mutex::new(Vec::new()));
-    store.add_middleware(Curious(store.clone(), Arc::clone(&found)));
+    store.add_middleware(WritesDuringImport(store.clone(), Arc::clone(&found)));
     theirs.change(|page| page.title().set("Ada")).expect("a change");
     store.merge(&theirs).expect("it merges");
     assert_eq!(*found.lock().expect("the list"), [true]);

@@ -101,7 +101,7 @@ fn board<B: Backend>() -> Store<Board, B> {
     store
 }
 
-fn is_warned<S: State, B: Backend>(store: &Store<S, B>, document: &str, opened: &str) {
+fn assert_warned<S: State, B: Backend>(store: &Store<S, B>, document: &str, opened: &str) {
     match &store.warnings()[..] {
         [Warning::OtherType(mismatch)] => {
             assert_eq!((mismatch.document(), mismatch.opened()), (document, opened))
@@ -114,19 +114,20 @@ fn is_warned<S: State, B: Backend>(store: &Store<S, B>, document: &str, opened: 
 }
 
 #[test]
-fn opening_as_another_type_is_a_warning_that_says_both() {
+fn opening_as_another_type_warns_with_both_names() {
     fn run<B: Backend>() {
         let board = board::<B>();
         assert_eq!((names(&board), board.warnings()), (vec!["Board".to_owned()], vec![]));
         let form = Store::<Form, B>::open(&board.save()).expect("it opens");
-        is_warned(&form, "Board", "Form");
+        assert_warned(&form, "Board", "Form");
         assert_eq!(form.view().title, "Roadmap");
         form.change(|form| form.answers().insert("yes").map(drop)).expect("it can be written");
         assert_eq!(names(&form), ["Board"]);
         let strict = Store::<Form, B>::open_strict(&board.save());
-        assert!(
-            matches!(strict, Err(BackendError::OtherType(mismatch)) if mismatch.document() == "Board")
-        );
+        assert!(matches!(
+            strict,
+            Err(BackendError::OtherType(mismatch)) if mismatch.document() == "Board"
+        ));
         assert!(Store::<Board, B>::open_strict(&form.save()).is_ok());
     }
     run::<Yrs>();
@@ -134,17 +135,17 @@ fn opening_as_another_type_is_a_warning_that_says_both() {
 }
 
 #[test]
-fn joining_as_another_type_is_a_warning_that_says_both() {
+fn importing_another_type_warns_with_both_names() {
     fn run<B: Backend>() {
         let board = board::<B>();
         let form = Store::<Form, B>::new();
         let parts = Store::<Form, B>::new();
         let update = board.update_since(&form.version()).expect("an update");
         form.apply(&update).expect("an honest update");
-        is_warned(&form, "Board", "Form");
+        assert_warned(&form, "Board", "Form");
         parts.document().apply_part(&[update]).expect("an honest update");
         parts.document().show_parts();
-        is_warned(&parts, "Board", "Form");
+        assert_warned(&parts, "Board", "Form");
         assert_eq!(form.fork().expect("it opens").warnings(), form.warnings());
     }
     run::<Yrs>();
@@ -152,7 +153,7 @@ fn joining_as_another_type_is_a_warning_that_says_both() {
 }
 
 #[test]
-fn of_two_types_written_at_once_both_are_warned() {
+fn both_are_warned_if_they_wrote_different_types() {
     fn run<B: Backend>() {
         let board = board::<B>();
         let form = Store::<Form, B>::new();
@@ -162,15 +163,15 @@ fn of_two_types_written_at_once_both_are_warned() {
         board.apply_all(&form.updates_since(&here).expect("an update")).expect("an honest update");
         form.apply_all(&board.updates_since(&there).expect("an update")).expect("an honest update");
         assert_eq!(board.digest(), form.digest());
-        is_warned(&board, "Form", "Board");
-        is_warned(&form, "Board", "Form");
+        assert_warned(&board, "Form", "Board");
+        assert_warned(&form, "Board", "Form");
     }
     run::<Yrs>();
     run::<Automerge>();
 }
 
 #[test]
-fn of_one_type_written_at_once_nobody_is() {
+fn no_warning_if_both_wrote_the_same_type() {
     fn run<B: Backend>() {
         let ours = board::<B>();
         let theirs = board::<B>();
@@ -203,7 +204,7 @@ fn a_later_or_renamed_type_of_one_name_opens_silently() {
 }
 
 #[test]
-fn what_has_no_name_warns_nobody() {
+fn no_warning_for_types_without_a_name() {
     fn run<B: Backend>() {
         let plain = Store::<Map<String, Card>, B>::new();
         plain.change(|cards| cards.insert("a", Card::default())).expect("it can be written");
@@ -219,7 +220,7 @@ fn what_has_no_name_warns_nobody() {
 }
 
 #[test]
-fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
+fn the_name_is_written_with_the_first_change_only() {
     fn run<B: Backend>() {
         // A document of a release that did not store type names.
         let old = Store::<Map<String, String>, B>::new();
@@ -251,7 +252,7 @@ fn a_name_goes_out_with_the_first_change_and_with_nothing_else() {
 }
 
 #[test]
-fn nobody_sees_it() {
+fn the_name_is_hidden_from_watchers_diffs_and_undo() {
     fn run<B: Backend>() {
         let store = Store::<Board, B>::new();
         let undo = store.undo_manager(UndoOptions::new());
@@ -292,7 +293,7 @@ fn nobody_sees_it() {
 }
 
 #[test]
-fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
+fn an_import_of_only_a_name_is_forwarded_but_not_reported() {
     let doc = yrs::Doc::new();
     let registers = doc.get_or_insert_map("state");
     registers.insert(&mut doc.transact_mut(), "@type/Form", "0123456789abcdef");
@@ -309,7 +310,7 @@ fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
     assert_eq!((watched.load(Ordering::Relaxed), listened.load(Ordering::Relaxed)), (0, 1));
     assert_ne!(store.digest(), digest, "it is a register as all are");
     assert_eq!(names(&store), ["Board", "Form"]);
-    is_warned(&store, "Form", "Board");
+    assert_warned(&store, "Form", "Board");
     // A name that was deleted is gone.
     let mut txn = doc.transact_mut();
     registers.remove(&mut txn, "@type/Form");
@@ -321,7 +322,7 @@ fn an_import_of_nothing_but_a_name_is_passed_on_and_told_to_nobody() {
 }
 
 #[test]
-fn what_empties_the_whole_state_leaves_the_name() {
+fn emptying_the_whole_state_keeps_the_name() {
     #[derive(State, Clone, Debug, Default, PartialEq)]
     struct Names(Set<String>);
     #[derive(State, Clone, Debug, Default, PartialEq)]
@@ -407,7 +408,7 @@ fn a_generic_type_is_named_without_its_parameters() {
 
 /// The hash is a part of the format: the same for the same fields, whatever Rust calls the types.
 #[test]
-fn the_hash_is_of_what_the_type_is_like() {
+fn the_hash_depends_on_the_shape_of_the_type() {
     #[derive(State, Clone, Debug, Default, PartialEq)]
     struct Same {
         title: Arc<str>,

@@ -106,7 +106,12 @@ fn shown(state: &Everything) -> Value {
 }
 
 fn card(card: &Card) -> Value {
-    json!({ "text": card.text, "done": card.done, "body": text(&card.body), "labels": card.labels.iter().collect::<Vec<_>>() })
+    json!({
+        "text": card.text,
+        "done": card.done,
+        "body": text(&card.body),
+        "labels": card.labels.iter().collect::<Vec<_>>()
+    })
 }
 
 fn person(person: &Person) -> Value {
@@ -118,7 +123,11 @@ fn person(person: &Person) -> Value {
 }
 
 fn settings(settings: &Settings) -> Value {
-    json!({ "theme": settings.theme, "size": settings.size, "flags": map(&settings.flags, |flag| json!(flag)) })
+    json!({
+        "theme": settings.theme,
+        "size": settings.size,
+        "flags": map(&settings.flags, |flag| json!(flag))
+    })
 }
 
 fn counter(counter: &Counter) -> Value {
@@ -160,7 +169,11 @@ fn map<K: MapKey, T: Clone>(map: &Map<K, T>, value: impl Fn(&T) -> Value) -> Val
 fn tree(nodes: &Tree<Item>, parent: Option<ElementId>) -> Value {
     let children = nodes.children(parent).map(|id| {
         let label = &nodes.get(id).expect("a child is a node").label;
-        json!({ "id": id.to_string(), "value": { "label": label }, "children": tree(nodes, Some(id)) })
+        json!({
+            "id": id.to_string(),
+            "value": { "label": label },
+            "children": tree(nodes, Some(id))
+        })
     });
     children.collect()
 }

@@ -52,14 +52,14 @@ fn poll<F: Future>(future: F) -> Poll<F::Output> {
 }
 
 /// The reports of each millisecond. `edits` says at which milliseconds the store changes.
-fn told(
+fn reported(
     stream: &mut Paced<Option<i64>>,
     store: &Store<Notes>,
     clock: &Clock,
     edits: impl Fn(u64) -> bool,
     until: u64,
 ) -> Vec<(u64, i64)> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while clock.now() < until {
         if edits(clock.now()) {
             store
@@ -67,47 +67,47 @@ fn told(
                 .expect("it can be written");
         }
         while let Poll::Ready(value) = poll(stream.next()) {
-            told.push((clock.now(), value.flatten().expect("the store is there")));
+            reported.push((clock.now(), value.flatten().expect("the store is there")));
         }
         clock.advance(1);
     }
-    told
+    reported
 }
 
 #[test]
-fn debounce_waits_for_rest_and_not_for_ever() {
+fn debounce_waits_for_a_pause_up_to_its_limit() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts =
         store.stream(Notes::path().count()).debounce(millis(10), millis(35), clock.sleep());
     // A change every 4 ms until 101, then none.
-    let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 100, 200);
+    let reported = reported(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 100, 200);
     // The newest value is reported 35 ms after the first unreported change, and the last one after
     // 10 ms of rest.
-    assert_eq!(told, [(35, 33), (71, 69), (107, 101)]);
+    assert_eq!(reported, [(35, 33), (71, 69), (107, 101)]);
 }
 
 #[test]
-fn debounce_without_a_limit_waits_for_rest() {
+fn debounce_without_a_limit_waits_for_a_pause() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts =
         store.stream(Notes::path().count()).debounce(millis(10), Duration::MAX, clock.sleep());
-    let told = told(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 1000, 2000);
-    assert_eq!(told, [(1010, 1001)]);
+    let reported = reported(&mut counts, &store, &clock, |now| now % 4 == 0 && now <= 1000, 2000);
+    assert_eq!(reported, [(1010, 1001)]);
 }
 
 #[test]
-fn throttle_tells_at_once_and_then_at_most_so_often() {
+fn throttle_reports_at_once_and_then_at_its_rate() {
     let store = Store::<Notes>::new();
     let clock = Clock::default();
     let mut counts = store.stream(Notes::path().count()).throttle(millis(10), clock.sleep());
-    let told = told(&mut counts, &store, &clock, |now| now <= 21 || now == 50, 100);
-    assert_eq!(told, [(0, 1), (10, 11), (20, 21), (30, 22), (50, 51)]);
+    let reported = reported(&mut counts, &store, &clock, |now| now <= 21 || now == 50, 100);
+    assert_eq!(reported, [(0, 1), (10, 11), (20, 21), (30, 22), (50, 51)]);
 }
 
 #[test]
-fn the_last_value_comes_when_the_store_goes_and_when_asked() {
+fn the_last_value_is_reported_on_flush_and_at_the_end() {
     let paces: [fn(&Clock) -> Pace; 2] = [
         |clock| Pace::debounce(millis(10), millis(100), clock.sleep()),
         |clock| Pace::throttle(millis(10), clock.sleep()),
@@ -190,26 +190,33 @@ proptest! {
     /// Debounced values come no later than `max_wait` after the first unreported edit. Throttled
     /// values are at least `every` apart.
     #[test]
-    fn whatever_comes_is_told_in_time(edits in prop::collection::btree_set(0u64..300, 0..60), delay in 1u64..20, more in 0u64..40) {
+    fn edits_are_reported_in_time(
+        edits in prop::collection::btree_set(0u64..300, 0..60),
+        delay in 1u64..20,
+        more in 0u64..40,
+    ) {
         let is_edit = |now: u64| edits.contains(&now);
         let max_wait = delay + more;
         let store = Store::<Notes>::new();
         let clock = Clock::default();
-        let mut debounced = store.stream(Notes::path().count()).debounce(millis(delay), millis(max_wait), clock.sleep());
-        let debounced = told(&mut debounced, &store, &clock, is_edit, 400);
+        let stream = store.stream(Notes::path().count());
+        let mut debounced = stream.debounce(millis(delay), millis(max_wait), clock.sleep());
+        let debounced = reported(&mut debounced, &store, &clock, is_edit, 400);
         let store = Store::<Notes>::new();
         let clock = Clock::default();
-        let mut throttled = store.stream(Notes::path().count()).throttle(millis(delay), clock.sleep());
-        let throttled = told(&mut throttled, &store, &clock, is_edit, 400);
+        let stream = store.stream(Notes::path().count());
+        let mut throttled = stream.throttle(millis(delay), clock.sleep());
+        let throttled = reported(&mut throttled, &store, &clock, is_edit, 400);
 
         let last = edits.last().map(|last| i64::try_from(*last + 1).expect("small"));
-        for told in [&debounced, &throttled] {
-            prop_assert_eq!(told.last().map(|(_, value)| *value), last);
-            prop_assert!(told.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+        for reported in [&debounced, &throttled] {
+            prop_assert_eq!(reported.last().map(|(_, value)| *value), last);
+            let mut pairs = reported.windows(2);
+            prop_assert!(pairs.all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
         }
         let mut from = 0;
         for (at, value) in &debounced {
-            let first = *edits.range(from..).next().expect("something was told");
+            let first = *edits.range(from..).next().expect("something was reported");
             prop_assert!(at - first <= max_wait && at - first >= delay.min(max_wait));
             from = u64::try_from(*value).expect("positive");
         }

@@ -25,7 +25,14 @@ enum Between {
 
 fn between() -> impl Strategy<Value = Between> {
     use Between::{Change, Digest, Garbage, Nothing, Show, Whole};
-    prop_oneof![6 => Just(Nothing), 1 => Just(Change), 1 => Just(Digest), 1 => Just(Whole), 1 => Just(Show), 1 => Just(Garbage)]
+    prop_oneof![
+        6 => Just(Nothing),
+        1 => Just(Change),
+        1 => Just(Digest),
+        1 => Just(Whole),
+        1 => Just(Show),
+        1 => Just(Garbage),
+    ]
 }
 
 /// The updates of a store after these edits, one for each edit that changed anything.
@@ -93,18 +100,24 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn parts_make_the_whole_on_yrs(ops in prop::collection::vec(op(), 1..40), meanwhile in prop::collection::vec(between(), 0..40)) {
+    fn parts_make_the_whole_on_yrs(
+        ops in prop::collection::vec(op(), 1..40),
+        meanwhile in prop::collection::vec(between(), 0..40),
+    ) {
         in_parts::<Yrs>(&ops, &meanwhile);
     }
 
     #[test]
-    fn parts_make_the_whole_on_automerge(ops in prop::collection::vec(op(), 1..15), meanwhile in prop::collection::vec(between(), 0..15)) {
+    fn parts_make_the_whole_on_automerge(
+        ops in prop::collection::vec(op(), 1..15),
+        meanwhile in prop::collection::vec(between(), 0..15),
+    ) {
         in_parts::<Automerge>(&ops, &meanwhile);
     }
 }
 
 #[test]
-fn who_watches_hears_once_of_what_came_in_parts() {
+fn watchers_are_called_once_for_all_parts() {
     let from = support::store::<Yrs>(1);
     let parts: Vec<_> = (1..=9)
         .map(|number| {
@@ -132,7 +145,7 @@ fn who_watches_hears_once_of_what_came_in_parts() {
 }
 
 #[test]
-fn who_watches_hears_of_parts_though_the_change_that_showed_them_failed() {
+fn watchers_are_called_for_parts_shown_by_an_empty_change() {
     let from = support::store::<Yrs>(1);
     from.change(|state| state.count().set(7)).expect("it can be written");
     let store = support::store::<Yrs>(2);

@@ -274,7 +274,7 @@ fn a_removed_node_touches_no_other() {
 
 /// Two nodes have the same label. The node with the same children is matched.
 #[test]
-fn nodes_are_told_apart_by_what_is_below_them() {
+fn equal_nodes_are_matched_by_their_children() {
     let store = support::store::<Yrs>(1);
     let labels =
         [Labels("same", &[Labels("first", &[])]), Labels("same", &[Labels("second", &[])])];

@@ -92,12 +92,22 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn on_yrs(common in strategy::ops(6), ours in strategy::ops(8), theirs in strategy::ops(8), later in strategy::ops(4)) {
+    fn on_yrs(
+        common in strategy::ops(6),
+        ours in strategy::ops(8),
+        theirs in strategy::ops(8),
+        later in strategy::ops(4),
+    ) {
         run::<Yrs>(&common, &ours, &theirs, &later);
     }
 
     #[test]
-    fn on_automerge(common in strategy::ops(6), ours in strategy::ops(8), theirs in strategy::ops(8), later in strategy::ops(4)) {
+    fn on_automerge(
+        common in strategy::ops(6),
+        ours in strategy::ops(8),
+        theirs in strategy::ops(8),
+        later in strategy::ops(4),
+    ) {
         run::<Automerge>(&common, &ours, &theirs, &later);
     }
 }
@@ -123,7 +133,7 @@ fn pages<B: Backend>() -> [Store<Page, B>; 2] {
     })
 }
 
-fn tells<B: Backend>() {
+fn conflicts_are_reported<B: Backend>() {
     let [left, right] = pages::<B>();
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&heard);
@@ -141,16 +151,17 @@ fn tells<B: Backend>() {
     );
     assert_eq!(left.view().title, "left");
     let heard = heard.lock().expect("no panic");
-    assert!(
-        matches!(&heard[..], [(Origin::Repair, bytes)] if right.apply(bytes) == Ok(exostate::Applied::Changed))
-    );
+    assert!(matches!(
+        &heard[..],
+        [(Origin::Repair, bytes)] if right.apply(bytes) == Ok(exostate::Applied::Changed)
+    ));
     assert_eq!(left.view(), right.view());
 }
 
 #[test]
-fn what_competed_is_told_and_the_update_goes_out() {
-    tells::<Yrs>();
-    tells::<Automerge>();
+fn conflicts_are_reported_and_the_repair_is_sent() {
+    conflicts_are_reported::<Yrs>();
+    conflicts_are_reported::<Automerge>();
 }
 
 #[test]
@@ -170,7 +181,7 @@ fn a_repair_inside_a_change_is_refused_and_an_unfinished_one_changes_nothing() {
 }
 
 #[test]
-fn updates_behind_the_other_document_stay_what_they_are() {
+fn later_updates_of_a_third_replica_are_not_doubled() {
     // A third replica typed text that only the left one has received. The right one receives it
     // from the third later.
     let [left, right] = pages::<Yrs>();
@@ -237,7 +248,7 @@ fn later_wins<B: Backend>() {
 }
 
 #[test]
-fn what_a_third_replica_has_written_later_stays() {
+fn later_writes_of_a_third_replica_are_kept() {
     later_wins::<Yrs>();
     later_wins::<Automerge>();
 }
@@ -249,7 +260,7 @@ fn op(kind: u8, a: u16, b: u16, text: &str) -> Op {
 /// On yrs, text that one replica typed into one text can end up in another text on a replica with
 /// the same id. The version of that replica does not show it.
 #[test]
-fn a_text_that_lands_elsewhere() {
+fn text_ends_up_in_another_text() {
     let ours =
         [op(9, 0, 0, "aaaa"), op(22, 0, 17630, "a"), op(13, 15, 457, ""), op(9, 0, 0, "x/y~@")];
     let theirs = [op(22, 0, 0, ""), op(0, 0, 0, ""), op(22, 0, 0, "")];
@@ -258,14 +269,14 @@ fn a_text_that_lands_elsewhere() {
 
 /// The rest of a text ends up in a list, where it could be read in two ways.
 #[test]
-fn a_text_that_lands_in_a_list() {
+fn text_ends_up_in_a_list() {
     let theirs = [op(32, 0, 0, ""), op(37, 1663, 1, "a"), op(17, 0, 0, "")];
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[op(9, 0, 0, "ä€😀")]);
 }
 
 /// Text was typed between two ops. One of them is a register on this replica.
 #[test]
-fn a_text_between_a_text_and_a_register() {
+fn text_typed_between_a_text_and_a_register() {
     let ours = [op(9, 0, 0, "ä€😀"), op(13, 4, 836, ""), op(27, 0, 1, "a"), op(9, 32, 0, "aaa")];
     run::<Yrs>(&[], &ours, &[op(27, 0, 0, "a"), op(32, 0, 0, "a"), op(9, 0, 0, "x/y~@")], &[]);
 }
@@ -273,36 +284,36 @@ fn a_text_between_a_text_and_a_register() {
 /// Text was typed between two marks that are in the opposite order on this replica. Its place
 /// depends on the order in which the updates arrive.
 #[test]
-fn a_text_between_neighbours_that_changed_places() {
+fn text_typed_between_marks_that_are_swapped() {
     let ours = [op(22, 0, 0, ""), op(9, 53617, 0, "a"), op(9, 25859, 0, "aaa")];
     run::<Yrs>(&[op(9, 0, 0, "x/y~@")], &ours, &[op(13, 1632, 1, ""), op(22, 0, 0, "")], &[]);
 }
 
 /// On yrs a later write of one register ends up in another one: the marker that a record exists.
 #[test]
-fn a_value_that_lands_on_the_mark_of_a_record() {
+fn a_value_overwrites_a_record_marker() {
     let theirs = [op(6, 7432, 0, ""), op(22, 0, 0, ""), op(6, 7011, 0, "")];
     run::<Yrs>(&[], &[op(22, 0, 0, "")], &theirs, &[]);
 }
 
-/// A pending update whose dependency is in `ground`, and which contradicts `other`: its replica id
-/// was used twice.
+/// A pending update whose dependency is in `dependency`. It contradicts `other`, because its
+/// replica id was used twice.
 struct Contradiction<B: Backend> {
-    waiting: Vec<u8>,
-    ground: Store<Everything, B>,
+    pending: Vec<u8>,
+    dependency: Store<Everything, B>,
     other: Store<Everything, B>,
 }
 
 fn contradiction<B: Backend>() -> Contradiction<B> {
-    let [ground, one, other] = [5, 4, 4].map(|id| support::store::<B>(id));
-    ground
+    let [dependency, one, other] = [5, 4, 4].map(|id| support::store::<B>(id));
+    dependency
         .change(|state| {
             state.notes().push_str("one two")?;
             state.numbers().push(1)?;
-            state.title().set("ground")
+            state.title().set("dependency")
         })
         .expect("it can be written");
-    one.merge(&ground).expect("an honest update");
+    one.merge(&dependency).expect("an honest update");
     let before = one.version();
     one.change(|state| {
         state.tags().insert("waited")?;
@@ -321,10 +332,14 @@ fn contradiction<B: Backend>() -> Contradiction<B> {
     })
     .expect("it can be written");
     other.change(|state| state.tags().insert("other").map(drop)).expect("it can be written");
-    Contradiction { waiting: one.update_since(&before).expect("its own backend"), ground, other }
+    Contradiction {
+        pending: one.update_since(&before).expect("its own backend"),
+        dependency,
+        other,
+    }
 }
 
-fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
+fn assert_pending_is_applied<B: Backend>(store: &Store<Everything, B>, title: &str) {
     let view = store.view();
     assert_eq!(store.pending(), Pending::default());
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
@@ -345,47 +360,47 @@ fn has_waited<B: Backend>(store: &Store<Everything, B>, title: &str) {
 /// A pending update that can no longer be applied because an op contradicts it is not lost: its
 /// values are written again.
 #[test]
-fn what_waited_and_is_contradicted_is_written_again() {
-    let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
+fn contradicted_pending_update_is_rewritten() {
+    let Contradiction { pending, dependency, other } = contradiction::<Automerge>();
     let store = support::store::<Automerge>(6);
     let updates = store.local_updates();
-    store.apply(&waiting).expect("it waits");
+    store.apply(&pending).expect("it waits");
     store.merge(&other).expect("an honest update");
     assert_eq!(store.pending().updates, 1);
-    ground.change(|state| state.notes().push_str(", later")).expect("it can be written");
-    ground.change(|state| state.title().set("later")).expect("it can be written");
-    store.merge(&ground).expect("an honest update");
-    has_waited(&store, "later");
+    dependency.change(|state| state.notes().push_str(", later")).expect("it can be written");
+    dependency.change(|state| state.title().set("later")).expect("it can be written");
+    store.merge(&dependency).expect("an honest update");
+    assert_pending_is_applied(&store, "later");
     // Other replicas receive it like any change.
-    ground.merge(&other).expect("an honest update");
+    dependency.merge(&other).expect("an honest update");
     std::iter::from_fn(|| updates.try_next())
-        .for_each(|update| assert!(ground.apply(&update).is_ok()));
-    assert_eq!(ground.digest(), store.digest());
+        .for_each(|update| assert!(dependency.apply(&update).is_ok()));
+    assert_eq!(dependency.digest(), store.digest());
 }
 
 /// The same holds if the dependency comes with the document that is taken over by a repair.
 #[test]
-fn what_waited_and_is_contradicted_comes_through_a_repair() {
-    let Contradiction { waiting, ground, other } = contradiction::<Automerge>();
+fn contradicted_pending_update_is_rewritten_by_a_repair() {
+    let Contradiction { pending, dependency, other } = contradiction::<Automerge>();
     let store = support::store::<Automerge>(6);
-    store.apply(&waiting).expect("it waits");
-    ground.merge(&other).expect("an honest update");
-    ground.change(|state| state.notes().push_str(", later")).expect("it can be written");
-    repair(&store, &ground);
-    has_waited(&store, "waited");
-    ground.merge(&store).expect("an honest update");
-    assert_eq!(ground.digest(), store.digest());
+    store.apply(&pending).expect("it waits");
+    dependency.merge(&other).expect("an honest update");
+    dependency.change(|state| state.notes().push_str(", later")).expect("it can be written");
+    repair(&store, &dependency);
+    assert_pending_is_applied(&store, "waited");
+    dependency.merge(&store).expect("an honest update");
+    assert_eq!(dependency.digest(), store.digest());
 }
 
 /// The missing update no longer exists on any replica. Then registers of a pending update from the
 /// store's own storage are written again, once.
 #[test]
-fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
-    let Contradiction { waiting, other, .. } = contradiction::<Automerge>();
+fn stored_pending_update_without_its_dependency_is_rewritten_once() {
+    let Contradiction { pending, other, .. } = contradiction::<Automerge>();
     let store = support::store::<Automerge>(6);
     store.merge(&other).expect("an honest update");
     store.change(|state| state.title().set("ours")).expect("it can be written");
-    store.apply_trusted(&waiting).expect("it waits");
+    store.apply_trusted(&pending).expect("it waits");
     store.document().rewrite_pending();
     let view = store.view();
     assert!(view.tags.contains("waited") && view.tags.contains("other"));
@@ -413,35 +428,35 @@ fn what_waits_in_storage_for_what_was_given_up_is_written_again_once() {
 }
 
 /// Whether the person that one replica created contains the value that another replica wrote.
-fn has_theirs<B: Backend>(store: &Store<Everything, B>) -> bool {
+fn has_value_of_other_replica<B: Backend>(store: &Store<Everything, B>) -> bool {
     store.view().people.get("ada").is_some_and(|person| person.age == 36)
 }
 
 /// Undoing a replica's own insertion keeps the values that other replicas wrote in it, also if this
 /// replica wrote these values again.
 #[test]
-fn what_is_written_again_is_not_undone_with_the_record_that_it_is_in() {
+fn undoing_a_record_keeps_rewritten_values_of_others() {
     let store = support::store::<Automerge>(6);
     let undo = store.undo_manager(UndoOptions::new());
     store
         .change(|state| state.people().insert("ada", Person::initial()))
         .expect("it can be written");
-    let [ground, one, other] = [5, 4, 4].map(support::store::<Automerge>);
-    ground.merge(&store).expect("an honest update");
+    let [dependency, one, other] = [5, 4, 4].map(support::store::<Automerge>);
+    dependency.merge(&store).expect("an honest update");
     other.merge(&store).expect("an honest update");
-    ground.change(|state| state.title().set("ground")).expect("it can be written");
-    one.merge(&ground).expect("an honest update");
+    dependency.change(|state| state.title().set("dependency")).expect("it can be written");
+    one.merge(&dependency).expect("an honest update");
     other.change(|state| state.tags().insert("other").map(drop)).expect("it can be written");
     one.change(|state| state.people().get("ada").age().set(36)).expect("it can be written");
     store
-        .apply_all(&one.updates_since(&ground.version()).expect("its own backend"))
+        .apply_all(&one.updates_since(&dependency.version()).expect("its own backend"))
         .expect("it waits");
     store.merge(&other).expect("an honest update");
-    assert!(store.pending().updates == 1 && !has_theirs(&store));
-    store.merge(&ground).expect("an honest update");
-    assert!(store.pending().updates == 0 && has_theirs(&store));
+    assert!(store.pending().updates == 1 && !has_value_of_other_replica(&store));
+    store.merge(&dependency).expect("an honest update");
+    assert!(store.pending().updates == 0 && has_value_of_other_replica(&store));
     undo.undo().expect("it can be written");
-    assert!(has_theirs(&store), "their work went with ours");
+    assert!(has_value_of_other_replica(&store), "their work went with ours");
 }
 
 fn undo_after_a_repair<B: Backend>() {
@@ -462,10 +477,12 @@ fn undo_after_a_repair<B: Backend>() {
     origin.change(|state| state.flag().set(true)).expect("it can be written");
     origin.change(|state| state.title().set("ours")).expect("it can be written");
     repair(&origin, &theirs);
-    assert!(has_theirs(&origin) && origin.view().title == "ours" && origin.view().flag);
+    assert!(
+        has_value_of_other_replica(&origin) && origin.view().title == "ours" && origin.view().flag
+    );
     while undo.undo().expect("it can be written").is_some() {}
     let view = origin.view();
-    assert!(has_theirs(&origin), "their work went with ours on {}", B::NAME);
+    assert!(has_value_of_other_replica(&origin), "their work went with ours on {}", B::NAME);
     assert_eq!(view.notes.to_string(), ", and theirs");
     assert!(
         view.title.is_empty() && !view.flag && !view.people.contains_key("bob"),
@@ -476,7 +493,7 @@ fn undo_after_a_repair<B: Backend>() {
 }
 
 #[test]
-fn an_undo_after_a_repair_leaves_what_came_with_it() {
+fn undo_after_a_repair_keeps_values_of_others() {
     undo_after_a_repair::<Yrs>();
     undo_after_a_repair::<Automerge>();
 }

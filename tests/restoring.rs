@@ -39,7 +39,10 @@ enum Meanwhile {
 }
 
 fn meanwhile() -> impl Strategy<Value = Meanwhile> {
-    prop_oneof![3 => strategy::ops(6).prop_map(Meanwhile::Changes), 2 => any::<u16>().prop_map(Meanwhile::Restore)]
+    prop_oneof![
+        3 => strategy::ops(6).prop_map(Meanwhile::Changes),
+        2 => any::<u16>().prop_map(Meanwhile::Restore),
+    ]
 }
 
 fn beside_others<B: Backend>(rounds: &[(Vec<Op>, u16, Meanwhile)]) {
@@ -182,7 +185,7 @@ fn counters<B: Backend>() {
 }
 
 #[test]
-fn what_others_add_to_a_counter_counts() {
+fn restoring_keeps_counts_of_others() {
     counters::<Yrs>();
     counters::<Automerge>();
 }

@@ -141,7 +141,7 @@ fn any_two_ways<B: Backend>() {
 }
 
 #[test]
-fn whatever_way_two_runs_come_about() {
+fn two_runs_made_in_any_way_stay_together() {
     any_two_ways::<Yrs>();
     any_two_ways::<Automerge>();
 }
@@ -371,15 +371,22 @@ fn no_run_is_scattered<B: Backend>(rounds: &[Vec<Turn>]) -> Result<(), TestCaseE
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: strategy::config().cases / 4, ..strategy::config() })]
+    #![proptest_config(ProptestConfig {
+        cases: strategy::config().cases / 4,
+        ..strategy::config()
+    })]
 
     #[test]
-    fn runs_at_random_places_on_yrs(rounds in prop::collection::vec(prop::collection::vec(turn(), 3), 1..4)) {
+    fn runs_at_random_places_on_yrs(
+        rounds in prop::collection::vec(prop::collection::vec(turn(), 3), 1..4),
+    ) {
         no_run_is_scattered::<Yrs>(&rounds)?;
     }
 
     #[test]
-    fn runs_at_random_places_on_automerge(rounds in prop::collection::vec(prop::collection::vec(turn(), 3), 1..3)) {
+    fn runs_at_random_places_on_automerge(
+        rounds in prop::collection::vec(prop::collection::vec(turn(), 3), 1..3),
+    ) {
         no_run_is_scattered::<Automerge>(&rounds)?;
     }
 }

@@ -204,7 +204,10 @@ fn steps(max: usize) -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: strategy::config().cases / 4, ..strategy::config() })]
+    #![proptest_config(ProptestConfig {
+        cases: strategy::config().cases / 4,
+        ..strategy::config()
+    })]
 
     #[test]
     fn places_that_come_and_go_on_yrs(steps in steps(20)) {

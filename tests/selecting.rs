@@ -73,7 +73,7 @@ fn left<B: Backend>(store: &Store<Sheet, B>, runs: &Count) -> Selector<i64> {
     })
 }
 
-fn one_of_a_thousand<B: Backend>(watched: bool) {
+fn a_thousand_selectors<B: Backend>(watched: bool) {
     let store = Store::<Sheet, B>::new();
     let runs = Count::default();
     let fill = |sheet: SheetNode<exostate::Edit<'_>>| {
@@ -108,15 +108,15 @@ fn once<R>(count: &Count) -> impl Fn(&exostate::Changed<R>) + Send + Sync + 'sta
 }
 
 #[test]
-fn of_a_thousand_selectors_the_one_that_is_affected_runs_once() {
+fn only_the_affected_selector_runs_once() {
     for watched in [false, true] {
-        one_of_a_thousand::<Yrs>(watched);
-        one_of_a_thousand::<Automerge>(watched);
+        a_thousand_selectors::<Yrs>(watched);
+        a_thousand_selectors::<Automerge>(watched);
     }
 }
 
 #[test]
-fn who_is_not_watched_runs_when_asked() {
+fn a_selector_without_watchers_runs_when_read() {
     let store = Store::<Sheet>::new();
     let runs = Count::default();
     let left = left(&store, &runs);
@@ -127,7 +127,7 @@ fn who_is_not_watched_runs_when_asked() {
 }
 
 #[test]
-fn a_selector_reads_what_it_needs_now() {
+fn a_selector_depends_on_its_last_reads() {
     let store = Store::<Sheet>::new();
     let runs = Count::default();
     let counted = runs.clone();
@@ -186,7 +186,7 @@ fn a_diamond_shows_no_mixture_and_runs_once() {
 }
 
 #[test]
-fn what_comes_out_equal_goes_no_further() {
+fn an_equal_result_is_not_propagated() {
     let store = Store::<Sheet>::new();
     let runs = Count::default();
     let inner_runs = Count::default();
@@ -336,7 +336,7 @@ fn a_panic_keeps_nothing_from_the_others_and_is_tried_again() {
 /// A selector whose input has changed is tried again each time it is read, like a selector whose
 /// place has changed.
 #[test]
-fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
+fn a_selector_that_panics_shows_no_old_value() {
     let store = Store::<Sheet>::new();
     let told = Log::default();
     let read = left(&store, &Count::default());
@@ -356,7 +356,7 @@ fn a_panic_over_what_another_selector_gave_leaves_no_old_value() {
 }
 
 #[test]
-fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
+fn a_selector_may_catch_the_panic_of_another() {
     let store = Store::<Sheet>::new();
     let fails = store.select(|sheet| {
         let left = sheet.left().value().copied().unwrap_or_default();
@@ -375,7 +375,7 @@ fn who_catches_the_panic_of_another_selector_goes_on_catching_it() {
 /// Two threads run one selector at once. The thread that fails does not know which places the other
 /// one has read.
 #[test]
-fn a_panic_on_one_thread_does_not_forget_what_another_one_read() {
+fn a_panic_on_one_thread_keeps_the_reads_of_another() {
     let store = Store::<Sheet>::new();
     set(&store, 0, 1);
     let (entered, enters) = mpsc::channel();
@@ -478,7 +478,7 @@ fn families_outlive_their_store() {
 }
 
 #[test]
-fn what_comes_in_parts_is_selected_when_it_is_shown() {
+fn parts_are_selected_once_they_are_shown() {
     let ours = Store::<Sheet>::new();
     let theirs = Store::<Sheet>::new();
     let told = Count::default();
@@ -594,7 +594,7 @@ fn a_closure_that_takes_its_time_reads_selectors_of_its_own_view() {
 /// Selectors of selectors, which change the selectors that they read, while two threads change the
 /// places that they read and two threads read them.
 #[test]
-fn when_all_threads_are_done_all_is_as_the_view_says() {
+fn after_concurrent_changes_selectors_equal_the_view() {
     for round in 0..20u32 {
         let store = Store::<Sheet>::new();
         let cells: [_; 4] = std::array::from_fn(|at| {
@@ -669,7 +669,7 @@ fn all<T>(mut changes: exostate::ChangeStream<T>) -> Vec<T> {
 }
 
 #[test]
-fn no_thread_waits_for_a_value_in_vain() {
+fn streams_wake_their_threads_for_every_value() {
     for _ in 0..20 {
         let store = Store::<Sheet>::new();
         let values = left(&store, &Count::default()).stream();
@@ -692,7 +692,7 @@ fn no_thread_waits_for_a_value_in_vain() {
 }
 
 #[test]
-fn the_task_that_asked_last_is_woken() {
+fn the_task_that_polled_last_is_woken() {
     let store = Store::<Sheet>::new();
     let mut changes = store.stream(Sheet::path().left());
     let (one, first) = waker();
@@ -964,7 +964,10 @@ fn steps(max: usize) -> impl Strategy<Value = Vec<(bool, bool, support::Op)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: support::strategy::config().cases / 2, ..support::strategy::config() })]
+    #![proptest_config(ProptestConfig {
+        cases: support::strategy::config().cases / 2,
+        ..support::strategy::config()
+    })]
 
     #[test]
     fn a_selector_is_its_closure_on_the_view_on_yrs(ops in steps(40)) {
@@ -989,9 +992,10 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
         let cell = store.select_by(|sheet, at: &u32| sheet.cells().get(*at).value().copied());
         let watch = left.watch(|_| ());
         for number in 0..changes {
-            let coming = with.then(|| come(&store, &left, &cell.of(number as u32)));
+            let subscribed =
+                with.then(|| subscribe_and_select(&store, &left, &cell.of(number as u32)));
             store.change(|sheet| sheet.left().set(number % 2)).expect("it can be written");
-            drop(coming);
+            drop(subscribed);
         }
         kept = Some((store, left, cell, watch));
     });
@@ -1005,7 +1009,7 @@ fn bytes_after(changes: i64, with: bool) -> i64 {
 
 /// Creates subscriptions to the selectors that stay and to one that is dropped, and a selector that
 /// reads both.
-fn come(
+fn subscribe_and_select(
     store: &Store<Sheet>,
     left: &Selector<i64>,
     cell: &Selector<Option<i64>>,

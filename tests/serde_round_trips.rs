@@ -154,7 +154,9 @@ proptest! {
     #[test]
     fn any_value(value in value()) {
         all_and_back(&value, |read, format| assert_eq!(read, value, "by {format}"));
-        assert_eq!(cbor_and_back(&Flattened { value: Map::from_iter([(String::from("a"), Mark(value.clone()))]) }).value.get("a"), Some(&Mark(value)));
+        let map = Map::from_iter([(String::from("a"), Mark(value.clone()))]);
+        let read = cbor_and_back(&Flattened { value: map });
+        assert_eq!(read.value.get("a"), Some(&Mark(value)));
     }
 
     #[test]
@@ -162,16 +164,25 @@ proptest! {
         let mut tree = Tree::new();
         let mut ids = Vec::new();
         for (label, parent) in parents.iter().enumerate() {
-            let parent = if chain { ids.last().copied() } else { ids.get(usize::from(*parent) % (ids.len() + 1)).copied() };
+            let parent = if chain {
+                ids.last().copied()
+            } else {
+                ids.get(usize::from(*parent) % (ids.len() + 1)).copied()
+            };
             ids.push(tree.push(parent, label as u64));
         }
         equal(&tree);
-        assert_eq!(cbor_and_back(&Flattened { value: Map::from_iter([(String::from("a"), tree.clone())]) }).value.get("a"), Some(&tree));
+        let map = Map::from_iter([(String::from("a"), tree.clone())]);
+        let read = cbor_and_back(&Flattened { value: map });
+        assert_eq!(read.value.get("a"), Some(&tree));
     }
 
     /// Any input gives an error at most, and never a panic.
     #[test]
-    fn arbitrary_json_is_no_panic(json in json_like(), bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn arbitrary_json_is_no_panic(
+        json in json_like(),
+        bytes in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
         let _ = serde_json::from_str::<Everything>(&json);
         let _ = serde_json::from_str::<Named>(&json);
         let _ = serde_json::from_str::<Tree<Tree<Text>>>(&json);
@@ -269,7 +280,10 @@ fn each_type_has_its_form() {
     let todo = groups.push_group("To do");
     groups.push_group("Done");
     groups.push(todo, 1);
-    let form = json!({ "groups": [{ "group": "To do", "items": [1] }, { "group": "Done", "items": [] }], "ungrouped": [] });
+    let form = json!({
+        "groups": [{ "group": "To do", "items": [1] }, { "group": "Done", "items": [] }],
+        "ungrouped": []
+    });
     assert_eq!(json!(groups), form);
     assert_eq!(serde_json::from_value::<Groups<String, u8>>(form).expect("groups").len(), 1);
     equal(&id);
@@ -300,14 +314,16 @@ fn marked_text_is_a_delta() {
         .expect("it can be written");
     assert_eq!(made.view().notes.runs(), store.view().notes.runs());
     // null is not a mark.
-    let plain: Text =
-        serde_json::from_value(json!([{ "insert": "a", "attributes": { "bold": null } }, { "insert": "b", "attributes": {} }]))
-            .expect("a text");
+    let plain: Text = serde_json::from_value(json!([
+        { "insert": "a", "attributes": { "bold": null } },
+        { "insert": "b", "attributes": {} }
+    ]))
+    .expect("a text");
     assert_eq!(plain, Text::from("ab"));
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_that_says_why() {
+fn invalid_json_is_an_error_with_the_reason() {
     assert!(error::<Map<String, u8>>(r#"{"a": 1, "a": 2}"#).contains("\"a\" is there twice"));
     assert!(error::<Map<i32, u8>>(r#"{"007": 1}"#).contains("\"007\" is no key"));
     for id in ["", "3f", "3F-1", "03f-1", "3f-1-1", "10000000000000000-0"] {

@@ -28,8 +28,8 @@ on_both! {
     setting_one_variant_twice_merges_and_setting_two_competes
     a_text_is_set_with_the_least_edits
     collections_are_gone_through_filled_and_emptied
-    clearing_leaves_what_others_insert
-    clearing_removes_what_does_not_fit_and_what_is_not_known
+    clearing_keeps_concurrent_insertions
+    clearing_removes_violations_and_unknown_fields
 }
 
 /// One field for each scalar, and for each way to hold one.
@@ -76,7 +76,13 @@ macro_rules! literals {
         assert_eq!(view.movable, MovableList::from([number, 1, 2]));
         assert_eq!(view.map, Map::from_iter([(1, number), (number, 1)]));
         assert_eq!(view.set, Set::from_iter([2, number]));
-        let chosen = store.select(|state| (state.map().get(1).value().copied(), state.map().contains_key(1), state.set().contains(2)));
+        let chosen = store.select(|state| {
+            (
+                state.map().get(1).value().copied(),
+                state.map().contains_key(1),
+                state.set().contains(2),
+            )
+        });
         assert_eq!(*chosen.get(), (Some(number), true, true));
         let _watch = store.watch(Numbers::<$type>::path().set().has(1), |_| ());
         let by = store.select_by(|state, key: &$type| state.map().get(*key).value().copied());
@@ -109,7 +115,10 @@ struct Others {
 }
 
 fn a_number_in_the_code_has_the_type_of_its_field<B: Backend>() {
-    literals!(B, u8: 200, u16: 60_000, u32: 4_000_000_000, u64: 10_000_000_000_000_000_000, i8: -100, i16: -30_000, i32: 7, i64: -5_000_000_000);
+    literals!(
+        B, u8: 200, u16: 60_000, u32: 4_000_000_000, u64: 10_000_000_000_000_000_000,
+        i8: -100, i16: -30_000, i32: 7, i64: -5_000_000_000
+    );
 
     let store = Store::<Others, B>::new();
     let small = 7_u32;
@@ -167,7 +176,7 @@ fn a_number_in_the_code_has_the_type_of_its_field<B: Backend>() {
 
 /// A user-defined key type accepts the types that it declares.
 #[test]
-fn a_key_of_ones_own_takes_what_it_says() {
+fn a_custom_key_takes_its_declared_types() {
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct User(String);
     impl exostate::MapKey for User {
@@ -458,7 +467,7 @@ fn collections_are_gone_through_filled_and_emptied<B: Backend>() {
     assert_eq!(store.version(), version, "what is empty was emptied");
 }
 
-fn clearing_leaves_what_others_insert<B: Backend>() {
+fn clearing_keeps_concurrent_insertions<B: Backend>() {
     let ours = Store::<Page, B>::new();
     let old: ElementId = ours
         .change(|page| {
@@ -510,7 +519,7 @@ fn clearing_leaves_what_others_insert<B: Backend>() {
 }
 
 /// Two types for the same document. Each knows a part that the other does not know.
-fn clearing_removes_what_does_not_fit_and_what_is_not_known<B: Backend>() {
+fn clearing_removes_violations_and_unknown_fields<B: Backend>() {
     #[derive(State, Clone, Debug, PartialEq)]
     struct Newer {
         lines: List<u8>,

@@ -27,18 +27,18 @@ macro_rules! on_both_backends {
 }
 
 on_both_backends! {
-    it_goes_from_thread_to_thread
+    a_store_can_be_sent_and_shared_between_threads
     a_replica_id_is_never_used_again
     earlier_ids_are_known_where_the_caller_says_so
     the_view_is_read_inside_a_change_and_an_import_waits_for_its_end
     an_update_since_a_version_is_all_that_lacks
     local_updates_are_those_made_here
     errors_name_the_place
-    a_digest_covers_what_the_struct_does_not_know
-    stores_in_the_same_hands_exchange_more_than_strangers_may
+    a_digest_covers_unknown_fields
+    merging_own_stores_uses_the_trusted_limits
 }
 
-fn it_goes_from_thread_to_thread<B: Backend>() {
+fn a_store_can_be_sent_and_shared_between_threads<B: Backend>() {
     fn shared<T: Send + Sync + Clone + 'static>(_: &T) {}
     fn sent<T: Send>() {}
     sent::<LocalUpdates>();
@@ -183,7 +183,7 @@ fn errors_name_the_place<B: Backend>() {
     assert_eq!(store.version(), support::store::<B>(1).version());
 }
 
-fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
+fn a_digest_covers_unknown_fields<B: Backend>() {
     #[derive(State, Clone, Debug, PartialEq)]
     struct Older {
         title: String,
@@ -201,7 +201,7 @@ fn a_digest_covers_what_the_struct_does_not_know<B: Backend>() {
     assert_eq!(older.view().title, "a");
 }
 
-fn stores_in_the_same_hands_exchange_more_than_strangers_may<B: Backend>() {
+fn merging_own_stores_uses_the_trusted_limits<B: Backend>() {
     let tight = Options::new().with_limits(exostate::Limits::untrusted().with_bytes_max(1_000));
     let store = Store::<Everything, B>::with_options(tight);
     let large = support::store::<B>(2);

@@ -156,23 +156,33 @@ proptest! {
     }
 
     #[test]
-    fn savepoints_on_automerge(before in strategy::ops(8), theirs in strategy::ops(5), parts in parts()) {
+    fn savepoints_on_automerge(
+        before in strategy::ops(8),
+        theirs in strategy::ops(5),
+        parts in parts(),
+    ) {
         run::<Automerge>(&before, &theirs, &parts);
     }
 
     #[test]
-    fn what_is_relied_on_on_yrs(touches in prop::collection::vec(any::<u8>(), 0..4), relied in any::<u8>()) {
+    fn stale_basis_is_refused_on_yrs(
+        touches in prop::collection::vec(any::<u8>(), 0..4),
+        relied in any::<u8>(),
+    ) {
         relies::<Yrs>(&touches, relied);
     }
 
     #[test]
-    fn what_is_relied_on_on_automerge(touches in prop::collection::vec(any::<u8>(), 0..4), relied in any::<u8>()) {
+    fn stale_basis_is_refused_on_automerge(
+        touches in prop::collection::vec(any::<u8>(), 0..4),
+        relied in any::<u8>(),
+    ) {
         relies::<Automerge>(&touches, relied);
     }
 }
 
 #[test]
-fn a_batch_is_one_commit_and_is_told_once() -> Result<(), exostate::Error> {
+fn a_batch_is_one_commit_and_one_call() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     let told = Arc::new(AtomicUsize::new(0));
     let updates = Arc::new(AtomicUsize::new(0));
@@ -203,7 +213,7 @@ fn a_batch_is_one_commit_and_is_told_once() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn a_savepoint_that_panics_is_taken_back_too() -> Result<(), exostate::Error> {
+fn a_savepoint_that_panics_is_rolled_back() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     store.change(|page| {
         page.title().set("kept")?;
@@ -223,7 +233,7 @@ fn a_savepoint_that_panics_is_taken_back_too() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Error> {
+fn an_old_or_foreign_basis_is_stale() -> Result<(), exostate::Error> {
     let store = Store::<Page>::new();
     let other = Store::<Page>::new();
     let snapshot = store.snapshot();
@@ -256,7 +266,7 @@ fn a_basis_of_another_store_or_of_long_ago_is_stale() -> Result<(), exostate::Er
 }
 
 #[test]
-fn it_is_tried_again_until_it_succeeds() {
+fn a_stale_transaction_is_retried() {
     let store = Store::<Page>::new();
     let quick = Retry::new(100).with_pauses(Duration::from_micros(10), Duration::from_micros(200));
     std::thread::scope(|scope| {
@@ -291,7 +301,7 @@ fn it_is_tried_again_until_it_succeeds() {
 }
 
 #[tokio::test]
-async fn asynchronous_code_does_not_block() {
+async fn an_asynchronous_retry_does_not_block() {
     let tried = AtomicUsize::new(0);
     let retry = Retry::new(3).with_pauses(Duration::from_millis(1), Duration::from_millis(1));
     let stale = || {
@@ -320,7 +330,7 @@ struct Fragile {
 }
 
 #[test]
-fn a_write_that_a_panic_broke_off_is_not_committed() -> Result<(), exostate::Error> {
+fn a_write_interrupted_by_a_panic_is_not_committed() -> Result<(), exostate::Error> {
     let store = Store::<Fragile>::new();
     let half = Fragile { title: "half".to_owned(), value: exostate::Register(Panics(true)) };
     let broken = store.change(|state| {

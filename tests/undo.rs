@@ -114,7 +114,7 @@ struct Record {
 
 /// The last digit of every number is its writer: 1 or 2. An undo may remove our numbers, but not
 /// theirs.
-fn theirs_stays<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
+fn values_of_others_stay<B: Backend>(steps: &[(bool, u8, u8, u8)]) {
     let store = |id| {
         Store::<Numbers, B>::with_options(Options::new().with_replica(ReplicaId::from_bits(id)))
     };
@@ -293,17 +293,25 @@ proptest! {
     }
 
     #[test]
-    fn theirs_stays_on_yrs(steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24)) {
-        theirs_stays::<Yrs>(&steps);
+    fn values_of_others_stay_on_yrs(
+        steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24),
+    ) {
+        values_of_others_stay::<Yrs>(&steps);
     }
 
     #[test]
-    fn theirs_stays_on_automerge(steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24)) {
-        theirs_stays::<Automerge>(&steps);
+    fn values_of_others_stay_on_automerge(
+        steps in prop::collection::vec((any::<bool>(), any::<u8>(), 0u8..3, any::<u8>()), 0..24),
+    ) {
+        values_of_others_stay::<Automerge>(&steps);
     }
 
     #[test]
-    fn damaged_stacks_are_refused(ops in strategy::ops(8), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn damaged_stacks_are_refused(
+        ops in strategy::ops(8),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let store = support::store::<Yrs>(1);
         let undo = store.undo_manager(each());
         ops.iter().for_each(|op| support::apply(&store, op));
@@ -430,7 +438,7 @@ fn equal_values<B: Backend>(one_by_one: bool) -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn equal_values_of_others_are_theirs() -> Result<(), exostate::Error> {
+fn equal_values_of_others_are_kept() -> Result<(), exostate::Error> {
     equal_values::<Yrs>(true)?;
     equal_values::<Yrs>(false)?;
     equal_values::<Automerge>(true)?;
@@ -438,7 +446,7 @@ fn equal_values_of_others_are_theirs() -> Result<(), exostate::Error> {
 }
 
 /// Rows of the table in `docs/undo.md` about texts and removed cards.
-fn table<B: Backend>() -> Result<(), exostate::Error> {
+fn documented_table<B: Backend>() -> Result<(), exostate::Error> {
     type Edit<'a, B> = &'a dyn Fn(&Store<Board, B>) -> Result<(), ChangeError>;
     let typed = |theirs: Edit<'_, B>| {
         let (ours, other) = two::<B>();
@@ -501,13 +509,13 @@ fn table<B: Backend>() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn the_table_of_the_documentation() -> Result<(), exostate::Error> {
-    table::<Yrs>()?;
-    table::<Automerge>()
+fn documented_table_holds() -> Result<(), exostate::Error> {
+    documented_table::<Yrs>()?;
+    documented_table::<Automerge>()
 }
 
 #[test]
-fn what_the_documentation_says() -> Result<(), exostate::Error> {
+fn documented_examples_hold() -> Result<(), exostate::Error> {
     examples::<Yrs>()?;
     examples::<Automerge>()
 }
@@ -608,7 +616,7 @@ impl Middleware<Board> for Refuses {
 }
 
 #[test]
-fn an_undo_that_is_refused_can_be_made_later() -> Result<(), exostate::Error> {
+fn a_refused_undo_stays_on_the_stack() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let undo = store.undo_manager(each());
     store.change(|board| board.title().set("title"))?;
@@ -620,7 +628,7 @@ fn an_undo_that_is_refused_can_be_made_later() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn those_who_watch_hear_of_it_as_such() -> Result<(), exostate::Error> {
+fn watchers_get_the_origin_and_label_of_an_undo() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let undo = store.undo_manager(each());
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -747,7 +755,7 @@ fn an_undo_takes_its_own_of_equal_characters() -> Result<(), exostate::Error> {
 /// Saved stacks are read while the manager that saved them still exists and has recorded more
 /// changes since.
 #[test]
-fn stacks_that_are_read_beside_their_own_mean_the_same_elements() -> Result<(), exostate::Error> {
+fn stacks_read_beside_their_manager_mean_the_same_elements() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let first = store.undo_manager(each());
     store.change(|board| board.notes().push_str("one two three"))?;
@@ -893,7 +901,7 @@ fn stacks_of_different_times_mean_the_same_elements() -> Result<(), exostate::Er
 
 /// A manager that is read from its own stacks repeatedly does not use up ids.
 #[test]
-fn stacks_can_be_read_as_often_as_one_likes() -> Result<(), exostate::Error> {
+fn stacks_can_be_read_repeatedly() -> Result<(), exostate::Error> {
     let (store, [mut undo, _]) = edited::<Yrs>()?;
     for _ in 0..100 {
         undo = store.undo_manager_from(&undo.save(), each())?;
@@ -906,7 +914,7 @@ fn stacks_can_be_read_as_often_as_one_likes() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate::Error> {
+fn an_undo_in_a_callback_undoes_the_next_group() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     store.change(|board| board.notes().push_str("abc"))?;
     let undo = store.undo_manager(each());
@@ -934,7 +942,7 @@ fn an_undo_within_a_callback_of_another_is_the_next_one() -> Result<(), exostate
 }
 
 #[test]
-fn threads_that_undo_at_once_undo_one_each() -> Result<(), exostate::Error> {
+fn concurrent_undos_undo_one_group_each() -> Result<(), exostate::Error> {
     for _ in 0..50 {
         let store = Store::<Board>::new();
         let undo = store.undo_manager(each());
@@ -972,7 +980,7 @@ fn a_watcher_that_panics_does_not_break_the_stacks() -> Result<(), exostate::Err
 /// A value that another manager's undo restored for another replica belongs to that replica for
 /// this manager too.
 #[test]
-fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> {
+fn two_managers_keep_values_of_others() -> Result<(), exostate::Error> {
     let ours = Store::<Numbers>::new();
     let theirs = Store::<Numbers>::new();
     let first = ours.undo_manager(each());
@@ -990,7 +998,7 @@ fn two_managers_do_not_take_others_values_away() -> Result<(), exostate::Error> 
 
 /// The document changed without the manager between saving the stacks and reading them.
 #[test]
-fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::Error> {
+fn undo_keeps_changes_made_without_the_manager() -> Result<(), exostate::Error> {
     fn run<B: Backend>() -> Result<(), exostate::Error> {
         let ours = Store::<Numbers, B>::new();
         let theirs = Store::<Numbers, B>::new();
@@ -1013,7 +1021,7 @@ fn what_came_while_nobody_noted_it_is_not_taken_away() -> Result<(), exostate::E
 }
 
 #[test]
-fn a_clock_may_do_what_it_likes() -> Result<(), exostate::Error> {
+fn a_clock_may_use_the_store_or_panic() -> Result<(), exostate::Error> {
     type Shared = Arc<Mutex<Option<(Store<Board>, UndoManager<Board>)>>>;
     let shared = Shared::default();
     let bad = Arc::new(Mutex::new(false));
@@ -1092,7 +1100,7 @@ fn a_clock_that_goes_back_ends_no_group() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn a_manager_that_is_made_within_a_change_hears_of_it() -> Result<(), exostate::Error> {
+fn a_manager_made_within_a_change_records_it() -> Result<(), exostate::Error> {
     let store = Store::<Board>::new();
     let undo = store.change(|board| {
         board.title().set("one")?;
@@ -1117,7 +1125,7 @@ fn a_mark_is_undone_in_one_op() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn what_others_removed_is_not_remembered() -> Result<(), exostate::Error> {
+fn elements_removed_by_others_leave_the_stacks() -> Result<(), exostate::Error> {
     let (ours, theirs) = two::<Yrs>();
     let undo = ours.undo_manager(each());
     let mut sizes = Vec::new();
@@ -1149,7 +1157,7 @@ fn saved_stacks_keep_to_the_limit() -> Result<(), exostate::Error> {
 /// The deleted text is longer than a change may write. It cannot come back, and must not block the
 /// entries that can.
 #[test]
-fn what_cannot_be_undone_is_passed_over() -> Result<(), exostate::Error> {
+fn a_group_that_cannot_be_undone_is_skipped() -> Result<(), exostate::Error> {
     let theirs =
         Store::<Board>::with_options(Options::new().with_limits(exostate::Limits::trusted()));
     theirs.change(|board| board.title().set("z".repeat(20 << 20)))?;

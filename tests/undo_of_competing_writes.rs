@@ -280,12 +280,12 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn an_undo_takes_back_what_won_on_yrs(run in run()) {
+    fn an_undo_takes_back_the_winning_value_on_yrs(run in run()) {
         undone::<Yrs>(&run);
     }
 
     #[test]
-    fn an_undo_takes_back_what_won_on_automerge(run in run()) {
+    fn an_undo_takes_back_the_winning_value_on_automerge(run in run()) {
         undone::<Automerge>(&run);
     }
 }
@@ -395,7 +395,7 @@ fn ours_shows_again<B: Backend>() -> Result<(), exostate::Error> {
 }
 
 #[test]
-fn what_the_documentation_says_of_values_that_compete() -> Result<(), exostate::Error> {
+fn documented_examples_of_conflicting_values_hold() -> Result<(), exostate::Error> {
     mine_wins::<Yrs>()?;
     mine_wins::<Automerge>()?;
     theirs_wins::<Yrs>()?;

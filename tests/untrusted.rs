@@ -16,7 +16,7 @@ fn store<B: Backend>() -> Store<Everything, B> {
 }
 
 #[test]
-fn truncated_and_damaged_updates_are_refused_or_wait() {
+fn damaged_updates_are_refused_or_pending() {
     fn run<B: Backend>() {
         let other = support::store::<B>(2);
         for kind in 0..support::KINDS {
@@ -53,7 +53,7 @@ fn truncated_and_damaged_updates_are_refused_or_wait() {
 }
 
 #[test]
-fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
+fn pending_updates_are_bounded_by_number() {
     fn run<B: Backend>() {
         let limits = Limits::untrusted().with_pending_updates_max(16);
         let store = Store::<Everything, B>::with_options(Options::new().with_limits(limits));
@@ -86,7 +86,7 @@ fn updates_behind_a_missing_one_are_bounded_and_lost_only_to_themselves() {
 }
 
 #[test]
-fn the_bytes_of_updates_that_wait_are_bounded_too() {
+fn pending_updates_are_bounded_by_bytes() {
     fn run<B: Backend>() {
         let other = support::store::<B>(2);
         let mut updates = (0..4).map(|number| {
@@ -122,7 +122,7 @@ fn the_bytes_of_updates_that_wait_are_bounded_too() {
 }
 
 #[test]
-fn what_does_not_fit_the_struct_is_a_violation_and_nothing_else() {
+fn a_value_of_the_wrong_type_is_only_a_violation() {
     #[derive(exostate::State, Clone, Debug, PartialEq)]
     struct Wrong {
         title: i64,

@@ -48,20 +48,20 @@ fn take(told: &Told) -> Vec<ViolationsPatch> {
     std::mem::take(&mut *told.lock().expect("nobody panics with it"))
 }
 
-fn hear<B: Backend, S: State, T: State>(store: &Store<S, B>, other: &Store<T, B>) {
+fn merge<B: Backend, S: State, T: State>(store: &Store<S, B>, other: &Store<T, B>) {
     store
         .apply_all(&other.updates_since(&store.version()).expect("an update"))
         .expect("an honest update");
 }
 
 #[test]
-fn what_comes_and_what_goes_is_told() {
+fn new_and_resolved_violations_are_reported() {
     fn run<B: Backend>() {
         let store = Store::<Form, B>::new();
         let theirs = Store::<newer::Form, B>::new();
         let (told, watch) = watched(&store);
         theirs.change(|form| form.age().set("seven")).expect("it can be written");
-        hear(&store, &theirs);
+        merge(&store, &theirs);
         let [patch] = &take(&told)[..] else { panic!("one call") };
         assert_eq!(
             (patch.new(), patch.gone().len(), patch.origin()),
@@ -70,7 +70,7 @@ fn what_comes_and_what_goes_is_told() {
 
         // Another value that does not fit replaces the first violation with another one.
         theirs.change(|form| form.age().set("eight")).expect("it can be written");
-        hear(&store, &theirs);
+        merge(&store, &theirs);
         let [patch] = &take(&told)[..] else { panic!("one call") };
         assert_eq!(
             (patch.new()[0].found.as_str(), patch.gone()[0].found.as_str()),
@@ -81,7 +81,7 @@ fn what_comes_and_what_goes_is_told() {
         store
             .change(|form| form.names().insert("a", Name { first: 1 }))
             .expect("it can be written");
-        hear(&theirs, &store);
+        merge(&theirs, &store);
         assert_eq!(take(&told), []);
         // A refused change calls no watcher either.
         let refused =
@@ -110,7 +110,7 @@ fn what_comes_and_what_goes_is_told() {
 }
 
 /// The reported changes, put together, give the violations of the store.
-fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
+fn reports_add_up<B: Backend>(steps: &[(u8, u8)]) {
     let store = Store::<Form, B>::new();
     let theirs = Store::<newer::Form, B>::new();
     let (told, _watch) = watched(&store);
@@ -126,12 +126,12 @@ fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
                 })
                 .expect("it can be written"),
             2 => drop(theirs.change(|form| form.names().remove(&key)).expect("it can be written")),
-            3 => hear(&theirs, &store),
+            3 => merge(&theirs, &store),
             4 => store.change(|form| form.age().set(*value)).expect("it can be written"),
             5 => store
                 .change(|form| form.names().insert(key, Name { first: 3 }))
                 .expect("it can be written"),
-            _ => hear(&store, &theirs),
+            _ => merge(&store, &theirs),
         }
         for patch in take(&told) {
             let before = known.len();
@@ -148,9 +148,11 @@ fn adds_up<B: Backend>(steps: &[(u8, u8)]) {
 
 proptest! {
     #[test]
-    fn what_is_told_adds_up(steps in prop::collection::vec(any::<(u8, u8)>(), 0..40)) {
-        adds_up::<Yrs>(&steps);
-        adds_up::<Automerge>(&steps);
+    fn reported_changes_add_up_to_the_violations(
+        steps in prop::collection::vec(any::<(u8, u8)>(), 0..40),
+    ) {
+        reports_add_up::<Yrs>(&steps);
+        reports_add_up::<Automerge>(&steps);
     }
 }
 
@@ -165,7 +167,7 @@ impl<S: State> Middleware<S> for Audit {
 }
 
 #[test]
-fn layers_hear_what_was_touched() {
+fn layers_are_told_the_touched_paths() {
     fn run<B: Backend>() {
         let audit = Audit::default();
         let store = Store::<Form, B>::new();
@@ -187,8 +189,8 @@ fn layers_hear_what_was_touched() {
 
         let theirs = store.fork().expect("it opens");
         theirs.change(|form| form.names().get("a").first().set(5)).expect("it can be written");
-        hear(&store, &theirs);
-        hear(&store, &theirs);
+        merge(&store, &theirs);
+        merge(&store, &theirs);
         assert!(store.apply(b"{}").is_err());
         assert_eq!(take(), ["Remote names/a/first false", "Remote  false", "Remote  true"]);
 

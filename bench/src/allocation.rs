@@ -31,7 +31,7 @@ mod tests {
     use super::megabytes_kept;
 
     #[test]
-    fn what_is_kept_counts_and_what_is_dropped_does_not() {
+    fn kept_allocations_count_and_dropped_ones_do_not() {
         let (kept, megabytes) = megabytes_kept(|| {
             drop(vec![1_u8; 8_000_000]);
             vec![1_u8; 4_000_000]

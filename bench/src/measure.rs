@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_runs_every_step_once_whatever_the_slices() -> anyhow::Result<()> {
+    fn a_lane_runs_every_step_once_for_any_slice_length() -> anyhow::Result<()> {
         let mut lane = Lane::new(100, Duration::from_secs(60));
         let mut seen = Vec::new();
         while lane.progress() == Progress::Running {

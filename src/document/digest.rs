@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_do_not_run_into_each_other() {
+    fn the_boundaries_of_contents_change_the_hash() {
         let mut canonical = Canonical::new();
         let mut hash = |parts: &[&str]| {
             parts.iter().for_each(|part| canonical.bytes(4, part.as_bytes()));

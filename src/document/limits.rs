@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_is_for_strangers() {
+    fn the_default_limits_are_those_for_untrusted_peers() {
         assert_eq!(Limits::default(), Limits::untrusted());
     }
 

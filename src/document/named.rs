@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_read_as_it_was_written() {
+    fn type_names_round_trip() {
         let (key, _) = write("Board", 7);
         assert_eq!((key.as_str(), name_in(key.as_str())), ("@type/Board", Some("Board")));
         for none in ["@type", "@type/", "@type/a/b", "@types/a", "@position", "type/a", ""] {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_names_is_bounded() {
+    fn shown_names_are_bounded_in_length_and_number() {
         let names = ["x".repeat(1000), "Board".to_owned(), "y".to_owned()];
         let mismatch = TypeMismatch::between(names.iter().map(String::as_str), Some("Board"))
             .expect("there are others");

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_round_trip_and_damage_is_named() {
+    fn versions_round_trip_and_truncated_ones_are_refused() {
         let clocks = Version::clocks(BTreeMap::from([(1, 2), (9, 4)]), DeleteHash(5));
         let heads =
             Version::heads(vec![[3; 32], [1; 32]], BTreeMap::from([(Arc::from([7, 8, 9]), 5)]));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn state_vectors_are_those_of_yjs() {
+    fn state_vectors_have_the_encoding_of_yjs() {
         use yrs::updates::encoder::Encode;
         let vector = yrs::StateVector::new(
             [(yrs::ClientID::new(300), 70_000), (yrs::ClientID::new(1), 2)].into_iter().collect(),

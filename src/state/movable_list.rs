@@ -652,7 +652,7 @@ mod tests {
     proptest! {
         /// Positions of a document may be equal, or may leave no room.
         #[test]
-        fn a_copy_finds_its_elements_whatever_happens_to_it(
+        fn a_copy_finds_its_elements_after_any_edits(
             positions in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![0, 1, 128, 255]), 0..3), 0..8),
             edits in prop::collection::vec((0..4u8, 0..12usize, 0..12usize), 0..30),
         ) {
@@ -695,7 +695,7 @@ mod tests {
 
     /// A document of another user may hold the ids that a copy gives to new elements.
     #[test]
-    fn a_new_element_of_a_copy_takes_no_id_that_is_there() {
+    fn a_new_element_of_a_copy_gets_an_unused_id() {
         let mut list = MovableList::new();
         list.place(ElementId::detached(&mut 0, |_| false), Position::from([1]), Arc::new(0));
         list.push(1);

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_any_pause_is_no_longer_than_it() {
+    fn a_part_of_a_pause_is_no_longer_than_the_pause() {
         for pause in
             [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX]
         {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempt_is_one_attempt() {
+    fn zero_attempts_count_as_one() {
         let mut tried = 0;
         let result = Retry::new(0).run(|| {
             tried += 1;

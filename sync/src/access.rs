@@ -204,14 +204,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_decoded() {
+    fn query_parameters_are_decoded() {
         let pairs = [("token", "a b+c"), ("x", ""), ("ä", "1=2")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parameters("token=a+b%2Bc&x&&%C3%A4=1=2&bad=%ff&worse=%4"), pairs);
     }
 
     #[test]
-    fn a_request_shows_no_secret() {
+    fn debug_of_a_request_hides_secrets() {
         let request = HttpRequest {
             query: parameters("token=secret&token=other"),
             subprotocols: vec!["secret".to_owned()],

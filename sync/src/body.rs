@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_is_packed_once_and_known_to_be() {
+    fn a_large_body_is_packed_once_and_cached() {
         let shared = Shared::new(&[7; LARGE_BYTES + 1]);
         assert!(shared.is_large() && shared.is_packed(None) && !shared.is_packed(Some(512)));
         let body = shared.body(Some(512)).as_ptr();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_read_back_and_only_what_shrinks_is_compressed() {
+    fn bodies_round_trip_and_are_compressed_only_if_that_shrinks_them() {
         let text = b"the same again ".repeat(500);
         let mut random = fastrand::Rng::with_seed(1);
         let noise: Vec<u8> = (0..5000).map(|_| random.u8(..)).collect();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_inflates_to_what_it_says_and_no_further() {
+    fn a_body_that_inflates_past_its_declared_length_is_refused() {
         let bomb = pack(&vec![0; 10_000_000], Some(0));
         assert!(matches!(unpack(&bomb, MAX), Err(FrameError::TooLarge { bytes: 10_000_000, .. })));
         // A body with a wrong length.

@@ -662,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_read_back_and_cut_ones_are_refused() {
+    fn frames_round_trip_and_truncated_ones_are_refused() {
         for frame in all() {
             let bytes = frame.encode();
             assert_eq!(Frame::decode(&bytes, MAX), Ok(frame));
@@ -726,7 +726,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_without_a_key_is_one_and_no_key_is_shown_or_proves_anything() {
+    fn a_hello_may_lack_a_key_and_debug_hides_keys() {
         let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
         let none = Hello { key: Key::default(), ..hello.clone() };
         let with = Frame::Hello(hello.clone()).encode();
@@ -750,7 +750,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_ends_between_characters() {
+    fn fitting_text_ends_at_a_character_boundary() {
         assert_eq!(
             (fitting("aää", 2), fitting("aää", 3), fitting("aää", 9), fitting("ä", 1)),
             ("a", "aä", "aää", "")
@@ -758,7 +758,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_where_the_flag_says_so_and_is_shown_nowhere() {
+    fn a_token_at_the_limit_is_read_and_debug_hides_it() {
         let Some(Frame::Hello(hello)) = all().into_iter().next() else { unreachable!() };
         let of = |length| Hello { token: Some(Token("t".repeat(length))), ..hello.clone() };
         let max = 2 * TOKEN_BYTES_MAX;
@@ -774,14 +774,14 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf8_says_where() {
+    fn an_error_about_invalid_utf8_names_the_place() {
         let bytes = with_header(CLOSE, &[1, 3, b'a', b'b', 0xff], &[]);
         let expected = FrameError::Malformed { at: 10, expected: "UTF-8" };
         assert_eq!(Frame::decode(&bytes, MAX), Err(expected));
     }
 
     #[test]
-    fn a_changed_bit_is_noticed() {
+    fn a_frame_with_a_changed_bit_is_refused() {
         let frame = Frame::Update { number: 7, body: b"some bytes" }.encode();
         for bit in 0..frame.len() * 8 {
             let mut changed = frame.clone();

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_their_limit_and_no_two_are_alike() {
+    fn retry_waits_grow_to_their_limit_with_jitter() {
         let config = Config::default();
         let seconds = |attempts, chance: f64| {
             config.retry_in(attempts, || chance).map(|wait| wait.as_secs_f64())

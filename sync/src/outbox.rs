@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_share_an_update_and_take_no_more_than_a_session_keeps() {
+    fn connections_share_an_update_and_take_no_more_than_the_soft_limit() {
         let config = Config::default();
         let boxes = [Outbox::new(&config), Outbox::new(&config)];
         boxes.iter().for_each(|outbox| _ = outbox.begin());
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_forgets_and_says_so() {
+    fn a_full_queue_drops_its_updates_and_reports_the_overflow() {
         let config = Config::default().queue_max(2, 100).expect("valid");
         let outbox = Outbox::new(&config);
         outbox.push(b"before", Origin::Local);

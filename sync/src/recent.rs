@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_are_forgotten() {
+    fn the_oldest_hashes_are_forgotten() {
         let hash = |number: usize| Hash::of(&number.to_be_bytes());
         let mut recent = Recent::default();
         (0..=RECENT_UPDATES_MAX)

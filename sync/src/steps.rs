@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_are_expected_to_be_as_they_were() {
+    fn steps_are_expected_to_be_as_brief_as_recent_ones() {
         let pace = Pace::default();
         assert!(!pace.is_brief());
         (0..BRIEF_STEPS).for_each(|_| pace.note(BRIEF));

@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn any_document_name_survives() {
+    fn document_names_round_trip_in_tickets() {
         let print = Fingerprint::of(b"certificate");
         for document in ["a/b", "ä #%?", "%41", "line\nbreak"] {
             for (scheme, print) in [
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_survives_and_is_shown_by_no_debug() {
+    fn a_token_round_trips_and_debug_hides_it() {
         let ticket = Ticket::new(
             Scheme::Quic,
             "host.example",
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_ports_need_not_be_said() {
+    fn default_ports_may_be_left_out() {
         let port =
             |text: &str| text.parse::<Ticket>().map(|ticket| (ticket.scheme(), ticket.port()));
         assert_eq!(port("ws://h/d"), Ok((Scheme::WebSocket, 80)));

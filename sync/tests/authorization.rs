@@ -137,7 +137,7 @@ fn tokens_decide_over_every_transport() {
 }
 
 #[test]
-fn who_is_denied_stays_away_and_who_is_told_later_comes_again() {
+fn a_denied_peer_stops_and_a_peer_told_later_reconnects() {
     test(async {
         let server = serve(&Store::<Page>::new()).await;
         let mut departures = server.departures();
@@ -166,7 +166,7 @@ fn who_is_denied_stays_away_and_who_is_told_later_comes_again() {
 }
 
 #[test]
-fn a_hook_is_asked_about_connections_in_memory_too() {
+fn the_hook_is_called_for_connections_in_memory() {
     test(async {
         let store = Store::<Page>::new();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -220,7 +220,7 @@ async fn yjs(
 }
 
 #[test]
-fn yjs_clients_are_closed_with_a_code_that_says_what_is_wrong() {
+fn denied_yjs_clients_are_closed_with_a_code() {
     test(async {
         let server = serve(&Store::<Page>::new()).await;
         let cases = [

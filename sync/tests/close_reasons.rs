@@ -112,7 +112,9 @@ fn a_version_of_another_backend_is_named() {
     let automerge = Document::<Automerge>::new();
     automerge.edit(|edit| edit.set("title", "plan")).expect("it can be written");
     yrs.edit(|edit| edit.set("title", "plan")).expect("it can be written");
-    let other = |result: Result<Vec<Vec<u8>>, BackendError>, name: &str| matches!(result, Err(BackendError::OtherVersion { backend }) if backend == name);
+    fn other(result: Result<Vec<Vec<u8>>, BackendError>, name: &str) -> bool {
+        matches!(result, Err(BackendError::OtherVersion { backend }) if backend == name)
+    }
     assert!(other(yrs.updates_since(&automerge.version()), "yrs"));
     assert!(other(automerge.updates_since(&yrs.version()), "automerge"));
     assert!(yrs.updates_since(&Version::empty()).is_ok());
@@ -125,21 +127,26 @@ async fn a_connection_that_is_not_made_has_its_error_as_source() {
     use exostate_sync::{Client, ConnectError, Status};
 
     let client = Client::new(Config::default());
-    let peer = client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid/d").expect("valid");
+    let peer =
+        client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid:4433/d").expect("valid");
     let mut status = peer.status();
     let offline = status.wait_for(|status| matches!(status, Status::Offline { .. }));
     let offline = tokio::time::timeout(Duration::from_secs(60), offline).await.expect("in time");
     let Status::Offline { reason, .. } = offline.expect("told").clone() else { unreachable!() };
     let source = reason.source().and_then(<dyn Error>::downcast_ref::<ConnectError>);
     assert!(
-        matches!(source, Some(ConnectError::Resolve { host, .. }) if host == "no.such.host.invalid"),
+        matches!(
+            source,
+            Some(ConnectError::Resolve { host, .. }) if host == "no.such.host.invalid"
+        ),
         "{reason:?}"
     );
     let CloseReason::NotConnected(failure) = &reason else { panic!("{reason:?}") };
     assert!(!failure.is_final());
     // Without reconnecting, the same failure ends the peer.
     let client = Client::new(Config::default().without_reconnecting());
-    let peer = client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid/d").expect("valid");
+    let peer =
+        client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid:4433/d").expect("valid");
     let ended =
         tokio::time::timeout(Duration::from_secs(60), peer.closed()).await.expect("in time");
     assert!(matches!(ended, CloseReason::NotConnected(_)), "{ended:?}");

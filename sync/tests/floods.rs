@@ -54,17 +54,18 @@ fn alone(body: impl Future<Output = ()>) {
     test(body);
 }
 
-fn with_few_from_one_address() -> Config {
+fn config_with_limit_per_address() -> Config {
     Config::default().connections_per_address_max(100).expect("valid")
 }
 
 #[test]
-fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
+fn a_connection_flood_from_one_address_does_not_block_others() {
     alone(async {
         let addr = "127.0.0.1:0".parse().expect("valid");
-        let mut scene =
-            Scene::<Yrs>::new(with_few_from_one_address(), |builder| builder.websocket_tls(addr))
-                .await;
+        let mut scene = Scene::<Yrs>::new(config_with_limit_per_address(), |builder| {
+            builder.websocket_tls(addr)
+        })
+        .await;
         let server = scene.server.local_addr(Scheme::WebSocketTls).expect("it listens");
         let before = live_bytes();
         let mut most = 0;
@@ -77,7 +78,7 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
                 held.pop_front();
             }
             if number % 2_000 == 1_000 {
-                scene.go_on().await;
+                scene.edit_and_wait_in_sync().await;
                 most = most.max(live_bytes() - before);
                 // A peer from another address is let in at once.
                 let store = Store::<Board>::new();
@@ -90,7 +91,7 @@ fn ten_thousand_connections_from_one_address_take_no_place_from_others() {
         }
         assert!(most < 16 * MIB, "{most} bytes more while they came");
         drop(held);
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         let grown = grown(before, MIB).await;
         assert!(grown < MIB, "{grown} bytes are left");
     });
@@ -124,21 +125,21 @@ fn a_thousand_attempts_over_quic_past_the_limit_are_refused() {
                     Err(_) => refused += 1,
                 }
             }
-            scene.go_on().await;
+            scene.edit_and_wait_in_sync().await;
         }
         assert!(taken.len() <= 40, "{} were let in", taken.len());
         assert!(refused >= 960, "{refused} were refused");
         for peer in taken {
             peer.disconnect().await;
         }
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         let grown = grown(before, 2 * MIB).await;
         assert!(grown < 2 * MIB, "{grown} bytes are left");
     });
 }
 
 #[test]
-fn who_sends_without_end_and_reads_nothing_is_left() {
+fn a_peer_that_floods_and_does_not_read_is_disconnected() {
     alone(async {
         let config = Config::default()
             .times(Duration::from_millis(100), Duration::from_millis(500))
@@ -170,7 +171,7 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
             }
             let most = live_bytes() - before;
             assert!(most < 24 * MIB, "{most} bytes more with frames of type {}", flood[0]);
-            scene.go_on().await;
+            scene.edit_and_wait_in_sync().await;
             drop((sink, source));
             let reason = scene.departure().await;
             let expected = matches!(
@@ -182,14 +183,14 @@ fn who_sends_without_end_and_reads_nothing_is_left() {
             );
             assert!(expected || matches!(reason, CloseReason::Refused { .. }), "{reason}");
         }
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         let grown = grown(before, MIB).await;
         assert!(grown < MIB, "{grown} bytes are left");
     });
 }
 
 /// A WebSocket client that asks for a large document, then reads nothing.
-async fn who_does_not_read(server: &Server) -> WebSocketStream<TcpStream> {
+async fn client_that_does_not_read(server: &Server) -> WebSocketStream<TcpStream> {
     let addr = server.local_addr(Scheme::WebSocket).expect("it listens");
     let stream = TcpStream::connect(addr).await.expect("connected");
     let request = ClientRequestBuilder::new(format!("ws://{addr}/").parse().expect("valid"))
@@ -210,7 +211,7 @@ fn tasks() -> usize {
 }
 
 #[test]
-fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
+fn a_client_that_does_not_read_frees_its_place_and_tasks() {
     alone(async {
         let replica = Mock::new(1);
         // More bytes than the system buffers for a client that reads nothing.
@@ -228,7 +229,7 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
         let tasks_before = tasks();
         for _ in 0..2 {
             // The server has one place. The client of the round before has left it.
-            let mut socket = who_does_not_read(&server).await;
+            let mut socket = client_that_does_not_read(&server).await;
             let mut most = 0;
             for channel in 2..20_000 {
                 // Opens the channel and ends it.
@@ -250,13 +251,13 @@ fn who_never_reads_a_websocket_keeps_no_place_and_no_tasks() {
             assert!(grown < MIB, "{grown} bytes are left");
             drop(socket);
         }
-        let _socket = who_does_not_read(&server).await;
+        let _socket = client_that_does_not_read(&server).await;
         server.shutdown().await;
     });
 }
 
 #[test]
-fn what_waits_for_many_who_do_not_read_is_there_once() {
+fn queued_updates_are_stored_once_for_all_peers() {
     alone(async {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
         let mut strangers = Vec::new();
@@ -266,17 +267,17 @@ fn what_waits_for_many_who_do_not_read_is_there_once() {
             sink.send(framed(3, &version)).await.expect("the server listens");
             strangers.push((sink, source));
         }
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         let before = live_bytes();
         let mut most = 0;
         for letter in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
             let title = letter.repeat(1_000_000);
             scene.stores[0].change(|board| board.title().set(title)).expect("it can be written");
-            scene.go_on().await;
+            scene.edit_and_wait_in_sync().await;
             most = most.max(live_bytes() - before);
         }
         assert!(most < 48 * MIB, "{most} bytes more");
         drop(strangers);
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
     });
 }

@@ -36,7 +36,9 @@ fn test(body: impl Future<Output = ()>) {
         .block_on(async { timeout(Duration::from_secs(60), body).await.expect("the test hangs") });
 }
 
-async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Arc<AtomicBool>)) {
+async fn flush_with_panicking_listener<B: Backend>(
+    listen: impl Fn(&Store<Board, B>, Arc<AtomicBool>),
+) {
     let left = Store::<Board, B>::new();
     let right = Store::<Board, B>::new();
     let fails = Arc::new(AtomicBool::new(true));
@@ -58,7 +60,7 @@ async fn a_listener_that_panics<B: Backend>(listen: impl Fn(&Store<Board, B>, Ar
 }
 
 #[test]
-fn a_listener_or_watcher_of_the_peer_that_panics_is_told() {
+fn flush_fails_if_a_listener_of_the_peer_panics() {
     fn listens<B: Backend>(store: &Store<Board, B>, fails: Arc<AtomicBool>) {
         store.on_update(move |_| assert!(!fails.load(Ordering::Relaxed), "a test")).forever();
     }
@@ -70,14 +72,14 @@ fn a_listener_or_watcher_of_the_peer_that_panics_is_told() {
             .forever();
     }
     test(async {
-        a_listener_that_panics::<exostate::Yrs>(listens).await;
-        a_listener_that_panics::<exostate::Yrs>(watches).await;
-        a_listener_that_panics::<Automerge>(listens).await;
+        flush_with_panicking_listener::<exostate::Yrs>(listens).await;
+        flush_with_panicking_listener::<exostate::Yrs>(watches).await;
+        flush_with_panicking_listener::<Automerge>(listens).await;
     });
 }
 
 #[test]
-fn a_failure_that_came_before_the_call_is_told_too() {
+fn flush_reports_a_failure_before_the_call() {
     test(async {
         let left = Store::<Board>::new();
         let right = Store::<Board>::new();
@@ -108,7 +110,7 @@ impl exostate::middleware::Middleware<Board> for Fails {
 }
 
 #[test]
-fn what_was_not_applied_is_not_flushed() {
+fn flush_fails_if_the_peer_refuses_the_update() {
     test(async {
         let left = Store::<Board>::new();
         let right = Store::<Board>::new();
@@ -127,7 +129,7 @@ fn what_was_not_applied_is_not_flushed() {
 /// A peer that may only read gets an error from `flush`, whichever side made the document
 /// read-only. Changes of the other side still arrive.
 #[test]
-fn who_only_reads_is_told_that_nothing_is_taken() {
+fn flush_fails_on_a_read_only_connection() {
     async fn run<B: Backend>(ours: Config, theirs: Config) {
         let left = Store::<Board, B>::new();
         let right = Store::<Board, B>::new();

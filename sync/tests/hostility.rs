@@ -21,7 +21,7 @@ use support::{framed, varint};
 
 /// Frames and updates that are malformed, or far too large.
 #[test]
-fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
+fn malformed_frames_are_refused_and_the_peer_is_named() {
     test(async {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
         let zeros = vec![0; 512 * 1024 * 1024];
@@ -56,7 +56,7 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
                 matches!(reason, CloseReason::Protocol(_) | CloseReason::Refused { .. }),
                 "{what}: {reason}"
             );
-            scene.go_on().await;
+            scene.edit_and_wait_in_sync().await;
         }
         let (mut sink, mut source) = scene.untrusted().await;
         let mut broken = framed(7, b"");
@@ -65,7 +65,7 @@ fn what_makes_no_sense_is_refused_and_the_stranger_is_named() {
         assert!(until_closed(&mut source).await.is_some());
         let reason = scene.departure().await;
         assert!(reason.to_string().contains("it was changed on its way"), "{reason}");
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
     });
 }
 
@@ -74,7 +74,7 @@ fn impatient() -> Config {
 }
 
 #[test]
-fn who_promises_and_does_not_deliver_is_stuck() {
+fn a_peer_that_does_not_send_announced_updates_is_stalled() {
     test(async {
         let mut scene = Scene::<Yrs>::new(impatient(), |builder| builder).await;
         let (mut sink, _source) = scene.untrusted().await;
@@ -96,7 +96,7 @@ fn who_promises_and_does_not_deliver_is_stuck() {
             () = pinging => unreachable!(),
         };
         assert!(matches!(reason, CloseReason::Stalled { .. }), "{reason}");
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
     });
 }
 
@@ -175,7 +175,7 @@ impl<B: Backend> Replica for Liar<B> {
     }
 }
 
-async fn who_lies_about_its_version<B: Backend>() {
+async fn false_version<B: Backend>() {
     for lie in [Lie::More, Lie::Nothing, Lie::Another, Lie::Digest] {
         let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
         let liar: Liar<B> = Liar { store: Store::new(), other: Store::new(), lie };
@@ -188,7 +188,7 @@ async fn who_lies_about_its_version<B: Backend>() {
             impatient(),
         );
         for _ in 0..20 {
-            scene.go_on().await;
+            scene.edit_and_wait_in_sync().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let told = format!("{:?}", peer.status().borrow().clone());
@@ -198,23 +198,23 @@ async fn who_lies_about_its_version<B: Backend>() {
             !scene.stores[0].view().notes.to_string().contains("never"),
             "{lie:?}: {told}, {reason}"
         );
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
     }
 }
 
 #[test]
-fn who_lies_about_its_version_harms_nobody_on_yrs() {
-    test(who_lies_about_its_version::<Yrs>());
+fn a_false_version_does_not_affect_others_on_yrs() {
+    test(false_version::<Yrs>());
 }
 
 #[test]
-fn who_lies_about_its_version_harms_nobody_on_automerge() {
-    test(who_lies_about_its_version::<Automerge>());
+fn a_false_version_does_not_affect_others_on_automerge() {
+    test(false_version::<Automerge>());
 }
 
 /// A hostile peer writes under the replica id of an honest peer, with other content. The honest
 /// peer continues to write.
-async fn who_writes_under_anothers_id<B: Backend>() {
+async fn id_used_twice<B: Backend>() {
     let mut scene = Scene::<B>::new(impatient(), |builder| builder).await;
     let victim = scene.stores[1].replica();
     let options = Options::new().with_replica(ReplicaId::from_bits(victim.get()));
@@ -225,12 +225,12 @@ async fn who_writes_under_anothers_id<B: Backend>() {
     let peer = Peer::over(&thief, "d", connect(&scene.server).await, Role::Initiator, impatient());
     let mut status = peer.status();
     for round in 0..5 {
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         // The change fails once the thief is refused for good.
         let _ = thief.change(|board| board.notes().push_str(&format!("({round})")));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    scene.go_on().await;
+    scene.edit_and_wait_in_sync().await;
     // The side that yields gets a new replica id, and then shows the same document as all others.
     let in_sync = async {
         while thief.digest() != scene.stores[0].digest() {
@@ -247,21 +247,21 @@ async fn who_writes_under_anothers_id<B: Backend>() {
     };
     in_sync.await;
     peer.disconnect().await;
-    scene.go_on().await;
+    scene.edit_and_wait_in_sync().await;
 }
 
 #[test]
-fn who_writes_under_anothers_id_is_made_somebody_else_on_yrs() {
-    test(who_writes_under_anothers_id::<Yrs>());
+fn a_peer_with_the_id_of_another_gets_a_new_id_on_yrs() {
+    test(id_used_twice::<Yrs>());
 }
 
 #[test]
-fn who_writes_under_anothers_id_is_made_somebody_else_on_automerge() {
-    test(who_writes_under_anothers_id::<Automerge>());
+fn a_peer_with_the_id_of_another_gets_a_new_id_on_automerge() {
+    test(id_used_twice::<Automerge>());
 }
 
 #[test]
-fn who_says_nothing_or_no_hello_is_named_by_address_alone() {
+fn a_peer_without_hello_has_no_replica_in_the_departure() {
     test(async {
         let mut scene = Scene::<Yrs>::new(Config::default(), |builder| builder).await;
         let (mut sink, mut source) = connect(&scene.server).await.split();
@@ -275,7 +275,7 @@ fn who_says_nothing_or_no_hello_is_named_by_address_alone() {
 }
 
 /// An update that depends on one that nobody has.
-fn orphan() -> Vec<u8> {
+fn update_with_missing_dependency() -> Vec<u8> {
     let store = Store::<Board>::new();
     store.change(|board| board.notes().push_str("lost")).expect("it can be written");
     let version = store.version();
@@ -284,10 +284,10 @@ fn orphan() -> Vec<u8> {
 }
 
 #[test]
-fn who_may_only_read_changes_nothing_by_a_conflict() {
+fn a_read_only_document_is_not_changed_by_a_conflict() {
     test(async {
         let store = Store::<Board>::new();
-        store.apply(&orphan()).expect("it waits");
+        store.apply(&update_with_missing_dependency()).expect("it waits");
         let documents = Documents::new().with("d", &store).expect("valid");
         let server = Server::builder(documents)
             .config(Config::default().read_only())
@@ -315,11 +315,11 @@ fn who_may_only_read_changes_nothing_by_a_conflict() {
 }
 
 #[test]
-fn who_is_refused_because_of_others_may_come_again() {
+fn a_peer_refused_because_of_others_may_reconnect() {
     test(async {
         let options = Options::new().with_limits(Limits::untrusted().with_pending_updates_max(1));
         let store = Store::<Board>::with_options(options);
-        store.apply(&orphan()).expect("it waits");
+        store.apply(&update_with_missing_dependency()).expect("it waits");
         let server = Server::builder(Documents::new().with("d", &store).expect("valid"))
             .bind()
             .await
@@ -327,7 +327,9 @@ fn who_is_refused_because_of_others_may_come_again() {
         let mut departures = server.departures();
         let (mut sink, mut source) = connect(&server).await.split();
         sink.send(hello("yrs", 2)).await.expect("the server listens");
-        sink.send(framed(4, &[&[1, 0][..], &orphan()].concat())).await.expect("the server listens");
+        sink.send(framed(4, &[&[1, 0][..], &update_with_missing_dependency()].concat()))
+            .await
+            .expect("the server listens");
         let close = until_closed(&mut source).await.expect("it says why");
         assert_eq!(close[6], 8, "unavailable, come again later");
         let reason = departures.recv().await.expect("told").reason;

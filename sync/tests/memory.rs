@@ -44,7 +44,7 @@ fn edits_never_wait_and_a_small_queue_loses_nothing() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_holds_nobody_up() {
+fn a_peer_that_does_not_read_blocks_no_edits() {
     test(async {
         let left = Mock::new(1);
         let (here, there) = memory_pair(1);
@@ -114,7 +114,7 @@ fn the_status_says_that_the_document_is_of_another_type() {
 }
 
 #[test]
-fn joining_with_another_backend_says_which() {
+fn a_different_backend_closes_with_both_names() {
     test(async {
         let board = exostate::Store::<Board>::new();
         let other = exostate::Store::<Board, exostate::Automerge>::new();

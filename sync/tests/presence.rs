@@ -116,7 +116,7 @@ fn room(id: u64) -> Room {
 }
 
 #[test]
-fn what_one_shows_the_other_sees_and_the_newest_counts() {
+fn the_newest_state_is_shown_to_the_peer() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
@@ -139,7 +139,7 @@ fn what_one_shows_the_other_sees_and_the_newest_counts() {
 }
 
 #[test]
-fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
+fn the_last_state_arrives_if_all_datagrams_are_lost() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
@@ -173,7 +173,7 @@ fn what_moves_goes_in_datagrams_and_what_lasts_arrives_though_all_are_lost() {
 }
 
 #[test]
-fn what_fits_no_datagram_goes_the_reliable_way() {
+fn states_too_large_for_a_datagram_are_sent_in_frames() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
@@ -197,7 +197,7 @@ fn what_fits_no_datagram_goes_the_reliable_way() {
 }
 
 #[test]
-fn a_malformed_datagram_ends_it_with_the_place() {
+fn a_malformed_datagram_closes_with_the_byte() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::with_datagrams(&left, &right, Duration::ZERO);
@@ -221,7 +221,7 @@ fn a_malformed_datagram_ends_it_with_the_place() {
 }
 
 #[test]
-fn who_is_there_stays_and_who_falls_silent_goes() {
+fn participants_without_heartbeat_are_removed() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
@@ -247,7 +247,7 @@ fn who_is_there_stays_and_who_falls_silent_goes() {
 }
 
 #[test]
-fn who_has_gone_without_a_word_is_gone_with_the_connection() {
+fn participants_are_removed_with_their_connection() {
     let left = room(1);
     let right = room(2);
     let mut line = Line::new(&left, &right, Duration::ZERO);
@@ -260,7 +260,7 @@ fn who_has_gone_without_a_word_is_gone_with_the_connection() {
 
 /// A server with an honest client and one that sends presence of other participants.
 #[test]
-fn nobody_speaks_for_another() {
+fn a_peer_cannot_change_the_state_of_another_participant() {
     let server = room(9);
     let honest = room(1);
     let mut line = Line::new(&honest, &server, Duration::ZERO);
@@ -307,7 +307,7 @@ fn nobody_speaks_for_another() {
 
 /// A server, a client that reads, and several peers that each claim to be participant 1.
 #[test]
-fn a_thief_is_refused_and_who_comes_back_is_known() {
+fn an_id_needs_its_key_also_after_a_reconnect() {
     let server = room(9);
     let reader = room(2);
     let owner = room(1);
@@ -359,7 +359,7 @@ fn a_thief_is_refused_and_who_comes_back_is_known() {
 }
 
 #[test]
-fn no_clock_that_is_made_up_mutes_anybody() {
+fn a_forged_clock_does_not_hide_a_participant() {
     let server = room(9);
     let reader = room(2);
     let victim = room(1);
@@ -393,7 +393,7 @@ fn no_clock_that_is_made_up_mutes_anybody() {
 }
 
 #[test]
-fn connections_that_come_and_go_make_nobody_answer_all_the_time() {
+fn queries_are_rate_limited_while_connections_come_and_go() {
     let server = room(9);
     let honest = room(1);
     let other = room(2);
@@ -437,7 +437,7 @@ fn every_peer_has_a_key_of_its_own() {
 
 /// Introduces 10,000 participants to one end. `to` selects the end. Returns the number that was
 /// accepted.
-fn introduced(config: &Config, to: usize) -> usize {
+fn participants_accepted(config: &Config, to: usize) -> usize {
     let rooms = [room(1), room(9)];
     let mut line = Line::with(config, &rooms[0], &rooms[1], Duration::ZERO);
     line.run(TICK, || false);
@@ -450,25 +450,28 @@ fn introduced(config: &Config, to: usize) -> usize {
         end.session.handle_bytes(TICK, &framed(13, &news), &end.room);
     }
     assert!(!line.is_closed());
-    let introduced = shown(&rooms[to]).len();
+    let accepted = shown(&rooms[to]).len();
     drop(line);
     assert!(shown(&rooms[to]).is_empty());
-    introduced
+    accepted
 }
 
 #[test]
-fn no_connection_introduces_more_than_so_many() {
+fn participants_per_connection_are_limited() {
     let default = Config::default();
-    assert_eq!(introduced(&default, 1), 64, "who connects, and a few behind it");
-    assert_eq!(introduced(&default, 0), 4_096, "a server, which tells of everybody");
+    assert_eq!(participants_accepted(&default, 1), 64, "who connects, and a few behind it");
+    assert_eq!(participants_accepted(&default, 0), 4_096, "a server, which tells of everybody");
     let set = |most| Config::default().participants_max(most).expect("valid");
-    assert_eq!((introduced(&set(100), 1), introduced(&set(100), 0)), (100, 100));
-    assert_eq!(introduced(&set(20_000), 1), 4_096, "a document has no more in all");
+    assert_eq!(
+        (participants_accepted(&set(100), 1), participants_accepted(&set(100), 0)),
+        (100, 100)
+    );
+    assert_eq!(participants_accepted(&set(20_000), 1), 4_096, "a document has no more in all");
     assert!(Config::default().participants_max(0).is_err());
 }
 
 #[test]
-fn one_that_names_thousands_hides_nobody_who_comes_later() {
+fn later_participants_are_shown_beside_a_flood() {
     let server = room(9);
     let reader = room(1);
     let flood = room(2);
@@ -534,12 +537,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES")
+            .ok()
+            .and_then(|cases| cases.parse().ok())
+            .unwrap_or(64),
+        ..ProptestConfig::default()
+    })]
     /// Five replicas in a graph of connections that break and lose frames. Two heartbeats after the
     /// last fault every replica sees exactly the participants that are there, with their last
     /// states.
     #[test]
-    fn all_see_the_same_in_the_end(
+    fn all_replicas_show_the_same_participants_in_the_end(
         steps in steps(),
         wired in prop::collection::btree_set((0usize..5, 0usize..5), 0..4),
         with_datagrams in any::<bool>(),
@@ -550,7 +559,8 @@ proptest! {
         wires.extend(wired.into_iter().filter(|(a, b)| a < b));
         let wires: Vec<_> = wires.into_iter().collect();
         let mut now = Duration::ZERO;
-        let mut lines: Vec<_> = wires.iter().map(|(a, b)| line(&rooms[*a], &rooms[*b], now)).collect();
+        let mut lines: Vec<_> =
+            wires.iter().map(|(a, b)| line(&rooms[*a], &rooms[*b], now)).collect();
         let mut truth: BTreeMap<u64, u32> = BTreeMap::new();
         let mut losing = false;
         let mut chance = fastrand::Rng::with_seed(7);
@@ -610,7 +620,7 @@ fn test(body: impl Future<Output = ()>) {
 }
 
 #[test]
-fn changes_are_told_one_by_one_through_a_server() {
+fn changes_are_reported_one_by_one_through_a_server() {
     test(async {
         let server = Server::builder(Documents::new().with("d", Mock::new(9)).expect("valid"))
             .bind()
@@ -743,7 +753,7 @@ struct Cursor {
 }
 
 /// The cursor is shown once. Its anchor follows the text that is typed before it.
-async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
+async fn a_cursor_follows_edits_of_others<B: exostate::Backend>() {
     let ours = exostate::Store::<Page, B>::new();
     let theirs = exostate::Store::<Page, B>::new();
     let (here, there) = memory_pair(8);
@@ -761,15 +771,15 @@ async fn a_cursor_follows_what_others_type<B: exostate::Backend>() {
 }
 
 #[test]
-fn cursors_follow_what_others_type() {
+fn cursors_follow_edits_of_others() {
     test(async {
-        a_cursor_follows_what_others_type::<exostate::Yrs>().await;
-        a_cursor_follows_what_others_type::<exostate::Automerge>().await;
+        a_cursor_follows_edits_of_others::<exostate::Yrs>().await;
+        a_cursor_follows_edits_of_others::<exostate::Automerge>().await;
     });
 }
 
 #[test]
-fn a_watch_ends_with_what_it_watches() {
+fn a_watch_ends_with_its_peer() {
     test(async {
         let (here, _there) = memory_pair(8);
         let peer = Peer::over(Mock::new(1), "d", here, Role::Initiator, Config::default());

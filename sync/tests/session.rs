@@ -114,7 +114,7 @@ impl Pair {
     }
 }
 
-fn filled(id: u64, count: u8) -> Arc<Mock> {
+fn replica_with_ops(id: u64, count: u8) -> Arc<Mock> {
     let replica = Mock::new(id);
     (0..count).for_each(|payload| drop(replica.add(&[payload])));
     replica
@@ -133,7 +133,7 @@ fn equal_replicas_go_live_without_exchanging_versions() {
 
 #[test]
 fn replicas_that_edited_apart_converge_with_one_update_each_way() {
-    let mut pair = Pair::new(&filled(1, 5), &filled(2, 7));
+    let mut pair = Pair::new(&replica_with_ops(1, 5), &replica_with_ops(2, 7));
     pair.run().assert_in_sync();
     assert_eq!(pair.sides[0].replica.len(), 12);
     assert_eq!((pair.count(3), pair.count(4)), (2, 2));
@@ -141,7 +141,7 @@ fn replicas_that_edited_apart_converge_with_one_update_each_way() {
 
 #[test]
 fn live_edits_travel_once_and_are_not_sent_back() {
-    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    let mut pair = Pair::new(&replica_with_ops(1, 1), &replica_with_ops(2, 1));
     pair.run();
     let updates = pair.count(4);
     pair.sides[0].replica.add(b"left");
@@ -154,7 +154,8 @@ fn live_edits_travel_once_and_are_not_sent_back() {
 #[test]
 fn edits_at_every_frame_arrive() {
     for at in 0..20 {
-        let mut pair = Pair::new(&filled(1, 2), &filled(2, u8::from(at % 2 == 0)));
+        let mut pair =
+            Pair::new(&replica_with_ops(1, 2), &replica_with_ops(2, u8::from(at % 2 == 0)));
         (0..at).for_each(|_| _ = pair.step(false));
         pair.sides[0].replica.add(b"left");
         pair.sides[1].replica.add(b"right");
@@ -165,7 +166,7 @@ fn edits_at_every_frame_arrive() {
 #[test]
 fn the_same_calls_give_the_same_frames() {
     let run = || {
-        let mut pair = Pair::new(&filled(1, 3), &filled(2, 4));
+        let mut pair = Pair::new(&replica_with_ops(1, 3), &replica_with_ops(2, 4));
         pair.run();
         pair.sides[1].replica.add(b"more");
         pair.run();
@@ -178,8 +179,8 @@ fn the_same_calls_give_the_same_frames() {
 fn a_disconnect_at_any_frame_is_resumed_without_loss_or_doubling() {
     let run = |cut: usize| {
         let config = Config::default().frame_bytes_max(1024).expect("valid");
-        let left = filled(1, 3);
-        let right = filled(2, 3);
+        let left = replica_with_ops(1, 3);
+        let right = replica_with_ops(2, 3);
         right.add(&[9; 3000]);
         let mut first = Pair::with(&left, &right, config.clone());
         let steps = (0..cut).take_while(|at| {
@@ -236,25 +237,25 @@ fn equal_versions_with_different_contents_are_reported_by_both() {
     let (ours, theirs) = (theirs, ours);
     assert!(pair.sides[1].events.contains(&Event::Diverged { ours, theirs }));
     pair.pass(Duration::from_secs(5)).run();
-    let told = |event: &&Event| matches!(event, Event::Diverged { .. });
-    assert_eq!(pair.sides[0].events.iter().filter(told).count(), 1);
+    let reported = |event: &&Event| matches!(event, Event::Diverged { .. });
+    assert_eq!(pair.sides[0].events.iter().filter(reported).count(), 1);
 }
 
 #[test]
-fn a_peer_with_ever_new_contents_under_one_version_is_heard_seldom() {
+fn repeated_divergence_reports_of_a_peer_are_limited() {
     use sha2::{Digest as _, Sha256};
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     let version = Sha256::digest(pair.sides[0].replica.version().to_bytes());
-    let told = |pair: &Pair| {
+    let reported = |pair: &Pair| {
         pair.sides[0].events.iter().filter(|event| matches!(event, Event::Diverged { .. })).count()
     };
     for times in 1..4 {
         for number in 0..100 {
             let claim = [&[0; 8], &[number; 16][..]].concat();
-            say(&mut pair, 6, &[&version[..16], &claim].concat());
+            deliver_frame(&mut pair, 6, &[&version[..16], &claim].concat());
         }
-        assert_eq!(told(&pair), times);
+        assert_eq!(reported(&pair), times);
         pair.now += Duration::from_secs(5);
     }
 }
@@ -272,7 +273,7 @@ fn a_lost_update_is_noticed_by_the_gap_and_asked_for() {
 
 #[test]
 fn dropped_updates_are_computed_anew() {
-    let mut pair = Pair::new(&Mock::new(1), &filled(2, 2));
+    let mut pair = Pair::new(&Mock::new(1), &replica_with_ops(2, 2));
     pair.run();
     (0..9).for_each(|n| drop(pair.sides[0].replica.add(&[n])));
     pair.sides[0].queue.lock().expect("no panic").clear();
@@ -302,7 +303,7 @@ fn silence_is_broken_by_pings_and_ends_in_a_time_out() {
 }
 
 #[test]
-fn sides_that_do_not_fit_say_what_differs() {
+fn a_wrong_document_closes_with_the_difference() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     let replica = Mock::new(2);
     pair.sides[1] = Side::new(&replica, Role::Responder, "other", Config::default());
@@ -313,7 +314,7 @@ fn sides_that_do_not_fit_say_what_differs() {
 }
 
 #[test]
-fn close_sends_what_is_queued_and_the_peer_is_told() {
+fn close_sends_queued_updates_and_informs_the_peer() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     pair.sides[0].replica.add(b"last words");
@@ -326,8 +327,8 @@ fn close_sends_what_is_queued_and_the_peer_is_told() {
 }
 
 #[test]
-fn unknown_frames_are_skipped_and_malformed_ones_say_where() {
-    let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
+fn unknown_frames_are_skipped_and_malformed_ones_close_with_the_byte() {
+    let mut pair = Pair::new(&replica_with_ops(1, 1), &Mock::new(2));
     pair.run();
     let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(Duration::ZERO, &support::framed(200, &[1, 2]), replica.as_ref());
@@ -345,7 +346,7 @@ fn replica_len(pair: &Pair) -> (usize, usize) {
 }
 
 /// Delivers a hand-made frame to side 0, then lets that side work.
-fn say(pair: &mut Pair, kind: u8, payload: &[u8]) {
+fn deliver_frame(pair: &mut Pair, kind: u8, payload: &[u8]) {
     let now = pair.now;
     let Side { session, replica, .. } = &mut pair.sides[0];
     session.handle_bytes(now, &support::framed(kind, payload), replica.as_ref());
@@ -362,7 +363,7 @@ fn fragment(number: u64, total: u64, offset: u64, part: &[u8]) -> Vec<u8> {
 }
 
 /// Lets up to two minutes pass. Returns the time after which side 0 reports a stalled peer.
-fn until_stuck(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<Duration> {
+fn time_until_stalled(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<Duration> {
     let begun = pair.now;
     while pair.now < begun + Duration::from_secs(120) {
         pair.pass(Duration::from_secs(5));
@@ -377,7 +378,7 @@ fn until_stuck(pair: &mut Pair, mut meanwhile: impl FnMut(&mut Pair)) -> Option<
 }
 
 #[test]
-fn updates_that_wait_are_counted_by_their_bytes() {
+fn queued_updates_are_counted_by_their_bytes() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     let mut taken = 0;
@@ -392,43 +393,43 @@ fn updates_that_wait_are_counted_by_their_bytes() {
 }
 
 #[test]
-fn what_was_not_asked_for_pays_for_no_acknowledgement() {
+fn unrequested_frames_do_not_replace_acknowledgements() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     pair.sides[0].replica.add(b"never acknowledged");
-    let after = until_stuck(&mut pair, |pair| {
+    let after = time_until_stalled(&mut pair, |pair| {
         // Takes all outgoing frames, so that the peer seems to read.
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
-        say(pair, 3, &[0]);
-        say(pair, 11, &answer(1, 0));
-        say(pair, 10, &[1, 0]);
-        say(pair, 5, &fragment(1, 100, 0, &[1; 10]));
+        deliver_frame(pair, 3, &[0]);
+        deliver_frame(pair, 11, &answer(1, 0));
+        deliver_frame(pair, 10, &[1, 0]);
+        deliver_frame(pair, 5, &fragment(1, 100, 0, &[1; 10]));
     });
     assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
 }
 
 #[test]
-fn who_does_not_read_is_stuck_whatever_it_says() {
+fn a_peer_that_does_not_read_is_stalled() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     pair.sides[0].replica.add(b"never read");
-    let after = until_stuck(&mut pair, |pair| say(pair, 2, &[9; 16]));
+    let after = time_until_stalled(&mut pair, |pair| deliver_frame(pair, 2, &[9; 16]));
     assert!(after.is_some_and(|after| after <= Duration::from_secs(45)), "{after:?}");
 }
 
 #[test]
-fn an_answer_that_only_begins_again_is_stuck_and_one_that_grows_is_not() {
+fn an_answer_is_stalled_unless_it_grows() {
     for grows in [false, true] {
         let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
         pair.run();
-        say(&mut pair, 2, &[9; 16]);
-        say(&mut pair, 11, &answer(1, 10));
+        deliver_frame(&mut pair, 2, &[9; 16]);
+        deliver_frame(&mut pair, 11, &answer(1, 10));
         let mut offset = 0;
-        let after = until_stuck(&mut pair, |pair| {
+        let after = time_until_stalled(&mut pair, |pair| {
             let now = pair.now;
             while pair.sides[0].session.poll_transmit(now).is_some() {}
-            say(pair, 5, &fragment(1, 100_000, offset, &[1; 10]));
+            deliver_frame(pair, 5, &fragment(1, 100_000, offset, &[1; 10]));
             offset += if grows { 10 } else { 0 };
         });
         assert_eq!(after.is_none(), grows, "{after:?}");
@@ -436,22 +437,22 @@ fn an_answer_that_only_begins_again_is_stuck_and_one_that_grows_is_not() {
 }
 
 #[test]
-fn an_update_that_is_never_whole_is_not_kept() {
+fn an_update_that_is_never_complete_is_stalled() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
-    say(&mut pair, 5, &fragment(1, 100_000, 0, &[1; 10]));
-    let after = until_stuck(&mut pair, |pair| {
+    deliver_frame(&mut pair, 5, &fragment(1, 100_000, 0, &[1; 10]));
+    let after = time_until_stalled(&mut pair, |pair| {
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
-        say(pair, 7, b"");
+        deliver_frame(pair, 7, b"");
         // Acknowledgements that add nothing do not count as progress.
-        say(pair, 10, &[1, 0]);
+        deliver_frame(pair, 10, &[1, 0]);
     });
     assert_eq!(after, Some(Duration::from_secs(30)));
 
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
-    say(&mut pair, 5, &fragment(1, 100_000, 0, b""));
+    deliver_frame(&mut pair, 5, &fragment(1, 100_000, 0, b""));
     let reason = pair.sides[0].closed().expect("closed").to_string();
     assert!(reason.contains("expected a part of an update"), "{reason}");
 }
@@ -477,21 +478,21 @@ fn a_large_update_leaves_once_it_is_packed() {
 }
 
 /// The second of two updates. The first one never arrives.
-fn orphan(id: u64) -> Vec<u8> {
+fn update_with_missing_dependency(id: u64) -> Vec<u8> {
     let lost = Mock::new(id);
     lost.add(b"lost");
     lost.add(b"behind it")
 }
 
 #[test]
-fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
+fn pending_updates_of_others_do_not_affect_an_honest_peer() {
     let left = Mock::new(1);
     let right = Mock::new(2);
     let mut pair = Pair::new(&left, &right);
     pair.run();
     // A third peer brings the same pending update repeatedly.
     for payload in 0..5 {
-        right.apply(&orphan(99)).expect("it waits");
+        right.apply(&update_with_missing_dependency(99)).expect("it waits");
         // This mock passes pending updates on; a store does not.
         pair.sides[1].queue.lock().expect("no panic").clear();
         left.add(&[payload]);
@@ -505,56 +506,57 @@ fn what_others_brought_and_waits_is_no_matter_of_an_honest_peer() {
 }
 
 #[test]
-fn what_a_peer_brought_and_waits_is_not_acknowledged_as_kept() {
+fn a_pending_update_is_not_acknowledged_as_kept() {
     let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
     pair.run();
     // Another peer has brought the same update before.
-    let update = orphan(99);
+    let update = update_with_missing_dependency(99);
     pair.sides[0].replica.apply(&update).expect("it waits");
     let now = pair.now;
-    say(&mut pair, 4, &[&[1, 0][..], &update].concat());
+    deliver_frame(&mut pair, 4, &[&[1, 0][..], &update].concat());
     let frames: Vec<_> = std::iter::from_fn(|| pair.sides[0].session.poll_transmit(now)).collect();
     assert!(frames.iter().any(|frame| frame[0] == 10 && frame[6] == 0), "{frames:?}");
 }
 
 #[test]
-fn answers_are_worked_out_as_often_as_they_are_read_and_no_more_than_so_many_in_a_time() {
-    let given =
-        |pair: &Pair| pair.sides[0].replica.given.load(std::sync::atomic::Ordering::Relaxed);
-    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+fn answers_are_limited_by_reads_of_the_peer_and_by_time() {
+    let calls = |pair: &Pair| {
+        pair.sides[0].replica.updates_since_calls.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let mut pair = Pair::new(&replica_with_ops(1, 1), &replica_with_ops(2, 1));
     pair.run();
-    let before = given(&pair);
-    (0..100).for_each(|_| say(&mut pair, 3, &[0]));
-    assert_eq!(given(&pair) - before, 1, "nothing was read");
+    let before = calls(&pair);
+    (0..100).for_each(|_| deliver_frame(&mut pair, 3, &[0]));
+    assert_eq!(calls(&pair) - before, 1, "nothing was read");
 
-    let mut pair = Pair::new(&filled(1, 1), &filled(2, 1));
+    let mut pair = Pair::new(&replica_with_ops(1, 1), &replica_with_ops(2, 1));
     pair.run();
-    let before = given(&pair);
+    let before = calls(&pair);
     for _ in 0..100 {
-        say(&mut pair, 3, &[0]);
+        deliver_frame(&mut pair, 3, &[0]);
         let now = pair.now;
         while pair.sides[0].session.poll_transmit(now).is_some() {}
     }
-    assert!((50..=64).contains(&(given(&pair) - before)), "{}", given(&pair) - before);
-    let before = given(&pair);
+    assert!((50..=64).contains(&(calls(&pair) - before)), "{}", calls(&pair) - before);
+    let before = calls(&pair);
     let due = pair.sides[0].session.poll_timeout().expect("open");
     assert!(due < Duration::from_secs(1), "{due:?}");
     pair.pass(due).sides[0].work();
-    assert_eq!(given(&pair) - before, 1, "the last one is answered in time");
+    assert_eq!(calls(&pair) - before, 1, "the last one is answered in time");
 }
 
 #[test]
-fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
+fn repair_documents_are_sent_only_for_a_conflict_and_rate_limited() {
     let count = |pair: &Pair| {
         let load =
             |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
         let replica = &pair.sides[0].replica;
-        (load(&replica.given), load(&replica.verified))
+        (load(&replica.updates_since_calls), load(&replica.verified))
     };
-    let mut pair = Pair::new(&filled(1, 1), &Mock::new(2));
+    let mut pair = Pair::new(&replica_with_ops(1, 1), &Mock::new(2));
     pair.run();
     let before = count(&pair);
-    (0..32).for_each(|_| say(&mut pair, 3, &[2]));
+    (0..32).for_each(|_| deliver_frame(&mut pair, 3, &[2]));
     assert_eq!(count(&pair), before, "nothing is to be repaired");
 
     let left = Mock::new(1);
@@ -563,10 +565,10 @@ fn a_document_to_repair_by_is_given_for_a_reason_and_seldom() {
     right.apply(&Mock::new(7).add(b"other")).expect("fits");
     let mut pair = Pair::new(&left, &right);
     pair.run();
-    let (given, verified) = count(&pair);
+    let (calls, verified) = count(&pair);
     for round in 1..4 {
-        (0..32).for_each(|_| say(&mut pair, 3, &[2]));
-        assert_eq!(count(&pair), (given + round, verified + 1));
+        (0..32).for_each(|_| deliver_frame(&mut pair, 3, &[2]));
+        assert_eq!(count(&pair), (calls + round, verified + 1));
         // All requests within one interval count as one. The answer comes with the first request of
         // the next interval.
         let now = pair.now;
@@ -591,7 +593,7 @@ proptest! {
         // First each frame gets a fresh session if it closes the old one. Then all frames go to one
         // session.
         for alone in [true, false] {
-            let mut pair = Pair::new(&filled(1, 2), &filled(2, 2));
+            let mut pair = Pair::new(&replica_with_ops(1, 2), &replica_with_ops(2, 2));
             if greeted {
                 pair.run();
             }
@@ -600,7 +602,7 @@ proptest! {
                 session.handle_bytes(Duration::ZERO, frame, replica.as_ref());
                 pair.run();
                 if alone && pair.sides[0].closed().is_some() {
-                    pair = Pair::new(&filled(1, 2), &filled(2, 2));
+                    pair = Pair::new(&replica_with_ops(1, 2), &replica_with_ops(2, 2));
                     pair.run();
                 }
             }
@@ -608,8 +610,10 @@ proptest! {
     }
 
     #[test]
-    fn lost_frames_are_made_up_for_in_time(losses in prop::collection::vec(any::<bool>(), 0..80)) {
-        let mut pair = Pair::new(&filled(1, 3), &filled(2, 3));
+    fn replicas_are_in_sync_after_lost_frames(
+        losses in prop::collection::vec(any::<bool>(), 0..80),
+    ) {
+        let mut pair = Pair::new(&replica_with_ops(1, 3), &replica_with_ops(2, 3));
         for (at, lost) in losses.into_iter().enumerate() {
             if at % 7 == 3 {
                 pair.sides[at % 2].replica.add(b"edit");
@@ -624,7 +628,7 @@ proptest! {
 }
 
 #[test]
-fn an_answer_that_takes_minutes_is_not_stuck() {
+fn an_answer_that_takes_minutes_is_not_stalled() {
     let left = Mock::new(1);
     let right = Mock::new(2);
     let mut random = fastrand::Rng::with_seed(7);
@@ -648,7 +652,7 @@ fn an_answer_that_takes_minutes_is_not_stuck() {
 }
 
 #[test]
-fn who_only_reads_may_send_what_is_known_whole_or_in_fragments() {
+fn a_read_only_session_accepts_known_updates_whole_or_in_fragments() {
     for (known, length) in [(true, 9), (true, 200_000), (false, 9), (false, 200_000)] {
         let left = Mock::new(1);
         let right = Mock::new(2);

@@ -83,7 +83,7 @@ fn fail(plan: Plan, why: &str) -> ! {
 }
 
 #[test]
-fn replicas_are_equal_after_every_storm() {
+fn replicas_are_equal_after_the_last_fault() {
     let steps = setting("EXOSTATE_SIM_STEPS").unwrap_or(300) as usize;
     if let Some(seed) = setting("EXOSTATE_SIM_SEED") {
         let plan = Plan::of(seed, steps);
@@ -130,7 +130,7 @@ fn replicas_are_equal_after_every_storm() {
 }
 
 #[test]
-fn seeds_that_failed_once() {
+fn formerly_failing_seeds_pass() {
     // The cases, in the order of the seeds:
     // - two neighbours crash, and the edits of each depend on edits of the other;
     // - a document is replaced under the same version;
@@ -146,7 +146,7 @@ fn seeds_that_failed_once() {
 }
 
 #[test]
-fn a_seed_gives_the_same_run_again() {
+fn a_seed_always_gives_the_same_plan() {
     for seed in [1, 2] {
         assert_eq!(Plan::of(seed, 50).steps, Plan::of(seed, 50).steps);
     }

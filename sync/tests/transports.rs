@@ -148,7 +148,7 @@ async fn an_edit_right_before_a_disconnect_arrives(over: Over) {
     assert_eq!(right.len(), 1, "said to have it, and has it");
 }
 
-async fn what_was_there_before_arrives_however_soon_one_leaves(over: Over) {
+async fn earlier_edits_arrive_before_flush_returns(over: Over) {
     let left = Mock::new(1);
     let right = Mock::new(2);
     (0..10).for_each(|n| drop(left.add(&vec![n; 100_000])));
@@ -161,7 +161,7 @@ async fn what_was_there_before_arrives_however_soon_one_leaves(over: Over) {
     assert_eq!(right.len(), 11);
 }
 
-async fn an_unknown_document_is_named(over: Over) {
+async fn an_unknown_document_is_refused_by_name(over: Over) {
     let net = Net::of(over, &Mock::new(2)).await;
     let peer = net.join(&Mock::new(1), "raodmap").await;
     let CloseReason::Remote { code, message } = peer.closed().await else { panic!("it is known") };
@@ -237,7 +237,7 @@ async fn many_documents_share_one_connection(over: Over) {
 }
 
 /// More documents than two connections can carry.
-async fn more_documents_than_a_connection_has_room_for(over: Over) {
+async fn documents_past_the_limit_of_a_connection_use_another(over: Over) {
     let name = |number: u64| if number == 0 { "roadmap".to_owned() } else { format!("d{number}") };
     let all: Vec<_> = (0..130)
         .map(|number| (name(number), Mock::new(1_000 + number), Mock::new(2_000 + number)))
@@ -270,7 +270,7 @@ async fn more_documents_than_a_connection_has_room_for(over: Over) {
     }
 }
 
-async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
+async fn a_server_shutdown_is_reported_and_loses_nothing(over: Over) {
     let left = Mock::new(1);
     let right = Mock::new(2);
     let net = Net::of(over, &right).await;
@@ -292,7 +292,7 @@ async fn a_server_that_shuts_down_says_so_and_loses_nothing(over: Over) {
 
 /// Peers of two documents share one connection and change their presence often. In the end every
 /// peer must see the last state of every other peer of its document.
-async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
+async fn presence_is_shown_to_all_peers_of_the_document(over: Over) {
     let documents = ["one", "two"]
         .into_iter()
         .try_fold(Documents::new(), |all, name| all.with(name, Mock::new(name.len() as u64)));
@@ -334,13 +334,29 @@ async fn who_is_present_is_seen_by_all_who_read_the_same(over: Over) {
 macro_rules! conformance {
     ($($test:ident)*) => {
         mod memory { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Memory)); })* }
-        mod quic { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::Quic))); })* }
-        mod websocket { $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocket))); })* }
+        mod quic {
+            $(#[test] fn $test() {
+                let over = crate::Over::Network(exostate_sync::Scheme::Quic);
+                crate::test(crate::$test(over));
+            })*
+        }
+        mod websocket {
+            $(#[test] fn $test() {
+                let over = crate::Over::Network(exostate_sync::Scheme::WebSocket);
+                crate::test(crate::$test(over));
+            })*
+        }
         mod websocket_tls {
-            $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebSocketTls))); })*
+            $(#[test] fn $test() {
+                let over = crate::Over::Network(exostate_sync::Scheme::WebSocketTls);
+                crate::test(crate::$test(over));
+            })*
         }
         mod webtransport {
-            $(#[test] fn $test() { crate::test(crate::$test(crate::Over::Network(exostate_sync::Scheme::WebTransport))); })*
+            $(#[test] fn $test() {
+                let over = crate::Over::Network(exostate_sync::Scheme::WebTransport);
+                crate::test(crate::$test(over));
+            })*
         }
     };
 }
@@ -349,12 +365,12 @@ conformance! {
     two_replicas_edit_at_once_and_converge
     a_large_document_crosses_in_fragments
     an_edit_right_before_a_disconnect_arrives
-    what_was_there_before_arrives_however_soon_one_leaves
-    an_unknown_document_is_named
+    earlier_edits_arrive_before_flush_returns
+    an_unknown_document_is_refused_by_name
     three_replicas_meet_through_one_server
     the_status_ends_with_the_reason
     many_documents_share_one_connection
-    more_documents_than_a_connection_has_room_for
-    a_server_that_shuts_down_says_so_and_loses_nothing
-    who_is_present_is_seen_by_all_who_read_the_same
+    documents_past_the_limit_of_a_connection_use_another
+    a_server_shutdown_is_reported_and_loses_nothing
+    presence_is_shown_to_all_peers_of_the_document
 }

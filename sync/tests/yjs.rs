@@ -163,7 +163,7 @@ async fn shows(store: &Store<Page>, mut wanted: impl FnMut(&Page) -> bool) {
 }
 
 #[test]
-fn both_sides_get_what_the_other_had_and_what_it_does_then() {
+fn both_sides_receive_earlier_and_later_edits() {
     test(async {
         let store = Store::<Page>::new();
         store.change(|page| page.notes().push_str("from Rust. ")).expect("it can be written");
@@ -187,7 +187,7 @@ fn both_sides_get_what_the_other_had_and_what_it_does_then() {
 }
 
 #[test]
-fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
+fn yjs_clients_and_peers_sync_without_echo() {
     test(async {
         let store = Store::<Page>::new();
         let other = Store::<Page>::new();
@@ -213,7 +213,7 @@ fn yjs_clients_and_peers_meet_and_a_client_is_not_sent_what_is_its_own() {
 }
 
 #[test]
-fn awareness_is_presence_and_a_client_owns_what_it_brought() {
+fn awareness_is_presence_and_ends_with_its_client() {
     test(async {
         let store = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
@@ -245,7 +245,7 @@ fn awareness_is_presence_and_a_client_owns_what_it_brought() {
 }
 
 #[test]
-fn what_is_not_there_or_not_for_yjs_is_refused() {
+fn unknown_and_non_yjs_documents_are_refused() {
     test(async {
         let server = serve(&Store::<Page>::new(), Config::default()).await;
         for path in ["", "nothing", "other"] {
@@ -256,7 +256,7 @@ fn what_is_not_there_or_not_for_yjs_is_refused() {
 }
 
 #[test]
-fn a_client_that_breaks_the_rules_is_told_why_and_harms_nobody() {
+fn a_malformed_client_is_closed_with_the_reason() {
     test(async {
         let store = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
@@ -323,7 +323,7 @@ fn step_2(doc: &Doc, vector: &yrs::StateVector) -> Message {
 }
 
 #[test]
-fn who_only_reads_may_say_what_is_known() {
+fn a_read_only_client_may_send_known_updates() {
     test(async {
         let store = Store::<Page>::new();
         store
@@ -371,7 +371,7 @@ async fn end_of(client: &mut Client) -> (CloseCode, String) {
 }
 
 #[test]
-fn a_client_that_gives_no_sign_of_life_is_left() {
+fn a_silent_client_is_closed() {
     test(async {
         let config = Config::default()
             .times(Duration::from_millis(100), Duration::from_millis(400))
@@ -424,7 +424,7 @@ fn a_large_message_may_come_slowly() {
 }
 
 #[test]
-fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
+fn large_offline_edits_are_imported_in_pieces() {
     test(async {
         let store = Store::<Page>::new();
         let other = Store::<Page>::new();
@@ -447,7 +447,12 @@ fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
         let goes_on = end_of(&mut client);
         tokio::select! {
             end = goes_on => panic!("{end:?}"),
-            () = async { tokio::join!(reader.until(|client| long(&client.notes())), shows(&other, |page| long(&page.notes.to_string()))); } => {}
+            () = async {
+                tokio::join!(
+                    reader.until(|client| long(&client.notes())),
+                    shows(&other, |page| long(&page.notes.to_string()))
+                );
+            } => {}
         }
         assert!(long(&store.view().notes.to_string()));
         drop(peer);
@@ -455,7 +460,7 @@ fn what_was_typed_offline_is_taken_in_pieces_and_reaches_the_others() {
 }
 
 #[test]
-fn what_is_too_large_is_said_with_a_close() {
+fn messages_that_are_too_large_close_the_client() {
     test(async {
         let config = Config::default().yjs_message_bytes_max(5 << 20).expect("valid");
         let server = serve(&Store::<Page>::new(), config).await;
@@ -482,7 +487,7 @@ fn what_is_too_large_is_said_with_a_close() {
 }
 
 #[test]
-fn what_is_large_comes_in_pieces_and_a_shutdown_is_said() {
+fn large_documents_are_sent_in_pieces_and_a_shutdown_is_reported() {
     test(async {
         let store = Store::<Page>::new();
         let long = "x".repeat(3 << 20);
@@ -504,7 +509,7 @@ fn what_is_large_comes_in_pieces_and_a_shutdown_is_said() {
 }
 
 #[test]
-fn who_only_reads_tells_a_client_nothing() {
+fn a_server_that_only_reads_sends_no_edits() {
     test(async {
         let store = Store::<Page>::new();
         store.change(|page| page.notes().push_str("for nobody else")).expect("it can be written");
@@ -578,7 +583,7 @@ fn a_client_that_does_not_read_is_too_slow() {
 }
 
 #[test]
-fn who_reads_nothing_does_not_hold_up_a_shutdown() {
+fn a_client_that_does_not_read_does_not_block_a_shutdown() {
     test(async {
         let store = Store::<Page>::new();
         store
@@ -678,7 +683,10 @@ fn a_provider_in_node_edits_together_with_a_store() {
             .expect("it can be written");
         for node in [&mut one, &mut two] {
             node.sees("The end.").await;
-            node.ask(json!({"op": "wait_register", "key": "title", "value": "set in Rust", "timeout_ms": 60_000})).await;
+            node.ask(json!({
+                "op": "wait_register", "key": "title", "value": "set in Rust", "timeout_ms": 60_000
+            }))
+            .await;
         }
         // A client goes offline and returns, with edits on both sides.
         one.ask(json!({"op": "disconnect"})).await;
@@ -791,7 +799,7 @@ fn a_provider_in_node_comes_back_to_a_document_that_it_may_only_read() {
 
 #[test]
 #[ignore = "needs Node and its packages"]
-fn a_provider_in_node_brings_what_it_typed_offline_or_is_told_why_not() {
+fn a_provider_in_node_sends_offline_edits_or_is_refused() {
     test(async {
         let store = Store::<Page>::new();
         let server = serve(&store, Config::default()).await;
@@ -861,7 +869,13 @@ fn a_provider_in_node_authenticates_with_a_subprotocol_and_a_parameter() {
             .bind()
             .await
             .expect("a server");
-        let with = |client: u64, token: &str| json!({"client": client, "protocols": ["notes", "extra"], "params": {"token": token}});
+        let with = |client: u64, token: &str| {
+            json!({
+                "client": client,
+                "protocols": ["notes", "extra"],
+                "params": {"token": token}
+            })
+        };
         let mut writer = Node::start_with(&server, with(7, "writer & co")).await;
         let mut reader = Node::start_with(&server, with(8, "reader")).await;
         writer.synced().await;

@@ -15,7 +15,11 @@ macro_rules! record {
 
 const FOUR: u32 = 4;
 
-record!(Settings { value "a": u32 = FOUR, reader "b": Option<u32> = Some(FOUR + 1), name "c": String = "none" });
+record!(Settings {
+    value "a": u32 = FOUR,
+    reader "b": Option<u32> = Some(FOUR + 1),
+    name "c": String = "none"
+});
 
 macro_rules! choice {
     ($name:ident { $first:ident, $($variant:ident($ty:ty)),* }) => {

@@ -451,7 +451,12 @@ fn below(
     nodes: &BTreeMap<Id, Value>,
 ) -> Value {
     let siblings = children.get(&parent).into_iter().flatten();
-    siblings.map(|(_, id)| json!({ "id": name(*id), "value": nodes[id], "children": below(Some(*id), children, nodes) })).collect()
+    siblings
+        .map(|(_, id)| {
+            let children = below(Some(*id), children, nodes);
+            json!({ "id": name(*id), "value": nodes[id], "children": children })
+        })
+        .collect()
 }
 
 /// A scalar converted to a type; `None` if it does not fit.

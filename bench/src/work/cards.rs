@@ -151,7 +151,7 @@ mod tests {
     use super::BoardWork;
 
     #[test]
-    fn the_same_seed_gives_the_same_work_and_no_edit_is_idle() {
+    fn the_same_seed_gives_the_same_work_and_each_edit_changes_a_card() {
         let one = BoardWork::new(50, 300);
         let two = BoardWork::new(50, 300);
         assert_eq!(one.cards, two.cards);

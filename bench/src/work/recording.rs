@@ -144,7 +144,7 @@ mod tests {
     use super::Recording;
 
     #[test]
-    fn positions_behind_an_astral_character_count_two_units_for_it() -> anyhow::Result<()> {
+    fn an_astral_character_counts_as_two_utf16_units() -> anyhow::Result<()> {
         let typed = vec![
             vec![(0, 0, "a🦀b".to_owned())],
             vec![(2, 1, "é".to_owned())],

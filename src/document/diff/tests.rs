@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn any_search_that_is_broken_off_gives_edits(old in "[a-d]{1,60}", new in "[a-d]{1,60}", edits_max in 1usize..6, tried in 1usize..3) {
+    fn a_search_that_stops_early_still_gives_valid_edits(old in "[a-d]{1,60}", new in "[a-d]{1,60}", edits_max in 1usize..6, tried in 1usize..3) {
         let old = old.into_bytes();
         let new = new.into_bytes();
         let (old, new) = numbered(&old, &new);
@@ -117,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn many_edits_everywhere_stay_about_as_many() {
+fn many_scattered_edits_give_a_diff_of_similar_size() {
     let old = noise(3, 26, 60_000);
     let mut new = old.clone();
     let changed = edited(&mut new, 4, 6_000);
@@ -126,7 +126,7 @@ fn many_edits_everywhere_stay_about_as_many() {
 }
 
 #[test]
-fn what_is_pasted_at_both_ends_leaves_the_middle_alone() {
+fn text_pasted_near_both_ends_leaves_the_middle_unchanged() {
     let mut old = noise(5, 20, 20_000);
     let large = noise(6, 20, 20_000);
     let mut new = old.clone();
@@ -140,7 +140,7 @@ fn what_is_pasted_at_both_ends_leaves_the_middle_alone() {
 }
 
 #[test]
-fn what_repeats_itself_is_compared_as_well() {
+fn repetitive_sequences_get_small_edits() {
     for unit in ["a", "ab", "abcabcabd"] {
         let old: Vec<u8> = unit.bytes().cycle().take(50_000).collect();
         let mut new = old.clone();
@@ -153,7 +153,7 @@ fn what_repeats_itself_is_compared_as_well() {
 }
 
 #[test]
-fn a_list_in_another_order_keeps_what_can_stay() {
+fn a_rotated_list_keeps_its_longer_part() {
     let old: Vec<u32> = (0..20_000).collect();
     let new: Vec<u32> = (12_000..20_000).chain(0..12_000).collect();
     assert_eq!(patched(&old, &new), (8_000, 8_000));
@@ -163,7 +163,7 @@ fn a_list_in_another_order_keeps_what_can_stay() {
 
 /// For two unrelated values, the comparison stays within the allowed cost.
 #[test]
-fn the_work_is_bounded() {
+fn the_number_of_comparisons_is_bounded() {
     let a_and_b = |len: usize| (0..len).map(|at| u8::from(at % 2 == 0)).collect::<Vec<u8>>();
     let cases = [
         (noise(1, 26, 8_000), noise(2, 26, 8_000)),

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_inserted_is_inserted_where_it_was() {
+    fn an_insertion_is_repeated_at_its_place_in_the_new_text() {
         assert_eq!(put("ac", "abc", "ac"), "abc");
         assert_eq!(put("ac", "abc", "xxacyy"), "xxabcyy");
         assert_eq!(put("", "abc", "xy"), "abcxy");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_is_moved_by_all_edits_before_it() {
+    fn each_insertion_is_shifted_by_all_edits_before_it() {
         assert_eq!(
             put("abcdef", "aXbcYdefZ", "1a2cf3"),
             "1aX2cYfZ3",

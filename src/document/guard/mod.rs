@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_is_paid_for_by_the_bytes_left() {
+    fn a_count_needs_enough_remaining_bytes() {
         assert_eq!(ByteReader::new(&[2, 0, 0, 0, 0], 0).count("things", 2), Ok(2));
         assert_eq!(
             ByteReader::new(&[3, 0, 0, 0, 0], 7).count("things", 2),

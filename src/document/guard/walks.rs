@@ -44,7 +44,7 @@ fn values(count: u64, encoded: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_length_of_the_whole_is_limited() {
+fn the_length_of_an_update_is_limited() {
     let wide = Limits::untrusted();
     for (walk, bytes) in [
         (yrs as fn(&[u8], &Limits) -> _, blocks(vec![values(1, &[0x7e])])),
@@ -129,7 +129,7 @@ fn nested_types_are_limited() {
 }
 
 #[test]
-fn names_are_limited_wherever_they_stand() {
+fn names_of_every_kind_are_limited() {
     let limit = |max| Limits::untrusted().with_name_bytes_max(max);
     let null = || prefixed(b"null");
     for (bytes, back) in [
@@ -192,7 +192,7 @@ fn chunks_are_limited() {
 }
 
 #[test]
-fn what_inflates_is_limited_all_together() {
+fn the_sum_of_inflated_bytes_is_limited() {
     let limit = |max| Limits::untrusted().with_inflated_bytes_max(max);
     let inflated = |error| match error {
         GuardError::Inflated { at, max, .. } => (at, max),
@@ -220,7 +220,7 @@ fn what_inflates_is_limited_all_together() {
 }
 
 #[test]
-fn an_update_that_ends_too_early_is_refused_wherever_it_ends() {
+fn a_truncated_update_is_refused_at_every_length() {
     let all = [
         values(3, &[0x75, 1, 0x7e, 0x76, 1, 1, b'k', 0x77, 1, b'v', 0x7d, 0x85, 1]),
         at_key(8, "state", "key", &[1, 0x7b, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -241,7 +241,7 @@ fn an_update_that_ends_too_early_is_refused_wherever_it_ends() {
 }
 
 #[test]
-fn a_chunk_that_ends_too_early_is_refused_wherever_it_ends() {
+fn a_truncated_chunk_is_refused_at_every_length() {
     let ops = || {
         vec![
             (0x15, [int(1), prefixed(b"key")].concat()),

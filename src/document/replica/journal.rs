@@ -125,7 +125,7 @@ mod tests {
         replica.commit(ops, Default::default(), Default::default()).map(drop)
     }
 
-    fn a_document_that_cannot_be_rebuilt_says_so<B: Backend>() {
+    fn a_document_that_cannot_be_rebuilt_reports_an_error<B: Backend>() {
         let mut replica = Replica::<B>::new(ReplicaId::from_bits(1), &Options::new());
         commit(&mut replica, &write("plan")).expect("it can be written");
         replica.journal = Journal::after(Arc::from(*b"no document"));
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_cannot_be_rebuilt_says_so_on_yrs() {
-        a_document_that_cannot_be_rebuilt_says_so::<Yrs>();
+    fn a_document_that_cannot_be_rebuilt_reports_an_error_on_yrs() {
+        a_document_that_cannot_be_rebuilt_reports_an_error::<Yrs>();
     }
 
     #[test]
-    fn a_document_that_cannot_be_rebuilt_says_so_on_automerge() {
-        a_document_that_cannot_be_rebuilt_says_so::<Automerge>();
+    fn a_document_that_cannot_be_rebuilt_reports_an_error_on_automerge() {
+        a_document_that_cannot_be_rebuilt_reports_an_error::<Automerge>();
     }
 
     fn a_document_larger_than_the_limits_is_rebuilt<B: Backend>() {

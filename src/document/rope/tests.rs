@@ -274,7 +274,7 @@ fn typing_and_erasing_keep_the_tree_small() {
 }
 
 #[test]
-fn marking_back_and_forth_leaves_no_crumbs() {
+fn marking_and_unmarking_leaves_no_extra_chunks() {
     let mut rope = Rope::from("0123456789".repeat(1000).as_str());
     let plain = rope.clone();
     let bold: Arc<str> = Arc::from("bold");
@@ -290,7 +290,7 @@ fn marking_back_and_forth_leaves_no_crumbs() {
 }
 
 #[test]
-fn what_an_edit_does_not_touch_stays_shared() {
+fn unedited_chunks_stay_shared() {
     let old = Rope::from("word ".repeat(20_000).as_str());
     let mut new = old.clone();
     let changed = [&old.slice(0..50_000), "!", &old.slice(50_000..usize::MAX)].concat();
@@ -321,7 +321,7 @@ fn regular_texts_have_different_digests() {
 
 #[test]
 #[allow(clippy::reversed_empty_ranges)]
-fn positions_out_of_range_are_harmless() {
+fn positions_out_of_range_are_clamped() {
     let mut rope = Rope::from("a😀");
     rope.delete(usize::MAX - 1..usize::MAX);
     rope.delete(2..1);

@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn codes_keep_the_order_and_are_read_back(a in number(), b in number()) {
+        fn codes_keep_the_order_and_round_trip(a in number(), b in number()) {
             let mut left = Vec::new();
             let mut right = Vec::new();
             let (size, _) = (push_code(&mut left, a), push_code(&mut right, b));
@@ -175,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn levels_are_read_back(heads in prop::collection::vec((number(), any::<u64>(), 0..1_000_000u64), 1..5), begin in prop::collection::vec(any::<u8>(), 0..3)) {
+        fn levels_round_trip(heads in prop::collection::vec((number(), any::<u64>(), 0..1_000_000u64), 1..5), begin in prop::collection::vec(any::<u8>(), 0..3)) {
             let mut position = begin.clone();
             for (head, replica, number) in &heads {
                 position = new_node(&position, *head, Stamp { replica: ReplicaId::from_bits(*replica), number: *number });
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn levels_of_any_bytes_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             prop_assert!(levels(&bytes).iter().all(|level| level.start < bytes.len()));
         }
     }

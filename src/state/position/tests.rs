@@ -102,7 +102,7 @@ fn remove(list: &mut Vec<Element>, which: &[usize]) {
 
 proptest! {
     #[test]
-    fn a_position_lies_between(a in any_position(), b in any_position(), replica in 0..4u64, number in 0..5u64) {
+    fn a_new_position_lies_between_its_neighbours(a in any_position(), b in any_position(), replica in 0..4u64, number in 0..5u64) {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         match between(Some(&low), Some(&high), stamp(replica, number)) {
             Some(position) => prop_assert!(low < position && position < high),
@@ -121,7 +121,7 @@ proptest! {
 
     /// The theorem of decision 15, for lists that begin with positions of another scheme.
     #[test]
-    fn runs_stay_together(
+    fn concurrent_runs_do_not_interleave(
         begin in prop::collection::btree_set(prop::collection::vec(1..=255u8, 1..5), 0..4),
         rounds in prop::collection::vec(prop::collection::vec(turn(), 1..5), 1..5),
     ) {
@@ -178,7 +178,7 @@ fn a_run_of_one_replica_grows_by_the_logarithm() {
 }
 
 #[test]
-fn those_who_take_turns_stay_short() {
+fn positions_of_alternating_replicas_stay_short() {
     let mut list: Vec<Element> = Vec::new();
     insert(&mut list, 0, 1, 1);
     insert(&mut list, 1, 1, 2);

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_taken_once_a_walk() {
+    fn adding_a_parent_with_many_children_takes_linear_steps() {
         let mut tree = read((0..MANY).map(|node| (node, Some((node + 1) % MANY))));
         // Many nodes whose common parent is added last, below the cycle.
         let waiting = MANY + 1..2 * MANY;

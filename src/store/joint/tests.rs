@@ -93,7 +93,7 @@ fn violations_come_back<B: Backend>() {
 }
 
 #[test]
-fn what_does_not_fit_comes_back() {
+fn a_revert_restores_violations() {
     violations_come_back::<Yrs>();
     violations_come_back::<Automerge>();
 }
@@ -126,7 +126,7 @@ impl Step for Fails {
 }
 
 #[test]
-fn what_was_written_is_taken_back() {
+fn stores_already_written_are_rolled_back() {
     run::<Yrs, Automerge>();
     run::<Automerge, Yrs>();
 }
@@ -157,7 +157,7 @@ fn histories_are_written_before_views_are_held() {
 /// A thread gets a notice while a watch begins, and looks late: it finds a change that came after
 /// the watch began. That change is told.
 #[test]
-fn all_that_comes_after_a_watch_began_is_told() {
+fn a_watch_reports_all_changes_after_its_start() {
     for at in 0..100 {
         let one = texts::<Yrs>();
         let other = texts::<Yrs>();
@@ -201,7 +201,7 @@ fn all_that_comes_after_a_watch_began_is_told() {
 
 /// A selector reads the newest view, and that may be the first part of a joint change.
 #[test]
-fn a_selector_tells_nobody_before_all_is_shown() {
+fn a_selector_notifies_only_after_all_views_are_shown() {
     let first = texts::<Yrs>();
     let second = texts::<Yrs>();
     let barrier = Arc::new(Barrier::new(2));

@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rebuilt_document_holds_besides_is_left_alone() {
+    fn undo_leaves_other_contents_of_a_rebuilt_document_unchanged() {
         another_document::<Yrs>();
         another_document::<Automerge>();
     }

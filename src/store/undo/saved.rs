@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_runs_are_read() {
+    fn valid_runs_are_read() {
         let store = written();
         let runs = [(1, 1, true), (3, 2, false), (2, 1, true)];
         let undo = store
@@ -642,7 +642,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_that_of_one_element() {
+    fn two_elements_with_one_id_are_refused() {
         let twice = "these are no undo stacks: two elements have one id";
         assert_eq!(refused(&[(1, 2, true), (2, 1, false)], &[]), twice);
         let dead = (3, IDS_MAX - 3, false);
@@ -652,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_is_deleted_once() {
+    fn an_element_that_was_deleted_twice_is_refused() {
         let twice = "these are no undo stacks: an element was deleted twice (at 1)";
         let runs = [(0, 2, true), (3, 3, false)];
         assert_eq!(refused(&runs, &[((3, 3), "abc"), ((4, 1), "b")]), twice);

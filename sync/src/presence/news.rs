@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn news_survive_and_the_sender_is_stamped() {
+    fn news_round_trip_and_carry_the_id_of_the_sender() {
         let news = |id, state: Option<&str>| News { id, clock: 300, state: state.map(Into::into) };
         let said = [news(7, Some("{\"name\":\"Ä\"}")), news(8, None), news(9, Some("null"))];
         assert_eq!(decode(&encode(&said, Some(8)), 8).as_deref(), Ok(&said[..]));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_clocks_at_their_limits_pass_and_others_are_refused_with_their_place() {
+    fn ids_and_clocks_past_their_limits_are_refused_with_their_place() {
         let said = |id, clock| {
             let mut bytes = Vec::new();
             [300, 1, 0, id, clock, 0]
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_or_too_long_is_refused() {
+    fn states_that_are_invalid_json_or_too_long_are_refused() {
         let news =
             |state: &str| encode(&[News { id: 1, clock: 1, state: Some(state.into()) }], None);
         assert!(matches!(decode(&news("{"), 1), Err(FrameError::Malformed { at: 2, .. })));

@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_looks_at_no_more_than_it_takes() {
+    fn a_piece_reads_only_the_changes_it_takes() {
         let state: Json = "0".repeat(100).into();
         let looked = std::cell::Cell::new(0);
         let changes = (1..100_000).map(|serial| {
@@ -603,7 +603,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_in_the_order_of_the_changes_and_lack_nothing() {
+    fn pieces_contain_all_changes_in_order() {
         let participants = Participants::default();
         let from = participants.link(PARTICIPANTS_MAX);
         let mut to = participants.link(PARTICIPANTS_MAX);
@@ -631,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_room_has_room_for_those_who_come_later_at_the_cost_of_who_brought_most() {
+    fn a_full_room_admits_newcomers_in_place_of_those_from_the_largest_link() {
         let participants = Participants::default();
         let few = participants.link(PARTICIPANTS_MAX);
         let many = participants.link(PARTICIPANTS_MAX);
@@ -674,7 +674,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_becomes_somebody_who_is_there_without_the_key() {
+    fn the_id_of_a_present_participant_needs_its_key() {
         let key = |byte| Key([byte; 16]);
         let itself = |key| Speaker::Replica { id: 1, key };
         // The present participant, a peer that claims its id with a higher clock, and whether it
@@ -717,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_oneself_raise_the_clock_by_a_small_step_only() {
+    fn remote_news_about_the_own_id_raise_the_clock_by_a_small_step() {
         let participants = Participants::default();
         let link = participants.link(9);
         let own = || participants.lock().own_clock;

@@ -66,7 +66,7 @@ mod tests {
     use crate::access::DenialKind;
 
     #[tokio::test]
-    async fn a_hook_that_panics_or_hangs_lets_nobody_in() {
+    async fn a_hook_that_panics_or_hangs_denies_access() {
         let request = || AccessRequest::new("page", None, &Arc::default());
         assert_eq!(AccessHook::default().ask(request()).await, Ok(Rights::ReadWrite));
         let answers = AccessHook::new(|_| async { Ok(Rights::ReadOnly) });

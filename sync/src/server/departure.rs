@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_names_what_is_known() {
+    fn a_departure_names_the_known_parts_of_a_peer() {
         let mut departure = Departure {
             address: None,
             document: None,
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_says_makes_no_line_of_its_own() {
+    fn control_characters_in_messages_of_peers_are_escaped() {
         let message = "bye\r\n2026-01-01 replica cafe left\u{1b}[2K\u{2028}\u{202e}".to_owned();
         let escaped = "bye\\r\\n2026-01-01 replica cafe left\\u{1b}[2K\\u{2028}\\u{202e}";
         let remote =

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_from_one_address_keeps_nobody_else_waiting() {
+    fn addresses_take_turns_in_the_handshake_queue() {
         let now = some_moment();
         let mut queue = HandshakeQueue::new(100, now);
         let taken = (0..2 * WAITING_PER_ADDRESS_MAX)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn some_go_in_at_once_and_the_others_at_a_steady_pace() {
+    fn handshakes_start_with_a_burst_then_at_a_steady_pace() {
         let begin = some_moment();
         let mut queue = HandshakeQueue::new(100, begin);
         let mut now = begin;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded() {
+    fn the_whole_handshake_queue_is_bounded() {
         let mut queue = HandshakeQueue::new(100, some_moment());
         let taken = (0..=255)
             .flat_map(|last| [last; 10])

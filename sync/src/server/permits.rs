@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_and_leaves_the_rest_to_others() {
+    fn permits_per_address_are_limited() {
         let permits = Permits::new(100, 4);
         let now = some_moment();
         let held: Vec<_> = (0..10).filter_map(|_| permits.take_from(ONE, true, now)).collect();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_have_so_many() {
+    fn all_permits_together_are_limited() {
         let permits = Permits::new(3, 2);
         let now = some_moment();
         let held: Vec<_> = [ONE, ONE, OTHER, OTHER]
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_with_a_false_address_lock_nobody_out() {
+    fn unproved_addresses_leave_permits_for_proved_ones() {
         let permits = Permits::new(100, 4);
         let now = some_moment();
         let false_ones: Vec<_> =
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_network_are_one() {
+    fn addresses_of_one_network_share_their_permits() {
         let permits = Permits::new(100, 1);
         let now = some_moment();
         let address =
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let permits = Permits::new(10, 2);
         let now = some_moment();
         let _held = permits.take_from(ONE, true, now).expect("a permit");

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_are_given_at_once_and_then_one_at_a_time() {
+    fn answers_are_allowed_in_a_burst_then_at_a_steady_pace() {
         let mut allowance = Allowance::new(Duration::from_secs(8), Duration::ZERO);
         let mut taken = |at: Duration| (0..100).filter(|_| allowance.take(at)).count();
         let every = Duration::from_secs(8) / ANSWERS_PER_KEEP_ALIVE;

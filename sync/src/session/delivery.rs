@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_close_up_in_any_order() {
+    fn updates_received_in_any_order_are_acknowledged_without_gaps() {
         let mut received = Received::default();
         for number in [2, 4, 1, 5] {
             received.note(number);
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_ahead_is_bounded() {
+    fn the_number_of_updates_received_ahead_is_bounded() {
         let mut received = Received::default();
         (0..10 * AHEAD_MAX as u64).for_each(|number| received.note(2 * number + 2));
         assert_eq!(received.ahead.len(), AHEAD_MAX);
     }
 
     #[test]
-    fn acknowledgements_cover_what_was_sent_and_nothing_else() {
+    fn acknowledgements_cover_only_sent_updates() {
         let mut sent = Sent::default();
         assert_eq!(sent.acknowledge(7), None);
         sent.note(10, 1);

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn over_quic() {
+    fn datagrams_arrive_over_quic() {
         test(async {
             let identity = Identity::generate().expect("an identity");
             let config = Config::default();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn over_webtransport() {
+    fn datagrams_arrive_over_webtransport() {
         test(async {
             let identity = Identity::generate().expect("an identity");
             let config = Config::default();

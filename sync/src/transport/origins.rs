@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_what_a_browser_would_write() {
+    fn origins_are_those_that_browsers_send() {
         for origin in [
             "https://app.example",
             "http://localhost:5173",
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_an_origin_has_to_be_listed() {
+    fn requests_with_an_origin_need_a_listed_one() {
         let (app, evil) = ("https://app.example".as_bytes(), "https://evil.example".as_bytes());
         let none = Origins::default();
         assert!(none.allow([]) && !none.allow([app]) && !none.allow(["null".as_bytes()]));

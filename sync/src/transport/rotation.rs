@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_one_comes_when_it_was_announced() {
+    fn the_next_certificate_is_the_announced_one() {
         let now = SystemTime::now();
         let rotation =
             Rotation::at(&Identity::generate().expect("a key"), now).expect("certificates");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_valid_for_more_than_two_weeks() {
+    fn no_certificate_is_valid_for_more_than_two_weeks() {
         assert!(SKEW + VALID <= 14 * DAY);
         // A client that requests the hashes just before the next certificate is shown can use them
         // for more than a week.

@@ -119,7 +119,7 @@ mod tests {
     use yrs::updates::encoder::Encode;
 
     #[test]
-    fn messages_are_those_of_other_implementations() {
+    fn messages_agree_with_those_of_yrs() {
         let update = b"bytes of an update".to_vec();
         let theirs = [
             Theirs::Sync(SyncMessage::SyncStep2(update.clone())).encode_v1(),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn awareness_is_that_of_other_implementations() {
+    fn awareness_agrees_with_that_of_yrs() {
         let news = vec![
             News { id: 300, clock: 7, state: Some(r#"{"name":"Ä"}"#.into()) },
             News { id: 2, clock: 1, state: None },
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_implementations_cannot_read_is_neither_taken_nor_sent() {
+    fn ids_and_clocks_beyond_the_range_of_yjs_are_neither_sent_nor_accepted() {
         let id_max = (1 << 53) - 1;
         let clock_max = u64::from(u32::MAX);
         let of = |id, clock| News { id, clock, state: Some("1".into()) };
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_and_what_is_unknown_is_passed_over() {
+    fn malformed_messages_are_refused_and_unknown_ones_are_skipped() {
         assert_eq!(Message::decode(&[9, 1, 2]), Ok(Message::Unknown));
         assert_eq!(Message::decode(&[0, 7]), Ok(Message::Unknown));
         assert!(Message::decode(&[]).is_err());

@@ -79,17 +79,17 @@ fn tracing() -> bool {
 
 /// The faults of a connection.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Weather {
+pub(crate) struct Faults {
     loss: u16,
     doubling: u16,
     change: u16,
     delay_ms: u64,
 }
 
-impl Weather {
+impl Faults {
     pub(crate) fn of(step: Step) -> Self {
         match step {
-            Step::Weather { loss, doubling, change, delay_ms } => {
+            Step::Faults { loss, doubling, change, delay_ms } => {
                 Self { loss, doubling, change, delay_ms }
             }
             _ => Self::default(),
@@ -97,7 +97,7 @@ impl Weather {
     }
 }
 
-struct Flying {
+struct InFlight {
     due: Duration,
     /// The index of the receiving end.
     to: usize,
@@ -107,7 +107,7 @@ struct Flying {
 /// Two ends, and the frames on their way between them.
 pub(crate) struct Line {
     pub(crate) ends: [End; 2],
-    flying: Vec<Flying>,
+    in_flight: Vec<InFlight>,
     woken: Duration,
 }
 
@@ -118,7 +118,7 @@ impl Line {
             End::new(caller, Role::Initiator, bases[0], now),
             End::new(called, Role::Responder, bases[1], now),
         ];
-        Self { ends, flying: Vec::new(), woken: now }
+        Self { ends, in_flight: Vec::new(), woken: now }
     }
 
     /// How often each end replaced its document with that of the other end.
@@ -131,29 +131,29 @@ impl Line {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.flying.is_empty() && self.ends.iter().all(End::is_quiet)
+        self.in_flight.is_empty() && self.ends.iter().all(End::is_quiet)
     }
 
     /// The time of the next delivery or time-out.
     pub(crate) fn next(&self) -> Option<Duration> {
         let timeouts = self.ends.iter().filter_map(|end| end.session.poll_timeout());
-        timeouts.chain(self.flying.iter().map(|flying| flying.due)).min()
+        timeouts.chain(self.in_flight.iter().map(|in_flight| in_flight.due)).min()
     }
 
     /// Delivers the frames that are due, and sends the frames that are ready.
-    pub(crate) fn work(&mut self, now: Duration, weather: Weather, rng: &mut Rng) {
+    pub(crate) fn work(&mut self, now: Duration, faults: Faults, rng: &mut Rng) {
         self.woken = now;
         // The sort is stable: frames that are due at the same time keep their order.
-        self.flying.sort_by_key(|flying| flying.due);
-        let due = self.flying.partition_point(|flying| flying.due <= now);
-        for Flying { to, frame, .. } in self.flying.drain(..due) {
+        self.in_flight.sort_by_key(|in_flight| in_flight.due);
+        let due = self.in_flight.partition_point(|in_flight| in_flight.due <= now);
+        for InFlight { to, frame, .. } in self.in_flight.drain(..due) {
             let end = &mut self.ends[to];
             end.session.handle_bytes(now, &frame, end.replica.as_ref());
         }
         for from in [0, 1] {
             self.ends[from].work(now);
             while let Some(frame) = self.ends[from].session.poll_transmit(now) {
-                self.send(1 - from, frame, now, weather, rng);
+                self.send(1 - from, frame, now, faults, rng);
             }
         }
     }
@@ -163,11 +163,11 @@ impl Line {
         to: usize,
         mut frame: Vec<u8>,
         now: Duration,
-        weather: Weather,
+        faults: Faults,
         rng: &mut Rng,
     ) {
         let mut happens = |times: u16| rng.u16(..1000) < times;
-        if happens(weather.loss) {
+        if happens(faults.loss) {
             return;
         }
         if tracing() {
@@ -180,8 +180,8 @@ impl Line {
                 frame.len()
             );
         }
-        let copies = 1 + usize::from(happens(weather.doubling));
-        if happens(weather.change) && !frame.is_empty() {
+        let copies = 1 + usize::from(happens(faults.doubling));
+        if happens(faults.change) && !frame.is_empty() {
             let at = rng.usize(..frame.len());
             match rng.bool() {
                 true => frame[at] ^= 1 << rng.u8(..8),
@@ -189,8 +189,8 @@ impl Line {
             }
         }
         for _ in 0..copies {
-            let due = now + Duration::from_millis(rng.u64(..=weather.delay_ms));
-            self.flying.push(Flying { due, to, frame: frame.clone() });
+            let due = now + Duration::from_millis(rng.u64(..=faults.delay_ms));
+            self.in_flight.push(InFlight { due, to, frame: frame.clone() });
         }
     }
 }

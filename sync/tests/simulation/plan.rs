@@ -17,7 +17,7 @@ pub(crate) enum Step {
     Heal { link: usize },
     /// From now on frames are lost, duplicated, changed or delayed. The first three are rates per
     /// thousand.
-    Weather { loss: u16, doubling: u16, change: u16, delay_ms: u64 },
+    Faults { loss: u16, doubling: u16, change: u16, delay_ms: u64 },
     /// A replica is saved.
     Save { node: usize },
     /// A replica stops after saving, and is opened again from its bytes under a fresh id.
@@ -45,8 +45,8 @@ impl Plan {
         let nodes = rng.usize(3..=8);
         let links = links(&mut rng, nodes);
         // Ids are used twice in one run out of eight only: most faults do not need that.
-        let copies = rng.u8(..8) == 0;
-        let steps = (0..steps).map(|_| step(&mut rng, nodes, links.len(), copies)).collect();
+        let use_ids_twice = rng.u8(..8) == 0;
+        let steps = (0..steps).map(|_| step(&mut rng, nodes, links.len(), use_ids_twice)).collect();
         Self { seed, automerge: rng.bool(), nodes, links, steps }
     }
 }
@@ -62,40 +62,35 @@ fn links(rng: &mut Rng, nodes: usize) -> Vec<(usize, usize)> {
     }
 }
 
-fn step(rng: &mut Rng, nodes: usize, links: usize, copies: bool) -> Step {
+fn step(rng: &mut Rng, nodes: usize, links: usize, use_ids_twice: bool) -> Step {
     let node = rng.usize(..nodes);
     match rng.u8(..100) {
         0..50 => Step::Edit { node, choice: rng.u64(..) },
         50..82 => Step::Pass { ms: rng.u64(1..400) },
         82..86 => Step::Cut { link: rng.usize(..links) },
         86..91 => Step::Heal { link: rng.usize(..links) },
-        91..94 => weather(rng),
+        91..94 => faults(rng),
         94..96 => Step::Save { node },
         96..98 => Step::Restart { node },
         98 => Step::Crash { node },
-        _ if copies => Step::UseTwice { of: rng.usize(..nodes), node },
+        _ if use_ids_twice => Step::UseTwice { of: rng.usize(..nodes), node },
         _ => Step::Pass { ms: rng.u64(1..10_000) },
     }
 }
 
-fn weather(rng: &mut Rng) -> Step {
+fn faults(rng: &mut Rng) -> Step {
     match rng.u8(..4) {
-        0 => Step::Weather { loss: 0, doubling: 0, change: 0, delay_ms: 1 },
-        1 => Step::Weather {
+        0 => Step::Faults { loss: 0, doubling: 0, change: 0, delay_ms: 1 },
+        1 => Step::Faults {
             loss: rng.u16(..200),
             doubling: rng.u16(..200),
             change: 0,
             delay_ms: rng.u64(..200),
         },
-        2 => {
-            Step::Weather { loss: 0, doubling: 0, change: rng.u16(..100), delay_ms: rng.u64(..20) }
+        2 => Step::Faults { loss: 0, doubling: 0, change: rng.u16(..100), delay_ms: rng.u64(..20) },
+        _ => {
+            Step::Faults { loss: 0, doubling: rng.u16(..500), change: 0, delay_ms: rng.u64(..2000) }
         }
-        _ => Step::Weather {
-            loss: 0,
-            doubling: rng.u16(..500),
-            change: 0,
-            delay_ms: rng.u64(..2000),
-        },
     }
 }
 

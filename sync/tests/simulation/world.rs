@@ -1,6 +1,6 @@
 //! The replicas, their edits, and the conditions that must hold in the end.
 
-use super::network::{Line, Weather};
+use super::network::{Faults, Line};
 use super::plan::{Plan, Step};
 use exostate::{
     Backend, Counter, List, Map, MovableList, Options, Origin, ReplicaId, Set, State, Store,
@@ -36,10 +36,10 @@ struct Card {
 /// How long a closed connection waits before it connects again.
 const RETRY: Duration = Duration::from_millis(700);
 /// How long it may take after the last fault until all replicas are in sync.
-const HEALING: Duration = Duration::from_secs(600);
+const SYNC_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How long it may take until updates that can never be applied are written again.
-const ORPHANED: Duration = Duration::from_secs(150);
+const REWRITE_TIME_MAX: Duration = Duration::from_secs(150);
 
 struct Node<B: Backend> {
     store: Store<Board, B>,
@@ -48,7 +48,7 @@ struct Node<B: Backend> {
     imported: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Whether the document was repaired. Then the last saved bytes and the later updates no longer
     /// give the document.
-    mended: Arc<AtomicBool>,
+    repaired: Arc<AtomicBool>,
     _journal: Subscription,
     /// The number of local updates so far, and the log entry of each.
     updates: Arc<AtomicU64>,
@@ -59,19 +59,19 @@ impl<B: Backend> Node<B> {
     fn new(store: Store<Board, B>) -> Self {
         let imported = Arc::new(Mutex::new(Vec::new()));
         let updates = Arc::new(AtomicU64::new(0));
-        let mended = Arc::new(AtomicBool::new(false));
+        let repaired = Arc::new(AtomicBool::new(false));
         let journal = Arc::clone(&imported);
         let count = Arc::clone(&updates);
-        let mends = Arc::clone(&mended);
+        let repairs = Arc::clone(&repaired);
         let listening = store.on_update(move |update| match update.origin {
             Origin::Remote => journal.lock().expect("no panic").push(update.bytes.to_vec()),
             origin => {
-                mends.fetch_or(origin == Origin::Repair, Ordering::SeqCst);
+                repairs.fetch_or(origin == Origin::Repair, Ordering::SeqCst);
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
         let saved = store.save();
-        Self { store, saved, imported, mended, _journal: listening, updates, entries: Vec::new() }
+        Self { store, saved, imported, repaired, _journal: listening, updates, entries: Vec::new() }
     }
 
     fn save(&mut self) {
@@ -96,14 +96,14 @@ enum Wire {
 pub(crate) struct World<B: Backend> {
     nodes: Vec<Node<B>>,
     wires: Vec<((usize, usize), Wire)>,
-    weather: Weather,
+    faults: Faults,
     now: Duration,
     rng: Rng,
     last_id: u64,
     edits: u64,
     acknowledged: BTreeSet<String>,
     /// Whether replica ids were used twice, so that repairs may be needed.
-    copied: bool,
+    ids_used_twice: bool,
     pub(crate) repairs: usize,
 }
 
@@ -123,17 +123,17 @@ impl<B: Backend> World<B> {
         let now = Duration::ZERO;
         let nodes = Vec::new();
         let acknowledged = BTreeSet::new();
-        let weather = Weather::default();
+        let faults = Faults::default();
         let mut this = Self {
             nodes,
             wires,
-            weather,
+            faults,
             now,
             rng,
             last_id: 0,
             edits: 0,
             acknowledged,
-            copied: false,
+            ids_used_twice: false,
             repairs: 0,
         };
         for _ in 0..plan.nodes {
@@ -161,7 +161,7 @@ impl<B: Backend> World<B> {
                     self.wires[link].1 = Wire::Down { until: self.now };
                 }
             }
-            Step::Weather { .. } => self.weather = Weather::of(step),
+            Step::Faults { .. } => self.faults = Faults::of(step),
             Step::Save { node } => self.nodes[node].save(),
             Step::Restart { node } => self.restart(node),
             Step::Crash { node } => {
@@ -169,7 +169,7 @@ impl<B: Backend> World<B> {
                 self.reopen(node, options);
             }
             Step::UseTwice { of, node } => {
-                self.copied = true;
+                self.ids_used_twice = true;
                 self.nodes[node].save();
                 let options = Options::new().with_replica(self.nodes[of].store.replica());
                 self.reopen(node, options);
@@ -265,13 +265,13 @@ impl<B: Backend> World<B> {
             match wire {
                 Wire::Up(line) => {
                     let before = line.repairs();
-                    line.work(self.now, self.weather, &mut self.rng);
+                    line.work(self.now, self.faults, &mut self.rng);
                     let repaired = line.repairs();
                     for (end, node) in [ends.0, ends.1].into_iter().enumerate() {
                         // A repair has replaced the document. The updates kept for the old one no
                         // longer fit.
                         if repaired[end] > before[end]
-                            || self.nodes[node].mended.swap(false, Ordering::SeqCst)
+                            || self.nodes[node].repaired.swap(false, Ordering::SeqCst)
                         {
                             self.nodes[node].save();
                         }
@@ -329,7 +329,7 @@ impl<B: Backend> World<B> {
         for update in &imported {
             // After an id was used twice, some of the updates may not fit.
             let applied = store.apply_trusted(update);
-            assert!(applied.is_ok() || self.copied, "{applied:?}");
+            assert!(applied.is_ok() || self.ids_used_twice, "{applied:?}");
         }
         let waits = store.pending().updates > 0;
         self.nodes[node] = Node::new(store);
@@ -346,8 +346,8 @@ impl<B: Backend> World<B> {
 
     /// Ends all faults, and waits until all replicas are in sync.
     fn heal(&mut self) {
-        self.weather = Weather::default();
-        if self.copied {
+        self.faults = Faults::default();
+        if self.ids_used_twice {
             // Two replicas with the same id cannot sync. Every replica is opened again under a
             // fresh id.
             (0..self.nodes.len()).for_each(|node| self.restart(node));
@@ -357,7 +357,7 @@ impl<B: Backend> World<B> {
                 *wire = Wire::Down { until: self.now };
             }
         }
-        let end = self.now + HEALING;
+        let end = self.now + SYNC_TIME_MAX;
         let mut settled = false;
         while self.now < end {
             self.pass(Duration::from_secs(1));
@@ -365,7 +365,8 @@ impl<B: Backend> World<B> {
                 .wires
                 .iter()
                 .all(|(_, wire)| matches!(wire, Wire::Up(line) if line.is_quiet()));
-            let in_sync = in_sync && self.nodes.iter().all(|node| self.waits_for_nothing(node));
+            let in_sync =
+                in_sync && self.nodes.iter().all(|node| self.pending_updates_are_expected(node));
             if in_sync
                 && self
                     .nodes
@@ -377,22 +378,22 @@ impl<B: Backend> World<B> {
                 {
                     return;
                 }
-                self.pass(ORPHANED);
+                self.pass(REWRITE_TIME_MAX);
             }
         }
         let digests: Vec<_> =
             self.nodes.iter().map(|node| (node.store.digest(), node.store.pending())).collect();
-        panic!("not in sync {HEALING:?} after the last fault: {digests:?}");
+        panic!("not in sync {SYNC_TIME_MAX:?} after the last fault: {digests:?}");
     }
 
     /// Checks that no update is pending without need. After an id was used twice, a replica's own
     /// storage can have updates that depend on ops that all other replicas have given up. Such
     /// updates stay pending for ever. The values that they wrote in registers were written again,
     /// so the log has them.
-    fn waits_for_nothing(&self, node: &Node<B>) -> bool {
+    fn pending_updates_are_expected(&self, node: &Node<B>) -> bool {
         let all = node.store.pending();
         let own = node.store.document().own_pending();
-        all == own && (self.copied || own.updates == 0)
+        all == own && (self.ids_used_twice || own.updates == 0)
     }
 
     fn check(&mut self) {
@@ -410,9 +411,9 @@ impl<B: Backend> World<B> {
             assert_eq!(*store.view(), *first.view());
             assert_eq!(store.version(), first.version());
             assert_eq!(store.reread(), *store.view(), "the view is not the document");
-            assert!(self.waits_for_nothing(node), "something waits for ever");
+            assert!(self.pending_updates_are_expected(node), "something waits for ever");
         }
-        if self.copied && B::NAME == "yrs" {
+        if self.ids_used_twice && B::NAME == "yrs" {
             // Yjs names deleted elements by id and clock. Under an id that was used twice, a
             // deletion by one replica may remove an element that the other one wrote.
             return;

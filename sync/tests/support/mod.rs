@@ -41,7 +41,7 @@ pub(crate) struct Mock {
     listener_ids: AtomicU64,
     pub(crate) applied: AtomicU64,
     /// How often it computed the updates that a peer lacks.
-    pub(crate) given: AtomicU64,
+    pub(crate) updates_since_calls: AtomicU64,
     pub(crate) verified: AtomicU64,
 }
 
@@ -79,8 +79,8 @@ impl Inner {
 
 impl Mock {
     pub(crate) fn new(id: u64) -> Arc<Self> {
-        let (inner, listener_ids, applied, given, verified) = Default::default();
-        Arc::new(Self { id, inner, listener_ids, applied, given, verified })
+        let (inner, listener_ids, applied, updates_since_calls, verified) = Default::default();
+        Arc::new(Self { id, inner, listener_ids, applied, updates_since_calls, verified })
     }
 
     pub(crate) fn add(&self, payload: &[u8]) -> Vec<u8> {
@@ -197,7 +197,7 @@ impl Replica for Mock {
     }
 
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
-        self.given.fetch_add(1, Ordering::Relaxed);
+        self.updates_since_calls.fetch_add(1, Ordering::Relaxed);
         let heads = heads_of(version)?;
         let inner = self.lock();
         let lacks = |id: &Id| heads.get(&id.0).is_none_or(|head| *head < id.1);

@@ -64,13 +64,13 @@ impl<B: Backend> Scene<B> {
                 config.clone(),
             ));
         }
-        scene.go_on().await;
+        scene.edit_and_wait_in_sync().await;
         scene
     }
 
     /// The server and the honest peers each edit. Waits until every edit has arrived everywhere
     /// unchanged.
-    pub(crate) async fn go_on(&mut self) {
+    pub(crate) async fn edit_and_wait_in_sync(&mut self) {
         for store in &self.stores {
             self.votes += 1;
             let edit = store.change(|board| {

@@ -112,7 +112,7 @@ fn a_lost_connection_is_opened_again_and_offline_edits_arrive() {
 }
 
 #[test]
-fn who_begins_offline_is_connected_once_there_is_a_server() {
+fn a_peer_that_starts_offline_connects_to_a_later_server() {
     test(async {
         for scheme in SCHEMES {
             let left = Mock::new(1);
@@ -137,7 +137,7 @@ fn who_begins_offline_is_connected_once_there_is_a_server() {
 }
 
 #[test]
-fn who_is_offline_can_be_stopped() {
+fn an_offline_peer_can_disconnect() {
     test(async {
         let ticket = Ticket::new(
             Scheme::Quic,
@@ -281,7 +281,7 @@ fn another_certificate_is_refused() {
 /// A browser accepts a certificate by its hash. The server sends the certificate of the first hash
 /// in its list. A ticket may have such a hash too.
 #[test]
-fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
+fn a_short_lived_certificate_is_accepted_by_its_hash() {
     test(async {
         let left = Mock::new(1);
         let right = Mock::new(2);
@@ -309,7 +309,7 @@ fn a_certificate_that_lasts_for_days_is_known_by_its_hash() {
 /// Without a fingerprint in the ticket, the server needs a certificate that the web's roots of
 /// trust sign.
 #[test]
-fn a_certificate_that_nobody_signed_is_refused() {
+fn an_unsigned_certificate_is_refused() {
     test(async {
         let server = serve(Scheme::WebSocketTls, &Mock::new(2)).await;
         let port = server.local_addr(Scheme::WebSocketTls).expect("it listens").port();
@@ -321,7 +321,7 @@ fn a_certificate_that_nobody_signed_is_refused() {
 }
 
 #[test]
-fn what_is_wrong_with_a_ticket_is_said() {
+fn errors_of_a_ticket_name_the_problem() {
     test(async {
         for scheme in SCHEMES {
             let server = serve(scheme, &Mock::new(2)).await;
@@ -361,7 +361,7 @@ fn server_without_streams(identity: &Identity) -> quinn::Endpoint {
 }
 
 #[test]
-fn who_lets_no_document_in_is_given_up() {
+fn connecting_to_a_server_without_streams_fails() {
     test(async {
         let identity = Identity::generate().expect("an identity");
         let server = server_without_streams(&identity);
@@ -402,7 +402,8 @@ async fn ask(server: &Server, path: &str, headers: &str) -> String {
         .await
         .expect("connected");
     let request = format!(
-        "GET /{path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        "GET /{path} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
     );
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -412,7 +413,7 @@ async fn ask(server: &Server, path: &str, headers: &str) -> String {
 }
 
 #[test]
-fn web_pages_are_let_in_only_from_origins_that_are_allowed() {
+fn websockets_are_accepted_only_from_allowed_origins() {
     test(async {
         let documents =
             Documents::new().with("page", exostate::Store::<Page>::new()).expect("valid");
@@ -459,7 +460,7 @@ struct Page {
 }
 
 #[test]
-fn web_pages_are_let_in_over_webtransport_alike() {
+fn webtransport_is_accepted_only_from_allowed_origins() {
     test(async {
         let documents = Documents::new().with("roadmap", Mock::new(1)).expect("valid");
         let builder = Server::builder(documents)
@@ -477,7 +478,7 @@ fn web_pages_are_let_in_over_webtransport_alike() {
             .with_server_certificate_hashes(hashes)
             .build();
         let endpoint = wtransport::Endpoint::client(config).expect("a socket");
-        let come = async |origin: Option<&str>| {
+        let connect_from = async |origin: Option<&str>| {
             let options =
                 wtransport::endpoint::ConnectOptions::builder(format!("https://127.0.0.1:{port}/"));
             let options = origin
@@ -485,10 +486,10 @@ fn web_pages_are_let_in_over_webtransport_alike() {
                 .fold(options, |options, origin| options.add_header("origin", origin));
             endpoint.connect(options.build()).await
         };
-        come(None).await.expect("let in");
-        come(Some("https://app.example")).await.expect("let in");
+        connect_from(None).await.expect("let in");
+        connect_from(Some("https://app.example")).await.expect("let in");
         for other in ["https://evil.example", "null"] {
-            let refused = come(Some(other)).await.expect_err("refused");
+            let refused = connect_from(Some(other)).await.expect_err("refused");
             assert!(
                 matches!(refused, wtransport::error::ConnectingError::SessionRejected),
                 "{refused:?}"
@@ -499,7 +500,7 @@ fn web_pages_are_let_in_over_webtransport_alike() {
 
 /// Connections that are no WebSocket, or that use another protocol, cost the other peers nothing.
 #[test]
-fn a_server_takes_no_notice_of_strangers() {
+fn malformed_connections_do_not_affect_other_peers() {
     test(async {
         let left = Mock::new(1);
         let right = Mock::new(2);
@@ -509,7 +510,8 @@ fn a_server_takes_no_notice_of_strangers() {
             b"",
             &[0xff; 10_000],
             b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\n\
               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         ];
         let mut streams = Vec::new();

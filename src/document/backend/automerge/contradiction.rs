@@ -147,7 +147,7 @@ mod tests {
     /// Actor 1 made its second change twice: `first` in `here`, `second` in `elsewhere`. Changes of
     /// other actors depend on each of them.
     #[test]
-    fn what_builds_on_the_change_comes_along_and_what_contradicts_it_stays() {
+    fn dependents_of_the_change_are_included_and_contradicting_changes_stay_pending() {
         let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
         let (here, first) = with_change(&base, 1, "first");
         let (elsewhere, second) = with_change(&base, 1, "second");
@@ -178,7 +178,7 @@ mod tests {
 
     /// The change contradicts its own dependencies.
     #[test]
-    fn what_fits_nowhere_takes_nothing_along() {
+    fn a_change_without_a_fitting_base_leaves_pending_changes_alone() {
         let (base, _) = with_change(&Automerge::empty(ReplicaId::from_bits(0)).doc, 1, "base");
         let (here, _) = with_change(&base, 1, "first");
         let (elsewhere, second) = with_change(&base, 1, "second");

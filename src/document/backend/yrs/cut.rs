@@ -427,7 +427,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_make_the_whole_one_after_the_other(steps in prop::collection::vec((0u64..3, 0u8..7, any::<u32>()), 1..60), since in 0usize..60) {
+        fn pieces_applied_in_order_restore_the_update(steps in prop::collection::vec((0u64..3, 0u8..7, any::<u32>()), 1..60), since in 0usize..60) {
             let docs = [doc(1), doc(2), doc(900)];
             let early = doc(5);
             let mut fresh = doc(6);
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_within_values_counts() {
+    fn nested_values_count_against_the_limit() {
         let nulls = || Any::Array(vec![Any::Null; 300_000].into());
         let keyed = doc(1);
         ["a", "b", "c"].iter().for_each(|key| insert(&keyed, key, nulls()));
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_finds_no_room_beside_a_large_value() {
+    fn deletions_beside_a_large_value_go_in_another_piece() {
         let from = doc(1);
         let text = from.get_or_insert_text("T:t");
         text.push(&mut from.transact_mut(), &"ab".repeat(3_000));
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_value_among_small_ones_stands_alone() {
+    fn a_large_value_among_small_ones_gets_its_own_piece() {
         let from = doc(1);
         let mut values = vec![Any::Bool(false); 24_990];
         values.extend([Any::from("x".repeat(4_186_000)), Any::Bool(false)]);
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn values_as_deep_as_limits_can_allow_are_cut() {
+    fn updates_with_values_at_the_nesting_ceiling_are_cut() {
         let from = doc(1);
         insert(
             &from,
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_gap_each_block_keeps_its_id() {
+    fn blocks_after_a_gap_keep_their_ids() {
         let from = doc(1);
         let updates: Vec<_> = (0..4)
             .map(|_| {

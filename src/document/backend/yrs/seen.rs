@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_over_was_seen() {
+    fn an_overwritten_value_counts_as_seen() {
         let mut ours = doc(1);
         let mut theirs = doc(2);
         (0..3).for_each(|value| write(&mut ours, 1, value));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn another_op_under_the_same_clock_is_not_the_same() {
+    fn different_ops_with_the_same_clock_are_told_apart() {
         let mut ours = doc(1);
         let mut theirs = doc(1);
         write(&mut ours, 1, 1);
@@ -259,7 +259,7 @@ mod tests {
     /// All elements of the list are inserted at the front, so each element refers to the element
     /// before it in time.
     #[test]
-    fn a_long_list_costs_its_length() {
+    fn finding_ops_takes_linear_time_in_a_long_list() {
         let mut ours = doc(1);
         let empty = doc(2);
         const LEN: usize = 1_000;
@@ -290,7 +290,7 @@ mod tests {
         /// If no replica id is used twice, the values that a replica has not seen are those that
         /// its version lacks.
         #[test]
-        fn it_agrees_with_the_versions(steps in prop::collection::vec((0usize..3, 0u8..4, any::<bool>(), 0usize..3), 0..40)) {
+        fn unseen_keys_agree_with_the_versions(steps in prop::collection::vec((0usize..3, 0u8..4, any::<bool>(), 0usize..3), 0..40)) {
             let mut docs = [doc(1), doc(2), doc(3)];
             let mut known: [BTreeSet<i64>; 3] = Default::default();
             for (number, (at, key, writes, other)) in steps.into_iter().enumerate() {

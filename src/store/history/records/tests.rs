@@ -235,7 +235,7 @@ impl Model {
 /// A forgotten revision that touched more paths than can be remembered does not make the history
 /// forget all other paths.
 #[test]
-fn as_many_writers_as_there_is_room_for_are_remembered() {
+fn forgotten_records_keep_the_newest_writers_up_to_the_limit() {
     let mut records = Records::new(HistoryOptions::new(), SystemTime::UNIX_EPOCH, bytes(0, 0));
     for step in 0..3 {
         let touched: Arc<[Arc<str>]> =
@@ -250,7 +250,7 @@ fn as_many_writers_as_there_is_room_for_are_remembered() {
 /// A long history has to fit into a small bound at once. The work does not grow with the pairs of
 /// its revisions.
 #[test]
-fn a_long_history_is_cut_at_once() {
+fn a_long_history_is_cut_in_one_pass() {
     for (updates, named) in
         [(false, 1_000_000), (false, 777), (true, 1_000_000), (true, 777), (false, 2)]
     {
@@ -285,7 +285,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_listed_is_there(actions in prop::collection::vec(action(), 0..60), bytes_max in 0..300_000_usize) {
+    fn listed_revisions_can_be_read(actions in prop::collection::vec(action(), 0..60), bytes_max in 0..300_000_usize) {
         let mut model = Model::new(bytes_max);
         for action in &actions {
             model.act(action);

@@ -262,7 +262,7 @@ mod tests {
     /// This store inserted "one two three", deleted "two ", inserted " four" at the end and undid
     /// that. Another writer inserted text at the start.
     #[test]
-    fn edits_of_a_text_are_found_on_the_way_back() -> Result<(), ChangeError> {
+    fn edits_of_a_text_are_restored_from_the_first_format() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, Text>>::new();
         store.change(|notes| notes.insert(1, Text::from("> one three")))?;
         let note = || "1".to_owned();
@@ -289,7 +289,7 @@ mod tests {
 
     /// This store inserted 2 and 3 behind 1, and then deleted 1. Another writer inserted 0.
     #[test]
-    fn edits_of_a_list_are_found_on_the_way_back() -> Result<(), ChangeError> {
+    fn edits_of_a_list_are_restored_from_the_first_format() -> Result<(), ChangeError> {
         let store = Store::<Map<u8, List<i64>>>::new();
         store.change(|lists| lists.insert(1, List::from([0, 2, 3])))?;
         let removed =

@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_lost() {
+    async fn a_peer_that_reads_nothing_is_disconnected() {
         let (socket, mut channel, _there) = stuck(Duration::from_millis(50)).await;
         let end = timeout(HANG, channel.source.recv()).await.expect("it ends").expect_err("lost");
         assert_eq!(end.to_string(), "the peer took nothing for 50ms");
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn opening_ending_and_closing_wait_for_nobody() {
+    async fn opening_ending_and_closing_do_not_wait_for_the_peer() {
         let (socket, first, _there) = stuck(HANG * 2).await;
         let open = || socket.open().now_or_never().expect("it does not wait");
         let others: Vec<_> = (1..STREAMS_MAX).map(|_| open().expect("there is room")).collect();
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_channel_counts_until_both_sides_have_let_go_of_it() {
+    async fn a_channel_counts_until_both_sides_have_dropped_it() {
         let (here, there) = tokio::io::duplex(1024);
         let client = WebSocket::new(
             WebSocketStream::from_raw_socket(here, Side::Client, None).await,

@@ -17,38 +17,38 @@ type Root<'a> = <Everything as State>::Node<Edit<'a>>;
 type Done = Result<(), ChangeError>;
 
 /// Counts every notice of a store's changes.
-struct Ears {
-    heard: Arc<AtomicUsize>,
+struct ChangeCounter {
+    count_of_calls: Arc<AtomicUsize>,
     _subscriptions: Vec<exostate::Subscription>,
 }
 
-fn listen<S: State, B: Backend>(store: &Store<S, B>) -> Ears
+fn count_changes<S: State, B: Backend>(store: &Store<S, B>) -> ChangeCounter
 where
     S::Node<Path<S>>: AsPath<S>,
 {
-    let heard = Arc::new(AtomicUsize::new(0));
+    let count_of_calls = Arc::new(AtomicUsize::new(0));
     let count = || {
-        let heard = Arc::clone(&heard);
+        let count_of_calls = Arc::clone(&count_of_calls);
         move || {
-            heard.fetch_add(1, Ordering::SeqCst);
+            count_of_calls.fetch_add(1, Ordering::SeqCst);
         }
     };
     let update = count();
     let event = count();
     let updates = store.on_update(move |_| update());
     let events = store.watch(S::path(), move |_| event());
-    Ears { heard, _subscriptions: vec![updates, events] }
+    ChangeCounter { count_of_calls, _subscriptions: vec![updates, events] }
 }
 
 /// Makes a change without effect, and checks that nothing is written and no watcher is called.
-fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(
+fn assert_no_effect<S: State + std::fmt::Debug, B: Backend>(
     store: &Store<S, B>,
     what: &str,
     change: impl FnOnce(&Store<S, B>),
 ) where
     S::Node<Path<S>>: AsPath<S>,
 {
-    let ears = listen(store);
+    let counter = count_changes(store);
     let history = store.history(HistoryOptions::new()).expect("it can be saved");
     let undo = store.undo_manager(UndoOptions::new());
     let revisions = history.revisions().len();
@@ -57,7 +57,12 @@ fn nothing_happens<S: State + std::fmt::Debug, B: Backend>(
     let digest = store.digest();
     let saved = store.save();
     change(store);
-    assert_eq!(ears.heard.load(Ordering::SeqCst), 0, "{what}: somebody is told, on {}", B::NAME);
+    assert_eq!(
+        counter.count_of_calls.load(Ordering::SeqCst),
+        0,
+        "{what}: somebody is told, on {}",
+        B::NAME
+    );
     assert_eq!(
         (store.version(), store.digest()),
         (version, digest),
@@ -243,22 +248,22 @@ fn each_case<B: Backend>() {
     let store = support::store::<B>(1);
     store.change(|state| fill(&state)).expect("it can be written");
     for (what, change) in CASES {
-        nothing_happens(&store, what, |store| {
+        assert_no_effect(&store, what, |store| {
             store.change(|state| change(&state)).expect("it can be written")
         });
     }
     // On a replica that has not changed a counter yet.
     let fork = store.fork().expect("a fork");
     for (what, change) in CASES {
-        nothing_happens(&fork, what, |store| {
+        assert_no_effect(&fork, what, |store| {
             store.change(|state| change(&state)).expect("it can be written")
         });
     }
     let view = (*store.view()).clone();
-    nothing_happens(&store, "reconciled", |store| {
+    assert_no_effect(&store, "reconciled", |store| {
         store.reconcile(&view).expect("it can be written")
     });
-    nothing_happens(&store, "a joint change", |store| {
+    assert_no_effect(&store, "a joint change", |store| {
         let other = support::store::<B>(2);
         let both = store.and(&other);
         both.change(|(state, other)| {
@@ -272,13 +277,13 @@ fn each_case<B: Backend>() {
 }
 
 #[test]
-fn what_changes_nothing_is_not_written() {
+fn edits_without_effect_are_not_written() {
     each_case::<Yrs>();
     each_case::<Automerge>();
 }
 
 /// Only the edits with an effect are written.
-fn the_rest_is_written<B: Backend>() {
+fn edits_with_effect<B: Backend>() {
     let store = support::store::<B>(1);
     store.change(|state| fill(&state)).expect("it can be written");
     let change = store.change(|state| {
@@ -300,15 +305,15 @@ fn the_rest_is_written<B: Backend>() {
 }
 
 #[test]
-fn what_remains_is_written() {
-    the_rest_is_written::<Yrs>();
-    the_rest_is_written::<Automerge>();
+fn edits_with_effect_are_written() {
+    edits_with_effect::<Yrs>();
+    edits_with_effect::<Automerge>();
 }
 
 /// A field that does not fit is shown as its default. Writing a record that equals this view still
 /// overwrites the field.
 #[test]
-fn a_record_in_which_something_does_not_fit_is_written() {
+fn writing_an_equal_record_repairs_its_violations() {
     use yrs::{Any, Map as _, ReadTxn, Transact};
     let foreign = yrs::Doc::with_client_id(7);
     let registers = foreign.get_or_insert_map("state");
@@ -353,11 +358,11 @@ fn equal_serde_values<B: Backend>() {
         state.maps().insert("key", Register(words(numbers())))
     };
     there.change(|state| write(state, false)).expect("it can be written");
-    nothing_happens(&there, "equal maps", |store| {
+    assert_no_effect(&there, "equal maps", |store| {
         store.change(|state| write(state, true)).expect("it can be written")
     });
     let view = Opaque::clone(&there.view());
-    nothing_happens(&there, "reconciled", |store| {
+    assert_no_effect(&there, "reconciled", |store| {
         store.reconcile(&view.clone()).expect("it can be written")
     });
     let changed = there.change(|state| state.map().set(words(0..19)));
@@ -392,14 +397,14 @@ fn other_bytes_of_an_equal_value_stay() {
     store.apply(&update).expect("an update");
     let value: HashMap<String, u8> = [("a".to_owned(), 1), ("b".to_owned(), 2)].into();
     assert_eq!(*store.view().map, value);
-    nothing_happens(&store, "an equal value", |store| {
+    assert_no_effect(&store, "an equal value", |store| {
         store.change(|state| state.map().set(value)).expect("it can be written")
     });
 }
 
 /// The two zeros are different values, so they are written.
 #[test]
-fn what_is_equal_but_not_alike_is_written() {
+fn negative_zero_is_written_over_zero() {
     #[derive(State, Clone, Debug)]
     struct Number {
         register: Register<f64>,
@@ -410,14 +415,14 @@ fn what_is_equal_but_not_alike_is_written() {
     assert!(store.view().register.is_sign_negative());
 }
 
-fn all_or_nothing<B: Backend>(
+fn calls_match_the_digest<B: Backend>(
     before: &[Op],
     change: &[Op],
     undone: bool,
 ) -> Result<(), TestCaseError> {
     let store = support::store::<B>(1);
     before.iter().for_each(|op| support::apply(&store, op));
-    let ears = listen(&store);
+    let counter = count_changes(&store);
     let version = store.version();
     let digest = store.digest();
     let view = store.view();
@@ -435,7 +440,7 @@ fn all_or_nothing<B: Backend>(
     prop_assert_eq!(same, store.version() == version, "{} writes what changes nothing", B::NAME);
     prop_assert_eq!(
         same,
-        ears.heard.load(Ordering::SeqCst) == 0,
+        counter.count_of_calls.load(Ordering::SeqCst) == 0,
         "{} tells of what changes nothing",
         B::NAME
     );
@@ -448,18 +453,26 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn a_change_is_heard_of_if_the_document_differs_on_yrs(before in strategy::ops(12), change in strategy::ops(4), undone in any::<bool>()) {
-        all_or_nothing::<Yrs>(&before, &change, undone)?;
+    fn a_change_is_reported_if_the_document_differs_on_yrs(
+        before in strategy::ops(12),
+        change in strategy::ops(4),
+        undone in any::<bool>(),
+    ) {
+        calls_match_the_digest::<Yrs>(&before, &change, undone)?;
     }
 
     #[test]
-    fn a_change_is_heard_of_if_the_document_differs_on_automerge(before in strategy::ops(8), change in strategy::ops(4), undone in any::<bool>()) {
-        all_or_nothing::<Automerge>(&before, &change, undone)?;
+    fn a_change_is_reported_if_the_document_differs_on_automerge(
+        before in strategy::ops(8),
+        change in strategy::ops(4),
+        undone in any::<bool>(),
+    ) {
+        calls_match_the_digest::<Automerge>(&before, &change, undone)?;
     }
 }
 
 #[test]
-fn whole_values_of_lists_and_trees_as_they_are() {
+fn reconciling_equal_lists_and_trees_has_no_effect() {
     fn run<B: Backend>() {
         let store = support::store::<B>(1);
         let mut tree = Tree::new();
@@ -474,7 +487,7 @@ fn whole_values_of_lists_and_trees_as_they_are() {
             change.expect("it can be written");
         };
         write(&store);
-        nothing_happens(&store, "equal lists and trees", write);
+        assert_no_effect(&store, "equal lists and trees", write);
     }
     run::<Yrs>();
     run::<Automerge>();
@@ -486,7 +499,7 @@ struct Kanban {
 }
 
 /// Groups and items that are moved to the place where they already are.
-fn groups_stay<B: Backend>() {
+fn moves_to_the_same_place<B: Backend>() {
     let store = Store::<Kanban, B>::new();
     let made = store.change(|kanban| {
         let todo = kanban.cards().push_group("todo".to_owned())?;
@@ -495,16 +508,16 @@ fn groups_stay<B: Backend>() {
         Ok((todo, done, kanban.cards().push(todo, card("b"))?))
     });
     let (todo, done, item) = made.expect("it can be written");
-    nothing_happens(&store, "an item that is moved to its place", |store| {
+    assert_no_effect(&store, "an item that is moved to its place", |store| {
         store.change(|kanban| kanban.cards().move_to(item, todo, 1)).expect("it can be written");
     });
-    nothing_happens(&store, "a group that is moved to its place", |store| {
+    assert_no_effect(&store, "a group that is moved to its place", |store| {
         store.change(|kanban| kanban.cards().move_group(done, 1)).expect("it can be written");
     });
 }
 
 #[test]
-fn groups_and_items_that_stay_where_they_are() {
-    groups_stay::<Yrs>();
-    groups_stay::<Automerge>();
+fn moving_groups_and_items_to_their_place_has_no_effect() {
+    moves_to_the_same_place::<Yrs>();
+    moves_to_the_same_place::<Automerge>();
 }

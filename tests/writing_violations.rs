@@ -74,7 +74,7 @@ struct SettingsBeside {
 }
 
 /// Writes registers into a store's document, after all its other changes.
-fn spoil<S: State, B: Backend>(store: &Store<S, B>, garbage: Vec<(String, Value)>) {
+fn write_garbage<S: State, B: Backend>(store: &Store<S, B>, garbage: Vec<(String, Value)>) {
     let spoiler = Store::<Garbage, B>::open(&store.save()).expect("a document");
     spoiler.reconcile(&Garbage(garbage)).expect("it can be written");
     let update = spoiler.update_since(&store.version()).expect("a version of this backend");
@@ -126,7 +126,7 @@ type FormEdit<'a> = <Form as State>::Node<Edit<'a>>;
 
 /// Spoils one place and checks `edit`: the violation disappears, and the view shows the default as
 /// before.
-fn mends<B: Backend>(
+fn edit_removes_violation<B: Backend>(
     path: &str,
     garbage: impl Into<Value>,
     edit: impl Fn(&FormEdit<'_>) -> Result<(), ChangeError>,
@@ -139,7 +139,7 @@ fn mends<B: Backend>(
             form.maybe_shape().set(Shape::Circle { radius: 1.0 })
         })
         .expect("it can be written");
-    spoil(
+    write_garbage(
         &store,
         vec![(path.to_owned(), garbage.into()), (format!("{path}/later-field"), Value::Int(1))],
     );
@@ -156,51 +156,57 @@ fn mends<B: Backend>(
     assert_eq!((opened.view(), opened.violations()), (store.view(), Vec::new()));
 }
 
-fn set_writes_the_default_over_what_does_not_fit<B: Backend>() {
-    mends::<B>("size", 256, |form| form.size().set(0));
-    mends::<B>("size", "text", |form| form.size().set(0));
-    mends::<B>("lucky", true, |form| form.lucky().set(7));
-    mends::<B>("name", 1, |form| form.name().set(None));
-    mends::<B>("pair", "text", |form| form.pair().set((0, String::new())));
-    mends::<B>("email", 1, |form| form.email().set(""));
-    mends::<B>("kind", "Italic", |form| form.kind().set(Kind::Plain));
-    mends::<B>("kind", 1, |form| form.kind().set(Kind::Plain));
-    mends::<B>("shape", "Triangle", |form| form.shape().set(Shape::Nothing));
-    mends::<B>("maybe_kind", "Italic", |form| form.maybe_kind().set(None));
-    mends::<B>("maybe_shape", "Triangle", |form| form.maybe_shape().set(None));
-    mends::<B>("maybe_shape/Circle/radius", "wide", |form| {
+fn set_replaces_violations_by_the_default<B: Backend>() {
+    edit_removes_violation::<B>("size", 256, |form| form.size().set(0));
+    edit_removes_violation::<B>("size", "text", |form| form.size().set(0));
+    edit_removes_violation::<B>("lucky", true, |form| form.lucky().set(7));
+    edit_removes_violation::<B>("name", 1, |form| form.name().set(None));
+    edit_removes_violation::<B>("pair", "text", |form| form.pair().set((0, String::new())));
+    edit_removes_violation::<B>("email", 1, |form| form.email().set(""));
+    edit_removes_violation::<B>("kind", "Italic", |form| form.kind().set(Kind::Plain));
+    edit_removes_violation::<B>("kind", 1, |form| form.kind().set(Kind::Plain));
+    edit_removes_violation::<B>("shape", "Triangle", |form| form.shape().set(Shape::Nothing));
+    edit_removes_violation::<B>("maybe_kind", "Italic", |form| form.maybe_kind().set(None));
+    edit_removes_violation::<B>("maybe_shape", "Triangle", |form| form.maybe_shape().set(None));
+    edit_removes_violation::<B>("maybe_shape/Circle/radius", "wide", |form| {
         form.maybe_shape().set(Shape::Circle { radius: 0.0 })
     });
-    mends::<B>("inner/width", -1, |form| form.inner().width().set(0));
-    mends::<B>("inner/width", -1, |form| form.inner().set(Inner::default()));
-    mends::<B>("inner/kind", "Italic", |form| form.inner().set(Inner::default()));
-    mends::<B>("maybe/width", -1, |form| form.maybe().set(Inner::default()));
-    mends::<B>("maybe/width", -1, |form| form.maybe().some().set(Inner::default()));
-    mends::<B>("people/ada/kind", "Italic", |form| form.people().get("ada").set(Inner::default()));
-    mends::<B>("people/ada/kind", "Italic", |form| {
+    edit_removes_violation::<B>("inner/width", -1, |form| form.inner().width().set(0));
+    edit_removes_violation::<B>("inner/width", -1, |form| form.inner().set(Inner::default()));
+    edit_removes_violation::<B>("inner/kind", "Italic", |form| form.inner().set(Inner::default()));
+    edit_removes_violation::<B>("maybe/width", -1, |form| form.maybe().set(Inner::default()));
+    edit_removes_violation::<B>("maybe/width", -1, |form| {
+        form.maybe().some().set(Inner::default())
+    });
+    edit_removes_violation::<B>("people/ada/kind", "Italic", |form| {
+        form.people().get("ada").set(Inner::default())
+    });
+    edit_removes_violation::<B>("people/ada/kind", "Italic", |form| {
         form.people().get("ada").kind().set(Kind::Plain)
     });
-    mends::<B>("people/ada/kind", "Italic", |form| form.people().insert("ada", Inner::default()));
-    mends::<B>("people/ada/kind", "Italic", |form| {
+    edit_removes_violation::<B>("people/ada/kind", "Italic", |form| {
+        form.people().insert("ada", Inner::default())
+    });
+    edit_removes_violation::<B>("people/ada/kind", "Italic", |form| {
         form.people().get("ada").reconcile_with(&Inner::default(), Mend::Reset)
     });
 }
 
 #[test]
-fn set_writes_the_default_over_what_does_not_fit_on_yrs() {
-    set_writes_the_default_over_what_does_not_fit::<Yrs>();
+fn set_replaces_violations_by_the_default_on_yrs() {
+    set_replaces_violations_by_the_default::<Yrs>();
 }
 
 #[test]
-fn set_writes_the_default_over_what_does_not_fit_on_automerge() {
-    set_writes_the_default_over_what_does_not_fit::<Automerge>();
+fn set_replaces_violations_by_the_default_on_automerge() {
+    set_replaces_violations_by_the_default::<Automerge>();
 }
 
 /// `set` overwrites a spoilt place with a value that is not the default.
-fn set_writes_other_values_too<B: Backend>() {
+fn set_replaces_violations<B: Backend>() {
     let store = Store::<Form, B>::new();
     let spoilt = ["size", "name", "kind", "shape", "maybe_shape", "inner/kind"];
-    spoil(
+    write_garbage(
         &store,
         spoilt.iter().map(|path| ((*path).to_owned(), Value::Bytes([1, 2].into()))).collect(),
     );
@@ -228,15 +234,15 @@ fn set_writes_other_values_too<B: Backend>() {
 }
 
 #[test]
-fn set_writes_other_values_over_what_does_not_fit() {
-    set_writes_other_values_too::<Yrs>();
-    set_writes_other_values_too::<Automerge>();
+fn set_replaces_violations_by_other_values() {
+    set_replaces_violations::<Yrs>();
+    set_replaces_violations::<Automerge>();
 }
 
 /// An unknown variant of a newer application is removed with its fields, as when the variant
 /// changes.
 #[test]
-fn an_unknown_variant_goes_with_its_fields() {
+fn an_unknown_variant_is_removed_with_its_fields() {
     fn run<B: Backend>() {
         let store = Store::<Form, B>::new();
         let triangle = || {
@@ -245,7 +251,7 @@ fn an_unknown_variant_goes_with_its_fields() {
                 ("shape/Triangle/a".to_owned(), Value::Int(1)),
             ]
         };
-        spoil(&store, triangle());
+        write_garbage(&store, triangle());
         let spoilt = store.digest();
         store.reconcile_with(&store.view(), Mend::Reset).expect("it can be written");
         let plain = Store::<Form, B>::new();
@@ -257,11 +263,11 @@ fn an_unknown_variant_goes_with_its_fields() {
     run::<Automerge>();
 }
 
-/// Rolling back a savepoint also rolls back the mending.
+/// Rolling back a savepoint also rolls back the removal of violations.
 #[test]
-fn mending_is_taken_back_with_a_savepoint() {
+fn a_savepoint_rolls_back_the_removal_of_violations() {
     let store = Store::<Form>::new();
-    spoil(&store, vec![("kind".to_owned(), Value::str("Italic"))]);
+    write_garbage(&store, vec![("kind".to_owned(), Value::str("Italic"))]);
     let before = store.violations();
     let version = store.version();
     store
@@ -368,7 +374,7 @@ fn run<B: Backend>(ops: &[Op], spoilt: &Spoilt, numbers: &[Value], wanted: &[Op]
     let store = support::store::<B>(1);
     ops.iter().for_each(|op| support::apply(&store, op));
     let view = store.view();
-    spoil(
+    write_garbage(
         &store,
         spoilt.iter().map(|(choice, value)| (place(&view, *choice), value.clone())).collect(),
     );
@@ -429,7 +435,7 @@ proptest! {
     #![proptest_config(strategy::config())]
 
     #[test]
-    fn nothing_unfit_is_left_on_yrs((ops, spoilt, numbers, wanted, set) in cases()) {
+    fn no_violation_is_left_on_yrs((ops, spoilt, numbers, wanted, set) in cases()) {
         run::<Yrs>(&ops, &spoilt, &numbers, &wanted, set);
     }
 
@@ -437,19 +443,22 @@ proptest! {
 
 proptest! {
     // Each case opens five documents, which is slow on automerge.
-    #![proptest_config(proptest::test_runner::Config { cases: strategy::config().cases / 4, ..strategy::config() })]
+    #![proptest_config(proptest::test_runner::Config {
+        cases: strategy::config().cases / 4,
+        ..strategy::config()
+    })]
 
     #[test]
-    fn nothing_unfit_is_left_on_automerge((ops, spoilt, numbers, wanted, set) in cases()) {
+    fn no_violation_is_left_on_automerge((ops, spoilt, numbers, wanted, set) in cases()) {
         run::<Automerge>(&ops, &spoilt, &numbers, &wanted, set);
     }
 }
 
 /// `Settings` is an example of any struct within another one.
 #[test]
-fn a_struct_is_set_whole_and_what_it_does_not_know_stays() {
+fn setting_a_struct_keeps_unknown_fields() {
     let store = support::store::<Yrs>(1);
-    spoil(
+    write_garbage(
         &store,
         vec![
             ("settings/size".to_owned(), Value::str("large")),

@@ -43,7 +43,7 @@ impl<B: Backend> Node<B> {
         Self { store, journal, _listening: listening }
     }
 
-    fn takes_from(&self, other: &Self) {
+    fn merge_from(&self, other: &Self) {
         for update in other.store.updates_since(&self.store.version()).expect("a version") {
             self.store.apply(&update).expect("an honest update");
         }
@@ -52,53 +52,53 @@ impl<B: Backend> Node<B> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Edit { who: usize, at: usize },
-    Take { from: usize, to: usize },
-    Crash { who: usize },
-    Forget { who: usize },
+    Edit { node: usize, at: usize },
+    Merge { from: usize, to: usize },
+    Crash { node: usize },
+    Forget { node: usize },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..3usize, any::<usize>()).prop_map(|(who, at)| Step::Edit { who, at }),
-        5 => (0..3usize, 0..3usize).prop_map(|(from, to)| Step::Take { from, to }),
-        2 => (0..3usize).prop_map(|who| Step::Crash { who }),
-        1 => (0..3usize).prop_map(|who| Step::Forget { who }),
+        8 => (0..3usize, any::<usize>()).prop_map(|(node, at)| Step::Edit { node, at }),
+        5 => (0..3usize, 0..3usize).prop_map(|(from, to)| Step::Merge { from, to }),
+        2 => (0..3usize).prop_map(|node| Step::Crash { node }),
+        1 => (0..3usize).prop_map(|node| Step::Forget { node }),
     ]
 }
 
-fn survives<B: Backend>(steps: &[Step]) {
+fn survive_crashes<B: Backend>(steps: &[Step]) {
     let mut nodes = [1, 2, 3].map(|id| Node::<B>::open(id, Vec::new()));
-    let mut taken = BTreeSet::new();
+    let mut received = BTreeSet::new();
     for (number, step) in steps.iter().enumerate() {
         match *step {
-            Step::Edit { who, at } => {
-                let store = &nodes[who].store;
+            Step::Edit { node, at } => {
+                let store = &nodes[node].store;
                 let at = at % (store.view().notes.len() + 1);
                 let edit = store.change(|pad| {
                     pad.notes().insert(at, &format!("<{number}>"))?;
-                    pad.log().insert(format!("{who}:{number}"))
+                    pad.log().insert(format!("{node}:{number}"))
                 });
                 edit.expect("it can be written");
             }
-            Step::Take { from, to } if from != to => {
-                nodes[to].takes_from(&nodes[from]);
+            Step::Merge { from, to } if from != to => {
+                nodes[to].merge_from(&nodes[from]);
                 let view = nodes[to].store.view();
-                taken.extend(
+                received.extend(
                     view.log.iter().filter(|entry| !entry.starts_with(&to.to_string())).cloned(),
                 );
             }
-            Step::Take { .. } => {}
-            Step::Crash { who } => {
-                let journal = std::mem::take(&mut *nodes[who].journal.lock().expect("no panic"));
-                nodes[who] = Node::open(10 + number as u64, journal);
+            Step::Merge { .. } => {}
+            Step::Crash { node } => {
+                let journal = std::mem::take(&mut *nodes[node].journal.lock().expect("no panic"));
+                nodes[node] = Node::open(10 + number as u64, journal);
             }
-            Step::Forget { who } => nodes[who].store.document().forget_pending(),
+            Step::Forget { node } => nodes[node].store.document().forget_pending(),
         }
     }
     for _ in 0..4 {
         for (to, from) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
-            nodes[to].takes_from(&nodes[from]);
+            nodes[to].merge_from(&nodes[from]);
             nodes[to].store.document().forget_pending();
         }
     }
@@ -110,21 +110,23 @@ fn survives<B: Backend>(steps: &[Step]) {
         );
     }
     let lost: Vec<_> =
-        taken.iter().filter(|entry| !first.view().log.contains(entry.as_str())).collect();
-    assert!(lost.is_empty(), "taken in and lost: {lost:?}");
+        received.iter().filter(|entry| !first.view().log.contains(entry.as_str())).collect();
+    assert!(lost.is_empty(), "received and lost: {lost:?}");
 }
 
 proptest! {
     #![proptest_config(support::strategy::config())]
 
     #[test]
-    fn what_was_taken_in_survives_crashes_on_yrs(steps in prop::collection::vec(step(), 1..60)) {
-        survives::<Yrs>(&steps);
+    fn received_changes_survive_crashes_on_yrs(steps in prop::collection::vec(step(), 1..60)) {
+        survive_crashes::<Yrs>(&steps);
     }
 
     #[test]
-    fn what_was_taken_in_survives_crashes_on_automerge(steps in prop::collection::vec(step(), 1..60)) {
-        survives::<Automerge>(&steps);
+    fn received_changes_survive_crashes_on_automerge(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        survive_crashes::<Automerge>(&steps);
     }
 }
 
@@ -138,7 +140,7 @@ fn two_updates<B: Backend>() -> [Vec<u8>; 2] {
     })
 }
 
-fn only_what_strangers_gave_is_forgotten<B: Backend>() {
+fn only_pending_updates_of_strangers_are_forgotten<B: Backend>() {
     let [first, second] = two_updates::<B>();
     let store = Store::<Pad, B>::new();
     assert_eq!(store.apply(&second), Ok(Applied::Waiting));
@@ -161,12 +163,12 @@ fn only_what_strangers_gave_is_forgotten<B: Backend>() {
 }
 
 #[test]
-fn only_what_strangers_gave_is_forgotten_on_both() {
-    only_what_strangers_gave_is_forgotten::<Yrs>();
-    only_what_strangers_gave_is_forgotten::<Automerge>();
+fn only_pending_updates_of_strangers_are_forgotten_on_both() {
+    only_pending_updates_of_strangers_are_forgotten::<Yrs>();
+    only_pending_updates_of_strangers_are_forgotten::<Automerge>();
 }
 
-fn each_giver_has_a_limit<B: Backend>() {
+fn own_and_foreign_pending_updates_have_separate_limits<B: Backend>() {
     let limits = Limits::untrusted().with_pending_updates_max(1);
     let store = Store::<Pad, B>::with_options(Options::new().with_limits(limits));
     for _ in 0..3 {
@@ -184,7 +186,7 @@ fn each_giver_has_a_limit<B: Backend>() {
 }
 
 #[test]
-fn each_giver_has_a_limit_on_both() {
-    each_giver_has_a_limit::<Yrs>();
-    each_giver_has_a_limit::<Automerge>();
+fn own_and_foreign_pending_updates_have_separate_limits_on_both() {
+    own_and_foreign_pending_updates_have_separate_limits::<Yrs>();
+    own_and_foreign_pending_updates_have_separate_limits::<Automerge>();
 }

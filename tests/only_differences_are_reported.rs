@@ -51,9 +51,9 @@ fn store<B: Backend>(id: u64) -> Store<Board, B> {
 
 /// The reported places, with the number of reported keys below a map.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(String, usize)>>>);
+struct Reports(Arc<Mutex<Vec<(String, usize)>>>);
 
-impl Told {
+impl Reports {
     fn note<T: PartialEq + std::fmt::Debug>(&self, patch: &Patch<'_, T>) {
         assert_ne!(patch.old(), patch.new(), "{} does not differ", patch.path());
         assert!(patch.touched().count() > 0);
@@ -61,17 +61,22 @@ impl Told {
     }
 
     fn take(&self) -> Vec<(String, usize)> {
-        let mut told = std::mem::take(&mut *self.0.lock().expect("no panic"));
-        told.sort();
-        told
+        let mut reports = std::mem::take(&mut *self.0.lock().expect("no panic"));
+        reports.sort();
+        reports
     }
 }
 
 /// Watches every kind of place. Each call asserts that the old and the new value differ.
-fn watch_all<B: Backend>(store: &Store<Board, B>) -> (Told, Vec<Subscription>) {
-    let told = Told::default();
+fn watch_all<B: Backend>(store: &Store<Board, B>) -> (Reports, Vec<Subscription>) {
+    let reports = Reports::default();
     macro_rules! watch {
-        ($($path:expr),*) => { vec![$({ let told = told.clone(); store.watch($path, move |patch| told.note(patch)) }),*] };
+        ($($path:expr),*) => {
+            vec![$({
+                let reports = reports.clone();
+                store.watch($path, move |patch| reports.note(patch))
+            }),*]
+        };
     }
     let path = Board::path;
     let mut watches = watch![
@@ -92,13 +97,13 @@ fn watch_all<B: Backend>(store: &Store<Board, B>) -> (Told, Vec<Subscription>) {
         path().inner().size(),
         path().inner().shape()
     ];
-    let effect = told.clone();
+    let effect = reports.clone();
     watches.push(store.effect(path().cards().any().text(), move |patch| effect.note(patch)));
-    (told, watches)
+    (reports, watches)
 }
 
-fn places(told: &[(String, usize)]) -> BTreeSet<&str> {
-    told.iter().map(|(place, _)| place.as_str()).collect()
+fn places(reports: &[(String, usize)]) -> BTreeSet<&str> {
+    reports.iter().map(|(place, _)| place.as_str()).collect()
 }
 
 fn fill<B: Backend>(store: &Store<Board, B>, many: u32) -> Result<(), ChangeError> {
@@ -126,7 +131,7 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
         (0..MANY).filter(|key| *key != 1).try_for_each(|key| board.done().insert(key, true))
     })?;
     theirs.change(|board| board.cards().get(3u32).size().set(7))?;
-    let (told, _watches) = watch_all(&ours);
+    let (reports, _watches) = watch_all(&ours);
     let runs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&runs);
     let selected = ours.select(move |board| {
@@ -136,7 +141,7 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
     let before = selected.get();
     let snapshot = ours.snapshot();
     ours.merge(&theirs)?;
-    let all = told.take();
+    let all = reports.take();
     let mut expected: BTreeSet<String> =
         (0..MANY).filter(|key| *key != 1).map(|key| format!("done/{key}")).collect();
     expected.extend(["", "done", "cards", "cards/3", "cards/3/size"].map(str::to_owned));
@@ -160,7 +165,7 @@ fn a_large_import<B: Backend>() -> Result<(), exostate::Error> {
 }
 
 /// An import brings a value that is already there, and a value that two replicas set concurrently.
-fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
+fn an_import_of_equal_values<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     fill(&ours, 3)?;
     let theirs = Store::<Board, B>::open_with(
@@ -168,7 +173,7 @@ fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
         Options::new().with_replica(ReplicaId::from_bits(2)),
     )?;
     ours.change(|board| board.title().set("both"))?;
-    let (told, _watches) = watch_all(&ours);
+    let (reports, _watches) = watch_all(&ours);
     let updates = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&updates);
     let _listener = ours.on_update(move |_| {
@@ -187,26 +192,26 @@ fn the_same_again<B: Backend>() -> Result<(), exostate::Error> {
         board.inner().size().set(1)
     })?;
     ours.merge(&theirs)?;
-    assert_eq!((told.take(), updates.load(Ordering::SeqCst)), (Vec::new(), 1));
+    assert_eq!((reports.take(), updates.load(Ordering::SeqCst)), (Vec::new(), 1));
     assert_eq!(*ours.view(), *view);
     Ok(())
 }
 
 /// A document that is applied in parts: its content is reported once.
-fn parts<B: Backend>() -> Result<(), exostate::Error> {
+fn a_document_in_parts<B: Backend>() -> Result<(), exostate::Error> {
     let ours = store::<B>(1);
     let theirs = store::<B>(2);
     theirs.change(|board| {
         board.notes().push_str("notes")?;
         board.cards().insert(3u32, Card { text: "card".to_owned(), size: 1 })
     })?;
-    let (told, _watches) = watch_all(&ours);
+    let (reports, _watches) = watch_all(&ours);
     for update in theirs.updates_since(&ours.version())? {
         ours.document().apply_part(&[update])?;
     }
     ours.document().show_parts();
     assert_eq!(
-        places(&told.take()),
+        places(&reports.take()),
         BTreeSet::from(["", "cards", "cards/3", "cards/3/size", "cards/3/text", "notes"])
     );
     Ok(())
@@ -223,37 +228,37 @@ fn a_repair<B: Backend>() -> Result<(), exostate::Error> {
     });
     ours.change(|board| board.cards().get(1u32).text().set("ours"))?;
     theirs.change(|board| board.cards().get(2u32).text().set("theirs"))?;
-    let (told, _watches) = watch_all(&ours);
+    let (reports, _watches) = watch_all(&ours);
     let mut repair = ours.document().repair();
     for update in theirs.updates_since(&Store::<Board, B>::new().version())? {
         repair.apply(&update)?;
     }
     repair.finish()?;
     assert_eq!(ours.view().cards.get(&1).map(|card| card.text.as_str()), Some("ours"));
-    assert_eq!(places(&told.take()), BTreeSet::from(["", "cards", "cards/2", "cards/2/text"]));
+    assert_eq!(places(&reports.take()), BTreeSet::from(["", "cards", "cards/2", "cards/2/text"]));
     Ok(())
 }
 
 #[test]
-fn a_large_import_tells_of_what_differs() -> Result<(), exostate::Error> {
+fn a_large_import_reports_only_differences() -> Result<(), exostate::Error> {
     a_large_import::<Yrs>()?;
     a_large_import::<Automerge>()
 }
 
 #[test]
-fn what_comes_and_is_there_already_is_not_told() -> Result<(), exostate::Error> {
-    the_same_again::<Yrs>()?;
-    the_same_again::<Automerge>()
+fn an_import_of_equal_values_reports_nothing() -> Result<(), exostate::Error> {
+    an_import_of_equal_values::<Yrs>()?;
+    an_import_of_equal_values::<Automerge>()
 }
 
 #[test]
-fn a_document_in_parts_tells_of_what_it_has() -> Result<(), exostate::Error> {
-    parts::<Yrs>()?;
-    parts::<Automerge>()
+fn a_document_in_parts_is_reported_once() -> Result<(), exostate::Error> {
+    a_document_in_parts::<Yrs>()?;
+    a_document_in_parts::<Automerge>()
 }
 
 #[test]
-fn a_repair_tells_of_what_differs() -> Result<(), exostate::Error> {
+fn a_repair_reports_only_differences() -> Result<(), exostate::Error> {
     a_repair::<Yrs>()?;
     a_repair::<Automerge>()
 }
