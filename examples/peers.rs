@@ -48,7 +48,8 @@ async fn main() -> Result<()> {
         ["host", transport] => host(transport).await,
         ["guest", ticket] => guest(ticket).await,
         _ => bail!(
-            "run it without arguments, or with --over quic, websocket, websocket-tls or webtransport"
+            "run it without arguments, or with --over quic, websocket, websocket-tls \
+             or webtransport"
         ),
     }
 }
@@ -89,7 +90,8 @@ async fn conduct(transport: &str) -> Result<()> {
     print_side_by_side(&host_shows, &guest_shows);
     ensure!(host_shows.board.cards.len() == 40, "a card is missing or doubled");
     println!(
-        "both views are equal: each of the 40 changes is there once, also the 20 made while the guest was offline"
+        "both views are equal: each of the 40 changes is there once, \
+         also the 20 made while the guest was offline"
     );
     guest.stop().await?;
     host.stop().await

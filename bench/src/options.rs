@@ -76,7 +76,8 @@ impl Scenario {
             "connections" => Self::Connections,
             "all" => Self::All,
             _ => bail!(
-                "unknown scenario {name:?}: choose board, text, load, memory, store, latency, throughput, catch_up, presence, connections or all"
+                "unknown scenario {name:?}: choose board, text, load, memory, store, \
+                 latency, throughput, catch_up, presence, connections or all"
             ),
         })
     }

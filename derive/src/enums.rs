@@ -109,9 +109,12 @@ fn refresh(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStr
         return TokenStream::new();
     }
     quote! {
-        let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else { return };
+        let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else {
+            return;
+        };
         match #runtime::Refresh::register(#cx, #runtime::At::here(#at)) {
-            ::core::option::Option::Some(#runtime::Value::Str(#tag)) if *#tag == *#variant_name => {}
+            ::core::option::Option::Some(#runtime::Value::Str(#tag))
+                if *#tag == *#variant_name => {}
             _ => return,
         }
         let ::core::option::Option::Some((#tag, #at)) = #runtime::At::next(#below) else { return };
@@ -131,7 +134,13 @@ fn locate(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStre
         .map(|(pattern, variant, name, locate)| quote!((#pattern, #variant, #name) => #locate,))
         .collect();
     if arms.is_empty() {
-        return quote!(if #runtime::At::is_end(#at) { ::core::option::Option::Some(self) } else { ::core::option::Option::None });
+        return quote! {
+            if #runtime::At::is_end(#at) {
+                ::core::option::Option::Some(self)
+            } else {
+                ::core::option::Option::None
+            }
+        };
     }
     quote! {
         let ::core::option::Option::Some((#variant_name, #below)) = #runtime::At::next(#at) else {
@@ -214,7 +223,12 @@ fn shape(runtime: &Runtime, locals: &Locals, variants: &[Variant]) -> TokenStrea
         let fields = live(variant).map(|field| field.shape(runtime, locals));
         quote!(#runtime::Shape::variant(#shape, #segment, |#shape| { #(#fields)* });)
     });
-    quote!(#runtime::Shape::record::<Self>(#shape, |#shape| { #runtime::Shape::kind(#shape, "enum"); #(#variants)* }))
+    quote! {
+        #runtime::Shape::record::<Self>(#shape, |#shape| {
+            #runtime::Shape::kind(#shape, "enum");
+            #(#variants)*
+        })
+    }
 }
 
 /// For each field: a pattern that binds the field, the names of its variant and of the field, and

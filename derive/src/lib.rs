@@ -1,5 +1,5 @@
-//! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in a
-//! document.
+//! `#[derive(State)]` for [exostate](https://docs.rs/exostate): how a struct or an enum is kept in
+//! a document.
 //!
 //! There are three steps, each in modules of its own:
 //! 1. `attributes` parses `#[state(…)]`.

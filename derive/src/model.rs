@@ -218,7 +218,8 @@ fn check_name(given: Option<&LitStr>, ident: &Ident, errors: &mut Errors) -> Str
     let allowed = |letter: char| letter.is_alphanumeric() || "_-.:".contains(letter);
     if !(1..=TYPE_NAME_CHARS_MAX).contains(&name.chars().count()) || !name.chars().all(allowed) {
         let message = format!(
-            "the name {name:?} of a state type: 1 to {TYPE_NAME_CHARS_MAX} letters, digits, `_`, `-`, `.` and `:` (set it with `name = \"…\"`)"
+            "the name {name:?} of a state type: 1 to {TYPE_NAME_CHARS_MAX} letters, digits, \
+             `_`, `-`, `.` and `:` (set it with `name = \"…\"`)"
         );
         errors.at(given.span(), message);
     }
@@ -241,7 +242,8 @@ fn check_generics(
 ) -> Generics {
     let mut checked = generics.clone();
     for lifetime in generics.lifetimes() {
-        let message = "a state type owns its data: no lifetimes (`String` instead of `&str`, `Arc<T>` instead of `&T`)";
+        let message = "a state type owns its data: no lifetimes \
+                       (`String` instead of `&str`, `Arc<T>` instead of `&T`)";
         errors.at(lifetime.lifetime.span(), message);
     }
     for parameter in &mut checked.params {
@@ -333,7 +335,11 @@ fn check_enum(data: &syn::DataEnum, span: Span, of: &Context<'_>, errors: &mut E
     }
     check_accessors(&variants, errors);
     if default.is_none() {
-        errors.at(span, "mark the variant that stands where nothing was written: `#[default]`, or `#[state(default)]` if it has fields");
+        errors.at(
+            span,
+            "mark the variant that stands where nothing was written: `#[default]`, \
+             or `#[state(default)]` if it has fields",
+        );
     }
     Body::Enum { variants, default: default.unwrap_or(0) }
 }
@@ -345,7 +351,8 @@ fn check_accessors(variants: &[Variant], errors: &mut Errors) {
         let accessor = snake_ident(&variant.ident).to_string();
         if let Some(first) = taken.get(&accessor) {
             let message = format!(
-                "the accessor of `{}` would be called `{accessor}`, as that of `{first}`: rename a variant",
+                "the accessor of `{}` would be called `{accessor}`, as that of `{first}`: \
+                 rename a variant",
                 variant.ident
             );
             errors.at(variant.ident.span(), message);
@@ -382,7 +389,8 @@ fn check_fields(
         if !skip && inside_option(&field.ty).and_then(inside_option).is_some() {
             errors.at(
                 field.ty.span(),
-                "an `Option` in an `Option`: the document has one form of nothing; write an enum that names the cases",
+                "an `Option` in an `Option`: the document has one form of nothing; \
+                 write an enum that names the cases",
             );
         }
         let name = if skip {
@@ -520,7 +528,10 @@ impl Names {
         if name.is_empty() || !name.chars().all(allowed) {
             errors.at(
                 span,
-                format!("the name {name:?} in the document: only ASCII letters, digits, `_` and `-` (set one with `rename = \"…\"`)"),
+                format!(
+                    "the name {name:?} in the document: only ASCII letters, digits, `_` and `-` \
+                     (set one with `rename = \"…\"`)"
+                ),
             );
         } else if self.taken.insert(name.clone(), span).is_some() {
             errors.at(span, format!("two {} have the name {name:?} in the document", self.of));

@@ -156,7 +156,8 @@ fn declare(input: &Input, node: &Ident, docs: &str, methods: Vec<TokenStream>) -
         #[allow(dead_code, deprecated, non_camel_case_types)]
         #vis struct #node<#plain>(#runtime::Node<#place, #ident #arguments>) #clause;
 
-        #[allow(dead_code, deprecated, non_snake_case, unused_qualifications, clippy::all, clippy::pedantic)]
+        #[allow(dead_code, deprecated, non_snake_case, unused_qualifications)]
+        #[allow(clippy::all, clippy::pedantic)]
         impl #placed #itself #clause {
             #(#methods)*
         }

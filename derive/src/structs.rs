@@ -73,7 +73,9 @@ impl Field {
             return quote!(#member: #initial,);
         }
         let runtime = runtime.at(self.type_span);
-        let read = quote_spanned!(self.type_span=> #runtime::Reader::field(#reader, #name, #state::SCALAR, #state::read));
+        let read = quote_spanned! {self.type_span=>
+            #runtime::Reader::field(#reader, #name, #state::SCALAR, #state::read)
+        };
         quote!(#member: ::core::option::Option::unwrap_or_else(#read, || #initial),)
     }
 
@@ -84,7 +86,9 @@ impl Field {
         let initial = self.initial();
         let state = &self.state;
         let runtime = runtime.at(self.type_span);
-        let read = quote_spanned!(self.type_span=> #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read));
+        let read = quote_spanned! {self.type_span=>
+            #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read)
+        };
         let refresh = quote_spanned!(self.type_span=> #state::refresh(#value, #at, #cx));
         quote! {
             if #runtime::At::is_end(#at) {
@@ -101,7 +105,9 @@ impl Field {
         let name = &self.name;
         let initial = self.initial();
         let state = &self.state;
-        let write = quote_spanned!(self.type_span=> #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer));
+        let write = quote_spanned! {self.type_span=>
+            #state::write(#value, ::core::option::Option::Some(&(#initial)), #writer)
+        };
         quote!(#runtime::Writer::at(#writer, #name, |#writer| #write);)
     }
 
@@ -227,13 +233,15 @@ impl Parts {
         };
         quote! {
             #[automatically_derived]
-            #[allow(deprecated, unused_variables, unused_qualifications, clippy::all, clippy::pedantic)]
+            #[allow(deprecated, unused_variables, unused_qualifications)]
+            #[allow(clippy::all, clippy::pedantic)]
             impl #bounds #runtime::State for #ident #arguments #clause {
                 type Node<#parameter: #runtime::Place> = #node_type;
                 const MARKED: ::core::primitive::bool = #marked;
                 const SCALAR: ::core::primitive::bool = #scalar;
                 const OPTIONAL: ::core::primitive::bool = #optional;
-                const STATE_NAME: ::core::option::Option<&'static ::core::primitive::str> = ::core::option::Option::Some(#name);
+                const STATE_NAME: ::core::option::Option<&'static ::core::primitive::str> =
+                    ::core::option::Option::Some(#name);
 
                 #node_function
 
@@ -249,11 +257,18 @@ impl Parts {
                     #refresh
                 }
 
-                fn locate(&self, #at: #runtime::At<'_>) -> ::core::option::Option<&dyn ::core::any::Any> {
+                fn locate(
+                    &self,
+                    #at: #runtime::At<'_>,
+                ) -> ::core::option::Option<&dyn ::core::any::Any> {
                     #locate
                 }
 
-                fn write(&self, #unless: ::core::option::Option<&Self>, #writer: &mut #runtime::Writer<'_, '_>) {
+                fn write(
+                    &self,
+                    #unless: ::core::option::Option<&Self>,
+                    #writer: &mut #runtime::Writer<'_, '_>,
+                ) {
                     #write
                 }
 
@@ -290,8 +305,9 @@ pub fn check_defaults<'a>(
     let checks = fields.filter(|field| !field.skip).filter_map(|field| {
         let span = field.default_span?;
         let state = &field.state;
-        let message = "`default` is for scalars, enums and options; leave it out: what structs, texts, counters and collections start \
-                       with is said by their own fields and elements";
+        let message = "`default` is for scalars, enums and options; leave it out: what structs, \
+                       texts, counters and collections start with is said by their own fields \
+                       and elements";
         Some(quote_spanned!(span=> const _: () = ::core::assert!(!#state::MARKED, #message);))
     });
     quote!(#(#checks)*)
@@ -392,7 +408,9 @@ pub fn derive_transparent(input: &Input, inner: &Field, skipped: &[Field]) -> To
         initial: quote!(Self { #member: #initial, #(#rest)* }),
         read: quote! {
             match #read_inner {
-                ::core::option::Option::Some(#new) => ::core::option::Option::Some(Self { #member: #new, #(#rest)* }),
+                ::core::option::Option::Some(#new) => {
+                    ::core::option::Option::Some(Self { #member: #new, #(#rest)* })
+                }
                 ::core::option::Option::None => ::core::option::Option::None,
             }
         },

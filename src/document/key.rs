@@ -290,8 +290,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn sorting_agrees_with_comparing(keys in proptest::collection::vec("[ab/!~\\x00]{0,24}", 0..40)) {
-            let entries: Vec<(Key, ())> = keys.iter().map(|key| (Key::from(key.as_str()), ())).collect();
+        fn sorting_agrees_with_comparing(
+            keys in proptest::collection::vec("[ab/!~\\x00]{0,24}", 0..40),
+        ) {
+            let entries: Vec<(Key, ())> =
+                keys.iter().map(|key| (Key::from(key.as_str()), ())).collect();
             let mut expected = entries.clone();
             expected.sort_by(|a, b| a.0.cmp(&b.0));
             proptest::prop_assert_eq!(sort(entries), expected);

@@ -1,9 +1,9 @@
 //! The limits for untrusted bytes. They are checked before a backend sees the bytes.
 //!
 //! Every length, count and depth that the [`guard`](super::guard) checks has its limit here. There
-//! are two sets: [`Limits::untrusted`] for updates from untrusted peers, and [`Limits::trusted`] for
-//! this replica's own saves. The limits do not bound the memory exactly: the backend decides how
-//! much memory an accepted update takes. They keep that memory in proportion to the update.
+//! are two sets: [`Limits::untrusted`] for updates from untrusted peers, and [`Limits::trusted`]
+//! for this replica's own saves. The limits do not bound the memory exactly: the backend decides
+//! how much memory an accepted update takes. They keep that memory in proportion to the update.
 
 /// Bytes of one update from an untrusted peer.
 const UNTRUSTED_BYTES_MAX: usize = 4 << 20;

@@ -165,7 +165,12 @@ pub struct LibraryCount {
 ///     fn create<T: State>(&self, _: &Link<T>) -> Result<(Store<T>, ()), BackendError> {
 ///         Ok((Store::new(), ()))
 ///     }
-///     fn close<T: State>(&self, link: &Link<T>, store: &Store<T>, _: &()) -> Result<(), BackendError> {
+///     fn close<T: State>(
+///         &self,
+///         link: &Link<T>,
+///         store: &Store<T>,
+///         _: &(),
+///     ) -> Result<(), BackendError> {
 ///         self.0.lock().unwrap().insert(link.id().to_owned(), store.save());
 ///         Ok(())
 ///     }
@@ -173,7 +178,8 @@ pub struct LibraryCount {
 ///
 /// let library = Library::new(Shelf::default());
 /// let chapter = library.create(&Chapter { title: "In which we begin".into() })?;
-/// let book = library.create(&Book { title: "A book".into(), chapters: List::from_iter([chapter.link().clone()]) })?;
+/// let chapters = List::from_iter([chapter.link().clone()]);
+/// let book = library.create(&Book { title: "A book".into(), chapters })?;
 /// drop(chapter);                                                      // saved
 /// assert_eq!(library.count().open, 1);
 ///

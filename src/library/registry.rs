@@ -260,7 +260,12 @@ fn put_away<L: Loader>(
         // The document's peer or lock is dropped before the document can be loaded again.
         Ok(Ok(())) => (None, catch_unwind(AssertUnwindSafe(|| drop(document)))),
         Ok(Err(error)) => {
-            tracing::warn!(target: "exostate", id = &*document.id(), %error, "a document could not be put away");
+            tracing::warn!(
+                target: "exostate",
+                id = &*document.id(),
+                %error,
+                "a document could not be put away"
+            );
             (Some(document), Ok(()))
         }
         Err(panic) => (Some(document), Err(panic)),

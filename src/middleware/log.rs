@@ -21,11 +21,28 @@ impl<S: State> Middleware<S> for Log {
         let what = if done.origin == Origin::Remote { "import" } else { "change" };
         match done.error {
             Some(error) => {
-                tracing::warn!(target: "exostate", origin = ?done.origin, label, size, ?took, error, "{what} refused")
+                tracing::warn!(
+                    target: "exostate",
+                    origin = ?done.origin,
+                    label,
+                    size,
+                    ?took,
+                    error,
+                    "{what} refused"
+                )
             }
             None => {
                 let paths = done.touched.get(..PATHS_MAX).unwrap_or(done.touched);
-                tracing::debug!(target: "exostate", origin = ?done.origin, label, size, touched = done.touched.len(), ?paths, ?took, "{what}");
+                tracing::debug!(
+                    target: "exostate",
+                    origin = ?done.origin,
+                    label,
+                    size,
+                    touched = done.touched.len(),
+                    ?paths,
+                    ?took,
+                    "{what}"
+                );
             }
         }
     }

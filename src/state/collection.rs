@@ -76,7 +76,11 @@ impl<T: State> Node<Edit<'_>, MovableList<T>> {
     ///     let task = |title: &str, done| Task { title: title.to_owned(), done };
     ///     list.tasks().extend([task("plan", true), task("build", false)])?;
     ///     for (id, task) in list.tasks().iter_ids()? {
-    ///         if task.done { list.tasks().remove(id)?; } else { list.tasks().get(id).done().set(true)?; }
+    ///         if task.done {
+    ///             list.tasks().remove(id)?;
+    ///         } else {
+    ///             list.tasks().get(id).done().set(true)?;
+    ///         }
     ///     }
     ///     Ok(())
     /// })?;

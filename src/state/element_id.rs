@@ -43,7 +43,8 @@ use super::scalar::{Mismatch, Scalar};
 /// })?;
 /// let view = store.view();
 /// assert_eq!(view.shown, Some(first));
-/// assert_eq!(view.shown.and_then(|id| view.slides.by_id(id)).map(String::as_str), Some("Welcome"));
+/// let shown = view.shown.and_then(|id| view.slides.by_id(id));
+/// assert_eq!(shown.map(String::as_str), Some("Welcome"));
 /// # Ok::<(), exostate::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,9 @@
 //! The types of typed fields: how a field is read from a document, patched, written and reconciled.
 //!
 //! This layer knows paths and neutral values ([`crate::document`]); it knows no backend and no
-//! store. Each type defines how it is read. One mechanism keeps a view current, for local and remote
-//! changes alike: it reads each touched path again. So a view equals a fresh read by construction.
+//! store. Each type defines how it is read. One mechanism keeps a view current, for local and
+//! remote changes alike: it reads each touched path again. So a view equals a fresh read by
+//! construction.
 
 mod at;
 mod collection;

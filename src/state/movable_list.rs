@@ -653,7 +653,10 @@ mod tests {
         /// Positions of a document may be equal, or may leave no room.
         #[test]
         fn a_copy_finds_its_elements_after_any_edits(
-            positions in prop::collection::vec(prop::collection::vec(prop::sample::select(vec![0, 1, 128, 255]), 0..3), 0..8),
+            positions in prop::collection::vec(
+                prop::collection::vec(prop::sample::select(vec![0, 1, 128, 255]), 0..3),
+                0..8,
+            ),
             edits in prop::collection::vec((0..4u8, 0..12usize, 0..12usize), 0..30),
         ) {
             let mut list = read(positions);
@@ -662,8 +665,14 @@ mod tests {
                 let value = 1000 + a as u64;
                 let inside = a < model.len() && b < model.len();
                 match edit {
-                    0 => { list.push(value); model.push(value); }
-                    1 => { list.insert(a, value); model.insert(a.min(model.len()), value); }
+                    0 => {
+                        list.push(value);
+                        model.push(value);
+                    }
+                    1 => {
+                        list.insert(a, value);
+                        model.insert(a.min(model.len()), value);
+                    }
                     2 => {
                         prop_assert_eq!(list.move_to(a, b), inside);
                         if inside {
@@ -671,7 +680,10 @@ mod tests {
                             model.insert(b, value);
                         }
                     }
-                    _ => prop_assert_eq!(list.remove(a), (a < model.len()).then(|| model.remove(a))),
+                    _ => prop_assert_eq!(
+                        list.remove(a),
+                        (a < model.len()).then(|| model.remove(a))
+                    ),
                 }
                 check(&list);
                 prop_assert!(list.iter().eq(&model));

@@ -143,7 +143,9 @@ macro_rules! integer {
             fn from_value(value: &Value) -> Result<Self, Mismatch> {
                 let read = match value {
                     Value::Int(number) => <$type>::try_from(*number).ok(),
-                    Value::Str(digits) => digits.parse().ok().filter(|number| i64::try_from(*number).is_err()),
+                    Value::Str(digits) => {
+                        digits.parse().ok().filter(|number| i64::try_from(*number).is_err())
+                    }
                     _ => None,
                 };
                 read.ok_or(Mismatch($expected))

@@ -20,7 +20,13 @@ use super::Register;
 /// use exostate::{List, Map, State, Store};
 ///
 /// #[derive(State, Clone, Debug, PartialEq)]
-/// struct Team { name: String, size: u64, room: Option<u16>, scores: List<u32>, floors: Map<i8, String> }
+/// struct Team {
+///     name: String,
+///     size: u64,
+///     room: Option<u16>,
+///     scores: List<u32>,
+///     floors: Map<i8, String>,
+/// }
 ///
 /// let store = Store::<Team>::new();
 /// let small: u32 = 7;

@@ -146,7 +146,8 @@ impl<S: State, B: Backend> Store<S, B> {
     ///
     /// let store = Store::<Search>::new();
     /// tokio::spawn(store.effect_async(Search::path().query(), |query| async move {
-    ///     tokio::time::sleep(std::time::Duration::from_millis(300)).await;    // a newer query drops this future here
+    ///     // A newer query drops this future here.
+    ///     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     ///     println!("looking for {:?}", query.new);
     /// }));
     /// store.change(|search| search.query().set("crdt"))?;

@@ -63,7 +63,8 @@ use crate::state::{ChangeError, State};
 ///     fn done(&self, done: &Done<'_>) {
 ///         if !done.touched.is_empty() {
 ///             let who = done.meta.and_then(|meta| meta.author()).unwrap_or("somebody");
-///             self.0.lock().unwrap().push(format!("{who} ({:?}): {}", done.origin, done.touched.join(", ")));
+///             let touched = done.touched.join(", ");
+///             self.0.lock().unwrap().push(format!("{who} ({:?}): {touched}", done.origin));
 ///         }
 ///     }
 /// }
@@ -72,7 +73,10 @@ use crate::state::{ChangeError, State};
 /// # struct Poll { question: String, closed: bool }
 /// let (audit, store) = (Audit::default(), Store::<Poll>::new());
 /// store.add_middleware(audit.clone());
-/// store.transaction().author("Ada").run(|poll| poll.question().set("When?").and(poll.closed().set(true)))?;
+/// store
+///     .transaction()
+///     .author("Ada")
+///     .run(|poll| poll.question().set("When?").and(poll.closed().set(true)))?;
 /// assert_eq!(*audit.0.lock().unwrap(), ["Ada (Local): closed, question"]);
 /// # Ok::<(), exostate::Error>(())
 /// ```

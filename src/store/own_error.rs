@@ -59,7 +59,10 @@ impl<S: State, B: Backend> Store<S, B> {
     /// shop.change(|shop| shop.stock().insert("lamp", 3))?;
     /// assert!(matches!(order(&shop, "lamp", "x"), Err(OrderError::NoNumber(_))));
     /// assert!(matches!(order(&shop, "lamp", "4"), Err(OrderError::SoldOut)));
-    /// assert!(matches!(order(&shop, "desk", "1"), Err(OrderError::Change(ChangeError::NotFound { .. }))));
+    /// assert!(matches!(
+    ///     order(&shop, "desk", "1"),
+    ///     Err(OrderError::Change(ChangeError::NotFound { .. }))
+    /// ));
     /// assert!(matches!(order(&shop, "lamp", "2"), Ok(1)));
     /// # Ok::<(), exostate::Error>(())
     /// ```

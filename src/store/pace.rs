@@ -201,11 +201,16 @@ impl<T> ChangeStream<T> {
     /// struct Note { text: String }
     ///
     /// let store = Store::<Note>::new();
-    /// let mut texts = store.stream(Note::path().text()).debounce(Duration::from_millis(300), Duration::from_secs(5), tokio::time::sleep);
+    /// let mut texts = store.stream(Note::path().text()).debounce(
+    ///     Duration::from_millis(300),
+    ///     Duration::from_secs(5),
+    ///     tokio::time::sleep,
+    /// );
     /// let saver = tokio::spawn(async move {
     ///     let mut saved = Vec::new();
     ///     while let Some(text) = texts.next().await {
-    ///         saved.extend(text);                     // never dropped halfway: the next text comes when this one is saved
+    ///         // Never dropped halfway: the next text comes when this one is saved.
+    ///         saved.extend(text);
     ///     }
     ///     saved
     /// });
@@ -302,8 +307,11 @@ impl<S: State, B: Backend> Store<S, B> {
     /// struct Notes { pages: Map<String, String> }
     ///
     /// let store = Store::<Notes>::new();
-    /// let pace = Pace::debounce(Duration::from_millis(500), Duration::from_secs(5), tokio::time::sleep);
-    /// let saver = tokio::spawn(store.effect_paced(Notes::path().pages().any(), pace, |page| save(page.path, page.new)));
+    /// let (quiet, longest) = (Duration::from_millis(500), Duration::from_secs(5));
+    /// let pace = Pace::debounce(quiet, longest, tokio::time::sleep);
+    /// let pages = Notes::path().pages().any();
+    /// let saver =
+    ///     tokio::spawn(store.effect_paced(pages, pace, |page| save(page.path, page.new)));
     /// store.change(|notes| notes.pages().insert("plan", "…".to_owned()))?;
     ///
     /// drop(store);                                    // at the end of the application…
@@ -351,11 +359,13 @@ impl<S: State, B: Backend> Store<S, B> {
     /// struct App { store: Store<Note> }
     ///
     /// let app = Arc::new(App { store: Store::new() });
-    /// let following = tokio::spawn(app.store.watch_weak_async(Note::path().title(), &app, |app, title| async move {
+    /// let path = Note::path().title();
+    /// let follow = app.store.watch_weak_async(path, &app, |app, title| async move {
     ///     tokio::task::yield_now().await;
     ///     let length = title.new.map_or(0, |title| title.len() as u64);
     ///     app.store.change(|note| note.length().set(length)).expect("a number can be written");
-    /// }));
+    /// });
+    /// let following = tokio::spawn(follow);
     /// app.store.change(|note| note.title().set("plan"))?;
     /// let store = app.store.clone();
     /// drop(app);                                      // the task does not keep the app alive

@@ -59,7 +59,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// }
     ///
     /// let store = Store::<Board>::new();
-    /// let id = store.change(|board| board.cards().push(Card { text: "ship it".into(), done: false }))?;
+    /// let new = Card { text: "ship it".into(), done: false };
+    /// let id = store.change(|board| board.cards().push(new))?;
     /// let card = store.scoped(Board::path().cards().get(id));
     /// let _watch = card.watch(Card::path().done(), |done| println!("{:?}", done.new()));
     /// finish(&card)?;

@@ -110,8 +110,9 @@ struct Relied {
 /// let store = Store::<Page>::new();
 /// store.transaction().author("Ada").label("Open the list").run(|page| page.seats().set(3))?;
 ///
-/// let snapshot = store.snapshot();                                  // what the user sees while deciding
-/// store.change(|page| page.title().set("Trip"))?;             // another user makes a change
+/// // The snapshot is what the user sees while deciding. Another user makes a change.
+/// let snapshot = store.snapshot();
+/// store.change(|page| page.title().set("Trip"))?;
 /// let book = || store.transaction().relies_on_path(&snapshot, Page::path().seats());
 /// book().run(|page| page.seats().set(snapshot.view().seats - 1))?;
 /// let again = book().run(|page| page.seats().set(snapshot.view().seats - 1));

@@ -54,7 +54,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// let (store, theirs) = (Store::<Form>::new(), Store::<newer::Form>::new());
     /// let _watch = store.watch_violations(|violations| {
     ///     for violation in violations.new() {
-    ///         println!("{violation}");            // age: expected an unsigned integer of 8 bits, found "seven"
+    ///         // age: expected an unsigned integer of 8 bits, found "seven"
+    ///         println!("{violation}");
     ///     }
     /// });
     /// theirs.change(|form| form.age().set("seven"))?;

@@ -24,7 +24,8 @@ pub enum Rights {
 /// use exostate_sync::{Denial, DenialKind};
 ///
 /// let denial = Denial::unauthenticated("the token has expired");
-/// assert_eq!((denial.kind(), denial.to_string()), (DenialKind::Unauthenticated, "the token has expired".to_owned()));
+/// assert_eq!(denial.kind(), DenialKind::Unauthenticated);
+/// assert_eq!(denial.to_string(), "the token has expired");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

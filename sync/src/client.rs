@@ -147,7 +147,10 @@ impl ConnectError {
 /// A client is a handle: clones share the connections.
 ///
 /// ```no_run
-/// # async fn example<S: exostate::State>(roadmap: exostate::Store<S>, minutes: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example<S: exostate::State>(
+/// #     roadmap: exostate::Store<S>,
+/// #     minutes: exostate::Store<S>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// use exostate_sync::{Client, Config};
 ///
 /// let client = Client::new(Config::default());

@@ -399,10 +399,12 @@ impl Driver {
                     }
                 }
                 // If the whole connection failed, the reader has the better reason.
-                Err(_) => match timeout_at(Instant::now() + FLUSH_TIMEOUT, wires.received.recv()).await {
-                    Ok(Some(last)) => step.received.push(last),
-                    Ok(None) | Err(_) => self.lose(session, "it takes no more frames"),
-                },
+                Err(_) => {
+                    match timeout_at(Instant::now() + FLUSH_TIMEOUT, wires.received.recv()).await {
+                        Ok(Some(last)) => step.received.push(last),
+                        Ok(None) | Err(_) => self.lose(session, "it takes no more frames"),
+                    }
+                }
             },
             count = wires.received.recv_many(&mut step.received, BATCH_FRAMES_MAX),
                 if session.wants_bytes() =>

@@ -7,11 +7,15 @@
 //!
 //! ```no_run
 //! # #[cfg(feature = "quic")]
-//! # async fn example<S: exostate::State>(store: exostate::Store<S>, other: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example<S: exostate::State>(
+//! #     store: exostate::Store<S>,
+//! #     other: exostate::Store<S>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! use exostate_sync::{Documents, Peer, Server};
 //!
 //! // One process serves a store …
-//! let server = Server::bind("127.0.0.1:0".parse()?, Documents::new().with("roadmap", &store)?).await?;
+//! let documents = Documents::new().with("roadmap", &store)?;
+//! let server = Server::bind("127.0.0.1:0".parse()?, documents).await?;
 //! let ticket = server.ticket("roadmap")?;
 //! println!("share {ticket}"); // exo://127.0.0.1:4433/roadmap#5f3c…
 //!

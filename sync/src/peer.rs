@@ -189,7 +189,10 @@ impl Peer {
     /// a tokio runtime with time enabled.
     ///
     /// ```
-    /// # async fn example<S: exostate::State>(left: exostate::Store<S>, right: exostate::Store<S>) -> Result<(), exostate_sync::LiveError> {
+    /// # async fn example<S: exostate::State>(
+    /// #     left: exostate::Store<S>,
+    /// #     right: exostate::Store<S>,
+    /// # ) -> Result<(), exostate_sync::LiveError> {
     /// use exostate_sync::{Config, Peer, Role, memory_pair};
     ///
     /// let (here, there) = memory_pair(8);

@@ -114,12 +114,19 @@ struct Shared {
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "quic", feature = "websocket"))]
-/// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example<S: exostate::State>(
+/// #     store: exostate::Store<S>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// use exostate_sync::{Documents, Scheme, Server};
 ///
 /// let documents = Documents::new().with("roadmap", &store)?;
-/// let server = Server::builder(documents).quic("[::]:4433".parse()?).websocket("[::]:8080".parse()?).bind().await?;
-/// println!("{} or {}", server.ticket("roadmap")?, server.ticket_over(Scheme::WebSocket, "roadmap")?);
+/// let server = Server::builder(documents)
+///     .quic("[::]:4433".parse()?)
+///     .websocket("[::]:8080".parse()?)
+///     .bind()
+///     .await?;
+/// let websocket = server.ticket_over(Scheme::WebSocket, "roadmap")?;
+/// println!("{} or {websocket}", server.ticket("roadmap")?);
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]

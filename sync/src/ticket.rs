@@ -162,9 +162,9 @@ fn hex(digit: u8) -> Option<u8> {
 /// | `exo://host:port/document#fingerprint` | QUIC | the one with the certificate of that SHA-256 |
 /// | `ws://host:port/document` | WebSocket | not verified: for loopback and trusted networks |
 /// | `wss://host:port/document#fingerprint` | WebSocket over TLS | the one with that certificate |
-/// | `wss://host:port/document` | WebSocket over TLS | the one whose certificate the web trusts for the host |
+/// | `wss://host:port/document` | WebSocket over TLS | one with a publicly trusted certificate |
 /// | `https://host:port/document#fingerprint` | WebTransport | the one with that certificate |
-/// | `https://host:port/document` | WebTransport | the one whose certificate the web trusts for the host |
+/// | `https://host:port/document` | WebTransport | one with a publicly trusted certificate |
 ///
 /// If the scheme has a default port (80, 443), `:port` may be left out. A token may follow the
 /// document, `?token=…`: see [`with_token`](Self::with_token).
@@ -263,7 +263,8 @@ impl Ticket {
     ///
     /// let ticket: Ticket = "ws://localhost:8080/roadmap?token=open%20sesame".parse()?;
     /// assert_eq!(ticket.token(), Some("open sesame"));
-    /// assert_eq!(ticket.clone().with_token("other")?.to_string(), "ws://localhost:8080/roadmap?token=other");
+    /// let other = ticket.clone().with_token("other")?;
+    /// assert_eq!(other.to_string(), "ws://localhost:8080/roadmap?token=other");
     /// # Ok::<(), exostate_sync::TicketError>(())
     /// ```
     ///

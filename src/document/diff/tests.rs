@@ -80,7 +80,12 @@ proptest! {
     }
 
     #[test]
-    fn a_search_that_stops_early_still_gives_valid_edits(old in "[a-d]{1,60}", new in "[a-d]{1,60}", edits_max in 1usize..6, tried in 1usize..3) {
+    fn a_search_that_stops_early_still_gives_valid_edits(
+        old in "[a-d]{1,60}",
+        new in "[a-d]{1,60}",
+        edits_max in 1usize..6,
+        tried in 1usize..3,
+    ) {
         let old = old.into_bytes();
         let new = new.into_bytes();
         let (old, new) = numbered(&old, &new);
@@ -107,7 +112,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn small_edits_of_a_large_value_stay_small(seed in any::<u64>(), edits in 1usize..200, letters in 1usize..30) {
+    fn small_edits_of_a_large_value_stay_small(
+        seed in any::<u64>(),
+        edits in 1usize..200,
+        letters in 1usize..30,
+    ) {
         let old = noise(seed, letters, 30_000);
         let mut new = old.clone();
         let changed = edited(&mut new, seed ^ 7, edits);

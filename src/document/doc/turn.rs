@@ -40,8 +40,8 @@ impl<B: Backend> Followers<B> {
     }
 }
 
-/// The data of an ended turn whose drop may call any code: the last handle of a store, or old views.
-/// It must be dropped outside every lock.
+/// The data of an ended turn whose drop may call any code: the last handle of a store, or old
+/// views. It must be dropped outside every lock.
 pub(crate) struct AfterTurn<B: Backend> {
     followers: Followers<B>,
     _old_views: OldViews,

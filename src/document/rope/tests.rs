@@ -183,9 +183,11 @@ fn any_length() -> impl Strategy<Value = usize> {
 fn any_step() -> impl Strategy<Value = Step> {
     let at = any::<u16>().prop_map(usize::from);
     prop_oneof![
-        6 => (at.clone(), any_text(), any_marks()).prop_map(|(at, text, marks)| Step::Insert(at, text, marks)),
+        6 => (at.clone(), any_text(), any_marks())
+            .prop_map(|(at, text, marks)| Step::Insert(at, text, marks)),
         4 => (at.clone(), any_length()).prop_map(|(at, length)| Step::Delete(at, length)),
-        4 => (at.clone(), any_length(), any_text()).prop_map(|(at, length, text)| Step::Splice(at, length, text)),
+        4 => (at.clone(), any_length(), any_text())
+            .prop_map(|(at, length, text)| Step::Splice(at, length, text)),
         4 => (at, any_length(), any_name(), any_value())
             .prop_map(|(at, length, name, value)| Step::Mark(at, length, name, value)),
         1 => any_text().prop_map(Step::Replace),
@@ -197,7 +199,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 96 } else { 1000 }))]
 
     #[test]
-    fn edits_agree_with_a_plain_vector(steps in proptest::collection::vec((any_step(), any::<u16>()), 1..40)) {
+    fn edits_agree_with_a_plain_vector(
+        steps in proptest::collection::vec((any_step(), any::<u16>()), 1..40),
+    ) {
         let mut rope = Rope::new();
         let mut model = Model::new();
         let mut kept: Vec<(Rope, Model)> = Vec::new();
@@ -209,7 +213,10 @@ proptest! {
             check(&rope, &model);
             check_positions(&rope, &model, usize::from(*seed));
             let same = model.len() == model_before.len()
-                && model.iter().zip(&model_before).all(|(a, b)| a.0 == b.0 && marks::same(a.1.as_ref(), b.1.as_ref()));
+                && model
+                    .iter()
+                    .zip(&model_before)
+                    .all(|(a, b)| a.0 == b.0 && marks::same(a.1.as_ref(), b.1.as_ref()));
             prop_assert_eq!(same, rope == before);
             prop_assert_eq!(same, rope.digest() == digest);
             let start = usize::from(*seed) / 2;
@@ -231,7 +238,13 @@ proptest! {
     }
 
     #[test]
-    fn a_diff_is_the_edit_it_reports(base in any_text(), more in any_text(), at in any::<u16>(), length in any_length(), new in any_text()) {
+    fn a_diff_is_the_edit_it_reports(
+        base in any_text(),
+        more in any_text(),
+        at in any::<u16>(),
+        length in any_length(),
+        new in any_text(),
+    ) {
         let mut rope = Rope::from([base.as_str(), &more, &base].concat().as_str());
         for whole in [false, true] {
             let mut edited = rope.clone();

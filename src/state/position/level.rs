@@ -175,13 +175,18 @@ mod tests {
         }
 
         #[test]
-        fn levels_round_trip(heads in prop::collection::vec((number(), any::<u64>(), 0..1_000_000u64), 1..5), begin in prop::collection::vec(any::<u8>(), 0..3)) {
+        fn levels_round_trip(
+            heads in prop::collection::vec((number(), any::<u64>(), 0..1_000_000u64), 1..5),
+            begin in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
             let mut position = begin.clone();
             for (head, replica, number) in &heads {
-                position = new_node(&position, *head, Stamp { replica: ReplicaId::from_bits(*replica), number: *number });
+                let stamp = Stamp { replica: ReplicaId::from_bits(*replica), number: *number };
+                position = new_node(&position, *head, stamp);
             }
             let found: Vec<i64> = levels(&position).iter().map(|level| level.head).collect();
-            prop_assert!(found.ends_with(&heads.iter().map(|(head, ..)| *head).collect::<Vec<_>>()));
+            let expected: Vec<i64> = heads.iter().map(|(head, ..)| *head).collect();
+            prop_assert!(found.ends_with(&expected));
         }
 
         #[test]

@@ -102,13 +102,20 @@ fn remove(list: &mut Vec<Element>, which: &[usize]) {
 
 proptest! {
     #[test]
-    fn a_new_position_lies_between_its_neighbours(a in any_position(), b in any_position(), replica in 0..4u64, number in 0..5u64) {
+    fn a_new_position_lies_between_its_neighbours(
+        a in any_position(),
+        b in any_position(),
+        replica in 0..4u64,
+        number in 0..5u64,
+    ) {
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         match between(Some(&low), Some(&high), stamp(replica, number)) {
             Some(position) => prop_assert!(low < position && position < high),
             None => {
                 // There is no room only if the neighbours differ by nothing but zeros at the end.
-                let zeros = high.strip_prefix(low.as_slice()).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+                let zeros = high
+                    .strip_prefix(low.as_slice())
+                    .is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
                 prop_assert!(zeros);
             }
         }
@@ -125,7 +132,11 @@ proptest! {
         begin in prop::collection::btree_set(prop::collection::vec(1..=255u8, 1..5), 0..4),
         rounds in prop::collection::vec(prop::collection::vec(turn(), 1..5), 1..5),
     ) {
-        let mut list: Vec<Element> = begin.into_iter().enumerate().map(|(index, position)| (position, (99, index as u64))).collect();
+        let mut list: Vec<Element> = begin
+            .into_iter()
+            .enumerate()
+            .map(|(index, position)| (position, (99, index as u64)))
+            .collect();
         let mut next = 1;
         for round in rounds {
             let mut copies = vec![list.clone(); 4];
@@ -139,16 +150,20 @@ proptest! {
                 remove(copy, &turn.removes_later);
             }
             let kept = |element: &Element| copies.iter().all(|copy| copy.contains(element));
-            let mut merged: Vec<Element> = list.iter().filter(|element| kept(element)).cloned().collect();
+            let mut merged: Vec<Element> =
+                list.iter().filter(|element| kept(element)).cloned().collect();
             for copy in &copies {
                 merged.extend(copy.iter().filter(|element| !list.contains(element)).cloned());
             }
             merged.sort();
             for run in runs {
-                let of_run: Vec<usize> = (0..merged.len()).filter(|index| run.contains(&merged[*index].1)).collect();
+                let of_run: Vec<usize> =
+                    (0..merged.len()).filter(|index| run.contains(&merged[*index].1)).collect();
                 let (Some(first), Some(last)) = (of_run.first(), of_run.last()) else { continue };
                 let replica = merged[*first].1.0;
-                let alone = merged[*first..=*last].iter().all(|(_, (by, number))| *by == replica && run.range((*by, 0)..).next() <= Some(&(*by, *number)));
+                let alone = merged[*first..=*last].iter().all(|(_, (by, number))| {
+                    *by == replica && run.range((*by, 0)..).next() <= Some(&(*by, *number))
+                });
                 prop_assert!(alone, "{:?} lies scattered in {:?}", run, merged);
             }
             list = merged;

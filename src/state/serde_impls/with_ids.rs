@@ -17,7 +17,9 @@
 //! }
 //!
 //! let store = Store::<Board>::new();
-//! let (milk, eggs) = store.change(|board| Ok((board.cards().push("milk".into())?, board.cards().push("eggs".into())?)))?;
+//! let (milk, eggs) = store.change(|board| {
+//!     Ok((board.cards().push("milk".into())?, board.cards().push("eggs".into())?))
+//! })?;
 //! let json = serde_json::json!(*store.view());
 //! assert_eq!(json["cards"][0], serde_json::json!({ "id": milk.to_string(), "value": "milk" }));
 //!

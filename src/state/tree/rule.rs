@@ -198,16 +198,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tree_that_is_read_follows_the_rule(parents in prop::collection::btree_map(0..10usize, parent(), 0..10)) {
+        fn a_tree_that_is_read_follows_the_rule(
+            parents in prop::collection::btree_map(0..10usize, parent(), 0..10),
+        ) {
             check(&read(parents));
         }
 
         #[test]
-        fn a_tree_that_changes_follows_the_rule(steps in prop::collection::vec((0..10usize, prop::option::weighted(0.8, parent())), 0..30)) {
+        fn a_tree_that_changes_follows_the_rule(
+            steps in prop::collection::vec(
+                (0..10usize, prop::option::weighted(0.8, parent())),
+                0..30,
+            ),
+        ) {
             let mut tree = Tree::new();
             for (node, step) in steps as Vec<Step> {
                 match step {
-                    Some(parent) => tree.put(id(node), parent.map(id), Position::from([]), Arc::new(())),
+                    Some(parent) => {
+                        tree.put(id(node), parent.map(id), Position::from([]), Arc::new(()))
+                    }
                     None => tree.remove_node(id(node)),
                 };
                 check(&tree);

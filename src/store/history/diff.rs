@@ -89,7 +89,8 @@ impl<S: State> Diff<S> {
     /// let diff = history.diff(then, history.latest())?;
     /// let found = diff.at(Board::path().done().any());
     /// assert_eq!(found.len(), 2);
-    /// assert_eq!((found[1].path.as_str(), found[1].old, found[1].new), ("done/tests", Some(&false), Some(&true)));
+    /// assert_eq!(found[1].path.as_str(), "done/tests");
+    /// assert_eq!((found[1].old, found[1].new), (Some(&false), Some(&true)));
     /// # Ok::<(), exostate::Error>(())
     /// ```
     #[must_use]

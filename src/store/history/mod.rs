@@ -224,14 +224,23 @@ pub enum HistoryError {
 ///
 /// let store = Store::<Page>::new();
 /// let history = store.history(HistoryOptions::default())?;
-/// store.transaction().author("Ada").label("Draft").run(|page| page.body().push_str("All of it."))?;
+/// store
+///     .transaction()
+///     .author("Ada")
+///     .label("Draft")
+///     .run(|page| page.body().push_str("All of it."))?;
 /// let draft = history.name("draft")?;
-/// store.transaction().author("Eve").label("Shorten").run(|page| page.body().splice(0..10, "No."))?;
+/// store
+///     .transaction()
+///     .author("Eve")
+///     .label("Shorten")
+///     .run(|page| page.body().splice(0..10, "No."))?;
 ///
 /// assert_eq!(history.view_at(draft)?.body, "All of it.");
 /// assert_eq!(history.diff(draft, history.latest())?.paths().collect::<Vec<_>>(), ["body"]);
 /// let blame = history.blame(Page::path().body());
-/// assert_eq!(blame.and_then(|blame| blame.revision?.meta()?.author().map(str::to_owned)).as_deref(), Some("Eve"));
+/// let author = blame.and_then(|blame| blame.revision?.meta()?.author().map(str::to_owned));
+/// assert_eq!(author.as_deref(), Some("Eve"));
 /// history.restore(draft)?;
 /// assert_eq!(store.view().body, "All of it.");
 /// # Ok::<(), exostate::Error>(())

@@ -25,7 +25,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// struct Board { done: Map<String, bool> }
     ///
     /// let store = Store::<Board>::new();
-    /// let is_done = store.select_by(|board, task: &String| board.done().get(task.as_str()).value() == Some(&true));
+    /// let is_done = store.select_by(|board, task: &String| {
+    ///     board.done().get(task.as_str()).value() == Some(&true)
+    /// });
     /// let tests = is_done.of("tests");
     /// store.change(|board| board.done().insert("tests", true))?;
     /// assert!(*tests.get() && !*is_done.of("docs").get());

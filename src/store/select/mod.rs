@@ -50,7 +50,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// struct Cart { prices: Map<String, u64>, discount: u64 }
     ///
     /// let store = Store::<Cart>::new();
-    /// let sum = store.select(|cart| cart.prices().value().map_or(0, |prices| prices.values().sum::<u64>()));
+    /// let sum = store.select(|cart| {
+    ///     cart.prices().value().map_or(0, |prices| prices.values().sum::<u64>())
+    /// });
     /// let total = store.select({
     ///     let sum = sum.clone();
     ///     move |cart| sum.get().saturating_sub(cart.discount().value().copied().unwrap_or(0))

@@ -53,8 +53,10 @@ pub enum PresenceError {
 /// edits of others.
 ///
 /// ```
-/// # #[derive(exostate::State, Clone, Debug, Default, PartialEq)] struct Board { notes: exostate::Text }
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[derive(exostate::State, Clone, Debug, Default, PartialEq)]
+/// # struct Board { notes: exostate::Text }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use exostate::{Anchor, Store};
 /// use exostate_sync::{Config, Peer, Role, memory_pair};
 /// use serde::{Deserialize, Serialize};

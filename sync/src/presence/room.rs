@@ -17,7 +17,9 @@ use std::sync::Arc;
 /// at one of them is present at all. Clones share the same room.
 ///
 /// ```no_run
-/// # async fn example<S: exostate::State>(store: exostate::Store<S>) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn example<S: exostate::State>(
+/// #     store: exostate::Store<S>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
 /// use exostate_sync::{Documents, Peer, Room, Server};
 ///
 /// let room = Room::new(&store);

@@ -176,10 +176,15 @@ impl ServerBuilder {
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
-    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn example(
+    /// #     documents: exostate_sync::Documents,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
     /// use exostate_sync::Server;
     ///
-    /// let _server = Server::builder(documents).websocket("127.0.0.1:8080".parse()?).yjs().subprotocols(|name| name == "notes");
+    /// let _server = Server::builder(documents)
+    ///     .websocket("127.0.0.1:8080".parse()?)
+    ///     .yjs()
+    ///     .subprotocols(|name| name == "notes");
     /// # Ok(()) }
     /// ```
     #[cfg(feature = "websocket")]
@@ -206,17 +211,24 @@ impl ServerBuilder {
     ///
     /// ```
     /// # #[cfg(feature = "quic")]
-    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn example(
+    /// #     documents: exostate_sync::Documents,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
     /// use exostate_sync::{Denial, Rights, Server};
     ///
     /// # async fn user_of(token: &str) -> Option<String> { None }
-    /// let _server = Server::builder(documents).quic("[::]:4433".parse()?).authorize(|request| async move {
-    ///     let token = request.token().ok_or_else(|| Denial::unauthenticated("a token is needed"))?;
-    ///     let user = user_of(token).await.ok_or_else(|| Denial::unauthenticated("the token does not hold"))?;
+    /// let server = Server::builder(documents).quic("[::]:4433".parse()?);
+    /// let _server = server.authorize(|request| async move {
+    ///     let token = request.token();
+    ///     let token = token.ok_or_else(|| Denial::unauthenticated("a token is needed"))?;
+    ///     let user = user_of(token).await;
+    ///     let user = user.ok_or_else(|| Denial::unauthenticated("the token does not hold"))?;
     ///     match (user.as_str(), request.document()) {
     ///         ("ada", _) => Ok(Rights::ReadWrite),
     ///         (_, "roadmap") => Ok(Rights::ReadOnly),
-    ///         (user, document) => Err(Denial::forbidden(format!("{user} may not read {document}"))),
+    ///         (user, document) => {
+    ///             Err(Denial::forbidden(format!("{user} may not read {document}")))
+    ///         }
     ///     }
     /// });
     /// # Ok(()) }
@@ -242,10 +254,14 @@ impl ServerBuilder {
     ///
     /// ```
     /// # #[cfg(feature = "websocket")]
-    /// # fn example(documents: exostate_sync::Documents) -> Result<(), Box<dyn std::error::Error>> {
+    /// # fn example(
+    /// #     documents: exostate_sync::Documents,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
     /// use exostate_sync::Server;
     ///
-    /// let _server = Server::builder(documents).websocket("127.0.0.1:8080".parse()?).allow_origin("https://app.example")?;
+    /// let _server = Server::builder(documents)
+    ///     .websocket("127.0.0.1:8080".parse()?)
+    ///     .allow_origin("https://app.example")?;
     /// # Ok(()) }
     /// ```
     ///
@@ -414,7 +430,9 @@ async fn serve_yjs(
     let admitted = tokio::select! {
         biased;
         _ = stopped(&mut stop) => Err(End::shutdown()),
-        admitted = shared.admit(AccessRequest::new(&document, None, &arrival)) => admitted.map_err(End::denied),
+        admitted = shared.admit(AccessRequest::new(&document, None, &arrival)) => {
+            admitted.map_err(End::denied)
+        }
     };
     drop(arrival);
     let room =

@@ -283,7 +283,12 @@ pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 impl std::fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Line separators, and characters that change the direction of writing.
-        let shows_otherwise = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let shows_otherwise = |c| {
+            matches!(
+                c,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
+        };
         self.0.chars().try_for_each(|c| {
             if c.is_control() || shows_otherwise(c) {
                 write!(f, "{}", c.escape_default())

@@ -95,8 +95,8 @@ enum Phase {
 ///
 /// 1. any number of [`handle_bytes`](Self::handle_bytes),
 ///    [`handle_datagram`](Self::handle_datagram), [`handle_update`](Self::handle_update),
-///    [`handle_dropped_updates`](Self::handle_dropped_updates), [`handle_timeout`](Self::handle_timeout) and
-///    [`close`](Self::close);
+///    [`handle_dropped_updates`](Self::handle_dropped_updates),
+///    [`handle_timeout`](Self::handle_timeout) and [`close`](Self::close);
 /// 2. [`settle`](Self::settle) once, which applies everything that came;
 /// 3. [`poll_transmit`](Self::poll_transmit) as long as the transport takes frames, and
 ///    [`poll_datagram`](Self::poll_datagram) where it has datagrams;

@@ -128,7 +128,8 @@ impl Automerge {
                 Some((AmValue::Object(ObjType::Map), id)) => buckets.push(id),
                 _ => {
                     return Err(BackendError::Layout(
-                        "an automerge document that exostate did not make, as its first change is not the fixed one",
+                        "an automerge document that exostate did not make, \
+                         as its first change is not the fixed one",
                     ));
                 }
             }
@@ -502,7 +503,10 @@ impl Backend for Automerge {
         let mut written = Vec::new();
         for op in change.decode().operations {
             let legacy::Key::Map(path) = &op.key else { continue };
-            let at_home = matches!(self.place_of(&op.obj), Container::Bucket(index) if index == bucket_of(path));
+            let at_home = matches!(
+                self.place_of(&op.obj),
+                Container::Bucket(index) if index == bucket_of(path)
+            );
             if !at_home || split_name(path).is_some() {
                 continue;
             }

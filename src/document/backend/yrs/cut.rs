@@ -427,29 +427,41 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_applied_in_order_restore_the_update(steps in prop::collection::vec((0u64..3, 0u8..7, any::<u32>()), 1..60), since in 0usize..60) {
+        fn pieces_applied_in_order_restore_the_update(
+            steps in prop::collection::vec((0u64..3, 0u8..7, any::<u32>()), 1..60),
+            since in 0usize..60,
+        ) {
             let docs = [doc(1), doc(2), doc(900)];
             let early = doc(5);
             let mut fresh = doc(6);
             for (step, (writer, kind, at)) in steps.iter().enumerate() {
                 let here = &docs[*writer as usize];
                 if *kind == 6 {
-                    let other = docs[(at % 3) as usize].transact().encode_state_as_update_v1(&here.transact().state_vector());
+                    let other = docs[(at % 3) as usize]
+                        .transact()
+                        .encode_state_as_update_v1(&here.transact().state_vector());
                     apply(here, &other);
                 } else {
                     edit(here, *kind, *at);
                 }
                 if step == since {
-                    apply(&early, &here.transact().encode_state_as_update_v1(&StateVector::default()));
+                    apply(
+                        &early,
+                        &here.transact().encode_state_as_update_v1(&StateVector::default()),
+                    );
                 }
             }
             for other in &docs[1..] {
-                apply(&docs[0], &other.transact().encode_state_as_update_v1(&StateVector::default()));
+                apply(
+                    &docs[0],
+                    &other.transact().encode_state_as_update_v1(&StateVector::default()),
+                );
             }
             for behind in [&early, &mut fresh] {
                 let update = docs[0].transact().encode_diff_v1(&behind.transact().state_vector());
                 for piece in cut_to(update, &tiny()).expect("an update") {
-                    yrs_update::walk(&piece, &tiny().with_bytes_max(130), &mut ()).expect("a piece within its size");
+                    yrs_update::walk(&piece, &tiny().with_bytes_max(130), &mut ())
+                        .expect("a piece within its size");
                     apply(behind, &piece);
                     prop_assert!(!behind.transact().has_missing_updates());
                 }

@@ -157,8 +157,8 @@ impl OpRoots {
         self.extend(block.client, clock..block.end, place);
     }
 
-    /// Adds ops of this client that are registers. `clocks` begins where the known ops of the client
-    /// end. O(1) beside the search for the client.
+    /// Adds ops of this client that are registers. `clocks` begins where the known ops of the
+    /// client end. O(1) beside the search for the client.
     pub fn add_registers(&mut self, client: u64, clocks: Range<u32>) {
         let last = self.last_root.as_ref().map(|(name, _)| name);
         let name = match last.filter(|name| ***name == *REGISTERS) {

@@ -290,7 +290,12 @@ mod tests {
         /// If no replica id is used twice, the values that a replica has not seen are those that
         /// its version lacks.
         #[test]
-        fn unseen_keys_agree_with_the_versions(steps in prop::collection::vec((0usize..3, 0u8..4, any::<bool>(), 0usize..3), 0..40)) {
+        fn unseen_keys_agree_with_the_versions(
+            steps in prop::collection::vec(
+                (0usize..3, 0u8..4, any::<bool>(), 0usize..3),
+                0..40,
+            ),
+        ) {
             let mut docs = [doc(1), doc(2), doc(3)];
             let mut known: [BTreeSet<i64>; 3] = Default::default();
             for (number, (at, key, writes, other)) in steps.into_iter().enumerate() {
@@ -299,16 +304,19 @@ mod tests {
                     known[at].insert(number as i64);
                 } else if at != other {
                     let from = docs[at].save();
-                    let checked = docs[other].unpack(&from, &Limits::trusted()).expect("a document");
+                    let checked =
+                        docs[other].unpack(&from, &Limits::trusted()).expect("a document");
                     docs[other].import(&checked, true).expect("it fits");
                     let more = known[at].clone();
                     known[other].extend(more);
                 }
             }
             for (ours, theirs) in [(0, 1), (1, 2), (2, 0)] {
-                let lacking = (0u8..4).map(|key| format!("k{key}")).filter(|key| match docs[ours].register(key) {
-                    Some(Value::Int(number)) => !known[theirs].contains(&number),
-                    _ => false,
+                let lacking = (0u8..4).map(|key| format!("k{key}")).filter(|key| {
+                    match docs[ours].register(key) {
+                        Some(Value::Int(number)) => !known[theirs].contains(&number),
+                        _ => false,
+                    }
                 });
                 prop_assert_eq!(unseen_of(&docs[ours], &docs[theirs]), lacking.collect::<Vec<_>>());
             }

@@ -285,7 +285,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn listed_revisions_can_be_read(actions in prop::collection::vec(action(), 0..60), bytes_max in 0..300_000_usize) {
+    fn listed_revisions_can_be_read(
+        actions in prop::collection::vec(action(), 0..60),
+        bytes_max in 0..300_000_usize,
+    ) {
         let mut model = Model::new(bytes_max);
         for action in &actions {
             model.act(action);
