@@ -278,7 +278,7 @@ fn a_failed_edit_reports_the_parts_before_it() {
             document.apply_part(&[update]).expect("it fits");
         }
         let failed = document.edit(|edit| edit.splice_text("body", 1..2, ""));
-        assert!(matches!(failed, Err(EditError::OutOfBounds { .. })));
+        assert!(matches!(failed, Err(EditError::OutOfRange { .. })));
         assert_eq!(*told.lock().expect("the list"), [Some("plan".to_owned())]);
     }
     both([run::<Yrs>, run::<Automerge>]);
@@ -311,7 +311,7 @@ fn an_edit_is_all_or_nothing() {
             edit.set("title", "plan")?;
             edit.splice_text("body", 2..4, "")
         });
-        let error = EditError::OutOfBounds { path: "body".to_owned(), end: 4, len: 3 };
+        let error = EditError::OutOfRange { path: "body".to_owned(), start: 2, end: 4, len: 3 };
         assert_eq!(beyond, Err(error));
         let own = document.edit(|edit| edit.set("@type/Page", "1"));
         assert!(matches!(own, Err(EditError::Invalid { path, .. }) if path == "@type/Page"));

@@ -127,8 +127,7 @@ async fn a_connection_that_is_not_made_has_its_error_as_source() {
     use exostate_sync::{Client, ConnectError, Status};
 
     let client = Client::new(Config::default());
-    let peer =
-        client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid:4433/d").expect("valid");
+    let peer = client.join(&Document::<Yrs>::new(), &*ticket).expect("valid");
     let mut status = peer.status();
     let offline = status.wait_for(|status| matches!(status, Status::Offline { .. }));
     let offline = tokio::time::timeout(Duration::from_secs(60), offline).await.expect("in time");
@@ -145,8 +144,7 @@ async fn a_connection_that_is_not_made_has_its_error_as_source() {
     assert!(!failure.is_final());
     // Without reconnecting, the same failure ends the peer.
     let client = Client::new(Config::default().without_reconnecting());
-    let peer =
-        client.join(&Document::<Yrs>::new(), "exo://no.such.host.invalid:4433/d").expect("valid");
+    let peer = client.join(&Document::<Yrs>::new(), &*ticket).expect("valid");
     let ended =
         tokio::time::timeout(Duration::from_secs(60), peer.closed()).await.expect("in time");
     assert!(matches!(ended, CloseReason::NotConnected(_)), "{ended:?}");

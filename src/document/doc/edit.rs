@@ -22,14 +22,16 @@ pub enum EditError {
     /// The edit was called inside a change of the same document, on the same thread.
     #[error("a document cannot be edited inside a change of it")]
     Nested,
-    /// A position lies beyond the end of a text or list.
-    #[error("{path} has {len} elements, and the edit reaches to {end}")]
-    OutOfBounds {
+    /// A position or range lies beyond the end of a text or list.
+    #[error("{path}: {start}..{end} is beyond the length {len}")]
+    OutOfRange {
         /// The text or list.
         path: String,
-        /// Where the edit ends.
+        /// The start of the range, in elements (texts: Unicode scalar values).
+        start: usize,
+        /// The end of the range.
         end: usize,
-        /// Characters (Unicode scalar values) of the text, or elements of the list.
+        /// The length.
         len: usize,
     },
     /// A document cannot hold this path, or other replicas would refuse the value.
@@ -211,7 +213,7 @@ impl DocumentEdit<'_> {
     /// marks as in [`Text::splice`](crate::Text).
     ///
     /// # Errors
-    /// - [`EditError::OutOfBounds`] if the range is not within the text.
+    /// - [`EditError::OutOfRange`] if the range is not within the text.
     /// - [`EditError::Invalid`] for a path that a document cannot hold.
     pub fn splice_text(
         &mut self,
@@ -299,9 +301,9 @@ fn valid(path: &str) -> Result<(), EditError> {
 }
 
 fn bounded(path: &str, range: &Range<usize>, len: usize) -> Result<(), EditError> {
-    if range.start > range.end || range.end > len {
-        let end = range.end.max(range.start);
-        return Err(EditError::OutOfBounds { path: path.to_owned(), end, len });
+    let Range { start, end } = *range;
+    if start > end || end > len {
+        return Err(EditError::OutOfRange { path: path.to_owned(), start, end, len });
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ mod room;
 mod showing;
 
 #[cfg(feature = "websocket")]
-pub(crate) use news::who_and_when;
+pub(crate) use news::read_id_and_clock;
 pub(crate) use news::{decode, encode};
 pub use participants::Participants;
 pub(crate) use participants::{Json, News, Speaker};

@@ -32,7 +32,7 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
                 expected: "no more participants than a connection may have",
             });
         }
-        let (id, clock) = who_and_when(&mut reader)?;
+        let (id, clock) = read_id_and_clock(&mut reader)?;
         let at = reader.at();
         let state = reader.string("a participant's state", STATE_BYTES_MAX)?;
         let json = || serde_json::from_str::<serde::de::IgnoredAny>(&state).is_ok();
@@ -52,7 +52,7 @@ pub(crate) fn decode(bytes: &[u8], direct: u64) -> Result<Vec<News>, FrameError>
 
 /// Reads the id and the clock of a participant, and refuses numbers that are too large: other
 /// implementations would throw on them, or read other numbers.
-pub(crate) fn who_and_when(reader: &mut FrameReader<'_>) -> Result<(u64, u64), FrameError> {
+pub(crate) fn read_id_and_clock(reader: &mut FrameReader<'_>) -> Result<(u64, u64), FrameError> {
     let mut number = |what, max, expected| {
         let at = reader.at();
         reader.varint(what).and_then(|number| {

@@ -92,7 +92,7 @@ impl Session {
         self.events.push_back(Event::Diverged { ours: ours.digest, theirs: theirs.digest });
         self.repair.out_of_sync = true;
         self.repair.note_difference();
-        let (we_cannot, they_cannot) = self.who_cannot();
+        let (we_cannot, they_cannot) = self.sides_that_cannot_yield();
         if we_cannot && they_cannot {
             return self.fail_repair("neither side can give way");
         }
@@ -129,7 +129,7 @@ impl Session {
 
     /// Whether this side cannot give way, and whether the peer cannot. Both sides know both
     /// answers.
-    fn who_cannot(&self) -> (bool, bool) {
+    fn sides_that_cannot_yield(&self) -> (bool, bool) {
         let never = |flags: u64| flags & flag::NEVER_YIELDS != 0;
         // A side that sends no updates cannot send its document.
         (

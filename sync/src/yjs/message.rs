@@ -3,7 +3,7 @@
 
 use crate::frame::{FrameError, FrameReader, check};
 use crate::limits::{PARTICIPANTS_MAX, STATE_BYTES_MAX};
-use crate::presence::{News, who_and_when};
+use crate::presence::{News, read_id_and_clock};
 use exostate::varint;
 
 const SYNC: u64 = 0;
@@ -97,7 +97,7 @@ fn awareness(bytes: &[u8]) -> Result<Vec<News>, FrameError> {
         });
     }
     for _ in 0..count {
-        let (id, clock) = who_and_when(&mut reader)?;
+        let (id, clock) = read_id_and_clock(&mut reader)?;
         let at = reader.at();
         let state = std::str::from_utf8(buffer(&mut reader)?)
             .map_err(|_| FrameError::Malformed { at, expected: "UTF-8" })?;
