@@ -126,6 +126,7 @@ fn a_version_of_another_backend_is_named() {
 async fn a_connection_that_is_not_made_has_its_error_as_source() {
     use exostate_sync::{Client, ConnectError, Status};
 
+    let ticket = format!("exo://no.such.host.invalid:4433/d#{}", "0f".repeat(32));
     let client = Client::new(Config::default());
     let peer = client.join(&Document::<Yrs>::new(), &*ticket).expect("valid");
     let mut status = peer.status();
