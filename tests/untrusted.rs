@@ -3,7 +3,8 @@
 mod support;
 
 use exostate::{
-    ApplyError, Automerge, Backend, ImportError, Limits, Options, Pending, Store, Version, Yrs,
+    ApplyError, Automerge, Backend, HistoryOptions, ImportError, Limits, Options, Pending, Store,
+    Version, Yrs,
 };
 use support::Everything;
 use support::one_update::OneUpdate;
@@ -199,6 +200,37 @@ fn trusted_limits_hold_for_every_document() {
         assert!(large.len() > 400 && !is_refused(&small) && is_refused(&large));
         store.document().repair().finish().expect("it can be repaired");
         assert!(is_refused(&large));
+    }
+    run::<Yrs>();
+    run::<Automerge>();
+}
+
+/// The trusted limits are for bytes from storage. A document that has outgrown them works on.
+#[test]
+fn a_document_larger_than_the_trusted_limits_works_on() {
+    fn run<B: Backend>() {
+        let limits = Limits::trusted().with_bytes_max(200).with_ops_max(10);
+        let options = Options::new().with_trusted_limits(limits);
+        let store = Store::<Everything, B>::with_options(options);
+        let history = store.history(HistoryOptions::new()).expect("a history");
+        for part in 0..20 {
+            store
+                .change(|state| state.notes().push_str(&format!("part {part} of a long text, ")))
+                .expect("it can be written");
+        }
+        let before = (store.view(), store.digest());
+        assert_eq!(store.document().verify(), Ok(Vec::new()));
+        for revision in history.revisions() {
+            assert!(history.view_at(revision.id()).is_ok());
+        }
+        // The other document has a part of the content. The rest is put back.
+        let mut repair = store.document().repair();
+        let other = Store::<Everything, B>::new();
+        other.change(|state| state.title().set("theirs")).expect("it can be written");
+        repair.apply(&other.update_since(&Version::empty()).expect("an update")).expect("it fits");
+        repair.finish().expect("it can be repaired");
+        assert_eq!(store.view().notes, before.0.notes);
+        assert_eq!(store.view().title, "theirs");
     }
     run::<Yrs>();
     run::<Automerge>();

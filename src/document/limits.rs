@@ -138,6 +138,8 @@ impl Limits {
             ops_max: u64::MAX,
             inflated_bytes_max: u64::MAX,
             alike_ids_max: usize::MAX,
+            pending_updates_max: usize::MAX,
+            pending_bytes_max: usize::MAX,
             ..Self::trusted()
         }
     }

@@ -151,12 +151,26 @@ impl<B: Backend> Replica<B> {
         let trusted = options.trusted_limits();
         let backend = guarded(|| B::load(id, bytes, trusted))
             .map_err(|error| explain::<B>(error, bytes, trusted))?;
-        let journal = Journal::after(Arc::from(bytes));
-        let mut this = Self::around(id, backend, journal, options.limits(), trusted);
+        let mut this = Self::loaded(id, backend, bytes, options);
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
         this.index(entries);
         Ok((this, view))
+    }
+
+    /// Opens bytes that this process has saved from a document. Their size does not matter.
+    /// O(document).
+    pub fn reopen(id: ReplicaId, bytes: &[u8], options: &Options) -> Result<Self, BackendError> {
+        let backend = guarded(|| B::load(id, bytes, &Limits::own()))?;
+        let mut this = Self::loaded(id, backend, bytes, options);
+        let entries = guarded(|| Ok(this.read_all()))?;
+        this.index(entries);
+        Ok(this)
+    }
+
+    fn loaded(id: ReplicaId, backend: B, bytes: &[u8], options: &Options) -> Self {
+        let journal = Journal::after(Arc::from(bytes));
+        Self::around(id, backend, journal, options.limits(), options.trusted_limits())
     }
 
     /// Reads saved bytes as [`Replica::open`] does, but does not keep the document. O(document).
@@ -362,8 +376,23 @@ impl<B: Backend> Replica<B> {
         updates: &[impl AsRef<[u8]>],
         trust: Trust,
     ) -> Result<Imported, ImportError> {
-        self.check_whole()?;
         let limits = if trust == Trust::Trusted { &self.trusted } else { &self.limits };
+        self.import_within(updates, trust, &limits.clone())
+    }
+
+    /// Applies updates that this process has encoded from a document, as trusted ones. Their size
+    /// does not matter.
+    pub fn import_own(&mut self, updates: &[impl AsRef<[u8]>]) -> Result<Imported, ImportError> {
+        self.import_within(updates, Trust::Trusted, &Limits::own())
+    }
+
+    fn import_within(
+        &mut self,
+        updates: &[impl AsRef<[u8]>],
+        trust: Trust,
+        limits: &Limits,
+    ) -> Result<Imported, ImportError> {
+        self.check_whole()?;
         let mut checked = Vec::new();
         let mut whole = Vec::new();
         let mut has_pending = false;
@@ -392,12 +421,11 @@ impl<B: Backend> Replica<B> {
         let before = checked.len();
         let (ready, waiting) = self.backend.split_ready(checked);
         let all_new = ready.len() == before && whole.len() == updates.len();
-        let limits = limits.clone();
-        if let Some((updates, bytes)) = self.pending.overflow(&waiting, trust, &limits) {
+        if let Some((updates, bytes)) = self.pending.overflow(&waiting, trust, limits) {
             return Err(ImportError::TooManyPending { updates, bytes });
         }
         let ready: Vec<_> = ready.into_iter().map(|waiting| waiting.update).collect();
-        let mut imported = self.import_ready(&ready, all_new.then_some(&whole), &limits)?;
+        let mut imported = self.import_ready(&ready, all_new.then_some(&whole), limits)?;
         has_pending |= !waiting.is_empty();
         self.pending.0.extend(waiting);
         self.import_pending(&mut imported);

@@ -46,6 +46,12 @@ static NO_CLOCKS: BTreeMap<u64, u32> = BTreeMap::new();
 static NO_NUMBERS: Numbers = Numbers::new();
 
 impl VersionError {
+    /// The position at which reading failed, in bytes.
+    #[must_use]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
     fn of(error: GuardError) -> Self {
         match error {
             GuardError::Malformed { at, what } => Self { at, reason: what },
@@ -57,7 +63,8 @@ impl VersionError {
 
 impl Version {
     /// The version of a replica that has seen nothing, on any backend: what it lacks is the whole
-    /// document.
+    /// document. A replica that has seen nothing has a version of its backend, which is not equal
+    /// to this one.
     ///
     /// ```
     /// use exostate::{State, Store, Version};

@@ -43,7 +43,7 @@ impl Retry {
         Self { first, longest, ..self }
     }
 
-    /// The bound of the pause after this many pauses.
+    /// The bound of the pause that follows this many earlier pauses.
     #[must_use]
     pub fn pause_max(self, pauses: u32) -> Duration {
         self.first.saturating_mul(1_u32.checked_shl(pauses).unwrap_or(u32::MAX)).min(self.longest)

@@ -120,7 +120,7 @@ pub(crate) const HANDSHAKES_AT_ONCE: u32 = 4;
 /// The queue of waiting handshakes is as long as the number of handshakes that begin within this
 /// many seconds. This is less than the time for which clients wait.
 #[cfg(feature = "quic")]
-pub(crate) const LOBBY_SECONDS: u32 = 5;
+pub(crate) const HANDSHAKE_QUEUE_SECONDS: u32 = 5;
 /// Waiting handshakes from one address.
 #[cfg(feature = "quic")]
 pub(crate) const WAITING_PER_ADDRESS_MAX: usize = 64;

@@ -27,7 +27,8 @@ pub enum Status {
     /// There is no connection at the moment. Edits continue, and are sent after the next
     /// connection.
     Offline {
-        /// Why there is no connection.
+        /// Why there is no connection. Its [`source`](std::error::Error::source) is the error of
+        /// the attempt, if there is one.
         reason: CloseReason,
         /// The time until the next attempt.
         retry_in: Duration,
@@ -82,8 +83,8 @@ impl Status {
 #[non_exhaustive]
 pub enum LiveError {
     /// The connection ended first.
-    #[error("not in sync with the peer: {0}")]
-    Closed(CloseReason),
+    #[error("not in sync with the peer")]
+    Closed(#[source] CloseReason),
     /// The peer has the changes, but a listener of its document panicked at them: see
     /// [`Peer::flush`].
     #[error(

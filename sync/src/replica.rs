@@ -132,8 +132,9 @@ pub trait Replica: Send + Sync + 'static {
     fn replica(&self) -> ReplicaId;
 
     /// The version: the operations that the replica has seen. Two replicas that hold the same
-    /// operations **must** have equal versions, because sessions compare hashes of them. Pending
-    /// operations do not count.
+    /// operations **must** have equal versions, because sessions compare hashes of them. So a
+    /// replica without operations must not return [`Version::empty`] if others return a version of
+    /// their backend. Pending operations do not count.
     fn version(&self) -> Version;
 
     /// Updates to be applied in this order. They hold at least every operation that `version`

@@ -175,10 +175,11 @@ impl<B: Backend> Document<B> {
         self.inner.delivery.deliver_in_turn();
     }
 
-    /// Applies everything that another document has and this document lacks, whatever its size.
+    /// Applies everything that another document has and this document lacks. It comes in pieces,
+    /// so the limits for trusted updates hold for each piece and not for the whole document.
     ///
     /// # Errors
-    /// As [`Document::apply`].
+    /// As [`Document::apply_trusted`].
     pub fn merge(&self, other: &Self) -> Result<Applied, crate::Error> {
         let updates = other.updates_since(&self.version())?;
         Ok(self.import_in_turn(&updates, Trust::Trusted, false)?)

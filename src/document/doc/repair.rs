@@ -146,7 +146,7 @@ impl<B: Backend> Inner<B> {
     /// Opens the document from its own bytes, under a fresh id.
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
         let id = self.options.next_replica(replica.id());
-        let (mut reopened, ()) = Replica::open(id, &replica.save(), &self.options, |_, _| ())?;
+        let mut reopened = Replica::reopen(id, &replica.save(), &self.options)?;
         for (update, trust) in replica.pending_updates() {
             let _ = reopened.import(&update, trust);
         }
@@ -204,7 +204,7 @@ impl<B: Backend> Turn<'_, B> {
         // contradict those of the other document are refused here, and their content is put back
         // below.
         for update in replica.updates_since(&theirs.version()).into_iter().flatten() {
-            let _ = theirs.import(&update, Trust::Trusted);
+            let _ = theirs.import_own(&[update]);
         }
         // An op that depends on a refused op is not kept as pending. Its content is put back
         // together with that of the refused op.

@@ -261,7 +261,8 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
     where
         Self: 'a,
     {
-        Box::new(self.turn.end())
+        let Self { turn, staged, written, .. } = *self;
+        Box::new((turn.end(), staged, written))
     }
 }
 

@@ -77,8 +77,8 @@ mod tests {
             async { Ok(Rights::ReadWrite) }
         });
         let hangs = AccessHook::new(|_| std::future::pending());
-        for gate in [panics, panics_at_once, hangs] {
-            let asked = gate.ask_within(Duration::from_millis(100), request()).await;
+        for hook in [panics, panics_at_once, hangs] {
+            let asked = hook.ask_within(Duration::from_millis(100), request()).await;
             assert_eq!(asked.map_err(|denial| denial.kind()), Err(DenialKind::Unavailable));
         }
     }

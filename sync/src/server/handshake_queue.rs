@@ -5,7 +5,7 @@
 //! addresses take turns, so a crowd from one address does not delay the others.
 
 use super::permits::network;
-use crate::limits::{HANDSHAKES_AT_ONCE, LOBBY_SECONDS, WAITING_PER_ADDRESS_MAX};
+use crate::limits::{HANDSHAKE_QUEUE_SECONDS, HANDSHAKES_AT_ONCE, WAITING_PER_ADDRESS_MAX};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl<T> HandshakeQueue<T> {
     /// An empty queue that begins `per_second` handshakes in a second.
     pub(super) fn new(per_second: u32, now: Instant) -> Self {
         let step = Duration::from_secs(1) / per_second.max(1);
-        let len_max = per_second.saturating_mul(LOBBY_SECONDS) as usize;
+        let len_max = per_second.saturating_mul(HANDSHAKE_QUEUE_SECONDS) as usize;
         Self {
             waiting: BTreeMap::new(),
             turns: VecDeque::new(),
@@ -137,6 +137,6 @@ mod tests {
             .flat_map(|last| [last; 10])
             .filter(|last| queue.add(address(*last), ()).is_ok())
             .count();
-        assert_eq!(taken, 100 * LOBBY_SECONDS as usize);
+        assert_eq!(taken, 100 * HANDSHAKE_QUEUE_SECONDS as usize);
     }
 }

@@ -192,7 +192,7 @@ impl ConnectFailure {
 
 impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not connected: {}", self.cause)
+        f.write_str("not connected")
     }
 }
 

@@ -6,7 +6,7 @@ use super::repair::ReportedDifference;
 use super::{CloseReason, Duty, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
 use crate::limits::LINEAGE_MAX;
-use crate::replica::{Refusal, Replica};
+use crate::replica::Replica;
 use exostate::Version;
 use std::time::Duration;
 
@@ -14,9 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Due {
     want_yours: bool,
-    version: Version,
-    /// The hash of the bytes in which the version came.
-    hash: Hash,
+    version: Vec<u8>,
 }
 
 /// The state of the exchange of versions.
@@ -137,17 +135,11 @@ impl Session {
             self.repair.wanted = true;
             return Ok(());
         }
-        let hash = Hash::of(version);
-        // A peer without ops may send no bytes.
-        let version = match version.is_empty() {
-            true => Version::empty(),
-            false => Version::from_bytes(version).map_err(|error| refused(Refusal::new(error)))?,
-        };
-        self.exchange.theirs = Some(hash);
+        self.exchange.theirs = Some(Hash::of(version));
         let before = self.exchange.due.take();
         let waits = before.is_some();
         let want_yours = want_yours || before.is_some_and(|due| due.want_yours);
-        self.exchange.due = Some(Due { want_yours, version, hash });
+        self.exchange.due = Some(Due { want_yours, version: version.to_vec() });
         if waits { Ok(()) } else { self.answer_what_is_due(replica) }
     }
 
@@ -164,7 +156,8 @@ impl Session {
     /// of work.
     pub(super) fn answer_what_is_due(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         let Some(due) = self.exchange.due.take() else { return Ok(()) };
-        let Due { want_yours, ref version, hash: theirs } = due;
+        let Due { want_yours, ref version } = due;
+        let theirs = Hash::of(version);
         let our_version = replica.version();
         let ours = Hash::of_version(&our_version);
         let costs = ours != theirs && !self.sends_nothing();
@@ -178,15 +171,16 @@ impl Session {
             self.exchange.due = Some(due);
             return Ok(());
         }
+        let version = if costs { read_version(version)? } else { Version::empty() };
         // The answer below contains all commits up to here, so no held back update is missed.
         self.phase = Phase::Streaming;
         self.exchange.missed = false;
         let updates =
-            if costs { replica.updates_since(version).map_err(refused)? } else { Vec::new() };
+            if costs { replica.updates_since(&version).map_err(refused)? } else { Vec::new() };
         // If a replica id was used twice, the peer may have other ops under the names of our ops.
         // This side finds that out after it has all ops of the peer.
-        self.delivery.unsure = (costs && !self.receives_nothing() && !replica.has_seen(version))
-            .then(|| version.clone());
+        self.delivery.unsure =
+            (costs && !self.receives_nothing() && !replica.has_seen(&version)).then_some(version);
         if !updates.is_empty() {
             self.delivery.unsure_covers = None;
         }
@@ -352,7 +346,7 @@ impl Session {
             return;
         }
         // The pending updates would stay pending for ever. The useful ones are sent again later.
-        self.forget_what_waits(replica);
+        self.forget_pending_updates(replica);
         if let Err(reason) = self.contradicted(replica) {
             self.shut(reason);
         }
@@ -389,7 +383,10 @@ impl Session {
         if version == ours && theirs.digest == claim.digest {
             self.repair.note_equal();
         }
-        if version == ours && theirs.digest != claim.digest && !self.is_told(ours, claim, theirs) {
+        if version == ours
+            && theirs.digest != claim.digest
+            && !self.is_reported(ours, claim, theirs)
+        {
             self.content.reported = Some(ReportedDifference {
                 version: ours,
                 ours: claim.digest,
@@ -402,13 +399,24 @@ impl Session {
 
     /// Whether this difference was already reported. If the peer sends another digest for the same
     /// version, it is reported at most once per keep-alive interval.
-    fn is_told(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
+    fn is_reported(&self, version: Hash, ours: Claim, theirs: Claim) -> bool {
         self.content.reported.is_some_and(|told| {
             let recent =
                 told.theirs == theirs.digest || self.timers.now < told.at + self.config.keep_alive;
             told.version == version && told.ours == ours.digest && recent
         })
     }
+}
+
+/// Reads the version of a peer. A peer without ops may send no bytes.
+fn read_version(bytes: &[u8]) -> Result<Version, CloseReason> {
+    if bytes.is_empty() {
+        return Ok(Version::empty());
+    }
+    Version::from_bytes(bytes).map_err(|error| {
+        let at = error.at();
+        CloseReason::Protocol(FrameError::Malformed { at, expected: "a version" })
+    })
 }
 
 pub(super) fn claim_of(replica: &dyn Replica) -> Claim {

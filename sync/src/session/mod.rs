@@ -450,7 +450,7 @@ impl Session {
         if let Err(reason) = self.answer_repair(replica) {
             self.shut(reason);
         }
-        self.mind_the_repair();
+        self.check_repair_timeout();
         self.show(self.timers.now);
         self.outgoing.pack(self.leaving());
     }

@@ -108,7 +108,7 @@ impl Session {
             if !self.receives_nothing() {
                 replica.follow(lineage);
                 // Pending updates may depend on ops that the other side is about to give up.
-                self.forget_what_waits(replica);
+                self.forget_pending_updates(replica);
             }
             return;
         }
@@ -140,7 +140,7 @@ impl Session {
 
     /// Forgets the pending updates, if one of them came from this peer. Other sessions ask for
     /// theirs again.
-    pub(super) fn forget_what_waits(&mut self, replica: &dyn Replica) {
+    pub(super) fn forget_pending_updates(&mut self, replica: &dyn Replica) {
         if self.still_waits(replica) {
             replica.forget_pending();
         }
@@ -159,7 +159,7 @@ impl Session {
 
     /// Asks for the peer's document again if no part of it has come for a keep-alive interval, even
     /// if other frames come.
-    pub(super) fn mind_the_repair(&mut self) {
+    pub(super) fn check_repair_timeout(&mut self) {
         if self.repair.theirs.is_some()
             && self.timers.now >= self.repair.progress_at + self.config.keep_alive
         {

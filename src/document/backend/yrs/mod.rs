@@ -234,9 +234,13 @@ impl Yrs {
         inserted: Option<Range<u32>>,
         updates: &[Vec<u8>],
     ) -> Result<(), BackendError> {
-        if let Some(clocks) = inserted.filter(|_| self.unindexed.is_empty()) {
-            self.op_roots.add_registers(self.doc.client_id().get(), clocks);
-            return Ok(());
+        match inserted {
+            Some(clocks) if clocks.is_empty() => return Ok(()),
+            Some(clocks) if self.unindexed.is_empty() => {
+                self.op_roots.add_registers(self.doc.client_id().get(), clocks);
+                return Ok(());
+            }
+            _ => {}
         }
         for update in updates {
             self.unindexed_bytes += update.len();
@@ -764,9 +768,13 @@ fn collect(sink: &Mutex<Option<Vec<RegisterTouch>>>, txn: &TransactionMut<'_>, e
 }
 
 /// The clocks of the ops that a committed change inserted, if it edited no sequence. Then all its
-/// ops are registers.
+/// ops are registers. A change that only removes registers inserts no op.
 fn inserted_registers(txn: &TransactionMut<'_>, client: ClientID, ops: &Ops) -> Option<Range<u32>> {
-    let mut ranges = txn.insert_set().get(&client).filter(|_| ops.sequences.is_empty())?.iter();
+    if !ops.sequences.is_empty() {
+        return None;
+    }
+    let Some(inserted) = txn.insert_set().get(&client) else { return Some(0..0) };
+    let mut ranges = inserted.iter();
     let (range, ()) = ranges.next()?;
     ranges.next().is_none().then(|| range.clone())
 }
