@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Diff, History, HistoryError, Records, RevisionId};
 use crate::document::backend::Backend;
 use crate::document::doc::Document;
-use crate::document::replica::Replica;
+use crate::document::replica::{Replica, Trust};
 use crate::state::State;
 use crate::store::{Store, read_view, read_whole};
 
@@ -146,10 +146,11 @@ impl<S: State, B: Backend> History<S, B> {
     fn replica_at(&self, id: RevisionId, way: Way) -> Result<Replica<B>, HistoryError> {
         let options = &self.store.shared.document.inner().options;
         let fresh = options.clone().for_fork(&[]).fresh_replica();
-        let mut replica = Replica::reopen(fresh, &way.checkpoint, options)?;
+        // A history may come from storage, so the trusted limits hold for it.
+        let (mut replica, ()) = Replica::open(fresh, &way.checkpoint, options, |_, _| ())?;
         if !way.updates.is_empty() {
             let refused = |error| HistoryError::Update { revision: id, error };
-            let imported = replica.import_own(&way.updates).map_err(refused)?;
+            let imported = replica.import_all(&way.updates, Trust::Trusted).map_err(refused)?;
             if imported.has_pending {
                 return Err(HistoryError::Unreachable { revision: id });
             }
