@@ -8,8 +8,8 @@ use one_update::OneUpdate;
 use std::sync::{Arc, Mutex};
 
 use exostate::{
-    Automerge, Backend, ChangeError, Document, EditError, HistoryOptions, List, Map, MovableList,
-    Origin, State, Store, Text, UndoOptions, Value, Version, Yrs,
+    Automerge, Backend, ChangeError, Document, EditError, HistoryOptions, List, Map, Mismatch,
+    MovableList, Origin, Scalar, State, Store, Text, UndoOptions, Value, Version, Yrs,
 };
 use proptest::prelude::*;
 
@@ -351,6 +351,78 @@ fn the_empty_version_lacks_all_updates() {
         other.apply(&update).expect("it fits");
         assert_eq!(other.digest(), document.digest());
         assert!(document.has_seen(&Version::empty()) && other.has_seen(&document.version()));
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// An edit by path holds the values that its document has after it is opened again. A value or a
+/// path that no document can hold is refused.
+#[test]
+fn edits_by_path_write_what_a_document_can_hold() {
+    fn run<B: Backend>() {
+        let document = Document::<B>::new();
+        let numbers = [1.0, -0.0, 1.5, f64::NAN, f64::INFINITY, 1e300, 9_223_372_036_854_775_807.0];
+        for (at, number) in numbers.into_iter().enumerate() {
+            let value = Value::Float(number);
+            document
+                .edit(|edit| {
+                    edit.set(&format!("number {at}"), value.clone())?;
+                    edit.splice_list("numbers", at..at, [value])
+                })
+                .expect("it can be written");
+        }
+        assert_eq!(document.register("number 0"), Some(Value::Int(1)));
+        let opened = Document::<B>::open(&document.save()).expect("a document");
+        assert_eq!(opened.digest(), document.digest());
+        assert_eq!(opened.list("numbers"), document.list("numbers"));
+        let unknown = || Value::Unknown("map");
+        let invalid = |result| matches!(result, Err(EditError::Invalid { .. }));
+        assert!(invalid(document.edit(|edit| edit.set("x", unknown()))));
+        assert!(invalid(document.edit(|edit| edit.splice_list("l", 0..0, [unknown()]))));
+        for path in ["/", "a//b", "a/", "~9"] {
+            assert!(invalid(document.edit(|edit| edit.set(path, 1))), "{path}");
+            assert!(invalid(document.edit(|edit| edit.splice_text(path, 0..0, "x"))), "{path}");
+        }
+        assert_eq!(opened.digest(), document.digest());
+    }
+    both([run::<Yrs>, run::<Automerge>]);
+}
+
+/// A scalar of the application whose values are not canonical.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Percent(f64);
+
+impl Scalar for Percent {
+    fn to_value(&self) -> Result<Value, String> {
+        Ok(if self.0 < 0.0 { Value::Unknown("percentage") } else { Value::Float(self.0) })
+    }
+
+    fn from_value(value: &Value) -> Result<Self, Mismatch> {
+        f64::from_value(value).map(Self)
+    }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct Progress {
+    done: Percent,
+    history: List<Percent>,
+}
+
+#[test]
+fn scalars_of_an_application_are_written_as_a_document_holds_them() {
+    fn run<B: Backend>() {
+        let store = Store::<Progress, B>::new();
+        let written = store.change(|progress| {
+            progress.done().set(Percent(50.0))?;
+            progress.history().push(Percent(25.0)).map(drop)
+        });
+        written.expect("it can be written");
+        let opened = Store::<Progress, B>::open(&store.save()).expect("a document");
+        assert_eq!((opened.view(), opened.digest()), (store.view(), store.digest()));
+        let refused = store.change(|progress| progress.done().set(Percent(-1.0)));
+        assert!(matches!(refused, Err(ChangeError::Invalid { .. })));
+        let refused = store.change(|progress| progress.history().push(Percent(-1.0)).map(drop));
+        assert!(matches!(refused, Err(ChangeError::Invalid { .. })));
     }
     both([run::<Yrs>, run::<Automerge>]);
 }

@@ -171,11 +171,11 @@ fn missing_groups_items_and_places_are_errors<B: Backend>() {
     );
     assert_eq!(
         error(&|board| board.cards().move_to(a, todo, 2)),
-        "cards: 2..2 is beyond the length 1"
+        "cards: 2..2 is not within the length 1"
     );
     assert_eq!(
         error(&|board| board.cards().insert(todo, 3, card("x")).map(drop)),
-        "cards: 3..3 is beyond the length 2"
+        "cards: 3..3 is not within the length 2"
     );
     assert_eq!(
         error(&|board| board.cards().get(b).text().set("x")),

@@ -163,8 +163,14 @@ fn errors_name_the_place<B: Backend>() {
         |change: fn(<Everything as State>::Node<exostate::Edit<'_>>) -> Result<(), ChangeError>| {
             store.change(change).expect_err("it cannot be made").to_string()
         };
-    assert_eq!(error(|state| state.notes().insert(3, "x")), "notes: 3..3 is beyond the length 0");
-    assert_eq!(error(|state| state.numbers().remove(0)), "numbers: 0..1 is beyond the length 0");
+    assert_eq!(
+        error(|state| state.notes().insert(3, "x")),
+        "notes: 3..3 is not within the length 0"
+    );
+    assert_eq!(
+        error(|state| state.numbers().remove(0)),
+        "numbers: 0..1 is not within the length 0"
+    );
     assert_eq!(
         error(|state| state.people().get("a/b").age().set(1u32)),
         "people/a~1b/age: there is nothing here"

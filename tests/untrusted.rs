@@ -219,6 +219,7 @@ fn a_document_larger_than_the_trusted_limits_works_on() {
         }
         let before = (store.view(), store.digest());
         assert_eq!(store.document().verify(), Ok(Vec::new()));
+        assert_eq!(store.fork().expect("the same content").view(), before.0);
         // The other document has a part of the content. The rest is put back.
         let mut repair = store.document().repair();
         let other = Store::<Everything, B>::new();

@@ -276,9 +276,26 @@ pub fn unescape(segment: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(text))
 }
 
+/// Whether each segment of a path is one that [`escape`] writes, or a reserved one.
+#[must_use]
+pub fn is_path(path: &str) -> bool {
+    let is_segment = |segment: &str| segment.starts_with('@') || unescape(segment).is_some();
+    path.is_empty() || path.split('/').all(is_segment)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_no_malformed_segment() {
+        for path in ["", "a", "a/b", "a/~3", "~3", "~2a/x~0~1", "cards/k/@position", "ä"] {
+            assert!(is_path(path), "{path}");
+        }
+        for path in ["/", "a/", "/a", "a//b", "~9", "a~", "a/b~2", "a~2"] {
+            assert!(!is_path(path), "{path}");
+        }
+    }
 
     #[test]
     fn everything_below_a_path_is_one_range() {

@@ -141,6 +141,16 @@ impl Value {
         Self::Float(number)
     }
 
+    /// The value as a document holds it: numbers are canonical. `Err` for a value that no document
+    /// can hold, with the reason.
+    pub(crate) fn held(self) -> Result<Self, String> {
+        match self {
+            Self::Float(number) => Ok(Self::float(number)),
+            Self::Unknown(kind) => Err(format!("a document cannot hold a value of kind {kind}")),
+            value => Ok(value),
+        }
+    }
+
     /// A string value.
     #[must_use]
     pub fn str(text: impl Into<Arc<str>>) -> Self {

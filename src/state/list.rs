@@ -203,7 +203,9 @@ impl<T: Scalar> List<T> {
         for (offset, item) in items.into_iter().enumerate() {
             splice(writer, real + offset, 0, std::iter::once(item));
             self.items.insert(index + offset, item.clone());
-            if let (Some(values), Ok(value)) = (&mut self.misfits, item.to_value()) {
+            if let (Some(values), Ok(value)) =
+                (&mut self.misfits, item.to_value().and_then(Value::held))
+            {
                 values.insert(real + offset, value);
             }
         }
@@ -216,7 +218,8 @@ fn splice<'i, T: Scalar>(
     delete: usize,
     items: impl Iterator<Item = &'i T>,
 ) {
-    match items.map(Scalar::to_value).collect::<Result<Vec<Value>, String>>() {
+    let values = items.map(|item| item.to_value().and_then(Value::held));
+    match values.collect::<Result<Vec<Value>, String>>() {
         Ok(values) if values.is_empty() && delete == 0 => {}
         Ok(values) => writer.splice_list(at, delete, values),
         Err(reason) => writer.fail(reason),

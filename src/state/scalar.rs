@@ -91,7 +91,8 @@ impl<T: Scalar> State for T {
         }
         // A register that already holds the same value stays as it is, even in another form.
         let alike = |value: &Value| T::from_value(value).is_ok_and(|old| self.same(&old));
-        match self.to_value() {
+        // The type may be one of the application's.
+        match self.to_value().and_then(Value::held) {
             Ok(value) => writer.put_unless(value, &alike),
             Err(reason) => writer.fail(reason),
         }

@@ -33,7 +33,7 @@ pub enum ChangeError {
         path: String,
     },
     /// A position or range lies beyond the end.
-    #[error("{path}: {start}..{end} is beyond the length {len}")]
+    #[error("{path}: {start}..{end} is not within the length {len}")]
     OutOfRange {
         /// The path.
         path: String,
@@ -64,7 +64,7 @@ pub enum ChangeError {
         changed: Vec<String>,
     },
     /// A change was started inside a change of the same store.
-    #[error("a change cannot be made inside a change of the same store")]
+    #[error("a change cannot be made inside a change of the same document")]
     Nested,
     /// The backend failed. The document is unchanged.
     #[error(transparent)]

@@ -485,7 +485,7 @@ impl<S: State, B: Backend> Store<S, B> {
     /// ```
     ///
     /// # Errors
-    /// The bytes are refused, as [`Store::apply`] would refuse them.
+    /// The bytes are not an update, or exceed the limits of a batch of updates.
     pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
         self.shared.document.contains(update)
     }
@@ -538,7 +538,12 @@ impl<S: State, B: Backend> Store<S, B> {
     /// # Errors
     /// The backend cannot open what it saved: a bug in the backend.
     pub fn fork(&self) -> Result<Self, BackendError> {
-        Self::open_with(&self.save(), self.shared.document.options_of_fork())
+        let options = self.shared.document.options_of_fork();
+        let replica = Replica::reopen(options.fresh_replica(), &self.save(), &options)?;
+        let (view, violations) = read_whole(&replica);
+        let store = Self::around(Document::around(replica, options), view, violations);
+        store.note_opened();
+        Ok(store)
     }
 
     /// Applies everything that another store of the same document has and this store lacks, under

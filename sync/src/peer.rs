@@ -27,8 +27,7 @@ pub enum Status {
     /// There is no connection at the moment. Edits continue, and are sent after the next
     /// connection.
     Offline {
-        /// Why there is no connection. Its [`source`](std::error::Error::source) is the error of
-        /// the attempt, if there is one.
+        /// Why there is no connection.
         reason: CloseReason,
         /// The time until the next attempt.
         retry_in: Duration,
@@ -255,7 +254,7 @@ impl Peer {
     /// updates that the peer sends to others. `flush` promises nothing more. The change may not be
     /// on a disk, and other replicas connected to the peer may not have it. A peer that crashes may
     /// lose it, unless this side or another replica still has it and reconnects. See the guide's
-    /// page "What is kept when".
+    /// page "Durability".
     ///
     /// # Errors
     /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes

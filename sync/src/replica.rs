@@ -134,7 +134,8 @@ pub trait Replica: Send + Sync + 'static {
     /// The version: the operations that the replica has seen. Two replicas that hold the same
     /// operations **must** have equal versions, because sessions compare hashes of them. So a
     /// replica without operations must not return [`Version::empty`] if others return a version of
-    /// their backend. Pending operations do not count.
+    /// their backend. Pending operations do not count. A document of another kind than the engine's
+    /// can make versions with [`Version::from_state_vector`]: a count of operations for each replica.
     fn version(&self) -> Version;
 
     /// Updates to be applied in this order. They hold at least every operation that `version`

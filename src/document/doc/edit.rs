@@ -9,6 +9,7 @@ use super::{Document, Turn};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit::Origin;
 use crate::document::key::{self, Key};
+use crate::document::named;
 use crate::document::ops::{Ops, RegisterWrite, SequenceOp, Units};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
@@ -23,7 +24,7 @@ pub enum EditError {
     #[error("a document cannot be edited inside a change of it")]
     Nested,
     /// A position or range lies beyond the end of a text or list.
-    #[error("{path}: {start}..{end} is beyond the length {len}")]
+    #[error("{path}: {start}..{end} is not within the length {len}")]
     OutOfRange {
         /// The text or list.
         path: String,
@@ -196,9 +197,9 @@ impl DocumentEdit<'_> {
     /// Writes a register. Writes nothing if the register already holds the value.
     ///
     /// # Errors
-    /// [`EditError::Invalid`] for a path that a document cannot hold.
+    /// [`EditError::Invalid`] for a path or a value that a document cannot hold.
     pub fn set(&mut self, path: &str, value: impl Into<Value>) -> Result<(), EditError> {
-        self.write(path, Some(value.into()))
+        self.write(path, Some(held(path, value.into())?))
     }
 
     /// Removes a register. Writes nothing if the document has no such register.
@@ -244,7 +245,8 @@ impl DocumentEdit<'_> {
     /// Replaces a range of a list.
     ///
     /// # Errors
-    /// As [`DocumentEdit::splice_text`].
+    /// As [`DocumentEdit::splice_text`], and [`EditError::Invalid`] for a value that a document
+    /// cannot hold.
     pub fn splice_list(
         &mut self,
         path: &str,
@@ -254,7 +256,8 @@ impl DocumentEdit<'_> {
         valid(path)?;
         let mut list = self.values(path);
         bounded(path, &range, list.len())?;
-        let insert: Vec<Value> = insert.into_iter().collect();
+        let insert = insert.into_iter().map(|value| held(path, value));
+        let insert: Vec<Value> = insert.collect::<Result<_, _>>()?;
         if range.is_empty() && insert.is_empty() {
             return Ok(());
         }
@@ -291,13 +294,19 @@ impl DocumentEdit<'_> {
     }
 }
 
-/// Refuses the paths of the document's own registers.
+/// Refuses the paths of the document's own registers, and paths with a malformed segment.
 fn valid(path: &str) -> Result<(), EditError> {
-    if crate::document::named::is_own(path) {
-        let reason = "the register is the document's own".to_owned();
-        return Err(EditError::Invalid { path: path.to_owned(), reason });
-    }
-    Ok(())
+    let reason = match () {
+        () if named::is_own(path) => "the register is the document's own",
+        () if !key::is_path(path) => "a segment is empty or has an unknown escape",
+        () => return Ok(()),
+    };
+    Err(EditError::Invalid { path: path.to_owned(), reason: reason.to_owned() })
+}
+
+/// The value as the document holds it.
+fn held(path: &str, value: Value) -> Result<Value, EditError> {
+    value.held().map_err(|reason| EditError::Invalid { path: path.to_owned(), reason })
 }
 
 fn bounded(path: &str, range: &Range<usize>, len: usize) -> Result<(), EditError> {

@@ -194,7 +194,7 @@ impl<B: Backend> Document<B> {
     /// change nothing: see [`Store::contains`](crate::Store::contains).
     ///
     /// # Errors
-    /// The bytes are refused, as [`Document::apply`] would refuse them.
+    /// The bytes are not an update, or exceed the limits of a batch of updates.
     pub fn contains(&self, update: &[u8]) -> Result<bool, BackendError> {
         self.peek(|replica| replica.contains(update))
     }

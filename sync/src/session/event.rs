@@ -157,8 +157,7 @@ pub enum CloseReason {
     /// [`ServerBuilder::authorize`](crate::ServerBuilder::authorize) refused it.
     #[error("denied: {0}")]
     Denied(Denial),
-    /// No connection could be made. With the features for networks, the source is a
-    /// `ConnectError`.
+    /// No connection could be made.
     #[error(transparent)]
     NotConnected(ConnectFailure),
     /// The transport failed, or it ended without a `Close` frame.
@@ -169,7 +168,8 @@ pub enum CloseReason {
     },
 }
 
-/// A connection that could not be made. Its source is the error of the attempt.
+/// A connection that could not be made. It shows the error of the attempt, and has the source of
+/// that error.
 ///
 /// Two failures are equal if they hold the same error object. An equal error is not enough.
 #[derive(Clone, Debug)]
@@ -184,6 +184,11 @@ impl ConnectFailure {
         Self { cause: Arc::new(cause), is_final }
     }
 
+    /// The error of the attempt: with the features for networks a `ConnectError`.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.cause
+    }
+
     /// Whether every further attempt would fail in the same way, so that none is made.
     pub fn is_final(&self) -> bool {
         self.is_final
@@ -192,13 +197,13 @@ impl ConnectFailure {
 
 impl fmt::Display for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not connected")
+        self.cause.fmt(f)
     }
 }
 
 impl Error for ConnectFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.cause)
+        self.cause.source()
     }
 }
 
