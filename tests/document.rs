@@ -400,6 +400,10 @@ impl Scalar for Percent {
     fn from_value(value: &Value) -> Result<Self, Mismatch> {
         f64::from_value(value).map(Self)
     }
+
+    fn initial() -> Self {
+        Self(0.0)
+    }
 }
 
 #[derive(State, Clone, Debug, PartialEq)]
