@@ -172,6 +172,8 @@ struct Driver {
     before: u64,
     peer: Option<u64>,
     lived: bool,
+    /// Why the last repair failed. `None` if the sides were in sync since then.
+    unrepaired: Option<String>,
     closed: Option<CloseReason>,
 }
 
@@ -208,6 +210,7 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
         before,
         peer: None,
         lived: false,
+        unrepaired: None,
         closed: None,
     };
     let replica = Arc::clone(&driver.replica);
@@ -434,6 +437,19 @@ impl Driver {
         self.report(session);
     }
 
+    /// The status of a session in sync. If a repair has failed and the contents still differ, equal
+    /// versions are not enough.
+    fn live_status(&mut self, session: &Session) -> Status {
+        if session.contents_differ()
+            && let Some(message) = &self.unrepaired
+        {
+            return Status::Unrepaired { message: message.clone() };
+        }
+        self.unrepaired = None;
+        let mismatch = self.replica.type_mismatch();
+        mismatch.map_or(Status::Live, |mismatch| Status::LiveAsOther { mismatch })
+    }
+
     fn report(&mut self, session: &mut Session) {
         while let Some(event) = session.poll_event() {
             if let Event::Connected { replica } = event {
@@ -449,11 +465,7 @@ impl Driver {
                 }
                 Event::Live => {
                     self.lived = true;
-                    Some(
-                        self.replica
-                            .type_mismatch()
-                            .map_or(Status::Live, |mismatch| Status::LiveAsOther { mismatch }),
-                    )
+                    Some(self.live_status(session))
                 }
                 Event::Diverged { ours, theirs } => {
                     Some(Status::Diverged { ours: *ours, theirs: *theirs })
@@ -472,6 +484,7 @@ impl Driver {
                     None
                 }
                 Event::RepairFailed { message } => {
+                    self.unrepaired = Some(message.clone());
                     Some(Status::Unrepaired { message: message.clone() })
                 }
                 Event::RemoteUpdate { .. } | Event::Repaired { .. } => None,

@@ -8,10 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exostate::{Automerge, BackendError, Digest, Document, ReplicaId, Version, Yrs};
+use exostate::{
+    Automerge, BackendError, Conflict, Digest, Document, Options, ReplicaId, Version, Yrs,
+};
 use exostate_sync::{
-    CloseReason, Config, Peer, Refusal, Replica, Role, UpdateListener, UpdateSubscription,
-    memory_pair,
+    CloseReason, Config, Peer, Refusal, Repair, Replica, Role, Status, UpdateListener,
+    UpdateSubscription, memory_pair,
 };
 use support::Mock;
 
@@ -124,7 +126,7 @@ fn a_version_of_another_backend_is_named() {
 #[cfg(feature = "quic")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_not_made_says_why() {
-    use exostate_sync::{Client, ConnectError, Status};
+    use exostate_sync::{Client, ConnectError};
 
     let ticket = format!("exo://no.such.host.invalid:4433/d#{}", "0f".repeat(32));
     let client = Client::new(Config::default());
@@ -145,4 +147,99 @@ async fn a_connection_that_is_not_made_says_why() {
     let ended =
         tokio::time::timeout(Duration::from_secs(60), peer.closed()).await.expect("in time");
     assert!(matches!(ended, CloseReason::NotConnected(_)), "{ended:?}");
+}
+
+/// A document whose repair always fails.
+struct Unrepairable(Document<Yrs>);
+
+struct FailingRepair;
+
+impl Repair for FailingRepair {
+    fn apply(&mut self, _: &[u8]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<Conflict>, Refusal> {
+        Err(Refusal::new("on purpose"))
+    }
+}
+
+impl Replica for Unrepairable {
+    fn backend(&self) -> &'static str {
+        Replica::backend(&self.0)
+    }
+
+    fn replica(&self) -> ReplicaId {
+        Replica::replica(&self.0)
+    }
+
+    fn version(&self) -> Version {
+        Replica::version(&self.0)
+    }
+
+    fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, Refusal> {
+        Replica::updates_since(&self.0, version)
+    }
+
+    fn import(&self, updates: &[&[u8]], part: bool) -> Result<bool, Refusal> {
+        Replica::import(&self.0, updates, part)
+    }
+
+    fn repair(&self) -> Option<Box<dyn Repair>> {
+        Some(Box::new(FailingRepair))
+    }
+
+    fn digest(&self) -> Digest {
+        Replica::digest(&self.0)
+    }
+
+    fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
+        Replica::on_update(&self.0, listener)
+    }
+
+    fn has_pending(&self) -> bool {
+        Replica::has_pending(&self.0)
+    }
+}
+
+/// A document with a change of replica 7. The title is in no other document.
+fn with_change_of_seven(title: &str) -> Document<Yrs> {
+    let seven = Document::<Yrs>::with_options(Options::new().with_replica(ReplicaId::from_bits(7)));
+    seven.edit(|edit| edit.set("title", title)).expect("it can be written");
+    let document = Document::new();
+    document.merge(&seven).expect("it merges");
+    document
+}
+
+/// After a failed repair the versions are equal again and the contents differ. Then the status is
+/// not `Live`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_repair_stays_visible() {
+    let here = with_change_of_seven("one");
+    let there = with_change_of_seven("other");
+    assert!(here.version() == there.version() && here.digest() != there.digest());
+    let (left, right) = memory_pair(8);
+    let config = Config::default();
+    let peers = [
+        Peer::over(Arc::new(Unrepairable(here)), "d", left, Role::Initiator, config.clone()),
+        Peer::over(Arc::new(Unrepairable(there)), "d", right, Role::Responder, config),
+    ];
+    let failed = async |peer: &Peer| {
+        let mut status = peer.status();
+        let failed = status.wait_for(|status| matches!(status, Status::Unrepaired { .. })).await;
+        failed.map(drop)
+    };
+    let wait = Duration::from_secs(60);
+    let (first, second) = (failed(&peers[0]), failed(&peers[1]));
+    let one = async {
+        tokio::select! { _ = first => {}, _ = second => {} }
+    };
+    tokio::time::timeout(wait, one).await.expect("in time");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let shown = peers.each_ref().map(|peer| peer.status().borrow().clone());
+    assert!(shown.iter().any(|status| matches!(status, Status::Unrepaired { .. })), "{shown:?}");
+    for peer in &peers {
+        let told = peer.status().borrow().clone();
+        assert!(!matches!(told, Status::Live), "{told:?}");
+    }
 }

@@ -172,15 +172,19 @@ impl Session {
         }
     }
 
-    /// Whether this side has found out that the two sides differ, or was told so.
-    fn knows_of_divergence(&self) -> bool {
-        let differ = match (self.content.ours, self.content.theirs) {
+    /// Whether the two sides have announced different contents for one version.
+    pub(crate) fn contents_differ(&self) -> bool {
+        match (self.content.ours, self.content.theirs) {
             (Some((version, ours)), Some((other, theirs))) => {
                 version == other && ours.digest != theirs.digest
             }
             _ => false,
-        };
-        self.repair.known || differ
+        }
+    }
+
+    /// Whether this side has found out that the two sides differ, or was told so.
+    fn knows_of_divergence(&self) -> bool {
+        self.repair.known || self.contents_differ()
     }
 
     /// The time at which our document may be sent to a peer that takes it over. `None` if it must
