@@ -437,10 +437,10 @@ impl Driver {
         self.report(session);
     }
 
-    /// The status of a session in sync. If a repair has failed and the contents still differ, equal
-    /// versions are not enough.
+    /// The status of a session in sync. If a repair has failed, equal versions are not enough: the
+    /// contents must be equal again.
     fn live_status(&mut self, session: &Session) -> Status {
-        if session.contents_differ()
+        if session.knows_of_divergence()
             && let Some(message) = &self.unrepaired
         {
             return Status::Unrepaired { message: message.clone() };
@@ -494,6 +494,11 @@ impl Driver {
             }
             // Fails if there is no receiver.
             let _ = self.reports.events.send(event);
+        }
+        // No event says that contents have become equal.
+        if self.unrepaired.is_some() && session.is_live() && !session.knows_of_divergence() {
+            let status = self.live_status(session);
+            self.reports.status.send_replace(status);
         }
     }
 

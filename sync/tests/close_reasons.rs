@@ -235,6 +235,7 @@ async fn a_failed_repair_stays_visible() {
         tokio::select! { _ = first => {}, _ = second => {} }
     };
     tokio::time::timeout(wait, one).await.expect("in time");
+    // The versions are in sync again meanwhile.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let shown = peers.each_ref().map(|peer| peer.status().borrow().clone());
     assert!(shown.iter().any(|status| matches!(status, Status::Unrepaired { .. })), "{shown:?}");

@@ -172,19 +172,15 @@ impl Session {
         }
     }
 
-    /// Whether the two sides have announced different contents for one version.
-    pub(crate) fn contents_differ(&self) -> bool {
-        match (self.content.ours, self.content.theirs) {
+    /// Whether this side has found out that the two sides differ, or was told so.
+    pub(crate) fn knows_of_divergence(&self) -> bool {
+        let differ = match (self.content.ours, self.content.theirs) {
             (Some((version, ours)), Some((other, theirs))) => {
                 version == other && ours.digest != theirs.digest
             }
             _ => false,
-        }
-    }
-
-    /// Whether this side has found out that the two sides differ, or was told so.
-    fn knows_of_divergence(&self) -> bool {
-        self.repair.known || self.contents_differ()
+        };
+        self.repair.known || differ
     }
 
     /// The time at which our document may be sent to a peer that takes it over. `None` if it must
