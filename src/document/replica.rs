@@ -148,29 +148,36 @@ impl<B: Backend> Replica<B> {
         options: &Options,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
-        let trusted = options.trusted_limits();
-        let backend = guarded(|| B::load(id, bytes, trusted))
-            .map_err(|error| explain::<B>(error, bytes, trusted))?;
-        let mut this = Self::loaded(id, backend, bytes, options);
+        Self::open_within(id, bytes, options.trusted_limits(), options, read)
+    }
+
+    /// Opens bytes that this process has saved from a document, as [`Replica::open`] does. Their
+    /// size does not matter.
+    pub fn reopen<V>(
+        id: ReplicaId,
+        bytes: &[u8],
+        options: &Options,
+        read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
+    ) -> Result<(Self, V), BackendError> {
+        Self::open_within(id, bytes, &Limits::own(), options, read)
+    }
+
+    fn open_within<V>(
+        id: ReplicaId,
+        bytes: &[u8],
+        limits: &Limits,
+        options: &Options,
+        read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
+    ) -> Result<(Self, V), BackendError> {
+        let backend = guarded(|| B::load(id, bytes, limits))
+            .map_err(|error| explain::<B>(error, bytes, limits))?;
+        let journal = Journal::after(Arc::from(bytes));
+        let mut this =
+            Self::around(id, backend, journal, options.limits(), options.trusted_limits());
         let entries = guarded(|| Ok(this.read_all()))?;
         let view = read(&this, &entries);
         this.index(entries);
         Ok((this, view))
-    }
-
-    /// Opens bytes that this process has saved from a document. Their size does not matter.
-    /// O(document).
-    pub fn reopen(id: ReplicaId, bytes: &[u8], options: &Options) -> Result<Self, BackendError> {
-        let backend = guarded(|| B::load(id, bytes, &Limits::own()))?;
-        let mut this = Self::loaded(id, backend, bytes, options);
-        let entries = guarded(|| Ok(this.read_all()))?;
-        this.index(entries);
-        Ok(this)
-    }
-
-    fn loaded(id: ReplicaId, backend: B, bytes: &[u8], options: &Options) -> Self {
-        let journal = Journal::after(Arc::from(bytes));
-        Self::around(id, backend, journal, options.limits(), options.trusted_limits())
     }
 
     /// Reads saved bytes as [`Replica::open`] does, but does not keep the document. O(document).

@@ -274,11 +274,18 @@ impl<S: State, B: Backend> Store<S, B> {
     /// As [`Store::open`].
     pub fn open_with(bytes: &[u8], options: Options) -> Result<Self, BackendError> {
         let id = options.fresh_replica();
-        let read = |replica: &Replica<B>, entries: &[(Key, Value)]| read_view(replica, entries);
-        let (replica, (view, violations)) = Replica::open(id, bytes, &options, read)?;
+        let opened = Replica::open(id, bytes, &options, read_view)?;
+        Ok(Self::opened(opened, options))
+    }
+
+    /// The store of a document that was just opened.
+    fn opened(
+        (replica, (view, violations)): (Replica<B>, (S, Violations)),
+        options: Options,
+    ) -> Self {
         let store = Self::around(Document::around(replica, options), view, violations);
         store.note_opened();
-        Ok(store)
+        store
     }
 
     fn note_opened(&self) {
@@ -539,11 +546,8 @@ impl<S: State, B: Backend> Store<S, B> {
     /// The backend cannot open what it saved: a bug in the backend.
     pub fn fork(&self) -> Result<Self, BackendError> {
         let options = self.shared.document.options_of_fork();
-        let replica = Replica::reopen(options.fresh_replica(), &self.save(), &options)?;
-        let (view, violations) = read_whole(&replica);
-        let store = Self::around(Document::around(replica, options), view, violations);
-        store.note_opened();
-        Ok(store)
+        let opened = Replica::reopen(options.fresh_replica(), &self.save(), &options, read_view)?;
+        Ok(Self::opened(opened, options))
     }
 
     /// Applies everything that another store of the same document has and this store lacks, under

@@ -146,7 +146,7 @@ impl<B: Backend> Inner<B> {
     /// Opens the document from its own bytes, under a fresh id.
     fn reopened(&self, replica: &Replica<B>) -> Result<Replica<B>, BackendError> {
         let id = self.options.next_replica(replica.id());
-        let mut reopened = Replica::reopen(id, &replica.save(), &self.options)?;
+        let (mut reopened, ()) = Replica::reopen(id, &replica.save(), &self.options, |_, _| ())?;
         for (update, trust) in replica.pending_updates() {
             let _ = reopened.import(&update, trust);
         }

@@ -51,8 +51,10 @@ impl<B: Backend> Turn<'_, B> {
         let options = &self.document.options;
         let id = ReplicaId::from_bits(0);
         // Nothing is written under this id, so it does not matter whether another replica uses it.
-        let open = |bytes: &[u8]| Replica::<B>::reopen(id, bytes, options);
-        let (Ok(before), Ok(after)) = (open(&found.before), open(&found.after)) else { return };
+        let open = |bytes: &[u8]| Replica::<B>::reopen(id, bytes, options, |_, _| ());
+        let (Ok((before, ())), Ok((after, ()))) = (open(&found.before), open(&found.after)) else {
+            return;
+        };
         let rewrite = find(&before, &after, replica);
         self.write_again(replica, rewrite);
     }

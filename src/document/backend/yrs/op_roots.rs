@@ -132,9 +132,7 @@ impl Block {
             () => Some((self.clock, self.origin, self.right_origin)),
         }
     }
-}
 
-impl Block {
     /// Whether a block at this place, and left of an op at the place `right`, would be in two
     /// roots, or in a root that is not for its content.
     fn strays(&self, here: OpRoot, right: Option<OpRoot>) -> bool {
