@@ -40,9 +40,9 @@ impl Crasher for Automerge {
             contents.windows(8).position(|part| part == 2u64.to_be_bytes()).expect("the replica");
         contents[replica + 7] = 40;
         // After the replica id come its sequence number and the counter of the first op. The
-        // counter must be higher than those of the first change: its edit and the name of the state
-        // type.
-        contents[replica + 9] += 2;
+        // counter must be higher than those of the first change: its edit, the name of the state
+        // type and the version of the layout.
+        contents[replica + 9] += 3;
         let actor = contents
             .windows(8)
             .position(|part| part == b"exostate")

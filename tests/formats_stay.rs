@@ -18,9 +18,10 @@ use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 
 /// In format 1, positions of concurrent insertions may be interleaved. Since format 2, elements
 /// that one replica inserts side by side stay together, and a document contains the name of its
-/// state type.
-const FORMATS: [u32; 2] = [1, 2];
-const NEWEST: u32 = 2;
+/// state type. Since format 3, a new record is one bundle, and a document contains the version of
+/// its layout.
+const FORMATS: [u32; 3] = [1, 2, 3];
+const NEWEST: u32 = 3;
 
 fn file<B: Backend>(format: u32, name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

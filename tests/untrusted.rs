@@ -30,14 +30,21 @@ fn damaged_updates_are_refused_or_pending<B: Backend>() {
             assert_eq!((whole.view(), whole.digest()), before, "a truncated update did something");
         }
     }
-    for at in 0..update.len() {
+    let apply_damaged = |at: usize| {
         let damaged = store::<B>();
         let mut bytes = update.clone();
         bytes[at] ^= 0x15;
         let _ = damaged.apply(&bytes);
         support::check_view(&damaged);
         damaged.change(|state| state.count().set(1)).expect("the store is usable");
-    }
+    };
+    // One thread damages the even bytes, the other one the odd ones: each byte takes a while.
+    let len = update.len();
+    std::thread::scope(|scope| {
+        for first in [0, 1] {
+            scope.spawn(move || (first..len).step_by(2).for_each(apply_damaged));
+        }
+    });
     whole.apply(&update).expect("the honest update");
     assert_eq!(whole.view().numbers, other.view().numbers);
     support::check_view(&whole);

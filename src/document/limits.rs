@@ -236,6 +236,19 @@ impl Limits {
         Self { name_bytes_max, ..self }
     }
 
+    /// The most bytes of the path of a register or sequence.
+    pub(crate) fn path_bytes_max(&self) -> usize {
+        // In the document the name of a sequence has a prefix of two bytes.
+        self.name_bytes_max().saturating_sub(2)
+    }
+
+    /// The most bytes of a value.
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        // An update holds names and other bytes beside the value.
+        let besides = self.name_bytes_max().min(self.bytes_max() / 4) * 2;
+        self.bytes_max().saturating_sub(besides).max(1)
+    }
+
     /// Automerge operations in one update or saved document.
     #[must_use]
     pub fn ops_max(&self) -> u64 {

@@ -8,6 +8,7 @@
 //! - The layers above do not know which backend is in use.
 
 pub mod backend;
+pub mod bundle;
 pub mod commit;
 pub mod commit_check;
 pub mod delivery;

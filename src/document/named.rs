@@ -1,5 +1,8 @@
-//! The registers in which a document stores the name of its state type: `@type/<name>`. The value
-//! is a hash of the type's shape.
+//! The registers in which a document says what it is:
+//!
+//! - `@layout/<version>`: the version of the layout (`docs/layout.md`) that a reader must know. The
+//!   value does not matter.
+//! - `@type/<name>`: the name of the state type. The value is a hash of the type's shape.
 //!
 //! These registers are internal, like every register whose path begins with `@`:
 //!
@@ -10,12 +13,23 @@
 //! The name is a part of the path. So if two replicas write different names concurrently, both
 //! names stay, and both replicas see that they differ.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::backend::BackendError;
 use super::key::{self, Key};
 use super::ops::RegisterWrite;
 use super::value::Value;
 
-/// The path above all these registers.
+/// The path above all registers with the name of a type.
 const TYPE: &str = "@type";
+/// The path above all registers with a version of the layout.
+const LAYOUT: &str = "@layout";
+/// The version of the layout that this version of exostate writes. It also reads all versions
+/// before it. The next version of the layout has the next number.
+const LAYOUT_VERSION: u64 = 1;
+/// Number of later versions of the layout that [`later_layouts`] gives.
+const LATER_LAYOUTS: u64 = 8;
 
 /// The most characters of a name, and the most names, in an error. The document may come from an
 /// untrusted peer.
@@ -33,6 +47,36 @@ pub fn is_own(path: &str) -> bool {
 pub fn write(name: &str, shape: u64) -> (Key, RegisterWrite) {
     let key = Key::from(key::join(TYPE, name).as_str());
     (key, RegisterWrite { old: None, new: Some(Value::str(format!("{shape:016x}"))) })
+}
+
+/// The write that stores the version of the layout, if none of these registers has it.
+#[must_use]
+pub fn layout(own: &BTreeSet<Arc<str>>) -> Option<(Key, RegisterWrite)> {
+    let path = layout_path(LAYOUT_VERSION);
+    let write = RegisterWrite { old: None, new: Some(Value::Bool(true)) };
+    (!own.contains(path.as_str())).then(|| (Key::from(path.as_str()), write))
+}
+
+fn layout_path(version: u64) -> String {
+    key::join(LAYOUT, &version.to_string())
+}
+
+/// The paths of the registers of the next later versions of the layout.
+pub fn later_layouts() -> impl Iterator<Item = String> {
+    (LAYOUT_VERSION + 1..=LAYOUT_VERSION + LATER_LAYOUTS).map(layout_path)
+}
+
+/// Fails if one of these registers says that the document has a later version of the layout.
+///
+/// # Errors
+/// [`BackendError::LaterLayout`].
+pub fn check_layout<'a>(mut paths: impl Iterator<Item = &'a str>) -> Result<(), BackendError> {
+    let version = |path: &'a str| path.strip_prefix(LAYOUT)?.strip_prefix('/')?.parse().ok();
+    let later = paths.find_map(|path| version(path).filter(|found| *found > LAYOUT_VERSION));
+    match later {
+        Some(found) => Err(BackendError::LaterLayout { found, known: LAYOUT_VERSION }),
+        None => Ok(()),
+    }
 }
 
 /// The name of the state type, if the path is that of a type register.

@@ -180,16 +180,14 @@ impl Ops {
     #[must_use]
     pub fn too_large(&self, limits: &Limits) -> Option<(String, String)> {
         let name_max = limits.name_bytes_max();
-        // An update holds names and other bytes beside the value.
-        let bytes_max =
-            limits.bytes_max().saturating_sub(name_max.min(limits.bytes_max() / 4) * 2).max(1);
+        let path_max = limits.path_bytes_max();
+        let bytes_max = limits.value_bytes_max();
         let names = self
             .registers
             .keys()
             .map(Key::as_str)
             .chain(self.sequences.iter().map(|op| &**op.target().0));
-        // In the document the name of a sequence has a prefix of two bytes.
-        let long = names.filter(|name| name.len() > name_max.saturating_sub(2)).map(|name| {
+        let long = names.filter(|name| name.len() > path_max).map(|name| {
             let shown: String = name.chars().take(40).collect();
             (
                 format!("{shown}…"),

@@ -6,6 +6,9 @@
 //! - the pending updates,
 //! - the bytes from which the document can be rebuilt.
 
+mod bundling;
+mod expand;
+mod index;
 mod journal;
 mod parts;
 mod pending;
@@ -28,6 +31,8 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
+use expand::Touches;
+use index::Index;
 use journal::Journal;
 use pending::{Pending, PendingUpdate};
 
@@ -97,7 +102,9 @@ pub enum ImportError {
 pub struct Replica<B: Backend> {
     id: ReplicaId,
     backend: B,
-    keys: BTreeSet<Key>,
+    index: Index,
+    /// The number of the next bundle: see [`bundle`](super::bundle).
+    next_bundle: u64,
     texts: BTreeMap<Key, Rope>,
     lists: BTreeMap<Key, List>,
     registers_hash: u128,
@@ -174,9 +181,9 @@ impl<B: Backend> Replica<B> {
         let journal = Journal::after(Arc::from(bytes));
         let mut this =
             Self::around(id, backend, journal, options.limits(), options.trusted_limits());
-        let entries = guarded(|| Ok(this.read_all()))?;
-        let view = read(&this, &entries);
-        this.index(entries);
+        let stored = guarded(|| Ok(this.read_all()))?;
+        named::check_layout(this.own.iter().map(|path| &**path))?;
+        let view = this.index(stored, read);
         Ok((this, view))
     }
 
@@ -191,8 +198,9 @@ impl<B: Backend> Replica<B> {
         let backend = guarded(|| B::load(id, bytes, trusted))?;
         let journal = Journal::after(Arc::default());
         let mut this = Self::around(id, backend, journal, &Limits::untrusted(), trusted);
-        let entries = guarded(|| Ok(this.read_all()))?;
-        Ok(read(&this, &entries))
+        let stored = guarded(|| Ok(this.read_all()))?;
+        named::check_layout(this.own.iter().map(|path| &**path))?;
+        Ok(this.index(stored, read))
     }
 
     fn around(
@@ -205,7 +213,8 @@ impl<B: Backend> Replica<B> {
         Self {
             id,
             backend,
-            keys: BTreeSet::new(),
+            index: Index::default(),
+            next_bundle: 0,
             texts: BTreeMap::new(),
             lists: BTreeMap::new(),
             registers_hash: 0,
@@ -222,8 +231,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Reads the whole document: fills the mirror and the digest. Returns all registers in order,
-    /// for [`Replica::index`].
+    /// Reads the whole document: fills the mirror and the digest. Returns everything that the
+    /// document stores, in order, for [`Replica::index`].
     fn read_all(&mut self) -> Vec<(Key, Value)> {
         self.texts.clear();
         self.lists.clear();
@@ -234,8 +243,8 @@ impl<B: Backend> Replica<B> {
         self.read_registers()
     }
 
-    /// Reads all registers. Returns them in order without the document's own registers, but counts
-    /// all of them in the digest.
+    /// Reads everything that the document stores under keys. Returns it in order without the
+    /// document's own registers, but counts all of it in the digest.
     fn read_registers(&mut self) -> Vec<(Key, Value)> {
         let mut entries = Vec::new();
         let mut canonical = Canonical::new();
@@ -255,10 +264,26 @@ impl<B: Backend> Replica<B> {
         key::sort(entries)
     }
 
-    /// Fills the index. The keys are moved into it, because copying and dropping many keys costs
-    /// more than building the index.
-    fn index(&mut self, entries: Vec<(Key, Value)>) {
-        self.keys = entries.into_iter().map(|(key, _)| key).collect();
+    /// Fills the index, and passes all registers, in order, to `read`.
+    fn index<V>(
+        &mut self,
+        stored: Vec<(Key, Value)>,
+        read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
+    ) -> V {
+        // The keys are moved into the index, because copying and dropping many keys costs more than
+        // building it.
+        let index = |stored: Vec<(Key, Value)>| Index::of(stored.into_iter().map(|(key, _)| key));
+        match expand::expand(&stored) {
+            Some(registers) => {
+                self.index = index(stored);
+                read(self, &registers)
+            }
+            None => {
+                let view = read(self, &stored);
+                self.index = index(stored);
+                view
+            }
+        }
     }
 
     /// This replica's id.
@@ -269,11 +294,14 @@ impl<B: Backend> Replica<B> {
     /// The whole content, read from the backend without the index and the mirror. O(n log n).
     pub fn fresh(&self) -> Fresh {
         let mut fresh = Fresh::default();
+        let mut stored = Vec::new();
         self.backend.registers(&mut |key, value| {
             if !named::is_own(&key) {
-                fresh.registers.insert(Key(key), value);
+                stored.push((Key(key), value));
             }
         });
+        let stored = key::sort(stored);
+        fresh.registers = expand::expand(&stored).unwrap_or(stored).into_iter().collect();
         for (kind, name) in self.backend.sequences() {
             match kind {
                 SequenceKind::Text => {
@@ -317,22 +345,20 @@ impl<B: Backend> Replica<B> {
         if ops.is_empty() {
             return Ok(Vec::new());
         }
-        let committed = guarded(|| match name {
-            None => self.backend.commit(ops),
-            Some((key, write)) => {
-                let mut ops = ops.clone();
-                ops.registers.insert(key, write);
-                self.backend.commit(&ops)
-            }
-        });
-        let (mut touched, updates) = match committed {
+        let mut stored = guarded(|| self.stored_ops(ops))?;
+        let own_writes: Vec<_> = named::layout(&self.own).into_iter().chain(name).collect();
+        if !own_writes.is_empty() {
+            stored.get_or_insert_with(|| ops.clone()).registers.extend(own_writes);
+        }
+        let ops = stored.as_ref().unwrap_or(ops);
+        let (mut touched, updates) = match guarded(|| self.backend.commit(ops)) {
             Ok(done) => done,
             Err(error) => return Err(self.rebuild(error)),
         };
-        let own = Self::take_own(&mut touched);
         if let Err(error) = commit_check::check(&self.backend, ops, &touched, &texts, &lists) {
             return Err(self.rebuild(error));
         }
+        let own = Self::take_own(&mut touched);
         self.note_registers(&own);
         self.note_registers(&touched.registers);
         self.sequence_hashes.get_mut().dirty.extend(touched.sequences);
@@ -521,6 +547,13 @@ impl<B: Backend> Replica<B> {
         applied: Vec<Arc<[u8]>>,
     ) -> Result<Imported, BackendError> {
         touched.settle();
+        if self.unread {
+            // The registers of a part are not known yet.
+            let later: Vec<String> = named::later_layouts()
+                .filter(|path| self.backend.register(path).is_some())
+                .collect();
+            named::check_layout(later.iter().map(String::as_str))?;
+        }
         let mut edited = BTreeSet::new();
         for (kind, name) in &touched.sequences {
             if self.reread(*kind, name) {
@@ -529,8 +562,10 @@ impl<B: Backend> Replica<B> {
             self.check_count(*kind, name)?;
         }
         let own = Self::take_own(&mut touched);
+        named::check_layout(own.iter().map(|touch| &*touch.key))?;
         self.note_registers(&own);
-        self.note_registers(&touched.registers);
+        touched.registers = self.note_touched(touched.registers);
+        touched.settle();
         applied.iter().for_each(|update| self.remember(update));
         Ok(Imported { touched, edited, applied, ..Imported::default() })
     }
@@ -564,7 +599,18 @@ impl<B: Backend> Replica<B> {
         touched.registers.extract_if(.., |touch| named::is_own(&touch.key)).collect()
     }
 
-    /// Brings the index and the digest up to date with changed registers.
+    /// Brings the index and the digest up to date with changed keys. Returns the registers that
+    /// changed.
+    fn note_touched(&mut self, stored: Vec<RegisterTouch>) -> Vec<RegisterTouch> {
+        let touches = Touches::of(&stored, &self.index, &|path| self.backend.register(path));
+        self.note_registers(&stored);
+        match touches {
+            None => stored,
+            Some(touches) => touches.settle(&self.index, &|path| self.backend.register(path)),
+        }
+    }
+
+    /// Brings the index and the digest up to date with changed keys.
     fn note_registers(&mut self, touched: &[RegisterTouch]) {
         let mut canonical = Canonical::new();
         for touch in touched {
@@ -591,8 +637,8 @@ impl<B: Backend> Replica<B> {
                 continue;
             }
             match (&touch.old, &touch.new) {
-                (None, Some(_)) => drop(self.keys.insert(Key(touch.key.clone()))),
-                (Some(_), None) => drop(self.keys.remove(key::lookup(&touch.key.as_ref()))),
+                (None, Some(_)) => self.index.insert(Key(touch.key.clone())),
+                (Some(_), None) => self.index.remove(&touch.key),
                 _ => {}
             }
         }
@@ -660,14 +706,18 @@ impl<B: Backend> Replica<B> {
     /// The conflicting values of a register, each with the replica that wrote it, if that is known.
     /// The value that the register shows is the last one.
     pub fn conflicting_values(&self, path: &str) -> Vec<(Value, Option<ReplicaId>)> {
-        let found = guarded(|| Ok(self.backend.conflicting_values(path))).unwrap_or_default();
+        let mut found = guarded(|| Ok(self.backend.conflicting_values(path))).unwrap_or_default();
+        if found.is_empty() {
+            found = expand::entries(&self.index, &|path| self.backend.register(path), path);
+        }
         found.into_iter().map(|(value, writer)| (value, writer.map(ReplicaId::from_bits))).collect()
     }
 
     /// The registers that hold a value of which the document `by` has no op, neither a visible nor
     /// an overwritten one. O(document).
     pub fn unseen_registers(&self, by: &Self) -> BTreeSet<Arc<str>> {
-        self.backend.unseen_registers(&by.backend)
+        let unseen = self.backend.unseen_registers(&by.backend);
+        expand::paths(unseen, &|path| self.backend.register(path))
     }
 
     /// The number of pending updates and their total bytes, of one trust or of both.
@@ -699,9 +749,7 @@ impl<B: Backend> Replica<B> {
                 guarded(|| Ok(self.backend.registers_in(&waiting.update))).unwrap_or_default()
             {
                 match value {
-                    Some(value) => {
-                        drop(found.insert(Key(path), RegisterWrite { old: None, new: Some(value) }))
-                    }
+                    Some(value) => drop(found.insert(Key(path), value)),
                     None => drop(found.remove(key::lookup(&path.as_ref()))),
                 }
             }
@@ -713,7 +761,13 @@ impl<B: Backend> Replica<B> {
                     .unwrap_or_default();
             found.retain(|path, _| !written.contains(path.as_str()));
         }
-        found
+        let found: Vec<(Key, Value)> = found.into_iter().collect();
+        let registers = expand::expand(&found).unwrap_or(found);
+        let unwritten =
+            registers.into_iter().filter(|(path, _)| self.register(path.as_str()).is_none());
+        unwritten
+            .map(|(path, value)| (path, RegisterWrite { old: None, new: Some(value) }))
+            .collect()
     }
 
     /// Notes that the registers of all pending updates from this replica's own storage were written
@@ -734,7 +788,7 @@ impl<B: Backend> Replica<B> {
     /// Whether so many registers were touched that reading everything again is cheaper than reading
     /// each one.
     pub fn mostly(&self, touched: &Touched) -> bool {
-        touched.registers.len() > WHOLE_READ_MIN.max(self.keys.len() / 4)
+        touched.registers.len() > WHOLE_READ_MIN.max(self.index.len() / 4)
     }
 
     /// The digest of the content. It includes every register and sequence, also those that the
@@ -807,17 +861,12 @@ impl<B: Backend> Replica<B> {
 
 impl<B: Backend> Source for Replica<B> {
     fn register(&self, path: &str) -> Option<Value> {
-        self.backend.register(path)
+        let stored = |path: &str| self.backend.register(path);
+        stored(path).or_else(|| expand::bundled(&self.index, &stored, path))
     }
 
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {
-        let within = self
-            .keys
-            .range(Key::from(prefix)..)
-            .take_while(|found| key::is_within(found.as_str(), prefix));
-        within
-            .filter_map(|found| Some((found.clone(), self.backend.register(found.as_str())?)))
-            .collect()
+        expand::scan(&self.index, &|path| self.backend.register(path), prefix)
     }
 
     fn text(&self, path: &str) -> Rope {

@@ -134,11 +134,68 @@ pub fn from_yrs(bytes: &[u8]) -> Document {
     }
     let state = doc.get_or_insert_map("state");
     let txn = doc.transact();
-    document.registers.extend(state.iter(&txn).map(|(path, value)| match value {
+    let stored = state.iter(&txn).map(|(path, value)| match value {
         Out::Any(any) => (path.to_owned(), Scalar::from(&any)),
         other => panic!("{path} holds {other:?}"),
-    }));
+    });
+    document.registers = expand(&stored.collect());
     document
+}
+
+/// A bundle: the path of its slot, its name, and its entries by relative path.
+type Bundle = (String, String, BTreeMap<String, Scalar>);
+
+/// The registers of a document with bundles.
+fn expand(stored: &BTreeMap<String, Scalar>) -> BTreeMap<String, Scalar> {
+    let is_name = |segment: &str| segment.strip_prefix('@').is_some_and(|name| id(name).is_some());
+    let mut registers = BTreeMap::new();
+    let mut bundles: Vec<Bundle> = Vec::new();
+    let mut voids = BTreeSet::new();
+    for (key, value) in stored {
+        let segments: Vec<&str> = key.split('/').collect();
+        let reserved = segments.iter().skip(1).position(|segment| is_name(segment));
+        match reserved.map(|at| segments.split_at(at + 1)) {
+            Some((slot, [name])) => {
+                let Scalar::Bytes(bytes) = value else { panic!("{key} is no bundle") };
+                bundles.push((slot.join("/"), (*name).to_owned(), entries(bytes)));
+            }
+            Some((slot, [name, "@"])) => drop(voids.insert((slot.join("/"), *name, String::new()))),
+            Some((slot, [name, below @ ..])) => {
+                voids.insert((slot.join("/"), *name, below.join("/")));
+            }
+            _ => drop(registers.insert(key.clone(), value.clone())),
+        }
+    }
+    // The last bundle counts, and a register of its own counts before all bundles.
+    bundles.sort_by(|(_, a, _), (_, b, _)| b.as_bytes().cmp(a.as_bytes()));
+    for (slot, name, entries) in bundles {
+        for (below, value) in entries {
+            let path = if below.is_empty() { slot.clone() } else { join(&slot, &below) };
+            if !voids.contains(&(slot.clone(), &*name, below)) {
+                registers.entry(path).or_insert(value);
+            }
+        }
+    }
+    registers
+}
+
+fn entries(bytes: &[u8]) -> BTreeMap<String, Scalar> {
+    use ciborium::Value as Cbor;
+    let Ok(Cbor::Map(entries)) = ciborium::from_reader(bytes) else { panic!("{bytes:x?}") };
+    assert!(bytes.len() <= 4096 && entries.len() <= 64);
+    let entry = |(below, value): (Cbor, Cbor)| {
+        let value = match value {
+            Cbor::Null => Scalar::Null,
+            Cbor::Bool(flag) => Scalar::Bool(flag),
+            Cbor::Integer(number) => Scalar::Integer(number.try_into().expect("64 bits")),
+            Cbor::Float(number) => Scalar::Float(number),
+            Cbor::Text(text) => Scalar::String(text),
+            Cbor::Bytes(bytes) => Scalar::Bytes(bytes),
+            other => panic!("{other:?} in a bundle"),
+        };
+        (below.into_text().expect("a path"), value)
+    };
+    entries.into_iter().map(entry).collect()
 }
 
 fn fnv_1a(text: &str) -> u32 {
@@ -209,6 +266,7 @@ pub fn from_automerge(bytes: &[u8]) -> Document {
             }
         }
     }
+    document.registers = expand(&document.registers);
     document
 }
 

@@ -57,6 +57,17 @@ pub enum BackendError {
     /// The bytes are a document that exostate did not make.
     #[error("the document does not have the layout of exostate: {0}")]
     Layout(&'static str),
+    /// The document has a later version of the layout than this version of exostate can read, or
+    /// the update would bring it. Use a later version of exostate.
+    #[error(
+        "the document has version {found} of the layout, and this version of exostate reads only versions up to {known}: use a later version of exostate"
+    )]
+    LaterLayout {
+        /// The version of the document's layout.
+        found: u64,
+        /// The latest version that this version of exostate can read.
+        known: u64,
+    },
     /// The version is one of another backend: ask a replica on this one.
     #[error("the version is one of another backend, and this document is on {backend}")]
     OtherVersion {

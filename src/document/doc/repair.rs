@@ -246,7 +246,10 @@ impl<B: Backend> Turn<'_, B> {
                     "the document's own bytes show something else".to_owned(),
                 )));
             }
-            theirs = reopened;
+            let unstable = std::mem::replace(&mut theirs, reopened);
+            if round > 0 {
+                updates.append(&mut write_anew(&mut theirs, &unstable).map_err(backend)?);
+            }
         }
         let undoes = self.any(|one| one.undoes());
         let compares = undoes || self.any(|one| one.is_watched());
@@ -264,6 +267,33 @@ impl<B: Backend> Turn<'_, B> {
         contradictions.iter().for_each(|found| self.rewrite_contradiction(replica, found));
         Ok(conflicts)
     }
+}
+
+/// Writes the sequences anew that differ in two documents with the same bytes: their content is
+/// removed, and inserted as fresh ops. Under an id that was used twice, yrs can put the pieces of a
+/// text in another order each time it reads them.
+fn write_anew<B: Backend>(
+    replica: &mut Replica<B>,
+    other: &Replica<B>,
+) -> Result<Vec<Arc<[u8]>>, BackendError> {
+    let mut rewrite = Rewrite::default();
+    for (kind, key) in other.sequences("") {
+        match kind {
+            SequenceKind::Text => {
+                let text = other.text(key.as_str());
+                if text != replica.text(key.as_str()) {
+                    rewrite.text_anew(&key.0, text);
+                }
+            }
+            SequenceKind::List => {
+                let list = other.list(key.as_str());
+                if list != replica.list(key.as_str()) {
+                    rewrite.list_anew(&key.0, list);
+                }
+            }
+        }
+    }
+    replica.commit(&rewrite.ops, rewrite.texts, rewrite.lists)
 }
 
 fn backend(error: BackendError) -> ApplyError {

@@ -1,5 +1,5 @@
 //! Inserts into this document the content of a text or list that another document has and this
-//! document lacks. Nothing is removed.
+//! document lacks. Nothing is removed, unless a text or list is written anew.
 //!
 //! Two modules use it:
 //!
@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use crate::document::diff;
 use crate::document::key::Key;
-use crate::document::ops::{Ops, SequenceOp, Units};
+use crate::document::ops::{Ops, SequenceKind, SequenceOp, Units};
 use crate::document::replica::List;
-use crate::document::rope::Rope;
+use crate::document::rope::{Rope, utf16_len};
 use crate::document::value::Value;
 
 /// The ops that have to be written into a document, and the texts and lists that it has afterwards.
@@ -56,6 +56,33 @@ impl Rewrite {
             }
         }
         self.texts.insert(Key(Arc::clone(path)), now);
+    }
+
+    /// Empties a text and inserts this content. O(content).
+    pub(super) fn text_anew(&mut self, path: &Arc<str>, content: Rope) {
+        self.ops.push(SequenceOp::Clear { name: Arc::clone(path), kind: SequenceKind::Text });
+        let mut at = Units::default();
+        for (run, marks) in content.runs_in(0..content.len_chars()) {
+            let end =
+                Units { chars: at.chars + run.chars().count(), utf16: at.utf16 + utf16_len(&run) };
+            self.ops.push(SequenceOp::Text {
+                name: Arc::clone(path),
+                at,
+                delete: Units::default(),
+                insert: Arc::from(run),
+                marks,
+            });
+            at = end;
+        }
+        self.texts.insert(Key(Arc::clone(path)), content);
+    }
+
+    /// Empties a list and inserts this content. O(content).
+    pub(super) fn list_anew(&mut self, path: &Arc<str>, content: List) {
+        self.ops.push(SequenceOp::Clear { name: Arc::clone(path), kind: SequenceKind::List });
+        let insert = content.iter().cloned().collect();
+        self.ops.push(SequenceOp::List { name: Arc::clone(path), at: 0, delete: 0, insert });
+        self.lists.insert(Key(Arc::clone(path)), content);
     }
 
     /// Does for a list what [`Rewrite::text`] does for a text.

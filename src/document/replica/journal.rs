@@ -88,8 +88,8 @@ impl<B: Backend> Replica<B> {
         }
         guarded(|| backend.import(&checked, false))?;
         self.backend = backend;
-        let entries = self.read_all();
-        self.index(entries);
+        let stored = self.read_all();
+        self.index(stored, |_, _| ());
         self.unread = false;
         Ok(())
     }

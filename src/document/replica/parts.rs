@@ -10,7 +10,7 @@ use crate::document::value::Value;
 impl<B: Backend> Replica<B> {
     /// Whether [`Replica::import_part`] may be called.
     pub fn takes_parts(&self) -> bool {
-        self.unread || self.keys.is_empty() && self.texts.is_empty() && self.lists.is_empty()
+        self.unread || self.index.is_empty() && self.texts.is_empty() && self.lists.is_empty()
     }
 
     /// Applies updates as [`Replica::import_all`] does, but reports no touched registers. Until
@@ -37,9 +37,8 @@ impl<B: Backend> Replica<B> {
         if !self.unread {
             return None;
         }
-        let entries = self.read_registers();
-        let read = read(self, &entries);
-        self.index(entries);
+        let stored = self.read_registers();
+        let read = self.index(stored, read);
         if self.journal.parts_bytes == 0 {
             self.journal.parts_bytes = self.journal.updates_bytes;
         }

@@ -1,6 +1,7 @@
 // A reader of exostate's layout (docs/layout.md), for documents of Yjs.
 
 import type * as Y from "yjs";
+import { registersOf } from "./bundles.js";
 import { compareIds, compareKeys, escape, fitsInteger, isId, isKey, isReplica, join, unescape } from "./paths.js";
 import { defaultJson, I64_MAX, integer, isBytes, type Json, scalarJson } from "./scalars.js";
 import { elementId, int, type Key, type Scalar, type Schema, type Variant } from "./schema.js";
@@ -62,7 +63,7 @@ export class Reader {
   private readonly segments = new Map<string, Set<string>>();
 
   constructor(private readonly doc: Y.Doc) {
-    this.registers = new Map(doc.getMap("state").entries());
+    this.registers = registersOf(doc.getMap("state").entries());
     for (const path of this.registers.keys()) {
       let parent = "";
       for (const segment of path.split("/")) {

@@ -1,6 +1,7 @@
 // Writes to a document as the layout's section "Writing" asks.
 
 import type * as Y from "yjs";
+import { contentOf, pathOf, registersOf, voidKey } from "./bundles.js";
 import { join } from "./paths.js";
 import { between, evenly } from "./positions.js";
 import { integer, isBytes } from "./scalars.js";
@@ -32,13 +33,30 @@ export class Writer {
     return this.doc.clientID.toString(16);
   }
 
+  /** All registers, also those in bundles. */
+  registers(): Map<string, unknown> {
+    return registersOf(this.state.entries());
+  }
+
   get(path: string): unknown {
-    return this.state.get(path);
+    return this.registers().get(path);
   }
 
   /** A register that would come out as it was is not written. */
   set(path: string, value: Register): void {
-    if (!this.state.has(path) || !isSame(this.state.get(path), value)) this.state.set(path, value);
+    const registers = this.registers();
+    if (!registers.has(path) || !isSame(registers.get(path), value)) this.state.set(path, value);
+  }
+
+  /** Removes registers, also those in bundles. */
+  remove(paths: Set<string>): void {
+    for (const path of paths) this.state.delete(path);
+    for (const { key, slot, entries, voids } of contentOf(this.state.entries()).bundles) {
+      const gone = [...entries.keys()].filter((below) => paths.has(pathOf(slot, below)));
+      if (gone.length === 0) continue;
+      if (gone.length < entries.size) for (const below of gone) this.state.set(voidKey(key, below), true);
+      else for (const of of [key, ...voids]) this.state.delete(of);
+    }
   }
 
   text(path: string): Y.Text {
@@ -56,9 +74,8 @@ export class Writer {
 
   /** Removes all that is at and below `path`, known or not, but for the registers that are given. */
   replace(path: string, wanted: Registers = {}): void {
-    for (const key of [...this.state.keys()]) {
-      if (isAtOrBelow(key, path) && !Object.hasOwn(wanted, key)) this.state.delete(key);
-    }
+    const registers = [...this.registers().keys()];
+    this.remove(new Set(registers.filter((key) => isAtOrBelow(key, path) && !Object.hasOwn(wanted, key))));
     for (const root of [...this.doc.share.keys()]) {
       if (!isAtOrBelow(root.slice(2), path)) continue;
       if (root.startsWith("T:")) this.text(root.slice(2)).delete(0, this.text(root.slice(2)).length);

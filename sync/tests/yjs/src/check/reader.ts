@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { encode } from "cborg";
 import * as Y from "yjs";
 import { everything } from "../everything.js";
 import { Reader, readState } from "../layout.js";
@@ -218,4 +219,19 @@ test("the state may be any type, at the empty path", () => {
   const doc = new Y.Doc();
   doc.getText("T:").insert(0, "text");
   assert.deepEqual(readState(doc, s.text), { text: "text", marks: [] });
+});
+
+test("bundles: their entries are registers, and a register of its own counts before them", () => {
+  const all = s.map(s.string, point);
+  const bundle = (entries: [string, unknown][]): Uint8Array => encode(new Map(entries), { mapSorter: () => 0 });
+  const one = bundle([["", true], ["a", 1], ["b", "x"]]);
+  reads(all, { "x/k/@1-0": one }, [["k", { a: "1", b: "x" }]]);
+  reads(all, { "x/k/@1-0": one, "x/k/a": 2 }, [["k", { a: "2", b: "x" }]]);
+  reads(all, { "x/k/@1-0": one, "x/k/@1-0/a": true }, [["k", { a: "0", b: "x" }]]);
+  reads(all, { "x/k/@1-0": one, "x/k/@1-0/@": true }, []);
+  reads(all, { "x/k/@1-0": one, "x/k/@2-0": bundle([["", true], ["a", 5]]) }, [["k", { a: "5", b: "x" }]]);
+  reads(all, { "x/k/@1-0": one, "x/k/@2-0": bundle([["a", 5]]), "x/k/@2-0/a": true }, [["k", { a: "1", b: "x" }]]);
+  for (const wrong of [bundle([["b", "x"], ["", true]]), bundle([["", true], ["a", []]]), bundle([["", true], ["@", 1]]), bytes("a0ff"), bytes("")]) {
+    reads(all, { "x/k/@1-0": wrong }, []);
+  }
 });

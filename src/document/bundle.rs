@@ -1,0 +1,357 @@
+//! Bundles: one register that holds all first values of a record.
+//!
+//! A record that is inserted into a slot goes out as one register, the *bundle*, instead of one
+//! register for each field. The bundle of a slot at `cards/a` has the key
+//! `cards/a/@<replica>-<number>`: the replica that wrote the bundle, and a number that the replica
+//! uses once. Two replicas that insert a record under the same key at the same time write two
+//! bundles, and both count.
+//!
+//! - A bundle maps relative paths to scalars. The empty path is the slot itself.
+//! - A register of its own wins over the entry of a bundle.
+//! - An entry that was removed gets a *void register*: `<key of the bundle>/<relative path>`, with
+//!   `@` as the relative path of the slot itself. It hides the entry of this bundle and of no
+//!   other. So a removal loses against every concurrent write, as the removal of a register does.
+//! - If several bundles have an entry for a path, the entry of the last bundle counts, in the order
+//!   of their names, byte by byte.
+//!
+//! This module knows the format. [`replica`](super::replica) reads and writes it, so that the
+//! layers above see only registers. See `docs/layout.md`.
+
+use std::sync::Arc;
+
+use minicbor::data::Type;
+use minicbor::{Decoder, Encoder};
+
+use super::key;
+use super::value::Value;
+
+/// The most bytes of a bundle. A reader ignores a longer one. Reading one entry costs a walk
+/// through the bundle, so a bundle must be short.
+pub const BYTES_MAX: usize = 4096;
+/// The most entries of a bundle. A reader ignores a bundle with more entries.
+pub const ENTRIES_MAX: usize = 64;
+/// The most bytes that an entry takes besides its path and its text or bytes: two heads of CBOR, or
+/// a head and a number.
+const ENTRY_OVERHEAD: usize = 12;
+/// The most bytes of a bundle besides its entries: the head of the map.
+pub const OVERHEAD: usize = 3;
+/// The relative path of the slot itself in the key of a void register.
+const SLOT_ITSELF: &str = "@";
+
+/// What a key of a document is the key of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored<'k> {
+    /// A register.
+    Register,
+    /// A bundle.
+    Bundle {
+        /// The path of the slot.
+        slot: &'k str,
+        /// The last segment of the key.
+        name: &'k str,
+    },
+    /// A void register.
+    Void {
+        /// The path of the slot.
+        slot: &'k str,
+        /// The key of the bundle.
+        bundle: &'k str,
+        /// The relative path of the entry that it hides.
+        below: &'k str,
+    },
+}
+
+/// What this key is the key of. O(length of the key).
+#[must_use]
+pub fn stored(path: &str) -> Stored<'_> {
+    let bytes = path.as_bytes();
+    let mut from = 0;
+    // A slot has a path that is not empty, and registers at `@…` describe the document itself.
+    while let Some(found) = bytes.get(from..).and_then(|rest| rest.windows(2).position(is_reserved))
+    {
+        let slash = from + found;
+        from = slash + 1;
+        let segment = key::split_first(&path[from..]).0;
+        if slash == 0 || path.starts_with('@') || !is_name(segment) {
+            continue;
+        }
+        let slot = &path[..slash];
+        let end = from + segment.len();
+        return match path.get(end + 1..) {
+            None => Stored::Bundle { slot, name: segment },
+            Some(SLOT_ITSELF) => Stored::Void { slot, bundle: &path[..end], below: "" },
+            Some(below) => Stored::Void { slot, bundle: &path[..end], below },
+        };
+    }
+    Stored::Register
+}
+
+fn is_reserved(bytes: &[u8]) -> bool {
+    bytes == b"/@"
+}
+
+/// Whether a segment is the name of a bundle: `@<replica>-<number>`.
+fn is_name(segment: &str) -> bool {
+    let parts = segment.strip_prefix('@').and_then(|name| name.split_once('-'));
+    parts.is_some_and(|(replica, number)| is_number(replica) && is_number(number))
+}
+
+/// Whether a text is a number of 64 bits in lower-case hexadecimal, without leading zeros.
+fn is_number(text: &str) -> bool {
+    let digits = text.as_bytes();
+    (1..=16).contains(&digits.len())
+        && (digits.len() == 1 || digits.first() != Some(&b'0'))
+        && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The id of the replica that wrote the bundle with this name.
+#[must_use]
+pub fn writer(name: &str) -> Option<u64> {
+    let (replica, _) = name.strip_prefix('@')?.split_once('-')?;
+    u64::from_str_radix(replica, 16).ok()
+}
+
+/// The key of a bundle.
+#[must_use]
+pub fn key_of(slot: &str, replica: u64, number: u64) -> String {
+    format!("{slot}/@{replica:x}-{number:x}")
+}
+
+/// The key of the void register for an entry of a bundle.
+#[must_use]
+pub fn void_key(bundle: &str, below: &str) -> String {
+    key::join(bundle, if below.is_empty() { SLOT_ITSELF } else { below })
+}
+
+/// The path of an entry.
+#[must_use]
+pub fn path_of(slot: &str, below: &str) -> String {
+    if below.is_empty() { slot.to_owned() } else { key::join(slot, below) }
+}
+
+/// The most bytes that an entry takes in a bundle.
+#[must_use]
+pub fn entry_size(below: &str, value: &Value) -> usize {
+    let content = match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    below.len() + content + ENTRY_OVERHEAD
+}
+
+/// A scalar in a bundle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar<'b> {
+    /// As [`Value::Null`].
+    Null,
+    /// As [`Value::Bool`].
+    Bool(bool),
+    /// As [`Value::Int`].
+    Int(i64),
+    /// As [`Value::Float`], but not canonical yet.
+    Float(f64),
+    /// As [`Value::Str`].
+    Str(&'b str),
+    /// As [`Value::Bytes`].
+    Bytes(&'b [u8]),
+}
+
+impl From<Scalar<'_>> for Value {
+    fn from(scalar: Scalar<'_>) -> Self {
+        match scalar {
+            Scalar::Null => Self::Null,
+            Scalar::Bool(flag) => Self::Bool(flag),
+            Scalar::Int(number) => Self::Int(number),
+            Scalar::Float(number) => Self::float(number),
+            Scalar::Str(text) => Self::str(text),
+            Scalar::Bytes(bytes) => Self::Bytes(Arc::from(bytes)),
+        }
+    }
+}
+
+/// Encodes a bundle: a map of CBOR (RFC 8949). The entries must be in the order of their keys, each
+/// path once, and no value may be [`Value::Unknown`].
+///
+/// # Errors
+/// None in practice: writing into memory does not fail.
+pub fn encode<'e>(
+    entries: impl ExactSizeIterator<Item = (&'e str, &'e Value)>,
+) -> Result<Vec<u8>, minicbor::encode::Error<core::convert::Infallible>> {
+    let mut encoder = Encoder::new(Vec::new());
+    encoder.map(entries.len() as u64)?;
+    for (below, value) in entries {
+        encoder.str(below)?;
+        match value {
+            Value::Null | Value::Unknown(_) => encoder.null()?,
+            Value::Bool(flag) => encoder.bool(*flag)?,
+            Value::Int(number) => encoder.i64(*number)?,
+            Value::Float(number) => encoder.f64(*number)?,
+            Value::Str(text) => encoder.str(text)?,
+            Value::Bytes(bytes) => encoder.bytes(bytes)?,
+        };
+    }
+    Ok(encoder.into_writer())
+}
+
+/// The entries of a bundle, in the order of their keys. `None` if the bytes are not a bundle, or if
+/// it is too large: then it has no entries. O(bytes).
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Vec<(&str, Scalar<'_>)>> {
+    if bytes.len() > BYTES_MAX {
+        return None;
+    }
+    let mut decoder = Decoder::new(bytes);
+    let count = usize::try_from(decoder.map().ok()??).ok().filter(|count| *count <= ENTRIES_MAX)?;
+    let mut entries: Vec<(&str, Scalar<'_>)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let below = decoder.str().ok()?;
+        let ordered = entries.last().is_none_or(|(last, _)| key::compare(last, below).is_lt());
+        if !ordered || !is_below(below) {
+            return None;
+        }
+        entries.push((below, scalar(&mut decoder)?));
+    }
+    (decoder.position() == bytes.len()).then_some(entries)
+}
+
+/// Whether a path may be that of an entry: a path of a register.
+fn is_below(below: &str) -> bool {
+    let mut segments = below.split('/');
+    key::is_path(below) && !segments.any(|segment| segment == SLOT_ITSELF || is_name(segment))
+}
+
+fn scalar<'b>(decoder: &mut Decoder<'b>) -> Option<Scalar<'b>> {
+    Some(match decoder.datatype().ok()? {
+        Type::Null => {
+            decoder.null().ok()?;
+            Scalar::Null
+        }
+        Type::Bool => Scalar::Bool(decoder.bool().ok()?),
+        Type::F64 => Scalar::Float(decoder.f64().ok()?),
+        Type::F32 => Scalar::Float(f64::from(decoder.f32().ok()?)),
+        Type::String => Scalar::Str(decoder.str().ok()?),
+        Type::Bytes => Scalar::Bytes(decoder.bytes().ok()?),
+        _ => Scalar::Int(decoder.i64().ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_of_bundles_are_told_from_other_keys() {
+        let bundle = Stored::Bundle { slot: "cards/a", name: "@1f-0" };
+        assert_eq!(stored("cards/a/@1f-0"), bundle);
+        let void = |below| Stored::Void { slot: "cards/a", bundle: "cards/a/@1f-0", below };
+        assert_eq!(stored("cards/a/@1f-0/@"), void(""));
+        assert_eq!(stored("cards/a/@1f-0/b/@position"), void("b/@position"));
+        assert_eq!(stored("a/@place/@1-2"), Stored::Bundle { slot: "a/@place", name: "@1-2" });
+        for register in [
+            "",
+            "cards/a",
+            "cards/a/@position",
+            "cards/@",
+            "a/@01-0",
+            "a/@1F-0",
+            "a/@-0",
+            "a/@1-",
+            "@1-0",
+            "@type/@1-0",
+            "/@1-0",
+            "a/@11112222333344445-0",
+            "a/~21-0",
+            "a/1-0",
+        ] {
+            assert_eq!(stored(register), Stored::Register, "{register}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_bundle_has_no_entries() {
+        let text = |text: &str| Value::str(text);
+        let bundle = |entries: &[(&str, Value)]| {
+            encode(entries.iter().map(|(below, value)| (*below, value))).expect("it is encoded")
+        };
+        assert!(decode(&bundle(&[("", Value::Bool(true)), ("a", text("b"))])).is_some());
+        for wrong in [
+            bundle(&[("b", text("1")), ("a", text("2"))]),
+            bundle(&[("a", text("1")), ("a", text("2"))]),
+            bundle(&[("a//b", text("1"))]),
+            bundle(&[("@", text("1"))]),
+            bundle(&[("@1-0", text("1"))]),
+            bundle(&[("a/@1-0/b", text("1"))]),
+            vec![],
+            vec![0xa1],
+            vec![0xa1, 0x60],
+            // An array, a map in a map, a tag, and a map of unknown length.
+            vec![0xa1, 0x60, 0x80],
+            vec![0xa1, 0x60, 0xa0],
+            vec![0xa1, 0x60, 0xc1, 0x00],
+            vec![0xbf, 0xff],
+            // A number above the range of `i64`, and a byte behind the map.
+            vec![0xa1, 0x60, 0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            vec![0xa0, 0x00],
+            vec![0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        ] {
+            assert_eq!(decode(&wrong), None, "{wrong:x?}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_over_a_limit_has_no_entries() {
+        let paths: Vec<String> = (0..=ENTRIES_MAX).map(|number| format!("{number:03}")).collect();
+        let of = |count: usize| {
+            let entries = paths.iter().take(count).map(|path| (path.as_str(), &Value::Null));
+            encode(entries).expect("it is encoded")
+        };
+        assert!(decode(&of(ENTRIES_MAX)).is_some());
+        assert_eq!(decode(&of(ENTRIES_MAX + 1)), None);
+        let long = |len: usize| {
+            let value = Value::str("x".repeat(len));
+            encode([("a", &value)].into_iter()).expect("it is encoded")
+        };
+        let overhead = long(BYTES_MAX).len() - BYTES_MAX;
+        assert!(decode(&long(BYTES_MAX - overhead)).is_some());
+        assert_eq!(decode(&long(BYTES_MAX - overhead + 1)), None);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<f64>().prop_map(Value::float),
+            ".{0,40}".prop_map(Value::from),
+            proptest::collection::vec(any::<u8>(), 0..40).prop_map(|b| Value::Bytes(b.into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn bundles_round_trip_and_are_not_larger_than_estimated(
+            entries in proptest::collection::btree_map("[a-z]{1,9}(/[a-z0-9]{1,300})?", value(), 0..9),
+        ) {
+            let mut entries: Vec<(String, Value)> = entries.into_iter().collect();
+            entries.sort_by(|a, b| key::compare(&a.0, &b.0));
+            let bytes = encode(entries.iter().map(|(below, value)| (below.as_str(), value)))
+                .expect("it is encoded");
+            let size: usize = entries.iter().map(|(below, value)| entry_size(below, value)).sum();
+            prop_assert!(bytes.len() <= size + OVERHEAD);
+            let decoded = decode(&bytes).expect("it is a bundle");
+            let decoded: Vec<(String, Value)> =
+                decoded.into_iter().map(|(below, value)| (below.to_owned(), value.into())).collect();
+            prop_assert_eq!(decoded, entries);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let _ = decode(&bytes);
+        }
+    }
+}
