@@ -64,30 +64,31 @@ pub enum Stored<'k> {
 /// What this key is the key of. O(length of the key).
 #[must_use]
 pub fn stored(path: &str) -> Stored<'_> {
-    let bytes = path.as_bytes();
+    // Registers at `@…` describe the document itself.
+    if path.starts_with('@') {
+        return Stored::Register;
+    }
     let mut from = 0;
-    // A slot has a path that is not empty, and registers at `@…` describe the document itself.
-    while let Some(found) = bytes.get(from..).and_then(|rest| rest.windows(2).position(is_reserved))
-    {
-        let slash = from + found;
-        from = slash + 1;
-        let segment = key::split_first(&path[from..]).0;
-        if slash == 0 || path.starts_with('@') || !is_name(segment) {
+    while let Some(found) = path.get(from..).and_then(|rest| rest.find('@')) {
+        let start = from + found;
+        from = start + 1;
+        // A slot has a path that is not empty, so the name of a bundle is not the first segment.
+        let slot = match path.get(..start).and_then(|before| before.strip_suffix('/')) {
+            Some(slot) if !slot.is_empty() => slot,
+            _ => continue,
+        };
+        let name = key::split_first(&path[start..]).0;
+        if !is_name(name) {
             continue;
         }
-        let slot = &path[..slash];
-        let end = from + segment.len();
+        let end = start + name.len();
         return match path.get(end + 1..) {
-            None => Stored::Bundle { slot, name: segment },
+            None => Stored::Bundle { slot, name },
             Some(SLOT_ITSELF) => Stored::Void { slot, bundle: &path[..end], below: "" },
             Some(below) => Stored::Void { slot, bundle: &path[..end], below },
         };
     }
     Stored::Register
-}
-
-fn is_reserved(bytes: &[u8]) -> bool {
-    bytes == b"/@"
 }
 
 /// Whether a segment is the name of a bundle: `@<replica>-<number>`.

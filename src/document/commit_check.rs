@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::backend::{Backend, BackendError, Offset};
 use super::key::{self, Key};
-use super::ops::{Ops, Touched};
+use super::ops::{Ops, RegisterTouch, RegisterWrite, Touched};
 use super::replica::List;
 use super::rope::Rope;
 use super::value::Value;
@@ -49,6 +49,15 @@ fn stray_register<'a>(ops: &'a Ops, touched: &'a Touched) -> Option<&'a str> {
     let as_staged = |key: &str, new: &Option<Value>| {
         ops.registers.get(key::lookup(&key)).is_some_and(|staged| staged.new == *new)
     };
+    // The usual case: the same keys in the same order.
+    let is_staged = |(touch, (key, staged)): (&RegisterTouch, (&Key, &RegisterWrite))| {
+        *touch.key == *key.as_str() && touch.new == staged.new
+    };
+    if touched.registers.len() == ops.registers.len()
+        && touched.registers.iter().zip(&ops.registers).all(is_staged)
+    {
+        return None;
+    }
     if let Some(stray) = touched.registers.iter().find(|touch| !as_staged(&touch.key, &touch.new)) {
         return Some(&stray.key);
     }

@@ -103,8 +103,8 @@ pub(crate) struct StageCore<'d> {
     pub(crate) lists: BTreeMap<Key, List>,
     replica: ReplicaId,
     next_element: &'d AtomicU64,
-    /// The paths that the view must read again.
-    touched: BTreeSet<Key>,
+    /// The paths that the view must read again, in the order of the writes.
+    touched: Vec<Key>,
     /// How many ops were staged so far.
     edits: u64,
     /// The first error: a value that could not be written.
@@ -131,7 +131,7 @@ impl<'d> StageCore<'d> {
             lists: BTreeMap::new(),
             replica,
             next_element,
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             edits: 0,
             failed: None,
             undo_log: UndoLog::default(),
@@ -174,7 +174,7 @@ impl<'d> StageCore<'d> {
             misfits.remove(key);
         }
         self.edits += 1;
-        self.touched.insert(key.clone());
+        self.touched.push(key.clone());
     }
 
     /// Makes an enum's register name a variant.
@@ -569,7 +569,9 @@ impl<S: State> StageAccess for Stage<'_, S> {
         if let Some(error) = &core.failed {
             return Err(error.clone());
         }
-        let touched = std::mem::take(&mut core.touched);
+        let mut touched = std::mem::take(&mut core.touched);
+        touched.sort();
+        touched.dedup();
         let mut view = self.view.borrow_mut();
         let mut violations = self.violations.borrow_mut();
         let mut refresh = Refresh::new(&*core, &mut violations);

@@ -13,13 +13,14 @@ use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterWrite};
 use crate::document::value::Value;
 
-/// The writes of a change, each with the new value, that may go into bundles. They are in order.
-type Writes<'o> = [(&'o Key, &'o Value)];
+/// A write that may go into a bundle: its number among the writes of the change, the key, and the
+/// new value.
+type NewWrite<'o> = (usize, &'o Key, &'o Value);
 
 /// The records that a change makes.
 struct Births<'o> {
     /// The entries of each slot.
-    slots: Vec<(&'o Key, Vec<(&'o Key, &'o Value)>)>,
+    slots: Vec<(&'o Key, Vec<NewWrite<'o>>)>,
     bytes_max: usize,
     name_max: usize,
 }
@@ -35,9 +36,10 @@ const NAME_BYTES_MAX: usize = 2 + 16 + 1 + 16 + 2;
 
 impl<'o> Births<'o> {
     fn of(ops: &'o Ops, limits: &Limits) -> Self {
-        let new = ops.registers.iter().filter(|(_, write)| write.old.is_none());
-        let new: Vec<(&Key, &Value)> =
-            new.filter_map(|(key, write)| Some((key, write.new.as_ref()?))).collect();
+        let new = ops.registers.iter().enumerate().filter(|(_, (_, write))| write.old.is_none());
+        let new: Vec<NewWrite<'_>> = new
+            .filter_map(|(number, (key, write))| Some((number, key, write.new.as_ref()?)))
+            .collect();
         let mut this = Self {
             slots: Vec::new(),
             bytes_max: limits.value_bytes_max().min(bundle::BYTES_MAX),
@@ -50,10 +52,11 @@ impl<'o> Births<'o> {
     /// Finds the slots among these writes: the paths below which there are further writes. A slot
     /// takes everything below it into its bundle, if the limits allow. If they do not, the slots
     /// below it get bundles of their own, and what still does not fit is written as registers.
-    fn add(&mut self, writes: &Writes<'o>) {
+    fn add(&mut self, writes: &[NewWrite<'o>]) {
         let mut rest = writes;
-        while let Some((slot, _)) = rest.first() {
-            let is_within = |(key, _): &(&Key, &Value)| key::is_within(key.as_str(), slot.as_str());
+        while let Some((_, slot, _)) = rest.first() {
+            let is_within =
+                |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), slot.as_str());
             let (run, later) = rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
             rest = later;
             match run {
@@ -65,7 +68,7 @@ impl<'o> Births<'o> {
         }
     }
 
-    fn add_slot(&mut self, slot: &'o Key, run: &Writes<'o>) {
+    fn add_slot(&mut self, slot: &'o Key, run: &[NewWrite<'o>]) {
         if let (entries, true) = self.fill(slot, run) {
             self.slots.push((slot, entries));
             return;
@@ -73,9 +76,9 @@ impl<'o> Births<'o> {
         let mut single = Vec::new();
         let mut rest = run.get(1..).unwrap_or_default();
         single.extend(run.first().copied());
-        while let Some((first, _)) = rest.first() {
+        while let Some((_, first, _)) = rest.first() {
             let is_within =
-                |(key, _): &(&Key, &Value)| key::is_within(key.as_str(), first.as_str());
+                |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), first.as_str());
             let (below, later) =
                 rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
             rest = later;
@@ -91,10 +94,10 @@ impl<'o> Births<'o> {
     }
 
     /// Those of the writes that fit into one bundle, and whether these are all.
-    fn fill(&self, slot: &Key, writes: &Writes<'o>) -> (Vec<(&'o Key, &'o Value)>, bool) {
+    fn fill(&self, slot: &Key, writes: &[NewWrite<'o>]) -> (Vec<NewWrite<'o>>, bool) {
         let mut bytes = bundle::OVERHEAD;
         let mut entries = Vec::new();
-        for (key, value) in writes {
+        for (number, key, value) in writes {
             let below = key::below(key.as_str(), slot.as_str());
             let size = bundle::entry_size(below, value);
             let fits = entries.len() < bundle::ENTRIES_MAX
@@ -102,7 +105,7 @@ impl<'o> Births<'o> {
                 && key.as_str().len() + NAME_BYTES_MAX <= self.name_max;
             if fits {
                 bytes += size;
-                entries.push((*key, *value));
+                entries.push((*number, *key, *value));
             }
         }
         let all = entries.len() == writes.len();
@@ -114,37 +117,51 @@ impl<B: Backend> Replica<B> {
     /// The writes to the keys of the document by which these ops change its registers. `None` if
     /// they are the same.
     pub(super) fn stored_ops(&mut self, ops: &Ops) -> Result<Option<Ops>, BackendError> {
+        if ops.registers.is_empty() {
+            return Ok(None);
+        }
         let births = Births::of(ops, &self.limits);
         if births.slots.is_empty() && !self.index.has_bundles() {
             return Ok(None);
         }
-        let mut stored = Ops { registers: BTreeMap::new(), sequences: ops.sequences.clone() };
-        let bundled = self.write_bundles(&births, &mut stored)?;
+        // A map is made faster from all its entries at once.
+        let mut writes: Vec<(Key, RegisterWrite)> = Vec::with_capacity(ops.registers.len());
+        self.write_bundles(&births, &mut writes)?;
+        let mut is_bundled = vec![false; ops.registers.len()];
+        for (number, ..) in births.slots.iter().flat_map(|(_, entries)| entries) {
+            if let Some(is_bundled) = is_bundled.get_mut(*number) {
+                *is_bundled = true;
+            }
+        }
         let mut removed: Vec<&str> = Vec::new();
-        for (key, write) in ops.registers.iter().filter(|(key, _)| !bundled.contains(*key)) {
+        for ((key, write), is_bundled) in ops.registers.iter().zip(is_bundled) {
+            if is_bundled {
+                continue;
+            }
             let old = self.backend.register(key.as_str());
             if write.new.is_none() {
                 removed.push(key.as_str());
             }
             if old.is_some() || write.new.is_some() {
-                let write = RegisterWrite { old, new: write.new.clone() };
-                stored.registers.insert(key.clone(), write);
+                writes.push((key.clone(), RegisterWrite { old, new: write.new.clone() }));
             }
         }
+        let registers = writes.into_iter().collect();
+        let mut stored = Ops { registers, sequences: ops.sequences.clone() };
         self.remove_entries(&removed, &mut stored);
         Ok(Some(stored))
     }
 
-    /// Writes a bundle for each record that is born. Returns the keys of the entries.
-    fn write_bundles<'o>(
+    /// Writes a bundle for each record that is born.
+    fn write_bundles(
         &mut self,
-        births: &Births<'o>,
-        stored: &mut Ops,
-    ) -> Result<BTreeSet<&'o Key>, BackendError> {
-        let mut bundled = BTreeSet::new();
+        births: &Births<'_>,
+        writes: &mut Vec<(Key, RegisterWrite)>,
+    ) -> Result<(), BackendError> {
         for (slot, entries) in &births.slots {
             let slot = slot.as_str();
-            let below = entries.iter().map(|(key, value)| (key::below(key.as_str(), slot), *value));
+            let below =
+                entries.iter().map(|(_, key, value)| (key::below(key.as_str(), slot), *value));
             let bytes = bundle::encode(below).map_err(|error| BackendError::Misfit {
                 place: slot.to_owned(),
                 reason: error.to_string(),
@@ -152,16 +169,15 @@ impl<B: Backend> Replica<B> {
             let key = bundle::key_of(slot, self.id.get(), self.next_bundle);
             self.next_bundle += 1;
             let write = RegisterWrite { old: None, new: Some(Value::Bytes(Arc::from(bytes))) };
-            stored.registers.insert(Key::from(key.as_str()), write);
-            bundled.extend(entries.iter().map(|(key, _)| *key));
+            writes.push((Key::from(key.as_str()), write));
             if self.index.may_have_bundles(slot) {
                 for void in self.index.stray_voids(slot) {
                     let old = self.backend.register(void);
-                    stored.registers.insert(Key::from(void), RegisterWrite { old, new: None });
+                    writes.push((Key::from(void), RegisterWrite { old, new: None }));
                 }
             }
         }
-        Ok(bundled)
+        Ok(())
     }
 
     /// Removes the entries with these paths from all bundles: removes a bundle of which no other

@@ -1,9 +1,8 @@
 //! Reading registers from a document that has bundles: the layers above see a register for each
 //! entry of a bundle. See [`bundle`].
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::index::{Bundle, Index};
@@ -147,54 +146,82 @@ impl<'a> Expander<'a> {
 }
 
 /// The registers of a document, in order, from everything that it stores, in order. `None` if it
-/// stores nothing but registers.
+/// stores nothing but registers. O(found), if most records have nothing but their bundle.
 pub(super) fn expand(stored: &[(Key, Value)]) -> Option<Vec<(Key, Value)>> {
     if !stored.iter().any(|(key, _)| bundle::stored(key.as_str()) != Stored::Register) {
         return None;
     }
+    let mut found = Vec::with_capacity(stored.len() * 2);
+    // The number of registers found before each key.
+    let mut before = Vec::with_capacity(stored.len());
+    while let Some((key, value)) = stored.get(before.len()) {
+        let at = before.len();
+        before.push(found.len());
+        match bundle::stored(key.as_str()) {
+            Stored::Register => found.push((key.clone(), value.clone())),
+            Stored::Void { .. } => {}
+            Stored::Bundle { slot, .. } => {
+                let is_within = |(key, _): &&(Key, Value)| key::is_within(key.as_str(), slot);
+                let start = at - stored[..at].iter().rev().take_while(is_within).count();
+                let end = at + stored[at..].iter().take_while(is_within).count();
+                if end - start == 1 {
+                    entries_of(slot, value, |key, value| found.push((key, value)));
+                    continue;
+                }
+                let first = before.get(start).copied().unwrap_or_default();
+                found.truncate(first);
+                found.extend(expand_slot(&stored[start..end]));
+                before.resize(end, first);
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The registers of a slot, in order, from all that is stored at and below it.
+fn expand_slot(stored: &[(Key, Value)]) -> Vec<(Key, Value)> {
     let mut found: Vec<Ranked<'_>> = Vec::with_capacity(stored.len() * 2);
     let mut rest = stored;
     while let [(key, value), later @ ..] = rest {
         rest = later;
         match bundle::stored(key.as_str()) {
-            Stored::Register => found.push((Cow::Borrowed(key), None, value.clone())),
-            // The bundle of a void register comes directly before it.
+            Stored::Register => found.push((key.clone(), None, value.clone())),
             Stored::Void { .. } => {}
             Stored::Bundle { slot, name } => {
-                let voids = later.iter().map_while(|(key, _)| match bundle::stored(key.as_str()) {
-                    Stored::Void { slot: of, bundle, below } => {
-                        (*of == *slot && *bundle == *key_of_bundle(slot, name)).then_some(below)
+                // The void registers of a bundle come directly behind it.
+                let voids =
+                    later.iter().map_while(|(found, _)| match bundle::stored(found.as_str()) {
+                        Stored::Void { bundle, below, .. } => {
+                            (*bundle == *key.as_str()).then_some(below)
+                        }
+                        _ => None,
+                    });
+                let voids: HashSet<&str> = voids.collect();
+                entries_of(slot, value, |entry, value| {
+                    if !voids.contains(key::below(entry.as_str(), slot)) {
+                        found.push((entry, Some(name), value));
                     }
-                    _ => None,
                 });
-                let voids: Vec<&str> = voids.collect();
-                push_entries(&mut found, slot, name, value, |below| voids.contains(&below));
             }
         }
     }
-    Some(settle(found))
-}
-
-fn key_of_bundle(slot: &str, name: &str) -> String {
-    key::join(slot, name)
+    settle(found)
 }
 
 /// A register, and the name of the bundle from which it comes. A register of its own has no name.
-type Ranked<'a> = (Cow<'a, Key>, Option<&'a str>, Value);
+type Ranked<'a> = (Key, Option<&'a str>, Value);
 
-fn push_entries<'a>(
-    found: &mut Vec<Ranked<'a>>,
-    slot: &str,
-    name: &'a str,
-    value: &Value,
-    is_void: impl Fn(&str) -> bool,
-) {
+/// Calls `each` with the entries of a bundle, in order.
+fn entries_of(slot: &str, value: &Value, mut each: impl FnMut(Key, Value)) {
     let Value::Bytes(bytes) = value else { return };
+    let mut path = slot.to_owned();
     for (below, scalar) in bundle::decode(bytes).unwrap_or_default() {
-        if !is_void(below) {
-            let key = Key(Arc::from(bundle::path_of(slot, below)));
-            found.push((Cow::Owned(key), Some(name), scalar.into()));
+        path.truncate(slot.len());
+        if !below.is_empty() {
+            path.push('/');
+            path.push_str(below);
         }
+        each(Key::from(path.as_str()), scalar.into());
     }
 }
 
@@ -203,15 +230,13 @@ fn settle(mut found: Vec<Ranked<'_>>) -> Vec<(Key, Value)> {
     // Of one key, a register of its own comes first, then the bundles from the last to the first.
     let order = |(a, a_name, _): &Ranked<'_>, (b, b_name, _): &Ranked<'_>| {
         a.cmp(b).then_with(|| match (a_name, b_name) {
-            (None, other) => None::<&str>.cmp(other),
-            (Some(_), None) => std::cmp::Ordering::Greater,
             (Some(a), Some(b)) => b.cmp(a),
+            (a, b) => a.cmp(b),
         })
     };
-    // The sort finds runs that are in order, and most of the entries are.
     found.sort_by(order);
     found.dedup_by(|later, first| later.0 == first.0);
-    found.into_iter().map(|(key, _, value)| (key.into_owned(), value)).collect()
+    found.into_iter().map(|(key, _, value)| (key, value)).collect()
 }
 
 /// The registers at and below a path, in order. O(log n + found).
@@ -223,22 +248,23 @@ pub(super) fn scan(index: &Index, stored: Lookup<'_>, path: &str) -> Vec<(Key, V
     }
     let expanded = expand(&within).unwrap_or(within);
     // The bundles of slots above the path may have entries within it.
-    let mut above: Vec<Ranked<'_>> = Vec::new();
+    let mut above: Vec<Key> = Vec::new();
     for slot in slots_above(path).skip(1).filter(|slot| index.may_have_bundles(slot)) {
         for found in index.bundles(slot) {
             let Some(value) = stored(found.key) else { continue };
-            let outside = |below: &str| {
-                found.is_void(below) || !key::is_within(&bundle::path_of(slot, below), path)
-            };
-            push_entries(&mut above, slot, found.name, &value, outside);
+            entries_of(slot, &value, |key, _| {
+                let is_void = found.is_void(key::below(key.as_str(), slot));
+                if !is_void && key::is_within(key.as_str(), path) {
+                    above.push(key);
+                }
+            });
         }
     }
     if above.is_empty() {
         return expanded;
     }
     // Which of two bundles counts is known only if all are read at once.
-    let keys: Vec<Key> = expanded.into_iter().map(|(key, _)| key).collect();
-    let keys = keys.into_iter().chain(above.into_iter().map(|(key, ..)| key.into_owned()));
+    let keys = expanded.into_iter().map(|(key, _)| key).chain(above);
     let mut keys: Vec<Key> = keys.collect();
     keys.sort();
     keys.dedup();

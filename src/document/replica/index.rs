@@ -1,6 +1,7 @@
 //! The index of the keys in a document: registers, bundles and void registers.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Bound;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -14,7 +15,25 @@ pub(super) struct Index {
     keys: BTreeSet<Key>,
     /// For the hash of each slot that has bundles or void registers, the number of these. Two slots
     /// with one hash share a number, which only costs time.
-    slots: HashMap<u64, u32>,
+    slots: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+}
+
+/// Hashes a hash as itself.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// A bundle, and the relative paths of its entries that are void.
@@ -42,7 +61,7 @@ impl Index {
     /// An index of these keys, which are in order. It takes the keys, because copying and dropping
     /// many keys costs more than building the index.
     pub(super) fn of(keys: impl Iterator<Item = Key>) -> Self {
-        let mut slots = HashMap::new();
+        let mut slots: HashMap<u64, u32, _> = HashMap::default();
         let keys = keys.inspect(|key| {
             if let Some(slot) = slot_of(key.as_str()) {
                 *slots.entry(xxh3_64(slot.as_bytes())).or_default() += 1;
