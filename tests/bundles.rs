@@ -1,5 +1,8 @@
-//! A record that is inserted goes out as one register, a bundle (docs/layout.md), and everything
-//! else is as with registers of their own.
+//! A new record is stored as one bundle (docs/layout.md). Reading, editing and merging work as if
+//! each value were a separate register.
+
+#[path = "support/reader.rs"]
+mod reader;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,6 +11,7 @@ use exostate::{
     Automerge, Backend, Counter, Map, Options, Register, ReplicaId, Set, State, Store, UndoOptions,
     Value, Yrs,
 };
+use proptest::prelude::*;
 use yrs::updates::decoder::Decode;
 use yrs::{Any, Map as _, Out, ReadTxn, Transact, WriteTxn};
 
@@ -70,7 +74,13 @@ fn stored(store: &Store<Shelf>) -> BTreeMap<String, Any> {
 
 /// Writes into the registers of a document as a Yjs peer does.
 fn write_raw(store: &Store<Shelf>, entries: &[(&str, Option<Any>)]) {
-    let doc = yrs::Doc::with_client_id(77);
+    apply_raw(store, entries);
+    check(store);
+}
+
+fn apply_raw(store: &Store<Shelf>, entries: &[(&str, Option<Any>)]) {
+    // Each writer has an id of its own.
+    let doc = yrs::Doc::new();
     let mut txn = doc.transact_mut();
     let state = txn.get_or_insert_map("state");
     txn.apply_update(yrs::Update::decode_v1(&store.save()).expect("an update"))
@@ -83,7 +93,6 @@ fn write_raw(store: &Store<Shelf>, entries: &[(&str, Option<Any>)]) {
     }
     let update = txn.encode_state_as_update_v1(&yrs::StateVector::default());
     store.apply(&update).expect("it applies");
-    check(store);
 }
 
 fn check<B: Backend>(store: &Store<Shelf, B>) {
@@ -195,8 +204,8 @@ fn what_exceeds_a_limit_is_written_as_registers() {
 }
 
 #[test]
-fn a_path_of_the_longest_length_can_be_written_and_removed() {
-    for len in [4_000, 4_050, 4_080] {
+fn a_record_with_a_long_path_can_be_edited_and_removed() {
+    for len in [400, 505, 506, 507, 2_000, 4_080] {
         let (ours, theirs) = (store::<Yrs>(1), store::<Yrs>(2));
         let key = "k".repeat(len);
         let book = Book { title: "Emma".to_owned(), pages: 1, ..Book::default() };
@@ -301,21 +310,131 @@ fn a_removal_in_an_old_record_spares_the_new_one_on_both() {
 }
 
 #[test]
-fn void_registers_whose_bundle_is_gone_are_removed_with_the_next_one() {
-    let (ours, theirs) = (store::<Yrs>(1), store::<Yrs>(2));
-    insert(&ours, "k", book("Emma"));
-    exchange(&ours, &theirs);
-    remove(&ours, "k");
-    theirs.change(|shelf| shelf.books().get("k").tags().remove("red")).expect("it is removed");
-    exchange(&ours, &theirs);
-    assert_eq!(ours.view().books.len(), 0);
-    assert_eq!(stored(&ours).into_keys().collect::<Vec<_>>(), ["books/k/@1-0/tags/red"]);
-    insert(&ours, "k", book("Emma"));
-    assert_eq!(stored(&ours).into_keys().collect::<Vec<_>>(), ["books/k/@1-1"]);
+fn a_void_register_counts_also_if_it_comes_before_its_bundle() {
+    let [maker, remover, other] = [1, 2, 3].map(store::<Yrs>);
+    insert(&maker, "k", book("Emma"));
+    remover.merge(&maker).expect("an honest update");
+    let before = remover.version();
+    remover.change(|shelf| shelf.books().get("k").tags().remove("red")).expect("it is removed");
+    for update in remover.updates_since(&before).expect("its own backend") {
+        other.apply(&update).expect("an honest update");
+    }
+    insert(&other, "k", Book { pages: 1, ..book("") });
+    exchange(&maker, &remover);
+    other.change(|shelf| shelf.books().get("k").tags().remove("red")).expect("it is removed");
+    exchange(&maker, &other);
+    assert_eq!(maker.view().books.get("k").map(|book| book.tags.len()), Some(1));
+}
+
+/// One replica sees only the second creator's record and removes it. The record of the first
+/// creator stays, although another replica has removed an element from it.
+fn a_removal_of_an_element_leaves_the_marker_of_its_creator<B: Backend>() {
+    let [first, second, both] = [1, 2, 3].map(store::<B>);
+    let tagged = Book { tags: Set::from_iter(["red".to_owned()]), ..Book::default() };
+    insert(&first, "k", tagged);
+    insert(&second, "k", Book::default());
+    both.merge(&first).expect("an honest update");
+    both.merge(&second).expect("an honest update");
+    both.change(|shelf| shelf.books().get("k").tags().remove("red")).expect("it is removed");
+    remove(&second, "k");
+    exchange(&both, &second);
+    assert_eq!(both.view().books.get("k"), Some(&Book::default()));
 }
 
 #[test]
-fn a_void_register_hides_an_entry_until_it_is_removed() {
+fn a_removal_of_an_element_leaves_the_marker_of_its_creator_on_both() {
+    a_removal_of_an_element_leaves_the_marker_of_its_creator::<Yrs>();
+    a_removal_of_an_element_leaves_the_marker_of_its_creator::<Automerge>();
+}
+
+#[test]
+fn a_record_with_malformed_paths_below_it_comes_back_with_an_undo() {
+    let shelf = store::<Yrs>(1);
+    insert(&shelf, "k", book("Emma"));
+    let odd = ["books/k/~9", "books/k/@", "books/k/x//y", "books/k/@1-7/x", "books/k/"];
+    write_raw(&shelf, &odd.map(|key| (key, Some(Any::from(1)))));
+    let undo = shelf.undo_manager(UndoOptions::new());
+    remove(&shelf, "k");
+    undo.undo().expect("it is undone");
+    assert_eq!(shelf.view().books.get("k"), Some(&book("Emma")));
+    check(&shelf);
+}
+
+#[test]
+fn of_two_bundles_of_one_name_the_longer_slot_counts() {
+    let shelf = store::<Yrs>(1);
+    let map = |entries: &[(&str, ciborium::Value)]| {
+        let entry =
+            |(path, value): &(&str, ciborium::Value)| (ciborium::Value::from(*path), value.clone());
+        let mut bytes = Vec::new();
+        let map = ciborium::Value::Map(entries.iter().map(entry).collect());
+        ciborium::into_writer(&map, &mut bytes).expect("it is written");
+        Any::from(bytes)
+    };
+    for part in ["a", "0"] {
+        let [marker, name] = ["", "/name"].map(|below| format!("parts/{part}{below}"));
+        let outer = map(&[("", true.into()), (&marker, true.into()), (&name, "outer".into())]);
+        let inner = (format!("books/k/parts/{part}/@9-0"), map(&[("name", "inner".into())]));
+        write_raw(&shelf, &[(&inner.0, Some(inner.1)), ("books/k/@9-0", Some(outer))]);
+        let view = shelf.view();
+        let found = view.books.get("k").and_then(|book| book.parts.get(part)).expect("a part");
+        assert_eq!(found.name, "inner");
+        let path = Shelf::path().books().get("k").parts().get(part).name();
+        let values = shelf.conflicting_values(path).into_iter().map(|one| one.value);
+        assert!(values.eq(["inner", "outer"].map(Value::from)));
+    }
+}
+
+/// A slot with very many bundles reads as any other.
+#[test]
+fn a_slot_with_many_bundles_is_read_and_changed() {
+    let stores: Vec<Store<Shelf>> = (1..60).map(store::<Yrs>).collect();
+    for (number, store) in (0..).zip(&stores) {
+        insert(store, "k", Book { pages: number, ..book("Emma") });
+    }
+    let shelf = store::<Yrs>(100);
+    for (number, other) in (1..).zip(&stores) {
+        shelf.merge(other).expect("an honest update");
+        check(&shelf);
+        let read = shelf.view().books.get("k").map(|book| book.read.value());
+        assert_eq!(read, Some(2 * number));
+    }
+    shelf.change(|shelf| shelf.books().get("k").tags().remove("red")).expect("it is removed");
+    check(&shelf);
+    remove(&shelf, "k");
+    assert_eq!(stored(&shelf), BTreeMap::new());
+}
+
+#[test]
+fn keys_of_bundles_are_no_registers() {
+    let shelf = store::<Yrs>(1);
+    insert(&shelf, "k", book("Emma"));
+    let document = shelf.document();
+    assert_eq!(document.register("books/k/@1-0"), None);
+    assert_eq!(document.registers("books/k/@1-0"), []);
+    assert_eq!(document.register("books/k/title"), Some(Value::from("Emma")));
+    assert_eq!(document.registers("books/k/parts").len(), 3);
+    for path in ["books/k/@1-0", "books/k/@7-0/title"] {
+        let edited = document.edit(|edit| edit.set(path, 1));
+        assert!(edited.is_err(), "{path}");
+    }
+}
+
+/// An undo leaves a record alone that another replica has made too, also if both are equal.
+#[test]
+fn an_undo_leaves_the_equal_record_of_another_creator() {
+    let (ours, theirs) = (store::<Yrs>(1), store::<Yrs>(2));
+    let undo = ours.undo_manager(UndoOptions::new());
+    insert(&ours, "k", book("Emma"));
+    insert(&theirs, "k", book("Emma"));
+    exchange(&ours, &theirs);
+    undo.undo().expect("it is undone");
+    exchange(&ours, &theirs);
+    assert_eq!(theirs.view().books.get("k").map(|book| book.title.clone()), Some("Emma".into()));
+}
+
+#[test]
+fn an_entry_shows_again_when_its_void_register_is_removed() {
     let shelf = store::<Yrs>(1);
     insert(&shelf, "k", book("Emma"));
     write_raw(&shelf, &[("books/k/@1-0/title", Some(Any::Null))]);
@@ -412,19 +531,172 @@ fn both_values_of_two_creators_are_known_on_both() {
 
 #[test]
 fn a_document_with_a_later_layout_is_refused() {
+    for version in [2, 3, 10, 1_000_000] {
+        a_later_layout_is_refused(version);
+    }
+}
+
+fn a_later_layout_is_refused(version: u64) {
     let shelf = store::<Yrs>(1);
     insert(&shelf, "k", book("Emma"));
     let before = (shelf.view(), shelf.save());
     let doc = yrs::Doc::with_client_id(77);
     let mut txn = doc.transact_mut();
-    txn.get_or_insert_map("state").insert(&mut txn, "@layout/2", true);
+    txn.get_or_insert_map("state").insert(&mut txn, format!("@layout/{version}"), true);
     let later = txn.encode_update_v1();
     let error = shelf.apply(&later).expect_err("a later layout").to_string();
-    assert!(error.contains("version 2 of the layout"), "{error}");
+    assert!(error.contains(&format!("version {version} of the layout")), "{error}");
     assert_eq!((shelf.view(), shelf.save()), before);
     let error = Store::<Shelf>::open(&later).expect_err("a later layout").to_string();
-    assert!(error.contains("version 2 of the layout"), "{error}");
+    assert!(error.contains(&format!("version {version} of the layout")), "{error}");
     let empty = store::<Yrs>(2);
     assert!(empty.document().apply_part(&[&later]).is_err());
     assert_eq!(*empty.view(), Shelf::default());
+}
+
+/// A write of a Yjs peer into what a document stores.
+#[derive(Clone, Debug)]
+enum Raw {
+    /// A bundle of this slot and name, with these entries.
+    Bundle(&'static str, &'static str, Vec<&'static str>),
+    /// A void register.
+    Void(&'static str, &'static str, &'static str),
+    /// A separate register.
+    Register(&'static str, &'static str),
+    /// The removal of one of the stored keys.
+    Remove(u8),
+}
+
+/// An edit through the state.
+#[derive(Clone, Debug)]
+enum Edit {
+    Insert(u8),
+    Remove,
+    Retitle,
+    Untag,
+    RemovePart,
+    Raw(Vec<Raw>),
+}
+
+const SLOTS: [&str; 4] = ["books/k", "books/k/parts/a", "books/k/parts/0", "books"];
+const NAMES: [&str; 3] = ["@1-0", "@2-0", "@10-0"];
+const BELOW: [&str; 7] = ["", "0", "k/title", "name", "parts/0", "parts/a", "title"];
+
+fn raw() -> impl Strategy<Value = Raw> {
+    let one = prop::sample::select;
+    let entries = prop::sample::subsequence(BELOW.to_vec(), 0..5);
+    prop_oneof![
+        (one(SLOTS.to_vec()), one(NAMES.to_vec()), entries)
+            .prop_map(|(slot, name, entries)| Raw::Bundle(slot, name, entries)),
+        (one(SLOTS.to_vec()), one(NAMES.to_vec()), one(BELOW.to_vec()))
+            .prop_map(|(slot, name, below)| Raw::Void(slot, name, below)),
+        (one(SLOTS.to_vec()), one(BELOW.to_vec()))
+            .prop_map(|(slot, below)| Raw::Register(slot, below)),
+        any::<u8>().prop_map(Raw::Remove),
+    ]
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        any::<u8>().prop_map(Edit::Insert),
+        Just(Edit::Remove),
+        Just(Edit::Retitle),
+        Just(Edit::Untag),
+        Just(Edit::RemovePart),
+        prop::collection::vec(raw(), 1..6).prop_map(Edit::Raw),
+    ]
+}
+
+fn below(slot: &str, relative: &str) -> String {
+    if relative.is_empty() { slot.to_owned() } else { format!("{slot}/{relative}") }
+}
+
+fn bundle(entries: &[&str], value: &str) -> Any {
+    let entry = |path: &&str| (ciborium::Value::from(*path), ciborium::Value::from(value));
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&ciborium::Value::Map(entries.iter().map(entry).collect()), &mut bytes)
+        .expect("it is written");
+    Any::from(bytes)
+}
+
+fn apply(shelf: &Store<Shelf>, edit: &Edit, number: usize) {
+    let change = match edit {
+        Edit::Insert(pages) => shelf.change(|shelf| {
+            shelf.books().insert("k", Book { pages: (*pages).into(), ..book("Emma") })
+        }),
+        Edit::Remove => shelf.change(|shelf| shelf.books().remove("k").map(drop)),
+        Edit::Retitle => {
+            shelf.change(|shelf| shelf.books().get("k").title().set(number.to_string()))
+        }
+        Edit::Untag => shelf.change(|shelf| shelf.books().get("k").tags().clear()),
+        Edit::RemovePart => {
+            shelf.change(|shelf| shelf.books().get("k").parts().remove("a").map(drop))
+        }
+        Edit::Raw(raws) => {
+            let keys: Vec<String> = stored(shelf).into_keys().collect();
+            let value = number.to_string();
+            let write = |raw: &Raw| match raw {
+                Raw::Bundle(slot, name, entries) => {
+                    Some((format!("{slot}/{name}"), Some(bundle(entries, &value))))
+                }
+                Raw::Void(slot, name, "") => {
+                    Some((format!("{slot}/{name}/@"), Some(Any::from(true))))
+                }
+                Raw::Void(slot, name, relative) => {
+                    Some((format!("{slot}/{name}/{relative}"), Some(Any::from(true))))
+                }
+                Raw::Register(slot, relative) => {
+                    Some((below(slot, relative), Some(Any::from(&*value))))
+                }
+                Raw::Remove(choice) => {
+                    let key = keys.get(usize::from(*choice) % keys.len().max(1))?;
+                    Some((key.clone(), None))
+                }
+            };
+            let writes: Vec<(String, Option<Any>)> = raws.iter().filter_map(write).collect();
+            let writes: Vec<(&str, Option<Any>)> =
+                writes.iter().map(|(key, value)| (&**key, value.clone())).collect();
+            apply_raw(shelf, &writes);
+            return;
+        }
+    };
+    // There may be no book.
+    let _ = change;
+}
+
+fn value(scalar: reader::Scalar) -> Value {
+    match scalar {
+        reader::Scalar::Null => Value::Null,
+        reader::Scalar::Bool(flag) => Value::Bool(flag),
+        reader::Scalar::Integer(number) => Value::Int(number),
+        reader::Scalar::Float(number) => Value::float(number),
+        reader::Scalar::String(text) => Value::from(text),
+        reader::Scalar::Bytes(bytes) => Value::Bytes(bytes.into()),
+    }
+}
+
+proptest! {
+    /// Whatever is stored: what a document shows after each change and import is what it shows when
+    /// it is opened, and what an independent reader reads.
+    #[test]
+    fn any_stored_keys_are_read_alike(edits in prop::collection::vec(edit(), 1..12)) {
+        let shelf = store::<Yrs>(1);
+        for (number, edit) in edits.iter().enumerate() {
+            apply(&shelf, edit, number);
+            let opened = Store::<Shelf>::open(&shelf.save()).expect("it opens");
+            prop_assert_eq!(opened.view(), shelf.view());
+            prop_assert_eq!(opened.digest(), shelf.digest());
+            let registers = shelf.document().registers("");
+            prop_assert_eq!(opened.document().registers(""), registers.clone());
+            let read = reader::from_yrs(&shelf.save()).registers;
+            let mut shown: Vec<(String, Value)> = registers.clone();
+            shown.sort_by(|a, b| a.0.cmp(&b.0));
+            let read = read.into_iter().filter(|(path, _)| !path.starts_with('@'));
+            let read: Vec<(String, Value)> = read.map(|(path, one)| (path, value(one))).collect();
+            prop_assert_eq!(read, shown);
+            for (path, value) in &registers {
+                prop_assert_eq!(shelf.document().register(path), Some(value.clone()));
+            }
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 
 use exostate::{
-    Automerge, Backend, ElementId, Groups, Map, MapKey, Mismatch, MovableList, Scalar, Set, State,
-    Store, Tree, Value, Yrs,
+    Automerge, Backend, ElementId, Groups, Map, MapKey, Mismatch, MovableList, Options, ReplicaId,
+    Scalar, Set, State, Store, Tree, Value, Yrs,
 };
 
 thread_local! {
@@ -139,7 +139,10 @@ fn median(costs: &[Cost]) -> Cost {
 }
 
 fn document<B: Backend>(size: usize) -> Store<Big, B> {
-    let store = Store::<Big, B>::new();
+    // The places of keys in automerge's maps depend on the ids. With fixed ids each run measures the
+    // same.
+    let options = Options::new().with_replica(ReplicaId::from_bits(0xbeef));
+    let store = Store::<Big, B>::with_options(options);
     store
         .change(|big| {
             for index in 0..size {
@@ -234,7 +237,8 @@ fn changes<B: Backend>(store: &Store<Big, B>, round: usize) -> Vec<(&'static str
 /// Both have a watcher.
 fn measure<B: Backend>(size: usize) -> Vec<(String, Cost)> {
     let here = document::<B>(size);
-    let there = here.fork().expect("a fork");
+    let options = Options::new().with_replica(ReplicaId::from_bits(0x5eed));
+    let there = Store::open_with(&here.save(), options).expect("it opens");
     let watch = |store: &Store<Big, B>| {
         store.watch(Big::path().cards().any().age(), |age| assert_ne!(age.old(), age.new()))
     };

@@ -19,7 +19,7 @@ use support::{Card, Everything, Item, Person, Pet, Settings, Shape};
 /// In format 1, positions of concurrent insertions may be interleaved. Since format 2, elements
 /// that one replica inserts side by side stay together, and a document contains the name of its
 /// state type. Since format 3, a new record is one bundle, and a document contains the version of
-/// its layout.
+/// its layout. These numbers only name the files: all formats are version 1 of the layout.
 const FORMATS: [u32; 3] = [1, 2, 3];
 const NEWEST: u32 = 3;
 

@@ -38,7 +38,8 @@ fn damaged_updates_are_refused_or_pending<B: Backend>() {
         support::check_view(&damaged);
         damaged.change(|state| state.count().set(1)).expect("the store is usable");
     };
-    // One thread damages the even bytes, the other one the odd ones: each byte takes a while.
+    // Each byte takes a while. So two threads share the work: one takes the even bytes, the other
+    // one the odd bytes.
     let len = update.len();
     std::thread::scope(|scope| {
         for first in [0, 1] {

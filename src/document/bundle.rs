@@ -1,18 +1,19 @@
-//! Bundles: one register that holds all first values of a record.
+//! Bundles: the first values of a new record, stored under one key.
 //!
-//! A record that is inserted into a slot goes out as one register, the *bundle*, instead of one
-//! register for each field. The bundle of a slot at `cards/a` has the key
+//! A record that is inserted into a slot is stored under one key, as a *bundle*, instead of under one
+//! key for each field. The bundle of a slot at `cards/a` has the key
 //! `cards/a/@<replica>-<number>`: the replica that wrote the bundle, and a number that the replica
 //! uses once. Two replicas that insert a record under the same key at the same time write two
 //! bundles, and both count.
 //!
 //! - A bundle maps relative paths to scalars. The empty path is the slot itself.
-//! - A register of its own wins over the entry of a bundle.
+//! - A *separate register*, which is stored under its own path, wins over the entry of a bundle.
 //! - An entry that was removed gets a *void register*: `<key of the bundle>/<relative path>`, with
 //!   `@` as the relative path of the slot itself. It hides the entry of this bundle and of no
-//!   other. So a removal loses against every concurrent write, as the removal of a register does.
+//!   other. So a concurrent write of the
+//!   same path wins over the removal, as it does over the removal of a register.
 //! - If several bundles have an entry for a path, the entry of the last bundle counts, in the order
-//!   of their names, byte by byte.
+//!   of their names, byte by byte. If two names are equal, that of the longer slot counts.
 //!
 //! This module knows the format. [`replica`](super::replica) reads and writes it, so that the
 //! layers above see only registers. See `docs/layout.md`.
@@ -30,6 +31,15 @@ use super::value::Value;
 pub const BYTES_MAX: usize = 4096;
 /// The most entries of a bundle. A reader ignores a bundle with more entries.
 pub const ENTRIES_MAX: usize = 64;
+/// The most bytes of a slot with a bundle. A reader ignores a bundle of a longer slot. A read looks
+/// for a bundle at each slot above a path.
+pub const SLOT_BYTES_MAX: usize = 512;
+/// The most bytes of the paths of all entries together. A reader ignores a bundle with more, which
+/// would take much more memory than its bytes.
+pub const PATHS_BYTES_MAX: usize = 8192;
+/// The most bytes of the path of an entry. A reader ignores a bundle with a longer one: peers take
+/// only keys of 4,096 bytes, and the key of a void register is longer than the path.
+pub const PATH_BYTES_MAX: usize = 2048;
 /// The most bytes that an entry takes besides its path and its text or bytes: two heads of CBOR, or
 /// a head and a number.
 const ENTRY_OVERHEAD: usize = 12;
@@ -38,9 +48,9 @@ pub const OVERHEAD: usize = 3;
 /// The relative path of the slot itself in the key of a void register.
 const SLOT_ITSELF: &str = "@";
 
-/// What a key of a document is the key of.
+/// The kind of a key in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored<'k> {
+pub enum KeyKind<'k> {
     /// A register.
     Register,
     /// A bundle.
@@ -57,16 +67,16 @@ pub enum Stored<'k> {
         /// The key of the bundle.
         bundle: &'k str,
         /// The relative path of the entry that it hides.
-        below: &'k str,
+        relative: &'k str,
     },
 }
 
-/// What this key is the key of. O(length of the key).
+/// The kind of this key. O(length of the key).
 #[must_use]
-pub fn stored(path: &str) -> Stored<'_> {
+pub fn kind_of(path: &str) -> KeyKind<'_> {
     // Registers at `@…` describe the document itself.
     if path.starts_with('@') {
-        return Stored::Register;
+        return KeyKind::Register;
     }
     let mut from = 0;
     while let Some(found) = path.get(from..).and_then(|rest| rest.find('@')) {
@@ -83,12 +93,12 @@ pub fn stored(path: &str) -> Stored<'_> {
         }
         let end = start + name.len();
         return match path.get(end + 1..) {
-            None => Stored::Bundle { slot, name },
-            Some(SLOT_ITSELF) => Stored::Void { slot, bundle: &path[..end], below: "" },
-            Some(below) => Stored::Void { slot, bundle: &path[..end], below },
+            None => KeyKind::Bundle { slot, name },
+            Some(SLOT_ITSELF) => KeyKind::Void { slot, bundle: &path[..end], relative: "" },
+            Some(relative) => KeyKind::Void { slot, bundle: &path[..end], relative },
         };
     }
-    Stored::Register
+    KeyKind::Register
 }
 
 /// Whether a segment is the name of a bundle: `@<replica>-<number>`.
@@ -120,25 +130,31 @@ pub fn key_of(slot: &str, replica: u64, number: u64) -> String {
 
 /// The key of the void register for an entry of a bundle.
 #[must_use]
-pub fn void_key(bundle: &str, below: &str) -> String {
-    key::join(bundle, if below.is_empty() { SLOT_ITSELF } else { below })
+pub fn void_key(bundle: &str, relative: &str) -> String {
+    key::join(bundle, if relative.is_empty() { SLOT_ITSELF } else { relative })
 }
 
 /// The path of an entry.
 #[must_use]
-pub fn path_of(slot: &str, below: &str) -> String {
-    if below.is_empty() { slot.to_owned() } else { key::join(slot, below) }
+pub fn path_of(slot: &str, relative: &str) -> String {
+    if relative.is_empty() { slot.to_owned() } else { key::join(slot, relative) }
+}
+
+/// The bytes of the path of an entry.
+#[must_use]
+pub fn path_len(slot: &str, relative: &str) -> usize {
+    if relative.is_empty() { slot.len() } else { slot.len() + 1 + relative.len() }
 }
 
 /// The most bytes that an entry takes in a bundle.
 #[must_use]
-pub fn entry_size(below: &str, value: &Value) -> usize {
+pub fn entry_size(relative: &str, value: &Value) -> usize {
     let content = match value {
         Value::Str(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         _ => 0,
     };
-    below.len() + content + ENTRY_OVERHEAD
+    relative.len() + content + ENTRY_OVERHEAD
 }
 
 /// A scalar in a bundle.
@@ -171,8 +187,8 @@ impl From<Scalar<'_>> for Value {
     }
 }
 
-/// Encodes a bundle: a map of CBOR (RFC 8949). The entries must be in the order of their keys, each
-/// path once, and no value may be [`Value::Unknown`].
+/// Encodes a bundle: a map of CBOR (RFC 8949). The entries must be in the order of their relative paths,
+/// each once, and no value may be [`Value::Unknown`].
 ///
 /// # Errors
 /// None in practice: writing into memory does not fail.
@@ -181,8 +197,8 @@ pub fn encode<'e>(
 ) -> Result<Vec<u8>, minicbor::encode::Error<core::convert::Infallible>> {
     let mut encoder = Encoder::new(Vec::new());
     encoder.map(entries.len() as u64)?;
-    for (below, value) in entries {
-        encoder.str(below)?;
+    for (relative, value) in entries {
+        encoder.str(relative)?;
         match value {
             Value::Null | Value::Unknown(_) => encoder.null()?,
             Value::Bool(flag) => encoder.bool(*flag)?,
@@ -195,31 +211,62 @@ pub fn encode<'e>(
     Ok(encoder.into_writer())
 }
 
-/// The entries of a bundle, in the order of their keys. `None` if the bytes are not a bundle, or if
+/// The entries of a bundle, in the order of their relative paths. `None` if the bytes are not a bundle, or if
 /// it is too large: then it has no entries. O(bytes).
 #[must_use]
-pub fn decode(bytes: &[u8]) -> Option<Vec<(&str, Scalar<'_>)>> {
-    if bytes.len() > BYTES_MAX {
+pub fn decode<'b>(slot: &str, bytes: &'b [u8]) -> Option<Vec<(&'b str, Scalar<'b>)>> {
+    let mut entries = Vec::new();
+    walk(slot, bytes, |relative, scalar| entries.push((relative, scalar)))?;
+    Some(entries)
+}
+
+/// The entry of a bundle with this relative path. `None` if there is none, or if the bytes are not
+/// a bundle. O(bytes).
+#[must_use]
+pub fn entry<'b>(slot: &str, bytes: &'b [u8], relative: &str) -> Option<Scalar<'b>> {
+    let mut found = None;
+    walk(slot, bytes, |path, scalar| {
+        if *path == *relative {
+            found = Some(scalar);
+        }
+    })?;
+    found
+}
+
+/// Calls `each` for every entry. Returns `None` if the bytes are not a bundle: then the entries that
+/// `each` got do not count.
+fn walk<'b>(slot: &str, bytes: &'b [u8], mut each: impl FnMut(&'b str, Scalar<'b>)) -> Option<()> {
+    if bytes.len() > BYTES_MAX || slot.len() > SLOT_BYTES_MAX {
         return None;
     }
     let mut decoder = Decoder::new(bytes);
     let count = usize::try_from(decoder.map().ok()??).ok().filter(|count| *count <= ENTRIES_MAX)?;
-    let mut entries: Vec<(&str, Scalar<'_>)> = Vec::with_capacity(count);
+    let mut last: Option<&str> = None;
+    let mut paths_bytes = 0;
     for _ in 0..count {
-        let below = decoder.str().ok()?;
-        let ordered = entries.last().is_none_or(|(last, _)| key::compare(last, below).is_lt());
-        if !ordered || !is_below(below) {
+        let relative = decoder.str().ok()?;
+        let is_ordered = last.is_none_or(|last| key::compare(last, relative).is_lt());
+        let path_bytes = path_len(slot, relative);
+        paths_bytes += path_bytes;
+        let is_short = path_bytes <= PATH_BYTES_MAX && paths_bytes <= PATHS_BYTES_MAX;
+        if !is_ordered || !is_short || !is_relative_path(relative) {
             return None;
         }
-        entries.push((below, scalar(&mut decoder)?));
+        last = Some(relative);
+        each(relative, scalar(&mut decoder)?);
     }
-    (decoder.position() == bytes.len()).then_some(entries)
+    (decoder.position() == bytes.len()).then_some(())
 }
 
-/// Whether a path may be that of an entry: a path of a register.
-fn is_below(below: &str) -> bool {
-    let mut segments = below.split('/');
-    key::is_path(below) && !segments.any(|segment| segment == SLOT_ITSELF || is_name(segment))
+/// Whether a text can be the relative path of an entry: a path of a register.
+#[must_use]
+pub fn is_relative_path(relative: &str) -> bool {
+    // The usual case: the slot itself, or the name of a field.
+    if relative.bytes().all(|byte| !matches!(byte, b'/' | b'@' | b'~')) {
+        return true;
+    }
+    let mut segments = relative.split('/');
+    key::is_path(relative) && !segments.any(|segment| segment == SLOT_ITSELF || is_name(segment))
 }
 
 fn scalar<'b>(decoder: &mut Decoder<'b>) -> Option<Scalar<'b>> {
@@ -231,6 +278,7 @@ fn scalar<'b>(decoder: &mut Decoder<'b>) -> Option<Scalar<'b>> {
         Type::Bool => Scalar::Bool(decoder.bool().ok()?),
         Type::F64 => Scalar::Float(decoder.f64().ok()?),
         Type::F32 => Scalar::Float(f64::from(decoder.f32().ok()?)),
+        Type::F16 => Scalar::Float(f64::from(decoder.f16().ok()?)),
         Type::String => Scalar::Str(decoder.str().ok()?),
         Type::Bytes => Scalar::Bytes(decoder.bytes().ok()?),
         _ => Scalar::Int(decoder.i64().ok()?),
@@ -245,12 +293,12 @@ mod tests {
 
     #[test]
     fn keys_of_bundles_are_told_from_other_keys() {
-        let bundle = Stored::Bundle { slot: "cards/a", name: "@1f-0" };
-        assert_eq!(stored("cards/a/@1f-0"), bundle);
-        let void = |below| Stored::Void { slot: "cards/a", bundle: "cards/a/@1f-0", below };
-        assert_eq!(stored("cards/a/@1f-0/@"), void(""));
-        assert_eq!(stored("cards/a/@1f-0/b/@position"), void("b/@position"));
-        assert_eq!(stored("a/@place/@1-2"), Stored::Bundle { slot: "a/@place", name: "@1-2" });
+        let bundle = KeyKind::Bundle { slot: "cards/a", name: "@1f-0" };
+        assert_eq!(kind_of("cards/a/@1f-0"), bundle);
+        let void = |relative| KeyKind::Void { slot: "cards/a", bundle: "cards/a/@1f-0", relative };
+        assert_eq!(kind_of("cards/a/@1f-0/@"), void(""));
+        assert_eq!(kind_of("cards/a/@1f-0/b/@position"), void("b/@position"));
+        assert_eq!(kind_of("a/@place/@1-2"), KeyKind::Bundle { slot: "a/@place", name: "@1-2" });
         for register in [
             "",
             "cards/a",
@@ -267,7 +315,7 @@ mod tests {
             "a/~21-0",
             "a/1-0",
         ] {
-            assert_eq!(stored(register), Stored::Register, "{register}");
+            assert_eq!(kind_of(register), KeyKind::Register, "{register}");
         }
     }
 
@@ -275,9 +323,10 @@ mod tests {
     fn what_is_no_bundle_has_no_entries() {
         let text = |text: &str| Value::str(text);
         let bundle = |entries: &[(&str, Value)]| {
-            encode(entries.iter().map(|(below, value)| (*below, value))).expect("it is encoded")
+            encode(entries.iter().map(|(relative, value)| (*relative, value)))
+                .expect("it is encoded")
         };
-        assert!(decode(&bundle(&[("", Value::Bool(true)), ("a", text("b"))])).is_some());
+        assert!(decode("slot", &bundle(&[("", Value::Bool(true)), ("a", text("b"))])).is_some());
         for wrong in [
             bundle(&[("b", text("1")), ("a", text("2"))]),
             bundle(&[("a", text("1")), ("a", text("2"))]),
@@ -298,7 +347,7 @@ mod tests {
             vec![0xa0, 0x00],
             vec![0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         ] {
-            assert_eq!(decode(&wrong), None, "{wrong:x?}");
+            assert_eq!(decode("slot", &wrong), None, "{wrong:x?}");
         }
     }
 
@@ -309,15 +358,15 @@ mod tests {
             let entries = paths.iter().take(count).map(|path| (path.as_str(), &Value::Null));
             encode(entries).expect("it is encoded")
         };
-        assert!(decode(&of(ENTRIES_MAX)).is_some());
-        assert_eq!(decode(&of(ENTRIES_MAX + 1)), None);
+        assert!(decode("slot", &of(ENTRIES_MAX)).is_some());
+        assert_eq!(decode("slot", &of(ENTRIES_MAX + 1)), None);
         let long = |len: usize| {
             let value = Value::str("x".repeat(len));
             encode([("a", &value)].into_iter()).expect("it is encoded")
         };
         let overhead = long(BYTES_MAX).len() - BYTES_MAX;
-        assert!(decode(&long(BYTES_MAX - overhead)).is_some());
-        assert_eq!(decode(&long(BYTES_MAX - overhead + 1)), None);
+        assert!(decode("slot", &long(BYTES_MAX - overhead)).is_some());
+        assert_eq!(decode("slot", &long(BYTES_MAX - overhead + 1)), None);
     }
 
     fn value() -> impl Strategy<Value = Value> {
@@ -338,13 +387,13 @@ mod tests {
         ) {
             let mut entries: Vec<(String, Value)> = entries.into_iter().collect();
             entries.sort_by(|a, b| key::compare(&a.0, &b.0));
-            let bytes = encode(entries.iter().map(|(below, value)| (below.as_str(), value)))
+            let bytes = encode(entries.iter().map(|(relative, value)| (relative.as_str(), value)))
                 .expect("it is encoded");
-            let size: usize = entries.iter().map(|(below, value)| entry_size(below, value)).sum();
+            let size: usize = entries.iter().map(|(relative, value)| entry_size(relative, value)).sum();
             prop_assert!(bytes.len() <= size + OVERHEAD);
-            let decoded = decode(&bytes).expect("it is a bundle");
+            let decoded = decode("slot", &bytes).expect("it is a bundle");
             let decoded: Vec<(String, Value)> =
-                decoded.into_iter().map(|(below, value)| (below.to_owned(), value.into())).collect();
+                decoded.into_iter().map(|(relative, value)| (relative.to_owned(), value.into())).collect();
             prop_assert_eq!(decoded, entries);
         }
 
@@ -352,7 +401,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
-            let _ = decode(&bytes);
+            let _ = decode("slot", &bytes);
         }
     }
 }

@@ -9,7 +9,9 @@ use super::value::Value;
 
 /// A hash of a document's content.
 ///
-/// Equal contents have equal digests. Two replicas on the same backend that have equal versions and
+/// Equal contents have equal digests. The content is everything that a document stores: two
+/// documents that show the same state can store it differently, for example in a bundle or not
+/// (`docs/layout.md`). Two replicas on the same backend that have equal versions and
 /// unequal digests have diverged.
 ///
 /// The hash is not cryptographic: an attacker can construct two contents with the same digest.

@@ -25,11 +25,9 @@ use super::value::Value;
 const TYPE: &str = "@type";
 /// The path above all registers with a version of the layout.
 const LAYOUT: &str = "@layout";
-/// The version of the layout that this version of exostate writes. It also reads all versions
-/// before it. The next version of the layout has the next number.
+/// The version of the layout that this version of exostate writes. It also reads
+/// documents without a version. The next version of the layout has the next number.
 const LAYOUT_VERSION: u64 = 1;
-/// Number of later versions of the layout that [`later_layouts`] gives.
-const LATER_LAYOUTS: u64 = 8;
 
 /// The most characters of a name, and the most names, in an error. The document may come from an
 /// untrusted peer.
@@ -49,9 +47,10 @@ pub fn write(name: &str, shape: u64) -> (Key, RegisterWrite) {
     (key, RegisterWrite { old: None, new: Some(Value::str(format!("{shape:016x}"))) })
 }
 
-/// The write that stores the version of the layout, if none of these registers has it.
+/// The write that stores the version of the layout. `None` if the document has it already. `own`
+/// are the paths of the document's own registers.
 #[must_use]
-pub fn layout(own: &BTreeSet<Arc<str>>) -> Option<(Key, RegisterWrite)> {
+pub fn layout_write(own: &BTreeSet<Arc<str>>) -> Option<(Key, RegisterWrite)> {
     let path = layout_path(LAYOUT_VERSION);
     let write = RegisterWrite { old: None, new: Some(Value::Bool(true)) };
     (!own.contains(path.as_str())).then(|| (Key::from(path.as_str()), write))
@@ -61,19 +60,21 @@ fn layout_path(version: u64) -> String {
     key::join(LAYOUT, &version.to_string())
 }
 
-/// The paths of the registers of the next later versions of the layout.
-pub fn later_layouts() -> impl Iterator<Item = String> {
-    (LAYOUT_VERSION + 1..=LAYOUT_VERSION + LATER_LAYOUTS).map(layout_path)
+/// The version of the layout, if the path is that of a register with a version.
+#[must_use]
+pub fn layout_in(path: &str) -> Option<u64> {
+    path.strip_prefix(LAYOUT)?.strip_prefix('/')?.parse().ok()
 }
 
-/// Fails if one of these registers says that the document has a later version of the layout.
+/// The bytes that every update with a version of the layout contains.
+pub const LAYOUT_BYTES: &[u8] = b"@layout/";
+
+/// Fails if one of these is a later version of the layout than this version of exostate knows.
 ///
 /// # Errors
 /// [`BackendError::LaterLayout`].
-pub fn check_layout<'a>(mut paths: impl Iterator<Item = &'a str>) -> Result<(), BackendError> {
-    let version = |path: &'a str| path.strip_prefix(LAYOUT)?.strip_prefix('/')?.parse().ok();
-    let later = paths.find_map(|path| version(path).filter(|found| *found > LAYOUT_VERSION));
-    match later {
+pub fn check_layout(mut versions: impl Iterator<Item = u64>) -> Result<(), BackendError> {
+    match versions.find(|found| *found > LAYOUT_VERSION) {
         Some(found) => Err(BackendError::LaterLayout { found, known: LAYOUT_VERSION }),
         None => Ok(()),
     }

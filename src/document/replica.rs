@@ -31,7 +31,7 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
-use expand::Touches;
+use expand::TouchedPaths;
 use index::Index;
 use journal::Journal;
 use pending::{Pending, PendingUpdate};
@@ -103,6 +103,8 @@ pub struct Replica<B: Backend> {
     id: ReplicaId,
     backend: B,
     index: Index,
+    /// The number of registers when all were read last.
+    registers: usize,
     /// The number of the next bundle: see [`bundle`](super::bundle).
     next_bundle: u64,
     texts: BTreeMap<Key, Rope>,
@@ -182,7 +184,7 @@ impl<B: Backend> Replica<B> {
         let mut this =
             Self::around(id, backend, journal, options.limits(), options.trusted_limits());
         let stored = guarded(|| Ok(this.read_all()))?;
-        named::check_layout(this.own.iter().map(|path| &**path))?;
+        named::check_layout(this.own.iter().filter_map(|path| named::layout_in(path)))?;
         let view = this.index(stored, read);
         Ok((this, view))
     }
@@ -199,7 +201,7 @@ impl<B: Backend> Replica<B> {
         let journal = Journal::after(Arc::default());
         let mut this = Self::around(id, backend, journal, &Limits::untrusted(), trusted);
         let stored = guarded(|| Ok(this.read_all()))?;
-        named::check_layout(this.own.iter().map(|path| &**path))?;
+        named::check_layout(this.own.iter().filter_map(|path| named::layout_in(path)))?;
         Ok(this.index(stored, read))
     }
 
@@ -214,6 +216,7 @@ impl<B: Backend> Replica<B> {
             id,
             backend,
             index: Index::default(),
+            registers: 0,
             next_bundle: 0,
             texts: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -273,8 +276,10 @@ impl<B: Backend> Replica<B> {
         // The keys are moved into the index, because copying and dropping many keys costs more than
         // building it.
         let index = |stored: Vec<(Key, Value)>| Index::of(stored.into_iter().map(|(key, _)| key));
+        self.registers = stored.len();
         match expand::expand(&stored) {
             Some(registers) => {
+                self.registers = registers.len();
                 self.index = index(stored);
                 read(self, &registers)
             }
@@ -346,7 +351,7 @@ impl<B: Backend> Replica<B> {
             return Ok(Vec::new());
         }
         let mut stored = guarded(|| self.stored_ops(ops))?;
-        let own_writes: Vec<_> = named::layout(&self.own).into_iter().chain(name).collect();
+        let own_writes: Vec<_> = named::layout_write(&self.own).into_iter().chain(name).collect();
         if !own_writes.is_empty() {
             stored.get_or_insert_with(|| ops.clone()).registers.extend(own_writes);
         }
@@ -547,13 +552,6 @@ impl<B: Backend> Replica<B> {
         applied: Vec<Arc<[u8]>>,
     ) -> Result<Imported, BackendError> {
         touched.settle();
-        if self.unread {
-            // The registers of a part are not known yet.
-            let later: Vec<String> = named::later_layouts()
-                .filter(|path| self.backend.register(path).is_some())
-                .collect();
-            named::check_layout(later.iter().map(String::as_str))?;
-        }
         let mut edited = BTreeSet::new();
         for (kind, name) in &touched.sequences {
             if self.reread(*kind, name) {
@@ -562,7 +560,6 @@ impl<B: Backend> Replica<B> {
             self.check_count(*kind, name)?;
         }
         let own = Self::take_own(&mut touched);
-        named::check_layout(own.iter().map(|touch| &*touch.key))?;
         self.note_registers(&own);
         touched.registers = self.note_touched(touched.registers);
         touched.settle();
@@ -602,11 +599,11 @@ impl<B: Backend> Replica<B> {
     /// Brings the index and the digest up to date with changed keys. Returns the registers that
     /// changed.
     fn note_touched(&mut self, stored: Vec<RegisterTouch>) -> Vec<RegisterTouch> {
-        let touches = Touches::of(&stored, &self.index, &|path| self.backend.register(path));
+        let touches = TouchedPaths::of(&stored, &self.index, &|path| self.backend.register(path));
         self.note_registers(&stored);
         match touches {
             None => stored,
-            Some(touches) => touches.settle(&self.index, &|path| self.backend.register(path)),
+            Some(touches) => touches.finish(&self.index, &|path| self.backend.register(path)),
         }
     }
 
@@ -636,6 +633,7 @@ impl<B: Backend> Replica<B> {
                 };
                 continue;
             }
+            self.index.note_changed(&touch.key);
             match (&touch.old, &touch.new) {
                 (None, Some(_)) => self.index.insert(Key(touch.key.clone())),
                 (Some(_), None) => self.index.remove(&touch.key),
@@ -754,20 +752,18 @@ impl<B: Backend> Replica<B> {
                 }
             }
         }
-        found.retain(|path, _| self.backend.register(path.as_str()).is_none());
+        let found: Vec<(Key, Value)> = found.into_iter().collect();
+        let found = expand::expand(&found).unwrap_or(found);
+        let mut found: BTreeMap<Key, Value> = found.into_iter().collect();
+        found.retain(|path, _| self.register(path.as_str()).is_none());
         if !found.is_empty() {
             let written =
                 guarded(|| Ok(self.backend.ever_written(found.keys().map(Key::as_str).collect())))
                     .unwrap_or_default();
             found.retain(|path, _| !written.contains(path.as_str()));
         }
-        let found: Vec<(Key, Value)> = found.into_iter().collect();
-        let registers = expand::expand(&found).unwrap_or(found);
-        let unwritten =
-            registers.into_iter().filter(|(path, _)| self.register(path.as_str()).is_none());
-        unwritten
-            .map(|(path, value)| (path, RegisterWrite { old: None, new: Some(value) }))
-            .collect()
+        let write = |(path, value)| (path, RegisterWrite { old: None, new: Some(value) });
+        found.into_iter().map(write).collect()
     }
 
     /// Notes that the registers of all pending updates from this replica's own storage were written
@@ -788,7 +784,7 @@ impl<B: Backend> Replica<B> {
     /// Whether so many registers were touched that reading everything again is cheaper than reading
     /// each one.
     pub fn mostly(&self, touched: &Touched) -> bool {
-        touched.registers.len() > WHOLE_READ_MIN.max(self.index.len() / 4)
+        touched.registers.len() > WHOLE_READ_MIN.max(self.registers.max(self.index.len()) / 4)
     }
 
     /// The digest of the content. It includes every register and sequence, also those that the
@@ -861,8 +857,7 @@ impl<B: Backend> Replica<B> {
 
 impl<B: Backend> Source for Replica<B> {
     fn register(&self, path: &str) -> Option<Value> {
-        let stored = |path: &str| self.backend.register(path);
-        stored(path).or_else(|| expand::bundled(&self.index, &stored, path))
+        expand::register(&self.index, &|path| self.backend.register(path), path)
     }
 
     fn scan(&self, prefix: &str) -> Vec<(Key, Value)> {

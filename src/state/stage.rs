@@ -367,15 +367,14 @@ impl Source for StageCore<'_> {
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
         let mut found: BTreeSet<(SequenceKind, Key)> =
             self.document.sequences(prefix).into_iter().collect();
-        for (name, text) in
-            self.texts.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix))
+        let is_within = |name: &Key| key::is_within(name.as_str(), prefix);
+        let from = Key::from(prefix);
+        for (name, text) in self.texts.range(from.clone()..).take_while(|(name, _)| is_within(name))
         {
             let entry = (SequenceKind::Text, name.clone());
             let _ = if text.is_empty() { found.remove(&entry) } else { found.insert(entry) };
         }
-        for (name, list) in
-            self.lists.iter().filter(|(name, _)| key::is_within(name.as_str(), prefix))
-        {
+        for (name, list) in self.lists.range(from..).take_while(|(name, _)| is_within(name)) {
             let entry = (SequenceKind::List, name.clone());
             let _ = if list.is_empty() { found.remove(&entry) } else { found.insert(entry) };
         }

@@ -36,6 +36,9 @@ impl<S: State, B: Backend> Store<S, B> {
     /// values keeps them elsewhere, for example in a [`List`](crate::List) of proposals. It can
     /// also watch the place and note the values that a remote [`Patch`](crate::Patch) replaces.
     ///
+    /// **On both**, if several replicas made a record at the same time, a field has the value that
+    /// each of them gave it, until a replica writes the field again.
+    ///
     /// ```
     /// use exostate::{Automerge, State, Store, Value};
     ///

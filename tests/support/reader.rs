@@ -154,6 +154,8 @@ fn expand(stored: &BTreeMap<String, Scalar>) -> BTreeMap<String, Scalar> {
     for (key, value) in stored {
         let segments: Vec<&str> = key.split('/').collect();
         let reserved = segments.iter().skip(1).position(|segment| is_name(segment));
+        // A slot is not empty.
+        let reserved = reserved.filter(|_| segments.first() != Some(&"") || segments.len() > 2);
         match reserved.map(|at| segments.split_at(at + 1)) {
             Some((slot, [name])) => {
                 let Scalar::Bytes(bytes) = value else { panic!("{key} is no bundle") };
@@ -167,7 +169,9 @@ fn expand(stored: &BTreeMap<String, Scalar>) -> BTreeMap<String, Scalar> {
         }
     }
     // The last bundle counts, and a register of its own counts before all bundles.
-    bundles.sort_by(|(_, a, _), (_, b, _)| b.as_bytes().cmp(a.as_bytes()));
+    bundles.sort_by(|(a_slot, a, _), (b_slot, b, _)| {
+        (b.as_bytes(), b_slot.len()).cmp(&(a.as_bytes(), a_slot.len()))
+    });
     for (slot, name, entries) in bundles {
         for (below, value) in entries {
             let path = if below.is_empty() { slot.clone() } else { join(&slot, &below) };

@@ -190,8 +190,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
         let _ = update;
         Vec::new()
     }
-    /// Those of the paths whose register any op of the document has ever written, even if the
-    /// register was removed later. O(document). The default returns all paths.
+    /// Those of the paths whose register any op of the document has ever written, itself or in a
+    /// bundle, even if the register was removed later. O(document). The default returns all paths.
     fn ever_written(&self, paths: BTreeSet<&str>) -> BTreeSet<String> {
         paths.into_iter().map(str::to_owned).collect()
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{Document, Turn};
 use crate::document::backend::{Backend, BackendError};
+use crate::document::bundle::{self, KeyKind};
 use crate::document::commit::Origin;
 use crate::document::key::{self, Key};
 use crate::document::named;
@@ -294,10 +295,12 @@ impl DocumentEdit<'_> {
     }
 }
 
-/// Refuses the paths of the document's own registers, and paths with a malformed segment.
+/// Refuses the paths of the document's own registers and of bundles, and paths with a malformed
+/// segment.
 fn valid(path: &str) -> Result<(), EditError> {
     let reason = match () {
         () if named::is_own(path) => "the register is the document's own",
+        () if bundle::kind_of(path) != KeyKind::Register => "the path is that of a bundle",
         () if !key::is_path(path) => "a segment is empty or has an unknown escape",
         () => return Ok(()),
     };

@@ -246,9 +246,9 @@ impl<B: Backend> Turn<'_, B> {
                     "the document's own bytes show something else".to_owned(),
                 )));
             }
-            let unstable = std::mem::replace(&mut theirs, reopened);
+            let before = std::mem::replace(&mut theirs, reopened);
             if round > 0 {
-                updates.append(&mut write_anew(&mut theirs, &unstable).map_err(backend)?);
+                updates.append(&mut write_anew(&mut theirs, &before).map_err(backend)?);
             }
         }
         let undoes = self.any(|one| one.undoes());
@@ -269,9 +269,9 @@ impl<B: Backend> Turn<'_, B> {
     }
 }
 
-/// Writes the sequences anew that differ in two documents with the same bytes: their content is
-/// removed, and inserted as fresh ops. Under an id that was used twice, yrs can put the pieces of a
-/// text in another order each time it reads them.
+/// Two replicas have read the same bytes, but show different texts or lists: under an id that was
+/// used twice, yrs can order the pieces of a text differently each time. This function empties each
+/// such sequence in `replica`, and inserts the content that `other` shows.
 fn write_anew<B: Backend>(
     replica: &mut Replica<B>,
     other: &Replica<B>,

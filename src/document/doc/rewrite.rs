@@ -1,5 +1,6 @@
 //! Inserts into this document the content of a text or list that another document has and this
-//! document lacks. Nothing is removed, unless a text or list is written anew.
+//! document lacks. Nothing is removed, except by `text_anew` and `list_anew`, which replace the
+//! whole content.
 //!
 //! Two modules use it:
 //!

@@ -11,6 +11,9 @@
 //! A walk keeps nothing; the backend interprets the bytes. The limits come from
 //! [`Limits`](super::limits::Limits).
 //!
+//! A walk does not look into values. A bundle of registers is checked as a whole before an entry
+//! of it is used (see [`bundle`](super::bundle)).
+//!
 //! A walk knows one update, but not the document to which the update is applied. So the backend can
 //! still panic: apply the update under `catch_unwind`.
 

@@ -1,5 +1,4 @@
-//! Writing registers into a document that has bundles: a record that is born goes out as one
-//! bundle. See [`bundle`].
+//! Writing registers into a document that has bundles: a new record is written as one bundle. See [`bundle`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,23 +17,18 @@ use crate::document::value::Value;
 type NewWrite<'o> = (usize, &'o Key, &'o Value);
 
 /// The records that a change makes.
-struct Births<'o> {
+struct NewRecords<'o> {
     /// The entries of each slot.
     slots: Vec<(&'o Key, Vec<NewWrite<'o>>)>,
     bytes_max: usize,
-    name_max: usize,
+    path_bytes_max: usize,
 }
 
-/// The path of a bundle's slot.
-fn slot_of(bundle: &str) -> &str {
-    bundle.rsplit_once('/').map_or("", |(slot, _)| slot)
-}
-
-/// The most bytes by which the key of an entry's void register is longer than the entry's path:
+/// A void register's key is longer than the path of its entry by at most this many bytes:
 /// `/@<replica>-<number>`, and `/@` for the slot itself.
-const NAME_BYTES_MAX: usize = 2 + 16 + 1 + 16 + 2;
+const VOID_KEY_BYTES_MAX: usize = 2 + 16 + 1 + 16 + 2;
 
-impl<'o> Births<'o> {
+impl<'o> NewRecords<'o> {
     fn of(ops: &'o Ops, limits: &Limits) -> Self {
         let new = ops.registers.iter().enumerate().filter(|(_, (_, write))| write.old.is_none());
         let new: Vec<NewWrite<'_>> = new
@@ -43,7 +37,7 @@ impl<'o> Births<'o> {
         let mut this = Self {
             slots: Vec::new(),
             bytes_max: limits.value_bytes_max().min(bundle::BYTES_MAX),
-            name_max: limits.path_bytes_max(),
+            path_bytes_max: limits.path_bytes_max(),
         };
         this.add(&new);
         this
@@ -62,7 +56,7 @@ impl<'o> Births<'o> {
             match run {
                 [] | [_] => {}
                 // The whole state is no slot.
-                [_, below @ ..] if slot.as_str().is_empty() => self.add(below),
+                [_, relative @ ..] if slot.as_str().is_empty() => self.add(relative),
                 _ => self.add_slot(slot, run),
             }
         }
@@ -79,12 +73,12 @@ impl<'o> Births<'o> {
         while let Some((_, first, _)) = rest.first() {
             let is_within =
                 |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), first.as_str());
-            let (below, later) =
+            let (relative, later) =
                 rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
             rest = later;
-            match below {
+            match relative {
                 [one] => single.push(*one),
-                _ => self.add_slot(first, below),
+                _ => self.add_slot(first, relative),
             }
         }
         let (entries, _) = self.fill(slot, &single);
@@ -93,18 +87,27 @@ impl<'o> Births<'o> {
         }
     }
 
-    /// Those of the writes that fit into one bundle, and whether these are all.
+    /// The writes that fit into one bundle. The flag says whether all of them fit.
     fn fill(&self, slot: &Key, writes: &[NewWrite<'o>]) -> (Vec<NewWrite<'o>>, bool) {
         let mut bytes = bundle::OVERHEAD;
+        let mut paths_bytes = 0;
         let mut entries = Vec::new();
         for (number, key, value) in writes {
-            let below = key::below(key.as_str(), slot.as_str());
-            let size = bundle::entry_size(below, value);
+            let relative = key::below(key.as_str(), slot.as_str());
+            let size = bundle::entry_size(relative, value);
+            let path_bytes = key.as_str().len();
             let fits = entries.len() < bundle::ENTRIES_MAX
                 && bytes + size <= self.bytes_max
-                && key.as_str().len() + NAME_BYTES_MAX <= self.name_max;
+                && paths_bytes + path_bytes <= bundle::PATHS_BYTES_MAX
+                && path_bytes <= bundle::PATH_BYTES_MAX
+                && slot.as_str().len() <= bundle::SLOT_BYTES_MAX
+                // A foreign writer may have written registers with other paths.
+                && bundle::is_relative_path(relative)
+                && bundle::path_len(slot.as_str(), relative) == path_bytes
+                && key.as_str().len() + VOID_KEY_BYTES_MAX <= self.path_bytes_max;
             if fits {
                 bytes += size;
+                paths_bytes += path_bytes;
                 entries.push((*number, *key, *value));
             }
         }
@@ -114,21 +117,21 @@ impl<'o> Births<'o> {
 }
 
 impl<B: Backend> Replica<B> {
-    /// The writes to the keys of the document by which these ops change its registers. `None` if
-    /// they are the same.
+    /// Turns writes of registers into writes of keys. `None` if the document needs no bundle: then
+    /// both are the same.
     pub(super) fn stored_ops(&mut self, ops: &Ops) -> Result<Option<Ops>, BackendError> {
         if ops.registers.is_empty() {
             return Ok(None);
         }
-        let births = Births::of(ops, &self.limits);
-        if births.slots.is_empty() && !self.index.has_bundles() {
+        let new_records = NewRecords::of(ops, &self.limits);
+        if new_records.slots.is_empty() && self.is_stored_as_is(ops) {
             return Ok(None);
         }
-        // A map is made faster from all its entries at once.
+        // Building the map from all entries at once is faster than inserting them one by one.
         let mut writes: Vec<(Key, RegisterWrite)> = Vec::with_capacity(ops.registers.len());
-        self.write_bundles(&births, &mut writes)?;
+        self.write_bundles(&new_records, &mut writes)?;
         let mut is_bundled = vec![false; ops.registers.len()];
-        for (number, ..) in births.slots.iter().flat_map(|(_, entries)| entries) {
+        for (number, ..) in new_records.slots.iter().flat_map(|(_, entries)| entries) {
             if let Some(is_bundled) = is_bundled.get_mut(*number) {
                 *is_bundled = true;
             }
@@ -152,77 +155,84 @@ impl<B: Backend> Replica<B> {
         Ok(Some(stored))
     }
 
-    /// Writes a bundle for each record that is born.
+    /// Whether writes of registers, none of which is part of a new record, are writes of the same
+    /// keys with the same old values.
+    fn is_stored_as_is(&self, ops: &Ops) -> bool {
+        !self.index.has_bundles()
+            || ops.registers.iter().all(|(key, write)| {
+                write.new.is_some() && self.backend.register(key.as_str()) == write.old
+            })
+    }
+
+    /// Writes a bundle for each new record.
     fn write_bundles(
         &mut self,
-        births: &Births<'_>,
+        new_records: &NewRecords<'_>,
         writes: &mut Vec<(Key, RegisterWrite)>,
     ) -> Result<(), BackendError> {
-        for (slot, entries) in &births.slots {
+        for (slot, entries) in &new_records.slots {
             let slot = slot.as_str();
-            let below =
+            let relative =
                 entries.iter().map(|(_, key, value)| (key::below(key.as_str(), slot), *value));
-            let bytes = bundle::encode(below).map_err(|error| BackendError::Misfit {
+            let bytes = bundle::encode(relative).map_err(|error| BackendError::Misfit {
                 place: slot.to_owned(),
                 reason: error.to_string(),
             })?;
-            let key = bundle::key_of(slot, self.id.get(), self.next_bundle);
-            self.next_bundle += 1;
+            let key = self.new_bundle_key(slot);
             let write = RegisterWrite { old: None, new: Some(Value::Bytes(Arc::from(bytes))) };
             writes.push((Key::from(key.as_str()), write));
-            if self.index.may_have_bundles(slot) {
-                for void in self.index.stray_voids(slot) {
-                    let old = self.backend.register(void);
-                    writes.push((Key::from(void), RegisterWrite { old, new: None }));
-                }
-            }
         }
         Ok(())
     }
 
-    /// Removes the entries with these paths from all bundles: removes a bundle of which no other
-    /// entry shows, and voids the entries of others.
+    /// A key for a new bundle. Nothing is stored at or below it: another writer may have written void
+    /// registers for this key.
+    fn new_bundle_key(&mut self, slot: &str) -> String {
+        loop {
+            let key = bundle::key_of(slot, self.id.get(), self.next_bundle);
+            self.next_bundle += 1;
+            let is_taken =
+                self.index.may_have_bundles(slot) && self.index.within(&key).next().is_some();
+            if !is_taken {
+                return key;
+            }
+        }
+    }
+
+    /// Removes the entries with these paths from all bundles. If all entries of a bundle
+    /// are void then, the bundle is removed with its void registers. Otherwise the entry gets a void
+    /// register.
     fn remove_entries(&self, removed: &[&str], stored: &mut Ops) {
         if removed.is_empty() || !self.index.has_bundles() {
             return;
         }
         let lookup = |path: &str| self.backend.register(path);
-        let mut voided: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut voided: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
         for path in removed {
             expand::each_entry(&self.index, &lookup, path, |found, _| {
-                let below = key::below(path, found.slot()).to_owned();
-                voided.entry(found.key.to_owned()).or_default().insert(below);
+                let relative = key::below(path, found.slot()).to_owned();
+                voided.entry((found.key, found.slot())).or_default().insert(relative);
             });
         }
-        for (bundle, voided) in voided {
-            let old = self.backend.register(&bundle);
+        for ((bundle, slot), voided) in voided {
+            let old = self.backend.register(bundle);
             let voids: BTreeMap<&str, &Key> = self
                 .index
-                .within(&bundle)
-                .filter_map(|key| match bundle::stored(key.as_str()) {
-                    bundle::Stored::Void { below, .. } => Some((below, key)),
+                .within(bundle)
+                .filter_map(|key| match bundle::kind_of(key.as_str()) {
+                    bundle::KeyKind::Void { relative, .. } => Some((relative, key)),
                     _ => None,
                 })
                 .collect();
             let entries = match &old {
-                Some(Value::Bytes(bytes)) => bundle::decode(bytes).unwrap_or_default(),
+                Some(Value::Bytes(bytes)) => bundle::decode(slot, bytes).unwrap_or_default(),
                 _ => Vec::new(),
             };
-            // An entry below a register of its own never shows again: whoever removes that register
-            // also voids the entry.
-            let has_register = |below: &str| {
-                let path = bundle::path_of(slot_of(&bundle), below);
-                match stored.registers.get(key::lookup(&path.as_str())) {
-                    Some(write) => write.new.is_some(),
-                    None => self.backend.register(&path).is_some(),
-                }
-            };
-            let shows = |below: &str| {
-                !voided.contains(below) && !voids.contains_key(below) && !has_register(below)
-            };
-            if entries.iter().any(|(below, _)| shows(below)) {
-                for below in &voided {
-                    let key = Key::from(bundle::void_key(&bundle, below).as_str());
+            let stays =
+                |relative: &str| !voided.contains(relative) && !voids.contains_key(relative);
+            if entries.iter().any(|(relative, _)| stays(relative)) {
+                for relative in &voided {
+                    let key = Key::from(bundle::void_key(bundle, relative).as_str());
                     let new = Some(Value::Bool(true));
                     stored.registers.insert(key, RegisterWrite { old: None, new });
                 }
@@ -232,7 +242,7 @@ impl<B: Backend> Replica<B> {
                 let old = self.backend.register(key.as_str());
                 stored.registers.insert(key.clone(), RegisterWrite { old, new: None });
             }
-            let key = Key::from(bundle.as_str());
+            let key = Key::from(bundle);
             stored.registers.insert(key, RegisterWrite { old, new: None });
         }
     }

@@ -1,28 +1,54 @@
 //! The index of the keys in a document: registers, bundles and void registers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::document::bundle::{self, Stored};
+use crate::document::bundle::{self, KeyKind};
 use crate::document::key::{self, AsKey, Key};
+use crate::document::value::Value;
 
 /// The keys in order, and the slots that have bundles.
 #[derive(Default)]
 pub(super) struct Index {
     keys: BTreeSet<Key>,
-    /// For the hash of each slot that has bundles or void registers, the number of these. Two slots
-    /// with one hash share a number, which only costs time.
-    slots: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+    /// The slots that have bundles or void registers, by their hash. If two slots have the same
+    /// hash, they share an entry. Then a read may search for bundles in a slot that has none.
+    slots: HashMap<u64, Slot, BuildHasherDefault<HashOfHash>>,
+    /// The entries of slots with many keys that were read since a key of the slot changed, with the
+    /// path of the slot.
+    crowded: RefCell<HashMap<u64, (String, Arc<Entries>)>>,
 }
 
-/// Hashes a hash as itself.
-#[derive(Default)]
-struct AsIs(u64);
+/// The entries of a slot by relative path, each with the name of its bundle.
+pub(super) type Entries = BTreeMap<String, (String, Value)>;
 
-impl Hasher for AsIs {
+/// A slot with more bundles and void registers than this is *crowded*: its entries are kept, so that
+/// a peer cannot make each read expensive. A slot has as many bundles as replicas have made its
+/// record at the same time.
+const CROWDED_FROM: u32 = 16;
+
+/// The bundles and void registers of a slot.
+enum Slot {
+    /// There is only this key.
+    One(Arc<str>),
+    /// There may be several keys.
+    Several {
+        /// The number of keys.
+        count: u32,
+    },
+}
+
+/// A hasher for keys that are hashes already: it returns the key.
+#[derive(Default)]
+struct HashOfHash(u64);
+
+impl Hasher for HashOfHash {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -42,7 +68,9 @@ pub(super) struct Bundle<'i> {
     pub(super) key: &'i str,
     /// The last segment of the key.
     pub(super) name: &'i str,
+    /// The void entries, in order, without the entry for the slot itself.
     voids: Vec<&'i str>,
+    is_slot_void: bool,
 }
 
 impl<'i> Bundle<'i> {
@@ -52,30 +80,27 @@ impl<'i> Bundle<'i> {
     }
 
     /// Whether the entry with this relative path is void.
-    pub(super) fn is_void(&self, below: &str) -> bool {
-        self.voids.contains(&below)
+    pub(super) fn is_void(&self, relative: &str) -> bool {
+        match relative {
+            "" => self.is_slot_void,
+            _ => self.voids.binary_search_by(|void| key::compare(void, relative)).is_ok(),
+        }
     }
 }
 
 impl Index {
-    /// An index of these keys, which are in order. It takes the keys, because copying and dropping
-    /// many keys costs more than building the index.
+    /// Builds the index from keys in order. It takes the keys by value, because copying and
+    /// dropping many keys costs more than building the index.
     pub(super) fn of(keys: impl Iterator<Item = Key>) -> Self {
-        let mut slots: HashMap<u64, u32, _> = HashMap::default();
-        let keys = keys.inspect(|key| {
-            if let Some(slot) = slot_of(key.as_str()) {
-                *slots.entry(xxh3_64(slot.as_bytes())).or_default() += 1;
-            }
-        });
-        let keys = keys.collect();
-        Self { keys, slots }
+        let mut slots = HashMap::default();
+        let keys = keys.inspect(|key| add_to(&mut slots, key)).collect();
+        Self { keys, slots, crowded: RefCell::default() }
     }
 
     pub(super) fn insert(&mut self, key: Key) {
-        if let Some(slot) = slot_of(key.as_str()) {
-            *self.slots.entry(xxh3_64(slot.as_bytes())).or_default() += 1;
+        if self.keys.insert(key.clone()) {
+            add_to(&mut self.slots, &key);
         }
-        self.keys.insert(key);
     }
 
     pub(super) fn remove(&mut self, path: &str) {
@@ -84,11 +109,9 @@ impl Index {
         }
         if let Some(slot) = slot_of(path) {
             let hash = xxh3_64(slot.as_bytes());
-            if let Some(count) = self.slots.get_mut(&hash) {
-                *count -= 1;
-                if *count == 0 {
-                    self.slots.remove(&hash);
-                }
+            match self.slots.get_mut(&hash) {
+                Some(Slot::Several { count }) if *count > 1 => *count -= 1,
+                _ => drop(self.slots.remove(&hash)),
             }
         }
     }
@@ -111,6 +134,35 @@ impl Index {
         self.slots.contains_key(&xxh3_64(slot.as_bytes()))
     }
 
+    /// Must be called when the value of a key has changed.
+    pub(super) fn note_changed(&mut self, path: &str) {
+        let crowded = self.crowded.get_mut();
+        if !crowded.is_empty()
+            && let Some(slot) = slot_of(path)
+        {
+            crowded.remove(&xxh3_64(slot.as_bytes()));
+        }
+    }
+
+    /// Whether a slot has many bundles and void registers. Read it with [`Index::crowded`] then.
+    pub(super) fn is_crowded(&self, slot: &str) -> bool {
+        let found = self.slots.get(&xxh3_64(slot.as_bytes()));
+        matches!(found, Some(Slot::Several { count }) if *count > CROWDED_FROM)
+    }
+
+    /// The entries of a crowded slot. They are read only if a key of the slot has changed.
+    pub(super) fn crowded(&self, slot: &str, read: impl FnOnce() -> Entries) -> Arc<Entries> {
+        let hash = xxh3_64(slot.as_bytes());
+        if let Some((of, entries)) = self.crowded.borrow().get(&hash)
+            && *of == *slot
+        {
+            return Arc::clone(entries);
+        }
+        let entries = Arc::new(read());
+        self.crowded.borrow_mut().insert(hash, (slot.to_owned(), Arc::clone(&entries)));
+        entries
+    }
+
     /// The keys at and below a path, in order.
     pub(super) fn within<'i>(&'i self, path: &'i str) -> impl Iterator<Item = &'i Key> {
         self.from(path).take_while(move |found| key::is_within(found.as_str(), path))
@@ -119,32 +171,32 @@ impl Index {
     /// The bundles of a slot, in the order of their names. O(log n), plus the number of bundles and
     /// void registers of the slot.
     pub(super) fn bundles<'i>(&'i self, slot: &str) -> Vec<Bundle<'i>> {
+        // The usual case, without a search.
+        if let Some(Slot::One(key)) = self.slots.get(&xxh3_64(slot.as_bytes()))
+            && let KeyKind::Bundle { slot: of, name } = bundle::kind_of(key)
+            && *of == *slot
+        {
+            return vec![Bundle { key, name, voids: Vec::new(), is_slot_void: false }];
+        }
         let mut found: Vec<Bundle<'i>> = Vec::new();
         for path in self.reserved(slot) {
-            match bundle::stored(path) {
-                Stored::Bundle { slot: of, name } if *of == *slot => {
-                    found.push(Bundle { key: path, name, voids: Vec::new() });
+            match bundle::kind_of(path) {
+                KeyKind::Bundle { slot: of, name } if *of == *slot => {
+                    let (voids, is_slot_void) = (Vec::new(), false);
+                    found.push(Bundle { key: path, name, voids, is_slot_void });
                 }
-                Stored::Void { slot: of, bundle, below } if *of == *slot => {
+                KeyKind::Void { slot: of, bundle, relative } if *of == *slot => {
                     if let Some(last) = found.last_mut().filter(|last| *last.key == *bundle) {
-                        last.voids.push(below);
+                        match relative {
+                            "" => last.is_slot_void = true,
+                            _ => last.voids.push(relative),
+                        }
                     }
                 }
                 _ => {}
             }
         }
         found
-    }
-
-    /// The void registers of a slot whose bundle is not in the document.
-    pub(super) fn stray_voids<'i>(&'i self, slot: &str) -> Vec<&'i str> {
-        let of_slot = self.reserved(slot).filter(|path| match bundle::stored(path) {
-            Stored::Void { slot: of, bundle, .. } => {
-                *of == *slot && !self.keys.contains(key::lookup(&bundle))
-            }
-            _ => false,
-        });
-        of_slot.collect()
     }
 
     /// The keys whose first segment below a slot begins with `@`.
@@ -161,10 +213,24 @@ impl Index {
     }
 }
 
+fn add_to(slots: &mut HashMap<u64, Slot, BuildHasherDefault<HashOfHash>>, key: &Key) {
+    let Some(slot) = slot_of(key.as_str()) else { return };
+    match slots.entry(xxh3_64(slot.as_bytes())) {
+        Entry::Vacant(vacant) => drop(vacant.insert(Slot::One(Arc::clone(&key.0)))),
+        Entry::Occupied(mut occupied) => {
+            let count = match occupied.get() {
+                Slot::One(_) => 1,
+                Slot::Several { count } => *count,
+            };
+            occupied.insert(Slot::Several { count: count.saturating_add(1) });
+        }
+    }
+}
+
 /// The slot of a bundle or of a void register.
 fn slot_of(path: &str) -> Option<&str> {
-    match bundle::stored(path) {
-        Stored::Bundle { slot, .. } | Stored::Void { slot, .. } => Some(slot),
-        Stored::Register => None,
+    match bundle::kind_of(path) {
+        KeyKind::Bundle { slot, .. } | KeyKind::Void { slot, .. } => Some(slot),
+        KeyKind::Register => None,
     }
 }

@@ -27,9 +27,11 @@ use super::{
     Backend, BackendError, Contradiction, LIST_PREFIX, Offset, PIECE_BYTES_MAX, TEXT_PREFIX, sealed,
 };
 use crate::document::ReplicaId;
+use crate::document::bundle::{self, KeyKind};
 use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
 use crate::document::limits::Limits;
+use crate::document::named;
 use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched, Units};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
@@ -360,6 +362,14 @@ impl Backend for Automerge {
         checked.retain(|CheckedUpdate(change)| {
             self.doc.get_change_meta_by_hash(&change.hash()).is_none()
         });
+        for update in &checked {
+            // Decoding a change costs as much as its import, so only few changes are decoded.
+            let bytes = update.0.raw_bytes();
+            if bytes.windows(named::LAYOUT_BYTES.len()).any(|part| part == named::LAYOUT_BYTES) {
+                let written = self.registers_in(update);
+                named::check_layout(written.iter().filter_map(|(path, _)| named::layout_in(path)))?;
+            }
+        }
         Ok(checked)
     }
 
@@ -527,10 +537,20 @@ impl Backend for Automerge {
             if paths.is_empty() {
                 break;
             }
-            let found = self.registers_in(&CheckedUpdate(change)).into_iter().map(|(path, _)| path);
-            written.extend(
-                found.filter(|path| paths.remove(path.as_ref())).map(|path| path.to_string()),
-            );
+            for (path, value) in self.registers_in(&CheckedUpdate(change)) {
+                let mut note = |path: &str| {
+                    if paths.remove(path) {
+                        written.insert(path.to_owned());
+                    }
+                };
+                match (bundle::kind_of(&path), value) {
+                    (KeyKind::Bundle { slot, .. }, Some(Value::Bytes(bytes))) => {
+                        let entries = bundle::decode(slot, &bytes).unwrap_or_default().into_iter();
+                        entries.for_each(|(relative, _)| note(&bundle::path_of(slot, relative)));
+                    }
+                    _ => note(&path),
+                }
+            }
         }
         written
     }

@@ -29,6 +29,7 @@ use crate::document::ReplicaId;
 use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::key::Key;
 use crate::document::limits::Limits;
+use crate::document::named;
 use crate::document::ops::{
     Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
 };
@@ -96,6 +97,8 @@ struct Summary {
     holes: BTreeMap<u64, u32>,
     /// For each client, the highest clock to which a block or a deletion refers.
     needs: BTreeMap<u64, u32>,
+    /// The versions of the layout that the update writes into the document.
+    layouts: Vec<u64>,
     /// Whether the update holds a mark on text.
     marks: bool,
     /// Whether the update holds text with characters of two UTF-16 code units.
@@ -134,6 +137,12 @@ impl Visitor for Summary {
         self.root = Some(Arc::from(name));
         if !self.roots.contains(name) {
             self.roots.insert(name.to_owned());
+        }
+    }
+
+    fn key(&mut self, name: &str) {
+        if self.in_root && self.root.as_ref().is_some_and(|root| **root == *REGISTERS) {
+            self.layouts.extend(named::layout_in(name));
         }
     }
 
@@ -475,6 +484,7 @@ impl Backend for Yrs {
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {
         let mut summary = Summary::default();
         yrs_update::walk(update, limits, &mut summary)?;
+        named::check_layout(summary.layouts.iter().copied())?;
         Ok(vec![CheckedUpdate { bytes: update.to_vec(), summary }])
     }
 

@@ -55,7 +55,7 @@ export class Writer {
       const gone = [...entries.keys()].filter((below) => paths.has(pathOf(slot, below)));
       if (gone.length === 0) continue;
       if (gone.length < entries.size) for (const below of gone) this.state.set(voidKey(key, below), true);
-      else for (const of of [key, ...voids]) this.state.delete(of);
+      else for (const stored of [key, ...voids]) this.state.delete(stored);
     }
   }
 

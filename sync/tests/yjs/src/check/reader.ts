@@ -231,7 +231,7 @@ test("bundles: their entries are registers, and a register of its own counts bef
   reads(all, { "x/k/@1-0": one, "x/k/@1-0/@": true }, []);
   reads(all, { "x/k/@1-0": one, "x/k/@2-0": bundle([["", true], ["a", 5]]) }, [["k", { a: "5", b: "x" }]]);
   reads(all, { "x/k/@1-0": one, "x/k/@2-0": bundle([["a", 5]]), "x/k/@2-0/a": true }, [["k", { a: "1", b: "x" }]]);
-  for (const wrong of [bundle([["b", "x"], ["", true]]), bundle([["", true], ["a", []]]), bundle([["", true], ["@", 1]]), bytes("a0ff"), bytes("")]) {
+  for (const wrong of [bundle([["b", "x"], ["", true]]), bundle([["", true], ["a", []]]), bundle([["", true], ["@", 1]]), bytes("a0ff"), bytes(""), bytes("a201f502f5")]) {
     reads(all, { "x/k/@1-0": wrong }, []);
   }
 });
