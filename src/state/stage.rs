@@ -98,6 +98,8 @@ impl ChangeError {
 /// document would read after the change.
 pub(crate) struct StageCore<'d> {
     document: &'d dyn Source,
+    /// The register of the document that was read last. A write reads its register twice.
+    read: RefCell<Option<(Key, Option<Value>)>>,
     pub(crate) ops: Ops,
     pub(crate) texts: BTreeMap<Key, Rope>,
     pub(crate) lists: BTreeMap<Key, List>,
@@ -126,6 +128,7 @@ impl<'d> StageCore<'d> {
     fn new(document: &'d dyn Source, replica: ReplicaId, next_element: &'d AtomicU64) -> Self {
         Self {
             document,
+            read: RefCell::default(),
             ops: Ops::default(),
             texts: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -184,6 +187,19 @@ impl<'d> StageCore<'d> {
         }
     }
 
+    /// A register of the document.
+    fn read(&self, path: &str) -> Option<Value> {
+        let mut read = self.read.borrow_mut();
+        if let Some((key, value)) = &*read
+            && *key.as_str() == *path
+        {
+            return value.clone();
+        }
+        let value = self.document.register(path);
+        *read = Some((Key::from(path), value.clone()));
+        value
+    }
+
     pub(crate) fn put(&mut self, path: &str, value: Option<Value>) {
         self.put_unless(path, value, &|_| false);
     }
@@ -199,9 +215,10 @@ impl<'d> StageCore<'d> {
         // If the register already holds the value, a write would still conflict with the writes of
         // other replicas, on yrs but not on automerge.
         let Some(staged) = self.ops.registers.get(key::lookup(&path)) else {
-            let old = self.document.register(path);
+            let old = self.read(path);
             if !stands(&old) {
-                let key = Key::from(path);
+                let read = self.read.take().map(|(key, _)| key);
+                let key = read.unwrap_or_else(|| Key::from(path));
                 self.touch(&key);
                 self.note_register(&key);
                 self.ops.registers.insert(key, RegisterWrite { old, new: value });
@@ -257,7 +274,7 @@ impl<'d> StageCore<'d> {
     pub(crate) fn original(&self, path: &str) -> Option<Value> {
         match self.ops.registers.get(key::lookup(&path)) {
             Some(staged) => staged.old.clone(),
-            None => self.document.register(path),
+            None => self.read(path),
         }
     }
 
@@ -334,7 +351,7 @@ impl Source for StageCore<'_> {
     fn register(&self, path: &str) -> Option<Value> {
         match self.ops.registers.get(key::lookup(&path)) {
             Some(staged) => staged.new.clone(),
-            None => self.document.register(path),
+            None => self.read(path),
         }
     }
 

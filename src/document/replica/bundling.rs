@@ -192,7 +192,7 @@ impl<B: Backend> Replica<B> {
             let key = bundle::key_of(slot, self.id.get(), self.next_bundle);
             self.next_bundle += 1;
             let is_taken =
-                self.index.may_have_bundles(slot) && self.index.within(&key).next().is_some();
+                self.index.slot(slot).is_some() && self.index.within(&key).next().is_some();
             if !is_taken {
                 return key;
             }

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::index::{Bundle, Entries, Index};
+use super::index::{Bundle, Bundles, Entries, Index};
 use crate::document::bundle::{self, KeyKind, Scalar};
 use crate::document::key::{self, Key};
 use crate::document::ops::RegisterTouch;
 use crate::document::value::Value;
+
+/// Up to this many touched keys are searched one by one, which costs less than a table of them.
+const FEW: usize = 8;
 
 /// Gives what the document stores under a key.
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<Value>;
@@ -41,20 +44,23 @@ pub(super) fn each_entry<'i>(
     mut each: impl FnMut(&Bundle<'i>, Scalar<'_>),
 ) {
     if index.has_bundles() {
-        for slot in slots_at_and_above(path).filter(|slot| index.may_have_bundles(slot)) {
-            each_entry_in(index, stored, slot, key::below(path, slot), &mut each);
+        for slot in slots_at_and_above(path) {
+            if let Some(found) = index.slot(slot) {
+                let bundles = index.bundles(slot, found);
+                each_entry_in(bundles, stored, slot, key::below(path, slot), &mut each);
+            }
         }
     }
 }
 
 fn each_entry_in<'i>(
-    index: &'i Index,
+    bundles: Bundles<'i>,
     stored: Lookup<'_>,
     slot: &str,
     relative: &str,
     each: &mut impl FnMut(&Bundle<'i>, Scalar<'_>),
 ) {
-    for found in index.bundles(slot) {
+    for found in bundles {
         if found.is_void(relative) {
             continue;
         }
@@ -76,16 +82,19 @@ fn bundled<'i>(index: &'i Index, stored: Lookup<'_>, path: &str) -> Option<(Cow<
         last.as_ref().is_none_or(|(last, _)| **last < *name)
     };
     // The longest slot comes first, so it counts if two names are equal.
-    for slot in slots_at_and_above(path).filter(|slot| index.may_have_bundles(slot)) {
+    for slot in slots_at_and_above(path) {
+        let Some(found) = index.slot(slot) else { continue };
         let relative = key::below(path, slot);
-        if index.is_crowded(slot) {
-            let entries = index.crowded(slot, || entries_in(index, stored, slot));
+        if found.is_crowded() {
+            let read = || entries_in(index.bundles(slot, found), stored, slot);
+            let entries = index.crowded(slot, read);
             if let Some((name, value)) = entries.get(relative).filter(|one| is_last(&last, &one.0))
             {
                 last = Some((Cow::Owned(name.clone()), value.clone()));
             }
         } else {
-            each_entry_in(index, stored, slot, relative, &mut |found, scalar| {
+            let bundles = index.bundles(slot, found);
+            each_entry_in(bundles, stored, slot, relative, &mut |found, scalar| {
                 if is_last(&last, found.name) {
                     last = Some((Cow::Borrowed(found.name), scalar.into()));
                 }
@@ -96,9 +105,9 @@ fn bundled<'i>(index: &'i Index, stored: Lookup<'_>, path: &str) -> Option<(Cow<
 }
 
 /// The entries of a slot that count among the bundles of this slot.
-fn entries_in(index: &Index, stored: Lookup<'_>, slot: &str) -> Entries {
+fn entries_in(bundles: Bundles<'_>, stored: Lookup<'_>, slot: &str) -> Entries {
     let mut entries = Entries::new();
-    for found in index.bundles(slot) {
+    for found in bundles {
         let Some(Value::Bytes(bytes)) = stored(found.key) else { continue };
         for (relative, scalar) in bundle::decode(slot, &bytes).unwrap_or_default() {
             if !found.is_void(relative) {
@@ -248,8 +257,9 @@ pub(super) fn scan(index: &Index, stored: Lookup<'_>, path: &str) -> Vec<(Key, V
     }
     let mut keys: Vec<Key> = Vec::new();
     // The bundles of slots above the path may have entries within it.
-    for slot in slots_at_and_above(path).skip(1).filter(|slot| index.may_have_bundles(slot)) {
-        for found in index.bundles(slot) {
+    for slot in slots_at_and_above(path).skip(1) {
+        let Some(found) = index.slot(slot) else { continue };
+        for found in index.bundles(slot, found) {
             let Some(value) = stored(found.key) else { continue };
             entries_of(slot, &value, |key, _| {
                 if !found.is_void(key::below(key.as_str(), slot)) && is_within(&key) {
@@ -282,6 +292,8 @@ struct TouchedPath {
     path: Arc<str>,
     /// The value before.
     old: Option<Value>,
+    /// The value of the separate register after the import, if it was written.
+    separate: Option<Value>,
     own: bool,
     written: Option<Written>,
 }
@@ -299,7 +311,11 @@ impl TouchedPaths {
     /// Finds the touched registers from the touched keys. `index` is the index before the import.
     /// `stored` reads the document after the import. `None` if the document has no bundles and no
     /// touched key belongs to one: then the touched keys are the touched registers.
-    pub(super) fn of(touched: &[RegisterTouch], index: &Index, stored: Lookup<'_>) -> Option<Self> {
+    pub(super) fn of<'t>(
+        touched: &'t [RegisterTouch],
+        index: &Index,
+        stored: Lookup<'_>,
+    ) -> Option<Self> {
         let is_register = |touch: &RegisterTouch| bundle::kind_of(&touch.key) == KeyKind::Register;
         if !index.has_bundles() && touched.iter().all(is_register) {
             return None;
@@ -309,11 +325,18 @@ impl TouchedPaths {
         this.paths
             .sort_by(|a, b| key::compare(&a.path, &b.path).then_with(|| b.written.cmp(&a.written)));
         this.paths.dedup_by(|later, first| later.path == first.path);
-        let before: HashMap<&str, Option<&Value>> =
-            touched.iter().map(|touch| (&*touch.key, touch.old.as_ref())).collect();
-        let was = |path: &str| match before.get(path) {
-            Some(old) => old.cloned(),
-            None => stored(path),
+        let old = |touch: &'t RegisterTouch| (&*touch.key, touch.old.as_ref());
+        let is_few = touched.len() <= FEW;
+        let table: HashMap<&str, Option<&Value>> = match is_few {
+            true => HashMap::new(),
+            false => touched.iter().map(old).collect(),
+        };
+        let was = |path: &str| {
+            let found = match is_few {
+                true => touched.iter().map(old).find(|(key, _)| *key == path).map(|(_, old)| old),
+                false => table.get(path).copied(),
+            };
+            found.map_or_else(|| stored(path), |old| old.cloned())
         };
         for TouchedPath { path, old, .. } in &mut this.paths {
             *old = register(index, &was, path);
@@ -323,8 +346,9 @@ impl TouchedPaths {
 
     /// Adds the paths of one touched key.
     fn add(&mut self, touch: &RegisterTouch) {
-        let mut add = |path: Arc<str>, written| {
-            self.paths.push(TouchedPath { path, old: None, own: touch.own, written });
+        let mut add = |path: Arc<str>, written: Option<Written>| {
+            let separate = touch.new.clone().filter(|_| written == Some(Written::Register));
+            self.paths.push(TouchedPath { path, old: None, separate, own: touch.own, written });
         };
         match bundle::kind_of(&touch.key) {
             KeyKind::Register if touch.old.is_some() && touch.new.is_some() => {
@@ -350,8 +374,8 @@ impl TouchedPaths {
     /// The touched registers with their old and new values. `index` is the index after the import.
     pub(super) fn finish(self, index: &Index, stored: Lookup<'_>) -> Vec<RegisterTouch> {
         let Self { mut registers, paths } = self;
-        for TouchedPath { path, old, own, written } in paths {
-            let separate = stored(&path);
+        for TouchedPath { path, old, separate, own, written } in paths {
+            let separate = separate.or_else(|| stored(&path));
             let bundled = separate.is_none().then(|| bundled(index, stored, &path)).flatten();
             let counts = match (written, &bundled) {
                 (None, _) => false,

@@ -34,7 +34,7 @@ pub(super) type Entries = BTreeMap<String, (String, Value)>;
 const CROWDED_FROM: u32 = 16;
 
 /// The bundles and void registers of a slot.
-enum Slot {
+pub(super) enum Slot {
     /// There is only this key.
     One(Arc<str>),
     /// There may be several keys.
@@ -62,6 +62,30 @@ impl Hasher for HashOfHash {
     }
 }
 
+impl Slot {
+    /// Whether the slot has many keys. Then read it with [`Index::crowded`].
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self, Self::Several { count } if *count > CROWDED_FROM)
+    }
+}
+
+/// The bundles of a slot.
+pub(super) enum Bundles<'i> {
+    One(Option<Bundle<'i>>),
+    Several(std::vec::IntoIter<Bundle<'i>>),
+}
+
+impl<'i> Iterator for Bundles<'i> {
+    type Item = Bundle<'i>;
+
+    fn next(&mut self) -> Option<Bundle<'i>> {
+        match self {
+            Self::One(one) => one.take(),
+            Self::Several(several) => several.next(),
+        }
+    }
+}
+
 /// A bundle, and the relative paths of its entries that are void.
 pub(super) struct Bundle<'i> {
     /// The key.
@@ -74,6 +98,10 @@ pub(super) struct Bundle<'i> {
 }
 
 impl<'i> Bundle<'i> {
+    fn new(key: &'i str, name: &'i str) -> Self {
+        Self { key, name, voids: Vec::new(), is_slot_void: false }
+    }
+
     /// The path of the slot.
     pub(super) fn slot(&self) -> &'i str {
         self.key.get(..self.key.len() - self.name.len() - 1).unwrap_or_default()
@@ -129,9 +157,10 @@ impl Index {
         !self.slots.is_empty()
     }
 
-    /// Whether a slot may have a bundle or a void register. O(length of the path).
-    pub(super) fn may_have_bundles(&self, slot: &str) -> bool {
-        self.slots.contains_key(&xxh3_64(slot.as_bytes()))
+    /// The bundles and void registers of a slot. Another slot may have the same hash, so there may be
+    /// none. O(length of the path).
+    pub(super) fn slot(&self, slot: &str) -> Option<&Slot> {
+        self.slots.get(&xxh3_64(slot.as_bytes()))
     }
 
     /// Must be called when the value of a key has changed.
@@ -142,12 +171,6 @@ impl Index {
         {
             crowded.remove(&xxh3_64(slot.as_bytes()));
         }
-    }
-
-    /// Whether a slot has many bundles and void registers. Read it with [`Index::crowded`] then.
-    pub(super) fn is_crowded(&self, slot: &str) -> bool {
-        let found = self.slots.get(&xxh3_64(slot.as_bytes()));
-        matches!(found, Some(Slot::Several { count }) if *count > CROWDED_FROM)
     }
 
     /// The entries of a crowded slot. They are read only if a key of the slot has changed.
@@ -168,22 +191,22 @@ impl Index {
         self.from(path).take_while(move |found| key::is_within(found.as_str(), path))
     }
 
-    /// The bundles of a slot, in the order of their names. O(log n), plus the number of bundles and
-    /// void registers of the slot.
-    pub(super) fn bundles<'i>(&'i self, slot: &str) -> Vec<Bundle<'i>> {
+    /// The bundles of a slot, in the order of their names. `found` is what [`Index::slot`] gives.
+    /// O(log n), plus the number of bundles and void registers of the slot.
+    pub(super) fn bundles<'i>(&'i self, slot: &str, found: &'i Slot) -> Bundles<'i> {
         // The usual case, without a search.
-        if let Some(Slot::One(key)) = self.slots.get(&xxh3_64(slot.as_bytes()))
-            && let KeyKind::Bundle { slot: of, name } = bundle::kind_of(key)
-            && *of == *slot
-        {
-            return vec![Bundle { key, name, voids: Vec::new(), is_slot_void: false }];
+        if let Slot::One(key) = found {
+            let one = match bundle::kind_of(key) {
+                KeyKind::Bundle { slot: of, name } if *of == *slot => Some((key, name)),
+                _ => None,
+            };
+            return Bundles::One(one.map(|(key, name)| Bundle::new(key, name)));
         }
         let mut found: Vec<Bundle<'i>> = Vec::new();
         for path in self.reserved(slot) {
             match bundle::kind_of(path) {
                 KeyKind::Bundle { slot: of, name } if *of == *slot => {
-                    let (voids, is_slot_void) = (Vec::new(), false);
-                    found.push(Bundle { key: path, name, voids, is_slot_void });
+                    found.push(Bundle::new(path, name));
                 }
                 KeyKind::Void { slot: of, bundle, relative } if *of == *slot => {
                     if let Some(last) = found.last_mut().filter(|last| *last.key == *bundle) {
@@ -196,7 +219,7 @@ impl Index {
                 _ => {}
             }
         }
-        found
+        Bundles::Several(found.into_iter())
     }
 
     /// The keys whose first segment below a slot begins with `@`.
