@@ -1,12 +1,12 @@
-//! Writing registers into a document that has bundles: a new record is written as one bundle. See [`bundle`].
+//! Writing registers into a document that has bundles: a new record is written as one bundle. See
+//! [`bundle`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Replica;
-use super::expand;
+use super::{Replica, expand};
 use crate::document::backend::{Backend, BackendError};
-use crate::document::bundle;
+use crate::document::bundle::{self, KeyKind};
 use crate::document::key::{self, Key};
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, RegisterWrite};
@@ -56,7 +56,7 @@ impl<'o> NewRecords<'o> {
             match run {
                 [] | [_] => {}
                 // The whole state is no slot.
-                [_, relative @ ..] if slot.as_str().is_empty() => self.add(relative),
+                [_, below @ ..] if slot.as_str().is_empty() => self.add(below),
                 _ => self.add_slot(slot, run),
             }
         }
@@ -73,12 +73,12 @@ impl<'o> NewRecords<'o> {
         while let Some((_, first, _)) = rest.first() {
             let is_within =
                 |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), first.as_str());
-            let (relative, later) =
+            let (below, later) =
                 rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
             rest = later;
-            match relative {
+            match below {
                 [one] => single.push(*one),
-                _ => self.add_slot(first, relative),
+                _ => self.add_slot(first, below),
             }
         }
         let (entries, _) = self.fill(slot, &single);
@@ -172,9 +172,9 @@ impl<B: Backend> Replica<B> {
     ) -> Result<(), BackendError> {
         for (slot, entries) in &new_records.slots {
             let slot = slot.as_str();
-            let relative =
+            let entries =
                 entries.iter().map(|(_, key, value)| (key::below(key.as_str(), slot), *value));
-            let bytes = bundle::encode(relative).map_err(|error| BackendError::Misfit {
+            let bytes = bundle::encode(entries).map_err(|error| BackendError::Misfit {
                 place: slot.to_owned(),
                 reason: error.to_string(),
             })?;
@@ -199,9 +199,8 @@ impl<B: Backend> Replica<B> {
         }
     }
 
-    /// Removes the entries with these paths from all bundles. If all entries of a bundle
-    /// are void then, the bundle is removed with its void registers. Otherwise the entry gets a void
-    /// register.
+    /// Removes the entries with these paths from all bundles. If all entries of a bundle are void
+    /// then, the bundle is removed with its void registers. Otherwise the entry gets a void register.
     fn remove_entries(&self, removed: &[&str], stored: &mut Ops) {
         if removed.is_empty() || !self.index.has_bundles() {
             return;
@@ -220,7 +219,7 @@ impl<B: Backend> Replica<B> {
                 .index
                 .within(bundle)
                 .filter_map(|key| match bundle::kind_of(key.as_str()) {
-                    bundle::KeyKind::Void { relative, .. } => Some((relative, key)),
+                    KeyKind::Void { relative, .. } => Some((relative, key)),
                     _ => None,
                 })
                 .collect();
