@@ -1,7 +1,7 @@
 //! Bundles: the first values of a new record, stored under one key.
 //!
-//! A record that is inserted into a slot is stored under one key, as a *bundle*, instead of under one
-//! key for each field. The bundle of a slot at `cards/a` has the key
+//! A record that is inserted into a slot is stored under one key, as a *bundle*, instead of under
+//! one key for each field. The bundle of a slot at `cards/a` has the key
 //! `cards/a/@<replica>-<number>`: the replica that wrote the bundle, and a number that the replica
 //! uses once. Two replicas that insert a record under the same key at the same time write two
 //! bundles, and both count.
@@ -10,8 +10,8 @@
 //! - A *separate register*, which is stored under its own path, wins over the entry of a bundle.
 //! - An entry that was removed gets a *void register*: `<key of the bundle>/<relative path>`, with
 //!   `@` as the relative path of the slot itself. It hides the entry of this bundle and of no
-//!   other. So a concurrent write of the
-//!   same path wins over the removal, as it does over the removal of a register.
+//!   other. So a concurrent write of the same path wins over the removal, as it does over the
+//!   removal of a register.
 //! - If several bundles have an entry for a path, the entry of the last bundle counts, in the order
 //!   of their names, byte by byte. If two names are equal, that of the longer slot counts.
 //!
@@ -101,25 +101,19 @@ pub fn kind_of(path: &str) -> KeyKind<'_> {
     KeyKind::Register
 }
 
-/// Whether a segment is the name of a bundle: `@<replica>-<number>`.
-fn is_name(segment: &str) -> bool {
-    let parts = segment.strip_prefix('@').and_then(|name| name.split_once('-'));
-    parts.is_some_and(|(replica, number)| is_number(replica) && is_number(number))
+/// The replica and the number in the name of a bundle: `@<replica>-<number>`.
+fn name_parts(segment: &str) -> Option<(u64, u64)> {
+    key::id_parts(segment.strip_prefix('@')?)
 }
 
-/// Whether a text is a number of 64 bits in lower-case hexadecimal, without leading zeros.
-fn is_number(text: &str) -> bool {
-    let digits = text.as_bytes();
-    (1..=16).contains(&digits.len())
-        && (digits.len() == 1 || digits.first() != Some(&b'0'))
-        && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+fn is_name(segment: &str) -> bool {
+    name_parts(segment).is_some()
 }
 
 /// The id of the replica that wrote the bundle with this name.
 #[must_use]
 pub fn writer(name: &str) -> Option<u64> {
-    let (replica, _) = name.strip_prefix('@')?.split_once('-')?;
-    u64::from_str_radix(replica, 16).ok()
+    name_parts(name).map(|(replica, _)| replica)
 }
 
 /// The key of a bundle.
@@ -127,6 +121,10 @@ pub fn writer(name: &str) -> Option<u64> {
 pub fn key_of(slot: &str, replica: u64, number: u64) -> String {
     format!("{slot}/@{replica:x}-{number:x}")
 }
+
+/// A void register's key is longer than the path of its entry by at most this many bytes:
+/// `/@<replica>-<number>`, and `/@` for the slot itself.
+pub const VOID_KEY_EXTRA_BYTES_MAX: usize = 2 + 16 + 1 + 16 + 2;
 
 /// The key of the void register for an entry of a bundle.
 #[must_use]
@@ -187,8 +185,8 @@ impl From<Scalar<'_>> for Value {
     }
 }
 
-/// Encodes a bundle: a map of CBOR (RFC 8949). The entries must be in the order of their relative paths,
-/// each once, and no value may be [`Value::Unknown`].
+/// Encodes a bundle: a map of CBOR (RFC 8949). The entries must be in the order of their relative
+/// paths, each once, and no value may be [`Value::Unknown`].
 ///
 /// # Errors
 /// None in practice: writing into memory does not fail.
@@ -211,19 +209,22 @@ pub fn encode<'e>(
     Ok(encoder.into_writer())
 }
 
-/// The entries of a bundle, in the order of their relative paths. `None` if the bytes are not a bundle, or if
-/// it is too large: then it has no entries. O(bytes).
+/// The entries of what is stored under the key of a bundle, in the order of their relative paths.
+/// What is not a bundle, or is too large, has none. O(bytes).
 #[must_use]
-pub fn decode<'b>(slot: &str, bytes: &'b [u8]) -> Option<Vec<(&'b str, Scalar<'b>)>> {
+pub fn entries<'b>(slot: &str, stored: &'b Value) -> Vec<(&'b str, Scalar<'b>)> {
     let mut entries = Vec::new();
-    walk(slot, bytes, |relative, scalar| entries.push((relative, scalar)))?;
-    Some(entries)
+    let Value::Bytes(bytes) = stored else { return entries };
+    match walk(slot, bytes, |relative, scalar| entries.push((relative, scalar))) {
+        Some(()) => entries,
+        None => Vec::new(),
+    }
 }
 
-/// The entry of a bundle with this relative path. `None` if there is none, or if the bytes are not
-/// a bundle. O(bytes).
+/// The entry with this relative path among [`entries`]. O(bytes).
 #[must_use]
-pub fn entry<'b>(slot: &str, bytes: &'b [u8], relative: &str) -> Option<Scalar<'b>> {
+pub fn entry<'b>(slot: &str, stored: &'b Value, relative: &str) -> Option<Scalar<'b>> {
+    let Value::Bytes(bytes) = stored else { return None };
     let mut found = None;
     walk(slot, bytes, |path, scalar| {
         if *path == *relative {
@@ -233,8 +234,8 @@ pub fn entry<'b>(slot: &str, bytes: &'b [u8], relative: &str) -> Option<Scalar<'
     found
 }
 
-/// Calls `each` for every entry. Returns `None` if the bytes are not a bundle: then the entries that
-/// `each` got do not count.
+/// Calls `each` for every entry. Returns `None` if the bytes are not a bundle: then the entries
+/// that `each` got do not count.
 fn walk<'b>(slot: &str, bytes: &'b [u8], mut each: impl FnMut(&'b str, Scalar<'b>)) -> Option<()> {
     if bytes.len() > BYTES_MAX || slot.len() > SLOT_BYTES_MAX {
         return None;
@@ -290,6 +291,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn decode<'b>(slot: &str, bytes: &'b [u8]) -> Option<Vec<(&'b str, Scalar<'b>)>> {
+        let mut entries = Vec::new();
+        walk(slot, bytes, |relative, scalar| entries.push((relative, scalar)))?;
+        Some(entries)
+    }
 
     #[test]
     fn keys_of_bundles_are_told_from_other_keys() {

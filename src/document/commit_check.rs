@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::backend::{Backend, BackendError, Offset};
-use super::key::{self, Key};
+use super::key::Key;
 use super::ops::{Ops, RegisterTouch, RegisterWrite, Touched};
 use super::replica::List;
 use super::rope::Rope;
-use super::value::Value;
 
 /// Compares the document after a commit with the staged ops: the value of each register and the
 /// length of each sequence. O(ops).
@@ -44,28 +43,17 @@ pub fn check<B: Backend>(
     }
 }
 
-/// A register whose new value differs from the staged one, or that the commit did not touch.
+/// A register whose new value differs from the staged one, or that only one of the two has. A
+/// commit touches its registers in the order of the ops.
 fn stray_register<'a>(ops: &'a Ops, touched: &'a Touched) -> Option<&'a str> {
-    let as_staged = |key: &str, new: &Option<Value>| {
-        ops.registers.get(key::lookup(&key)).is_some_and(|staged| staged.new == *new)
+    let mut touches = touched.registers.iter();
+    let is_stray = |(key, staged): &(&Key, &RegisterWrite)| {
+        let as_staged =
+            |touch: &RegisterTouch| *touch.key == *key.as_str() && touch.new == staged.new;
+        !touches.next().is_some_and(as_staged)
     };
-    // The usual case: the same keys in the same order.
-    let is_staged = |(touch, (key, staged)): (&RegisterTouch, (&Key, &RegisterWrite))| {
-        *touch.key == *key.as_str() && touch.new == staged.new
-    };
-    if touched.registers.len() == ops.registers.len()
-        && touched.registers.iter().zip(&ops.registers).all(is_staged)
-    {
-        return None;
-    }
-    if let Some(stray) = touched.registers.iter().find(|touch| !as_staged(&touch.key, &touch.new)) {
-        return Some(&stray.key);
-    }
-    if touched.registers.len() == ops.registers.len() {
-        return None;
-    }
-    let untouched = |key: &&Key| touched.registers.iter().all(|touch| *touch.key != *key.as_str());
-    ops.registers.keys().find(untouched).map(Key::as_str)
+    let stray = ops.registers.iter().find(is_stray).map(|(key, _)| key.as_str());
+    stray.or_else(|| touches.next().map(|touch| &*touch.key))
 }
 
 /// Whether the text has the length `len` that the backend reports.

@@ -283,6 +283,23 @@ pub fn is_path(path: &str) -> bool {
     path.is_empty() || path.split('/').all(is_segment)
 }
 
+/// A number of 64 bits in lower-case hexadecimal without leading zeros, as ids have them. `None`
+/// for any other text.
+#[must_use]
+pub fn hexadecimal(text: &str) -> Option<u64> {
+    let is_shortest = text == "0" || !text.starts_with('0');
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_number = is_shortest && text.bytes().all(is_digit);
+    is_number.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// The two numbers of an id: `<replica>-<counter>`.
+#[must_use]
+pub fn id_parts(text: &str) -> Option<(u64, u64)> {
+    let (replica, counter) = text.split_once('-')?;
+    Some((hexadecimal(replica)?, hexadecimal(counter)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +311,20 @@ mod tests {
         }
         for path in ["/", "a/", "/a", "a//b", "~9", "a~", "a/b~2", "a~2"] {
             assert!(!is_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_form() {
+        for number in [0, 1, 0xf, 0x10, 1 << 53, u64::MAX] {
+            assert_eq!(hexadecimal(&format!("{number:x}")), Some(number));
+        }
+        for text in ["", "00", "01", "+1", "-1", "F", "g", "1_0", "10000000000000000"] {
+            assert_eq!(hexadecimal(text), None, "{text}");
+        }
+        assert_eq!(id_parts("1f-0"), Some((0x1f, 0)));
+        for text in ["", "-", "1", "1-", "-1", "1-2-3", "01-2"] {
+            assert_eq!(id_parts(text), None, "{text}");
         }
     }
 

@@ -23,11 +23,14 @@ use super::value::Value;
 
 /// The path above all registers with the name of a type.
 const TYPE: &str = "@type";
-/// The path above all registers with a version of the layout.
-const LAYOUT: &str = "@layout";
-/// The version of the layout that this version of exostate writes. It also reads
-/// documents without a version. The next version of the layout has the next number.
+/// The beginning of the path of every register with a version of the layout. Every update that
+/// writes such a register contains these bytes.
+pub const LAYOUT_PREFIX: &str = "@layout/";
+/// The version of the layout that this version of exostate writes. It also reads documents without
+/// a version. The next version of the layout has the next number.
 const LAYOUT_VERSION: u64 = 1;
+/// The path of the register with [`LAYOUT_VERSION`].
+const LAYOUT_WRITTEN: &str = "@layout/1";
 
 /// The most characters of a name, and the most names, in an error. The document may come from an
 /// untrusted peer.
@@ -51,23 +54,15 @@ pub fn write(name: &str, shape: u64) -> (Key, RegisterWrite) {
 /// are the paths of the document's own registers.
 #[must_use]
 pub fn layout_write(own: &BTreeSet<Arc<str>>) -> Option<(Key, RegisterWrite)> {
-    let path = layout_path(LAYOUT_VERSION);
     let write = RegisterWrite { old: None, new: Some(Value::Bool(true)) };
-    (!own.contains(path.as_str())).then(|| (Key::from(path.as_str()), write))
-}
-
-fn layout_path(version: u64) -> String {
-    key::join(LAYOUT, &version.to_string())
+    (!own.contains(LAYOUT_WRITTEN)).then(|| (Key::from(LAYOUT_WRITTEN), write))
 }
 
 /// The version of the layout, if the path is that of a register with a version.
 #[must_use]
 pub fn layout_in(path: &str) -> Option<u64> {
-    path.strip_prefix(LAYOUT)?.strip_prefix('/')?.parse().ok()
+    path.strip_prefix(LAYOUT_PREFIX)?.parse().ok()
 }
-
-/// The bytes that every update with a version of the layout contains.
-pub const LAYOUT_BYTES: &[u8] = b"@layout/";
 
 /// Fails if one of these is a later version of the layout than this version of exostate knows.
 ///
@@ -133,6 +128,11 @@ impl TypeMismatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_written_version_of_the_layout_is_the_known_one() {
+        assert_eq!(layout_in(LAYOUT_WRITTEN), Some(LAYOUT_VERSION));
+    }
 
     #[test]
     fn type_names_round_trip() {

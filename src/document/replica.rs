@@ -202,7 +202,7 @@ impl<B: Backend> Replica<B> {
         let mut this = Self::around(id, backend, journal, &Limits::untrusted(), trusted);
         let stored = guarded(|| Ok(this.read_all()))?;
         named::check_layout(this.own.iter().filter_map(|path| named::layout_in(path)))?;
-        Ok(this.index(stored, read))
+        Ok(read(&this, &expand::expand(&stored).unwrap_or(stored)))
     }
 
     fn around(
@@ -267,28 +267,22 @@ impl<B: Backend> Replica<B> {
         key::sort(entries)
     }
 
-    /// Fills the index, and passes all registers, in order, to `read`.
+    /// Passes all registers, in order, to `read`, and fills the index.
     fn index<V>(
         &mut self,
         stored: Vec<(Key, Value)>,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> V {
+        let expanded = expand::expand(&stored);
+        let registers = expanded.as_deref().unwrap_or(&stored);
+        self.registers = registers.len();
+        let view = read(self, registers);
+        // The index is built without the registers in memory beside it.
+        drop(expanded);
         // The keys are moved into the index, because copying and dropping many keys costs more than
         // building it.
-        let index = |stored: Vec<(Key, Value)>| Index::of(stored.into_iter().map(|(key, _)| key));
-        self.registers = stored.len();
-        match expand::expand(&stored) {
-            Some(registers) => {
-                self.registers = registers.len();
-                self.index = index(stored);
-                read(self, &registers)
-            }
-            None => {
-                let view = read(self, &stored);
-                self.index = index(stored);
-                view
-            }
-        }
+        self.index = Index::of(stored.into_iter().map(|(key, _)| key));
+        view
     }
 
     /// This replica's id.

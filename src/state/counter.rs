@@ -47,7 +47,7 @@ impl Counter {
 /// Whether a segment is a replica's id, under which the replica writes its part. A register under
 /// any other segment is no part of the sum.
 fn is_replica(segment: &str) -> bool {
-    u64::from_str_radix(segment, 16).is_ok_and(|id| format!("{id:x}") == segment)
+    key::hexadecimal(segment).is_some()
 }
 
 impl From<i64> for Counter {

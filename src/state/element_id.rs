@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::document::ReplicaId;
+use crate::document::key;
 use crate::document::value::Value;
 
 use super::map::MapKey;
@@ -118,15 +119,8 @@ impl FromStr for ElementId {
     type Err = ElementIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parse = || {
-            let (replica, counter) = text.split_once('-')?;
-            let id = Self {
-                replica: u64::from_str_radix(replica, 16).ok()?,
-                counter: u64::from_str_radix(counter, 16).ok()?,
-            };
-            (id.to_string() == text).then_some(id)
-        };
-        parse().ok_or_else(|| ElementIdError(text.to_owned()))
+        let id = key::id_parts(text).map(|(replica, counter)| Self { replica, counter });
+        id.ok_or_else(|| ElementIdError(text.to_owned()))
     }
 }
 

@@ -139,7 +139,8 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     /// All ops that a replica at `version` lacks, in pieces. Each piece passes the guard's limits
     /// for untrusted peers, and depends only on the pieces before it and on `version`.
     fn updates_since(&self, version: &Version) -> Result<Vec<Vec<u8>>, BackendError>;
-    /// Applies a change. Returns the touched places and the update, usually in one piece.
+    /// Applies a change. Returns the touched places, the registers in the order of the ops, and the
+    /// update, usually in one piece.
     fn commit(&mut self, ops: &Ops) -> Result<(Touched, Vec<Vec<u8>>), BackendError>;
     /// Validates an update in a bounded walk and takes it apart into checked updates.
     fn unpack(

@@ -15,7 +15,7 @@ use crate::document::diff;
 use crate::document::key::Key;
 use crate::document::ops::{Ops, SequenceKind, SequenceOp, Units};
 use crate::document::replica::List;
-use crate::document::rope::{Rope, utf16_len};
+use crate::document::rope::{Marks, Rope, utf16_len};
 use crate::document::value::Value;
 
 /// The ops that have to be written into a document, and the texts and lists that it has afterwards.
@@ -45,18 +45,20 @@ impl Rewrite {
                 let units = Units { chars: at, utf16: now.char_to_utf16(at) };
                 now.insert(at, &run, marks.clone());
                 at += run.chars().count();
-                let name = Arc::clone(path);
-                let insert = Arc::from(run);
-                self.ops.push(SequenceOp::Text {
-                    name,
-                    at: units,
-                    delete: Units::default(),
-                    insert,
-                    marks,
-                });
+                self.insert(path, units, run, marks);
             }
         }
         self.texts.insert(Key(Arc::clone(path)), now);
+    }
+
+    fn insert(&mut self, path: &Arc<str>, at: Units, run: String, marks: Option<Arc<Marks>>) {
+        self.ops.push(SequenceOp::Text {
+            name: Arc::clone(path),
+            at,
+            delete: Units::default(),
+            insert: Arc::from(run),
+            marks,
+        });
     }
 
     /// Empties a text and inserts this content. O(content).
@@ -66,13 +68,7 @@ impl Rewrite {
         for (run, marks) in content.runs_in(0..content.len_chars()) {
             let end =
                 Units { chars: at.chars + run.chars().count(), utf16: at.utf16 + utf16_len(&run) };
-            self.ops.push(SequenceOp::Text {
-                name: Arc::clone(path),
-                at,
-                delete: Units::default(),
-                insert: Arc::from(run),
-                marks,
-            });
+            self.insert(path, at, run, marks);
             at = end;
         }
         self.texts.insert(Key(Arc::clone(path)), content);

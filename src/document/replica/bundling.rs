@@ -24,9 +24,13 @@ struct NewRecords<'o> {
     path_bytes_max: usize,
 }
 
-/// A void register's key is longer than the path of its entry by at most this many bytes:
-/// `/@<replica>-<number>`, and `/@` for the slot itself.
-const VOID_KEY_BYTES_MAX: usize = 2 + 16 + 1 + 16 + 2;
+/// Splits off the first of these writes, which are in order, together with all writes below it.
+fn split_run<'w, 'o>(writes: &'w [NewWrite<'o>]) -> Option<(&'o Key, [&'w [NewWrite<'o>]; 2])> {
+    let (_, first, _) = writes.first()?;
+    let is_within = |(_, key, _): &&NewWrite<'_>| key::is_within(key.as_str(), first.as_str());
+    let (run, later) = writes.split_at(writes.iter().take_while(is_within).count());
+    Some((first, [run, later]))
+}
 
 impl<'o> NewRecords<'o> {
     fn of(ops: &'o Ops, limits: &Limits) -> Self {
@@ -48,10 +52,7 @@ impl<'o> NewRecords<'o> {
     /// below it get bundles of their own, and what still does not fit is written as registers.
     fn add(&mut self, writes: &[NewWrite<'o>]) {
         let mut rest = writes;
-        while let Some((_, slot, _)) = rest.first() {
-            let is_within =
-                |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), slot.as_str());
-            let (run, later) = rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
+        while let Some((slot, [run, later])) = split_run(rest) {
             rest = later;
             match run {
                 [] | [_] => {}
@@ -70,11 +71,7 @@ impl<'o> NewRecords<'o> {
         let mut single = Vec::new();
         let mut rest = run.get(1..).unwrap_or_default();
         single.extend(run.first().copied());
-        while let Some((_, first, _)) = rest.first() {
-            let is_within =
-                |(_, key, _): &NewWrite<'_>| key::is_within(key.as_str(), first.as_str());
-            let (below, later) =
-                rest.split_at(rest.iter().take_while(|one| is_within(one)).count());
+        while let Some((first, [below, later])) = split_run(rest) {
             rest = later;
             match below {
                 [one] => single.push(*one),
@@ -104,7 +101,7 @@ impl<'o> NewRecords<'o> {
                 // A foreign writer may have written registers with other paths.
                 && bundle::is_relative_path(relative)
                 && bundle::path_len(slot.as_str(), relative) == path_bytes
-                && key.as_str().len() + VOID_KEY_BYTES_MAX <= self.path_bytes_max;
+                && path_bytes + bundle::VOID_KEY_EXTRA_BYTES_MAX <= self.path_bytes_max;
             if fits {
                 bytes += size;
                 paths_bytes += path_bytes;
@@ -185,8 +182,8 @@ impl<B: Backend> Replica<B> {
         Ok(())
     }
 
-    /// A key for a new bundle. Nothing is stored at or below it: another writer may have written void
-    /// registers for this key.
+    /// A key for a new bundle. Nothing is stored at or below it: another writer may have written
+    /// void registers for this key.
     fn new_bundle_key(&mut self, slot: &str) -> String {
         loop {
             let key = bundle::key_of(slot, self.id.get(), self.next_bundle);
@@ -200,7 +197,8 @@ impl<B: Backend> Replica<B> {
     }
 
     /// Removes the entries with these paths from all bundles. If all entries of a bundle are void
-    /// then, the bundle is removed with its void registers. Otherwise the entry gets a void register.
+    /// then, the bundle is removed with its void registers. Otherwise the entry gets a void
+    /// register.
     fn remove_entries(&self, removed: &[&str], stored: &mut Ops) {
         if removed.is_empty() || !self.index.has_bundles() {
             return;
@@ -223,10 +221,7 @@ impl<B: Backend> Replica<B> {
                     _ => None,
                 })
                 .collect();
-            let entries = match &old {
-                Some(Value::Bytes(bytes)) => bundle::decode(slot, bytes).unwrap_or_default(),
-                _ => Vec::new(),
-            };
+            let entries = old.as_ref().map(|old| bundle::entries(slot, old)).unwrap_or_default();
             let stays =
                 |relative: &str| !voided.contains(relative) && !voids.contains_key(relative);
             if entries.iter().any(|(relative, _)| stays(relative)) {

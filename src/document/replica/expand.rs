@@ -64,15 +64,15 @@ fn each_entry_in<'i>(
         if found.is_void(relative) {
             continue;
         }
-        let Some(Value::Bytes(bytes)) = stored(found.key) else { continue };
-        if let Some(scalar) = bundle::entry(slot, &bytes, relative) {
+        let Some(value) = stored(found.key) else { continue };
+        if let Some(scalar) = bundle::entry(slot, &value, relative) {
             each(&found, scalar);
         }
     }
 }
 
-/// The value of a path in the bundles, and the name of the bundle that it comes from. The caller has
-/// checked that no separate register has it.
+/// The value of a path in the bundles, and the name of the bundle that it comes from. The caller
+/// has checked that no separate register has it.
 fn bundled<'i>(index: &'i Index, stored: Lookup<'_>, path: &str) -> Option<(Cow<'i, str>, Value)> {
     if !index.has_bundles() {
         return None;
@@ -108,8 +108,8 @@ fn bundled<'i>(index: &'i Index, stored: Lookup<'_>, path: &str) -> Option<(Cow<
 fn entries_in(bundles: Bundles<'_>, stored: Lookup<'_>, slot: &str) -> Entries {
     let mut entries = Entries::new();
     for found in bundles {
-        let Some(Value::Bytes(bytes)) = stored(found.key) else { continue };
-        for (relative, scalar) in bundle::decode(slot, &bytes).unwrap_or_default() {
+        let Some(value) = stored(found.key) else { continue };
+        for (relative, scalar) in bundle::entries(slot, &value) {
             if !found.is_void(relative) {
                 entries.insert(relative.to_owned(), (found.name.to_owned(), scalar.into()));
             }
@@ -138,8 +138,8 @@ pub(super) fn paths(keys: BTreeSet<Arc<str>>, stored: Lookup<'_>) -> BTreeSet<Ar
             KeyKind::Register => drop(paths.insert(key)),
             KeyKind::Void { .. } => {}
             KeyKind::Bundle { slot, .. } => {
-                let Some(Value::Bytes(bytes)) = stored(&key) else { continue };
-                let entries = bundle::decode(slot, &bytes).unwrap_or_default().into_iter();
+                let Some(value) = stored(&key) else { continue };
+                let entries = bundle::entries(slot, &value).into_iter();
                 let entries = entries.map(|(relative, _)| bundle::path_of(slot, relative));
                 paths.extend(entries.filter(|path| stored(path).is_none()).map(Arc::from));
             }
@@ -148,8 +148,8 @@ pub(super) fn paths(keys: BTreeSet<Arc<str>>, stored: Lookup<'_>) -> BTreeSet<Ar
     paths
 }
 
-/// All registers in order, from all stored keys in order. `None` if no key is that of a bundle or of
-/// a void register. O(found), if most records have nothing but their bundle.
+/// All registers in order, from all stored keys in order. `None` if no key is that of a bundle or
+/// of a void register. O(found), if most records have nothing but their bundle.
 pub(super) fn expand(stored: &[(Key, Value)]) -> Option<Vec<(Key, Value)>> {
     if !stored.iter().any(|(key, _)| bundle::kind_of(key.as_str()) != KeyKind::Register) {
         return None;
@@ -215,11 +215,11 @@ fn expand_slot(stored: &[(Key, Value)]) -> Vec<(Key, Value)> {
 /// `None` for a separate register.
 type Ranked<'a> = (Key, Option<(&'a str, usize)>, Value);
 
-/// Calls `each` with the entries of a bundle, in order.
+/// Calls `each` with the entries of a bundle, in order. All paths are written into one buffer, as
+/// an opened document has very many.
 fn entries_of(slot: &str, value: &Value, mut each: impl FnMut(Key, Value)) {
-    let Value::Bytes(bytes) = value else { return };
     let mut path = slot.to_owned();
-    for (relative, scalar) in bundle::decode(slot, bytes).unwrap_or_default() {
+    for (relative, scalar) in bundle::entries(slot, value) {
         path.truncate(slot.len());
         if !relative.is_empty() {
             path.push('/');
@@ -361,8 +361,8 @@ impl TouchedPaths {
             KeyKind::Void { .. } => {}
             KeyKind::Bundle { slot, name } => {
                 for (value, is_new) in [(&touch.old, false), (&touch.new, true)] {
-                    let Some(Value::Bytes(bytes)) = value else { continue };
-                    for (relative, _) in bundle::decode(slot, bytes).unwrap_or_default() {
+                    let Some(value) = value else { continue };
+                    for (relative, _) in bundle::entries(slot, value) {
                         let written = is_new.then(|| Written::Bundle(name.to_owned()));
                         add(Arc::from(bundle::path_of(slot, relative)), written);
                     }

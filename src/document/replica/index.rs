@@ -28,9 +28,9 @@ pub(super) struct Index {
 /// The entries of a slot by relative path, each with the name of its bundle.
 pub(super) type Entries = BTreeMap<String, (String, Value)>;
 
-/// A slot with more bundles and void registers than this is *crowded*: its entries are kept, so that
-/// a peer cannot make each read expensive. A slot has as many bundles as replicas have made its
-/// record at the same time.
+/// A slot with more bundles and void registers than this is *crowded*: its entries are kept, so
+/// that a peer cannot make each read expensive. A slot has as many bundles as replicas have made
+/// its record at the same time.
 const CROWDED_FROM: u32 = 16;
 
 /// The bundles and void registers of a slot.
@@ -157,8 +157,8 @@ impl Index {
         !self.slots.is_empty()
     }
 
-    /// The bundles and void registers of a slot. Another slot may have the same hash, so there may be
-    /// none. O(length of the path).
+    /// The bundles and void registers of a slot. Another slot may have the same hash, so there may
+    /// be none. O(length of the path).
     pub(super) fn slot(&self, slot: &str) -> Option<&Slot> {
         self.slots.get(&xxh3_64(slot.as_bytes()))
     }

@@ -364,8 +364,8 @@ impl Backend for Automerge {
         });
         for update in &checked {
             // Decoding a change costs as much as its import, so only few changes are decoded.
-            let bytes = update.0.raw_bytes();
-            if bytes.windows(named::LAYOUT_BYTES.len()).any(|part| part == named::LAYOUT_BYTES) {
+            let prefix = named::LAYOUT_PREFIX.as_bytes();
+            if update.0.raw_bytes().windows(prefix.len()).any(|part| part == prefix) {
                 let written = self.registers_in(update);
                 named::check_layout(written.iter().filter_map(|(path, _)| named::layout_in(path)))?;
             }
@@ -544,8 +544,8 @@ impl Backend for Automerge {
                     }
                 };
                 match (bundle::kind_of(&path), value) {
-                    (KeyKind::Bundle { slot, .. }, Some(Value::Bytes(bytes))) => {
-                        let entries = bundle::decode(slot, &bytes).unwrap_or_default().into_iter();
+                    (KeyKind::Bundle { slot, .. }, Some(value)) => {
+                        let entries = bundle::entries(slot, &value).into_iter();
                         entries.for_each(|(relative, _)| note(&bundle::path_of(slot, relative)));
                     }
                     _ => note(&path),
