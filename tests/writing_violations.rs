@@ -455,6 +455,34 @@ proptest! {
     }
 }
 
+/// Parts whose sum is far outside the range of `i64`, so that the part of one replica cannot bring
+/// the sum to what is wanted.
+#[test]
+fn a_counter_of_any_sum_can_be_set() {
+    for (parts, wanted) in [
+        ([i64::MIN, i64::MIN, i64::MIN], 1),
+        ([i64::MIN, -1, 5], i64::MAX),
+        ([i64::MAX, i64::MAX, 7], i64::MIN),
+        ([i64::MAX, 1, 0], 0),
+    ] {
+        let store = support::store::<Yrs>(1);
+        let segments = ["votes/1", "votes/98", "votes/99"];
+        let registers = segments.map(str::to_owned).into_iter().zip(parts.map(Value::Int));
+        write_garbage(&store, registers.collect());
+        let mut state = Everything::clone(&store.view());
+        state.votes = exostate::Counter::new(wanted);
+        store.reconcile(&state).expect("any sum can be written");
+        assert_eq!(store.view().votes, wanted, "{parts:?}");
+        support::check_view(&store);
+        // A counter that has a value outside the range of `i64` is written as the nearest value.
+        let far = support::store::<Yrs>(2);
+        write_garbage(&far, vec![("votes/98".to_owned(), Value::Int(i64::MAX))]);
+        far.change(|state| state.votes().add(5)).expect("a change");
+        store.reconcile(&far.view()).expect("any sum can be written");
+        assert_eq!(store.view().votes, i64::MAX);
+    }
+}
+
 /// `Settings` is an example of any struct within another one.
 #[test]
 fn setting_a_struct_keeps_unknown_fields() {

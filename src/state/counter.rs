@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::iter;
 
 use crate::document::key;
 use crate::document::source::Source;
@@ -31,8 +32,7 @@ impl Counter {
     /// The sum. A sum outside the range of `i64` is clamped to that range.
     #[must_use]
     pub fn value(&self) -> i64 {
-        let clamped = self.sum.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        i64::try_from(clamped).unwrap_or(0)
+        saturate(self.sum)
     }
 
     fn set_part(&mut self, segment: &str, part: Option<i64>) {
@@ -138,13 +138,47 @@ impl State for Counter {
     }
 
     fn reconcile(&self, new: &Self, writer: &mut Writer<'_, '_>) {
-        let difference = new.sum - self.sum;
-        match i64::try_from(difference) {
-            Ok(0) => {}
-            Ok(difference) => add(writer, difference),
-            Err(_) => writer.fail("the difference is beyond the range of i64".to_owned()),
+        if self.sum == new.sum {
+            return;
+        }
+        let own_segment = own_segment(writer);
+        let mut missing = i128::from(new.value()) - self.sum;
+        // This replica's part takes what it can. The parts of others are changed only for the
+        // rest: what their replicas add at the same time competes with that.
+        let own = (own_segment.as_str(), own_part(writer, &own_segment));
+        let others = self.parts.iter().map(|(segment, part)| (&**segment, *part));
+        for (segment, part) in iter::once(own).chain(others.filter(|part| part.0 != own_segment)) {
+            let new_part = saturate(i128::from(part) + missing);
+            missing -= i128::from(new_part) - i128::from(part);
+            put_part(writer, segment, part, new_part);
         }
     }
+}
+
+fn saturate(sum: i128) -> i64 {
+    sum.clamp(i64::MIN.into(), i64::MAX.into()).try_into().unwrap_or(0)
+}
+
+fn own_segment(writer: &Writer<'_, '_>) -> String {
+    format!("{:x}", writer.core.replica().get())
+}
+
+fn own_part(writer: &Writer<'_, '_>, own_segment: &str) -> i64 {
+    match writer.core.register(&key::join(writer.path(), own_segment)) {
+        Some(Value::Int(part)) => part,
+        _ => 0,
+    }
+}
+
+fn put_part(writer: &mut Writer<'_, '_>, segment: &str, old: i64, part: i64) {
+    if part == old {
+        return;
+    }
+    writer.at(segment, |writer| match part {
+        // If one change adds and then subtracts the same amount, it creates no part.
+        0 if writer.core.original(writer.path()).is_none() => writer.remove(),
+        part => writer.put(Value::Int(part)),
+    });
 }
 
 /// Adds to this replica's part.
@@ -152,17 +186,14 @@ fn add(writer: &mut Writer<'_, '_>, amount: i64) {
     if amount == 0 {
         return;
     }
-    let segment = format!("{:x}", writer.core.replica().get());
-    let own = match writer.core.register(&key::join(writer.path(), &segment)) {
-        Some(Value::Int(part)) => part,
-        _ => 0,
-    };
-    writer.at(&segment, |writer| match own.checked_add(amount) {
-        // If one change adds and then subtracts the same amount, it creates no part.
-        Some(0) if writer.core.original(writer.path()).is_none() => writer.remove(),
-        Some(part) => writer.put(Value::Int(part)),
-        None => writer.fail("this replica's part of the counter is full".to_owned()),
-    });
+    let segment = own_segment(writer);
+    let own = own_part(writer, &segment);
+    match own.checked_add(amount) {
+        Some(part) => put_part(writer, &segment, own, part),
+        None => writer.at(&segment, |writer| {
+            writer.fail("this replica's part of the counter is full".to_owned());
+        }),
+    }
 }
 
 impl Node<Edit<'_>, Counter> {
