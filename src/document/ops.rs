@@ -275,6 +275,30 @@ pub struct Touched {
     pub sequences: Vec<(SequenceKind, Arc<str>)>,
 }
 
+/// An edit that an import made to a sequence. Its positions refer to the sequence as the earlier
+/// edits left it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Splice {
+    /// Positions in UTF-16 code units. The text has no marks.
+    Text { at: usize, delete: usize, insert: Arc<str> },
+    /// Positions in elements.
+    List { at: usize, delete: usize, insert: Vec<Value> },
+}
+
+/// The edits of each sequence, or `None` for a sequence that must be read again.
+pub type Splices = BTreeMap<(SequenceKind, Arc<str>), Option<Vec<Splice>>>;
+
+/// What a backend did in an import.
+#[derive(Debug, Default)]
+pub struct AppliedUpdates {
+    /// The touched places.
+    pub touched: Touched,
+    /// The edits of the touched sequences. A sequence that is not in it must be read again.
+    pub splices: Splices,
+    /// Whether the import brought anything new.
+    pub novel: bool,
+}
+
 impl Touched {
     /// Sorts the registers by path and merges the entries of one register: it keeps the first old
     /// value and the last new value.

@@ -14,6 +14,7 @@ pub struct Options {
     replica: Option<ReplicaId>,
     earlier: Vec<ReplicaId>,
     clock: Clock,
+    sequence_indexes: bool,
 }
 
 impl Default for Options {
@@ -24,6 +25,7 @@ impl Default for Options {
             replica: None,
             earlier: Vec::new(),
             clock: Clock::default(),
+            sequence_indexes: true,
         }
     }
 }
@@ -75,6 +77,19 @@ impl Options {
     pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock(std::sync::Arc::new(now));
         self
+    }
+
+    /// Whether texts and lists on yrs have an index of their ops. Default: `true`. Without it, each
+    /// edit reads the sequence, and the results are the same. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_sequence_indexes(mut self, on: bool) -> Self {
+        self.sequence_indexes = on;
+        self
+    }
+
+    pub(crate) fn sequence_indexes(&self) -> bool {
+        self.sequence_indexes
     }
 
     pub(crate) fn clock(&self) -> &Clock {

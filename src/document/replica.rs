@@ -10,6 +10,7 @@ mod bundling;
 mod expand;
 mod index;
 mod journal;
+mod mirror;
 mod parts;
 mod pending;
 
@@ -25,7 +26,9 @@ use super::guard::recognize::{Recognized, recognize};
 use super::key::{self, Key};
 use super::limits::Limits;
 use super::named;
-use super::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched};
+use super::ops::{
+    AppliedUpdates, Ops, RegisterTouch, RegisterWrite, SequenceKind, Splices, Touched,
+};
 use super::options::Options;
 use super::rope::Rope;
 use super::source::Source;
@@ -117,6 +120,8 @@ pub struct Replica<B: Backend> {
     differs: bool,
     /// Whether the document failed and could not be rebuilt.
     broken: bool,
+    /// How often a sequence was not what the edits placed by the backend made of it.
+    sequence_faults: u64,
     /// The document's own registers, which hold the name of the state type: see [`named`].
     own: BTreeSet<Arc<str>>,
     /// Whether `own` may have changed since [`Replica::take_names_changed`].
@@ -146,7 +151,9 @@ impl<B: Backend> Replica<B> {
     /// An empty document.
     pub fn new(id: ReplicaId, options: &Options) -> Self {
         let journal = Journal::after(Arc::default());
-        Self::around(id, B::empty(id), journal, options.limits(), options.trusted_limits())
+        let mut backend = B::empty(id);
+        backend.set_sequence_indexes(options.sequence_indexes());
+        Self::around(id, backend, journal, options.limits(), options.trusted_limits())
     }
 
     /// Opens saved bytes under `id`, which must never have been used before. Passes all registers,
@@ -178,8 +185,9 @@ impl<B: Backend> Replica<B> {
         options: &Options,
         read: impl FnOnce(&Self, &[(Key, Value)]) -> V,
     ) -> Result<(Self, V), BackendError> {
-        let backend = guarded(|| B::load(id, bytes, limits))
+        let mut backend = guarded(|| B::load(id, bytes, limits))
             .map_err(|error| explain::<B>(error, bytes, limits))?;
+        backend.set_sequence_indexes(options.sequence_indexes());
         let journal = Journal::after(Arc::from(bytes));
         let mut this =
             Self::around(id, backend, journal, options.limits(), options.trusted_limits());
@@ -226,6 +234,7 @@ impl<B: Backend> Replica<B> {
             journal,
             differs: false,
             broken: false,
+            sequence_faults: 0,
             own: BTreeSet::new(),
             names_changed: false,
             unread: false,
@@ -357,6 +366,9 @@ impl<B: Backend> Replica<B> {
         if let Err(error) = commit_check::check(&self.backend, ops, &touched, &texts, &lists) {
             return Err(self.rebuild(error));
         }
+        if let Err(error) = self.check_edited(&touched, &texts, &lists) {
+            return Err(self.rebuild(error));
+        }
         let own = Self::take_own(&mut touched);
         self.note_registers(&own);
         self.note_registers(&touched.registers);
@@ -480,13 +492,13 @@ impl<B: Backend> Replica<B> {
         }
         guarded(|| self.backend.validate_ready(ready, limits))?;
         match guarded(|| self.backend.import(ready, !self.unread)) {
-            Ok((touched, novel)) => {
+            Ok(AppliedUpdates { touched, splices, novel }) => {
                 let applied = match whole {
                     _ if !novel => Vec::new(),
                     Some(whole) => whole.iter().map(|update| Arc::from(*update)).collect(),
                     None => ready.iter().map(|update| Arc::from(B::bytes(update))).collect(),
                 };
-                self.note_import(touched, applied).map_err(|error| self.rebuild(error))
+                self.note_import(touched, splices, applied).map_err(|error| self.rebuild(error))
             }
             Err(error) => Err(self.rebuild(error)),
         }
@@ -543,15 +555,16 @@ impl<B: Backend> Replica<B> {
     fn note_import(
         &mut self,
         mut touched: Touched,
+        mut splices: Splices,
         applied: Vec<Arc<[u8]>>,
     ) -> Result<Imported, BackendError> {
         touched.settle();
         let mut edited = BTreeSet::new();
-        for (kind, name) in &touched.sequences {
-            if self.reread(*kind, name) {
-                edited.insert(Arc::clone(name));
+        for sequence in &touched.sequences {
+            let splices = splices.remove(sequence).flatten();
+            if self.update_mirror(sequence, splices)? {
+                edited.insert(Arc::clone(&sequence.1));
             }
-            self.check_count(*kind, name)?;
         }
         let own = Self::take_own(&mut touched);
         self.note_registers(&own);
@@ -559,30 +572,6 @@ impl<B: Backend> Replica<B> {
         touched.settle();
         applied.iter().for_each(|update| self.remember(update));
         Ok(Imported { touched, edited, applied, ..Imported::default() })
-    }
-
-    /// Refuses a sequence whose length the backend counts differently from the content that it
-    /// reads. No position in such a sequence is reliable. This happens on yrs when a replica id was
-    /// used twice: items then stand beside other items than those beside which they were made.
-    fn check_count(&self, kind: SequenceKind, name: &Arc<str>) -> Result<(), BackendError> {
-        let path = name.as_ref();
-        let key = key::lookup(&path);
-        let fits = match kind {
-            SequenceKind::Text => self
-                .texts
-                .get(key)
-                .is_none_or(|text| commit_check::fits(text, self.backend.text_len(name))),
-            SequenceKind::List => {
-                self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name))
-            }
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(BackendError::Contradicted(format!(
-                "{name} does not have the length that it counts"
-            )))
-        }
     }
 
     /// Takes the touches of the document's own registers out of `touched`.
@@ -634,33 +623,6 @@ impl<B: Backend> Replica<B> {
                 _ => {}
             }
         }
-    }
-
-    /// Reads a sequence into the mirror again. Returns whether it differs. Unchanged content stays
-    /// shared with older views.
-    fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
-        let differs = match kind {
-            SequenceKind::Text => {
-                let rope = self.texts.entry(Key(name.clone())).or_default();
-                match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
-                    Some(text) => rope.diff_apply(&text).is_some(),
-                    None => {
-                        let new = Rope::from_runs(self.backend.text(name));
-                        let differs = new != *rope;
-                        *rope = new;
-                        differs
-                    }
-                }
-            }
-            SequenceKind::List => {
-                let list = self.lists.entry(Key(name.clone())).or_default();
-                update_list(list, &self.backend.list(name))
-            }
-        };
-        if differs {
-            self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
-        }
-        differs
     }
 
     /// The names of content in the document that exostate did not write.
@@ -943,23 +905,6 @@ fn register_hash(canonical: &mut Canonical, key: &str, value: &Value) -> u128 {
 fn as_several(update: &[u8], limits: &Limits) -> Limits {
     let count = update.len().div_ceil(limits.bytes_max().max(1)).max(1);
     limits.clone().times(count)
-}
-
-/// Replaces the elements between the common head and the common tail. Returns whether the lists
-/// differ.
-fn update_list(list: &mut List, new: &[Value]) -> bool {
-    let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let old_len = list.len();
-    let new_len = new.len();
-    let room = old_len.min(new_len) - head;
-    let tail = (0..room)
-        .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))
-        .count();
-    let rest = list.split_off(old_len - tail);
-    list.truncate(head);
-    list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
-    list.append(rest);
-    head + tail < old_len.max(new_len)
 }
 
 /// Replaces the error for refused bytes by one that names their format, if the format can be

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::guard::GuardError;
 use super::limits::Limits;
 use super::named::TypeMismatch;
-use super::ops::{Ops, SequenceKind, Touched};
+use super::ops::{AppliedUpdates, Ops, SequenceKind, Touched};
 use super::rope::Marks;
 use super::value::Value;
 use super::{ReplicaId, Version};
@@ -168,13 +168,12 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     ) -> Result<(), BackendError>;
     /// The bytes of a checked update.
     fn bytes(update: &Self::CheckedUpdate) -> &[u8];
-    /// Applies ready checked updates. Returns the touched places, and whether the updates brought
-    /// anything new. If `registers` is false, the touched registers are left out.
+    /// Applies ready checked updates. If `registers` is false, the touched registers are left out.
     fn import(
         &mut self,
         checked: &[Self::CheckedUpdate],
         registers: bool,
-    ) -> Result<(Touched, bool), BackendError>;
+    ) -> Result<AppliedUpdates, BackendError>;
     /// Restores the document in which the contradicting changes were made.
     ///
     /// Takes pending updates that depend on these changes out of `pending` and applies them too.
@@ -220,6 +219,24 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn plain_text(&self, name: &str) -> Option<String>;
     /// The elements of a list.
     fn list(&self, name: &str) -> Vec<Value>;
+    /// Whether the caller should now compare a whole sequence with its own copy of it, because many
+    /// edits were placed without reading the sequence. If so, counting begins anew.
+    fn is_check_due(&mut self, kind: SequenceKind, name: &str) -> bool {
+        let _ = (kind, name);
+        false
+    }
+    /// Whether the backend keeps indexes of the places in sequences. They are on at first.
+    fn set_sequence_indexes(&mut self, on: bool) {
+        let _ = on;
+    }
+    /// Whether [`Backend::set_sequence_indexes`] has not switched them off.
+    fn has_sequence_indexes(&self) -> bool {
+        true
+    }
+    /// Builds again what the backend keeps about the places in a sequence. O(document).
+    fn rebuild_index(&mut self, kind: SequenceKind, name: &str) {
+        let _ = (kind, name);
+    }
     /// The length of a text.
     fn text_len(&self, name: &str) -> Offset;
     /// The length of a list.

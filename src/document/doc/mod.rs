@@ -280,6 +280,14 @@ impl<B: Backend> Document<B> {
         self.inner.replica.try_lock().is_none() || self.inner.delivery.is_delivering()
     }
 
+    /// How often a text or a list was found to differ from what the edits made of it whose places
+    /// an index found, and was therefore read again. 0, unless a replica id was used twice or
+    /// exostate has a bug.
+    #[must_use]
+    pub fn sequence_faults(&self) -> u64 {
+        self.peek(|replica| replica.sequence_faults())
+    }
+
     /// The lineage of this document: a number that tells which of several diverged documents it
     /// follows. It is 0 as long as the document has met no diverged document, see
     /// [`Document::follow`].

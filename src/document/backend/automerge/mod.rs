@@ -32,7 +32,9 @@ use crate::document::guard::automerge_chunk;
 use crate::document::key::Key;
 use crate::document::limits::Limits;
 use crate::document::named;
-use crate::document::ops::{Ops, RegisterTouch, RegisterWrite, SequenceKind, Touched, Units};
+use crate::document::ops::{
+    AppliedUpdates, Ops, RegisterTouch, RegisterWrite, SequenceKind, Splices, Touched, Units,
+};
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::Version;
@@ -457,7 +459,7 @@ impl Backend for Automerge {
         &mut self,
         checked: &[CheckedUpdate],
         registers: bool,
-    ) -> Result<(Touched, bool), BackendError> {
+    ) -> Result<AppliedUpdates, BackendError> {
         let (mut named, mut made, mut edited) = self.names_in(checked)?;
         if !registers {
             named.clear();
@@ -495,7 +497,7 @@ impl Backend for Automerge {
         }
         made.append(&mut edited);
         touched.sequences = made.iter().filter_map(|name| split_name(name)).collect();
-        Ok((touched, !checked.is_empty()))
+        Ok(AppliedUpdates { touched, splices: Splices::new(), novel: !checked.is_empty() })
     }
 
     fn contradiction<P: AsRef<CheckedUpdate>>(

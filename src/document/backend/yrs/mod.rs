@@ -4,18 +4,23 @@
 //! - Each sequence is one root type: `T:path` for a text, `L:path` for a list. Root types are found
 //!   by name, so two replicas share them without having exchanged anything.
 
+mod commit;
 mod cut;
 mod deleted;
 mod op_roots;
 mod seen;
+mod sequence_index;
+#[cfg(test)]
+mod sequence_tests;
+mod sequences;
+mod summary;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use yrs::types::EntryChange;
 use yrs::types::map::MapEvent;
-use yrs::types::{Attrs, EntryChange};
 use yrs::updates::decoder::Decode;
 use yrs::updates::encoder::Encode;
 use yrs::{
@@ -26,26 +31,25 @@ use yrs::{
 
 use super::{Backend, BackendError, Contradiction, LIST_PREFIX, Offset, TEXT_PREFIX, sealed};
 use crate::document::ReplicaId;
-use crate::document::guard::yrs_update::{self, Block, Content, Visitor};
 use crate::document::key::Key;
 use crate::document::limits::Limits;
 use crate::document::named;
 use crate::document::ops::{
-    Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
+    AppliedUpdates, Ops, RegisterTouch, RegisterWrite, SequenceKind, SequenceOp, Touched, Units,
 };
 use crate::document::rope::{Marks, utf16_len};
 use crate::document::value::Value;
 use crate::document::version::Version;
+use commit::clip;
 use deleted::Deleted;
 use op_roots::OpRoots;
-use values::{from_out, marks_of, to_any};
+use sequence_index::SequenceIndexes;
+use summary::{CheckedUpdate, Summary};
+use values::{from_out, marks_of};
 
 /// The root map of all registers.
 const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
-/// The most bytes of own updates in `Yrs::unindexed`. With more bytes, a commit also adds their ops
-/// to `Yrs::op_roots`.
-const UNINDEXED_BYTES_MAX: usize = 64 * 1024;
 /// The most names of foreign root types that are kept for a warning, and the most characters of
 /// each name.
 const FOREIGN_MAX: usize = 8;
@@ -67,126 +71,15 @@ pub struct Yrs {
     deleted: Deleted,
     /// Some names of root types that exostate did not make.
     foreign: BTreeSet<String>,
-    /// The root of each op, except for the ops in `unindexed`.
+    /// The root of each op.
     op_roots: OpRoots,
-    /// Own updates whose ops are not in `op_roots` yet.
-    unindexed: Vec<Vec<u8>>,
-    unindexed_bytes: usize,
+    indexes: SequenceIndexes,
 }
 
 impl sealed::Sealed for Yrs {}
 
-/// A checked update: its bytes, the ops that it brings and the ops that it depends on.
-pub struct CheckedUpdate {
-    bytes: Vec<u8>,
-    summary: Summary,
-}
-
 /// A sequence by kind and path.
 type Sequence = (SequenceKind, Arc<str>);
-
-/// The facts about an update that the guard's walk collects.
-#[derive(Default)]
-struct Summary {
-    roots: BTreeSet<String>,
-    /// For each client, the first clock and the end of the blocks that the update brings.
-    brings: BTreeMap<u64, (u32, u32)>,
-    /// For each client, the end of the last hole in its section. The document must already have the
-    /// ops of the hole. Otherwise yrs would keep the hole, and would lose count of it when it is
-    /// filled.
-    holes: BTreeMap<u64, u32>,
-    /// For each client, the highest clock to which a block or a deletion refers.
-    needs: BTreeMap<u64, u32>,
-    /// The versions of the layout that the update writes into the document.
-    layouts: Vec<u64>,
-    /// Whether the update holds a mark on text.
-    marks: bool,
-    /// Whether the update holds text with characters of two UTF-16 code units.
-    surrogates: bool,
-    /// Whether the update holds blocks that were deleted before they arrived. No transaction counts
-    /// their deletion.
-    carries_deleted: bool,
-    /// The root that the walk named last. `in_root` says whether the next block is in it.
-    root: Option<Arc<str>>,
-    in_root: bool,
-    blocks: Vec<op_roots::Block>,
-    /// If set, the walk adds the blocks to it directly instead of to `blocks`. Used for a whole
-    /// document and for own updates.
-    op_roots: Option<OpRoots>,
-}
-
-impl Summary {
-    /// Whether a document with these clocks has all dependencies of the update.
-    fn fits(&self, clock: impl Fn(u64) -> u32) -> bool {
-        let gapless = self.brings.iter().all(|(client, (start, _))| clock(*client) >= *start)
-            && self.holes.iter().all(|(client, end)| clock(*client) >= *end);
-        gapless
-            && self.needs.iter().all(|(client, needed)| {
-                let brought = self.brings.get(client).map_or(0, |(_, end)| *end);
-                clock(*client).max(brought) > *needed
-            })
-    }
-}
-
-impl Visitor for Summary {
-    fn root(&mut self, name: &str) {
-        self.in_root = true;
-        if self.root.as_ref().is_some_and(|root| **root == *name) {
-            return;
-        }
-        self.root = Some(Arc::from(name));
-        if !self.roots.contains(name) {
-            self.roots.insert(name.to_owned());
-        }
-    }
-
-    fn key(&mut self, name: &str) {
-        if self.in_root && self.root.as_ref().is_some_and(|root| **root == *REGISTERS) {
-            self.layouts.extend(named::layout_in(name));
-        }
-    }
-
-    fn block(&mut self, block: Block) {
-        let Block { client, clock, len, .. } = block;
-        let placed = op_roots::Block::new(
-            &block,
-            self.root.clone().filter(|_| std::mem::take(&mut self.in_root)),
-        );
-        match &mut self.op_roots {
-            Some(op_roots) => op_roots.add(&placed, None),
-            None => self.blocks.push(placed),
-        }
-        self.carries_deleted |= block.content == Content::Gone;
-        let end = clock.saturating_add(len);
-        let span = self.brings.entry(client).or_insert((clock, end));
-        span.0 = span.0.min(clock);
-        span.1 = span.1.max(end);
-    }
-
-    fn mark(&mut self) {
-        self.marks = true;
-    }
-
-    fn surrogates(&mut self) {
-        self.surrogates = true;
-    }
-
-    fn skip(&mut self, client: u64, clock: u32, len: u32) {
-        let end = self.holes.entry(client).or_insert(0);
-        *end = (*end).max(clock.saturating_add(len));
-    }
-
-    fn needs(&mut self, client: u64, clock: u32) {
-        let highest = self.needs.entry(client).or_insert(clock);
-        *highest = (*highest).max(clock);
-    }
-
-    fn deletes(&mut self, client: u64, clock: u32, len: u32) {
-        if len > 0 {
-            self.needs(client, clock.saturating_add(len - 1));
-        }
-    }
-}
 
 impl Yrs {
     fn text_ref(&mut self, name: &Arc<str>) -> TextRef {
@@ -236,52 +129,14 @@ impl Yrs {
         ops.registers.iter().map(touch).collect()
     }
 
-    /// Adds the ops of own updates to `op_roots`, or keeps the updates until an import needs their
-    /// places. `inserted` are the clocks of the ops, if all of them are registers.
-    fn note_own(
-        &mut self,
-        inserted: Option<Range<u32>>,
-        updates: &[Vec<u8>],
-    ) -> Result<(), BackendError> {
-        match inserted {
-            Some(clocks) if clocks.is_empty() => return Ok(()),
-            Some(clocks) if self.unindexed.is_empty() => {
-                self.op_roots.add_registers(self.doc.client_id().get(), clocks);
-                return Ok(());
-            }
-            _ => {}
-        }
-        for update in updates {
-            self.unindexed_bytes += update.len();
-            self.unindexed.push(update.clone());
-        }
-        if self.unindexed_bytes > UNINDEXED_BYTES_MAX {
-            self.index_own()?;
-        }
-        Ok(())
-    }
-
-    /// Adds the ops of the own updates in `unindexed` to `op_roots`.
-    fn index_own(&mut self) -> Result<(), BackendError> {
-        self.unindexed_bytes = 0;
-        for update in std::mem::take(&mut self.unindexed) {
-            let mut summary = Summary {
-                op_roots: Some(std::mem::take(&mut self.op_roots)),
-                ..Summary::default()
-            };
-            let walked = yrs_update::walk(&update, &Limits::own(), &mut summary);
-            self.op_roots = summary.op_roots.take().unwrap_or_default();
-            walked?;
-        }
-        Ok(())
-    }
-
     /// The first op of these updates that must not be applied: see [`OpRoots::stray`].
     fn first_stray(&self, updates: &[CheckedUpdate]) -> Option<(u64, u32)> {
         let mut added = OpRoots::default();
         updates.iter().find_map(|CheckedUpdate { summary, .. }| {
-            summary.blocks.iter().for_each(|block| added.add(block, Some(&self.op_roots)));
-            added.stray(&summary.blocks, &self.op_roots)
+            for new in &summary.blocks {
+                added.add(&new.block, Some(&self.op_roots));
+            }
+            added.stray(summary.blocks.iter().map(|new| &new.block), &self.op_roots)
         })
     }
 
@@ -321,58 +176,6 @@ impl Yrs {
         let novel = !txn.insert_set().is_empty() || !txn.delete_set().is_empty();
         Ok((finish(&self.deleted, txn), novel))
     }
-
-    fn apply_op(&self, txn: &mut TransactionMut<'_>, op: &SequenceOp) -> Result<(), BackendError> {
-        let misfit = |reason: &str| BackendError::Misfit {
-            place: op.target().0.to_string(),
-            reason: reason.to_owned(),
-        };
-        let text = |name: &Arc<str>| {
-            self.texts.get(name).ok_or_else(|| misfit("the text is not declared"))
-        };
-        let list = |name: &Arc<str>| {
-            self.lists.get(name).ok_or_else(|| misfit("the list is not declared"))
-        };
-        match op {
-            SequenceOp::Text { name, at, delete, insert, marks } => {
-                let text = text(name)?;
-                check_range(text.len(txn), at.utf16, delete.utf16).map_err(|e| misfit(&e))?;
-                let marks = marks.as_deref().cloned().or_else(|| self.marks.then(Marks::new));
-                edit_text(text, txn, (at.utf16, delete.utf16), insert, marks);
-            }
-            SequenceOp::Mark { name, at, len, mark, value } => {
-                let text = text(name)?;
-                check_range(text.len(txn), at.utf16, len.utf16).map_err(|e| misfit(&e))?;
-                text.format(
-                    txn,
-                    clip(at.utf16),
-                    clip(len.utf16),
-                    Attrs::from([(mark.clone(), to_any(value))]),
-                );
-            }
-            SequenceOp::List { name, at, delete, insert } => {
-                let list = list(name)?;
-                check_range(list.len(txn), *at, *delete).map_err(|e| misfit(&e))?;
-                if *delete > 0 {
-                    list.remove_range(txn, clip(*at), clip(*delete));
-                }
-                if !insert.is_empty() {
-                    list.insert_range(txn, clip(*at), insert.iter().map(to_any));
-                }
-            }
-            SequenceOp::Clear { name, kind: SequenceKind::Text } => {
-                let text = text(name)?;
-                let len = text.len(txn);
-                text.remove_range(txn, 0, len);
-            }
-            SequenceOp::Clear { name, kind: SequenceKind::List } => {
-                let list = list(name)?;
-                let len = list.len(txn);
-                list.remove_range(txn, 0, len);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Backend for Yrs {
@@ -401,17 +204,16 @@ impl Backend for Yrs {
             deleted: Deleted::none(),
             foreign: BTreeSet::new(),
             op_roots: OpRoots::default(),
-            unindexed: Vec::new(),
-            unindexed_bytes: 0,
+            indexes: SequenceIndexes::default(),
         }
     }
 
     fn load(replica: ReplicaId, bytes: &[u8], limits: &Limits) -> Result<Self, BackendError> {
-        let mut summary = Summary { op_roots: Some(OpRoots::default()), ..Summary::default() };
-        yrs_update::walk(bytes, limits, &mut summary)?;
+        let (summary, op_roots, indexes) = Summary::of_document(bytes, limits)?;
         OpRoots::default().welcome(summary.brings.keys().copied(), limits)?;
         let mut this = Self::empty(replica);
-        this.op_roots = summary.op_roots.take().unwrap_or_default();
+        this.op_roots = op_roots;
+        this.indexes = indexes;
         for root in &summary.roots {
             this.declare(root);
         }
@@ -457,33 +259,11 @@ impl Backend for Yrs {
                 (name, SequenceKind::List) => drop(self.list_ref(name)),
             }
         }
-        let mut txn = self.doc.transact_mut();
-        for (key, write) in &ops.registers {
-            match &write.new {
-                Some(value) => {
-                    self.registers.insert(&mut txn, key.0.clone(), to_any(value));
-                }
-                None => {
-                    self.registers.remove(&mut txn, key.as_str());
-                }
-            }
-        }
-        for op in &ops.sequences {
-            self.apply_op(&mut txn, op)?;
-        }
-        txn.commit();
-        let update = txn.encode_update_v1();
-        let registers = self.written(&txn, ops);
-        let inserted = inserted_registers(&txn, self.doc.client_id(), ops);
-        let sequences = finish(&self.deleted, txn);
-        let updates = cut::cut(update)?;
-        self.note_own(inserted, &updates)?;
-        Ok((Touched { registers, sequences }, updates))
+        self.commit_declared(ops)
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {
-        let mut summary = Summary::default();
-        yrs_update::walk(update, limits, &mut summary)?;
+        let summary = Summary::of(update, limits)?;
         named::check_layout(summary.layouts.iter().copied())?;
         Ok(vec![CheckedUpdate { bytes: update.to_vec(), summary }])
     }
@@ -545,14 +325,13 @@ impl Backend for Yrs {
         ready: &[CheckedUpdate],
         limits: &Limits,
     ) -> Result<(), BackendError> {
-        self.index_own()?;
         self.op_roots.welcome(
             ready.iter().flat_map(|update| update.summary.brings.keys().copied()),
             limits,
         )?;
         let stray = match ready {
             [CheckedUpdate { summary: Summary { blocks, .. }, .. }] if blocks.len() == 1 => {
-                blocks.first().and_then(|block| self.op_roots.lone_stray(block))
+                blocks.first().and_then(|new| self.op_roots.lone_stray(&new.block))
             }
             several => self.first_stray(several),
         };
@@ -572,12 +351,13 @@ impl Backend for Yrs {
         &mut self,
         checked: &[CheckedUpdate],
         registers: bool,
-    ) -> Result<(Touched, bool), BackendError> {
+    ) -> Result<AppliedUpdates, BackendError> {
         self.collect_changed(registers.then(Vec::new));
         let applied = self.apply_checked(checked);
         let registers = self.collect_changed(None);
-        let (sequences, novel) = applied?;
-        Ok((Touched { registers, sequences }, novel))
+        let mut applied = applied?;
+        applied.touched.registers = registers;
+        Ok(applied)
     }
 
     fn contradiction<P: AsRef<CheckedUpdate>>(
@@ -678,6 +458,22 @@ impl Backend for Yrs {
         list.iter(&txn).map(|out| from_out(&out)).collect()
     }
 
+    fn is_check_due(&mut self, kind: SequenceKind, name: &str) -> bool {
+        self.is_sequence_check_due(kind, name)
+    }
+
+    fn set_sequence_indexes(&mut self, on: bool) {
+        self.indexes.set_on(on);
+    }
+
+    fn has_sequence_indexes(&self) -> bool {
+        self.indexes.is_on()
+    }
+
+    fn rebuild_index(&mut self, kind: SequenceKind, name: &str) {
+        self.rebuild_sequence_index(kind, name);
+    }
+
     fn text_len(&self, name: &str) -> Offset {
         Offset::Utf16(
             self.texts.get(name).map_or(0, |text| text.len(&self.doc.transact()) as usize),
@@ -690,6 +486,10 @@ impl Backend for Yrs {
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
         let assoc = if before { Assoc::Before } else { Assoc::After };
+        let unit = if before { at.utf16.checked_sub(1) } else { Some(at.utf16) };
+        if let Some(place) = unit.and_then(|unit| self.indexed_anchor(name, clip(unit), assoc)) {
+            return Some(place.encode_v1());
+        }
         let txn = self.doc.transact();
         let text = self.texts.get(name);
         let len = text.map_or(0, |text| text.len(&txn) as usize);
@@ -708,6 +508,12 @@ impl Backend for Yrs {
 
     fn resolve(&self, name: &str, anchor: &[u8]) -> Option<Offset> {
         let place = StickyIndex::decode_v1(anchor).ok()?;
+        if let IndexScope::Relative(id) = place.scope()
+            && let Some(position) =
+                self.indexed_position(name, (id.client.get(), id.clock), place.assoc)
+        {
+            return Some(Offset::Utf16(position as usize));
+        }
         let expected = format!("{TEXT_PREFIX}{name}");
         if let IndexScope::Root(root) = place.scope() {
             // yrs has no root for a text without any op, so yrs is not asked for the offset.
@@ -726,14 +532,10 @@ impl Backend for Yrs {
 }
 
 impl Yrs {
-    /// Applies checked updates. Returns the sequences that they changed and whether they brought
-    /// anything new.
-    fn apply_checked(
-        &mut self,
-        checked: &[CheckedUpdate],
-    ) -> Result<(Vec<Sequence>, bool), BackendError> {
+    /// Applies checked updates. Leaves out the registers that they change.
+    fn apply_checked(&mut self, checked: &[CheckedUpdate]) -> Result<AppliedUpdates, BackendError> {
         let mut sequences = BTreeSet::new();
-        let mut novel = false;
+        let mut applied = AppliedUpdates::default();
         for CheckedUpdate { bytes, summary } in checked {
             for root in &summary.roots {
                 self.declare(root);
@@ -744,14 +546,15 @@ impl Yrs {
                 Some(rest) => self.apply_bytes(&rest)?,
                 None => self.apply_bytes(bytes)?,
             };
-            summary.blocks.iter().for_each(|block| self.op_roots.add(block, None));
-            novel |= new;
+            self.index_update(bytes, summary, &mut applied.splices);
+            applied.novel |= new;
             sequences.extend(touched);
             if summary.carries_deleted && new {
                 self.deleted.recount();
             }
         }
-        Ok((sequences.into_iter().collect(), novel))
+        applied.touched.sequences = sequences.into_iter().collect();
+        Ok(applied)
     }
 }
 
@@ -777,18 +580,6 @@ fn collect(sink: &Mutex<Option<Vec<RegisterTouch>>>, txn: &TransactionMut<'_>, e
     }
 }
 
-/// The clocks of the ops that a committed change inserted, if it edited no sequence. Then all its
-/// ops are registers. A change that only removes registers inserts no op.
-fn inserted_registers(txn: &TransactionMut<'_>, client: ClientID, ops: &Ops) -> Option<Range<u32>> {
-    if !ops.sequences.is_empty() {
-        return None;
-    }
-    let Some(inserted) = txn.insert_set().get(&client) else { return Some(0..0) };
-    let mut ranges = inserted.iter();
-    let (range, ()) = ranges.next()?;
-    ranges.next().is_none().then(|| range.clone())
-}
-
 /// Ends a committed transaction: counts its deletions and returns the sequences that it changed.
 fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<str>)> {
     deleted.add(txn.delete_set());
@@ -804,41 +595,4 @@ fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {
     text.or_else(|| {
         root.strip_prefix(LIST_PREFIX).map(|name| (SequenceKind::List, Arc::from(name)))
     })
-}
-
-/// Deletes, then inserts text with exactly these marks. `None` is allowed only if no text has
-/// marks, because a plain insertion inherits the marks at its position.
-fn edit_text(
-    text: &TextRef,
-    txn: &mut TransactionMut<'_>,
-    (at, delete): (usize, usize),
-    insert: &str,
-    marks: Option<Marks>,
-) {
-    if delete > 0 {
-        text.remove_range(txn, clip(at), clip(delete));
-    }
-    if insert.is_empty() {
-        return;
-    }
-    match marks {
-        None => text.insert(txn, clip(at), insert),
-        Some(marks) => {
-            let attributes =
-                marks.iter().map(|(name, value)| (name.clone(), to_any(value))).collect();
-            text.insert_with_attributes(txn, clip(at), insert, attributes);
-        }
-    }
-}
-
-fn check_range(len: u32, at: usize, count: usize) -> Result<(), String> {
-    match at.checked_add(count) {
-        Some(end) if end <= len as usize => Ok(()),
-        _ => Err(format!("{at}+{count} is beyond its length {len}")),
-    }
-}
-
-/// A position as the `u32` of yrs. The caller has checked the position against a `u32` length.
-fn clip(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }

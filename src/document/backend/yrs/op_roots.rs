@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::super::{LIST_PREFIX, TEXT_PREFIX};
 use super::REGISTERS;
+use super::sequence_index::Span;
 use crate::document::backend::BackendError;
 use crate::document::guard::yrs_update::{self, Content};
 use crate::document::limits::Limits;
@@ -28,6 +29,8 @@ const STEPS_MAX: usize = 1_000;
 #[derive(Default)]
 pub struct OpRoots {
     named: HashMap<Arc<str>, Root>,
+    /// The names of the roots in `named`, by their numbers.
+    names: Vec<Arc<str>>,
     /// A cache: the root of the last lookup. The next lookup is mostly for the same root.
     last_root: Option<(Arc<str>, Root)>,
     clients: HashMap<u64, Clocks>,
@@ -64,8 +67,9 @@ struct Root {
 /// The kind of content that a root is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
+    Registers,
     Text,
-    Values,
+    List,
     /// exostate did not make the root.
     Anything,
 }
@@ -73,8 +77,8 @@ enum Holds {
 impl Holds {
     fn of(root: &str) -> Self {
         match root {
-            REGISTERS => Self::Values,
-            name if name.starts_with(LIST_PREFIX) => Self::Values,
+            REGISTERS => Self::Registers,
+            name if name.starts_with(LIST_PREFIX) => Self::List,
             name if name.starts_with(TEXT_PREFIX) => Self::Text,
             _ => Self::Anything,
         }
@@ -82,7 +86,7 @@ impl Holds {
 
     fn fits(self, content: Content) -> bool {
         match content {
-            Content::Text | Content::Mark => self != Self::Values,
+            Content::Text | Content::Mark => !matches!(self, Self::Registers | Self::List),
             Content::Values => self != Self::Text,
             Content::Gone | Content::Other => true,
         }
@@ -121,6 +125,26 @@ impl Block {
         }
     }
 
+    /// The part of the block from the clock `known` on, as a span of a sequence. `None` if the
+    /// block ends at or before `known`.
+    fn span(&self, known: u32) -> Option<Span> {
+        let (clock, origin, right_origin) = self.rest(known)?;
+        Some(Span {
+            client: self.client,
+            clock,
+            len: self.end - clock,
+            origin,
+            right_origin,
+            content: self.content,
+            deleted: self.content == Content::Gone,
+        })
+    }
+
+    /// The number of ops of the block before the clock `known`.
+    pub fn known_part(&self, known: u32) -> u32 {
+        known.saturating_sub(self.clock)
+    }
+
     /// The part of the block from the clock `known` on: its first clock, its origin and its right
     /// origin. `None` if the block ends at or before `known`.
     fn rest(&self, known: u32) -> Option<(u32, Option<Id>, Option<Id>)> {
@@ -143,28 +167,90 @@ impl Block {
 }
 
 impl OpRoots {
-    /// Adds the ops of a block that neither `base` nor `self` has. O(log n).
-    pub fn add(&mut self, block: &Block, base: Option<&Self>) {
+    /// Adds the ops of a block that neither `base` nor `self` has. Returns them as a span. O(log n).
+    pub fn add(&mut self, block: &Block, base: Option<&Self>) -> Option<Span> {
         let known = self.end(block.client).max(base.map_or(0, |base| base.end(block.client)));
-        let Some((clock, origin, right_origin)) = block.rest(known) else { return };
+        let span = block.span(known)?;
+        let Span { clock, origin, right_origin, .. } = span;
         let place = match (&block.root, origin.or(right_origin)) {
             (_, Some(id)) => self.find(id, base),
             (Some(root), None) => self.root(root, base),
             (None, None) => OpRoot::Unknown,
         };
         self.extend(block.client, clock..block.end, place);
+        Some(span)
     }
 
-    /// Adds ops of this client that are registers. `clocks` begins where the known ops of the
-    /// client end. O(1) beside the search for the client.
-    pub fn add_registers(&mut self, client: u64, clocks: Range<u32>) {
+    /// Adds ops of this client in one root. `clocks` begins where the known ops of the client end.
+    /// O(1) beside the search for the client.
+    pub fn add_own(&mut self, client: u64, clocks: Range<u32>, root: &str) {
+        if clocks.is_empty() {
+            return;
+        }
         let last = self.last_root.as_ref().map(|(name, _)| name);
-        let name = match last.filter(|name| ***name == *REGISTERS) {
+        let name = match last.filter(|name| ***name == *root) {
             Some(name) => Arc::clone(name),
-            None => Arc::from(REGISTERS),
+            None => Arc::from(root),
         };
         let place = self.root(&name, None);
         self.extend(client, clocks, place);
+    }
+
+    /// The number of the root of this name.
+    pub fn number(&mut self, name: &str) -> u32 {
+        if let Some(root) = self.named.get(name) {
+            return root.number;
+        }
+        match self.root(&Arc::from(name), None) {
+            OpRoot::Root(root) => root.number,
+            _ => u32::MAX,
+        }
+    }
+
+    /// The name of the root of this number.
+    pub fn name(&self, number: u32) -> Option<&Arc<str>> {
+        self.names.get(number as usize)
+    }
+
+    /// Whether the root of an op is known, or known to stay unknown.
+    pub fn is_resolved(&self, op: Id) -> bool {
+        !matches!(self.find(op, None), OpRoot::Beside(_))
+    }
+
+    /// The number of the root that holds an op, if the root is a text or a list.
+    pub fn sequence_of(&self, op: Id) -> Option<u32> {
+        self.sequence(OpRoot::Beside(op))
+    }
+
+    fn sequence(&self, place: OpRoot) -> Option<u32> {
+        let place = if let OpRoot::Beside(op) = place { self.find(op, None) } else { place };
+        match place {
+            OpRoot::Root(Root { number, holds: Holds::Text | Holds::List }) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Cuts a range of ops of a client into parts, each in one root. Calls `each` for the parts
+    /// that are in a text or a list, with the number of the root. O(log n + parts).
+    pub fn sequences_in(
+        &self,
+        client: u64,
+        clocks: Range<u32>,
+        each: &mut dyn FnMut(u32, Range<u32>),
+    ) {
+        let Some(known) = self.clients.get(&client) else { return };
+        let first = known.runs.partition_point(|(start, _)| *start <= clocks.start);
+        let runs = known.runs.get(first.saturating_sub(1)..).unwrap_or_default();
+        let ends = runs.iter().skip(1).map(|(start, _)| *start).chain([known.end]);
+        for ((start, place), end) in runs.iter().zip(ends) {
+            if *start >= clocks.end {
+                break;
+            }
+            let part = clocks.start.max(*start)..clocks.end.min(end);
+            if let Some(number) = self.sequence(*place).filter(|_| !part.is_empty()) {
+                each(number, part);
+            }
+        }
     }
 
     /// Adds ops of a client at one place.
@@ -181,7 +267,11 @@ impl OpRoots {
 
     /// The first of these blocks that would be in two roots, or in a root that is not for its
     /// content. The caller must have added all blocks to `self` with this `base`.
-    pub fn stray(&self, blocks: &[Block], base: &Self) -> Option<Id> {
+    pub fn stray<'a>(
+        &self,
+        mut blocks: impl Iterator<Item = &'a Block>,
+        base: &Self,
+    ) -> Option<Id> {
         let strays = |block: &&Block| {
             let Some((clock, origin, right)) = block.rest(base.end(block.client)) else {
                 return false;
@@ -190,7 +280,7 @@ impl OpRoots {
             let right = origin.and(right).map(|right| self.find(right, Some(base)));
             block.strays(here, right)
         };
-        blocks.iter().find(strays).map(|block| (block.client, block.clock))
+        blocks.find(strays).map(|block| (block.client, block.clock))
     }
 
     /// The same for one block, which refers only to ops that `self` has. It is not added.
@@ -240,7 +330,8 @@ impl OpRoots {
         Ok(())
     }
 
-    fn end(&self, client: u64) -> u32 {
+    /// The clock after the last known op of a client.
+    pub fn end(&self, client: u64) -> u32 {
         self.clients.get(&client).map_or(0, |clocks| clocks.end)
     }
 
@@ -258,6 +349,7 @@ impl OpRoots {
         });
         if known.is_none() {
             self.named.insert(Arc::clone(name), root);
+            self.names.push(Arc::clone(name));
         }
         self.last_root = Some((Arc::clone(name), root));
         OpRoot::Root(root)

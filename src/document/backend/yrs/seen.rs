@@ -70,6 +70,11 @@ impl Visitor for Items<'_> {
         self.key = Some(Arc::from(name));
     }
 
+    fn empty_block(&mut self) {
+        self.root = None;
+        self.key = None;
+    }
+
     fn block(&mut self, block: Block) {
         let root = self.root.take();
         let key = self.key.take();

@@ -23,21 +23,24 @@ const CLOCK_END_MAX: u64 = i32::MAX as u64;
 /// honest update has one skip, rarely a few.
 const SKIPS_IN_A_ROW_MAX: u32 = 64;
 
-const HAS_ORIGIN: u8 = 0x80;
-const HAS_RIGHT_ORIGIN: u8 = 0x40;
+/// The first byte of a block holds these flags and the kind of content.
+pub const HAS_ORIGIN: u8 = 0x80;
+pub const HAS_RIGHT_ORIGIN: u8 = 0x40;
 const HAS_PARENT_SUB: u8 = 0x20;
 const UNUSED_BIT: u8 = 0x10;
-const KIND: u8 = 0x0f;
+pub const KIND: u8 = 0x0f;
+/// The byte before the name of a root type, if a block has no origins.
+pub const NAMED_PARENT: u8 = 1;
 
 const GC: u8 = 0;
 const DELETED: u8 = 1;
 const JSON: u8 = 2;
-const BINARY: u8 = 3;
-const STRING: u8 = 4;
+pub const BINARY: u8 = 3;
+pub const STRING: u8 = 4;
 const EMBED: u8 = 5;
 const FORMAT: u8 = 6;
 const TYPE: u8 = 7;
-const ANY: u8 = 8;
+pub const ANY: u8 = 8;
 const DOC: u8 = 9;
 const SKIP: u8 = 10;
 const MOVE: u8 = 11;
@@ -61,6 +64,8 @@ pub struct Block {
     pub values: u64,
     /// The position of the block in the bytes of the update.
     pub bytes: Range<usize>,
+    /// The position at which the content of the block begins.
+    pub content_at: usize,
 }
 
 /// The kind of content of a block.
@@ -109,6 +114,10 @@ pub trait Visitor {
         let _ = block;
     }
 
+    /// The update holds a block without content, which yrs drops. The walk has reported the names
+    /// to which the block refers.
+    fn empty_block(&mut self) {}
+
     /// The update holds a mark on text.
     fn mark(&mut self) {}
 
@@ -148,6 +157,7 @@ pub fn walk(bytes: &[u8], limits: &Limits, visitor: &mut dyn Visitor) -> Result<
         limits,
         visitor,
         origins: [None; 2],
+        content_at: 0,
         blocks: 0,
         values: 0,
         types: 0,
@@ -163,6 +173,8 @@ struct Walk<'a> {
     visitor: &'a mut dyn Visitor,
     /// The origin and the right origin of the current block.
     origins: [Option<(u64, u32)>; 2],
+    /// The position at which the content of the current block begins.
+    content_at: usize,
     blocks: u64,
     values: u64,
     types: u64,
@@ -212,7 +224,7 @@ impl Walk<'_> {
                     self.visitor.skip(client, clock, len);
                 }
                 // yrs drops an empty string or list.
-                _ if len == 0 => {}
+                _ if len == 0 => self.visitor.empty_block(),
                 info => {
                     (skips, real) = (0, true);
                     let content = Content::of(info);
@@ -228,6 +240,7 @@ impl Walk<'_> {
                         right_origin,
                         values,
                         bytes,
+                        content_at: self.content_at,
                     });
                 }
             }
@@ -256,6 +269,7 @@ impl Walk<'_> {
                 // flag for a key is ignored.
                 let beside = info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0;
                 let keyed = self.place(info, client, clock)? && !beside;
+                self.content_at = self.reader.at();
                 self.content(at, info & KIND, keyed)?
             }
         };
@@ -279,7 +293,7 @@ impl Walk<'_> {
         }
         match self.reader.byte()? {
             0 => drop(self.id(client, clock)?),
-            1 => {
+            NAMED_PARENT => {
                 let name = self.reader.name(self.limits.name_bytes_max())?;
                 self.visitor.root(name);
             }

@@ -36,6 +36,7 @@ pub fn split(
         limits,
         visitor: &mut visitor,
         origins: [None; 2],
+        content_at: 0,
         blocks: 0,
         values: 0,
         types: 0,

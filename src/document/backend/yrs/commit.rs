@@ -1,0 +1,320 @@
+//! Local commits.
+//!
+//! yrs walks through a sequence to find the place of an edit. Where an index of the sequence knows
+//! the place, the edit is encoded as an update and applied to yrs, which then only looks up the two
+//! ops beside it. Everything else goes through the calls of yrs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use yrs::types::Attrs;
+use yrs::updates::decoder::Decode;
+use yrs::{Array, Map, Text, TextRef, TransactionMut, Update};
+
+use super::sequence_index::encode::{self, Inserted};
+use super::summary::Summary;
+use super::values::to_any;
+use super::{LIST_PREFIX, REGISTERS, TEXT_PREFIX, Yrs, cut, finish};
+use crate::document::backend::BackendError;
+use crate::document::guard::yrs_update::Content;
+use crate::document::limits::Limits;
+use crate::document::ops::{Ops, SequenceKind, SequenceOp, Touched};
+use crate::document::rope::Marks;
+
+/// A sequence by kind and path.
+type Target<'a> = (SequenceKind, &'a Arc<str>);
+
+/// A sequence whose edits are encoded from its index.
+struct Indexed {
+    /// The number of the root, and its name.
+    number: u32,
+    root: String,
+}
+
+/// The own ops of a commit.
+struct OwnOps {
+    client: u64,
+    /// The clock of the next op.
+    clock: u32,
+}
+
+impl Yrs {
+    /// Applies a change whose sequences are declared.
+    pub(super) fn commit_declared(
+        &mut self,
+        ops: &Ops,
+    ) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
+        let indexed = self.indexed_targets(&ops.sequences);
+        let client = self.doc.client_id();
+        let start = self.op_roots.end(client.get());
+        let mut own = OwnOps { client: client.get(), clock: start };
+        let doc = self.doc.clone();
+        let mut txn = yrs::Transact::transact_mut(&doc);
+        self.write_registers(&mut txn, ops, &mut own);
+        let mut others = Vec::new();
+        for op in &ops.sequences {
+            let (name, kind) = op.target();
+            match indexed.get(&(kind, name)) {
+                Some(sequence) => self.apply_indexed(&mut txn, sequence, op, &mut own)?,
+                None => others.push(op),
+            }
+        }
+        for op in &others {
+            self.apply_op(&mut txn, op)?;
+        }
+        txn.commit();
+        if others.is_empty() {
+            check_clock(&txn, start, &own)?;
+        }
+        let update = txn.encode_update_v1();
+        let registers = self.written(&txn, ops);
+        let sequences = finish(&self.deleted, txn);
+        let updates = cut::cut(update)?;
+        if !others.is_empty() {
+            self.index_own(&updates)?;
+        }
+        Ok((Touched { registers, sequences }, updates))
+    }
+
+    fn write_registers(&mut self, txn: &mut TransactionMut<'_>, ops: &Ops, own: &mut OwnOps) {
+        let start = own.clock;
+        for (key, write) in &ops.registers {
+            match &write.new {
+                Some(value) => {
+                    self.registers.insert(txn, key.0.clone(), to_any(value));
+                    own.clock += 1;
+                }
+                None => {
+                    self.registers.remove(txn, key.as_str());
+                }
+            }
+        }
+        self.op_roots.add_own(own.client, start..own.clock, REGISTERS);
+    }
+
+    /// The sequences of these edits whose indexes can encode all their edits.
+    fn indexed_targets<'a>(&mut self, ops: &'a [SequenceOp]) -> BTreeMap<Target<'a>, Indexed> {
+        let mut targets: BTreeMap<Target<'a>, Indexed> = BTreeMap::new();
+        let mut others: Vec<Target<'a>> = Vec::new();
+        for op in ops {
+            let (name, kind) = op.target();
+            let target = (kind, name);
+            if others.contains(&target) {
+                continue;
+            }
+            let found = match targets.contains_key(&target) {
+                true => None,
+                false => self.indexed(target),
+            };
+            match found {
+                Some(found) if !writes_marks(op) => drop(targets.insert(target, found)),
+                None if targets.contains_key(&target) && !writes_marks(op) => {}
+                _ => {
+                    targets.remove(&target);
+                    others.push(target);
+                }
+            }
+        }
+        targets
+    }
+
+    fn indexed(&mut self, (kind, name): Target<'_>) -> Option<Indexed> {
+        let (prefix, len) = match kind {
+            SequenceKind::Text => (TEXT_PREFIX, self.text_units(name)),
+            SequenceKind::List => (LIST_PREFIX, self.list_units(name)),
+        };
+        let root = format!("{prefix}{name}");
+        let number = self.op_roots.number(&root);
+        let index = self.indexes.ready(number)?;
+        if index.visible() != len {
+            self.indexes.give_up(number);
+            return None;
+        }
+        // The index does not know which marks an insertion takes on.
+        (!index.has_marks()).then_some(Indexed { number, root })
+    }
+
+    /// Applies an edit that is encoded from the index of its sequence.
+    fn apply_indexed(
+        &mut self,
+        txn: &mut TransactionMut<'_>,
+        sequence: &Indexed,
+        op: &SequenceOp,
+        own: &mut OwnOps,
+    ) -> Result<(), BackendError> {
+        let misfit =
+            |reason: String| BackendError::Misfit { place: op.target().0.to_string(), reason };
+        let index = self.indexes.ready(sequence.number);
+        let index = index.ok_or_else(|| misfit("the sequence has no index".to_owned()))?;
+        let (at, delete, insert) = match op {
+            SequenceOp::Text { at, delete, insert, .. } => {
+                let insert = (!insert.is_empty()).then_some(Inserted::Text(insert));
+                (at.utf16, delete.utf16, insert)
+            }
+            SequenceOp::List { at, delete, insert, .. } => {
+                (*at, *delete, (!insert.is_empty()).then_some(Inserted::Values(insert)))
+            }
+            SequenceOp::Clear { .. } => (0, index.visible() as usize, None),
+            SequenceOp::Mark { .. } => return Err(misfit("a mark without a walk".to_owned())),
+        };
+        check_range(index.visible(), at, delete).map_err(misfit)?;
+        let deleted = index.delete_at(clip(at), clip(delete));
+        let span = insert.map(|insert| {
+            let (len, content) = match insert {
+                Inserted::Text(text) => (clip(text.encode_utf16().count()), Content::Text),
+                Inserted::Values(values) => (clip(values.len()), Content::Values),
+            };
+            (index.insert_at(clip(at), (own.client, own.clock), len, content), insert)
+        });
+        if span.is_none() && deleted.is_empty() {
+            return Ok(());
+        }
+        let update =
+            encode::update(&sequence.root, span.as_ref().map(|(span, at)| (span, *at)), &deleted);
+        let refused = |error: &dyn std::fmt::Display| BackendError::Refused(error.to_string());
+        let update = Update::decode_v1(&update).map_err(|error| refused(&error))?;
+        txn.apply_update(update).map_err(|error| refused(&error))?;
+        let start = own.clock;
+        own.clock += span.map_or(0, |(span, _)| span.len);
+        self.op_roots.add_own(own.client, start..own.clock, &sequence.root);
+        self.indexes.note_edit(sequence.number);
+        Ok(())
+    }
+
+    /// Brings roots and indexes up to date with own updates that yrs has encoded.
+    fn index_own(&mut self, updates: &[Vec<u8>]) -> Result<(), BackendError> {
+        for update in updates {
+            let summary = Summary::of(update, &Limits::own())?;
+            self.index_update(update, &summary, &mut BTreeMap::new());
+        }
+        Ok(())
+    }
+
+    /// The length of a text that yrs counts, in UTF-16 code units.
+    fn text_units(&self, name: &str) -> u32 {
+        let txn = yrs::Transact::transact(&self.doc);
+        self.texts.get(name).map_or(0, |text| text.len(&txn))
+    }
+
+    /// The length of a list that yrs counts.
+    fn list_units(&self, name: &str) -> u32 {
+        let txn = yrs::Transact::transact(&self.doc);
+        self.lists.get(name).map_or(0, |list| list.len(&txn))
+    }
+
+    /// Applies an edit of a sequence through the calls of yrs.
+    fn apply_op(&self, txn: &mut TransactionMut<'_>, op: &SequenceOp) -> Result<(), BackendError> {
+        let misfit = |reason: &str| BackendError::Misfit {
+            place: op.target().0.to_string(),
+            reason: reason.to_owned(),
+        };
+        let text = |name: &Arc<str>| {
+            self.texts.get(name).ok_or_else(|| misfit("the text is not declared"))
+        };
+        let list = |name: &Arc<str>| {
+            self.lists.get(name).ok_or_else(|| misfit("the list is not declared"))
+        };
+        match op {
+            SequenceOp::Text { name, at, delete, insert, marks } => {
+                let text = text(name)?;
+                check_range(text.len(txn), at.utf16, delete.utf16).map_err(|e| misfit(&e))?;
+                let marks = marks.as_deref().cloned().or_else(|| self.marks.then(Marks::new));
+                edit_text(text, txn, (at.utf16, delete.utf16), insert, marks);
+            }
+            SequenceOp::Mark { name, at, len, mark, value } => {
+                let text = text(name)?;
+                check_range(text.len(txn), at.utf16, len.utf16).map_err(|e| misfit(&e))?;
+                text.format(
+                    txn,
+                    clip(at.utf16),
+                    clip(len.utf16),
+                    Attrs::from([(mark.clone(), to_any(value))]),
+                );
+            }
+            SequenceOp::List { name, at, delete, insert } => {
+                let list = list(name)?;
+                check_range(list.len(txn), *at, *delete).map_err(|e| misfit(&e))?;
+                if *delete > 0 {
+                    list.remove_range(txn, clip(*at), clip(*delete));
+                }
+                if !insert.is_empty() {
+                    list.insert_range(txn, clip(*at), insert.iter().map(to_any));
+                }
+            }
+            SequenceOp::Clear { name, kind: SequenceKind::Text } => {
+                let text = text(name)?;
+                let len = text.len(txn);
+                text.remove_range(txn, 0, len);
+            }
+            SequenceOp::Clear { name, kind: SequenceKind::List } => {
+                let list = list(name)?;
+                let len = list.len(txn);
+                list.remove_range(txn, 0, len);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn writes_marks(op: &SequenceOp) -> bool {
+    match op {
+        SequenceOp::Mark { .. } => true,
+        SequenceOp::Text { marks, .. } => marks.as_ref().is_some_and(|marks| !marks.is_empty()),
+        _ => false,
+    }
+}
+
+/// Fails if a commit has not inserted exactly these own ops.
+fn check_clock(txn: &TransactionMut<'_>, start: u32, own: &OwnOps) -> Result<(), BackendError> {
+    let inserted = txn.insert_set().get(&yrs::ClientID::new(own.client));
+    let ranges: Vec<_> =
+        inserted.iter().flat_map(|set| set.iter()).map(|(range, ())| range.clone()).collect();
+    let fits = match &ranges[..] {
+        [] => start == own.clock,
+        [range] => *range == (start..own.clock),
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => {
+            Err(BackendError::Refused("yrs counts the ops of a change differently".to_owned()))
+        }
+    }
+}
+
+/// Deletes, then inserts text with exactly these marks. `None` is allowed only if no text has
+/// marks, because a plain insertion inherits the marks at its position.
+fn edit_text(
+    text: &TextRef,
+    txn: &mut TransactionMut<'_>,
+    (at, delete): (usize, usize),
+    insert: &str,
+    marks: Option<Marks>,
+) {
+    if delete > 0 {
+        text.remove_range(txn, clip(at), clip(delete));
+    }
+    if insert.is_empty() {
+        return;
+    }
+    match marks {
+        None => text.insert(txn, clip(at), insert),
+        Some(marks) => {
+            let attributes =
+                marks.iter().map(|(name, value)| (name.clone(), to_any(value))).collect();
+            text.insert_with_attributes(txn, clip(at), insert, attributes);
+        }
+    }
+}
+
+fn check_range(len: u32, at: usize, count: usize) -> Result<(), String> {
+    match at.checked_add(count) {
+        Some(end) if end <= len as usize => Ok(()),
+        _ => Err(format!("{at}+{count} is beyond its length {len}")),
+    }
+}
+
+/// A position as the `u32` of yrs. The caller has checked the position against a `u32` length.
+pub(super) fn clip(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,328 @@
+//! The index of one sequence: where each op stands, and which op stands at a position.
+//!
+//! The index orders concurrent insertions as yrs and Yjs do (YATA: Nicolaescu et al., *Near
+//! real-time peer-to-peer shared editing on extensible data types*, 2016, with the changes of
+//! Yjs). So it must see the same ops as yrs, each after the ops to which it refers.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+use super::span::{OpId, Span};
+use super::tree::{SpanId, SpanTree};
+use crate::document::guard::yrs_update::Content;
+
+/// An op to which other ops refer is not in the index, or ops refer to each other in a circle. The
+/// index is then useless and must be built again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownOp;
+
+/// The ops of one sequence in order.
+#[derive(Debug, Default)]
+pub struct SequenceIndex {
+    tree: SpanTree,
+    /// The spans by their first op.
+    starts: BTreeMap<OpId, SpanId>,
+    /// The number of marks that are not deleted.
+    marks: u32,
+}
+
+impl SequenceIndex {
+    /// The number of spans.
+    pub fn spans(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// The length of the sequence: UTF-16 code units of a text, elements of a list.
+    pub fn visible(&self) -> u32 {
+        self.tree.visible()
+    }
+
+    /// Whether the sequence has marks.
+    pub fn has_marks(&self) -> bool {
+        self.marks > 0
+    }
+
+    /// The op that stands at a position. O(log n).
+    pub fn op_at(&self, position: u32) -> Option<OpId> {
+        let (id, offset) = self.tree.find_visible(position)?;
+        let span = self.tree.get(id);
+        Some((span.client, span.clock + offset))
+    }
+
+    /// The position of an op, and whether the op is visible. An op that is not visible has the
+    /// position of the next visible one. O(log n).
+    pub fn position(&self, op: OpId) -> Option<(u32, bool)> {
+        let (id, offset) = self.find(op)?;
+        let is_visible = self.tree.get(id).visible() > 0;
+        let before = self.tree.visible_before(id);
+        Some((before + if is_visible { offset } else { 0 }, is_visible))
+    }
+
+    /// Inserts an edit of this replica at a position that is not past the end. Returns the span,
+    /// with the origins at which yrs would have inserted it. O(log n).
+    pub fn insert_at(
+        &mut self,
+        position: u32,
+        (client, clock): OpId,
+        len: u32,
+        content: Content,
+    ) -> Span {
+        let left = match self.tree.find_visible(position) {
+            Some((id, 0)) => self.tree.previous(id),
+            Some((id, offset)) => {
+                self.split(id, offset);
+                Some(id)
+            }
+            None => self.tree.last(),
+        };
+        let right = self.after(left).map(|right| self.tree.get(right));
+        let span = Span {
+            client,
+            clock,
+            len,
+            origin: left.map(|left| self.tree.get(left).last()),
+            right_origin: right.map(|right| (right.client, right.clock)),
+            content,
+            deleted: false,
+        };
+        self.attach(left, span);
+        span
+    }
+
+    /// Deletes visible units. Returns the deleted ops as (client, first clock, number), in the
+    /// order of the sequence. O(spans deleted · log n).
+    pub fn delete_at(&mut self, position: u32, len: u32) -> Vec<(u64, u32, u32)> {
+        let mut deleted = Vec::new();
+        let mut rest = len;
+        while rest > 0
+            && let Some((id, offset)) = self.tree.find_visible(position)
+        {
+            let span = *self.tree.get(id);
+            let part = rest.min(span.len - offset);
+            deleted.push((span.client, span.clock + offset, part));
+            self.delete_part(id, offset..offset + part);
+            rest -= part;
+        }
+        deleted
+    }
+
+    /// Inserts spans from elsewhere. Those of one client must be in the order of their clocks.
+    /// `each` gets the number of each span in `spans` and its position, in the order in which they
+    /// are inserted. O(spans · log n), if few of them were inserted concurrently at one place.
+    pub fn insert_all(
+        &mut self,
+        spans: &[Span],
+        each: &mut dyn FnMut(usize, u32),
+    ) -> Result<(), UnknownOp> {
+        // The spans of each client that are not inserted yet.
+        let mut waiting: BTreeMap<u64, std::iter::Peekable<std::vec::IntoIter<usize>>> = {
+            let mut clients: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+            for (number, span) in spans.iter().enumerate() {
+                clients.entry(span.client).or_default().push(number);
+            }
+            clients
+                .into_iter()
+                .map(|(client, spans)| (client, spans.into_iter().peekable()))
+                .collect()
+        };
+        let clients: Vec<u64> = waiting.keys().rev().copied().collect();
+        for client in clients {
+            // Each client waits for a span of the client after it.
+            let mut chain = vec![client];
+            while let Some(&client) = chain.last() {
+                let Some(number) = waiting.get_mut(&client).and_then(|spans| spans.peek().copied())
+                else {
+                    if chain.len() > 1 {
+                        return Err(UnknownOp);
+                    }
+                    break;
+                };
+                let span = &spans[number];
+                if let Some((missing, _)) = self.missing(span) {
+                    if chain.contains(&missing) {
+                        return Err(UnknownOp);
+                    }
+                    chain.push(missing);
+                    continue;
+                }
+                let id = self.insert(span)?;
+                each(number, id);
+                waiting.get_mut(&client).and_then(Iterator::next);
+                if chain.len() > 1 {
+                    chain.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes ops. Ops that are deleted already are passed over. `each` gets the position and the
+    /// number of the visible units of each part that was visible. O(spans deleted · log n).
+    pub fn delete(
+        &mut self,
+        client: u64,
+        clocks: Range<u32>,
+        each: &mut dyn FnMut(u32, u32),
+    ) -> Result<(), UnknownOp> {
+        let mut clock = clocks.start;
+        while clock < clocks.end {
+            let (id, offset) = self.find((client, clock)).ok_or(UnknownOp)?;
+            let span = *self.tree.get(id);
+            let end = span.end().min(clocks.end);
+            if !span.deleted {
+                let position = self.tree.visible_before(id) + offset;
+                if span.visible() > 0 {
+                    each(position, end - clock);
+                }
+                self.delete_part(id, offset..end - span.clock);
+            }
+            clock = end;
+        }
+        Ok(())
+    }
+
+    /// An op to which a span refers and that the index does not have.
+    fn missing(&self, span: &Span) -> Option<OpId> {
+        span.origin.into_iter().chain(span.right_origin).find(|op| self.find(*op).is_none())
+    }
+
+    /// The span that holds an op, and the place of the op in the span.
+    fn find(&self, (client, clock): OpId) -> Option<(SpanId, u32)> {
+        let (_, id) = self.starts.range(..=(client, clock)).next_back()?;
+        let span = self.tree.get(*id);
+        (span.client == client && clock < span.end()).then(|| (*id, clock - span.clock))
+    }
+
+    /// The span after this one, or the first one.
+    fn after(&self, id: Option<SpanId>) -> Option<SpanId> {
+        match id {
+            Some(id) => self.tree.next(id),
+            None => self.tree.first(),
+        }
+    }
+
+    /// Inserts a span whose origins the index has. Returns its position.
+    fn insert(&mut self, span: &Span) -> Result<u32, UnknownOp> {
+        // The span that begins with the right origin, and the one that ends with the origin.
+        let right = match span.right_origin {
+            Some(op) => {
+                let (id, offset) = self.find(op).ok_or(UnknownOp)?;
+                Some(if offset == 0 { id } else { self.split(id, offset) })
+            }
+            None => None,
+        };
+        let origin = match span.origin {
+            Some(op) => {
+                let (id, offset) = self.find(op).ok_or(UnknownOp)?;
+                if offset + 1 < self.tree.get(id).len {
+                    self.split(id, offset + 1);
+                }
+                Some(id)
+            }
+            None => None,
+        };
+        let left = self.resolve(span, origin, right);
+        let position = match left {
+            Some(left) => self.tree.visible_before(left) + self.tree.get(left).visible(),
+            None => 0,
+        };
+        self.attach(left, *span);
+        Ok(position)
+    }
+
+    /// The span after which a new span belongs. Between its origin and its right origin may stand
+    /// spans that were inserted concurrently.
+    fn resolve(
+        &self,
+        span: &Span,
+        origin: Option<SpanId>,
+        right: Option<SpanId>,
+    ) -> Option<SpanId> {
+        let mut left = origin;
+        let mut at = self.after(origin);
+        if at == right {
+            return left;
+        }
+        // The spans passed so far, and those of them after `left`.
+        let mut passed = HashSet::new();
+        let mut conflicting = HashSet::new();
+        while let Some(id) = at.filter(|id| Some(*id) != right) {
+            passed.insert(id);
+            conflicting.insert(id);
+            let other = self.tree.get(id);
+            if span.origin == other.origin {
+                if other.client < span.client {
+                    left = Some(id);
+                    conflicting.clear();
+                } else if span.right_origin == other.right_origin {
+                    break;
+                }
+            } else {
+                let origin = other.origin.and_then(|op| self.find(op));
+                let Some((origin, _)) = origin.filter(|(origin, _)| passed.contains(origin)) else {
+                    break;
+                };
+                if !conflicting.contains(&origin) {
+                    left = Some(id);
+                    conflicting.clear();
+                }
+            }
+            at = self.tree.next(id);
+        }
+        left
+    }
+
+    /// Puts a span after another one. They become one span if they can.
+    fn attach(&mut self, left: Option<SpanId>, span: Span) {
+        if span.content == Content::Mark && !span.deleted {
+            self.marks += span.len;
+        }
+        match left.filter(|left| self.tree.get(*left).continues_with(&span)) {
+            Some(left) => self.tree.update(left, |left| left.len += span.len),
+            None => {
+                let id = self.tree.insert_after(left, span);
+                self.starts.insert((span.client, span.clock), id);
+            }
+        }
+    }
+
+    /// Cuts a span before one of its ops. Returns the span from that op on.
+    fn split(&mut self, id: SpanId, offset: u32) -> SpanId {
+        let rest = self.tree.get(id).part_from(offset);
+        self.tree.update(id, |span| span.len = offset);
+        let new = self.tree.insert_after(Some(id), rest);
+        self.starts.insert((rest.client, rest.clock), new);
+        new
+    }
+
+    /// Marks a part of a span as deleted.
+    fn delete_part(&mut self, mut id: SpanId, part: Range<u32>) {
+        if part.end < self.tree.get(id).len {
+            self.split(id, part.end);
+        }
+        if part.start > 0 {
+            id = self.split(id, part.start);
+        }
+        let span = self.tree.get(id);
+        if span.content == Content::Mark {
+            self.marks -= span.len;
+        }
+        self.tree.update(id, |span| span.deleted = true);
+        if let Some(next) = self.tree.next(id) {
+            self.merge(id, next);
+        }
+        if let Some(previous) = self.tree.previous(id) {
+            self.merge(previous, id);
+        }
+    }
+
+    /// Makes two neighbours one span, if they can be one.
+    fn merge(&mut self, id: SpanId, next: SpanId) {
+        let following = *self.tree.get(next);
+        if self.tree.get(id).continues_with(&following) {
+            self.tree.remove(next);
+            self.starts.remove(&(following.client, following.clock));
+            self.tree.update(id, |span| span.len += following.len);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Edits of texts and lists that an index places, beside the same edits through the calls of yrs.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use crate::document::ops::{RegisterWrite, Splice};
+
+/// What one replica does.
+#[derive(Clone, Debug)]
+enum Edit {
+    Text { at: Index, delete: u8, insert: &'static str, marked: bool },
+    Mark { at: Index, len: u8, clear: bool },
+    List { at: Index, delete: u8, insert: u8 },
+    Clear { list: bool },
+    Register(u8),
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit {
+        replica: usize,
+        edits: Vec<Edit>,
+    },
+    Send {
+        from: usize,
+        to: usize,
+    },
+    /// Everything that the receiver lacks, in one update.
+    SendAll {
+        from: usize,
+        to: usize,
+    },
+    Reload {
+        replica: usize,
+    },
+}
+
+fn edit(marks: bool) -> impl Strategy<Value = Edit> {
+    let insert = prop_oneof![
+        3 => Just("a"),
+        1 => Just(""),
+        2 => Just("bc"),
+        1 => Just("\u{1f600}"),
+        1 => Just("long enough to be cut")
+    ];
+    prop_oneof![
+        6 => (any::<Index>(), prop_oneof![3 => Just(0u8), 1 => 1u8..6], insert, any::<bool>())
+            .prop_map(move |(at, delete, insert, marked)| {
+                Edit::Text { at, delete, insert, marked: marked && marks }
+            }),
+        u32::from(marks) => (any::<Index>(), 1u8..5, any::<bool>())
+            .prop_map(|(at, len, clear)| Edit::Mark { at, len, clear }),
+        4 => (any::<Index>(), prop_oneof![3 => Just(0u8), 1 => 1u8..4], 0u8..4)
+            .prop_map(|(at, delete, insert)| Edit::List { at, delete, insert }),
+        1 => any::<bool>().prop_map(|list| Edit::Clear { list }),
+        2 => (0u8..4).prop_map(Edit::Register),
+    ]
+}
+
+const REPLICAS: usize = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let commit = |marks| {
+        (0..REPLICAS, prop::collection::vec(edit(marks), 1..4))
+            .prop_map(|(replica, edits)| Step::Commit { replica, edits })
+    };
+    prop_oneof![
+        8 => commit(false),
+        1 => commit(true),
+        5 => (0..REPLICAS, 0..REPLICAS).prop_map(|(from, to)| Step::Send { from, to }),
+        1 => (0..REPLICAS, 0..REPLICAS).prop_map(|(from, to)| Step::SendAll { from, to }),
+        1 => (0..REPLICAS).prop_map(|replica| Step::Reload { replica }),
+    ]
+}
+
+/// A replica with its own copy of the sequences, as `Replica` keeps one.
+struct Peer {
+    yrs: Yrs,
+    text: Vec<u16>,
+    list: Vec<Value>,
+    /// All own updates.
+    sent: Vec<Vec<u8>>,
+    /// How many updates of each replica have arrived.
+    received: [usize; REPLICAS],
+    lives: u64,
+}
+
+fn name() -> Arc<str> {
+    Arc::from("sequence")
+}
+
+fn units(runs: &[(String, Option<Arc<Marks>>)]) -> Vec<u16> {
+    runs.iter().flat_map(|(text, _)| text.encode_utf16()).collect()
+}
+
+impl Peer {
+    fn id(number: usize, lives: u64) -> ReplicaId {
+        ReplicaId::from_bits(10 * lives + number as u64 + 1)
+    }
+
+    fn new(number: usize) -> Self {
+        Self {
+            yrs: Yrs::empty(Self::id(number, 0)),
+            text: Vec::new(),
+            list: Vec::new(),
+            sent: Vec::new(),
+            received: [0; REPLICAS],
+            lives: 0,
+        }
+    }
+
+    fn read(&mut self, kind: SequenceKind) {
+        match kind {
+            SequenceKind::Text => self.text = units(&self.yrs.text("sequence")),
+            SequenceKind::List => self.list = self.yrs.list("sequence"),
+        }
+    }
+
+    /// The edits as ops. They keep the copy of the sequences up to date.
+    fn stage(&mut self, edits: &[Edit], number: &mut i64) -> Ops {
+        let mut ops = Ops::default();
+        for edit in edits {
+            match edit {
+                Edit::Text { at, delete, insert, marked } => {
+                    let chars: Vec<usize> = self.boundaries();
+                    let from = at.index(chars.len());
+                    let to = (from + usize::from(*delete)).min(chars.len() - 1);
+                    let (start, end) = (chars[from], chars[to]);
+                    self.text.splice(start..end, insert.encode_utf16());
+                    let mark = || Marks::from([(Arc::from("bold"), Value::Bool(true))]);
+                    ops.push(SequenceOp::Text {
+                        name: name(),
+                        at: Units { chars: from, utf16: start },
+                        delete: Units { chars: to - from, utf16: end - start },
+                        insert: Arc::from(*insert),
+                        marks: marked.then(|| Arc::new(mark())),
+                    });
+                }
+                Edit::Mark { at, len, clear } => {
+                    let chars: Vec<usize> = self.boundaries();
+                    let from = at.index(chars.len());
+                    let to = (from + usize::from(*len)).min(chars.len() - 1);
+                    ops.push(SequenceOp::Mark {
+                        name: name(),
+                        at: Units { chars: from, utf16: chars[from] },
+                        len: Units { chars: to - from, utf16: chars[to] - chars[from] },
+                        mark: Arc::from("bold"),
+                        value: if *clear { Value::Null } else { Value::Bool(true) },
+                    });
+                }
+                Edit::List { at, delete, insert } => {
+                    let at = at.index(self.list.len() + 1);
+                    let delete = usize::from(*delete).min(self.list.len() - at);
+                    let insert: Vec<Value> = (0..*insert)
+                        .map(|_| {
+                            *number += 1;
+                            Value::Int(*number)
+                        })
+                        .collect();
+                    self.list.splice(at..at + delete, insert.iter().cloned());
+                    ops.push(SequenceOp::List { name: name(), at, delete, insert });
+                }
+                Edit::Clear { list } => {
+                    let kind = if *list { SequenceKind::List } else { SequenceKind::Text };
+                    match list {
+                        true => self.list.clear(),
+                        false => self.text.clear(),
+                    }
+                    ops.push(SequenceOp::Clear { name: name(), kind });
+                }
+                Edit::Register(key) => {
+                    *number += 1;
+                    let new = Some(Value::Int(*number));
+                    let key = Key(Arc::from(format!("k{key}")));
+                    ops.registers.insert(key, RegisterWrite { old: None, new });
+                }
+            }
+        }
+        ops
+    }
+
+    /// The offsets between the characters of the text, in UTF-16 code units.
+    fn boundaries(&self) -> Vec<usize> {
+        let text = String::from_utf16(&self.text).expect("whole characters");
+        let mut at = 0;
+        let mut all = vec![0];
+        for char in text.chars() {
+            at += char.len_utf16();
+            all.push(at);
+        }
+        all
+    }
+
+    /// Commits the edits with the index, and without it in a copy. Both must do the same.
+    fn commit(&mut self, replica: usize, edits: &[Edit], number: &mut i64) {
+        let mut copy = Yrs::load(Self::id(replica, self.lives), &self.yrs.save(), &Limits::own())
+            .expect("a document");
+        copy.set_sequence_indexes(false);
+        copy.marks = self.yrs.marks;
+        let ops = self.stage(edits, number);
+        let (_, updates) = self.yrs.commit(&ops).expect("a commit");
+        let (_, expected) = copy.commit(&ops).expect("a commit");
+        // Edits of marked text go through the calls of yrs, after all edits that an index places.
+        if !self.yrs.marks {
+            assert_eq!(updates, expected, "{ops:?}");
+        }
+        assert_eq!(self.yrs.text("sequence"), copy.text("sequence"));
+        assert_eq!(self.yrs.list("sequence"), copy.list("sequence"));
+        self.sent.extend(updates);
+        self.check();
+    }
+
+    fn import(&mut self, update: &[u8]) {
+        let checked = self.yrs.unpack(update, &Limits::own()).expect("an update");
+        self.yrs.validate_ready(&checked, &Limits::own()).expect("it fits");
+        let applied = self.yrs.import(&checked, true).expect("an import");
+        for sequence in applied.touched.sequences {
+            match applied.splices.get(&sequence).cloned().flatten() {
+                Some(splices) => self.splice(&splices),
+                None => self.read(sequence.0),
+            }
+        }
+        self.check();
+    }
+
+    fn splice(&mut self, splices: &[Splice]) {
+        for splice in splices {
+            match splice {
+                Splice::Text { at, delete, insert } => {
+                    drop(self.text.splice(*at..at + delete, insert.encode_utf16()));
+                }
+                Splice::List { at, delete, insert } => {
+                    drop(self.list.splice(*at..at + delete, insert.iter().cloned()));
+                }
+            }
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(units(&self.yrs.text("sequence")), self.text);
+        assert_eq!(self.yrs.list("sequence"), self.list);
+    }
+}
+
+fn run(steps: &[Step]) {
+    let mut peers: Vec<Peer> = (0..REPLICAS).map(Peer::new).collect();
+    // One replica has no index at all.
+    peers[2].yrs.set_sequence_indexes(false);
+    let mut number = 0;
+    for step in steps {
+        match step {
+            Step::Commit { replica, edits } => {
+                peers[*replica].commit(*replica, edits, &mut number);
+            }
+            Step::Send { from, to } => send(&mut peers, *from, *to, 1),
+            Step::SendAll { from, to } if from != to => {
+                let version = peers[*to].yrs.version();
+                let updates = peers[*from].yrs.updates_since(&version).expect("a version");
+                updates.iter().for_each(|update| peers[*to].import(update));
+            }
+            Step::SendAll { .. } => {}
+            Step::Reload { replica } => {
+                let peer = &mut peers[*replica];
+                peer.lives += 1;
+                let id = Peer::id(*replica, peer.lives);
+                let marks = peer.yrs.marks;
+                let on = peer.yrs.has_sequence_indexes();
+                peer.yrs = Yrs::load(id, &peer.yrs.save(), &Limits::own()).expect("a document");
+                peer.yrs.set_sequence_indexes(on);
+                peer.yrs.marks = marks;
+                peer.check();
+            }
+        }
+    }
+    // An update can wait for one of another replica.
+    let lacks = |peers: &[Peer]| {
+        let sent: Vec<usize> = peers.iter().map(|peer| peer.sent.len()).collect();
+        let lacks = |(at, peer): (usize, &Peer)| {
+            peer.received
+                .iter()
+                .zip(&sent)
+                .enumerate()
+                .any(|(from, (n, sent))| from != at && n < sent)
+        };
+        peers.iter().enumerate().any(lacks)
+    };
+    while lacks(&peers) {
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+            send(&mut peers, from, to, usize::MAX);
+        }
+    }
+    let contents: Vec<_> =
+        peers.iter().map(|peer| (peer.yrs.text("sequence"), peer.list.clone())).collect();
+    assert!(contents.iter().all(|content| *content == contents[0]), "{contents:?}");
+}
+
+/// Sends own updates that have not arrived yet, in the order in which they were made.
+fn send(peers: &mut [Peer], from: usize, to: usize, most: usize) {
+    if from == to {
+        return;
+    }
+    let first = peers[to].received[from];
+    let updates: Vec<_> = peers[from].sent[first..].iter().take(most).cloned().collect();
+    for update in updates {
+        let checked = peers[to].yrs.unpack(&update, &Limits::own()).expect("an update");
+        let known = peers[to].yrs.doc.transact().state_vector();
+        if !checked[0].summary.fits(|client| known.get(&ClientID::new(client))) {
+            return;
+        }
+        peers[to].import(&update);
+        peers[to].received[from] += 1;
+    }
+}
+
+/// Positions of ops, and anchors, are those of yrs.
+fn anchors_agree(steps: &[Step]) {
+    let mut peer = Peer::new(0);
+    let mut number = 0;
+    let mut anchors: Vec<Vec<u8>> = Vec::new();
+    for step in steps {
+        let Step::Commit { edits, .. } = step else { continue };
+        peer.commit(0, edits, &mut number);
+        let mut plain = Yrs::load(Peer::id(7, 0), &peer.yrs.save(), &Limits::own()).expect("valid");
+        plain.set_sequence_indexes(false);
+        for at in 0..=peer.text.len() {
+            for before in [false, true] {
+                let at = Units { chars: at, utf16: at };
+                let anchor = peer.yrs.anchor("sequence", at, before);
+                assert_eq!(anchor, plain.anchor("sequence", at, before), "{at:?} {before}");
+                anchors.extend(anchor);
+            }
+        }
+        for anchor in &anchors {
+            let position = peer.yrs.resolve("sequence", anchor);
+            assert_eq!(position, plain.resolve("sequence", anchor));
+        }
+        anchors.truncate(64);
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_indexed_replica_does_what_yrs_does(steps in prop::collection::vec(step(), 0..40)) {
+        run(&steps);
+    }
+
+    #[test]
+    fn an_index_gives_the_anchors_of_yrs(steps in prop::collection::vec(step(), 0..12)) {
+        anchors_agree(&steps);
+    }
+}

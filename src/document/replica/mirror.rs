@@ -1,0 +1,216 @@
+//! The mirror of the sequences: a copy of each text and list, in the form that views share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{List, Replica};
+use crate::document::backend::{Backend, BackendError};
+use crate::document::commit_check;
+use crate::document::key::{self, Key};
+use crate::document::ops::{SequenceKind, Splice, Touched};
+use crate::document::rope::Rope;
+use crate::document::value::Value;
+
+/// A sequence by kind and path.
+type Sequence = (SequenceKind, Arc<str>);
+
+impl<B: Backend> Replica<B> {
+    /// How often a sequence in the document was found to differ from what the edits placed by the
+    /// backend made of it. Then it was read again.
+    pub fn sequence_faults(&self) -> u64 {
+        self.sequence_faults
+    }
+
+    /// Brings the mirror of a sequence up to date after an import: with the edits of the import, or
+    /// by reading the sequence again. Returns whether the content differs.
+    pub(super) fn update_mirror(
+        &mut self,
+        sequence: &Sequence,
+        splices: Option<Vec<Splice>>,
+    ) -> Result<bool, BackendError> {
+        let (kind, name) = sequence;
+        let Some(edited) = splices.and_then(|splices| self.splice(sequence, &splices)) else {
+            let edited = self.reread(*kind, name);
+            return self.check_count(*kind, name).map(|()| edited);
+        };
+        let as_counted = self.check_count(*kind, name).is_ok();
+        if as_counted && !self.backend.is_check_due(*kind, name) {
+            return Ok(edited);
+        }
+        let differs = self.reread(*kind, name);
+        if differs || !as_counted {
+            self.sequence_faults += 1;
+            self.backend.rebuild_index(*kind, name);
+        }
+        self.check_count(*kind, name).map(|()| edited || differs)
+    }
+
+    /// Applies edits to the mirror of a sequence. Returns whether the content differs. `None`, and
+    /// no promise about the mirror, if the edits do not fit. O(edits · log n); if they insert and
+    /// delete, also O(what differs).
+    fn splice(&mut self, (kind, name): &Sequence, splices: &[Splice]) -> Option<bool> {
+        let edited = match kind {
+            SequenceKind::Text => {
+                splice_text(self.texts.entry(Key(Arc::clone(name))).or_default(), splices)
+            }
+            SequenceKind::List => {
+                splice_list(self.lists.entry(Key(Arc::clone(name))).or_default(), splices)
+            }
+        }?;
+        if edited {
+            self.sequence_hashes.get_mut().dirty.insert((*kind, Arc::clone(name)));
+        }
+        Some(edited)
+    }
+
+    /// After a commit, compares the edited sequences as a whole with their staged content, if that
+    /// is due.
+    pub(super) fn check_edited(
+        &mut self,
+        touched: &Touched,
+        texts: &BTreeMap<Key, Rope>,
+        lists: &BTreeMap<Key, List>,
+    ) -> Result<(), BackendError> {
+        for (kind, name) in &touched.sequences {
+            if !self.backend.is_check_due(*kind, name) {
+                continue;
+            }
+            let path = name.as_ref();
+            let key = key::lookup(&path);
+            let fits = match kind {
+                SequenceKind::Text => texts
+                    .get(key)
+                    .is_none_or(|text| *text == Rope::from_runs(self.backend.text(name))),
+                SequenceKind::List => {
+                    lists.get(key).is_none_or(|list| list.iter().eq(&self.backend.list(name)))
+                }
+            };
+            if !fits {
+                self.sequence_faults += 1;
+                return Err(BackendError::Misfit {
+                    place: name.to_string(),
+                    reason: "what was written stands somewhere else".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a sequence into the mirror again. Returns whether it differs. Unchanged content stays
+    /// shared with older views.
+    pub(super) fn reread(&mut self, kind: SequenceKind, name: &Arc<str>) -> bool {
+        let differs = match kind {
+            SequenceKind::Text => {
+                let rope = self.texts.entry(Key(name.clone())).or_default();
+                match self.backend.plain_text(name).filter(|_| !rope.has_marks()) {
+                    Some(text) => rope.diff_apply(&text).is_some(),
+                    None => {
+                        let new = Rope::from_runs(self.backend.text(name));
+                        let differs = new != *rope;
+                        *rope = new;
+                        differs
+                    }
+                }
+            }
+            SequenceKind::List => {
+                let list = self.lists.entry(Key(name.clone())).or_default();
+                update_list(list, &self.backend.list(name))
+            }
+        };
+        if differs {
+            self.sequence_hashes.get_mut().dirty.insert((kind, name.clone()));
+        }
+        differs
+    }
+
+    /// Refuses a sequence whose length the backend counts differently from the content that it
+    /// reads. No position in such a sequence is reliable. This happens on yrs when a replica id was
+    /// used twice: items then stand beside other items than those beside which they were made.
+    fn check_count(&self, kind: SequenceKind, name: &Arc<str>) -> Result<(), BackendError> {
+        let path = name.as_ref();
+        let key = key::lookup(&path);
+        let fits = match kind {
+            SequenceKind::Text => self
+                .texts
+                .get(key)
+                .is_none_or(|text| commit_check::fits(text, self.backend.text_len(name))),
+            SequenceKind::List => {
+                self.lists.get(key).is_none_or(|list| list.len() == self.backend.list_len(name))
+            }
+        };
+        if fits {
+            Ok(())
+        } else {
+            Err(BackendError::Contradicted(format!(
+                "{name} does not have the length that it counts"
+            )))
+        }
+    }
+}
+
+fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<bool> {
+    if text.has_marks() {
+        return None;
+    }
+    let before = text.clone();
+    for splice in splices {
+        let Splice::Text { at, delete, insert } = splice else { return None };
+        let start = text.utf16_to_char(*at);
+        let end = text.utf16_to_char(at + delete);
+        // A peer on Yjs can split a character that takes two code units.
+        if text.char_to_utf16(start) != *at || text.char_to_utf16(end) != at + delete {
+            return None;
+        }
+        text.splice(start, end - start, insert);
+    }
+    let inserts =
+        splices.iter().any(|s| matches!(s, Splice::Text { insert, .. } if !insert.is_empty()));
+    let deletes = splices.iter().any(|s| matches!(s, Splice::Text { delete, .. } if *delete > 0));
+    differs(inserts, deletes, text, &before)
+}
+
+fn splice_list(list: &mut List, splices: &[Splice]) -> Option<bool> {
+    let before = list.clone();
+    for splice in splices {
+        let Splice::List { at, delete, insert } = splice else { return None };
+        if at + delete > list.len() {
+            return None;
+        }
+        match (delete, &insert[..]) {
+            (0, [value]) => list.insert(*at, value.clone()),
+            (1, []) => drop(list.remove(*at)),
+            _ => {
+                let rest = list.split_off(at + delete);
+                list.truncate(*at);
+                list.extend(insert.iter().cloned());
+                list.append(rest);
+            }
+        }
+    }
+    let inserts =
+        splices.iter().any(|s| matches!(s, Splice::List { insert, .. } if !insert.is_empty()));
+    let deletes = splices.iter().any(|s| matches!(s, Splice::List { delete, .. } if *delete > 0));
+    differs(inserts, deletes, list, &before)
+}
+
+/// Whether the content differs. It cannot be equal if edits only insert or only delete.
+fn differs<T: PartialEq>(inserts: bool, deletes: bool, new: &T, old: &T) -> Option<bool> {
+    Some(if inserts && deletes { new != old } else { inserts || deletes })
+}
+
+/// Replaces the elements between the common head and the common tail. Returns whether the lists
+/// differ.
+fn update_list(list: &mut List, new: &[Value]) -> bool {
+    let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let old_len = list.len();
+    let new_len = new.len();
+    let room = old_len.min(new_len) - head;
+    let tail = (0..room)
+        .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))
+        .count();
+    let rest = list.split_off(old_len - tail);
+    list.truncate(head);
+    list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
+    list.append(rest);
+    head + tail < old_len.max(new_len)
+}
