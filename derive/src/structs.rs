@@ -90,9 +90,12 @@ impl Field {
             #runtime::Refresh::field(#cx, #at, #state::SCALAR, #state::read)
         };
         let refresh = quote_spanned!(self.type_span=> #state::refresh(#value, #at, #cx));
+        let follow = quote_spanned!(self.type_span=> #state::follow(#value, #at, #cx));
         quote! {
             if #runtime::At::is_end(#at) {
-                *#value = ::core::option::Option::unwrap_or_else(#read, || #initial);
+                if !#follow {
+                    *#value = ::core::option::Option::unwrap_or_else(#read, || #initial);
+                }
             } else {
                 #refresh;
             }

@@ -161,6 +161,7 @@ impl Ops {
         let mut touched = Touched {
             registers: self.registers.iter().map(register).collect(),
             sequences: sequences.into_iter().collect(),
+            lists: BTreeMap::new(),
         };
         touched.settle();
         touched
@@ -273,6 +274,8 @@ pub struct Touched {
     pub registers: Vec<RegisterTouch>,
     /// The sequences, each at most once.
     pub sequences: Vec<(SequenceKind, Arc<str>)>,
+    /// The edits of lists, if they are known. A list may be in `sequences` and not in here.
+    pub lists: BTreeMap<Arc<str>, ListEdits>,
 }
 
 /// An edit that an import made to a sequence. Its positions refer to the sequence as the earlier
@@ -281,8 +284,49 @@ pub struct Touched {
 pub enum Splice {
     /// Positions in UTF-16 code units. The text has no marks.
     Text { at: usize, delete: usize, insert: Arc<str> },
-    /// Positions in elements.
-    List { at: usize, delete: usize, insert: Vec<Value> },
+    /// In a list.
+    List(ListSplice),
+}
+
+/// Deletes elements of a list, then inserts elements at the same position.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListSplice {
+    /// The position, in elements.
+    pub at: usize,
+    /// The number of deleted elements.
+    pub delete: usize,
+    /// The inserted elements.
+    pub insert: Vec<Value>,
+}
+
+/// Deletes elements, then inserts elements at the same position. Both are within the vector.
+/// O(log n + elements).
+pub fn splice_vector<T: Clone>(
+    vector: &mut imbl::Vector<T>,
+    at: usize,
+    delete: usize,
+    mut insert: impl ExactSizeIterator<Item = T>,
+) {
+    match (delete, insert.len()) {
+        (0, 1) => insert.into_iter().for_each(|value| vector.insert(at, value)),
+        (1, 0) => drop(vector.remove(at)),
+        (1, 1) => insert.into_iter().for_each(|value| drop(vector.set(at, value))),
+        _ => {
+            let rest = vector.split_off(at + delete);
+            vector.truncate(at);
+            vector.extend(insert.by_ref());
+            vector.append(rest);
+        }
+    }
+}
+
+/// All edits that lead from one content of a list to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListEdits {
+    /// The content before the edits.
+    pub before: imbl::Vector<Value>,
+    /// The edits.
+    pub splices: Vec<ListSplice>,
 }
 
 /// The edits of each sequence, or `None` for a sequence that must be read again.
@@ -300,6 +344,26 @@ pub struct AppliedUpdates {
 }
 
 impl Touched {
+    /// Adds the places of a later import.
+    pub fn append(&mut self, mut later: Self) {
+        for (kind, name) in &later.sequences {
+            let was_touched = self.sequences.contains(&(*kind, Arc::clone(name)));
+            match (self.lists.get_mut(name), later.lists.remove(name)) {
+                _ if *kind == SequenceKind::Text => {}
+                (Some(edits), Some(mut more)) => edits.splices.append(&mut more.splices),
+                (None, Some(edits)) if !was_touched => {
+                    self.lists.insert(Arc::clone(name), edits);
+                }
+                _ => drop(self.lists.remove(name)),
+            }
+        }
+        self.registers.append(&mut later.registers);
+        self.sequences.append(&mut later.sequences);
+        self.sequences.sort();
+        self.sequences.dedup();
+        self.settle();
+    }
+
     /// Sorts the registers by path and merges the entries of one register: it keeps the first old
     /// value and the last new value.
     pub fn settle(&mut self) {

@@ -73,9 +73,7 @@ pub struct Imported {
 impl Imported {
     /// Adds the results of a later import.
     fn add(&mut self, mut later: Self) {
-        self.touched.registers.append(&mut later.touched.registers);
-        self.touched.sequences.append(&mut later.touched.sequences);
-        self.touched.settle();
+        self.touched.append(later.touched);
         self.edited.append(&mut later.edited);
         self.applied.append(&mut later.applied);
         self.contradictions.append(&mut later.contradictions);
@@ -562,9 +560,11 @@ impl<B: Backend> Replica<B> {
         let mut edited = BTreeSet::new();
         for sequence in &touched.sequences {
             let splices = splices.remove(sequence).flatten();
-            if self.update_mirror(sequence, splices)? {
+            let update = self.update_mirror(sequence, splices)?;
+            if update.differs {
                 edited.insert(Arc::clone(&sequence.1));
             }
+            touched.lists.extend(update.list.map(|edits| (Arc::clone(&sequence.1), edits)));
         }
         let own = Self::take_own(&mut touched);
         self.note_registers(&own);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::commit::in_key_order;
 use super::key::Key;
-use super::ops::{SequenceKind, Touched};
+use super::ops::{ListEdits, SequenceKind, Touched};
 use super::replica::List;
 use super::rope::Rope;
 use super::value::Value;
@@ -20,6 +20,12 @@ pub trait Source {
     fn text(&self, path: &str) -> Rope;
     /// A list. It is empty if the document has no such list.
     fn list(&self, path: &str) -> List;
+    /// The edits that led to the content of a list, if they are known. They may begin at any
+    /// earlier content.
+    fn list_edits(&self, path: &str) -> Option<&ListEdits> {
+        let _ = path;
+        None
+    }
     /// The sequences at or below `prefix` that are not empty.
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)>;
 }
@@ -48,6 +54,10 @@ impl Source for Touching<'_> {
 
     fn list(&self, path: &str) -> List {
         self.document.list(path)
+    }
+
+    fn list_edits(&self, path: &str) -> Option<&ListEdits> {
+        self.touched.lists.get(path)
     }
 
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {

@@ -45,6 +45,9 @@ pub trait Holds<T>: State {
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
         State::refresh(self, at, cx);
     }
+    fn follow(&mut self, at: At<'_>, cx: &Refresh<'_>) -> bool {
+        State::follow(self, at, cx)
+    }
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
         State::locate(self, at)
     }

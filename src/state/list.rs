@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
+use crate::document::ops::{ListEdits, ListSplice, splice_vector};
 use crate::document::value::Value;
 
 use super::scalar::Mismatch;
@@ -13,21 +14,22 @@ use super::{
 /// A list of scalars. Insertions and deletions merge. An element is replaced only as a whole, and
 /// it does not move.
 ///
-/// An edit costs as much as in the backend's sequence: O(n) on both backends. For records, or if
-/// elements move, use [`MovableList`](super::MovableList).
+/// An edit costs O(log n) on yrs, and O(n) on automerge. For records, or if elements move, use [`MovableList`](super::MovableList).
 #[derive(Clone)]
 pub struct List<T> {
     items: imbl::Vector<T>,
     /// All values of the document's list, if any of them do not fit `T`. In that case the indices
     /// of `items` differ from those of the document.
     misfits: Option<imbl::Vector<Value>>,
+    /// The document's list, if `items` was read from it.
+    source: Option<imbl::Vector<Value>>,
 }
 
 impl<T: Clone> List<T> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self { items: imbl::Vector::new(), misfits: None }
+        Self { items: imbl::Vector::new(), misfits: None, source: None }
     }
 
     /// The number of elements.
@@ -56,6 +58,7 @@ impl<T: Clone> List<T> {
     /// Appends an element to this copy, to build a value.
     pub fn push(&mut self, item: T) {
         self.items.push_back(item);
+        self.source = None;
     }
 }
 
@@ -79,7 +82,7 @@ impl<T: Clone + fmt::Debug> fmt::Debug for List<T> {
 
 impl<T: Clone> FromIterator<T> for List<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        Self { items: items.into_iter().collect(), misfits: None }
+        Self { items: items.into_iter().collect(), misfits: None, source: None }
     }
 }
 
@@ -141,13 +144,22 @@ impl<T: Scalar> State for List<T> {
         if let Some((expected, value)) = &misfit {
             reader.element_violation(expected, value);
         }
-        Some(Self { items, misfits: misfit.is_some().then_some(values) })
+        let misfits = misfit.is_some().then(|| values.clone());
+        Some(Self { items, misfits, source: Some(values) })
     }
 
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>) {
-        if let Some(read) = at.is_end().then(|| cx.field(at, false, Self::read)).flatten() {
+        if !at.is_end() || self.follow(at, cx) {
+            return;
+        }
+        if let Some(read) = cx.field(at, false, Self::read) {
             *self = read;
         }
+    }
+
+    fn follow(&mut self, at: At<'_>, cx: &Refresh<'_>) -> bool {
+        let after = cx.list_edits(at).and_then(|(list, edits)| self.after(list, edits));
+        after.map(|list| *self = list).is_some()
     }
 
     fn locate(&self, at: At<'_>) -> Option<&dyn Any> {
@@ -179,6 +191,25 @@ impl<T: Scalar> State for List<T> {
 }
 
 impl<T: Scalar> List<T> {
+    /// This list after the edits that led to `source`. `None` if they did not begin at the content
+    /// of this list, or if an element does not fit. O(edits · log n).
+    fn after(&self, source: imbl::Vector<Value>, edits: &ListEdits) -> Option<Self> {
+        let before = self.source.as_ref().filter(|_| self.misfits.is_none())?;
+        if !before.ptr_eq(&edits.before) {
+            return None;
+        }
+        let mut items = self.items.clone();
+        for ListSplice { at, delete, insert } in &edits.splices {
+            let insert = insert.iter().map(T::from_value).collect::<Result<Vec<T>, _>>().ok()?;
+            if at + delete > items.len() {
+                return None;
+            }
+            splice_vector(&mut items, *at, *delete, insert.into_iter());
+        }
+        let fits = items.len() == source.len();
+        fits.then_some(Self { items, misfits: None, source: Some(source) })
+    }
+
     /// Deletes the elements that do not fit.
     fn delete_misfits(&mut self, writer: &mut Writer<'_, '_>) {
         let values = self.misfits.take().unwrap_or_default();

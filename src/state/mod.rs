@@ -114,6 +114,13 @@ pub trait State: Clone + Send + Sync + Sized + 'static {
     /// the path; the rest is empty only if this value is the whole state.
     fn refresh(&mut self, at: At<'_>, cx: &mut Refresh<'_>);
 
+    /// Brings the value up to date without reading it, from what `cx` knows of the edits at its
+    /// path. Returns false, and leaves the value as it is, if the value must be read.
+    fn follow(&mut self, at: At<'_>, cx: &Refresh<'_>) -> bool {
+        let _ = (at, cx);
+        false
+    }
+
     /// The value at the rest of a path. Its type is the one that the typed path promises.
     fn locate(&self, at: At<'_>) -> Option<&dyn Any>;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use crate::document::key::{self, Key};
+use crate::document::ops::ListEdits;
 use crate::document::replica;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
@@ -194,6 +195,11 @@ impl<'a> Refresh<'a> {
         read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
     ) -> Option<T> {
         self.read(at.here(), read, scalar)
+    }
+
+    /// The list at which the path ends, and the edits that led to its content, if they are known.
+    pub(crate) fn list_edits(&self, at: At<'_>) -> Option<(replica::List, &ListEdits)> {
+        Some((self.source.list(at.here()), self.source.list_edits(at.here())?))
     }
 
     /// Reads a slot again. `None` if the slot is empty.

@@ -10,7 +10,7 @@ use crate::document::ReplicaId;
 use crate::document::backend::BackendError;
 use crate::document::digest::Canonical;
 use crate::document::key::{self, Key};
-use crate::document::ops::{Ops, RegisterWrite, SequenceKind, SequenceOp};
+use crate::document::ops::{ListEdits, ListSplice, Ops, RegisterWrite, SequenceKind, SequenceOp};
 use crate::document::replica::List;
 use crate::document::rope::Rope;
 use crate::document::source::Source;
@@ -107,6 +107,8 @@ pub(crate) struct StageCore<'d> {
     next_element: &'d AtomicU64,
     /// The paths that the view must read again, in the order of the writes.
     touched: Vec<Key>,
+    /// The edits of the lists in `touched`.
+    list_edits: BTreeMap<Key, ListEdits>,
     /// How many ops were staged so far.
     edits: u64,
     /// The first error: a value that could not be written.
@@ -135,6 +137,7 @@ impl<'d> StageCore<'d> {
             replica,
             next_element,
             touched: Vec::new(),
+            list_edits: BTreeMap::new(),
             edits: 0,
             failed: None,
             undo_log: UndoLog::default(),
@@ -251,8 +254,21 @@ impl<'d> StageCore<'d> {
         let key = Key::from(path);
         self.touch(&key);
         self.note_list(&key);
+        self.note_splice(&key, &op);
         self.lists.insert(key, list);
         self.push(op);
+    }
+
+    fn note_splice(&mut self, key: &Key, op: &SequenceOp) {
+        let before = self.list(key.as_str());
+        let splice = match op {
+            SequenceOp::List { at, delete, insert, .. } => {
+                ListSplice { at: *at, delete: *delete, insert: insert.clone() }
+            }
+            _ => ListSplice { at: 0, delete: before.len(), insert: Vec::new() },
+        };
+        let edits = self.list_edits.entry(key.clone());
+        edits.or_insert_with(|| ListEdits { before, splices: Vec::new() }).splices.push(splice);
     }
 
     fn push(&mut self, op: SequenceOp) {
@@ -344,6 +360,7 @@ impl<'d> StageCore<'d> {
     pub(crate) fn forget_failure(&mut self) {
         (self.failed, self.writing, self.misfits) = (None, false, None);
         self.touched.clear();
+        self.list_edits.clear();
     }
 }
 
@@ -379,6 +396,10 @@ impl Source for StageCore<'_> {
 
     fn list(&self, path: &str) -> List {
         self.lists.get(key::lookup(&path)).cloned().unwrap_or_else(|| self.document.list(path))
+    }
+
+    fn list_edits(&self, path: &str) -> Option<&ListEdits> {
+        self.list_edits.get(key::lookup(&path))
     }
 
     fn sequences(&self, prefix: &str) -> Vec<(SequenceKind, Key)> {
@@ -592,6 +613,7 @@ impl<S: State> StageAccess for Stage<'_, S> {
         let mut violations = self.violations.borrow_mut();
         let mut refresh = Refresh::new(&*core, &mut violations);
         touched.iter().for_each(|path| refresh.touch(&mut *view, path.as_str()));
+        core.list_edits.clear();
         core.writing = false;
         Ok(())
     }

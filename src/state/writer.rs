@@ -1,6 +1,6 @@
 //! Writing values into a staged change.
 
-use crate::document::ops::{SequenceOp, Units};
+use crate::document::ops::{SequenceOp, Units, splice_vector};
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
@@ -169,10 +169,9 @@ impl<'c, 'd> Writer<'c, 'd> {
     /// Replaces a range of the list at the path.
     pub(crate) fn splice_list(&mut self, at: usize, delete: usize, insert: Vec<Value>) {
         let mut list = self.core.list(&self.path);
-        let rest = list.split_off(at.min(list.len()));
-        let deleted = delete.min(rest.len());
-        list.extend(insert.iter().cloned());
-        list.append(rest.skip(deleted));
+        let at = at.min(list.len());
+        let deleted = delete.min(list.len() - at);
+        splice_vector(&mut list, at, deleted, insert.iter().cloned());
         let op = SequenceOp::List { name: self.path.as_str().into(), at, delete: deleted, insert };
         self.core.edit_list(&self.path, list, op);
     }

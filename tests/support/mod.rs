@@ -351,4 +351,5 @@ pub fn check_view<B: Backend>(store: &Store<Everything, B>) {
         fresh.notes.runs(),
         "the marks differ from those of the document"
     );
+    assert_eq!(store.document().sequence_faults(), 0, "an edit was placed wrongly");
 }

@@ -267,11 +267,14 @@ impl<B: Backend> TextPeer for StateText<B> {
                 state.text().splice(patch.at..patch.at + patch.delete, &patch.insert)
             })
         })?;
-        take(&self.last)
+        // A keystroke that puts back the text that it deletes makes no update.
+        Ok(self.last.lock().take().map(|update| update.to_vec()).unwrap_or_default())
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
-        self.store.apply(update)?;
+        if !update.is_empty() {
+            self.store.apply(update)?;
+        }
         black_box(self.store.view().text.len());
         Ok(())
     }
@@ -283,7 +286,7 @@ impl<B: Backend> TextPeer for StateText<B> {
     fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         // An update of automerge is its changes one after the other.
         Ok(vec![if B::NAME == Yrs::NAME {
-            yrs::merge_updates_v1(updates)?
+            yrs::merge_updates_v1(updates.iter().filter(|update| !update.is_empty()))?
         } else {
             updates.concat()
         }])

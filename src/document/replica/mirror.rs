@@ -7,12 +7,20 @@ use super::{List, Replica};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit_check;
 use crate::document::key::{self, Key};
-use crate::document::ops::{SequenceKind, Splice, Touched};
+use crate::document::ops::{ListEdits, SequenceKind, Splice, Touched, splice_vector};
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
 /// A sequence by kind and path.
 type Sequence = (SequenceKind, Arc<str>);
+
+/// What an import did to a sequence.
+pub(super) struct Update {
+    /// Whether the content differs.
+    pub(super) differs: bool,
+    /// The edits of a list, if they are known.
+    pub(super) list: Option<ListEdits>,
+}
 
 impl<B: Backend> Replica<B> {
     /// How often a sequence in the document was found to differ from what the edits placed by the
@@ -22,45 +30,43 @@ impl<B: Backend> Replica<B> {
     }
 
     /// Brings the mirror of a sequence up to date after an import: with the edits of the import, or
-    /// by reading the sequence again. Returns whether the content differs.
+    /// by reading the sequence again.
     pub(super) fn update_mirror(
         &mut self,
         sequence: &Sequence,
         splices: Option<Vec<Splice>>,
-    ) -> Result<bool, BackendError> {
+    ) -> Result<Update, BackendError> {
         let (kind, name) = sequence;
-        let Some(edited) = splices.and_then(|splices| self.splice(sequence, &splices)) else {
-            let edited = self.reread(*kind, name);
-            return self.check_count(*kind, name).map(|()| edited);
+        let Some(update) = splices.and_then(|splices| self.splice(sequence, splices)) else {
+            let differs = self.reread(*kind, name);
+            return self.check_count(*kind, name).map(|()| Update { differs, list: None });
         };
         let as_counted = self.check_count(*kind, name).is_ok();
         if as_counted && !self.backend.is_check_due(*kind, name) {
-            return Ok(edited);
+            return Ok(update);
         }
         let differs = self.reread(*kind, name);
         if differs || !as_counted {
             self.sequence_faults += 1;
             self.backend.rebuild_index(*kind, name);
         }
-        self.check_count(*kind, name).map(|()| edited || differs)
+        let list = update.list.filter(|_| !differs);
+        let differs = update.differs || differs;
+        self.check_count(*kind, name).map(|()| Update { differs, list })
     }
 
-    /// Applies edits to the mirror of a sequence. Returns whether the content differs. `None`, and
-    /// no promise about the mirror, if the edits do not fit. O(edits · log n); if they insert and
-    /// delete, also O(what differs).
-    fn splice(&mut self, (kind, name): &Sequence, splices: &[Splice]) -> Option<bool> {
-        let edited = match kind {
-            SequenceKind::Text => {
-                splice_text(self.texts.entry(Key(Arc::clone(name))).or_default(), splices)
-            }
-            SequenceKind::List => {
-                splice_list(self.lists.entry(Key(Arc::clone(name))).or_default(), splices)
-            }
+    /// Applies edits to the mirror of a sequence. `None`, and no promise about the mirror, if the
+    /// edits do not fit. O(edits · log n); if they insert and delete, also O(what differs).
+    fn splice(&mut self, (kind, name): &Sequence, splices: Vec<Splice>) -> Option<Update> {
+        let key = Key(Arc::clone(name));
+        let update = match kind {
+            SequenceKind::Text => splice_text(self.texts.entry(key).or_default(), &splices),
+            SequenceKind::List => splice_list(self.lists.entry(key).or_default(), splices),
         }?;
-        if edited {
+        if update.differs {
             self.sequence_hashes.get_mut().dirty.insert((*kind, Arc::clone(name)));
         }
-        Some(edited)
+        Some(update)
     }
 
     /// After a commit, compares the edited sequences as a whole with their staged content, if that
@@ -148,54 +154,44 @@ impl<B: Backend> Replica<B> {
     }
 }
 
-fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<bool> {
+fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<Update> {
     if text.has_marks() {
         return None;
     }
     let before = text.clone();
+    let mut inserts = false;
+    let mut deletes = false;
     for splice in splices {
         let Splice::Text { at, delete, insert } = splice else { return None };
         let start = text.utf16_to_char(*at);
-        let end = text.utf16_to_char(at + delete);
+        let end = if *delete == 0 { start } else { text.utf16_to_char(at + delete) };
         // A peer on Yjs can split a character that takes two code units.
         if text.char_to_utf16(start) != *at || text.char_to_utf16(end) != at + delete {
             return None;
         }
         text.splice(start, end - start, insert);
+        inserts |= !insert.is_empty();
+        deletes |= *delete > 0;
     }
-    let inserts =
-        splices.iter().any(|s| matches!(s, Splice::Text { insert, .. } if !insert.is_empty()));
-    let deletes = splices.iter().any(|s| matches!(s, Splice::Text { delete, .. } if *delete > 0));
-    differs(inserts, deletes, text, &before)
+    let differs = if inserts && deletes { *text != before } else { inserts || deletes };
+    Some(Update { differs, list: None })
 }
 
-fn splice_list(list: &mut List, splices: &[Splice]) -> Option<bool> {
+fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Update> {
     let before = list.clone();
+    let mut edits = Vec::with_capacity(splices.len());
     for splice in splices {
-        let Splice::List { at, delete, insert } = splice else { return None };
-        if at + delete > list.len() {
+        let Splice::List(splice) = splice else { return None };
+        if splice.at + splice.delete > list.len() {
             return None;
         }
-        match (delete, &insert[..]) {
-            (0, [value]) => list.insert(*at, value.clone()),
-            (1, []) => drop(list.remove(*at)),
-            _ => {
-                let rest = list.split_off(at + delete);
-                list.truncate(*at);
-                list.extend(insert.iter().cloned());
-                list.append(rest);
-            }
-        }
+        splice_vector(list, splice.at, splice.delete, splice.insert.iter().cloned());
+        edits.push(splice);
     }
-    let inserts =
-        splices.iter().any(|s| matches!(s, Splice::List { insert, .. } if !insert.is_empty()));
-    let deletes = splices.iter().any(|s| matches!(s, Splice::List { delete, .. } if *delete > 0));
-    differs(inserts, deletes, list, &before)
-}
-
-/// Whether the content differs. It cannot be equal if edits only insert or only delete.
-fn differs<T: PartialEq>(inserts: bool, deletes: bool, new: &T, old: &T) -> Option<bool> {
-    Some(if inserts && deletes { new != old } else { inserts || deletes })
+    let inserts = edits.iter().any(|splice| !splice.insert.is_empty());
+    let deletes = edits.iter().any(|splice| splice.delete > 0);
+    let differs = if inserts && deletes { *list != before } else { inserts || deletes };
+    Some(Update { differs, list: Some(ListEdits { before, splices: edits }) })
 }
 
 /// Replaces the elements between the common head and the common tail. Returns whether the lists

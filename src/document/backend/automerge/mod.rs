@@ -338,7 +338,8 @@ impl Backend for Automerge {
             own: true,
         };
         let registers = ops.registers.iter().map(touch).collect();
-        Ok((Touched { registers, sequences: names.into_iter().collect() }, changes))
+        let sequences = names.into_iter().collect();
+        Ok((Touched { registers, sequences, ..Touched::default() }, changes))
     }
 
     fn unpack(&self, update: &[u8], limits: &Limits) -> Result<Vec<CheckedUpdate>, BackendError> {

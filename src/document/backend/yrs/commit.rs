@@ -14,7 +14,7 @@ use yrs::{Array, Map, Text, TextRef, TransactionMut, Update};
 use super::sequence_index::encode::{self, Inserted};
 use super::summary::Summary;
 use super::values::to_any;
-use super::{LIST_PREFIX, REGISTERS, TEXT_PREFIX, Yrs, cut, finish};
+use super::{REGISTERS, Yrs, cut, finish};
 use crate::document::backend::BackendError;
 use crate::document::guard::yrs_update::Content;
 use crate::document::limits::Limits;
@@ -24,14 +24,7 @@ use crate::document::rope::Marks;
 /// A sequence by kind and path.
 type Target<'a> = (SequenceKind, &'a Arc<str>);
 
-/// A sequence whose edits are encoded from its index.
-struct Indexed {
-    /// The number of the root, and its name.
-    number: u32,
-    root: String,
-}
-
-/// The own ops of a commit.
+/// The ops that this replica adds in a commit.
 struct OwnOps {
     client: u64,
     /// The clock of the next op.
@@ -52,10 +45,13 @@ impl Yrs {
         let mut txn = yrs::Transact::transact_mut(&doc);
         self.write_registers(&mut txn, ops, &mut own);
         let mut others = Vec::new();
+        let mut updates = Vec::new();
         for op in &ops.sequences {
             let (name, kind) = op.target();
             match indexed.get(&(kind, name)) {
-                Some(sequence) => self.apply_indexed(&mut txn, sequence, op, &mut own)?,
+                Some(number) => {
+                    updates.extend(self.apply_indexed(&mut txn, *number, op, &mut own)?)
+                }
                 None => others.push(op),
             }
         }
@@ -66,14 +62,18 @@ impl Yrs {
         if others.is_empty() {
             check_clock(&txn, start, &own)?;
         }
-        let update = txn.encode_update_v1();
+        // The update of a single edit is the update of the change.
+        let update = match updates.pop().filter(|_| ops.len() == 1) {
+            Some(update) => update,
+            None => txn.encode_update_v1(),
+        };
         let registers = self.written(&txn, ops);
         let sequences = finish(&self.deleted, txn);
         let updates = cut::cut(update)?;
         if !others.is_empty() {
             self.index_own(&updates)?;
         }
-        Ok((Touched { registers, sequences }, updates))
+        Ok((Touched { registers, sequences, ..Touched::default() }, updates))
     }
 
     fn write_registers(&mut self, txn: &mut TransactionMut<'_>, ops: &Ops, own: &mut OwnOps) {
@@ -92,9 +92,10 @@ impl Yrs {
         self.op_roots.add_own(own.client, start..own.clock, REGISTERS);
     }
 
-    /// The sequences of these edits whose indexes can encode all their edits.
-    fn indexed_targets<'a>(&mut self, ops: &'a [SequenceOp]) -> BTreeMap<Target<'a>, Indexed> {
-        let mut targets: BTreeMap<Target<'a>, Indexed> = BTreeMap::new();
+    /// The sequences of these edits whose indexes can encode all their edits, with the numbers of
+    /// their roots.
+    fn indexed_targets<'a>(&mut self, ops: &'a [SequenceOp]) -> BTreeMap<Target<'a>, u32> {
+        let mut targets: BTreeMap<Target<'a>, u32> = BTreeMap::new();
         let mut others: Vec<Target<'a>> = Vec::new();
         for op in ops {
             let (name, kind) = op.target();
@@ -118,33 +119,35 @@ impl Yrs {
         targets
     }
 
-    fn indexed(&mut self, (kind, name): Target<'_>) -> Option<Indexed> {
-        let (prefix, len) = match kind {
-            SequenceKind::Text => (TEXT_PREFIX, self.text_units(name)),
-            SequenceKind::List => (LIST_PREFIX, self.list_units(name)),
+    fn indexed(&mut self, (kind, name): Target<'_>) -> Option<u32> {
+        let len = match kind {
+            SequenceKind::Text => self.text_units(name),
+            SequenceKind::List => self.list_units(name),
         };
-        let root = format!("{prefix}{name}");
-        let number = self.op_roots.number(&root);
+        let number = self.number(kind, name);
         let index = self.indexes.ready(number)?;
         if index.visible() != len {
             self.indexes.give_up(number);
             return None;
         }
         // The index does not know which marks an insertion takes on.
-        (!index.has_marks()).then_some(Indexed { number, root })
+        (!index.has_marks()).then_some(number)
     }
 
-    /// Applies an edit that is encoded from the index of its sequence.
+    /// Applies an edit that is encoded from the index of its sequence. Returns the update, unless
+    /// the edit does nothing. `number` is the number of the root.
     fn apply_indexed(
         &mut self,
         txn: &mut TransactionMut<'_>,
-        sequence: &Indexed,
+        number: u32,
         op: &SequenceOp,
         own: &mut OwnOps,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Option<Vec<u8>>, BackendError> {
         let misfit =
             |reason: String| BackendError::Misfit { place: op.target().0.to_string(), reason };
-        let index = self.indexes.ready(sequence.number);
+        let root = self.op_roots.name(number).cloned();
+        let root = root.ok_or_else(|| misfit("the sequence has no root".to_owned()))?;
+        let index = self.indexes.ready(number);
         let index = index.ok_or_else(|| misfit("the sequence has no index".to_owned()))?;
         let (at, delete, insert) = match op {
             SequenceOp::Text { at, delete, insert, .. } => {
@@ -167,18 +170,17 @@ impl Yrs {
             (index.insert_at(clip(at), (own.client, own.clock), len, content), insert)
         });
         if span.is_none() && deleted.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let update =
-            encode::update(&sequence.root, span.as_ref().map(|(span, at)| (span, *at)), &deleted);
+        let bytes = encode::update(&root, span.as_ref().map(|(span, at)| (span, *at)), &deleted);
         let refused = |error: &dyn std::fmt::Display| BackendError::Refused(error.to_string());
-        let update = Update::decode_v1(&update).map_err(|error| refused(&error))?;
+        let update = Update::decode_v1(&bytes).map_err(|error| refused(&error))?;
         txn.apply_update(update).map_err(|error| refused(&error))?;
         let start = own.clock;
         own.clock += span.map_or(0, |(span, _)| span.len);
-        self.op_roots.add_own(own.client, start..own.clock, &sequence.root);
-        self.indexes.note_edit(sequence.number);
-        Ok(())
+        self.op_roots.add_own(own.client, start..own.clock, &root);
+        self.indexes.note_edit(number);
+        Ok(Some(bytes))
     }
 
     /// Brings roots and indexes up to date with own updates that yrs has encoded.

@@ -74,6 +74,8 @@ pub struct Yrs {
     /// The root of each op.
     op_roots: OpRoots,
     indexes: SequenceIndexes,
+    /// A cache: the number of the root of a sequence in the last lookup.
+    last_number: Option<(Sequence, u32)>,
 }
 
 impl sealed::Sealed for Yrs {}
@@ -205,6 +207,7 @@ impl Backend for Yrs {
             foreign: BTreeSet::new(),
             op_roots: OpRoots::default(),
             indexes: SequenceIndexes::default(),
+            last_number: None,
         }
     }
 
@@ -214,6 +217,7 @@ impl Backend for Yrs {
         let mut this = Self::empty(replica);
         this.op_roots = op_roots;
         this.indexes = indexes;
+        this.last_number = None;
         for root in &summary.roots {
             this.declare(root);
         }
@@ -588,6 +592,15 @@ fn finish(deleted: &Deleted, txn: TransactionMut<'_>) -> Vec<(SequenceKind, Arc<
         BranchID::Nested(_) => None,
     });
     sequences.collect()
+}
+
+/// The name of the root of a sequence.
+fn root_of(kind: SequenceKind, name: &str) -> String {
+    let prefix = match kind {
+        SequenceKind::Text => TEXT_PREFIX,
+        SequenceKind::List => LIST_PREFIX,
+    };
+    format!("{prefix}{name}")
 }
 
 fn sequence_of(root: &str) -> Option<(SequenceKind, Arc<str>)> {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::document::ops::{RegisterWrite, Splice};
+use crate::document::ops::{ListSplice, RegisterWrite, Splice};
 
 /// What one replica does.
 #[derive(Clone, Debug)]
@@ -232,7 +232,7 @@ impl Peer {
                 Splice::Text { at, delete, insert } => {
                     drop(self.text.splice(*at..at + delete, insert.encode_utf16()));
                 }
-                Splice::List { at, delete, insert } => {
+                Splice::List(ListSplice { at, delete, insert }) => {
                     drop(self.list.splice(*at..at + delete, insert.iter().cloned()));
                 }
             }

@@ -1,6 +1,5 @@
 //! Brings the indexes of the sequences up to date with updates, and asks them for positions.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,31 +7,54 @@ use yrs::{Assoc, ClientID, ID, StickyIndex};
 
 use super::sequence_index::{Change, OpId, Span, encode};
 use super::summary::{NewBlock, Summary};
-use super::{LIST_PREFIX, TEXT_PREFIX, Yrs, sequence_of};
-use crate::document::ops::{SequenceKind, Splice, Splices};
+use super::{TEXT_PREFIX, Yrs, root_of, sequence_of};
+use crate::document::ops::{ListSplice, SequenceKind, Splice, Splices};
 use crate::document::rope::utf16_len;
+
+/// A part of an update that is in one sequence.
+enum Part<'a> {
+    /// Ops of a block.
+    Inserted(Span, &'a NewBlock),
+    /// Deleted ops.
+    Deleted(u64, Range<u32>),
+}
 
 /// The ops of an update that are in one sequence.
 #[derive(Default)]
 struct Found<'a> {
     spans: Vec<Span>,
-    /// The block of each span, and the number of ops of the block before the span.
-    blocks: Vec<(&'a NewBlock, u32)>,
+    /// The block of each span.
+    blocks: Vec<&'a NewBlock>,
     deleted: Vec<(u64, Range<u32>)>,
-    /// Whether a block is under a key.
-    keyed: bool,
+}
+
+impl<'a> Found<'a> {
+    fn of(parts: Vec<Part<'a>>) -> Self {
+        let mut found = Self::default();
+        for part in parts {
+            match part {
+                Part::Inserted(span, block) => {
+                    found.spans.push(span);
+                    found.blocks.push(block);
+                }
+                Part::Deleted(client, clocks) => found.deleted.push((client, clocks)),
+            }
+        }
+        found
+    }
 }
 
 impl Yrs {
     /// Adds the ops of an update that yrs has applied to the roots and the indexes. Adds the edits
     /// of each sequence to `splices`, or `None` for a sequence that must be read again.
     pub(super) fn index_update(&mut self, bytes: &[u8], summary: &Summary, splices: &mut Splices) {
-        for (number, found) in self.sequences_of(summary) {
+        for (number, parts) in self.parts_of(summary) {
             let Some(sequence) = self.op_roots.name(number).and_then(|name| sequence_of(name))
             else {
                 continue;
             };
-            let changes = match found.keyed {
+            let found = Found::of(parts);
+            let changes = match found.blocks.iter().any(|block| block.keyed) {
                 true => {
                     self.indexes.give_up(number);
                     None
@@ -52,37 +74,44 @@ impl Yrs {
 
     /// Adds the ops of an update to the roots. Returns those of them that are in sequences, by the
     /// number of the sequence.
-    fn sequences_of<'a>(&mut self, summary: &'a Summary) -> BTreeMap<u32, Found<'a>> {
-        let mut found: BTreeMap<u32, Found<'a>> = BTreeMap::new();
-        let mut added = Vec::new();
-        for new in &summary.blocks {
-            if let Some(span) = self.op_roots.add(&new.block, None) {
-                added.push((span, new));
-            }
-        }
+    fn parts_of<'a>(&mut self, summary: &'a Summary) -> Vec<(u32, Vec<Part<'a>>)> {
+        let added = summary.blocks.iter();
+        let added: Vec<(Span, &NewBlock)> =
+            added.filter_map(|new| Some((self.op_roots.add(&new.block, None)?, new))).collect();
+        // The root of an op is only known when all blocks are added.
+        let mut parts: Vec<(u32, Part<'a>)> = Vec::with_capacity(added.len());
         for (span, new) in added {
-            let Some(number) = self.op_roots.sequence_of((span.client, span.clock)) else {
-                continue;
-            };
-            let found = found.entry(number).or_default();
-            found.keyed |= new.keyed;
-            found.spans.push(span);
-            found.blocks.push((new, new.block.known_part(span.clock)));
+            let number = self.op_roots.sequence_of((span.client, span.clock));
+            parts.extend(number.map(|number| (number, Part::Inserted(span, new))));
         }
         for (client, clocks) in &summary.deleted {
             self.op_roots.sequences_in(*client, clocks.clone(), &mut |number, part| {
-                found.entry(number).or_default().deleted.push((*client, part));
+                parts.push((number, Part::Deleted(*client, part)));
             });
         }
-        found
+        parts.sort_by_key(|(number, _)| *number);
+        let mut sequences: Vec<(u32, Vec<Part<'a>>)> = Vec::new();
+        for (number, part) in parts {
+            match sequences.last_mut().filter(|(last, _)| *last == number) {
+                Some((_, parts)) => parts.push(part),
+                None => sequences.push((number, vec![part])),
+            }
+        }
+        sequences
     }
 
-    fn number(&mut self, kind: SequenceKind, name: &str) -> u32 {
-        let prefix = match kind {
-            SequenceKind::Text => TEXT_PREFIX,
-            SequenceKind::List => LIST_PREFIX,
-        };
-        self.op_roots.number(&format!("{prefix}{name}"))
+    /// The number of the root of a sequence.
+    pub(super) fn number(&mut self, kind: SequenceKind, name: &str) -> u32 {
+        // Mostly the sequence is the one of the last call.
+        if let Some(((last_kind, last), number)) = &self.last_number
+            && *last_kind == kind
+            && **last == *name
+        {
+            return *number;
+        }
+        let number = self.op_roots.number(&root_of(kind, name));
+        self.last_number = Some(((kind, Arc::from(name)), number));
+        number
     }
 
     /// See [`Backend::is_check_due`](super::Backend::is_check_due).
@@ -139,14 +168,17 @@ fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -
                 SequenceKind::Text => {
                     Splice::Text { at: at as usize, delete: len as usize, insert: Arc::from("") }
                 }
-                SequenceKind::List => {
-                    Splice::List { at: at as usize, delete: len as usize, insert: Vec::new() }
-                }
+                SequenceKind::List => Splice::List(ListSplice {
+                    at: at as usize,
+                    delete: len as usize,
+                    insert: Vec::new(),
+                }),
             });
         }
     };
-    let (new, skip) = found.blocks.get(span)?;
-    let skip = *skip as usize;
+    let new = found.blocks.get(span)?;
+    // The document may have had the beginning of the block.
+    let skip = new.block.known_part(found.spans.get(span)?.clock) as usize;
     let at = at as usize;
     match kind {
         SequenceKind::Text => {
@@ -163,7 +195,8 @@ fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -
         }
         SequenceKind::List => {
             let mut insert = encode::values(bytes, new)?;
-            Some(Splice::List { at, delete: 0, insert: insert.split_off(skip.min(insert.len())) })
+            let insert = insert.split_off(skip.min(insert.len()));
+            Some(Splice::List(ListSplice { at, delete: 0, insert }))
         }
     }
 }

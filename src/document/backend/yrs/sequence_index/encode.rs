@@ -83,7 +83,7 @@ fn put_deleted(bytes: &mut Vec<u8>, deleted: &[(u64, u32, u32)]) {
         clients.entry(*client).or_default().push((*clock, *len));
     }
     varint::put(bytes, clients.len() as u64);
-    for (client, mut ranges) in clients.into_iter().rev() {
+    for (client, mut ranges) in clients {
         ranges.sort_unstable();
         ranges.dedup_by(|next, range| {
             let touches = range.0 + range.1 == next.0;

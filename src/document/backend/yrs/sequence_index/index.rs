@@ -114,6 +114,10 @@ impl SequenceIndex {
         spans: &[Span],
         each: &mut dyn FnMut(usize, u32),
     ) -> Result<(), UnknownOp> {
+        if let [span] = spans {
+            each(0, self.insert(span)?);
+            return Ok(());
+        }
         // The spans of each client that are not inserted yet.
         let mut waiting: BTreeMap<u64, std::iter::Peekable<std::vec::IntoIter<usize>>> = {
             let mut clients: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
