@@ -41,6 +41,7 @@ fn main() -> Result<()> {
     for scenario in options.scenario.parts() {
         match scenario {
             Scenario::Board => scenarios::board::run(&options, &systems, &mut report)?,
+            Scenario::List => scenarios::list::run(&options, &systems, &mut report)?,
             Scenario::Text => scenarios::text::run(&options, &systems, &mut report)?,
             Scenario::Load => scenarios::load::run(&options, &systems, &mut report)?,
             Scenario::Memory => scenarios::memory::run(&options, &systems, &mut report)?,

@@ -10,10 +10,11 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|text|load|memory|store|latency|throughput|catch_up|presence|connections|all> [options]
+usage: exostate-bench <board|list|text|load|memory|store|latency|throughput|catch_up|presence|connections|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
-  text     a recorded typing session: local, remote one by one, remote in batches of 64
+  list     one number is inserted at a random place of a list of N numbers
+  text     a recorded typing session: local, remote one by one, remote in batches of 64; memory after it
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
   store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
@@ -38,6 +39,8 @@ usage: exostate-bench <board|text|load|memory|store|latency|throughput|catch_up|
 pub enum Scenario {
     /// One field of one record.
     Board,
+    /// Insertions into a list of numbers.
+    List,
     /// A typing session.
     Text,
     /// Opening saved bytes.
@@ -65,6 +68,7 @@ impl Scenario {
     fn parse(name: &str) -> Result<Self> {
         Ok(match name {
             "board" => Self::Board,
+            "list" => Self::List,
             "text" => Self::Text,
             "load" => Self::Load,
             "memory" => Self::Memory,
@@ -76,7 +80,7 @@ impl Scenario {
             "connections" => Self::Connections,
             "all" => Self::All,
             _ => bail!(
-                "unknown scenario {name:?}: choose board, text, load, memory, store, \
+                "unknown scenario {name:?}: choose board, list, text, load, memory, store, \
                  latency, throughput, catch_up, presence, connections or all"
             ),
         })
@@ -93,7 +97,7 @@ impl Scenario {
                     Self::Presence,
                     Self::Connections,
                 ];
-                [Self::Board, Self::Text, Self::Load, Self::Memory, Self::Store]
+                [Self::Board, Self::List, Self::Text, Self::Load, Self::Memory, Self::Store]
                     .into_iter()
                     .chain(network)
                     .collect()

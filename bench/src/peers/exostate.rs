@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use exostate::{
-    Applied, Automerge, Backend, Batch, Map, MovableList, State, Store, Subscription, Text, Yrs,
+    Applied, Automerge, Backend, Batch, List, Map, MovableList, State, Store, Subscription, Text,
+    Yrs,
 };
 use parking_lot::Mutex;
 use yrs::Transact;
 use yrs::updates::decoder::Decode;
 
-use super::{Board, Boards, NewBoard, OpenBackend, System, TextPeer};
+use super::{Board, Boards, ListPeer, NewBoard, OpenBackend, System, TextPeer};
+use crate::measure::Samples;
 use crate::work::cards::{Card, Change, Edit};
 use crate::work::recording::Patch;
 
@@ -44,6 +46,8 @@ fn system<B: Backend>(name: &'static str, open_backend: OpenBackend) -> System {
         map: Some(Boards::of::<StateBoard<MapState, B>>()),
         list: Some(Boards::of::<StateBoard<ListState, B>>()),
         text: Some(|_| Ok(Box::new(StateText::<B>::new()))),
+        numbers: Some(|_| Ok(Box::new(StateList::<B>::new()))),
+        text_first_edit: Some(text_first_edit::<B>),
         ..System::named(name)
     }
 }
@@ -291,4 +295,69 @@ impl<B: Backend> TextPeer for StateText<B> {
             updates.concat()
         }])
     }
+}
+
+#[derive(State, Clone, Debug, PartialEq)]
+struct NumbersState {
+    numbers: List<i64>,
+}
+
+struct StateList<B: Backend> {
+    store: Store<NumbersState, B>,
+    last: Last,
+    _subscription: Subscription,
+}
+
+impl<B: Backend> StateList<B> {
+    fn new() -> Self {
+        let store = Store::new();
+        let (last, subscription) = capture(&store);
+        Self { store, last, _subscription: subscription }
+    }
+}
+
+impl<B: Backend> ListPeer for StateList<B> {
+    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
+        self.store.change(|state| match numbers {
+            [number] => state.numbers().insert(at, *number),
+            numbers => state.numbers().extend(numbers.iter().copied()),
+        })?;
+        take(&self.last)
+    }
+
+    fn remote(&mut self, update: &[u8]) -> Result<()> {
+        self.store.apply(update)?;
+        black_box(self.store.view().numbers.len());
+        Ok(())
+    }
+
+    fn numbers(&self) -> Result<Vec<i64>> {
+        Ok(self.store.view().numbers.iter().copied().collect())
+    }
+}
+
+/// A board with a note.
+#[derive(State, Clone, Debug, PartialEq)]
+struct NotedBoard {
+    cards: Map<String, Record>,
+    note: Text,
+}
+
+/// See [`TextFirstEdit`](super::TextFirstEdit).
+fn text_first_edit<B: Backend>(cards: &[Card]) -> Result<Samples> {
+    const TURNS: usize = 5;
+    let store = Store::<NotedBoard, B>::new();
+    store.change(|state| {
+        for card in cards {
+            state.cards().insert(card.id.clone(), Record::from(card))?;
+        }
+        state.note().insert(0, &"0123456789".repeat(10))
+    })?;
+    let saved = store.save();
+    let mut samples = Samples::default();
+    for _ in 0..TURNS {
+        let store = Store::<NotedBoard, B>::open(&saved)?;
+        samples.time(|| Ok(store.change(|state| state.note().insert(50, "x"))?))?;
+    }
+    Ok(samples)
 }

@@ -4,14 +4,14 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use loro::event::{Diff, DiffEvent};
 use loro::{
-    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroMap, LoroMovableList, LoroText, LoroValue,
-    Subscription, ValueOrContainer, VersionVector,
+    Container, Counter, ExportMode, IdSpan, LoroDoc, LoroList, LoroMap, LoroMovableList, LoroText,
+    LoroValue, Subscription, ValueOrContainer, VersionVector,
 };
 
-use super::{Board, Boards, NewBoard, System, TextPeer};
+use super::{Board, Boards, ListPeer, NewBoard, System, TextPeer};
 use crate::work::cards::{Card, Change, Edit};
 use crate::work::recording::Patch;
 
@@ -21,6 +21,7 @@ pub fn systems() -> Vec<System> {
         map: Some(Boards::of::<LoroBoard<LoroMap>>()),
         list: Some(Boards::of::<LoroBoard<LoroMovableList>>()),
         text: Some(|replica| Ok(Box::new(LoroTextPeer::new(replica)?))),
+        numbers: Some(|replica| Ok(Box::new(LoroNumbers::new(replica)?))),
         ..System::named("loro")
     }]
 }
@@ -243,5 +244,41 @@ impl TextPeer for LoroTextPeer {
         let to = self.ops[first + updates.len()];
         let span = IdSpan::new(self.doc.peer_id(), from, to);
         Ok(vec![self.doc.export(ExportMode::updates_in_range(vec![span]))?])
+    }
+}
+
+/// A root list of numbers.
+struct LoroNumbers {
+    doc: LoroDoc,
+    list: LoroList,
+    sent: VersionVector,
+}
+
+impl LoroNumbers {
+    /// An empty list.
+    fn new(replica: u8) -> Result<Self> {
+        let doc = document(replica)?;
+        let list = doc.get_list("numbers");
+        Ok(Self { doc, list, sent: VersionVector::default() })
+    }
+}
+
+impl ListPeer for LoroNumbers {
+    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
+        for (offset, number) in numbers.iter().enumerate() {
+            self.list.insert(at + offset, *number)?;
+        }
+        export_new(&self.doc, &mut self.sent)
+    }
+
+    fn remote(&mut self, update: &[u8]) -> Result<()> {
+        let status = self.doc.import(update)?;
+        ensure!(status.pending.is_none(), "an update came before one that it needs");
+        Ok(())
+    }
+
+    fn numbers(&self) -> Result<Vec<i64>> {
+        let values = self.list.to_vec();
+        values.into_iter().map(|value| value.into_i64().map_err(|odd| anyhow!("{odd:?}"))).collect()
     }
 }

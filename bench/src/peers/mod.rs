@@ -1,4 +1,4 @@
-//! The systems under test: one file for each library, behind two small traits.
+//! The systems under test: one file for each library, behind three small traits.
 //!
 //! To add a system, write its file with a `pub fn systems() -> Vec<System>`. Then declare the
 //! module below and add its call to [`all`].
@@ -13,6 +13,7 @@ use std::any::Any;
 
 use anyhow::{Result, bail};
 
+use crate::measure::Samples;
 use crate::work::cards::{Card, Edit};
 use crate::work::recording::Patch;
 
@@ -85,6 +86,22 @@ pub trait TextPeer {
     }
 }
 
+/// A replica of one list of numbers.
+pub trait ListPeer {
+    /// Inserts numbers in one transaction. Returns the bytes to send to other replicas.
+    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>>;
+    /// Applies one update.
+    fn remote(&mut self, update: &[u8]) -> Result<()>;
+    /// The numbers as they are now.
+    fn numbers(&self) -> Result<Vec<i64>>;
+}
+
+/// Makes a replica of a list; the number tells replicas apart.
+pub type NewList = fn(u8) -> Result<Box<dyn ListPeer>>;
+
+/// Opens a board and a short text from saved bytes, and measures the first edit of the text.
+pub type TextFirstEdit = fn(&[Card]) -> Result<Samples>;
+
 /// Makes a text replica; the number tells replicas apart.
 pub type NewText = fn(u8) -> Result<Box<dyn TextPeer>>;
 
@@ -129,6 +146,10 @@ pub struct System {
     pub open_backend: Option<OpenBackend>,
     /// A text.
     pub text: Option<NewText>,
+    /// A list of numbers.
+    pub numbers: Option<NewList>,
+    /// The first edit of a text beside a board.
+    pub text_first_edit: Option<TextFirstEdit>,
 }
 
 impl System {
@@ -142,6 +163,8 @@ impl System {
             list: None,
             open_backend: None,
             text: None,
+            numbers: None,
+            text_first_edit: None,
         }
     }
 

@@ -16,7 +16,7 @@ use yrs::{
     TransactionMut, Update, merge_updates_v1,
 };
 
-use super::{Board, Boards, NewBoard, System, TextPeer};
+use super::{Board, Boards, ListPeer, NewBoard, System, TextPeer};
 use crate::work::cards::{Card, Change, Edit};
 use crate::work::recording::Patch;
 
@@ -36,6 +36,7 @@ pub fn systems() -> Vec<System> {
         System {
             list: Some(Boards::of::<YrsBoard<List>>()),
             text: Some(|replica| Ok(Box::new(YrsText::new(replica)?))),
+            numbers: Some(|replica| Ok(Box::new(YrsList::new(replica)?))),
             ..System::named("yrs")
         },
     ]
@@ -336,5 +337,44 @@ impl TextPeer for YrsText {
 
     fn pack(&mut self, _first: usize, updates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         Ok(vec![merge_updates_v1(updates)?])
+    }
+}
+
+/// A root array of numbers.
+struct YrsList {
+    doc: Doc,
+    array: ArrayRef,
+    outbox: Outbox,
+}
+
+impl YrsList {
+    /// An empty list.
+    fn new(replica: u8) -> Result<Self> {
+        let doc = Doc::with_client_id(u64::from(replica));
+        let array = doc.get_or_insert_array("numbers");
+        let outbox = observe_updates(&doc)?;
+        Ok(Self { doc, array, outbox })
+    }
+}
+
+impl ListPeer for YrsList {
+    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
+        let mut txn = self.doc.transact_mut();
+        self.array.insert_range(&mut txn, u32::try_from(at)?, numbers.iter().copied());
+        drop(txn);
+        Ok(take(&self.outbox))
+    }
+
+    fn remote(&mut self, update: &[u8]) -> Result<()> {
+        self.doc.transact_mut().apply_update(Update::decode_v1(update)?)?;
+        Ok(())
+    }
+
+    fn numbers(&self) -> Result<Vec<i64>> {
+        let txn = self.doc.transact();
+        self.array
+            .iter(&txn)
+            .map(|value| value.cast::<i64>().map_err(|odd| anyhow!("{odd}")))
+            .collect()
     }
 }

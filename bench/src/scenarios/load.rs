@@ -2,7 +2,8 @@
 //! read.
 //!
 //! For a system with a view on top of a backend, the backend alone opens the same bytes too
-//! (`open_backend`).
+//! (`open_backend`). `text_first_edit` is the first edit of a text of 100 characters in a document
+//! with the board, after the document was opened.
 
 use anyhow::{Result, ensure};
 
@@ -38,6 +39,15 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
             });
         }
         saved.into_iter().for_each(|board| board.report(report));
+        for system in systems {
+            let Some(measure) = system.text_first_edit else { continue };
+            let place = Place { scenario: "load", n, system: system.name };
+            progress("load", n, &format!("first edit of a text on {}", system.name));
+            match measure(&work.cards) {
+                Ok(samples) => report.add(place, "text_first_edit", samples.median(), "µs"),
+                Err(error) => report.failed(place, "text_first_edit", &error),
+            }
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A typing session with one transaction for each keystroke. It is written on one replica and
-//! applied on another, one by one and in batches.
+//! applied on another, one by one and in batches. `resident` is the memory of a replica that has
+//! received the whole recording.
 //!
 //! The systems take turns on slices of the recording. `board` does the same and gives the reason.
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::allocation::megabytes_kept;
 use crate::measure::{Lane, Progress};
 use crate::options::Options;
 use crate::peers::{NewText, System, TextPeer};
@@ -42,6 +44,12 @@ pub fn run(options: &Options, systems: &[System], report: &mut Report) -> Result
         let session = Session { recording, repeats, limit: options.replay_limit() };
         for stage in [Stage::Local, Stage::RemoteBatch64, Stage::RemoteSingle] {
             session.run(stage, &mut typists, report);
+        }
+        for typist in typists.iter().filter(|typist| !typist.packed.is_empty()) {
+            match typist.resident() {
+                Ok(megabytes) => report.add(typist.place, "resident", megabytes, "MB"),
+                Err(error) => report.failed(typist.place, "resident", &error),
+            }
         }
     }
     Ok(())
@@ -92,6 +100,16 @@ impl Typist {
             Stage::RemoteSingle => peer.remote(&self.updates[index])?,
         }
         Ok(())
+    }
+
+    /// The memory of a replica that has received the whole recording, in batches.
+    fn resident(&self) -> Result<f64> {
+        let (peer, megabytes) = megabytes_kept(|| -> Result<_> {
+            let mut peer = (self.new)(3)?;
+            self.packed.iter().try_for_each(|batch| peer.remote_batch(batch))?;
+            Ok(peer)
+        });
+        peer.map(|_| megabytes)
     }
 
     /// Checks the text. The writer packs its updates for the later stages.
