@@ -88,8 +88,12 @@ pub trait TextPeer {
 
 /// A replica of one list of numbers.
 pub trait ListPeer {
-    /// Inserts numbers in one transaction. Returns the bytes to send to other replicas.
-    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>>;
+    /// Inserts each number at the front, in one transaction.
+    fn fill(&mut self, numbers: &[i64]) -> Result<()>;
+    /// Inserts a number. Returns the bytes to send to other replicas.
+    fn insert(&mut self, at: usize, number: i64) -> Result<Vec<u8>>;
+    /// The bytes that an empty replica lacks.
+    fn everything(&self) -> Result<Vec<Vec<u8>>>;
     /// Applies one update.
     fn remote(&mut self, update: &[u8]) -> Result<()>;
     /// The numbers as they are now.

@@ -1,7 +1,7 @@
 //! A list of numbers: one element is inserted at a random place, locally and on another replica.
 //!
-//! The elements that are there at first were inserted in one transaction. The systems take turns
-//! on slices of the edits. `board` does the same and gives the reason.
+//! The elements that are there at first were inserted one by one at the front, so none of them is
+//! kept together with its neighbour. The systems take turns on slices of the edits. `board` does the same and gives the reason.
 
 use anyhow::{Result, ensure};
 use rand::rngs::SmallRng;
@@ -62,16 +62,17 @@ impl Lane {
         let mut writer = new(1)?;
         let mut reader = new(2)?;
         let numbers: Vec<i64> = (0..n as i64).collect();
-        reader.remote(&writer.insert(0, &numbers)?)?;
+        writer.fill(&numbers)?;
+        writer.everything()?.iter().try_for_each(|update| reader.remote(update))?;
         let (local, remote) = (Samples::default(), Samples::default());
         Ok(Self { place, writer, reader, edits: n, local, remote })
     }
 
     fn run(&mut self, places: &[usize]) -> Result<()> {
         for &at in places {
-            let number = [self.edits as i64];
+            let number = self.edits as i64;
             self.edits += 1;
-            let update = self.local.time(|| self.writer.insert(at, &number))?;
+            let update = self.local.time(|| self.writer.insert(at, number))?;
             self.remote.time(|| self.reader.remote(&update))?;
         }
         Ok(())

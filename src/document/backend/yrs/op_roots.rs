@@ -33,7 +33,7 @@ pub struct OpRoots {
     names: Vec<Arc<str>>,
     /// A cache: the root of the last lookup. The next lookup is mostly for the same root.
     last_root: Option<(Arc<str>, Root)>,
-    clients: HashMap<u64, Clocks>,
+    clients: BTreeMap<u64, Clocks>,
     /// For each ending of 16 bits, how many clients have an id with it.
     alike: HashMap<u16, usize>,
 }

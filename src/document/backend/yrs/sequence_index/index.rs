@@ -4,7 +4,7 @@
 //! real-time peer-to-peer shared editing on extensible data types*, 2016, with the changes of
 //! Yjs). So it must see the same ops as yrs, each after the ops to which it refers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use super::span::{OpId, Span};
@@ -97,7 +97,7 @@ impl SequenceIndex {
         while rest > 0
             && let Some((id, offset)) = self.tree.find_visible(position)
         {
-            let span = *self.tree.get(id);
+            let span = self.tree.get(id);
             let part = rest.min(span.len - offset);
             deleted.push((span.client, span.clock + offset, part));
             self.delete_part(id, offset..offset + part);
@@ -114,34 +114,38 @@ impl SequenceIndex {
         spans: &[Span],
         each: &mut dyn FnMut(usize, u32),
     ) -> Result<(), UnknownOp> {
-        if let [span] = spans {
-            each(0, self.insert(span)?);
-            return Ok(());
-        }
-        // The spans of each client that are not inserted yet.
-        let mut waiting: BTreeMap<u64, std::iter::Peekable<std::vec::IntoIter<usize>>> = {
-            let mut clients: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-            for (number, span) in spans.iter().enumerate() {
-                clients.entry(span.client).or_default().push(number);
+        // Mostly each span comes after the ops to which it refers.
+        let mut later: BTreeMap<u64, VecDeque<usize>> = BTreeMap::new();
+        for (number, span) in spans.iter().enumerate() {
+            match later.get_mut(&span.client) {
+                Some(waiting) => waiting.push_back(number),
+                None if self.missing(span).is_none() => each(number, self.insert(span)?),
+                None => drop(later.insert(span.client, VecDeque::from([number]))),
             }
-            clients
-                .into_iter()
-                .map(|(client, spans)| (client, spans.into_iter().peekable()))
-                .collect()
-        };
-        let clients: Vec<u64> = waiting.keys().rev().copied().collect();
+        }
+        self.insert_later(spans, later, each)
+    }
+
+    /// Inserts the spans of each client that refer to ops of other clients in the same update.
+    fn insert_later(
+        &mut self,
+        spans: &[Span],
+        mut later: BTreeMap<u64, VecDeque<usize>>,
+        each: &mut dyn FnMut(usize, u32),
+    ) -> Result<(), UnknownOp> {
+        let clients: Vec<u64> = later.keys().copied().collect();
         for client in clients {
-            // Each client waits for a span of the client after it.
+            // Each client of the chain waits for a span of the next one.
             let mut chain = vec![client];
             while let Some(&client) = chain.last() {
-                let Some(number) = waiting.get_mut(&client).and_then(|spans| spans.peek().copied())
+                let next = later.get(&client).and_then(|waiting| waiting.front());
+                let Some((number, span)) = next.and_then(|next| Some((*next, spans.get(*next)?)))
                 else {
                     if chain.len() > 1 {
                         return Err(UnknownOp);
                     }
                     break;
                 };
-                let span = &spans[number];
                 if let Some((missing, _)) = self.missing(span) {
                     if chain.contains(&missing) {
                         return Err(UnknownOp);
@@ -149,9 +153,8 @@ impl SequenceIndex {
                     chain.push(missing);
                     continue;
                 }
-                let id = self.insert(span)?;
-                each(number, id);
-                waiting.get_mut(&client).and_then(Iterator::next);
+                each(number, self.insert(span)?);
+                later.get_mut(&client).and_then(VecDeque::pop_front);
                 if chain.len() > 1 {
                     chain.pop();
                 }
@@ -171,7 +174,7 @@ impl SequenceIndex {
         let mut clock = clocks.start;
         while clock < clocks.end {
             let (id, offset) = self.find((client, clock)).ok_or(UnknownOp)?;
-            let span = *self.tree.get(id);
+            let span = self.tree.get(id);
             let end = span.end().min(clocks.end);
             if !span.deleted {
                 let position = self.tree.visible_before(id) + offset;
@@ -282,7 +285,7 @@ impl SequenceIndex {
             self.marks += span.len;
         }
         match left.filter(|left| self.tree.get(*left).continues_with(&span)) {
-            Some(left) => self.tree.update(left, |left| left.len += span.len),
+            Some(left) => self.tree.set_len(left, self.tree.get(left).len + span.len),
             None => {
                 let id = self.tree.insert_after(left, span);
                 self.starts.insert((span.client, span.clock), id);
@@ -293,7 +296,7 @@ impl SequenceIndex {
     /// Cuts a span before one of its ops. Returns the span from that op on.
     fn split(&mut self, id: SpanId, offset: u32) -> SpanId {
         let rest = self.tree.get(id).part_from(offset);
-        self.tree.update(id, |span| span.len = offset);
+        self.tree.set_len(id, offset);
         let new = self.tree.insert_after(Some(id), rest);
         self.starts.insert((rest.client, rest.clock), new);
         new
@@ -311,7 +314,7 @@ impl SequenceIndex {
         if span.content == Content::Mark {
             self.marks -= span.len;
         }
-        self.tree.update(id, |span| span.deleted = true);
+        self.tree.set_deleted(id, true);
         if let Some(next) = self.tree.next(id) {
             self.merge(id, next);
         }
@@ -322,11 +325,12 @@ impl SequenceIndex {
 
     /// Makes two neighbours one span, if they can be one.
     fn merge(&mut self, id: SpanId, next: SpanId) {
-        let following = *self.tree.get(next);
+        let following = self.tree.get(next);
         if self.tree.get(id).continues_with(&following) {
             self.tree.remove(next);
             self.starts.remove(&(following.client, following.clock));
-            self.tree.update(id, |span| span.len += following.len);
+            let len = self.tree.get(id).len + following.len;
+            self.tree.set_len(id, len);
         }
     }
 }

@@ -62,3 +62,84 @@ impl Span {
             && (self.deleted || self.content == next.content)
     }
 }
+
+/// A span in the form in which an index keeps it: it takes 44 bytes instead of 72.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedSpan {
+    client: [u32; 2],
+    clock: u32,
+    len: u32,
+    origin: PackedOp,
+    right_origin: PackedOp,
+    content: Content,
+    deleted: bool,
+}
+
+/// The two halves of the client, and the clock. No op has the clock `u32::MAX`; it stands for no
+/// op.
+#[derive(Clone, Copy, Debug)]
+struct PackedOp([u32; 3]);
+
+fn halves(client: u64) -> [u32; 2] {
+    [(client >> 32) as u32, client as u32]
+}
+
+fn whole([high, low]: [u32; 2]) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+impl PackedOp {
+    fn new(op: Option<OpId>) -> Self {
+        let (client, clock) = op.unwrap_or((0, u32::MAX));
+        let [high, low] = halves(client);
+        Self([high, low, clock])
+    }
+
+    fn get(self) -> Option<OpId> {
+        let [high, low, clock] = self.0;
+        (clock != u32::MAX).then(|| (whole([high, low]), clock))
+    }
+}
+
+impl PackedSpan {
+    /// Packs a span.
+    pub fn new(span: &Span) -> Self {
+        Self {
+            client: halves(span.client),
+            clock: span.clock,
+            len: span.len,
+            origin: PackedOp::new(span.origin),
+            right_origin: PackedOp::new(span.right_origin),
+            content: span.content,
+            deleted: span.deleted,
+        }
+    }
+
+    /// The span.
+    pub fn get(&self) -> Span {
+        Span {
+            client: whole(self.client),
+            clock: self.clock,
+            len: self.len,
+            origin: self.origin.get(),
+            right_origin: self.right_origin.get(),
+            content: self.content,
+            deleted: self.deleted,
+        }
+    }
+
+    /// See [`Span::visible`].
+    pub fn visible(&self) -> u32 {
+        if self.deleted || self.content == Content::Mark { 0 } else { self.len }
+    }
+
+    /// Changes the length.
+    pub fn set_len(&mut self, len: u32) {
+        self.len = len;
+    }
+
+    /// Marks the ops as deleted or not deleted.
+    pub fn set_deleted(&mut self, deleted: bool) {
+        self.deleted = deleted;
+    }
+}

@@ -2,15 +2,17 @@
 //! search trees*, 1996) that counts visible units, so that a position leads to a span and a span to
 //! its position. Both take O(log n) on average.
 
-use super::span::Span;
+use std::num::NonZeroU32;
+
+use super::span::{PackedSpan, Span};
 
 /// The number of a span in a [`SpanTree`]. It stays the same until the span is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SpanId(u32);
+pub struct SpanId(NonZeroU32);
 
 #[derive(Debug)]
 struct Node {
-    span: Span,
+    span: PackedSpan,
     /// The visible units of this span and of all spans below it.
     visible: u32,
     parent: Option<SpanId>,
@@ -31,6 +33,18 @@ pub struct SpanTree {
     random: u32,
 }
 
+impl SpanId {
+    /// The id of the span at this place in `nodes`.
+    fn at(place: usize) -> Self {
+        let number = u32::try_from(place + 1).ok().and_then(NonZeroU32::new);
+        Self(number.unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
 impl SpanTree {
     /// The number of spans.
     pub fn len(&self) -> usize {
@@ -43,15 +57,24 @@ impl SpanTree {
     }
 
     /// A span.
-    pub fn get(&self, id: SpanId) -> &Span {
-        &self.node(id).span
+    pub fn get(&self, id: SpanId) -> Span {
+        self.node(id).span.get()
     }
 
-    /// Changes a span. O(log n).
-    pub fn update(&mut self, id: SpanId, change: impl FnOnce(&mut Span)) {
-        let before = self.get(id).visible();
+    /// Changes the length of a span. O(log n).
+    pub fn set_len(&mut self, id: SpanId, len: u32) {
+        self.update(id, |span| span.set_len(len));
+    }
+
+    /// Marks a span as deleted or not deleted. O(log n).
+    pub fn set_deleted(&mut self, id: SpanId, deleted: bool) {
+        self.update(id, |span| span.set_deleted(deleted));
+    }
+
+    fn update(&mut self, id: SpanId, change: impl FnOnce(&mut PackedSpan)) {
+        let before = self.node(id).span.visible();
         change(&mut self.node_mut(id).span);
-        let after = self.get(id).visible();
+        let after = self.node(id).span.visible();
         if before != after {
             self.add_upwards(Some(id), before, after);
         }
@@ -168,17 +191,17 @@ impl SpanTree {
             self.rotate_up(child, id);
         }
         let parent = self.node(id).parent;
-        self.add_upwards(parent, self.get(id).visible(), 0);
+        self.add_upwards(parent, self.node(id).span.visible(), 0);
         self.replace_child(parent, id, None);
         self.free.push(id);
     }
 
     fn node(&self, id: SpanId) -> &Node {
-        &self.nodes[id.0 as usize]
+        &self.nodes[id.place()]
     }
 
     fn node_mut(&mut self, id: SpanId) -> &mut Node {
-        &mut self.nodes[id.0 as usize]
+        &mut self.nodes[id.place()]
     }
 
     fn visible_below(&self, id: Option<SpanId>) -> u32 {
@@ -212,7 +235,7 @@ impl SpanTree {
         self.random = random;
         let node = Node {
             visible: span.visible(),
-            span,
+            span: PackedSpan::new(&span),
             parent: None,
             left: None,
             right: None,
@@ -225,7 +248,7 @@ impl SpanTree {
             }
             None => {
                 self.nodes.push(node);
-                SpanId(self.nodes.len() as u32 - 1)
+                SpanId::at(self.nodes.len() - 1)
             }
         }
     }
@@ -309,7 +332,7 @@ mod tests {
         let mut at = tree.first();
         let mut before = 0;
         for (number, (id, span)) in list.iter().enumerate() {
-            assert_eq!((at, tree.get(*id)), (Some(*id), span));
+            assert_eq!((at, tree.get(*id)), (Some(*id), *span));
             assert_eq!(tree.visible_before(*id), before);
             for unit in 0..span.visible() {
                 assert_eq!(tree.find_visible(before + unit), Some((*id, unit)));
@@ -337,7 +360,7 @@ mod tests {
                         let at = index.index(list.len());
                         let (id, span) = &mut list[at];
                         span.deleted = !span.deleted;
-                        tree.update(*id, |span| span.deleted = !span.deleted);
+                        tree.set_deleted(*id, span.deleted);
                     }
                     _ => {
                         let at = index.index(list.len() + 1);
@@ -365,7 +388,7 @@ mod tests {
             }
             depth
         };
-        let deepest = (0..10_000).map(|number| depth(SpanId(number))).max();
+        let deepest = (0..10_000).map(|number| depth(SpanId::at(number))).max();
         assert!(deepest < Some(60), "{deepest:?}");
     }
 }
