@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use exostate::{
     Applied, Automerge, Backend, Batch, List, Map, MovableList, State, Store, Subscription, Text,
-    Yrs,
+    Version, Yrs,
 };
 use parking_lot::Mutex;
 use yrs::Transact;
@@ -317,12 +317,19 @@ impl<B: Backend> StateList<B> {
 }
 
 impl<B: Backend> ListPeer for StateList<B> {
-    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
-        self.store.change(|state| match numbers {
-            [number] => state.numbers().insert(at, *number),
-            numbers => state.numbers().extend(numbers.iter().copied()),
-        })?;
+    fn fill(&mut self, numbers: &[i64]) -> Result<()> {
+        Ok(self.store.change(|state| {
+            numbers.iter().try_for_each(|number| state.numbers().insert(0, *number))
+        })?)
+    }
+
+    fn insert(&mut self, at: usize, number: i64) -> Result<Vec<u8>> {
+        self.store.change(|state| state.numbers().insert(at, number))?;
         take(&self.last)
+    }
+
+    fn everything(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(self.store.updates_since(&Version::empty())?)
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {

@@ -264,11 +264,18 @@ impl LoroNumbers {
 }
 
 impl ListPeer for LoroNumbers {
-    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
-        for (offset, number) in numbers.iter().enumerate() {
-            self.list.insert(at + offset, *number)?;
-        }
+    fn fill(&mut self, numbers: &[i64]) -> Result<()> {
+        numbers.iter().try_for_each(|number| self.list.insert(0, *number))?;
+        export_new(&self.doc, &mut self.sent).map(drop)
+    }
+
+    fn insert(&mut self, at: usize, number: i64) -> Result<Vec<u8>> {
+        self.list.insert(at, number)?;
         export_new(&self.doc, &mut self.sent)
+    }
+
+    fn everything(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![self.doc.export(ExportMode::all_updates())?])
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {

@@ -358,11 +358,21 @@ impl YrsList {
 }
 
 impl ListPeer for YrsList {
-    fn insert(&mut self, at: usize, numbers: &[i64]) -> Result<Vec<u8>> {
+    fn fill(&mut self, numbers: &[i64]) -> Result<()> {
         let mut txn = self.doc.transact_mut();
-        self.array.insert_range(&mut txn, u32::try_from(at)?, numbers.iter().copied());
+        numbers.iter().for_each(|number| drop(self.array.insert(&mut txn, 0, *number)));
+        Ok(())
+    }
+
+    fn insert(&mut self, at: usize, number: i64) -> Result<Vec<u8>> {
+        let mut txn = self.doc.transact_mut();
+        self.array.insert(&mut txn, u32::try_from(at)?, number);
         drop(txn);
         Ok(take(&self.outbox))
+    }
+
+    fn everything(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(vec![self.doc.transact().encode_state_as_update_v1(&StateVector::default())])
     }
 
     fn remote(&mut self, update: &[u8]) -> Result<()> {
