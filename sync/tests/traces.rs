@@ -343,7 +343,9 @@ enum Replica {
 
 impl Replica {
     fn rust(id: u64) -> Self {
-        let store = Store::with_options(Options::new().with_replica(ReplicaId::from_bits(id)));
+        let options = Options::new().with_replica(ReplicaId::from_bits(id));
+        // Each fourth replica has no indexes of its sequences.
+        let store = Store::with_options(options.with_sequence_indexes(id % 4 != 3));
         let updates = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&updates);
         store

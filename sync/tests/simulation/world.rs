@@ -104,6 +104,8 @@ pub(crate) struct World<B: Backend> {
     acknowledged: BTreeSet<String>,
     /// Whether replica ids were used twice, so that repairs may be needed.
     ids_used_twice: bool,
+    /// Whether the stores have indexes of their sequences: not in each fourth seed.
+    sequence_indexes: bool,
     pub(crate) repairs: usize,
 }
 
@@ -134,6 +136,7 @@ impl<B: Backend> World<B> {
             edits: 0,
             acknowledged,
             ids_used_twice: false,
+            sequence_indexes: plan.seed % 4 != 3,
             repairs: 0,
         };
         for _ in 0..plan.nodes {
@@ -145,7 +148,11 @@ impl<B: Backend> World<B> {
 
     fn fresh_id(&mut self) -> Options {
         self.last_id += 1;
-        Options::new().with_replica(ReplicaId::from_bits(self.last_id))
+        self.options(ReplicaId::from_bits(self.last_id))
+    }
+
+    fn options(&self, id: ReplicaId) -> Options {
+        Options::new().with_replica(id).with_sequence_indexes(self.sequence_indexes)
     }
 
     fn step(&mut self, step: Step) {
@@ -171,7 +178,7 @@ impl<B: Backend> World<B> {
             Step::UseTwice { of, node } => {
                 self.ids_used_twice = true;
                 self.nodes[node].save();
-                let options = Options::new().with_replica(self.nodes[of].store.replica());
+                let options = self.options(self.nodes[of].store.replica());
                 self.reopen(node, options);
             }
         }
@@ -411,6 +418,8 @@ impl<B: Backend> World<B> {
             assert_eq!(*store.view(), *first.view());
             assert_eq!(store.version(), first.version());
             assert_eq!(store.reread(), *store.view(), "the view is not the document");
+            let faults = store.document().sequence_faults();
+            assert!(faults == 0 || self.ids_used_twice, "an edit was placed wrongly");
             assert!(self.pending_updates_are_expected(node), "something waits for ever");
         }
         if self.ids_used_twice && B::NAME == "yrs" {
