@@ -269,13 +269,9 @@ fn writes_marks(op: &SequenceOp) -> bool {
 /// Fails if a commit has not inserted exactly these own ops.
 fn check_clock(txn: &TransactionMut<'_>, start: u32, own: &OwnOps) -> Result<(), BackendError> {
     let inserted = txn.insert_set().get(&yrs::ClientID::new(own.client));
-    let ranges: Vec<_> =
-        inserted.iter().flat_map(|set| set.iter()).map(|(range, ())| range.clone()).collect();
-    let fits = match &ranges[..] {
-        [] => start == own.clock,
-        [range] => *range == (start..own.clock),
-        _ => false,
-    };
+    let mut ranges = inserted.iter().flat_map(|set| set.iter());
+    let range = ranges.next().map(|(range, ())| range.clone());
+    let fits = range.unwrap_or(start..start) == (start..own.clock) && ranges.next().is_none();
     match fits {
         true => Ok(()),
         false => {
