@@ -32,8 +32,16 @@ pub struct Units {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SequenceOp {
     /// Deletes text, then inserts text at the same position. The inserted text gets exactly these
-    /// marks.
-    Text { name: Arc<str>, at: Units, delete: Units, insert: Arc<str>, marks: Option<Arc<Marks>> },
+    /// marks. `inherits` is true if these are the marks of the character before it, or none at the
+    /// start; it may be false then too.
+    Text {
+        name: Arc<str>,
+        at: Units,
+        delete: Units,
+        insert: Arc<str>,
+        marks: Option<Arc<Marks>>,
+        inherits: bool,
+    },
     /// Sets a mark over a range of text, or clears it if the value is `Null`.
     Mark { name: Arc<str>, at: Units, len: Units, mark: Arc<str>, value: Value },
     /// Deletes elements of a list, then inserts elements at the same position.
@@ -282,10 +290,20 @@ pub struct Touched {
 /// edits left it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Splice {
-    /// Positions in UTF-16 code units. The text has no marks.
-    Text { at: usize, delete: usize, insert: Arc<str> },
+    /// Positions in UTF-16 code units. The inserted text has the marks of the character `beside`
+    /// it.
+    Text { at: usize, delete: usize, insert: Arc<str>, beside: Beside },
     /// In a list.
     List(ListSplice),
+}
+
+/// A character beside inserted text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// The character before it. At the start there is none, and the text has no marks.
+    Before,
+    /// The character after it.
+    After,
 }
 
 /// Deletes elements of a list, then inserts elements at the same position.

@@ -10,7 +10,7 @@ mod bundling;
 mod expand;
 mod index;
 mod journal;
-mod mirror;
+pub(crate) mod mirror;
 mod parts;
 mod pending;
 

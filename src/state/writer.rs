@@ -138,6 +138,7 @@ impl<'c, 'd> Writer<'c, 'd> {
             delete: units(&rope, at, at + delete),
             insert: insert.into(),
             marks: marks.clone(),
+            inherits: rope.inherits(at, marks.as_ref()),
         };
         rope.delete(at..at + delete);
         rope.insert(at, insert, marks);

@@ -232,13 +232,15 @@ impl DocumentEdit<'_> {
         let start = rope.char_to_utf16(range.start);
         let end = rope.char_to_utf16(range.end);
         let marks = rope.marks_of_insertion(&range).cloned();
+        let inherits = rope.inherits(range.start, marks.as_ref());
         let at = Units { chars: range.start, utf16: start };
         let delete = Units { chars: range.len(), utf16: end - start };
         rope.delete(range.clone());
         rope.insert(range.start, insert, marks.clone());
         let name: Arc<str> = Arc::from(path);
         let insert = Arc::from(insert);
-        self.ops.push(SequenceOp::Text { name: Arc::clone(&name), at, delete, insert, marks });
+        let op = SequenceOp::Text { name: Arc::clone(&name), at, delete, insert, marks, inherits };
+        self.ops.push(op);
         self.texts.insert(Key(name), rope);
         Ok(())
     }

@@ -58,6 +58,7 @@ impl Rewrite {
             delete: Units::default(),
             insert: Arc::from(run),
             marks,
+            inherits: false,
         });
     }
 

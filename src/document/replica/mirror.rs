@@ -7,7 +7,7 @@ use super::{List, Replica};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit_check;
 use crate::document::key::{self, Key};
-use crate::document::ops::{ListEdits, SequenceKind, Splice, Touched, splice_vector};
+use crate::document::ops::{Beside, ListEdits, SequenceKind, Splice, Touched, splice_vector};
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
@@ -15,11 +15,11 @@ use crate::document::value::Value;
 type Sequence = (SequenceKind, Arc<str>);
 
 /// What an import did to a sequence.
-pub(super) struct Update {
+pub(crate) struct Update {
     /// Whether the content differs.
-    pub(super) differs: bool,
+    pub(crate) differs: bool,
     /// The edits of a list, if they are known.
-    pub(super) list: Option<ListEdits>,
+    pub(crate) list: Option<ListEdits>,
 }
 
 impl<B: Backend> Replica<B> {
@@ -154,22 +154,29 @@ impl<B: Backend> Replica<B> {
     }
 }
 
-fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<Update> {
-    if text.has_marks() {
-        return None;
-    }
+pub(crate) fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<Update> {
     let before = text.clone();
     let mut inserts = false;
     let mut deletes = false;
     for splice in splices {
-        let Splice::Text { at, delete, insert } = splice else { return None };
+        let Splice::Text { at, delete, insert, beside } = splice else { return None };
         let start = text.utf16_to_char(*at);
         let end = if *delete == 0 { start } else { text.utf16_to_char(at + delete) };
         // A peer on Yjs can split a character that takes two code units.
         if text.char_to_utf16(start) != *at || text.char_to_utf16(end) != at + delete {
             return None;
         }
-        text.splice(start, end - start, insert);
+        if *delete > 0 {
+            text.delete(start..end);
+        }
+        if !insert.is_empty() {
+            let marks = match beside {
+                Beside::Before => text.marks_of_insertion(&(start..start)),
+                Beside::After => text.marks_at(start),
+            };
+            let marks = marks.cloned();
+            text.insert(start, insert, marks);
+        }
         inserts |= !insert.is_empty();
         deletes |= *delete > 0;
     }
@@ -177,7 +184,7 @@ fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<Update> {
     Some(Update { differs, list: None })
 }
 
-fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Update> {
+pub(crate) fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Update> {
     let before = list.clone();
     let mut edits = Vec::with_capacity(splices.len());
     for splice in splices {

@@ -133,6 +133,13 @@ impl Rope {
         at.filter(|_| self.has_marks()).and_then(|at| self.marks_at(at))
     }
 
+    /// Whether text with these marks has, if it is inserted at a position, the marks of the char
+    /// before it: none at position 0. O(log n).
+    #[must_use]
+    pub fn inherits(&self, at: usize, marks: Option<&Arc<Marks>>) -> bool {
+        self.marks_of_insertion(&(at..at)) == marks.filter(|marks| !marks.is_empty())
+    }
+
     /// Whether setting a mark on a range of chars to `value` would change nothing. [`Value::Null`]
     /// stands for removing the mark. O(log n + bytes of the range).
     #[must_use]

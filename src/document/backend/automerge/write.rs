@@ -123,7 +123,7 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
         })
     };
     match op {
-        SequenceOp::Text { name, at, delete, insert, marks }
+        SequenceOp::Text { name, at, delete, insert, marks, .. }
             if delete.chars + insert.len() > OPS_PER_CHANGE =>
         {
             let edit = |at: usize, delete: usize, insert: &str| {
@@ -137,6 +137,7 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
                     delete,
                     insert,
                     marks: marks.clone(),
+                    inherits: false,
                 })
             };
             let deletions =
@@ -186,6 +187,7 @@ fn portions<'a>(this: &Automerge, op: &'a SequenceOp) -> Vec<(usize, Cow<'a, Seq
                         delete,
                         insert: Arc::from(""),
                         marks: None,
+                        inherits: false,
                     }
                 }
                 SequenceKind::List => SequenceOp::List {
@@ -254,7 +256,7 @@ struct SequenceWriter<'a, 'tx> {
 impl SequenceWriter<'_, '_> {
     fn apply(&mut self, op: &SequenceOp) -> Result<(), BackendError> {
         match op {
-            SequenceOp::Text { name, at, delete, insert, marks } => {
+            SequenceOp::Text { name, at, delete, insert, marks, .. } => {
                 let objects = self.objects(name, SequenceKind::Text, !insert.is_empty())?;
                 self.splice_text(&objects, (at.chars, delete.chars), insert, marks.as_deref())
             }

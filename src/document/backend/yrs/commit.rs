@@ -4,13 +4,14 @@
 //! the place, the edit is encoded as an update and applied to yrs, which then only looks up the two
 //! ops beside it. Everything else goes through the calls of yrs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use yrs::types::Attrs;
 use yrs::updates::decoder::Decode;
-use yrs::{Array, Map, Text, TextRef, TransactionMut, Update};
+use yrs::{Array, Map, ReadTxn, Text, TextRef, TransactionMut, Update};
 
+use super::sequence_index::SequenceIndex;
 use super::sequence_index::encode::{self, Inserted};
 use super::summary::Summary;
 use super::values::to_any;
@@ -20,9 +21,6 @@ use crate::document::guard::yrs_update::Content;
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, SequenceKind, SequenceOp, Touched};
 use crate::document::rope::Marks;
-
-/// A sequence by kind and path.
-type Target<'a> = (SequenceKind, &'a Arc<str>);
 
 /// The ops that this replica adds in a commit.
 struct OwnOps {
@@ -37,22 +35,26 @@ impl Yrs {
         &mut self,
         ops: &Ops,
     ) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
-        let indexed = self.indexed_targets(&ops.sequences);
         let client = self.doc.client_id();
         let start = self.op_roots.end(client.get());
         let mut own = OwnOps { client: client.get(), clock: start };
         let doc = self.doc.clone();
         let mut txn = yrs::Transact::transact_mut(&doc);
         self.write_registers(&mut txn, ops, &mut own);
+        // The edits that go through the calls of yrs, and their sequences. A sequence is edited in
+        // one way from then on.
         let mut others = Vec::new();
+        let mut other_targets = BTreeSet::new();
         let mut updates = Vec::new();
         for op in &ops.sequences {
-            let (name, kind) = op.target();
-            match indexed.get(&(kind, name)) {
-                Some(number) => {
-                    updates.extend(self.apply_indexed(&mut txn, *number, op, &mut own)?)
+            let is_other = other_targets.contains(&op.target());
+            let number = if is_other { None } else { self.indexed(&txn, op) };
+            match number {
+                Some(number) => updates.extend(self.apply_indexed(&mut txn, number, op, &mut own)?),
+                None => {
+                    other_targets.insert(op.target());
+                    others.push(op);
                 }
-                None => others.push(op),
             }
         }
         for op in &others {
@@ -92,37 +94,12 @@ impl Yrs {
         self.op_roots.add_own(own.client, start..own.clock, REGISTERS);
     }
 
-    /// The sequences of these edits whose indexes can encode all their edits, with the numbers of
-    /// their roots.
-    fn indexed_targets<'a>(&mut self, ops: &'a [SequenceOp]) -> BTreeMap<Target<'a>, u32> {
-        let mut targets: BTreeMap<Target<'a>, u32> = BTreeMap::new();
-        let mut others: Vec<Target<'a>> = Vec::new();
-        for op in ops {
-            let (name, kind) = op.target();
-            let target = (kind, name);
-            if others.contains(&target) {
-                continue;
-            }
-            let found = match targets.contains_key(&target) {
-                true => None,
-                false => self.indexed(target),
-            };
-            match found {
-                Some(found) if !writes_marks(op) => drop(targets.insert(target, found)),
-                None if targets.contains_key(&target) && !writes_marks(op) => {}
-                _ => {
-                    targets.remove(&target);
-                    others.push(target);
-                }
-            }
-        }
-        targets
-    }
-
-    fn indexed(&mut self, (kind, name): Target<'_>) -> Option<u32> {
+    /// The number of the root of a sequence, if an index of the sequence can encode this edit.
+    fn indexed(&mut self, txn: &impl ReadTxn, op: &SequenceOp) -> Option<u32> {
+        let (name, kind) = op.target();
         let len = match kind {
-            SequenceKind::Text => self.text_units(name),
-            SequenceKind::List => self.list_units(name),
+            SequenceKind::Text => self.texts.get(name).map_or(0, |text| text.len(txn)),
+            SequenceKind::List => self.lists.get(name).map_or(0, |list| list.len(txn)),
         };
         let number = self.number(kind, name);
         let index = self.indexes.ready(number)?;
@@ -130,8 +107,7 @@ impl Yrs {
             self.indexes.give_up(number);
             return None;
         }
-        // The index does not know which marks an insertion takes on.
-        (!index.has_marks()).then_some(number)
+        is_indexed(index, op).then_some(number)
     }
 
     /// Applies an edit that is encoded from the index of its sequence. Returns the update, unless
@@ -192,18 +168,6 @@ impl Yrs {
         Ok(())
     }
 
-    /// The length of a text that yrs counts, in UTF-16 code units.
-    fn text_units(&self, name: &str) -> u32 {
-        let txn = yrs::Transact::transact(&self.doc);
-        self.texts.get(name).map_or(0, |text| text.len(&txn))
-    }
-
-    /// The length of a list that yrs counts.
-    fn list_units(&self, name: &str) -> u32 {
-        let txn = yrs::Transact::transact(&self.doc);
-        self.lists.get(name).map_or(0, |list| list.len(&txn))
-    }
-
     /// Applies an edit of a sequence through the calls of yrs.
     fn apply_op(&self, txn: &mut TransactionMut<'_>, op: &SequenceOp) -> Result<(), BackendError> {
         let misfit = |reason: &str| BackendError::Misfit {
@@ -217,7 +181,7 @@ impl Yrs {
             self.lists.get(name).ok_or_else(|| misfit("the list is not declared"))
         };
         match op {
-            SequenceOp::Text { name, at, delete, insert, marks } => {
+            SequenceOp::Text { name, at, delete, insert, marks, .. } => {
                 let text = text(name)?;
                 check_range(text.len(txn), at.utf16, delete.utf16).map_err(|e| misfit(&e))?;
                 let marks = marks.as_deref().cloned().or_else(|| self.marks.then(Marks::new));
@@ -258,11 +222,25 @@ impl Yrs {
     }
 }
 
-fn writes_marks(op: &SequenceOp) -> bool {
+/// Whether an edit leaves the marks of a sequence as they are, and inserts text only beside a
+/// character with the same marks. Then yrs writes no mark for it.
+fn is_indexed(index: &SequenceIndex, op: &SequenceOp) -> bool {
     match op {
-        SequenceOp::Mark { .. } => true,
-        SequenceOp::Text { marks, .. } => marks.as_ref().is_some_and(|marks| !marks.is_empty()),
-        _ => false,
+        SequenceOp::Mark { .. } => false,
+        SequenceOp::List { .. } => true,
+        SequenceOp::Clear { .. } => index.marks() == 0,
+        SequenceOp::Text { at, delete, insert, marks, inherits, .. } => {
+            let (at, delete) = (clip(at.utf16), clip(delete.utf16));
+            let is_plain = marks.as_ref().is_none_or(|marks| marks.is_empty());
+            if index.marks() == 0 && is_plain {
+                return true;
+            }
+            let end = at.saturating_add(delete);
+            (insert.is_empty() || *inherits)
+                && !index.has_mark_at(at)
+                && !index.has_mark_within(at, delete)
+                && (insert.is_empty() || !index.has_mark_at(end))
+        }
     }
 }
 

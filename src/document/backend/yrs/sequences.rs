@@ -8,7 +8,7 @@ use yrs::{Assoc, ClientID, ID, StickyIndex};
 use super::sequence_index::{Change, OpId, Span, encode};
 use super::summary::{NewBlock, Summary};
 use super::{TEXT_PREFIX, Yrs, root_of, sequence_of};
-use crate::document::ops::{ListSplice, SequenceKind, Splice, Splices};
+use crate::document::ops::{Beside, ListSplice, SequenceKind, Splice, Splices};
 use crate::document::rope::utf16_len;
 
 /// A part of an update that is in one sequence.
@@ -161,12 +161,13 @@ impl Yrs {
 /// The edit of a text or a list that a change of its index stands for. `None` if the content cannot
 /// be shown.
 fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -> Option<Splice> {
-    let (at, span) = match change {
-        Change::Insert { at, span } => (at, span),
+    let (at, span, beside) = match change {
+        Change::Insert { at, span, beside } => (at, span, beside),
         Change::Delete { at, len } => {
             return Some(match kind {
                 SequenceKind::Text => {
-                    Splice::Text { at: at as usize, delete: len as usize, insert: Arc::from("") }
+                    let (at, delete) = (at as usize, len as usize);
+                    Splice::Text { at, delete, insert: Arc::from(""), beside: Beside::Before }
                 }
                 SequenceKind::List => Splice::List(ListSplice {
                     at: at as usize,
@@ -191,7 +192,7 @@ fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -
                     .map(|(byte, _)| &text[byte..])
                     .find(|rest| utf16_len(text) - utf16_len(rest) == skip)?,
             };
-            Some(Splice::Text { at, delete: 0, insert: Arc::from(insert) })
+            Some(Splice::Text { at, delete: 0, insert: Arc::from(insert), beside })
         }
         SequenceKind::List => {
             let mut insert = encode::values(bytes, new)?;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::span::{OpId, Span};
 use super::tree::{SpanId, SpanTree};
 use crate::document::guard::yrs_update::Content;
+use crate::document::ops::Beside;
 
 /// An op to which other ops refer is not in the index, or ops refer to each other in a circle. The
 /// index is then useless and must be built again.
@@ -37,9 +38,9 @@ impl SequenceIndex {
         self.tree.visible()
     }
 
-    /// Whether the sequence has marks.
-    pub fn has_marks(&self) -> bool {
-        self.marks > 0
+    /// The number of marks that are not deleted.
+    pub fn marks(&self) -> u32 {
+        self.marks
     }
 
     /// The op that stands at a position. O(log n).
@@ -56,6 +57,72 @@ impl SequenceIndex {
         let is_visible = self.tree.get(id).visible() > 0;
         let before = self.tree.visible_before(id);
         Some((before + if is_visible { offset } else { 0 }, is_visible))
+    }
+
+    /// Whether a mark stands at a position: between the visible unit before it and the one after
+    /// it. O(log n + deleted spans there).
+    pub fn has_mark_at(&self, position: u32) -> bool {
+        if self.marks == 0 {
+            return false;
+        }
+        let before = match self.tree.find_visible(position) {
+            Some((_, offset)) if offset > 0 => return false,
+            Some((id, _)) => self.tree.previous(id),
+            None => self.tree.last(),
+        };
+        self.not_deleted(before, SpanTree::previous)
+            .is_some_and(|span| span.content == Content::Mark)
+    }
+
+    /// Whether a mark stands between two of these visible units. O(log n + spans there).
+    pub fn has_mark_within(&self, position: u32, len: u32) -> bool {
+        let last = len.checked_sub(1).and_then(|last| self.tree.find_visible(position + last));
+        let (Some((first, _)), Some((last, _))) = (self.tree.find_visible(position), last) else {
+            return false;
+        };
+        let mut at = Some(first);
+        while let Some(id) = at.filter(|id| self.marks > 0 && *id != last) {
+            let span = self.tree.get(id);
+            if span.content == Content::Mark && !span.deleted {
+                return true;
+            }
+            at = self.tree.next(id);
+        }
+        false
+    }
+
+    /// The first span from this one on that is not deleted.
+    fn not_deleted(
+        &self,
+        mut at: Option<SpanId>,
+        step: fn(&SpanTree, SpanId) -> Option<SpanId>,
+    ) -> Option<Span> {
+        while let Some(id) = at {
+            let span = self.tree.get(id);
+            if !span.deleted {
+                return Some(span);
+            }
+            at = step(&self.tree, id);
+        }
+        None
+    }
+
+    /// The character beside an inserted span that has the same marks. `None` if marks stand on both
+    /// sides.
+    fn beside(&self, span: &Span) -> Option<Beside> {
+        if self.marks == 0 {
+            return Some(Beside::Before);
+        }
+        let (id, offset) = self.find((span.client, span.clock))?;
+        let is_mark = |span: Option<Span>| span.is_some_and(|span| span.content == Content::Mark);
+        let before = self.tree.previous(id);
+        if offset > 0 || !is_mark(self.not_deleted(before, SpanTree::previous)) {
+            return Some(Beside::Before);
+        }
+        let after = self.not_deleted(self.tree.next(id), SpanTree::next);
+        let at_its_end = self.tree.get(id).end() > span.end();
+        let has_char = after.is_some() && !is_mark(after);
+        (at_its_end || has_char).then_some(Beside::After)
     }
 
     /// Inserts an edit of this replica at a position that is not past the end. Returns the span,
@@ -107,19 +174,22 @@ impl SequenceIndex {
     }
 
     /// Inserts spans from elsewhere. Those of one client must be in the order of their clocks.
-    /// `each` gets the number of each span in `spans` and its position, in the order in which they
-    /// are inserted. O(spans · log n), if few of them were inserted concurrently at one place.
+    /// `each` gets the number of each span in `spans`, its position, and the character that has the
+    /// same marks, in the order in which they are inserted. O(spans · log n), if few of them were inserted concurrently at one place.
     pub fn insert_all(
         &mut self,
         spans: &[Span],
-        each: &mut dyn FnMut(usize, u32),
+        each: &mut dyn FnMut(usize, u32, Option<Beside>),
     ) -> Result<(), UnknownOp> {
         // Mostly each span comes after the ops to which it refers.
         let mut later: BTreeMap<u64, VecDeque<usize>> = BTreeMap::new();
         for (number, span) in spans.iter().enumerate() {
             match later.get_mut(&span.client) {
                 Some(waiting) => waiting.push_back(number),
-                None if self.missing(span).is_none() => each(number, self.insert(span)?),
+                None if self.missing(span).is_none() => {
+                    let position = self.insert(span)?;
+                    each(number, position, self.beside(span));
+                }
                 None => drop(later.insert(span.client, VecDeque::from([number]))),
             }
         }
@@ -131,7 +201,7 @@ impl SequenceIndex {
         &mut self,
         spans: &[Span],
         mut later: BTreeMap<u64, VecDeque<usize>>,
-        each: &mut dyn FnMut(usize, u32),
+        each: &mut dyn FnMut(usize, u32, Option<Beside>),
     ) -> Result<(), UnknownOp> {
         let clients: Vec<u64> = later.keys().copied().collect();
         for client in clients {
@@ -153,7 +223,8 @@ impl SequenceIndex {
                     chain.push(missing);
                     continue;
                 }
-                each(number, self.insert(span)?);
+                let position = self.insert(span)?;
+                each(number, position, self.beside(span));
                 later.get_mut(&client).and_then(VecDeque::pop_front);
                 if chain.len() > 1 {
                     chain.pop();

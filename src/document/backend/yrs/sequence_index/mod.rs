@@ -22,6 +22,8 @@ use std::ops::Range;
 pub use index::{SequenceIndex, UnknownOp};
 pub use span::{OpId, Span};
 
+use crate::document::ops::Beside;
+
 /// The fewest edits between two comparisons of a whole sequence.
 const EDITS_BETWEEN_CHECKS_MIN: usize = 1_000;
 /// An import inserts spans into an index only if they are fewer than the spans in it, by this
@@ -32,8 +34,9 @@ const SPANS_INDEXED_MIN: usize = 256;
 /// One change that an import made to a sequence, as the earlier changes left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The visible span with this number was inserted.
-    Insert { at: u32, span: usize },
+    /// The visible span with this number was inserted. It has the marks of the character `beside`
+    /// it.
+    Insert { at: u32, span: usize, beside: Beside },
     /// Visible units were deleted.
     Delete { at: u32, len: u32 },
 }
@@ -71,7 +74,7 @@ impl State {
 
 fn build(spans: &[Span], deleted: &[(u64, Range<u32>)]) -> Result<SequenceIndex, UnknownOp> {
     let mut index = SequenceIndex::default();
-    index.insert_all(spans, &mut |_, _| {})?;
+    index.insert_all(spans, &mut |_, _, _| {})?;
     for (client, clocks) in deleted {
         index.delete(*client, clocks.clone(), &mut |_, _| {})?;
     }
@@ -169,13 +172,10 @@ impl SequenceIndexes {
         }
         state.ready();
         let State::Ready { index, edits } = state else { return None };
-        let had_marks = index.has_marks();
         match change(index, spans, deleted) {
             Ok(changes) => {
                 *edits += spans.len() + deleted.len();
-                // The index does not know which marks a character has.
-                let has_marks = had_marks || index.has_marks();
-                (!has_marks).then_some(changes)
+                changes
             }
             Err(UnknownOp) => {
                 *state = State::Unusable;
@@ -213,21 +213,28 @@ impl SequenceIndexes {
     }
 }
 
+/// Brings an index up to date. Returns the changes of the visible sequence, or `None` if they change
+/// marks: the index does not know which characters a mark covers.
 fn change(
     index: &mut SequenceIndex,
     spans: &[Span],
     deleted: &[(u64, Range<u32>)],
-) -> Result<Vec<Change>, UnknownOp> {
+) -> Result<Option<Vec<Change>>, UnknownOp> {
     let mut changes = Vec::new();
-    index.insert_all(spans, &mut |number, at| {
+    let mut known = spans.iter().all(|span| span.visible() > 0 || span.deleted);
+    index.insert_all(spans, &mut |number, at, beside| {
         if spans.get(number).is_some_and(|span| span.visible() > 0) {
-            changes.push(Change::Insert { at, span: number });
+            known &= beside.is_some();
+            let beside = beside.unwrap_or(Beside::Before);
+            changes.push(Change::Insert { at, span: number, beside });
         }
     })?;
+    let marks = index.marks();
     for (client, clocks) in deleted {
         index.delete(*client, clocks.clone(), &mut |at, len| {
             changes.push(Change::Delete { at, len });
         })?;
     }
-    Ok(changes)
+    known &= index.marks() == marks;
+    Ok(known.then_some(changes))
 }
