@@ -292,14 +292,14 @@ pub struct Touched {
 pub enum Splice {
     /// Positions in UTF-16 code units. The inserted text has the marks of the character `beside`
     /// it.
-    Text { at: usize, delete: usize, insert: Arc<str>, beside: Beside },
+    Text { at: usize, delete: usize, insert: Arc<str>, beside: MarksOf },
     /// In a list.
     List(ListSplice),
 }
 
-/// A character beside inserted text.
+/// The character beside inserted text that has the same marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
+pub enum MarksOf {
     /// The character before it. At the start there is none, and the text has no marks.
     Before,
     /// The character after it.
@@ -326,9 +326,9 @@ pub fn splice_vector<T: Clone>(
     mut insert: impl ExactSizeIterator<Item = T>,
 ) {
     match (delete, insert.len()) {
-        (0, 1) => insert.into_iter().for_each(|value| vector.insert(at, value)),
+        (0, 1) => insert.for_each(|value| vector.insert(at, value)),
         (1, 0) => drop(vector.remove(at)),
-        (1, 1) => insert.into_iter().for_each(|value| drop(vector.set(at, value))),
+        (1, 1) => insert.for_each(|value| drop(vector.set(at, value))),
         _ => {
             let rest = vector.split_off(at + delete);
             vector.truncate(at);

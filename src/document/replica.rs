@@ -150,7 +150,9 @@ impl<B: Backend> Replica<B> {
     pub fn new(id: ReplicaId, options: &Options) -> Self {
         let journal = Journal::after(Arc::default());
         let mut backend = B::empty(id);
-        backend.set_sequence_indexes(options.sequence_indexes());
+        if !options.sequence_indexes() {
+            backend.set_sequence_indexes(false);
+        }
         Self::around(id, backend, journal, options.limits(), options.trusted_limits())
     }
 
@@ -185,7 +187,9 @@ impl<B: Backend> Replica<B> {
     ) -> Result<(Self, V), BackendError> {
         let mut backend = guarded(|| B::load(id, bytes, limits))
             .map_err(|error| explain::<B>(error, bytes, limits))?;
-        backend.set_sequence_indexes(options.sequence_indexes());
+        if !options.sequence_indexes() {
+            backend.set_sequence_indexes(false);
+        }
         let journal = Journal::after(Arc::from(bytes));
         let mut this =
             Self::around(id, backend, journal, options.limits(), options.trusted_limits());

@@ -87,7 +87,9 @@ impl<B: Backend> Replica<B> {
             checked.append(&mut backend.unpack(update, own)?);
         }
         guarded(|| backend.import(&checked, false))?;
-        backend.set_sequence_indexes(self.backend.has_sequence_indexes());
+        if !self.backend.has_sequence_indexes() {
+            backend.set_sequence_indexes(false);
+        }
         self.backend = backend;
         let stored = self.read_all();
         self.index(stored, |_, _| ());

@@ -7,7 +7,7 @@ use super::{List, Replica};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit_check;
 use crate::document::key::{self, Key};
-use crate::document::ops::{Beside, ListEdits, SequenceKind, Splice, Touched, splice_vector};
+use crate::document::ops::{ListEdits, MarksOf, SequenceKind, Splice, Touched, splice_vector};
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
@@ -55,8 +55,8 @@ impl<B: Backend> Replica<B> {
         self.check_count(*kind, name).map(|()| Update { differs, list })
     }
 
-    /// Applies edits to the mirror of a sequence. `None`, and no promise about the mirror, if the
-    /// edits do not fit. O(edits · log n); if they insert and delete, also O(what differs).
+    /// Applies edits to the mirror of a sequence. `None`, and the mirror stays as it is, if the edits
+    /// do not fit. O(edits · log n); if they insert and delete, also O(what differs).
     fn splice(&mut self, (kind, name): &Sequence, splices: Vec<Splice>) -> Option<Update> {
         let key = Key(Arc::clone(name));
         let update = match kind {
@@ -155,49 +155,51 @@ impl<B: Backend> Replica<B> {
 }
 
 pub(crate) fn splice_text(text: &mut Rope, splices: &[Splice]) -> Option<Update> {
-    let before = text.clone();
+    let mut new = text.clone();
     let mut inserts = false;
     let mut deletes = false;
     for splice in splices {
         let Splice::Text { at, delete, insert, beside } = splice else { return None };
-        let start = text.utf16_to_char(*at);
-        let end = if *delete == 0 { start } else { text.utf16_to_char(at + delete) };
+        let start = new.utf16_to_char(*at);
+        let end = if *delete == 0 { start } else { new.utf16_to_char(at + delete) };
         // A peer on Yjs can split a character that takes two code units.
-        if text.char_to_utf16(start) != *at || text.char_to_utf16(end) != at + delete {
+        if new.char_to_utf16(start) != *at || new.char_to_utf16(end) != at + delete {
             return None;
         }
         if *delete > 0 {
-            text.delete(start..end);
+            new.delete(start..end);
         }
         if !insert.is_empty() {
             let marks = match beside {
-                Beside::Before => text.marks_of_insertion(&(start..start)),
-                Beside::After => text.marks_at(start),
+                MarksOf::Before => new.marks_of_insertion(&(start..start)),
+                MarksOf::After => new.marks_at(start),
             };
             let marks = marks.cloned();
-            text.insert(start, insert, marks);
+            new.insert(start, insert, marks);
         }
         inserts |= !insert.is_empty();
         deletes |= *delete > 0;
     }
-    let differs = if inserts && deletes { *text != before } else { inserts || deletes };
+    let differs = if inserts && deletes { new != *text } else { inserts || deletes };
+    *text = new;
     Some(Update { differs, list: None })
 }
 
 pub(crate) fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Update> {
-    let before = list.clone();
+    let mut new = list.clone();
     let mut edits = Vec::with_capacity(splices.len());
     for splice in splices {
         let Splice::List(splice) = splice else { return None };
-        if splice.at + splice.delete > list.len() {
+        if splice.at + splice.delete > new.len() {
             return None;
         }
-        splice_vector(list, splice.at, splice.delete, splice.insert.iter().cloned());
+        splice_vector(&mut new, splice.at, splice.delete, splice.insert.iter().cloned());
         edits.push(splice);
     }
     let inserts = edits.iter().any(|splice| !splice.insert.is_empty());
     let deletes = edits.iter().any(|splice| splice.delete > 0);
-    let differs = if inserts && deletes { *list != before } else { inserts || deletes };
+    let differs = if inserts && deletes { new != *list } else { inserts || deletes };
+    let before = std::mem::replace(list, new);
     Some(Update { differs, list: Some(ListEdits { before, splices: edits }) })
 }
 

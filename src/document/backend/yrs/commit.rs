@@ -61,9 +61,7 @@ impl Yrs {
             self.apply_op(&mut txn, op)?;
         }
         txn.commit();
-        if others.is_empty() {
-            check_clock(&txn, start, &own)?;
-        }
+        check_clock(&txn, start, &own, others.is_empty())?;
         // The update of a single edit is the update of the change.
         let update = match updates.pop().filter(|_| ops.len() == 1) {
             Some(update) => update,
@@ -222,8 +220,9 @@ impl Yrs {
     }
 }
 
-/// Whether an edit leaves the marks of a sequence as they are, and inserts text only beside a
-/// character with the same marks. Then yrs writes no mark for it.
+/// Whether an edit inserts text only beside a character with the same marks, and deletes no marks
+/// and no text beside a mark. Then yrs neither writes a mark for it nor deletes one that has no
+/// effect any more.
 fn is_indexed(index: &SequenceIndex, op: &SequenceOp) -> bool {
     match op {
         SequenceOp::Mark { .. } => false,
@@ -239,17 +238,25 @@ fn is_indexed(index: &SequenceIndex, op: &SequenceOp) -> bool {
             (insert.is_empty() || *inherits)
                 && !index.has_mark_at(at)
                 && !index.has_mark_within(at, delete)
-                && (insert.is_empty() || !index.has_mark_at(end))
+                && !index.has_mark_at(end)
         }
     }
 }
 
-/// Fails if a commit has not inserted exactly these own ops.
-fn check_clock(txn: &TransactionMut<'_>, start: u32, own: &OwnOps) -> Result<(), BackendError> {
+/// Fails if a commit has not inserted exactly these own ops. If it is not `complete`, more ops may
+/// come after them.
+fn check_clock(
+    txn: &TransactionMut<'_>,
+    start: u32,
+    own: &OwnOps,
+    complete: bool,
+) -> Result<(), BackendError> {
     let inserted = txn.insert_set().get(&yrs::ClientID::new(own.client));
     let mut ranges = inserted.iter().flat_map(|set| set.iter());
-    let range = ranges.next().map(|(range, ())| range.clone());
-    let fits = range.unwrap_or(start..start) == (start..own.clock) && ranges.next().is_none();
+    let range = ranges.next().map_or(start..start, |(range, ())| range.clone());
+    let before = txn.before_state().get(&yrs::ClientID::new(own.client));
+    let as_expected = if complete { range.end == own.clock } else { range.end >= own.clock };
+    let fits = before == start && range.start == start && as_expected && ranges.next().is_none();
     match fits {
         true => Ok(()),
         false => {

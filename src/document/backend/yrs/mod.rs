@@ -74,6 +74,8 @@ pub struct Yrs {
     /// The root of each op.
     op_roots: OpRoots,
     indexes: SequenceIndexes,
+    /// Whether the bytes of a whole document are applied.
+    is_loading: bool,
     /// A cache: the number of the root of a sequence in the last lookup.
     last_number: Option<(Sequence, u32)>,
 }
@@ -173,8 +175,16 @@ impl Yrs {
         let update =
             Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
         let mut txn = self.doc.transact_mut();
+        let was_missing = txn.has_missing_updates();
         txn.apply_update(update).map_err(|error| BackendError::Refused(error.to_string()))?;
         txn.commit();
+        // All dependencies of the update are here. So its ops refer to each other in a circle, and
+        // yrs would keep them for ever.
+        if txn.has_missing_updates() && !was_missing && !self.is_loading {
+            return Err(BackendError::Refused(
+                "ops that refer to each other in a circle".to_owned(),
+            ));
+        }
         let novel = !txn.insert_set().is_empty() || !txn.delete_set().is_empty();
         Ok((finish(&self.deleted, txn), novel))
     }
@@ -207,6 +217,7 @@ impl Backend for Yrs {
             foreign: BTreeSet::new(),
             op_roots: OpRoots::default(),
             indexes: SequenceIndexes::default(),
+            is_loading: false,
             last_number: None,
         }
     }
@@ -221,7 +232,13 @@ impl Backend for Yrs {
         for root in &summary.roots {
             this.declare(root);
         }
+        this.is_loading = true;
         this.apply_bytes(bytes)?;
+        this.is_loading = false;
+        if this.doc.transact().has_missing_updates() {
+            // yrs keeps ops that are in no sequence, and tries them again with each update.
+            this.indexes.set_on(false);
+        }
         this.marks = summary.marks;
         this.surrogates = summary.surrogates;
         this.deleted.recount();
@@ -551,6 +568,7 @@ impl Yrs {
                 None => self.apply_bytes(bytes)?,
             };
             self.index_update(bytes, summary, &mut applied.splices);
+            self.check_indexes(&touched, &mut applied.splices);
             applied.novel |= new;
             sequences.extend(touched);
             if summary.carries_deleted && new {

@@ -242,6 +242,23 @@ impl Peer {
         self.check();
     }
 
+    fn type_at_the_start(&mut self, text: &'static str) {
+        let ops = Ops {
+            sequences: vec![SequenceOp::Text {
+                name: name(),
+                at: Units::default(),
+                delete: Units::default(),
+                insert: Arc::from(text),
+                marks: None,
+                inherits: true,
+            }],
+            ..Ops::default()
+        };
+        self.text.insert(0, text, None);
+        self.yrs.commit(&ops).expect("a commit");
+        self.check();
+    }
+
     fn check(&self) {
         assert_eq!(Rope::from_runs(self.yrs.text("sequence")), self.text);
         assert_eq!(self.yrs.list("sequence"), self.list);
@@ -353,5 +370,48 @@ proptest! {
     #[test]
     fn an_index_gives_the_anchors_of_yrs(steps in prop::collection::vec(step(), 0..12)) {
         anchors_agree(&steps);
+    }
+}
+
+/// A peer with a text of one replica.
+fn with_text(text: &'static str) -> Peer {
+    let mut peer = Peer::new(0);
+    peer.type_at_the_start(text);
+    peer
+}
+
+/// Two ops that refer to each other, of which one has the id of the victim's next op.
+#[test]
+fn ops_that_refer_to_each_other_are_refused() {
+    let mut peer = with_text("ab");
+    let circle = [2, 1, 5, 0, 0x84, 1, 2, 1, b'x', 1, 1, 2, 0x84, 5, 0, 1, b'y', 0];
+    let checked = peer.yrs.unpack(&circle, &Limits::own()).expect("well formed");
+    assert!(peer.yrs.import(&checked, true).is_err());
+}
+
+/// The origin was garbage-collected, so yrs takes the root from the right origin.
+#[test]
+fn an_op_beside_a_collected_one_is_not_missed() {
+    let mut peer = with_text("ab");
+    let hidden = [1, 2, 5, 0, 0, 1, 0xc4, 5, 0, 1, 0, 1, b'x', 0];
+    peer.import(&hidden);
+    let after_b = [1, 1, 6, 0, 0x84, 1, 1, 1, b'y', 0];
+    peer.import(&after_b);
+    peer.type_at_the_start("z");
+}
+
+/// A peer on Yjs types within a character of two code units, and deletes what it typed. yrs
+/// replaces the character.
+#[test]
+fn a_character_that_is_split_is_read_again() {
+    for bytes in [
+        // The origin is within the character.
+        &[1, 1, 5, 0, 0x81, 1, 0, 1, 1, 5, 1, 0, 1][..],
+        // So is the right origin.
+        &[1, 1, 5, 0, 0xc1, 1, 0, 1, 1, 1, 1, 5, 1, 0, 1],
+        &[1, 1, 5, 0, 0x84, 1, 0, 1, b'x', 1, 5, 1, 0, 1],
+    ] {
+        let mut peer = with_text("\u{1f600}");
+        peer.import(bytes);
     }
 }

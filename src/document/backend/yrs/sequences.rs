@@ -3,13 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use yrs::{Assoc, ClientID, ID, StickyIndex};
+use yrs::{Array, Assoc, ClientID, ID, StickyIndex, Text, Transact};
 
-use super::sequence_index::{Change, OpId, Span, encode};
+use super::sequence_index::{Change, OpId, SequenceIndex, Span, encode};
 use super::summary::{NewBlock, Summary};
 use super::{TEXT_PREFIX, Yrs, root_of, sequence_of};
-use crate::document::ops::{Beside, ListSplice, SequenceKind, Splice, Splices};
-use crate::document::rope::utf16_len;
+use crate::document::ops::{ListSplice, MarksOf, SequenceKind, Splice, Splices};
 
 /// A part of an update that is in one sequence.
 enum Part<'a> {
@@ -72,6 +71,31 @@ impl Yrs {
         }
     }
 
+    /// Compares the length of each touched sequence's index with the length that yrs counts. If
+    /// they differ, the index is given up and the sequence must be read again.
+    pub(super) fn check_indexes(
+        &mut self,
+        touched: &[(SequenceKind, Arc<str>)],
+        splices: &mut Splices,
+    ) {
+        for (kind, name) in touched {
+            let number = self.number(*kind, name);
+            let len = match kind {
+                SequenceKind::Text => {
+                    self.texts.get(name).map(|text| text.len(&self.doc.transact()))
+                }
+                SequenceKind::List => {
+                    self.lists.get(name).map(|list| list.len(&self.doc.transact()))
+                }
+            };
+            let indexed = self.indexes.get(number).map(SequenceIndex::visible);
+            if indexed.is_some_and(|indexed| Some(indexed) != len) {
+                self.indexes.give_up(number);
+                splices.insert((*kind, Arc::clone(name)), None);
+            }
+        }
+    }
+
     /// Adds the ops of an update to the roots. Returns those of them that are in sequences, by the
     /// number of the sequence.
     fn parts_of<'a>(&mut self, summary: &'a Summary) -> Vec<(u32, Vec<Part<'a>>)> {
@@ -82,6 +106,11 @@ impl Yrs {
         let mut parts: Vec<(u32, Part<'a>)> = Vec::with_capacity(added.len());
         for (span, new) in added {
             let number = self.op_roots.sequence_of((span.client, span.clock));
+            // yrs takes the root from the right origin if the origin was garbage-collected.
+            let right = span.right_origin.and_then(|op| self.op_roots.sequence_of(op));
+            if let Some(right) = right.filter(|_| number.is_none()) {
+                self.indexes.give_up(right);
+            }
             parts.extend(number.map(|number| (number, Part::Inserted(span, new))));
         }
         for (client, clocks) in &summary.deleted {
@@ -158,6 +187,16 @@ impl Yrs {
     }
 }
 
+/// A text without its first UTF-16 code units. `None` if that would split a character.
+fn after_units(text: &str, units: usize) -> Option<&str> {
+    let mut rest = text.chars();
+    let mut passed = 0;
+    while passed < units {
+        passed += rest.next()?.len_utf16();
+    }
+    (passed == units).then_some(rest.as_str())
+}
+
 /// The edit of a text or a list that a change of its index stands for. `None` if the content cannot
 /// be shown.
 fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -> Option<Splice> {
@@ -167,7 +206,7 @@ fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -
             return Some(match kind {
                 SequenceKind::Text => {
                     let (at, delete) = (at as usize, len as usize);
-                    Splice::Text { at, delete, insert: Arc::from(""), beside: Beside::Before }
+                    Splice::Text { at, delete, insert: Arc::from(""), beside: MarksOf::Before }
                 }
                 SequenceKind::List => Splice::List(ListSplice {
                     at: at as usize,
@@ -184,14 +223,7 @@ fn splice(kind: SequenceKind, change: Change, found: &Found<'_>, bytes: &[u8]) -
     match kind {
         SequenceKind::Text => {
             let text = encode::text(bytes, new)?;
-            let insert = match skip {
-                0 => text,
-                // `None` if the boundary is within a character of two code units.
-                skip => text
-                    .char_indices()
-                    .map(|(byte, _)| &text[byte..])
-                    .find(|rest| utf16_len(text) - utf16_len(rest) == skip)?,
-            };
+            let insert = after_units(text, skip)?;
             Some(Splice::Text { at, delete: 0, insert: Arc::from(insert), beside })
         }
         SequenceKind::List => {

@@ -10,12 +10,24 @@ use std::ops::Range;
 use super::span::{OpId, Span};
 use super::tree::{SpanId, SpanTree};
 use crate::document::guard::yrs_update::Content;
-use crate::document::ops::Beside;
+use crate::document::ops::MarksOf;
 
 /// An op to which other ops refer is not in the index, or ops refer to each other in a circle. The
 /// index is then useless and must be built again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownOp;
+
+/// The most deleted spans that are passed to find a mark beside a position.
+const DELETED_PASSED_MAX: usize = 64;
+
+/// What stands beside a position, if deleted spans are left out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Neighbour {
+    Unit,
+    Mark,
+    /// Nothing: the start or the end of the sequence.
+    Edge,
+}
 
 /// The ops of one sequence in order.
 #[derive(Debug, Default)]
@@ -70,8 +82,7 @@ impl SequenceIndex {
             Some((id, _)) => self.tree.previous(id),
             None => self.tree.last(),
         };
-        self.not_deleted(before, SpanTree::previous)
-            .is_some_and(|span| span.content == Content::Mark)
+        self.neighbour(before, SpanTree::previous) == Neighbour::Mark
     }
 
     /// Whether a mark stands between two of these visible units. O(log n + spans there).
@@ -91,38 +102,39 @@ impl SequenceIndex {
         false
     }
 
-    /// The first span from this one on that is not deleted.
-    fn not_deleted(
+    /// What the first span from this one on is that is not deleted.
+    fn neighbour(
         &self,
         mut at: Option<SpanId>,
         step: fn(&SpanTree, SpanId) -> Option<SpanId>,
-    ) -> Option<Span> {
-        while let Some(id) = at {
+    ) -> Neighbour {
+        for _ in 0..DELETED_PASSED_MAX {
+            let Some(id) = at else { return Neighbour::Edge };
             let span = self.tree.get(id);
-            if !span.deleted {
-                return Some(span);
+            match span.content {
+                _ if span.deleted => at = step(&self.tree, id),
+                Content::Mark => return Neighbour::Mark,
+                _ => return Neighbour::Unit,
             }
-            at = step(&self.tree, id);
         }
-        None
+        // Whether this is right does not matter: the edit goes the slow way.
+        Neighbour::Mark
     }
 
     /// The character beside an inserted span that has the same marks. `None` if marks stand on both
     /// sides.
-    fn beside(&self, span: &Span) -> Option<Beside> {
+    fn beside(&self, span: &Span) -> Option<MarksOf> {
         if self.marks == 0 {
-            return Some(Beside::Before);
+            return Some(MarksOf::Before);
         }
         let (id, offset) = self.find((span.client, span.clock))?;
-        let is_mark = |span: Option<Span>| span.is_some_and(|span| span.content == Content::Mark);
         let before = self.tree.previous(id);
-        if offset > 0 || !is_mark(self.not_deleted(before, SpanTree::previous)) {
-            return Some(Beside::Before);
+        if offset > 0 || self.neighbour(before, SpanTree::previous) != Neighbour::Mark {
+            return Some(MarksOf::Before);
         }
-        let after = self.not_deleted(self.tree.next(id), SpanTree::next);
-        let at_its_end = self.tree.get(id).end() > span.end();
-        let has_char = after.is_some() && !is_mark(after);
-        (at_its_end || has_char).then_some(Beside::After)
+        let after = self.neighbour(self.tree.next(id), SpanTree::next);
+        let is_followed = self.tree.get(id).end() > span.end() || after == Neighbour::Unit;
+        is_followed.then_some(MarksOf::After)
     }
 
     /// Inserts an edit of this replica at a position that is not past the end. Returns the span,
@@ -179,7 +191,7 @@ impl SequenceIndex {
     pub fn insert_all(
         &mut self,
         spans: &[Span],
-        each: &mut dyn FnMut(usize, u32, Option<Beside>),
+        each: &mut dyn FnMut(usize, u32, Option<MarksOf>),
     ) -> Result<(), UnknownOp> {
         // Mostly each span comes after the ops to which it refers.
         let mut later: BTreeMap<u64, VecDeque<usize>> = BTreeMap::new();
@@ -187,8 +199,8 @@ impl SequenceIndex {
             match later.get_mut(&span.client) {
                 Some(waiting) => waiting.push_back(number),
                 None if self.missing(span).is_none() => {
-                    let position = self.insert(span)?;
-                    each(number, position, self.beside(span));
+                    let (position, beside) = self.insert_beside(span)?;
+                    each(number, position, beside);
                 }
                 None => drop(later.insert(span.client, VecDeque::from([number]))),
             }
@@ -201,7 +213,7 @@ impl SequenceIndex {
         &mut self,
         spans: &[Span],
         mut later: BTreeMap<u64, VecDeque<usize>>,
-        each: &mut dyn FnMut(usize, u32, Option<Beside>),
+        each: &mut dyn FnMut(usize, u32, Option<MarksOf>),
     ) -> Result<(), UnknownOp> {
         let clients: Vec<u64> = later.keys().copied().collect();
         for client in clients {
@@ -223,8 +235,8 @@ impl SequenceIndex {
                     chain.push(missing);
                     continue;
                 }
-                let position = self.insert(span)?;
-                each(number, position, self.beside(span));
+                let (position, beside) = self.insert_beside(span)?;
+                each(number, position, beside);
                 later.get_mut(&client).and_then(VecDeque::pop_front);
                 if chain.len() > 1 {
                     chain.pop();
@@ -279,13 +291,27 @@ impl SequenceIndex {
         }
     }
 
-    /// Inserts a span whose origins the index has. Returns its position.
-    fn insert(&mut self, span: &Span) -> Result<u32, UnknownOp> {
+    /// Inserts a span whose origins the index has. Returns its position, and the character that has
+    /// the same marks. There is none if marks stand on both sides, or if the insertion splits
+    /// visible text at another position: yrs replaces a character of two code units that is split.
+    fn insert_beside(&mut self, span: &Span) -> Result<(u32, Option<MarksOf>), UnknownOp> {
+        let (position, splits) = self.insert(span)?;
+        let elsewhere = |split: &Option<u32>| {
+            split.is_some_and(|split| split != position || span.visible() == 0)
+        };
+        let beside = if splits.iter().any(elsewhere) { None } else { self.beside(span) };
+        Ok((position, beside))
+    }
+
+    /// Inserts a span whose origins the index has. Returns its position, and the positions at which
+    /// visible spans were split.
+    fn insert(&mut self, span: &Span) -> Result<(u32, [Option<u32>; 2]), UnknownOp> {
+        let mut splits = [None; 2];
         // The span that begins with the right origin, and the one that ends with the origin.
         let right = match span.right_origin {
             Some(op) => {
                 let (id, offset) = self.find(op).ok_or(UnknownOp)?;
-                Some(if offset == 0 { id } else { self.split(id, offset) })
+                Some(if offset == 0 { id } else { self.split_noting(id, offset, &mut splits[0]) })
             }
             None => None,
         };
@@ -293,7 +319,7 @@ impl SequenceIndex {
             Some(op) => {
                 let (id, offset) = self.find(op).ok_or(UnknownOp)?;
                 if offset + 1 < self.tree.get(id).len {
-                    self.split(id, offset + 1);
+                    self.split_noting(id, offset + 1, &mut splits[1]);
                 }
                 Some(id)
             }
@@ -305,7 +331,16 @@ impl SequenceIndex {
             None => 0,
         };
         self.attach(left, *span);
-        Ok(position)
+        Ok((position, splits))
+    }
+
+    /// Cuts a span. Notes the position of the cut, if the span is visible.
+    fn split_noting(&mut self, id: SpanId, offset: u32, noted: &mut Option<u32>) -> SpanId {
+        let rest = self.split(id, offset);
+        if self.tree.get(rest).visible() > 0 {
+            *noted = Some(self.tree.visible_before(rest));
+        }
+        rest
     }
 
     /// The span after which a new span belongs. Between its origin and its right origin may stand

@@ -22,12 +22,12 @@ use std::ops::Range;
 pub use index::{SequenceIndex, UnknownOp};
 pub use span::{OpId, Span};
 
-use crate::document::ops::Beside;
+use crate::document::ops::MarksOf;
 
 /// The fewest edits between two comparisons of a whole sequence.
 const EDITS_BETWEEN_CHECKS_MIN: usize = 1_000;
-/// An import inserts spans into an index only if they are fewer than the spans in it, by this
-/// factor, or fewer than `SPANS_INDEXED_MIN`. Otherwise reading the whole sequence is cheaper.
+/// For an import of more than `SPANS_INDEXED_MIN` spans, and of more than a share of the spans that
+/// a sequence has, no index is built if there is none: reading the whole sequence is cheaper.
 const SPANS_INDEXED_SHARE: usize = 4;
 const SPANS_INDEXED_MIN: usize = 256;
 
@@ -36,15 +36,14 @@ const SPANS_INDEXED_MIN: usize = 256;
 pub enum Change {
     /// The visible span with this number was inserted. It has the marks of the character `beside`
     /// it.
-    Insert { at: u32, span: usize, beside: Beside },
+    Insert { at: u32, span: usize, beside: MarksOf },
     /// Visible units were deleted.
     Delete { at: u32, len: u32 },
 }
 
 /// The index of one sequence, or what it can be built from.
 enum State {
-    /// The ops of the sequence, in no order, and the deleted ops. It is not known yet whether the
-    /// deleted ones are in `spans`.
+    /// The ops of the sequence in no order, and the ops that are deleted.
     Collected { spans: Vec<Span>, deleted: Vec<(u64, Range<u32>)> },
     /// The index, and the number of edits since the whole sequence was compared.
     Ready { index: SequenceIndex, edits: usize },
@@ -60,6 +59,8 @@ impl State {
     /// Builds the index, if it is not built.
     fn ready(&mut self) -> Option<&mut SequenceIndex> {
         if let Self::Collected { spans, deleted } = self {
+            // Of two blocks of a client, the later one may refer to the earlier one.
+            spans.sort_by_key(|span| (span.client, span.clock));
             *self = match build(spans, deleted) {
                 Ok(index) => Self::Ready { index, edits: 0 },
                 Err(UnknownOp) => Self::Unusable,
@@ -174,7 +175,7 @@ impl SequenceIndexes {
         let State::Ready { index, edits } = state else { return None };
         match change(index, spans, deleted) {
             Ok(changes) => {
-                *edits += spans.len() + deleted.len();
+                *edits += changes.as_ref().map_or(0, Vec::len);
                 changes
             }
             Err(UnknownOp) => {
@@ -223,9 +224,9 @@ fn change(
     let mut changes = Vec::new();
     let mut known = spans.iter().all(|span| span.visible() > 0 || span.deleted);
     index.insert_all(spans, &mut |number, at, beside| {
+        known &= beside.is_some();
         if spans.get(number).is_some_and(|span| span.visible() > 0) {
-            known &= beside.is_some();
-            let beside = beside.unwrap_or(Beside::Before);
+            let beside = beside.unwrap_or(MarksOf::Before);
             changes.push(Change::Insert { at, span: number, beside });
         }
     })?;

@@ -2,6 +2,7 @@
 //! search trees*, 1996) that counts visible units, so that a position leads to a span and a span to
 //! its position. Both take O(log n) on average.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroU32;
 
 use super::span::{PackedSpan, Span};
@@ -24,13 +25,26 @@ struct Node {
 }
 
 /// Spans in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SpanTree {
     nodes: Vec<Node>,
     /// The places in `nodes` of removed spans.
     free: Vec<SpanId>,
     root: Option<SpanId>,
     random: u32,
+}
+
+impl Default for SpanTree {
+    fn default() -> Self {
+        Self { nodes: Vec::new(), free: Vec::new(), root: None, random: seed() }
+    }
+}
+
+/// A number that peers cannot guess. Otherwise a peer could choose its insertions so that the tree
+/// becomes a list. The shape of the tree changes no result.
+fn seed() -> u32 {
+    let hash = RandomState::new().build_hasher().finish();
+    (hash as u32).max(1)
 }
 
 impl SpanId {
@@ -227,8 +241,8 @@ impl SpanTree {
     }
 
     fn allocate(&mut self, span: Span) -> SpanId {
-        // xorshift32 (Marsaglia, 2003). A seed of zero would stay zero.
-        let mut random = self.random.max(1);
+        // xorshift32 (Marsaglia, 2003).
+        let mut random = self.random;
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
