@@ -360,7 +360,9 @@ impl YrsList {
 impl ListPeer for YrsList {
     fn fill(&mut self, numbers: &[i64]) -> Result<()> {
         let mut txn = self.doc.transact_mut();
-        numbers.iter().for_each(|number| drop(self.array.insert(&mut txn, 0, *number)));
+        for number in numbers {
+            self.array.insert(&mut txn, 0, *number);
+        }
         Ok(())
     }
 
