@@ -1,7 +1,8 @@
 //! A list of numbers: one element is inserted at a random place, locally and on another replica.
 //!
 //! The elements that are there at first were inserted one by one at the front, so none of them is
-//! kept together with its neighbour. The systems take turns on slices of the edits. `board` does the same and gives the reason.
+//! kept together with its neighbour. The systems take turns on slices of the edits. `board` does
+//! the same and gives the reason.
 
 use anyhow::{Result, ensure};
 use rand::rngs::SmallRng;

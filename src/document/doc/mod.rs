@@ -280,9 +280,9 @@ impl<B: Backend> Document<B> {
         self.inner.replica.try_lock().is_none() || self.inner.delivery.is_delivering()
     }
 
-    /// How often a text or a list was found to differ from what the edits made of it whose places
-    /// an index found, and was therefore read again. 0, unless a replica id was used twice or
-    /// exostate has a bug.
+    /// How often a check found that a text or a list differs from the document, because an edit
+    /// was placed wrongly. It was then read again. This is 0, unless a replica id was used twice,
+    /// a peer is hostile, or exostate has a bug.
     #[must_use]
     pub fn sequence_faults(&self) -> u64 {
         self.peek(|replica| replica.sequence_faults())

@@ -23,8 +23,7 @@ pub(crate) struct Update {
 }
 
 impl<B: Backend> Replica<B> {
-    /// How often a sequence in the document was found to differ from what the edits placed by the
-    /// backend made of it. Then it was read again.
+    /// How often a check found that the mirror of a sequence differs from the document.
     pub fn sequence_faults(&self) -> u64 {
         self.sequence_faults
     }
@@ -55,8 +54,8 @@ impl<B: Backend> Replica<B> {
         self.check_count(*kind, name).map(|()| Update { differs, list })
     }
 
-    /// Applies edits to the mirror of a sequence. `None`, and the mirror stays as it is, if the edits
-    /// do not fit. O(edits · log n); if they insert and delete, also O(what differs).
+    /// Applies edits to the mirror of a sequence. `None`, and the mirror stays as it is, if the
+    /// edits do not fit. O(edits · log n); if they insert and delete, also O(what differs).
     fn splice(&mut self, (kind, name): &Sequence, splices: Vec<Splice>) -> Option<Update> {
         let key = Key(Arc::clone(name));
         let update = match kind {

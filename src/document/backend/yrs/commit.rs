@@ -41,27 +41,27 @@ impl Yrs {
         let doc = self.doc.clone();
         let mut txn = yrs::Transact::transact_mut(&doc);
         self.write_registers(&mut txn, ops, &mut own);
-        // The edits that go through the calls of yrs, and their sequences. A sequence is edited in
-        // one way from then on.
-        let mut others = Vec::new();
-        let mut other_targets = BTreeSet::new();
+        // The edits that go through the calls of yrs, and their sequences. Later edits of these
+        // sequences go that way too.
+        let mut walked = Vec::new();
+        let mut walked_targets = BTreeSet::new();
         let mut updates = Vec::new();
         for op in &ops.sequences {
-            let is_other = other_targets.contains(&op.target());
-            let number = if is_other { None } else { self.indexed(&txn, op) };
+            let is_walked = walked_targets.contains(&op.target());
+            let number = if is_walked { None } else { self.indexed(&txn, op) };
             match number {
                 Some(number) => updates.extend(self.apply_indexed(&mut txn, number, op, &mut own)?),
                 None => {
-                    other_targets.insert(op.target());
-                    others.push(op);
+                    walked_targets.insert(op.target());
+                    walked.push(op);
                 }
             }
         }
-        for op in &others {
+        for op in &walked {
             self.apply_op(&mut txn, op)?;
         }
         txn.commit();
-        check_clock(&txn, start, &own, others.is_empty())?;
+        check_clock(&txn, start, &own, walked.is_empty())?;
         // The update of a single edit is the update of the change.
         let update = match updates.pop().filter(|_| ops.len() == 1) {
             Some(update) => update,
@@ -70,7 +70,7 @@ impl Yrs {
         let registers = self.written(&txn, ops);
         let sequences = finish(&self.deleted, txn);
         let updates = cut::cut(update)?;
-        if !others.is_empty() {
+        if !walked.is_empty() {
             self.index_own(&updates)?;
         }
         Ok((Touched { registers, sequences, ..Touched::default() }, updates))

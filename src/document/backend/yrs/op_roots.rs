@@ -167,7 +167,8 @@ impl Block {
 }
 
 impl OpRoots {
-    /// Adds the ops of a block that neither `base` nor `self` has. Returns them as a span. O(log n).
+    /// Adds the ops of a block that neither `base` nor `self` has. Returns them as a span.
+    /// O(log n).
     pub fn add(&mut self, block: &Block, base: Option<&Self>) -> Option<Span> {
         let known = self.end(block.client).max(base.map_or(0, |base| base.end(block.client)));
         let span = block.span(known)?;

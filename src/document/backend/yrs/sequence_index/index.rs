@@ -186,8 +186,9 @@ impl SequenceIndex {
     }
 
     /// Inserts spans from elsewhere. Those of one client must be in the order of their clocks.
-    /// `each` gets the number of each span in `spans`, its position, and the character that has the
-    /// same marks, in the order in which they are inserted. O(spans · log n), if few of them were inserted concurrently at one place.
+    /// `each` is called for each span as it is inserted: with its number in `spans`, its position,
+    /// and the character beside it that has the same marks. O(spans · log n), if few of them were
+    /// inserted concurrently at one place.
     pub fn insert_all(
         &mut self,
         spans: &[Span],

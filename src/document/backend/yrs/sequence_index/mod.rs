@@ -2,7 +2,8 @@
 //!
 //! yrs walks through a sequence to find a position, and names the positions of remote edits only by
 //! such a walk. With an index beside it, a local edit is encoded as an update that names the ops at
-//! its place ([`encode`]), and a remote edit has a position that the index finds. Both take O(log n).
+//! its place ([`encode`]), and a remote edit has a position that the index finds. Both take
+//! O(log n).
 //!
 //! yrs does not show its blocks, so the index is built from the bytes of updates: from what the
 //! guard's walk reports when a document is loaded or an update is imported. An index is never
@@ -214,8 +215,8 @@ impl SequenceIndexes {
     }
 }
 
-/// Brings an index up to date. Returns the changes of the visible sequence, or `None` if they change
-/// marks: the index does not know which characters a mark covers.
+/// Brings an index up to date. Returns the changes of the visible sequence, or `None` if they
+/// change marks: the index does not know which characters a mark covers.
 fn change(
     index: &mut SequenceIndex,
     spans: &[Span],
