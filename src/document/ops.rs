@@ -362,10 +362,11 @@ pub struct AppliedUpdates {
 }
 
 impl Touched {
-    /// Adds the places of a later import.
+    /// Adds the places of a later import. O(places · log n).
     pub fn append(&mut self, mut later: Self) {
-        for (kind, name) in &later.sequences {
-            let was_touched = self.sequences.contains(&(*kind, Arc::clone(name)));
+        self.sequences.sort();
+        for sequence @ (kind, name) in &later.sequences {
+            let was_touched = self.sequences.binary_search(sequence).is_ok();
             match (self.lists.get_mut(name), later.lists.remove(name)) {
                 _ if *kind == SequenceKind::Text => {}
                 (Some(edits), Some(mut more)) => edits.splices.append(&mut more.splices),
