@@ -95,10 +95,7 @@ impl Yrs {
     /// The number of the root of a sequence, if an index of the sequence can encode this edit.
     fn indexed(&mut self, txn: &impl ReadTxn, op: &SequenceOp) -> Option<u32> {
         let (name, kind) = op.target();
-        let len = match kind {
-            SequenceKind::Text => self.texts.get(name).map_or(0, |text| text.len(txn)),
-            SequenceKind::List => self.lists.get(name).map_or(0, |list| list.len(txn)),
-        };
+        let len = self.len_of(txn, kind, name);
         let number = self.number(kind, name);
         let index = self.indexes.ready(number)?;
         if index.visible() != len {

@@ -333,16 +333,22 @@ impl Piece {
             varint::put(&mut bytes, u64::from(section.start));
             bytes.extend_from_slice(&section.bytes);
         }
-        varint::put(&mut bytes, self.deleted.len() as u64);
-        for (client, ranges) in self.deleted {
-            varint::put(&mut bytes, client);
-            varint::put(&mut bytes, ranges.len() as u64);
-            for (clock, len) in ranges {
-                varint::put(&mut bytes, u64::from(clock));
-                varint::put(&mut bytes, u64::from(len));
-            }
-        }
+        put_deleted(&mut bytes, &self.deleted);
         bytes
+    }
+}
+
+/// Appends the deleted ranges of an update: for each client the first clock and the length of each
+/// range, sorted.
+pub(super) fn put_deleted(bytes: &mut Vec<u8>, deleted: &BTreeMap<u64, Vec<(u32, u32)>>) {
+    varint::put(bytes, deleted.len() as u64);
+    for (client, ranges) in deleted {
+        varint::put(bytes, *client);
+        varint::put(bytes, ranges.len() as u64);
+        for (clock, len) in ranges {
+            varint::put(bytes, u64::from(*clock));
+            varint::put(bytes, u64::from(*len));
+        }
     }
 }
 

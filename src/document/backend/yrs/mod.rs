@@ -74,13 +74,21 @@ pub struct Yrs {
     /// The root of each op.
     op_roots: OpRoots,
     indexes: SequenceIndexes,
-    /// Whether the bytes of a whole document are applied.
-    is_loading: bool,
     /// A cache: the number of the root of a sequence in the last lookup.
     last_number: Option<(Sequence, u32)>,
 }
 
 impl sealed::Sealed for Yrs {}
+
+/// What an update did to the document in yrs.
+struct AppliedBytes {
+    /// The sequences that it changed.
+    sequences: Vec<Sequence>,
+    /// Whether it brought anything new.
+    novel: bool,
+    /// Whether it brought ops that yrs keeps aside, because they refer to ops that it lacks.
+    is_stuck: bool,
+}
 
 /// A sequence by kind and path.
 type Sequence = (SequenceKind, Arc<str>);
@@ -169,24 +177,25 @@ impl Yrs {
         rest.map(Some).map_err(|error| BackendError::Refused(error.to_string()))
     }
 
-    /// Applies an update. Returns the sequences that it changed and whether it brought anything
-    /// new.
-    fn apply_bytes(&mut self, bytes: &[u8]) -> Result<(Vec<Sequence>, bool), BackendError> {
+    /// Applies an update.
+    fn apply_bytes(&mut self, bytes: &[u8]) -> Result<AppliedBytes, BackendError> {
         let update =
             Update::decode_v1(bytes).map_err(|error| BackendError::Refused(error.to_string()))?;
         let mut txn = self.doc.transact_mut();
         let was_missing = txn.has_missing_updates();
         txn.apply_update(update).map_err(|error| BackendError::Refused(error.to_string()))?;
         txn.commit();
-        // All dependencies of the update are here. So its ops refer to each other in a circle, and
-        // yrs would keep them for ever.
-        if txn.has_missing_updates() && !was_missing && !self.is_loading {
-            return Err(BackendError::Refused(
-                "ops that refer to each other in a circle".to_owned(),
-            ));
-        }
+        let is_stuck = txn.has_missing_updates() && !was_missing;
         let novel = !txn.insert_set().is_empty() || !txn.delete_set().is_empty();
-        Ok((finish(&self.deleted, txn), novel))
+        Ok(AppliedBytes { sequences: finish(&self.deleted, txn), novel, is_stuck })
+    }
+
+    /// The length of a sequence that yrs counts: UTF-16 code units or elements.
+    fn len_of(&self, txn: &impl ReadTxn, kind: SequenceKind, name: &str) -> u32 {
+        match kind {
+            SequenceKind::Text => self.texts.get(name).map_or(0, |text| text.len(txn)),
+            SequenceKind::List => self.lists.get(name).map_or(0, |list| list.len(txn)),
+        }
     }
 }
 
@@ -217,7 +226,6 @@ impl Backend for Yrs {
             foreign: BTreeSet::new(),
             op_roots: OpRoots::default(),
             indexes: SequenceIndexes::default(),
-            is_loading: false,
             last_number: None,
         }
     }
@@ -228,14 +236,10 @@ impl Backend for Yrs {
         let mut this = Self::empty(replica);
         this.op_roots = op_roots;
         this.indexes = indexes;
-        this.last_number = None;
         for root in &summary.roots {
             this.declare(root);
         }
-        this.is_loading = true;
-        this.apply_bytes(bytes)?;
-        this.is_loading = false;
-        if this.doc.transact().has_missing_updates() {
+        if this.apply_bytes(bytes)?.is_stuck {
             // yrs keeps ops that are in no sequence, and tries them again with each update.
             this.indexes.set_on(false);
         }
@@ -496,13 +500,11 @@ impl Backend for Yrs {
     }
 
     fn text_len(&self, name: &str) -> Offset {
-        Offset::Utf16(
-            self.texts.get(name).map_or(0, |text| text.len(&self.doc.transact()) as usize),
-        )
+        Offset::Utf16(self.len_of(&self.doc.transact(), SequenceKind::Text, name) as usize)
     }
 
     fn list_len(&self, name: &str) -> usize {
-        self.lists.get(name).map_or(0, |list| list.len(&self.doc.transact()) as usize)
+        self.len_of(&self.doc.transact(), SequenceKind::List, name) as usize
     }
 
     fn anchor(&mut self, name: &str, at: Units, before: bool) -> Option<Vec<u8>> {
@@ -563,15 +565,21 @@ impl Yrs {
             }
             self.marks |= summary.marks;
             self.surrogates |= summary.surrogates;
-            let (touched, new) = match self.rest_of(bytes, summary)? {
+            let done = match self.rest_of(bytes, summary)? {
                 Some(rest) => self.apply_bytes(&rest)?,
                 None => self.apply_bytes(bytes)?,
             };
+            // All dependencies of the update are here. So its ops refer to each other in a circle.
+            if done.is_stuck {
+                return Err(BackendError::Refused(
+                    "ops that refer to each other in a circle".to_owned(),
+                ));
+            }
             self.index_update(bytes, summary, &mut applied.splices);
-            self.check_indexes(&touched, &mut applied.splices);
-            applied.novel |= new;
-            sequences.extend(touched);
-            if summary.carries_deleted && new {
+            self.check_indexes(&done.sequences, &mut applied.splices);
+            applied.novel |= done.novel;
+            sequences.extend(done.sequences);
+            if summary.carries_deleted && done.novel {
                 self.deleted.recount();
             }
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use yrs::{Array, Assoc, ClientID, ID, StickyIndex, Text, Transact};
+use yrs::{Assoc, ClientID, ID, StickyIndex, Transact};
 
 use super::sequence_index::{Change, OpId, SequenceIndex, Span, encode};
 use super::summary::{NewBlock, Summary};
@@ -80,16 +80,9 @@ impl Yrs {
     ) {
         for (kind, name) in touched {
             let number = self.number(*kind, name);
-            let len = match kind {
-                SequenceKind::Text => {
-                    self.texts.get(name).map(|text| text.len(&self.doc.transact()))
-                }
-                SequenceKind::List => {
-                    self.lists.get(name).map(|list| list.len(&self.doc.transact()))
-                }
-            };
+            let len = self.len_of(&self.doc.transact(), *kind, name);
             let indexed = self.indexes.get(number).map(SequenceIndex::visible);
-            if indexed.is_some_and(|indexed| Some(indexed) != len) {
+            if indexed.is_some_and(|indexed| indexed != len) {
                 self.indexes.give_up(number);
                 splices.insert((*kind, Arc::clone(name)), None);
             }

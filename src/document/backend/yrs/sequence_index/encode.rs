@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use yrs::Any;
 use yrs::updates::decoder::DecoderV1;
 
+use super::super::cut;
 use super::super::summary::NewBlock;
 use super::super::values::{from_any, to_any};
 use super::span::Span;
@@ -41,7 +42,7 @@ pub fn update(
         }
         None => bytes.push(0),
     }
-    put_deleted(&mut bytes, deleted);
+    cut::put_deleted(&mut bytes, &ranges(deleted));
     bytes
 }
 
@@ -77,13 +78,13 @@ fn put_block(bytes: &mut Vec<u8>, root: &str, span: &Span, content: Inserted<'_>
     }
 }
 
-fn put_deleted(bytes: &mut Vec<u8>, deleted: &[(u64, u32, u32)]) {
+/// The deleted ranges of each client, sorted. Adjacent ones are merged.
+fn ranges(deleted: &[(u64, u32, u32)]) -> BTreeMap<u64, Vec<(u32, u32)>> {
     let mut clients: BTreeMap<u64, Vec<(u32, u32)>> = BTreeMap::new();
     for (client, clock, len) in deleted {
         clients.entry(*client).or_default().push((*clock, *len));
     }
-    varint::put(bytes, clients.len() as u64);
-    for (client, mut ranges) in clients {
+    for ranges in clients.values_mut() {
         ranges.sort_unstable();
         ranges.dedup_by(|next, range| {
             let touches = range.0 + range.1 == next.0;
@@ -92,13 +93,8 @@ fn put_deleted(bytes: &mut Vec<u8>, deleted: &[(u64, u32, u32)]) {
             }
             touches
         });
-        varint::put(bytes, client);
-        varint::put(bytes, ranges.len() as u64);
-        for (clock, len) in ranges {
-            varint::put(bytes, u64::from(clock));
-            varint::put(bytes, u64::from(len));
-        }
     }
+    clients
 }
 
 /// The text of a block of an update. `None` if the block holds something else.
