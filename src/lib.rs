@@ -8,6 +8,7 @@ mod state;
 mod store;
 #[doc(hidden)]
 pub mod varint;
+mod vector;
 
 pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::commit::{Origin, Update};

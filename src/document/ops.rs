@@ -9,6 +9,7 @@ use super::key::{self, Key};
 use super::limits::Limits;
 use super::rope::Marks;
 use super::value::Value;
+use crate::vector::Vector;
 
 /// The kind of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -317,32 +318,11 @@ pub struct ListSplice {
     pub insert: Vec<Value>,
 }
 
-/// Deletes elements, then inserts elements at the same position. Both are within the vector.
-/// O(log n + elements).
-pub fn splice_vector<T: Clone>(
-    vector: &mut imbl::Vector<T>,
-    at: usize,
-    delete: usize,
-    mut insert: impl ExactSizeIterator<Item = T>,
-) {
-    match (delete, insert.len()) {
-        (0, 1) => insert.for_each(|value| vector.insert(at, value)),
-        (1, 0) => drop(vector.remove(at)),
-        (1, 1) => insert.for_each(|value| drop(vector.set(at, value))),
-        _ => {
-            let rest = vector.split_off(at + delete);
-            vector.truncate(at);
-            vector.extend(insert.by_ref());
-            vector.append(rest);
-        }
-    }
-}
-
 /// All edits that lead from one content of a list to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListEdits {
     /// The content before the edits.
-    pub before: imbl::Vector<Value>,
+    pub before: Vector<Value>,
     /// The edits.
     pub splices: Vec<ListSplice>,
 }

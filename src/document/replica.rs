@@ -34,13 +34,14 @@ use super::rope::Rope;
 use super::source::Source;
 use super::value::Value;
 use super::{Digest, ReplicaId, Version};
+use crate::vector::Vector;
 use expand::TouchedPaths;
 use index::Index;
 use journal::Journal;
 use pending::{Pending, PendingUpdate};
 
 /// The elements of a list in the document.
-pub type List = imbl::Vector<Value>;
+pub type List = Vector<Value>;
 
 /// How much the source of an update is trusted. It decides which limits the update must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,9 +321,11 @@ impl<B: Backend> Replica<B> {
                     let text = plain.unwrap_or_else(|| Rope::from_runs(self.backend.text(&name)));
                     fresh.texts.insert(Key(name.clone()), text);
                 }
-                SequenceKind::List => {
-                    drop(fresh.lists.insert(Key(name.clone()), self.backend.list(&name).into()))
-                }
+                SequenceKind::List => drop(
+                    fresh
+                        .lists
+                        .insert(Key(name.clone()), self.backend.list(&name).into_iter().collect()),
+                ),
             }
         }
         fresh

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::document::ops::{ListEdits, ListSplice, splice_vector};
+use crate::document::ops::{ListEdits, ListSplice};
 use crate::document::value::Value;
+use crate::vector::Vector;
 
 use super::scalar::Mismatch;
 use super::{
@@ -18,19 +19,19 @@ use super::{
 /// [`MovableList`](super::MovableList).
 #[derive(Clone)]
 pub struct List<T> {
-    items: imbl::Vector<T>,
+    items: Vector<T>,
     /// All values of the document's list, if any of them do not fit `T`. In that case the indices
     /// of `items` differ from those of the document.
-    misfits: Option<imbl::Vector<Value>>,
+    misfits: Option<Vector<Value>>,
     /// The document's list, if `items` was read from it.
-    source: Option<imbl::Vector<Value>>,
+    source: Option<Vector<Value>>,
 }
 
 impl<T: Clone> List<T> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self { items: imbl::Vector::new(), misfits: None, source: None }
+        Self { items: Vector::new(), misfits: None, source: None }
     }
 
     /// The number of elements.
@@ -52,13 +53,13 @@ impl<T: Clone> List<T> {
     }
 
     /// The elements in order.
-    pub fn iter(&self) -> imbl::vector::Iter<'_, T, imbl::shared_ptr::DefaultSharedPtr> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
         self.items.iter()
     }
 
     /// Appends an element to this copy, to build a value.
     pub fn push(&mut self, item: T) {
-        self.items.push_back(item);
+        self.items.push(item);
         self.source = None;
     }
 }
@@ -95,10 +96,10 @@ impl<T: Clone, const N: usize> From<[T; N]> for List<T> {
 
 impl<'a, T: Clone> IntoIterator for &'a List<T> {
     type Item = &'a T;
-    type IntoIter = imbl::vector::Iter<'a, T, imbl::shared_ptr::DefaultSharedPtr>;
+    type IntoIter = Box<dyn DoubleEndedIterator<Item = &'a T> + 'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.iter()
+        Box::new(self.iter())
     }
 }
 
@@ -132,11 +133,11 @@ impl<T: Scalar> State for List<T> {
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let values = reader.list();
-        let mut items = imbl::Vector::new();
+        let mut items = Vector::new();
         let mut misfit = None;
-        for value in &values {
+        for value in values.iter() {
             match T::from_value(value) {
-                Ok(item) => items.push_back(item),
+                Ok(item) => items.push(item),
                 Err(Mismatch(expected)) => {
                     misfit.get_or_insert((expected, value.clone()));
                 }
@@ -194,7 +195,7 @@ impl<T: Scalar> State for List<T> {
 impl<T: Scalar> List<T> {
     /// This list after the edits that led to `source`. `None` if they did not begin at the content
     /// of this list, or if an element does not fit. O(edits · log n).
-    fn after(&self, source: imbl::Vector<Value>, edits: &ListEdits) -> Option<Self> {
+    fn after(&self, source: Vector<Value>, edits: &ListEdits) -> Option<Self> {
         let before = self.source.as_ref().filter(|_| self.misfits.is_none())?;
         if !before.ptr_eq(&edits.before) {
             return None;
@@ -205,7 +206,7 @@ impl<T: Scalar> List<T> {
             if at + delete > items.len() {
                 return None;
             }
-            splice_vector(&mut items, *at, *delete, insert.into_iter());
+            items.splice(*at, *delete, insert.into_iter());
         }
         let fits = items.len() == source.len();
         fits.then_some(Self { items, misfits: None, source: Some(source) })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::document::key;
 use crate::document::value::Value;
+use crate::vector::Vector;
 
 use super::order;
 use super::position::{self, COPY, Position, Stamp};
@@ -49,7 +50,7 @@ impl<T> Entry<T> {
 /// over moving and editing it. Reading and editing cost O(log n). A clone is O(1) and shares the
 /// unchanged parts.
 pub struct MovableList<T> {
-    entries: imbl::Vector<Entry<T>>,
+    entries: Vector<Entry<T>>,
     positions: imbl::OrdMap<ElementId, Position>,
     detached: u64,
 }
@@ -58,7 +59,7 @@ impl<T: Clone> MovableList<T> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self { entries: imbl::Vector::new(), positions: imbl::OrdMap::new(), detached: 0 }
+        Self { entries: Vector::new(), positions: imbl::OrdMap::new(), detached: 0 }
     }
 
     /// The number of elements.
@@ -166,20 +167,17 @@ impl<T: Clone> MovableList<T> {
 
     /// Removes an element from this copy, to build a value.
     pub fn remove(&mut self, index: usize) -> Option<T> {
-        if index >= self.len() {
-            return None;
-        }
-        let entry = self.entries.remove(index);
+        let entry = self.entries.remove(index)?;
         self.positions.remove(&entry.id);
         Some(T::clone(&entry.value))
     }
 
     /// Moves an element of this copy, to build a value. Returns whether both indices exist.
     pub fn move_to(&mut self, from: usize, to: usize) -> bool {
-        if from >= self.len() || to >= self.len() {
+        if to >= self.len() {
             return false;
         }
-        let entry = self.entries.remove(from);
+        let Some(entry) = self.entries.remove(from) else { return false };
         self.insert_entry(to, entry.id, entry.value);
         true
     }
@@ -228,7 +226,7 @@ impl<T: Clone> MovableList<T> {
     pub(super) fn displace(&mut self, id: ElementId) -> Option<Arc<T>> {
         let index = self.index_of(id)?;
         self.positions.remove(&id);
-        Some(self.entries.remove(index).value)
+        self.entries.remove(index).map(|entry| entry.value)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing values into a staged change.
 
-use crate::document::ops::{SequenceOp, Units, splice_vector};
+use crate::document::ops::{SequenceOp, Units};
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 use crate::document::value::Value;
@@ -172,7 +172,7 @@ impl<'c, 'd> Writer<'c, 'd> {
         let mut list = self.core.list(&self.path);
         let at = at.min(list.len());
         let deleted = delete.min(list.len() - at);
-        splice_vector(&mut list, at, deleted, insert.iter().cloned());
+        list.splice(at, deleted, insert.iter().cloned());
         let op = SequenceOp::List { name: self.path.as_str().into(), at, delete: deleted, insert };
         self.core.edit_list(&self.path, list, op);
     }

@@ -75,7 +75,7 @@ impl<B: Backend> Document<B> {
     /// The elements of a list. Empty if the document has no such list. O(length).
     #[must_use]
     pub fn list(&self, path: &str) -> Vec<Value> {
-        self.read(|replica| replica.list(path)).into_iter().collect()
+        self.read(|replica| replica.list(path)).iter().cloned().collect()
     }
 
     /// Edits the document by path. All edits are applied, or none if the closure returns an error
@@ -192,7 +192,7 @@ impl DocumentEdit<'_> {
     /// A list.
     #[must_use]
     pub fn list(&self, path: &str) -> Vec<Value> {
-        self.values(path).into_iter().collect()
+        self.values(path).iter().cloned().collect()
     }
 
     /// Writes a register. Writes nothing if the register already holds the value.
@@ -264,10 +264,7 @@ impl DocumentEdit<'_> {
         if range.is_empty() && insert.is_empty() {
             return Ok(());
         }
-        let rest = list.split_off(range.end);
-        list.truncate(range.start);
-        list.extend(insert.iter().cloned());
-        list.append(rest);
+        list.splice(range.start, range.len(), insert.iter().cloned());
         let name: Arc<str> = Arc::from(path);
         let (at, delete) = (range.start, range.len());
         self.ops.push(SequenceOp::List { name: Arc::clone(&name), at, delete, insert });

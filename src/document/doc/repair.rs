@@ -377,8 +377,8 @@ impl Difference {
         }
         self.rewrite.list(&key.0, [&theirs, &ours, &theirs]);
         if !theirs.is_empty() {
-            let ours = ours.into_iter().collect();
-            let theirs = theirs.into_iter().collect();
+            let ours = ours.iter().cloned().collect();
+            let theirs = theirs.iter().cloned().collect();
             self.conflicts.push(Conflict::List { path: key.as_str().to_owned(), ours, theirs });
         }
     }

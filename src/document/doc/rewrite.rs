@@ -95,12 +95,10 @@ impl Rewrite {
         }
         let mut now = now.clone();
         for (at, range) in found {
-            let insert = after.skip(range.start).take(range.len());
-            let rest = now.split_off(at.min(now.len()));
-            now.append(insert.clone());
-            now.append(rest);
+            let insert: Vec<Value> =
+                after.iter().skip(range.start).take(range.len()).cloned().collect();
+            now.splice(at, 0, insert.iter().cloned());
             let name = Arc::clone(path);
-            let insert = insert.into_iter().collect();
             self.ops.push(SequenceOp::List { name, at, delete: 0, insert });
         }
         self.lists.insert(Key(Arc::clone(path)), now);

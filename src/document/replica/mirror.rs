@@ -7,7 +7,7 @@ use super::{List, Replica};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit_check;
 use crate::document::key::{self, Key};
-use crate::document::ops::{ListEdits, MarksOf, SequenceKind, Splice, Touched, splice_vector};
+use crate::document::ops::{ListEdits, MarksOf, SequenceKind, Splice, Touched};
 use crate::document::rope::Rope;
 use crate::document::value::Value;
 
@@ -192,7 +192,7 @@ pub(crate) fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Updat
         if splice.at + splice.delete > new.len() {
             return None;
         }
-        splice_vector(&mut new, splice.at, splice.delete, splice.insert.iter().cloned());
+        new.splice(splice.at, splice.delete, splice.insert.iter().cloned());
         edits.push(splice);
     }
     let inserts = edits.iter().any(|splice| !splice.insert.is_empty());
@@ -212,9 +212,7 @@ fn update_list(list: &mut List, new: &[Value]) -> bool {
     let tail = (0..room)
         .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))
         .count();
-    let rest = list.split_off(old_len - tail);
-    list.truncate(head);
-    list.extend(new.iter().skip(head).take(new_len - tail - head).cloned());
-    list.append(rest);
+    let insert = new.get(head..new_len - tail).unwrap_or_default();
+    list.splice(head, old_len - tail - head, insert.iter().cloned());
     head + tail < old_len.max(new_len)
 }

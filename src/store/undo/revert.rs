@@ -293,7 +293,7 @@ fn list(edited: &Edited<List>, track: &mut Track<List>, writer: &mut Writer<'_, 
     }
     let (backs, ids) = put_back(edited, track);
     for Back { at, content } in backs {
-        writer.splice_list(at, 0, content.into_iter().collect());
+        writer.splice_list(at, 0, content.iter().cloned().collect());
     }
     track.known = now(writer);
     ids

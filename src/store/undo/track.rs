@@ -63,17 +63,15 @@ impl Content for List {
     }
 
     fn part(&self, range: Range<usize>) -> Self {
-        let start = range.start.min(self.len());
-        self.skip(start).take(range.len().min(self.len() - start))
+        self.iter().skip(range.start).take(range.len()).cloned().collect()
     }
 
     fn remove(&mut self, range: Range<usize>) {
-        let rest = self.split_off(range.start.min(self.len()));
-        Self::append(self, rest.skip(range.len().min(rest.len())));
+        self.splice(range.start, range.len(), std::iter::empty());
     }
 
     fn append(&mut self, more: &Self) {
-        Self::append(self, more.clone());
+        self.splice(self.len(), 0, more.iter().cloned());
     }
 
     fn compare(&self, new: &Self, edit: &mut dyn FnMut(usize, usize, usize)) {

@@ -131,9 +131,7 @@ impl Tracks {
                 SequenceOp::List { at, delete, insert, .. } => {
                     noting.remove(*at..*at + *delete);
                     noting.insert(*at, insert.len(), |list| {
-                        let rest = list.split_off(*at);
-                        list.extend(insert.iter().cloned());
-                        list.append(rest);
+                        list.splice(*at, 0, insert.iter().cloned());
                     });
                 }
                 SequenceOp::Clear { .. } => noting.remove(0..usize::MAX),

@@ -231,7 +231,7 @@ impl Peer {
                 SequenceKind::List => {
                     let mut list = self.list.iter().cloned().collect();
                     splice_list(&mut list, splices)?;
-                    self.list = list.into_iter().collect();
+                    self.list = list.iter().cloned().collect();
                     Some(())
                 }
             });
