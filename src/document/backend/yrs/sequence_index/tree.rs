@@ -261,6 +261,10 @@ impl SpanTree {
                 id
             }
             None => {
+                if self.nodes.len() == self.nodes.capacity() {
+                    // A vector doubles its room, half of which would be unused for long.
+                    self.nodes.reserve_exact(self.nodes.len() / 8 + 4);
+                }
                 self.nodes.push(node);
                 SpanId::at(self.nodes.len() - 1)
             }
