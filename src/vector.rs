@@ -287,7 +287,9 @@ impl<T: Clone> Vector<T> {
         }
         let mut insert = insert.enumerate();
         for (offset, value) in insert.by_ref().take(end - at) {
-            self.get_mut(at + offset).map(|slot| *slot = value);
+            if let Some(slot) = self.get_mut(at + offset) {
+                *slot = value;
+            }
         }
         for _ in count..end - at {
             self.remove(at + count);

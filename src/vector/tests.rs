@@ -78,10 +78,10 @@ fn apply(vector: &mut Vector<usize>, model: &mut Vec<usize>, step: &Step, next: 
         Step::Set(at) => {
             let at = at % (model.len() + 1);
             let value = new(1).start;
-            assert_eq!(
-                vector.get_mut(at).map(|slot| *slot = value),
-                model.get_mut(at).map(|slot| *slot = value)
-            );
+            assert_eq!(vector.get_mut(at).is_some(), at < model.len());
+            if let (Some(slot), Some(same)) = (vector.get_mut(at), model.get_mut(at)) {
+                (*slot, *same) = (value, value);
+            }
         }
         Step::Splice(at, delete, insert) => {
             let at = at % (model.len() + 1);
