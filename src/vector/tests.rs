@@ -31,10 +31,12 @@ fn check<T>(node: &Node<T>) -> usize {
     match node {
         Node::Leaf(items) => {
             assert!((1..=LEAF).contains(&items.len()), "a leaf has {} elements", items.len());
+            assert!(items.capacity() <= LEAF, "a leaf has room for {}", items.capacity());
             0
         }
         Node::Branch(children) => {
             assert!((1..=BRANCH).contains(&children.len()));
+            assert!(children.capacity() <= BRANCH);
             assert!(children.iter().all(|child| child.len == child.node.len()));
             let mut depths = children.iter().map(|child| check(&child.node));
             let first = depths.next().expect("a child");
@@ -47,6 +49,11 @@ fn check<T>(node: &Node<T>) -> usize {
 fn same(vector: &Vector<usize>, model: &[usize]) {
     let depth = vector.root.as_ref().map_or(0, |root| check(root));
     assert!(depth <= 3, "{} elements at depth {depth}", model.len());
+    let mut nodes = Vec::new();
+    vector.root.iter().for_each(|root| leaves(root, &mut nodes));
+    // Two neighbours that fit into one leaf are joined, but not those of different branches.
+    let most = 2 + model.len() / (LEAF / 4);
+    assert!(nodes.len() <= most, "{} elements in {} leaves", model.len(), nodes.len());
     assert_eq!((vector.len(), vector.is_empty()), (model.len(), model.is_empty()));
     assert!(vector.iter().eq(model), "{:?} is not {model:?}", vector.iter().collect::<Vec<_>>());
     assert!(vector.iter().rev().eq(model.iter().rev()));

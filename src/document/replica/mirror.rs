@@ -55,7 +55,8 @@ impl<B: Backend> Replica<B> {
     }
 
     /// Applies edits to the mirror of a sequence. `None`, and the mirror stays as it is, if the
-    /// edits do not fit. O(edits · log n); if they insert and delete, also O(what differs).
+    /// edits do not fit. O(edits · log n). If they insert and delete, the contents before and after
+    /// are compared, which takes at most O(n).
     fn splice(&mut self, (kind, name): &Sequence, splices: Vec<Splice>) -> Option<Update> {
         let key = Key(Arc::clone(name));
         let update = match kind {

@@ -265,6 +265,25 @@ impl Peer {
     }
 }
 
+/// Without this, the comparisons of this file would also hold if no index were ever used.
+fn edits_go_through_the_index(edits: &[Edit]) {
+    let [mut writer, mut reader] = [Peer::new(0), Peer::new(1)];
+    let mut number = 0;
+    for edit in edits {
+        writer.commit(0, std::slice::from_ref(edit), &mut number);
+        for update in writer.sent.drain(..) {
+            let checked = reader.yrs.unpack(&update, &Limits::own()).expect("an update");
+            let applied = reader.yrs.import(&checked, true).expect("an import");
+            let sequences = applied.touched.sequences.iter();
+            let is_placed = |sequence| applied.splices.get(sequence).is_some_and(Option::is_some);
+            assert!(sequences.clone().all(is_placed), "read again after {edit:?}");
+        }
+        let ready = |yrs: &Yrs| (0..8).filter(|root| yrs.indexes.get(*root).is_some()).count();
+        let edited = usize::from(!writer.text.is_empty()) + usize::from(!writer.list.is_empty());
+        assert!(ready(&writer.yrs).min(ready(&reader.yrs)) >= edited, "no index after {edit:?}");
+    }
+}
+
 fn run(steps: &[Step]) {
     let mut peers: Vec<Peer> = (0..REPLICAS).map(Peer::new).collect();
     // One replica has no index at all.
@@ -362,6 +381,13 @@ fn anchors_agree(steps: &[Step]) {
 }
 
 proptest! {
+    #[test]
+    fn an_edit_without_marks_goes_through_the_index(
+        edits in prop::collection::vec(edit(false), 1..40),
+    ) {
+        edits_go_through_the_index(&edits);
+    }
+
     #[test]
     fn an_indexed_replica_does_what_yrs_does(steps in prop::collection::vec(step(), 0..40)) {
         run(&steps);

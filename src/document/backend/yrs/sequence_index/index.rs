@@ -117,7 +117,9 @@ impl SequenceIndex {
                 _ => return Neighbour::Unit,
             }
         }
-        // Whether this is right does not matter: the edit goes the slow way.
+        // After so many deleted spans a mark is assumed. A local edit then goes through the calls of
+        // yrs. A remote one takes the marks of the character on the other side, if no mark stands
+        // between.
         Neighbour::Mark
     }
 
