@@ -119,6 +119,9 @@ pub struct Replica<B: Backend> {
     differs: bool,
     /// Whether the document failed and could not be rebuilt.
     broken: bool,
+    /// The ops under the own id after the last commit of this replica. If the document has more,
+    /// another replica writes under this id too.
+    own_ops: u64,
     /// How often a sequence was not what the edits placed by the backend made of it.
     sequence_faults: u64,
     /// The document's own registers, which hold the name of the state type: see [`named`].
@@ -225,6 +228,7 @@ impl<B: Backend> Replica<B> {
     ) -> Self {
         Self {
             id,
+            own_ops: backend.own_ops(),
             backend,
             index: Index::default(),
             registers: 0,
@@ -345,6 +349,13 @@ impl<B: Backend> Replica<B> {
         self.commit_named(ops, None, texts, lists)
     }
 
+    /// Whether this replica must not write under its id any more: ops that it did not make came
+    /// under that id, or the id has as many ops as it can have. The next ops under that id would
+    /// contradict those of the other writer, or no replica would take them.
+    pub fn needs_fresh_id(&self) -> bool {
+        self.backend.own_ops() != self.own_ops || self.backend.is_id_full()
+    }
+
     /// Applies a change as [`Replica::commit`] does, and also writes the name of the state type
     /// into the document: see [`named`].
     pub fn commit_named(
@@ -374,6 +385,7 @@ impl<B: Backend> Replica<B> {
         if let Err(error) = self.check_edited(&touched, &texts, &lists) {
             return Err(self.rebuild(error));
         }
+        self.own_ops = self.backend.own_ops();
         let own = Self::take_own(&mut touched);
         self.note_registers(&own);
         self.note_registers(&touched.registers);

@@ -86,8 +86,8 @@ impl<S: State, B: Backend> Store<S, B> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Begins a change within its turn: sets the time of the meta if the report asks for it, and
-    /// shows the parts that were imported.
+    /// Begins a change within its turn: sets the time of the meta if the report asks for it, shows
+    /// the parts that were imported, and takes a fresh replica id if that is needed.
     pub(super) fn begin_change(
         &self,
         turn: &Turn<'_, B>,
@@ -100,7 +100,7 @@ impl<S: State, B: Backend> Store<S, B> {
             report.meta = Some(Arc::new(meta));
         }
         let mut replica = turn.replica_mut().ok_or(ChangeError::Nested)?;
-        report.shown = turn.show_parts(&mut replica);
+        report.shown = turn.begin_edit(&mut replica);
         Ok(())
     }
 

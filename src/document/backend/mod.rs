@@ -219,6 +219,15 @@ pub trait Backend: sealed::Sealed + Send + Sized + 'static {
     fn plain_text(&self, name: &str) -> Option<String>;
     /// The elements of a list.
     fn list(&self, name: &str) -> Vec<Value>;
+    /// The number of ops under this replica's own id, if the backend must know when another writes
+    /// under that id too. O(log replicas).
+    fn own_ops(&self) -> u64 {
+        0
+    }
+    /// Whether so many ops were written under this replica's own id that it should take another.
+    fn is_id_full(&self) -> bool {
+        false
+    }
     /// Whether the caller should now compare a whole sequence with its own copy of it, because many
     /// edits were placed without reading the sequence. If so, counting begins anew.
     fn is_check_due(&mut self, kind: SequenceKind, name: &str) -> bool {

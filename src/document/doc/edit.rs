@@ -111,7 +111,7 @@ impl<B: Backend> Document<B> {
         edit: impl FnOnce(&mut DocumentEdit<'_>) -> Result<R, EditError>,
     ) -> Result<R, EditError> {
         let turn = Turn::begin(self.inner()).ok_or(EditError::Nested)?;
-        turn.show_parts(&mut *turn.replica_mut().ok_or(EditError::Nested)?);
+        turn.begin_edit(&mut *turn.replica_mut().ok_or(EditError::Nested)?);
         let result = catch_unwind(AssertUnwindSafe(|| turn.edit(edit)));
         drop(turn);
         // Parts may have been shown even if the edit failed.

@@ -251,8 +251,8 @@ impl<B: Backend> Document<B> {
         self.inner.projections().iter().find_map(|projection| projection.type_mismatch())
     }
 
-    /// The replica id of this document. Only [`Document::repair`] and [`Document::verify`] change
-    /// it.
+    /// The replica id of this document. [`Document::repair`] and [`Document::verify`] change it. An
+    /// edit changes it on yrs if another replica has written under the same id.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         let ids = self.inner.ids.load();

@@ -152,6 +152,19 @@ impl<B: Backend> Inner<B> {
         }
         Ok(reopened)
     }
+
+    /// Opens the document again under a fresh id. If that would change the content, the document
+    /// and its id stay; then a sync session finds the difference and repairs it.
+    pub(super) fn take_fresh_id(&self, replica: &mut Replica<B>) {
+        let Ok(reopened) = self.reopened(replica) else { return };
+        if reopened.digest() != replica.digest() {
+            return;
+        }
+        let (old, new) = (replica.id(), reopened.id());
+        tracing::warn!(target: "exostate", %old, %new, "another replica writes under this id");
+        self.change_id(new);
+        *replica = reopened;
+    }
 }
 
 impl<B: Backend> Repair<B> {

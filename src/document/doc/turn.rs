@@ -181,6 +181,18 @@ impl<'a, B: Backend> Turn<'a, B> {
         true
     }
 
+    /// Shows the parts that were imported, as [`Turn::show_parts`] does. Takes a fresh replica id if
+    /// another replica wrote under this one's: its next ops would contradict those of that replica,
+    /// and a hostile one could use up the numbers of all ops of an id. O(document) if the id
+    /// changes.
+    pub(crate) fn begin_edit(&self, replica: &mut Replica<B>) -> bool {
+        let shown = self.show_parts(replica);
+        if replica.needs_fresh_id() {
+            self.document.take_fresh_id(replica);
+        }
+        shown
+    }
+
     /// Reads everything again, because after a failure the document differs from what it was
     /// before. The differences are not known. So watchers compare, and undo managers leave alone
     /// the places that they do not know to be their own work.

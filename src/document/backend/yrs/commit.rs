@@ -15,7 +15,7 @@ use super::sequence_index::SequenceIndex;
 use super::sequence_index::encode::{self, Inserted};
 use super::summary::Summary;
 use super::values::to_any;
-use super::{REGISTERS, Yrs, cut, finish};
+use super::{OWN_CLOCK_MAX, REGISTERS, Yrs, cut, finish};
 use crate::document::backend::BackendError;
 use crate::document::guard::yrs_update::Content;
 use crate::document::limits::Limits;
@@ -37,6 +37,11 @@ impl Yrs {
     ) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         let client = self.doc.client_id();
         let start = self.op_roots.end(client.get());
+        if start > OWN_CLOCK_MAX {
+            return Err(BackendError::Refused(format!(
+                "the replica id {client} has {start} ops, and no replica takes many more"
+            )));
+        }
         let mut own = OwnOps { client: client.get(), clock: start };
         let doc = self.doc.clone();
         let mut txn = yrs::Transact::transact_mut(&doc);

@@ -50,6 +50,9 @@ use values::{from_out, marks_of};
 /// The root map of all registers.
 const REGISTERS: &str = "state";
 const OBSERVER: &str = "exostate";
+/// The most ops under the replica's own id before it must write under another one. The guard takes
+/// twice as many; the rest is room for a last commit.
+const OWN_CLOCK_MAX: u32 = 1 << 30;
 /// The most names of foreign root types that are kept for a warning, and the most characters of
 /// each name.
 const FOREIGN_MAX: usize = 8;
@@ -481,6 +484,14 @@ impl Backend for Yrs {
             return vec![Value::Unknown("text in a list")];
         }
         list.iter(&txn).map(|out| from_out(&out)).collect()
+    }
+
+    fn own_ops(&self) -> u64 {
+        u64::from(self.op_roots.end(self.doc.client_id().get()))
+    }
+
+    fn is_id_full(&self) -> bool {
+        self.own_ops() > u64::from(OWN_CLOCK_MAX)
     }
 
     fn is_check_due(&mut self, kind: SequenceKind, name: &str) -> bool {
