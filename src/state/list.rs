@@ -15,8 +15,9 @@ use super::{
 /// A list of scalars. Insertions and deletions merge. An element is replaced only as a whole, and
 /// it does not move.
 ///
-/// An edit costs O(log n) on yrs, and O(n) on automerge. For records, or if elements move, use
-/// [`MovableList`](super::MovableList).
+/// An edit costs O(log n) on yrs, and O(n) on automerge. It costs O(n) on both as long as an element
+/// does not fit `T` (see [`Store::violations`](crate::Store::violations)). For records, or if
+/// elements move, use [`MovableList`](super::MovableList).
 #[derive(Clone)]
 pub struct List<T> {
     items: Vector<T>,
