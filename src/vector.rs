@@ -228,6 +228,19 @@ impl<T> Vector<T> {
         Iter::new(self.root.as_deref())
     }
 
+    /// The number of equal elements at the start of both, and of equal elements at the end behind
+    /// those. O(n).
+    pub fn common_ends(&self, other: &Self) -> (usize, usize)
+    where
+        T: PartialEq,
+    {
+        let is_equal = |(a, b): &(&T, &T)| a == b;
+        let head = self.iter().zip(other.iter()).take_while(is_equal).count();
+        let most = self.len().min(other.len()) - head;
+        let ends = self.iter().rev().zip(other.iter().rev());
+        (head, ends.take(most).take_while(is_equal).count())
+    }
+
     /// Searches a vector that is ordered by `compare`. Returns the index of an equal element, or
     /// the index at which it would be. O(log² n).
     pub fn binary_search_by(

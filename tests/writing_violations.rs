@@ -503,3 +503,88 @@ fn setting_a_struct_keeps_unknown_fields() {
     let beside = Store::<Beside>::open(&store.save()).expect("a document");
     assert_eq!(beside.view().settings.later, Some(Anything(Value::Int(5))));
 }
+
+/// An edit of a list in which some elements do not fit. Its index counts the others.
+#[derive(Clone, Debug)]
+enum ListEdit {
+    Insert(usize),
+    Remove(usize),
+    Set(usize),
+    Reconcile(usize, usize, usize),
+}
+
+fn list_edit() -> impl Strategy<Value = ListEdit> {
+    let index = 0..12_usize;
+    prop_oneof![
+        index.clone().prop_map(ListEdit::Insert),
+        index.clone().prop_map(ListEdit::Remove),
+        index.clone().prop_map(ListEdit::Set),
+        (index, 0..4_usize, 0..4_usize)
+            .prop_map(|(at, delete, insert)| { ListEdit::Reconcile(at, delete, insert) }),
+    ]
+}
+
+/// The elements that fit are those of the model, and the others are still there, in order.
+fn list_edits<B: Backend>(at_first: &[bool], edits: &[ListEdit]) {
+    let store = support::store::<B>(1);
+    let value = |(number, fits): (usize, &bool)| match fits {
+        true => Value::from(number as i64),
+        false => Value::from(format!("no number {number}")),
+    };
+    let values: Vec<Value> = at_first.iter().enumerate().map(value).collect();
+    store
+        .document()
+        .edit(|edit| edit.splice_list("numbers", 0..0, values.clone()))
+        .expect("it can be written");
+    let misfits = |values: &[Value]| -> Vec<Value> {
+        values.iter().filter(|value| i64::from_value(value).is_err()).cloned().collect()
+    };
+    let fitting = |values: &[Value]| -> Vec<i64> {
+        values.iter().filter_map(|value| i64::from_value(value).ok()).collect()
+    };
+    let mut model = fitting(&values);
+    for (number, edit) in edits.iter().enumerate() {
+        let new = 100 + 10 * number as i64;
+        let len = model.len();
+        match *edit {
+            ListEdit::Insert(at) => {
+                let at = at % (len + 1);
+                store.change(|state| state.numbers().insert(at, new)).expect("it fits");
+                model.insert(at, new);
+            }
+            ListEdit::Remove(at) if len > 0 => {
+                store.change(|state| state.numbers().remove(at % len)).expect("it fits");
+                model.remove(at % len);
+            }
+            ListEdit::Set(at) if len > 0 => {
+                store.change(|state| state.numbers().set(at % len, new)).expect("it fits");
+                model[at % len] = new;
+            }
+            ListEdit::Reconcile(at, delete, insert) => {
+                let at = at % (len + 1);
+                model.splice(at..(at + delete).min(len), (0..insert).map(|n| new + n as i64));
+                let mut wanted = Everything::clone(&store.view());
+                wanted.numbers = model.iter().copied().collect();
+                store.reconcile(&wanted).expect("it can be written");
+            }
+            ListEdit::Remove(_) | ListEdit::Set(_) => {}
+        }
+        let shown = store.document().list("numbers");
+        assert_eq!(fitting(&shown), model, "after {edit:?}");
+        assert_eq!(misfits(&shown), misfits(&values), "after {edit:?}");
+        support::check_view(&store);
+    }
+}
+
+proptest! {
+    #![proptest_config(strategy::config())]
+
+    #[test]
+    fn edits_of_a_list_leave_what_does_not_fit(
+        at_first in prop::collection::vec(any::<bool>(), 0..12),
+        edits in prop::collection::vec(list_edit(), 1..12),
+    ) {
+        list_edits::<Yrs>(&at_first, &edits);
+        list_edits::<Automerge>(&at_first, &edits);
+    }
+}

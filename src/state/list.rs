@@ -21,9 +21,9 @@ use super::{
 #[derive(Clone)]
 pub struct List<T> {
     items: Vector<T>,
-    /// All values of the document's list, if any of them do not fit `T`. In that case the indices
-    /// of `items` differ from those of the document.
-    misfits: Option<Vector<Value>>,
+    /// The document's indices of the elements that do not fit `T`, in order. Those elements are not
+    /// in `items`.
+    misfits: Vector<usize>,
     /// The document's list, if `items` was read from it.
     source: Option<Vector<Value>>,
 }
@@ -32,7 +32,7 @@ impl<T: Clone> List<T> {
     /// An empty list.
     #[must_use]
     pub fn new() -> Self {
-        Self { items: Vector::new(), misfits: None, source: None }
+        Self { items: Vector::new(), misfits: Vector::new(), source: None }
     }
 
     /// The number of elements.
@@ -85,7 +85,7 @@ impl<T: Clone + fmt::Debug> fmt::Debug for List<T> {
 
 impl<T: Clone> FromIterator<T> for List<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        Self { items: items.into_iter().collect(), misfits: None, source: None }
+        Self { items: items.into_iter().collect(), misfits: Vector::new(), source: None }
     }
 }
 
@@ -105,15 +105,10 @@ impl<'a, T: Clone> IntoIterator for &'a List<T> {
 }
 
 /// The index in the document of the element at `index`. Elements that do not fit are counted in the
-/// document's index only.
-fn real_index<T: Scalar>(list: &List<T>, index: usize) -> usize {
-    let Some(values) = &list.misfits else { return index };
-    let mut fitting = values
-        .iter()
-        .enumerate()
-        .filter(|(_, value)| T::from_value(value).is_ok())
-        .map(|(at, _)| at);
-    fitting.nth(index).unwrap_or(values.len())
+/// document's index only. O(elements that do not fit).
+fn real_index<T>(list: &List<T>, index: usize) -> usize {
+    let is_before = |(count, at): &(usize, &usize)| **at <= index + count;
+    index + list.misfits.iter().enumerate().take_while(is_before).count()
 }
 
 impl<T: Scalar> State for List<T> {
@@ -134,20 +129,19 @@ impl<T: Scalar> State for List<T> {
 
     fn read(reader: &mut Reader<'_, '_>) -> Option<Self> {
         let values = reader.list();
-        let mut items = Vector::new();
-        let mut misfit = None;
-        for value in values.iter() {
+        let (mut items, mut misfits) = (Vec::with_capacity(values.len()), Vec::new());
+        for (index, value) in values.iter().enumerate() {
             match T::from_value(value) {
                 Ok(item) => items.push(item),
                 Err(Mismatch(expected)) => {
-                    misfit.get_or_insert((expected, value.clone()));
+                    if misfits.is_empty() {
+                        reader.element_violation(expected, value);
+                    }
+                    misfits.push(index);
                 }
             }
         }
-        if let Some((expected, value)) = &misfit {
-            reader.element_violation(expected, value);
-        }
-        let misfits = misfit.is_some().then(|| values.clone());
+        let (items, misfits) = (items.into_iter().collect(), misfits.into_iter().collect());
         Some(Self { items, misfits, source: Some(values) })
     }
 
@@ -197,7 +191,7 @@ impl<T: Scalar> List<T> {
     /// This list after the edits that led to `source`. `None` if they did not begin at the content
     /// of this list, or if an element does not fit. O(edits · log n).
     fn after(&self, source: Vector<Value>, edits: &ListEdits) -> Option<Self> {
-        let before = self.source.as_ref().filter(|_| self.misfits.is_none())?;
+        let before = self.source.as_ref().filter(|_| self.misfits.is_empty())?;
         if !before.ptr_eq(&edits.before) {
             return None;
         }
@@ -210,16 +204,13 @@ impl<T: Scalar> List<T> {
             items.splice(*at, *delete, insert.into_iter());
         }
         let fits = items.len() == source.len();
-        fits.then_some(Self { items, misfits: None, source: Some(source) })
+        fits.then_some(Self { items, misfits: Vector::new(), source: Some(source) })
     }
 
     /// Deletes the elements that do not fit.
     fn delete_misfits(&mut self, writer: &mut Writer<'_, '_>) {
-        let values = self.misfits.take().unwrap_or_default();
-        for (index, value) in values.iter().enumerate().rev() {
-            if T::from_value(value).is_err() {
-                writer.splice_list(index, 1, Vec::new());
-            }
+        for index in std::mem::take(&mut self.misfits).iter().rev() {
+            writer.splice_list(*index, 1, Vec::new());
         }
     }
 
@@ -227,22 +218,16 @@ impl<T: Scalar> List<T> {
         let real = real_index(self, index);
         writer.splice_list(real, 1, Vec::new());
         self.items.remove(index);
-        if let Some(values) = &mut self.misfits {
-            values.remove(real);
-        }
+        let after = |at: &usize| if *at > real { *at - 1 } else { *at };
+        self.misfits = self.misfits.iter().map(after).collect();
     }
 
     fn insert_in(&mut self, writer: &mut Writer<'_, '_>, index: usize, items: Vec<&T>) {
         let real = real_index(self, index);
-        for (offset, item) in items.into_iter().enumerate() {
-            splice(writer, real + offset, 0, std::iter::once(item));
-            self.items.insert(index + offset, item.clone());
-            if let (Some(values), Ok(value)) =
-                (&mut self.misfits, item.to_value().and_then(Value::held))
-            {
-                values.insert(real + offset, value);
-            }
-        }
+        splice(writer, real, 0, items.iter().copied());
+        self.items.splice(index, 0, items.iter().map(|item| T::clone(item)));
+        let after = |at: &usize| if *at >= real { *at + items.len() } else { *at };
+        self.misfits = self.misfits.iter().map(after).collect();
     }
 }
 

@@ -115,6 +115,13 @@ proptest! {
             apply(&mut vector, &mut model, step, &mut next);
             same(&vector, &model);
             let (before, before_model) = kept.last().expect("just added");
+            let (head, tail) = before.common_ends(&vector);
+            prop_assert_eq!(&before_model[..head], &model[..head]);
+            prop_assert_eq!(
+                &before_model[before_model.len() - tail..],
+                &model[model.len() - tail..]
+            );
+            prop_assert!(head == model.len().min(before_model.len()) || before_model[head] != model[head]);
             prop_assert_eq!(*before == vector, *before_model == model);
         }
         for (vector, model) in &kept {

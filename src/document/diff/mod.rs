@@ -59,7 +59,6 @@ enum Piece {
 /// The edits are the fewest possible if up to about 4,000 edits are enough or the sequences are
 /// small. Otherwise there are only a few more than necessary. O(length · edits); for large
 /// differences O(length), with a factor that falls from 1,024 to 64 as the length grows.
-/// falls from 1,024 to 64 as the length grows.
 pub(crate) fn slices<T: Eq + Hash>(
     old: &[T],
     new: &[T],

@@ -120,7 +120,7 @@ impl<B: Backend> Replica<B> {
             }
             SequenceKind::List => {
                 let list = self.lists.entry(Key(name.clone())).or_default();
-                update_list(list, &self.backend.list(name))
+                update_list(list, self.backend.list(name))
             }
         };
         if differs {
@@ -205,15 +205,11 @@ pub(crate) fn splice_list(list: &mut List, splices: Vec<Splice>) -> Option<Updat
 
 /// Replaces the elements between the common head and the common tail. Returns whether the lists
 /// differ.
-fn update_list(list: &mut List, new: &[Value]) -> bool {
-    let head = list.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let old_len = list.len();
-    let new_len = new.len();
-    let room = old_len.min(new_len) - head;
-    let tail = (0..room)
-        .take_while(|back| list.get(old_len - 1 - back) == new.get(new_len - 1 - back))
-        .count();
-    let insert = new.get(head..new_len - tail).unwrap_or_default();
-    list.splice(head, old_len - tail - head, insert.iter().cloned());
-    head + tail < old_len.max(new_len)
+fn update_list(list: &mut List, new: Vec<Value>) -> bool {
+    let new: List = new.into_iter().collect();
+    let (head, tail) = list.common_ends(&new);
+    let [delete, insert] = [list.len(), new.len()].map(|len| len - head - tail);
+    let inserted: Vec<Value> = new.iter().skip(head).take(insert).cloned().collect();
+    list.splice(head, delete, inserted.into_iter());
+    delete + insert > 0
 }
