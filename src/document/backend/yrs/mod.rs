@@ -151,6 +151,7 @@ impl Yrs {
             for new in &summary.blocks {
                 added.add(&new.block, Some(&self.op_roots));
             }
+            added.settle(Some(&self.op_roots));
             added.stray(summary.blocks.iter().map(|new| &new.block), &self.op_roots)
         })
     }

@@ -8,7 +8,7 @@
 //!   saved bytes would not give the same document.
 //! - Both ops are in a root that is not for the item's content, for example text among registers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::document::limits::Limits;
 /// An op, by client and clock.
 type Id = (u64, u32);
 
-/// The most steps from op to op in the search for a root. After them the root counts as unknown.
+/// The most steps from op to op in the search for a root, before [`OpRoots::settle`] was called.
 const STEPS_MAX: usize = 1_000;
 
 /// The roots of the ops of a document or of an update.
@@ -36,6 +36,8 @@ pub struct OpRoots {
     clients: BTreeMap<u64, Clocks>,
     /// For each ending of 16 bits, how many clients have an id with it.
     alike: HashMap<u16, usize>,
+    /// Added ops whose root was not known yet.
+    unsettled: Vec<Id>,
 }
 
 /// The bytes that a client takes in a version.
@@ -262,12 +264,45 @@ impl OpRoots {
         });
         if clocks.end != ops.start || clocks.runs.last().is_none_or(|(_, last)| *last != place) {
             clocks.runs.push((ops.start, place));
+            if matches!(place, OpRoot::Beside(_)) {
+                self.unsettled.push((client, ops.start));
+            }
         }
         clocks.end = ops.end;
     }
 
+    /// Finds the roots of the ops whose root was not known when they were added. Must be called
+    /// when all ops to which they refer were added. In an update, the root of an op may be known
+    /// only by way of many other ops, each of another client. O(ops · log n).
+    pub fn settle(&mut self, base: Option<&Self>) {
+        for id in std::mem::take(&mut self.unsettled) {
+            let (mut path, mut seen) = (Vec::new(), HashSet::new());
+            let mut place = OpRoot::Beside(id);
+            while let OpRoot::Beside(op) = place {
+                let known =
+                    base.and_then(|base| base.at(op.0, op.1)).or_else(|| self.at(op.0, op.1));
+                let Some(next) = known else { break };
+                path.push(op);
+                // Ops that refer to each other in a circle have no root.
+                place = if seen.insert(op) { next } else { OpRoot::Unknown };
+            }
+            path.into_iter().for_each(|op| self.set(op, place));
+        }
+    }
+
+    /// Sets the place of the run that holds an op.
+    fn set(&mut self, (client, clock): Id, place: OpRoot) {
+        let Some(clocks) = self.clients.get_mut(&client) else { return };
+        let after = clocks.runs.partition_point(|(start, _)| *start <= clock);
+        if let Some((_, old)) = after.checked_sub(1).and_then(|run| clocks.runs.get_mut(run))
+            && matches!(old, OpRoot::Beside(_))
+        {
+            *old = place;
+        }
+    }
+
     /// The first of these blocks that would be in two roots, or in a root that is not for its
-    /// content. The caller must have added all blocks to `self` with this `base`.
+    /// content. The caller must have added all blocks to `self` with this `base`, and settled them.
     pub fn stray<'a>(
         &self,
         mut blocks: impl Iterator<Item = &'a Block>,
@@ -368,7 +403,7 @@ impl OpRoots {
             };
             place = next;
         }
-        OpRoot::Unknown
+        place
     }
 
     fn at(&self, client: u64, clock: u32) -> Option<OpRoot> {

@@ -441,3 +441,37 @@ fn a_character_that_is_split_is_read_again() {
         peer.import(bytes);
     }
 }
+
+/// An update with one op of each of many clients. Each stands behind the op of the client with the
+/// next lower id, which comes later in the update.
+fn chain(clients: u64, deleted: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    crate::varint::put(&mut bytes, clients);
+    for client in (10..10 + clients).rev() {
+        bytes.push(1);
+        crate::varint::put(&mut bytes, client);
+        bytes.extend([0, if deleted { 0x81 } else { 0x84 }]);
+        crate::varint::put(&mut bytes, if client == 10 { 1 } else { client - 1 });
+        bytes.push(0);
+        bytes.extend(if deleted { &[1][..] } else { &[1, b'x'] });
+    }
+    bytes.push(0);
+    bytes
+}
+
+#[test]
+fn a_chain_of_ops_of_many_clients_is_not_missed() {
+    for deleted in [false, true] {
+        let mut peer = with_text("a");
+        peer.import(&chain(3_000, deleted));
+        let spans = |yrs: &mut Yrs| {
+            let number = yrs.op_roots.number("T:sequence");
+            yrs.indexes.ready(number).map(|index| index.spans())
+        };
+        assert_eq!(spans(&mut peer.yrs), Some(3_001));
+        peer.type_at_the_start("z");
+        let mut loaded =
+            Yrs::load(Peer::id(0, 1), &peer.yrs.save(), &Limits::own()).expect("a document");
+        assert_eq!(spans(&mut loaded), spans(&mut peer.yrs));
+    }
+}

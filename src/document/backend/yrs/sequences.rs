@@ -96,6 +96,7 @@ impl Yrs {
         let added: Vec<(Span, &NewBlock)> =
             added.filter_map(|new| Some((self.op_roots.add(&new.block, None)?, new))).collect();
         // The root of an op is only known when all blocks are added.
+        self.op_roots.settle(None);
         let mut parts: Vec<(u32, Part<'a>)> = Vec::with_capacity(added.len());
         for (span, new) in added {
             let number = self.op_roots.sequence_of((span.client, span.clock));

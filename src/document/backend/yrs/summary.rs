@@ -95,6 +95,7 @@ impl Loading {
     }
 
     fn finish(mut self, deleted: Vec<(u64, Range<u32>)>) -> (OpRoots, SequenceIndexes) {
+        self.op_roots.settle(None);
         // A block that refers to another op is not itself under a key: see `NewBlock::keyed`.
         std::mem::take(&mut self.unresolved).into_iter().for_each(|span| self.collect(span, false));
         for (client, clocks) in deleted {
