@@ -225,7 +225,7 @@ impl<T: Scalar> List<T> {
     fn insert_in(&mut self, writer: &mut Writer<'_, '_>, index: usize, items: Vec<&T>) {
         let real = real_index(self, index);
         splice(writer, real, 0, items.iter().copied());
-        self.items.splice(index, 0, items.iter().map(|item| T::clone(item)));
+        self.items.splice(index, 0, items.iter().copied().cloned());
         let after = |at: &usize| if *at >= real { *at + items.len() } else { *at };
         self.misfits = self.misfits.iter().map(after).collect();
     }
