@@ -15,8 +15,8 @@ use super::sequence_index::SequenceIndex;
 use super::sequence_index::encode::{self, Inserted};
 use super::summary::Summary;
 use super::values::to_any;
-use super::{OWN_CLOCK_MAX, REGISTERS, Yrs, cut, finish};
-use crate::document::backend::BackendError;
+use super::{REGISTERS, Yrs, cut, finish};
+use crate::document::backend::{Backend, BackendError};
 use crate::document::guard::yrs_update::Content;
 use crate::document::limits::Limits;
 use crate::document::ops::{Ops, SequenceKind, SequenceOp, Touched};
@@ -37,7 +37,7 @@ impl Yrs {
     ) -> Result<(Touched, Vec<Vec<u8>>), BackendError> {
         let client = self.doc.client_id();
         let start = self.op_roots.end(client.get());
-        if start > OWN_CLOCK_MAX {
+        if self.is_id_full() {
             return Err(BackendError::Refused(format!(
                 "the replica id {client} has {start} ops, and no replica takes many more"
             )));
