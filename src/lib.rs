@@ -14,9 +14,10 @@ pub use document::backend::{Automerge, Backend, BackendError, Yrs};
 pub use document::commit::{Origin, Update};
 pub use document::doc::{
     Applied, ApplyError, Conflict, Document, DocumentEdit, EditError, MiddlewareError, Pending,
-    Repair,
+    Repair, WeakDocument,
 };
 pub use document::guard::GuardError;
+pub use document::keeper::{AlreadyKept, KeepError, Keeper, Record};
 pub use document::limits::Limits;
 pub use document::meta::Meta;
 pub use document::named::TypeMismatch;

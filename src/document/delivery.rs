@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, ReentrantMutexGuard};
 
 use super::commit::{Commit, Update};
+use super::keeper::Awaited;
 use super::projection::WatcherCalls;
 use super::subscription::Subscription;
 
@@ -49,6 +50,16 @@ struct Queued {
     number: u64,
     commit: Arc<Commit>,
     views: Vec<Box<dyn WatcherCalls>>,
+    /// The record that must be kept before the commit is delivered, and the thread that made the
+    /// commit. That thread waits for the record and delivers then.
+    awaited: Option<(Awaited, ThreadId)>,
+}
+
+impl Queued {
+    /// The record that is not kept yet, and the thread that waits for it.
+    fn unkept(&self) -> Option<&(Awaited, ThreadId)> {
+        self.awaited.as_ref().filter(|(awaited, _)| !awaited.is_kept())
+    }
 }
 
 struct Queue {
@@ -95,15 +106,21 @@ impl Delivery {
 
     /// Queues a commit whose views are shown already. Must be called under the writer lock, so that
     /// the queue has the order of the commits. A commit without a listener or watcher is not
-    /// queued.
-    pub(crate) fn queue(&self, commit: Arc<Commit>, views: Vec<Box<dyn WatcherCalls>>) {
+    /// queued, unless it is to be kept first.
+    pub(crate) fn queue(
+        &self,
+        commit: Arc<Commit>,
+        views: Vec<Box<dyn WatcherCalls>>,
+        awaited: Option<Awaited>,
+    ) {
         let listeners = self.listeners.lock();
-        if listeners.is_empty() && views.is_empty() {
+        if listeners.is_empty() && views.is_empty() && awaited.is_none() {
             return;
         }
         let number = self.numbers.next();
         drop(listeners);
-        self.queue.lock().commits.push_back(Queued { number, commit, views });
+        let awaited = awaited.map(|awaited| (awaited, current().id()));
+        self.queue.lock().commits.push_back(Queued { number, commit, views, awaited });
     }
 
     /// Delivers the queued commits. If another thread is delivering, that thread delivers these
@@ -111,8 +128,29 @@ impl Delivery {
     ///
     /// If a callback panics, the other callbacks are still called. The first panic is resumed after
     /// all commits are delivered.
+    ///
+    /// If commits are announced only after they are kept, this first waits for the commits of this
+    /// thread. A change that a callback makes does not wait: its commit is delivered after the
+    /// callback has returned.
     pub(crate) fn deliver(&self) {
-        self.deliver_all(self.queue.lock());
+        let queue = self.kept(self.queue.lock());
+        self.deliver_all(queue);
+    }
+
+    /// Waits until the commits of this thread are kept, or until the keeper gives up waiting.
+    fn kept<'a>(&'a self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        let own = current().id();
+        if queue.delivering == Some(own) {
+            return queue;
+        }
+        let mine = |queued: &&Queued| queued.unkept().is_some_and(|(_, thread)| *thread == own);
+        let Some(last) = queue.commits.iter().rev().find(mine) else { return queue };
+        let awaited = last.awaited.clone();
+        drop(queue);
+        if let Some((awaited, _)) = awaited {
+            awaited.wait();
+        }
+        self.queue.lock()
     }
 
     /// Delivers after an import. The import waits while many commits are queued and another thread
@@ -121,7 +159,7 @@ impl Delivery {
     /// - The queue of imported commits must not grow without end while callbacks are slow.
     /// - One thread must not deliver for ever.
     pub(crate) fn deliver_in_turn(&self) {
-        let mut queue = self.queue.lock();
+        let mut queue = self.kept(self.queue.lock());
         let elsewhere =
             |queue: &Queue| queue.delivering.is_some_and(|thread| thread != current().id());
         if elsewhere(&queue) && queue.commits.len() > COMMITS_MAX {
@@ -147,6 +185,20 @@ impl Delivery {
         loop {
             let handed_over = queue.waiting > 0
                 && queue.commits.front().is_some_and(|queued| queued.number > own);
+            // Another thread waits until this commit is kept, and delivers then. If a callback of
+            // this thread made the commit, no other thread does.
+            if let Some((awaited, thread)) = queue.commits.front().and_then(Queued::unkept) {
+                if *thread != current().id() {
+                    break;
+                }
+                let awaited = awaited.clone();
+                drop(queue);
+                awaited.wait();
+                queue = self.queue.lock();
+                if queue.commits.front().is_some_and(|queued| queued.unkept().is_some()) {
+                    break;
+                }
+            }
             let next = if handed_over { None } else { queue.commits.pop_front() };
             let Some(queued) = next else { break };
             if queue.waiting > 0 && queue.commits.len() == COMMITS_MAX {
@@ -169,7 +221,7 @@ impl Delivery {
 
     /// Calls all listeners and watchers. Returns the first panic.
     fn deliver_one(&self, queued: Queued) -> Option<Panic> {
-        let Queued { number, commit, views } = queued;
+        let Queued { number, commit, views, .. } = queued;
         let touched = commit.touch.differing.len();
         let _span =
             tracing::trace_span!(target: "exostate", "notify", origin = ?commit.origin, touched)

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::document::ReplicaId;
 use crate::document::backend::BackendError;
 use crate::document::digest::Canonical;
+use crate::document::keeper::KeepError;
 use crate::document::key::{self, Key};
 use crate::document::ops::{ListEdits, ListSplice, Ops, RegisterWrite, SequenceKind, SequenceOp};
 use crate::document::replica::List;
@@ -69,6 +70,10 @@ pub enum ChangeError {
     /// The backend failed. The document is unchanged.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The document's [keeper](crate::Keeper) has no room for the change, or the document may not
+    /// be changed. The document is unchanged, and the change may be made again later.
+    #[error(transparent)]
+    NotKept(#[from] KeepError),
 }
 
 impl ChangeError {

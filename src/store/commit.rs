@@ -186,6 +186,7 @@ impl<S: State, B: Backend> Store<S, B> {
         recording: &Recording,
         report: &mut Report,
     ) -> Result<WrittenChange<S>, ChangeError> {
+        turn.reserve()?;
         report.shown = true;
         let logs = self.shared.logs.all();
         let touched = (turn.count_followers() > 1).then(|| staged.ops.touched());

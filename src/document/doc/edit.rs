@@ -9,6 +9,7 @@ use super::{Document, Turn};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::bundle::{self, KeyKind};
 use crate::document::commit::Origin;
+use crate::document::keeper::KeepError;
 use crate::document::key::{self, Key};
 use crate::document::named;
 use crate::document::ops::{Ops, RegisterWrite, SequenceOp, Units};
@@ -47,6 +48,10 @@ pub enum EditError {
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The document's [keeper](crate::Keeper) has no room for the edit, or the document may not be
+    /// changed. The edit may be made again later.
+    #[error(transparent)]
+    NotKept(#[from] KeepError),
 }
 
 impl<B: Backend> Document<B> {
@@ -106,6 +111,7 @@ impl<B: Backend> Document<B> {
     /// - [`EditError::Nested`] inside a change of this document.
     /// - [`EditError::Invalid`] if other replicas would refuse an op.
     /// - [`EditError::Backend`] if the backend failed.
+    /// - [`EditError::NotKept`] if the document's keeper has no room.
     pub fn edit<R>(
         &self,
         edit: impl FnOnce(&mut DocumentEdit<'_>) -> Result<R, EditError>,
@@ -154,6 +160,7 @@ impl<B: Backend> Turn<'_, B> {
         }
         self.count_followers();
         let mut replica = self.replica_mut().ok_or(EditError::Nested)?;
+        self.reserve()?;
         self.commit_ops(&mut replica, &ops, texts, lists, Origin::Local)?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Document, Turn};
 use crate::document::backend::Backend;
 use crate::document::commit::{Origin, Touch};
+use crate::document::keeper::{KeepError, Record};
 use crate::document::projection::{Content, Outcome};
 use crate::document::replica::{ImportError, Imported, Replica, Trust};
 
@@ -38,6 +39,10 @@ pub enum ApplyError {
     /// [`Middleware::import`](crate::middleware::Middleware::import).
     #[error("refused: {0}")]
     Denied(#[source] MiddlewareError),
+    /// The document's [keeper](crate::Keeper) has no room for the update, or the document may not
+    /// be changed. The update may be applied again later.
+    #[error(transparent)]
+    NotKept(#[from] KeepError),
 }
 
 /// The error with which middleware refused an import. Two values are equal if they hold the same
@@ -231,6 +236,7 @@ impl<B: Backend> Document<B> {
         let result = turn.allow(updates, trust).and_then(|()| {
             turn.count_followers();
             let mut replica = turn.replica_mut().ok_or(ApplyError::Nested)?;
+            turn.reserve()?;
             turn.import(&mut replica, updates, trust, part)
         });
         let touched = if result.is_ok() { turn.touched() } else { Arc::default() };
@@ -285,6 +291,10 @@ impl<B: Backend> Turn<'_, B> {
         if replica.take_names_changed() {
             self.note_type(replica);
         }
+        if trust == Trust::Trusted && result.as_ref().is_ok_and(|imported| imported.has_pending) {
+            let updates: Vec<&[u8]> = updates.iter().map(AsRef::as_ref).collect();
+            self.keep(Record::Pending(&updates));
+        }
         let contradictions =
             result.as_mut().map(|imported| std::mem::take(&mut imported.contradictions));
         let contradictions = contradictions.unwrap_or_default();
@@ -314,9 +324,10 @@ impl<B: Backend> Turn<'_, B> {
         if part {
             let recorders = self.document.recorders.all();
             recorders.iter().for_each(|recorder| recorder.lock().part(&applied));
+            self.keep(Record::Updates(&applied));
             let touch = Touch::of_all(Arc::default());
             let commit = self.commit(touch, applied, Origin::Remote);
-            self.document.delivery.queue(commit, Vec::new());
+            self.queue(commit, Vec::new());
             return Ok(changed);
         }
         let touch = Touch::of(&touched, &edited);

@@ -27,6 +27,7 @@ pub(crate) use turn::Turn;
 use super::backend::{Backend, BackendError, Yrs};
 use super::commit::{Recorder, Update};
 use super::delivery::Delivery;
+use super::keeper::{AlreadyKept, Keeper, Keeping, Record};
 use super::live::Live;
 use super::named::TypeMismatch;
 use super::options::Options;
@@ -65,6 +66,29 @@ pub struct Document<B: Backend = Yrs> {
     _store: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// A weak handle of a document. It does not keep the document alive.
+pub struct WeakDocument<B: Backend = Yrs>(Weak<Inner<B>>);
+
+impl<B: Backend> WeakDocument<B> {
+    /// The document, if any other handle of it still exists.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Document<B>> {
+        Some(Document { inner: self.0.upgrade()?, _store: None })
+    }
+}
+
+impl<B: Backend> Clone for WeakDocument<B> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<B: Backend> std::fmt::Debug for WeakDocument<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakDocument").field("backend", &B::NAME).finish_non_exhaustive()
+    }
+}
+
 /// The data that all handles of a document share.
 pub(crate) struct Inner<B: Backend> {
     /// The writer lock. A thread that holds it may lock it again to read.
@@ -72,6 +96,7 @@ pub(crate) struct Inner<B: Backend> {
     pub(crate) delivery: Delivery,
     projections: ArcSwap<Vec<Weak<dyn Projection<B>>>>,
     pub(crate) recorders: Live<dyn Recorder>,
+    pub(crate) keeping: Keeping,
     pub(crate) options: Options,
     /// The replica ids of this document: first those that it gave up, last its current id.
     ids: ArcSwap<Vec<ReplicaId>>,
@@ -146,6 +171,7 @@ impl<B: Backend> Document<B> {
             delivery: Delivery::default(),
             projections: ArcSwap::default(),
             recorders: Live::default(),
+            keeping: Keeping::default(),
             options,
             ids: ArcSwap::from_pointee(vec![id]),
             lineage: AtomicU64::new(0),
@@ -173,6 +199,12 @@ impl<B: Backend> Document<B> {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// A weak handle of this document.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakDocument<B> {
+        WeakDocument(Arc::downgrade(&self.inner))
     }
 
     /// The version of this replica: the ops that it has seen.
@@ -275,9 +307,12 @@ impl<B: Backend> Document<B> {
     /// Whether another thread is changing the document, importing into it, or calling listeners or
     /// watchers at this moment. Then a change or an import may have to wait. The answer may be
     /// outdated a moment later. It is for callers that have other work to do instead of waiting.
+    ///
+    /// Always true if the document has a keeper for which changes wait.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.inner.replica.try_lock().is_none() || self.inner.delivery.is_delivering()
+        let waits = self.inner.keeping.get().is_some_and(|keeper| keeper.announces_kept());
+        waits || self.inner.replica.try_lock().is_none() || self.inner.delivery.is_delivering()
     }
 
     /// How often a check found that a text or a list differs from the document, because an edit
@@ -301,7 +336,43 @@ impl<B: Backend> Document<B> {
     /// gives way. Lineages only rise, so one document spreads, and a document that was given up
     /// does not come back. A lineage that is lower than the current one changes nothing.
     pub fn follow(&self, lineage: u64) {
-        self.inner.lineage.fetch_max(lineage, Ordering::Relaxed);
+        if self.inner.lineage.fetch_max(lineage, Ordering::Relaxed) < lineage {
+            self.inner.keeping.record(Record::Lineage(lineage));
+        }
+    }
+
+    /// Attaches a keeper, which gets everything that is written from now on: see [`Keeper`]. The
+    /// caller has kept the present document already. The keeper stays as long as the document.
+    ///
+    /// Must be called before the document is used elsewhere: a change that is made during the call
+    /// may be missed.
+    ///
+    /// # Errors
+    /// The document has a keeper already.
+    pub fn keep_with(&self, keeper: Arc<dyn Keeper>) -> Result<(), AlreadyKept> {
+        let _lock = self.inner.lock();
+        self.inner.keeping.set(keeper)
+    }
+
+    /// Gives the keeper a record of the whole document, as after a repair: for a keeper that had to
+    /// drop records. Does nothing without a keeper. O(document).
+    pub fn keep_whole(&self) {
+        let Some(turn) = Turn::begin(&self.inner) else { return };
+        if let Some(replica) = turn.replica_mut() {
+            turn.keep_whole(&replica);
+        }
+    }
+
+    /// The keeper of this document, if it has one.
+    #[must_use]
+    pub fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        self.inner.keeping.get().cloned()
+    }
+
+    /// Tells listeners and watchers of commits that were not announced because they were not kept
+    /// in time. It is for keepers whose [`wait`](Keeper::wait) gave up; changes call it themselves.
+    pub fn announce(&self) {
+        self.inner.delivery.deliver();
     }
 
     /// The options for a fork of this document. They never use the same replica id again.
@@ -358,6 +429,7 @@ impl<B: Backend> Inner<B> {
 
     /// Replaces the replica id by another one. The old id stays in the list of own ids.
     fn change_id(&self, id: ReplicaId) {
+        self.keeping.record(Record::Replica(id));
         let mut ids = Vec::clone(&self.ids.load());
         ids.push(id);
         self.ids.store(Arc::new(ids));

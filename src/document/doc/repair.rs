@@ -188,13 +188,15 @@ impl<B: Backend> Repair<B> {
     /// returns the fresh id afterwards. Returns the conflicts. O(document).
     ///
     /// # Errors
-    /// The backend failed, or this was called inside a change. The document is as it was before.
+    /// The backend failed, the document's keeper has no room, or this was called inside a change. The
+    /// document is as it was before.
     pub fn finish(self) -> Result<Vec<Conflict>, ApplyError> {
         let Self { document, theirs, own } = self;
         document.show_parts();
         let turn = Turn::begin(&document.inner).ok_or(ApplyError::Nested)?;
         let conflicts = {
             let mut replica = turn.replica_mut().ok_or(ApplyError::Nested)?;
+            turn.reserve()?;
             turn.show_parts(&mut replica);
             turn.take_over(&mut replica, theirs, own)?
         };

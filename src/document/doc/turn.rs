@@ -1,7 +1,7 @@
 //! A turn: the only way to change a document.
 
 use std::any::Any;
-use std::cell::{Ref, RefCell, RefMut};
+use std::cell::{Cell, Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -12,10 +12,11 @@ use parking_lot::ReentrantMutexGuard;
 use super::Inner;
 use crate::document::backend::{Backend, BackendError};
 use crate::document::commit::{Commit, Origin, Touch, in_key_order, whole};
+use crate::document::keeper::{Awaited, KeepError, Record, Reserved};
 use crate::document::key::Key;
 use crate::document::ops::Ops;
-use crate::document::projection::{Content, Projection, Shown};
-use crate::document::replica::{List, Replica};
+use crate::document::projection::{Content, Projection, Shown, WatcherCalls};
+use crate::document::replica::{List, Replica, Trust};
 use crate::document::rope::Rope;
 use crate::document::source::Source;
 
@@ -85,6 +86,13 @@ pub(crate) struct Turn<'a, B: Backend> {
     pub(crate) time: Option<SystemTime>,
     /// The paths that the last commit of this turn touched.
     touched: RefCell<Arc<[Arc<str>]>>,
+    /// The room that the document's keeper has reserved for this turn.
+    reserved: RefCell<Option<Reserved<'a>>>,
+    /// Whether the document was replaced or rebuilt, so that the updates do not lead to its
+    /// content, and the keeper has not recorded the whole document yet.
+    replaced: Cell<bool>,
+    /// The last record of this turn, if the keeper announces only what is kept.
+    awaited: RefCell<Option<Awaited>>,
 }
 
 impl<'a, B: Backend> Turn<'a, B> {
@@ -104,6 +112,9 @@ impl<'a, B: Backend> Turn<'a, B> {
             time: None,
             old_views: RefCell::default(),
             touched: RefCell::default(),
+            reserved: RefCell::default(),
+            replaced: Cell::new(false),
+            awaited: RefCell::default(),
         };
         let wanted = !document.recorders.is_empty() || turn.any(|one| one.undoes());
         if wanted {
@@ -115,7 +126,8 @@ impl<'a, B: Backend> Turn<'a, B> {
 
     /// Ends the turn: releases the lock, unless the thread holds it elsewhere too.
     pub(crate) fn end(self) -> AfterTurn<B> {
-        let Self { lock, followers, old_views, .. } = self;
+        let Self { lock, followers, old_views, reserved, .. } = self;
+        drop(reserved);
         drop(lock);
         AfterTurn { followers: followers.into_inner(), _old_views: old_views.into_inner() }
     }
@@ -202,11 +214,22 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.publish(replica, self.commit(touch, updates, Origin::Remote));
     }
 
+    /// Asks the document's keeper for room, before something is written in this turn. The room is
+    /// given back at the end of the turn.
+    pub(crate) fn reserve(&self) -> Result<(), KeepError> {
+        let mut reserved = self.reserved.borrow_mut();
+        if let (None, Some(keeper)) = (&*reserved, self.document.keeping.get()) {
+            *reserved = Some(Reserved::of(keeper)?);
+        }
+        Ok(())
+    }
+
     /// Whether the document differs after a failure from what it was before. Returns true only once
     /// per failure.
     pub(crate) fn take_differs(&self, replica: &mut Replica<B>) -> bool {
         let differs = replica.take_differs();
         if differs {
+            self.replaced.set(true);
             self.document.recorders.all().iter().for_each(|recorder| recorder.lock().replaced());
         }
         differs
@@ -263,14 +286,42 @@ impl<'a, B: Backend> Turn<'a, B> {
         self.show(commit);
     }
 
-    /// Gives a commit to every recorder, before any view shows it. O(document) if a recorder makes
-    /// a checkpoint.
+    /// Gives a commit to the keeper and to every recorder, before any view shows it. O(document) if
+    /// a recorder makes a checkpoint, or if the document was replaced.
     pub(crate) fn record(&self, replica: &mut Replica<B>, commit: &Commit) {
         self.document.commits.fetch_add(1, Ordering::Relaxed);
+        if commit.origin == Origin::Repair || self.replaced.take() {
+            self.keep_whole(replica);
+        } else {
+            self.keep(Record::Updates(&commit.updates));
+        }
         *self.touched.borrow_mut() = Arc::clone(&commit.touch.written);
         for recorder in self.document.recorders.all() {
             recorder.lock().record(commit, &mut || replica.checkpoint().ok());
         }
+    }
+
+    /// Gives a record to the document's keeper, if it has one.
+    pub(super) fn keep(&self, record: Record<'_>) {
+        let Some(keeper) = self.document.keeping.get() else { return };
+        if matches!(record, Record::Updates([])) {
+            return;
+        }
+        let number = keeper.record(record);
+        if keeper.announces_kept() {
+            let keeper = Arc::clone(keeper);
+            *self.awaited.borrow_mut() = Some(Awaited { keeper, number });
+        }
+    }
+
+    /// Lets the keeper keep the whole document. O(document).
+    pub(super) fn keep_whole(&self, replica: &Replica<B>) {
+        if self.document.keeping.get().is_none() {
+            return;
+        }
+        let own = |(update, trust)| (trust == Trust::Trusted).then_some(update);
+        let pending = replica.pending_updates().into_iter().filter_map(own).collect();
+        self.keep(Record::Whole { document: replica.save(), pending });
     }
 
     /// Shows the views and queues the commit for delivery. O(1) per view.
@@ -282,7 +333,13 @@ impl<'a, B: Backend> Turn<'a, B> {
             told.extend(shown.told);
             self.old_views.borrow_mut().add(shown.left);
         });
-        self.document.delivery.queue(commit, told);
+        self.queue(commit, told);
         drop(showing);
+    }
+
+    /// Queues a commit for delivery.
+    pub(super) fn queue(&self, commit: Arc<Commit>, told: Vec<Box<dyn WatcherCalls>>) {
+        let awaited = self.awaited.borrow().clone();
+        self.document.delivery.queue(commit, told, awaited);
     }
 }

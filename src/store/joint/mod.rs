@@ -248,6 +248,7 @@ fn stage<J: Stores, R>(
 
 /// Writes into every document, or into none.
 fn write(steps: &mut Steps<'_>, starts: &mut [BegunChange]) -> Result<(), ChangeError> {
+    steps.iter().try_for_each(|step| step.reserve())?;
     for at in 0..steps.len() {
         if let Err(error) = steps[at].write(&mut starts[at]) {
             steps.iter_mut().take(at).for_each(|step| step.revert());

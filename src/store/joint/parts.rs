@@ -128,6 +128,8 @@ pub trait Step {
     /// The replica's id and its number of commits, each as eight big-endian bytes.
     fn state_bytes(&self) -> [u8; 16];
     fn stage_base<'t>(&'t self) -> Box<dyn StageBase + 't>;
+    /// Asks the document's keeper for room, if anything is staged.
+    fn reserve(&self) -> Result<(), ChangeError>;
     fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError>;
     /// Reverts what was written, as another document failed. No view has shown it, but it was in
     /// the document: peers get it together with its revert.
@@ -229,6 +231,13 @@ impl<S: State, B: Backend> Step for Turn<'_, S, B> {
             next_element: &self.turn.document.next_element,
             staged: &self.staged,
         })
+    }
+
+    fn reserve(&self) -> Result<(), ChangeError> {
+        let staged = self.staged.take();
+        let reserved = if staged.is_some() { self.turn.reserve() } else { Ok(()) };
+        self.staged.set(staged);
+        Ok(reserved?)
     }
 
     fn write(&mut self, start: &mut BegunChange) -> Result<(), ChangeError> {
