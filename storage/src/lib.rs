@@ -1,0 +1,13 @@
+//! Storage for exostate.
+
+mod adapter;
+mod entry;
+mod envelope;
+mod options;
+
+#[cfg(feature = "redb")]
+pub use adapter::RedbAdapter;
+pub use adapter::{
+    Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, Stored, Torn, Unreadable,
+};
+pub use options::{Compression, Durability, StorageOptions, WhenFull};
