@@ -58,7 +58,7 @@ struct Queued {
 impl Queued {
     /// The record that is not kept yet, and the thread that waits for it.
     fn unkept(&self) -> Option<&(Awaited, ThreadId)> {
-        self.awaited.as_ref().filter(|(awaited, _)| !awaited.is_kept())
+        self.awaited.as_ref().filter(|(awaited, _)| !awaited.may_announce())
     }
 }
 

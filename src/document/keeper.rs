@@ -48,6 +48,12 @@ pub trait Keeper: Any + Send + Sync {
     /// Whether a change is announced only after it is kept: see [`Keeper::wait`].
     fn announces_kept(&self) -> bool;
 
+    /// Whether the change with this record may be announced. By default it may once it is kept. A
+    /// keeper that goes on although it cannot keep the record returns true.
+    fn may_announce(&self, number: u64) -> bool {
+        self.kept() >= number
+    }
+
     /// Blocks until the record with this number is kept, or until the keeper gives up waiting. It
     /// is called outside every lock, if [`Keeper::announces_kept`], before listeners and watchers
     /// are told.
@@ -174,8 +180,8 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    pub(crate) fn is_kept(&self) -> bool {
-        self.keeper.kept() >= self.number
+    pub(crate) fn may_announce(&self) -> bool {
+        self.keeper.may_announce(self.number)
     }
 
     pub(crate) fn wait(&self) {

@@ -131,6 +131,15 @@ impl<B: Backend> Document<B> {
         self.import_in_turn(updates, Trust::Untrusted, false)
     }
 
+    /// Applies several updates as [`Document::apply_all`] does, but under the wide limits of
+    /// [`Document::apply_trusted`]: for a log of updates from the caller's own storage.
+    ///
+    /// # Errors
+    /// As [`Document::apply_all`].
+    pub fn apply_all_trusted(&self, updates: &[impl AsRef<[u8]>]) -> Result<Applied, ApplyError> {
+        self.import_in_turn(updates, Trust::Trusted, false)
+    }
+
     /// Applies updates as [`Document::apply_all`] does. They are parts of something larger, and the
     /// other parts will follow. A document that is still empty may show the parts later, which
     /// costs less:

@@ -1,0 +1,288 @@
+//! Undo stacks and histories, which are kept beside their document.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use exostate::{Backend, History, HistoryOptions, State, Store, UndoManager, UndoOptions, Yrs};
+
+use parking_lot::Mutex;
+
+use crate::document::KeptDocument;
+use crate::entry::Entry;
+use crate::error::AttachError;
+use crate::keeper::DocumentKeeper;
+use crate::persist::{Persist, with};
+use crate::shared::Shared;
+
+/// Something that is kept beside a document.
+pub(crate) trait Attached: Send + Sync {
+    /// Records it, if it may have changed since the last call. `is_last`: it is about to be dropped.
+    fn save(&self, is_last: bool);
+}
+
+/// Records the attachments of a document that may have changed.
+pub(crate) fn save_changed(shared: &Shared, kept: &KeptDocument) {
+    if !shared.has_attachments.load(Ordering::Relaxed) {
+        return;
+    }
+    let attachments: Vec<Arc<dyn Attached>> = {
+        let mut attachments = kept.attachments.lock();
+        attachments.retain(|attached| attached.strong_count() > 0);
+        attachments.iter().filter_map(Weak::upgrade).collect()
+    };
+    attachments.iter().for_each(|attached| attached.save(false));
+}
+
+type Bytes = Arc<[u8]>;
+
+/// The kinds of attachments: the first part of their names.
+const UNDO: &str = "undo/";
+const HISTORY: &str = "history/";
+
+/// Where an attachment is kept. It is in use as long as this exists.
+struct Place {
+    kept: Arc<KeptDocument>,
+    shared: Arc<Shared>,
+    name: String,
+    saved: Mutex<Saved>,
+}
+
+/// What was recorded last.
+#[derive(Default)]
+struct Saved {
+    /// The number of changes of the document at that time.
+    changes: Option<u64>,
+    bytes: Option<Bytes>,
+}
+
+impl Place {
+    /// Takes the place of this name, and the bytes of an earlier run of the program.
+    fn take(keeper: &DocumentKeeper, name: String) -> Result<(Self, Option<Bytes>), AttachError> {
+        let (kept, shared) = (Arc::clone(&keeper.kept), Arc::clone(&keeper.storage.shared));
+        let bytes = match kept.attached.lock().insert(name.clone(), None) {
+            Some(None) => return Err(AttachError::InUse { name }),
+            Some(bytes) => bytes,
+            None => None,
+        };
+        Ok((Self { kept, shared, name, saved: Mutex::default() }, bytes))
+    }
+
+    /// Records new bytes, if the document has changed since the last call, or if this `is_last`.
+    fn save(&self, is_last: bool, bytes: impl FnOnce() -> Option<Vec<u8>>) {
+        let changes = self.kept.changes.load(Ordering::Relaxed);
+        let mut saved = self.saved.lock();
+        if saved.changes == Some(changes) && !is_last {
+            return;
+        }
+        let Some(bytes) = bytes() else { return };
+        saved.changes = Some(changes);
+        if saved.bytes.as_deref() == Some(&bytes) {
+            return;
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        saved.bytes = Some(Arc::clone(&bytes));
+        let entry = Entry::Attachment { name: self.name.clone(), bytes };
+        self.shared.queue.push(&self.kept, vec![entry], false);
+    }
+
+    fn attach(&self, attached: Weak<dyn Attached>) {
+        self.kept.attachments.lock().push(attached);
+        self.shared.has_attachments.store(true, Ordering::Relaxed);
+        self.shared.jobs.wake();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let bytes = self.saved.get_mut().bytes.take();
+        let mut attached = self.kept.attached.lock();
+        match bytes {
+            Some(bytes) => drop(attached.insert(self.name.clone(), Some(bytes))),
+            None => drop(attached.remove(&self.name)),
+        }
+    }
+}
+
+/// An undo manager whose stacks are kept with the document: after a restart it undoes what was done
+/// before.
+///
+/// The stacks are written at each flush, every few seconds while the document changes
+/// ([`StorageOptions::with_attachments_every`](crate::StorageOptions::with_attachments_every)), and
+/// when the last clone is dropped. After a crash, the changes since the last writing cannot be
+/// undone; the changes themselves are kept.
+///
+/// ```
+/// use exostate::{State, UndoOptions};
+/// use exostate_storage::{KeptUndo, MemoryAdapter, Storage};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Note { title: String }
+///
+/// let adapter = MemoryAdapter::new();
+/// let storage = Storage::new(adapter.clone());
+/// let note = storage.open::<Note>("note")?;
+/// let undo = KeptUndo::open(&note, "main", UndoOptions::default())?;
+/// note.change(|note| note.title().set("plan"))?;
+/// drop((undo, note));
+/// storage.close()?;
+///
+/// let storage = Storage::new(adapter);
+/// let note = storage.open::<Note>("note")?;
+/// let undo = KeptUndo::open(&note, "main", UndoOptions::default())?;
+/// undo.undo()?;
+/// assert_eq!(note.view().title, "");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct KeptUndo<S: State, B: Backend = Yrs>(Arc<Undo<S, B>>);
+
+struct Undo<S: State, B: Backend> {
+    manager: UndoManager<S, B>,
+    place: Place,
+}
+
+impl<S: State, B: Backend> KeptUndo<S, B> {
+    /// Opens the undo stacks of this name, or makes new ones.
+    ///
+    /// # Errors
+    /// The store is not one of a storage, or the kept stacks cannot be read.
+    pub fn open(
+        store: &Store<S, B>,
+        name: &str,
+        options: UndoOptions,
+    ) -> Result<Self, AttachError> {
+        let keeper = store.keeper_of();
+        let taken = with(keeper.as_ref(), |keeper| Place::take(keeper, format!("{UNDO}{name}")));
+        let (place, bytes) = taken.ok_or(AttachError::NotKept)??;
+        let manager = match bytes {
+            Some(bytes) => store.undo_manager_from(&bytes, options)?,
+            None => store.undo_manager(options),
+        };
+        let undo = Arc::new(Undo { manager, place });
+        let weak: Weak<Undo<S, B>> = Arc::downgrade(&undo);
+        undo.place.attach(weak);
+        Ok(Self(undo))
+    }
+}
+
+impl<S: State, B: Backend> Attached for Undo<S, B> {
+    fn save(&self, is_last: bool) {
+        self.place.save(is_last, || Some(self.manager.save()));
+    }
+}
+
+impl<S: State, B: Backend> Drop for Undo<S, B> {
+    fn drop(&mut self) {
+        self.save(true);
+    }
+}
+
+impl<S: State, B: Backend> Clone for KeptUndo<S, B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: State, B: Backend> std::ops::Deref for KeptUndo<S, B> {
+    type Target = UndoManager<S, B>;
+
+    fn deref(&self) -> &UndoManager<S, B> {
+        &self.0.manager
+    }
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for KeptUndo<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("KeptUndo").field(&self.0.manager).finish()
+    }
+}
+
+/// A history that is kept with the document, with its checkpoints and names. It is written as the
+/// stacks of a [`KeptUndo`] are. After a crash, the changes since the last writing are one revision.
+///
+/// ```
+/// use exostate::{HistoryOptions, State};
+/// use exostate_storage::{KeptHistory, MemoryAdapter, Storage};
+///
+/// #[derive(State, Clone, Debug, PartialEq)]
+/// struct Note { title: String }
+///
+/// let adapter = MemoryAdapter::new();
+/// let storage = Storage::new(adapter.clone());
+/// let note = storage.open::<Note>("note")?;
+/// let history = KeptHistory::open(&note, "main", HistoryOptions::default())?;
+/// note.change(|note| note.title().set("plan"))?;
+/// history.name("first")?;
+/// note.change(|note| note.title().set("trip"))?;
+/// drop((history, note));
+/// storage.close()?;
+///
+/// let storage = Storage::new(adapter);
+/// let note = storage.open::<Note>("note")?;
+/// let history = KeptHistory::open(&note, "main", HistoryOptions::default())?;
+/// let first = history.find("first").expect("it was named");
+/// assert_eq!(history.view_at(first)?.title, "plan");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct KeptHistory<S: State, B: Backend = Yrs>(Arc<Recorded<S, B>>);
+
+struct Recorded<S: State, B: Backend> {
+    history: History<S, B>,
+    place: Place,
+}
+
+impl<S: State, B: Backend> KeptHistory<S, B> {
+    /// Opens the history of this name, or begins a new one.
+    ///
+    /// # Errors
+    /// The store is not one of a storage, the kept history cannot be read, or a new one cannot be
+    /// made.
+    pub fn open(
+        store: &Store<S, B>,
+        name: &str,
+        options: HistoryOptions,
+    ) -> Result<Self, AttachError> {
+        let keeper = store.keeper_of();
+        let taken = with(keeper.as_ref(), |keeper| Place::take(keeper, format!("{HISTORY}{name}")));
+        let (place, bytes) = taken.ok_or(AttachError::NotKept)??;
+        let history = match bytes {
+            Some(bytes) => store.history_from(&bytes, options)?,
+            None => store.history(options)?,
+        };
+        let recorded = Arc::new(Recorded { history, place });
+        let weak: Weak<Recorded<S, B>> = Arc::downgrade(&recorded);
+        recorded.place.attach(weak);
+        Ok(Self(recorded))
+    }
+}
+
+impl<S: State, B: Backend> Attached for Recorded<S, B> {
+    fn save(&self, is_last: bool) {
+        self.place.save(is_last, || self.history.save().ok());
+    }
+}
+
+impl<S: State, B: Backend> Drop for Recorded<S, B> {
+    fn drop(&mut self) {
+        self.save(true);
+    }
+}
+
+impl<S: State, B: Backend> Clone for KeptHistory<S, B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: State, B: Backend> std::ops::Deref for KeptHistory<S, B> {
+    type Target = History<S, B>;
+
+    fn deref(&self) -> &History<S, B> {
+        &self.0.history
+    }
+}
+
+impl<S: State, B: Backend> std::fmt::Debug for KeptHistory<S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeptHistory").finish_non_exhaustive()
+    }
+}

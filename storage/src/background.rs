@@ -1,0 +1,139 @@
+//! Work in the background, on a thread of its own: compaction, undo stacks, late announcements.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::attachments;
+use crate::document::KeptDocument;
+use crate::envelope::{Kind, seal};
+use crate::load::load;
+use crate::queue::Task;
+use crate::shared::Shared;
+
+/// A piece of work on one document.
+pub(crate) enum Job {
+    /// Makes a snapshot of everything that is on disk now.
+    Compact(Arc<KeptDocument>),
+    /// Records the whole document, as records were dropped.
+    KeepWhole(Arc<KeptDocument>),
+    /// Tells listeners and watchers of changes that were not announced in time.
+    Announce(Arc<KeptDocument>),
+}
+
+/// The jobs that wait.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    state: Mutex<(VecDeque<Job>, bool)>,
+    work: Condvar,
+}
+
+enum NextJob {
+    Job(Job),
+    /// It is time to save undo stacks and histories.
+    Attachments,
+    End,
+}
+
+impl Jobs {
+    pub(crate) fn add(&self, job: Job) {
+        self.state.lock().0.push_back(job);
+        self.work.notify_one();
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.lock().1 = true;
+        self.work.notify_one();
+    }
+
+    /// Lets the thread notice that there are attachments now.
+    pub(crate) fn wake(&self) {
+        self.work.notify_one();
+    }
+
+    fn next(&self, shared: &Shared) -> NextJob {
+        let mut state = self.state.lock();
+        loop {
+            if state.1 {
+                return NextJob::End;
+            }
+            if let Some(job) = state.0.pop_front() {
+                return NextJob::Job(job);
+            }
+            if !shared.has_attachments.load(Ordering::Relaxed) {
+                self.work.wait(&mut state);
+            } else if self.work.wait_for(&mut state, shared.options.attachments_every).timed_out() {
+                return NextJob::Attachments;
+            }
+        }
+    }
+}
+
+/// Works until the storage is closed.
+pub(crate) fn run(shared: &Shared) {
+    loop {
+        match shared.jobs.next(shared) {
+            NextJob::Job(Job::Compact(document)) => compact(shared, &document),
+            NextJob::Job(Job::KeepWhole(document)) if document.is_in_memory() => {
+                call(&document, |hooks| (hooks.keep_whole)());
+            }
+            NextJob::Job(Job::KeepWhole(_)) => {}
+            NextJob::Job(Job::Announce(document)) => call(&document, |hooks| (hooks.announce)()),
+            NextJob::Attachments => {
+                for document in shared.known() {
+                    attachments::save_changed(shared, &document);
+                }
+            }
+            NextJob::End => return,
+        }
+    }
+}
+
+/// Calls into a document. Watchers may panic there.
+fn call(document: &KeptDocument, work: impl FnOnce(&crate::document::Hooks)) {
+    let Some(hooks) = document.hooks.get() else { return };
+    let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(hooks)));
+    if called.is_err() {
+        let document = &document.name;
+        tracing::error!(target: "exostate", %document, "a watcher panicked");
+    }
+}
+
+/// Makes a snapshot of what is on disk, beside the open document: an edit never waits for it.
+/// O(document) time and memory.
+fn compact(shared: &Shared, document: &Arc<KeptDocument>) {
+    let snapshot = read_and_compact(shared, document);
+    let task = snapshot.map(|(covers, snapshot, log_bytes)| {
+        let document = Arc::clone(document);
+        shared.queue.add_task(Task::Replace { document, covers, snapshot, log_bytes })
+    });
+    if !matches!(task, Some(Ok(()))) {
+        let mut log = document.log.lock();
+        log.compacts = false;
+        // It is tried again when as much again has been written.
+        log.snapshot_bytes = log.snapshot_bytes.max(log.log_bytes);
+    }
+}
+
+fn read_and_compact(shared: &Shared, document: &KeptDocument) -> Option<(u64, Vec<u8>, u64)> {
+    let name = &*document.name;
+    let stored = match shared.adapter.read(name) {
+        Ok(stored) => stored?,
+        Err(error) => {
+            tracing::warn!(target: "exostate", document = name, %error, "not compacted");
+            return None;
+        }
+    };
+    let last = stored.records.last().map(|(number, _)| *number)?;
+    let loaded = load(name, stored, Some(last));
+    if let Some(damage) = loaded.damage {
+        tracing::error!(target: "exostate", document = name, %damage, "not compacted");
+        return None;
+    }
+    let entries = (document.hooks.get()?.compact)(loaded.content)?;
+    let compression = shared.options.compression;
+    let snapshot = seal(Kind::Snapshot, name, loaded.last, &entries, compression);
+    Some((loaded.last, snapshot, loaded.log_bytes))
+}

@@ -1,0 +1,340 @@
+//! What is known of one document that is kept: which of its records are on disk, and who waits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::adapter::{AdapterError, Torn};
+use crate::attachments::Attached;
+use crate::entry::{Content, Entry};
+use crate::status::{Status, StatusCallback};
+
+/// Calls into the document, whatever its backend. They hold the document weakly.
+pub(crate) struct Hooks {
+    /// Tells listeners and watchers of what was not announced because the disk failed.
+    pub(crate) announce: Box<dyn Fn() + Send + Sync>,
+    /// Records the whole document.
+    pub(crate) keep_whole: Box<dyn Fn() + Send + Sync>,
+    /// Makes the entries of a snapshot from what was read. It does not use the open document.
+    pub(crate) compact: fn(Content) -> Option<Vec<Entry>>,
+}
+
+/// One document that is kept. The open document, the writer and the storage share it.
+pub(crate) struct KeptDocument {
+    pub(crate) name: Arc<str>,
+    /// The number of the newest record, and of the newest record that is on disk.
+    recorded: AtomicU64,
+    kept: AtomicU64,
+    pub(crate) hooks: OnceLock<Hooks>,
+    pub(crate) log: Mutex<Log>,
+    state: Mutex<State>,
+    /// Notified when `kept` grows, or when nobody needs to wait any longer.
+    moved: Condvar,
+    pub(crate) attachments: Mutex<Vec<Weak<dyn Attached>>>,
+    /// The bytes of each attachment, by name. `None` while the attachment is in use.
+    pub(crate) attached: Mutex<BTreeMap<String, Option<Arc<[u8]>>>>,
+    /// The number of records that the document itself has made.
+    pub(crate) changes: AtomicU64,
+    /// What opening the document had to mend.
+    pub(crate) torn: OnceLock<Torn>,
+}
+
+/// The numbers of the writer. Only the writer changes them once the document is open.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// The number for the next record of the adapter.
+    pub(crate) next: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) snapshot_bytes: u64,
+    /// A compaction is under way.
+    pub(crate) compacts: bool,
+}
+
+#[derive(Default)]
+struct State {
+    wakers: Vec<Waker>,
+    callbacks: Vec<Box<dyn Fn() -> bool + Send + Sync>>,
+    status_callbacks: Vec<(u64, StatusCallback)>,
+    next_callback: u64,
+    shown: Status,
+    /// The error of the last try to write, and how many tries have failed in all.
+    failure: Option<AdapterError>,
+    failures: u64,
+    /// The number of the record of the document's replica id. It must be on disk before anything
+    /// is written under that id.
+    ready_at: u64,
+    read_only: Option<Arc<str>>,
+    /// Records were dropped, as the queue was full: the number that the record of the whole
+    /// document will have at least.
+    in_memory: bool,
+    /// A change has returned without being announced.
+    unannounced: bool,
+    /// No handle of the document is left.
+    dropped: bool,
+    closed: bool,
+}
+
+/// What a change needs to know before it is written.
+pub(crate) struct Permission {
+    pub(crate) read_only: Option<Arc<str>>,
+    pub(crate) closed: bool,
+    pub(crate) ready: bool,
+    pub(crate) in_memory: bool,
+    pub(crate) failure: Option<AdapterError>,
+}
+
+/// How a wait for the disk stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Wait {
+    Kept,
+    Failed(AdapterError),
+    ReadOnly(Arc<str>),
+    Closed,
+    Longer,
+}
+
+impl std::fmt::Debug for KeptDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeptDocument").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl KeptDocument {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            recorded: AtomicU64::new(0),
+            kept: AtomicU64::new(0),
+            hooks: OnceLock::new(),
+            log: Mutex::new(Log { next: 1, ..Log::default() }),
+            state: Mutex::default(),
+            moved: Condvar::new(),
+            attachments: Mutex::default(),
+            attached: Mutex::default(),
+            changes: AtomicU64::new(0),
+            torn: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Acquire)
+    }
+
+    /// The number for a new record.
+    pub(crate) fn next_record(&self) -> u64 {
+        self.recorded.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether everything is on disk, or cannot be.
+    pub(crate) fn is_done(&self) -> bool {
+        self.kept() >= self.recorded() || self.state.lock().read_only.is_some()
+    }
+
+    /// Whether a change may be announced that is not on disk: it makes no sense to wait.
+    pub(crate) fn announces_unkept(&self) -> bool {
+        let state = self.state.lock();
+        state.in_memory || state.closed || state.read_only.is_some()
+    }
+
+    pub(crate) fn permission(&self) -> Permission {
+        let state = self.state.lock();
+        Permission {
+            read_only: state.read_only.clone(),
+            closed: state.closed,
+            ready: self.kept() >= state.ready_at,
+            in_memory: state.in_memory,
+            failure: state.failure.clone(),
+        }
+    }
+
+    /// Notes the record of the replica id: see [`State::ready_at`].
+    pub(crate) fn ready_at(&self, number: u64) {
+        self.state.lock().ready_at = number;
+    }
+
+    /// Notes that all records up to a number are on disk. Returns whether a change waits to be
+    /// announced.
+    pub(crate) fn note_kept(&self, number: u64) -> bool {
+        let mut state = self.state.lock();
+        self.kept.fetch_max(number, Ordering::AcqRel);
+        state.failure = None;
+        let unannounced = std::mem::take(&mut state.unannounced);
+        self.moved(state);
+        unannounced
+    }
+
+    /// Notes that a try to write failed.
+    pub(crate) fn note_failure(&self, error: &AdapterError) {
+        let mut state = self.state.lock();
+        state.failure = Some(error.clone());
+        state.failures += 1;
+        self.moved(state);
+    }
+
+    /// The document takes no further change.
+    pub(crate) fn make_read_only(&self, reason: impl Into<Arc<str>>) {
+        let mut state = self.state.lock();
+        state.read_only = Some(reason.into());
+        self.moved(state);
+    }
+
+    /// Records are dropped from now on, until the whole document is recorded.
+    pub(crate) fn go_on_in_memory(&self) {
+        let mut state = self.state.lock();
+        if !state.in_memory {
+            state.in_memory = true;
+            self.moved(state);
+        }
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.state.lock().in_memory
+    }
+
+    /// Whether records were dropped. After this call they are taken again.
+    pub(crate) fn take_in_memory(&self) -> bool {
+        std::mem::take(&mut self.state.lock().in_memory)
+    }
+
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        self.moved(state);
+    }
+
+    /// Notes that no handle of the document is left.
+    pub(crate) fn note_dropped(&self) {
+        self.state.lock().dropped = true;
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.state.lock().dropped
+    }
+
+    /// Tells all who wait, outside the lock.
+    fn moved(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let wakers = std::mem::take(&mut state.wakers);
+        let status = self.status_of(&state);
+        let is_new = status != state.shown;
+        state.shown = status.clone();
+        let told: Vec<StatusCallback> = match is_new {
+            true => state.status_callbacks.iter().map(|(_, call)| Arc::clone(call)).collect(),
+            false => Vec::new(),
+        };
+        let mut callbacks = std::mem::take(&mut state.callbacks);
+        drop(state);
+        self.moved.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+        told.iter().for_each(|call| call(&status));
+        callbacks.retain(|call| call());
+        self.state.lock().callbacks.append(&mut callbacks);
+    }
+
+    /// Calls `call` whenever records became kept, until it returns false.
+    pub(crate) fn on_kept(&self, call: Box<dyn Fn() -> bool + Send + Sync>) {
+        self.state.lock().callbacks.push(call);
+    }
+
+    /// Calls `call` whenever the status changes. Returns a number to end it.
+    pub(crate) fn on_status(&self, call: StatusCallback) -> u64 {
+        let mut state = self.state.lock();
+        state.next_callback += 1;
+        let number = state.next_callback;
+        state.status_callbacks.push((number, call));
+        number
+    }
+
+    pub(crate) fn end_on_status(&self, number: u64) {
+        let mut state = self.state.lock();
+        let at = state.status_callbacks.iter().position(|(found, _)| *found == number);
+        let ended = at.map(|at| state.status_callbacks.swap_remove(at));
+        drop(state);
+        // The callback may own anything: it is dropped outside the lock.
+        drop(ended);
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status_of(&self.state.lock())
+    }
+
+    fn status_of(&self, state: &State) -> Status {
+        let behind = self.recorded().saturating_sub(self.kept());
+        match state {
+            State { read_only: Some(reason), .. } => {
+                Status::ReadOnly { reason: reason.to_string() }
+            }
+            State { in_memory: true, failure, .. } => Status::InMemory { error: failure.clone() },
+            State { failure: Some(error), .. } => Status::Failing { behind, error: error.clone() },
+            State { closed: true, .. } => Status::Closed { behind },
+            _ if behind > 0 => Status::Behind { behind },
+            _ => Status::Kept,
+        }
+    }
+
+    /// The number of failed tries so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.state.lock().failures
+    }
+
+    /// How the wait for a record stands. `failures` is the number of failed tries at its begin.
+    fn wait_of(&self, state: &State, number: u64, failures: u64) -> Wait {
+        if self.kept() >= number {
+            return Wait::Kept;
+        }
+        match state {
+            State { read_only: Some(reason), .. } => Wait::ReadOnly(Arc::clone(reason)),
+            State { failure: Some(error), failures: now, .. } if *now > failures => {
+                Wait::Failed(error.clone())
+            }
+            State { closed: true, .. } => Wait::Closed,
+            _ => Wait::Longer,
+        }
+    }
+
+    /// How the wait for a record stands. If it goes on, `waker` is woken when that may have changed.
+    pub(crate) fn poll(&self, number: u64, failures: u64, waker: &Waker) -> Wait {
+        let mut state = self.state.lock();
+        let wait = self.wait_of(&state, number, failures);
+        if matches!(wait, Wait::Longer) {
+            state.wakers.push(waker.clone());
+        }
+        wait
+    }
+
+    /// Blocks until the record is on disk, or a try to write it failed.
+    pub(crate) fn wait(&self, number: u64, failures: u64) -> Wait {
+        let mut state = self.state.lock();
+        loop {
+            let wait = self.wait_of(&state, number, failures);
+            if !matches!(wait, Wait::Longer) {
+                return wait;
+            }
+            self.moved.wait(&mut state);
+        }
+    }
+
+    /// Blocks until the record is on disk, whatever fails meanwhile, but no longer than `max`. If
+    /// the wait ends early, the change is announced when it is on disk.
+    #[expect(clippy::disallowed_methods, reason = "a wait has an end by the clock")]
+    pub(crate) fn wait_long(&self, number: u64, max: Duration) {
+        let end = Instant::now() + max;
+        let mut state = self.state.lock();
+        while self.kept() < number {
+            if state.closed || state.read_only.is_some() || state.in_memory {
+                return;
+            }
+            if self.moved.wait_until(&mut state, end).timed_out() {
+                state.unannounced = true;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The writer: one thread that writes what all documents have queued, in groups.
+//!
+//! Each group becomes one record for each document in it. If a record cannot be written, it is
+//! stuck: it is tried again with back-off, and later records of the document wait behind it. The
+//! other documents go on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::adapter::{Adapter, AdapterError, AdapterErrorKind, Append};
+use crate::background::Job;
+use crate::document::KeptDocument;
+use crate::entry::Entry;
+use crate::envelope::{Kind, seal};
+use crate::options::Compression;
+use crate::queue::{Done, Item, Next, Task, Written};
+use crate::shared::Shared;
+
+/// A record for the adapter.
+struct Block {
+    /// The number of the record for the adapter.
+    number: u64,
+    bytes: Vec<u8>,
+    /// The document's record that is on disk with this block, with all before.
+    through: u64,
+    /// What the block has taken of the queue's room.
+    room: (usize, usize),
+}
+
+/// The blocks of one document, in order.
+struct Pending {
+    document: Arc<KeptDocument>,
+    blocks: Vec<Block>,
+}
+
+/// If everything together cannot be written, this many documents are tried one by one.
+const SINGLE_TRIES_MAX: usize = 8;
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    /// What could not be written, by the name of the document.
+    stuck: BTreeMap<Arc<str>, Pending>,
+    retry_at: Option<Instant>,
+    retry_after: Duration,
+    /// The stuck document that is tried first next time.
+    turn: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let retry_after = shared.options.retry_min;
+        Self { shared, stuck: BTreeMap::new(), retry_at: None, retry_after, turn: 0 }
+    }
+
+    /// Works until the storage is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.shared.queue.next(self.retry_at) {
+                Next::Group(items) => self.write(items),
+                Next::Task(task) => self.do_task(task),
+                Next::Retry => self.retry(),
+                Next::End => break,
+            }
+        }
+        self.end();
+    }
+
+    /// The last try for what is stuck. Then everyone who waits is told.
+    fn end(mut self) {
+        if !self.stuck.is_empty() {
+            self.retry();
+        }
+        for pending in self.stuck.values() {
+            let document = &pending.document.name;
+            tracing::error!(target: "exostate", %document, "closed with changes that are not on disk");
+        }
+        self.shared.close_documents();
+    }
+
+    fn write(&mut self, items: Vec<Item>) {
+        let mut ready = BTreeMap::new();
+        for pending in blocks(items) {
+            let name = Arc::clone(&pending.document.name);
+            match self.stuck.get_mut(&name) {
+                Some(stuck) => stuck.blocks.extend(pending.blocks),
+                None => drop(ready.insert(name, pending)),
+            }
+        }
+        self.try_all(ready);
+    }
+
+    fn retry(&mut self) {
+        let stuck = std::mem::take(&mut self.stuck);
+        self.retry_at = None;
+        self.try_all(stuck);
+    }
+
+    /// Tries to write blocks: all together, and if that fails one document after the other. What
+    /// cannot be written is stuck.
+    fn try_all(&mut self, mut pending: BTreeMap<Arc<str>, Pending>) {
+        if pending.is_empty() {
+            return;
+        }
+        let Err(error) = self.append(pending.values()) else {
+            pending.into_values().for_each(|pending| self.written(pending));
+            return;
+        };
+        if pending.len() > 1 {
+            self.turn = self.turn.wrapping_add(SINGLE_TRIES_MAX) % pending.len();
+            let names: Vec<Arc<str>> = pending.keys().cloned().collect();
+            for name in names.iter().cycle().skip(self.turn).take(SINGLE_TRIES_MAX.min(names.len()))
+            {
+                let Some(one) = pending.remove(name) else { continue };
+                match self.append(std::iter::once(&one)) {
+                    Ok(()) => self.written(one),
+                    Err(error) => self.failed(one, &error),
+                }
+            }
+        }
+        pending.into_values().for_each(|pending| self.failed(pending, &error));
+        if self.stuck.is_empty() {
+            return;
+        }
+        // Half of the time is jitter, so that many storages on one disk do not try at once.
+        let half = self.retry_after / 2;
+        self.retry_at = Some(now() + half + half.mul_f64(fastrand::f64()));
+        self.retry_after = (self.retry_after * 2).min(self.shared.options.retry_max);
+    }
+
+    /// Writes and syncs.
+    fn append<'a>(&self, pending: impl Iterator<Item = &'a Pending>) -> Result<(), AdapterError> {
+        let records: Vec<Append<'_>> = pending
+            .flat_map(|pending| {
+                let document = &*pending.document.name;
+                pending.blocks.iter().map(move |block| Append {
+                    document,
+                    number: block.number,
+                    bytes: &block.bytes,
+                })
+            })
+            .collect();
+        self.shared.adapter.append(&records)?;
+        self.shared.adapter.sync()
+    }
+
+    /// Notes what is on disk now.
+    fn written(&mut self, pending: Pending) {
+        if self.stuck.is_empty() {
+            self.retry_after = self.shared.options.retry_min;
+        }
+        let Pending { document, blocks } = pending;
+        let through = blocks.last().map_or(0, |block| block.through);
+        let bytes: u64 = blocks.iter().map(|block| block.bytes.len() as u64).sum();
+        self.give_room(&blocks);
+        let compacts = {
+            let mut log = document.log.lock();
+            log.log_bytes += bytes;
+            let longest = log.snapshot_bytes.max(self.shared.options.compact_bytes_min);
+            let compacts = log.log_bytes > longest && !log.compacts;
+            log.compacts |= compacts;
+            compacts
+        };
+        if document.note_kept(through) {
+            self.shared.jobs.add(Job::Announce(Arc::clone(&document)));
+        }
+        if compacts {
+            self.shared.jobs.add(Job::Compact(Arc::clone(&document)));
+        }
+        if document.is_in_memory() && self.shared.queue.is_roomy() {
+            self.shared.jobs.add(Job::KeepWhole(Arc::clone(&document)));
+        }
+        self.shared.forget_if_done(&document);
+    }
+
+    fn failed(&mut self, pending: Pending, error: &AdapterError) {
+        let document = Arc::clone(&pending.document);
+        tracing::warn!(target: "exostate", document = %document.name, %error, "not written");
+        if matches!(error.kind(), AdapterErrorKind::Damaged | AdapterErrorKind::Name) {
+            // Nothing is ever written over damage.
+            self.give_room(&pending.blocks);
+            document.make_read_only(error.to_string());
+            return;
+        }
+        document.note_failure(error);
+        self.stuck.insert(Arc::clone(&document.name), pending);
+    }
+
+    fn give_room(&self, blocks: &[Block]) {
+        let (records, bytes) = blocks
+            .iter()
+            .fold((0, 0), |(records, bytes), block| (records + block.room.0, bytes + block.room.1));
+        self.shared.queue.done(records, bytes);
+    }
+
+    fn do_task(&mut self, task: Task) {
+        let adapter = &*self.shared.adapter;
+        match task {
+            // A document that nobody holds may be deleted, and must not come back by this.
+            Task::Replace { document, .. } if document.is_dropped() => {}
+            Task::Replace { document, covers, snapshot, log_bytes } => {
+                let replaced = adapter
+                    .replace(&document.name, covers, &snapshot)
+                    .and_then(|()| adapter.sync());
+                let mut log = document.log.lock();
+                log.compacts = false;
+                match replaced {
+                    Ok(()) => {
+                        log.snapshot_bytes = snapshot.len() as u64;
+                        log.log_bytes = log.log_bytes.saturating_sub(log_bytes);
+                    }
+                    Err(error) => {
+                        // The next compaction is tried when as much again has been written.
+                        log.snapshot_bytes = log.snapshot_bytes.max(log.log_bytes);
+                        tracing::warn!(
+                            target: "exostate", document = %document.name, %error, "not compacted"
+                        );
+                    }
+                }
+            }
+            Task::Write { document, content, done } => {
+                tell(&done, write_document(adapter, &document, &content));
+            }
+            Task::Delete { document, done } => {
+                tell(&done, adapter.delete(&document).and_then(|()| adapter.sync()));
+            }
+        }
+    }
+}
+
+/// Writes a document in place of what there is.
+fn write_document(
+    adapter: &dyn Adapter,
+    document: &str,
+    content: &Written,
+) -> Result<(), AdapterError> {
+    adapter.delete(document)?;
+    if let Some((covers, snapshot)) = &content.snapshot {
+        adapter.replace(document, *covers, snapshot)?;
+    }
+    let records: Vec<Append<'_>> = content
+        .records
+        .iter()
+        .map(|(number, bytes)| Append { document, number: *number, bytes })
+        .collect();
+    adapter.append(&records)?;
+    adapter.sync()
+}
+
+fn tell(done: &Done, result: Result<(), AdapterError>) {
+    // Nobody waits any longer if this fails.
+    let _ = done.send(result);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the writer retries by the clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// What a group has of one document.
+struct Share {
+    document: Arc<KeptDocument>,
+    entries: Vec<Entry>,
+    through: u64,
+    room: (usize, usize),
+}
+
+/// One block for each document of a group.
+fn blocks(items: Vec<Item>) -> Vec<Pending> {
+    let mut shares: BTreeMap<Arc<str>, Share> = BTreeMap::new();
+    for item in items {
+        let bytes = item.bytes();
+        let share = shares.entry(Arc::clone(&item.document.name)).or_insert_with(|| Share {
+            document: Arc::clone(&item.document),
+            entries: Vec::new(),
+            through: 0,
+            room: (0, 0),
+        });
+        share.entries.extend(item.entries);
+        share.through = item.number;
+        share.room = (share.room.0 + 1, share.room.1 + bytes);
+    }
+    shares.into_values().map(block).collect()
+}
+
+/// Gives a block the next number of its document.
+fn block(share: Share) -> Pending {
+    let Share { document, entries, through, room } = share;
+    let number = {
+        let mut log = document.log.lock();
+        log.next += 1;
+        log.next - 1
+    };
+    let bytes = seal(Kind::Record, &document.name, number, &entries, Compression::None);
+    Pending { document, blocks: vec![Block { number, bytes, through, room }] }
+}
