@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use exostate::{Backend, History, HistoryOptions, State, Store, UndoManager, UndoOptions, Yrs};
 
@@ -53,7 +54,14 @@ struct Saved {
     /// The number of changes of the document at that time.
     changes: Option<u64>,
     bytes: Option<Bytes>,
+    /// The time before which nothing is recorded again, as it would be too much in too short a
+    /// time.
+    not_before: Option<Instant>,
 }
+
+/// The most bytes of one attachment that are recorded in a second, except when it is dropped. A
+/// history of 64 MiB is then recorded every 64 seconds, and not at each flush.
+const BYTES_A_SECOND: f64 = (1 << 20) as f64;
 
 impl Place {
     /// Takes the place of this name, and the bytes of an earlier run of the program.
@@ -68,10 +76,13 @@ impl Place {
     }
 
     /// Records new bytes, if the document has changed since the last call, or if this `is_last`.
+    #[expect(clippy::disallowed_methods, reason = "recording is limited by the clock")]
     fn save(&self, is_last: bool, bytes: impl FnOnce() -> Option<Vec<u8>>) {
         let changes = self.kept.changes.load(Ordering::Relaxed);
         let mut saved = self.saved.lock();
-        if saved.changes == Some(changes) && !is_last {
+        let now = Instant::now();
+        let is_early = saved.not_before.is_some_and(|not_before| now < not_before);
+        if !is_last && (saved.changes == Some(changes) || is_early) {
             return;
         }
         let Some(bytes) = bytes() else { return };
@@ -79,6 +90,7 @@ impl Place {
         if saved.bytes.as_deref() == Some(&bytes) {
             return;
         }
+        saved.not_before = Some(now + Duration::from_secs_f64(bytes.len() as f64 / BYTES_A_SECOND));
         let bytes: Arc<[u8]> = bytes.into();
         saved.bytes = Some(Arc::clone(&bytes));
         let entry = Entry::Attachment { name: self.name.clone(), bytes };
@@ -108,8 +120,9 @@ impl Drop for Place {
 ///
 /// The stacks are written at each flush, every few seconds while the document changes
 /// ([`StorageOptions::with_attachments_every`](crate::StorageOptions::with_attachments_every)), and
-/// when the last clone is dropped. After a crash, the changes since the last writing cannot be
-/// undone; the changes themselves are kept.
+/// when the last clone is dropped. Large stacks are written less often: no more than 1 MiB in a
+/// second. After a crash, the changes since the last writing cannot be undone; the changes
+/// themselves are kept.
 ///
 /// ```
 /// use exostate::{State, UndoOptions};

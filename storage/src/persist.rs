@@ -37,9 +37,10 @@ pub trait Persist {
     #[doc(hidden)]
     fn keeper_of(&self) -> Option<Arc<dyn Keeper>>;
 
-    /// Waits until everything that was committed before this call is on disk: changes, imports, and
-    /// the undo stacks and histories that the storage keeps. The work begins with this call, and
-    /// not with the first poll.
+    /// Waits until everything that was committed before this call is on disk: changes and imports,
+    /// and the undo stacks and histories that the storage keeps (large ones are written less often,
+    /// see [`KeptUndo`](crate::KeptUndo)). The work begins with this call, and not with the first
+    /// poll.
     ///
     /// The future gives an error as soon as a try to write fails. What is not on disk stays queued
     /// and is tried again; another flush waits for it.
