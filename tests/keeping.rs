@@ -1,5 +1,11 @@
 //! A keeper gets everything that is needed to make the document again, before anyone is told.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test stops at a fault, and has threads"
+)]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;

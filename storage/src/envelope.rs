@@ -76,7 +76,9 @@ pub(crate) fn open(
     bytes: &[u8],
 ) -> Result<Vec<Entry>, EnvelopeError> {
     let (sealed, found) = bytes.split_last_chunk().ok_or(EnvelopeError::Checksum)?;
-    if checksum(document, number, sealed) != u32::from_le_bytes(*found) {
+    // A fuzzer would spend its time on checksums.
+    let is_right = checksum(document, number, sealed) == u32::from_le_bytes(*found);
+    if !is_right && cfg!(not(fuzzing)) {
         return Err(EnvelopeError::Checksum);
     }
     let ([found_kind, format, packing], body) =

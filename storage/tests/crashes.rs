@@ -1,6 +1,8 @@
 //! Seeded crashes: at any moment the power fails. What was flushed is there again, what was not is
 //! there in the order of the commits up to some point, and nothing half is shown.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at a fault")]
+
 mod support;
 
 use exostate::{Automerge, Backend, Map, Options, State, Store, Text, Yrs};

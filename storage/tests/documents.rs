@@ -1,5 +1,11 @@
 //! A document that is opened again is what it was, with everything that belongs to it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test stops at a fault, and has threads"
+)]
+
 mod support;
 
 use exostate::{

@@ -1,5 +1,11 @@
 //! A disk that fails: nothing acknowledged is lost, nothing is refused without a reason.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test stops at a fault, and has threads"
+)]
+
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -5,6 +5,8 @@
 //! `cargo test -p exostate-storage --all-features --test formats_stay -- --ignored` writes the
 //! files that are missing.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at a fault")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

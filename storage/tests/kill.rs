@@ -3,6 +3,12 @@
 //!
 //! The number of kills is 200 for all adapters together, or `EXOSTATE_KILLS`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test stops at a fault, and has threads"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
