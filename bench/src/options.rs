@@ -10,7 +10,7 @@ use lexopt::prelude::*;
 pub const HELP: &str = "\
 exostate beside raw yrs, raw automerge, autosurgeon and Loro, on the same work
 
-usage: exostate-bench <board|list|text|load|memory|store|latency|throughput|catch_up|presence|connections|all> [options]
+usage: exostate-bench <board|list|text|load|memory|store|storage|latency|throughput|catch_up|presence|connections|all> [options]
 
   board    one field of one record changes, N records: local and remote, map and list
   list     one number is inserted at a random place of a list of N numbers
@@ -18,6 +18,7 @@ usage: exostate-bench <board|list|text|load|memory|store|latency|throughput|catc
   load     saved bytes until they can be read
   memory   what an open document keeps; what holding old views costs
   store    watchers, selectors, undo, batches, opening; one change beside reactive_stores
+  storage     documents on disk: changes, durable changes a second, opening, bytes written, beside raw redb and SQLite
   latency     from an edit on one store to a watcher on another, on loopback, at 100 and 1,000 edits a second
   throughput  small updates a second from store to store, one document and 100
   catch_up    a fresh replica with N records, and one that missed 100,000 edits, until they are in sync
@@ -49,6 +50,8 @@ pub enum Scenario {
     Memory,
     /// The operations of a state library: watchers, selectors, undo, batches.
     Store,
+    /// Documents on disk.
+    Storage,
     /// The time from an edit to a watcher on another store.
     Latency,
     /// Updates a second.
@@ -73,6 +76,7 @@ impl Scenario {
             "load" => Self::Load,
             "memory" => Self::Memory,
             "store" => Self::Store,
+            "storage" => Self::Storage,
             "latency" => Self::Latency,
             "throughput" => Self::Throughput,
             "catch_up" => Self::CatchUp,
@@ -81,7 +85,7 @@ impl Scenario {
             "all" => Self::All,
             _ => bail!(
                 "unknown scenario {name:?}: choose board, list, text, load, memory, store, \
-                 latency, throughput, catch_up, presence, connections or all"
+                 storage, latency, throughput, catch_up, presence, connections or all"
             ),
         })
     }
@@ -97,8 +101,11 @@ impl Scenario {
                     Self::Presence,
                     Self::Connections,
                 ];
-                [Self::Board, Self::List, Self::Text, Self::Load, Self::Memory, Self::Store]
+                let local =
+                    [Self::Board, Self::List, Self::Text, Self::Load, Self::Memory, Self::Store];
+                local
                     .into_iter()
+                    .chain([Self::Storage])
                     .chain(network)
                     .collect()
             }

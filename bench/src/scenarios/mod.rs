@@ -5,6 +5,7 @@ pub mod list;
 pub mod load;
 pub mod memory;
 pub mod net;
+pub mod storage;
 pub mod store;
 pub mod text;
 
