@@ -103,11 +103,7 @@ impl Scenario {
                 ];
                 let local =
                     [Self::Board, Self::List, Self::Text, Self::Load, Self::Memory, Self::Store];
-                local
-                    .into_iter()
-                    .chain([Self::Storage])
-                    .chain(network)
-                    .collect()
+                local.into_iter().chain([Self::Storage]).chain(network).collect()
             }
             one => vec![one],
         }

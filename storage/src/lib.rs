@@ -63,9 +63,13 @@ mod writer;
 
 #[cfg(feature = "redb")]
 pub use adapter::RedbAdapter;
+#[cfg(feature = "sqlite")]
+pub use adapter::SqliteAdapter;
 pub use adapter::{
     Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, Stored, Torn, Unreadable,
 };
+#[cfg(feature = "encryption")]
+pub use adapter::{EncryptedAdapter, Key, Keys};
 pub use attachments::{KeptHistory, KeptUndo};
 pub use error::{AttachError, Damage, FlushError, OpenError, RefusedError, StorageError};
 pub use loader::{LoadError, StorageLoader};

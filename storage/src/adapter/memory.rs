@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Adapter, AdapterError, Append, Stored};
+use super::{Adapter, AdapterError, Append, Stored, check_name};
 
 /// Keeps documents in memory. Clones share the documents, so that a test can open them again.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,7 @@ impl MemoryAdapter {
 
 impl Adapter for MemoryAdapter {
     fn append(&self, records: &[Append<'_>]) -> Result<(), AdapterError> {
+        records.iter().try_for_each(|record| check_name(record.document))?;
         let mut documents = self.documents.lock();
         for record in records {
             let kept = documents.entry(record.document.to_owned()).or_default();
@@ -46,6 +47,7 @@ impl Adapter for MemoryAdapter {
     }
 
     fn replace(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
+        check_name(document)?;
         let mut documents = self.documents.lock();
         let kept = documents.entry(document.to_owned()).or_default();
         kept.records = kept.records.split_off(&covers.saturating_add(1));

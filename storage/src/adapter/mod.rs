@@ -3,16 +3,24 @@
 //! An [`Adapter`] knows nothing of CRDTs, checksums or threads: it keeps numbered records and one
 //! snapshot for each document. Everything else is the same for all adapters, and lies above them.
 
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::error::Error;
 use std::fmt;
 
 #[cfg(feature = "redb")]
 pub use self::redb::RedbAdapter;
+#[cfg(feature = "encryption")]
+pub use encrypted::{EncryptedAdapter, Key, Keys};
 pub use memory::MemoryAdapter;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteAdapter;
 
 /// A place that keeps documents, each with a name of 1 to 255 bytes. For each document it keeps
 /// records with ascending numbers (the log), and at most one snapshot that stands for all records

@@ -424,9 +424,12 @@ impl Writing {
     }
 }
 
-/// Reads a document.
-fn read(database: &Database, id: u64) -> Result<Stored, Failure> {
+/// Reads a document. `None` if it was deleted in the meantime.
+fn read(database: &Database, document: &str, id: u64) -> Result<Option<Stored>, Failure> {
     let transaction = database.begin_read()?;
+    let Some(row) = transaction.open_table(DOCUMENTS)?.get(document)? else { return Ok(None) };
+    // It may have been made again, too.
+    let id = read_id(document, row.value()).unwrap_or(id);
     let snapshot = transaction.open_table(SNAPSHOTS)?.get(id)?;
     let snapshot = snapshot.map(|value| {
         let (covers, bytes) = value.value().split_first_chunk().map_or_else(
@@ -449,7 +452,7 @@ fn read(database: &Database, id: u64) -> Result<Stored, Failure> {
     }
     // A document has a head from its first record on.
     stored.last = stored.last.or(Some(u64::MAX));
-    Ok(stored)
+    Ok(Some(stored))
 }
 
 impl Adapter for RedbAdapter {
@@ -459,7 +462,7 @@ impl Adapter for RedbAdapter {
 
     fn read(&self, document: &str) -> Result<Option<Stored>, AdapterError> {
         let Some(id) = self.names.lock().ids.get(document).copied() else { return Ok(None) };
-        self.with_database(|database| Ok(Some(read(database, id)?)))
+        self.with_database(|database| read(database, document, id))
     }
 
     fn replace(&self, document: &str, covers: u64, snapshot: &[u8]) -> Result<(), AdapterError> {
