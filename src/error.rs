@@ -2,6 +2,7 @@
 
 use crate::document::backend::BackendError;
 use crate::document::doc::EditError;
+use crate::document::json::JsonError;
 use crate::document::version::VersionError;
 use crate::state::ChangeError;
 use crate::store::{ApplyError, HistoryError, UndoError};
@@ -16,6 +17,9 @@ pub enum Error {
     /// A document was not edited.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// No document was read from JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
     /// An update was not applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),

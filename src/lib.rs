@@ -17,6 +17,7 @@ pub use document::doc::{
     Repair, WeakDocument,
 };
 pub use document::guard::GuardError;
+pub use document::json::JsonError;
 pub use document::keeper::{AlreadyKept, KeepError, Keeper, Record};
 pub use document::limits::Limits;
 pub use document::meta::Meta;

@@ -16,6 +16,7 @@ pub mod diff;
 pub mod digest;
 pub mod doc;
 pub mod guard;
+pub mod json;
 pub mod keeper;
 pub mod key;
 pub mod limits;
