@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod diff;
 pub mod digest;
 pub mod doc;
+pub mod foreign;
 pub mod guard;
 pub mod json;
 pub mod keeper;

@@ -16,10 +16,9 @@ mod pending;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Backend, BackendError, Contradiction, Offset};
+use super::backend::{Backend, BackendError, Contradiction, Offset, guarded};
 use super::commit_check;
 use super::digest::Canonical;
 use super::guard::recognize::{Recognized, recognize};
@@ -969,13 +968,4 @@ fn explain<B: Backend>(error: BackendError, bytes: &[u8], limits: &Limits) -> Ba
         },
         None => error,
     }
-}
-
-/// Runs backend code; a panic in it becomes an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Err(BackendError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())))
-    })
 }
