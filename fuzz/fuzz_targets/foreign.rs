@@ -12,7 +12,12 @@ use exostate::{Document, Limits, Options, Yrs};
 use libfuzzer_sys::fuzz_target;
 
 /// A mapping for whatever is read: nested collections of every kind.
-const MAPPING: &str = "*/* -> movable-list cards\n*/*/* -> map cards/*/more\n*/* -> text cards/*";
+const MAPPING: &str = "
+    * -> map roots
+    */* -> movable-list roots/*/items
+    */* -> text roots/*/items/*
+    */*/* -> map roots/*/items/*/more
+";
 
 fuzz_target!(|data: (&[u8], &str)| {
     input::let_backends_panic();
