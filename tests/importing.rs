@@ -333,7 +333,7 @@ fn everything_that_does_not_fit_is_reported() {
         ("nick", "owner/name has the content of name already"),
         ("seats/1", "scalars"),
         ("visits", "an integer"),
-        ("typo", "no field of the state reads titel"),
+        ("typo", "1: no field of the state reads titel"),
         // Without the rule `record owner` the option is empty.
         ("name", "no field of the state reads owner/name"),
     ] {
@@ -355,6 +355,18 @@ fn values_that_do_not_fit_the_type_are_reported_with_their_source() {
     let [not_taken] = report.not_taken() else { panic!("{report}") };
     assert_eq!((not_taken.path.as_str(), not_taken.found.as_str()), ("name", "5"));
     assert!(matches!(&not_taken.reason, Reason::Violation { target, .. } if target == "title"));
+}
+
+#[test]
+fn the_whole_state_may_be_a_collection() {
+    let text = "todos/* -> movable-list .\ntodos/*/text -> text */text\ntodos/*/done -> */done";
+    let source = read(&yjs());
+    let (store, report) =
+        mapping(text).import::<MovableList<Card>, Yrs>(&source).expect("an import");
+    let view = store.view();
+    let cards: Vec<_> = view.iter().map(|card| (card.text.to_string(), card.done)).collect();
+    assert_eq!(cards, [("one".to_owned(), false), ("two".to_owned(), true)]);
+    assert!(report.not_taken().iter().all(|not_taken| not_taken.reason == Reason::NoRule));
 }
 
 #[test]

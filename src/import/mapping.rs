@@ -11,6 +11,8 @@ use crate::document::key;
 const ESCAPES: [(char, char); 7] =
     [('0', '~'), ('1', '/'), ('2', '@'), ('4', '*'), ('5', ' '), ('6', '>'), ('7', '#')];
 const EMPTY: &str = "~3";
+/// The target for a state that is not a struct, for example a `MovableList`.
+const WHOLE_STATE: &str = ".";
 
 /// Says where each place of a [`Source`](super::Source) goes. It is parsed from text with one rule
 /// a line:
@@ -38,6 +40,8 @@ const EMPTY: &str = "~3";
 ///   of the kind `map` or `movable-list` that makes the element.
 /// - The target is a path of the state: the names of fields. The content of a variant of an enum is
 ///   below the variant's name, see `docs/layout.md`.
+/// - The target `.` is the whole state, if that is a collection: `todos/* -> movable-list .`, with
+///   fields at `todos/*/done -> */done`.
 /// - A field of an element can be the value of the slot: `todos/*/name -> names/*`.
 /// - A scalar element becomes the value of the slot (`MovableList<String>`), an element that is a
 ///   map becomes a record. A list that becomes a `map` has its indices as keys; a map that becomes a
@@ -183,6 +187,11 @@ fn escape(segment: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// The keys and indices of a path that [`path_of`] made.
+pub(super) fn segments(path: &str) -> impl Iterator<Item = Option<String>> {
+    path.split('/').map(unescape)
+}
+
 fn unescape(segment: &str) -> Option<String> {
     if segment == EMPTY {
         return Some(String::new());
@@ -285,11 +294,12 @@ fn parse(line: Part<'_>) -> Result<(Part<'_>, Rule), MappingError> {
         return Err(source.error("a rule without a source"));
     }
     let (kind, target) = kind_and_target(right)?;
+    let is_whole = kind == Kind::Nothing || target.text == WHOLE_STATE;
     let rule = Rule {
         line: line.line,
         source: source.steps()?,
         kind,
-        target: if kind == Kind::Nothing { Vec::new() } else { target.steps()? },
+        target: if is_whole { Vec::new() } else { target.steps()? },
         within: None,
     };
     let stars = |steps: &[Step]| steps.iter().filter(|step| **step == Step::Any).count();

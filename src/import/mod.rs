@@ -15,7 +15,6 @@
 //! struct Card { text: Text, done: bool }
 //!
 //! let mapping: Mapping = "
-//!     # the source -> the state
 //!     meta/title   -> title
 //!     todos/*      -> movable-list cards
 //!     todos/*/text -> text cards/*/text
@@ -94,8 +93,8 @@ impl Mapping {
             .collect();
         for (target, path) in unread {
             if !report.names(&path) {
-                let reason = Reason::NoField { target };
-                report.push(NotTaken { path, found: "a value".to_owned(), reason });
+                let found = find(&source.tree, &path).map(Tree::describe).unwrap_or_default();
+                report.push(NotTaken { path, found, reason: Reason::NoField { target } });
             }
         }
         Ok((store, report))
@@ -115,4 +114,13 @@ impl Mapping {
         let report = apply::apply(self, source, &document)?;
         Ok((document, report))
     }
+}
+
+/// The place of a tree with this path.
+fn find<'t>(tree: &'t Tree, path: &str) -> Option<&'t Tree> {
+    mapping::segments(path).try_fold(tree, |tree, segment| match tree {
+        Tree::Map(entries) => entries.get(&segment?),
+        Tree::List(items) => items.get(segment?.parse::<usize>().ok()?),
+        Tree::Text(_) | Tree::Value(_) => None,
+    })
 }

@@ -56,7 +56,7 @@ impl Report {
         above.filter_map(|path| self.taken_from(path)).next().unwrap_or_default().to_owned()
     }
 
-    /// Whether a place of the source is reported, or one above it that was written.
+    /// Whether a place of the source is reported already.
     pub(super) fn names(&self, path: &str) -> bool {
         self.not_taken.iter().any(|not_taken| not_taken.path == path)
     }
