@@ -2,7 +2,9 @@
 
 use crate::document::backend::BackendError;
 use crate::document::doc::EditError;
+use crate::document::json::JsonError;
 use crate::document::version::VersionError;
+use crate::import::MappingError;
 use crate::state::ChangeError;
 use crate::store::{ApplyError, HistoryError, UndoError};
 
@@ -16,6 +18,12 @@ pub enum Error {
     /// A document was not edited.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// No document was read from JSON.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// A text is not a mapping for an import.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     /// An update was not applied.
     #[error(transparent)]
     Apply(#[from] ApplyError),

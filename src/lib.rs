@@ -2,6 +2,7 @@
 
 mod document;
 mod error;
+pub mod import;
 mod library;
 pub mod middleware;
 mod state;
@@ -17,6 +18,7 @@ pub use document::doc::{
     Repair, WeakDocument,
 };
 pub use document::guard::GuardError;
+pub use document::json::JsonError;
 pub use document::keeper::{AlreadyKept, KeepError, Keeper, Record};
 pub use document::limits::Limits;
 pub use document::meta::Meta;
@@ -76,6 +78,8 @@ mod guide {
     #[cfg(feature = "serde")]
     #[doc = include_str!("../docs/guide/src/json.md")]
     mod json {}
+    #[doc = include_str!("../docs/guide/src/importing.md")]
+    mod importing {}
     #[doc = include_str!("../docs/guide/src/changes.md")]
     mod changes {}
     #[doc = include_str!("../docs/guide/src/watching.md")]

@@ -16,13 +16,13 @@ mod pending;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::backend::{Backend, BackendError, Contradiction, Offset};
+use super::backend::{Backend, BackendError, Contradiction, Offset, guarded};
 use super::commit_check;
 use super::digest::Canonical;
 use super::guard::recognize::{Recognized, recognize};
+use super::json::Content;
 use super::key::{self, Key};
 use super::limits::Limits;
 use super::named;
@@ -375,6 +375,18 @@ impl<B: Backend> Replica<B> {
             stored.get_or_insert_with(|| ops.clone()).registers.extend(own_writes);
         }
         let ops = stored.as_ref().unwrap_or(ops);
+        self.commit_stored(ops, texts, lists)
+    }
+
+    /// Applies a change whose registers are keys as the document stores them: bundles are not made,
+    /// and nothing is added.
+    pub fn commit_stored(
+        &mut self,
+        ops: &Ops,
+        texts: BTreeMap<Key, Rope>,
+        lists: BTreeMap<Key, List>,
+    ) -> Result<Vec<Arc<[u8]>>, BackendError> {
+        self.check_whole()?;
         let (mut touched, updates) = match guarded(|| self.backend.commit(ops)) {
             Ok(done) => done,
             Err(error) => return Err(self.rebuild(error)),
@@ -642,6 +654,25 @@ impl<B: Backend> Replica<B> {
                 _ => {}
             }
         }
+    }
+
+    /// Everything that the document stores, without its history. O(document).
+    pub fn content(&self) -> Content {
+        let mut content = Content::default();
+        self.backend.registers(&mut |key, value| drop(content.registers.insert(Key(key), value)));
+        let texts = self.texts.iter().filter(|(_, text)| !text.is_empty());
+        content.texts = texts.map(|(key, text)| (key.clone(), text.clone())).collect();
+        let lists = self.lists.iter().filter(|(_, list)| !list.is_empty());
+        content.lists = lists.map(|(key, list)| (key.clone(), list.clone())).collect();
+        content
+    }
+
+    /// Whether the document shows nothing and stores no register. O(sequences).
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty()
+            && self.index.within("").next().is_none()
+            && self.texts.values().all(Rope::is_empty)
+            && self.lists.values().all(List::is_empty)
     }
 
     /// The names of content in the document that exostate did not write.
@@ -937,13 +968,4 @@ fn explain<B: Backend>(error: BackendError, bytes: &[u8], limits: &Limits) -> Ba
         },
         None => error,
     }
-}
-
-/// Runs backend code; a panic in it becomes an error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Err(BackendError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())))
-    })
 }

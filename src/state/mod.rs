@@ -47,10 +47,13 @@ pub use look::Look;
 pub(crate) use look::Reading;
 pub use map::{Map, MapKey};
 pub use movable_list::MovableList;
+pub(crate) use movable_list::POSITION;
 pub(crate) use node::{ANY, typed};
 pub use node::{AsPath, Edit, Node, Path, Place, Whole};
+pub(crate) use position::between as position_between;
 pub use reader::{Reader, Refresh};
 pub use register::Register;
+pub(crate) use register::encode_canonical as encode_cbor;
 pub use scalar::{Mismatch, Scalar};
 #[cfg(feature = "serde")]
 pub use serde_impls::with_ids;

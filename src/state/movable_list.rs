@@ -23,7 +23,7 @@ fn copy_stamp(count: &mut u64) -> Stamp {
 }
 
 /// The register of an element's position.
-const POSITION: &str = "@position";
+pub(crate) const POSITION: &str = "@position";
 
 struct Entry<T> {
     position: Position,

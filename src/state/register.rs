@@ -106,6 +106,12 @@ fn canonical<T: Serialize>(value: &T, lists: Lists) -> Result<Cbor, String> {
     Ok(value)
 }
 
+/// The bytes of a value in the deterministic encoding.
+pub(crate) fn encode_canonical(mut value: Cbor) -> Result<Vec<u8>, String> {
+    sort(&mut value, Lists::InOrder)?;
+    encode(&value)
+}
+
 fn sort(value: &mut Cbor, lists: Lists) -> Result<(), String> {
     match value {
         Cbor::Map(entries) => {

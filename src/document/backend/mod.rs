@@ -15,9 +15,12 @@ pub use self::automerge::Automerge;
 pub use self::yrs::Yrs;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::guard::GuardError;
+use super::foreign::Source;
+use super::guard::recognize::{Recognized, recognize};
+use super::guard::{GuardError, automerge_chunk};
 use super::limits::Limits;
 use super::named::TypeMismatch;
 use super::ops::{AppliedUpdates, Ops, SequenceKind, Touched};
@@ -117,6 +120,33 @@ pub enum BackendError {
     /// The backend panicked, which is a bug in the backend. The document is rebuilt as it was.
     #[error("the backend panicked: {0}")]
     Panicked(String),
+}
+
+/// Reads a document of another layout, in the format of any backend: see [`Source::read`].
+pub fn read_foreign(bytes: &[u8], limits: &Limits) -> Result<Source, BackendError> {
+    let is_automerge = bytes.starts_with(&automerge_chunk::MAGIC);
+    let read = guarded(|| match is_automerge {
+        true => automerge::read_foreign(bytes, limits),
+        false => yrs::read_foreign(bytes, limits),
+    });
+    let name = if is_automerge { Automerge::NAME } else { Yrs::NAME };
+    read.map_err(|error| match recognize(bytes, name, limits) {
+        Some(Recognized { what, hint }) => BackendError::Foreign {
+            found: what.to_owned(),
+            expected: "document of Yjs or automerge".to_owned(),
+            hint,
+        },
+        None => error,
+    })
+}
+
+/// Runs backend code; a panic in it becomes an error.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, BackendError>) -> Result<T, BackendError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Err(BackendError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())))
+    })
 }
 
 /// One replica of a document. The implementations are [`Yrs`] and [`Automerge`]. The trait is

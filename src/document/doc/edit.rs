@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use super::rewrite::Rewrite;
 use super::{Document, Turn};
 use crate::document::backend::{Backend, BackendError};
 use crate::document::bundle::{self, KeyKind};
@@ -249,6 +250,18 @@ impl DocumentEdit<'_> {
         let op = SequenceOp::Text { name: Arc::clone(&name), at, delete, insert, marks, inherits };
         self.ops.push(op);
         self.texts.insert(Key(name), rope);
+        Ok(())
+    }
+
+    /// Inserts a whole content into an empty text.
+    pub(crate) fn put_text(&mut self, path: &str, content: Rope) -> Result<(), EditError> {
+        valid(path)?;
+        let len = self.rope(path).len_chars();
+        bounded(path, &(len..len), 0)?;
+        let mut rewrite = Rewrite::default();
+        rewrite.new_text(&Arc::from(path), content);
+        rewrite.ops.sequences.into_iter().for_each(|op| self.ops.push(op));
+        self.texts.extend(rewrite.texts);
         Ok(())
     }
 

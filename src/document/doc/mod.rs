@@ -5,6 +5,7 @@
 
 mod edit;
 mod import;
+mod json;
 mod repair;
 mod rewrite;
 mod set_aside;

@@ -2,10 +2,11 @@
 //! document lacks. Nothing is removed, except by `text_anew` and `list_anew`, which replace the
 //! whole content.
 //!
-//! Two modules use it:
+//! These modules use it:
 //!
 //! - A [repair](super::repair) puts back the content that only the replaced document had.
 //! - [`super::set_aside`] puts back the content that a change which was set aside had inserted.
+//! - [`super::json`] and [`super::edit`] insert whole contents.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -65,6 +66,11 @@ impl Rewrite {
     /// Empties a text and inserts this content. O(content).
     pub(super) fn text_anew(&mut self, path: &Arc<str>, content: Rope) {
         self.ops.push(SequenceOp::Clear { name: Arc::clone(path), kind: SequenceKind::Text });
+        self.new_text(path, content);
+    }
+
+    /// Inserts this content into an empty text. O(content).
+    pub(super) fn new_text(&mut self, path: &Arc<str>, content: Rope) {
         let mut at = Units::default();
         for (run, marks) in content.runs_in(0..content.len_chars()) {
             let end =
@@ -78,6 +84,11 @@ impl Rewrite {
     /// Empties a list and inserts this content. O(content).
     pub(super) fn list_anew(&mut self, path: &Arc<str>, content: List) {
         self.ops.push(SequenceOp::Clear { name: Arc::clone(path), kind: SequenceKind::List });
+        self.new_list(path, content);
+    }
+
+    /// Inserts this content into an empty list. O(content).
+    pub(super) fn new_list(&mut self, path: &Arc<str>, content: List) {
         let insert = content.iter().cloned().collect();
         self.ops.push(SequenceOp::List { name: Arc::clone(path), at: 0, delete: 0, insert });
         self.lists.insert(Key(Arc::clone(path)), content);

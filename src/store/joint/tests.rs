@@ -111,6 +111,9 @@ impl Step for Fails {
     fn stage_base<'t>(&'t self) -> Box<dyn parts::StageBase + 't> {
         unreachable!("it is staged already")
     }
+    fn reserve(&self) -> Result<(), ChangeError> {
+        Ok(())
+    }
     fn write(&mut self, _: &mut BegunChange) -> Result<(), ChangeError> {
         Err(ChangeError::refuse("the document fails"))
     }

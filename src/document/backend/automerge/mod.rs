@@ -9,6 +9,7 @@
 //!   the content of the sequence is the content of all its objects, in the order of their ids.
 
 mod contradiction;
+mod foreign;
 mod seen;
 mod values;
 mod write;
@@ -38,6 +39,7 @@ use crate::document::ops::{
 use crate::document::rope::Marks;
 use crate::document::value::Value;
 use crate::document::version::Version;
+pub use foreign::read as read_foreign;
 use seen::Seen;
 use values::{from_scalar, from_value, marks_of};
 use write::Committed;

@@ -7,6 +7,8 @@
 mod commit;
 mod cut;
 mod deleted;
+mod foreign;
+mod nesting;
 mod op_roots;
 mod seen;
 mod sequence_index;
@@ -42,6 +44,7 @@ use crate::document::value::Value;
 use crate::document::version::Version;
 use commit::clip;
 use deleted::Deleted;
+pub use foreign::read as read_foreign;
 use op_roots::OpRoots;
 use sequence_index::SequenceIndexes;
 use summary::{CheckedUpdate, Summary};
