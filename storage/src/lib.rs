@@ -10,4 +10,6 @@ pub use adapter::RedbAdapter;
 pub use adapter::{
     Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, Stored, Torn, Unreadable,
 };
+#[cfg(feature = "files")]
+pub use adapter::{Disk, DiskFile, FilesAdapter, SystemDisk};
 pub use options::{Compression, Durability, StorageOptions, WhenFull};

@@ -3,6 +3,8 @@
 //! An [`Adapter`] knows nothing of CRDTs, checksums or threads: it keeps numbered records and one
 //! snapshot for each document. Everything else is the same for all adapters, and lies above them.
 
+#[cfg(feature = "files")]
+mod files;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
@@ -10,6 +12,8 @@ mod redb;
 use std::error::Error;
 use std::fmt;
 
+#[cfg(feature = "files")]
+pub use self::files::{Disk, DiskFile, FilesAdapter, SystemDisk};
 #[cfg(feature = "redb")]
 pub use self::redb::RedbAdapter;
 pub use memory::MemoryAdapter;
