@@ -51,7 +51,9 @@ pub trait Adapter: Send + Sync + 'static {
     fn read(&self, document: &str) -> Result<Option<Stored>, AdapterError>;
 
     /// Puts a snapshot in place of the old snapshot and of all records up to `covers`. After a
-    /// crash, either the old state or the new one is there.
+    /// crash, either the old state or the new one is there. A snapshot covers at least what the old
+    /// one covers, except in a call that is made again after an error; an adapter may keep the old
+    /// snapshot then.
     ///
     /// # Errors
     /// The snapshot cannot be written. The old state is still there.

@@ -258,6 +258,23 @@ impl RedbAdapter {
     }
 }
 
+impl Drop for RedbAdapter {
+    /// redb writes when it closes, and panics if it finds its own tables damaged then. All that was
+    /// synced is on disk before, so nothing is lost by that.
+    fn drop(&mut self) {
+        let writing = self.writing.get_mut().take();
+        let database = self.database.get_mut().take();
+        let closed = self.guarded(|| {
+            drop(writing);
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the database is not closed cleanly");
+        }
+    }
+}
+
 /// Why work on the database failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {

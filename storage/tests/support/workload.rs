@@ -71,12 +71,14 @@ const SNAPSHOT: u8 = 0xe1;
 struct Maker {
     calls: Vec<Call>,
     last: BTreeMap<String, u64>,
+    covers: BTreeMap<String, u64>,
     rng: Rng,
 }
 
 impl Maker {
     fn new(seed: u64) -> Self {
-        Self { calls: Vec::new(), last: BTreeMap::new(), rng: Rng::with_seed(seed) }
+        let (last, covers) = (BTreeMap::new(), BTreeMap::new());
+        Self { calls: Vec::new(), last, covers, rng: Rng::with_seed(seed) }
     }
 
     fn append(&mut self, documents: &[&str]) {
@@ -92,14 +94,18 @@ impl Maker {
 
     /// A snapshot that leaves so many records.
     fn replace(&mut self, document: &str, leaves: u64) {
-        let covers = self.last.get(document).copied().unwrap_or(0).saturating_sub(leaves);
-        self.last.entry(document.to_owned()).or_default();
+        let last = *self.last.entry(document.to_owned()).or_default();
+        let covered = self.covers.entry(document.to_owned()).or_default();
+        // A snapshot never covers less than the one before it.
+        *covered = last.saturating_sub(leaves).max(*covered);
+        let covers = *covered;
         let bytes = seal(SNAPSHOT, document, covers, &mut self.rng);
         self.calls.push(Call::Replace(document.to_owned(), covers, bytes));
     }
 
     fn delete(&mut self, document: &str) {
         self.last.remove(document);
+        self.covers.remove(document);
         self.calls.push(Call::Delete(document.to_owned()));
     }
 
@@ -109,8 +115,10 @@ impl Maker {
 }
 
 impl Script {
-    pub fn all() -> Vec<(&'static str, Self)> {
-        vec![("scripted", Self::scripted()), ("random", Self::random(7))]
+    /// The scripted calls, and random ones with so many seeds.
+    pub fn all(seeds: u64) -> Vec<(String, Self)> {
+        let random = (1..=seeds).map(|seed| (format!("random {seed}"), Self::random(seed)));
+        std::iter::once(("scripted".to_owned(), Self::scripted())).chain(random).collect()
     }
 
     /// One of each situation.
@@ -146,7 +154,7 @@ impl Script {
         Self(maker.calls)
     }
 
-    pub fn random(seed: u64) -> Self {
+    fn random(seed: u64) -> Self {
         let mut maker = Maker::new(seed);
         let names = ["a", "B", "c d"];
         for _ in 0..40 {
@@ -232,6 +240,7 @@ impl Model {
             let covers = document.snapshot.as_ref().map_or(0, |(covers, _)| *covers);
             let last = document.records.keys().last().copied().unwrap_or(covers);
             maker.last.insert(name.clone(), last);
+            maker.covers.insert(name.clone(), covers);
         }
         let names: Vec<&str> = self.synced.keys().map(String::as_str).collect();
         maker.append(&[&names[..], &names[..], &["plan", "new"]].concat());

@@ -299,8 +299,6 @@ impl FilesAdapter {
         }
         self.sync_root(writer)?;
         writer.dirty.clear();
-        writer.deleted.clear();
-        writer.awaited.clear();
         Ok(())
     }
 
@@ -394,8 +392,12 @@ impl Adapter for FilesAdapter {
     fn sync(&self) -> Result<(), AdapterError> {
         let mut writer = self.writer.lock();
         let result = self.sync_all(&mut writer);
-        if result.is_err() {
-            writer.fail();
+        match result {
+            Ok(()) => {
+                writer.deleted.clear();
+                writer.awaited.clear();
+            }
+            Err(_) => writer.fail(),
         }
         result
     }
