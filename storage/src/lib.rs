@@ -68,6 +68,8 @@ pub use adapter::SqliteAdapter;
 pub use adapter::{
     Adapter, AdapterError, AdapterErrorKind, Append, MemoryAdapter, Stored, Torn, Unreadable,
 };
+#[cfg(feature = "files")]
+pub use adapter::{Disk, DiskFile, FilesAdapter, SystemDisk};
 #[cfg(feature = "encryption")]
 pub use adapter::{EncryptedAdapter, Key, Keys};
 pub use attachments::{KeptHistory, KeptUndo};

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "encryption")]
 mod encrypted;
+#[cfg(feature = "files")]
+mod files;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
@@ -14,6 +16,8 @@ mod sqlite;
 use std::error::Error;
 use std::fmt;
 
+#[cfg(feature = "files")]
+pub use self::files::{Disk, DiskFile, FilesAdapter, SystemDisk};
 #[cfg(feature = "redb")]
 pub use self::redb::RedbAdapter;
 #[cfg(feature = "encryption")]
@@ -55,7 +59,9 @@ pub trait Adapter: Send + Sync + 'static {
     fn read(&self, document: &str) -> Result<Option<Stored>, AdapterError>;
 
     /// Puts a snapshot in place of the old snapshot and of all records up to `covers`. After a
-    /// crash, either the old state or the new one is there.
+    /// crash, either the old state or the new one is there. A snapshot covers at least what the old
+    /// one covers, except in a call that is made again after an error; an adapter may keep the old
+    /// snapshot then.
     ///
     /// # Errors
     /// The snapshot cannot be written. The old state is still there.

@@ -79,7 +79,13 @@ impl RedbAdapter {
         let place = path.display().to_string();
         let opener = move || {
             let is_new = !path.exists();
-            let database = builder().create(&path)?;
+            let database = match builder().create(&path) {
+                Err(error) if !is_new && clear_unfinished_file(&path)? => {
+                    tracing::warn!(path = %path.display(), %error, "the file was not finished");
+                    builder().create(&path)?
+                }
+                result => result?,
+            };
             if is_new {
                 sync_folder(&path).map_err(redb::StorageError::Io)?;
             }
@@ -99,6 +105,7 @@ impl RedbAdapter {
     ) -> Result<Self, AdapterError> {
         let opener = move || {
             let storage = open().map_err(redb::StorageError::Io)?;
+            clear_unfinished(&storage).map_err(redb::StorageError::Io)?;
             builder().create_with_backend(storage)
         };
         Self::with_opener(place.into(), Box::new(opener))
@@ -251,6 +258,23 @@ impl RedbAdapter {
     }
 }
 
+impl Drop for RedbAdapter {
+    /// redb writes when it closes, and panics if it finds its own tables damaged then. All that was
+    /// synced is on disk before, so nothing is lost by that.
+    fn drop(&mut self) {
+        let writing = self.writing.get_mut().take();
+        let database = self.database.get_mut().take();
+        let closed = self.guarded(|| {
+            drop(writing);
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the database is not closed cleanly");
+        }
+    }
+}
+
 /// Why work on the database failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -286,6 +310,49 @@ fn builder() -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     builder
+}
+
+/// The first bytes of a database, and the length of its header.
+const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
+const HEADER_BYTES: u64 = 320;
+/// A database that is just made is shorter.
+const UNFINISHED_BYTES_MAX: u64 = 64 << 20;
+
+/// Empties a database whose making was interrupted by a crash: it has no magic number yet, and
+/// nothing behind the header. redb does not open such a file. Nothing is lost: a database with data
+/// has pages that are not zero.
+fn clear_unfinished(storage: &impl redb::StorageBackend) -> std::io::Result<bool> {
+    let length = storage.len()?;
+    if length == 0 || length > UNFINISHED_BYTES_MAX {
+        return Ok(false);
+    }
+    let mut magic = [0; MAGIC.len()];
+    if length >= MAGIC.len() as u64 {
+        storage.read(0, &mut magic)?;
+    }
+    if magic == *MAGIC {
+        return Ok(false);
+    }
+    let mut rest = vec![0; usize::try_from(length.saturating_sub(HEADER_BYTES)).unwrap_or(0)];
+    if !rest.is_empty() {
+        storage.read(HEADER_BYTES, &mut rest)?;
+    }
+    if rest.iter().any(|byte| *byte != 0) {
+        return Ok(false);
+    }
+    storage.set_len(0)?;
+    storage.sync_data()?;
+    Ok(true)
+}
+
+/// [`clear_unfinished`] for a file. The lock keeps away a process that is just making it.
+fn clear_unfinished_file(path: &Path) -> Result<bool, DatabaseError> {
+    let io = |error| DatabaseError::Storage(redb::StorageError::Io(error));
+    let file = File::options().read(true).write(true).open(path).map_err(io)?;
+    if file.try_lock().is_err() {
+        return Ok(false);
+    }
+    clear_unfinished(&redb::backends::FileBackend::new(file)?).map_err(io)
 }
 
 /// Makes the entry of a new file durable in its folder.
