@@ -63,8 +63,8 @@ pub(super) struct Walk<'w, 'd> {
     pub(super) in_list: bool,
     /// The slot that a rule made for an element of the source.
     pub(super) slots: HashMap<(usize, String), String>,
-    /// The slots that have nothing but a marker so far, so that a rule for a part of the element may
-    /// give the slot its value.
+    /// The slots that have nothing but a marker so far. A rule for a part of the element may give
+    /// such a slot its value.
     pub(super) markers: HashSet<String>,
     /// The position of the last element of each movable list.
     pub(super) last: HashMap<String, Vec<u8>>,

@@ -44,8 +44,8 @@ const WHOLE_STATE: &str = ".";
 ///   fields at `todos/*/done -> */done`.
 /// - A field of an element can be the value of the slot: `todos/*/name -> names/*`.
 /// - A scalar element becomes the value of the slot (`MovableList<String>`), an element that is a
-///   map becomes a record. A list that becomes a `map` has its indices as keys; a map that becomes a
-///   `movable-list` is in the order of its keys.
+///   map becomes a record. A list that becomes a `map` has its indices as keys; a map that becomes
+///   a `movable-list` is in the order of its keys.
 /// - A place may have several rules. What no rule takes is in the report.
 /// - In a key, `~0` is `~`, `~1` is `/`, `~2` is `@`, `~3` is the empty key, `~4` is `*`, `~5` is a
 ///   space, `~6` is `>` and `~7` is `#`.

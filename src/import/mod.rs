@@ -45,8 +45,8 @@
 //!
 //! The mapping names the *kind* of each target, so that the import needs no schema: `apply` walks
 //! the tree once, and writes registers, texts and lists by path as `docs/layout.md` describes. The
-//! ids and positions of a `MovableList` come from the code that the typed accessors use. New records
-//! become bundles in the commit, as with every change. Afterwards the state type checks the result:
+//! ids and positions of a `MovableList` come from the code that the typed accessors use. New
+//! records become bundles in the commit, as with every change. Afterwards the state type checks the result:
 //! its violations, and targets that no field reads, are in the report with the place in the source.
 //!
 //! `mapping` parses, `apply` walks, `write` writes one place, `report` says what happened.
