@@ -226,7 +226,7 @@ fn bits(kind: Kind, bytes: &[u8], count_max: usize) -> Vec<usize> {
         return some(0..bytes.len() * 8, count_max);
     }
     let header = REDB_HEADER_BYTES * 8;
-    let used = |bit: &usize| bytes[bit / 8] != 0 || bit % 509 == 0;
+    let used = |bit: &usize| bytes[bit / 8] != 0 || bit.is_multiple_of(509);
     let rest: Vec<usize> = (header..bytes.len() * 8).filter(used).collect();
     (0..header).chain(some(rest, count_max)).collect()
 }
