@@ -73,8 +73,10 @@ impl FileNode {
     }
 
     pub fn sync(&mut self) {
-        self.durable.clone_from(&self.seen);
-        self.pending.clear();
+        // Not all that is seen: what a failed sync has forgotten does not come back.
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.durable);
+        }
     }
 
     /// Brings any part of what is pending to the disk, and forgets the rest.

@@ -255,8 +255,10 @@ impl SimDisk {
         let disk = Self::with(state.nodes.clone(), 0);
         let node = state.find(path).expect("the file is there");
         let mut changed = disk.0.lock();
-        changed.file(node).seen[bit / 8] ^= 1 << (bit % 8);
-        changed.file(node).sync();
+        let file = changed.file(node);
+        file.seen[bit / 8] ^= 1 << (bit % 8);
+        file.durable.clone_from(&file.seen);
+        file.pending.clear();
         drop(changed);
         disk
     }
