@@ -1,12 +1,13 @@
 //! All documents in one file, with redb. docs/storage.md describes the tables.
 
+mod file;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     TableDefinition, WriteTransaction,
 };
 
@@ -27,8 +28,6 @@ const FORMAT_KEY: &str = "format";
 const COUNT_KEY: &str = "documents";
 /// The row of a document's head in [`RECORDS`].
 const HEAD: u64 = u64::MAX;
-/// The cache of redb. The cache of the system serves the rest.
-const CACHE_BYTES: usize = 1 << 20;
 
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -77,20 +76,7 @@ impl RedbAdapter {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AdapterError> {
         let path = path.as_ref().to_path_buf();
         let place = path.display().to_string();
-        let opener = move || {
-            let is_new = !path.exists();
-            let database = match builder().create(&path) {
-                Err(error) if !is_new && clear_unfinished_file(&path)? => {
-                    tracing::warn!(path = %path.display(), %error, "the file was not finished");
-                    builder().create(&path)?
-                }
-                result => result?,
-            };
-            if is_new {
-                sync_folder(&path).map_err(redb::StorageError::Io)?;
-            }
-            Ok(database)
-        };
+        let opener = move || file::open(&path);
         Self::with_opener(place, Box::new(opener))
     }
 
@@ -105,8 +91,7 @@ impl RedbAdapter {
     ) -> Result<Self, AdapterError> {
         let opener = move || {
             let storage = open().map_err(redb::StorageError::Io)?;
-            clear_unfinished(&storage).map_err(redb::StorageError::Io)?;
-            builder().create_with_backend(storage)
+            file::open_on(storage)
         };
         Self::with_opener(place.into(), Box::new(opener))
     }
@@ -304,62 +289,6 @@ impl Failure {
             Self::Redb(redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
         )
     }
-}
-
-fn builder() -> Builder {
-    let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
-    builder
-}
-
-/// The first bytes of a database, and the length of its header.
-const MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
-const HEADER_BYTES: u64 = 320;
-/// A database that is just made is shorter.
-const UNFINISHED_BYTES_MAX: u64 = 64 << 20;
-
-/// Empties a database whose making was interrupted by a crash: it has no magic number yet, and
-/// nothing behind the header. redb does not open such a file. Nothing is lost: a database with data
-/// has pages that are not zero.
-fn clear_unfinished(storage: &impl redb::StorageBackend) -> std::io::Result<bool> {
-    let length = storage.len()?;
-    if length == 0 || length > UNFINISHED_BYTES_MAX {
-        return Ok(false);
-    }
-    let mut magic = [0; MAGIC.len()];
-    if length >= MAGIC.len() as u64 {
-        storage.read(0, &mut magic)?;
-    }
-    if magic == *MAGIC {
-        return Ok(false);
-    }
-    let mut rest = vec![0; usize::try_from(length.saturating_sub(HEADER_BYTES)).unwrap_or(0)];
-    if !rest.is_empty() {
-        storage.read(HEADER_BYTES, &mut rest)?;
-    }
-    if rest.iter().any(|byte| *byte != 0) {
-        return Ok(false);
-    }
-    storage.set_len(0)?;
-    storage.sync_data()?;
-    Ok(true)
-}
-
-/// [`clear_unfinished`] for a file. The lock keeps away a process that is just making it.
-fn clear_unfinished_file(path: &Path) -> Result<bool, DatabaseError> {
-    let io = |error| DatabaseError::Storage(redb::StorageError::Io(error));
-    let file = File::options().read(true).write(true).open(path).map_err(io)?;
-    if file.try_lock().is_err() {
-        return Ok(false);
-    }
-    clear_unfinished(&redb::backends::FileBackend::new(file)?).map_err(io)
-}
-
-/// Makes the entry of a new file durable in its folder.
-fn sync_folder(file: &Path) -> std::io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Makes the tables of a new database.

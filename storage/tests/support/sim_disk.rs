@@ -1,9 +1,11 @@
 //! A simulated disk: what a power loss leaves of it, and errors at any operation.
 //!
-//! Each file has what is durable, the writes since the last sync, and what a reader sees. Each
-//! folder has the same of its entries. A power loss applies any part of what is not synced.
+//! `pending.rs` says what a power loss does with one file or folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "pending.rs"]
+mod pending;
+
+use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +13,7 @@ use std::sync::Arc;
 use exostate_storage::{Disk, DiskFile};
 use fastrand::Rng;
 use parking_lot::Mutex;
-
-const SECTOR_BYTES: usize = 512;
+use pending::{Change, Entry, FileNode, FolderNode};
 
 /// Clones are the same disk.
 #[derive(Clone, Debug)]
@@ -59,139 +60,12 @@ enum Node {
     Folder(FolderNode),
 }
 
-#[derive(Clone, Debug, Default)]
-struct FileNode {
-    durable: Vec<u8>,
-    seen: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-#[derive(Clone, Debug, Default)]
-struct FolderNode {
-    durable: BTreeMap<String, usize>,
-    seen: BTreeMap<String, usize>,
-    pending: Vec<Entry>,
-}
-
-#[derive(Clone, Debug)]
-enum Entry {
-    Add(String, usize),
-    Remove(String),
-    Rename(String, String, usize),
-}
-
 /// What the disk does with an operation.
 enum Verdict {
     Go,
     /// The power goes off in the middle.
     Dies,
     Fails(ErrorKind),
-}
-
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Write(at, written) => {
-                let end = at + written.len();
-                bytes.resize(bytes.len().max(end), 0);
-                bytes[*at..end].copy_from_slice(written);
-            }
-            Self::Length(length) => bytes.resize(*length, 0),
-        }
-    }
-
-    /// Applies a part of it: bytes from the front, or any sectors.
-    fn apply_in_part(&self, bytes: &mut Vec<u8>, rng: &mut Rng) {
-        let Self::Write(at, written) = self else { return self.apply(bytes) };
-        if rng.bool() {
-            let cut = rng.usize(0..=written.len());
-            return Self::Write(*at, written[..cut].to_vec()).apply(bytes);
-        }
-        let mut start = 0;
-        while start < written.len() {
-            // Sectors begin at multiples of their length in the file.
-            let end = ((at + start) / SECTOR_BYTES + 1) * SECTOR_BYTES - at;
-            let end = end.min(written.len());
-            if rng.bool() {
-                Self::Write(at + start, written[start..end].to_vec()).apply(bytes);
-            }
-            start = end;
-        }
-    }
-}
-
-impl FileNode {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.seen);
-        self.pending.push(change);
-    }
-
-    fn sync(&mut self) {
-        self.durable.clone_from(&self.seen);
-        self.pending.clear();
-    }
-
-    /// Brings any part of what is pending to the disk, and forgets the rest.
-    fn settle(&mut self, rng: &mut Rng) {
-        let pending = std::mem::take(&mut self.pending);
-        let mode = rng.u8(0..4);
-        let front = rng.usize(0..=pending.len());
-        for (index, change) in pending.iter().enumerate() {
-            match mode {
-                0 => {}
-                1 => change.apply(&mut self.durable),
-                2 if index < front => change.apply(&mut self.durable),
-                2 if index == front => change.apply_in_part(&mut self.durable, rng),
-                2 => {}
-                _ if rng.bool() => change.apply_in_part(&mut self.durable, rng),
-                _ => {}
-            }
-        }
-    }
-}
-
-impl Entry {
-    fn apply(&self, entries: &mut BTreeMap<String, usize>) {
-        match self {
-            Self::Add(name, node) => drop(entries.insert(name.clone(), *node)),
-            Self::Remove(name) => drop(entries.remove(name)),
-            Self::Rename(from, to, node) => {
-                if entries.get(from) == Some(node) {
-                    entries.remove(from);
-                }
-                entries.insert(to.clone(), *node);
-            }
-        }
-    }
-}
-
-impl FolderNode {
-    fn change(&mut self, entry: Entry) {
-        entry.apply(&mut self.seen);
-        self.pending.push(entry);
-    }
-
-    fn settle(&mut self, rng: &mut Rng) {
-        let mode = rng.u8(0..4);
-        let front = rng.usize(0..=self.pending.len());
-        for (index, entry) in std::mem::take(&mut self.pending).iter().enumerate() {
-            let is_applied = match mode {
-                0 => false,
-                1 => true,
-                2 => index < front,
-                _ => rng.bool(),
-            };
-            if is_applied {
-                entry.apply(&mut self.durable);
-            }
-        }
-    }
 }
 
 fn missing(path: &Path) -> Error {
@@ -381,8 +255,10 @@ impl SimDisk {
         let disk = Self::with(state.nodes.clone(), 0);
         let node = state.find(path).expect("the file is there");
         let mut changed = disk.0.lock();
-        changed.file(node).seen[bit / 8] ^= 1 << (bit % 8);
-        changed.file(node).sync();
+        let file = changed.file(node);
+        file.seen[bit / 8] ^= 1 << (bit % 8);
+        file.durable.clone_from(&file.seen);
+        file.pending.clear();
         drop(changed);
         disk
     }
