@@ -171,6 +171,14 @@ impl KeptDocument {
         unannounced
     }
 
+    /// Tells status callbacks that records are being written.
+    pub(crate) fn note_writing(&self) {
+        let state = self.state.lock();
+        if !state.status_callbacks.is_empty() && state.shown == Status::Kept {
+            self.moved(state);
+        }
+    }
+
     /// Notes that a try to write failed.
     pub(crate) fn note_failure(&self, error: &AdapterError) {
         let mut state = self.state.lock();

@@ -81,6 +81,7 @@ impl Writer {
     fn write(&mut self, items: Vec<Item>) {
         let mut ready = BTreeMap::new();
         for pending in blocks(items) {
+            pending.document.note_writing();
             let name = Arc::clone(&pending.document.name);
             match self.stuck.get_mut(&name) {
                 Some(stuck) => stuck.blocks.extend(pending.blocks),

@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::time::{Duration, SystemTime};
+
 use exostate::{Automerge, Backend, Map, Options, State, Store, Text, Yrs};
 use exostate_storage::{Durability, Persist, Storage, StorageOptions};
 use proptest::prelude::*;
@@ -42,6 +44,11 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A clock that jumps, back and forth. Nothing of a storage may depend on it.
+fn jumping_clock() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(fastrand::u64(..1 << 33))
+}
+
 struct Run<B: Backend> {
     adapter: SimAdapter,
     options: StorageOptions,
@@ -68,7 +75,8 @@ impl<B: Backend> Run<B> {
 
     fn open(&mut self) {
         let storage = Storage::with_options(self.adapter.clone(), self.options.clone());
-        let note = storage.open_with::<Note, B>("note", Options::default()).unwrap();
+        let options = Options::default().with_clock(jumping_clock);
+        let note = storage.open_with::<Note, B>("note", options).unwrap();
         let view = note.view();
         let count = usize::try_from(view.count).unwrap();
         assert!(view.count >= self.flushed, "{} of {} are there", view.count, self.flushed);
@@ -136,7 +144,6 @@ fn edit_note(
 }
 
 fn options() -> impl Strategy<Value = StorageOptions> {
-    use std::time::Duration;
     let ms = Duration::from_millis;
     let every = prop_oneof![Just(Durability::Acknowledge), Just(Durability::EveryCommit)];
     (every, 1usize..4, 0u64..3).prop_map(move |(durability, records, time)| {

@@ -53,6 +53,10 @@ fn a_failing_disk_is_told_and_tried_again() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&told);
     let _watch = note.on_storage_status(move |status| log.lock().unwrap().push(status.to_string()));
+    note.change(|note| note.title().set("draft")).unwrap();
+    note.flush_blocking().unwrap();
+    assert_eq!(*told.lock().unwrap(), ["1 changes are not on disk yet", "everything is on disk"]);
+    told.lock().unwrap().clear();
     adapter.fail(true);
     note.change(|note| note.title().set("plan")).unwrap();
     let failed = note.flush_blocking().unwrap_err();
@@ -60,12 +64,12 @@ fn a_failing_disk_is_told_and_tried_again() {
     assert!(matches!(&failed, FlushError::Failing { error, .. }
         if error.kind() == AdapterErrorKind::Full));
     assert!(matches!(note.storage_status(), Some(Status::Failing { behind: 1, .. })));
-    assert_eq!(crashed(&adapter).title, "");
+    assert_eq!(crashed(&adapter).title, "draft");
     adapter.fail(false);
     until("it is written once the disk is well", || crashed(&adapter).title == "plan");
     note.flush_blocking().unwrap();
     let told = told.lock().unwrap();
-    assert!(told[0].contains("the disk is full"), "{told:?}");
+    assert!(told[1].contains("the disk is full"), "{told:?}");
     assert_eq!(told.last().unwrap(), "everything is on disk");
 }
 
