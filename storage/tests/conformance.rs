@@ -2,6 +2,8 @@
 //! `conformance/model.rs` compares the adapters with a simple model.
 
 mod conformance {
+    #[cfg(feature = "encryption")]
+    mod keys;
     mod model;
     pub(crate) mod places;
     mod processes;
@@ -281,12 +283,14 @@ fn names_have_1_to_255_bytes() {
 fn large_and_empty_bytes_are_kept() {
     let large: Vec<u8> = (0..20_u32 << 20).map(|at| (at % 251) as u8).collect();
     each(all(), |place, adapter| {
-        append(&*adapter, &[record("a", 1, &large), record("a", 2, b""), record("a", 3, b"3")]);
-        replace(&*adapter, "b", 1, &large);
+        // Tests are not optimised, and encryption takes a second for each MB then.
+        let large = if place.is_encrypted() { &large[..1 << 20] } else { &large[..] };
+        append(&*adapter, &[record("a", 1, large), record("a", 2, b""), record("a", 3, b"3")]);
+        replace(&*adapter, "b", 1, large);
         replace(&*adapter, "c", 1, b"");
         let adapter = reopened(place, adapter);
-        assert!(read(&*adapter, "a") == stored(None, &[(1, &large), (2, b""), (3, b"3")]));
-        assert!(read(&*adapter, "b") == stored(Some((1, &large)), &[]));
+        assert!(read(&*adapter, "a") == stored(None, &[(1, large), (2, b""), (3, b"3")]));
+        assert!(read(&*adapter, "b") == stored(Some((1, large)), &[]));
         assert!(read(&*adapter, "c") == stored(Some((1, b"")), &[]));
         delete(&*adapter, "a");
         assert_eq!(adapter.verify().expect("it checks"), [""; 0]);

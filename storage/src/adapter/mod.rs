@@ -45,7 +45,7 @@ pub use sqlite::SqliteAdapter;
 pub trait Adapter: Send + Sync + 'static {
     /// Adds records to the logs of documents. A document begins with its first record or snapshot.
     /// The numbers of a document's records ascend without a gap, except for records that are
-    /// appended again.
+    /// appended again. That may be a synced record too, and the records behind it stay.
     ///
     /// # Errors
     /// The records cannot be written.

@@ -119,6 +119,10 @@ impl Place {
         &self.path
     }
 
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.hides_names() || self.kind.name.starts_with("encrypted")
+    }
+
     pub(crate) fn hides_names(&self) -> bool {
         self.kind.name.starts_with("hidden")
     }
