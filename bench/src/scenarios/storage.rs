@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use exostate::{Options as DocumentOptions, State, Store, Yrs};
 use exostate_storage::{
-    FilesAdapter, Persist, RedbAdapter, SqliteAdapter, Storage, StorageOptions,
+    Compression, EncryptedAdapter, FilesAdapter, Key, Keys, Persist, RedbAdapter, SqliteAdapter,
+    Storage, StorageOptions,
 };
 
 use super::progress;
@@ -37,11 +38,26 @@ struct Kept {
     open: fn(&Path, StorageOptions) -> Result<Storage>,
 }
 
-const KEPT: [Kept; 3] = [
+const KEPT: [Kept; 5] = [
     Kept {
         system: "exostate-redb",
         open: |folder, options| {
             let adapter = RedbAdapter::open(folder.join("bench.redb"))?;
+            Ok(Storage::with_options(adapter, options))
+        },
+    },
+    Kept {
+        system: "exostate-redb-lz4",
+        open: |folder, options| {
+            let adapter = RedbAdapter::open(folder.join("bench.redb"))?;
+            Ok(Storage::with_options(adapter, options.with_compression(Compression::Lz4)))
+        },
+    },
+    Kept {
+        system: "exostate-redb-encrypted",
+        open: |folder, options| {
+            let adapter = RedbAdapter::open(folder.join("bench.redb"))?;
+            let adapter = EncryptedAdapter::open(adapter, &Keys::new(Key::new([7; 32])))?;
             Ok(Storage::with_options(adapter, options))
         },
     },
@@ -269,7 +285,8 @@ fn open(sizes: &Sizes, kept: &[Kept], report: &mut Report) -> Result<()> {
         let store = storage.open::<MapState>("board")?;
         store.reconcile(&MapState::build(&work.cards))?;
         store.flush_blocking()?;
-        wait_for_snapshot(&storage)?;
+        let snapshot = wait_for_snapshot(&storage)?;
+        report.add(place(kept.system), "snapshot", snapshot as f64 / 1e6, "MB");
         for edit in &work.edits {
             MapState::edit(&store, edit)?;
             store.flush_blocking()?;
@@ -311,13 +328,13 @@ fn median_ms(mut times: Vec<Duration>) -> f64 {
     times.get(times.len() / 2).map_or(f64::NAN, |median| median.as_secs_f64() * 1e3)
 }
 
-/// Waits until the document is compacted.
-fn wait_for_snapshot(storage: &Storage) -> Result<()> {
+/// Waits until the document is compacted. Returns the length of the snapshot.
+fn wait_for_snapshot(storage: &Storage) -> Result<u64> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let report = storage.verify()?;
-        if report.documents.iter().all(|found| found.snapshot_bytes > 0) {
-            return Ok(());
+        if let Some(found) = report.documents.iter().find(|found| found.snapshot_bytes > 0) {
+            return Ok(found.snapshot_bytes);
         }
         ensure!(Instant::now() < end, "the document was not compacted");
         std::thread::sleep(Duration::from_millis(50));
