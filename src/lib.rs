@@ -92,6 +92,8 @@ mod guide {
     mod sharing {}
     #[doc = include_str!("../docs/guide/src/authentication.md")]
     mod authentication {}
+    #[doc = include_str!("../docs/guide/src/storage.md")]
+    mod storage {}
     #[doc = include_str!("../docs/guide/src/durability.md")]
     mod durability {}
     #[doc = include_str!("../docs/guide/src/when-to-block.md")]
