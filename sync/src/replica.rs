@@ -47,7 +47,7 @@ impl Refusal {
     }
 
     /// Makes a retryable refusal: the update may be accepted later, for example because too many
-    /// updates are pending at this time. The peer may connect again.
+    /// updates are pending at this time, or the disk is full. The peer may connect again.
     pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { for_now: true, ..Self::new(cause) }
     }

@@ -4,9 +4,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::kept::Milestones;
 use super::receive::{Answer, Assembly, Inbox};
 use crate::body::Shared;
-use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX, UNKEPT_MAX};
+use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX};
 use crate::recent::Recent;
 use crate::replica::Origin;
 
@@ -207,43 +208,6 @@ impl Received {
     }
 }
 
-/// Counts that become true when a number is reached, oldest first.
-#[derive(Debug, Default)]
-struct Milestones(VecDeque<(u64, u64)>);
-
-impl Milestones {
-    /// Notes that `count` becomes true when `number` is reached. The number is not below the one
-    /// of the call before.
-    fn push(&mut self, number: u64, count: u64) {
-        let full = self.0.len() == UNKEPT_MAX;
-        match self.0.back_mut() {
-            // It becomes true earlier.
-            Some((_, last)) if *last >= count => {}
-            // Too late is safe: the count is not true before the higher number is reached.
-            Some(last) if full || last.0 == number => *last = (number, count),
-            _ => self.0.push_back((number, count)),
-        }
-    }
-
-    /// Notes that a number is reached. Returns the count that has become true, if there is one.
-    fn reach(&mut self, number: u64) -> Option<u64> {
-        let mut reached = None;
-        while let Some((_, count)) = self.0.front().filter(|(at, _)| *at <= number) {
-            reached = Some(*count);
-            self.0.pop_front();
-        }
-        reached
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,19 +247,6 @@ mod tests {
         assert!(!received.note_written(8) && received.has_unkept());
         assert!(received.note_written(9) && received.ack() == (3, 3));
         assert!(!received.has_unkept());
-    }
-
-    #[test]
-    fn the_number_of_milestones_is_bounded_and_none_is_early() {
-        let mut milestones = Milestones::default();
-        let last = 3 * UNKEPT_MAX as u64;
-        (1..=last).for_each(|number| milestones.push(number, number));
-        assert_eq!(milestones.0.len(), UNKEPT_MAX);
-        for number in 1..last {
-            let reached = milestones.reach(number);
-            assert!(reached.is_none_or(|count| count <= number), "{number}: {reached:?}");
-        }
-        assert_eq!(milestones.reach(last), Some(last));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! exchange the versions. If they are equal, they compare the digests of their contents.
 
 use super::allowance::Allowance;
+use super::kept::Announced;
 use super::repair::ReportedDifference;
 use super::{CloseReason, Duty, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
@@ -15,33 +16,6 @@ use std::time::Duration;
 pub(super) struct Due {
     want_yours: bool,
     version: Vec<u8>,
-}
-
-/// The version that this side announced last.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Announced {
-    pub(super) version: Hash,
-    /// All of the version is kept once the replica's storage has written the record with this
-    /// number.
-    record: u64,
-    /// Whether this side has announced that all of the version is kept.
-    pub(super) kept: bool,
-}
-
-impl Announced {
-    /// Must be called after the version was read from the replica: what is recorded in between is
-    /// waited for without need, but nothing is missed.
-    pub(super) fn new(version: Hash, replica: &dyn Replica) -> Self {
-        let record = replica.recorded();
-        Self { version, record, kept: replica.kept() >= record }
-    }
-
-    /// Notes which record is written. Returns true once: when all of the version has become kept.
-    fn note_written(&mut self, record: u64) -> bool {
-        let before = self.kept;
-        self.kept = before || record >= self.record;
-        self.kept != before
-    }
 }
 
 /// The state of the exchange of versions.
@@ -131,17 +105,6 @@ impl Session {
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         }
         Ok(())
-    }
-
-    /// Puts a version into the `Hello` of this side. A peer that has had a `Hello` ignores the
-    /// version, so it does not count as announced.
-    pub(super) fn greet_with(&mut self, announced: Announced) {
-        if self.exchange.announced.version == announced.version {
-            self.exchange.announced.kept &= announced.kept;
-        }
-        self.hello.version = announced.version;
-        self.hello.flags &= !flag::NOT_KEPT_YET;
-        self.hello.flags |= if announced.kept { 0 } else { flag::NOT_KEPT_YET };
     }
 
     pub(super) fn on_have(&mut self, theirs: Hash, kept: bool, replica: &dyn Replica) {
@@ -267,21 +230,6 @@ impl Session {
     fn announce(&mut self, ours: Hash, replica: &dyn Replica) {
         self.exchange.announced = Announced::new(ours, replica);
         self.send_have(false);
-    }
-
-    /// Announces the version again. With `again` the peer has to do the same.
-    pub(super) fn send_have(&mut self, again: bool) {
-        let Announced { version, kept, .. } = self.exchange.announced;
-        self.outgoing.push_latest(Latest::Have, &Frame::Have { version, kept, again });
-    }
-
-    /// Tells the peer again what this side has and keeps. The peer waits for this side's storage,
-    /// and cannot know whether a frame was lost.
-    pub(super) fn tell_again(&mut self) {
-        self.send_have(false);
-        if self.delivery.received.ack().0 > 0 {
-            self.send_ack(false);
-        }
     }
 
     /// Announces our version if it has changed, asks for missing updates, and finds out whether the

@@ -34,6 +34,7 @@ mod delivery;
 mod duties;
 mod event;
 mod exchange;
+mod kept;
 mod outgoing;
 mod receive;
 mod repair;
@@ -55,7 +56,8 @@ use crate::replica::{Origin, Replica};
 use allowance::Allowance;
 use delivery::Delivery;
 use duties::{DUTIES, Duty};
-use exchange::{Announced, ContentCheck, Exchange};
+use exchange::{ContentCheck, Exchange};
+use kept::Announced;
 use outgoing::{Latest, Leaving, Outgoing};
 use receive::Inbox;
 use repair::RepairState;
@@ -251,13 +253,6 @@ impl Session {
         self.sends_nothing() && !self.is_greeting()
     }
 
-    /// Whether the peer is to be told of something as soon as the replica's storage has written it:
-    /// see [`Replica::on_kept`].
-    pub fn awaits_kept(&self) -> bool {
-        let unkept = self.delivery.received.has_unkept() || !self.exchange.announced.kept;
-        unkept && !self.is_greeting() && !self.is_closed()
-    }
-
     /// Whether a driver should hand over local updates at this time. If not, the driver keeps them
     /// in its bounded queue.
     pub fn wants_updates(&self) -> bool {
@@ -413,12 +408,6 @@ impl Session {
         self.delivery.waiting
     }
 
-    /// Whether the peer has local updates of this side, and has not said yet that it keeps them.
-    fn waits_for_peers_storage(&self) -> bool {
-        let told = self.delivery.sent.has_unkept() || !self.exchange.theirs_kept;
-        told && !self.is_flushed()
-    }
-
     fn has_duty(&self, duty: Duty) -> bool {
         match duty {
             Duty::Reading => self.outgoing.len() > 0,
@@ -469,30 +458,6 @@ impl Session {
         self.check_repair_timeout();
         self.show(self.timers.now);
         self.outgoing.pack(self.leaving());
-    }
-
-    /// Acknowledges the updates that were applied, and those that the replica's storage has written
-    /// since.
-    fn acknowledge_received(&mut self, replica: &dyn Replica) {
-        let applied = self.delivery.received.take_applied();
-        // The peer may count these updates as kept only if none of them can get lost. Refused and
-        // pending updates may be forgotten before the sides are in sync. An answer contains the
-        // updates whose numbers it skips, so they have not come before the whole answer has come.
-        if self.repair.out_of_sync {
-            self.delivery.received.forget_unkept();
-        } else if applied && !self.delivery.answer.is_coming() && !self.still_waits(replica) {
-            self.delivery.received.note_record(replica.recorded());
-        }
-        if self.delivery.received.note_written(replica.kept()) || applied {
-            let failed = std::mem::take(&mut self.delivery.failed);
-            self.send_ack(failed);
-        }
-    }
-
-    fn send_ack(&mut self, failed: bool) {
-        let (number, kept) = self.delivery.received.ack();
-        let kept = if self.repair.out_of_sync { 0 } else { kept };
-        self.outgoing.push_ack(number, kept, failed);
     }
 
     /// The next frame to send. A frame with a large update waits for [`settle`](Self::settle),
