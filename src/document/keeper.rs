@@ -56,7 +56,8 @@ pub trait Keeper: Any + Send + Sync {
 
     /// Blocks until the record with this number is kept, or until the keeper gives up waiting. It
     /// is called outside every lock, if [`Keeper::announces_kept`], before listeners and watchers
-    /// are told.
+    /// are told. The conversation with a peer stands still meanwhile, so a keeper should give up
+    /// well before the peers' idle time-out (30 s).
     fn wait(&self, number: u64);
 
     /// Calls `f` each time that [`Keeper::kept`] has grown, or that no further record can be

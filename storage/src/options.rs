@@ -70,7 +70,7 @@ impl Default for StorageOptions {
             queue_bytes_max: 64 << 20,
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
-            wait_max: Duration::from_secs(30),
+            wait_max: Duration::from_secs(10),
             compact_bytes_min: 256 << 10,
             attachments_every: Duration::from_secs(5),
         }
@@ -132,7 +132,8 @@ impl StorageOptions {
     }
 
     /// With [`Durability::EveryCommit`]: how long a change waits for a disk that fails. After that
-    /// the change returns; it is announced as soon as it is on disk. Default: 30 s.
+    /// the change returns; it is announced as soon as it is on disk. Keep it well below the idle
+    /// time-out of peers (30 s), whose conversations wait too. Default: 10 s.
     #[must_use]
     pub fn with_wait_max(self, wait_max: Duration) -> Self {
         Self { wait_max, ..self }

@@ -114,6 +114,20 @@ impl<B: Backend> Replica for Document<B> {
         }))
     }
 
+    fn recorded(&self) -> u64 {
+        self.keeper().map_or(0, |keeper| keeper.recorded())
+    }
+
+    fn kept(&self) -> u64 {
+        self.keeper().map_or(0, |keeper| keeper.kept())
+    }
+
+    fn on_kept(&self, f: Box<dyn Fn() -> bool + Send + Sync>) {
+        if let Some(keeper) = self.keeper() {
+            keeper.on_kept(f);
+        }
+    }
+
     fn is_busy(&self) -> bool {
         Document::is_busy(self)
     }
@@ -163,7 +177,9 @@ fn refusal(error: ApplyError) -> Refusal {
         ApplyError::Import(ImportError::Backend(BackendError::Contradicted(_))) => {
             Refusal::contradiction(error)
         }
-        ApplyError::Import(ImportError::TooManyPending { .. }) => Refusal::for_now(error),
+        ApplyError::Import(ImportError::TooManyPending { .. }) | ApplyError::NotKept(_) => {
+            Refusal::for_now(error)
+        }
         error => Refusal::new(error),
     }
 }

@@ -141,7 +141,8 @@ impl Reports {
 struct Step {
     received: Vec<Received>,
     taken: Taken,
-    /// Updates were taken from the queue and already given to the session.
+    /// Updates were taken from the queue and already given to the session, or the replica's storage
+    /// has written something.
     settles: bool,
 }
 
@@ -193,12 +194,14 @@ pub(crate) async fn drive<T: Transport>(start: Start, mut transport: T) -> Ended
     let (received, reader) = spawn_reader(source, &config);
     let _reader = AbortOnDrop(reader);
     let presence = participants.subscribe();
+    let kept = room.kept_changes();
     let mut wires = Wires {
         frames,
         received,
         datagrams,
         outbox: Arc::clone(&outbox.outbox),
         presence,
+        kept,
         stop,
         stopping: None,
     };
@@ -246,6 +249,8 @@ struct Wires {
     datagrams: Option<Datagrams>,
     outbox: Arc<Outbox>,
     presence: watch::Receiver<u64>,
+    /// Changes when the replica's storage has written something.
+    kept: watch::Receiver<()>,
     stop: Stop,
     /// Why the end was requested, and until when queued frames may still be sent.
     stopping: Option<(CloseReason, Instant)>,
@@ -350,6 +355,8 @@ impl Driver {
             if !brief && wires.send_frames(&mut session, now) {
                 yield_now().await;
             }
+            // The step sees what is written by now.
+            wires.kept.mark_unchanged();
             let replica = Arc::clone(&self.replica);
             let step = move || {
                 work(&mut session, step, now, replica.as_ref());
@@ -422,6 +429,8 @@ impl Driver {
             }
             // The channel closes only with the participants, which this side holds.
             Ok(()) = wires.presence.changed(), if session.awaits_news() => {}
+            // The channel closes only with the room, which this side holds.
+            Ok(()) = wires.kept.changed(), if session.awaits_kept() => step.settles = true,
             () = wires.outbox.filled(), if session.wants_updates() => {}
             () = sleep_until(wake) => {}
         }

@@ -10,8 +10,10 @@
 //! 01 Hello     "exo\0", newest: varint, oldest: varint, flags: varint, backend: string,
 //!              document: string, replica: 8 bytes, hash of the sender's version,
 //!              key: 16 bytes (zero or missing: none), token: string (only with the flag for it)
-//! 02 Have      hash of the sender's version
-//! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair), the version: the rest
+//! 02 Have      hash of the sender's version, flags: u8 (bit 0: not kept yet, bit 1: send me your
+//!              Have and Ack again; missing: 0)
+//! 03 Version   flags: u8 (bit 0: send me yours too, bit 1: to repair, bit 2: not kept yet),
+//!              the version: the rest
 //! 04 Update    number: varint, body: the rest
 //! 05 Fragment  number: varint, total: varint, offset: varint, a part of a body: the rest
 //! 06 Digest    hash of the version, claim: 24 bytes
@@ -19,7 +21,8 @@
 //! 08 Pong      nothing
 //! 09 Close     code: varint, message: string
 //! 0a Ack       flags: u8 (bit 0: the updates are kept, bit 1: a listener failed at one),
-//!              number: varint
+//!              number: varint, without bit 0: number up to which they are kept: varint
+//!              (missing: 0)
 //! 0b Answer    flags: u8 (bit 0: to repair), first number: varint, updates: varint, bytes: varint,
 //!              hash of the asker's version, hash of the answerer's version
 //! 0c Conflict  claim: 24 bytes
@@ -77,6 +80,10 @@ pub(crate) mod flag {
     pub(crate) const NEVER_YIELDS: u64 = 16;
     /// A token follows, by which you may decide what I may do.
     pub(crate) const HAS_TOKEN: u64 = 32;
+    /// My storage has not written all of the version that I announce.
+    pub(crate) const NOT_KEPT_YET: u64 = 64;
+    /// The flags that describe one `Hello` and not its sender.
+    pub(crate) const OF_ONE_HELLO: u64 = AGAIN | NOT_KEPT_YET;
 }
 
 /// The bytes of a frame violate the protocol.
@@ -211,11 +218,18 @@ pub(crate) struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Hello(Hello),
-    Have(Hash),
-    /// With `repair`, the sender asks for everything, marked as a repair.
+    /// `kept`: the sender's storage has written all of this version, or the sender has no storage.
+    /// `again`: send your `Have` and your `Ack` again.
+    Have {
+        version: Hash,
+        kept: bool,
+        again: bool,
+    },
+    /// `kept` as in `Have`. With `repair`, the sender asks for everything, marked as a repair.
     Version {
         want_yours: bool,
         repair: bool,
+        kept: bool,
         version: &'a [u8],
     },
     /// Updates are numbered from 1 in each direction.
@@ -239,11 +253,11 @@ pub(crate) enum Frame<'a> {
         code: u64,
         message: String,
     },
-    /// Acknowledges every update up to this number. `kept`: the updates are applied and stay.
-    /// `failed`: a listener of the document on the acknowledging side failed at one of them.
+    /// The updates up to `number` are applied. Those up to `kept` stay, and are written if the
+    /// sender has a storage. `failed`: a listener of the sender's document failed at one of them.
     Ack {
         number: u64,
-        kept: bool,
+        kept: u64,
         failed: bool,
     },
     /// The updates that the asker lacks begin with this number. No update with a lower number
@@ -308,12 +322,18 @@ impl<'a> Frame<'a> {
         }
         Ok(match kind {
             HELLO => Self::Hello(reader.hello()?),
-            HAVE => Self::Have(Hash(reader.array("a hash of 16 bytes")?)),
+            HAVE => {
+                let version = Hash(reader.array("a hash of 16 bytes")?);
+                // The oldest peers send no flags.
+                let flags = reader.rest().first().copied().unwrap_or_default();
+                Self::Have { version, kept: flags & 1 == 0, again: flags & 2 != 0 }
+            }
             VERSION => {
                 let flags = reader.byte("a version's flags")?;
                 Self::Version {
                     want_yours: flags & 1 != 0,
                     repair: flags & 2 != 0,
+                    kept: flags & 4 == 0,
                     version: reader.rest(),
                 }
             }
@@ -341,11 +361,13 @@ impl<'a> Frame<'a> {
             },
             ACK => {
                 let flags = reader.byte("an acknowledgement's flags")?;
-                Self::Ack {
-                    number: reader.varint("an update's number")?,
-                    kept: flags & 1 != 0,
-                    failed: flags & 2 != 0,
-                }
+                let number = reader.varint("an update's number")?;
+                let kept = match flags & 1 {
+                    0 if reader.at == bytes.len() => 0,
+                    0 => reader.varint("the number of a kept update")?.min(number),
+                    _ => number,
+                };
+                Self::Ack { number, kept, failed: flags & 2 != 0 }
             }
             ANSWER => Self::Answer {
                 repair: reader.byte("an answer's flags")? & 1 != 0,
@@ -387,12 +409,15 @@ impl<'a> Frame<'a> {
                 }
                 HELLO
             }
-            Self::Have(hash) => {
-                payload.extend_from_slice(&hash.0);
+            Self::Have { version, kept, again } => {
+                payload.extend_from_slice(&version.0);
+                let flags = u8::from(!*kept) | u8::from(*again) << 1;
+                payload.extend((flags != 0).then_some(flags));
                 HAVE
             }
-            Self::Version { want_yours, repair, version } => {
-                payload.push(u8::from(*want_yours) | u8::from(*repair) << 1);
+            Self::Version { want_yours, repair, kept, version } => {
+                let flags = u8::from(*want_yours) | u8::from(*repair) << 1 | u8::from(!*kept) << 2;
+                payload.push(flags);
                 payload.extend_from_slice(version);
                 VERSION
             }
@@ -419,8 +444,12 @@ impl<'a> Frame<'a> {
                 CLOSE
             }
             Self::Ack { number, kept, failed } => {
-                payload.push(u8::from(*kept) | u8::from(*failed) << 1);
+                let all = kept == number;
+                payload.push(u8::from(all) | u8::from(*failed) << 1);
                 varint::put(&mut payload, *number);
+                if !all && *kept > 0 {
+                    varint::put(&mut payload, *kept);
+                }
                 ACK
             }
             Self::Answer { repair, first, updates, bytes, between } => {
@@ -633,9 +662,9 @@ mod tests {
                 key: Key([9; 16]),
                 token: None,
             }),
-            Frame::Have(Hash([7; 16])),
-            Frame::Version { want_yours: true, repair: false, version: b"v" },
-            Frame::Version { want_yours: false, repair: true, version: b"" },
+            Frame::Have { version: Hash([7; 16]), kept: true, again: false },
+            Frame::Version { want_yours: true, repair: false, kept: false, version: b"v" },
+            Frame::Version { want_yours: false, repair: true, kept: true, version: b"" },
             Frame::Update { number: 1, body: b"" },
             Frame::Fragment { number: 200, total: 300, offset: 2, part: b"part" },
             Frame::Digest {
@@ -645,8 +674,9 @@ mod tests {
             Frame::Ping,
             Frame::Pong,
             Frame::Close { code: 300, message: "m".repeat(CLOSE_MESSAGE_BYTES_MAX) },
-            Frame::Ack { number: u64::MAX, kept: true, failed: false },
-            Frame::Ack { number: 0, kept: false, failed: true },
+            Frame::Ack { number: u64::MAX, kept: u64::MAX, failed: false },
+            Frame::Ack { number: 7, kept: 0, failed: true },
+            Frame::Ack { number: 300, kept: 299, failed: false },
             Frame::Answer {
                 repair: true,
                 first: 1,

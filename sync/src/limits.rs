@@ -42,6 +42,9 @@ pub(crate) const COMPRESS_OVER_BYTES: usize = 512;
 /// Updates, and bytes of updates, that a session may send before the peer acknowledges them.
 pub(crate) const IN_FLIGHT_UPDATES_MAX: usize = 4096;
 pub(crate) const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Points that a session remembers in the updates, in each direction, that are applied and not kept
+/// yet. Beyond that, later updates count as kept together.
+pub(crate) const UNKEPT_MAX: usize = 1024;
 /// Update numbers that a session remembers beyond a gap in the sequence.
 pub(crate) const AHEAD_MAX: usize = 1024;
 /// Received updates, and bytes of them, that a session applies in one batch.

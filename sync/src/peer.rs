@@ -250,11 +250,15 @@ impl Peer {
     /// Waits until the peer has acknowledged every change that was made on this side before the
     /// call, over as many reconnections as this takes.
     ///
-    /// **An acknowledged change is in the peer's memory**: it is in the peer's document, and in the
-    /// updates that the peer sends to others. `flush` promises nothing more. The change may not be
-    /// on a disk, and other replicas connected to the peer may not have it. A peer that crashes may
-    /// lose it, unless this side or another replica still has it and reconnects. See the guide's
-    /// page "Durability".
+    /// **An acknowledged change is on the peer's disk, if the peer keeps its document** with a
+    /// [`Keeper`](exostate::Keeper): it survives a crash of the peer. Else it is in the peer's
+    /// memory: in its document, and in the updates that it sends to others. Then a peer that crashes
+    /// may lose it, unless this side or another replica still has it and reconnects. In both cases
+    /// other replicas connected to the peer may not have the change yet. See the guide's page
+    /// "Durability".
+    ///
+    /// If the peer's disk is slow, full or broken, `flush` waits, for as long as that takes. The
+    /// connection stays, or is made again. Use a time-out if there is something else to do.
     ///
     /// # Errors
     /// [`LiveError::PeerFailed`]: a listener or watcher of the peer's document panicked at changes
@@ -347,7 +351,7 @@ impl Peer {
         }
     }
 
-    /// Sends what the peer lacks (for at most five seconds), ends the connection, and waits until
+    /// Sends what the peer lacks and waits for its acknowledgement (for at most five seconds), ends the connection, and waits until
     /// the peer knows.
     pub async fn disconnect(self) -> CloseReason {
         self.stop.send_replace(Some(CloseReason::Local));

@@ -47,7 +47,7 @@ impl Refusal {
     }
 
     /// Makes a retryable refusal: the update may be accepted later, for example because too many
-    /// updates are pending at this time. The peer may connect again.
+    /// updates are pending at this time, or the disk is full. The peer may connect again.
     pub fn for_now(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { for_now: true, ..Self::new(cause) }
     }
@@ -244,6 +244,27 @@ pub trait Replica: Send + Sync + 'static {
     ///
     /// The listener returns at once and never calls the replica.
     fn on_update(&self, listener: UpdateListener) -> UpdateSubscription;
+
+    /// The number of the newest record of what was written to the replica, if the replica has a
+    /// storage: see [`exostate::Keeper::recorded`]. What a call of [`version`](Self::version) or
+    /// [`import`](Self::import) has shown is in this record or an earlier one. Returns at once. The
+    /// default is 0.
+    fn recorded(&self) -> u64 {
+        0
+    }
+
+    /// The number of the newest record that would survive a crash, and with it all records before:
+    /// see [`exostate::Keeper::kept`]. A session acknowledges an update only once it is kept in this
+    /// sense. Returns at once. The default is 0: without a storage all is acknowledged at once.
+    fn kept(&self) -> u64 {
+        0
+    }
+
+    /// Calls `f` each time that [`kept`](Self::kept) has grown, until `f` returns false. `f`
+    /// returns at once. The default never calls it.
+    fn on_kept(&self, f: Box<dyn Fn() -> bool + Send + Sync>) {
+        drop(f);
+    }
 
     /// Whether a call might have to wait at this time for another user of the replica. If true,
     /// which is the default, the peers make all calls outside the threads of the async runtime. If

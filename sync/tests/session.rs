@@ -699,3 +699,107 @@ fn a_read_only_session_accepts_known_updates_whole_or_in_fragments() {
         assert_eq!(right.len(), usize::from(known));
     }
 }
+
+/// The left side has no storage, the right side has one.
+fn pair_with_storage(ops: u8) -> Pair {
+    let right = Mock::with_storage(2);
+    (0..ops).for_each(|payload| drop(right.add(&[payload])));
+    let mut pair = Pair::new(&Mock::new(1), &right);
+    pair.run();
+    pair
+}
+
+#[test]
+fn an_update_is_acknowledged_when_the_storage_of_the_peer_has_written_it() {
+    let mut pair = pair_with_storage(0);
+    for payload in [b"one", b"two"] {
+        pair.sides[0].replica.add(payload);
+        pair.run().assert_in_sync();
+    }
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(0));
+    assert!(!pair.sides[0].session.is_flushed() && pair.sides[1].session.awaits_kept());
+    // The other way nothing has to be written.
+    pair.sides[1].replica.add(b"three");
+    pair.run().assert_in_sync();
+    assert_eq!(pair.sides[1].session.acknowledged(), Some(1));
+    for written in [1, 2] {
+        pair.sides[1].replica.write(1);
+        pair.run();
+        assert_eq!(pair.sides[0].session.acknowledged(), Some(written));
+    }
+    assert!(pair.sides[0].session.is_flushed() && pair.sides[1].session.awaits_kept());
+    pair.sides[1].replica.write(1);
+    assert!(!pair.run().sides[1].session.awaits_kept());
+}
+
+#[test]
+fn an_equal_version_is_acknowledged_when_the_storage_of_the_peer_has_written_it() {
+    let left = replica_with_ops(1, 3);
+    let right = Mock::with_storage(2);
+    Pair::new(&left, &right).run().assert_in_sync();
+    // The connection was lost before the storage wrote anything.
+    let mut pair = Pair::new(&left, &right);
+    pair.run().assert_in_sync();
+    assert_eq!(pair.count(3), 0, "no version is exchanged");
+    assert_eq!(pair.sides[0].session.acknowledged(), None);
+    pair.sides[1].replica.write(u64::MAX);
+    pair.run();
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(0));
+    let mut pair = Pair::new(&left, &right);
+    pair.run().assert_in_sync();
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(0));
+    assert_eq!(pair.count(2), 0, "all of it was in the hello");
+}
+
+#[test]
+fn a_version_that_answers_is_acknowledged_when_it_is_written() {
+    // Both sides send their whole version, and the right side's holds all of the left side's.
+    let left = replica_with_ops(1, 1);
+    let right = Mock::with_storage(2);
+    Pair::new(&left, &right).run();
+    right.add(b"only here");
+    let mut pair = Pair::new(&left, &right);
+    pair.run().assert_in_sync();
+    assert!(pair.count(3) > 0);
+    assert_eq!(pair.sides[0].session.acknowledged(), None);
+    right.write(u64::MAX);
+    pair.run();
+    assert_eq!(pair.sides[0].session.acknowledged(), Some(0));
+}
+
+#[test]
+fn a_slow_storage_does_not_end_the_session_and_lost_frames_are_told_again() {
+    let mut pair = pair_with_storage(0);
+    pair.sides[0].replica.add(b"one");
+    pair.run();
+    for _ in 0..400 {
+        pair.pass(Duration::from_secs(3)).run();
+    }
+    assert!(pair.is_live() && !pair.sides[0].session.is_flushed());
+    // The frames that say what is written get lost.
+    pair.sides[1].replica.write(1);
+    while pair.step(true) {}
+    assert!(!pair.sides[0].session.is_flushed() && !pair.sides[1].session.awaits_kept());
+    pair.pass(Duration::from_secs(5)).run();
+    assert!(pair.is_live() && pair.sides[0].session.is_flushed());
+    let asked = pair.count(2);
+    pair.pass(Duration::from_secs(5)).run();
+    assert_eq!(pair.count(2), asked, "from now on a ping is enough");
+}
+
+#[test]
+fn an_acknowledgement_from_before_a_storage_is_read() {
+    let mut pair = Pair::new(&Mock::new(1), &Mock::new(2));
+    pair.run();
+    pair.sides[0].replica.add(b"one");
+    pair.sides[0].replica.add(b"two");
+    pair.sides[0].work();
+    let now = pair.now;
+    while pair.sides[0].session.poll_transmit(now).is_some() {}
+    let acknowledged = |pair: &Pair| pair.sides[0].session.acknowledged();
+    // Applied up to 2, and it does not say what is kept. Then the first is kept, then both.
+    for (payload, expected) in [(&[0, 2][..], 0), (&[0, 2, 1], 1), (&[1, 2], 2)] {
+        deliver_frame(&mut pair, 10, payload);
+        assert_eq!(acknowledged(&pair), Some(expected), "{payload:?}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Replicas on a simulated network with a simulated clock, on both backends. One seed decides
 //! everything: edits of every kind, partitions, delay, loss, duplication, reordering, changed
 //! bytes, restarts, crashes, and replica ids used twice. In the end all replicas must be equal, and
-//! every acknowledged edit must be there.
+//! every acknowledged edit must be there. In each third seed the replicas have storages, which write
+//! late, and a replica that crashed has exactly what was written.
 //!
 //! A run that fails prints its seed and the shortest plan that was found to fail. Environment
 //! variables:
@@ -17,6 +18,8 @@
     reason = "the test may look at the clock to know when to stop; what is simulated may not"
 )]
 
+#[path = "simulation/disk.rs"]
+mod disk;
 #[path = "simulation/network.rs"]
 mod network;
 #[path = "simulation/plan.rs"]

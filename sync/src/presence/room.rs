@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A replica and the participants at its document.
 ///
@@ -33,6 +34,8 @@ pub struct Room {
     replica: Arc<dyn Replica>,
     participants: Arc<Participants>,
     pace: Arc<Pace>,
+    /// Tells the conversations that the replica's storage has written something.
+    kept: Arc<watch::Sender<()>>,
 }
 
 impl fmt::Debug for Room {
@@ -50,7 +53,11 @@ impl Room {
 
     pub(crate) fn of(replica: Arc<dyn Replica>) -> Self {
         let participants = replica.participants().unwrap_or_default();
-        Self { replica, participants, pace: Arc::default() }
+        let kept = Arc::new(watch::Sender::new(()));
+        let told = Arc::downgrade(&kept);
+        replica
+            .on_kept(Box::new(move || told.upgrade().map(|kept| kept.send_replace(())).is_some()));
+        Self { replica, participants, pace: Arc::default(), kept }
     }
 
     /// The presence in this room: what this replica shows, and what others show.
@@ -64,6 +71,11 @@ impl Room {
 
     pub(crate) fn replica_itself(&self) -> Arc<dyn Replica> {
         Arc::clone(&self.replica)
+    }
+
+    /// Changes each time that the replica's storage has written something.
+    pub(crate) fn kept_changes(&self) -> watch::Receiver<()> {
+        self.kept.subscribe()
     }
 
     pub(crate) fn pace(&self) -> Arc<Pace> {
@@ -146,6 +158,18 @@ impl Replica for Room {
 
     fn on_update(&self, listener: UpdateListener) -> UpdateSubscription {
         self.replica.on_update(listener)
+    }
+
+    fn recorded(&self) -> u64 {
+        self.replica.recorded()
+    }
+
+    fn kept(&self) -> u64 {
+        self.replica.kept()
+    }
+
+    fn on_kept(&self, f: Box<dyn Fn() -> bool + Send + Sync>) {
+        self.replica.on_kept(f);
     }
 
     fn is_busy(&self) -> bool {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::kept::Milestones;
 use super::receive::{Answer, Assembly, Inbox};
 use crate::body::Shared;
 use crate::limits::{AHEAD_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_UPDATES_MAX};
@@ -28,7 +29,7 @@ pub(super) struct Delivery {
     pub(super) sent: Sent,
     /// Number of local updates that were handed over to the session.
     pub(super) handed: u64,
-    /// Number of these local updates, counted from the first, that the peer is known to have.
+    /// Number of these local updates, counted from the first, that the peer is known to keep.
     pub(super) acknowledged: Option<u64>,
     /// A version of the peer that this side has answered although it does not have all ops of that
     /// version yet.
@@ -50,6 +51,9 @@ pub(super) struct Sent {
     last: u64,
     in_flight: VecDeque<Flight>,
     bytes: usize,
+    /// For updates that the peer has applied and does not keep yet: how many local updates the
+    /// peer has once it keeps the update with this number.
+    unkept: Milestones,
 }
 
 #[derive(Debug)]
@@ -74,19 +78,36 @@ impl Sent {
         self.in_flight.push_back(Flight { number: self.last, bytes, covers });
     }
 
-    /// Notes that the peer has all updates up to a number. Returns how many local updates these
-    /// cover. A number that was never sent counts as the last one that was sent.
-    pub(super) fn acknowledge(&mut self, number: u64) -> Option<u64> {
-        let mut covered = None;
+    /// Notes that the peer has applied all updates up to a number. Returns whether it is known of
+    /// one of them only now. A number that was never sent counts as the last one that was sent.
+    pub(super) fn applied(&mut self, number: u64) -> bool {
+        let before = self.in_flight.len();
         while let Some(flight) = self.in_flight.front().filter(|flight| flight.number <= number) {
             self.bytes -= flight.bytes;
-            covered = covered.max(Some(flight.covers));
+            self.unkept.push(flight.number, flight.covers);
             self.in_flight.pop_front();
         }
-        covered
+        self.in_flight.len() < before
     }
 
-    /// Whether all sent updates are acknowledged.
+    /// Notes that the peer keeps all updates up to a number. Returns how many local updates these
+    /// cover, if it is known of one of them only now.
+    pub(super) fn kept(&mut self, number: u64) -> Option<u64> {
+        self.unkept.reach(number)
+    }
+
+    /// Whether the peer has updates that it does not keep yet.
+    pub(super) fn has_unkept(&self) -> bool {
+        !self.unkept.is_empty()
+    }
+
+    /// Forgets which updates the peer does not keep yet, because it need not say so any more, or
+    /// because that would say too little.
+    pub(super) fn forget_unkept(&mut self) {
+        self.unkept.clear();
+    }
+
+    /// Whether the peer has applied all sent updates.
     pub(super) fn is_empty(&self) -> bool {
         self.in_flight.is_empty()
     }
@@ -104,7 +125,12 @@ pub(super) struct Received {
     through: u64,
     /// The numbers of updates that came after a gap.
     ahead: BTreeSet<u64>,
-    acknowledged: u64,
+    /// The peer was told that all updates up to this number are applied.
+    applied: u64,
+    /// The number of a record of the replica's storage, and the updates that are kept with it.
+    unkept: Milestones,
+    /// All updates up to this number are kept.
+    kept: u64,
 }
 
 impl Received {
@@ -144,12 +170,41 @@ impl Received {
         !self.ahead.is_empty()
     }
 
-    /// The number to acknowledge, if it has grown since the last call.
-    pub(super) fn take_ack(&mut self) -> Option<u64> {
-        (self.through > self.acknowledged).then(|| {
-            self.acknowledged = self.through;
-            self.through
-        })
+    /// Whether further updates are applied since the last call.
+    pub(super) fn take_applied(&mut self) -> bool {
+        let applied = self.through > self.applied;
+        self.applied = self.through;
+        applied
+    }
+
+    /// Notes that the updates up to the last [`Self::take_applied`] are kept once the replica's
+    /// storage has written the record with this number.
+    pub(super) fn note_record(&mut self, record: u64) {
+        self.unkept.push(record, self.applied);
+    }
+
+    /// Notes which record the replica's storage has written. Returns whether further updates are
+    /// kept.
+    pub(super) fn note_written(&mut self, record: u64) -> bool {
+        let kept = self.unkept.reach(record);
+        self.kept = self.kept.max(kept.unwrap_or_default());
+        kept.is_some()
+    }
+
+    /// Whether applied updates are not kept yet, but will be.
+    pub(super) fn has_unkept(&self) -> bool {
+        !self.unkept.is_empty()
+    }
+
+    /// Does not count the applied updates that are not kept yet: they may be dropped.
+    pub(super) fn forget_unkept(&mut self) {
+        self.unkept.clear();
+    }
+
+    /// The numbers to acknowledge: up to the first all updates are applied, up to the second all
+    /// are kept.
+    pub(super) fn ack(&self) -> (u64, u64) {
+        (self.applied, self.kept)
     }
 }
 
@@ -160,21 +215,38 @@ mod tests {
     #[test]
     fn updates_received_in_any_order_are_acknowledged_without_gaps() {
         let mut received = Received::default();
+        let take_ack =
+            |received: &mut Received| received.take_applied().then_some(received.ack().0);
         for number in [2, 4, 1, 5] {
             received.note(number);
         }
         assert!(received.has_gap() && received.is_known(4) && !received.is_known(3));
-        assert_eq!((received.take_ack(), received.take_ack()), (Some(2), None));
+        assert_eq!((take_ack(&mut received), take_ack(&mut received)), (Some(2), None));
         received.note(3);
-        assert_eq!((received.take_ack(), received.has_gap()), (Some(5), false));
+        assert_eq!((take_ack(&mut received), received.has_gap()), (Some(5), false));
         received.begin_at(9);
         received.note(9);
-        assert_eq!(received.take_ack(), Some(9));
+        assert_eq!(take_ack(&mut received), Some(9));
         received.begin_at(3);
         received.note(u64::MAX);
         assert!(received.has_gap());
         received.begin_at(u64::MAX);
-        assert_eq!(received.take_ack(), Some(u64::MAX));
+        assert_eq!(take_ack(&mut received), Some(u64::MAX));
+    }
+
+    #[test]
+    fn received_updates_are_kept_when_their_record_is_written() {
+        let mut received = Received::default();
+        for (number, record) in [(1, 4), (2, 4), (3, 9)] {
+            received.note(number);
+            assert!(received.take_applied());
+            received.note_record(record);
+        }
+        assert!(!received.note_written(3) && received.ack() == (3, 0));
+        assert!(received.note_written(8) && received.ack() == (3, 2));
+        assert!(!received.note_written(8) && received.has_unkept());
+        assert!(received.note_written(9) && received.ack() == (3, 3));
+        assert!(!received.has_unkept());
     }
 
     #[test]
@@ -187,16 +259,18 @@ mod tests {
     #[test]
     fn acknowledgements_cover_only_sent_updates() {
         let mut sent = Sent::default();
-        assert_eq!(sent.acknowledge(7), None);
+        let acknowledge = |sent: &mut Sent, number| {
+            sent.applied(number);
+            sent.kept(number)
+        };
+        assert_eq!(acknowledge(&mut sent, 7), None);
         sent.note(10, 1);
         sent.note(10, 4);
         sent.note(10, 4);
-        assert_eq!(
-            (sent.acknowledge(0), sent.acknowledge(1), sent.acknowledge(1)),
-            (None, Some(1), None)
-        );
+        assert_eq!([0, 1, 1].map(|number| acknowledge(&mut sent, number)), [None, Some(1), None]);
         assert!(!sent.is_empty());
-        assert_eq!((sent.acknowledge(u64::MAX), sent.next()), (Some(4), 4));
+        assert!(sent.applied(u64::MAX) && sent.has_unkept() && sent.is_empty());
+        assert_eq!((sent.kept(1), sent.kept(3), sent.next()), (None, Some(4), 4));
         assert!(sent.is_empty() && sent.has_room());
         sent.note(IN_FLIGHT_BYTES_MAX, 5);
         assert!(!sent.has_room());

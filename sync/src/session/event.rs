@@ -34,7 +34,8 @@ pub enum Event {
         total: u64,
     },
     /// The peer has everything that the replica held when the session began, and the first
-    /// `updates` local updates that were handed over.
+    /// `updates` local updates that were handed over. If the peer has a storage, it has written
+    /// them.
     Acknowledged {
         /// Number of local updates.
         updates: u64,

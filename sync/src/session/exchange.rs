@@ -2,6 +2,7 @@
 //! exchange the versions. If they are equal, they compare the digests of their contents.
 
 use super::allowance::Allowance;
+use super::kept::Announced;
 use super::repair::ReportedDifference;
 use super::{CloseReason, Duty, Event, Latest, Phase, Role, Session};
 use crate::frame::{Between, Claim, Frame, FrameError, Hash, Hello, flag};
@@ -22,8 +23,9 @@ pub(super) struct Due {
 pub(super) struct Exchange {
     /// The hash of the version that the peer announced last.
     pub(super) theirs: Option<Hash>,
-    /// The hash of the version that this side announced last.
-    pub(super) announced: Option<Hash>,
+    /// Whether the peer keeps all of that version.
+    pub(super) theirs_kept: bool,
+    pub(super) announced: Announced,
     /// Whether updates were held back that no version sent so far contains.
     pub(super) missed: bool,
     /// The time of the last request for missing updates, and our version at that time.
@@ -40,10 +42,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(announced: Hash, answers: Allowance) -> Self {
+    pub(super) fn new(announced: Announced, answers: Allowance) -> Self {
         Self {
             theirs: None,
-            announced: Some(announced),
+            theirs_kept: false,
+            announced,
             missed: false,
             gap_asked: None,
             due: None,
@@ -87,25 +90,25 @@ impl Session {
         if replica.replica().get() == theirs.replica {
             return Err(CloseReason::SameReplica { replica: theirs.replica });
         }
-        self.peer.flags = theirs.flags & !flag::AGAIN;
+        self.peer.flags = theirs.flags & !flag::OF_ONE_HELLO;
         if let Phase::Greeting { ours } = self.phase {
             self.phase = Phase::Comparing { ours };
             (self.peer.replica, self.peer.key) = (theirs.replica, theirs.key);
             self.events.push_back(Event::Connected { replica: theirs.replica });
             self.offer_datagrams();
-            self.on_have(theirs.version, replica);
+            self.on_have(theirs.version, theirs.flags & flag::NOT_KEPT_YET == 0, replica);
         }
         if theirs.flags & flag::AGAIN != 0 {
             // The repeated `Hello` has the current version: a peer that missed the first `Hello`
             // has seen no other version.
-            self.hello.version = Hash::of_version(&replica.version());
+            self.greet_with(Announced::new(Hash::of_version(&replica.version()), replica));
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(self.hello.clone()));
         }
         Ok(())
     }
 
-    pub(super) fn on_have(&mut self, theirs: Hash, replica: &dyn Replica) {
-        self.exchange.theirs = Some(theirs);
+    pub(super) fn on_have(&mut self, theirs: Hash, kept: bool, replica: &dyn Replica) {
+        (self.exchange.theirs, self.exchange.theirs_kept) = (Some(theirs), kept);
         match self.phase {
             Phase::Comparing { ours } | Phase::Exchanging { ours } if ours == theirs => {
                 self.stream(replica);
@@ -127,15 +130,11 @@ impl Session {
     pub(super) fn on_version(
         &mut self,
         want_yours: bool,
-        repair: bool,
+        kept: bool,
         version: &[u8],
         replica: &dyn Replica,
     ) -> Result<(), CloseReason> {
-        if repair {
-            self.repair.wanted = true;
-            return Ok(());
-        }
-        self.exchange.theirs = Some(Hash::of(version));
+        (self.exchange.theirs, self.exchange.theirs_kept) = (Some(Hash::of(version)), kept);
         let before = self.exchange.due.take();
         let waits = before.is_some();
         let want_yours = want_yours || before.is_some_and(|due| due.want_yours);
@@ -189,9 +188,9 @@ impl Session {
         self.exchange.answered = Some(between);
         self.outgoing.push_answer(updates, false, between, self.delivery.handed);
         if want_yours && (ours == theirs || asked_already) {
-            self.announce(ours);
+            self.announce(ours, replica);
         } else if want_yours {
-            self.send_version(&our_version, false);
+            self.send_version(&our_version, false, replica);
         }
         Ok(())
     }
@@ -202,10 +201,10 @@ impl Session {
         let version = replica.version();
         self.exchange.missed = false;
         self.phase = Phase::Exchanging { ours: Hash::of_version(&version) };
-        self.send_version(&version, true);
+        self.send_version(&version, true, replica);
     }
 
-    pub(super) fn send_version(&mut self, version: &Version, want_yours: bool) {
+    fn send_version(&mut self, version: &Version, want_yours: bool, replica: &dyn Replica) {
         let version = &version.to_bytes();
         let bytes = version.len() + 1;
         let max = self.config.frame_bytes_max;
@@ -216,20 +215,21 @@ impl Session {
             return self.shut(CloseReason::Protocol(error));
         }
         let ours = Hash::of(version);
-        self.exchange.announced = Some(ours);
+        self.exchange.announced = Announced::new(ours, replica);
         let has_ours = self.delivery.sent.is_empty() && !self.outgoing.has_updates();
         let answered = self.exchange.answered.filter(|between| {
             has_ours && between.answerer == ours && self.exchange.theirs == Some(between.asker)
         });
         self.exchange.asked =
             answered.map(|between| Between { asker: ours, answerer: between.asker });
-        self.outgoing
-            .push_latest(Latest::Version, &Frame::Version { want_yours, repair: false, version });
+        let kept = self.exchange.announced.kept;
+        let frame = Frame::Version { want_yours, repair: false, kept, version };
+        self.outgoing.push_latest(Latest::Version, &frame);
     }
 
-    fn announce(&mut self, ours: Hash) {
-        self.exchange.announced = Some(ours);
-        self.outgoing.push_latest(Latest::Have, &Frame::Have(ours));
+    fn announce(&mut self, ours: Hash, replica: &dyn Replica) {
+        self.exchange.announced = Announced::new(ours, replica);
+        self.send_have(false);
     }
 
     /// Announces our version if it has changed, asks for missing updates, and finds out whether the
@@ -237,8 +237,10 @@ impl Session {
     pub(super) fn compare(&mut self, replica: &dyn Replica) {
         let version = replica.version();
         let ours = Hash::of_version(&version);
-        if self.exchange.announced != Some(ours) {
-            self.announce(ours);
+        if self.exchange.announced.version != ours {
+            self.announce(ours, replica);
+        } else if self.exchange.announced.note_written(replica.kept()) {
+            self.send_have(false);
         }
         let in_sync = self.exchange.theirs == Some(ours);
         self.find_contradiction(ours, replica);
@@ -255,8 +257,11 @@ impl Session {
             // The updates of the answer that were lost have come in another way.
             self.delivery.answer.end();
             self.delivery.waiting = false;
-            self.delivery.sent.acknowledge(u64::MAX);
-            self.acknowledge(self.delivery.handed);
+            self.delivery.sent.applied(u64::MAX);
+            if self.exchange.theirs_kept {
+                self.delivery.sent.forget_unkept();
+                self.acknowledge(self.delivery.handed);
+            }
         }
         // If one side only reads, it can have ops that the other side never gets. Then the session
         // is live when the reading side has everything.
@@ -279,14 +284,15 @@ impl Session {
         }
     }
 
-    pub(super) fn on_ack(&mut self, number: u64, kept: bool, failed: bool) {
-        if let Some(covers) = self.delivery.sent.acknowledge(number) {
+    pub(super) fn on_ack(&mut self, number: u64, kept: u64, failed: bool) {
+        if self.delivery.sent.applied(number) {
             self.timers.duties.note_progress(Duty::Ack, self.timers.now);
             if failed {
                 self.events.push_back(Event::PeerFailed);
             }
+        }
+        if let Some(covers) = self.delivery.sent.kept(kept) {
             match &self.delivery.unsure {
-                _ if !kept => {}
                 Some(_) => {
                     self.delivery.unsure_covers = self.delivery.unsure_covers.max(Some(covers))
                 }
@@ -307,7 +313,7 @@ impl Session {
         }
     }
 
-    /// Notes that the peer has the document as it was at the start of the session, and the first
+    /// Notes that the peer keeps the document as it was at the start of the session, and the first
     /// `covers` local updates.
     fn acknowledge(&mut self, covers: u64) {
         if self.delivery.acknowledged < Some(covers) {
@@ -332,7 +338,7 @@ impl Session {
         match again {
             // The first request did not help, so more than one update may be lost.
             Some(_) => self.exchange(replica),
-            None => self.send_version(version, false),
+            None => self.send_version(version, false, replica),
         }
     }
 

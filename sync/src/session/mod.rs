@@ -23,6 +23,10 @@
 //! - If the digests differ, one side makes its document equal to that of the other side.
 //! - If frames get lost all the same (there is a gap, or the peer is silent), the session asks
 //!   again with the whole version.
+//! - Applied and kept are different things if a replica has a storage. Each side tells the other
+//!   both: up to which number it has applied the updates, and up to which number its storage has
+//!   written them. Only the second counts for [`Session::acknowledged`]; the first shows that the
+//!   peer works, however slow its storage is.
 
 mod allowance;
 mod datagrams;
@@ -30,6 +34,7 @@ mod delivery;
 mod duties;
 mod event;
 mod exchange;
+mod kept;
 mod outgoing;
 mod receive;
 mod repair;
@@ -52,6 +57,7 @@ use allowance::Allowance;
 use delivery::Delivery;
 use duties::{DUTIES, Duty};
 use exchange::{ContentCheck, Exchange};
+use kept::Announced;
 use outgoing::{Latest, Leaving, Outgoing};
 use receive::Inbox;
 use repair::RepairState;
@@ -102,7 +108,8 @@ enum Phase {
 ///    [`poll_datagram`](Self::poll_datagram) where it has datagrams;
 /// 4. [`poll_event`](Self::poll_event) until it returns `None`;
 /// 5. [`poll_timeout`](Self::poll_timeout), and waits for the first of: a frame, an update of the
-///    replica, that time.
+///    replica, that time, and a call by [`Replica::on_kept`] where the session
+///    [waits for it](Self::awaits_kept). A session takes note of such a call in step 2.
 ///
 /// A driver that drops a session in the middle of an answer calls [`Replica::show_parts`], so that
 /// the parts that have come are shown.
@@ -161,7 +168,7 @@ impl Session {
         replica: &dyn Replica,
         now: Duration,
     ) -> Self {
-        let version = Hash::of_version(&replica.version());
+        let announced = Announced::new(Hash::of_version(&replica.version()), replica);
         let hello = Hello {
             newest: PROTOCOL_NEWEST,
             oldest: PROTOCOL_OLDEST,
@@ -169,23 +176,21 @@ impl Session {
             backend: replica.backend().to_owned(),
             document: document.to_owned(),
             replica: replica.replica().get(),
-            version,
+            version: announced.version,
             key: Key::default(),
             token: None,
         };
-        let mut outgoing = Outgoing::default();
-        outgoing.push_latest(Latest::Hello, &Frame::Hello(hello.clone()));
-        let exchange = Exchange::new(version, Allowance::new(config.keep_alive, now));
-        Self {
+        let exchange = Exchange::new(announced, Allowance::new(config.keep_alive, now));
+        let mut session = Self {
             config,
             role,
             hello,
             peer: PeerInfo::default(),
-            phase: Phase::Greeting { ours: version },
+            phase: Phase::Greeting { ours: announced.version },
             live: false,
             exchange,
             delivery: Delivery::default(),
-            outgoing,
+            outgoing: Outgoing::default(),
             content: ContentCheck::default(),
             repair: RepairState::default(),
             orphans: Orphans::default(),
@@ -194,7 +199,10 @@ impl Session {
             timers: Timers::new(now),
             events: VecDeque::new(),
             heard: false,
-        }
+        };
+        session.greet_with(announced);
+        session.outgoing.push_latest(Latest::Hello, &Frame::Hello(session.hello.clone()));
+        session
     }
 
     /// The name of the document.
@@ -224,13 +232,14 @@ impl Session {
         self.delivery.handed
     }
 
-    /// Number of these updates, counted from the first, that the peer has acknowledged. `None` as
-    /// long as the peer may lack content that the replica held when the session began.
+    /// Number of these updates, counted from the first, that the peer has acknowledged: it has
+    /// applied them, and its storage has written them, if it has one. `None` as long as the peer
+    /// may lack content that the replica held when the session began.
     pub fn acknowledged(&self) -> Option<u64> {
         self.delivery.acknowledged
     }
 
-    /// Whether the peer is known to have every update that was handed over, and everything that the
+    /// Whether the peer has acknowledged every update that was handed over, and everything that the
     /// replica held when the session began. Also true if the peer will never take an update.
     pub fn is_flushed(&self) -> bool {
         self.is_closed()
@@ -355,7 +364,12 @@ impl Session {
             self.outgoing.push_latest(Latest::Hello, &Frame::Hello(hello));
         } else if self.live || self.heard {
             self.heard = false;
-            self.outgoing.push_latest(Latest::Ping, &Frame::Ping);
+            // The peer's storage may be slow, or the frame that says what is kept was lost.
+            if self.live && self.waits_for_peers_storage() {
+                self.send_have(true);
+            } else {
+                self.outgoing.push_latest(Latest::Ping, &Frame::Ping);
+            }
             self.drop_orphans(replica);
             self.put_back_orphans(replica);
         } else {
@@ -397,6 +411,7 @@ impl Session {
     fn has_duty(&self, duty: Duty) -> bool {
         match duty {
             Duty::Reading => self.outgoing.len() > 0,
+            // It is enough that the peer has applied them: its storage may be slow.
             Duty::Ack => !self.delivery.sent.is_empty(),
             // The version of the peer comes after an answer that is coming, and the peer sends it
             // after our request has left.
@@ -435,17 +450,7 @@ impl Session {
         if self.is_greeting() || self.is_closed() {
             return;
         }
-        if let Some(number) = self.delivery.received.take_ack() {
-            // The peer may count these updates as kept only if none of them can get lost. Refused
-            // and pending updates may be forgotten before the sides are in sync. An answer contains
-            // the updates whose numbers it skips, so they have not come before the whole answer has
-            // come.
-            let kept = !self.repair.out_of_sync
-                && !self.delivery.answer.is_coming()
-                && !self.still_waits(replica);
-            let failed = std::mem::take(&mut self.delivery.failed);
-            self.outgoing.push_ack(number, kept, failed);
-        }
+        self.acknowledge_received(replica);
         self.compare(replica);
         if let Err(reason) = self.answer_repair(replica) {
             self.shut(reason);

@@ -80,7 +80,7 @@ impl Outgoing {
 
     /// Queues an acknowledgement. It replaces an acknowledgement that is still queued, but keeps
     /// the failure that the older one reports.
-    pub(super) fn push_ack(&mut self, number: u64, kept: bool, failed: bool) {
+    pub(super) fn push_ack(&mut self, number: u64, kept: u64, failed: bool) {
         let failed = failed || self.ack_failed && self.holds(Latest::Ack);
         self.ack_failed = failed;
         self.push_latest(Latest::Ack, &Frame::Ack { number, kept, failed });

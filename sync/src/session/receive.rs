@@ -144,13 +144,20 @@ impl Session {
         replica: &dyn Replica,
     ) -> Result<(), CloseReason> {
         match frame {
-            Frame::Have(theirs) => {
+            Frame::Have { version, kept, again } => {
                 self.import(replica)?;
-                self.on_have(theirs, replica);
+                self.on_have(version, kept, replica);
+                if again {
+                    self.tell_again();
+                }
             }
-            Frame::Version { want_yours, repair, version } => {
+            Frame::Version { repair: true, .. } => {
                 self.import(replica)?;
-                self.on_version(want_yours, repair, version, replica)?;
+                self.repair.wanted = true;
+            }
+            Frame::Version { want_yours, kept, version, repair: false } => {
+                self.import(replica)?;
+                self.on_version(want_yours, kept, version, replica)?;
             }
             Frame::Update { number, body } => self.on_body(number, body, replica)?,
             Frame::Fragment { number, total, offset, part } => {

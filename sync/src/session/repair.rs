@@ -153,7 +153,7 @@ impl Session {
 
     fn ask_for_everything(&mut self) {
         self.repair.progress_at = self.timers.now;
-        let frame = Frame::Version { want_yours: false, repair: true, version: &[] };
+        let frame = Frame::Version { want_yours: false, repair: true, kept: true, version: &[] };
         self.outgoing.push_latest(Latest::Version, &frame);
     }
 
@@ -249,16 +249,18 @@ impl Session {
         repair.apply(update).map_err(refused)?;
         self.repair.progress_at = self.timers.now;
         self.repair.left = self.repair.left.saturating_sub(1);
-        self.finish_repair_if_whole(replica);
+        self.finish_repair_if_whole(replica)?;
         Ok(true)
     }
 
-    fn finish_repair_if_whole(&mut self, replica: &dyn Replica) {
+    fn finish_repair_if_whole(&mut self, replica: &dyn Replica) -> Result<(), CloseReason> {
         if self.repair.left > 0 || self.repair.numbers.take().is_none() {
-            return;
+            return Ok(());
         }
-        let Some(repair) = self.repair.theirs.take() else { return };
+        let Some(repair) = self.repair.theirs.take() else { return Ok(()) };
         self.events.push_back(match repair.finish() {
+            // For example, its storage has no room. A later session repairs it.
+            Err(refusal) if refusal.is_for_now() => return Err(refused(refusal)),
             Ok(conflicts) => {
                 replica.follow(self.repair.lineage);
                 Event::Repaired { conflicts }
@@ -270,7 +272,9 @@ impl Session {
         // The content that this side put back has new op names, which the peer has not
         // acknowledged.
         self.delivery.unsure_covers = None;
+        self.delivery.sent.forget_unkept();
         self.exchange(replica);
+        Ok(())
     }
 
     /// Handles ops of the peer that contradict the ops of our replica.

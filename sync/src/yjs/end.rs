@@ -45,6 +45,9 @@ impl End {
     /// The replica refused what the client sent.
     #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
     pub(super) fn refused(refusal: Refusal) -> Self {
+        if refusal.is_for_now() {
+            return Self::of(CloseCode::Again, CloseReason::NotNow(refusal));
+        }
         Self::of(CloseCode::Policy, CloseReason::Refused(refusal))
     }
 

@@ -23,7 +23,7 @@ pub(crate) enum Step {
     /// A replica stops after saving, and is opened again from its bytes under a fresh id.
     Restart { node: usize },
     /// A replica loses the local edits that it made since it was saved last. It keeps the updates
-    /// that it imported.
+    /// that it imported. If it has a storage, it loses everything that is not written.
     Crash { node: usize },
     /// A replica is opened again under the id of another one. This breaks the rules of the engine.
     UseTwice { of: usize, node: usize },

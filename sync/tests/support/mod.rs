@@ -43,6 +43,10 @@ pub(crate) struct Mock {
     /// How often it computed the updates that a peer lacks.
     pub(crate) updates_since_calls: AtomicU64,
     pub(crate) verified: AtomicU64,
+    /// Whether it has a storage, which writes only in `write`.
+    stores: bool,
+    recorded: AtomicU64,
+    written: AtomicU64,
 }
 
 struct Guard(u64, Weak<Mutex<Inner>>);
@@ -79,8 +83,34 @@ impl Inner {
 
 impl Mock {
     pub(crate) fn new(id: u64) -> Arc<Self> {
+        Arc::new(Self::with(id, false))
+    }
+
+    /// A replica with a storage.
+    pub(crate) fn with_storage(id: u64) -> Arc<Self> {
+        Arc::new(Self::with(id, true))
+    }
+
+    fn with(id: u64, stores: bool) -> Self {
         let (inner, listener_ids, applied, updates_since_calls, verified) = Default::default();
-        Arc::new(Self { id, inner, listener_ids, applied, updates_since_calls, verified })
+        let (recorded, written) = Default::default();
+        Self {
+            id,
+            inner,
+            listener_ids,
+            applied,
+            updates_since_calls,
+            verified,
+            stores,
+            recorded,
+            written,
+        }
+    }
+
+    /// The storage writes the next records.
+    pub(crate) fn write(&self, records: u64) {
+        let written = self.written.load(Ordering::Relaxed).saturating_add(records);
+        self.written.store(written.min(self.recorded()), Ordering::Relaxed);
     }
 
     pub(crate) fn add(&self, payload: &[u8]) -> Vec<u8> {
@@ -88,6 +118,7 @@ impl Mock {
         let id = (self.id, inner.head(self.id) + 1);
         inner.pending.insert(id, payload.to_vec());
         inner.integrate();
+        self.recorded.fetch_add(1, Ordering::Relaxed);
         let update = encode([(&id, &payload.to_vec())].into_iter());
         inner.notify(&update, Origin::Local);
         update
@@ -113,6 +144,7 @@ impl Mock {
         }
         inner.integrate();
         if before != (inner.ops.len(), inner.pending.len()) {
+            self.recorded.fetch_add(1, Ordering::Relaxed);
             inner.notify(update, Origin::Remote);
         }
         Ok(())
@@ -230,6 +262,14 @@ impl Replica for Mock {
 
     fn forget_pending(&self) {
         self.lock().pending.clear();
+    }
+
+    fn recorded(&self) -> u64 {
+        if self.stores { self.recorded.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    fn kept(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     fn digest(&self) -> Digest {
