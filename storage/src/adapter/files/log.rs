@@ -284,9 +284,8 @@ impl Log {
         }
         let view = Arc::clone(&self.view);
         let folder = &view.folder;
-        // A log that is not the last one must be whole.
-        self.tail.repair(disk, folder)?;
-        self.tail.sync(disk, folder)?;
+        // A log that is not the last one must be whole, and must not come later than the snapshot.
+        self.sync(disk)?;
         let name = self.name.clone();
         let extra = snapshot.len() as u64;
         let mut bytes = Header { kind: Kind::Snapshot, number: covers, extra, name }.encode();
