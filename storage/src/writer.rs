@@ -45,12 +45,21 @@ pub(crate) struct Writer {
     retry_after: Duration,
     /// The stuck document that is tried first next time.
     turn: usize,
+    /// A task failed and was given up: the adapter must be synced before anything else is written.
+    gave_up: bool,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let retry_after = shared.options.retry_min;
-        Self { shared, stuck: BTreeMap::new(), retry_at: None, retry_after, turn: 0 }
+        Self {
+            shared,
+            stuck: BTreeMap::new(),
+            retry_at: None,
+            retry_after,
+            turn: 0,
+            gave_up: false,
+        }
     }
 
     /// Works until the storage is closed.
@@ -129,8 +138,32 @@ impl Writer {
         self.retry_after = (self.retry_after * 2).min(self.shared.options.retry_max);
     }
 
+    /// Syncs the adapter if a task was given up.
+    fn settle(&mut self) -> Result<(), AdapterError> {
+        if self.gave_up {
+            self.shared.adapter.sync()?;
+            self.gave_up = false;
+        }
+        Ok(())
+    }
+
+    /// Does a task, and syncs. A task that fails is not tried again: whoever gave it is told.
+    fn try_task(
+        &mut self,
+        work: impl FnOnce(&dyn Adapter) -> Result<(), AdapterError>,
+    ) -> Result<(), AdapterError> {
+        self.settle()?;
+        let adapter = &*self.shared.adapter;
+        let done = work(adapter).and_then(|()| adapter.sync());
+        self.gave_up = done.is_err();
+        done
+    }
+
     /// Writes and syncs.
-    fn append<'a>(&self, pending: impl Iterator<Item = &'a Pending>) -> Result<(), AdapterError> {
+    fn append<'a>(
+        &mut self,
+        pending: impl Iterator<Item = &'a Pending>,
+    ) -> Result<(), AdapterError> {
         let records: Vec<Append<'_>> = pending
             .flat_map(|pending| {
                 let document = &*pending.document.name;
@@ -141,6 +174,7 @@ impl Writer {
                 })
             })
             .collect();
+        self.settle()?;
         self.shared.adapter.append(&records)?;
         self.shared.adapter.sync()
     }
@@ -195,14 +229,12 @@ impl Writer {
     }
 
     fn do_task(&mut self, task: Task) {
-        let adapter = &*self.shared.adapter;
         match task {
             // A document that nobody holds may be deleted, and must not come back by this.
             Task::Replace { document, .. } if document.is_dropped() => {}
             Task::Replace { document, covers, snapshot, log_bytes } => {
-                let replaced = adapter
-                    .replace(&document.name, covers, &snapshot)
-                    .and_then(|()| adapter.sync());
+                let replaced =
+                    self.try_task(|adapter| adapter.replace(&document.name, covers, &snapshot));
                 let mut log = document.log.lock();
                 log.compacts = false;
                 match replaced {
@@ -220,10 +252,11 @@ impl Writer {
                 }
             }
             Task::Write { document, content, done } => {
-                tell(&done, write_document(adapter, &document, &content));
+                let write = |adapter: &dyn Adapter| write_document(adapter, &document, &content);
+                tell(&done, self.try_task(write));
             }
             Task::Delete { document, done } => {
-                tell(&done, adapter.delete(&document).and_then(|()| adapter.sync()));
+                tell(&done, self.try_task(|adapter| adapter.delete(&document)));
             }
         }
     }
@@ -244,8 +277,7 @@ fn write_document(
         .iter()
         .map(|(number, bytes)| Append { document, number: *number, bytes })
         .collect();
-    adapter.append(&records)?;
-    adapter.sync()
+    adapter.append(&records)
 }
 
 fn tell(done: &Done, result: Result<(), AdapterError>) {

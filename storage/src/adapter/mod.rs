@@ -37,7 +37,7 @@ pub use sqlite::SqliteAdapter;
 /// **What is on disk.** A call becomes durable with the next [`sync`](Self::sync) that succeeds.
 /// After an error of `append`, `replace`, `delete` or `sync`, any part of the calls since the last
 /// successful `sync` may be on disk or not. The caller then makes all these calls again, in the
-/// same order. So an adapter takes a number again: the new record replaces the old one. After a
+/// same order; or it gives them up, and calls `sync` until that succeeds, before any other call. So an adapter takes a number again: the new record replaces the old one. After a
 /// crash, an adapter has all that was synced, and of the calls after that either everything, or
 /// nothing, or a part that is whole records from the front.
 ///
