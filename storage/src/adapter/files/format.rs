@@ -146,6 +146,8 @@ pub(super) struct Scan {
     pub(super) records: Vec<(u64, Range<usize>)>,
     /// The length up to the first wrong byte.
     pub(super) valid: usize,
+    /// The length that was durable when the last of these records was written.
+    pub(super) durable: usize,
     /// The records behind the first wrong byte.
     pub(super) behind: Vec<(u64, Range<usize>)>,
     /// Whether a record behind the first wrong byte was written after that byte was durable.
@@ -167,6 +169,7 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scan, u32> {
     if salt.is_some() {
         while let Some(frame) = frame_at(bytes, scan.valid, salt) {
             scan.valid = frame.bytes.end;
+            scan.durable = scan.durable.max(usize::try_from(frame.synced).unwrap_or(0));
             scan.records.push((frame.number, frame.bytes));
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 
 use super::super::{AdapterError, AdapterErrorKind, Append, Stored};
 use super::disk::{Disk, DiskFile};
-use super::format::{Header, Kind, put_frame};
+use super::format::{self, Header, Kind, put_frame};
 use super::read::{self, Entries, Found, at, damaged, log_path, snapshot_path, torn_path};
 
 /// As many torn ends of a document are kept.
@@ -40,7 +40,8 @@ impl View {
     }
 
     /// Syncs what an earlier process may have written without a sync: what a reader gets must not
-    /// be lost later. Costs little if all was synced.
+    /// be lost later. The end of the last log is written once more before: the sync of the earlier
+    /// process may have failed, and then the system shows bytes that no later sync writes.
     pub(super) fn settle(&self, disk: &dyn Disk) -> Result<(), AdapterError> {
         if self.settled.load(Ordering::Acquire) {
             return Ok(());
@@ -48,12 +49,27 @@ impl View {
         let entries = Entries::list(disk, &self.folder)?;
         for number in &entries.logs {
             let path = log_path(&self.folder, *number);
-            disk.open(&path).and_then(|mut file| file.sync()).map_err(|error| at(&path, error))?;
+            let is_last = entries.logs.last() == Some(number);
+            settle_log(disk, &path, is_last).map_err(|error| at(&path, error))?;
         }
         disk.sync_folder(&self.folder).map_err(|error| at(&self.folder, error))?;
         self.settled.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+fn settle_log(disk: &dyn Disk, path: &Path, is_last: bool) -> std::io::Result<()> {
+    let bytes = if is_last { disk.read(path, u64::MAX)? } else { Vec::new() };
+    let mut file = disk.open(path)?;
+    // What cannot be read is left as it is.
+    if let Ok(scan) = format::scan(&bytes)
+        && let Some(unsure) = bytes.get(scan.durable..scan.valid)
+        && scan.behind.is_empty()
+        && !unsure.is_empty()
+    {
+        file.write_at(scan.durable as u64, unsure)?;
+    }
+    file.sync()
 }
 
 /// The writer's side of a document.
