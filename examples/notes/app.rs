@@ -137,7 +137,7 @@ impl App {
     }
 
     pub fn create(&mut self, name: &str) {
-        match self.storage.create::<Note, Yrs>(name, Options::default()) {
+        match self.storage.create::<Note>(name) {
             Ok(_) => {
                 let at = self.names.partition_point(|found| found.as_str() < name);
                 self.names.insert(at, name.to_owned());
@@ -192,7 +192,7 @@ impl App {
     pub fn repair(&mut self) -> Result<()> {
         let Some(name) = self.names.get(self.selected).cloned() else { return Ok(()) };
         self.open = None;
-        let report = self.storage.repair::<Yrs>(&name);
+        let report = self.storage.repair(&name);
         self.list()?;
         self.select_name(&name);
         self.message = match report {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use exostate::{Automerge, Document, Options, Yrs};
-use exostate_storage::{Adapter, Append, MemoryAdapter, Storage};
+use exostate::{Automerge, Document, Yrs};
+use exostate_storage::{Adapter, Append, MemoryAdapter, Opening, Storage};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -30,11 +30,10 @@ fuzz_target!(|input: Input| {
     let _ = storage.import("copy", &input.file);
     for name in ["note", "copy"] {
         if input.automerge {
-            let _: Result<Document<Automerge>, _> = storage.open_document(name, Options::default());
-            let _ = storage.repair::<Automerge>(name);
+            let _: Result<Document<Automerge>, _> = storage.open_document(name, Opening::new());
         } else {
-            let _: Result<Document<Yrs>, _> = storage.open_document(name, Options::default());
-            let _ = storage.repair::<Yrs>(name);
+            let _: Result<Document<Yrs>, _> = storage.open_document(name, Opening::new());
         }
+        let _ = storage.repair(name);
     }
 });

@@ -17,12 +17,23 @@ use crate::shared::Shared;
 
 /// Something that is kept beside a document.
 pub(crate) trait Attached: Send + Sync {
-    /// Records it, if it may have changed since the last call. `is_last`: it is about to be dropped.
-    fn save(&self, is_last: bool);
+    /// Records it, if it has changed since the last call.
+    fn save(&self, why: Why);
 }
 
-/// Records the attachments of a document that may have changed.
-pub(crate) fn save_changed(shared: &Shared, kept: &KeptDocument) {
+/// Why attachments are recorded now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Some time has gone by. An attachment changes on its own too (a revision gets a name), but
+    /// then it can wait: only what has followed a change of the document is recorded.
+    Time,
+    Flush,
+    /// The attachment is about to be dropped.
+    Drop,
+}
+
+/// Records the attachments of a document that have changed.
+pub(crate) fn save_changed(shared: &Shared, kept: &KeptDocument, why: Why) {
     if !shared.has_attachments.load(Ordering::Relaxed) {
         return;
     }
@@ -31,7 +42,7 @@ pub(crate) fn save_changed(shared: &Shared, kept: &KeptDocument) {
         attachments.retain(|attached| attached.strong_count() > 0);
         attachments.iter().filter_map(Weak::upgrade).collect()
     };
-    attachments.iter().for_each(|attached| attached.save(false));
+    attachments.iter().for_each(|attached| attached.save(why));
 }
 
 type Bytes = Arc<[u8]>;
@@ -59,9 +70,11 @@ struct Saved {
     not_before: Option<Instant>,
 }
 
-/// The most bytes of one attachment that are recorded in a second, except when it is dropped. A
-/// history of 64 MiB is then recorded every 64 seconds, and not at each flush.
+/// The most bytes of one large attachment that are recorded in a second, except when it is dropped.
+/// A history of 64 MiB is then recorded every 64 seconds, and not at each flush.
 const BYTES_A_SECOND: f64 = (1 << 20) as f64;
+/// An attachment up to this length is recorded at every flush.
+const SMALL_BYTES: usize = 64 << 10;
 
 impl Place {
     /// Takes the place of this name, and the bytes of an earlier run of the program.
@@ -75,14 +88,15 @@ impl Place {
         Ok((Self { kept, shared, name, saved: Mutex::default() }, bytes))
     }
 
-    /// Records new bytes, if the document has changed since the last call, or if this `is_last`.
+    /// Records new bytes, if they differ from those of the last call.
     #[expect(clippy::disallowed_methods, reason = "recording is limited by the clock")]
-    fn save(&self, is_last: bool, bytes: impl FnOnce() -> Option<Vec<u8>>) {
+    fn save(&self, why: Why, bytes: impl FnOnce() -> Option<Vec<u8>>) {
         let changes = self.kept.changes.load(Ordering::Relaxed);
         let mut saved = self.saved.lock();
         let now = Instant::now();
         let is_early = saved.not_before.is_some_and(|not_before| now < not_before);
-        if !is_last && (saved.changes == Some(changes) || is_early) {
+        let is_unchanged = saved.changes == Some(changes) && why == Why::Time;
+        if is_unchanged || is_early && why != Why::Drop {
             return;
         }
         let Some(bytes) = bytes() else { return };
@@ -90,7 +104,8 @@ impl Place {
         if saved.bytes.as_deref() == Some(&bytes) {
             return;
         }
-        saved.not_before = Some(now + Duration::from_secs_f64(bytes.len() as f64 / BYTES_A_SECOND));
+        let seconds = bytes.len().saturating_sub(SMALL_BYTES) as f64 / BYTES_A_SECOND;
+        saved.not_before = Some(now + Duration::from_secs_f64(seconds));
         let bytes: Arc<[u8]> = bytes.into();
         saved.bytes = Some(Arc::clone(&bytes));
         let entry = Entry::Attachment { name: self.name.clone(), bytes };
@@ -120,8 +135,8 @@ impl Drop for Place {
 ///
 /// The stacks are written at each flush, every few seconds while the document changes
 /// ([`StorageOptions::with_attachments_every`](crate::StorageOptions::with_attachments_every)), and
-/// when the last clone is dropped. Large stacks are written less often: no more than 1 MiB in a
-/// second. After a crash, the changes since the last writing cannot be undone; the changes
+/// when the last clone is dropped. Stacks of more than 64 KiB are written less often: no more
+/// than 1 MiB in a second. After a crash, the changes since the last writing cannot be undone; the changes
 /// themselves are kept.
 ///
 /// ```
@@ -178,14 +193,14 @@ impl<S: State, B: Backend> KeptUndo<S, B> {
 }
 
 impl<S: State, B: Backend> Attached for Undo<S, B> {
-    fn save(&self, is_last: bool) {
-        self.place.save(is_last, || Some(self.manager.save()));
+    fn save(&self, why: Why) {
+        self.place.save(why, || Some(self.manager.save()));
     }
 }
 
 impl<S: State, B: Backend> Drop for Undo<S, B> {
     fn drop(&mut self) {
-        self.save(true);
+        self.save(Why::Drop);
     }
 }
 
@@ -269,14 +284,14 @@ impl<S: State, B: Backend> KeptHistory<S, B> {
 }
 
 impl<S: State, B: Backend> Attached for Recorded<S, B> {
-    fn save(&self, is_last: bool) {
-        self.place.save(is_last, || self.history.save().ok());
+    fn save(&self, why: Why) {
+        self.place.save(why, || self.history.save().ok());
     }
 }
 
 impl<S: State, B: Backend> Drop for Recorded<S, B> {
     fn drop(&mut self) {
-        self.save(true);
+        self.save(Why::Drop);
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn run(shared: &Shared) {
             NextJob::Job(Job::Announce(document)) => call(&document, |hooks| (hooks.announce)()),
             NextJob::Attachments => {
                 for document in shared.known() {
-                    attachments::save_changed(shared, &document);
+                    attachments::save_changed(shared, &document, attachments::Why::Time);
                 }
             }
             NextJob::End => return,

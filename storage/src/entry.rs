@@ -24,6 +24,28 @@ pub(crate) enum Entry {
     Attachment { name: String, bytes: Arc<[u8]> },
     /// The attachment of this name is removed.
     NoAttachment(String),
+    /// A part of a damaged document, as it was found. A document of such parts stands for the
+    /// damaged one.
+    Found(Found),
+}
+
+/// A part of a damaged document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The name of the document.
+    pub(crate) document: String,
+    pub(crate) kind: FoundKind,
+    /// The number of the record, or of the last one that the snapshot covers.
+    pub(crate) number: u64,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoundKind {
+    Snapshot = 0,
+    Record = 1,
+    /// Bytes in which the adapter found no record.
+    Unreadable = 2,
 }
 
 /// The kinds of entries, as they are written.
@@ -36,6 +58,7 @@ mod kind {
     pub(super) const LINEAGE: u64 = 6;
     pub(super) const ATTACHMENT: u64 = 7;
     pub(super) const NO_ATTACHMENT: u64 = 8;
+    pub(super) const FOUND: u64 = 9;
 }
 
 /// Why entries cannot be read.
@@ -67,6 +90,14 @@ impl Entry {
                 put(bytes, kind::ATTACHMENT, &content);
             }
             Self::NoAttachment(name) => put(bytes, kind::NO_ATTACHMENT, name.as_bytes()),
+            Self::Found(found) => {
+                let mut content = vec![found.kind as u8];
+                content.extend(found.number.to_le_bytes());
+                varint::put(&mut content, found.document.len() as u64);
+                content.extend_from_slice(found.document.as_bytes());
+                content.extend_from_slice(&found.bytes);
+                put(bytes, kind::FOUND, &content);
+            }
         }
     }
 
@@ -76,6 +107,7 @@ impl Entry {
             Self::Update(bytes) | Self::Pending(bytes) | Self::Whole(bytes) => bytes.len(),
             Self::Attachment { name, bytes } => name.len() + bytes.len(),
             Self::Backend(name) | Self::NoAttachment(name) => name.len(),
+            Self::Found(found) => found.document.len() + found.bytes.len(),
             Self::Replica(_) | Self::Lineage(_) => 8,
         }
     }
@@ -116,15 +148,33 @@ fn entry(kind: u64, content: &[u8], at: usize) -> Result<Entry, EntryError> {
         kind::REPLICA => Entry::Replica(ReplicaId::from_bits(number()?)),
         kind::LINEAGE => Entry::Lineage(number()?),
         kind::ATTACHMENT => {
-            let (len, rest) = varint::split(content).map_err(|_| malformed)?;
-            let len = usize::try_from(len).map_err(|_| malformed)?;
-            let (name, attached) = rest.split_at_checked(len).ok_or(malformed)?;
-            let name = String::from_utf8(name.to_vec()).map_err(|_| malformed)?;
+            let (name, attached) = split_name(content).ok_or(malformed)?;
             Entry::Attachment { name, bytes: attached.into() }
         }
+        kind::FOUND => Entry::Found(found(content).ok_or(malformed)?),
         kind::NO_ATTACHMENT => Entry::NoAttachment(text()?),
         kind => return Err(EntryError::UnknownKind { at, kind }),
     })
+}
+
+/// A name with its length before it, and what is behind it.
+fn split_name(content: &[u8]) -> Option<(String, &[u8])> {
+    let (len, rest) = varint::split(content).ok()?;
+    let (name, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    Some((String::from_utf8(name.to_vec()).ok()?, rest))
+}
+
+fn found(content: &[u8]) -> Option<Found> {
+    let (kind, rest) = content.split_first()?;
+    let kind = match kind {
+        0 => FoundKind::Snapshot,
+        1 => FoundKind::Record,
+        2 => FoundKind::Unreadable,
+        _ => return None,
+    };
+    let (number, rest) = rest.split_first_chunk()?;
+    let (document, bytes) = split_name(rest)?;
+    Some(Found { document, kind, number: u64::from_le_bytes(*number), bytes: bytes.into() })
 }
 
 /// What the entries of a document say together.
@@ -139,6 +189,8 @@ pub(crate) struct Content {
     pub(crate) ids: Vec<ReplicaId>,
     pub(crate) lineage: u64,
     pub(crate) attachments: BTreeMap<String, Arc<[u8]>>,
+    /// The parts of a damaged document that this one stands for.
+    pub(crate) found: Vec<Found>,
 }
 
 impl Content {
@@ -157,6 +209,7 @@ impl Content {
             Entry::Lineage(lineage) => self.lineage = self.lineage.max(lineage),
             Entry::Attachment { name, bytes } => drop(self.attachments.insert(name, bytes)),
             Entry::NoAttachment(name) => drop(self.attachments.remove(&name)),
+            Entry::Found(found) => self.found.push(found),
         }
     }
 
@@ -169,6 +222,7 @@ impl Content {
         entries.extend(self.whole.map(Entry::Whole));
         entries.extend(self.updates.into_iter().map(Entry::Update));
         entries.extend(self.attachments.into_iter().map(attachment));
+        entries.extend(self.found.into_iter().map(Entry::Found));
         entries
     }
 }
@@ -190,6 +244,11 @@ mod tests {
             any::<u64>().prop_map(Entry::Lineage),
             ("[a-c]{0,2}", bytes()).prop_map(|(name, bytes)| Entry::Attachment { name, bytes }),
             "[a-c]{0,2}".prop_map(Entry::NoAttachment),
+            ("[a-c]{0,2}", any::<u64>(), bytes()).prop_map(|(document, number, bytes)| {
+                let kinds = [FoundKind::Snapshot, FoundKind::Record, FoundKind::Unreadable];
+                let kind = kinds[(number % 3) as usize];
+                Entry::Found(Found { document, kind, number, bytes })
+            }),
         ]
     }
 

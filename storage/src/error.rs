@@ -31,7 +31,6 @@ pub enum OpenError {
         /// The document.
         document: String,
         /// The error.
-        #[source]
         error: AdapterError,
     },
     /// The document is damaged: see [`Storage::open_damaged`](crate::Storage::open_damaged) and
@@ -42,6 +41,15 @@ pub enum OpenError {
         document: String,
         /// What is damaged.
         damage: Damage,
+    },
+    /// The document is a damaged one that was set aside:
+    /// [`Storage::open_damaged`](crate::Storage::open_damaged) shows what can be read of it.
+    #[error("{document}: it was set aside, because {of} was damaged")]
+    SetAside {
+        /// The document.
+        document: String,
+        /// The name of the document that was damaged.
+        of: String,
     },
     /// A newer version of exostate wrote the document.
     #[error("{document}: {reason}")]
@@ -79,7 +87,6 @@ pub enum OpenError {
         /// The document.
         document: String,
         /// The error.
-        #[source]
         error: BackendError,
     },
     /// The document was closed a moment ago, and its last changes cannot be written.
@@ -88,7 +95,6 @@ pub enum OpenError {
         /// The document.
         document: String,
         /// Why they cannot be written.
-        #[source]
         error: AdapterError,
     },
     /// The document is open. Close it first: drop all handles of it.
@@ -127,7 +133,6 @@ pub enum FlushError {
         /// The document.
         document: String,
         /// Why it cannot be written.
-        #[source]
         error: AdapterError,
     },
     /// The document is kept read-only, as it is damaged.

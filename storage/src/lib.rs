@@ -76,6 +76,7 @@ pub use attachments::{KeptHistory, KeptUndo};
 pub use error::{AttachError, Damage, FlushError, OpenError, RefusedError, StorageError};
 pub use loader::{LoadError, StorageLoader};
 pub use maintenance::{DocumentReport, RepairReport, VerifyReport};
+pub use opening::Opening;
 pub use options::{Compression, Durability, StorageOptions, WhenFull};
 pub use persist::{Flush, Persist};
 pub use status::{Status, StatusWatch};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::adapter::{Stored, Torn};
-use crate::entry::{Content, Entry, EntryError};
+use crate::adapter::{Stored, Torn, Unreadable};
+use crate::entry::{Content, Entry, EntryError, Found, FoundKind};
 use crate::envelope::{EnvelopeError, Kind, open};
 use crate::error::Damage;
 
@@ -22,6 +22,8 @@ pub(crate) struct Loaded {
     pub(crate) newer: Option<String>,
     /// The updates behind the damage that can be read.
     pub(crate) behind: Vec<Arc<[u8]>>,
+    /// The name of the backend, if it stands behind the damage.
+    pub(crate) backend_behind: Option<String>,
 }
 
 /// The largest number of a record. Numbers beyond it are damage.
@@ -70,6 +72,23 @@ pub(crate) fn load(document: &str, stored: Stored, upto: Option<u64>) -> Loaded 
     loaded
 }
 
+/// The damaged document that this one stands for, as it was found.
+pub(crate) fn set_aside(content: &Content) -> Option<(String, Stored)> {
+    let document = content.found.first()?.document.clone();
+    let mut stored = Stored::new();
+    for Found { kind, number, bytes, .. } in &content.found {
+        match kind {
+            FoundKind::Snapshot => stored.snapshot = Some((*number, bytes.to_vec())),
+            FoundKind::Record => stored.records.push((*number, bytes.to_vec())),
+            FoundKind::Unreadable => {
+                let (place, records) = ("the rest of the log".to_owned(), Vec::new());
+                stored.unreadable = Some(Unreadable { place, bytes: bytes.to_vec(), records });
+            }
+        }
+    }
+    Some((document, stored))
+}
+
 impl Loaded {
     fn is_whole(&self) -> bool {
         self.damage.is_none() && self.newer.is_none()
@@ -81,12 +100,11 @@ impl Loaded {
             Ok(entries) if self.is_whole() => {
                 entries.into_iter().for_each(|entry| self.content.add(entry));
             }
-            Ok(entries) => {
-                self.behind.extend(entries.into_iter().filter_map(|entry| match entry {
-                    Entry::Update(update) | Entry::Pending(update) => Some(update),
-                    _ => None,
-                }))
-            }
+            Ok(entries) => entries.into_iter().for_each(|entry| match entry {
+                Entry::Update(update) | Entry::Pending(update) => self.behind.push(update),
+                Entry::Backend(name) => self.backend_behind = Some(name),
+                _ => {}
+            }),
             Err(_) if !self.is_whole() => {}
             Err(
                 error @ (EnvelopeError::Newer(_)

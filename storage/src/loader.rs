@@ -2,10 +2,11 @@
 
 use std::marker::PhantomData;
 
-use exostate::{Backend, Link, Loaded, Loader, Options, State, Store, Yrs};
+use exostate::{Backend, Link, Loaded, Loader, State, Store, Yrs};
 
 use crate::Storage;
 use crate::error::{FlushError, OpenError};
+use crate::opening::Opening;
 use crate::persist::Persist;
 
 /// A [`Loader`] that keeps the documents of a [`Library`](exostate::Library) in a storage:
@@ -67,11 +68,11 @@ impl<B: Backend> Loader for StorageLoader<B> {
     type Error = LoadError;
 
     fn load<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, LoadError> {
-        Ok((self.storage.open_existing(link.id(), Options::default())?, ()))
+        Ok((self.storage.open_with(link.id(), Opening::existing())?, ()))
     }
 
     fn create<T: State>(&self, link: &Link<T>) -> Result<Loaded<T, Self>, LoadError> {
-        Ok((self.storage.create(link.id(), Options::default())?, ()))
+        Ok((self.storage.open_with(link.id(), Opening::new_document())?, ()))
     }
 
     fn close<T: State>(&self, _: &Link<T>, store: &Store<T, B>, (): &()) -> Result<(), LoadError> {

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use exostate::{Backend, Document};
+use exostate::{Automerge, Backend, Document, Yrs};
 
 use crate::adapter::{Adapter, AdapterError, NAME_BYTES_MAX, Stored, Torn, check_name};
-use crate::entry::{Content, Entry};
+use crate::entry::{Content, Entry, Found, FoundKind};
 use crate::envelope::{Kind, open, seal};
 use crate::error::{Damage, FlushError, OpenError, StorageError};
 use crate::load::{Loaded, load};
 use crate::persist::Flush;
-use crate::queue::{Task, Written};
+use crate::queue::Task;
 use crate::storage::Storage;
 
 /// The first bytes of an exported document.
@@ -46,6 +46,9 @@ pub struct DocumentReport {
     pub torn: Option<Torn>,
     /// What is damaged, or cannot be read by this version.
     pub damage: Option<Damage>,
+    /// The name of the damaged document that this one is, as it was found: see
+    /// [`Storage::repair`].
+    pub set_aside: Option<String>,
 }
 
 impl VerifyReport {
@@ -157,8 +160,8 @@ impl Storage {
     /// Blocks. O(document).
     ///
     /// # Errors
-    /// The document is open, does not exist, is of another backend, or cannot be read or written.
-    pub fn repair<B: Backend>(&self, name: &str) -> Result<RepairReport, OpenError> {
+    /// The document is open, does not exist, or cannot be read or written.
+    pub fn repair(&self, name: &str) -> Result<RepairReport, OpenError> {
         let shared = &self.inner.shared;
         let _turn = shared.turn(name)?;
         let not_found = || OpenError::NotFound { document: name.to_owned() };
@@ -170,14 +173,15 @@ impl Storage {
         let Some(damage) = loaded.damage.clone() else {
             return Ok(RepairReport { damage: None, aside: None, behind: 0 });
         };
-        let found = loaded.content.backend.as_deref().unwrap_or(B::NAME);
-        if found != B::NAME {
-            let (found, wanted) = (found.to_owned(), B::NAME.to_owned());
-            return Err(OpenError::Backend { document: name.to_owned(), found, wanted });
-        }
+        let backend = loaded.content.backend.clone().or_else(|| loaded.backend_behind.clone());
+        let backend = backend.unwrap_or_else(|| Yrs::NAME.to_owned());
         let aside = self.set_aside(name, stored)?;
         let behind = loaded.behind.len();
-        self.write_entries(name, &mended::<B>(loaded))?;
+        let entries = match backend.as_str() {
+            Automerge::NAME => mended::<Automerge>(loaded),
+            _ => mended::<Yrs>(loaded),
+        };
+        self.write_entries(name, &entries)?;
         Ok(RepairReport { damage: Some(damage), aside: Some(aside), behind })
     }
 
@@ -228,9 +232,8 @@ impl Storage {
     fn write_entries(&self, name: &str, entries: &[Entry]) -> Result<(), OpenError> {
         let shared = &self.inner.shared;
         let snapshot = seal(Kind::Snapshot, name, 0, entries, shared.options.compression);
-        let content = Written { snapshot: Some((0, snapshot)), records: Vec::new() };
         let document = name.to_owned();
-        shared.run_task(name, |done| Task::Write { document, content, done })
+        shared.run_task(name, |done| Task::Write { document, snapshot, done })
     }
 
     /// Keeps what was found of a document under another name. Returns the name.
@@ -238,14 +241,19 @@ impl Storage {
         let shared = &self.inner.shared;
         let names = shared.adapter.list().map_err(|error| OpenError::adapter(name, error))?;
         let aside = aside_name(name, &names.into_iter().collect());
-        let Stored { snapshot, mut records, unreadable, .. } = stored;
-        if let Some(unreadable) = unreadable {
-            let next = records.last().map_or(0, |(number, _)| *number) + 1;
-            records.push((next, unreadable.bytes));
-        }
-        let content = Written { snapshot, records };
-        let document = aside.clone();
-        shared.run_task(name, |done| Task::Write { document, content, done })?;
+        let found = |kind| {
+            move |(number, bytes): (u64, Vec<u8>)| {
+                let (document, bytes) = (name.to_owned(), bytes.into());
+                Entry::Found(Found { document, kind, number, bytes })
+            }
+        };
+        let Stored { snapshot, records, unreadable, .. } = stored;
+        let unreadable = unreadable.map(|unreadable| (0, unreadable.bytes));
+        let snapshot = snapshot.into_iter().map(found(FoundKind::Snapshot));
+        let records = records.into_iter().map(found(FoundKind::Record));
+        let unreadable = unreadable.into_iter().map(found(FoundKind::Unreadable));
+        let entries: Vec<Entry> = snapshot.chain(records).chain(unreadable).collect();
+        self.write_entries(&aside, &entries)?;
         Ok(aside)
     }
 }
@@ -258,6 +266,7 @@ fn verify(adapter: &dyn Adapter, name: String) -> Option<DocumentReport> {
         log_bytes: 0,
         torn: None,
         damage,
+        set_aside: None,
     };
     let stored = match adapter.read(&name) {
         Ok(stored) => stored?,
@@ -268,7 +277,9 @@ fn verify(adapter: &dyn Adapter, name: String) -> Option<DocumentReport> {
     };
     let loaded = load(&name, stored, None);
     let newer = loaded.newer.map(|reason| Damage::new("the document", reason));
+    let set_aside = loaded.content.found.first().map(|found| found.document.clone());
     Some(DocumentReport {
+        set_aside,
         backend: loaded.content.backend,
         snapshot_bytes: loaded.snapshot_bytes,
         log_bytes: loaded.log_bytes,

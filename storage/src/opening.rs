@@ -13,14 +13,55 @@ use crate::document::{Hooks, KeptDocument};
 use crate::entry::{Content, Entry};
 use crate::error::{Damage, OpenError};
 use crate::keeper::DocumentKeeper;
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, load, set_aside};
 use crate::shared::{Found, Shared};
 use crate::storage::Inner;
 
+/// How a document is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    mode: Mode,
+    options: Options,
+}
+
+impl Opening {
+    /// Opens a document that exists, and makes it if there is none. The default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a document that exists.
+    #[must_use]
+    pub fn existing() -> Self {
+        Self { mode: Mode::Existing, ..Self::default() }
+    }
+
+    /// Makes a document.
+    #[must_use]
+    pub fn new_document() -> Self {
+        Self { mode: Mode::New, ..Self::default() }
+    }
+
+    /// Opens what can be read of a document, read-only.
+    #[must_use]
+    pub fn damaged() -> Self {
+        Self { mode: Mode::Damaged, ..Self::default() }
+    }
+
+    /// The options of the document: limits, a clock. They count only if the document is not open
+    /// yet.
+    #[must_use]
+    pub fn with_options(self, options: Options) -> Self {
+        Self { options, ..self }
+    }
+}
+
 /// Which documents may be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
     /// An existing one, or a new one.
+    #[default]
     Any,
     Existing,
     New,
@@ -36,8 +77,7 @@ const IDS_MAX: usize = 4096;
 pub(crate) fn store<S: State, B: Backend>(
     storage: &Arc<Inner>,
     name: &str,
-    options: Options,
-    mode: Mode,
+    opening: Opening,
 ) -> Result<Store<S, B>, OpenError> {
     let weak = |store: &Store<S, B>| -> Option<Arc<dyn Any + Send + Sync>> {
         Some(Arc::new(store.downgrade()))
@@ -45,8 +85,7 @@ pub(crate) fn store<S: State, B: Backend>(
     let opened = open(
         storage,
         name,
-        options,
-        mode,
+        opening,
         |bytes, options| match bytes {
             Some(bytes) => Store::open_with(bytes, options),
             None => Ok(Store::with_options(options)),
@@ -72,14 +111,12 @@ pub(crate) fn store<S: State, B: Backend>(
 pub(crate) fn document<B: Backend>(
     storage: &Arc<Inner>,
     name: &str,
-    options: Options,
-    mode: Mode,
+    opening: Opening,
 ) -> Result<Document<B>, OpenError> {
     let opened = open(
         storage,
         name,
-        options,
-        mode,
+        opening,
         |bytes, options| match bytes {
             Some(bytes) => Document::open_with(bytes, options),
             None => Ok(Document::with_options(options)),
@@ -102,8 +139,7 @@ enum Opened<T, B: Backend> {
 fn open<T, B: Backend>(
     storage: &Arc<Inner>,
     name: &str,
-    options: Options,
-    mode: Mode,
+    Opening { mode, options }: Opening,
     make: impl FnOnce(Option<&[u8]>, Options) -> Result<T, BackendError>,
     document_of: impl FnOnce(&T) -> Document<B>,
     weak: impl FnOnce(&T) -> Option<Arc<dyn Any + Send + Sync>>,
@@ -133,7 +169,7 @@ fn open<T, B: Backend>(
     document.follow(content.lineage);
     let kept = keep(storage, name, &document, &loaded, &content, mode);
     if mode != Mode::Damaged {
-        take_id(shared, &kept, &document, content.backend.is_none());
+        take_id(shared, &kept, &document);
         if has_written {
             document.keep_whole();
         }
@@ -153,6 +189,11 @@ fn read<B: Backend>(shared: &Shared, name: &str, mode: Mode) -> Result<Loaded, O
         (Some(_), Mode::New) => return Err(OpenError::Exists { document: document() }),
         (None, _) => Loaded::default(),
         (Some(stored), _) => load(name, stored, None),
+    };
+    let loaded = match set_aside(&loaded.content) {
+        Some((of, stored)) if mode == Mode::Damaged => load(&of, stored, None),
+        Some((of, _)) => return Err(OpenError::SetAside { document: document(), of }),
+        None => loaded,
     };
     if let Some(reason) = loaded.newer {
         return Err(OpenError::Newer { document: document(), reason });
@@ -239,17 +280,13 @@ fn keep<B: Backend>(
 
 /// Records the fresh replica id of the document, and waits until it is on disk. If the disk fails,
 /// the document is open, and refuses changes until then.
-fn take_id<B: Backend>(
-    shared: &Shared,
-    kept: &Arc<KeptDocument>,
-    document: &Document<B>,
-    is_new: bool,
-) {
-    let backend = is_new.then(|| Entry::Backend(B::NAME.to_owned()));
+fn take_id<B: Backend>(shared: &Shared, kept: &Arc<KeptDocument>, document: &Document<B>) {
+    // Each opening names the backend, so that a repair knows it if the first record is damaged.
+    let backend = Entry::Backend(B::NAME.to_owned());
     let id = Entry::Replica(document.replica());
     let failures = kept.failures();
     kept.ready_at(u64::MAX);
-    let number = shared.queue.push(kept, backend.into_iter().chain([id]).collect(), true);
+    let number = shared.queue.push(kept, vec![backend, id], true);
     kept.ready_at(number);
     kept.wait(number, failures);
 }

@@ -117,7 +117,7 @@ struct Target {
 impl Target {
     /// Begins the wait for everything that is recorded of a document.
     fn of(shared: &Shared, kept: &Arc<KeptDocument>) -> Self {
-        attachments::save_changed(shared, kept);
+        attachments::save_changed(shared, kept, attachments::Why::Flush);
         Self { kept: Arc::clone(kept), number: kept.recorded(), failures: kept.failures() }
     }
 

@@ -39,17 +39,11 @@ pub(crate) enum Task {
         /// The length of the records that the snapshot takes the place of.
         log_bytes: u64,
     },
-    /// Writes a document that is not open, in place of what there is.
-    Write { document: String, content: Written, done: Done },
+    /// Writes a snapshot that covers no record, of a document that is not open, in place of what
+    /// there is.
+    Write { document: String, snapshot: Vec<u8>, done: Done },
     /// Deletes a document that is not open.
     Delete { document: String, done: Done },
-}
-
-/// What is written of a document that is not open.
-#[derive(Default)]
-pub(crate) struct Written {
-    pub(crate) snapshot: Option<(u64, Vec<u8>)>,
-    pub(crate) records: Vec<(u64, Vec<u8>)>,
 }
 
 /// Where the result of a task goes.

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{JoinHandle, current};
 
-use exostate::{Automerge, Backend, Document, Options, State, Store, Yrs};
+use exostate::{Automerge, Backend, Document, State, Store, Yrs};
 use parking_lot::Mutex;
 
 use crate::adapter::{Adapter, AdapterError, MemoryAdapter};
 use crate::document::Wait;
 use crate::error::{FlushError, OpenError};
+use crate::opening::Opening;
 use crate::options::StorageOptions;
 use crate::persist::Flush;
 use crate::shared::Shared;
@@ -105,7 +106,7 @@ impl Storage {
     /// The document cannot be read, is damaged, or is kept on another backend. Nothing is written
     /// then.
     pub fn open<S: State>(&self, name: &str) -> Result<Store<S>, OpenError> {
-        self.open_with::<S, Yrs>(name, Options::default())
+        self.open_with::<S, Yrs>(name, Opening::default())
     }
 
     /// Opens a document on automerge as a store: see [`Storage::open`].
@@ -113,66 +114,69 @@ impl Storage {
     /// # Errors
     /// As [`Storage::open`].
     pub fn open_automerge<S: State>(&self, name: &str) -> Result<Store<S, Automerge>, OpenError> {
-        self.open_with::<S, Automerge>(name, Options::default())
+        self.open_with::<S, Automerge>(name, Opening::default())
     }
 
-    /// Opens a document on any backend as a store, with options for the document: see
-    /// [`Storage::open`]. The options count only if the document is not open yet.
-    ///
-    /// # Errors
-    /// As [`Storage::open`].
-    pub fn open_with<S: State, B: Backend>(
-        &self,
-        name: &str,
-        options: Options,
-    ) -> Result<Store<S, B>, OpenError> {
-        opening::store(&self.inner, name, options, opening::Mode::Any)
-    }
-
-    /// Opens a document that exists: see [`Storage::open`].
+    /// Opens a document that exists, on the default backend: see [`Storage::open`].
     ///
     /// # Errors
     /// As [`Storage::open`], and [`OpenError::NotFound`].
-    pub fn open_existing<S: State, B: Backend>(
-        &self,
-        name: &str,
-        options: Options,
-    ) -> Result<Store<S, B>, OpenError> {
-        opening::store(&self.inner, name, options, opening::Mode::Existing)
+    pub fn open_existing<S: State>(&self, name: &str) -> Result<Store<S>, OpenError> {
+        self.open_with::<S, Yrs>(name, Opening::existing())
     }
 
-    /// Makes a document: see [`Storage::open`].
+    /// Makes a document on the default backend: see [`Storage::open`].
     ///
     /// # Errors
     /// As [`Storage::open`], and [`OpenError::Exists`].
-    pub fn create<S: State, B: Backend>(
+    pub fn create<S: State>(&self, name: &str) -> Result<Store<S>, OpenError> {
+        self.open_with::<S, Yrs>(name, Opening::new_document())
+    }
+
+    /// Opens what can be read of a damaged document on the default backend, up to the damage. It is
+    /// read-only: changes and imports are refused, and nothing is written. See [`Storage::repair`].
+    /// A document that is not damaged opens read-only too, and so does one that was set aside.
+    ///
+    /// # Errors
+    /// As [`Storage::open_existing`].
+    pub fn open_damaged<S: State>(&self, name: &str) -> Result<Store<S>, OpenError> {
+        self.open_with::<S, Yrs>(name, Opening::damaged())
+    }
+
+    /// Opens a document on any backend as a store: see [`Storage::open`] and [`Opening`].
+    ///
+    /// ```
+    /// use exostate::{Automerge, State};
+    /// use exostate_storage::{Opening, Storage};
+    ///
+    /// #[derive(State, Clone, Debug, PartialEq)]
+    /// struct Board { title: String }
+    ///
+    /// let storage = Storage::in_memory();
+    /// let board = storage.open_with::<Board, Automerge>("roadmap", Opening::new_document())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Storage::open`], and what the opening asks for.
+    pub fn open_with<S: State, B: Backend>(
         &self,
         name: &str,
-        options: Options,
+        opening: Opening,
     ) -> Result<Store<S, B>, OpenError> {
-        opening::store(&self.inner, name, options, opening::Mode::New)
+        opening::store(&self.inner, name, opening)
     }
 
     /// Opens a document without a Rust type, for servers and tools: see [`Storage::open`].
     ///
     /// # Errors
-    /// As [`Storage::open`].
+    /// As [`Storage::open_with`].
     pub fn open_document<B: Backend>(
         &self,
         name: &str,
-        options: Options,
+        opening: Opening,
     ) -> Result<Document<B>, OpenError> {
-        opening::document(&self.inner, name, options, opening::Mode::Any)
-    }
-
-    /// Opens what can be read of a damaged document, up to the damage. It is read-only: changes and
-    /// imports are refused, and nothing is written. See [`Storage::repair`]. A document that is not
-    /// damaged opens read-only too.
-    ///
-    /// # Errors
-    /// As [`Storage::open_existing`].
-    pub fn open_damaged<S: State, B: Backend>(&self, name: &str) -> Result<Store<S, B>, OpenError> {
-        opening::store(&self.inner, name, Options::default(), opening::Mode::Damaged)
+        opening::document(&self.inner, name, opening)
     }
 
     /// The names of all documents, in order.
@@ -206,7 +210,9 @@ impl Storage {
     pub fn close(self) -> Result<(), FlushError> {
         let shared = Arc::clone(&self.inner.shared);
         let known = shared.known();
-        known.iter().for_each(|kept| crate::attachments::save_changed(&shared, kept));
+        known.iter().for_each(|kept| {
+            crate::attachments::save_changed(&shared, kept, crate::attachments::Why::Flush)
+        });
         self.inner.end();
         for kept in known {
             if let Wait::Failed(error) = kept.wait(kept.recorded(), 0) {

@@ -14,7 +14,7 @@ use crate::document::KeptDocument;
 use crate::entry::Entry;
 use crate::envelope::{Kind, seal};
 use crate::options::Compression;
-use crate::queue::{Done, Item, Next, Task, Written};
+use crate::queue::{Done, Item, Next, Task};
 use crate::shared::Shared;
 
 /// A record for the adapter.
@@ -251,8 +251,11 @@ impl Writer {
                     }
                 }
             }
-            Task::Write { document, content, done } => {
-                let write = |adapter: &dyn Adapter| write_document(adapter, &document, &content);
+            Task::Write { document, snapshot, done } => {
+                let write = |adapter: &dyn Adapter| {
+                    adapter.delete(&document)?;
+                    adapter.replace(&document, 0, &snapshot)
+                };
                 tell(&done, self.try_task(write));
             }
             Task::Delete { document, done } => {
@@ -260,24 +263,6 @@ impl Writer {
             }
         }
     }
-}
-
-/// Writes a document in place of what there is.
-fn write_document(
-    adapter: &dyn Adapter,
-    document: &str,
-    content: &Written,
-) -> Result<(), AdapterError> {
-    adapter.delete(document)?;
-    if let Some((covers, snapshot)) = &content.snapshot {
-        adapter.replace(document, *covers, snapshot)?;
-    }
-    let records: Vec<Append<'_>> = content
-        .records
-        .iter()
-        .map(|(number, bytes)| Append { document, number: *number, bytes })
-        .collect();
-    adapter.append(&records)
 }
 
 fn tell(done: &Done, result: Result<(), AdapterError>) {

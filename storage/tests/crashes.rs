@@ -8,7 +8,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use exostate::{Automerge, Backend, Map, Options, State, Store, Text, Yrs};
-use exostate_storage::{Durability, Persist, Storage, StorageOptions};
+use exostate_storage::{Durability, Opening, Persist, Storage, StorageOptions};
 use proptest::prelude::*;
 use support::SimAdapter;
 
@@ -76,7 +76,8 @@ impl<B: Backend> Run<B> {
     fn open(&mut self) {
         let storage = Storage::with_options(self.adapter.clone(), self.options.clone());
         let options = Options::default().with_clock(jumping_clock);
-        let note = storage.open_with::<Note, B>("note", options).unwrap();
+        let note =
+            storage.open_with::<Note, B>("note", Opening::new().with_options(options)).unwrap();
         let view = note.view();
         let count = usize::try_from(view.count).unwrap();
         assert!(view.count >= self.flushed, "{} of {} are there", view.count, self.flushed);

@@ -9,11 +9,12 @@
 mod support;
 
 use exostate::{
-    Automerge, Backend, HistoryOptions, Library, Link, List, Map, Options, State, Store, Text,
-    UndoOptions, Yrs,
+    Automerge, Backend, HistoryOptions, Library, Link, List, Map, State, Store, Text, UndoOptions,
+    Yrs,
 };
 use exostate_storage::{
-    AttachError, KeptHistory, KeptUndo, MemoryAdapter, OpenError, Persist, Storage, StorageOptions,
+    AttachError, KeptHistory, KeptUndo, MemoryAdapter, OpenError, Opening, Persist, Storage,
+    StorageOptions,
 };
 use support::{SimAdapter, copy};
 
@@ -30,7 +31,7 @@ struct Other {
 }
 
 fn open<B: Backend>(storage: &Storage, name: &str) -> Store<Note, B> {
-    storage.open_with::<Note, B>(name, Options::default()).unwrap()
+    storage.open_with::<Note, B>(name, Opening::new()).unwrap()
 }
 
 fn changes_and_imports_are_there_again<B: Backend>() {
@@ -99,9 +100,9 @@ fn an_open_document_is_shared() {
     assert_eq!(other.view().title, "plan");
     let automerge = storage.open_automerge::<Note>("note");
     assert!(matches!(automerge, Err(OpenError::Backend { .. })), "{automerge:?}");
-    let created = storage.create::<Note, Yrs>("note", Options::default());
+    let created = storage.create::<Note>("note");
     assert!(matches!(created, Err(OpenError::Exists { .. })));
-    let missing = storage.open_existing::<Note, Yrs>("no", Options::default());
+    let missing = storage.open_existing::<Note>("no");
     assert!(matches!(missing, Err(OpenError::NotFound { .. })));
     // Closed and opened again at once: the records in the queue are written before.
     drop((first, second, other));
@@ -152,6 +153,9 @@ fn undo_and_history_are_kept_with_the_document() {
     let before = records(&adapter);
     note.flush_blocking().unwrap();
     assert_eq!(records(&adapter), before, "what has not changed is not written again");
+    // A name changes the history and not the document.
+    history.name("second").unwrap();
+    note.flush_blocking().unwrap();
     // As after a crash: nothing is dropped.
     let crashed = copy(&adapter);
     for adapter in [crashed, adapter] {
@@ -160,6 +164,7 @@ fn undo_and_history_are_kept_with_the_document() {
         let undo = KeptUndo::open(&note, "main", UndoOptions::default()).unwrap();
         let history = KeptHistory::open(&note, "main", HistoryOptions::default()).unwrap();
         assert_eq!(history.view_at(history.find("first").unwrap()).unwrap().title, "");
+        assert!(history.find("second").is_some());
         undo.undo().unwrap();
         assert_eq!((note.view().title.as_str(), note.view().body.to_string().len()), ("", 0));
     }

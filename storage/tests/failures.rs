@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use exostate::{ApplyError, ChangeError, Counter, Map, Options, State, Store, Yrs};
+use exostate::{ApplyError, ChangeError, Counter, Map, State, Store};
 use exostate_storage::{
     Adapter, AdapterErrorKind, Append, Damage, Durability, FlushError, MemoryAdapter, OpenError,
     Persist, RefusedError, Status, Storage, StorageOptions, WhenFull,
@@ -284,7 +284,7 @@ fn a_document_that_cannot_be_written_does_not_stop_the_others() {
     assert_eq!(crashed(&adapter).votes.value(), 20);
 }
 
-fn with_damage() -> (SimAdapter, usize) {
+fn with_damage() -> SimAdapter {
     let adapter = SimAdapter::new();
     let storage = Storage::new(adapter.clone());
     let note = storage.open::<Note>("note").unwrap();
@@ -300,23 +300,23 @@ fn with_damage() -> (SimAdapter, usize) {
     let (number, mut bytes) = stored.records[4].clone();
     bytes[7] ^= 0x10;
     adapter.put("note", number, &bytes);
-    (adapter, stored.records.len())
+    adapter
 }
 
 #[test]
 fn a_damaged_document_is_quarantined_and_the_others_go_on() {
-    let (adapter, _) = with_damage();
+    let adapter = with_damage();
     let before = adapter.stored("note");
     let storage = Storage::new(adapter.clone());
     let refused = storage.open::<Note>("note").unwrap_err();
     assert_eq!(refused.to_string(), "note: damaged: record 5: its checksum is wrong");
     storage.open::<Note>("other").unwrap().change(|note| note.votes().add(1)).unwrap();
-    let part = storage.open_damaged::<Note, Yrs>("note").unwrap();
+    let part = storage.open_damaged::<Note>("note").unwrap();
     assert_eq!(part.view().tags.len(), 3);
     let read_only = part.change(|note| note.title().set("x")).unwrap_err();
     assert!(read_only.to_string().starts_with("note: read-only: record 5"), "{read_only}");
     assert!(matches!(part.storage_status(), Some(Status::ReadOnly { .. })));
-    assert!(matches!(storage.repair::<Yrs>("note"), Err(OpenError::Open { .. })));
+    assert!(matches!(storage.repair("note"), Err(OpenError::Open { .. })));
     drop(part);
     let report = storage.verify().unwrap();
     assert!(!report.is_whole());
@@ -329,19 +329,21 @@ fn a_damaged_document_is_quarantined_and_the_others_go_on() {
 
 #[test]
 fn a_repaired_document_takes_the_rest_from_a_peer() {
-    let (adapter, records) = with_damage();
+    let adapter = with_damage();
     let peer = Store::<Note>::new();
-    {
-        // The peer has got everything before the damage.
-        let whole = SimAdapter::new();
-        let storage = Storage::new(whole.clone());
-        drop(storage);
-    }
     let storage = Storage::new(adapter.clone());
-    let report = storage.repair::<Yrs>("note").unwrap();
+    let report = storage.repair("note").unwrap();
     assert_eq!(report.aside.as_deref(), Some("note.damaged-1"));
     assert_eq!(report.behind, 2);
-    assert_eq!(adapter.stored("note.damaged-1").records.len(), records);
+    // What was found is kept, can be read as far as before, and counts as damage no more.
+    let found = storage.verify().unwrap();
+    assert!(found.is_whole());
+    assert_eq!(found.documents[1].set_aside.as_deref(), Some("note"));
+    assert!(matches!(storage.open::<Note>("note.damaged-1"), Err(OpenError::SetAside { .. })));
+    let part = storage.open_damaged::<Note>("note.damaged-1").unwrap();
+    assert_eq!(part.view().tags.len(), 3);
+    drop(part);
+    assert_eq!(storage.repair("note.damaged-1").unwrap().aside, None);
     let note = storage.open::<Note>("note").unwrap();
     assert_eq!(note.view().tags.len(), 3);
     // The two updates behind the damage wait for the one that is lost.
@@ -351,7 +353,7 @@ fn a_repaired_document_takes_the_rest_from_a_peer() {
     note.flush_blocking().unwrap();
     drop(note);
     storage.flush_blocking().unwrap();
-    assert_eq!(storage.repair::<Yrs>("note").unwrap().aside, None, "nothing is damaged any more");
+    assert_eq!(storage.repair("note").unwrap().aside, None, "nothing is damaged any more");
     let note = storage.open::<Note>("note").unwrap();
     assert_eq!(note.document().own_pending().updates, 2);
 }
@@ -409,7 +411,7 @@ fn a_backup_is_made_while_the_storage_is_in_use() {
     let storage = Storage::new(adapter);
     assert_eq!(storage.backup(&backup).unwrap().len(), 1, "a damaged document is named");
     assert_eq!(storage.restore("note", &file).unwrap().as_deref(), Some("note.damaged-1"));
-    let note = storage.open_existing::<Note, Yrs>("note", Options::default()).unwrap();
+    let note = storage.open_existing::<Note>("note").unwrap();
     assert_eq!(note.view().votes.value(), 3);
 }
 

@@ -15,7 +15,7 @@ use exostate::{
     Yrs,
 };
 use exostate_storage::{
-    Adapter, Append, Compression, KeptHistory, KeptUndo, MemoryAdapter, Persist, Storage,
+    Adapter, Append, Compression, KeptHistory, KeptUndo, MemoryAdapter, Opening, Persist, Storage,
     StorageOptions, Stored,
 };
 
@@ -41,7 +41,7 @@ fn file<B: Backend>(format: u32, name: &str) -> PathBuf {
 /// a history, a lineage and a pending update.
 fn fill<B: Backend>(storage: &Storage) {
     let options = Options::new().with_replica(ReplicaId::from_bits(0x2a));
-    let note = storage.open_with::<Note, B>("note", options).unwrap();
+    let note = storage.open_with::<Note, B>("note", Opening::new().with_options(options)).unwrap();
     let undo = KeptUndo::open(&note, "main", UndoOptions::default()).unwrap();
     let history = KeptHistory::open(&note, "main", HistoryOptions::default()).unwrap();
     note.change(|note| note.body().push_str("ä€😀 and more")).unwrap();
@@ -67,7 +67,7 @@ fn fill<B: Backend>(storage: &Storage) {
 
 fn check<B: Backend>(storage: &Storage, name: &str) {
     assert!(storage.verify().unwrap().is_whole());
-    let note = storage.open_existing::<Note, B>(name, Options::default()).unwrap();
+    let note = storage.open_with::<Note, B>(name, Opening::existing()).unwrap();
     let view = note.view();
     assert_eq!((view.title.as_str(), view.tags.len()), ("plan", 4));
     assert_eq!(view.tags.get("tag 3"), Some(&39));

@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use exostate::{ChangeError, Map, Options, State, Store, Yrs};
+use exostate::{ChangeError, Map, State, Store};
 use exostate_storage::{
     Adapter, AdapterError, FilesAdapter, OpenError, Persist, RedbAdapter, Storage, StorageOptions,
 };
@@ -94,7 +94,7 @@ fn check(disk: &SimDisk, open: Open, seen: &Acknowledged, what: &str) {
     let note = storage.open::<Note>("note").unwrap();
     assert!(note.view().count >= seen.note, "{what}: {} of {seen:?}", note.view().count);
     whole(&note.view(), what);
-    let other = match storage.open_existing::<Note, Yrs>("other", Options::default()) {
+    let other = match storage.open_existing::<Note>("other") {
         Ok(other) => other.view().count,
         Err(OpenError::NotFound { .. }) => 0,
         Err(error) => panic!("{what}: {error}"),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use exostate::{Options as DocumentOptions, State, Store, Yrs};
+use exostate::{State, Store};
 use exostate_storage::{
     Compression, EncryptedAdapter, FilesAdapter, Key, Keys, Persist, RedbAdapter, SqliteAdapter,
     Storage, StorageOptions,
@@ -306,10 +306,7 @@ fn open(sizes: &Sizes, kept: &[Kept], report: &mut Report) -> Result<()> {
         drop(store);
         for (kept, folder, times) in &mut folders {
             let storage = (kept.open)(folder.path(), StorageOptions::default())?;
-            let (store, took) = timed(|| {
-                let options = DocumentOptions::default();
-                Ok(storage.open_existing::<MapState, Yrs>("board", options)?)
-            })?;
+            let (store, took) = timed(|| Ok(storage.open_existing::<MapState>("board")?))?;
             ensure!(store.view().cards.len() == work.cards.len(), "the board is not whole");
             times.push(took);
             drop(store);

@@ -162,6 +162,8 @@ pub enum AdapterErrorKind {
     InUse,
     /// The disk is full.
     Full,
+    /// The file at the place is not one of exostate.
+    Foreign,
     /// The bytes at the place are damaged.
     Damaged,
     /// A newer version of exostate wrote the place.
@@ -231,7 +233,8 @@ impl fmt::Display for AdapterError {
 
 impl Error for AdapterError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.cause)
+        // The text of the error has the text of the cause already.
+        self.cause.source()
     }
 }
 

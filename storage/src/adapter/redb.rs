@@ -223,11 +223,12 @@ impl RedbAdapter {
             Failure::Redb(redb::Error::Corrupted(_)) | Failure::Damaged(_) => {
                 AdapterErrorKind::Damaged
             }
+            Failure::Foreign => AdapterErrorKind::Foreign,
             Failure::Redb(redb::Error::UpgradeRequired(_)) | Failure::Newer(_) => {
                 AdapterErrorKind::Newer
             }
             Failure::Redb(redb::Error::Io(error)) => match error.kind() {
-                std::io::ErrorKind::InvalidData => AdapterErrorKind::Damaged,
+                std::io::ErrorKind::InvalidData => AdapterErrorKind::Foreign,
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     AdapterErrorKind::Full
                 }
@@ -267,6 +268,8 @@ enum Failure {
     Redb(redb::Error),
     #[error("{0}")]
     Damaged(String),
+    #[error("it is a database of redb, but not one of exostate")]
+    Foreign,
     #[error("the format {0} is one of a newer version")]
     Newer(u64),
     #[error("the file could not be opened again after an error")]
@@ -291,15 +294,19 @@ impl Failure {
     }
 }
 
-/// Makes the tables of a new database.
+/// Makes the tables of a new database, and refuses a database of others.
 fn make_tables(database: &Database) -> Result<(), Failure> {
-    let is_made = match database.begin_read()?.open_table(META) {
-        Ok(_) => true,
-        Err(redb::TableError::TableDoesNotExist(_)) => false,
+    let transaction = database.begin_read()?;
+    match transaction.open_table(META) {
+        Ok(_) => return Ok(()),
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(redb::TableError::TableTypeMismatch { .. }) => return Err(Failure::Foreign),
         Err(error) => return Err(error.into()),
-    };
-    if is_made {
-        return Ok(());
+    }
+    let is_empty = transaction.list_tables()?.next().is_none()
+        && transaction.list_multimap_tables()?.next().is_none();
+    if !is_empty {
+        return Err(Failure::Foreign);
     }
     let mut transaction = database.begin_write()?;
     transaction.set_two_phase_commit(true);

@@ -149,8 +149,10 @@ impl SqliteAdapter {
                 AdapterErrorKind::InUse
             }
             (_, Some(ErrorCode::DiskFull)) => AdapterErrorKind::Full,
-            (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-            | (Failure::Damaged(_), _) => AdapterErrorKind::Damaged,
+            (_, Some(ErrorCode::NotADatabase)) | (Failure::Foreign, _) => AdapterErrorKind::Foreign,
+            (_, Some(ErrorCode::DatabaseCorrupt)) | (Failure::Damaged(_), _) => {
+                AdapterErrorKind::Damaged
+            }
             (Failure::Newer(_), _) => AdapterErrorKind::Newer,
             _ => AdapterErrorKind::Other,
         };
